@@ -1,0 +1,1 @@
+"""The commands: one file per group, the composition roots."""

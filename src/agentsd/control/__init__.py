@@ -1,0 +1,1 @@
+"""The control plane: files into the store."""

@@ -1,0 +1,1 @@
+"""Pure values and functions: no async, no I/O, no clock."""

@@ -1,0 +1,164 @@
+"""Agents as values: the manifest's own fields, and what is desired, stored and live.
+
+``AgentHead`` is the part of a manifest that belongs to no vendor; the sections ``llm``, ``tts``
+and ``stt`` are added by ``control.schemas`` from the catalog of providers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+KINDS = ("llm", "tts", "stt")
+"""The sections of a manifest that name a provider."""
+
+NAME_MAX = 200
+DESCRIPTION_MAX = 2000
+PLAIN = {"x-plain": True}
+"""Marks a structural field: it must not be sealed, so that a sync needs no key."""
+
+
+class Strict(BaseModel):
+    """Frozen, strict types, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Rag(Strict):
+    """Knowledge as code: documents that the agent may quote."""
+
+    sources: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description="Markdown, text or PDF files inside the owner's folder.",
+            examples=[["knowledge/faq.md"]],
+            json_schema_extra=PLAIN,
+        ),
+    ]
+    top_k: Annotated[
+        int, Field(ge=1, le=50, description="How many passages an answer may use.", examples=[6])
+    ] = 6
+
+
+class AgentHead(Strict):
+    """A manifest without its providers."""
+
+    id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            description="The agent's identity (a lower-case UUID), pinned at birth so that a rename keeps it.",
+            examples=["3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=NAME_MAX,
+            description="Display name; the slug where absent.",
+            examples=["Support"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
+    description: Annotated[
+        str,
+        Field(
+            max_length=DESCRIPTION_MAX,
+            description="One line on what the agent is for.",
+            examples=["First-line support"],
+        ),
+    ] = ""
+    default: Annotated[
+        bool,
+        Field(
+            description="Answers when no agent is named; at most one per owner.",
+            examples=[True],
+            json_schema_extra=PLAIN,
+        ),
+    ] = False
+    active: Annotated[
+        bool,
+        Field(
+            description="false suspends the agent without deleting it.",
+            examples=[True],
+            json_schema_extra=PLAIN,
+        ),
+    ] = True
+    system_prompt: Annotated[
+        str,
+        Field(
+            description="What the model is told before every conversation.",
+            examples=["You are a patient support agent."],
+        ),
+    ] = ""
+    rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One desired agent: a manifest that was read, checked and (given a key) verified.
+
+    ``value`` and ``data`` are None for a file whose digest is stored already: it was checked
+    when it was stored, so nothing of it needs to be read again.
+    """
+
+    id: UUID
+    slug: str
+    owner: str
+    path: str  # relative to the tree, with "/"
+    digest: bytes  # SHA-256 over the layers' bytes (today one layer: the file)
+    default: bool
+    verified: bool  # the seal's MAC was checked with a key (or nothing is sealed)
+    value: Mapping[str, Any] | None = None  # the document, sealed strings in place, without ``sops``
+    data: bytes | None = None  # the file, byte for byte
+    seals: frozenset[bytes] = frozenset()  # fingerprints of every ENC[…] value and wrapped data key
+    prints: Mapping[tuple[str | int, ...], bytes] | None = None
+    """Keyed fingerprints of the opened values by pointer: equal ones are equal secrets. None: no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAgent:
+    """One row of ``agents`` that is not deleted, as far as a plan needs it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    source: str
+    path: str
+    digest: bytes
+    is_default: bool
+    version: int
+    verified: bool
+    drifted: bool  # the row no longer hashes to what sync wrote: someone edited it by hand
+    checked: bytes  # digest of the schema and trust settings that it was checked against
+    value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
+    prints: Mapping[tuple[str | int, ...], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """One row as the runtime loads it: the document and what SQL knows about it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    source: str
+    path: str
+    version: int
+    digest: bytes
+    is_default: bool
+    is_active: bool
+    name: str
+    commit: str | None
+    created_at: datetime
+    updated_at: datetime
+    deleted: bool = False
+    data: bytes = b""  # the document, byte for byte; empty for a tombstone

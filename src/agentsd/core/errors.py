@@ -1,0 +1,137 @@
+"""The error tree. Every error says what is wrong (``message``) and what to do (``hint``).
+
+    AgentsdError
+    ├── InvalidManifests        one or more manifests break a rule; carries every violation
+    ├── SealError               a sealed value could not be opened
+    │   ├── SealLocked          no identity at hand opens it
+    │   ├── SealTampered        a value, tag or MAC does not verify
+    │   ├── SealMalformed       the seal itself cannot be read
+    │   └── SealUnsure          in-process opening cannot be certain: ask the real sops
+    ├── SopsFailed              the sops binary refused or is missing
+    ├── StoreError
+    │   ├── StoreUnavailable    Postgres cannot be reached (retryable)
+    │   ├── StoreRefused        wrong password, missing grant, read-only server
+    │   └── SchemaMismatch      the database is older or newer than this program
+    ├── SyncRefused             a sync that would do harm
+    │   ├── MassDeletion
+    │   └── StaleSync
+    ├── ConfigError             a setting or command line that cannot work
+    ├── AgentNotFound           no such agent
+    ├── AgentUnavailable        the agent exists, but cannot run: a condition says why
+    └── ProviderError           a vendor failed; see ``agentsd.providers.base``
+
+Messages never hold a secret: they are written here, not copied from a library.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentsd.core.violations import Violation
+
+
+class AgentsdError(Exception):
+    """Base of every error that a user may see. ``exit_code`` is the process's exit status."""
+
+    exit_code = 1
+    retryable = False
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class InvalidManifests(AgentsdError):
+    """Manifests break rules; ``violations`` holds all of them, not only the first."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        count = len(violations)
+        super().__init__(f"{count} violation{'s' if count != 1 else ''}", hint="run: agentsd validate")
+        self.violations = tuple(violations)
+
+
+class SealError(AgentsdError):
+    """A sealed value could not be opened."""
+
+
+class SealLocked(SealError):
+    """No identity at hand opens the seal."""
+
+
+class SealTampered(SealError):
+    """A value, a tag or the MAC does not verify: the file was changed by something other than sops."""
+
+
+class SealMalformed(SealError):
+    """The seal itself (``sops:`` block or an ``ENC[…]`` value) cannot be read."""
+
+
+class SealUnsure(SealError):
+    """In-process opening cannot be certain of this file; the real sops decides."""
+
+
+class SopsFailed(AgentsdError):
+    """The sops binary refused, failed or is missing. ``code`` is its exit status (None: not run)."""
+
+    def __init__(self, message: str, *, hint: str = "", code: int | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+class StoreError(AgentsdError):
+    """Postgres said no."""
+
+
+class StoreUnavailable(StoreError):
+    """Postgres cannot be reached, or the connection broke."""
+
+    retryable = True
+
+
+class StoreRefused(StoreError):
+    """Postgres answers but refuses: wrong password, missing grant, read-only server."""
+
+
+class SchemaMismatch(StoreError):
+    """The database's schema is older or newer than this program."""
+
+
+class SyncRefused(AgentsdError):
+    """A sync that would do harm; nothing was touched."""
+
+
+class MassDeletion(SyncRefused):
+    """The sync would remove many agents at once."""
+
+
+class StaleSync(SyncRefused):
+    """The sync's commit is an ancestor of the one that is already applied."""
+
+
+class ConfigError(AgentsdError):
+    """A setting or a command line that cannot work."""
+
+    exit_code = 2
+
+
+class AgentNotFound(AgentsdError):
+    """No agent has this slug or id."""
+
+
+class AgentUnavailable(AgentsdError):
+    """The agent exists, but nothing of it can run; ``reason`` is its condition's machine reason."""
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason = reason
+
+
+class ProviderError(AgentsdError):
+    """A vendor failed; the subclasses are in ``agentsd.providers.base``."""

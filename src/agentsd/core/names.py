@@ -1,0 +1,78 @@
+"""Slugs, owners and ids: what a manifest's path says about its agent.
+
+agents.d/support.yaml     slug "support"      owner "default"
+agents.d/acme/sales.yaml  slug "acme/sales"   owner "acme"
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from uuid import UUID, uuid5
+
+DEFAULT_OWNER = "default"
+SUFFIXES = (".yaml", ".yml")
+USER_FILE = "_user.yaml"
+RESERVED_SLUGS = frozenset({"current"})
+SLUG_MAX = 200
+
+_NAMESPACE = UUID("6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11")  # agentsd's own; never change it: ids hang on it
+_SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def slug_of(path: str) -> str:
+    """``acme/sales.yaml`` → ``acme/sales``. ``path`` is relative to the tree, with ``/``."""
+    for suffix in SUFFIXES:
+        if path.endswith(suffix):
+            return path[: -len(suffix)]
+    return path
+
+
+def owner_of(path: str) -> str:
+    """The first folder of ``path``, or ``default`` at the top."""
+    first, slash, _ = path.partition("/")
+    return first if slash else DEFAULT_OWNER
+
+
+def id_of(slug: str) -> UUID:
+    """The id of a manifest that pins none: uuid5 of its slug, so that a rename is a new agent."""
+    return uuid5(_NAMESPACE, slug)
+
+
+def user_id_of(username: str) -> UUID:
+    """The id of an owner's row: uuid5 of the name, so that a rebuilt database has the same."""
+    return uuid5(_NAMESPACE, f"user:{username}")
+
+
+def slug_problem(slug: str) -> str | None:
+    """What is wrong with ``slug``, or None."""
+    if slug in RESERVED_SLUGS or is_uuid(slug):
+        return f"the name {slug!r} is reserved"
+    if len(slug) > SLUG_MAX:
+        return f"the path is longer than {SLUG_MAX} characters"
+    if not all(_SEGMENT.fullmatch(part) for part in slug.split("/")):
+        return "a name may hold ASCII letters, digits, '.', '_' and '-', and starts and ends with a letter or digit"
+    return None
+
+
+def suggest_slug(slug: str) -> str:
+    """The nearest slug that is allowed: ``Über uns`` → ``uber-uns``."""
+    ascii_only = unicodedata.normalize("NFKD", slug).encode("ascii", "ignore").decode()
+    parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in ascii_only.split("/")]
+    return "/".join(part for part in parts if part) or "agent"
+
+
+def is_uuid(text: str) -> bool:
+    """Whether ``text`` is written like a UUID."""
+    return _UUID.fullmatch(text) is not None
+
+
+def to_url(slug: str) -> str:
+    """``acme/sales`` → ``acme~sales``: one path segment."""
+    return slug.replace("/", "~")
+
+
+def from_url(segment: str) -> str:
+    """``acme~sales`` → ``acme/sales``."""
+    return segment.replace("~", "/")

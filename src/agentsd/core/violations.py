@@ -1,0 +1,60 @@
+"""Violations: what is wrong with a manifest, where, and what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+Pointer = tuple[str | int, ...]
+"""The keys and indices from a document's root to a node: ``("llm", "api_key")``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule. Never holds a value of a secret field."""
+
+    path: str  # file, relative to the tree
+    code: str  # the rule's stable name: "plaintext-secret"
+    message: str  # what is wrong
+    hint: str = ""  # what to do
+    line: int = 1  # 1-based
+    column: int = 1  # 1-based, in characters
+    pointer: Pointer = ()
+    severity: Severity = "error"
+
+    @property
+    def where(self) -> str:
+        """``file:line:column``, as compilers and editors write it."""
+        return f"{self.path}:{self.line}:{self.column}"
+
+    @property
+    def field(self) -> str:
+        """The pointer as people read it: ``rag.sources[0]``."""
+        return dotted(self.pointer)
+
+
+def dotted(pointer: Pointer) -> str:
+    """``("rag", "sources", 0)`` → ``rag.sources[0]``."""
+    text = ""
+    for part in pointer:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """``did you mean 'model'?``, or nothing when no known word is near."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {near[0]!r}?" if near else ""
+
+
+def errors_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
+    """Those that refuse, without the warnings."""
+    return tuple(violation for violation in violations if violation.severity == "error")
+
+
+def in_order(violations: Sequence[Violation]) -> tuple[Violation, ...]:
+    """By file and position, without repetitions."""
+    return tuple(sorted(set(violations), key=lambda v: (v.path, v.line, v.column, v.code, v.message)))

@@ -1,0 +1,1 @@
+"""The tree of manifests on disk, and git."""

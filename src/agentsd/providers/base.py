@@ -1,0 +1,142 @@
+"""The protocols that services talk to, the agent that runs, and the vendors' errors.
+
+ProviderError                 a vendor failed; ``retryable`` says whether trying again may help
+├── ProviderAuthError         401, 403: wrong or missing key
+├── ProviderRateLimited       429; ``retry_after`` in seconds where the vendor said so
+├── ProviderNotFound          404: no such model, voice or path
+├── ProviderRejected          another 4xx: the vendor refuses this request
+├── ProviderUnavailable       no connection, 5xx, closed early
+├── ProviderTimeout           no first byte, or a stall, within the limit
+└── ProviderProtocolError     an answer that is not the vendor's protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from uuid import UUID
+
+from agentsd.core.agent import AgentHead
+from agentsd.core.errors import ProviderError
+
+
+class ProviderAuthError(ProviderError):
+    """401 or 403: the key is wrong, missing or may not do this."""
+
+
+class ProviderRateLimited(ProviderError):
+    """429. ``retry_after`` is in seconds, or None where the vendor did not say."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, hint: str = "", retry_after: float | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class ProviderNotFound(ProviderError):
+    """404: no such model, voice or path."""
+
+
+class ProviderRejected(ProviderError):
+    """Another 4xx: the vendor refuses this request. ``status`` is the vendor's own."""
+
+    def __init__(self, message: str, *, hint: str = "", status: int = 400) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class ProviderUnavailable(ProviderError):
+    """No connection, a 5xx, or a connection that closed before its end message."""
+
+    retryable = True
+
+
+class ProviderTimeout(ProviderError):
+    """Nothing came within the limit."""
+
+    retryable = True
+
+
+class ProviderProtocolError(ProviderError):
+    """The answer is not in the vendor's protocol."""
+
+
+class Provider(Protocol):
+    """A vendor's client. Building one opens no connection; ``aclose`` releases what was opened since."""
+
+    async def aclose(self) -> None:
+        """Release connections. Called once, after the last lease has ended."""
+
+
+class LLM(Provider, Protocol):
+    """Chat completions in the OpenAI shapes, which every LLM vendor here speaks.
+
+    ``request`` is the body of ``/v1/chat/completions`` without ``model`` and ``stream``:
+    ``{"messages": [...], "temperature": ..., "tools": ...}``. Replies are the vendor's, parsed.
+    """
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One whole ``chat.completion`` object. Raises ``ProviderError``."""
+
+    def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """``chat.completion.chunk`` objects as they come; closing the iterator closes the upstream."""
+
+
+class TTS(Provider, Protocol):
+    """Text to speech: 16-bit signed little-endian mono PCM at ``sample_rate`` hertz."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz of the PCM that ``stream`` yields."""
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """Chunks of text in, chunks of PCM out, as both come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was heard so far. A final one will not change; partial ones replace each other."""
+
+    text: str
+    final: bool
+
+
+class STT(Provider, Protocol):
+    """Speech to text: takes 16-bit signed little-endian mono PCM at ``sample_rate`` hertz."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz that ``stream`` wants."""
+
+    def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
+        """Chunks of PCM in, transcripts out, as both come."""
+
+
+@dataclass(frozen=True, slots=True)
+class LiveAgent:
+    """A spec with its built providers: what a request, a stream or a voice turn runs on."""
+
+    id: UUID
+    slug: str
+    owner: str
+    version: int
+    digest: bytes
+    spec: AgentHead
+    llm: LLM | None = None
+    tts: TTS | None = None
+    stt: STT | None = None
+    provider_names: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
+
+
+class Leases(Protocol):
+    """Where a service gets an agent from. Implemented by ``runtime.registry``."""
+
+    def lease(self, ref: str) -> AbstractAsyncContextManager[LiveAgent]:
+        """The agent (by slug or id) as it is now, held until the context ends, whatever is swapped meanwhile.
+
+        Raises ``AgentNotFound`` and ``AgentUnavailable``. Well under a millisecond for an agent
+        that was opened before: it may be taken per request, per stream or per voice turn.
+        """

@@ -1,0 +1,1 @@
+"""Embeddings: one vendor per file."""

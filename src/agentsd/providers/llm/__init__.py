@@ -1,0 +1,1 @@
+"""Large language models: one vendor per file."""

@@ -1,0 +1,79 @@
+"""What every vendor's settings have in common: the section of a manifest that configures a provider.
+
+A vendor's settings class is a frozen pydantic model whose field names are the manifest's own.
+It says which fields are secret (``Secret``), which are destinations (``Url``) and which
+origins the vendor itself owns; everything else (JSON Schema, masking, trust rules) follows.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, get_args
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from agentsd.core.agent import Strict
+from agentsd.core.secret import Secret
+
+Url = Annotated[
+    str,
+    Field(pattern=r"^(https?|wss?)://[^/?#@\s]+(/[^?#\s]*)?$", json_schema_extra={"x-url": True}),
+]
+"""An absolute URL without user, query or fragment: a place that a secret is sent to."""
+
+UrlPath = Annotated[str, Field(pattern=r"^/[^?#\s]*$", json_schema_extra={"x-url-path": True})]
+"""A path that is appended to a ``Url``. It starts with ``/``, so it cannot change the origin."""
+
+
+class ProviderSettings(Strict):
+    """Base of every vendor's settings; the subclass adds ``provider: Literal["vendor.name"]``."""
+
+    home: ClassVar[frozenset[str]] = frozenset()
+    """Origins of the vendor itself: a secret may go there without further trust."""
+
+    provider: str
+
+    @classmethod
+    def provider_name(cls) -> str:
+        """The discriminator: ``groq.com``."""
+        (name,) = get_args(cls.model_fields["provider"].annotation)
+        return str(name)
+
+    @classmethod
+    def secret_fields(cls) -> frozenset[str]:
+        """Names of the fields that hold a ``Secret``."""
+        return frozenset(
+            name for name, field in cls.model_fields.items() if Secret in _types_of(field.annotation)
+        )
+
+    @classmethod
+    def url_fields(cls) -> dict[str, str | None]:
+        """Destination fields and their defaults (None: the manifest must say)."""
+        return {
+            name: field.default if isinstance(field.default, str) else None
+            for name, field in cls.model_fields.items()
+            if _marked(field, "x-url")
+        }
+
+    @classmethod
+    def path_fields(cls) -> frozenset[str]:
+        """Fields that are appended to a destination."""
+        return frozenset(name for name, field in cls.model_fields.items() if _marked(field, "x-url-path"))
+
+
+def origin(url: str) -> str:
+    """``https://Api.Groq.com:443/x`` → ``https://api.groq.com``: scheme, host and port, normalised."""
+    parts = urlsplit(url)
+    scheme = parts.scheme.lower()
+    default = {"http": 80, "ws": 80, "https": 443, "wss": 443}.get(scheme)
+    port = "" if parts.port in (None, default) else f":{parts.port}"
+    return f"{scheme}://{(parts.hostname or '').lower()}{port}"
+
+
+def _types_of(annotation: Any) -> tuple[Any, ...]:
+    return (annotation, *get_args(annotation))
+
+
+def _marked(field: Any, mark: str) -> bool:
+    extra = field.json_schema_extra
+    return isinstance(extra, dict) and bool(extra.get(mark))

@@ -1,0 +1,1 @@
+"""The data plane: the store into running agents."""

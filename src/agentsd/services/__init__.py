@@ -1,0 +1,1 @@
+"""Use cases over the protocols of ``providers.base``."""

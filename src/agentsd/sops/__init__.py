@@ -1,0 +1,1 @@
+"""SOPS: opening sealed documents in process, and the real binary for everything else."""

@@ -1,0 +1,1 @@
+"""Postgres: tables, bulk load and apply, runs, replicas, notifications, the embedded server."""
