@@ -5,7 +5,7 @@ A pure function over frozen values: ``plan(desired, stored)``. Files against sto
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
@@ -96,3 +96,131 @@ class Plan:
     def empty(self) -> bool:
         """Nothing to write: no version is spent."""
         return not (self.changes or self.users)
+
+
+def plan(desired: Desired, stored: Stored, *, source: str, prune: bool = True) -> Plan:
+    """What has to change so that ``stored`` says what ``desired`` says.
+
+    Only rows of ``source`` are pruned, and none while one of its files is quarantined.
+    """
+    kept = {quarantined.path for quarantined in desired.quarantined}
+    changes = [
+        change
+        for manifest in desired.manifests.values()
+        for change in [_change(manifest, stored.agents.get(manifest.id))]
+        if change is not None
+    ]
+    missing = [
+        row
+        for row in stored.agents.values()
+        if row.source == source and row.id not in desired.manifests and row.path not in kept
+    ]
+    deletes = [_delete(row) for row in missing] if prune and not kept else []
+    return Plan(
+        source=source,
+        changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
+        users=_user_changes(desired, stored, source, prune=prune and not kept),
+        unchanged=len(desired.manifests) - len(changes),
+        quarantined=desired.quarantined,
+        held_back=tuple(sorted(row.slug for row in missing)) if kept and prune else (),
+    )
+
+
+def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
+    if row is None:
+        return _changed("create", manifest, None)
+    if row.digest == manifest.digest and row.path == manifest.path:
+        return _changed("heal", manifest, row) if row.drifted else None
+    return _changed("update" if row.slug == manifest.slug else "rename", manifest, row)
+
+
+def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
+    fields = () if row is None else diff(row.value, manifest.value, row.prints, manifest.prints)
+    return Change(
+        operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields
+    )
+
+
+def _delete(row: StoredAgent) -> Change:
+    return Change("delete", row.id, row.slug, row.owner, row.path, None, row)
+
+
+def _user_changes(desired: Desired, stored: Stored, source: str, *, prune: bool) -> tuple[UserChange, ...]:
+    wanted = [
+        UserChange("create" if row is None else "update", user.username, user, row)
+        for user in desired.users.values()
+        for row in [stored.users.get(user.username)]
+        if row is None or (row.source == source and (row.path, row.data) != (user.path, user.data))
+    ]
+    still_owning = {row.owner for row in stored.agents.values() if row.source != source}
+    gone = [
+        UserChange("delete", row.username, None, row)
+        for row in stored.users.values()
+        if row.source == source and row.username not in desired.users and row.username not in still_owning
+    ]
+    return tuple(sorted([*wanted, *(gone if prune else [])], key=lambda change: change.username))
+
+
+Prints = Mapping[Pointer, bytes] | None
+
+
+def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = None) -> tuple[FieldChange, ...]:
+    """Field by field, in the new document's order, then what was removed. Seals never show."""
+    if old is None or new is None:
+        return ()
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    changes = [
+        FieldChange("change" if pointer in before else "add", pointer, before.get(pointer), value)
+        for pointer, value in after.items()
+        if pointer not in before or not _same(before[pointer], value)
+    ]
+    changes += [FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after]
+    return tuple(_masked(change, old_prints, new_prints) for change in changes)
+
+
+def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
+    """Scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
+    if not isinstance(value, Mapping):
+        yield pointer, value
+        return
+    for key, child in value.items():
+        if pointer or key != "sops":
+            yield from _leaves(child, (*pointer, key))
+
+
+def _same(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and bool(old == new)
+
+
+def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> FieldChange:
+    if not (is_sealed(change.old) or is_sealed(change.new)):
+        return change
+    if change.operation != "change":
+        return FieldChange(change.operation, change.pointer, secret="changed")
+    old = (old_prints or {}).get(change.pointer)
+    new = (new_prints or {}).get(change.pointer)
+    told_apart = old is not None and new is not None and old != new
+    newly = is_sealed(change.old) != is_sealed(change.new)
+    return FieldChange("change", change.pointer, secret="changed" if told_apart or newly else "resealed")
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether ``value`` is, or a list holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
+    if isinstance(value, list):
+        return any(is_sealed(item) for item in value)
+    return isinstance(value, str) and value.startswith("ENC[AES256_GCM,")
+
+
+MASS_DELETION_FLOOR = 5
+"""Fewer deletions than this are never held to be an accident."""
+
+
+def mass_deletion(plan: Plan, stored: Stored) -> int:
+    """How many agents the plan removes, if that looks like an accident; else 0.
+
+    At least five and more than half of the source's agents, or all of them.
+    """
+    own = sum(row.source == plan.source for row in stored.agents.values())
+    deleted = sum(change.operation == "delete" for change in plan.changes)
+    many = deleted >= MASS_DELETION_FLOOR and deleted * 2 > own
+    return deleted if deleted and (many or deleted == own) else 0

@@ -8,11 +8,11 @@ origins the vendor itself owns; everything else (JSON Schema, masking, trust rul
 from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, get_args
-from urllib.parse import urlsplit
 
 from pydantic import Field
 
 from agentsd.core.agent import Strict
+from agentsd.core.rules import Destinations
 from agentsd.core.secret import Secret
 
 Url = Annotated[
@@ -56,18 +56,14 @@ class ProviderSettings(Strict):
         }
 
     @classmethod
+    def destinations(cls) -> Destinations:
+        """What the trust rule needs to know of this vendor."""
+        return Destinations(cls.secret_fields(), cls.url_fields(), cls.home)
+
+    @classmethod
     def path_fields(cls) -> frozenset[str]:
         """Fields that are appended to a destination."""
         return frozenset(name for name, field in cls.model_fields.items() if _marked(field, "x-url-path"))
-
-
-def origin(url: str) -> str:
-    """``https://Api.Groq.com:443/x`` → ``https://api.groq.com``: scheme, host and port, normalised."""
-    parts = urlsplit(url)
-    scheme = parts.scheme.lower()
-    default = {"http": 80, "ws": 80, "https": 443, "wss": 443}.get(scheme)
-    port = "" if parts.port in (None, default) else f":{parts.port}"
-    return f"{scheme}://{(parts.hostname or '').lower()}{port}"
 
 
 def _types_of(annotation: Any) -> tuple[Any, ...]:
