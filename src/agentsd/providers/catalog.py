@@ -1,0 +1,109 @@
+"""The catalog: every vendor that a manifest may name. A new one is one file and one line here.
+
+Importing it is cheap: clients import their network library when they first connect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.violations import did_you_mean
+from agentsd.providers.embedding import openai_compatible as openai_embedding
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.llm import echo, groq, llama_cpp, mistral, openai, openai_compatible, openrouter
+from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.stt import deepgram as deepgram_stt
+from agentsd.providers.stt import openai_compatible as openai_stt
+from agentsd.providers.stt import whisper
+from agentsd.providers.tts import async_ai, elevenlabs, hume, kokoro
+from agentsd.providers.tts import deepgram as deepgram_tts
+from agentsd.providers.tts import openai_compatible as openai_tts
+from agentsd.providers.vendor import Vendor
+
+LLM = (
+    echo.VENDOR,
+    groq.VENDOR,
+    llama_cpp.VENDOR,
+    mistral.VENDOR,
+    openai.VENDOR,
+    openai_compatible.VENDOR,
+    openrouter.VENDOR,
+)
+TTS = (
+    async_ai.VENDOR,
+    deepgram_tts.VENDOR,
+    elevenlabs.VENDOR,
+    hume.VENDOR,
+    kokoro.VENDOR,
+    openai_tts.VENDOR,
+)
+STT = (
+    deepgram_stt.VENDOR,
+    openai_stt.VENDOR,
+    whisper.VENDOR,
+)
+EMBEDDING = (openai_embedding.VENDOR,)
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """Vendors by kind and by the name that manifests use."""
+
+    llm: Mapping[str, Vendor]
+    tts: Mapping[str, Vendor]
+    stt: Mapping[str, Vendor]
+    embedding: Mapping[str, Vendor]
+
+    def of(self, kind: str) -> Mapping[str, Vendor]:
+        """The vendors of one section: ``llm``, ``tts``, ``stt`` or ``embedding``."""
+        vendors: Mapping[str, Vendor] = getattr(self, kind)
+        return vendors
+
+    def vendor(self, kind: str, name: object) -> Vendor:
+        """The vendor called ``name``. Raises ``ConfigError`` with the nearest name."""
+        vendors = self.of(kind)
+        found = vendors.get(name) if isinstance(name, str) else None
+        if found is None:
+            hint = (
+                did_you_mean(name if isinstance(name, str) else "", vendors) or f"known: {', '.join(vendors)}"
+            )
+            raise ConfigError(f"{kind}: no such provider", hint=hint)
+        return found
+
+    def settings_of(self, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
+        """An opened section as its vendor's settings. Raises ``ConfigError``, which quotes no value."""
+        settings = self.vendor(kind, section.get("provider")).settings
+        try:
+            return settings.model_validate(dict(section))
+        except ValidationError as error:
+            problems = "; ".join(_problem(kind, detail) for detail in error.errors(include_input=False))
+            raise ConfigError(problems, hint="run: agentsd validate") from None
+
+    def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
+        """The client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``. Opens no connection."""
+        build = self.vendor(kind, settings.provider).build
+        if build is None:
+            raise ConfigError(
+                f"{kind}: {settings.provider} has no client yet", hint="choose another provider"
+            )
+        return build(settings, sessions)
+
+
+def _problem(kind: str, detail: Mapping[str, Any]) -> str:
+    """``llm.model: missing``: where and which rule, never the value."""
+    where = ".".join([kind, *(str(part) for part in detail["loc"])])
+    return f"{where}: {str(detail['type']).replace('_', ' ')}"
+
+
+def default_catalog() -> Catalog:
+    """All built-in vendors."""
+    return Catalog(*(_by_name(vendors) for vendors in (LLM, TTS, STT, EMBEDDING)))
+
+
+def _by_name(vendors: tuple[Vendor, ...]) -> Mapping[str, Vendor]:
+    return {vendor.name: vendor for vendor in vendors}

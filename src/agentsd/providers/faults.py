@@ -1,0 +1,210 @@
+"""The one border where a vendor's failures become ours.
+
+Messages are written here, in our own words: a vendor's text may quote the prompt or the key.
+The one thing that is quoted is a short machine code such as ``model_not_found``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from agentsd.core.errors import ProviderError
+from agentsd.providers.base import (
+    ProviderAuthError,
+    ProviderNotFound,
+    ProviderProtocolError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+
+_CODE = re.compile(r"[a-z]+(?:[_-][a-z]+){0,8}")  # no digits: a key has some
+_CODE_MAX = 48
+_RETRY_MAX = 86_400.0
+
+_STATUS_OF_CODE = {
+    "invalid_api_key": 401,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "insufficient_quota": 429,
+    "rate_limit_exceeded": 429,
+    "rate_limit_error": 429,
+    "model_not_found": 404,
+    "not_found_error": 404,
+    "invalid_request_error": 400,
+    "context_length_exceeded": 400,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Whom an error is about: vendor ``groq.com`` in section ``llm``."""
+
+    vendor: str
+    kind: str
+
+
+def refused(
+    who: Who, status: int, headers: Mapping[str, str] | None = None, code: object = None
+) -> ProviderError:
+    """The error for an answer with an HTTP ``status`` that is not a success."""
+    said = f"{who.vendor} answered {status}{_quoted(code)}"
+    key = 403 if status == 401 else status
+    kind, what, hint = _REFUSALS.get(key) or _REFUSALS[key // 100] if 300 <= key < 500 else _FAILED
+    message, advice = f"{said}: {what}", hint.format(kind=who.kind)
+    if kind is ProviderRateLimited:
+        return ProviderRateLimited(message, hint=advice, retry_after=retry_after(headers or {}))
+    if kind is ProviderRejected:
+        return ProviderRejected(message, hint=advice, status=status)
+    return kind(message, hint=advice)
+
+
+_REFUSALS: Mapping[int, tuple[type[ProviderError], str, str]] = {
+    3: (
+        ProviderProtocolError,
+        "a redirect, which is not followed, since the key would follow it",
+        "set the URL in the manifest's {kind} section to the final one",
+    ),
+    4: (
+        ProviderRejected,
+        "it refuses this request",
+        "check the request, and the fields of the manifest's {kind} section",
+    ),
+    403: (ProviderAuthError, "it does not accept the key", "check {kind}.api_key in the manifest"),
+    404: (
+        ProviderNotFound,
+        "no such model, voice or path",
+        "check the model, voice, URL and path in the manifest's {kind} section",
+    ),
+    408: (ProviderTimeout, "the request took too long", "try again"),
+    429: (
+        ProviderRateLimited,
+        "too many requests, or the quota is used up",
+        "wait, or ask the vendor for a higher limit",
+    ),
+}
+_FAILED = (ProviderUnavailable, "it failed", "try again later")
+
+
+def reported(who: Who, error: object) -> ProviderError:
+    """The error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
+    fields = error if isinstance(error, dict) else {}
+    code = next((fields[key] for key in ("code", "status", "type") if fields.get(key)), None)
+    status = _status_of(code)
+    if status is not None:
+        return refused(who, status, code=fields.get("type") if isinstance(code, int) else code)
+    return ProviderUnavailable(f"{who.vendor} reported an error{_quoted(code)}", hint="try again later")
+
+
+def closed_early(who: Who) -> ProviderUnavailable:
+    """The connection ended before the answer did."""
+    return ProviderUnavailable(f"{who.vendor} closed early: the answer is incomplete", hint="try again")
+
+
+def garbled(who: Who, what: str) -> ProviderProtocolError:
+    """The answer is not what the vendor's protocol says; ``what`` is in our own words."""
+    return ProviderProtocolError(
+        f"{who.vendor} {what}",
+        hint=f"check that the URL in the manifest's {who.kind} section speaks this vendor's protocol",
+    )
+
+
+def timed_out(who: Who) -> ProviderTimeout:
+    """Nothing came within the limit."""
+    hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
+    return ProviderTimeout(f"{who.vendor} did not answer in time", hint=hint)
+
+
+@contextmanager
+def translated(who: Who) -> Iterator[None]:
+    """Runs a block of network calls; whatever fails in it leaves as a ``ProviderError``."""
+    try:
+        yield
+    except ProviderError:
+        raise
+    except Exception as error:
+        known = _translate(who, error)
+        if known is None:
+            raise
+        raise known from None
+
+
+def _translate(who: Who, error: Exception) -> ProviderError | None:
+    import aiohttp
+
+    if isinstance(error, TimeoutError):
+        return timed_out(who)
+    if isinstance(error, aiohttp.ClientResponseError):
+        if error.status < 300:
+            return garbled(who, "answered something that is not this protocol")
+        return refused(who, error.status, error.headers)
+    if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)):
+        return closed_early(who)
+    if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
+        hint = f"correct it in the manifest's {who.kind} section"
+        return ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint)
+    if isinstance(error, (aiohttp.ClientError, OSError)):
+        return ProviderUnavailable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
+    return None
+
+
+_REACH = "check the URL in the manifest's {kind} section, and that it can be reached from here"
+
+
+def _unreached(error: Exception) -> str:
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return "cannot be reached: its host name does not resolve"
+    if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch)):
+        return "cannot be reached: there is no trusted TLS connection to it"
+    return "cannot be reached"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds from ``Retry-After`` (seconds or an HTTP date, RFC 9110 §10.2.3) or ``retry-after-ms``."""
+    milliseconds, value = headers.get("retry-after-ms"), headers.get("Retry-After")
+    seconds = _number(milliseconds, 1000.0)
+    if seconds is None:
+        seconds = _number(value, 1.0)
+    if seconds is None and value:
+        seconds = _until(value)
+    return None if seconds is None else min(max(seconds, 0.0), _RETRY_MAX)
+
+
+def _number(text: str | None, unit: float) -> float | None:
+    try:
+        number = float(text or "") / unit
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (aware - datetime.now(UTC)).total_seconds()
+
+
+def _status_of(code: Any) -> int | None:
+    if isinstance(code, str):
+        return int(code) if code.isdecimal() and len(code) == 3 else _STATUS_OF_CODE.get(code)
+    return code if isinstance(code, int) and 300 <= code < 600 else None
+
+
+def _quoted(code: object) -> str:
+    """`` (model_not_found)`` if ``code`` is a plain machine word, else nothing."""
+    if isinstance(code, str) and len(code) <= _CODE_MAX and _CODE.fullmatch(code):
+        return f" ({code})"
+    return ""

@@ -1,0 +1,129 @@
+"""Pooled HTTP sessions: one per origin, opened on first use, closed when nobody holds it.
+
+Vendors' clients never import aiohttp; this package does, where the first session opens.
+So a process that only validates manifests does not pay for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from agentsd.core.rules import origin as origin_of
+
+if TYPE_CHECKING:
+    import aiohttp
+
+
+@dataclass(slots=True)
+class _Pool:
+    holders: int = 0
+    session: aiohttp.ClientSession | None = None
+
+
+@dataclass(slots=True)
+class HttpSessions:
+    """The sessions of one event loop. A new provider for an origin keeps its warm connections.
+
+    ``connections`` bounds what is open to one origin at a time; a request beyond it waits, and
+    its wait counts against the time to the first byte.
+    """
+
+    connections: int = 512
+    keepalive_seconds: float = 30.0
+    dns_cache_seconds: int = 60
+    _pools: dict[str, _Pool] = field(default_factory=dict)
+
+    def acquire(self, url: str) -> Claim:
+        """A claim on the session for ``url``'s origin. Opens nothing. Raises ValueError for no URL."""
+        origin = origin_of(url)
+        pool = self._pools.setdefault(origin, _Pool())
+        pool.holders += 1
+        return Claim(self, origin, pool)
+
+    def holders(self) -> dict[str, int]:
+        """How many claims each origin has."""
+        return {origin: pool.holders for origin, pool in self._pools.items()}
+
+    def opened(self) -> frozenset[str]:
+        """Origins whose session is open."""
+        return frozenset(origin for origin, pool in self._pools.items() if pool.session is not None)
+
+    async def aclose(self) -> None:
+        """Close every session, held or not."""
+        pools, self._pools = self._pools, {}
+        await asyncio.gather(*(_close(pool) for pool in pools.values()))
+
+    async def _release(self, origin: str, pool: _Pool) -> None:
+        pool.holders -= 1
+        if pool.holders <= 0:
+            if self._pools.get(origin) is pool:
+                del self._pools[origin]
+            await _close(pool)
+
+    def _open(self, pool: _Pool) -> aiohttp.ClientSession:
+        if pool.session is None:
+            pool.session = _new_session(self)
+        return pool.session
+
+
+@dataclass(slots=True)
+class Claim:
+    """One holder's claim on an origin's session."""
+
+    _sessions: HttpSessions
+    origin: str
+    _pool: _Pool
+    _released: bool = False
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """The session, opened if it was not. Call it inside the event loop."""
+        if self._released:
+            raise RuntimeError("this claim was released")
+        return self._sessions._open(self._pool)
+
+    async def release(self) -> None:
+        """Give the claim up; the last one closes the session. May be called twice."""
+        if not self._released:
+            self._released = True
+            await self._sessions._release(self.origin, self._pool)
+
+
+async def _close(pool: _Pool) -> None:
+    session, pool.session = pool.session, None
+    if session is not None:
+        await session.close()
+
+
+def _new_session(limits: HttpSessions) -> aiohttp.ClientSession:
+    import aiohttp
+
+    connector = aiohttp.TCPConnector(
+        limit=limits.connections,
+        keepalive_timeout=limits.keepalive_seconds,
+        ttl_dns_cache=limits.dns_cache_seconds,
+    )
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),  # a vendor's cookie must not tie agents together
+        timeout=aiohttp.ClientTimeout(total=None),  # the limits are the endpoint's
+        middlewares=(_refuse_redirects,),
+        trust_env=False,
+    )
+
+
+async def _refuse_redirects(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """A redirect would carry a key to a place that nobody allowed, so it is an answer like any other."""
+    response = await handler(request)
+    if 300 <= response.status < 400:
+        import aiohttp
+
+        response.close()
+        raise aiohttp.ClientResponseError(
+            response.request_info, (), status=response.status, headers=response.headers
+        )
+    return response

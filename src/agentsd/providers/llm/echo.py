@@ -1,0 +1,140 @@
+"""The built-in LLM that needs no key and no network: it says the last message back, word by word.
+
+It exists so that a newcomer's first chat works offline, and so that tests of everything around
+an LLM need no LLM. The same request always gets the same answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.vendor import Vendor
+
+_PLACE = re.compile(r"\{(message|system)\}")
+_WORD = re.compile(r"\s*\S+|\s+$")
+_MODEL = "echo"
+
+
+class EchoSettings(ProviderSettings):
+    """Settings of ``echo.local``."""
+
+    provider: Literal["echo.local"]
+    reply: Annotated[
+        str,
+        Field(
+            description=(
+                "The answer. `{message}` stands for the last user message, `{system}` for the system prompt."
+            ),
+            examples=["You said: {message}"],
+        ),
+    ] = "{message}"
+    delay_seconds: Annotated[
+        float,
+        Field(ge=0, le=60, description="Pause before each streamed word, in seconds.", examples=[0.05]),
+    ] = 0.0
+
+
+class Echo:
+    """Answers without asking anyone."""
+
+    def __init__(self, settings: EchoSettings) -> None:
+        self._reply = settings.reply
+        self._delay = settings.delay_seconds
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One whole ``chat.completion`` object."""
+        text = self._answer(request)
+        message = {"role": "assistant", "content": text}
+        choices = [
+            {"index": index, "message": message, "finish_reason": "stop"} for index in range(_count(request))
+        ]
+        return {
+            "object": "chat.completion",
+            "model": _MODEL,
+            "choices": choices,
+            "usage": _usage(request, text),
+        }
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """``chat.completion.chunk`` objects: role, words, end, and usage where asked for."""
+        text = self._answer(request)
+        indices = range(_count(request))
+        for index in indices:
+            yield _chunk(index, {"role": "assistant", "content": ""})
+        for word in _WORD.findall(text):
+            if self._delay:
+                await asyncio.sleep(self._delay)
+            for index in indices:
+                yield _chunk(index, {"content": word})
+        for index in indices:
+            yield _chunk(index, {}, finish_reason="stop")
+        if (request.get("stream_options") or {}).get("include_usage"):
+            yield {
+                "object": "chat.completion.chunk",
+                "model": _MODEL,
+                "choices": [],
+                "usage": _usage(request, text),
+            }
+
+    async def aclose(self) -> None:
+        """Nothing to release."""
+
+    def _answer(self, request: Mapping[str, Any]) -> str:
+        messages = request["messages"]
+        words = {"message": _last(messages, "user"), "system": _first(messages, "system")}
+        return _PLACE.sub(lambda match: words[match[1]], self._reply)
+
+
+def _last(messages: list[Any], role: str) -> str:
+    return _first(list(reversed(messages)), role)
+
+
+def _first(messages: list[Any], role: str) -> str:
+    for message in messages:
+        if isinstance(message, Mapping) and message.get("role") == role:
+            return _text(message.get("content"))
+    return ""
+
+
+def _text(content: Any) -> str:
+    """A message's text: a string, or the text parts of a list."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+
+
+def _chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+    choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
+    return {"object": "chat.completion.chunk", "model": _MODEL, "choices": [choice]}
+
+
+def _count(request: Mapping[str, Any]) -> int:
+    count = request.get("n")
+    return min(max(count, 1), 16) if isinstance(count, int) else 1
+
+
+def _usage(request: Mapping[str, Any], text: str) -> dict[str, int]:
+    """Words stand for tokens."""
+    asked = sum(
+        len(_text(message.get("content")).split())
+        for message in request["messages"]
+        if isinstance(message, Mapping)
+    )
+    said = len(text.split()) * _count(request)
+    return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
+
+
+def build(settings: EchoSettings, sessions: HttpSessions) -> Echo:
+    """The client for ``settings``; it opens no session."""
+    return Echo(settings)
+
+
+VENDOR = Vendor(EchoSettings, build)

@@ -1,0 +1,42 @@
+"""Groq: https://console.groq.com/docs/api-reference#chat."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
+from agentsd.providers.network import ApiKey
+from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.vendor import Vendor
+
+
+class GroqSettings(CompletionsSettings):
+    """Settings of ``groq.com``."""
+
+    home: ClassVar[frozenset[str]] = frozenset({"https://api.groq.com"})
+
+    provider: Literal["groq.com"]
+    api_key: ApiKey
+    model: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="The model's name, as the vendor writes it.",
+            examples=["llama-3.1-8b-instant"],
+        ),
+    ]
+    api_url: Annotated[
+        Url, Field(description="The vendor's base URL.", examples=["https://api.groq.com"])
+    ] = "https://api.groq.com"
+    completions_path: Annotated[
+        UrlPath,
+        Field(
+            description="Path of the chat completions under `api_url`.",
+            examples=["/openai/v1/chat/completions"],
+        ),
+    ] = "/openai/v1/chat/completions"
+
+
+VENDOR = Vendor(GroqSettings, build)

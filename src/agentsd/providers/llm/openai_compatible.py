@@ -1,0 +1,191 @@
+"""Chat completions as OpenAI speaks them, which every network LLM here does.
+
+``POST {api_url}{completions_path}`` with ``Authorization: Bearer KEY``; a streamed answer is
+server-sent events ``data: {chat.completion.chunk}``, ended by ``data: [DONE]`` or the end of
+the body (https://platform.openai.com/docs/api-reference/chat).
+
+The vendors of this family are settings: a class that names its URL and its differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from agentsd.core.secret import Secret
+from agentsd.providers.endpoint import Endpoint, decode, encode
+from agentsd.providers.faults import Who, closed_early, garbled
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.sse import EventParser, EventTooLong
+from agentsd.providers.vendor import Vendor
+
+
+class CompletionsSettings(NetworkSettings):
+    """Base of the settings of every OpenAI-compatible vendor. Subclasses add key and URL."""
+
+    renames: ClassVar[Mapping[str, str | None]] = {}
+    """Request keys that this vendor calls otherwise (None: it knows no such key and refuses it)."""
+
+    model: Annotated[
+        str,
+        Field(
+            min_length=1,
+            description="The model's name, as the vendor writes it.",
+            examples=["llama-3.1-8b-instant"],
+        ),
+    ]
+    temperature: Annotated[
+        float | None,
+        Field(
+            ge=0,
+            le=2,
+            description="0 repeats itself, 2 is wild; the vendor's default where absent.",
+            examples=[0.7],
+        ),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        Field(
+            gt=0,
+            le=1,
+            description="Share of probability that tokens are drawn from; the vendor's default where absent.",
+            examples=[0.9],
+        ),
+    ] = None
+    max_tokens: Annotated[
+        int | None,
+        Field(
+            ge=1,
+            description="Longest answer, in tokens; the vendor's default where absent.",
+            examples=[512],
+        ),
+    ] = None
+
+    @property
+    def url(self) -> str:
+        """Where completions are posted to."""
+        base: str = getattr(self, "api_url")  # noqa: B009  (every subclass has it)
+        path: str = getattr(self, "completions_path")  # noqa: B009
+        return base.rstrip("/") + path
+
+    def headers(self) -> dict[str, str]:
+        """What authenticates a request."""
+        key: Secret | None = getattr(self, "api_key", None)
+        return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+
+    def defaults(self) -> dict[str, Any]:
+        """The manifest's own request keys: they hold unless a request says otherwise."""
+        chosen = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        return {key: value for key, value in chosen.items() if value is not None}
+
+
+class OpenAICompatibleSettings(CompletionsSettings):
+    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, Azure, LiteLLM."""
+
+    provider: Literal["openai-compatible"]
+    api_key: OptionalApiKey = None
+    api_url: Annotated[
+        Url,
+        Field(
+            description="The server's base URL, without the path of the completions.",
+            examples=["http://127.0.0.1:11434"],
+        ),
+    ]
+    completions_path: Annotated[
+        UrlPath,
+        Field(description="Path of the chat completions under `api_url`.", examples=["/v1/chat/completions"]),
+    ] = "/v1/chat/completions"
+
+
+class OpenAICompatible:
+    """The client of the whole family. It keeps no state between requests, so streams may run side by side."""
+
+    def __init__(self, settings: CompletionsSettings, sessions: HttpSessions) -> None:
+        who = Who(settings.provider, settings.kind)
+        self._endpoint = Endpoint(sessions, settings.url, who, settings.headers(), settings.timeouts)
+        self._who = who
+        self._model = settings.model
+        self._defaults = settings.defaults()
+        self._renames = settings.renames
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One whole ``chat.completion`` object. Raises ``ProviderError``."""
+        async with self._endpoint.post(self._body(request, stream=False)) as reply:
+            answer = await reply.json()
+        if not isinstance(answer.get("choices"), list):
+            raise garbled(self._who, "answered without choices")
+        return answer
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """``chat.completion.chunk`` objects as they come. Raises ``ProviderError``.
+
+        An end without ``[DONE]`` is accepted once a ``finish_reason`` was seen; before that it
+        is ``ProviderUnavailable``. Closing the iterator closes the connection.
+        """
+        async with self._endpoint.post(self._body(request, stream=True), accept="text/event-stream") as reply:
+            if reply.content_type == "application/json":  # an error, or a server that cannot stream
+                await reply.json()
+                raise garbled(self._who, "answered a request for a stream without streaming")
+            parser = EventParser()
+            finished = done = False
+            data = await reply.read(first=True)
+            while not done:
+                for event in self._parse(parser, data):
+                    if done := event.strip() == b"[DONE]":
+                        break
+                    chunk = decode(self._who, event)
+                    choices = chunk.get("choices")
+                    if isinstance(choices, list):
+                        finished = finished or _finished(choices)
+                        yield chunk
+                if not data:
+                    break
+                data = b"" if done else await reply.read()
+            if not (done or finished):
+                raise closed_early(self._who)
+            await reply.linger()
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+    def _parse(self, parser: EventParser, data: bytes) -> list[bytes]:
+        try:
+            return parser.feed(data) if data else parser.close()
+        except EventTooLong:
+            raise garbled(self._who, "sent an event that is too long") from None
+
+    def _body(self, request: Mapping[str, Any], *, stream: bool) -> bytes:
+        asked = {key: value for key, value in request.items() if value is not None}
+        defaults = self._defaults
+        if "max_completion_tokens" in asked and "max_tokens" in defaults:
+            defaults = {key: value for key, value in defaults.items() if key != "max_tokens"}
+        body = {**defaults, **asked, "model": self._model, "stream": stream}
+        if self._renames:
+            body = dict(_renamed(body.items(), self._renames))
+        return encode(self._who, body)
+
+
+def _renamed(
+    items: Iterable[tuple[str, Any]], renames: Mapping[str, str | None]
+) -> Iterable[tuple[str, Any]]:
+    for key, value in items:
+        name = renames.get(key, key)
+        if name is not None:
+            yield name, value
+
+
+def _finished(choices: list[Any]) -> bool:
+    return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
+
+
+def build(settings: CompletionsSettings, sessions: HttpSessions) -> OpenAICompatible:
+    """The client for ``settings``."""
+    return OpenAICompatible(settings, sessions)
+
+
+VENDOR = Vendor(OpenAICompatibleSettings, build)

@@ -1,0 +1,66 @@
+"""What every vendor on a network has in common in its settings: how long to wait for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+from pydantic import ConfigDict, Field
+
+from agentsd.core.secret import Secret
+from agentsd.providers.schema import ProviderSettings
+
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+"""A time limit."""
+
+ApiKey = Annotated[
+    Secret,
+    Field(
+        description="The vendor's API key, sealed by sops.",
+        examples=["ENC[AES256_GCM,data:…,iv:…,tag:…,type:str]"],
+    ),
+]
+OptionalApiKey = Annotated[
+    Secret | None,
+    Field(
+        description="API key, sealed by sops; leave it out where the server asks for none.",
+        examples=["ENC[AES256_GCM,data:…,iv:…,tag:…,type:str]"],
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits in seconds: to connect, to the first byte of an answer, and between two parts of it."""
+
+    connect: float = 5.0
+    first: float = 60.0
+    idle: float = 30.0
+
+
+class NetworkSettings(ProviderSettings):
+    """Base of the settings of vendors that are reached over a network."""
+
+    # Built on first use: a process that reads two manifests needs two of these, not all.
+    model_config = ConfigDict(defer_build=True)
+
+    kind: ClassVar[str] = "llm"
+    """The manifest's section, for hints that name a field."""
+
+    connect_timeout_seconds: Annotated[
+        Seconds,
+        Field(description="Longest wait for a connection, in seconds.", examples=[5]),
+    ] = 5.0
+    timeout_seconds: Annotated[
+        Seconds,
+        Field(description="Longest wait for the first part of an answer, in seconds.", examples=[60]),
+    ] = 60.0
+    idle_timeout_seconds: Annotated[
+        Seconds,
+        Field(description="Longest silence in the middle of an answer, in seconds.", examples=[30]),
+    ] = 30.0
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The three limits as one value."""
+        return Timeouts(self.connect_timeout_seconds, self.timeout_seconds, self.idle_timeout_seconds)

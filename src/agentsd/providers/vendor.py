@@ -1,0 +1,23 @@
+"""``Vendor``: what the catalog knows of one vendor and kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.schema import ProviderSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Vendor:
+    """A vendor's settings class, and how to build its client (None: settings only)."""
+
+    settings: type[ProviderSettings]
+    build: Callable[[Any, HttpSessions], Any] | None
+
+    @property
+    def name(self) -> str:
+        """The manifest's ``provider``."""
+        return self.settings.provider_name()

@@ -1,0 +1,135 @@
+"""Chat: what an agent adds to a completion. Over the protocol ``LLM`` only; vendors are unknown here.
+
+The agent's ``system_prompt`` comes first, before any system message of the client; the
+vendor's client adds the manifest's sampling defaults; ``model`` in replies is the agent's slug.
+Nothing of a conversation is logged or put into an error.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from typing import Any, cast
+from uuid import uuid4
+
+from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.providers.base import LLM, LiveAgent
+
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+PASSED_ON = frozenset(
+    {
+        "audio",
+        "frequency_penalty",
+        "function_call",
+        "functions",
+        "logit_bias",
+        "logprobs",
+        "max_completion_tokens",
+        "max_tokens",
+        "metadata",
+        "modalities",
+        "n",
+        "parallel_tool_calls",
+        "prediction",
+        "presence_penalty",
+        "reasoning_effort",
+        "response_format",
+        "seed",
+        "stop",
+        "stream_options",
+        "temperature",
+        "tool_choice",
+        "tools",
+        "top_logprobs",
+        "top_p",
+        "user",
+    }
+)
+"""Request keys that go to the vendor as they are. Others (``model``, ``store``, …) stay here."""
+
+
+class InvalidChat(AgentsdError):
+    """The request is not a chat completion. ``param`` is the offending key, as OpenAI names it."""
+
+    def __init__(self, message: str, *, param: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.param = param
+
+
+async def complete(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
+    """One whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
+
+    Raises ``InvalidChat``, ``AgentUnavailable`` and ``ProviderError``.
+    """
+    llm = _llm(agent)
+    answer = await llm.complete(_request(agent, body, stream=False))
+    return _named(answer, agent.slug, _completion_id(), int(time.time()), "chat.completion")
+
+
+def stream(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
+
+    ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
+    for; ``ProviderError`` may come at any chunk.
+    """
+    llm = _llm(agent)
+    request = _request(agent, body, stream=True)
+    wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
+    return _chunks(llm, request, agent.slug, wants_usage=wants_usage)
+
+
+async def _chunks(
+    llm: LLM, request: Mapping[str, Any], slug: str, *, wants_usage: bool
+) -> AsyncGenerator[dict[str, Any], None]:
+    own_id, created = _completion_id(), int(time.time())
+    upstream = cast("AsyncGenerator[dict[str, Any], None]", llm.stream(request))
+    async with aclosing(upstream):
+        async for chunk in upstream:
+            if chunk.get("choices") or wants_usage:  # without choices it is usage, which clients must ask for
+                yield _named(chunk, slug, own_id, created, "chat.completion.chunk")
+
+
+def _llm(agent: LiveAgent) -> LLM:
+    if agent.llm is None:
+        raise AgentUnavailable(
+            f"agent {agent.slug!r} has no LLM", reason="NoLLM", hint="add an llm section to its manifest"
+        )
+    return agent.llm
+
+
+def _request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    request = {key: value for key, value in body.items() if key in PASSED_ON and value is not None}
+    if not stream:
+        request.pop("stream_options", None)
+    elif not isinstance(request.get("stream_options", {}), Mapping):
+        raise InvalidChat("stream_options must be an object", param="stream_options")
+    messages = _messages(body.get("messages"))
+    prompt = agent.spec.system_prompt
+    request["messages"] = [{"role": "system", "content": prompt}, *messages] if prompt else messages
+    return request
+
+
+def _messages(messages: Any) -> list[Any]:
+    if not isinstance(messages, list) or not messages:
+        raise InvalidChat("messages must be a list of at least one message", param="messages")
+    for index, message in enumerate(messages):
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            hint = "every message is an object with a role: system, user, assistant or tool"
+            raise InvalidChat("a message has no known role", param=f"messages[{index}].role", hint=hint)
+    return messages
+
+
+def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:
+    """The vendor's answer under the agent's name, with what OpenAI's clients require."""
+    answer["model"] = slug
+    answer["object"] = kind
+    if not answer.get("id"):
+        answer["id"] = own_id
+    if not answer.get("created"):
+        answer["created"] = created
+    return answer
+
+
+def _completion_id() -> str:
+    return f"chatcmpl-{uuid4().hex}"
