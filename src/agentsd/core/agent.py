@@ -53,7 +53,7 @@ class AgentHead(Strict):
         str | None,
         Field(
             pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
-            description="The agent's identity (a lower-case UUID), pinned at birth so that a rename keeps it.",
+            description="The agent's identity: a lower-case UUID, pinned at birth so that a rename keeps it.",
             examples=["3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11"],
             json_schema_extra=PLAIN,
         ),

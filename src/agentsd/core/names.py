@@ -52,7 +52,7 @@ def slug_problem(slug: str) -> str | None:
     if len(slug) > SLUG_MAX:
         return f"the path is longer than {SLUG_MAX} characters"
     if not all(_SEGMENT.fullmatch(part) for part in slug.split("/")):
-        return "a name may hold ASCII letters, digits, '.', '_' and '-', and starts and ends with a letter or digit"
+        return "a name may hold ASCII letters, digits, '.', '_' and '-', and starts with a letter or digit"
     return None
 
 

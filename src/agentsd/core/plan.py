@@ -6,7 +6,7 @@ A pure function over frozen values: ``plan(desired, stored)``. Files against sto
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
@@ -69,6 +69,7 @@ class Desired:
     manifests: Mapping[UUID, Manifest]
     users: Mapping[str, User]
     quarantined: tuple[Quarantined, ...] = ()
+    checked: bytes = b""  # digest of the rules that the files were checked by
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class Plan:
     unchanged: int
     quarantined: tuple[Quarantined, ...] = ()
     held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
+    rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked anew: by other rules, or now with a key
 
     @property
     def empty(self) -> bool:
@@ -121,6 +123,7 @@ def plan(desired: Desired, stored: Stored, *, source: str, prune: bool = True) -
         changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
         users=_user_changes(desired, stored, source, prune=prune and not kept),
         unchanged=len(desired.manifests) - len(changes),
+        rechecked=_rechecked(desired, stored),
         quarantined=desired.quarantined,
         held_back=tuple(sorted(row.slug for row in missing)) if kept and prune else (),
     )
@@ -136,8 +139,18 @@ def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
 
 def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
     fields = () if row is None else diff(row.value, manifest.value, row.prints, manifest.prints)
-    return Change(
-        operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields
+    return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
+
+
+def _rechecked(desired: Desired, stored: Stored) -> tuple[Manifest, ...]:
+    return tuple(
+        manifest
+        for manifest in desired.manifests.values()
+        for row in [stored.agents.get(manifest.id)]
+        if row is not None
+        and not row.drifted
+        and row.digest == manifest.digest
+        and (row.checked, row.verified) != (desired.checked, manifest.verified)
     )
 
 
@@ -174,7 +187,9 @@ def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = Non
         for pointer, value in after.items()
         if pointer not in before or not _same(before[pointer], value)
     ]
-    changes += [FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after]
+    changes += [
+        FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after
+    ]
     return tuple(_masked(change, old_prints, new_prints) for change in changes)
 
 
@@ -224,3 +239,42 @@ def mass_deletion(plan: Plan, stored: Stored) -> int:
     deleted = sum(change.operation == "delete" for change in plan.changes)
     many = deleted >= MASS_DELETION_FLOOR and deleted * 2 > own
     return deleted if deleted and (many or deleted == own) else 0
+
+
+def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
+    """What the store holds after ``plan`` was applied as ``version``: spares the daemon a reload."""
+    agents = dict(stored.agents)
+    for change in plan.changes:
+        if change.desired is None:
+            del agents[change.id]
+        else:
+            agents[change.id] = _row(change.desired, plan.source, version, checked)
+    for manifest in plan.rechecked:
+        agents[manifest.id] = replace(agents[manifest.id], checked=checked, verified=manifest.verified)
+    users = dict(stored.users)
+    for user in plan.users:
+        if user.desired is None:
+            del users[user.username]
+        else:
+            users[user.username] = _user_row(user.desired, plan.source, version)
+    return replace(stored, version=version, agents=agents, users=users)
+
+
+def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
+    return StoredAgent(
+        id=m.id,
+        slug=m.slug,
+        owner=m.owner,
+        source=source,
+        path=m.path,
+        digest=m.digest,
+        is_default=m.default,
+        version=version,
+        verified=m.verified,
+        drifted=False,
+        checked=checked,
+    )
+
+
+def _user_row(user: User, source: str, version: int) -> StoredUser:
+    return StoredUser(user.id, user.username, user.email, source, user.path, user.data, version)

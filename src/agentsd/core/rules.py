@@ -72,7 +72,9 @@ def misdirected(
     )
 
 
-def conflicts(manifests: Sequence[Manifest], stored: Mapping[Any, StoredAgent], source: str) -> list[Quarantined]:
+def conflicts(
+    manifests: Sequence[Manifest], stored: Mapping[Any, StoredAgent], source: str
+) -> list[Quarantined]:
     """Manifests that cannot stand beside another one. The stored holder keeps its place."""
     if _no_conflicts(manifests, stored, source):
         return []
@@ -133,7 +135,9 @@ def _holder(group: Sequence[Manifest], stored: Mapping[Any, StoredAgent], code: 
 
     def rank(manifest: Manifest) -> tuple[bool, str]:
         row = stored.get(manifest.id)
-        holds = row is not None and row.path == manifest.path and (code != "default-duplicate" or row.is_default)
+        holds = (
+            row is not None and row.path == manifest.path and (code != "default-duplicate" or row.is_default)
+        )
         return (not holds, manifest.path)
 
     return min(group, key=rank)
@@ -148,7 +152,16 @@ def _foreign(
     slugs = {row.slug.casefold(): row for row in others}
     defaults = {row.owner: row for row in others if row.is_default}
     return [
-        (manifest, _violation(manifest, "source-conflict", (), f"{what} belongs to source {row.source!r}", _HINTS["source-conflict"]))
+        (
+            manifest,
+            _violation(
+                manifest,
+                "source-conflict",
+                (),
+                f"{what} belongs to source {row.source!r}",
+                _HINTS["source-conflict"],
+            ),
+        )
         for manifest in manifests
         for what, row in (
             ("its id", ids.get(manifest.id)),

@@ -39,7 +39,7 @@ class Token(Strict):
     role: Annotated[
         Role,
         Field(
-            description="viewer reads and talks; editor also writes; admin (top-level file only) sees every owner.",
+            description="viewer reads and talks; editor also writes; admin (top-level file only) sees all.",
             examples=["editor"],
             json_schema_extra=PLAIN,
         ),
@@ -68,7 +68,10 @@ class UserFile(Strict):
             json_schema_extra=PLAIN,
         ),
     ] = None
-    tokens: Annotated[list[Token], Field(description="API tokens, made by `agentsd token create`.")] = []
+    tokens: Annotated[
+        tuple[Token, ...],
+        Field(strict=False, description="API tokens, made by `agentsd token create`."),
+    ] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,102 @@
+"""Composition: settings in, parts out. What several commands need is put together here, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from agentsd.core.errors import ConfigError
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.control.check import Checker
+    from agentsd.sops.opener import Opener
+    from agentsd.store.database import Database
+
+T = TypeVar("T")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The environment, with the command line's options over it (None: not given)."""
+    try:
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
+
+
+def make_opener(settings: Settings) -> Opener:
+    """Opens seals with the keys that sops would find."""
+    from agentsd.sops.binary import SopsBinary
+    from agentsd.sops.identities import find_identities
+    from agentsd.sops.opener import Opener
+
+    return Opener(find_identities(os.environ, Path.home()), SopsBinary(settings.sops))
+
+
+def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
+    """Checks files against the rules."""
+    from agentsd.control.check import Checker
+    from agentsd.providers.catalog import default_catalog
+
+    opener = make_opener(settings)
+    return Checker(default_catalog(), opener, trusted=settings.trusted_origins, require_mac=require_mac)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Database]:
+    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for as long as needed."""
+    from agentsd.store.database import Database
+
+    async with _url(settings) as (url, direct, embedded):
+        if migrate or embedded:
+            from agentsd.store import migrations
+
+            await asyncio.to_thread(migrations.upgrade, direct or url)
+        database = Database(url, direct)
+        try:
+            await database.check_schema()
+            yield database
+        finally:
+            await database.aclose()
+
+
+@asynccontextmanager
+async def _url(settings: Settings) -> AsyncIterator[tuple[str, str | None, bool]]:
+    """(url, direct url, whether we started it)."""
+    if settings.database_url:
+        direct = settings.database_direct_url
+        yield settings.database_url.get_secret_value(), direct.get_secret_value() if direct else None, False
+        return
+    from agentsd.store.embedded import EmbeddedPostgres, attach, default_data_dir
+
+    folder = settings.data_dir or default_data_dir()
+    running = await asyncio.to_thread(attach, folder)
+    if running:
+        yield running, None, False
+        return
+    postgres = EmbeddedPostgres(folder)
+    url = await asyncio.to_thread(postgres.start)
+    try:
+        yield url, None, True
+    finally:
+        await asyncio.to_thread(postgres.stop)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; on uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(main)
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    return uvloop.run(main)

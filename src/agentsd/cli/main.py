@@ -1,0 +1,89 @@
+"""The command line: finds the command, runs it, turns errors into messages and exit statuses."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from agentsd import __version__
+from agentsd.core.errors import AgentsdError
+
+_COMMANDS = {
+    "up": ("up", "Everything in one process: Postgres, sync and API on 127.0.0.1:8080."),
+    "serve": ("up", "The runtime alone: API over a database that something else syncs."),
+    "watch": ("up", "The sync daemon alone: reconcile the folder on every change."),
+    "validate": ("validate", "Check manifests. Needs no key and no database."),
+    "plan": ("sync", "Show what a sync would change."),
+    "sync": ("sync", "Make the database say what the files say, in one transaction."),
+    "status": ("status", "Replicas, runs and conditions on one screen."),
+    "new": ("author", "Add an agent: a manifest with a pinned id."),
+    "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
+    "seal": ("author", "Seal the secrets of a plain manifest."),
+    "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
+    "schema": ("schema", "Write or check the JSON Schemas."),
+    "migrate": ("migrate", "Bring the database's schema to this version."),
+}
+"""Each command imports only what it needs, so ``validate`` does not wait for Postgres' driver."""
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _ = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f"agentsd.cli.{module}"), f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        from agentsd.core.violations import did_you_mean
+
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            hint = did_you_mean(args[0], _COMMANDS) or "see: agentsd --help"
+            ctx.fail(f"There is no command {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=_Lazy,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="First steps:  agentsd up     then open http://127.0.0.1:8080/v1/models",
+)
+@click.version_option(__version__, message="agentsd %(version)s")
+def cli() -> None:
+    """Voice and chat agents as code: sealed YAML in git, live in every runtime."""
+
+
+def main() -> None:
+    """Run, and exit with the promised status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except AgentsdError as error:
+        from agentsd.cli.output import show_error
+
+        show_error(error)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

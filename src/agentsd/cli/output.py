@@ -1,0 +1,92 @@
+"""What commands print: results on stdout, everything else on stderr; colour on a terminal only."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from agentsd.core.errors import AgentsdError, InvalidManifests
+from agentsd.core.render import Line, violation_lines
+from agentsd.core.violations import Violation, errors_of
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return _console(stderr=False)
+
+
+def stderr() -> Console:
+    """Where progress, notes and errors go."""
+    return _console(stderr=True)
+
+
+def _console(*, stderr: bool) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def print_lines(console: Console, lines: Iterable[Line]) -> None:
+    """Lines of styled spans, as ``core.render`` makes them."""
+    from rich.text import Text
+
+    for line in lines:
+        console.print(Text.assemble(*((text, style) for style, text in line)))
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def show_error(error: AgentsdError, prefix: str = "") -> None:
+    """An error as a person reads it: what is wrong, and what to do."""
+    console = stderr()
+    if isinstance(error, InvalidManifests):
+        show_violations(error.violations, prefix)
+        return
+    print_lines(console, [(("bold red", "error: "), ("", error.message))])
+    if error.hint:
+        print_lines(console, [(("dim", "    → "), ("", error.hint))])
+
+
+def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
+    """All of them, then one line that counts."""
+    console = stderr()
+    print_lines(console, violation_lines(violations, prefix))
+    errors = len(errors_of(violations))
+    warnings = len(violations) - errors
+    files = len({violation.path for violation in violations})
+    style = "bold red" if errors else "yellow"
+    counts = [_count(errors, "error")] if errors else []
+    counts += [_count(warnings, "warning")] if warnings else []
+    print_lines(console, [((style, f"{' and '.join(counts)} in {_count(files, 'file')}"),)])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+    """A progress bar on a terminal, nothing in a pipe. Yields a callback for (done, total)."""
+    console = stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        task = bars.add_task(title, total=None)
+
+        def update(done: int, total: int) -> None:
+            bars.update(task, completed=done, total=total)
+
+        yield update

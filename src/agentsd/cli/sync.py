@@ -1,0 +1,160 @@
+"""``agentsd plan`` and ``agentsd sync``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from agentsd.cli.compose import load_settings, make_checker, open_database, run
+from agentsd.cli.output import print_json, print_lines, progress, show_violations, stderr, stdout
+from agentsd.control.reconcile import Options, Outcome, Reconciler
+from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
+from agentsd.core.render import plan_json, plan_lines, plan_markdown, summary, violation_json
+from agentsd.files.git import head_commit, is_older
+from agentsd.files.tree import Tree, read_tree
+from agentsd.settings import Settings
+
+
+def _shared(command: Any) -> Any:
+    for option in (
+        click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
+        click.option("--source", help="Name of this tree; prune touches only its own rows [main]."),
+        click.option("--no-prune", is_flag=True, help="Keep agents whose files are gone."),
+        click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
+        click.option("--allow-older", is_flag=True, help="Sync a commit older than the applied one."),
+        click.option("--require-mac", is_flag=True, help="Refuse seals that no key at hand can verify."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("plan")
+@_shared
+@click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
+def plan_command(form: str, detailed_exitcode: bool, **flags: Any) -> None:
+    """Show what a sync would change. Changes nothing; secrets are never shown.
+
+    \b
+    Examples:
+      agentsd plan
+      agentsd plan --format markdown            as a comment on a pull request
+      agentsd plan --detailed-exitcode          0 no changes, 1 error, 2 changes
+    """
+    outcome = _run(flags, form, write=False)
+    _print(outcome, form, written=False)
+    if detailed_exitcode and not outcome.plan.empty:
+        sys.exit(2)
+
+
+@click.command("sync")
+@_shared
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--dry-run", is_flag=True, help="Plan only.")
+@click.option("--wait", is_flag=True, help="Return when every live replica serves the new version.")
+@click.option("--timeout", default=30.0, help="Seconds that --wait waits [30].")
+def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: Any) -> None:
+    """Make the database say what the files say, in one transaction.
+
+    Strict: where any file breaks a rule, nothing at all is applied and the exit status is 1.
+
+    \b
+    Examples:
+      agentsd sync
+      agentsd sync --dry-run
+      agentsd sync --wait --timeout 60          in CI: done means live everywhere
+    """
+    outcome = _run(flags, form, write=not dry_run, wait=timeout if wait else None)
+    _print(outcome, form, written=not dry_run)
+
+
+def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Outcome:
+    settings = load_settings(path=flags["path"], source=flags["source"])
+    try:
+        return run(_reconcile(settings, flags, write=write, wait=wait))
+    except InvalidManifests as error:
+        prefix = f"{settings.path.as_posix().rstrip('/')}/"
+        if form == "json":
+            print_json(
+                {"error": str(error.message), "violations": [violation_json(v) for v in error.violations]}
+            )
+        show_violations(error.violations, prefix)
+        print_lines(stderr(), [(("bold red", "nothing was applied"),)] if write else [])
+        sys.exit(1)
+    except AgentsdError as error:
+        if form == "json":
+            print_json({"error": error.message, "hint": error.hint})
+        raise
+
+
+async def _reconcile(
+    settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None
+) -> Outcome:
+    commit = await head_commit(settings.path)
+    with progress("reading") as update:
+        tree = read_tree(settings.path)
+        if update:
+            update(len(tree.files), len(tree.files))
+    options = Options(
+        source=settings.source,
+        commit=commit,
+        prune=not flags["no_prune"],
+        allow_mass_delete=flags["allow_mass_delete"],
+    )
+    async with open_database(settings) as database:
+        reconciler = Reconciler(make_checker(settings, require_mac=flags["require_mac"]), database)
+        if commit and not flags["allow_older"]:
+            await _refuse_older(reconciler, settings, commit)
+        outcome = await _checked(reconciler, tree, options, write=write)
+        if wait is not None and outcome.head:
+            from agentsd.control.convergence import wait_for_replicas
+
+            with progress("replicas") as update:
+                await wait_for_replicas(database, outcome.head.version, wait, update)
+        return outcome
+
+
+async def _checked(reconciler: Reconciler, tree: Tree, options: Options, *, write: bool) -> Outcome:
+    with progress("checking") as update:
+        return await (reconciler.sync if write else reconciler.plan)(tree, options, update)
+
+
+async def _refuse_older(reconciler: Reconciler, settings: Settings, commit: str) -> None:
+    applied = await reconciler.applied_commit(settings.source)
+    if applied and await is_older(settings.path, commit, applied):
+        raise StaleSync(
+            f"commit {commit[:12]} is older than {applied[:12]}, which is applied already",
+            hint="pull first; or, to go back on purpose, revert in git or say --allow-older",
+        )
+
+
+def _print(outcome: Outcome, form: str, *, written: bool) -> None:
+    version = outcome.head.version if outcome.head else outcome.stored.version
+    if form == "json":
+        body = plan_json(outcome.plan)
+        print_json(
+            {**body, "version": version, "applied": outcome.head is not None, "seconds": outcome.seconds}
+        )
+        return
+    if form == "markdown":
+        sys.stdout.write(plan_markdown(outcome.plan))
+        return
+    if outcome.warnings:
+        show_violations(outcome.warnings)
+    print_lines(stdout(), plan_lines(outcome.plan))
+    done = f"applied as version {version}" if outcome.head else f"at version {version}"
+    verb = done if written else "planned, nothing written"
+    style = "green" if written else "bold"
+    print_lines(
+        stdout(),
+        [
+            (
+                (style, "✓ " if written else "  "),
+                ("", f"{summary(outcome.plan)} "),
+                ("dim", f"({verb}, {outcome.seconds:.2f} s)"),
+            )
+        ],
+    )

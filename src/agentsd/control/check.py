@@ -1,0 +1,325 @@
+"""One file → a manifest, a user, or everything that is wrong with it. No database, and no key needed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from agentsd.control.schemas import Schemas
+from agentsd.core.agent import KINDS, Manifest
+from agentsd.core.document import Document, locate, parse
+from agentsd.core.errors import (
+    InvalidManifests,
+    SealError,
+    SealLocked,
+    SealMalformed,
+    SealTampered,
+    SealUnsure,
+)
+from agentsd.core.names import (
+    DEFAULT_OWNER,
+    USER_FILE,
+    id_of,
+    owner_of,
+    slug_of,
+    slug_problem,
+    suggest_slug,
+    user_id_of,
+)
+from agentsd.core.plan import is_sealed
+from agentsd.core.rules import misdirected
+from agentsd.core.user import User
+from agentsd.core.validation import Validator
+from agentsd.core.violations import Pointer, Violation, errors_of
+from agentsd.files.tree import SourceFile
+from agentsd.providers.catalog import Catalog
+from agentsd.sops.format import fingerprints
+from agentsd.sops.opener import Opened, Opener
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What one file turned out to be. A file with an error has neither ``manifest`` nor ``user``."""
+
+    path: str
+    manifest: Manifest | None = None
+    user: User | None = None
+    violations: tuple[Violation, ...] = ()
+    unsure: Document | None = None  # in-process opening was not certain: ask the real sops
+
+
+class Checker:
+    """The rules that hold for one file, given a catalog of providers, keys and trusted origins."""
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        opener: Opener,
+        *,
+        trusted: frozenset[str] = frozenset(),
+        require_mac: bool = False,
+    ) -> None:
+        self._catalog = catalog
+        self._opener = opener
+        self._trusted = trusted
+        self._require_mac = require_mac
+        self._schemas = Schemas(catalog)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """What a file was checked against: a stored row with the same one need not be checked again."""
+        rules = [self._schemas.agent, sorted(self._trusted), 1]
+        return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
+
+    @property
+    def can_open(self) -> bool:
+        """Whether there is any key at hand."""
+        return self._opener.can_open
+
+    @cached_property
+    def _agent(self) -> Validator:
+        return Validator(self._schemas.agent)
+
+    @cached_property
+    def _user(self) -> Validator:
+        return Validator(self._schemas.user)
+
+    def check(self, file: SourceFile) -> Checked:
+        """Everything that can be told in this process."""
+        if file.problem:
+            return Checked(file.path, violations=(file.problem,))
+        name = file.path.rpartition("/")[2]
+        try:
+            if name.startswith("_"):
+                return self._check_reserved(file, name)
+            problem = _name_violation(file.path)
+            if problem:
+                return Checked(file.path, violations=(problem,))
+            return self._check_manifest(parse(file.path, file.data), file.digest)
+        except InvalidManifests as error:
+            return Checked(file.path, violations=error.violations)
+
+    async def settle(self, checked: Checked) -> Checked:
+        """The real sops' word on a file that in-process opening was not certain of."""
+        document = checked.unsure
+        if document is None or checked.manifest is None:
+            return checked
+        try:
+            opened = await self._opener.open_surely(document)
+        except SealError as error:
+            return self._refused(checked.manifest, document, error, checked.violations)
+        return self._verified(checked.manifest, document, opened, checked.violations)
+
+    def prints(self, path: str, data: bytes, key: bytes) -> Mapping[Pointer, bytes] | None:
+        """Keyed fingerprints of the sealed values of a document, or None where no key opens it."""
+        try:
+            return self._opener.open(parse(path, data)).prints(key)
+        except (SealError, InvalidManifests):
+            return None
+
+    def _check_reserved(self, file: SourceFile, name: str) -> Checked:
+        if name != USER_FILE:
+            hint = f"names that start with '_' are reserved: rename it, or did you mean {USER_FILE}?"
+            violation = Violation(file.path, "name-reserved", f"{name} means nothing here", hint)
+            return Checked(file.path, violations=(violation,))
+        document = parse(file.path, file.data)
+        violations = (*self._user.check(document), *_user_rules(document))
+        if errors_of(violations):
+            return Checked(file.path, violations=violations)
+        return Checked(file.path, user=_user(document), violations=violations)
+
+    def _check_manifest(self, document: Document, digest: bytes) -> Checked:
+        violations = self._agent.check(document)
+        if not violations:
+            violations = [*_seal_form(document), *self._destinations(document, document.value)]
+        if errors_of(violations):
+            return Checked(document.path, violations=tuple(violations))
+        manifest, warnings = _manifest(document, digest)
+        if "sops" not in document.value:
+            return Checked(document.path, replace(manifest, verified=True), violations=warnings)
+        return self._open(manifest, document, warnings)
+
+    def _open(self, manifest: Manifest, document: Document, warnings: tuple[Violation, ...]) -> Checked:
+        if not self._opener.can_open:
+            return self._locked(manifest, document, warnings)
+        try:
+            opened = self._opener.open(document)
+        except (SealUnsure, SealTampered):
+            return Checked(document.path, manifest, violations=warnings, unsure=document)
+        except SealError as error:
+            return self._refused(manifest, document, error, warnings)
+        return self._verified(manifest, document, opened, warnings)
+
+    def _refused(
+        self, manifest: Manifest, document: Document, error: SealError, warnings: tuple[Violation, ...]
+    ) -> Checked:
+        if isinstance(error, SealLocked):
+            return self._locked(manifest, document, warnings)
+        code = "seal-malformed" if isinstance(error, SealMalformed) else "seal-tampered"
+        violation = _at(document, ("sops",), code, error.message, error.hint)
+        return Checked(document.path, violations=(violation,))
+
+    def _locked(self, manifest: Manifest, document: Document, warnings: tuple[Violation, ...]) -> Checked:
+        """No key opens it: fit to be stored (a runtime verifies before it uses), unless a MAC is required."""
+        why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
+        violation = _at(
+            document,
+            ("sops",),
+            "seal-unverified",
+            f"the seal was not verified: {why}",
+            "set SOPS_AGE_KEY_FILE to the file with your age key",
+        )
+        if self._require_mac:
+            return Checked(document.path, violations=(*warnings, violation))
+        warning = replace(violation, severity="warning")
+        return Checked(document.path, manifest, violations=(*warnings, warning))
+
+    def _verified(
+        self, manifest: Manifest, document: Document, opened: Opened, warnings: tuple[Violation, ...]
+    ) -> Checked:
+        violations = [*self._destinations(document, opened.value), *self._values(document, opened.value)]
+        if violations:
+            return Checked(document.path, violations=tuple(violations))
+        return Checked(document.path, replace(manifest, verified=True), violations=warnings)
+
+    def _destinations(self, document: Document, value: Mapping[str, Any]) -> Iterator[Violation]:
+        """A secret goes only where it belongs."""
+        for kind in KINDS:
+            section = document.value.get(kind)
+            if not section:
+                continue
+            settings = getattr(self._catalog, kind)[section["provider"]].settings
+            sealed = frozenset(name for name, field in section.items() if is_sealed(field))
+            for wrong in misdirected(value[kind], sealed, settings.destinations(), self._trusted):
+                yield _at(
+                    document,
+                    (kind, wrong.field),
+                    "secret-destination",
+                    f"{kind}.{wrong.field} would send this section's secret to {wrong.origin}",
+                    f"seal the URL too, or add {wrong.origin} to AGENTSD_TRUSTED_ORIGINS",
+                )
+
+    def _values(self, document: Document, opened: Mapping[str, Any]) -> Iterator[Violation]:
+        """Sealed values, once opened, must fit their fields as plain ones must."""
+        for kind in KINDS:
+            if kind in opened:
+                try:
+                    self._catalog.settings_of(kind, opened[kind])
+                except ValidationError as error:
+                    for item in error.errors(include_input=False, include_url=False, include_context=False):
+                        pointer = (kind, *item["loc"])
+                        message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
+                        yield _at(
+                            document, pointer, "opened-value", message, "seal a right one: agentsd edit FILE"
+                        )
+
+
+def same_slug(paths: Iterable[str]) -> list[Violation]:
+    """``x.yaml`` beside ``x.yml``: one name, two files. The second by name order is refused."""
+    first: dict[str, str] = {}
+    found = []
+    for path in sorted(paths):
+        holder = first.setdefault(slug_of(path), path)
+        if holder != path:
+            hint = "remove one of the two"
+            found.append(Violation(path, "slug-duplicate", f"{holder} has the same name", hint))
+    return found
+
+
+def _name_violation(path: str) -> Violation | None:
+    slug = slug_of(path)
+    problem = slug_problem(slug)
+    if problem is None:
+        return None
+    suffix = path[len(slug) :]
+    return Violation(path, "slug-invalid", problem, f"rename it, for example to {suggest_slug(slug)}{suffix}")
+
+
+def _manifest(document: Document, digest: bytes) -> tuple[Manifest, tuple[Violation, ...]]:
+    value = document.value
+    slug = slug_of(document.path)
+    pinned = value.get("id")
+    manifest = Manifest(
+        id=UUID(pinned) if pinned else id_of(slug),
+        slug=slug,
+        owner=owner_of(document.path),
+        path=document.path,
+        digest=digest,
+        default=bool(value.get("default", False)),
+        verified=False,
+        value={key: child for key, child in value.items() if key != "sops"},
+        data=document.data,
+        seals=fingerprints(document),
+    )
+    return manifest, () if pinned else (_unpinned(document, manifest.id),)
+
+
+def _unpinned(document: Document, agent_id: UUID) -> Violation:
+    return Violation(
+        document.path,
+        "id-missing",
+        "no id is pinned, so a rename would make another agent of it",
+        f"add the line: id: {agent_id}",
+        severity="warning",
+    )
+
+
+def _seal_form(document: Document) -> Iterator[Violation]:
+    """Sealed values need a ``sops`` block."""
+    if "sops" in document.value:
+        return
+    for pointer in sealed_pointers(document.value):
+        hint = "restore the block from git, or seal the file anew: agentsd seal FILE"
+        yield _at(document, pointer, "seal-missing", "a sealed value, but the file has no sops block", hint)
+
+
+def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:
+    """Where ``ENC[…]`` strings stand."""
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from sealed_pointers(child, (*pointer, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from sealed_pointers(child, (*pointer, index))
+    elif is_sealed(value):
+        yield pointer
+
+
+def _user(document: Document) -> User:
+    username = owner_of(document.path)
+    return User(
+        id=user_id_of(username),
+        username=username,
+        email=document.value.get("email"),
+        tokens=tuple(document.value.get("tokens", ())),
+        path=document.path,
+        data=document.data,
+    )
+
+
+def _user_rules(document: Document) -> Iterator[Violation]:
+    """Only the top-level file makes admins; a user file stands at the top or in an owner's folder."""
+    owner = owner_of(document.path)
+    at_top = "/" not in document.path
+    if document.path.count("/") > 1 or (owner == DEFAULT_OWNER and not at_top):
+        right = USER_FILE if owner == DEFAULT_OWNER else f"{owner}/{USER_FILE}"
+        message = "a user file belongs at the top or in an owner's own folder"
+        yield Violation(document.path, "user-misplaced", message, f"move it to {right}")
+    tokens = document.value.get("tokens")
+    for index, token in enumerate(tokens if isinstance(tokens, list) else ()):
+        if not at_top and isinstance(token, Mapping) and token.get("role") == "admin":
+            pointer = ("tokens", index, "role")
+            hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
+            yield _at(document, pointer, "user-admin", "only the top-level file makes admins", hint)
+
+
+def _at(document: Document, pointer: Pointer, code: str, message: str, hint: str) -> Violation:
+    line, column = locate(document.data, pointer)
+    return Violation(document.path, code, message, hint, line, column, pointer)

@@ -1,0 +1,227 @@
+"""Files → store: gather, decide, apply.
+
+tree ─ check ─▶ desired ─┐
+                         ├─ plan ─▶ guards ─▶ apply (one transaction)
+store ── load ─▶ stored ─┘
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection
+
+from agentsd.control.check import Checked, Checker, same_slug
+from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.document import parse
+from agentsd.core.errors import InvalidManifests, MassDeletion
+from agentsd.core.names import user_id_of
+from agentsd.core.plan import Desired, Plan, Quarantined, Stored, applied, mass_deletion, plan
+from agentsd.core.rules import conflicts, reused_seals
+from agentsd.core.user import User
+from agentsd.core.violations import Violation, errors_of, in_order
+from agentsd.files.tree import SourceFile, Tree
+from agentsd.store import agents as store
+from agentsd.store.agents import ApplyStamp, Head
+from agentsd.store.checks import mark_checked
+from agentsd.store.database import Database
+
+_PRINTED = 1000
+"""Secrets are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while files are checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one reconciliation behaves."""
+
+    source: str = "main"
+    commit: str | None = None  # the git commit that the tree is at
+    prune: bool = True
+    allow_mass_delete: bool = False
+    strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconciliation decided and, unless it was only planned, did."""
+
+    plan: Plan
+    stored: Stored
+    warnings: tuple[Violation, ...] = ()
+    head: Head | None = None  # None: nothing was written
+    run_id: UUID = field(default_factory=uuid4)
+    seconds: float = 0.0
+
+
+class Reconciler:
+    """Reconciles one tree into one store. Remembers both, so that a daemon's work is the change."""
+
+    def __init__(self, checker: Checker, database: Database) -> None:
+        self._checker = checker
+        self._database = database
+        self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._stored: tuple[Head, str, Stored] | None = None
+        self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
+
+    def forget(self) -> None:
+        """Drop what is remembered of the store, so that drift shows: the daemon's periodic resync."""
+        self._stored = None
+
+    async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+        """What a sync would do. Writes nothing."""
+        return await self._run(tree, options, progress, write=False)
+
+    async def sync(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+        """Make the store say what the files say, in one transaction, or raise and change nothing."""
+        return await self._run(tree, options, progress, write=True)
+
+    async def applied_commit(self, source: str) -> str | None:
+        """The git commit that ``source`` last applied, where it is known."""
+        async with self._database.transaction(snapshot=True) as conn:
+            return (await self._load(conn, source)).commit
+
+    async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+        started = time.perf_counter()
+        async with self._database.transaction(snapshot=True) as conn:
+            stored = await self._load(conn, options.source)
+        checked = await self._check(tree, stored, options.source, progress)
+        warnings = tuple(v for c in checked for v in c.violations if v.severity == "warning")
+        async with self._database.transaction(snapshot=not write) as conn:
+            if write:
+                await store.lock(conn)
+            stored = await self._load(conn, options.source)
+            decided = await self._decide(conn, checked, stored, options)
+            outcome = Outcome(decided, stored, in_order(warnings))
+            if write:
+                outcome = await self._apply(conn, outcome, options)
+        if outcome.head:
+            self._remember(outcome, options.source)
+        return replace(outcome, seconds=time.perf_counter() - started)
+
+    async def _load(self, conn: AsyncConnection, source: str) -> Stored:
+        """The store's state; what is remembered, when nobody has applied anything since."""
+        head = await store.head(conn)
+        if self._stored is None or self._stored[:2] != (head, source):
+            self._stored = (head, source, await store.load_stored(conn, source))
+        return self._stored[2]
+
+    def _remember(self, outcome: Outcome, source: str) -> None:
+        assert outcome.head is not None  # noqa: S101
+        after = applied(outcome.stored, outcome.plan, outcome.head.version, self._checker.fingerprint)
+        self._stored = (outcome.head, source, after)
+
+    async def _check(
+        self, tree: Tree, stored: Stored, source: str, progress: Progress | None
+    ) -> list[Checked]:
+        rows = {row.path: row for row in stored.agents.values() if row.source == source}
+        total = len(tree.files)
+        checked = []
+        for done, file in enumerate(tree.files.values()):
+            checked.append(await self._check_one(file, rows.get(file.path)))
+            if progress and done % 64 == 0:
+                progress(done, total)
+        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
+        if progress:
+            progress(total, total)
+        return checked
+
+    async def _check_one(self, file: SourceFile, row: StoredAgent | None) -> Checked:
+        known = self._checked.get(file.path)
+        if known and known[0] == file.digest and not file.problem:
+            return known[1]
+        if row and self._is_settled(file, row):
+            return Checked(file.path, _unread(row))
+        checked = self._checker.check(file)
+        return await self._checker.settle(checked) if checked.unsure else checked
+
+    def _is_settled(self, file: SourceFile, row: StoredAgent) -> bool:
+        """The very bytes that were checked by the same rules before, and verified if we could."""
+        return (
+            file.digest == row.digest
+            and row.checked == self._checker.fingerprint
+            and (row.verified or not self._checker.can_open)
+        )
+
+    async def _decide(
+        self, conn: AsyncConnection, checked: list[Checked], stored: Stored, options: Options
+    ) -> Plan:
+        bad = [Quarantined(c.path, errors_of(c.violations)) for c in checked if errors_of(c.violations)]
+        bad += [Quarantined(v.path, (v,)) for v in same_slug(c.path for c in checked if c.manifest)]
+        good = _without([c.manifest for c in checked if c.manifest], bad)
+        seals = {seal for manifest in good for seal in manifest.seals}
+        bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
+        bad += conflicts(good := _without(good, bad), stored.agents, options.source)
+        good = _without(good, bad)
+        if bad and options.strict:
+            raise InvalidManifests(in_order([v for q in bad for v in q.violations]))
+        users = {c.user.username: c.user for c in checked if c.user}
+        stored = await self._with_values(conn, good, stored)
+        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
+        desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
+        decided = plan(desired, stored, source=options.source, prune=options.prune)
+        _guard(decided, stored, options)
+        return decided
+
+    async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
+        """``stored`` with the old documents of those rows that a file is about to change."""
+        ids = [m.id for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest]
+        if not ids:
+            return stored
+        documents = await store.load_documents(conn, ids)
+        agents = dict(stored.agents)
+        for agent_id, data in documents.items():
+            row = agents[agent_id]
+            agents[agent_id] = replace(
+                row,
+                value=parse(row.path, data).value,
+                prints=self._checker.prints(row.path, data, self._print_key)
+                if len(ids) <= _PRINTED
+                else None,
+            )
+        return replace(stored, agents=agents)
+
+    def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
+        if row is None or row.prints is None or manifest.data is None:
+            return manifest
+        return replace(manifest, prints=self._checker.prints(manifest.path, manifest.data, self._print_key))
+
+    async def _apply(self, conn: AsyncConnection, outcome: Outcome, options: Options) -> Outcome:
+        decided = outcome.plan
+        if decided.rechecked:
+            await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
+        if decided.empty:
+            return outcome
+        stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
+        return replace(outcome, head=await store.apply(conn, decided, stamp=stamp))
+
+
+def _unread(row: StoredAgent) -> Manifest:
+    """The manifest of a row whose file did not change."""
+    return Manifest(row.id, row.slug, row.owner, row.path, row.digest, row.is_default, row.verified)
+
+
+def _without(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
+    paths = {quarantined.path for quarantined in bad}
+    return [manifest for manifest in manifests if manifest.path not in paths]
+
+
+def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
+    """Every folder has an owner, with or without a user file."""
+    owners = {manifest.owner for manifest in manifests} - users.keys()
+    return {**users, **{name: User(user_id_of(name), name) for name in owners}}
+
+
+def _guard(decided: Plan, stored: Stored, options: Options) -> None:
+    count = 0 if options.allow_mass_delete else mass_deletion(decided, stored)
+    if count:
+        raise MassDeletion(
+            f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",
+            hint="nothing was touched; if it is meant, say --allow-mass-delete",
+        )

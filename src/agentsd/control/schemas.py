@@ -1,0 +1,176 @@
+"""The JSON Schemas (draft 2020-12) of manifests and user files, made from the pydantic models.
+
+pydantic describes an *opened* document. This module turns that into the schema of the document
+*as it stands in git*, where a value may be sealed: a secret must be, a structural field must not,
+anything else may, and then its seal's tag must name the field's own type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from agentsd.core.agent import KINDS, AgentHead
+from agentsd.core.errors import ConfigError
+from agentsd.core.user import UserFile
+from agentsd.providers.catalog import Catalog
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SEAL_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_SEAL_DESCRIPTION = "A value sealed by sops."
+_TITLES = {"llm": "Large language model", "tts": "Text to speech", "stt": "Speech to text"}
+_SOPS: Schema = {
+    "type": "object",
+    "description": "Written by sops; not to be edited by hand.",
+    "required": ["mac", "lastmodified"],
+}
+
+
+class Schemas:
+    """The two schemas of one catalog of providers."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @cached_property
+    def agent(self) -> Schema:
+        """The schema of a manifest."""
+        head = _model_schema(AgentHead)
+        definitions: Schema = head.pop("$defs", {})
+        for kind in KINDS:
+            head["properties"][kind] = self._section(kind, definitions)
+        return self._document(head, definitions, "agent", "An agent of agentsd")
+
+    @cached_property
+    def user(self) -> Schema:
+        """The schema of ``_user.yaml``."""
+        schema = _model_schema(UserFile)
+        return self._document(schema, schema.pop("$defs", {}), "user", "An owner of agents")
+
+    def _section(self, kind: str, definitions: Schema) -> Schema:
+        """One section, told apart by ``provider``; ``if``/``then`` gives editors and errors one branch."""
+        vendors = getattr(self._catalog, kind)
+        branches = []
+        for name, vendor in sorted(vendors.items()):
+            key = f"{kind}-{name}"
+            schema = _model_schema(vendor.settings)
+            definitions.update(schema.pop("$defs", {}))
+            definitions[key] = schema
+            matches = {"properties": {"provider": {"const": name}}, "required": ["provider"]}
+            branches.append({"if": matches, "then": {"$ref": f"#/$defs/{key}"}})
+        provider = {
+            "type": "string",
+            "enum": sorted(vendors),
+            "description": f"Vendor of this agent's {_TITLES[kind].lower()}.",
+        }
+        return {
+            "type": "object",
+            "title": _TITLES[kind],
+            "description": f"{_TITLES[kind]}: the provider and its settings.",
+            "required": ["provider"],
+            "properties": {"provider": provider},
+            "allOf": branches,
+        }
+
+    def _document(self, schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
+        schema["properties"]["sops"] = _SOPS
+        body = {**schema, "$defs": definitions}
+        sealable = _sealable(body)
+        sealable["$defs"] |= {
+            f"sealed-{tag}": {
+                "type": "string",
+                "pattern": rf"^ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:{tag}\]$",
+                "description": _SEAL_DESCRIPTION,
+            }
+            for tag in SEAL_TYPES.values()
+        }
+        return {"$schema": DIALECT, "$id": f"urn:agentsd:schema:{name}", "title": title} | {
+            key: value for key, value in sealable.items() if key != "title"
+        }
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """(file name, text) of every schema."""
+        for name, schema in (("agent", self.agent), ("user", self.user)):
+            yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _model_schema(model: type[BaseModel]) -> Schema:
+    schema = deepcopy(model.model_json_schema(mode="validation"))
+    for name, prop in schema.get("properties", {}).items():
+        if "description" not in prop and name != "provider":
+            raise ConfigError(
+                f"{model.__name__}.{name} has no description", hint="describe it: editors show it"
+            )
+    return schema
+
+
+def _sealable(node: Any) -> Any:
+    """``node`` with every scalar's schema widened, or narrowed, to what may stand in git."""
+    if isinstance(node, list):
+        return [_sealable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "properties" not in node and ("type" in node or "anyOf" in node or "const" in node or "enum" in node):
+        return _field(node)
+    result = {
+        key: _children(child) if key in ("properties", "$defs") else _sealable(child)
+        for key, child in node.items()
+        if key not in ("if", "title")
+    }
+    return result | ({"if": node["if"]} if "if" in node else {})
+
+
+def _children(properties: Mapping[str, Any]) -> Schema:
+    return {name: _sealable(child) for name, child in properties.items()}
+
+
+def _field(node: Schema) -> Schema:
+    """One field: without null, without pydantic's titles, and with its seal where one may stand."""
+    node = _without_null({key: value for key, value in node.items() if key != "title"})
+    plain = node.pop("x-plain", False) or "const" in node
+    for mark in ("x-url", "x-url-path"):
+        node.pop(mark, None)
+    if node.pop("writeOnly", False):
+        return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_notes(node)}
+    if node.get("type") == "array":
+        return node | {"items": node["items"] if plain else _sealable(node["items"])}
+    if "type" not in node or node["type"] not in SEAL_TYPES:
+        return node
+    return _plain(node) if plain else _either(node)
+
+
+def _without_null(node: Schema) -> Schema:
+    """An optional field may be absent, never null: keys of plain values are not authenticated."""
+    node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
+    kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(kinds) != 1:
+        return node
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**{key: value for key, value in kinds[0].items() if key != "title"}, **rest}
+
+
+def _plain(node: Schema) -> Schema:
+    return (
+        node | {"not": {"pattern": r"^ENC\["}} if node["type"] == "string" and "const" not in node else node
+    )
+
+
+def _either(node: Schema) -> Schema:
+    """The value itself, or its seal of the same type."""
+    notes = _notes(node)
+    constraints = {key: value for key, value in node.items() if key not in notes}
+    tag = SEAL_TYPES[node["type"]]
+    if node["type"] == "string":
+        constraints["not"] = {"pattern": r"^ENC\["}
+    return {"anyOf": [constraints, {"$ref": f"#/$defs/sealed-{tag}"}], **notes}
+
+
+def _notes(node: Schema) -> Schema:
+    return {key: node[key] for key in ("description", "examples", "default") if key in node}

@@ -1,0 +1,37 @@
+"""Every violation of every file of a tree: no database, and no key needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentsd.control.check import Checked, Checker, same_slug
+from agentsd.control.recipients import Recipients
+from agentsd.core.document import parse
+from agentsd.core.rules import conflicts, reused_seals
+from agentsd.core.violations import Violation, in_order
+from agentsd.files.tree import Tree
+
+
+async def validate(
+    tree: Tree, checker: Checker, recipients: Recipients | None = None
+) -> tuple[Violation, ...]:
+    """Errors and warnings of all files in one run, in the order of files and lines."""
+    checked = [await checker.settle(checker.check(file)) for file in tree.files.values()]
+    found = [violation for one in checked for violation in one.violations]
+    found += _across(checked)
+    if recipients:
+        found += _recipients(tree, checked, recipients)
+    return in_order(found)
+
+
+def _across(checked: list[Checked]) -> Iterator[Violation]:
+    manifests = [one.manifest for one in checked if one.manifest]
+    yield from same_slug(manifest.path for manifest in manifests)
+    for quarantined in (*conflicts(manifests, {}, ""), *reused_seals(manifests, {})):
+        yield from quarantined.violations
+
+
+def _recipients(tree: Tree, checked: list[Checked], recipients: Recipients) -> Iterator[Violation]:
+    for one in checked:
+        if one.manifest and one.manifest.data:
+            yield from recipients.check(tree.root, parse(one.path, one.manifest.data))

@@ -1,0 +1,173 @@
+"""The sync daemon: the folder of manifests is watched, and every change is reconciled at once.
+
+A notification of the file system is a hint. What is true is read from the tree: just the files
+named, where only manifests changed in place; everything, where folders or links moved, and on a period.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from watchfiles import Change, awatch
+
+from agentsd.control.reconcile import Options, Outcome, Reconciler
+from agentsd.core.errors import AgentsdError
+from agentsd.files.git import head_commit, lock_of
+from agentsd.files.tree import Tree, is_manifest_name, read_tree, reread
+
+log = logging.getLogger(__name__)
+
+Changes = frozenset[str] | None
+"""Relative paths of manifests that changed in place; None: look at everything."""
+
+STEP = 5  # ms of silence after which a burst of events is handed over
+DEBOUNCE = 50  # ms after which it is handed over in any case
+TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
+VANISHED = 0.2  # s for a file that is gone to come back: editors remove before they write
+GIT_PATIENCE = 30.0  # s to wait for a git operation under way
+BACKOFF_MAX = 10.0  # s
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one round of the daemon did: an outcome, or the error that the next round will meet again."""
+
+    outcome: Outcome | None = None
+    error: AgentsdError | None = None
+
+
+class Watcher:
+    """Watches one folder and reconciles it, until it is cancelled."""
+
+    def __init__(
+        self,
+        root: Path,
+        reconciler: Reconciler,
+        options: Options,
+        *,
+        resync: float = 60.0,
+        on_report: Callable[[Report], None] = lambda _: None,
+    ) -> None:
+        self._root = root
+        self._reconciler = reconciler
+        self._options = replace(options, strict=False)
+        self._resync = resync
+        self._on_report = on_report
+        self._tree: Tree | None = None
+        self.synced = asyncio.Event()  # set after the first round that succeeded
+
+    async def run(self) -> None:
+        """One round now, then one for every change and every period. Survives every ``AgentsdError``."""
+        await self._round(None)
+        async for changes in self._changes():
+            await self._round(changes)
+
+    async def _round(self, changes: Changes) -> None:
+        """Reconcile, again and again with back-off while the store is away."""
+        attempt = 0
+        while not await self._try(changes):
+            changes = None
+            attempt += 1
+            await asyncio.sleep(random.uniform(0.1, min(BACKOFF_MAX, 0.2 * 2**attempt)))  # noqa: S311
+
+    async def _try(self, changes: Changes) -> bool:
+        """One attempt. False: worth another one soon."""
+        try:
+            await self._settled_git()
+            commit, self._tree = await asyncio.gather(head_commit(self._root), self._read(changes))
+            options = replace(self._options, commit=commit)
+            outcome = await self._reconciler.sync(self._tree, options)
+        except AgentsdError as error:
+            self._reconciler.forget()
+            self._on_report(Report(error=error))
+            return not error.retryable
+        self.synced.set()
+        self._on_report(Report(outcome))
+        return True
+
+    async def _read(self, changes: Changes) -> Tree:
+        before = self._tree
+        tree = reread(before, changes) if before and changes is not None else read_tree(self._root, before)
+        if before and before.files.keys() - tree.files.keys():
+            await asyncio.sleep(VANISHED)
+            tree = read_tree(self._root, tree)
+        return tree
+
+    async def _settled_git(self) -> None:
+        """Wait while a checkout or a merge is writing files, so that no half of one is taken for a change."""
+        lock = lock_of(self._root)
+        deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
+        while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
+
+    async def _changes(self) -> AsyncIterator[Changes]:
+        """Batches of changes, for ever; watching starts again when the folder itself is replaced."""
+        loop = asyncio.get_running_loop()
+        due = loop.time() + self._resync
+        while True:
+            identity = _identity(self._root)
+            if identity is None:
+                yield None  # a missing folder is an error that the round reports
+                await asyncio.sleep(TICK)
+                continue
+            async with contextlib.aclosing(_events(self._root)) as events:
+                async for batch in events:
+                    if loop.time() >= due:
+                        due = loop.time() + self._resync
+                        self._reconciler.forget()
+                        batch = None  # noqa: PLW2901
+                    if batch is None or batch:
+                        yield batch
+                    if _identity(self._root) != identity:
+                        break
+            yield None  # whatever happened between the two watches
+
+
+async def _events(root: Path) -> AsyncIterator[Changes]:
+    """What ``watchfiles`` saw: paths, None for "look at everything", an empty set for a tick."""
+    real = root.resolve()
+    watch = awatch(
+        real,
+        watch_filter=None,
+        step=STEP,
+        debounce=DEBOUNCE,
+        rust_timeout=int(TICK * 1000),
+        yield_on_timeout=True,
+        recursive=True,
+    )
+    first = True
+    async with contextlib.aclosing(watch):
+        async for batch in watch:
+            yield None if first else _relevant(real, batch)  # changed before the watch began?
+            first = False
+
+
+def _relevant(root: Path, batch: Iterable[tuple[Change, str]]) -> Changes:
+    """The manifests among the changed paths; None where something else of interest changed."""
+    paths = set()
+    for kind, text in batch:
+        path = Path(text)
+        if path == root or path.name.startswith("..data"):
+            return None
+        relative = path.relative_to(root)
+        if any(part.startswith(".") for part in relative.parts):
+            continue
+        if is_manifest_name(path.name):
+            paths.add(relative.as_posix())
+        elif kind is not Change.modified and (not path.exists() or path.is_dir()):
+            return None  # a folder came, went or was renamed (or a file that is none of ours went)
+    return frozenset(paths)
+
+
+def _identity(root: Path) -> tuple[int, int] | None:
+    try:
+        status = root.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino

@@ -1,0 +1,252 @@
+"""Plans and violations as people and machines read them. Pure: values in, text out.
+
+Text comes as lines of (style, text) spans; a terminal paints the styles, a pipe drops them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from agentsd.core.plan import Change, FieldChange, Operation, Plan
+from agentsd.core.violations import Violation, dotted
+
+Span = tuple[str, str]
+"""(style, text): a style is one that ``rich`` knows, or ``""``."""
+Line = tuple[Span, ...]
+
+_SIGNS: dict[Operation, Span] = {
+    "create": ("green", "+"),
+    "update": ("yellow", "~"),
+    "rename": ("yellow", "→"),
+    "delete": ("red", "-"),
+    "heal": ("magenta", "±"),
+}
+_VERBS: dict[Operation, str] = {
+    "create": "to create",
+    "update": "to update",
+    "rename": "to rename",
+    "delete": "to delete",
+    "heal": "drifted, to heal",
+}
+_VALUE_MAX = 60
+
+
+def summary(plan: Plan) -> str:
+    """``1 to create, 2 to update; 7 unchanged``."""
+    counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
+    parts = [f"{count} {verb}" for verb, count in counts if count]
+    owners = len(plan.users)
+    if owners and not parts:
+        parts = [f"{owners} owner{'s' if owners > 1 else ''} to change"]
+    quarantined = f", {len(plan.quarantined)} quarantined" if plan.quarantined else ""
+    return f"{', '.join(parts) or 'no changes'}; {plan.unchanged} unchanged{quarantined}"
+
+
+def plan_lines(plan: Plan) -> Iterator[Line]:
+    """The plan for a terminal."""
+    for change in plan.changes:
+        yield from _change_lines(change)
+    for quarantined in plan.quarantined:
+        yield (
+            ("red", "  ! "),
+            ("bold", quarantined.path),
+            ("dim", "  quarantined: its last good version stays"),
+        )
+        for violation in quarantined.violations:
+            yield (("dim", f"      {violation.line}:{violation.column} "), ("", violation.message))
+    if plan.held_back:
+        yield (
+            ("yellow", f"  {len(plan.held_back)} not pruned while a file is quarantined: "),
+            ("", ", ".join(plan.held_back[:5]) + (" …" if len(plan.held_back) > 5 else "")),
+        )
+
+
+def _change_lines(change: Change) -> Iterator[Line]:
+    style, sign = _SIGNS[change.operation]
+    yield ((style, f"  {sign} "), ("bold", _title(change)), ("dim", f"  {change.path}"))
+    for field in change.fields:
+        yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
+    if change.operation == "heal":
+        yield (("dim", "      its row was edited in the database; the file wins"),)
+
+
+def _title(change: Change) -> str:
+    if change.operation == "rename" and change.stored:
+        return f"{change.stored.slug} → {change.slug}"
+    return change.slug
+
+
+def _field_spans(field: FieldChange) -> Line:
+    if field.secret:
+        return (("magenta", _secret_words(field)),)
+    old, new = _shown(field.old), _shown(field.new)
+    if field.operation == "add":
+        return (("green", new),)
+    if field.operation == "remove":
+        return (("red", old), ("dim", " (removed)"))
+    return (("red", old), ("dim", " → "), ("green", new))
+
+
+def _secret_words(field: FieldChange) -> str:
+    if field.operation != "change":
+        return "secret added" if field.operation == "add" else "secret removed"
+    return "secret changed" if field.secret == "changed" else "resealed"  # noqa: S105
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _VALUE_MAX else f"{text[: _VALUE_MAX - 1]}…"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan for a machine. Sealed values are never in it."""
+    return {
+        "source": plan.source,
+        "empty": plan.empty,
+        "summary": {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
+        | {"unchanged": plan.unchanged, "quarantined": len(plan.quarantined)},
+        "changes": [_change_json(change) for change in plan.changes],
+        "users": [{"operation": user.operation, "username": user.username} for user in plan.users],
+        "quarantined": [
+            {"path": q.path, "violations": [violation_json(v) for v in q.violations]}
+            for q in plan.quarantined
+        ],
+        "held_back": list(plan.held_back),
+    }
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    renamed = {"old_slug": change.stored.slug} if change.operation == "rename" and change.stored else {}
+    return {
+        "operation": change.operation,
+        "id": str(change.id),
+        "slug": change.slug,
+        "owner": change.owner,
+        "path": change.path,
+        **renamed,
+        "fields": [_field_json(field) for field in change.fields],
+    }
+
+
+def _field_json(field: FieldChange) -> dict[str, Any]:
+    body: dict[str, Any] = {"operation": field.operation, "field": dotted(field.pointer)}
+    if field.secret:
+        return {**body, "secret": field.secret}
+    return {**body, "old": field.old, "new": field.new}
+
+
+def plan_markdown(plan: Plan) -> str:
+    """The plan as a comment on a pull request."""
+    lines = [f"### agentsd plan: {summary(plan)}", ""]
+    for change in plan.changes:
+        lines.append(f"- **{change.operation}** `{_title(change)}` ({_code(change.path)})")
+        lines += [f"  - `{dotted(f.pointer)}`: {_field_markdown(f)}" for f in change.fields]
+    for quarantined in plan.quarantined:
+        lines.append(f"- **quarantined** {_code(quarantined.path)}; its last good version stays")
+        lines += [f"  - {v.line}:{v.column} {_escaped(v.message)}" for v in quarantined.violations]
+    if plan.held_back:
+        lines.append(f"- not pruned while a file is quarantined: {', '.join(map(_code, plan.held_back))}")
+    return "\n".join(lines) + "\n"
+
+
+def _field_markdown(field: FieldChange) -> str:
+    if field.secret:
+        return f"_{_secret_words(field)}_"
+    old, new = _code(_shown(field.old)), _code(_shown(field.new))
+    if field.operation == "add":
+        return f"{new} (added)"
+    return f"{old} (removed)" if field.operation == "remove" else f"{old} → {new}"
+
+
+def _code(text: str) -> str:
+    """Inline code that its own text cannot end, whatever a manifest holds."""
+    return f"`{text.replace('`', 'ʼ')}`"
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\{char}" if char in "`*_[]<>|" else char for char in text)
+
+
+def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
+    """Violations for a terminal: ``file:line:column``, what is wrong, what to do."""
+    for violation in violations:
+        style = "bold red" if violation.severity == "error" else "yellow"
+        yield (
+            ("bold", prefix + violation.where),
+            ("", " "),
+            (style, violation.severity),
+            ("", f" {violation.message} "),
+            ("dim", f"[{violation.code}]"),
+        )
+        if violation.hint:
+            yield (("dim", "    → "), ("", violation.hint))
+
+
+def violation_json(violation: Violation) -> dict[str, Any]:
+    """One violation for a machine."""
+    return {
+        "path": violation.path,
+        "line": violation.line,
+        "column": violation.column,
+        "code": violation.code,
+        "severity": violation.severity,
+        "field": violation.field,
+        "message": violation.message,
+        "hint": violation.hint,
+    }
+
+
+def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
+    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    lines = []
+    for v in violations:
+        place = f"file={_command(prefix + v.path, True)},line={v.line},col={v.column},title={_command(v.code, True)}"
+        text = f"{v.message}. {v.hint}" if v.hint else v.message
+        lines.append(f"::{v.severity} {place}::{_command(text)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _command(text: str, is_property: bool = False) -> str:
+    """Escaped as GitHub's workflow commands want it."""
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
+
+
+def violations_sarif(violations: Sequence[Violation], version: str, prefix: str = "") -> dict[str, Any]:
+    """SARIF 2.1.0, for code scanning."""
+    rules = sorted({violation.code for violation in violations})
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "agentsd",
+                        "version": version,
+                        "rules": [{"id": rule} for rule in rules],
+                    }
+                },
+                "results": [_sarif_result(violation, prefix) for violation in violations],
+            }
+        ],
+    }
+
+
+def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
+    text = f"{violation.message}. {violation.hint}" if violation.hint else violation.message
+    return {
+        "ruleId": violation.code,
+        "level": violation.severity,
+        "message": {"text": text},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": prefix + violation.path},
+                    "region": {"startLine": violation.line, "startColumn": violation.column},
+                }
+            }
+        ],
+    }

@@ -1,0 +1,160 @@
+"""The tree of manifests on disk: read it, see what changed, replace one file atomically.
+
+Only names that can be manifests are looked at (``*.yaml``, ``*.yml``); hidden files and folders
+are not, so editors' temporary files, ``.git`` and Kubernetes' ``..data`` folder pass unseen. A
+symlink is followed as long as it stays inside the tree: that is how a ConfigMap is mounted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from agentsd.core.document import MAX_BYTES
+from agentsd.core.errors import ConfigError
+from agentsd.core.names import SUFFIXES
+from agentsd.core.violations import Violation
+
+Signature = tuple[int, int, int, int]
+"""(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes were not touched."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One file as it was read. ``problem`` says why there is no ``data``."""
+
+    path: str  # relative to the tree, with "/"
+    signature: Signature
+    digest: bytes = b""  # SHA-256 of ``data``
+    data: bytes = b""
+    problem: Violation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """All files of one root at one moment."""
+
+    root: Path
+    files: Mapping[str, SourceFile]
+
+
+def read_tree(root: Path, previous: Tree | None = None) -> Tree:
+    """Read every manifest below ``root``; what ``previous`` holds unchanged is not read again.
+
+    Raises ``ConfigError`` where ``root`` is not a readable folder.
+    """
+    if not root.is_dir():
+        raise ConfigError(
+            f"{root} is not a folder", hint="name the folder of manifests with --path, or run: agentsd init"
+        )
+    known = previous.files if previous else {}
+    real = os.path.realpath(root)
+    found = {path: _read(real, entry, path, known.get(path)) for path, entry in _walk(str(root), "")}
+    return Tree(root, found)
+
+
+def reread(tree: Tree, paths: Iterable[str]) -> Tree:
+    """The tree after a change of just these files (relative paths); the rest is not looked at."""
+    files = dict(tree.files)
+    real = os.path.realpath(tree.root)
+    for path in paths:
+        full = os.path.join(tree.root, path)  # noqa: PTH118 - hot path
+        if os.path.lexists(full):
+            files[path] = _read(real, full, path, files.get(path))
+        else:
+            files.pop(path, None)
+    return Tree(tree.root, files)
+
+
+def is_manifest_name(name: str) -> bool:
+    """Whether a file of this name is a manifest (or a reserved ``_*.yaml``)."""
+    return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
+    """(relative path, full path) of every manifest-like entry, in name order."""
+    try:
+        with os.scandir(folder) as entries:
+            ordered = sorted(entries, key=lambda entry: entry.name)
+    except PermissionError:
+        yield prefix.rstrip("/") + "/", folder
+        return
+    except FileNotFoundError:  # removed while we walked: a rescan follows
+        return
+    for entry in ordered:
+        if entry.name.startswith("."):
+            continue
+        if is_manifest_name(entry.name):
+            yield prefix + entry.name, entry.path
+        elif entry.is_dir(follow_symlinks=False):
+            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+
+
+def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
+    try:
+        status = os.lstat(full)  # hot path: one system call for a file that did not change
+        linked = stat.S_ISLNK(status.st_mode)
+        status = os.stat(full) if linked else status  # noqa: PTH116
+        signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if known is not None and known.signature == signature and known.problem is None:
+            return known
+        problem = _problem(path, status) or (_escape(real_root, full, path) if linked else None)
+        if problem:
+            return SourceFile(path, signature, problem=problem)
+        with open(full, "rb") as file:  # noqa: PTH123
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        return SourceFile(path, (0, 0, 0, 0), problem=_unreadable(path, error))
+    return SourceFile(path, signature, sha256(data).digest(), data)
+
+
+def _problem(path: str, status: os.stat_result) -> Violation | None:
+    if stat.S_ISDIR(status.st_mode):
+        return Violation(
+            path, "not-a-file", "this is a folder", "a folder's name must not end in .yaml or .yml"
+        )
+    if not stat.S_ISREG(status.st_mode):
+        return Violation(path, "not-a-file", "this is not a regular file", "put a plain file here")
+    return None
+
+
+def _escape(real_root: str, full: str, path: str) -> Violation | None:
+    if os.path.realpath(full).startswith(real_root + os.sep):
+        return None
+    return Violation(
+        path, "symlink-outside", "this link leads out of the folder of manifests", "put the file itself here"
+    )
+
+
+def _unreadable(path: str, error: OSError) -> Violation:
+    if error.errno == errno.ENOENT:
+        return Violation(
+            path, "unreadable", "this link leads nowhere", "remove it, or restore what it points to"
+        )
+    if error.errno == errno.ELOOP:
+        return Violation(path, "unreadable", "this link leads to itself", "remove it")
+    reason = os.strerror(error.errno) if error.errno else "it cannot be read"
+    return Violation(path, "unreadable", f"cannot read: {reason}", "check the file's owner and mode")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` beside ``path``, then rename it over: a reader sees the old file or the new one.
+
+    The old file's mode is kept. The temporary name starts with a dot, so no sync takes it for a manifest.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,42 @@
+"""Settings: the environment, read once, into one frozen object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, SecretStr, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What ``AGENTSD_*`` variables say. Command-line options override single fields."""
+
+    model_config = SettingsConfigDict(env_prefix="AGENTSD_", frozen=True, extra="ignore")
+
+    path: Path = Field(default=Path("agents.d"), description="Folder of manifests.")
+    source: str = Field(
+        default="main", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="Name of the tree."
+    )
+    database_url: SecretStr | None = Field(
+        default=None, description="Postgres; embedded where absent. postgresql://user:password@host/name"
+    )
+    database_direct_url: SecretStr | None = Field(
+        default=None, description="Postgres past the pooler: for LISTEN, leadership and migrations."
+    )
+    data_dir: Path | None = Field(default=None, description="Where embedded Postgres keeps its data.")
+    trusted_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Further origins that secrets may be sent to, separated by commas."
+    )
+    token_file: Path | None = Field(default=None, description="Bearer tokens, one a line.")
+    allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Further host names that clients may use, separated by commas."
+    )
+    sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
+
+    @field_validator("trusted_origins", "allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
+        return value
