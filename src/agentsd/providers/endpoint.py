@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,8 @@ from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import Timeouts
 
 if TYPE_CHECKING:
+    import asyncio
+
     import aiohttp
 
 MAX_BODY = 64 << 20
@@ -80,7 +81,7 @@ class Endpoint:
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect)
-        async with asyncio.timeout(self.timeouts.first):
+        async with within(self.timeouts.first):
             return await self.session.post(self.url, data=body, headers=headers, timeout=limits)
 
 
@@ -101,7 +102,7 @@ class Reply:
     async def json(self) -> dict[str, Any]:
         """The whole answer as one JSON object."""
         who = self._endpoint.who
-        async with asyncio.timeout(self._endpoint.timeouts.first):
+        async with within(self._endpoint.timeouts.first):
             data = await self._read_all()
         value = _loads(data)
         if not isinstance(value, dict):
@@ -113,14 +114,14 @@ class Reply:
     async def read(self, *, first: bool = False) -> bytes:
         """The next bytes of the body as they come; empty at its end. ``first`` allows the longer wait."""
         timeouts = self._endpoint.timeouts
-        async with asyncio.timeout(timeouts.first if first else timeouts.idle):
+        async with within(timeouts.first if first else timeouts.idle):
             return await self._response.content.readany()
 
     async def linger(self) -> None:
         """Reads what little is left of a finished stream, so that its connection can be used again."""
         content = self._response.content
         try:
-            async with asyncio.timeout(LINGER_SECONDS):
+            async with within(LINGER_SECONDS):
                 while not content.at_eof():
                     await content.readany()
         except TimeoutError:
@@ -134,6 +135,13 @@ class Reply:
             if size > MAX_BODY:
                 raise garbled(self._endpoint.who, "sent an answer that is too long")
         return b"".join(parts)
+
+
+def within(seconds: float | None) -> asyncio.Timeout:
+    """``asyncio.timeout``, imported where it is first used: see ``providers.http``."""
+    import asyncio
+
+    return asyncio.timeout(seconds)
 
 
 def encode(who: Who, body: Mapping[str, Any]) -> bytes:
@@ -165,7 +173,7 @@ def _loads(data: bytes | str) -> Any:
 async def _code_of(response: aiohttp.ClientResponse) -> object:
     """The machine code of an error's body, if it is short, comes at once and has one."""
     try:
-        async with asyncio.timeout(1.0):
+        async with within(1.0):
             data = await response.content.read(MAX_ERROR_BODY)
     except Exception:  # the status is the news; a body that cannot be read adds nothing
         return None

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 from agentsd.core.errors import ProviderError
@@ -137,15 +136,15 @@ def translated(who: Who) -> Iterator[None]:
         raise known from None
 
 
-def _translate(who: Who, error: Exception) -> ProviderError | None:
+def _translate(who: Who, error: Exception) -> ProviderError | None:  # noqa: PLR0911  (a table in code)
     import aiohttp
 
     if isinstance(error, TimeoutError):
         return timed_out(who)
-    if isinstance(error, aiohttp.ClientResponseError):
-        if error.status < 300:
-            return garbled(who, "answered something that is not this protocol")
+    if isinstance(error, aiohttp.ClientResponseError) and error.status >= 300:
         return refused(who, error.status, error.headers)
+    if isinstance(error, aiohttp.ClientResponseError):
+        return garbled(who, "answered something that is not this protocol")
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)):
         return closed_early(who)
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
@@ -189,6 +188,8 @@ def _number(text: str | None, unit: float) -> float | None:
 
 
 def _until(date: str) -> float | None:
+    from email.utils import parsedate_to_datetime
+
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:

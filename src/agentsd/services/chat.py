@@ -114,10 +114,15 @@ def _messages(messages: Any) -> list[Any]:
     if not isinstance(messages, list) or not messages:
         raise InvalidChat("messages must be a list of at least one message", param="messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+        if not isinstance(message, Mapping) or _role(message) not in ROLES:
             hint = "every message is an object with a role: system, user, assistant or tool"
             raise InvalidChat("a message has no known role", param=f"messages[{index}].role", hint=hint)
     return messages
+
+
+def _role(message: Mapping[str, Any]) -> str:
+    role = message.get("role")
+    return role if isinstance(role, str) else ""
 
 
 def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:

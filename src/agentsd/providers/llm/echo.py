@@ -6,7 +6,6 @@ an LLM need no LLM. The same request always gets the same answer.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, Literal
@@ -69,8 +68,7 @@ class Echo:
         for index in indices:
             yield _chunk(index, {"role": "assistant", "content": ""})
         for word in _WORD.findall(text):
-            if self._delay:
-                await asyncio.sleep(self._delay)
+            await _pause(self._delay)
             for index in indices:
                 yield _chunk(index, {"content": word})
         for index in indices:
@@ -90,6 +88,13 @@ class Echo:
         messages = request["messages"]
         words = {"message": _last(messages, "user"), "system": _first(messages, "system")}
         return _PLACE.sub(lambda match: words[match[1]], self._reply)
+
+
+async def _pause(seconds: float) -> None:
+    if seconds:
+        import asyncio
+
+        await asyncio.sleep(seconds)
 
 
 def _last(messages: list[Any], role: str) -> str:

@@ -1,0 +1,1 @@
+"""Tests of the vendors' clients, against the servers of ``tests.vendors``."""

@@ -1,0 +1,1 @@
+"""Servers that speak the vendors' protocols, with switches for their faults. No vendor is contacted."""
