@@ -1,0 +1,159 @@
+"""Agents in the store: what is there, what changed, what was. ``apply`` writes them.
+
+Every function takes a connection inside a transaction of ``Database.transaction()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from agentsd.core.agent import AgentRow, StoredAgent
+from agentsd.core.plan import Stored
+from agentsd.store.applying import ApplyStamp, apply
+from agentsd.store.users import load_users
+from agentsd.store.versions import NOTHING, Head, head, knows, lock
+
+__all__ = [
+    "NOTHING",
+    "ApplyStamp",
+    "Head",
+    "Loaded",
+    "Revision",
+    "apply",
+    "head",
+    "knows",
+    "load_all",
+    "load_changed",
+    "load_documents",
+    "load_stored",
+    "lock",
+    "owners_of_seals",
+    "revisions",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows and the head that they belong to; true together if loaded in one snapshot transaction."""
+
+    head: Head
+    rows: tuple[AgentRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What an agent was after one apply. Of a delete: what it was last."""
+
+    agent_id: UUID
+    version: int
+    operation: str  # as in core.plan.Operation
+    slug: str
+    owner: str
+    source: str
+    path: str
+    digest: bytes
+    commit: str | None
+    run_id: UUID | None
+    created_at: datetime
+    data: bytes  # the document, byte for byte
+
+
+async def load_stored(connection: AsyncConnection, source: str) -> Stored:
+    """What every source has in the store, and the commit that ``source`` last applied."""
+    cursor = await connection.execute(
+        """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
+                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked
+           FROM agents a JOIN users u ON u.id = a.user_id WHERE a.deleted_at IS NULL""",
+        binary=True,
+    )
+    agents = {row[0]: StoredAgent(*row) for row in await cursor.fetchall()}
+    now = await head(connection)
+    return Stored(
+        version=now.version,
+        agents=agents,
+        users=await load_users(connection),
+        commit=await _applied_commit(connection, source),
+    )
+
+
+async def _applied_commit(connection: AsyncConnection, source: str) -> str | None:
+    """Of the last apply, or of a later run that found nothing to do."""
+    cursor = await connection.execute(
+        """SELECT commit FROM (
+               (SELECT commit, created_at AS at FROM versions
+                WHERE source = %(source)s AND commit IS NOT NULL ORDER BY version DESC LIMIT 1)
+               UNION ALL
+               (SELECT commit, recorded_at FROM sync_runs
+                WHERE source = %(source)s AND commit IS NOT NULL AND outcome IN ('applied', 'unchanged')
+                ORDER BY recorded_at DESC LIMIT 1)
+           ) AS both_kinds ORDER BY at DESC LIMIT 1""",
+        {"source": source},
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
+
+
+async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
+    """The documents of live agents, by id; unknown ids are left out."""
+    cursor = await connection.execute(
+        """SELECT a.id, d.data FROM agents a JOIN documents d ON d.digest = a.document_digest
+           WHERE a.id = ANY(%s) AND a.deleted_at IS NULL""",
+        (list(ids),),
+        binary=True,
+    )
+    return dict(await cursor.fetchall())
+
+
+async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
+    """Which owner first used a seal, history included; unknown fingerprints are left out."""
+    if not fingerprints:
+        return {}
+    cursor = await connection.execute(
+        "SELECT fingerprint, owner FROM seals WHERE fingerprint = ANY(%s)", (list(fingerprints),), binary=True
+    )
+    return dict(await cursor.fetchall())
+
+
+async def load_changed(connection: AsyncConnection, since: int) -> Loaded:
+    """Rows with ``version > since``, tombstones included. Use a snapshot transaction."""
+    now = await head(connection)
+    cursor = await connection.execute(
+        _ROWS + "WHERE a.version > %s ORDER BY a.version, a.slug", (since,), binary=True
+    )
+    return Loaded(now, tuple(AgentRow(*row) for row in await cursor.fetchall()))
+
+
+async def load_all(connection: AsyncConnection) -> Loaded:
+    """Every live row. Use a snapshot transaction."""
+    now = await head(connection)
+    cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
+    return Loaded(now, tuple(AgentRow(*row) for row in await cursor.fetchall()))
+
+
+async def revisions(
+    connection: AsyncConnection, agent_id: UUID, *, limit: int = 50, before: int | None = None
+) -> list[Revision]:
+    """An agent's history, newest first; ``before`` is a version, for the next page."""
+    cursor = await connection.execute(
+        """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
+                  r.run_id, r.created_at, d.data
+           FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
+           WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
+           ORDER BY r.version DESC LIMIT %s""",
+        (agent_id, before, before, limit),
+        binary=True,
+    )
+    return [Revision(*row) for row in await cursor.fetchall()]
+
+
+_ROWS = """
+SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
+       a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,
+       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END
+FROM agents a JOIN users u ON u.id = a.user_id JOIN documents d ON d.digest = a.document_digest
+"""

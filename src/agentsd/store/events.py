@@ -1,0 +1,114 @@
+"""Notifications: a standalone connection that listens, and comes back by itself.
+
+A notification is a hint; the version is the truth. So nothing here is ever replayed: after every
+``connected`` the reader asks the store what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from agentsd.core.errors import StoreError
+from agentsd.store.database import dsn_of, place_of
+from agentsd.store.faults import translate
+from agentsd.store.versions import CHANNEL, Head, notify
+
+__all__ = ["CHANNEL", "Hint", "Listener", "notify"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """``connected``: listening (again), load now. ``changed``: a newer head. ``lost``: the line broke."""
+
+    kind: Literal["connected", "changed", "lost"]
+    head: Head | None = None  # of ``changed``, if the payload was one of ours
+    error: StoreError | None = None  # of ``lost``: why
+
+    @property
+    def version(self) -> int | None:
+        """The version that was announced."""
+        return None if self.head is None else self.head.version
+
+
+class Listener:
+    """An endless ``async for`` over hints; cancel it, or close the iterator, to end it."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        heartbeat_seconds: float = 5,
+        first_delay: float = 0.1,
+        longest_delay: float = 10,
+    ) -> None:
+        """``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications."""
+        self._dsn = dsn_of(dsn) if "://" in dsn else dsn
+        self._heartbeat = heartbeat_seconds
+        self._first_delay = first_delay
+        self._longest_delay = longest_delay
+        self.contact: float | None = None  # time.monotonic() when the server last answered
+
+    def __aiter__(self) -> AsyncIterator[Hint]:
+        return self.hints()
+
+    async def hints(self) -> AsyncGenerator[Hint]:
+        """The hints, from now on."""
+        delay = self._first_delay
+        while True:
+            try:
+                async with await self._connect() as connection:
+                    delay = self._first_delay
+                    yield Hint("connected")
+                    async with aclosing(self._follow(connection)) as changes:
+                        async for hint in changes:
+                            yield hint
+            except (psycopg.Error, TimeoutError) as error:
+                yield Hint("lost", error=self._translate(error))
+            # Full jitter: after a restart of Postgres, the replicas do not all come back at once.
+            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311
+            delay = min(delay * 2, self._longest_delay)
+
+    async def _connect(self) -> AsyncConnection:
+        connection = await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                await connection.execute(f"LISTEN {CHANNEL}")
+        except BaseException:
+            await connection.close()
+            raise
+        self.contact = monotonic()
+        return connection
+
+    async def _follow(self, connection: AsyncConnection) -> AsyncGenerator[Hint]:
+        """Hints from one connection, until it breaks. Silence is answered by a question."""
+        while True:
+            async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:
+                async for note in notes:
+                    self.contact = monotonic()
+                    if note.channel == CHANNEL:
+                        yield Hint("changed", _head_of(note.payload))
+            async with asyncio.timeout(self._heartbeat):
+                await connection.execute("SELECT 1")
+            self.contact = monotonic()
+
+    def _translate(self, error: Exception) -> StoreError:
+        known = error if isinstance(error, psycopg.Error) else psycopg.OperationalError()
+        return translate(known, place_of(self._dsn))
+
+
+def _head_of(payload: str) -> Head | None:
+    version, _, stamp = payload.partition(":")
+    try:
+        return Head(int(version), UUID(stamp))
+    except ValueError:
+        return None

@@ -1,0 +1,94 @@
+"""The border: what psycopg raises becomes one of our errors, in our words.
+
+Library texts are never passed on: they may quote a statement, a value or a connection string.
+Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
+"""
+
+from __future__ import annotations
+
+import psycopg
+
+from agentsd.core.errors import SchemaMismatch, StoreError, StoreRefused, StoreUnavailable
+
+_MIGRATE = "run: agentsd migrate"
+_LATER = "it is tried again; check that Postgres runs and can be reached from here"
+
+_KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
+    "28P01": (StoreRefused, "refused the password", "correct the password in AGENTSD_DATABASE_URL"),
+    "28000": (
+        StoreRefused,
+        "refused this user",
+        "check the user in AGENTSD_DATABASE_URL and the server's pg_hba.conf",
+    ),
+    "3D000": (
+        StoreRefused,
+        "has no such database",
+        "create it (createdb), or correct the name in AGENTSD_DATABASE_URL",
+    ),
+    "25006": (
+        StoreRefused,
+        "is read-only",
+        "point AGENTSD_DATABASE_URL at the primary, not at a standby",
+    ),
+    "42501": (
+        StoreRefused,
+        "denies a privilege that this needs",
+        "grant the user of AGENTSD_DATABASE_URL what deploy/ lists",
+    ),
+    "42P01": (SchemaMismatch, "lacks a table that this program needs", _MIGRATE),
+    "42703": (SchemaMismatch, "lacks a column that this program needs", _MIGRATE),
+    "42883": (SchemaMismatch, "lacks a function that this program needs", _MIGRATE),
+    "57014": (StoreUnavailable, "took too long and the statement was cancelled", "look for a long lock or load"),
+    "55P03": (StoreUnavailable, "is busy: another sync holds the lock", "try again when that sync has ended"),
+    "23505": (
+        StoreRefused,
+        "refused two rows that share a slug, a default or an email",
+        "another source or a hand edit holds it: run agentsd plan",
+    ),
+}
+_CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
+    "08": (StoreUnavailable, "broke the connection", _LATER),
+    "40": (StoreUnavailable, "ended the transaction in favour of another", "try again"),
+    "53": (StoreUnavailable, "has no room left (connections, memory or disk)", _LATER),
+    "57": (StoreUnavailable, "is shutting down or starting up", _LATER),
+    "58": (StoreUnavailable, "reports a system error", "read the server's log"),
+    "22": (StoreRefused, "refused a value", "run agentsd validate: a text may be too long or hold a NUL"),
+    "23": (StoreRefused, "refused rows that break a constraint", "run agentsd plan"),
+    "28": (StoreRefused, "refused this user", "check AGENTSD_DATABASE_URL"),
+}
+
+# libpq gives no code for a refused connection, only the server's text; this is how it reads in English.
+_SAYINGS = (
+    ("password authentication failed", "28P01"),
+    ("no password supplied", "28P01"),
+    ("pg_hba.conf", "28000"),
+    ("role ", "28000"),
+    ("authentication failed", "28000"),
+    ("permission denied for database", "42501"),
+    ("too many", "53300"),
+    ("remaining connection slots", "53300"),
+    ("starting up", "57P03"),
+    ("shutting down", "57P03"),
+    ("not yet accepting", "57P03"),
+)
+
+
+def translate(error: psycopg.Error, place: str) -> StoreError:
+    """The error to raise instead of ``error``. ``place`` names the server without a password."""
+    code = error.sqlstate or _code_of_text(error)
+    if code is None:
+        return StoreUnavailable(f"Postgres at {place} cannot be reached", hint=_LATER)
+    kind, words, hint = _KNOWN.get(code) or _CLASSES.get(code[:2]) or _unknown(code)
+    return kind(f"Postgres at {place} {words}", hint=hint)
+
+
+def _code_of_text(error: psycopg.Error) -> str | None:
+    """The code that a failed connection would have had; None where no server answered."""
+    text = str(error)
+    if "does not exist" in text and "database" in text:
+        return "3D000"
+    return next((code for saying, code in _SAYINGS if saying in text), None)
+
+
+def _unknown(code: str) -> tuple[type[StoreError], str, str]:
+    return StoreError, f"answered with error {code}", "read the server's log; this may be a bug in agentsd"

@@ -1,0 +1,100 @@
+"""Alembic, driven from Python: upgrade, downgrade and the current revision.
+
+The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from agentsd.core.errors import SchemaMismatch
+from agentsd.store.database import dsn_of, place_of
+from agentsd.store.faults import translate
+
+_MIGRATION_LOCK = 0x6167656E74736402  # two processes that start together migrate one after the other
+
+
+def upgrade(url: str, revision: str = "head") -> None:
+    """Bring the database to ``revision`` in one transaction. Blocking; SchemaMismatch if it is newer."""
+    with _connected(url) as connection:
+        _require_known(connection, url)
+        command.upgrade(_config(connection), revision)
+
+
+def downgrade(url: str, revision: str) -> None:
+    """Take the database back to ``revision`` (``base``: no tables). Data of dropped tables is lost."""
+    with _connected(url) as connection:
+        _require_known(connection, url)
+        command.downgrade(_config(connection), revision)
+
+
+def current(url: str) -> str | None:
+    """The database's revision; None: no tables of agentsd. Blocking."""
+    with _connected(url) as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str:
+    """The newest revision among the scripts."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    return revision or ""
+
+
+def scripts() -> Path:
+    """The folder of the migrations."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_alembic"
+    return installed if installed.is_dir() else package.parents[1] / "alembic"
+
+
+def engine_for(url: str) -> Engine:
+    """An engine that opens a connection when asked and keeps none."""
+    dsn = dsn_of(url)
+    return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
+
+
+def _config(connection: Connection | None = None) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    try:
+        with engine_for(url).begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+            yield connection
+    except DBAPIError as error:
+        raise translate(_original(error), place_of(dsn_of(url))) from None
+
+
+def _original(error: DBAPIError) -> psycopg.Error:
+    original: Any = error.orig
+    return original if isinstance(original, psycopg.Error) else psycopg.OperationalError()
+
+
+def _require_known(connection: Connection, url: str) -> None:
+    """Refuse a database that a newer agentsd migrated: its scripts are not here."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    if found is not None and found not in known:
+        raise SchemaMismatch(
+            f"the database at {place_of(dsn_of(url))} is newer than this program "
+            f"(schema {found}, known {newest()})",
+            hint="upgrade agentsd here; a newer one migrated this database",
+        )

@@ -1,0 +1,58 @@
+"""The running replicas: each writes a heartbeat, so that ``status`` and ``sync --wait`` see who serves what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from psycopg import AsyncConnection
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One runtime process."""
+
+    id: UUID
+    host: str
+    pid: int
+    version: int  # the version that it serves
+    degraded: Sequence[Mapping[str, Any]] = ()  # of agents that serve an older version: slug, reason, message
+    started_at: datetime | None = None  # both as Postgres tells the time; None: not stored yet
+    seen_at: datetime | None = None
+
+
+async def beat(connection: AsyncConnection, replica: Replica) -> None:
+    """Say that ``replica`` lives and what it serves."""
+    await connection.execute(
+        """INSERT INTO replicas (id, host, pid, version, degraded) VALUES (%s, %s, %s, %s, %s)
+           ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid,
+               version = excluded.version, degraded = excluded.degraded, seen_at = now()""",
+        (
+            replica.id,
+            replica.host,
+            replica.pid,
+            replica.version,
+            orjson.dumps([dict(agent) for agent in replica.degraded]).decode(),
+        ),
+    )
+
+
+async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 60) -> list[Replica]:
+    """Those that were heard of lately, the longest running first."""
+    cursor = await connection.execute(
+        """SELECT id, host, pid, version, degraded, started_at, seen_at FROM replicas
+           WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
+        (within_seconds,),
+    )
+    return [Replica(*row) for row in await cursor.fetchall()]
+
+
+async def remove(connection: AsyncConnection, replica_id: UUID) -> None:
+    """Take a replica that ends off the list, and those that were silent for a day."""
+    await connection.execute(
+        "DELETE FROM replicas WHERE id = %s OR seen_at < now() - interval '1 day'", (replica_id,)
+    )

@@ -1,0 +1,98 @@
+"""What a change writes into ``agents``: one tuple per row. Pure, but for the parsing of a healed document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from agentsd.core.agent import KINDS, Manifest
+from agentsd.core.errors import StoreRefused
+from agentsd.core.names import user_id_of
+from agentsd.core.plan import Change
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("id", "uuid"),
+    ("user_id", "uuid"),
+    ("slug", "text"),
+    ("name", "text"),
+    ("description", "text"),
+    ("system_prompt", "text"),
+    ("is_default", "boolean"),
+    ("is_active", "boolean"),
+    ("llm_provider_config", "jsonb"),
+    ("tts_provider_config", "jsonb"),
+    ("stt_provider_config", "jsonb"),
+    ("rag_config", "jsonb"),
+    ("digest", "bytea"),
+    ("document_digest", "bytea"),
+    ("source", "text"),
+    ("path", "text"),
+    ("verified", "boolean"),
+    ("checked", "bytea"),
+)
+"""Name and type of every column that comes from a manifest, in the order of SQL's ``agent_hash_of``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A manifest's bytes on their way to ``documents``."""
+
+    digest: bytes  # SHA-256 of ``data``
+    path: str
+    data: bytes
+
+
+def row_of(
+    change: Change, source: str, checked: bytes, value: Mapping[str, Any], document_digest: bytes
+) -> tuple[Any, ...]:
+    """The values of ``COLUMNS`` for a change whose manifest reads ``value``."""
+    desired = manifest_of(change)
+    sections = (orjson.dumps(value.get(kind) or {}).decode() for kind in (*KINDS, "rag"))
+    return (
+        change.id,
+        user_id_of(change.owner),
+        change.slug,
+        str(value.get("name") or change.slug),
+        str(value.get("description") or ""),
+        str(value.get("system_prompt") or ""),
+        desired.default,
+        bool(value.get("active", True)),
+        *sections,
+        desired.digest,
+        document_digest,
+        source,
+        change.path,
+        desired.verified,
+        checked,
+    )
+
+
+def manifest_of(change: Change) -> Manifest:
+    """What is desired; every change but a delete has it."""
+    if change.desired is None:
+        raise ValueError(f"a change that is no delete needs a manifest: {change.slug}")
+    return change.desired
+
+
+def read_back(change: Change, data: bytes | None) -> tuple[Mapping[str, Any], bytes]:
+    """Value and bytes of a manifest whose file was not read again: from the stored document ``data``."""
+    desired = manifest_of(change)
+    if data is None or sha256(data).digest() != desired.digest:
+        raise StoreRefused(
+            f"the stored document of {change.slug} is missing or was changed by hand",
+            hint=f"touch {change.path} (any edit) and sync again: the file brings it back",
+        )
+    from agentsd.core.document import parse  # a heal is rare; PyYAML need not be loaded for anything else
+
+    return parse(change.path, data).value, data
+
+
+def columns_of(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    """Rows turned into columns, for ``unnest``; ``width`` empty columns where there is no row."""
+    columns = [list(column) for column in zip(*rows, strict=True)]
+    return columns or [[] for _ in range(width)]

@@ -1,0 +1,124 @@
+"""The owners of agents: loaded whole, written in bulk, and only ever tombstoned."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from psycopg import AsyncConnection
+
+from agentsd.core.names import user_id_of
+from agentsd.core.plan import UserChange
+from agentsd.core.user import StoredUser, User
+from agentsd.store.rows import columns_of
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerTokens:
+    """One owner's API tokens: ``{name, sha256, role, expires}`` each."""
+
+    username: str
+    path: str | None  # of its _user.yaml; None: the owner has none
+    tokens: tuple[Mapping[str, Any], ...]
+
+
+async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
+    """Every owner that is not deleted, by name."""
+    cursor = await connection.execute(
+        """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version
+           FROM users u LEFT JOIN documents d ON d.digest = u.document_digest
+           WHERE u.deleted_at IS NULL""",
+        binary=True,
+    )
+    return {row[1]: StoredUser(*row) for row in await cursor.fetchall()}
+
+
+async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
+    """The tokens of every owner that has some."""
+    cursor = await connection.execute(
+        """SELECT username, path, tokens FROM users
+           WHERE deleted_at IS NULL AND tokens <> '[]'::jsonb ORDER BY username"""
+    )
+    return tuple(OwnerTokens(row[0], row[1], tuple(row[2])) for row in await cursor.fetchall())
+
+
+async def apply_users(
+    connection: AsyncConnection,
+    changes: Sequence[UserChange],
+    *,
+    owners: Collection[str],
+    source: str,
+    version: int,
+) -> None:
+    """Write ``changes``; every one of ``owners`` has a live row afterwards, whatever the changes say."""
+    desired = [change.desired for change in changes if change.desired is not None]
+    gone = [change.username for change in changes if change.operation == "delete"]
+    if gone:
+        await connection.execute(_TOMBSTONE, {"usernames": gone, "version": version})
+    if desired:
+        await _write(connection, desired, source, version)
+    if owners:
+        names = sorted(owners)
+        ids = [user_id_of(name) for name in names]
+        await connection.execute(_ENSURE, {"ids": ids, "names": names, "source": source, "version": version})
+
+
+async def _write(
+    connection: AsyncConnection, desired: Sequence[User], source: str, version: int
+) -> None:
+    documents = [(sha256(user.data).digest(), user.path or "", user.data) for user in desired if user.data]
+    await store_documents(connection, documents)
+    # An email may move from one owner to another; its index is checked row by row.
+    await connection.execute(
+        "UPDATE users SET email = NULL WHERE id = ANY(%s) AND email IS NOT NULL", ([user.id for user in desired],)
+    )
+    columns = columns_of([_row(user) for user in desired], 6)
+    await connection.execute(_UPSERT, (source, version, *columns))
+
+
+def _row(user: User) -> tuple[Any, ...]:
+    tokens = orjson.dumps([dict(token) for token in user.tokens]).decode()
+    digest = sha256(user.data).digest() if user.data else None
+    return user.id, user.username, user.email, tokens, digest, user.path
+
+
+async def store_documents(
+    connection: AsyncConnection, documents: Sequence[tuple[bytes, str, bytes]]
+) -> None:
+    """Keep ``(digest, path, data)``; one whose bytes were changed by hand is put right."""
+    if documents:
+        await connection.execute(_DOCUMENTS, columns_of({row[0]: row for row in documents}.values(), 3))
+
+
+_DOCUMENTS = """
+INSERT INTO documents AS d (digest, path, data)
+SELECT * FROM unnest(%s::bytea[], %s::text[], %s::bytea[])
+ON CONFLICT (digest) DO UPDATE SET data = excluded.data WHERE d.data <> excluded.data
+"""
+
+_TOMBSTONE = """
+UPDATE users SET deleted_at = now(), updated_at = now(), email = NULL, tokens = '[]', version = %(version)s
+WHERE username = ANY(%(usernames)s) AND deleted_at IS NULL
+"""
+
+_UPSERT = """
+INSERT INTO users AS u (id, username, email, tokens, document_digest, path, source, version)
+SELECT s.id, s.username, s.email, s.tokens::jsonb, s.digest, s.path, %s, %s
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+     AS s (id, username, email, tokens, digest, path)
+ON CONFLICT (id) DO UPDATE SET
+    email = excluded.email, tokens = excluded.tokens, document_digest = excluded.document_digest,
+    path = excluded.path, source = excluded.source, version = excluded.version,
+    deleted_at = NULL, updated_at = now()
+"""
+
+_ENSURE = """
+INSERT INTO users AS u (id, username, source, version)
+SELECT s.id, s.username, %(source)s, %(version)s
+FROM unnest(%(ids)s::uuid[], %(names)s::text[]) AS s (id, username)
+ON CONFLICT (id) DO UPDATE SET deleted_at = NULL, updated_at = now(), version = excluded.version
+WHERE u.deleted_at IS NOT NULL
+"""

@@ -1,0 +1,67 @@
+"""Versions: one row per apply. The number says how far, the stamp says in which history."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+CHANNEL = "agentsd"
+_APPLY_LOCK = 0x6167656E74736401  # "agentsd" and a one: the key of every apply's advisory lock
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the store stands. Equal heads mean equal contents, also across restores and fail-overs."""
+
+    version: int
+    stamp: UUID
+
+    def __str__(self) -> str:
+        return f"{self.version}:{self.stamp}"
+
+
+NOTHING = Head(0, UUID(int=0))
+"""The head of a store whose history is gone; a migrated one starts at version 0 with a stamp of its own."""
+
+
+async def lock(connection: AsyncConnection) -> None:
+    """Wait until no other apply runs; held until the transaction ends. Take it before loading."""
+    await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (_APPLY_LOCK,))
+
+
+async def head(connection: AsyncConnection) -> Head:
+    """The newest version."""
+    cursor = await connection.execute("SELECT version, stamp FROM versions ORDER BY version DESC LIMIT 1")
+    row = await cursor.fetchone()
+    return NOTHING if row is None else Head(row[0], row[1])
+
+
+async def knows(connection: AsyncConnection, seen: Head) -> bool:
+    """Whether ``seen`` is in this store's history; if not, whoever saw it must reload everything."""
+    cursor = await connection.execute(
+        "SELECT EXISTS (SELECT FROM versions WHERE version = %s AND stamp = %s)", (seen.version, seen.stamp)
+    )
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def grow(connection: AsyncConnection, source: str, commit: str | None, run_id: UUID) -> Head:
+    """The next version. Only under ``lock``."""
+    cursor = await connection.execute(
+        """INSERT INTO versions (version, stamp, source, commit, run_id)
+           SELECT coalesce(max(version), 0) + 1, gen_random_uuid(), %s, %s, %s FROM versions
+           RETURNING version, stamp""",
+        (source, commit, run_id),
+    )
+    row = await cursor.fetchone()
+    assert row is not None  # noqa: S101  (RETURNING of one inserted row)
+    return Head(row[0], row[1])
+
+
+def notify(connection: AsyncConnection, to: Head) -> Awaitable[Any]:
+    """Tell every listener at commit. A hint only: whoever misses it finds the version by asking."""
+    return connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(to)))

@@ -1,0 +1,90 @@
+"""Postgres for the whole suite: one server per worker, one migrated template, one cloned database per test.
+
+AGENTSD_TEST_DATABASE_URL names a server to use instead of the embedded one; its user must be allowed to
+create databases.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from tempfile import mkdtemp
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from agentsd.store.database import Database
+from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.migrations import upgrade
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
+
+
+def url_with(url: str, database: str) -> str:
+    """``url`` with another database."""
+    parts = conninfo_to_dict(url, dbname=database)
+    host = parts.pop("host", "")
+    user, password = parts.pop("user", ""), parts.pop("password", "")
+    name = parts.pop("dbname")
+    credentials = f"{user}:{password}" if password else f"{user}"
+    rest = "&".join([f"host={str(host).replace('/', '%2F')}", *(f"{k}={v}" for k, v in parts.items())])
+    return f"postgresql://{credentials}@/{name}?{rest}"
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """A server: its URL leads to some database on it."""
+    given = os.environ.get("AGENTSD_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    folder = Path(mkdtemp(prefix="agentsd-pg-"))
+    server = EmbeddedPostgres(folder / "data", settings=FAST)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: str) -> Iterator[str]:
+    """The name of a migrated database that is cloned for each test."""
+    name = f"template_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name}")
+        upgrade(url_with(postgres_url, name))
+        yield name
+        admin.execute(f"DROP DATABASE {name}")
+
+
+@pytest.fixture
+def empty_database_url(postgres_url: str) -> Iterator[str]:
+    """A fresh database without tables."""
+    yield from _fresh(postgres_url, "template1")
+
+
+@pytest.fixture
+def database_url(postgres_url: str, template: str) -> Iterator[str]:
+    """A fresh migrated database."""
+    yield from _fresh(postgres_url, template)
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """``Database`` on a fresh migrated database."""
+    opened = Database(database_url)
+    yield opened
+    await opened.aclose()
+
+
+def _fresh(postgres_url: str, template: str) -> Iterator[str]:
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(postgres_url, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        yield url_with(postgres_url, name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
