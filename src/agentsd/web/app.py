@@ -1,0 +1,56 @@
+"""The app: one resource per file, one middleware, no state but what ``Parts`` brings."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from agentsd.core.agent import KINDS
+from agentsd.web import agents, chat, events, health, metrics, models, providers, revisions, selection, sync
+from agentsd.web.masking import Masker, secret_names
+from agentsd.web.metrics import WebMetrics
+from agentsd.web.middleware import border, secure_headers
+from agentsd.web.parts import CLOSING, PARTS, VIEWS, WEB_METRICS, Parts
+from agentsd.web.rendering import Views
+
+
+def create_app(parts: Parts) -> web.Application:
+    """The HTTP interface over ``parts``. Give it to ``server.start``."""
+    web_metrics = WebMetrics(parts.metrics)
+    app = web.Application(
+        middlewares=[border(parts.access, web_metrics)],
+        client_max_size=parts.max_body,
+    )
+    app[PARTS] = parts
+    app[WEB_METRICS] = web_metrics
+    app[VIEWS] = Views(_masker(parts))
+    app[CLOSING] = asyncio.Event()
+    app.on_response_prepare.append(secure_headers)
+    app.on_shutdown.append(_close_streams)
+    app.add_routes(_routes(parts))
+    return app
+
+
+def _routes(parts: Parts) -> list[web.RouteDef]:
+    return [
+        *agents.routes(),
+        *selection.routes(),
+        *revisions.routes(),
+        *providers.routes(),
+        *sync.routes(),
+        *events.routes(),
+        *models.routes(),
+        *chat.routes(),
+        *health.routes(),
+        *metrics.routes(parts.metrics),
+    ]
+
+
+def _masker(parts: Parts) -> Masker:
+    catalog = parts.catalog
+    return Masker(secret_names(vendor.settings for kind in KINDS for vendor in catalog.of(kind).values()))
+
+
+async def _close_streams(app: web.Application) -> None:
+    app[CLOSING].set()

@@ -1,0 +1,67 @@
+"""Reading request bodies: JSON objects of a bounded size and depth, or a 4xx."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from agentsd.web.parts import PARTS
+from agentsd.web.problem import Problem, bad_request
+
+DEPTH_MAX = 100
+"""Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
+
+
+async def json_object(request: web.Request) -> dict[str, Any]:
+    """The body as a JSON object. Raises ``Problem`` 400, 413 or 415."""
+    _check_type(request)
+    raw = await _read(request)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise bad_request(f"the body is not JSON ({where})", hint="send a JSON object in UTF-8") from None
+    if not isinstance(value, dict):
+        raise bad_request("the body must be a JSON object")
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and depth_of(value) > DEPTH_MAX:
+        raise bad_request(f"the body is nested deeper than {DEPTH_MAX} levels")
+    return value
+
+
+def depth_of(value: Any) -> int:
+    """How deep lists and objects are nested; not recursive."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (list, dict))]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def _check_type(request: web.Request) -> None:
+    kind = request.content_type
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise bad_request(
+            "the body's Content-Type is not JSON", hint="send Content-Type: application/json", status=415
+        )
+    if (request.charset or "utf-8").lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise bad_request("the body's charset is not UTF-8", hint="send JSON in UTF-8", status=415)
+
+
+async def _read(request: web.Request) -> bytes:
+    limit = request.app[PARTS].max_body
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(limit)
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large(limit) from None
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
+        raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
+
+
+def too_large(limit: int) -> Problem:
+    """413."""
+    return bad_request(f"the body is larger than {limit} bytes", status=413)

@@ -1,0 +1,45 @@
+"""GET /healthz (the process answers) and /readyz (it has agents to serve, with or without Postgres)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.web.encoding import to_json
+from agentsd.web.parts import PARTS, Parts
+from agentsd.web.replies import JSON
+
+AWAY_SECONDS = 15.0
+"""Without contact for this long, the store counts as away."""
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/healthz", alive), web.get("/readyz", ready)]
+
+
+async def alive(request: web.Request) -> web.Response:
+    """Always 200."""
+    return web.Response(body=b'{"status":"ok"}', content_type=JSON)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """503 before the first load; 200 ever after, because the last snapshot goes on serving."""
+    parts = request.app[PARTS]
+    is_ready = parts.follower.ready.is_set()
+    body = {"status": "ready" if is_ready else "loading", **state_of(parts)}
+    return web.Response(body=to_json(body), status=200 if is_ready else 503, content_type=JSON)
+
+
+def state_of(parts: Parts) -> dict[str, Any]:
+    """What the runtime knows without asking Postgres. ``age_seconds``: since Postgres last answered."""
+    snapshot = parts.registry.snapshot
+    age = parts.follower.age()
+    return {
+        "version": snapshot.version,
+        "age_seconds": round(age, 3),
+        "store": "ok" if age < AWAY_SECONDS else "away",
+        "agents": len(snapshot.entries),
+        "degraded": len(parts.registry.problems()),
+    }

@@ -1,0 +1,48 @@
+"""Documents without their secrets; pure.
+
+A view is made from the document as it is in git, still sealed, so there is no plaintext to leak.
+On top of that every sealed string and every secret field is masked, so that a reply shows
+neither ciphertext nor a plaintext secret that somebody wrote into the database by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from agentsd.core.secret import MASK
+
+SEALED = "ENC["
+_SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Masker:
+    """Masks by value (anything sealed) and by name (``names``: secret fields of every known vendor)."""
+
+    names: frozenset[str] = frozenset()
+
+    def mask(self, value: Any) -> Any:
+        """A copy of plain JSON values in which every secret is ``**********``."""
+        if isinstance(value, str):
+            return MASK if value.lstrip().startswith(SEALED) else value
+        if isinstance(value, Mapping):
+            return {str(key): self._member(str(key), item) for key, item in value.items() if key != "sops"}
+        if isinstance(value, (list, tuple)):
+            return [self.mask(item) for item in value]
+        if value is None or isinstance(value, (bool, int, float, datetime, date)):
+            return value
+        return MASK  # nothing else comes out of a manifest
+
+    def _member(self, name: str, value: Any) -> Any:
+        if value not in (None, "") and (name in self.names or _SECRET_NAME.search(name)):
+            return MASK
+        return self.mask(value)
+
+
+def secret_names(settings: Iterable[Any]) -> frozenset[str]:
+    """The names of the secret fields of vendors' settings classes."""
+    return frozenset(name for one in settings for name in one.secret_fields())

@@ -1,0 +1,52 @@
+"""GET /metrics: Prometheus' text format. Labels are route templates, never what a client sent."""
+
+from __future__ import annotations
+
+from aiohttp import web
+from prometheus_client import Counter, Gauge, Histogram
+
+from agentsd.telemetry import Metrics
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+
+class WebMetrics:
+    """What the HTTP interface counts, beside the process's other metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self._requests = Counter(
+            "agentsd_http_requests", "Requests answered.", ["method", "route", "status"], registry=registry
+        )
+        self._seconds = Histogram(
+            "agentsd_http_request_seconds",
+            "From the request's head to the reply's last byte.",
+            ["route"],
+            buckets=_BUCKETS,
+            registry=registry,
+        )
+        self.streams = Gauge(
+            "agentsd_http_streams", "Streams that are open now.", ["kind"], registry=registry
+        )
+        self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one reply. ``route`` is a template, so that clients cannot make new series."""
+        key = (method if method in _METHODS else "OTHER", route, status)
+        children = self._children.get(key)
+        if children is None:
+            children = (self._requests.labels(*map(str, key)), self._seconds.labels(route))
+            self._children[key] = children
+        children[0].inc()
+        children[1].observe(seconds)
+
+
+def routes(metrics: Metrics) -> list[web.RouteDef]:
+    """This resource's routes."""
+    headers = {"Content-Type": metrics.content_type, "Cache-Control": "no-store"}
+
+    async def get(request: web.Request) -> web.Response:
+        return web.Response(body=metrics.render(), headers=headers)
+
+    return [web.get("/metrics", get)]

@@ -1,0 +1,138 @@
+"""The border: every request passes here once, in and out.
+
+One middleware rather than five, because each costs a coroutine per request: it checks host,
+origin and token, turns errors into replies, counts, and writes the access log (method, route
+template, status, milliseconds: nothing that a client wrote).
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from time import perf_counter
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from agentsd.core.errors import AgentsdError
+from agentsd.web.access import Access
+from agentsd.web.metrics import WebMetrics
+from agentsd.web.problem import Problem, internal, of_error, of_http
+
+OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+"""For probes and scrapers, which carry no token."""
+
+CLIENT_GONE = 499
+"""What the log and metrics say of a client that left; nobody receives it."""
+
+_SAFE = frozenset({"GET", "HEAD"})
+_HEADERS = {
+    "Server": "agentsd",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+_access_log = logging.getLogger("agentsd.access")
+_log = logging.getLogger(__name__)
+
+
+def border(access: Access, metrics: WebMetrics) -> web.Middleware:
+    """The app's only middleware."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        status = CLIENT_GONE
+        try:
+            response = await _answer(request, handler, access)
+            status = response.status
+            return response
+        finally:
+            _record(request, status, perf_counter() - started, metrics)
+
+    return middleware
+
+
+async def secure_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """``on_response_prepare``: headers of every reply, streams included, unless the handler set its own."""
+    headers = response.headers
+    for name, value in _HEADERS.items():
+        if name not in headers:
+            headers[name] = value
+
+
+def check(request: web.Request, access: Access) -> None:
+    """Host, origin and token. Raises ``Problem`` 401 or 403."""
+    headers = request.headers
+    host = headers.get("Host")
+    if access.tokens and request.path in OPEN_PATHS:
+        return
+    if not access.host_allowed(host):
+        raise Problem(
+            403,
+            "host_not_allowed",
+            "this server does not answer to that Host",
+            hint="use localhost or 127.0.0.1, or add the name to AGENTSD_ALLOWED_HOSTS",
+        )
+    if _may_change(request) and not access.origin_allowed(headers.get("Origin"), host):
+        raise Problem(
+            403,
+            "origin_not_allowed",
+            "a page of another origin may not do this",
+            hint="add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
+        )
+    if access.tokens and not access.tokens.accepts(headers.get("Authorization")):
+        raise _unauthorized(request)
+
+
+def _may_change(request: web.Request) -> bool:
+    return request.method not in _SAFE or "Upgrade" in request.headers
+
+
+def _unauthorized(request: web.Request) -> Problem:
+    openai = request.path.startswith("/v1/")
+    return Problem(
+        401,
+        "invalid_api_key" if openai else "unauthorized",
+        "a valid bearer token is needed",
+        hint="send it as Authorization: Bearer TOKEN (OpenAI clients: as the API key)",
+        headers={"WWW-Authenticate": 'Bearer realm="agentsd"'},
+    )
+
+
+async def _answer(request: web.Request, handler: Handler, access: Access) -> web.StreamResponse:
+    try:
+        check(request, access)
+        return await handler(request)
+    except Problem as problem:
+        found = problem
+    except AgentsdError as error:
+        found = of_error(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        found = of_http(error, request.path)
+    except ConnectionError:
+        raise  # the client left; aiohttp closes up
+    except Exception as error:
+        report(error)
+        found = internal()
+    return found.response(request.path)
+
+
+def report(error: Exception) -> None:
+    """Log where an unexpected error arose, without its text, which may quote what a client sent."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("unexpected %s\n%s", type(error).__name__, place)
+
+
+def _record(request: web.Request, status: int, seconds: float, metrics: WebMetrics) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "(none)"
+    metrics.observe(request.method, route, status, seconds)
+    if _access_log.isEnabledFor(logging.INFO):
+        method = request.method if request.method.isalpha() else "?"
+        _access_log.info("%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)

@@ -1,0 +1,41 @@
+"""What the app is made of, and how handlers reach it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from agentsd.providers.catalog import Catalog
+from agentsd.runtime.listener import Follower
+from agentsd.runtime.registry import Registry
+from agentsd.store.database import Database
+from agentsd.telemetry import Metrics
+from agentsd.web.access import Access
+from agentsd.web.metrics import WebMetrics
+from agentsd.web.rendering import Views
+
+MAX_BODY = 8 << 20
+"""Bytes of a request's body, decompressed; conversations with pictures are large."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The app's parts, made by the composition root. The app closes none of them."""
+
+    registry: Registry
+    follower: Follower
+    database: Database
+    catalog: Catalog
+    metrics: Metrics
+    access: Access = field(default_factory=Access)
+    files: str = "agents.d"  # where the manifests live, as people are told
+    max_body: int = MAX_BODY
+
+
+PARTS = web.AppKey("parts", Parts)
+VIEWS = web.AppKey("views", Views)
+WEB_METRICS = web.AppKey("web_metrics", WebMetrics)
+CLOSING = web.AppKey("closing", asyncio.Event)
+"""Set when the server stops: event streams end, so that it need not wait for them."""

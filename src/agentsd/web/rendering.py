@@ -1,0 +1,94 @@
+"""Rendered agents: bytes and ETags, kept so that a read costs no parsing and no encoding.
+
+A view hangs on an agent's row, which never changes, and on its condition, which may; so the long
+part is kept by row and the short tail is renewed when the entry's condition is another object.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from agentsd.core.agent import AgentRow
+from agentsd.runtime.snapshot import Condition, Entry, Snapshot
+from agentsd.web.encoding import to_json
+from agentsd.web.masking import Masker
+from agentsd.web.views import condition_view, document_of, may_name_provider, providers_of, row_view
+
+CACHE_BYTES = 64 << 20
+_OVERHEAD = 600  # bytes of Python objects per rendered agent, about
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
+
+    row: AgentRow
+    condition: Condition
+    good: AgentRow | None
+    head: bytes  # the JSON without the condition and the closing brace
+    body: bytes
+    etag: str
+    providers: frozenset[str]
+
+
+class Views:
+    """Renders agents and keeps what it rendered, up to ``limit`` bytes; the oldest go first."""
+
+    def __init__(self, masker: Masker, limit: int = CACHE_BYTES) -> None:
+        self.masker = masker
+        self._limit = limit
+        self._used = 0
+        self._kept: dict[UUID, Rendered] = {}
+        self._order: tuple[Snapshot, tuple[str, ...]] | None = None
+
+    def order(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """The slugs of ``snapshot``, sorted; kept until another snapshot is asked for."""
+        if self._order is None or self._order[0] is not snapshot:
+            self._order = (snapshot, tuple(sorted(snapshot.entries)))
+        return self._order[1]
+
+    def of(self, entry: Entry) -> Rendered:
+        """``entry`` as it is now."""
+        kept = self._kept.get(entry.row.id)
+        if kept is not None and kept.row is not entry.row:
+            kept = None
+        if kept is not None and kept.condition is entry.condition and kept.good is entry.good:
+            return kept
+        rendered = _render(entry, self.masker, kept)
+        self._keep(rendered)
+        return rendered
+
+    def names_provider(self, entry: Entry, provider: str) -> bool:
+        """Whether one of the agent's sections names ``provider``. Parses only where it has to."""
+        return may_name_provider(entry.row.data, provider) and provider in self.of(entry).providers
+
+    def _keep(self, rendered: Rendered) -> None:
+        self._drop(rendered.row.id)
+        self._kept[rendered.row.id] = rendered
+        self._used += _cost(rendered)
+        while self._used > self._limit and self._kept:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, agent: UUID) -> None:
+        gone = self._kept.pop(agent, None)
+        if gone is not None:
+            self._used -= _cost(gone)
+
+
+def _render(entry: Entry, masker: Masker, previous: Rendered | None) -> Rendered:
+    row, condition, good = entry.row, entry.condition, entry.good
+    if previous is None:
+        head = to_json(row_view(row, masker))[:-1]
+        providers = providers_of(document_of(row.path, row.data))
+    else:
+        head, providers = previous.head, previous.providers
+    said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
+    body = head + b"," + to_json(said)[1:]
+    etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
+    return Rendered(row, condition, good, head, body, etag, providers)
+
+
+def _cost(rendered: Rendered) -> int:
+    return len(rendered.head) + len(rendered.body) + _OVERHEAD

@@ -1,0 +1,83 @@
+"""GET /api/agents/{agent}/revisions: what an agent was, newest first, from Postgres."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.names import is_uuid
+from agentsd.store.agents import Revision, revisions
+from agentsd.web.encoding import to_json
+from agentsd.web.lookup import find
+from agentsd.web.masking import Masker
+from agentsd.web.pages import parse_limit
+from agentsd.web.parts import PARTS, VIEWS
+from agentsd.web.problem import bad_request
+from agentsd.web.replies import cached, etag_of
+from agentsd.web.views import document_of, document_view
+
+LIMIT_DEFAULT = 20
+LIMIT_MAX = 100
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/api/agents/{agent}/revisions", get)]
+
+
+async def get(request: web.Request) -> web.Response:
+    """``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page. 503 while Postgres is away.
+
+    A deleted agent's history is still found by its id.
+    """
+    limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
+    before = _version(request.query.get("before"))
+    agent, known = _agent_id(request, request.match_info["agent"])
+    async with request.app[PARTS].database.transaction(snapshot=True) as connection:
+        found = await revisions(connection, agent, limit=limit + 1, before=before)
+    if not found and not known:
+        raise AgentNotFound(f"there is no agent {agent}", hint="GET /api/agents lists them")
+    masker = request.app[VIEWS].masker
+    more = len(found) > limit
+    items = [revision_view(revision, masker) for revision in found[:limit]]
+    body = to_json({"items": items, "next_before": found[limit - 1].version if more else None})
+    return cached(request, body, etag_of(body))
+
+
+def revision_view(revision: Revision, masker: Masker) -> dict[str, Any]:
+    """One historic state, with secrets masked."""
+    return {
+        "version": revision.version,
+        "operation": revision.operation,
+        "slug": revision.slug,
+        "user": revision.owner,
+        "source": revision.source,
+        "path": revision.path,
+        "digest": revision.digest.hex(),
+        "commit": revision.commit,
+        "run_id": revision.run_id,
+        "created_at": revision.created_at,
+        **document_view(document_of(revision.path, revision.data), masker),
+    }
+
+
+def _agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
+    """The agent's id, and whether it exists now."""
+    try:
+        entry = find(request, ref)
+    except AgentNotFound:
+        if is_uuid(ref):
+            return UUID(ref), False
+        raise
+    return (entry.row.id, True) if entry else (request.app[PARTS].registry.fallback.id, True)
+
+
+def _version(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise bad_request("before must be a version: a whole number", param="before")
+    return int(text)

@@ -1,0 +1,127 @@
+"""Running the app on sockets: bind first (so that a busy port is told before anything starts), drain last."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+from collections.abc import MutableMapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.errors import ConfigError
+
+BACKLOG = 1024
+DRAIN_SECONDS = 30.0
+
+
+class Running:
+    """A server at work. ``urls`` are where it answers; ``stop`` drains it."""
+
+    def __init__(self, runner: web.AppRunner, urls: Sequence[str]) -> None:
+        self._runner = runner
+        self.urls = tuple(urls)
+
+    @property
+    def url(self) -> str:
+        """The first address: ``http://127.0.0.1:8080``."""
+        return self.urls[0]
+
+    async def stop(self) -> None:
+        """Accept nothing more, end event streams, let requests and chats finish (with the bound), close."""
+        await self._runner.cleanup()
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets: ``localhost`` means both IPv4 and IPv6; port 0 picks one port for all.
+
+    Raises ``ConfigError`` for a port in use, one that needs privileges, or a host that is not here.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in _addresses(host, port):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            if one := _bind_one(family, address, chosen, optional=bool(sockets)):
+                sockets.append(one)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise _explain(error, host, port) from None
+    return sockets
+
+
+async def start(
+    app: web.Application, sockets: Sequence[socket.socket], *, drain: float = DRAIN_SECONDS
+) -> Running:
+    """Serve ``app`` on bound sockets. ``drain`` is how long ``stop`` waits for open streams, in seconds.
+
+    A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
+    write shield what must not be cut.
+    """
+    runner = web.AppRunner(
+        app, access_log=None, logger=_Discreet(logging.getLogger("agentsd.web")), handler_cancellation=True,
+        shutdown_timeout=drain,
+    )  # fmt: skip
+    await runner.setup()
+    for one in sockets:
+        await web.SockSite(runner, one, backlog=BACKLOG).start()
+    return Running(runner, [_url(one) for one in sockets])
+
+
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's own reports without the exception's text, which quotes the request's head."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs.pop("exc_info", None)
+        return msg, kwargs
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        kwargs.pop("exc_info", None)
+        self.warning(msg, *args, **kwargs)
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    name = host.strip("[]") or None
+    infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = dict.fromkeys((family, address) for family, _, _, _, address in infos)
+    return sorted(found, key=lambda pair: pair[0] != socket.AF_INET)
+
+
+def _bind_one(
+    family: socket.AddressFamily, address: tuple[Any, ...], port: int, *, optional: bool
+) -> socket.socket | None:
+    try:
+        one = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        if optional:  # a machine without IPv6
+            return None
+        raise
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address[0], port, *address[2:]))
+        one.listen(BACKLOG)
+    except OSError as error:
+        one.close()
+        if optional and error.errno != errno.EADDRINUSE:
+            return None
+        raise
+    return one
+
+
+def _explain(error: OSError, host: str, port: int) -> ConfigError:
+    where = f"{host or '*'}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"{where} is in use by another program", hint="stop it, or choose another port with --port"
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(f"binding to {where} is not allowed", hint="choose a port above 1023 with --port")
+    return ConfigError(f"cannot bind to {where}: no such address on this machine", hint="see --host")
+
+
+def _url(one: socket.socket) -> str:
+    host, port = one.getsockname()[:2]
+    return f"http://[{host}]:{port}" if one.family == socket.AF_INET6 else f"http://{host}:{port}"

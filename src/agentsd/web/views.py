@@ -1,0 +1,103 @@
+"""Agents as clients see them: the fields of the table ``agents``, with secrets masked; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from agentsd.core.agent import KINDS, AgentRow
+from agentsd.core.document import parse
+from agentsd.core.errors import InvalidManifests
+from agentsd.providers.base import LiveAgent
+from agentsd.runtime.snapshot import Condition
+from agentsd.web.masking import Masker
+
+
+def row_view(row: AgentRow, masker: Masker) -> dict[str, Any]:
+    """One agent, all but its condition. A document that cannot be read leaves its fields empty."""
+    return {
+        "id": row.id,
+        "user": row.owner,
+        "slug": row.slug,
+        "name": row.name,
+        **document_view(document_of(row.path, row.data), masker),
+        "is_default": row.is_default,
+        "is_active": row.is_active,
+        "digest": row.digest.hex(),
+        "version": row.version,
+        "source": row.source,
+        "path": row.path,
+        "commit": row.commit,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def fallback_view(agent: LiveAgent) -> dict[str, Any]:
+    """The built-in agent, which no file and no row describes, in the same fields."""
+    configs: dict[str, Any] = {f"{kind}_provider_config": {} for kind in KINDS} | {"rag_config": {}}
+    for kind, provider in agent.provider_names.items():
+        configs[f"{kind}_provider_config"] = {"provider": provider}
+    nothing = dict.fromkeys(("path", "commit", "created_at", "updated_at"))
+    return {
+        "id": agent.id,
+        "user": agent.owner,
+        "slug": agent.slug,
+        "name": agent.spec.name or agent.slug,
+        "description": agent.spec.description,
+        "system_prompt": agent.spec.system_prompt,
+        **configs,
+        "is_default": False,
+        "is_active": True,
+        "digest": agent.digest.hex(),
+        "version": agent.version,
+        "source": "built-in",
+        **nothing,
+        "condition": {"type": "Ready", "reason": "BuiltIn", "message": "", "since": None},
+        "serving_version": agent.version,
+    }
+
+
+def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """What a manifest says: its texts, and ``{}`` for each section that it lacks."""
+    texts = {name: masker.mask(_text(document.get(name))) for name in ("description", "system_prompt")}
+    configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in KINDS}
+    return texts | configs | {"rag_config": _section(document.get("rag"), masker)}
+
+
+def condition_view(condition: Condition) -> dict[str, Any]:
+    """``{"type", "reason", "message", "since"}``."""
+    return {
+        "type": condition.type,
+        "reason": condition.reason,
+        "message": condition.message,
+        "since": condition.since,
+    }
+
+
+def document_of(path: str, data: bytes) -> Mapping[str, Any]:
+    """The manifest's value, still sealed, or nothing where it is no manifest."""
+    try:
+        return parse(path, data).value
+    except InvalidManifests:
+        return {}
+
+
+def providers_of(document: Mapping[str, Any]) -> frozenset[str]:
+    """The vendors that a manifest names."""
+    sections = (document.get(kind) for kind in KINDS)
+    names = (section.get("provider") for section in sections if isinstance(section, Mapping))
+    return frozenset(name for name in names if isinstance(name, str))
+
+
+def may_name_provider(data: bytes, provider: str) -> bool:
+    """Whether a manifest might name ``provider``. False is certain: only an escape could hide the name."""
+    return provider.encode("utf-8", "replace") in data or b"\\" in data
+
+
+def _section(section: Any, masker: Masker) -> dict[str, Any]:
+    return dict(masker.mask(section)) if isinstance(section, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
