@@ -1,0 +1,185 @@
+"""Building: one stored document into an agent that is ready to run, or the reason why not.
+
+Nothing is trusted because a sync let it pass: a runtime parses, opens, verifies and checks every
+document itself, the destinations of its secrets and the owners of its seals included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from agentsd.core.agent import KINDS, AgentHead, AgentRow
+from agentsd.core.document import Document, parse
+from agentsd.core.errors import (
+    AgentsdError,
+    AgentUnavailable,
+    InvalidManifests,
+    SealError,
+    SopsFailed,
+)
+from agentsd.core.rules import misdirected
+from agentsd.core.violations import dotted
+from agentsd.providers.base import Provider
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.schema import ProviderSettings
+from agentsd.sops.format import fingerprints
+from agentsd.sops.opener import Opened, Opener
+
+OPEN_TIMEOUT = 30.0
+"""Seconds that one document may take to open: a key service may not answer."""
+
+THREAD_FROM = 64 << 10
+"""Documents from so many bytes on are parsed and opened in a thread."""
+
+
+class Refused(AgentUnavailable):
+    """A document that cannot run. ``retryable``: the same bytes may open later."""
+
+    def __init__(self, reason: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message, reason=reason, hint=hint)
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document that was read, and what must be asked about it: who owns its seals."""
+
+    row: AgentRow
+    document: Document | None = None
+    seals: frozenset[bytes] = frozenset()
+    refused: Refused | None = None  # where there is no document
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A document that opened and verified: all that an agent is made of. Holds plaintext."""
+
+    row: AgentRow
+    head: AgentHead
+    settings: Mapping[str, ProviderSettings] = field(repr=False)
+
+
+class Builder:
+    """Reads, opens and checks documents, and builds providers of their settings."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        catalog: Catalog,
+        sessions: HttpSessions,
+        *,
+        trusted_origins: Collection[str] = (),
+        open_timeout: float = OPEN_TIMEOUT,
+    ) -> None:
+        self._opener = opener
+        self._catalog = catalog
+        self._sessions = sessions
+        self._trusted = frozenset(trusted_origins)
+        self._timeout = open_timeout
+
+    async def read(self, row: AgentRow) -> Candidate:
+        """Parse the row's document and take its seals' fingerprints."""
+        try:
+            if len(row.data) < THREAD_FROM:
+                return _read(row)
+            return await asyncio.to_thread(_read, row)
+        except InvalidManifests as error:
+            codes = ", ".join(sorted({violation.code for violation in error.violations}))
+            message = f"the document of {row.slug} breaks a rule: {codes}"
+        except SealError as error:
+            return Candidate(row, refused=Refused(type(error).__name__, error.message, hint=error.hint))
+        except Exception as error:  # one document must not stop the others
+            message = f"the document of {row.slug} cannot be read: {type(error).__name__}"
+        hint = f"run: agentsd validate {row.path}"
+        return Candidate(row, refused=Refused("InvalidManifest", message, hint=hint))
+
+    async def open(self, candidate: Candidate, owners: Mapping[bytes, str]) -> Recipe:
+        """Open, verify and check. Raises ``Refused``."""
+        if candidate.document is None:
+            raise candidate.refused or Refused("InvalidManifest", "the document cannot be read")
+        row = candidate.row
+        self._check_owners(candidate, owners)
+        opened = await self._opened(row, candidate.document)
+        settings = {kind: self._settings(row, kind, opened) for kind in KINDS if kind in opened.value}
+        head = {key: value for key, value in opened.value.items() if key not in KINDS}
+        try:
+            return Recipe(row, AgentHead.model_validate(head), settings)
+        except ValidationError as error:
+            raise _invalid(row, (), error) from None
+
+    def build(self, kind: str, settings: ProviderSettings) -> Provider:
+        """A provider. Raises ``Refused``; connects to nothing."""
+        try:
+            provider: Provider = self._catalog.build(kind, settings, self._sessions)
+        except Exception as error:  # a vendor's constructor may raise anything, and quote a secret
+            why = error.message if isinstance(error, AgentsdError) else type(error).__name__
+            message = f"the {kind} provider {settings.provider} cannot be built: {why}"
+            raise Refused("BuildFailed", message) from None
+        return provider
+
+    def _check_owners(self, candidate: Candidate, owners: Mapping[bytes, str]) -> None:
+        row = candidate.row
+        others = {owners[seal] for seal in candidate.seals if owners.get(seal, row.owner) != row.owner}
+        if others:
+            message = f"a sealed value of {row.path} belongs to owner {min(others)!r}"
+            hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
+            raise Refused("SealReused", message, hint=hint)
+
+    async def _opened(self, row: AgentRow, document: Document) -> Opened:
+        try:
+            async with asyncio.timeout(self._timeout):
+                if len(row.data) >= THREAD_FROM:
+                    with suppress(SealError):  # where in process is not enough, the lines below decide
+                        return await asyncio.to_thread(self._opener.open, document)
+                return await self._opener.open_surely(document)
+        except TimeoutError:
+            message = f"{row.path} did not open within {self._timeout:g} s"
+            hint = "is its key service reachable?"
+            raise Refused("OpenTimeout", message, hint=hint, retryable=True) from None
+        except SealError as error:
+            raise Refused(type(error).__name__, error.message, hint=error.hint) from None
+        except SopsFailed as error:
+            raise Refused("SopsFailed", error.message, hint=error.hint, retryable=True) from None
+
+    def _settings(self, row: AgentRow, kind: str, opened: Opened) -> ProviderSettings:
+        section = opened.value[kind]
+        if not isinstance(section, dict):
+            raise Refused("InvalidManifest", f"{row.path}: {kind} is not a section")
+        try:
+            settings: ProviderSettings = self._catalog.settings_of(kind, section)
+        except ValidationError as error:
+            raise _invalid(row, (kind,), error) from None
+        except AgentsdError as error:
+            raise Refused("InvalidManifest", f"{row.path}: {error.message}", hint=error.hint) from None
+        self._check_destinations(row, kind, section, settings, opened)
+        return settings
+
+    def _check_destinations(
+        self, row: AgentRow, kind: str, section: Mapping[str, Any], settings: ProviderSettings, opened: Opened
+    ) -> None:
+        sealed = frozenset(str(at[1]) for at in opened.sealed if len(at) > 1 and at[0] == kind)
+        wrong = misdirected(section, sealed, settings.destinations(), self._trusted)
+        if wrong:
+            message = f"{row.path}: {kind}.{wrong[0].field} would send a secret to {wrong[0].origin}"
+            hint = "seal the address too, or add its origin to AGENTSD_TRUSTED_ORIGINS"
+            raise Refused("SecretDestination", message, hint=hint)
+
+
+def _read(row: AgentRow) -> Candidate:
+    document = parse(row.path, row.data)
+    return Candidate(row, document, fingerprints(document))
+
+
+def _invalid(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> Refused:
+    """Where and what kind of mistake; never the value, which may be a secret."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    places = {f"{dotted((*prefix, *detail['loc']))} ({detail['type']})" for detail in details}
+    message = f"the document of {row.slug} does not fit the schema: {', '.join(sorted(places)[:5])}"
+    return Refused("InvalidManifest", message, hint=f"run: agentsd validate {row.path}")

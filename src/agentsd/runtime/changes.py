@@ -1,0 +1,95 @@
+"""Changes: what subscribers (server-sent events, the UI) are told, in bounded queues."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+from agentsd.telemetry import Metrics
+
+QUEUE_MAX = 256
+SLUGS_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """Something changed.
+
+    ``changed``: these agents were created, replaced, renamed (both names) or removed.
+    ``condition``: these agents' conditions are other than they were.
+    ``resync``: too much at once to tell; read everything again.
+    """
+
+    kind: Literal["changed", "condition", "resync"]
+    version: int
+    slugs: tuple[str, ...] = ()
+
+
+class Subscription:
+    """One subscriber's queue: ``async for event in subscription``. Ends when the registry closes."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._events: deque[ChangeEvent] = deque()
+        self._filled = asyncio.Event()
+        self._closed = False
+        self._metrics = metrics
+
+    def put(self, event: ChangeEvent) -> None:
+        """Queue ``event``; a full queue becomes one ``resync`` instead of growing."""
+        if len(self._events) >= QUEUE_MAX:
+            self._events.clear()
+            self._metrics.resyncs.inc()
+            event = ChangeEvent("resync", event.version)
+        self._events.append(event)
+        self._filled.set()
+
+    def close(self) -> None:
+        """End the iteration once the queue is empty."""
+        self._closed = True
+        self._filled.set()
+
+    def __aiter__(self) -> AsyncIterator[ChangeEvent]:
+        return self
+
+    async def __anext__(self) -> ChangeEvent:
+        while not self._events:
+            if self._closed:
+                raise StopAsyncIteration
+            self._filled.clear()
+            await self._filled.wait()
+        return self._events.popleft()
+
+
+class Changes:
+    """Tells every subscriber."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._subscriptions: set[Subscription] = set()
+        self._metrics = metrics
+
+    @contextmanager
+    def subscribe(self) -> Iterator[Subscription]:
+        """A subscription for as long as the context lasts."""
+        subscription = Subscription(self._metrics)
+        self._subscriptions.add(subscription)
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def publish(self, kind: Literal["changed", "condition"], version: int, slugs: tuple[str, ...]) -> None:
+        """Tell of ``slugs``; more than ``SLUGS_MAX`` of them are told as a ``resync``."""
+        event = ChangeEvent(kind, version, slugs)
+        if len(slugs) > SLUGS_MAX:
+            event = ChangeEvent("resync", version)
+        for subscription in self._subscriptions:
+            subscription.put(event)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for subscription in self._subscriptions:
+            subscription.close()

@@ -1,0 +1,231 @@
+"""Leases: who holds what, and closing what nobody holds.
+
+A ``Box`` is one provider. It is shared by all the builds of one agent whose settings for that
+kind are equal, so an edited ``tts`` keeps the very same LLM client and its warm connections.
+A ``Built`` is one agent, ready to run, holding its boxes. The snapshot holds a ``Built`` and so
+does every lease; with the last hold gone it gives its boxes back, and a box with no holder left
+is closed, once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Protocol
+from uuid import UUID
+
+from agentsd.providers.base import LiveAgent, Provider
+from agentsd.providers.schema import ProviderSettings
+from agentsd.telemetry import Metrics
+
+CLOSE_TIMEOUT = 30.0
+"""Seconds that one provider may take to close."""
+
+_log = logging.getLogger(__name__)
+
+
+class Box:
+    """One provider and how many builds hold it."""
+
+    __slots__ = ("agent", "holders", "kind", "provider", "settings")
+
+    def __init__(self, agent: UUID, kind: str, settings: ProviderSettings, provider: Provider) -> None:
+        self.agent = agent
+        self.kind = kind
+        self.settings = settings
+        self.provider = provider
+        self.holders = 0
+
+
+class Boxes:
+    """Every open provider of a process."""
+
+    def __init__(self, build: Callable[[str, ProviderSettings], Provider], metrics: Metrics) -> None:
+        self._build = build
+        self._metrics = metrics
+        self._open: dict[tuple[UUID, str], list[Box]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._built: set[Built] = set()
+        self._drained = asyncio.Event()
+        self._drained.set()
+
+    def take(self, agent: UUID, kind: str, settings: ProviderSettings) -> Box:
+        """The box of ``agent``'s provider with these very settings; built if there is none.
+
+        Raises what the vendor's constructor raises; then nothing is held.
+        """
+        boxes = self._open.get((agent, kind), ())
+        box = next((box for box in boxes if box.settings == settings), None)
+        if box is None:
+            box = Box(agent, kind, settings, self._build(kind, settings))
+            self._open.setdefault((agent, kind), []).append(box)
+            self._metrics.providers.labels(kind).inc()
+        box.holders += 1
+        return box
+
+    def take_all(self, agent: UUID, settings: Mapping[str, ProviderSettings]) -> dict[str, Box]:
+        """One box for every kind in ``settings``: all, or (with the error) none."""
+        boxes: dict[str, Box] = {}
+        try:
+            for kind, section in settings.items():
+                boxes[kind] = self.take(agent, kind, section)
+        except BaseException:
+            self.give_back(boxes)
+            raise
+        return boxes
+
+    def give_back(self, boxes: Mapping[str, Box]) -> None:
+        """Let go of ``boxes``; those that nobody else holds are closed in the background."""
+        for box in boxes.values():
+            box.holders -= 1
+            if box.holders == 0:
+                self._forget(box)
+                task = asyncio.ensure_future(self._close(box))
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+
+    def enter(self, built: Built) -> None:
+        """``built`` holds boxes from now on."""
+        self._built.add(built)
+        self._drained.clear()
+
+    def leave(self, built: Built) -> None:
+        """``built`` holds no boxes any more."""
+        self._built.discard(built)
+        if not self._built:
+            self._drained.set()
+
+    async def aclose(self, drain_s: float) -> int:
+        """Wait up to ``drain_s`` seconds until nothing is held, then close every provider.
+
+        Returns how many builds were still held.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(drain_s):
+                await self._drained.wait()
+        held = list(self._built)
+        for built in held:
+            built.free()
+        while self._closing:
+            await asyncio.wait(self._closing)
+        return len(held)
+
+    def _forget(self, box: Box) -> None:
+        key = (box.agent, box.kind)
+        left = [other for other in self._open[key] if other is not box]
+        if left:
+            self._open[key] = left
+        else:
+            del self._open[key]
+
+    async def _close(self, box: Box) -> None:
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await box.provider.aclose()
+        except Exception as error:
+            self._metrics.close_failures.inc()
+            _log.warning(
+                "a provider failed to close",
+                extra={"kind": box.kind, "provider": box.settings.provider, "error": type(error).__name__},
+            )
+        finally:
+            self._metrics.providers.labels(box.kind).dec()
+
+
+class Built:
+    """One agent that is ready to run, and its holders. Made with one hold, its maker's."""
+
+    __slots__ = ("_boxes", "_pool", "_timer", "agent", "holders")
+
+    def __init__(self, agent: LiveAgent, boxes: Mapping[str, Box], pool: Boxes) -> None:
+        self.agent = agent
+        self.holders = 1
+        self._boxes: Mapping[str, Box] | None = boxes
+        self._pool = pool
+        self._timer: asyncio.TimerHandle | None = None
+        pool.enter(self)
+
+    @property
+    def leased(self) -> bool:
+        """Whether anyone but the snapshot holds it."""
+        return self.holders > 1
+
+    def renamed(self, slug: str, owner: str) -> Built | None:
+        """The same providers and document for an agent that goes by another name now; None once freed."""
+        if self._boxes is None:
+            return None
+        for box in self._boxes.values():
+            box.holders += 1
+        return Built(replace(self.agent, slug=slug, owner=owner), self._boxes, self._pool)
+
+    def hold(self) -> None:
+        """One more holder."""
+        self.holders += 1
+
+    def release(self) -> None:
+        """One holder fewer; the last one closes what nobody else holds."""
+        self.holders -= 1
+        if self.holders == 0:
+            self.free()
+
+    def retire(self, drain_s: float, expired: Callable[[], None]) -> None:
+        """The snapshot lets go. Leases may go on for ``drain_s`` seconds; then it is freed under them."""
+        self.release()
+        if self.holders:
+            self._timer = asyncio.get_running_loop().call_later(drain_s, self._expire, expired)
+
+    def free(self) -> None:
+        """Give the boxes back, whoever still holds this. Doing it twice does nothing."""
+        boxes, self._boxes = self._boxes, None
+        self._pool.leave(self)
+        if self._timer is not None:
+            self._timer.cancel()
+        if boxes is not None:
+            self._pool.give_back(boxes)
+
+    def _expire(self, expired: Callable[[], None]) -> None:
+        expired()
+        self.free()
+
+
+class Source(Protocol):
+    """Where a lease gets its build from."""
+
+    async def acquire(self, ref: str) -> Built:
+        """A build with one more hold on it."""
+
+    def ended(self, built: Built) -> None:
+        """A lease on ``built`` ended."""
+
+
+class Lease:
+    """``async with registry.lease(ref) as agent``: one hold on one build."""
+
+    __slots__ = ("_built", "_ref", "_source")
+
+    def __init__(self, source: Source, ref: str) -> None:
+        self._source = source
+        self._ref = ref
+        self._built: Built | None = None
+
+    async def __aenter__(self) -> LiveAgent:
+        self._built = await self._source.acquire(self._ref)
+        return self._built.agent
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        built, self._built = self._built, None
+        if built is not None:
+            self._source.ended(built)
+
+
+def live_agent(fields: Mapping[str, Any], boxes: Mapping[str, Box]) -> LiveAgent:
+    """A ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
+    providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
+    names = {kind: box.settings.provider for kind, box in boxes.items()}
+    return LiveAgent(**fields, **providers, provider_names=names)

@@ -1,0 +1,48 @@
+"""Pacing: long work that lets the event loop breathe."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Pacer:
+    """Gives the loop a turn whenever ``slice_s`` seconds of work have gone by, for ``rest_s`` seconds.
+
+    The default keeps the loop's pauses under about 5 ms: 2 ms of work and one more document.
+    """
+
+    def __init__(self, slice_s: float = 0.002, rest_s: float = 0.0) -> None:
+        self._slice = slice_s
+        self._rest = rest_s
+        self._since = time.perf_counter()
+
+    async def turn(self) -> None:
+        """Yield if the slice is used up."""
+        if time.perf_counter() - self._since >= self._slice:
+            await asyncio.sleep(self._rest)
+            self._since = time.perf_counter()
+
+
+async def each(
+    items: Iterable[T], work: Callable[[T], Awaitable[None]], pacer: Pacer, limit: int = 4
+) -> None:
+    """Do ``work`` on every item, ``limit`` at a time.
+
+    Most documents open in process without ever waiting; those that need the sops program or a
+    key service wait for it, and would hold up the others if they went one by one.
+    """
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+            await pacer.turn()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(limit):
+            group.create_task(worker())

@@ -1,0 +1,143 @@
+"""Snapshots: the immutable set of agents that a runtime serves, and how one becomes the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Literal
+from uuid import UUID
+
+from agentsd.core.agent import AgentRow
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.names import from_url, is_uuid
+from agentsd.core.violations import did_you_mean
+from agentsd.runtime.leases import Built
+
+ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
+
+_SUGGEST_AMONG = 5000  # beyond so many agents, looking for a near name would hold up the loop
+_SUGGEST_FROM = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How an agent fares. ``reason`` is for machines (CamelCase), ``message`` for people.
+
+    Ready      Opened, or NotOpened: nobody asked for it and the verifier has not come by yet
+    Degraded   an older document serves; ``reason`` says why the newest does not
+    Invalid    nothing of it can run; ``reason`` says why
+    Suspended  Inactive: its manifest says ``active: false``
+    """
+
+    type: ConditionType
+    reason: str
+    message: str
+    since: datetime
+
+    def after(self, previous: Condition | None) -> Condition:
+        """This condition, or ``previous`` if it says the same: ``since`` is when it began."""
+        same = previous is not None and (previous.type, previous.reason, previous.message) == (
+            self.type,
+            self.reason,
+            self.message,
+        )
+        return previous if same and previous is not None else self
+
+
+class Entry:
+    """One agent in a snapshot: the version that is wanted, how it fares, and its build while in use.
+
+    ``row`` never changes. What was found out about it since does: ``good`` is the newest document
+    known to open (``row`` itself when all is well, None while unknown), ``condition`` says so, and
+    ``built`` is there while the agent is in use. Only the registry writes them.
+    """
+
+    __slots__ = ("built", "condition", "flight", "good", "interest", "row")
+
+    def __init__(self, row: AgentRow, condition: Condition, good: AgentRow | None = None) -> None:
+        self.row = row
+        self.condition = condition
+        self.good = good
+        self.built: Built | None = None
+        self.flight: asyncio.Task[None] | None = None  # the opening that is under way
+        self.interest = 0  # how many leases wait for it
+
+    @property
+    def opened(self) -> bool:
+        """Whether its document was opened, well or not."""
+        return self.condition.reason != "NotOpened"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every agent as of one version. Lookups cost a dict access."""
+
+    version: int  # 0 before the first load
+    stamp: UUID | None
+    loaded_at: datetime
+    entries: Mapping[str, Entry]  # by slug
+    ids: Mapping[UUID, Entry]
+    defaults: Mapping[str, str]  # owner → slug
+
+    def find(self, ref: str) -> Entry:
+        """The agent that ``ref`` (slug, id, or slug with ``~`` for ``/``) names. Raises ``AgentNotFound``."""
+        entry = self.entries.get(ref)
+        if entry is None and is_uuid(ref):
+            entry = self.ids.get(UUID(ref))
+        if entry is None and "~" in ref:
+            entry = self.entries.get(from_url(ref))
+        if entry is None:
+            raise AgentNotFound(f"there is no agent {ref[:250]!r}", hint=self._hint(from_url(ref)))
+        return entry
+
+    def _hint(self, slug: str) -> str:
+        """A near name among the same folder's, so that nobody is told of another owner's agents."""
+        if len(self.entries) > _SUGGEST_AMONG or len(slug) > 250:
+            return "list them: agentsd status"
+        folder, _, name = slug.rpartition("/")
+        near = (
+            known
+            for known in self.entries
+            if known.rpartition("/")[0] == folder
+            and abs(len(known) - len(slug)) <= 3
+            and known[len(folder) :].lstrip("/")[:1] == name[:1]
+        )
+        return did_you_mean(slug, islice(near, _SUGGEST_FROM)) or "list them: agentsd status"
+
+
+class Draft:
+    """A snapshot in the making: copies of the three maps, changed and then frozen."""
+
+    def __init__(self, base: Snapshot | None) -> None:
+        self._entries: dict[str, Entry] = dict(base.entries) if base else {}
+        self._ids: dict[UUID, Entry] = dict(base.ids) if base else {}
+        self._defaults: dict[str, str] = dict(base.defaults) if base else {}
+
+    def remove(self, agent: UUID) -> None:
+        """Take an agent out."""
+        entry = self._ids.pop(agent, None)
+        if entry is None:
+            return
+        row = entry.row
+        del self._entries[row.slug]
+        if self._defaults.get(row.owner) == row.slug:
+            del self._defaults[row.owner]
+
+    def put(self, entry: Entry) -> None:
+        """Put an agent in. All that leave are removed first, so names and defaults may trade places."""
+        row = entry.row
+        self._ids[row.id] = self._entries[row.slug] = entry
+        if row.is_default:
+            self._defaults[row.owner] = row.slug
+
+    def freeze(self, version: int, stamp: UUID, loaded_at: datetime) -> Snapshot:
+        """The finished snapshot; the draft must not be used again."""
+        return Snapshot(version, stamp, loaded_at, self._entries, self._ids, self._defaults)
+
+
+def empty(now: datetime) -> Snapshot:
+    """Before the first load."""
+    return Snapshot(0, None, now, {}, {}, {})

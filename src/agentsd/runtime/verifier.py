@@ -1,0 +1,61 @@
+"""The verifier: opens, in the background, what nobody has asked for yet, so that every agent's
+condition is known without delaying readiness, requests or swaps."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from agentsd.runtime.registry import Registry
+
+RETRY_SECONDS = 30.0
+"""How often agents are tried again that failed for a reason that may pass (a key service, the store)."""
+
+_log = logging.getLogger(__name__)
+
+
+class Verifier:
+    """Walks the registry's unopened agents. ``run`` ends only when cancelled."""
+
+    def __init__(self, registry: Registry, *, retry_s: float = RETRY_SECONDS) -> None:
+        self._registry = registry
+        self._retry_s = retry_s
+        self._going = asyncio.Event()
+        self._going.set()
+
+    def pause(self) -> None:
+        """Stop after the few documents at hand."""
+        self._going.clear()
+
+    def resume(self) -> None:
+        """Go on."""
+        self._going.set()
+
+    async def run(self) -> None:
+        """Verify whatever comes in, and try failures again that may pass."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._walk())
+            group.create_task(self._retry())
+
+    async def _walk(self) -> None:
+        while True:
+            await self._registry.unopened.wait()
+            await self._going.wait()
+            try:
+                left = await self._registry.verify()
+            except Exception as error:
+                _log.error("the verifier failed", extra={"error": type(error).__name__})
+                await asyncio.sleep(self._retry_s)
+            else:
+                if not left:
+                    version = self._registry.snapshot.version
+                    _log.info("every agent was opened once", extra={"version": version})
+
+    async def _retry(self) -> None:
+        while True:
+            await asyncio.sleep(self._retry_s)
+            await self._going.wait()
+            try:
+                await self._registry.verify_again()
+            except Exception as error:
+                _log.error("the verifier failed", extra={"error": type(error).__name__})

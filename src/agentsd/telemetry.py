@@ -1,0 +1,78 @@
+"""Telemetry: one injected object that holds every metric of one process.
+
+Nothing here is global: two runtimes in one process (as in tests) count apart. Labels never name
+an agent, a user or anything that a request said, so the number of series stays small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metrics of one process, in a ``CollectorRegistry`` of their own.
+
+    Times are in seconds. ``render()`` is the body of ``/metrics``; ``content_type`` its type.
+    """
+
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.swaps = Counter("agentsd_swaps", "Snapshots that replaced their predecessor.", registry=registry)
+        self.swap_seconds = Histogram(
+            "agentsd_swap_seconds",
+            "From changed rows in memory to the swap: opening, building, swapping.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.version = Gauge("agentsd_version", "Version of the snapshot that is serving.", registry=registry)
+        self.agents = Gauge("agentsd_agents", "Agents by condition.", ["condition"], registry=registry)
+        self.build_failures = Counter(
+            "agentsd_build_failures",
+            "Documents that did not open, verify or build.",
+            ["reason"],
+            registry=registry,
+        )
+        self.opened = Counter("agentsd_documents_opened", "Documents opened and verified.", registry=registry)
+        self.leases = Gauge("agentsd_leases_in_use", "Leases held now.", registry=registry)
+        self.warm = Gauge("agentsd_agents_warm", "Agents that are built and in memory.", registry=registry)
+        self.providers = Gauge(
+            "agentsd_providers_open", "Providers built and not closed.", ["kind"], registry=registry
+        )
+        self.drain_timeouts = Counter(
+            "agentsd_drain_timeouts",
+            "Replaced agents whose providers were closed under a lease that outlived the bound.",
+            registry=registry,
+        )
+        self.close_failures = Counter(
+            "agentsd_provider_close_failures", "Providers that failed to close.", registry=registry
+        )
+        self.listen_reconnects = Counter(
+            "agentsd_listen_reconnects", "Times that the LISTEN connection came back.", registry=registry
+        )
+        self.follow_failures = Counter(
+            "agentsd_follow_failures", "Loads from Postgres that failed.", ["error"], registry=registry
+        )
+        self.reloads = Counter(
+            "agentsd_full_reloads", "Loads of everything: the first, and after a restore.", registry=registry
+        )
+        self.contact_age = Gauge(
+            "agentsd_store_contact_age_seconds", "Since Postgres last answered.", registry=registry
+        )
+        self.resyncs = Counter(
+            "agentsd_subscriber_resyncs", "Slow subscribers whose queue was replaced.", registry=registry
+        )
+
+    def watch_contact(self, age: Callable[[], float]) -> None:
+        """Have ``contact_age`` ask ``age()`` (seconds) at every scrape."""
+        self.contact_age.set_function(age)
+
+    def render(self) -> bytes:
+        """Every metric in Prometheus' text format."""
+        return generate_latest(self.registry)
