@@ -53,7 +53,7 @@ def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
 
 @asynccontextmanager
 async def open_database(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Database]:
-    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for as long as needed."""
+    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now."""
     from agentsd.store.database import Database
 
     async with _url(settings) as (url, direct, embedded):

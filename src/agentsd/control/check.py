@@ -195,7 +195,7 @@ class Checker:
             section = document.value.get(kind)
             if not section:
                 continue
-            settings = getattr(self._catalog, kind)[section["provider"]].settings
+            settings = self._catalog.vendor(kind, section["provider"]).settings
             sealed = frozenset(name for name, field in section.items() if is_sealed(field))
             for wrong in misdirected(value[kind], sealed, settings.destinations(), self._trusted):
                 yield _at(
@@ -211,7 +211,7 @@ class Checker:
         for kind in KINDS:
             if kind in opened:
                 try:
-                    self._catalog.settings_of(kind, opened[kind])
+                    self._catalog.vendor(kind, opened[kind]["provider"]).settings.model_validate(opened[kind])
                 except ValidationError as error:
                     for item in error.errors(include_input=False, include_url=False, include_context=False):
                         pointer = (kind, *item["loc"])
@@ -254,6 +254,7 @@ def _manifest(document: Document, digest: bytes) -> tuple[Manifest, tuple[Violat
         digest=digest,
         default=bool(value.get("default", False)),
         verified=False,
+        active=bool(value.get("active", True)),
         value={key: child for key, child in value.items() if key != "sops"},
         data=document.data,
         seals=fingerprints(document),

@@ -56,6 +56,7 @@ class Outcome:
     stored: Stored
     warnings: tuple[Violation, ...] = ()
     head: Head | None = None  # None: nothing was written
+    suspended: tuple[str, ...] = ()  # paths of manifests that say ``active: false``
     run_id: UUID = field(default_factory=uuid4)
     seconds: float = 0.0
 
@@ -98,7 +99,8 @@ class Reconciler:
                 await store.lock(conn)
             stored = await self._load(conn, options.source)
             decided = await self._decide(conn, checked, stored, options)
-            outcome = Outcome(decided, stored, in_order(warnings))
+            suspended = tuple(c.path for c in checked if c.manifest and not c.manifest.active)
+            outcome = Outcome(decided, stored, in_order(warnings), suspended=suspended)
             if write:
                 outcome = await self._apply(conn, outcome, options)
         if outcome.head:
@@ -204,7 +206,9 @@ class Reconciler:
 
 def _unread(row: StoredAgent) -> Manifest:
     """The manifest of a row whose file did not change."""
-    return Manifest(row.id, row.slug, row.owner, row.path, row.digest, row.is_default, row.verified)
+    return Manifest(
+        row.id, row.slug, row.owner, row.path, row.digest, row.is_default, row.verified, row.active
+    )
 
 
 def _without(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:

@@ -24,8 +24,8 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SEAL_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_SEAL_DESCRIPTION = "A value sealed by sops."
 _TITLES = {"llm": "Large language model", "tts": "Text to speech", "stt": "Speech to text"}
+NOT_SEALED = {"pattern": r"^ENC\["}
 _SOPS: Schema = {
     "type": "object",
     "description": "Written by sops; not to be edited by hand.",
@@ -46,17 +46,20 @@ class Schemas:
         definitions: Schema = head.pop("$defs", {})
         for kind in KINDS:
             head["properties"][kind] = self._section(kind, definitions)
-        return self._document(head, definitions, "agent", "An agent of agentsd")
+        head["properties"]["sops"] = _SOPS
+        return _document(head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops.")
 
     @cached_property
     def user(self) -> Schema:
         """The schema of ``_user.yaml``."""
         schema = _model_schema(UserFile)
-        return self._document(schema, schema.pop("$defs", {}), "user", "An owner of agents")
+        return _document(
+            schema, schema.pop("$defs", {}), "user", "_user.yaml: who owns a folder of manifests."
+        )
 
     def _section(self, kind: str, definitions: Schema) -> Schema:
         """One section, told apart by ``provider``; ``if``/``then`` gives editors and errors one branch."""
-        vendors = getattr(self._catalog, kind)
+        vendors = self._catalog.of(kind)
         branches = []
         for name, vendor in sorted(vendors.items()):
             key = f"{kind}-{name}"
@@ -68,6 +71,7 @@ class Schemas:
         provider = {
             "type": "string",
             "enum": sorted(vendors),
+            "x-plain": True,
             "description": f"Vendor of this agent's {_TITLES[kind].lower()}.",
         }
         return {
@@ -79,26 +83,22 @@ class Schemas:
             "allOf": branches,
         }
 
-    def _document(self, schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
-        schema["properties"]["sops"] = _SOPS
-        body = {**schema, "$defs": definitions}
-        sealable = _sealable(body)
-        sealable["$defs"] |= {
-            f"sealed-{tag}": {
-                "type": "string",
-                "pattern": rf"^ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:{tag}\]$",
-                "description": _SEAL_DESCRIPTION,
-            }
-            for tag in SEAL_TYPES.values()
-        }
-        return {"$schema": DIALECT, "$id": f"urn:agentsd:schema:{name}", "title": title} | {
-            key: value for key, value in sealable.items() if key != "title"
-        }
-
     def files(self) -> Iterator[tuple[str, str]]:
         """(file name, text) of every schema."""
         for name, schema in (("agent", self.agent), ("user", self.user)):
             yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def _document(schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
+    sealable = _sealable({**schema, "$defs": definitions})
+    body = {key: value for key, value in sealable.items() if key not in ("title", "description")}
+    body["$defs"] |= {f"sealed-{tag}": _seal(tag) for tag in SEAL_TYPES.values()}
+    return {"$schema": DIALECT, "$id": f"urn:agentsd:schema:{name}", "title": title, **body}
+
+
+def _seal(tag: str) -> Schema:
+    pattern = rf"^ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:{tag}\]$"
+    return {"type": "string", "pattern": pattern, "description": "A value sealed by sops."}
 
 
 def _model_schema(model: type[BaseModel]) -> Schema:
@@ -119,12 +119,14 @@ def _sealable(node: Any) -> Any:
         return node
     if "properties" not in node and ("type" in node or "anyOf" in node or "const" in node or "enum" in node):
         return _field(node)
-    result = {
-        key: _children(child) if key in ("properties", "$defs") else _sealable(child)
-        for key, child in node.items()
-        if key not in ("if", "title")
-    }
-    return result | ({"if": node["if"]} if "if" in node else {})
+    kept = {key: child for key, child in node.items() if key != "title"}
+    return {key: _keyword(key, child) for key, child in kept.items()}
+
+
+def _keyword(key: str, child: Any) -> Any:
+    if key == "if":
+        return child
+    return _children(child) if key in ("properties", "$defs") else _sealable(child)
 
 
 def _children(properties: Mapping[str, Any]) -> Schema:
@@ -140,7 +142,7 @@ def _field(node: Schema) -> Schema:
     if node.pop("writeOnly", False):
         return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_notes(node)}
     if node.get("type") == "array":
-        return node | {"items": node["items"] if plain else _sealable(node["items"])}
+        return node | {"items": _plain(node["items"]) if plain else _sealable(node["items"])}
     if "type" not in node or node["type"] not in SEAL_TYPES:
         return node
     return _plain(node) if plain else _either(node)
@@ -166,10 +168,9 @@ def _either(node: Schema) -> Schema:
     """The value itself, or its seal of the same type."""
     notes = _notes(node)
     constraints = {key: value for key, value in node.items() if key not in notes}
-    tag = SEAL_TYPES[node["type"]]
-    if node["type"] == "string":
-        constraints["not"] = {"pattern": r"^ENC\["}
-    return {"anyOf": [constraints, {"$ref": f"#/$defs/sealed-{tag}"}], **notes}
+    tags = ["float", "int"] if node["type"] == "number" else [SEAL_TYPES[node["type"]]]
+    seals = [{"$ref": f"#/$defs/sealed-{tag}"} for tag in tags]
+    return {"anyOf": [_plain(constraints), *seals], **notes}
 
 
 def _notes(node: Schema) -> Schema:

@@ -117,6 +117,7 @@ class Manifest:
     digest: bytes  # SHA-256 over the layers' bytes (today one layer: the file)
     default: bool
     verified: bool  # the seal's MAC was checked with a key (or nothing is sealed)
+    active: bool = True
     value: Mapping[str, Any] | None = None  # the document, sealed strings in place, without ``sops``
     data: bytes | None = None  # the file, byte for byte
     seals: frozenset[bytes] = frozenset()  # fingerprints of every ENC[…] value and wrapped data key
@@ -139,6 +140,7 @@ class StoredAgent:
     verified: bool
     drifted: bool  # the row no longer hashes to what sync wrote: someone edited it by hand
     checked: bytes  # digest of the schema and trust settings that it was checked against
+    active: bool = True
     value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
 

@@ -273,6 +273,7 @@ def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
         verified=m.verified,
         drifted=False,
         checked=checked,
+        active=m.active,
     )
 
 

@@ -44,6 +44,12 @@ def summary(plan: Plan) -> str:
     return f"{', '.join(parts) or 'no changes'}; {plan.unchanged} unchanged{quarantined}"
 
 
+def counts(plan: Plan) -> dict[str, int]:
+    """How many of each operation, and ``unchanged`` and ``quarantined``."""
+    by_operation = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
+    return {**by_operation, "unchanged": plan.unchanged, "quarantined": len(plan.quarantined)}
+
+
 def plan_lines(plan: Plan) -> Iterator[Line]:
     """The plan for a terminal."""
     for change in plan.changes:
@@ -105,8 +111,7 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     return {
         "source": plan.source,
         "empty": plan.empty,
-        "summary": {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
-        | {"unchanged": plan.unchanged, "quarantined": len(plan.quarantined)},
+        "summary": counts(plan),
         "changes": [_change_json(change) for change in plan.changes],
         "users": [{"operation": user.operation, "username": user.username} for user in plan.users],
         "quarantined": [

@@ -67,7 +67,7 @@ async def load_stored(connection: AsyncConnection, source: str) -> Stored:
     """What every source has in the store, and the commit that ``source`` last applied."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
-                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked
+                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked, a.is_active
            FROM agents a JOIN users u ON u.id = a.user_id WHERE a.deleted_at IS NULL""",
         binary=True,
     )
