@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 
-from agentsd.store.migrations import engine_for
-from agentsd.store.tables import metadata
 from alembic import context
 from sqlalchemy import Connection
+
+from agentsd.store.migrations import engine_for
+from agentsd.store.tables import metadata
 
 
 def migrate(connection: Connection) -> None:

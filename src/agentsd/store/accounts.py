@@ -45,7 +45,9 @@ def server_account(binaries: Path) -> Account | None:
     try:
         entry = pwd.getpwnam(NAME)
     except KeyError:
-        subprocess.run(["useradd", "--system", "--shell", "/usr/sbin/nologin", NAME], check=False, capture_output=True)
+        subprocess.run(
+            ["useradd", "--system", "--shell", "/usr/sbin/nologin", NAME], check=False, capture_output=True
+        )
         try:
             entry = pwd.getpwnam(NAME)
         except KeyError:

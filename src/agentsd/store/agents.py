@@ -102,7 +102,7 @@ async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> di
     """The documents of live agents, by id; unknown ids are left out."""
     cursor = await connection.execute(
         """SELECT a.id, d.data FROM agents a JOIN documents d ON d.digest = a.document_digest
-           WHERE a.id = ANY(%s) AND a.deleted_at IS NULL""",
+           WHERE a.id = ANY(%b) AND a.deleted_at IS NULL""",
         (list(ids),),
         binary=True,
     )
@@ -114,7 +114,7 @@ async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[
     if not fingerprints:
         return {}
     cursor = await connection.execute(
-        "SELECT fingerprint, owner FROM seals WHERE fingerprint = ANY(%s)", (list(fingerprints),), binary=True
+        "SELECT fingerprint, owner FROM seals WHERE fingerprint = ANY(%b)", (list(fingerprints),), binary=True
     )
     return dict(await cursor.fetchall())
 
@@ -123,7 +123,10 @@ async def load_changed(connection: AsyncConnection, since: int) -> Loaded:
     """Rows with ``version > since``, tombstones included. Use a snapshot transaction."""
     now = await head(connection)
     cursor = await connection.execute(
-        _ROWS + "WHERE a.version > %s ORDER BY a.version, a.slug", (since,), binary=True
+        # The upper bound lets the planner see that few rows are meant, before it has any statistics.
+        _ROWS + "WHERE a.version > %s AND a.version <= %s ORDER BY a.version, a.slug",
+        (since, now.version),
+        binary=True,
     )
     return Loaded(now, tuple(AgentRow(*row) for row in await cursor.fetchall()))
 

@@ -10,7 +10,12 @@ from psycopg import AsyncConnection
 
 
 async def record(
-    connection: AsyncConnection, *, actor: str, action: str, target: str = "", detail: Mapping[str, Any] | None = None
+    connection: AsyncConnection,
+    *,
+    actor: str,
+    action: str,
+    target: str = "",
+    detail: Mapping[str, Any] | None = None,
 ) -> None:
     """Keep one deed: ``record(conn, actor="acme/ci", action="select", target="acme/sales")``."""
     await connection.execute(

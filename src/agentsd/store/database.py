@@ -26,7 +26,7 @@ SCHEMA_REVISION = "0001"
 
 CONNECT_SECONDS = 5
 IDLE_SECONDS = 300.0
-_SAFE = {
+_SAFE: dict[str, str | int] = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -173,7 +173,9 @@ class Database:
     async def _commit(self, connection: AsyncConnection) -> None:
         if connection.info.transaction_status == TransactionStatus.INERROR:
             # COMMIT would roll back without a word: somebody swallowed the error of a statement.
-            raise StoreError("a statement failed, so its transaction was not committed", hint="report this bug")
+            raise StoreError(
+                "a statement failed, so its transaction was not committed", hint="report this bug"
+            )
         await connection.commit()
 
     async def _give_back(self, connection: AsyncConnection) -> None:

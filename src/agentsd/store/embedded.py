@@ -264,7 +264,9 @@ def _socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
     accounts.give(short, account)
     owner = os.geteuid() if account is None else account.uid
     if short.is_symlink() or short.stat().st_uid != owner:
-        raise ConfigError(f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder")
+        raise ConfigError(
+            f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder"
+        )
     short.chmod(0o700)
     return short
 
@@ -294,7 +296,9 @@ def _create_database(sockets: Path) -> None:
             if found is None:
                 connection.execute(f"CREATE DATABASE {DATABASE}")
     except psycopg.Error:
-        raise StoreUnavailable("the embedded Postgres started and does not answer", hint="try again") from None
+        raise StoreUnavailable(
+            "the embedded Postgres started and does not answer", hint="try again"
+        ) from None
 
 
 def _end(pid: int, child: subprocess.Popen[bytes] | None) -> None:

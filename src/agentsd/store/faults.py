@@ -38,7 +38,11 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
     "42P01": (SchemaMismatch, "lacks a table that this program needs", _MIGRATE),
     "42703": (SchemaMismatch, "lacks a column that this program needs", _MIGRATE),
     "42883": (SchemaMismatch, "lacks a function that this program needs", _MIGRATE),
-    "57014": (StoreUnavailable, "took too long and the statement was cancelled", "look for a long lock or load"),
+    "57014": (
+        StoreUnavailable,
+        "took too long and the statement was cancelled",
+        "look for a long lock or load",
+    ),
     "55P03": (StoreUnavailable, "is busy: another sync holds the lock", "try again when that sync has ended"),
     "23505": (
         StoreRefused,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 import orjson
 
@@ -38,13 +36,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 """Name and type of every column that comes from a manifest, in the order of SQL's ``agent_hash_of``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
-    """A manifest's bytes on their way to ``documents``."""
-
-    digest: bytes  # SHA-256 of ``data``
-    path: str
-    data: bytes
+BATCH_BYTES = 16 << 20
 
 
 def row_of(
@@ -92,7 +84,20 @@ def read_back(change: Change, data: bytes | None) -> tuple[Mapping[str, Any], by
     return parse(change.path, data).value, data
 
 
-def columns_of(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
-    """Rows turned into columns, for ``unnest``; ``width`` empty columns where there is no row."""
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    return columns or [[] for _ in range(width)]
+def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows (at least one) turned into columns, for ``unnest``."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows in portions of some megabytes: Postgres takes 1 GB a statement, and memory is not free."""
+    batch: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

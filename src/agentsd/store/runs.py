@@ -31,7 +31,9 @@ class Run:
     duration_ms: int
     commit: str | None = None
     version: int | None = None  # the version that it made; None: it changed nothing
-    counts: Mapping[str, int] = field(default_factory=dict)  # operation → number, and "unchanged", "quarantined"
+    counts: Mapping[str, int] = field(
+        default_factory=dict
+    )  # operation → number, and "unchanged", "quarantined"
     errors: Sequence[Mapping[str, Any]] = ()  # of a violation: path, code, message, line, column
 
 
@@ -72,9 +74,7 @@ async def record_run(connection: AsyncConnection, run: Run) -> None:
     )
 
 
-async def list_runs(
-    connection: AsyncConnection, *, source: str | None = None, limit: int = 20
-) -> list[Run]:
+async def list_runs(connection: AsyncConnection, *, source: str | None = None, limit: int = 20) -> list[Run]:
     """The latest runs, newest first; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors
@@ -90,17 +90,15 @@ async def set_conditions(
 ) -> None:
     """Make ``conditions`` all that is known of ``source``. ``since`` moves only when type or reason does."""
     rows = [(c.path, c.slug, c.type, c.reason, c.message) for c in conditions]
-    columns = columns_of(rows, 5)
     await connection.execute(
-        "DELETE FROM conditions WHERE source = %s AND path <> ALL(%s::text[])", (source, columns[0])
+        "DELETE FROM conditions WHERE source = %s AND path <> ALL(%b::text[])",
+        (source, [row[0] for row in rows]),
     )
     if rows:
-        await connection.execute(_SET_CONDITIONS, (source, *columns))
+        await connection.execute(_SET_CONDITIONS, (source, *columns_of(rows)))
 
 
-async def list_conditions(
-    connection: AsyncConnection, source: str | None = None
-) -> list[ManifestCondition]:
+async def list_conditions(connection: AsyncConnection, source: str | None = None) -> list[ManifestCondition]:
     """By source and path; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT source, path, slug, type, reason, message, since FROM conditions
@@ -112,7 +110,7 @@ async def list_conditions(
 
 _SET_CONDITIONS = """
 INSERT INTO conditions AS c (source, path, slug, type, reason, message)
-SELECT %s, s.* FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+SELECT %s, s.* FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[], %b::text[])
      AS s (path, slug, type, reason, message)
 ON CONFLICT (source, path) DO UPDATE SET
     slug = excluded.slug, type = excluded.type, reason = excluded.reason, message = excluded.message,

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from agentsd.core.names import user_id_of
 from agentsd.core.plan import UserChange
 from agentsd.core.user import StoredUser, User
-from agentsd.store.rows import columns_of
+from agentsd.store.rows import batches, columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +66,15 @@ async def apply_users(
         await connection.execute(_ENSURE, {"ids": ids, "names": names, "source": source, "version": version})
 
 
-async def _write(
-    connection: AsyncConnection, desired: Sequence[User], source: str, version: int
-) -> None:
+async def _write(connection: AsyncConnection, desired: Sequence[User], source: str, version: int) -> None:
     documents = [(sha256(user.data).digest(), user.path or "", user.data) for user in desired if user.data]
     await store_documents(connection, documents)
     # An email may move from one owner to another; its index is checked row by row.
     await connection.execute(
-        "UPDATE users SET email = NULL WHERE id = ANY(%s) AND email IS NOT NULL", ([user.id for user in desired],)
+        "UPDATE users SET email = NULL WHERE id = ANY(%b) AND email IS NOT NULL",
+        ([user.id for user in desired],),
     )
-    columns = columns_of([_row(user) for user in desired], 6)
+    columns = columns_of([_row(user) for user in desired])
     await connection.execute(_UPSERT, (source, version, *columns))
 
 
@@ -85,29 +84,28 @@ def _row(user: User) -> tuple[Any, ...]:
     return user.id, user.username, user.email, tokens, digest, user.path
 
 
-async def store_documents(
-    connection: AsyncConnection, documents: Sequence[tuple[bytes, str, bytes]]
-) -> None:
+async def store_documents(connection: AsyncConnection, documents: Sequence[tuple[bytes, str, bytes]]) -> None:
     """Keep ``(digest, path, data)``; one whose bytes were changed by hand is put right."""
-    if documents:
-        await connection.execute(_DOCUMENTS, columns_of({row[0]: row for row in documents}.values(), 3))
+    distinct = list({row[0]: row for row in documents}.values())
+    for batch in batches(distinct):
+        await connection.execute(_DOCUMENTS, columns_of(batch))
 
 
 _DOCUMENTS = """
 INSERT INTO documents AS d (digest, path, data)
-SELECT * FROM unnest(%s::bytea[], %s::text[], %s::bytea[])
+SELECT * FROM unnest(%b::bytea[], %b::text[], %b::bytea[])
 ON CONFLICT (digest) DO UPDATE SET data = excluded.data WHERE d.data <> excluded.data
 """
 
 _TOMBSTONE = """
 UPDATE users SET deleted_at = now(), updated_at = now(), email = NULL, tokens = '[]', version = %(version)s
-WHERE username = ANY(%(usernames)s) AND deleted_at IS NULL
+WHERE username = ANY(%(usernames)b) AND deleted_at IS NULL
 """
 
 _UPSERT = """
 INSERT INTO users AS u (id, username, email, tokens, document_digest, path, source, version)
 SELECT s.id, s.username, s.email, s.tokens::jsonb, s.digest, s.path, %s, %s
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[])
+FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[], %b::bytea[], %b::text[])
      AS s (id, username, email, tokens, digest, path)
 ON CONFLICT (id) DO UPDATE SET
     email = excluded.email, tokens = excluded.tokens, document_digest = excluded.document_digest,
@@ -118,7 +116,7 @@ ON CONFLICT (id) DO UPDATE SET
 _ENSURE = """
 INSERT INTO users AS u (id, username, source, version)
 SELECT s.id, s.username, %(source)s, %(version)s
-FROM unnest(%(ids)s::uuid[], %(names)s::text[]) AS s (id, username)
+FROM unnest(%(ids)b::uuid[], %(names)b::text[]) AS s (id, username)
 ON CONFLICT (id) DO UPDATE SET deleted_at = NULL, updated_at = now(), version = excluded.version
 WHERE u.deleted_at IS NOT NULL
 """
