@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentsd.core.errors import ProviderError
 from agentsd.providers.base import (
@@ -24,6 +24,9 @@ from agentsd.providers.base import (
     ProviderTimeout,
     ProviderUnavailable,
 )
+
+if TYPE_CHECKING:
+    import aiohttp
 
 _CODE = re.compile(r"[a-z]+(?:[_-][a-z]+){0,8}")  # no digits: a key has some
 _CODE_MAX = 48
@@ -136,15 +139,13 @@ def translated(who: Who) -> Iterator[None]:
         raise known from None
 
 
-def _translate(who: Who, error: Exception) -> ProviderError | None:  # noqa: PLR0911  (a table in code)
+def _translate(who: Who, error: Exception) -> ProviderError | None:
     import aiohttp
 
     if isinstance(error, TimeoutError):
         return timed_out(who)
-    if isinstance(error, aiohttp.ClientResponseError) and error.status >= 300:
-        return refused(who, error.status, error.headers)
     if isinstance(error, aiohttp.ClientResponseError):
-        return garbled(who, "answered something that is not this protocol")
+        return _not_an_answer(who, error)
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)):
         return closed_early(who)
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
@@ -153,6 +154,16 @@ def _translate(who: Who, error: Exception) -> ProviderError | None:  # noqa: PLR
     if isinstance(error, (aiohttp.ClientError, OSError)):
         return ProviderUnavailable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
     return None
+
+
+def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:
+    """A refused WebSocket and a redirect have a status; a head that is no HTTP only pretends to (400)."""
+    import aiohttp
+
+    handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
+    if handshake or 300 <= error.status < 400:
+        return refused(who, error.status, error.headers)
+    return garbled(who, "answered something that is not this protocol")
 
 
 _REACH = "check the URL in the manifest's {kind} section, and that it can be reached from here"

@@ -1,0 +1,120 @@
+"""The chat service: what an agent adds to a completion."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from agentsd.core.agent import AgentHead
+from agentsd.core.errors import AgentUnavailable
+from agentsd.providers import base
+from agentsd.providers.base import LiveAgent
+from agentsd.services import chat
+from tests.providers.conftest import Make
+from tests.vendors.base import Fault
+from tests.vendors.openai_server import OpenAIServer
+
+USER = {"role": "user", "content": "hello there"}
+
+
+def agent(llm: Any, prompt: str = "") -> LiveAgent:
+    return LiveAgent(UUID(int=1), "acme/sales", "acme", 1, b"", AgentHead(system_prompt=prompt), llm=llm)
+
+
+async def test_an_answer_is_the_agents(make: Make) -> None:
+    """`model` is the slug, and what OpenAI's clients require is there, streamed and not."""
+    live = agent(make("llm", provider="echo.local"))
+    whole = await chat.complete(live, {"model": "x", "messages": [USER]})
+    chunks = [chunk async for chunk in chat.stream(live, {"messages": [USER], "stream": True})]
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": "hello there"}
+    assert {answer["model"] for answer in (whole, *chunks)} == {"acme/sales"}
+    assert whole["object"] == "chat.completion"
+    assert {chunk["object"] for chunk in chunks} == {"chat.completion.chunk"}
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert all(re.fullmatch(r"chatcmpl-[0-9a-f]{32}", answer["id"]) for answer in (whole, *chunks))
+    assert all(answer["created"] > 1_700_000_000 for answer in (whole, *chunks))
+
+
+async def test_the_system_prompt_comes_first(make: Make) -> None:
+    """Before the client's own system message, which stays; unknown keys stay here, known ones go on."""
+    mine = {"role": "system", "content": "Be brief."}
+    body = {
+        "model": "acme/sales",
+        "messages": [mine, USER],
+        "temperature": 0.5,
+        "top_p": None,
+        "tools": [{"type": "function", "function": {"name": "f"}}],
+        "response_format": {"type": "json_object"},
+        "stop": ["x"],
+        "seed": 1,
+        "n": 2,
+        "store": True,
+        "evil": "yes",
+        "stream_options": {"include_usage": True},
+    }
+    async with OpenAIServer() as server:
+        llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
+        answer = await chat.complete(agent(llm, "You are kind."), body)
+    passed = {key: body[key] for key in ("temperature", "tools", "response_format", "stop", "seed", "n")}
+    messages = [{"role": "system", "content": "You are kind."}, mine, USER]
+    assert server.last.body == {**passed, "messages": messages, "model": "m", "stream": False}
+    assert len(answer["choices"]) == 2
+    assert (answer["id"], answer["created"]) == ("chatcmpl-vendor", 1_700_000_000)
+    assert body["messages"] == [mine, USER]
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_usage_only_where_it_was_asked_for(make: Make, wanted: bool) -> None:
+    """A chunk without choices breaks clients that did not ask for one."""
+    live = agent(make("llm", provider="echo.local"))
+    body = {"messages": [USER], "stream_options": {"include_usage": wanted}}
+    chunks = [chunk async for chunk in chat.stream(live, body)]
+    assert ("usage" in chunks[-1]) is wanted
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "hi"}, "messages"),
+        ({"messages": ["hi"]}, "messages[0].role"),
+        ({"messages": [USER, {"content": "x"}]}, "messages[1].role"),
+        ({"messages": [{"role": ["user"]}]}, "messages[0].role"),
+        ({"messages": [USER], "stream_options": 1}, "stream_options"),
+    ],
+)
+def test_a_bad_request_is_refused_before_the_first_chunk(body: dict[str, Any], param: str) -> None:
+    """So that an HTTP status can still be sent; the offending key is named."""
+    with pytest.raises(chat.InvalidChat) as caught:
+        chat.stream(agent(object()), body)
+    assert caught.value.param == param
+
+
+async def test_an_agent_without_an_llm(make: Make) -> None:
+    """It exists, but it cannot chat."""
+    with pytest.raises(AgentUnavailable, match="no LLM"):
+        await chat.complete(agent(None), {"messages": [USER]})
+    with pytest.raises(AgentUnavailable):
+        chat.stream(agent(None), {"messages": [USER]})
+
+
+async def test_closing_the_stream_closes_the_vendors(make: Make) -> None:
+    """A client that hangs up stops the generation."""
+    async with OpenAIServer(fault=Fault.STALL_LATER) as server:
+        llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
+        chunks = chat.stream(agent(llm), {"messages": [USER]})
+        await anext(chunks)
+        await chunks.aclose()  # type: ignore[attr-defined]
+        await server.last.disconnected.wait()
+
+
+async def test_a_vendors_failure_comes_through(make: Make) -> None:
+    """Typed, in the middle of a stream too."""
+    async with OpenAIServer(fault=Fault.EARLY_CLOSE) as server:
+        llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
+        with pytest.raises(base.ProviderUnavailable):
+            _ = [chunk async for chunk in chat.stream(agent(llm), {"messages": [USER]})]
