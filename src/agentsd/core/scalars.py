@@ -1,0 +1,93 @@
+"""Plain YAML scalars as Go's ``yaml.v3`` reads them (resolve.go of v3.0.4, which sops 3.11 uses).
+
+Not as PyYAML does: ``yes``, ``No`` and ``1:30`` are texts, ``1e3``, ``09`` and ``-.5`` are
+floats, ``017`` is 15, ``1_000`` is 1000.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from math import isinf
+
+_WORDS: dict[str, bool | None] = {
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+}
+_NOT_FINITE = re.compile(r"\.(nan|NaN|NAN)|[-+]?\.(inf|Inf|INF)")
+_NUMBER_STARTS = frozenset("+-.0123456789")
+_INTEGER = re.compile(
+    r"(?P<sign>[-+]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|0[bB](?P<bin>[01]+)|0[oO]?(?P<oct>[0-7]+)"
+    r"|(?P<dec>0|[1-9][0-9]*))"
+)
+_SIGN_WITHIN = re.compile(r"0(?:b(?P<bin>[-+][01]+)|o(?P<oct>[-+][0-7]+))")  # 0b-101 is -5 to Go
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_BASES = {"hex": 16, "bin": 2, "oct": 8, "dec": 10}
+_DATE = re.compile(
+    r"\d{4}-(\d{1,2})-(\d{1,2})(?:[Tt](\d{1,2}):(\d{1,2}):(\d{1,2})([.,]\d+)?(?:Z|[-+]\d\d:\d\d)"
+    r"| +(\d{1,2}):(\d{1,2}):(\d{1,2})([.,]\d+)?)?",
+    re.ASCII,
+)
+_INT64 = 1 << 63
+
+
+class Unusable(ValueError):
+    """A scalar that no field of a manifest can hold; says why and what to do."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def resolve(plain: str) -> str | int | float | bool | None:
+    """The value of an unquoted scalar. Raises ``Unusable``."""
+    if plain in _WORDS:
+        return _WORDS[plain]
+    if plain[0] not in _NUMBER_STARTS:
+        return plain
+    return _number(plain)
+
+
+def format_float(value: float) -> str:
+    """Go's ``FormatFloat(value, 'f', -1, 64)`` of a finite float: shortest digits, no exponent."""
+    text = format(Decimal(repr(value)), "f")
+    return text.removesuffix(".0")
+
+
+def _number(plain: str) -> str | int | float:
+    if _NOT_FINITE.fullmatch(plain):
+        raise Unusable("not a finite number", "write a number, or put a text in quotes")
+    if plain[4:5] == "-" and _DATE.fullmatch(plain):
+        raise Unusable("an unquoted date", "put it in quotes, so that it is a text")
+    if plain[0] == ".":
+        return _float(plain, plain)
+    digits = plain.replace("_", "")
+    whole = _integer(digits)
+    return _float(digits, plain) if whole is None else whole
+
+
+def _integer(digits: str) -> int | None:
+    """The int that Go sees; None where it sees none (a float, a text, or out of range)."""
+    match = _INTEGER.fullmatch(digits) or _SIGN_WITHIN.fullmatch(digits)
+    if match is None:
+        return None
+    base = match.lastgroup or "dec"
+    if base == "dec" and len(digits) > 21:
+        return None  # beyond 64 bits; and Python refuses to read thousands of digits
+    value = int(match[base], _BASES[base])
+    sign = match.groupdict().get("sign", "")
+    value = -value if sign == "-" else value
+    if -_INT64 <= value < _INT64:
+        return value
+    if not sign and 0 <= value < 2 * _INT64:
+        raise Unusable("a whole number above 9223372036854775807", "put it in quotes, so that it is a text")
+    return None
+
+
+def _float(digits: str, plain: str) -> str | float:
+    if not _FLOAT.fullmatch(digits):
+        return plain
+    value = float(digits)
+    return plain if isinf(value) else value

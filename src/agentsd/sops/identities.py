@@ -1,0 +1,151 @@
+"""The age identities at hand, found where sops 3.11 finds them (age/keysource.go).
+
+SSH keys, plugins, post-quantum and passphrase-protected identities are only noticed here:
+the real sops uses them.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pyrage import IdentityError, x25519
+
+from agentsd.core.errors import ConfigError
+
+KEYS_FILE = Path("sops/age/keys.txt")
+_SECRET = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
+_ELSEWHERE = ("AGE-PLUGIN-", "AGE-SECRET-KEY-PQ-1")
+_ENCRYPTED = ("age-encryption", "-----BEGIN AGE")
+_COMMAND_TIMEOUT = 30.0  # seconds; a command may ask a hardware token
+
+
+@dataclass(frozen=True, slots=True)
+class Identities:
+    """What can open a seal. Holds private keys: it does not show them."""
+
+    x25519: tuple[Any, ...] = field(default=(), repr=False)  # pyrage.x25519.Identity
+    others: tuple[str, ...] = ()  # where identities stand that only the real sops can use
+    problems: tuple[str, ...] = ()  # sources that cannot be read; sops passes over them too
+
+    def __bool__(self) -> bool:
+        return bool(self.x25519 or self.others)
+
+    @property
+    def recipients(self) -> tuple[str, ...]:
+        """The public halves of the X25519 identities: ``age1…``."""
+        return tuple(str(identity.to_public()) for identity in self.x25519)
+
+
+def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
+    """Every identity that sops would find. Runs ``SOPS_AGE_KEY_CMD`` once, when it is set.
+
+    Like sops, it passes over a source with a fault as long as another one serves; raises
+    ``ConfigError`` naming file and line, never the content, when all that there is has faults.
+    """
+    found: list[Any] = []
+    others = list(_ssh_keys(environ, home))
+    problems: list[str] = []
+    for source, read in _sources(environ, home):
+        try:
+            keys, elsewhere = _parse(source, read())
+        except ConfigError as error:
+            problems.append(error.message)
+            continue
+        found += keys
+        others += [source] if elsewhere else []
+    if problems and not (found or others):
+        raise ConfigError(
+            "; ".join(problems), hint="correct it: one AGE-SECRET-KEY-1… a line, as age-keygen writes it"
+        )
+    return Identities(tuple(found), tuple(others), tuple(problems))
+
+
+def config_home(environ: Mapping[str, str], home: Path, platform: str = sys.platform) -> Path:
+    """Go's ``os.UserConfigDir``, with sops' exception that macOS honours XDG_CONFIG_HOME too."""
+    given = environ.get("XDG_CONFIG_HOME", "")
+    if given:
+        return Path(given)
+    return home / "Library/Application Support" if platform == "darwin" else home / ".config"
+
+
+def _sources(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, Any]]:
+    """(name, function that reads its text) of each place where age identities may stand."""
+    if "SOPS_AGE_KEY" in environ:
+        yield "SOPS_AGE_KEY", lambda: environ["SOPS_AGE_KEY"]
+    if "SOPS_AGE_KEY_FILE" in environ:
+        path = Path(environ["SOPS_AGE_KEY_FILE"])
+        yield str(path), lambda: _read(path)
+    if "SOPS_AGE_KEY_CMD" in environ:
+        yield "SOPS_AGE_KEY_CMD", lambda: _run(environ["SOPS_AGE_KEY_CMD"], environ)
+    keys = config_home(environ, home) / KEYS_FILE
+    if keys.exists():
+        yield str(keys), lambda: _read(keys)
+
+
+def _ssh_keys(environ: Mapping[str, str], home: Path) -> Iterator[str]:
+    given = environ.get("SOPS_AGE_SSH_PRIVATE_KEY_FILE")
+    if given is not None:
+        yield given
+    if "SOPS_AGE_SSH_PRIVATE_KEY_CMD" in environ:  # sops 3.12 and later
+        yield "SOPS_AGE_SSH_PRIVATE_KEY_CMD"
+    for name in ("id_ed25519", "id_rsa"):
+        path = home / ".ssh" / name
+        if path.exists():
+            yield str(path)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: no text") from None
+
+
+def _run(command: str, environ: Mapping[str, str]) -> str:
+    try:
+        argv = shlex.split(command, comments=True)
+        if not argv:
+            raise ConfigError("SOPS_AGE_KEY_CMD: no command")
+        done = subprocess.run(
+            argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True,
+            timeout=_COMMAND_TIMEOUT, check=True,
+        )  # fmt: skip
+        return done.stdout.decode()
+    except ValueError:
+        raise ConfigError("SOPS_AGE_KEY_CMD: the command or its output cannot be read") from None
+    except (OSError, subprocess.SubprocessError):
+        raise ConfigError("SOPS_AGE_KEY_CMD: the command failed") from None
+
+
+def _parse(source: str, text: str) -> tuple[list[Any], bool]:
+    """(X25519 identities, whether there are others). One fault discards the source, as in sops."""
+    if text.startswith(_ENCRYPTED):
+        return [], True
+    found, elsewhere = [], False
+    for number, line in enumerate(text.split("\n"), 1):
+        line = line.removesuffix("\r")  # noqa: PLW2901 - as Go's bufio.ScanLines does
+        if not line or line.startswith("#"):
+            continue
+        if line.startswith(_ELSEWHERE):
+            elsewhere = True
+            continue
+        found.append(_identity(source, number, line))
+    return found, elsewhere
+
+
+def _identity(source: str, number: int, line: str) -> Any:
+    if _SECRET.fullmatch(line):
+        try:
+            return x25519.Identity.from_str(line)
+        except IdentityError:
+            pass  # its text may quote the key
+    raise ConfigError(f"{source}:{number}: no age identity")

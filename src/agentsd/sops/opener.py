@@ -1,0 +1,159 @@
+"""Opening a document: in process where that is certain, by the real sops where it is not."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import pyrage
+
+from agentsd.core.document import Document
+from agentsd.core.errors import SealLocked, SealMalformed, SealTampered, SealUnsure
+from agentsd.core.violations import Pointer
+from agentsd.sops.binary import SopsBinary
+from agentsd.sops.format import fingerprints, seal_type
+from agentsd.sops.identities import Identities
+from agentsd.sops.metadata import KeyGroup, Seal, seal_of
+from agentsd.sops.shamir import combine
+from agentsd.sops.tree import open_tree, sealed_pointers
+
+__all__ = ["Opened", "Opener", "fingerprints"]
+
+_ARMOR = re.compile(
+    r"-----BEGIN AGE ENCRYPTED FILE-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
+    r"-----END AGE ENCRYPTED FILE-----\n?"
+)
+_OTHER_BREAKS = re.compile(b"\xc2\x85|\xe2\x80[\xa8\xa9]")
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A document's plaintext. Its repr shows none of it."""
+
+    value: dict[str, Any] = field(repr=False)  # without ``sops``; plain strings
+    sealed: frozenset[Pointer]  # the leaves that were sealed and verified
+
+    def prints(self, key: bytes) -> dict[Pointer, bytes]:
+        """HMAC-SHA256 under ``key`` of each leaf that was sealed: equal ones are equal secrets."""
+        return {
+            pointer: hmac.digest(key, _typed_text(_at(self.value, pointer)), sha256)
+            for pointer in self.sealed
+        }
+
+
+class Opener:
+    """Opens documents with the identities at hand. Keeps no data key and no plaintext."""
+
+    def __init__(self, identities: Identities, binary: SopsBinary | None = None) -> None:
+        self._identities = identities
+        self._age = list(identities.x25519)
+        self._binary = binary
+
+    @property
+    def can_open(self) -> bool:
+        """Whether there is any identity."""
+        return bool(self._identities)
+
+    def open(self, document: Document) -> Opened:
+        """Open in process: age X25519, one key group or Shamir's several. MAC always verified.
+
+        A document without ``sops`` opens to itself. Raises ``SealLocked``, ``SealTampered``,
+        ``SealMalformed``, and ``SealUnsure`` where only the real sops can tell.
+        """
+        if "sops" not in document.value:
+            return Opened(document.value, frozenset())
+        if _OTHER_BREAKS.search(document.data):
+            raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
+        seal = seal_of(document.value)
+        value, sealed = open_tree(document.value, seal, self._data_key(seal))
+        return Opened(value, sealed)
+
+    async def open_surely(self, document: Document) -> Opened:
+        """As ``open``; where that refuses or is not certain, the real sops decides.
+
+        Only when both refuse is a file tampered. Raises ``SopsFailed`` where sops cannot be asked.
+        """
+        try:
+            return self.open(document)
+        except (SealTampered, SealMalformed, SealUnsure):
+            if self._binary is None:
+                raise
+        plain = await self._binary.decrypt(document.data)
+        value = _retyped(document.value, plain)
+        return Opened(value, sealed_pointers(document.value, value))
+
+    def _data_key(self, seal: Seal) -> bytes:
+        shares = [share for group in seal.groups if (share := self._share(group)) is not None]
+        elsewhere = bool(self._identities.others) or any(group.others for group in seal.groups)
+        if len(seal.groups) == 1 and shares:
+            return shares[0]
+        if len(seal.groups) > 1 and len(shares) >= max(seal.threshold, 2):
+            return _combined(shares)
+        if elsewhere:
+            raise SealUnsure("a key that only the real sops can use", hint=_ASK)
+        raise SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
+
+    def _share(self, group: KeyGroup) -> bytes | None:
+        """What the first key of ``group`` that opens holds; None where none does."""
+        if not self._age:
+            return None
+        for wrapped in group.age:
+            if not _ARMOR.fullmatch(wrapped):
+                raise SealUnsure("a wrapped key of an unusual form", hint=_ASK)
+            try:
+                return bytes(pyrage.decrypt(wrapped.encode(), self._age))
+            except pyrage.DecryptError:  # another's key, or damaged: sops too tries the next one
+                continue
+        return None
+
+    def _how_to_unlock(self) -> str:
+        if self._identities.problems:
+            return f"passed over: {'; '.join(self._identities.problems)}"
+        if not self._identities:
+            return (
+                "set SOPS_AGE_KEY_FILE to your age key, or put it into sops/age/keys.txt of the config folder"
+            )
+        return "ask a holder of the key to add your recipient: sops updatekeys"
+
+
+_ASK = "the real sops has to decide"
+
+
+def _combined(shares: list[bytes]) -> bytes:
+    try:
+        return combine(shares)
+    except ValueError:
+        raise SealTampered(
+            "the shares of the data key do not fit", hint="restore the file from git"
+        ) from None
+
+
+def _at(value: Any, pointer: Pointer) -> Any:
+    for part in pointer:
+        value = value[part]
+    return value
+
+
+def _typed_text(value: Any) -> bytes:
+    return f"{type(value).__name__}\0{value}".encode()
+
+
+def _retyped(document: Mapping[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+    """``plain`` with the floats that JSON wrote as whole numbers (1.0 → 1) as floats again."""
+    return {key: _retype(document.get(key), node) for key, node in plain.items()}
+
+
+def _retype(before: Any, after: Any) -> Any:
+    if isinstance(after, dict) and isinstance(before, dict):
+        return _retyped(before, after)
+    if isinstance(after, list) and isinstance(before, list):
+        items = [item for item in before if seal_type(item) != "comment"]
+        if len(items) == len(after):
+            return [_retype(*pair) for pair in zip(items, after, strict=True)]
+    if type(after) is int and (isinstance(before, float) or seal_type(before) == "float"):
+        return float(after)
+    return after
