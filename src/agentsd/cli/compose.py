@@ -17,6 +17,7 @@ from agentsd.settings import Settings
 
 if TYPE_CHECKING:
     from agentsd.control.check import Checker
+    from agentsd.sops.binary import SopsBinary
     from agentsd.sops.opener import Opener
     from agentsd.store.database import Database
 
@@ -35,11 +36,17 @@ def load_settings(**overrides: Any) -> Settings:
 
 def make_opener(settings: Settings) -> Opener:
     """Opens seals with the keys that sops would find."""
-    from agentsd.sops.binary import SopsBinary
     from agentsd.sops.identities import find_identities
     from agentsd.sops.opener import Opener
 
-    return Opener(find_identities(os.environ, Path.home()), SopsBinary(settings.sops))
+    return Opener(find_identities(os.environ, Path.home()), make_sops(settings))
+
+
+def make_sops(settings: Settings) -> SopsBinary:
+    """The real sops."""
+    from agentsd.sops.binary import SopsBinary
+
+    return SopsBinary(settings.sops, environ=os.environ)
 
 
 def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
@@ -52,12 +59,17 @@ def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
 
 
 @asynccontextmanager
-async def open_database(settings: Settings, *, migrate: bool = False) -> AsyncIterator[Database]:
-    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now."""
+async def open_database(
+    settings: Settings, *, migrate: bool = False, exclusive: bool = False
+) -> AsyncIterator[Database]:
+    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
+
+    ``exclusive``: never attach; a second process on the same data folder is a ``ConfigError``.
+    """
     from agentsd.store.database import Database
 
-    async with _url(settings) as (url, direct, embedded):
-        if migrate or embedded:
+    async with _url(settings, exclusive) as (url, direct, ours):
+        if migrate or ours:
             from agentsd.store import migrations
 
             await asyncio.to_thread(migrations.upgrade, direct or url)
@@ -70,7 +82,7 @@ async def open_database(settings: Settings, *, migrate: bool = False) -> AsyncIt
 
 
 @asynccontextmanager
-async def _url(settings: Settings) -> AsyncIterator[tuple[str, str | None, bool]]:
+async def _url(settings: Settings, exclusive: bool) -> AsyncIterator[tuple[str, str | None, bool]]:
     """(url, direct url, whether we started it)."""
     if settings.database_url:
         direct = settings.database_direct_url
@@ -79,15 +91,18 @@ async def _url(settings: Settings) -> AsyncIterator[tuple[str, str | None, bool]
     from agentsd.store.embedded import EmbeddedPostgres, attach, default_data_dir
 
     folder = settings.data_dir or default_data_dir()
-    running = await asyncio.to_thread(attach, folder)
+    running = None if exclusive else await asyncio.to_thread(attach, folder)
     if running:
         yield running, None, False
         return
     postgres = EmbeddedPostgres(folder)
     url = await asyncio.to_thread(postgres.start)
+    guard = asyncio.create_task(postgres.supervise())
     try:
         yield url, None, True
     finally:
+        guard.cancel()
+        await asyncio.gather(guard, return_exceptions=True)
         await asyncio.to_thread(postgres.stop)
 
 

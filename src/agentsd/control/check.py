@@ -151,7 +151,7 @@ class Checker:
             return self._locked(manifest, document, warnings)
         try:
             opened = self._opener.open(document)
-        except (SealUnsure, SealTampered):
+        except (SealUnsure, SealTampered, SealMalformed):
             return Checked(document.path, manifest, violations=warnings, unsure=document)
         except SealError as error:
             return self._refused(manifest, document, error, warnings)

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,7 +52,7 @@ class Watcher:
         options: Options,
         *,
         resync: float = 60.0,
-        on_report: Callable[[Report], None] = lambda _: None,
+        on_report: Callable[[Report], Awaitable[None]],
     ) -> None:
         self._root = root
         self._reconciler = reconciler
@@ -60,7 +60,7 @@ class Watcher:
         self._resync = resync
         self._on_report = on_report
         self._tree: Tree | None = None
-        self.synced = asyncio.Event()  # set after the first round that succeeded
+        self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
     async def run(self) -> None:
         """One round now, then one for every change and every period. Survives every ``AgentsdError``."""
@@ -85,11 +85,13 @@ class Watcher:
             outcome = await self._reconciler.sync(self._tree, options)
         except AgentsdError as error:
             self._reconciler.forget()
-            self._on_report(Report(error=error))
+            await self._on_report(Report(error=error))
             return not error.retryable
-        self.synced.set()
-        self._on_report(Report(outcome))
-        return True
+        else:
+            await self._on_report(Report(outcome))
+            return True
+        finally:
+            self.first_round.set()
 
     async def _read(self, changes: Changes) -> Tree:
         before = self._tree

@@ -211,7 +211,7 @@ def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> Fiel
     if not (is_sealed(change.old) or is_sealed(change.new)):
         return change
     if change.operation != "change":
-        return FieldChange(change.operation, change.pointer, secret="changed")
+        return replace(change, old=None, new=None, secret="changed")  # noqa: S106
     old = (old_prints or {}).get(change.pointer)
     new = (new_prints or {}).get(change.pointer)
     told_apart = old is not None and new is not None and old != new

@@ -207,7 +207,8 @@ def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
     for v in violations:
-        place = f"file={_command(prefix + v.path, True)},line={v.line},col={v.column},title={_command(v.code, True)}"
+        file, title = _command(prefix + v.path, True), _command(v.code, True)
+        place = f"file={file},line={v.line},col={v.column},title={title}"
         text = f"{v.message}. {v.hint}" if v.hint else v.message
         lines.append(f"::{v.severity} {place}::{_command(text)}")
     return "".join(f"{line}\n" for line in lines)

