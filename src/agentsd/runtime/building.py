@@ -114,6 +114,10 @@ class Builder:
         except ValidationError as error:
             raise _invalid(row, (), error) from None
 
+    def has_client(self, kind: str, settings: ProviderSettings) -> bool:
+        """Whether this program can run the vendor; of some it knows the settings only."""
+        return self._catalog.vendor(kind, settings.provider).build is not None
+
     def build(self, kind: str, settings: ProviderSettings) -> Provider:
         """A provider. Raises ``Refused``; connects to nothing."""
         try:

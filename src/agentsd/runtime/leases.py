@@ -227,5 +227,4 @@ class Lease:
 def live_agent(fields: Mapping[str, Any], boxes: Mapping[str, Box]) -> LiveAgent:
     """A ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
     providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
-    names = {kind: box.settings.provider for kind, box in boxes.items()}
-    return LiveAgent(**fields, **providers, provider_names=names)
+    return LiveAgent(**fields, **providers)

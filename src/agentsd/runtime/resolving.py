@@ -117,7 +117,12 @@ class Resolver:
 
     def _build(self, wanted: AgentRow, recipe: Recipe) -> Built:
         """Who it is says the wanted row; what it is, the document that opened."""
-        boxes = self._boxes.take_all(wanted.id, recipe.settings)
+        usable = {
+            kind: settings
+            for kind, settings in recipe.settings.items()
+            if self._builder.has_client(kind, settings)
+        }
+        boxes = self._boxes.take_all(wanted.id, usable)
         fields = {
             "id": wanted.id,
             "slug": wanted.slug,
@@ -125,6 +130,7 @@ class Resolver:
             "version": recipe.row.version,
             "digest": recipe.row.digest,
             "spec": recipe.head,
+            "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
         }
         return Built(live_agent(fields, boxes), boxes, self._boxes)
 

@@ -1,0 +1,219 @@
+"""The follower: keeps a registry at the store's newest version, whatever becomes of Postgres.
+
+LISTEN first, load second, so that nothing falls between the two. A notification is a hint and
+the version is the truth: after every hint, every reconnect and every ``poll_s`` seconds it asks
+for rows newer than those it has. A head that is not in the store's history (a restore, a
+fail-over to a replica that lagged) makes it load everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+import time
+from contextlib import aclosing, suppress
+from uuid import UUID, uuid4
+
+from agentsd.core.errors import AgentsdError
+from agentsd.runtime.registry import Registry
+from agentsd.runtime.verifier import Verifier
+from agentsd.store import agents, replicas
+from agentsd.store.agents import Head, Loaded
+from agentsd.store.database import Database
+from agentsd.store.events import Hint, Listener
+from agentsd.telemetry import Metrics
+
+POLL_SECONDS = 30.0
+BEAT_SECONDS = 10.0
+LISTEN_FIRST_SECONDS = 3.0
+"""How long the first load waits for LISTEN; where that cannot be had, polling has to do."""
+
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 10.0
+_BEAT_GAP = 0.1  # at most ten heartbeats a second, however fast the versions come
+_GOODBYE_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Follower:
+    """Follows one database for one registry. ``run`` ends only when cancelled."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        metrics: Metrics,
+        *,
+        replica_id: UUID | None = None,
+        poll_s: float = POLL_SECONDS,
+        beat_s: float = BEAT_SECONDS,
+        verifier: Verifier | None = None,
+    ) -> None:
+        self.replica_id = replica_id or uuid4()
+        self.ready = asyncio.Event()  # set by the first load, for good
+        self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well
+        self.verifier = verifier or Verifier(registry)
+        self._database = database
+        self._registry = registry
+        self._metrics = metrics
+        self._poll_s = poll_s
+        self._beat_s = beat_s
+        self._wake = asyncio.Event()
+        self._beat_now = asyncio.Event()
+        self._contact: float | None = None
+        self._listener = Listener(database.listener_dsn)
+        self._connections = 0
+        metrics.watch_contact(self.age)
+
+    def age(self) -> float:
+        """Seconds since Postgres last answered; infinite before it ever did."""
+        contacts = [at for at in (self._contact, self._listener.contact) if at is not None]
+        return time.monotonic() - max(contacts) if contacts else float("inf")
+
+    async def run(self) -> None:
+        """Listen, load, follow, verify and send heartbeats, until cancelled. Outlives every error."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._listen())
+                group.create_task(self._follow())
+                group.create_task(self._beat())
+                group.create_task(self._watch())
+                group.create_task(self.verifier.run())
+        finally:
+            await self._say_goodbye()
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with aclosing(self._listener.hints()) as hints:
+                    async for hint in hints:
+                        self._note(hint)
+            except Exception as error:
+                _log.error("listening failed", extra={"error": type(error).__name__})
+                await asyncio.sleep(_LONGEST_DELAY)
+
+    def _note(self, hint: Hint) -> None:
+        if hint.kind == "connected":
+            if self._connections:
+                self._metrics.listen_reconnects.inc()
+            self._connections += 1
+            self._wake.set()
+        elif hint.kind == "lost":
+            _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
+        elif hint.head is None or hint.head != self._seen():
+            self._wake.set()
+
+    async def _follow(self) -> None:
+        await self._woken(LISTEN_FIRST_SECONDS)
+        delay = _FIRST_DELAY
+        while True:
+            self._wake.clear()
+            if await self._catch_up():
+                delay = _FIRST_DELAY
+                await self._woken(self._poll_s)
+            else:
+                await self._woken(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
+                delay = min(delay * 2, _LONGEST_DELAY)
+
+    async def _woken(self, seconds: float) -> None:
+        """Wait for a hint, for so many seconds at most."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+
+    async def _catch_up(self) -> bool:
+        """Load and serve what is new. Says whether that worked."""
+        try:
+            if not self.ready.is_set():
+                await self._database.check_schema()
+            await self._load()
+        except AgentsdError as error:
+            self._failed(error)
+            return False
+        except Exception as error:
+            self._failed(AgentsdError(f"following the store failed: {type(error).__name__}"))
+            return False
+        if self.problem is not None:
+            _log.info("following the store again", extra={"version": self._registry.snapshot.version})
+        self.problem = None
+        self.ready.set()
+        self._beat_now.set()
+        return True
+
+    def _failed(self, error: AgentsdError) -> None:
+        name = type(error).__name__
+        self._metrics.follow_failures.labels(name).inc()
+        if type(self.problem) is not type(error):
+            _log.warning("cannot follow the store: %s", error.message, extra={"error": name})
+        self.problem = error
+
+    async def _load(self) -> None:
+        """Rows in one snapshot transaction, which is over before anything is built of them."""
+        seen = self._seen()
+        everything = False
+        loaded: Loaded | None = None
+        async with self._database.transaction(snapshot=True) as connection:
+            head = await agents.head(connection)
+            if seen is None or not await agents.knows(connection, seen):
+                everything = True
+                loaded = await agents.load_all(connection)
+            elif head != seen:
+                loaded = await agents.load_changed(connection, seen.version)
+        self._contact = time.monotonic()
+        if loaded is None:
+            return
+        if everything:
+            self._metrics.reloads.inc()
+            _log.info("loading everything", extra={"version": head.version, "agents": len(loaded.rows)})
+            await self._registry.load(loaded)
+        else:
+            await self._registry.update(loaded)
+
+    def _seen(self) -> Head | None:
+        """The head that is served; None before the first load."""
+        snapshot = self._registry.snapshot
+        return Head(snapshot.version, snapshot.stamp) if snapshot.stamp is not None else None
+
+    async def _watch(self) -> None:
+        """What changes is told with the next heartbeat, which then comes at once."""
+        with self._registry.subscribe() as changes:
+            async for _ in changes:
+                self._beat_now.set()
+
+    async def _beat(self) -> None:
+        await self.ready.wait()
+        while True:
+            self._beat_now.clear()
+            try:
+                async with self._database.transaction() as connection:
+                    await replicas.beat(connection, self._replica())
+                self._contact = time.monotonic()
+            except Exception as error:  # the next one may work; ``_follow`` tells of the trouble
+                _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
+            await asyncio.sleep(_BEAT_GAP)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._beat_s):
+                    await self._beat_now.wait()
+
+    def _replica(self) -> replicas.Replica:
+        degraded = [
+            {"slug": slug, "type": said.type, "reason": said.reason, "message": said.message}
+            for slug, said in self._registry.problems()
+        ]
+        return replicas.Replica(
+            id=self.replica_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=self._registry.snapshot.version,
+            degraded=degraded,
+        )
+
+    async def _say_goodbye(self) -> None:
+        """Leave the list of replicas, if Postgres is there to hear it."""
+        with suppress(Exception):
+            async with asyncio.timeout(_GOODBYE_SECONDS), self._database.transaction() as connection:
+                await replicas.remove(connection, self.replica_id)
