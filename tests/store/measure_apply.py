@@ -15,13 +15,13 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agentsd.store.agents import apply, load_all, load_changed, load_stored, lock
 from agentsd.store.database import Database
 from agentsd.store.embedded import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
-from store.sample import change, manifest, plan_of, stamp, stored
+from tests.store.sample import change, manifest, plan_of, stamp, stored
 
 
 async def timed(name: str, work: Callable[[], Awaitable[Any]], times: int = 1) -> None:

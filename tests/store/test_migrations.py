@@ -17,7 +17,8 @@ def objects(url: str) -> set[str]:
     """Every table and function that is not Postgres' own."""
     with psycopg.connect(url) as connection:
         rows = connection.execute(
-            """SELECT relname::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
+            """SELECT relname::text FROM pg_class
+               WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'
                UNION SELECT proname::text FROM pg_proc WHERE pronamespace = 'public'::regnamespace"""
         ).fetchall()
     return {row[0] for row in rows}

@@ -74,7 +74,7 @@ class Database:
         statement_seconds: float = 60,
         lock_seconds: float = 20,
     ) -> None:
-        """``direct_url`` leads past a pooler: then ``url`` gets no prepared statements. ConfigError: no URL."""
+        """``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
         self.url = url
         self.direct_url = direct_url or url
         self.listener_dsn = dsn_of(self.direct_url)

@@ -71,7 +71,7 @@ class EmbeddedPostgres:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
-        """The URL of database ``agentsd`` on a server that runs. Blocking: half a second, 1.5 s the first time.
+        """The URL of database ``agentsd`` on a server that runs. Blocking: half a second the first time.
 
         Adopts a server that a killed process left behind. ConfigError: another process runs this folder,
         the wheel is missing, or the folder is of another Postgres. StoreUnavailable: it does not start.

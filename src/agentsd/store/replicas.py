@@ -1,4 +1,4 @@
-"""The running replicas: each writes a heartbeat, so that ``status`` and ``sync --wait`` see who serves what."""
+"""The running replicas: each writes a heartbeat, so that ``status`` and ``sync --wait`` see who serves."""
 
 from __future__ import annotations
 
