@@ -60,15 +60,16 @@ def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, *, migrate: bool = False, exclusive: bool = False
+    settings: Settings, *, migrate: bool = False, exclusive: bool = False, start: bool = True
 ) -> AsyncIterator[Database]:
     """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
 
     ``exclusive``: never attach; a second process on the same data folder is a ``ConfigError``.
+    ``start``: False only attaches, for commands that look and leave nothing behind.
     """
     from agentsd.store.database import Database
 
-    async with _url(settings, exclusive) as (url, direct, ours):
+    async with _url(settings, exclusive, start) as (url, direct, ours):
         if migrate or ours:
             from agentsd.store import migrations
 
@@ -82,7 +83,9 @@ async def open_database(
 
 
 @asynccontextmanager
-async def _url(settings: Settings, exclusive: bool) -> AsyncIterator[tuple[str, str | None, bool]]:
+async def _url(
+    settings: Settings, exclusive: bool, start: bool
+) -> AsyncIterator[tuple[str, str | None, bool]]:
     """(url, direct url, whether we started it)."""
     if settings.database_url:
         direct = settings.database_direct_url
@@ -95,6 +98,11 @@ async def _url(settings: Settings, exclusive: bool) -> AsyncIterator[tuple[str, 
     if running:
         yield running, None, False
         return
+    if not start:
+        raise ConfigError(
+            f"no database: AGENTSD_DATABASE_URL is not set, and no `agentsd up` runs on {folder}",
+            hint="start one: agentsd up",
+        )
     postgres = EmbeddedPostgres(folder)
     url = await asyncio.to_thread(postgres.start)
     guard = asyncio.create_task(postgres.supervise())

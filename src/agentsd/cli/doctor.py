@@ -102,8 +102,16 @@ async def _manifests(settings: Settings) -> str:
 
 
 async def _database(settings: Settings) -> str:
-    async with open_database(settings) as database, database.transaction(snapshot=True) as conn:
+    if settings.database_url is None and not _embedded_runs(settings):
+        return "embedded, not running: `agentsd up` starts it"
+    async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
         from agentsd.store import agents
 
         head = await agents.head(conn)
         return f"{database.place}, schema up to date, version {head.version}"
+
+
+def _embedded_runs(settings: Settings) -> bool:
+    from agentsd.store.embedded import attach, default_data_dir
+
+    return attach(settings.data_dir or default_data_dir()) is not None

@@ -50,7 +50,7 @@ class Reporter:
         news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
         self._last_error = None
         if news:
-            self._show(outcome, bad if bad != self._last_bad else ())
+            self._show(outcome, tuple(v for v in bad if v not in self._last_bad))
             self._last_bad = bad
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):

@@ -49,7 +49,7 @@ _LISTS = ("replicas", "runs", "conditions")
 async def _gather(settings: Settings, limit: int) -> dict[str, Any]:
     from agentsd.store import agents, replicas, runs
 
-    async with open_database(settings) as database, database.transaction(snapshot=True) as conn:
+    async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
         stored = await agents.load_stored(conn, settings.source)
         return {
             "place": database.place,

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -80,9 +80,9 @@ class Watcher:
         """One attempt. False: worth another one soon."""
         try:
             await self._settled_git()
-            commit, self._tree = await asyncio.gather(head_commit(self._root), self._read(changes))
-            options = replace(self._options, commit=commit)
-            outcome = await self._reconciler.sync(self._tree, options)
+            commit, tree = await asyncio.gather(head_commit(self._root), self._read(changes))
+            self._tree = tree
+            outcome = await self._reconciler.sync(tree, replace(self._options, commit=commit))
         except AgentsdError as error:
             self._reconciler.forget()
             await self._on_report(Report(error=error))
@@ -108,7 +108,7 @@ class Watcher:
         while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
 
-    async def _changes(self) -> AsyncIterator[Changes]:
+    async def _changes(self) -> AsyncGenerator[Changes, None]:
         """Batches of changes, for ever; watching starts again when the folder itself is replaced."""
         loop = asyncio.get_running_loop()
         due = loop.time() + self._resync
@@ -131,7 +131,7 @@ class Watcher:
             yield None  # whatever happened between the two watches
 
 
-async def _events(root: Path) -> AsyncIterator[Changes]:
+async def _events(root: Path) -> AsyncGenerator[Changes, None]:
     """What ``watchfiles`` saw: paths, None for "look at everything", an empty set for a tick."""
     real = root.resolve()
     watch = awatch(

@@ -27,8 +27,11 @@ MAX_VIOLATIONS = 50
 _BAD_CHARACTER = re.compile(  # what YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
+_ASCII = bytes((9, 10, 13, *range(32, 127)))
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _MISSING = object()
+_MERGE = ("a merge key (<<)", "write the fields out")
+_NO_TEXT = ("a key that is not a text", "put the key in quotes, or correct it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,15 +152,10 @@ class _Builder:
 
     def key(self, event: Any, holder: dict[str, Any]) -> str:
         text: str = event.value
-        self.properties(event)
+        if event.anchor is not None or event.tag is not None:
+            self.properties(event)
         if event.implicit[0] and (text == "<<" or not _is_text(text)):
-            merge = text == "<<"
-            self.report(
-                event,
-                "yaml-key",
-                "merge keys are not supported" if merge else "a key that is not a text",
-                "write the fields out" if merge else "put the key in quotes, or correct it",
-            )
+            self.report(event, "yaml-key", *(_MERGE if text == "<<" else _NO_TEXT))
         elif text in holder:
             self.report(event, "yaml-duplicate-key", "this key stands here twice", "keep one of the two")
         return text
@@ -253,8 +251,9 @@ def _text_of(path: str, data: bytes) -> str:
         message = "not UTF-8" + (" but UTF-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "")
         hint = "save the file as UTF-8 text"
         raise InvalidManifests([Violation(path, "encoding", message, hint, line, column)]) from None
-    bad = _BAD_CHARACTER.search(text, 1 if text.startswith("\ufeff") else 0)
-    if bad:
+    if data.isascii() and not data.translate(None, _ASCII):
+        return text  # the quick way to the same answer
+    if bad := _BAD_CHARACTER.search(text, 1 if text.startswith("\ufeff") else 0):
         line, column = _position(text[: bad.start()])
         message = f"the control character U+{ord(bad[0]):04X}"
         hint = 'remove it, or write it as an escape in double quotes: "\\x07"'

@@ -46,7 +46,7 @@ def summary(plan: Plan) -> str:
 
 def counts(plan: Plan) -> dict[str, int]:
     """How many of each operation, and ``unchanged`` and ``quarantined``."""
-    by_operation = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
+    by_operation: dict[str, int] = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
     return {**by_operation, "unchanged": plan.unchanged, "quarantined": len(plan.quarantined)}
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from agentsd.core.document import Document, locate
 from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted
 
-Schema = Mapping[str, Any]
+Schema = dict[str, Any]
 
 _SEAL = re.compile(r"ENC\[AES256_GCM,data:[^,]+,iv:[^,]+,tag:[^,]+,type:([a-z]+)\]")
 _QUOTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,39}")

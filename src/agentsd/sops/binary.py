@@ -19,12 +19,35 @@ from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTam
 TIMEOUT = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
 
-_ENVIRONMENT = frozenset((  # fmt: skip
-    "PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME",
-    "XDG_RUNTIME_DIR", "GNUPGHOME", "GPG_TTY", "GPG_AGENT_INFO", "SSH_AUTH_SOCK", "SSL_CERT_FILE",
-    "SSL_CERT_DIR", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy",
-    "USERPROFILE", "APPDATA", "SYSTEMROOT",
-))  # fmt: skip
+_ENVIRONMENT = frozenset(
+    (
+        "PATH",
+        "HOME",
+        "USER",
+        "LOGNAME",
+        "LANG",
+        "LC_ALL",
+        "TZ",
+        "TMPDIR",
+        "XDG_CONFIG_HOME",
+        "XDG_RUNTIME_DIR",
+        "GNUPGHOME",
+        "GPG_TTY",
+        "GPG_AGENT_INFO",
+        "SSH_AUTH_SOCK",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "HTTP_PROXY",
+        "HTTPS_PROXY",
+        "NO_PROXY",
+        "http_proxy",
+        "https_proxy",
+        "no_proxy",
+        "USERPROFILE",
+        "APPDATA",
+        "SYSTEMROOT",
+    )
+)
 _PREFIXES = ("SOPS_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "VAULT_", "HUAWEICLOUD_")
 _REFUSED: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SealMalformed, "sops cannot read the file or its seal", "restore the sops: block from git"),
@@ -87,6 +110,16 @@ class SopsBinary:
         """The plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
         return await self._call(["decrypt", "--input-type", "yaml", "--output-type", "yaml"], data, cwd="/")
 
+    @property
+    def executable(self) -> Path:
+        """The sops that is called."""
+        return self._path or _bundled()
+
+    async def version(self) -> str:
+        """``sops 3.11.0``. Raises ``SopsFailed`` where it cannot be run."""
+        output = await self._call(["--disable-version-check", "--version"], b"")
+        return " ".join(output.decode().split()[:2])
+
     async def _call(self, arguments: Sequence[str], data: bytes, *, cwd: str | None = None) -> bytes:
         process = await self._start(arguments, cwd)
         try:
@@ -105,7 +138,7 @@ class SopsBinary:
     async def _start(self, arguments: Sequence[str], cwd: str | None) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
-                str(self._path or _bundled()),
+                str(self.executable),
                 *arguments,
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
