@@ -24,9 +24,9 @@ from agentsd.store.agents import (
     load_stored,
     lock,
     owners_of_seals,
-    recheck,
     revisions,
 )
+from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
 from agentsd.store.users import load_tokens, load_users
 from tests.store.sample import CHECKED, SEALED, change, manifest, plan_of, stamp, stored, write
@@ -198,7 +198,7 @@ async def test_a_recheck_spends_no_version(database: Database, database_url: str
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE agents SET name = 'evil' WHERE slug = 'edited'")
     async with database.transaction() as connection:
-        await recheck(connection, [replace(a, verified=False) for a in (good, edited)], checked=OTHER_CHECK)
+        await mark_checked(connection, [replace(a, verified=False) for a in (good, edited)], OTHER_CHECK)
     now = await stored(database)
     assert now.version == at.version
     assert (now.agents[good.id].checked, now.agents[good.id].verified) == (OTHER_CHECK, False)

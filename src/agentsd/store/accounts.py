@@ -85,7 +85,7 @@ def open_way(path: Path, account: Account | None) -> None:
 def _let_pass(folder: Path, account: Account, mode: int) -> None:
     try:
         os.setxattr(folder, _ACL, _with_entry(_entries(folder, mode), account.uid))
-    except OSError:
+    except (OSError, AttributeError):
         # No access control lists here: the right to pass, not to list, for everybody.
         with suppress(OSError):
             folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)

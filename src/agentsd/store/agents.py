@@ -14,7 +14,7 @@ from psycopg import AsyncConnection
 
 from agentsd.core.agent import AgentRow, StoredAgent
 from agentsd.core.plan import Stored
-from agentsd.store.applying import ApplyStamp, apply, recheck
+from agentsd.store.applying import ApplyStamp, apply
 from agentsd.store.users import load_users
 from agentsd.store.versions import NOTHING, Head, head, knows, lock
 
@@ -33,7 +33,6 @@ __all__ = [
     "load_stored",
     "lock",
     "owners_of_seals",
-    "recheck",
     "revisions",
 ]
 

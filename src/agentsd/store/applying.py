@@ -16,7 +16,6 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.agent import Manifest
 from agentsd.core.plan import Change, Plan
 from agentsd.store.rows import COLUMNS, batches, columns_of, manifest_of, read_back, row_of
 from agentsd.store.users import apply_users, store_documents
@@ -55,23 +54,11 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
         await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
     if rows:
         await _upsert(connection, rows, head.version, stamp.commit)
-    await recheck(connection, plan.rechecked, checked=stamp.checked)
     if plan.changes:
         await _record(connection, plan.changes, head.version, stamp)
     await _remember_seals(connection, written)
     await notify(connection, head)
     return head
-
-
-async def recheck(connection: AsyncConnection, manifests: Sequence[Manifest], *, checked: bytes) -> None:
-    """Note that unchanged rows were checked anew. No version: nothing that a runtime serves has changed.
-
-    A row that was edited by hand in the meantime is left alone, so that it still shows as drifted.
-    """
-    if manifests:
-        ids = [manifest.id for manifest in manifests]
-        verified = [manifest.verified for manifest in manifests]
-        await connection.execute(_RECHECK, {"checked": checked, "ids": ids, "verified": verified})
 
 
 async def _rows(
@@ -159,16 +146,6 @@ ON CONFLICT (id) DO UPDATE SET {_ASSIGNED}, layer_digests = excluded.layer_diges
     commit = excluded.commit, version = excluded.version, applied_hash = excluded.applied_hash,
     deleted_at = NULL, updated_at = now()
 """  # noqa: S608  (names and types from the constant above)
-
-_REHASHED = ", ".join(
-    {"verified": "s.verified", "checked": "%(checked)b"}.get(name, f"a.{name}") for name, _ in COLUMNS
-)
-
-_RECHECK = f"""
-UPDATE agents a SET checked = %(checked)b, verified = s.verified, applied_hash = agent_hash_of({_REHASHED})
-FROM unnest(%(ids)b::uuid[], %(verified)b::boolean[]) AS s (id, verified)
-WHERE a.id = s.id AND a.deleted_at IS NULL AND agent_hash(a) = a.applied_hash
-"""  # noqa: S608  (names from the constant above)
 
 _RECORD = """
 INSERT INTO agent_revisions

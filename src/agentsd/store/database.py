@@ -73,6 +73,7 @@ class Database:
         pool_size: int = 10,
         statement_seconds: float = 60,
         lock_seconds: float = 20,
+        wait_seconds: float = 30,
     ) -> None:
         """``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
         self.url = url
@@ -82,6 +83,7 @@ class Database:
         self.place = place_of(self._dsn)
         self._prepare_threshold = 5 if self._dsn == self.listener_dsn else None
         self._size = pool_size
+        self._wait = wait_seconds  # for a connection of the pool
         self._slots = asyncio.Semaphore(pool_size)
         self._idle: deque[tuple[float, AsyncConnection]] = deque()
         self._closed = False
@@ -132,7 +134,7 @@ class Database:
         if self._closed:
             raise StoreUnavailable("the database was closed", hint="this process is shutting down")
         try:
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(self._wait):
                 await self._slots.acquire()
         except TimeoutError:
             raise StoreUnavailable(

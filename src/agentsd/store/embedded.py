@@ -10,12 +10,14 @@ when that process dies, however it dies) and ``D.log``.
 from __future__ import annotations
 
 import asyncio
+import atexit
 import fcntl
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,6 +68,7 @@ class EmbeddedPostgres:
         self.data_dir = (data_dir or default_data_dir()).expanduser().resolve()
         self.log = self.data_dir.with_name(self.data_dir.name + ".log")
         self._settings = {**SETTINGS, **(settings or {})}
+        self._turn = threading.RLock()  # start, stop and the supervisor's restart exclude each other
         self._lock: int | None = None
         self._pid: int | None = None
         self._child: subprocess.Popen[bytes] | None = None
@@ -76,13 +79,15 @@ class EmbeddedPostgres:
         Adopts a server that a killed process left behind. ConfigError: another process runs this folder,
         the wheel is missing, or the folder is of another Postgres. StoreUnavailable: it does not start.
         """
-        self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
-        try:
-            return self._start()
-        except BaseException:
-            self.stop()
-            raise
+        with self._turn:
+            self.data_dir.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = _hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
+            atexit.register(self.stop)  # also when an interrupt comes while a thread is still starting it
+            try:
+                return self._start()
+            except BaseException:
+                self.stop()
+                raise
 
     def _start(self) -> str:
         running = _running(self.data_dir)
@@ -98,12 +103,14 @@ class EmbeddedPostgres:
 
     def stop(self) -> None:
         """Stop the server and let go of the folder. Safe to call twice."""
-        if self._pid is not None:
-            _end(self._pid, self._child)
-        self._pid = self._child = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        with self._turn:
+            atexit.unregister(self.stop)
+            if self._pid is not None:
+                _end(self._pid, self._child)
+            self._pid = self._child = None
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def alive(self) -> bool:
         """Whether the server still runs."""
@@ -113,9 +120,14 @@ class EmbeddedPostgres:
         """Start the server again whenever it died. Runs until cancelled."""
         while True:
             await asyncio.sleep(every_seconds)
-            if self._lock is not None and not self.alive():
+            if not self.alive():
                 with suppress(StoreUnavailable):  # the next round tries again
-                    await asyncio.to_thread(self._start)
+                    await asyncio.to_thread(self._restart)
+
+    def _restart(self) -> None:
+        with self._turn:
+            if self._lock is not None and not self.alive():
+                self._start()
 
     def _initialise(self, account: accounts.Account | None) -> None:
         """A data folder, made aside and moved into place: an initdb that was killed leaves nothing."""
