@@ -198,7 +198,7 @@ async def test_an_agent_opened_without_the_store_is_checked_again_when_it_is_bac
 def own_postgres() -> Iterator[EmbeddedPostgres]:
     """A server that may be killed."""
     folder = Path(mkdtemp(prefix="agentsd-pg-"))
-    server = EmbeddedPostgres(folder / "data", settings=FAST)
+    server = EmbeddedPostgres(folder / "data", settings={**FAST, "synchronous_commit": "on"})
     try:
         yield server
     finally:
@@ -210,3 +210,39 @@ def kill(folder: Path) -> None:
     """kill -9 on the postmaster; its children end by themselves."""
     pid = int((folder / "postmaster.pid").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
+async def test_postgres_may_be_killed_and_restarted(
+    own_postgres: EmbeddedPostgres, keys: Keys, catalog: Catalog, kills: int
+) -> None:
+    """While it is away every agent answers, cold ones too; when it is back the runtime catches up."""
+    url = await asyncio.to_thread(own_postgres.start)
+    await asyncio.to_thread(upgrade, url)
+    database, sessions, metrics = Database(url), HttpSessions(), Metrics()
+    registry = new_registry(database, keys, sessions, metrics, catalog=catalog)
+    world = World(database, registry, sessions, metrics)
+    echo = "id: {}\nllm:\n  provider: echo.local\n  reply: {}\n"
+    warm, colds = uuid4(), {f"cold{number}": echo.format(uuid4(), "hello") for number in range(kills)}
+    await world.put(warm=echo.format(warm, "r0"), **colds)
+    verifier = Verifier(registry)
+    verifier.pause()
+    async with following(world, verifier=verifier):
+        for number in range(1, kills + 1):
+            kill(own_postgres.data_dir)
+            while own_postgres.alive():
+                await asyncio.sleep(0.01)
+            for slug in ("warm", f"cold{number - 1}"):
+                async with registry.lease(slug) as agent:
+                    assert agent.llm is not None
+            await asyncio.to_thread(own_postgres.stop)
+            await asyncio.to_thread(own_postgres.start)
+            head = await world.put(warm=echo.format(warm, f"r{number}"))
+            await until(registry, serves(world, head.version))
+            async with registry.lease("warm") as agent:
+                assert agent.llm is not None
+                reply = await agent.llm.complete({"messages": []})
+                assert reply["choices"][0]["message"]["content"] == f"r{number}"
+    await registry.aclose(drain_s=0)
+    await sessions.aclose()
+    await database.aclose()

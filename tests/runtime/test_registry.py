@@ -237,7 +237,7 @@ async def test_replicas_agree_on_the_newest_older_version_that_opens(
             pass
     between = await world.put(a=text.replace("model: one", "model: two"))
     await world.put(a=tampered(text))
-    await world.put(a=tampered(tampered(text)) + "description: still broken\n")
+    await world.put(a=tampered(text) + "description: still broken\n")
     await world.update()
     cold = new_registry(world.database, keys, world.sessions, world.metrics, trusted=[vendor.url])
     async with world.database.transaction() as connection:

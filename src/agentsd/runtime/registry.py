@@ -224,7 +224,8 @@ class Registry(Leases):
     async def _look_into(self, entries: list[Entry]) -> None:
         async def look(pair: tuple[Checked, Entry]) -> None:
             checked, entry = pair
-            if not self._closed and self._snapshot.ids.get(entry.row.id) is entry:
+            wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
+            if wanted and not self._closed:
                 await asyncio.wait({self._flight(entry, checked)})
 
         pacer = Pacer(rest_s=VERIFY_REST)
