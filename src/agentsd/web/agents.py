@@ -48,7 +48,7 @@ async def get_one(request: web.Request) -> web.Response:
 
 async def get_many(request: web.Request) -> web.Response:
     """A page of the list, in the order of slugs: ``{"items", "total", "next_cursor", "version"}``."""
-    query = parse_query(request.query, tuple(request.query.keys()))
+    query = parse_query(request.query, [name for name, _ in request.query.items()])
     snapshot, views = snapshot_of(request), request.app[VIEWS]
     pacer = Pacer()
     slugs = await _filtered(snapshot, views, query, pacer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from aiohttp import web
@@ -33,13 +34,13 @@ async def ready(request: web.Request) -> web.Response:
 
 
 def state_of(parts: Parts) -> dict[str, Any]:
-    """What the runtime knows without asking Postgres. ``age_seconds``: since Postgres last answered."""
+    """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered."""
     snapshot = parts.registry.snapshot
-    age = parts.follower.age()
+    age, problem = parts.follower.age(), parts.follower.problem
     return {
         "version": snapshot.version,
-        "age_seconds": round(age, 3),
-        "store": "ok" if age < AWAY_SECONDS else "away",
+        "age_seconds": round(age, 3) if age < math.inf else None,
+        "store": "away" if problem or age > AWAY_SECONDS else "ok",
         "agents": len(snapshot.entries),
         "degraded": len(parts.registry.problems()),
     }

@@ -12,7 +12,7 @@ import traceback
 from time import perf_counter
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.errors import AgentsdError
 from agentsd.web.access import Access
@@ -27,7 +27,6 @@ CLIENT_GONE = 499
 
 _SAFE = frozenset({"GET", "HEAD"})
 _HEADERS = {
-    "Server": "agentsd",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -39,7 +38,7 @@ _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
 
 
-def border(access: Access, metrics: WebMetrics) -> web.Middleware:
+def border(access: Access, metrics: WebMetrics) -> Middleware:
     """The app's only middleware."""
 
     @web.middleware
@@ -59,6 +58,7 @@ def border(access: Access, metrics: WebMetrics) -> web.Middleware:
 async def secure_headers(_: web.Request, response: web.StreamResponse) -> None:
     """``on_response_prepare``: headers of every reply, streams included, unless the handler set its own."""
     headers = response.headers
+    headers["Server"] = "agentsd"  # aiohttp has put its own version there already
     for name, value in _HEADERS.items():
         if name not in headers:
             headers[name] = value

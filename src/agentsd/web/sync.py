@@ -36,6 +36,8 @@ async def get(request: web.Request) -> web.Response:
     parts = request.app[PARTS]
     snapshot = parts.registry.snapshot
     known = state_of(parts) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
+    problem = parts.follower.problem
+    known["store_problem"] = problem.message if problem else None
     problems = [{"slug": slug, **condition_view(condition)} for slug, condition in parts.registry.problems()]
     try:
         told = await _ask(parts)

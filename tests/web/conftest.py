@@ -1,0 +1,206 @@
+"""A whole runtime behind real sockets: files → sync → Postgres → registry → HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from pyrage import x25519
+
+from agentsd.control.check import Checker
+from agentsd.control.reconcile import Options, Reconciler
+from agentsd.files.tree import read_tree
+from agentsd.providers.catalog import Catalog, default_catalog
+from agentsd.providers.http import HttpSessions
+from agentsd.runtime.building import Builder
+from agentsd.runtime.history import StoreHistory
+from agentsd.runtime.listener import Follower
+from agentsd.runtime.registry import Registry
+from agentsd.sops.identities import find_identities
+from agentsd.sops.opener import Opener
+from agentsd.store.database import Database
+from agentsd.telemetry import Metrics
+from agentsd.web.access import Access
+from agentsd.web.app import create_app
+from agentsd.web.parts import Parts
+from agentsd.web.server import Running, bind, start
+from tests.vendors.openai_server import OpenAIServer
+
+CANARY = "canary-7d1f-secret-that-nobody-may-see"
+
+ECHO = """\
+name: {name}
+description: Says what it hears.
+default: {default}
+active: {active}
+system_prompt: You are {name}.
+llm:
+  provider: echo.local
+"""
+
+
+def echo(name: str, *, default: bool = False, active: bool = True) -> str:
+    """A manifest that needs no key and no network."""
+    return ECHO.format(name=name, default=str(default).lower(), active=str(active).lower())
+
+
+def vendor_manifest(url: str, *, prompt: str = "You are terse.", key: str = CANARY) -> str:
+    """A manifest whose LLM is at ``url``. Seal it: the key is plain."""
+    return (
+        f"name: Sales\nsystem_prompt: {prompt}\nllm:\n  provider: openai-compatible\n  model: m\n"
+        f"  api_key: {key}\n  api_url: {url}\n  timeout_seconds: 1\n  idle_timeout_seconds: 1\n"
+    )
+
+
+@dataclass(frozen=True)
+class Keys:
+    """An age key pair, and the real sops to seal with it."""
+
+    identity: str
+    recipient: str
+
+    def seal(self, text: str, folder: Path) -> str:
+        """``text`` as the real sops encrypts it."""
+        config = folder / ".sops-test.yaml"
+        config.write_text(
+            "creation_rules:\n  - encrypted_regex: ^(api_key|api_url)$\n    mac_only_encrypted: true\n"
+            f"    age: {self.recipient}\n"
+        )
+        done = subprocess.run(
+            [str(Path(sys.executable).with_name("sops")), "--config", str(config), "encrypt", "--filename-override", "x.yaml",
+             "--input-type", "yaml", "--output-type", "yaml", "/dev/stdin"],
+            input=text, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        return done.stdout
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Everything of one replica, and a client for it."""
+
+    root: Path
+    keys: Keys
+    database: Database
+    reconciler: Reconciler
+    registry: Registry
+    follower: Follower
+    metrics: Metrics
+    running: Running
+    client: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        """Where the server answers."""
+        return self.running.url
+
+    def write(self, path: str, text: str, *, sealed: bool = False) -> None:
+        """A manifest in the tree."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(self.keys.seal(text, self.root.parent) if sealed else text)
+
+    async def sync(self) -> int:
+        """Reconcile, and wait until the runtime serves the new version, which is returned."""
+        with self.registry.subscribe() as changes:
+            outcome = await self.reconciler.sync(read_tree(self.root), Options(allow_mass_delete=True))
+            assert outcome.head is not None
+            while self.registry.snapshot.version < outcome.head.version:
+                await anext(changes)
+            return outcome.head.version
+
+    async def get(self, path: str, **options: Any) -> tuple[int, Any]:
+        """Status and JSON of a reply; every reply is searched for the canary."""
+        return await self.ask("GET", path, **options)
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """Like ``get`` with any method."""
+        async with self.client.request(method, self.url + path, **options) as reply:
+            raw = await reply.read()
+            assert CANARY.encode() not in raw
+            assert b"ENC[" not in raw
+            return reply.status, (await reply.json(content_type=None) if raw else None)
+
+
+Make = Callable[..., Coroutine[Any, Any, Stack]]
+
+
+@pytest.fixture(scope="session")
+def catalog() -> Catalog:
+    """The built-in vendors."""
+    return default_catalog()
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """One key pair for the session."""
+    identity = x25519.Identity.generate()
+    return Keys(str(identity), str(identity.to_public()))
+
+
+@pytest.fixture
+async def vendor() -> AsyncIterator[OpenAIServer]:
+    """A vendor that speaks OpenAI's protocol."""
+    async with OpenAIServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog) -> AsyncIterator[Make]:
+    """``await make(access=..., follow=True)``: a stack, taken down when the test ends."""
+    async with AsyncExitStack() as exits:
+
+        async def build(*, access: Access | None = None, follow: bool = True, drain: float = 5.0) -> Stack:
+            return await exits.enter_async_context(
+                _stack(
+                    database, tmp_path, keys, catalog, access=access or Access(), follow=follow, drain=drain
+                )
+            )
+
+        yield build
+
+
+@pytest.fixture
+async def stack(make: Make) -> Stack:
+    """A running replica without agents."""
+    return await make()
+
+
+@asynccontextmanager
+async def _stack(
+    database: Database,
+    tmp_path: Path,
+    keys: Keys,
+    catalog: Catalog,
+    *,
+    access: Access,
+    follow: bool,
+    drain: float,
+) -> AsyncIterator[Stack]:
+    root = tmp_path / "agents.d"
+    root.mkdir(exist_ok=True)
+    opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
+    sessions, metrics = HttpSessions(), Metrics()
+    registry = Registry(Builder(opener, catalog, sessions), StoreHistory(database), metrics)
+    follower = Follower(database, registry, metrics)
+    parts = Parts(registry, follower, database, catalog, metrics, access)
+    running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain)
+    following = asyncio.create_task(follower.run()) if follow else None
+    if follow:
+        await follower.ready.wait()
+    reconciler = Reconciler(Checker(catalog, opener), database)
+    async with aiohttp.ClientSession() as client:
+        yield Stack(root, keys, database, reconciler, registry, follower, metrics, running, client)
+    await running.stop()
+    if following:
+        following.cancel()
+        await asyncio.wait({following})
+    await registry.aclose()
+    await sessions.aclose()
