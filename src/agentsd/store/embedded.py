@@ -43,7 +43,8 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "0",
     "log_min_messages": "warning",
     "log_statement": "none",
-    "log_min_error_statement": "panic",  # a failed statement's text may hold a prompt
+    "log_min_error_statement": "panic",  # a failed statement's text may hold a prompt,
+    "log_error_verbosity": "terse",  # and so may the row that an error's detail quotes
 }
 
 
@@ -113,8 +114,10 @@ class EmbeddedPostgres:
                 self._lock = None
 
     def alive(self) -> bool:
-        """Whether the server still runs."""
-        return self._pid is not None and _running(self.data_dir) is not None
+        """Whether the server's process still runs."""
+        if self._child is not None:
+            return self._child.poll() is None
+        return self._pid is not None and _exists(self._pid)
 
     async def supervise(self, *, every_seconds: float = 0.5) -> None:
         """Start the server again whenever it died. Runs until cancelled."""
@@ -328,17 +331,18 @@ def _end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
 def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if child is not None and child.poll() is not None:
-            return True
-        if child is None and not _exists(pid):
+        if not (child.poll() is None if child is not None else _exists(pid)):
             return True
         time.sleep(0.01)
     return False
 
 
 def _exists(pid: int) -> bool:
+    """Whether a process that is no child of ours runs. One that ended and that nobody reaped does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    with suppress(OSError):
+        return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].strip().startswith("Z")
     return True
