@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -49,17 +51,21 @@ _ENVIRONMENT = frozenset(
     )
 )
 _PREFIXES = ("SOPS_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "VAULT_", "HUAWEICLOUD_")
-_REFUSED: dict[int, tuple[type[AgentsdError], str, str]] = {
-    1: (SealMalformed, "sops cannot read the file or its seal", "restore the sops: block from git"),
-    2: (SealTampered, "a plain value stands where the seal says sealed", "seal the file again"),
+_RESTORE = "restore the file from git, or seal it again: agentsd edit"
+_DECRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
+    1: (SealMalformed, "sops cannot read the seal", "restore the sops: block from git"),
+    2: (SealTampered, "a plain value stands where the seal says sealed", _RESTORE),  # Go panics
     4: (SealMalformed, "the opened file cannot be written as JSON", "a manifest holds no such value"),
-    5: (SopsFailed, "sops cannot read its configuration", "check .sops.yaml"),
-    25: (SealTampered, "a sealed value does not verify", "restore the file from git, or seal it again"),
-    51: (SealTampered, "the MAC does not match", "restore the file from git, or seal it again"),
-    52: (SealTampered, "the MAC is missing", "restore the file from git, or seal it again"),
-    61: (SopsFailed, "sops found no configuration", "add a creation rule to .sops.yaml: agentsd init"),
-    111: (SopsFailed, "no creation rule names a recipient", "add one to .sops.yaml: agentsd init"),
+    25: (SealTampered, "a sealed value does not verify", _RESTORE),
+    51: (SealTampered, "the MAC does not match", _RESTORE),
+    52: (SealTampered, "the MAC is missing", _RESTORE),
     128: (SealLocked, "no identity at hand opens the seal", "set SOPS_AGE_KEY_FILE, or ask for access"),
+}
+_ENCRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
+    1: (SopsFailed, "sops has no rule or no valid recipient for this path", "check .sops.yaml"),
+    2: (SopsFailed, "sops cannot read the manifest", "run: agentsd validate"),
+    23: (SopsFailed, "sops cannot seal a value of the manifest", "run: agentsd validate"),
+    92: (SopsFailed, "the manifest is empty", "write fields such as `name: Support`"),
     203: (SopsFailed, "the file is sealed already", "change it with: agentsd edit"),
 }
 
@@ -93,7 +99,7 @@ class SopsBinary:
         options = ["--config", str(config)] if config else []
         chosen = ["--age", ",".join(recipients)] if recipients else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
-        return await self._call([*options, "encrypt", *chosen, *typed], data)
+        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT)
 
     async def decrypt(self, data: bytes) -> dict[str, Any]:
         """The plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.
@@ -101,14 +107,15 @@ class SopsBinary:
         Raises ``SealLocked``, ``SealTampered``, ``SealMalformed`` or ``SopsFailed``.
         """
         typed = ["--input-type", "yaml", "--output-type", "json"]
-        value = json.loads(await self._call(["decrypt", *typed], data, cwd="/"))
+        value = json.loads(await self._call(["decrypt", *typed], data, _DECRYPT, cwd="/"))
         if not isinstance(value, dict):
             raise SealMalformed("the opened file's root is no mapping", hint="write fields such as name:")
         return value
 
     async def decrypt_text(self, data: bytes) -> bytes:
         """The plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
-        return await self._call(["decrypt", "--input-type", "yaml", "--output-type", "yaml"], data, cwd="/")
+        typed = ["--input-type", "yaml", "--output-type", "yaml"]
+        return await self._call(["decrypt", *typed], data, _DECRYPT, cwd="/")
 
     @property
     def executable(self) -> Path:
@@ -120,7 +127,14 @@ class SopsBinary:
         output = await self._call(["--disable-version-check", "--version"], b"")
         return " ".join(output.decode().split()[:2])
 
-    async def _call(self, arguments: Sequence[str], data: bytes, *, cwd: str | None = None) -> bytes:
+    async def _call(
+        self,
+        arguments: Sequence[str],
+        data: bytes,
+        refusals: Mapping[int, tuple[type[AgentsdError], str, str]],
+        *,
+        cwd: str | None = None,
+    ) -> bytes:
         process = await self._start(arguments, cwd)
         try:
             async with asyncio.timeout(self._timeout):
@@ -132,7 +146,7 @@ class SopsBinary:
         finally:
             await _end(process)
         if process.returncode:
-            raise _refusal(process.returncode)
+            raise _refusal(process.returncode, refusals)
         return output
 
     async def _start(self, arguments: Sequence[str], cwd: str | None) -> asyncio.subprocess.Process:
@@ -145,7 +159,7 @@ class SopsBinary:
                 stderr=asyncio.subprocess.DEVNULL,
                 env=self._environ,
                 cwd=cwd,
-                start_new_session=True,
+                start_new_session=True,  # no terminal: nothing can wait for a passphrase unseen
             )
         except OSError:
             raise SopsFailed(
@@ -160,15 +174,16 @@ def _bundled() -> Path:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """After this, the process is gone, whatever happened to the caller."""
+    """After this, the process and what it started are gone, whatever happened to the caller."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own
         await process.wait()
 
 
-def _refusal(code: int) -> AgentsdError:
-    kind, message, hint = _REFUSED.get(code, (SopsFailed, f"sops failed with exit status {code}", ""))
-    if kind is SopsFailed:
-        return SopsFailed(message, hint=hint or "run: agentsd doctor", code=code)
-    return kind(message, hint=hint)
+def _refusal(code: int, refusals: Mapping[int, tuple[type[AgentsdError], str, str]]) -> AgentsdError:
+    known = refusals.get(code)
+    if known is None:
+        return SopsFailed(f"sops failed with exit status {code}", hint="run: agentsd doctor", code=code)
+    kind, message, hint = known
+    return SopsFailed(message, hint=hint, code=code) if kind is SopsFailed else kind(message, hint=hint)

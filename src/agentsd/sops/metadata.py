@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentsd.core.errors import SealMalformed, SealUnsure
+from agentsd.core.errors import SealMalformed, SealTampered, SealUnsure
 from agentsd.sops.rules import NAMES, Rule, rule_of
 
 OTHER_KEYS = ("kms", "gcp_kms", "azure_kv", "hc_vault", "pgp", "hckms")
@@ -19,6 +19,9 @@ _TIME = re.compile(
     r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
     r"|[0-9]{4}-(0[13-9]|1[0-2])-(29|30)T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
     r"|[0-9]{4}-(0[13578]|1[02])-31T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]Z"
+)
+_LIKE_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{1,2}:[0-9]{2}:[0-9]{2}([.,][0-9]+)?(Z|[-+][0-9:]{5})"
 )
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}")
 _RESTORE = "restore the sops: block from git, or seal the file again"
@@ -46,7 +49,7 @@ class Seal:
 
 
 def seal_of(value: Mapping[str, Any]) -> Seal:
-    """The seal of a document's value. Raises ``SealMalformed`` and ``SealUnsure``."""
+    """The seal of a document's value. Raises ``SealMalformed``, ``SealTampered``, ``SealUnsure``."""
     block = value.get("sops")
     if not isinstance(block, dict):
         raise SealMalformed("sops: is no mapping", hint=_RESTORE)
@@ -112,6 +115,8 @@ def _text(block: Mapping[str, Any], name: str) -> str:
 
 def _last_modified(block: Mapping[str, Any]) -> str:
     text = _text(block, "lastmodified")
+    if not _LIKE_TIME.fullmatch(text):
+        raise SealTampered("sops.lastmodified is no date and time", hint=_RESTORE)
     if not _TIME.fullmatch(text):
         raise SealUnsure("sops.lastmodified is written in an unusual form", hint=_UNSURE)
     return text

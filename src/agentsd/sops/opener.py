@@ -27,7 +27,7 @@ _ARMOR = re.compile(
     r"-----BEGIN AGE ENCRYPTED FILE-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
     r"-----END AGE ENCRYPTED FILE-----\n?"
 )
-_OTHER_BREAKS = re.compile(b"\xc2\x85|\xe2\x80[\xa8\xa9]")
+_OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Opener:
         """
         if "sops" not in document.value:
             return Opened(document.value, frozenset())
-        if _OTHER_BREAKS.search(document.data):
+        if any(mark in document.data for mark in _OTHER_BREAKS):
             raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
         seal = seal_of(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
