@@ -1,0 +1,39 @@
+"""``python -m tests``: every check there is, in the order of cost. CI runs the same."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+CHECKS = (
+    ("ruff check", "ruff", "check", "."),
+    ("ruff format", "ruff", "format", "--check", "."),
+    ("import floors", "lint-imports"),
+    ("types", "mypy"),
+    ("schemas", "agentsd", "schema", "--check", "schemas"),
+    ("samples", "agentsd", "validate"),
+    ("compose file", "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"),
+    ("tests", "pytest", "-q", "-n", "2", "--dist", "loadfile"),
+)
+
+
+def main() -> int:
+    """Run all checks, also after one failed; 1 if any did."""
+    failed = []
+    for name, program, *arguments in CHECKS:
+        started = time.monotonic()
+        print(f"── {name}", flush=True)
+        code = subprocess.run([BIN / program, *arguments], cwd=ROOT, check=False).returncode
+        print(f"   {'ok' if code == 0 else 'FAILED'} ({time.monotonic() - started:.0f} s)", flush=True)
+        failed += [name] if code else []
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
