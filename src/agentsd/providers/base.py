@@ -12,7 +12,7 @@ ProviderError                 a vendor failed; ``retryable`` says whether trying
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -113,6 +113,13 @@ class STT(Provider, Protocol):
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Chunks of PCM in, transcripts out, as both come."""
+
+
+class Embedding(Provider, Protocol):
+    """Texts to vectors, for finding passages by meaning."""
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order, all of one length. Raises ``ProviderError``."""
 
 
 @dataclass(frozen=True, slots=True)

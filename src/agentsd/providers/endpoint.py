@@ -160,6 +160,8 @@ def decode(who: Who, data: bytes | str) -> dict[str, Any]:
         raise garbled(who, "sent a frame that is not a JSON object")
     if value.get("error"):
         raise reported(who, value["error"])
+    if value.get("type") in ("error", "Error"):
+        raise reported(who, {**value, "type": None})
     return value
 
 

@@ -32,15 +32,24 @@ _CODE = re.compile(r"[a-z]+(?:[_-][a-z]+){0,8}")  # no digits: a key has some
 _CODE_MAX = 48
 _RETRY_MAX = 86_400.0
 
+_CODE_KEYS = ("code", "err_code", "status", "type")
+
 _STATUS_OF_CODE = {
     "invalid_api_key": 401,
     "authentication_error": 401,
+    "invalid_auth": 401,
+    "missing_permissions": 403,
     "permission_error": 403,
     "insufficient_quota": 429,
+    "quota_exceeded": 429,
+    "too_many_concurrent_requests": 429,
     "rate_limit_exceeded": 429,
     "rate_limit_error": 429,
     "model_not_found": 404,
     "not_found_error": 404,
+    "voice_not_found": 404,
+    "voice_id_does_not_exist": 404,
+    "model_id_does_not_exist": 404,
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
 }
@@ -98,8 +107,8 @@ _FAILED = (ProviderUnavailable, "it failed", "try again later")
 
 def reported(who: Who, error: object) -> ProviderError:
     """The error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
-    fields = error if isinstance(error, dict) else {}
-    code = next((fields[key] for key in ("code", "status", "type") if fields.get(key)), None)
+    fields = error if isinstance(error, dict) else {"code": error}
+    code = next((fields[key] for key in _CODE_KEYS if fields.get(key)), None)
     status = _status_of(code)
     if status is not None:
         return refused(who, status, code=fields.get("type") if isinstance(code, int) else code)
@@ -111,11 +120,27 @@ def closed_early(who: Who) -> ProviderUnavailable:
     return ProviderUnavailable(f"{who.vendor} closed early: the answer is incomplete", hint="try again")
 
 
+def turned_away(who: Who) -> ProviderRejected:
+    """A WebSocket that the vendor closed with 1008, policy violation."""
+    return ProviderRejected(
+        f"{who.vendor} closed the connection: it refuses this request",
+        hint=f"check the key, the voice and the other fields of the manifest's {who.kind} section",
+    )
+
+
 def garbled(who: Who, what: str) -> ProviderProtocolError:
     """The answer is not what the vendor's protocol says; ``what`` is in our own words."""
     return ProviderProtocolError(
         f"{who.vendor} {what}",
         hint=f"check that the URL in the manifest's {who.kind} section speaks this vendor's protocol",
+    )
+
+
+def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
+    """Audio at another rate than the manifest's, which would play too fast or too slow."""
+    return ProviderProtocolError(
+        f"{who.vendor} speaks at {told} Hz, but {who.kind}.sample_rate is {wanted}",
+        hint=f"set {who.kind}.sample_rate: {told} in the manifest",
     )
 
 

@@ -5,10 +5,14 @@ https://platform.openai.com/docs/api-reference/embeddings/create
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import Endpoint, encode
+from agentsd.providers.faults import Who, garbled
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -39,4 +43,42 @@ class OpenAIEmbeddingSettings(NetworkSettings):
     ] = "/v1/embeddings"
 
 
-VENDOR = Vendor(OpenAIEmbeddingSettings, None)
+class OpenAIEmbedding:
+    """Posts texts and returns their vectors."""
+
+    def __init__(self, settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> None:
+        self._who = Who(settings.provider, settings.kind)
+        url = settings.api_url.rstrip("/") + settings.embeddings_path
+        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self._how: dict[str, Any] = {"model": settings.model, "encoding_format": "float"}
+        if settings.dimensions is not None:
+            self._how["dimensions"] = settings.dimensions
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order: see ``Embedding``."""
+        if not texts:
+            return []
+        async with self._endpoint.post(encode(self._who, {**self._how, "input": list(texts)})) as reply:
+            answer = await reply.json()
+        return self._vectors(answer.get("data"), len(texts))
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+    def _vectors(self, rows: Any, count: int) -> list[list[float]]:
+        """Rows may come in any order; their index counts."""
+        try:
+            vectors = {int(row["index"]): [float(number) for number in row["embedding"]] for row in rows}
+            return [vectors[index] for index in range(count)]
+        except (KeyError, TypeError, ValueError):
+            raise garbled(self._who, "answered without a vector for each text") from None
+
+
+def build(settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> OpenAIEmbedding:
+    """The client for ``settings``."""
+    return OpenAIEmbedding(settings, sessions)
+
+
+VENDOR = Vendor(OpenAIEmbeddingSettings, build)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.base import Transcript
+from agentsd.providers.faults import Who, garbled
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, Reader, SocketClient, framed
 
 
 class DeepgramListenSettings(NetworkSettings):
@@ -41,4 +46,60 @@ class DeepgramListenSettings(NetworkSettings):
     ] = "wss://api.deepgram.com/v1/listen"
 
 
-VENDOR = Vendor(DeepgramListenSettings, None)
+FINALIZE, CLOSE = '{"type":"Finalize"}', '{"type":"CloseStream"}'
+
+
+class DeepgramListen(SocketClient):
+    """Sends PCM, then ``Finalize`` and ``CloseStream``; gets results, and ``Metadata`` as the last word."""
+
+    def __init__(self, settings: DeepgramListenSettings, sessions: HttpSessions) -> None:
+        headers = {"Authorization": f"Token {settings.api_key.reveal()}"}
+        query = {
+            "model": settings.model,
+            "language": settings.language,
+            "smart_format": str(settings.smart_format).lower(),
+            "encoding": "linear16",
+            "sample_rate": str(settings.sample_rate),
+            "channels": "1",
+            "interim_results": "true",
+            "endpointing": str(settings.endpointing),
+            "vad_events": "true",
+        }
+        super().__init__(settings, sessions, url=settings.url, headers=headers, query=query)
+        self.sample_rate = settings.sample_rate
+
+    def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
+        """Transcripts as they come: see ``STT``."""
+        return self.converse(framed(pcm, bytes, last=[FINALIZE, CLOSE]), _Reader(self.who))
+
+
+class _Reader(Reader[Transcript]):
+    def __init__(self, who: Who) -> None:
+        super().__init__(who)
+        self._finalized = False
+
+    def read(self, frame: Frame) -> Transcript | None:
+        message = self.message(frame)
+        self.finished = message.get("type") == "Metadata"
+        if message.get("type") != "Results":  # SpeechStarted, UtteranceEnd
+            return None
+        self._finalized = self._finalized or message.get("from_finalize") is True
+        text = self._text(message)
+        return Transcript(text, message.get("is_final") is True) if text else None
+
+    def may_close(self) -> bool:
+        return self._finalized
+
+    def _text(self, message: dict[str, Any]) -> str:
+        try:
+            return str(message["channel"]["alternatives"][0]["transcript"])
+        except (KeyError, IndexError, TypeError):
+            raise garbled(self.who, "sent a result without a transcript") from None
+
+
+def build(settings: DeepgramListenSettings, sessions: HttpSessions) -> DeepgramListen:
+    """The client for ``settings``."""
+    return DeepgramListen(settings, sessions)
+
+
+VENDOR = Vendor(DeepgramListenSettings, build)

@@ -5,13 +5,22 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import AsyncGenerator, AsyncIterator
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.base import ProviderRejected, Transcript
+from agentsd.providers.endpoint import Endpoint
+from agentsd.providers.faults import Who, garbled
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.pcm import to_wav
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
+
+if TYPE_CHECKING:
+    import aiohttp
 
 
 class OpenAITranscriptionSettings(NetworkSettings):
@@ -54,4 +63,60 @@ class OpenAITranscriptionSettings(NetworkSettings):
     ] = "/v1/audio/transcriptions"
 
 
-VENDOR = Vendor(OpenAITranscriptionSettings, None)
+MAX_AUDIO = 25 << 20
+"""Bytes of audio that one request may have; OpenAI's own limit."""
+
+
+class OpenAITranscription:
+    """Collects the speech until it ends, posts it as WAV, and yields one final transcript."""
+
+    def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
+        self._who = Who(settings.provider, settings.kind)
+        url = settings.api_url.rstrip("/") + settings.transcriptions_path
+        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self.sample_rate = settings.sample_rate
+        fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
+        self._fields = {name: value for name, value in fields.items() if value is not None}
+
+    async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
+        """One final transcript: see ``STT``. Nothing was said: nothing is asked."""
+        audio = await self._collect(pcm)
+        if not audio:
+            return
+        async with self._endpoint.post(self._form(audio)) as reply:
+            answer = await reply.json()
+        text = answer.get("text")
+        if not isinstance(text, str):
+            raise garbled(self._who, "answered without a text")
+        if text.strip():
+            yield Transcript(text.strip(), final=True)
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+    async def _collect(self, pcm: AsyncIterator[bytes]) -> bytes:
+        audio = bytearray()
+        async for chunk in pcm:
+            audio += chunk
+            if len(audio) > MAX_AUDIO:
+                hint = "end the utterance earlier; a streaming STT has no such limit"
+                raise ProviderRejected(f"{self._who.vendor}: the speech is longer than 25 MiB", hint=hint)
+        return bytes(audio)
+
+    def _form(self, audio: bytes) -> aiohttp.FormData:
+        import aiohttp
+
+        form = aiohttp.FormData({**self._fields, "response_format": "json"})
+        wav = to_wav(self.sample_rate, audio)
+        form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
+        return form
+
+
+def build(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:
+    """The client for ``settings``."""
+    return OpenAITranscription(settings, sessions)
+
+
+VENDOR = Vendor(OpenAITranscriptionSettings, build)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.base import Transcript
+from agentsd.providers.faults import Who
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, Reader, SocketClient, framed
 
 
 class WhisperSettings(NetworkSettings):
@@ -37,4 +42,46 @@ class WhisperSettings(NetworkSettings):
     ] = "/api/stt/stream"
 
 
-VENDOR = Vendor(WhisperSettings, None)
+QUIET_SECONDS = 1.0
+"""After the end was asked for and a final transcript came, this much silence means that it was the last."""
+
+
+class Whisper(SocketClient):
+    """Sends PCM, then ``end``; gets transcripts until a final one and a close, or silence."""
+
+    def __init__(self, settings: WhisperSettings, sessions: HttpSessions) -> None:
+        query = {"sample_rate": str(settings.sample_rate)}
+        if settings.language:
+            query["language"] = settings.language
+        super().__init__(settings, sessions, url=settings.url.rstrip("/") + settings.path, query=query)
+        self.sample_rate = settings.sample_rate
+
+    def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
+        """Transcripts as they come: see ``STT``."""
+        return self.converse(framed(pcm, bytes, last=["end"]), _Reader(self.who))
+
+
+class _Reader(Reader[Transcript]):
+    def __init__(self, who: Who) -> None:
+        super().__init__(who)
+        self._pending = False  # a partial transcript waits for its final one
+
+    def read(self, frame: Frame) -> Transcript | None:
+        message = self.message(frame)
+        text, final = message.get("transcript"), message.get("is_final") is True
+        if not isinstance(text, str):
+            return None
+        self._pending = bool(text) and not final
+        self.quiet = QUIET_SECONDS if final and self.asked_all else None
+        return Transcript(text, final) if text else None
+
+    def may_close(self) -> bool:
+        return not self._pending
+
+
+def build(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:
+    """The client for ``settings``."""
+    return Whisper(settings, sessions)
+
+
+VENDOR = Vendor(WhisperSettings, build)

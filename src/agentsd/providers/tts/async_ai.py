@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import encode
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
+from agentsd.providers.text import words
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class AsyncAISettings(NetworkSettings):
@@ -54,4 +59,44 @@ class AsyncAISettings(NetworkSettings):
     ] = "v1"
 
 
-VENDOR = Vendor(AsyncAISettings, None)
+class AsyncAI(SocketClient):
+    """Sends the format, then words, then an empty transcript; gets base64 audio until ``final``."""
+
+    def __init__(self, settings: AsyncAISettings, sessions: HttpSessions) -> None:
+        query = {"api_key": settings.api_key.reveal(), "version": settings.version}
+        super().__init__(settings, sessions, url=settings.url, query=query)
+        self.sample_rate = settings.sample_rate
+        self._voice = {"mode": "id", "id": settings.voice_id}
+        output = {"container": "raw", "encoding": "pcm_s16le", "sample_rate": settings.sample_rate}
+        language = {"language": settings.language} if settings.language else {}
+        self._opening = self._json(
+            {"model_id": settings.model_id, "voice": self._voice, "output_format": output, **language}
+        )
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """PCM as it comes: see ``TTS``."""
+        end = self._json({"transcript": ""})
+        return self.converse(
+            framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
+        )
+
+    def _say(self, piece: str) -> Frame:
+        return self._json({"transcript": piece, "voice": self._voice})
+
+    def _json(self, message: dict[str, Any]) -> Frame:
+        return encode(self.who, message).decode()
+
+
+class _Reader(SpeechReader):
+    def read(self, frame: Frame) -> bytes | None:
+        message = self.message(frame)
+        self.finished = message.get("final") is True  # which may come without audio
+        return self.samples(message.get("audio"))
+
+
+def build(settings: AsyncAISettings, sessions: HttpSessions) -> AsyncAI:
+    """The client for ``settings``."""
+    return AsyncAI(settings, sessions)
+
+
+VENDOR = Vendor(AsyncAISettings, build)

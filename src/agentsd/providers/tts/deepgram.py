@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import encode
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
+from agentsd.providers.text import words
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class DeepgramSpeakSettings(NetworkSettings):
@@ -33,4 +38,45 @@ class DeepgramSpeakSettings(NetworkSettings):
     ] = "wss://api.deepgram.com/v1/speak"
 
 
-VENDOR = Vendor(DeepgramSpeakSettings, None)
+FLUSH = '{"type":"Flush"}'
+
+
+class DeepgramSpeak(SocketClient):
+    """Sends words and one ``Flush`` at the end; gets binary audio until ``Flushed``.
+
+    One flush only: the vendor allows 20 a minute, and frequent ones spoil the voice.
+    """
+
+    def __init__(self, settings: DeepgramSpeakSettings, sessions: HttpSessions) -> None:
+        headers = {"Authorization": f"Token {settings.api_key.reveal()}"}
+        query = {
+            "model": settings.model,
+            "encoding": "linear16",
+            "sample_rate": str(settings.sample_rate),
+            "container": "none",
+        }
+        super().__init__(settings, sessions, url=settings.url, headers=headers, query=query)
+        self.sample_rate = settings.sample_rate
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """PCM as it comes: see ``TTS``."""
+        return self.converse(framed(words(text), self._say, last=[FLUSH]), _Reader(self.who))
+
+    def _say(self, piece: str) -> Frame:
+        return encode(self.who, {"type": "Speak", "text": piece}).decode()
+
+
+class _Reader(SpeechReader):
+    def read(self, frame: Frame) -> bytes | None:
+        if isinstance(frame, bytes):
+            return self.samples(frame)
+        self.finished = self.message(frame).get("type") == "Flushed"  # Metadata, Warning mean nothing here
+        return None
+
+
+def build(settings: DeepgramSpeakSettings, sessions: HttpSessions) -> DeepgramSpeak:
+    """The client for ``settings``."""
+    return DeepgramSpeak(settings, sessions)
+
+
+VENDOR = Vendor(DeepgramSpeakSettings, build)

@@ -5,13 +5,18 @@ https://elevenlabs.io/docs/api-reference/text-to-speech/v-1-text-to-speech-voice
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import encode
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.text import words
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class ElevenLabsSettings(NetworkSettings):
@@ -76,4 +81,63 @@ class ElevenLabsSettings(NetworkSettings):
     ] = "/v1/text-to-speech/{voice_id}/stream-input"
 
 
-VENDOR = Vendor(ElevenLabsSettings, None)
+INACTIVITY_SECONDS = 180
+"""The most that the vendor allows: an LLM may think for longer than its default of 20 s."""
+
+
+class ElevenLabs(SocketClient):
+    """Sends a space with the voice's settings, then words, then an empty text; ends with ``isFinal``."""
+
+    def __init__(self, settings: ElevenLabsSettings, sessions: HttpSessions) -> None:
+        query = {
+            "model_id": settings.model_id,
+            "output_format": f"pcm_{settings.sample_rate}",
+            "inactivity_timeout": str(INACTIVITY_SECONDS),
+        }
+        if settings.language_code:
+            query["language_code"] = settings.language_code
+        url = settings.url.rstrip("/") + settings.path.replace("{voice_id}", settings.voice_id)
+        headers = {"xi-api-key": settings.api_key.reveal()}
+        super().__init__(settings, sessions, url=url, headers=headers, query=query)
+        self.sample_rate = settings.sample_rate
+        voice = _voice_settings(settings)
+        self._opening = self._json({"text": " ", **({"voice_settings": voice} if voice else {})})
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """PCM as it comes: see ``TTS``."""
+        end = self._json({"text": ""})
+        return self.converse(
+            framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
+        )
+
+    def _say(self, piece: str) -> Frame:
+        return self._json({"text": piece, "try_trigger_generation": True})
+
+    def _json(self, message: dict[str, Any]) -> Frame:
+        return encode(self.who, message).decode()
+
+
+class _Reader(SpeechReader):
+    def read(self, frame: Frame) -> bytes | None:
+        message = self.message(frame)
+        self.finished = message.get("isFinal") is True  # the last message, without audio
+        return self.samples(message.get("audio"))
+
+
+def _voice_settings(settings: ElevenLabsSettings) -> dict[str, float | bool]:
+    chosen = {
+        "stability": settings.stability,
+        "similarity_boost": settings.similarity_boost,
+        "style": settings.style,
+        "speed": settings.speed,
+        "use_speaker_boost": settings.use_speaker_boost,
+    }
+    return {name: value for name, value in chosen.items() if value is not None}
+
+
+def build(settings: ElevenLabsSettings, sessions: HttpSessions) -> ElevenLabs:
+    """The client for ``settings``."""
+    return ElevenLabs(settings, sessions)
+
+
+VENDOR = Vendor(ElevenLabsSettings, build)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import encode
+from agentsd.providers.faults import Who
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
+from agentsd.providers.text import words
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 SAMPLE_RATE = 48000
 """Hertz; Hume speaks at no other rate."""
@@ -49,4 +55,57 @@ class HumeSettings(NetworkSettings):
     ] = "wss://api.hume.ai/v0/tts/stream/input"
 
 
-VENDOR = Vendor(HumeSettings, None)
+FLUSH, CLOSE = '{"flush":true}', '{"close":true}'
+
+
+class Hume(SocketClient):
+    """Sends words, then asks for the rest and a close; the vendor's normal close is the end."""
+
+    sample_rate = SAMPLE_RATE
+
+    def __init__(self, settings: HumeSettings, sessions: HttpSessions) -> None:
+        query = {
+            "api_key": settings.api_key.reveal(),
+            "version": settings.version,
+            "instant_mode": "true",
+            "format_type": "pcm",
+            "strip_headers": "true",
+            "no_binary": "true",
+        }
+        super().__init__(settings, sessions, url=settings.url, query=query)
+        how = {"speed": settings.speed, "description": settings.description}
+        self._how: dict[str, Any] = {name: value for name, value in how.items() if value is not None}
+        self._how["voice"] = {"id": settings.voice_id}
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """PCM as it comes: see ``TTS``."""
+        return self.converse(framed(words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who))
+
+    def _say(self, piece: str) -> Frame:
+        return encode(self.who, {"text": piece, **self._how}).decode()
+
+
+class _Reader(SpeechReader):
+    def __init__(self, who: Who) -> None:
+        super().__init__(who)
+        self._whole = False  # the last snippet's last chunk has come
+
+    def read(self, frame: Frame) -> bytes | None:
+        if isinstance(frame, bytes):
+            self._whole = True  # binary audio does not say
+            return self.samples(frame)
+        message = self.message(frame)
+        if "audio" in message:
+            self._whole = message.get("is_last_chunk") is not False
+        return self.samples(message.get("audio"))
+
+    def may_close(self) -> bool:
+        return self._whole
+
+
+def build(settings: HumeSettings, sessions: HttpSessions) -> Hume:
+    """The client for ``settings``."""
+    return Hume(settings, sessions)
+
+
+VENDOR = Vendor(HumeSettings, build)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import encode
+from agentsd.providers.faults import Who, garbled
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings
+from agentsd.providers.pcm import BadAudio, wav_header
 from agentsd.providers.schema import Url
+from agentsd.providers.text import sentences
 from agentsd.providers.vendor import Vendor
+from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class KokoroSettings(NetworkSettings):
@@ -35,4 +42,55 @@ class KokoroSettings(NetworkSettings):
     ] = "ws://kokoro-tts:5000/ws/tts/live"
 
 
-VENDOR = Vendor(KokoroSettings, None)
+class Kokoro(SocketClient):
+    """Sends the voice, then sentences as plain text, then an empty frame; gets PCM until ``end``.
+
+    The server speaks every text frame on its own, so frames are sentences, not words.
+    """
+
+    def __init__(self, settings: KokoroSettings, sessions: HttpSessions) -> None:
+        super().__init__(settings, sessions, url=settings.url)
+        self.sample_rate = settings.sample_rate
+        voice = {"voice": settings.voice, "language": settings.language, "speed": settings.speed}
+        self._opening = encode(self.who, voice).decode()
+
+    def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+        """PCM as it comes: see ``TTS``."""
+        frames = framed(sentences(text), str, first=[self._opening], last=[""])
+        return self.converse(frames, _Reader(self.who, self.sample_rate))
+
+
+class _Reader(SpeechReader):
+    def __init__(self, who: Who, rate: int) -> None:
+        super().__init__(who)
+        self._rate = rate
+
+    def read(self, frame: Frame) -> bytes | None:
+        if isinstance(frame, bytes):
+            return self._audio(frame)
+        message = self.message(frame)
+        if message.get("type") == "ready":
+            self.check_rate(message.get("sample_rate"), self._rate)
+        self.finished = message.get("type") == "end"
+        return None
+
+    def _audio(self, frame: bytes) -> bytes | None:
+        """PCM, without the WAV header that comes before each sentence's and tells its true rate."""
+        if not frame.startswith(b"RIFF"):
+            return self.samples(frame)
+        try:
+            header = wav_header(frame)
+        except BadAudio as error:
+            raise garbled(self.who, str(error)) from None
+        if header is None:
+            raise garbled(self.who, "sent half a WAV header")
+        self.check_rate(header.rate, self._rate)
+        return self.samples(frame[header.size :])
+
+
+def build(settings: KokoroSettings, sessions: HttpSessions) -> Kokoro:
+    """The client for ``settings``."""
+    return Kokoro(settings, sessions)
+
+
+VENDOR = Vendor(KokoroSettings, build)

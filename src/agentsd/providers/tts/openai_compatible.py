@@ -5,13 +5,23 @@ https://platform.openai.com/docs/api-reference/audio/createSpeech
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.providers.endpoint import Endpoint, Reply, encode
+from agentsd.providers.faults import Who, garbled, wrong_rate
+from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.pcm import BadAudio, Samples, Wav, wav_header
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.text import sentences
 from agentsd.providers.vendor import Vendor
+
+HEADER_MAX = 4096
+"""Bytes in which a WAV header must end."""
 
 
 class OpenAISpeechSettings(NetworkSettings):
@@ -51,4 +61,74 @@ class OpenAISpeechSettings(NetworkSettings):
     ] = "/v1/audio/speech"
 
 
-VENDOR = Vendor(OpenAISpeechSettings, None)
+class OpenAISpeech:
+    """Posts each sentence as it is whole, and yields its audio as it comes."""
+
+    def __init__(self, settings: OpenAISpeechSettings, sessions: HttpSessions) -> None:
+        self._who = Who(settings.provider, settings.kind)
+        url = settings.api_url.rstrip("/") + settings.speech_path
+        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self.sample_rate = settings.sample_rate
+        self._wav = settings.response_format == "wav"
+        how = {"instructions": settings.instructions, "speed": settings.speed}
+        self._how = {
+            "model": settings.model,
+            "voice": settings.voice,
+            "response_format": settings.response_format,
+            **{name: value for name, value in how.items() if value is not None},
+        }
+
+    async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+        """PCM as it comes: see ``TTS``."""
+        async with aclosing(sentences(text)) as pieces:
+            async for sentence in pieces:
+                body = encode(self._who, {**self._how, "input": sentence})
+                async with self._endpoint.post(body, accept="audio/*") as reply:
+                    if reply.content_type == "application/json":
+                        await reply.json()
+                        raise garbled(self._who, "answered with JSON where audio belongs")
+                    samples = Samples()
+                    data = await self._first(reply)
+                    while data:
+                        chunk = samples.take(data)
+                        if chunk:
+                            yield chunk
+                        data = await reply.read()
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+    async def _first(self, reply: Reply) -> bytes:
+        """The first bytes of PCM: of a WAV, those after its header, which must tell the right rate."""
+        data = await reply.read(first=True)
+        if not self._wav:
+            return data
+        while True:
+            header = self._header(data)
+            more = b"" if header and len(data) > header.size else await reply.read()
+            if header and (more or len(data) > header.size):
+                return data[header.size :] + more
+            if not more:
+                return b""
+            data += more
+
+    def _header(self, data: bytes) -> Wav | None:
+        try:
+            header = wav_header(data)
+        except BadAudio as error:
+            raise garbled(self._who, str(error)) from None
+        if header and header.rate != self.sample_rate:
+            raise wrong_rate(self._who, header.rate, self.sample_rate)
+        if header is None and len(data) > HEADER_MAX:
+            raise garbled(self._who, "sent a WAV header without an end")
+        return header
+
+
+def build(settings: OpenAISpeechSettings, sessions: HttpSessions) -> OpenAISpeech:
+    """The client for ``settings``."""
+    return OpenAISpeech(settings, sessions)
+
+
+VENDOR = Vendor(OpenAISpeechSettings, build)

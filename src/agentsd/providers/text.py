@@ -1,0 +1,53 @@
+"""Cutting a stream of text where a voice may be cut: between words, or between sentences. Pure.
+
+Language models stream fragments (``Hel``, ``lo.``). A vendor that joins what it gets wants whole
+words; one that speaks each message on its own wants whole sentences.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterator
+
+_SENTENCE = re.compile(r"[.!?…。！？]+[\"'”’)\]]*\s+|[。！？]+|\n+")
+SENTENCE_MAX = 600
+"""Characters after which a sentence without an end is cut at a space."""
+
+
+async def words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+    """``text`` in pieces that never cut a word; each ends with a space, and holds more than spaces."""
+    rest = ""
+    async for piece in text:
+        rest += piece
+        cut = _last_space(rest)
+        if cut and rest[:cut].strip():
+            yield rest[:cut]
+            rest = rest[cut:]
+    if rest.strip():
+        yield rest.rstrip() + " "
+
+
+async def sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+    """``text`` sentence by sentence, without the spaces around them."""
+    rest = ""
+    async for piece in text:
+        rest += piece
+        while cut := _sentence_end(rest):
+            sentence, rest = rest[:cut].strip(), rest[cut:]
+            if sentence:
+                yield sentence
+    if rest.strip():
+        yield rest.strip()
+
+
+def _last_space(text: str) -> int:
+    """The index after the last space; 0 without one."""
+    return next((index for index in range(len(text), 0, -1) if text[index - 1].isspace()), 0)
+
+
+def _sentence_end(text: str) -> int:
+    """The index after the first sentence that is surely over; 0 if none is."""
+    match = _SENTENCE.search(text)
+    if match:
+        return match.end()
+    return _last_space(text[:SENTENCE_MAX]) or SENTENCE_MAX if len(text) > SENTENCE_MAX else 0

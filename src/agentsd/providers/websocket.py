@@ -1,0 +1,266 @@
+"""Talking to a vendor over a WebSocket: sending and receiving at once, never hanging, always closing.
+
+A vendor's client says which frames to send (an async iterator) and what a received frame means
+(a ``Reader``, one for each stream, so that streams share nothing). ``converse`` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from agentsd.providers.base import ProviderUnavailable
+from agentsd.providers.endpoint import Endpoint, decode, within
+from agentsd.providers.faults import Who, closed_early, garbled, translated, turned_away, wrong_rate
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.network import NetworkSettings
+from agentsd.providers.pcm import BadAudio, Samples, base64_audio
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import aiohttp
+
+Frame = str | bytes
+S = TypeVar("S")
+T = TypeVar("T")
+
+MAX_MESSAGE = 16 << 20
+"""Bytes that one message of a vendor may have."""
+CLOSE_SECONDS = 0.1
+"""How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
+NORMAL, POLICY_VIOLATION = 1000, 1008
+"""Close codes (RFC 6455 §7.4.1). By the second, vendors refuse a key, a voice or a request."""
+
+
+class Reader(Generic[T]):
+    """What a vendor's frames mean. One for each stream; it may remember what came before."""
+
+    def __init__(self, who: Who) -> None:
+        self.who = who
+        self.finished = False  # the end marker has come
+        self.asked_all = False  # everything was sent, the end marker included
+        self.quiet: float | None = None  # seconds of silence that are a good end now
+
+    def read(self, frame: Frame) -> T | None:
+        """What ``frame`` brings, or None. Sets ``finished`` at the end. Raises ``ProviderError``."""
+        raise NotImplementedError
+
+    def may_close(self) -> bool:
+        """Whether a normal close (1000) is a good end now, for vendors whose end marker it is."""
+        return False
+
+    def message(self, frame: Frame) -> dict[str, Any]:
+        """``frame`` as a JSON object; an error object is raised."""
+        return decode(self.who, frame)
+
+
+class SpeechReader(Reader[bytes]):
+    """A reader of audio: whole samples, from base64 or binary."""
+
+    def __init__(self, who: Who) -> None:
+        super().__init__(who)
+        self._samples = Samples()
+
+    def samples(self, audio: object) -> bytes | None:
+        """Whole samples from base64 text or bytes; None for nothing."""
+        if not audio:
+            return None
+        try:
+            return self._samples.take(audio if isinstance(audio, bytes) else base64_audio(audio))
+        except BadAudio as error:
+            raise garbled(self.who, str(error)) from None
+
+    def check_rate(self, told: object, wanted: int) -> None:
+        """Refuses audio at another rate than the manifest's."""
+        if isinstance(told, int) and told != wanted:
+            raise wrong_rate(self.who, told, wanted)
+
+
+class SocketClient:
+    """What every vendor's WebSocket client has in common. It keeps nothing between streams."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        sessions: HttpSessions,
+        *,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        self.who = Who(settings.provider, settings.kind)
+        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts)
+        self._query = query or {}
+
+    def converse(self, outgoing: AsyncIterator[Frame], reader: Reader[T]) -> AsyncGenerator[T, None]:
+        """One conversation on a socket of its own: see ``converse``."""
+        return converse(self._endpoint, self._query, outgoing, reader)
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+
+async def framed(
+    pieces: AsyncIterator[S],
+    wrap: Callable[[S], Frame],
+    *,
+    first: Sequence[Frame] = (),
+    last: Sequence[Frame] = (),
+) -> AsyncIterator[Frame]:
+    """``first``, each piece wrapped, ``last``; nothing at all if there are no pieces."""
+    opened = False
+    async for piece in pieces:
+        if not opened:
+            opened = True
+            for frame in first:
+                yield frame
+        yield wrap(piece)
+    if opened:
+        for frame in last:
+            yield frame
+
+
+async def converse(
+    endpoint: Endpoint, query: Mapping[str, str], outgoing: AsyncIterator[Frame], reader: Reader[T]
+) -> AsyncGenerator[T, None]:
+    """Sends ``outgoing`` and yields what ``reader`` makes of the answers, both as they come.
+
+    Ends when the reader is finished, or at once if ``outgoing`` turns out to be empty. Raises
+    ``ProviderError``, or whatever ``outgoing`` raises. Closing or cancelling it closes the socket.
+    """
+    import asyncio
+
+    socket = await Socket.connect(endpoint, query)
+    pump = asyncio.create_task(socket.pump(outgoing, reader))
+    try:
+        while not reader.finished:
+            frame = await socket.receive(reader.quiet)
+            if frame is None:
+                socket.end(reader)
+                return
+            item = reader.read(frame)
+            if item is not None:
+                yield item
+    finally:
+        pump.cancel()
+        try:
+            await asyncio.wait((pump,))
+        finally:
+            await socket.aclose()
+
+
+class Socket:
+    """One WebSocket connection under its endpoint's limits."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse, endpoint: Endpoint) -> None:
+        self._ws = ws
+        self._who = endpoint.who
+        self._timeouts = endpoint.timeouts
+        self._limit: asyncio.Timeout | None = None  # of the receive that is under way
+        self._owed = False  # the vendor has all it needs, so its silence counts
+        self._heard = False
+        self._over = False  # a good end, whatever the socket says
+        self._failure: BaseException | None = None  # why sending stopped
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint, query: Mapping[str, str]) -> Socket:
+        """Opens a socket. A refused handshake is a typed error like any other answer."""
+        import aiohttp
+
+        with translated(endpoint.who):
+            async with within(endpoint.timeouts.connect):
+                ws = await endpoint.session.ws_connect(
+                    endpoint.url,
+                    params=query,
+                    headers=endpoint.headers,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                    max_msg_size=MAX_MESSAGE,
+                )
+        return cls(ws, endpoint)
+
+    async def pump(self, outgoing: AsyncIterator[Frame], reader: Reader[Any]) -> None:
+        """Sends everything, then starts the clock. What goes wrong is kept for the receiving side."""
+        sent = False
+        try:
+            async for frame in outgoing:
+                await self._send(frame)
+                sent = True
+        except BaseException as error:
+            self._failure = error
+            if not isinstance(error, ProviderUnavailable):  # a lost connection ends the receiving by itself
+                await self.aclose()
+            if not isinstance(error, Exception):
+                raise
+            return
+        reader.asked_all = self._owed = True
+        if not sent:
+            self._over = True
+            await self.aclose()
+        elif self._limit is not None:
+            self._limit.reschedule(self._deadline(None))
+
+    async def receive(self, quiet: float | None = None) -> Frame | None:
+        """The next frame; None at the end. Raises ``ProviderTimeout`` for a stall.
+
+        ``quiet`` is the silence, in seconds, that would be a good end now.
+        """
+        import aiohttp
+
+        with translated(self._who):
+            try:
+                message = await self._next(quiet)
+            except TimeoutError:
+                if quiet is None:
+                    raise
+                self._over = True
+                return None
+        self._heard = True
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            data: Frame = message.data
+            return data
+        if message.type is aiohttp.WSMsgType.ERROR:
+            raise garbled(self._who, "sent a frame that is not the WebSocket protocol")
+        return None
+
+    def end(self, reader: Reader[Any]) -> None:
+        """The socket is closed: returns if that is a good end, raises otherwise."""
+        if self._over:
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._ws.close_code == POLICY_VIOLATION:
+            raise turned_away(self._who)
+        if not (self._ws.close_code == NORMAL and reader.asked_all and reader.may_close()):
+            raise closed_early(self._who)
+
+    async def aclose(self) -> None:
+        """Says goodbye, and does not wait long for an answer."""
+        with suppress(TimeoutError):
+            async with within(CLOSE_SECONDS):
+                await self._ws.close()
+
+    async def _next(self, quiet: float | None) -> aiohttp.WSMessage:
+        try:
+            async with within(None) as self._limit:
+                if self._owed:
+                    self._limit.reschedule(self._deadline(quiet))
+                return await self._ws.receive()
+        finally:
+            self._limit = None
+
+    async def _send(self, frame: Frame) -> None:
+        with translated(self._who):
+            async with within(self._timeouts.idle):
+                if isinstance(frame, str):
+                    await self._ws.send_str(frame)
+                else:
+                    await self._ws.send_bytes(frame)
+
+    def _deadline(self, quiet: float | None) -> float:
+        import asyncio
+
+        limit = self._timeouts.idle if self._heard else self._timeouts.first
+        return asyncio.get_running_loop().time() + (limit if quiet is None else quiet)
