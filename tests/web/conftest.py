@@ -74,8 +74,9 @@ class Keys:
             "creation_rules:\n  - encrypted_regex: ^(api_key|api_url)$\n    mac_only_encrypted: true\n"
             f"    age: {self.recipient}\n"
         )
+        sops = str(Path(sys.executable).with_name("sops"))
         done = subprocess.run(
-            [str(Path(sys.executable).with_name("sops")), "--config", str(config), "encrypt", "--filename-override", "x.yaml",
+            [sops, "--config", str(config), "encrypt", "--filename-override", "x.yaml",
              "--input-type", "yaml", "--output-type", "yaml", "/dev/stdin"],
             input=text, capture_output=True, text=True, check=True,
         )  # fmt: skip

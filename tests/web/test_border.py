@@ -30,21 +30,21 @@ async def raw(stack: Stack, data: bytes) -> bytes:
         writer.close()
 
 
-@pytest.mark.parametrize(
-    ("headers", "status"),
-    [
-        ({}, 200),
-        ({"Host": "localhost:1"}, 200),
-        ({"Host": "evil.example"}, 403),
-        ({"Host": "evil.example:8080"}, 403),
-        ({"Host": "127.0.0.1.evil.example"}, 403),
-        ({"Host": ""}, 403),
-    ],
-)
-async def test_a_rebound_name_is_refused(stack: Stack, headers: dict[str, str], status: int) -> None:
+HOSTS = [
+    ("127.0.0.1", 200),
+    ("localhost:1", 200),
+    ("evil.example", 403),
+    ("evil.example:8080", 403),
+    ("127.0.0.1.evil.example", 403),
+    ("", 403),
+]
+
+
+async def test_a_rebound_name_is_refused(stack: Stack) -> None:
     """On every path, probes included: DNS rebinding ends here."""
-    for path in ("/api/agents", "/v1/models", "/readyz"):
-        assert (await stack.get(path, headers=headers))[0] == status
+    for host, status in HOSTS:
+        for path in ("/api/agents", "/v1/models", "/readyz"):
+            assert (await stack.get(path, headers={"Host": host}))[0] == status
 
 
 async def test_no_host_at_all_is_refused(stack: Stack) -> None:
@@ -52,16 +52,16 @@ async def test_no_host_at_all_is_refused(stack: Stack) -> None:
     assert b" 403 " in (await raw(stack, b"GET /api/agents HTTP/1.0\r\n\r\n")).split(b"\r\n")[0]
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1", "http://["])
-async def test_a_foreign_page_cannot_change_or_chat(stack: Stack, origin: str) -> None:
+async def test_a_foreign_page_cannot_change_or_chat(stack: Stack) -> None:
     """Unsafe methods with a foreign Origin are refused; ours are not."""
-    headers = {"Origin": origin}
     body = {"messages": [{"role": "user", "content": "x"}]}
-    assert (await stack.ask("POST", "/api/agents/echo/select", headers=headers))[0] == 403
-    assert (await stack.ask("POST", "/v1/chat/completions", headers=headers, json=body))[0] == 403
+    for origin in ("http://evil.example", "null", "http://127.0.0.1:1", "http://["):
+        headers = {"Origin": origin}
+        assert (await stack.ask("POST", "/api/agents/echo/select", headers=headers))[0] == 403
+        assert (await stack.ask("POST", "/v1/chat/completions", headers=headers, json=body))[0] == 403
+        assert (await stack.get("/api/agents", headers=headers))[0] == 200
     own = {"Origin": stack.url}
     assert (await stack.ask("POST", "/api/agents/echo/select", headers=own))[0] == 200
-    assert (await stack.get("/api/agents", headers=headers))[0] == 200
 
 
 async def test_tokens_guard_all_but_the_probes(make: Make) -> None:
@@ -103,40 +103,40 @@ async def test_every_reply_has_the_security_headers(stack: Stack) -> None:
             assert "Cache-Control" in reply.headers
 
 
-@pytest.mark.parametrize(
-    "target",
-    ["/api/agents/%00", "/api/agents/%ff", "/api/agents/%F0%9F%A6%8A", "/api/agents/" + "x" * 5000,
-     "/api/agents/..%2f..%2fetc", "/api//agents", "/%", "/api/agents/a/b/c", "/v1/models/%00",
-     "/api/agents/~", "/api/agents/{agent}", "/v1/models/%2e%2e"],
+TARGETS = (
+    "/api/agents/%00", "/api/agents/%ff", "/api/agents/%F0%9F%A6%8A", "/api/agents/" + "x" * 5000,
+    "/api/agents/..%2f..%2fetc", "/api//agents", "/%", "/api/agents/a/b/c", "/v1/models/%00", "/api/agents/~",
+    "/api/agents/{agent}", "/v1/models/%2e%2e", "/v1/models/a%2Fb%2fc",
 )  # fmt: skip
-async def test_an_odd_path_is_a_404(stack: Stack, target: str) -> None:
+
+
+async def test_an_odd_path_is_a_404(stack: Stack) -> None:
     """Whatever is asked for, it is not there; nothing breaks."""
-    answer = await raw(
-        stack, f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
-    )
-    assert answer.split(b"\r\n")[0].split(b" ")[1] in (b"404", b"400")
-    assert json.loads(answer.partition(b"\r\n\r\n")[2])
+    for target in TARGETS:
+        head = f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answer = await raw(stack, head.encode())
+        assert answer.split(b" ")[1] == b"404", target
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
-        b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope",
-    ],
+POST = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+NOT_HTTP = (
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: \x00\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 20_000 + b"\r\n\r\n",
+    b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    POST + b"Content-Length: x\r\n\r\n",
+    POST + b"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nzz\r\n",
+    POST + b"Content-Encoding: gzip\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnope",
 )
-async def test_what_is_not_http_is_a_400(stack: Stack, data: bytes, caplog: pytest.LogCaptureFixture) -> None:
+
+
+async def test_what_is_not_http_is_a_400(stack: Stack, caplog: pytest.LogCaptureFixture) -> None:
     """A refusal and a short log line that quotes nothing."""
     caplog.set_level(logging.DEBUG)
-    answer = await raw(stack, data)
-    assert answer.split(b"\r\n")[0].split(b" ")[1] == b"400"
+    for data in NOT_HTTP:
+        answer = await raw(stack, data)
+        assert answer.split(b" ")[1] == b"400", data[:100]
     assert "aaaaaa" not in caplog.text
     assert "Traceback" not in caplog.text
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from itertools import product
 from typing import Any
 
 import openai
@@ -74,15 +75,17 @@ async def test_an_empty_server_offers_the_built_in_agent(stack: Stack) -> None:
     assert reply["choices"][0]["message"]["content"] == "Hello there"
 
 
-@pytest.mark.parametrize("model", ["", "current", None, "support"])
-async def test_no_model_is_the_current_agent(sales: Stack, model: str | None) -> None:
+async def test_no_model_is_the_current_agent(sales: Stack) -> None:
     """The default answers, and the headers say who it was and in which version."""
-    body = {"model": model, "messages": HELLO}
-    async with sales.client.post(sales.url + COMPLETIONS, json=body) as reply:
-        assert reply.status == 200
-        assert reply.headers["X-Agent"] == "support"
-        assert reply.headers["X-Agent-Version"] == str(sales.registry.snapshot.version)
-        assert (await reply.json())["model"] == "support"
+    for model in ("", "current", None, "support"):
+        body = {"model": model, "messages": HELLO}
+        async with sales.client.post(sales.url + COMPLETIONS, json=body) as reply:
+            assert reply.status == 200
+            assert reply.headers["X-Agent"] == "support"
+            assert reply.headers["X-Agent-Version"] == str(
+                sales.registry.snapshot.entries["support"].row.version
+            )
+            assert (await reply.json())["model"] == "support"
 
 
 async def test_the_selected_agent_is_current(sales: Stack) -> None:
@@ -107,34 +110,30 @@ async def test_an_unknown_model_is_openais_404(sales: Stack) -> None:
     assert "'support'" in error["message"]
 
 
-@pytest.mark.parametrize(("model", "reason"), [("idle", "suspended"), ("mute", "no LLM")])
-async def test_an_agent_that_cannot_chat_is_a_503(sales: Stack, model: str, reason: str) -> None:
+async def test_an_agent_that_cannot_chat_is_a_503(sales: Stack) -> None:
     """Suspended, or without an LLM: the same for streams, before the first byte."""
-    for stream in (False, True):
+    for model, stream in product(("idle", "mute"), (False, True)):
         body = {"model": model, "messages": HELLO, "stream": stream}
         status, reply = await sales.ask("POST", COMPLETIONS, json=body)
         assert (status, reply["error"]["code"]) == (503, "agent_unavailable")
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "code"),
-    [
-        (Fault.UNAUTHORIZED, 502, "provider_auth"),
-        (Fault.FORBIDDEN, 502, "provider_auth"),
-        (Fault.NOT_FOUND, 502, "provider_not_found"),
-        (Fault.UNPROCESSABLE, 400, "provider_rejected"),
-        (Fault.RATE_LIMITED, 429, "provider_rate_limited"),
-        (Fault.BROKEN, 503, "provider_unavailable"),
-        (Fault.OVERLOADED, 503, "provider_unavailable"),
-        (Fault.STALL, 504, "provider_timeout"),
-    ],
-)
-async def test_a_vendors_failure_is_a_status(
-    sales: Stack, vendor: OpenAIServer, fault: Fault, status: int, code: str
-) -> None:
+FAILURES = [
+    (Fault.UNAUTHORIZED, 502, "provider_auth"),
+    (Fault.FORBIDDEN, 502, "provider_auth"),
+    (Fault.NOT_FOUND, 502, "provider_not_found"),
+    (Fault.UNPROCESSABLE, 400, "provider_rejected"),
+    (Fault.RATE_LIMITED, 429, "provider_rate_limited"),
+    (Fault.BROKEN, 503, "provider_unavailable"),
+    (Fault.OVERLOADED, 503, "provider_unavailable"),
+    (Fault.STALL, 504, "provider_timeout"),
+]
+
+
+async def test_a_vendors_failure_is_a_status(sales: Stack, vendor: OpenAIServer) -> None:
     """Before the first byte a failure is an HTTP status, streamed or not; no vendor's text is quoted."""
-    vendor.fault = fault
-    for stream in (False, True):
+    for (fault, status, code), stream in product(FAILURES, (False, True)):
+        vendor.fault = fault
         body = {"model": "acme/sales", "messages": HELLO, "stream": stream}
         async with sales.client.post(sales.url + COMPLETIONS, json=body) as reply:
             raw = await reply.text()
@@ -158,21 +157,17 @@ async def test_the_official_client_knows_our_errors(sales: Stack, vendor: OpenAI
                 pass
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault.ERROR_FRAME, Fault.MALFORMED_FRAME, Fault.EARLY_CLOSE, Fault.STALL_LATER]
-)
-async def test_a_failure_mid_stream_is_the_last_frame(
-    sales: Stack, vendor: OpenAIServer, fault: Fault
-) -> None:
+async def test_a_failure_mid_stream_is_the_last_frame(sales: Stack, vendor: OpenAIServer) -> None:
     """What came is kept; the last frame is an error, and there is no [DONE]."""
-    vendor.fault = fault
-    body = {"model": "acme/sales", "messages": HELLO, "stream": True}
-    async with sales.client.post(sales.url + COMPLETIONS, json=body) as reply:
-        assert reply.status == 200
-        frames = await frames_of(reply)
-    assert "[DONE]" not in frames
-    assert json.loads(frames[0])["choices"]
-    assert json.loads(frames[-1])["error"]["code"].startswith("provider_")
+    for fault in (Fault.ERROR_FRAME, Fault.MALFORMED_FRAME, Fault.EARLY_CLOSE, Fault.STALL_LATER):
+        vendor.fault = fault
+        body = {"model": "acme/sales", "messages": HELLO, "stream": True}
+        async with sales.client.post(sales.url + COMPLETIONS, json=body) as reply:
+            assert reply.status == 200
+            frames = await frames_of(reply)
+        assert "[DONE]" not in frames
+        assert json.loads(frames[0])["choices"]
+        assert json.loads(frames[-1])["error"]["code"].startswith("provider_")
 
 
 async def test_a_stream_ends_with_done(sales: Stack) -> None:
@@ -250,16 +245,15 @@ BAD: list[tuple[Any, int]] = [
 ]
 
 
-@pytest.mark.parametrize("number", range(len(BAD)))
-async def test_a_bad_body_is_the_clients_error(sales: Stack, number: int) -> None:
+async def test_a_bad_body_is_the_clients_error(sales: Stack) -> None:
     """4xx in OpenAI's shape, never a 500."""
-    body, status = BAD[number]
-    options: dict[str, Any] = {"json": body}
-    if isinstance(body, bytes):
-        options = {"data": body, "headers": {"Content-Type": "application/json"}}
-    got, reply = await sales.ask("POST", COMPLETIONS, **options)
-    assert got == status
-    assert reply["error"].keys() == {"message", "type", "param", "code"}
+    for body, status in BAD:
+        options: dict[str, Any] = {"json": body}
+        if isinstance(body, bytes):
+            options = {"data": body, "headers": {"Content-Type": "application/json"}}
+        got, reply = await sales.ask("POST", COMPLETIONS, **options)
+        assert got == status, body
+        assert reply["error"].keys() == {"message", "type", "param", "code"}
 
 
 async def test_another_content_type_is_a_415(sales: Stack) -> None:
