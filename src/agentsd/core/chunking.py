@@ -1,0 +1,104 @@
+"""Text into passages: what an answer may quote. Pure, and the same for the same text: digests hang on it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+CHUNK_MAX = 1200
+"""Characters of one passage: a few paragraphs, so that a handful fits into any model's context."""
+
+VERSION = 1
+"""Grows when the same text would be cut otherwise: stored passages are then made anew."""
+
+_HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
+_FENCE = re.compile(r"\s*(```|~~~)")
+_SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One passage of a source."""
+
+    ordinal: int  # from 0, in the order of the text
+    heading: str  # the headings above it, joined by " › "; empty where there is none
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    heading: str
+    text: str
+
+
+def chunks(text: str, *, markdown: bool, limit: int = CHUNK_MAX) -> tuple[Chunk, ...]:
+    """Passages of at most ``limit`` characters: cut at headings, paragraphs, sentences, or anywhere."""
+    pieces = _packed(_paragraphs(_normal(text), markdown), limit)
+    return tuple(Chunk(ordinal, piece.heading, piece.text) for ordinal, piece in enumerate(pieces))
+
+
+def _normal(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
+
+
+def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
+    """Paragraphs with the headings that they stand under; a fenced block is one paragraph."""
+    path: list[tuple[int, str]] = []
+    lines: list[str] = []
+    fence = ""
+
+    def flush() -> Iterator[_Paragraph]:
+        body = "\n".join(lines).strip()
+        lines.clear()
+        if body:
+            yield _Paragraph(" › ".join(title for _, title in path), body)
+
+    for line in text.split("\n"):
+        mark = _FENCE.match(line) if markdown else None
+        if mark:
+            fence = "" if fence == mark[1] else fence or mark[1]
+        heading = _HEADING.match(line) if markdown and not fence else None
+        if heading:
+            yield from flush()
+            level = len(heading[1])
+            path = [*((depth, title) for depth, title in path if depth < level), (level, heading[2])]
+        elif not line.strip() and not fence:
+            yield from flush()
+        else:
+            lines.append(line)
+    yield from flush()
+
+
+def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph]:
+    """Neighbours under the same headings share a passage as long as they fit."""
+    current: _Paragraph | None = None
+    for paragraph in paragraphs:
+        for text in _cut(paragraph.text, limit):
+            fits = (
+                current
+                and current.heading == paragraph.heading
+                and len(current.text) + 2 + len(text) <= limit
+            )
+            if current and fits:
+                current = _Paragraph(current.heading, f"{current.text}\n\n{text}")
+            else:
+                if current:
+                    yield current
+                current = _Paragraph(paragraph.heading, text)
+    if current:
+        yield current
+
+
+def _cut(text: str, limit: int) -> Iterator[str]:
+    """``text`` in pieces of at most ``limit``: at the ends of sentences, where there are any."""
+    piece = ""
+    for sentence in _SENTENCE_END.split(text):
+        for part in (sentence[i : i + limit] for i in range(0, max(len(sentence), 1), limit)):
+            if piece and len(piece) + 1 + len(part) > limit:
+                yield piece
+                piece = part
+            else:
+                piece = f"{piece} {part}" if piece else part
+    if piece:
+        yield piece
