@@ -189,7 +189,7 @@ async def test_an_agent_opened_without_the_store_is_checked_again_when_it_is_bac
         async with world.registry.lease("evil/a"):
             pass
         admin.execute("ALTER TABLE hidden RENAME TO seals")
-    await world.registry.verify_again()
+    await world.registry.openings.verify_again()
     assert (world.condition("evil/a").type, world.condition("evil/a").reason) == ("Invalid", "SealReused")
     assert world.entry("evil/a").built is None
 

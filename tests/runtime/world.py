@@ -174,7 +174,7 @@ class World:
 
     async def verify(self) -> None:
         """Open everything that nobody asked for."""
-        while await self.registry.verify():
+        while await self.registry.openings.verify():
             pass
 
     def value(self, name: str, **labels: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -29,7 +29,7 @@ class Pacer:
 
 
 async def each(
-    items: Iterable[T], work: Callable[[T], Awaitable[None]], pacer: Pacer, limit: int = 4
+    items: Collection[T], work: Callable[[T], Awaitable[None]], pacer: Pacer, limit: int = 4
 ) -> None:
     """Do ``work`` on every item, ``limit`` at a time.
 
@@ -43,6 +43,9 @@ async def each(
             await work(item)
             await pacer.turn()
 
+    if len(items) == 1:
+        await worker()
+        return
     async with asyncio.TaskGroup() as group:
-        for _ in range(limit):
+        for _ in range(min(limit, len(items))):
             group.create_task(worker())

@@ -9,12 +9,10 @@ the most recently leased ones; of the others memory holds the sealed document on
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from itertools import islice
 
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
@@ -23,8 +21,9 @@ from agentsd.runtime.changes import Changes, Subscription
 from agentsd.runtime.conditions import Tally
 from agentsd.runtime.fallback import FALLBACK_SLUG, fallback_agent
 from agentsd.runtime.leases import Boxes, Built, Lease
-from agentsd.runtime.pacing import Pacer, each
-from agentsd.runtime.resolving import Checked, History, Outcome, Resolver
+from agentsd.runtime.openings import Openings
+from agentsd.runtime.pacing import Pacer
+from agentsd.runtime.resolving import History, Resolver
 from agentsd.runtime.snapshot import Condition, Entry, Snapshot, empty
 from agentsd.runtime.swapping import Preparation, Prepared, drafted, take_stock
 from agentsd.runtime.warmth import Warm
@@ -36,12 +35,6 @@ WARM_LIMIT = 1024
 
 DRAIN_TIMEOUT = 600.0
 """Seconds that a lease may keep replaced providers open."""
-
-VERIFY_REST = 0.005
-"""Seconds that the verifier leaves to others after each slice of work."""
-
-
-_log = logging.getLogger(__name__)
 
 
 class Registry(Leases):
@@ -58,7 +51,6 @@ class Registry(Leases):
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.fallback: LiveAgent = fallback_agent()
-        self.unopened = asyncio.Event()  # there is work for ``verify``
         self._metrics = metrics
         self._now = now
         self._boxes = Boxes(builder.build, metrics)
@@ -68,9 +60,9 @@ class Registry(Leases):
         self._tally = Tally(metrics)
         self._changes = Changes(metrics)
         self._writing = asyncio.Lock()
-        self._pending: dict[Entry, None] = {}  # not opened yet
-        self._doubtful: dict[Entry, None] = {}  # worth another try later
-        self._flights: set[asyncio.Task[None]] = set()
+        self.openings = Openings(
+            self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot, now
+        )
         self._fallback = Built(self.fallback, {}, self._boxes)
         self._closed = False
 
@@ -109,10 +101,7 @@ class Registry(Leases):
             return
         self._closed = True
         self._changes.close()
-        for flight in self._flights:
-            flight.cancel()
-        if self._flights:
-            await asyncio.wait(self._flights)
+        await self.openings.aclose()
         self._warm.cool_all()
         self._fallback.release()
         cut = await self._boxes.aclose(drain_s)
@@ -133,7 +122,7 @@ class Registry(Leases):
                 return built
             if entry is not None:
                 _refuse(entry)
-                await self._until_opened(entry)
+                await self.openings.opened(entry)
 
     def ended(self, built: Built) -> None:
         """A lease on ``built`` ended."""
@@ -148,110 +137,32 @@ class Registry(Leases):
             return None
         return self._snapshot.find(ref)
 
-    async def _until_opened(self, entry: Entry) -> None:
-        """A waiter that is cancelled does not cancel the opening: others may wait for it too."""
-        entry.interest += 1
-        try:
-            await asyncio.wait({self._flight(entry)})
-        finally:
-            entry.interest -= 1
-
-    def _flight(self, entry: Entry, checked: Checked | None = None) -> asyncio.Task[None]:
-        """The opening of ``entry`` that is under way, begun if there is none."""
-        if entry.flight is None:
-            entry.flight = asyncio.create_task(self._open(entry, checked))
-            self._flights.add(entry.flight)
-            entry.flight.add_done_callback(self._flights.discard)
-        return entry.flight
-
-    async def _open(self, entry: Entry, checked: Checked | None) -> None:
-        try:
-            if checked is None:
-                (checked,) = await self._resolver.read([entry.row])
-            self._settle(entry, await self._resolver.resolve(checked, entry))
-        except Exception as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
-            name = type(error).__name__
-            _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
-            said = Condition("Invalid", "Internal", f"opening failed: {name}", self._now())
-            self._settle(entry, Outcome(said, retry=True))
-        finally:
-            entry.flight = None
-
-    def _settle(self, entry: Entry, outcome: Outcome) -> None:
-        """Note what came of opening ``entry``; keep the build if someone waits for it or uses it."""
-        if self._closed or self._snapshot.ids.get(entry.row.id) is not entry:
-            outcome.drop()
-            return
-        condition = outcome.condition
-        if outcome.built is None:
-            condition = self._without_build(entry, outcome)
-        elif entry.built is not None or entry.interest:
-            self._warm.heat(entry, outcome.built)
-        else:
-            outcome.drop()
-        entry.good = outcome.good or entry.good
-        self._pending.pop(entry, None)
-        self._doubtful.pop(entry, None)
-        if outcome.retry:
-            self._doubtful[entry] = None
-        if self._tally.change(entry, condition):
-            self._changes.publish("condition", self._snapshot.version, (entry.row.slug,))
-
-    def _without_build(self, entry: Entry, outcome: Outcome) -> Condition:
-        """Nothing opened. What serves goes on if that may pass, and stops if it is final."""
-        said = outcome.condition
-        if outcome.retry and entry.built is not None:
-            return Condition("Degraded", said.reason, said.message, said.since)
-        self._warm.cool(entry)
-        return said
-
-    # The verifier's side
-
-    async def verify(self, limit: int = 20) -> int:
-        """Open up to ``limit`` agents that nobody asked for yet; returns how many are left.
-
-        Their builds are dropped again: what stays is the condition.
-        """
-        await self._look_into(list(islice(self._pending, limit)))
-        if not self._pending:
-            self.unopened.clear()
-        return len(self._pending)
-
-    async def verify_again(self) -> None:
-        """Another try for agents that failed for a reason that may pass."""
-        await self._look_into(list(self._doubtful))
-
-    async def _look_into(self, entries: list[Entry]) -> None:
-        async def look(pair: tuple[Checked, Entry]) -> None:
-            checked, entry = pair
-            wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
-            if wanted and not self._closed:
-                await asyncio.wait({self._flight(entry, checked)})
-
-        pacer = Pacer(rest_s=VERIFY_REST)
-        checked = await self._resolver.read([entry.row for entry in entries], pacer)
-        await each(zip(checked, entries, strict=True), look, pacer)
-
     # Writing
 
     async def _apply(self, loaded: Loaded, *, full: bool) -> None:
         async with self._writing:
-            started = time.perf_counter()
-            base, pacer = self._snapshot, Pacer()
-            stock = await take_stock(base, loaded, pacer, full=full)
-            preparation = Preparation(self._resolver, base, self._now)
-            try:
-                await preparation.run(stock.changed, pacer)
-                draft = await drafted(base, stock.gone, preparation.done, pacer)
-            except BaseException:
-                preparation.drop()
-                raise
-            if self._closed:
-                preparation.drop()
-                return
-            self._swap(draft.freeze(loaded.head.version, loaded.head.stamp, self._now()), preparation.done)
+            started, pacer = time.perf_counter(), Pacer()
+            gone, done = await self._renew(loaded, pacer, full=full)
             self._metrics.swap_seconds.observe(time.perf_counter() - started)
-            await self._tidy(stock.gone, preparation.done, pacer)
+            await self._tidy(gone, done, pacer)
+
+    async def _renew(self, loaded: Loaded, pacer: Pacer, *, full: bool) -> tuple[list[Entry], list[Prepared]]:
+        """Build what changed, then swap. Returns what left and what came."""
+        base = self._snapshot
+        stock = await take_stock(base, loaded, pacer, full=full)
+        preparation = Preparation(self._resolver, base, self._now)
+        try:
+            await preparation.run(stock.changed, pacer)
+            draft = await drafted(base, stock.gone, preparation.done, pacer)
+        except BaseException:
+            preparation.drop()
+            raise
+        if self._closed:
+            preparation.drop()
+            return [], []
+        self._swap(draft.freeze(loaded.head.version, loaded.head.stamp, self._now()), preparation.done)
+        gone = [prepared.previous for prepared in preparation.done if prepared.previous is not None]
+        return [*gone, *stock.gone], preparation.done
 
     def _swap(self, snapshot: Snapshot, done: list[Prepared]) -> None:
         """The one moment at which everything new is visible."""
@@ -264,34 +175,22 @@ class Registry(Leases):
                     self._warm.cool(prepared.previous)
                 self._warm.heat(prepared.entry, prepared.built)
 
-    async def _tidy(self, gone: tuple[Entry, ...], done: list[Prepared], pacer: Pacer) -> None:
-        """After a swap: predecessors let go, what is new is counted and told."""
-        slugs = {entry.row.slug for entry in gone}
-        for entry in (*gone, *(prepared.previous for prepared in done if prepared.previous)):
+    async def _tidy(self, gone: list[Entry], done: list[Prepared], pacer: Pacer) -> None:
+        """After a swap: what left is let go of, piece by piece; what is new is counted and told."""
+        slugs = set()
+        for prepared in done:
+            prepared.previous = None
+        while gone:
+            entry = gone.pop()
             slugs.add(entry.row.slug)
-            self._forget(entry)
+            self.openings.forget(entry)
             await pacer.turn()
         for prepared in done:
             slugs.add(prepared.entry.row.slug)
-            self._welcome(prepared)
+            self.openings.welcome(prepared)
             await pacer.turn()
         if slugs:
             self._changes.publish("changed", self._snapshot.version, tuple(sorted(slugs)))
-
-    def _forget(self, entry: Entry) -> None:
-        self._warm.cool(entry)
-        self._tally.remove(entry)
-        self._pending.pop(entry, None)
-        self._doubtful.pop(entry, None)
-
-    def _welcome(self, prepared: Prepared) -> None:
-        entry = prepared.entry
-        self._tally.add(entry)
-        if prepared.retry:
-            self._doubtful[entry] = None
-        if not entry.opened:
-            self._pending[entry] = None
-            self.unopened.set()
 
 
 def _refuse(entry: Entry) -> None:

@@ -88,19 +88,21 @@ class Resolver:
             return [Checked(candidate, {}, sure=not candidate.seals) for candidate in candidates]
         return [Checked(candidate, owners) for candidate in candidates]
 
-    async def resolve(self, checked: Checked, previous: Entry | None = None) -> Outcome:
+    async def resolve(
+        self, checked: Checked, previous: Entry | None = None, deadline: float | None = None
+    ) -> Outcome:
         """What serves for the row. Never raises for a bad document: the outcome says it."""
         row = checked.candidate.row
         try:
-            built = await self._attempt(row, checked)
+            built = await self._attempt(row, checked, deadline)
         except Refused as refused:
-            return await self._fall_back(row, refused, previous)
+            return await self._fall_back(row, refused, previous, deadline)
         return Outcome(Condition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure)
 
-    async def _attempt(self, wanted: AgentRow, checked: Checked) -> Built:
+    async def _attempt(self, wanted: AgentRow, checked: Checked, deadline: float | None) -> Built:
         """One document built for ``wanted``. Raises ``Refused``."""
         try:
-            recipe = await self._builder.open(checked.candidate, checked.owners)
+            recipe = await self._builder.open(checked.candidate, checked.owners, deadline)
             self._metrics.opened.inc()
             return self._build(wanted, recipe)
         except Refused as refused:
@@ -134,14 +136,16 @@ class Resolver:
         }
         return Built(live_agent(fields, boxes), boxes, self._boxes)
 
-    async def _fall_back(self, row: AgentRow, refused: Refused, previous: Entry | None) -> Outcome:
+    async def _fall_back(
+        self, row: AgentRow, refused: Refused, previous: Entry | None, deadline: float | None
+    ) -> Outcome:
         """The newest older document that opens and builds; the last good one where the store is away."""
         last = _last_good(row, previous)
         older, retry = await self._older(row, last)
         retry = retry or refused.retryable
         for document in older:
             serving = previous.built if previous and last and document.data == last.data else None
-            built, sure = await self._again(row, document, serving)
+            built, sure = await self._again(row, document, serving, deadline)
             if built is not None:
                 message = f"{refused.message}; version {document.version} is serving"
                 condition = Condition("Degraded", refused.reason, message, self._now())
@@ -149,7 +153,7 @@ class Resolver:
         return Outcome(Condition("Invalid", refused.reason, refused.message, self._now()), retry=retry)
 
     async def _again(
-        self, row: AgentRow, document: AgentRow, serving: Built | None
+        self, row: AgentRow, document: AgentRow, serving: Built | None, deadline: float | None
     ) -> tuple[Built | None, bool]:
         """An older document built for ``row``: from the build that serves it still, or opened anew."""
         built = serving.renamed(row.slug, row.owner) if serving else None
@@ -157,7 +161,7 @@ class Resolver:
             return built, True
         (checked,) = await self.read([document])
         try:
-            return await self._attempt(row, checked), checked.sure
+            return await self._attempt(row, checked, deadline), checked.sure
         except Refused:
             return None, checked.sure
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -15,6 +14,7 @@ from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import from_url, is_uuid
 from agentsd.core.violations import did_you_mean
 from agentsd.runtime.leases import Built
+from agentsd.runtime.shards import Edit, Shards
 
 ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
 
@@ -78,9 +78,9 @@ class Snapshot:
     version: int  # 0 before the first load
     stamp: UUID | None
     loaded_at: datetime
-    entries: Mapping[str, Entry]  # by slug
-    ids: Mapping[UUID, Entry]
-    defaults: Mapping[str, str]  # owner → slug
+    entries: Shards[str, Entry]  # by slug, in no particular order
+    ids: Shards[UUID, Entry]
+    defaults: Shards[str, str]  # owner → slug
 
     def find(self, ref: str) -> Entry:
         """The agent that ``ref`` (slug, id, or slug with ``~`` for ``/``) names. Raises ``AgentNotFound``."""
@@ -109,35 +109,38 @@ class Snapshot:
 
 
 class Draft:
-    """A snapshot in the making: copies of the three maps, changed and then frozen."""
+    """A snapshot in the making."""
 
-    def __init__(self, base: Snapshot | None) -> None:
-        self._entries: dict[str, Entry] = dict(base.entries) if base else {}
-        self._ids: dict[UUID, Entry] = dict(base.ids) if base else {}
-        self._defaults: dict[str, str] = dict(base.defaults) if base else {}
+    def __init__(self, base: Snapshot) -> None:
+        self._entries = Edit(base.entries)
+        self._ids = Edit(base.ids)
+        self._defaults = Edit(base.defaults)
 
     def remove(self, agent: UUID) -> None:
         """Take an agent out."""
-        entry = self._ids.pop(agent, None)
+        entry = self._ids.pop(agent)
         if entry is None:
             return
         row = entry.row
-        del self._entries[row.slug]
+        self._entries.pop(row.slug)
         if self._defaults.get(row.owner) == row.slug:
-            del self._defaults[row.owner]
+            self._defaults.pop(row.owner)
 
     def put(self, entry: Entry) -> None:
         """Put an agent in. All that leave are removed first, so names and defaults may trade places."""
         row = entry.row
-        self._ids[row.id] = self._entries[row.slug] = entry
+        self._ids.put(row.id, entry)
+        self._entries.put(row.slug, entry)
         if row.is_default:
-            self._defaults[row.owner] = row.slug
+            self._defaults.put(row.owner, row.slug)
 
     def freeze(self, version: int, stamp: UUID, loaded_at: datetime) -> Snapshot:
         """The finished snapshot; the draft must not be used again."""
-        return Snapshot(version, stamp, loaded_at, self._entries, self._ids, self._defaults)
+        return Snapshot(
+            version, stamp, loaded_at, self._entries.freeze(), self._ids.freeze(), self._defaults.freeze()
+        )
 
 
 def empty(now: datetime) -> Snapshot:
     """Before the first load."""
-    return Snapshot(0, None, now, {}, {}, {})
+    return Snapshot(0, None, now, Shards(), Shards(), Shards())

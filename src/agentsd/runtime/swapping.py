@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,10 @@ from agentsd.store.agents import Loaded
 
 EAGER_MAX = 500
 """Of a batch of so many rows, every document is opened before the swap; of a larger one, those in use."""
+
+EAGER_SECONDS = 3.0
+"""How long a swap waits for documents that do not open in process. Beyond it the last good version
+serves on, and the verifier goes on trying: a key service that hangs must not hold up everyone else."""
 
 _CHUNK = 50  # documents parsed, and asked about in one query, at a time
 
@@ -63,6 +68,7 @@ class Preparation:
         self._resolver = resolver
         self._base = base
         self._now = now
+        self._deadline = 0.0
         self.done: list[Prepared] = []
 
     async def run(self, rows: Sequence[AgentRow], pacer: Pacer) -> None:
@@ -81,6 +87,7 @@ class Preparation:
             else:
                 self.done.append(Prepared(Entry(row, unopened, good), old))
             await pacer.turn()
+        self._deadline = asyncio.get_running_loop().time() + EAGER_SECONDS
         for chunk in _chunks(now):
             await each(await self._resolver.read(chunk, pacer), self._prepare, pacer)
 
@@ -93,7 +100,10 @@ class Preparation:
     async def _prepare(self, checked: Checked) -> None:
         row = checked.candidate.row
         old = self._base.ids.get(row.id)
-        outcome = await self._resolver.resolve(checked, old)
+        outcome = await self._resolver.resolve(checked, old, self._deadline)
+        if outcome.built is None and outcome.condition.reason == "OpenTimeout":
+            self.done.append(Prepared(Entry(row, not_opened(self._now())), old))  # its first lease waits
+            return
         entry = Entry(row, outcome.condition.after(old.condition if old else None), outcome.good)
         prepared = Prepared(entry, old, outcome.built, outcome.retry)
         if old is None or not (old.built or old.interest):

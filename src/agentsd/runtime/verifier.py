@@ -39,10 +39,10 @@ class Verifier:
 
     async def _walk(self) -> None:
         while True:
-            await self._registry.unopened.wait()
+            await self._registry.openings.waiting.wait()
             await self._going.wait()
             try:
-                left = await self._registry.verify()
+                left = await self._registry.openings.verify()
             except Exception as error:
                 _log.error("the verifier failed", extra={"error": type(error).__name__})
                 await asyncio.sleep(self._retry_s)
@@ -56,6 +56,6 @@ class Verifier:
             await asyncio.sleep(self._retry_s)
             await self._going.wait()
             try:
-                await self._registry.verify_again()
+                await self._registry.openings.verify_again()
             except Exception as error:
                 _log.error("the verifier failed", extra={"error": type(error).__name__})

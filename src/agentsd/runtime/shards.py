@@ -1,0 +1,81 @@
+"""Shards: an immutable mapping whose next version costs what changed, not what is there.
+
+Copying a dict of 100,000 entries holds up the loop for about 3 ms, and a snapshot has three of
+them. Split into 256 dicts, one change copies one of those and a tuple: a few microseconds, at
+any size. A lookup costs one more index.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from typing import Generic, TypeVar, overload
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
+D = TypeVar("D")
+
+_COUNT = 256
+_MASK = _COUNT - 1
+
+
+class Shards(Mapping[K, V]):
+    """The mapping. In no particular order; made by ``Edit``."""
+
+    __slots__ = ("_length", "_parts")
+
+    def __init__(self, parts: tuple[dict[K, V], ...] = ({},) * _COUNT) -> None:
+        self._parts = parts
+        self._length = sum(map(len, parts))
+
+    def __getitem__(self, key: K) -> V:
+        return self._parts[hash(key) & _MASK][key]
+
+    @overload
+    def get(self, key: K, /) -> V | None: ...
+    @overload
+    def get(self, key: K, /, default: V | D) -> V | D: ...
+    def get(self, key: K, /, default: V | D | None = None) -> V | D | None:
+        """The value, or ``default``."""
+        return self._parts[hash(key) & _MASK].get(key, default)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._parts[hash(key) & _MASK]
+
+    def __iter__(self) -> Iterator[K]:
+        for part in self._parts:
+            yield from part
+
+    def __len__(self) -> int:
+        return self._length
+
+
+class Edit(Generic[K, V]):
+    """The next version of ``base`` in the making; ``base`` stays as it is."""
+
+    def __init__(self, base: Shards[K, V]) -> None:
+        self._parts: list[dict[K, V]] = list(base._parts)
+        self._own: set[int] = set()
+
+    def get(self, key: K) -> V | None:
+        """The value so far."""
+        return self._parts[hash(key) & _MASK].get(key)
+
+    def put(self, key: K, value: V) -> None:
+        """Set a value."""
+        self._part(key)[key] = value
+
+    def pop(self, key: K) -> V | None:
+        """Take a value out, if it is there."""
+        return self._part(key).pop(key, None)
+
+    def freeze(self) -> Shards[K, V]:
+        """The finished mapping; the edit must not be used again."""
+        return Shards(tuple(self._parts))
+
+    def _part(self, key: K) -> dict[K, V]:
+        """The part of ``key``, copied before the first change."""
+        index = hash(key) & _MASK
+        if index not in self._own:
+            self._own.add(index)
+            self._parts[index] = self._parts[index].copy()
+        return self._parts[index]
