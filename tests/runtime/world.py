@@ -29,6 +29,7 @@ from agentsd.runtime.history import StoreHistory
 from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Condition, Entry
+from agentsd.sops.binary import SopsBinary
 from agentsd.sops.format import fingerprints
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -48,9 +49,10 @@ class Keys:
     identity: str
     recipient: str
 
-    def opener(self) -> Opener:
-        """An opener that has this identity only."""
-        return Opener(find_identities({"SOPS_AGE_KEY": self.identity}, Path("/nonexistent")), None)
+    def opener(self, program: Path | None = None) -> Opener:
+        """An opener that has this identity only; ``program`` stands for sops and gives second opinions."""
+        identities = find_identities({"SOPS_AGE_KEY": self.identity}, Path("/nonexistent"))
+        return Opener(identities, SopsBinary(program, environ={}) if program else None)
 
     def seal(self, text: str) -> str:
         """``text`` as the real sops seals it: secrets encrypted, the rest left plain and outside the MAC."""
@@ -197,10 +199,18 @@ def new_registry(
     *,
     catalog: Catalog | None = None,
     trusted: Collection[str] = (),
+    program: Path | None = None,
+    open_timeout: float = 30.0,
     **options: Any,
 ) -> Registry:
     """A registry over ``database`` that has ``keys``."""
-    builder = Builder(keys.opener(), catalog or default_catalog(), sessions, trusted_origins=trusted)
+    builder = Builder(
+        keys.opener(program),
+        catalog or default_catalog(),
+        sessions,
+        trusted_origins=trusted,
+        open_timeout=open_timeout,
+    )
     return Registry(builder, StoreHistory(database), metrics, **options)
 
 
