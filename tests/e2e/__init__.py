@@ -1,0 +1,1 @@
+"""The whole program, through real processes: ``agentsd`` itself, Postgres, sealed files, HTTP."""

@@ -1,0 +1,39 @@
+"""Homes, clients and servers of the end-to-end tests; all of them are gone at the end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+import pytest
+
+from agentsd.store.embedded import EmbeddedPostgres
+from tests.conftest import FAST
+from tests.e2e.client import Client
+from tests.e2e.home import Home
+from tests.runtime.world import new_keys
+
+
+@pytest.fixture
+async def home() -> AsyncIterator[Home]:
+    """A home with a fresh age identity and no manifests."""
+    made = Home(Path(mkdtemp(prefix="agentsd-e2e-")), new_keys())
+    yield made
+    await made.clear()
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    """Speaks HTTP."""
+    async with Client() as made:
+        yield made
+
+
+@pytest.fixture
+async def postgres(home: Home) -> AsyncIterator[EmbeddedPostgres]:
+    """A server of the test's own, to be killed; not started yet."""
+    server = EmbeddedPostgres(home.root / "own", settings=FAST)
+    yield server
+    await asyncio.to_thread(server.stop)

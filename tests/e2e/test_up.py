@@ -1,0 +1,124 @@
+"""Show 1: ``agentsd up`` in a fresh clone, whatever becomes of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.home import Home
+from tests.e2e.processes import exists, gone, postmaster_of, until
+
+SAMPLES = {"acme/sales", "assistant", "inhouse", "research", "support", "writer"}
+
+
+@pytest.fixture
+def clone(home: Home) -> Home:
+    """A home with a fresh clone."""
+    home.clone()
+    return home
+
+
+def names(models: dict[str, list[dict[str, str]]]) -> set[str]:
+    """The slugs of /v1/models."""
+    return {model["id"] for model in models["data"]}
+
+
+async def changed(client: Client, url: str, model: str, answer: str) -> None:
+    """Wait until ``model`` answers so."""
+
+    async def look() -> bool:
+        return await client.say(url, model) == answer
+
+    await until(look)
+
+
+async def test_from_clone_to_chat_and_back(clone: Home, client: Client) -> None:
+    """It lists the samples and streams offline; a save changes the next answer; Ctrl-C stops everything.
+
+    Started again it finds its data; other commands attach to it while it runs.
+    """
+    up, url = await clone.up()
+    assert names(await client.get(f"{url}/v1/models")) == SAMPLES
+    streamed = await client.stream(url, "assistant")
+    assert (streamed.text, streamed.version) == ("You said: hello", "1")
+    assert len(streamed.words) > 2
+    postmaster = postmaster_of(clone.data)
+    assert postmaster
+
+    clone.edit("assistant.yaml", "You said: {message}", "Changed: {message}")
+    await changed(client, url, "assistant", "Changed: hello")
+    clone.edit("assistant.yaml", "reply:", "replay:")
+    await up.says("did you mean")
+    assert await client.say(url, "assistant") == "Changed: hello"
+    clone.edit("assistant.yaml", "replay:", "reply:")
+
+    plan = await clone.run("plan", "--detailed-exitcode")
+    assert (plan.code, "6 unchanged" in plan.out) == (0, True), plan.said
+    sync = await clone.run("sync")
+    assert sync.code == 0, sync.said
+    status = await clone.run("status")
+    assert (status.code, "6 agents" in status.out) == (0, True), status.said
+
+    done = await up.stop(signal.SIGINT)
+    assert (done.code, done.out) == (0, ""), done.said
+    assert "Traceback" not in done.err
+    assert not exists(postmaster)
+    assert postmaster_of(clone.data) is None
+
+    again, url = await clone.up()
+    assert "to create" not in again.err
+    assert await client.say(url, "assistant") == "Changed: hello"
+    assert (await client.get(f"{url}/readyz"))["version"] == 2
+    assert (await again.stop()).code == 0
+    assert postmaster_of(clone.data) is None
+
+
+async def test_a_killed_up_leaves_an_orphan_that_the_next_one_adopts(clone: Home, client: Client) -> None:
+    """kill -9 leaves Postgres behind; the next ``up`` uses that very server and stops it at its end.
+
+    A second ``up`` on the same data folder says which process has it, and disturbs nothing.
+    """
+    first, _ = await clone.up()
+    orphan = postmaster_of(clone.data)
+    assert orphan
+    await first.kill()
+    assert exists(orphan)
+
+    second, url = await clone.up()
+    assert postmaster_of(clone.data) == orphan
+    third = await clone.run("up", "--port", "0")
+    assert third.code == 2, third.said
+    assert f"already run by process {second.pid}" in third.err
+    assert "Traceback" not in third.err
+    assert await client.say(url, "assistant") == "You said: hello"
+    assert (await second.stop(signal.SIGINT)).code == 0
+    await gone(orphan)
+
+
+async def test_a_killed_postgres_comes_back(clone: Home, client: Client) -> None:
+    """``up`` starts its Postgres again when that dies, and a change after that is served."""
+    up, url = await clone.up()
+    postmaster = postmaster_of(clone.data)
+    assert postmaster
+    os.kill(postmaster, signal.SIGKILL)
+    await gone(postmaster)
+    assert await client.say(url, "assistant") == "You said: hello"
+    assert (await client.ready(url))[0] == 200
+    clone.edit("assistant.yaml", "You said: {message}", "Back: {message}")
+    await changed(client, url, "assistant", "Back: hello")
+    assert postmaster_of(clone.data) not in (None, postmaster)
+    assert (await up.stop()).code == 0
+
+
+async def test_ctrl_c_at_any_moment(clone: Home) -> None:
+    """Interrupted while it starts, it ends with 0 or 130, without a traceback and without a server left."""
+    for moment in ("agentsd ", "Postgres"):
+        up = await clone.start("up", "--port", "0")
+        await up.says(moment)
+        done = await up.stop(signal.SIGINT)
+        assert done.code in (0, 130), done.said
+        assert "Traceback" not in done.err
+        assert postmaster_of(clone.data) is None
