@@ -11,6 +11,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import mkdtemp
+from urllib.parse import quote
 from uuid import uuid4
 
 import psycopg
@@ -26,13 +27,11 @@ FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", 
 
 def url_with(url: str, database: str) -> str:
     """``url`` with another database."""
-    parts = conninfo_to_dict(url, dbname=database)
-    host = parts.pop("host", "")
-    user, password = parts.pop("user", ""), parts.pop("password", "")
-    name = parts.pop("dbname")
-    credentials = f"{user}:{password}" if password else f"{user}"
-    rest = "&".join([f"host={str(host).replace('/', '%2F')}", *(f"{k}={v}" for k, v in parts.items())])
-    return f"postgresql://{credentials}@/{name}?{rest}"
+    parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(url).items()}
+    parts.pop("dbname", None)
+    credentials = ":".join(parts.pop(name) for name in ("user", "password") if name in parts)
+    rest = "&".join(f"{name}={value}" for name, value in parts.items())
+    return f"postgresql://{credentials}@/{database}?{rest}"
 
 
 @pytest.fixture(scope="session")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
 import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 
-from agentsd.core.errors import SchemaMismatch
+from agentsd.core.errors import ConfigError, SchemaMismatch, StoreUnavailable
 from agentsd.store.database import SCHEMA_REVISION, Database
 from agentsd.store.migrations import current, downgrade, engine_for, newest, upgrade
 from agentsd.store.tables import metadata
@@ -75,3 +81,36 @@ def test_a_newer_database_is_left_alone(database_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="newer"):
         downgrade(database_url, "base")
     assert "agents" in objects(database_url)
+
+
+def test_alembics_own_command_line_works(empty_database_url: str) -> None:
+    """With alembic.ini, and the URL from the environment: for whoever writes the next migration."""
+    top = Path(__file__).parents[2]
+    environment = {**os.environ, "AGENTSD_DATABASE_URL": empty_database_url}
+    environment.pop("AGENTSD_DATABASE_DIRECT_URL", None)
+    for words in (["upgrade", "head"], ["check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *words],
+            cwd=top,
+            env=environment,
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr.decode()
+    assert current(empty_database_url) == SCHEMA_REVISION
+
+
+def test_what_goes_wrong_is_told_in_our_words(database_url: str) -> None:
+    """No server, no such migration: the same errors as everywhere, without a password."""
+    with pytest.raises(StoreUnavailable) as down:
+        upgrade("postgresql://x:canary@127.0.0.1:1/db")
+    assert "canary" not in str(down.value)
+    with pytest.raises(ConfigError, match="no such migration"):
+        upgrade(database_url, "4711")
+
+
+def test_two_that_start_together_migrate_one_after_the_other(empty_database_url: str) -> None:
+    """Both succeed; the second finds everything done."""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(upgrade, [empty_database_url] * 4))
+    assert current(empty_database_url) == SCHEMA_REVISION

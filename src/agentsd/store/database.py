@@ -181,13 +181,16 @@ class Database:
         await connection.commit()
 
     async def _give_back(self, connection: AsyncConnection) -> None:
-        with suppress(psycopg.Error):
-            await connection.rollback()
-        usable = connection.info.transaction_status == TransactionStatus.IDLE
-        if usable and not self._closed:
-            self._idle.append((monotonic(), connection))
-        else:
-            await connection.close()
+        try:
+            with suppress(psycopg.Error, TimeoutError):
+                async with asyncio.timeout(CONNECT_SECONDS):
+                    await connection.rollback()
+        finally:
+            # Not idle after a rollback: broken, cut off or cancelled once more.
+            if connection.info.transaction_status == TransactionStatus.IDLE and not self._closed:
+                self._idle.append((monotonic(), connection))
+            else:
+                await connection.close()
 
 
 def require_revision(found: str | None, place: str) -> None:

@@ -6,6 +6,8 @@ Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 
 from agentsd.core.errors import SchemaMismatch, StoreError, StoreRefused, StoreUnavailable
@@ -63,17 +65,12 @@ _CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
 
 # libpq gives no code for a refused connection, only the server's text; this is how it reads in English.
 _SAYINGS = (
-    ("password authentication failed", "28P01"),
-    ("no password supplied", "28P01"),
-    ("pg_hba.conf", "28000"),
-    ("role ", "28000"),
-    ("authentication failed", "28000"),
-    ("permission denied for database", "42501"),
-    ("too many", "53300"),
-    ("remaining connection slots", "53300"),
-    ("starting up", "57P03"),
-    ("shutting down", "57P03"),
-    ("not yet accepting", "57P03"),
+    (r"password authentication failed|no password supplied", "28P01"),
+    (r"too many|remaining connection slots", "53300"),
+    (r"starting up|shutting down|not yet accepting|in recovery mode", "57P03"),
+    (r'database "[^"]*" does not exist', "3D000"),
+    (r"permission denied for database", "42501"),
+    (r'pg_hba\.conf|role "[^"]*"|authentication failed', "28000"),
 )
 
 
@@ -89,9 +86,7 @@ def translate(error: psycopg.Error, place: str) -> StoreError:
 def _code_of_text(error: psycopg.Error) -> str | None:
     """The code that a failed connection would have had; None where no server answered."""
     text = str(error)
-    if "does not exist" in text and "database" in text:
-        return "3D000"
-    return next((code for saying, code in _SAYINGS if saying in text), None)
+    return next((code for saying, code in _SAYINGS if re.search(saying, text)), None)
 
 
 def _unknown(code: str) -> tuple[type[StoreError], str, str]:

@@ -15,11 +15,12 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from agentsd.core.errors import SchemaMismatch
+from agentsd.core.errors import ConfigError, SchemaMismatch
 from agentsd.store.database import dsn_of, place_of
 from agentsd.store.faults import translate
 
@@ -79,6 +80,10 @@ def _connected(url: str) -> Iterator[Connection]:
             connection.execute(text("SET LOCAL lock_timeout = '30s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             yield connection
+    except CommandError:
+        raise ConfigError(
+            "there is no such migration", hint=f"the scripts are in {scripts()}; the newest is {newest()}"
+        ) from None
     except DBAPIError as error:
         raise translate(_original(error), place_of(dsn_of(url))) from None
 
