@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -91,11 +92,7 @@ class _Stop(Exception):
 
 
 def _events(text: str) -> Iterator[Any]:
-    parser = CParser(text)
-    event = parser.get_event()
-    while event is not None:
-        yield event
-        event = parser.get_event()
+    return iter(CParser(text).get_event, None)
 
 
 class _Builder:
@@ -202,6 +199,7 @@ class _Builder:
             raise _Stop
 
 
+@lru_cache(maxsize=1024)  # the same keys stand in every manifest
 def _is_text(plain: str) -> bool:
     try:
         return isinstance(resolve(plain), str)

@@ -50,8 +50,6 @@ class Validator:
         return list(dict.fromkeys(found))
 
     def _accepts(self, value: Mapping[str, Any]) -> bool:
-        if not _all_finite(value):
-            return False
         try:
             return bool(self._quick.is_valid(value))
         except ValueError:  # a value that JSON does not know, such as a timestamp
@@ -60,14 +58,6 @@ class Validator:
 
 def _is_finite_number(_: Any, value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _all_finite(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(_all_finite(child) for child in value.values())
-    if isinstance(value, list):
-        return all(_all_finite(child) for child in value)
-    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _violations(document: Document, error: Any) -> Iterator[Violation]:

@@ -7,6 +7,7 @@ origins the vendor itself owns; everything else (JSON Schema, masking, trust rul
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, get_args
 
 from pydantic import Field
@@ -56,8 +57,9 @@ class ProviderSettings(Strict):
         }
 
     @classmethod
+    @cache
     def destinations(cls) -> Destinations:
-        """What the trust rule needs to know of this vendor."""
+        """What the trust rule needs to know of this vendor. Asked several times for every file."""
         return Destinations(cls.secret_fields(), cls.url_fields(), cls.home)
 
     @classmethod
