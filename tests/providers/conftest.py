@@ -12,7 +12,7 @@ from agentsd.providers.http import HttpSessions
 
 QUICK = {"connect_timeout_seconds": 5, "timeout_seconds": 5, "idle_timeout_seconds": 5}
 """Limits that no test reaches unless it means to."""
-HASTY = {"connect_timeout_seconds": 5, "timeout_seconds": 0.3, "idle_timeout_seconds": 0.2}
+HASTY = {"connect_timeout_seconds": 0.3, "timeout_seconds": 0.3, "idle_timeout_seconds": 0.2}
 """Limits for tests of a stall."""
 
 Make = Callable[..., Any]

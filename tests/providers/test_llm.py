@@ -130,6 +130,7 @@ async def test_usage_comes_where_it_is_asked_for(make: Make) -> None:
 
 STREAM_FAULTS = [
     (Fault.STALL, base.ProviderTimeout),
+    (Fault.SILENT, base.ProviderTimeout),
     (Fault.STALL_LATER, base.ProviderTimeout),
     (Fault.EARLY_CLOSE, base.ProviderUnavailable),
     (Fault.EARLY_END, base.ProviderUnavailable),
@@ -153,7 +154,7 @@ async def test_every_fault_is_one_typed_error(
     make: Make, fault: Fault, kind: type[ProviderError], stream: bool
 ) -> None:
     """No hang, no foreign exception, and neither the key nor the vendor's words in the error."""
-    limits = HASTY if "stall" in fault else {}
+    limits = HASTY if fault in (Fault.STALL, Fault.SILENT, Fault.STALL_LATER) else {}
     async with OpenAIServer(fault=fault) as server:
         llm = groq(make, server, **limits)
         with pytest.raises(kind) as caught:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
@@ -16,6 +18,7 @@ class Fault(StrEnum):
     """What a server does wrong. Set ``server.fault``, or start one with ``--fault NAME``."""
 
     STALL = "stall"  # takes the request, never answers
+    SILENT = "silent"  # answers the head or the handshake, then nothing
     STALL_LATER = "stall-later"  # answers the first part, then nothing
     EARLY_CLOSE = "early-close"  # drops the connection in the middle of the answer
     EARLY_END = "early-end"  # ends in good form, but without its end marker
@@ -165,6 +168,99 @@ async def frames_of(socket: web.WebSocketResponse, received: Received) -> Any:
             received.frames.append(message.data)
             yield message.data
     received.disconnected.set()
+
+
+class SocketServer(VendorServer):
+    """A server of a WebSocket at ``path``. A fault strikes before the second part of an answer."""
+
+    path = "/"
+    error_frame = '{"error": "rate_limit_exceeded", "message": "secret words"}'
+
+    def routes(self, app: web.Application) -> None:
+        """One route."""
+        app.router.add_get(self.path, self._serve)
+
+    async def talk(self, socket: Socket) -> None:
+        """The vendor's side of a conversation; returning closes with 1000."""
+        raise NotImplementedError
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        received = self.receive(request)
+        return await observed(received, self._accept(request, received))
+
+    async def _accept(self, request: web.Request, received: Received) -> web.StreamResponse:
+        refusal = await self.refuse(request)
+        if refusal is not None:
+            return refusal
+        ws = web.WebSocketResponse(max_msg_size=0)
+        await ws.prepare(request)
+        if self.fault is Fault.SILENT:
+            async for _ in frames_of(ws, received):
+                continue
+        with suppress(Over):
+            await self.talk(Socket(self, request, ws, received))
+        await ws.close()
+        return ws
+
+
+class Over(Exception):
+    """The conversation ended before the protocol said so."""
+
+
+class Socket:
+    """One conversation, as the server holds it."""
+
+    def __init__(
+        self, server: SocketServer, request: web.Request, ws: web.WebSocketResponse, received: Received
+    ) -> None:
+        self.query = received.query
+        self._server = server
+        self._request = request
+        self._ws = ws
+        self._received = received
+        self._parts = 0
+
+    async def next(self) -> str | bytes:
+        """The client's next frame. Raises ``Over`` when it goes away."""
+        message = await self._ws.receive()
+        if message.type not in (WSMsgType.TEXT, WSMsgType.BINARY):
+            self._received.disconnected.set()
+            raise Over
+        self._received.frames.append(message.data)
+        frame: str | bytes = message.data
+        return frame
+
+    async def say(self, frame: str | bytes | dict[str, Any]) -> None:
+        """A frame that is no part of the answer: a greeting, an end marker."""
+        if isinstance(frame, bytes):
+            await self._ws.send_bytes(frame)
+        else:
+            await self._ws.send_str(frame if isinstance(frame, str) else json.dumps(frame))
+
+    async def part(self, frame: str | bytes | dict[str, Any]) -> None:
+        """A part of the answer: audio, a transcript. The fault, if any, comes before the second one."""
+        self._parts += 1
+        if self._parts == 2:
+            await self._misbehave()
+        await self._server.pause()
+        await self.say(frame)
+
+    async def _misbehave(self) -> None:
+        fault = self._server.fault
+        frames = {
+            Fault.ERROR_FRAME: self._server.error_frame,
+            Fault.MALFORMED_FRAME: "secret words",
+            Fault.NUMBER_FRAME: "42 ",
+        }
+        if fault in frames:
+            await self.say(frames[fault])
+        elif fault is Fault.STALL_LATER:
+            await asyncio.Event().wait()
+        elif fault is Fault.EARLY_CLOSE:
+            drop(self._request)
+            raise Over
+        elif fault is Fault.EARLY_END:
+            raise Over
 
 
 def main(make: Callable[[argparse.Namespace], VendorServer], *options: tuple[str, dict[str, Any]]) -> None:

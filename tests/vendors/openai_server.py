@@ -24,7 +24,8 @@ class OpenAIServer(VendorServer):
     """``words`` is the answer, one chunk each. ``noisy`` adds comments, CRLF and other fields.
 
     ``done`` False ends a stream without ``[DONE]``, as some servers do. ``audio`` is what speech
-    answers (PCM), ``rate`` its hertz, ``transcript`` what transcriptions answer.
+    answers (PCM; a voice of its own for each text where empty), ``rate`` its hertz, ``transcript``
+    what transcriptions answer (None: ``heard`` of the audio).
     """
 
     def __init__(
@@ -35,7 +36,7 @@ class OpenAIServer(VendorServer):
         noisy: bool = False,
         audio: bytes = b"",
         rate: int = 24_000,
-        transcript: str = "This is a test.",
+        transcript: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -69,7 +70,13 @@ class OpenAIServer(VendorServer):
     async def _whole(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         await self.pause()
         data = self._bad_whole() or orjson.dumps(completion(body, "".join(self.words)))
-        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.STALL_LATER, Fault.SLOW_DRIP):
+        if self.fault in (
+            Fault.EARLY_CLOSE,
+            Fault.EARLY_END,
+            Fault.SILENT,
+            Fault.STALL_LATER,
+            Fault.SLOW_DRIP,
+        ):
             return await self._piecemeal(request, data, "application/json")
         return web.Response(body=data, content_type="application/json")
 
@@ -85,6 +92,8 @@ class OpenAIServer(VendorServer):
     async def _stream(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        if self.fault is Fault.SILENT:
+            await asyncio.Event().wait()
         end = b"\r\n\r\n" if self.noisy else b"\n\n"
         for number, chunk in enumerate(chunks(body, self.words)):
             if number == 2 and await self._misbehave(request, response):
@@ -129,8 +138,9 @@ class OpenAIServer(VendorServer):
         if self.fault is Fault.SLOW_DRIP:
             await self._write(response, data)
             return response
-        await response.write(data[: len(data) // 2])
-        if self.fault is Fault.STALL_LATER:
+        if self.fault is not Fault.SILENT:
+            await response.write(data[: len(data) // 2])
+        if self.fault in (Fault.SILENT, Fault.STALL_LATER):
             await asyncio.Event().wait()
         drop(request)
         return response
@@ -150,7 +160,7 @@ class OpenAIServer(VendorServer):
         audio = self.audio or voice_of(body["input"])
         if body.get("response_format") == "wav":
             audio = wav_header(self.rate, len(audio)) + audio
-        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.STALL_LATER):
+        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.SILENT, Fault.STALL_LATER):
             return await self._piecemeal(request, audio, "audio/pcm")
         response = web.StreamResponse(headers={"Content-Type": "audio/pcm"})
         await response.prepare(request)
@@ -162,18 +172,19 @@ class OpenAIServer(VendorServer):
     async def _transcriptions(self, request: web.Request) -> web.StreamResponse:
         fields = await request.post()
         form: dict[str, Any] = {
-            name: value.file.read() if isinstance(value, web.FileField) else value
+            name: _contents(value) if isinstance(value, web.FileField) else value
             for name, value in fields.items()
         }
         received = self.receive(request, form)
         return await observed(received, self._transcribe(request, form))
 
     async def _transcribe(self, request: web.Request, form: dict[str, Any]) -> web.StreamResponse:
+        text = heard(form["file"][44:]) if self.transcript is None else self.transcript
         refusal = await self.refuse(request)
         if refusal is not None:
             return refusal
-        data = self._bad_whole() or orjson.dumps({"text": self.transcript})
-        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.STALL_LATER):
+        data = self._bad_whole() or orjson.dumps({"text": text})
+        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.SILENT, Fault.STALL_LATER):
             return await self._piecemeal(request, data, "application/json")
         return web.Response(body=data, content_type="application/json")
 
@@ -195,9 +206,14 @@ class OpenAIServer(VendorServer):
         usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
         answer = {"object": "list", "data": rows[::-1], "model": body["model"], "usage": usage}
         data = self._bad_whole() or orjson.dumps(answer)
-        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.STALL_LATER):
+        if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.SILENT, Fault.STALL_LATER):
             return await self._piecemeal(request, data, "application/json")
         return web.Response(body=data, content_type="application/json")
+
+
+def _contents(field: web.FileField) -> bytes:
+    with field.file as file:
+        return file.read()
 
 
 def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
@@ -237,9 +253,14 @@ def chunks(body: dict[str, Any], words: Iterable[str]) -> list[bytes]:
     return lines
 
 
-def voice_of(text: str, samples_a_character: int = 40) -> bytes:
-    """PCM that only this text has: what a test compares byte for byte."""
-    return b"".join(hashlib.sha256(char.encode()).digest() for char in text) * (samples_a_character // 16)
+def voice_of(text: str) -> bytes:
+    """PCM that only this text has, 16 samples a character: what a test compares byte for byte."""
+    return b"".join(hashlib.sha256(char.encode()).digest() for char in text)
+
+
+def heard(pcm: bytes) -> str:
+    """The transcript that only this audio has."""
+    return f"heard {len(pcm)} bytes, {hashlib.sha256(pcm).hexdigest()[:12]}."
 
 
 def vector_of(text: str, size: int) -> list[float]:
