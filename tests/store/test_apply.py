@@ -161,16 +161,18 @@ async def test_a_hand_edit_shows_as_drift_and_a_heal_undoes_it(database: Databas
         'llm_provider_config = llm_provider_config || \'{"api_url": "https://evil.example"}\'',
         "slug = 'other', is_default = true",
         "is_active = false",
-        "verified = false",
+        "verified = NOT verified",
     ):
         with psycopg.connect(database_url) as connection:
             connection.execute(f"UPDATE agents SET {edit}")  # noqa: S608
         drifted = (await stored(database)).agents[agent.id]
         assert drifted.drifted, edit
-        unread = replace(agent, value=None, data=None)
+        # All that a keyless sync knows of an unread file is the row, which is what was edited.
+        unread = replace(agent, value=None, data=None, slug=drifted.slug, default=drifted.is_default)
         at = await write(database, plan_of([change("heal", unread, drifted)]))
         now = (await stored(database)).agents[agent.id]
         assert not now.drifted
+        assert not now.verified  # somebody may have written that by hand as well
         assert now.version == at.version
         async with database.transaction() as healed:
             (row,) = (await load_all(healed)).rows

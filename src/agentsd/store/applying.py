@@ -8,7 +8,7 @@ single change more than the change itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -20,6 +20,9 @@ from agentsd.core.plan import Change, Plan
 from agentsd.store.rows import COLUMNS, batches, columns_of, manifest_of, read_back, row_of
 from agentsd.store.users import apply_users, store_documents
 from agentsd.store.versions import Head, grow, notify
+
+_Read = tuple[Change, Mapping[str, Any], bytes]
+"""A change, its manifest's value and its manifest's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,10 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
     """
     if plan.empty:
         raise ValueError("an empty plan is not applied")
-    written = [change for change in plan.changes if change.operation != "delete"]
     deleted = [change.id for change in plan.changes if change.operation == "delete"]
-    rows = await _rows(connection, written, plan.source, stamp)
+    read = await _read(connection, [change for change in plan.changes if change.operation != "delete"])
+    written = [change for change, _, _ in read]
+    rows = await _rows(connection, read, plan.source, stamp.checked)
     head = await grow(connection, plan.source, stamp.commit, stamp.run_id)
     await apply_users(
         connection,
@@ -61,23 +65,31 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
     return head
 
 
-async def _rows(
-    connection: AsyncConnection, changes: Sequence[Change], source: str, stamp: ApplyStamp
-) -> list[tuple[Any, ...]]:
-    """The rows of ``changes``; their documents are stored on the way."""
+async def _read(connection: AsyncConnection, changes: Sequence[Change]) -> list[_Read]:
+    """``changes`` with what their manifests say: out of the plan, or out of the stored documents."""
     unread = [c for c in changes if manifest_of(c).value is None or manifest_of(c).data is None]
     stored = await _stored_documents(connection, [manifest_of(change).digest for change in unread])
-    rows, documents = [], []
+    read: list[_Read] = []
     for change in changes:
         desired = manifest_of(change)
-        value, data = desired.value, desired.data
-        if value is None or data is None:
-            value, data = read_back(change, stored.get(desired.digest))
-        digest = sha256(data).digest()
-        documents.append((digest, change.path, data))
-        rows.append(row_of(change, source, stamp.checked, value, digest))
+        if desired.value is None or desired.data is None:
+            read.append(read_back(change, stored.get(desired.digest)))
+        else:
+            read.append((change, desired.value, desired.data))
+    return read
+
+
+async def _rows(
+    connection: AsyncConnection, read: Sequence[_Read], source: str, checked: bytes
+) -> list[tuple[Any, ...]]:
+    """The rows to write; their documents are stored on the way."""
+    digests = [sha256(data).digest() for _, _, data in read]
+    documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
     await store_documents(connection, documents)
-    return rows
+    return [
+        row_of(change, source, checked, value, digest)
+        for digest, (change, value, _) in zip(digests, read, strict=True)
+    ]
 
 
 async def _stored_documents(connection: AsyncConnection, digests: Sequence[bytes]) -> dict[bytes, bytes]:

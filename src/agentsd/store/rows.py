@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +11,7 @@ import orjson
 
 from agentsd.core.agent import KINDS, Manifest
 from agentsd.core.errors import StoreRefused
-from agentsd.core.names import user_id_of
+from agentsd.core.names import owner_of, slug_of, user_id_of
 from agentsd.core.plan import Change
 
 COLUMNS: tuple[tuple[str, str], ...] = (
@@ -71,8 +72,12 @@ def manifest_of(change: Change) -> Manifest:
     return change.desired
 
 
-def read_back(change: Change, data: bytes | None) -> tuple[Mapping[str, Any], bytes]:
-    """Value and bytes of a manifest whose file was not read again: from the stored document ``data``."""
+def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, Any], bytes]:
+    """A change whose file was not read again, with value and bytes out of the stored document ``data``.
+
+    A heal then takes nothing from the row, which is what was edited by hand: slug and owner follow from the
+    path, the default from the document, and that its seal was verified is no longer believed.
+    """
     desired = manifest_of(change)
     if data is None or sha256(data).digest() != desired.digest:
         raise StoreRefused(
@@ -81,7 +86,11 @@ def read_back(change: Change, data: bytes | None) -> tuple[Mapping[str, Any], by
         )
     from agentsd.core.document import parse  # a heal is rare; PyYAML need not be loaded for anything else
 
-    return parse(change.path, data).value, data
+    value = parse(change.path, data).value
+    if change.operation == "heal":
+        known = replace(desired, default=bool(value.get("default", False)), verified=False)
+        change = replace(change, slug=slug_of(change.path), owner=owner_of(change.path), desired=known)
+    return change, value, data
 
 
 def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
