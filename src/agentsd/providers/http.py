@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class HttpSessions:
     def acquire(self, url: str) -> Claim:
         """A claim on the session for ``url``'s origin. Opens nothing. Raises ValueError for no URL."""
         origin = origin_of(url)
+        if origin == NOWHERE:
+            raise ValueError("not an absolute URL")
         pool = self._pools.setdefault(origin, _Pool())
         pool.holders += 1
         return Claim(self, origin, pool)
