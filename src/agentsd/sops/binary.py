@@ -124,7 +124,7 @@ class SopsBinary:
 
     async def version(self) -> str:
         """``sops 3.11.0``. Raises ``SopsFailed`` where it cannot be run."""
-        output = await self._call(["--disable-version-check", "--version"], b"")
+        output = await self._call(["--disable-version-check", "--version"], b"", {})
         return " ".join(output.decode().split()[:2])
 
     async def _call(

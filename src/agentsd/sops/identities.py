@@ -85,7 +85,7 @@ def _sources(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, Any]
     if "SOPS_AGE_KEY_CMD" in environ:
         yield "SOPS_AGE_KEY_CMD", lambda: _run(environ["SOPS_AGE_KEY_CMD"], environ)
     keys = config_home(environ, home) / KEYS_FILE
-    if keys.exists():
+    if keys.is_absolute() and keys.exists():  # Go ignores a relative XDG_CONFIG_HOME
         yield str(keys), lambda: _read(keys)
 
 

@@ -27,6 +27,7 @@ _ARMOR = re.compile(
     r"-----BEGIN AGE ENCRYPTED FILE-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
     r"-----END AGE ENCRYPTED FILE-----\n?"
 )
+_NOT_OURS = "No matching keys found"  # pyrage's way to say that another identity is needed
 _OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
 
@@ -101,13 +102,16 @@ class Opener:
         """What the first key of ``group`` that opens holds; None where none does."""
         if not self._age:
             return None
+        damaged = False
         for wrapped in group.age:
             if not _ARMOR.fullmatch(wrapped):
                 raise SealUnsure("a wrapped key of an unusual form", hint=_ASK)
             try:
                 return bytes(pyrage.decrypt(wrapped.encode(), self._age))
-            except pyrage.DecryptError:  # another's key, or damaged: sops too tries the next one
-                continue
+            except pyrage.DecryptError as error:  # sops too tries the next one
+                damaged |= str(error) != _NOT_OURS
+        if damaged:
+            raise SealUnsure("a wrapped key that cannot be read", hint=_ASK)
         return None
 
     def _how_to_unlock(self) -> str:

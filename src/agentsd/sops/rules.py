@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from agentsd.core.errors import SealMalformed, SealUnsure
@@ -22,6 +23,7 @@ NAMES = (
     "encrypted_comment_regex",
 )
 _KEY_MAX = 128
+_FOLDS_TO_ASCII = frozenset("\u017f\u212a")  # ſ and K (kelvin): equal to s and k for RE2 only
 _QUANTIFIERS_MAX = 2  # the cost of backtracking grows with their power
 _TOKEN = re.compile(
     r"(?P<same>[A-Za-z0-9_ /:@,#=<>~!%&\"'-]|\\[._+*?()\[\]|$^/\\-]|\^|\.|\||\((?:\?:)?|\))"
@@ -58,13 +60,14 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
     search = _translate(pattern.removeprefix("(?i)"), re.ASCII | (re.IGNORECASE if ignore_case else 0)).search
 
     def hit(key: str) -> bool:
-        if len(key) > _KEY_MAX or (ignore_case and not key.isascii()):
+        if len(key) > _KEY_MAX or (ignore_case and not _FOLDS_TO_ASCII.isdisjoint(key)):
             raise SealUnsure("a key that RE2 may read differently", hint="the real sops has to decide")
         return search(key) is not None
 
     return hit
 
 
+@lru_cache(maxsize=64)  # the files of a repository share a handful of rules
 def _translate(pattern: str, flags: int) -> re.Pattern[str]:
     """Python's spelling of an RE2 pattern: ``$`` is the very end. Raises ``SealUnsure``."""
     parts: list[str] = []

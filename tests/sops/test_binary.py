@@ -1,0 +1,160 @@
+"""The real sops behind pipes: what it is told, what it may see, and how its refusals are told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from pyrage import x25519
+
+from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
+from agentsd.sops.binary import SopsBinary
+from tests.sops.real import RULES, Sops, document
+
+PLAIN = b"name: Support\napi_key: canary-91\n"
+
+
+@pytest.fixture
+def binary(sops: Sops) -> SopsBinary:
+    return SopsBinary(environ=sops.environ)
+
+
+def script(folder: Path, body: str) -> Path:
+    """An executable that stands in for a sops of another machine."""
+    path = folder / "sops"
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
+async def test_what_it_seals_it_opens(sops: Sops, binary: SopsBinary) -> None:
+    """Encrypt by a creation rule, decrypt to a value and to text."""
+    sealed = await binary.encrypt(PLAIN, path="a.yaml", config=sops.config(RULES["encrypted_regex"]))
+    assert b"canary" not in sealed
+    assert document(sealed).value["name"] == "Support"
+    assert await binary.decrypt(sealed) == {"name": "Support", "api_key": "canary-91"}
+    assert await binary.decrypt_text(sealed) == PLAIN
+
+
+async def test_recipients_replace_those_of_the_rule(sops: Sops, binary: SopsBinary) -> None:
+    """Explicit recipients, the rule's fields."""
+    rule = sops.config(RULES["encrypted_regex"])
+    sealed = await binary.encrypt(PLAIN, path="a.yaml", config=rule, recipients=sops.recipients[1:3])
+    assert [key["recipient"] for key in document(sealed).value["sops"]["age"]] == list(sops.recipients[1:3])
+    assert document(sealed).value["name"] == "Support"
+
+
+async def test_encryption_refusals_are_told_apart(sops: Sops, binary: SopsBinary, tmp_path: Path) -> None:
+    """Sealed already, no rule, no such configuration, not YAML, empty: each its own message and code."""
+    config = sops.config({})
+    nowhere = sops.config({"path_regex": "^nowhere$"})
+    sealed = await binary.encrypt(PLAIN, path="a.yaml", config=config)
+    cases = [
+        (sealed, config, 203, "sealed already"),
+        (PLAIN, nowhere, 1, "rule"),
+        (PLAIN, tmp_path / "missing.yaml", 1, "rule"),
+        (b"canary: [", config, 2, "cannot read"),
+        (b"", config, 92, "empty"),
+        (b"canary: 18446744073709551615", config, 23, "value"),
+    ]
+    for data, rule, code, message in cases:
+        with pytest.raises(SopsFailed, match=message) as caught:
+            await binary.encrypt(data, path="a.yaml", config=rule)
+        assert caught.value.code == code
+        assert caught.value.hint
+        assert "canary" not in str(caught.value)
+
+
+async def test_decryption_refusals_are_told_apart(sops: Sops, binary: SopsBinary) -> None:
+    """A damaged value, a damaged MAC, a stranger's file, no seal: each its own error."""
+    sealed = sops.seal(PLAIN.decode(), **RULES["encrypted_regex"])
+    stranger = sops.seal(PLAIN.decode(), age=str(x25519.Identity.generate().to_public()))
+    cases: list[tuple[bytes, type[AgentsdError]]] = [
+        (sealed.replace(b"name: Support", b"name: x"), SealTampered),
+        (sealed.replace(b"api_key: ENC", b"token: ENC"), SealTampered),
+        (sealed.replace(b"api_key: ENC[", b"api_key: 1 #"), SealTampered),
+        (stranger, SealLocked),
+        (PLAIN, SealMalformed),
+        (sealed.replace(b"lastmodified", b"last"), SealMalformed),
+    ]
+    for data, kind in cases:
+        with pytest.raises(kind) as caught:
+            await binary.decrypt(data)
+        assert caught.value.hint
+        assert "canary" not in str(caught.value)
+
+
+async def test_it_sees_no_more_of_the_environment_than_it_needs(tmp_path: Path) -> None:
+    """Settings of other programs, and of agentsd itself, are not passed on."""
+    environ = {
+        "PATH": os.environ["PATH"], "SOPS_AGE_KEY": "k", "AWS_PROFILE": "p", "HOME": "/h",
+        "AGENTSD_DATABASE_URL": "postgresql://u:pw@h", "GROQ_API_KEY": "g", "SOPS_CONFIG": "/etc/x",
+    }  # fmt: skip
+    binary = SopsBinary(script(tmp_path, "cat >/dev/null; env"), environ=environ)
+    seen = dict(line.split("=", 1) for line in (await binary.decrypt_text(b"")).decode().splitlines())
+    assert set(environ) & set(seen) == {"PATH", "SOPS_AGE_KEY", "AWS_PROFILE", "HOME"}
+
+
+async def test_no_document_is_on_the_command_line(tmp_path: Path) -> None:
+    """What is to be sealed goes through standard input only."""
+    binary = SopsBinary(script(tmp_path, 'cat >/dev/null; echo "$@"'), environ={"PATH": os.environ["PATH"]})
+    told = await binary.encrypt(PLAIN, path="acme/x.yaml", config=Path("/c.yaml"), recipients=["age1x"])
+    assert told.decode().split() == [
+        "--config", "/c.yaml", "encrypt", "--age", "age1x", "--input-type", "yaml", "--output-type", "yaml",
+        "--filename-override", "acme/x.yaml",
+    ]  # fmt: skip
+
+
+async def test_an_executable_that_is_missing_is_named(tmp_path: Path) -> None:
+    """A wrong AGENTSD_SOPS says so."""
+    with pytest.raises(SopsFailed, match="AGENTSD_SOPS"):
+        await SopsBinary(tmp_path / "none", environ={}).decrypt(b"")
+
+
+async def test_an_unknown_exit_status_is_told(tmp_path: Path) -> None:
+    """A status of another sops version is passed on as a number."""
+    binary = SopsBinary(script(tmp_path, "cat >/dev/null; exit 77"), environ={"PATH": os.environ["PATH"]})
+    with pytest.raises(SopsFailed, match="77") as caught:
+        await binary.decrypt(b"")
+    assert caught.value.code == 77
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] == "Z"
+
+
+async def running(pid_file: Path) -> int:
+    while not (pid_file.exists() and pid_file.read_text().strip()):
+        await asyncio.sleep(0.01)
+    return int(pid_file.read_text())
+
+
+async def test_it_is_killed_when_it_takes_too_long(tmp_path: Path) -> None:
+    """After the timeout neither sops nor what it started is left."""
+    pid_file = tmp_path / "pid"
+    path = script(tmp_path, f"sleep 600 & echo $! > {pid_file}; wait")
+    binary = SopsBinary(path, environ={"PATH": os.environ["PATH"]}, timeout=0.5)
+    with pytest.raises(SopsFailed, match="did not answer"):
+        await binary.decrypt(b"")
+    child = await running(pid_file)
+    while not gone(child):
+        await asyncio.sleep(0.01)
+
+
+async def test_it_is_killed_when_its_caller_is_cancelled(tmp_path: Path) -> None:
+    """A cancelled call leaves no process."""
+    pid_file = tmp_path / "pid"
+    path = script(tmp_path, f"echo $$ > {pid_file}; exec sleep 600")
+    binary = SopsBinary(path, environ={"PATH": os.environ["PATH"]})
+    call = asyncio.create_task(binary.decrypt(b"x" * 1000))
+    pid = await running(pid_file)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert gone(pid)
