@@ -27,14 +27,9 @@ from agentsd.telemetry import Metrics
 from tests.conftest import FAST
 from tests.runtime.conftest import Sealed
 from tests.runtime.test_registry import tampered
-from tests.runtime.world import Keys, World, following, new_registry, until
+from tests.runtime.world import Keys, World, following, new_registry, serves, until
 
 NEVER = 3600.0
-
-
-def serves(world: World, version: int) -> Callable[[], bool]:
-    """Whether the registry is at ``version`` or beyond."""
-    return lambda: world.registry.snapshot.version >= version
 
 
 async def settled(world: World, condition: Callable[[], bool]) -> None:

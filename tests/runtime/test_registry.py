@@ -347,9 +347,9 @@ async def test_names_and_defaults_trade_places_in_one_swap(world: World, sealed:
     )
     await world.update()
     after = world.registry.snapshot
-    assert (before.find("a").row.id, before.defaults) == (first, {"default": "a"})
+    assert (before.find("a").row.id, dict(before.defaults)) == (first, {"default": "a"})
     assert (after.find("a").row.id, after.find("b").row.id) == (second, first)
-    assert after.defaults == {"default": "a"}
+    assert dict(after.defaults) == {"default": "a"}
     assert len(after.entries) == len(after.ids) == 2
 
 

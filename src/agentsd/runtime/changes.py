@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -81,11 +81,12 @@ class Changes:
         finally:
             self._subscriptions.discard(subscription)
 
-    def publish(self, kind: Literal["changed", "condition"], version: int, slugs: tuple[str, ...]) -> None:
+    def publish(self, kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> None:
         """Tell of ``slugs``; more than ``SLUGS_MAX`` of them are told as a ``resync``."""
-        event = ChangeEvent(kind, version, slugs)
         if len(slugs) > SLUGS_MAX:
             event = ChangeEvent("resync", version)
+        else:
+            event = ChangeEvent(kind, version, tuple(sorted(slugs)))
         for subscription in self._subscriptions:
             subscription.put(event)
 

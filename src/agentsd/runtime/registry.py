@@ -171,9 +171,7 @@ class Registry(Leases):
         self._metrics.version.set(snapshot.version)
         for prepared in done:
             if prepared.built is not None:
-                if prepared.previous is not None:
-                    self._warm.cool(prepared.previous)
-                self._warm.heat(prepared.entry, prepared.built)
+                self._warm.succeed(prepared.previous, prepared.entry, prepared.built)
 
     async def _tidy(self, gone: list[Entry], done: list[Prepared], pacer: Pacer) -> None:
         """After a swap: what left is let go of, piece by piece; what is new is counted and told."""
@@ -190,7 +188,7 @@ class Registry(Leases):
             self.openings.welcome(prepared)
             await pacer.turn()
         if slugs:
-            self._changes.publish("changed", self._snapshot.version, tuple(sorted(slugs)))
+            self._changes.publish("changed", self._snapshot.version, slugs)
 
 
 def _refuse(entry: Entry) -> None:

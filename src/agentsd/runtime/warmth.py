@@ -36,11 +36,18 @@ class Warm:
             self._evict_one(entry)
         self._metrics.warm.set(len(self._entries))
 
+    def succeed(self, previous: Entry | None, entry: Entry, built: Built) -> None:
+        """``entry`` takes the place of ``previous``, whose build is let go of when it is cooled."""
+        if previous is not None:
+            self._entries.pop(previous, None)
+        entry.built = built
+        self._entries[entry] = None
+
     def cool(self, entry: Entry) -> None:
         """Let go of the entry's build, if any; it closes after its last lease."""
         built, entry.built = entry.built, None
         if built is not None:
-            del self._entries[entry]
+            self._entries.pop(entry, None)
             built.retire(self._drain_s, self._expired)
             self._metrics.warm.set(len(self._entries))
 
