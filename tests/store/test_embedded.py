@@ -18,7 +18,8 @@ import pytest
 
 from agentsd.core.errors import ConfigError, StoreRefused
 from agentsd.store.database import Database
-from agentsd.store.embedded import LONGEST_SOCKET_PATH, SOCKET, EmbeddedPostgres, attach
+from agentsd.store.embedded import EmbeddedPostgres, attach
+from agentsd.store.postmaster import LONGEST_SOCKET_PATH, SOCKET
 
 HOLDER = """
 import sys

@@ -26,6 +26,8 @@ SCHEMA_REVISION = "0001"
 
 CONNECT_SECONDS = 5
 IDLE_SECONDS = 300.0
+# Planning 100,000 changes takes a while; and a frozen process must let go of the lock.
+IDLE_IN_TRANSACTION_SECONDS = 300
 _SAFE: dict[str, str | int] = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
@@ -72,7 +74,7 @@ class Database:
         *,
         pool_size: int = 10,
         statement_seconds: float = 60,
-        lock_seconds: float = 20,
+        lock_seconds: float = 60,
         wait_seconds: float = 30,
     ) -> None:
         """``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
@@ -90,7 +92,7 @@ class Database:
         self._limits = (
             f"; SET LOCAL statement_timeout = {int(statement_seconds * 1000)}"
             f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
-            f"; SET LOCAL idle_in_transaction_session_timeout = {int(statement_seconds * 1000)}"
+            f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_SECONDS * 1000}"
         )
 
     @asynccontextmanager

