@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from pathlib import Path
 
@@ -44,6 +45,22 @@ async def test_recipients_replace_those_of_the_rule(sops: Sops, binary: SopsBina
     sealed = await binary.encrypt(PLAIN, path="a.yaml", config=rule, recipients=sops.recipients[1:3])
     assert [key["recipient"] for key in document(sealed).value["sops"]["age"]] == list(sops.recipients[1:3])
     assert document(sealed).value["name"] == "Support"
+
+
+async def test_the_rule_is_chosen_by_the_path(sops: Sops, binary: SopsBinary, tmp_path: Path) -> None:
+    """An absolute path meets rules anchored at the configuration's folder, given or found upwards."""
+    rules = [
+        {"path_regex": r"^agents\.d/acme/", "age": sops.recipients[1]},
+        {"path_regex": r"^agents\.d/", "age": sops.recipients[0]},
+    ]
+    config = tmp_path / ".sops.yaml"
+    config.write_text(json.dumps({"creation_rules": rules}))
+    (tmp_path / "agents.d/acme").mkdir(parents=True)
+    for name, recipient in (("agents.d/acme/x.yaml", 1), ("agents.d/x.yaml", 0)):
+        for given in (config, None):
+            sealed = await binary.encrypt(PLAIN, path=str(tmp_path / name), config=given)
+            keys = document(sealed).value["sops"]["age"]
+            assert [key["recipient"] for key in keys] == [sops.recipients[recipient]]
 
 
 async def test_encryption_refusals_are_told_apart(sops: Sops, binary: SopsBinary, tmp_path: Path) -> None:

@@ -225,9 +225,10 @@ def test_number_like_scalars_are_read_as_sops_reads_them(real: Real, texts: list
 
 
 PIECES = [
-    "a: ", "b: ", "c:\n  ", "d:\n    - ", "e: ", "f: ", "g: ", "\n", "\n", "\n  ", "\n  - ", "- ", "? ", "&a ", "%",
-    "v", "w x", "1", "~", "null", '"q"', "'s'", '"a\\\n  b"', "|\n    ", ">-\n  ", "|+\n  ", "# c\n", " # c", "k#",
-    "[1, 2]", "{x: 1}", "[", "]", "}", ", ", "é", "\u2028", "\x85", "\r\n", "\t", "... ", "x:y", "\ufeff",
+    "a: ", "b: ", "c:\n  ", "d:\n    - ", "e: ", "f: ", "g: ", "\n", "\n", "\n  ", "\n  - ", "- ", "? ",
+    "&a ", "%", "v", "w x", "1", "~", "null", '"q"', "'s'", '"a\\\n  b"', "|\n    ", ">-\n  ", "|+\n  ",
+    "# c\n", " # c", "k#", "[1, 2]", "{x: 1}", "[", "]", "}", ", ", "é", "\u2028", "\x85", "\r\n", "\t",
+    "... ", "x:y", "\ufeff",
 ]  # fmt: skip
 pieces = st.lists(st.sampled_from(PIECES), max_size=9)
 

@@ -93,13 +93,16 @@ class SopsBinary:
     ) -> bytes:
         """The plain YAML ``data`` sealed by the creation rule that fits ``path``.
 
-        ``config`` is the ``.sops.yaml`` (None: sops looks for one from ``path`` upwards).
+        ``path`` is where the file will stand: best absolute, because sops matches its path relative
+        to the ``.sops.yaml``. ``config`` is that file; None: the nearest one from ``path`` upwards
+        (for a relative ``path``, from the working folder upwards).
         ``recipients`` (``age1…``) replace the rule's keys. Raises ``SopsFailed``.
         """
         options = ["--config", str(config)] if config else []
         chosen = ["--age", ",".join(recipients)] if recipients else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
-        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT)
+        folder = str(Path(path).parent) if config is None and Path(path).is_absolute() else None
+        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, cwd=folder)
 
     async def decrypt(self, data: bytes) -> dict[str, Any]:
         """The plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.

@@ -67,7 +67,7 @@ class Opener:
         """
         if "sops" not in document.value:
             return Opened(document.value, frozenset())
-        if any(mark in document.data for mark in _OTHER_BREAKS):
+        if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
             raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
         seal = seal_of(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
