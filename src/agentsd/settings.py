@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentsd.core.rules import NOWHERE, origin
+
 
 class Settings(BaseSettings):
     """What ``AGENTSD_*`` variables say. Command-line options override single fields."""
@@ -40,3 +42,12 @@ class Settings(BaseSettings):
         if isinstance(value, str):
             return frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("trusted_origins")
+    @classmethod
+    def _normalised(cls, value: frozenset[str]) -> frozenset[str]:
+        origins = {text: origin(text) for text in value}
+        wrong = sorted(text for text, found in origins.items() if found == NOWHERE)
+        if wrong:
+            raise ValueError(f"{wrong[0]!r} is no origin such as https://llm.example.org:8443")
+        return frozenset(origins.values())

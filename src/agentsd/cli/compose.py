@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -115,11 +115,18 @@ async def _url(
 
 
 def run(main: Coroutine[Any, Any, T]) -> T:
-    """Run a command's coroutine; on uvloop where it is installed."""
+    """Run a command's coroutine; on uvloop where it is installed. A cancelled one was interrupted."""
+    try:
+        return _runner()(main)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, T]], T]:
+    if sys.platform == "win32":
+        return asyncio.run
     try:
         import uvloop
     except ImportError:
-        return asyncio.run(main)
-    if sys.platform == "win32":
-        return asyncio.run(main)
-    return uvloop.run(main)
+        return asyncio.run
+    return uvloop.run

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -18,7 +21,7 @@ _COMMANDS = {
     "plan": ("sync", "Show what a sync would change."),
     "sync": ("sync", "Make the database say what the files say, in one transaction."),
     "status": ("status", "Replicas, runs and conditions on one screen."),
-    "new": ("author", "Add an agent: a manifest with a pinned id."),
+    "new": ("new", "Add an agent: a manifest with a pinned id."),
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
@@ -83,6 +86,22 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except Exception as error:
+        if os.environ.get("AGENTSD_DEBUG"):
+            raise
+        _show_bug(error)
+        sys.exit(1)
+
+
+def _show_bug(error: Exception) -> None:
+    """One line. The error's own text may quote a manifest, so only its type and place are told."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "agentsd" in Path(frame.filename).parts] or frames
+    place = f" at {Path(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
+    sys.stderr.write(
+        f"error: this is a bug in agentsd: {type(error).__name__}{place}\n"
+        "    → please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)\n"
+    )
 
 
 if __name__ == "__main__":

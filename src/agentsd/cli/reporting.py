@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from agentsd.cli.output import print_lines, show_error, show_violations, stderr
@@ -61,7 +62,7 @@ class Reporter:
     def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
         console = stderr()
         if outcome.head and len(outcome.plan.changes) <= _SHOWN:
-            print_lines(console, (line for line in plan_lines(outcome.plan) if line[0][1] != "  ! "))
+            print_lines(console, plan_lines(replace(outcome.plan, quarantined=())))
         if bad:
             show_violations(bad, self._prefix)
         version = outcome.head.version if outcome.head else outcome.stored.version

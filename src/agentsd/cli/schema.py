@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agentsd.cli.output import print_lines, stderr
-from agentsd.core.errors import ConfigError
+from agentsd.core.errors import AgentsdError
 
 
 @click.command("schema")
@@ -48,7 +48,7 @@ def _write(folder: Path, files: dict[str, str]) -> None:
 def _check(folder: Path, files: dict[str, str]) -> None:
     stale = [name for name, text in files.items() if _read(folder / name) != text]
     if stale:
-        raise ConfigError(
+        raise AgentsdError(
             f"{', '.join(str(folder / name) for name in stale)}: not what this version makes",
             hint=f"run: agentsd schema --write {folder}",
         )

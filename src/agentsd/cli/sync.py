@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +13,14 @@ import click
 
 from agentsd.cli.compose import load_settings, make_checker, open_database, run
 from agentsd.cli.output import print_json, print_lines, progress, show_violations, stderr, stdout
+from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
 from agentsd.core.render import plan_json, plan_lines, plan_markdown, summary, violation_json
 from agentsd.files.git import head_commit, is_older
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings
+from agentsd.store.database import Database
 
 
 def _shared(command: Any) -> Any:
@@ -45,7 +50,7 @@ def plan_command(form: str, detailed_exitcode: bool, **flags: Any) -> None:
       agentsd plan --detailed-exitcode          0 no changes, 1 error, 2 changes
     """
     outcome = _run(flags, form, write=False)
-    _print(outcome, form, written=False)
+    _print(outcome, form, _prefix(flags), written=False)
     if detailed_exitcode and not outcome.plan.empty:
         sys.exit(2)
 
@@ -68,7 +73,7 @@ def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: 
       agentsd sync --wait --timeout 60          in CI: done means live everywhere
     """
     outcome = _run(flags, form, write=not dry_run, wait=timeout if wait else None)
-    _print(outcome, form, written=not dry_run)
+    _print(outcome, form, _prefix(flags), written=not dry_run)
 
 
 def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Outcome:
@@ -76,11 +81,10 @@ def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = 
     try:
         return run(_reconcile(settings, flags, write=write, wait=wait))
     except InvalidManifests as error:
-        prefix = f"{settings.path.as_posix().rstrip('/')}/"
+        prefix = _prefix(flags)
         if form == "json":
-            print_json(
-                {"error": str(error.message), "violations": [violation_json(v) for v in error.violations]}
-            )
+            found = [violation_json(v) | {"path": prefix + v.path} for v in error.violations]
+            print_json({"error": error.message, "violations": found})
         show_violations(error.violations, prefix)
         print_lines(stderr(), [(("bold red", "nothing was applied"),)] if write else [])
         sys.exit(1)
@@ -106,15 +110,34 @@ async def _reconcile(
     )
     async with open_database(settings) as database:
         reconciler = Reconciler(make_checker(settings, require_mac=flags["require_mac"]), database)
-        if commit and not flags["allow_older"]:
-            await _refuse_older(reconciler, settings, commit)
-        outcome = await _checked(reconciler, tree, options, write=write)
+        async with _on_record(database, options, write=write) as finished:
+            if commit and not flags["allow_older"]:
+                await _refuse_older(reconciler, settings, commit)
+            outcome = await _checked(reconciler, tree, options, write=write)
+            finished.append(outcome)
         if wait is not None and outcome.head:
             from agentsd.control.convergence import wait_for_replicas
 
             with progress("replicas") as update:
                 await wait_for_replicas(database, outcome.head.version, wait, update)
         return outcome
+
+
+@asynccontextmanager
+async def _on_record(database: Database, options: Options, *, write: bool) -> AsyncIterator[list[Outcome]]:
+    """Keep a row of what the sync within came to; one that only plans leaves none."""
+    started_at = datetime.now(UTC)
+    finished: list[Outcome] = []
+    try:
+        yield finished
+    except AgentsdError as error:
+        if write:
+            with suppress(AgentsdError):
+                await record_error(database, error, options, trigger="cli", started_at=started_at)
+        raise
+    if write:
+        with suppress(AgentsdError):  # what counts is applied already
+            await record_outcome(database, finished[0], options, trigger="cli", started_at=started_at)
 
 
 async def _checked(reconciler: Reconciler, tree: Tree, options: Options, *, write: bool) -> Outcome:
@@ -131,7 +154,11 @@ async def _refuse_older(reconciler: Reconciler, settings: Settings, commit: str)
         )
 
 
-def _print(outcome: Outcome, form: str, *, written: bool) -> None:
+def _prefix(flags: dict[str, Any]) -> str:
+    return f"{load_settings(path=flags['path']).path.as_posix().rstrip('/')}/"
+
+
+def _print(outcome: Outcome, form: str, prefix: str, *, written: bool) -> None:
     version = outcome.head.version if outcome.head else outcome.stored.version
     if form == "json":
         body = plan_json(outcome.plan)
@@ -143,7 +170,7 @@ def _print(outcome: Outcome, form: str, *, written: bool) -> None:
         sys.stdout.write(plan_markdown(outcome.plan))
         return
     if outcome.warnings:
-        show_violations(outcome.warnings)
+        show_violations(outcome.warnings, prefix)
     print_lines(stdout(), plan_lines(outcome.plan))
     done = f"applied as version {version}" if outcome.head else f"at version {version}"
     verb = done if written else "planned, nothing written"

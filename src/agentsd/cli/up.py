@@ -103,7 +103,8 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
     logs.setup(flags["log_format"], flags["log_level"])
     names = ("path", "source", "token_file", "data_dir")
     settings = load_settings(**{name: flags.get(name) for name in names})
-    stop = _stop_on_signals()
+    started = asyncio.Event()
+    stop = _stop_on_signals(started)
     console = stderr()
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
     async with AsyncExitStack() as stack:
@@ -121,22 +122,37 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         if serving:
             url = await stack.enter_async_context(_serving(group, settings, database, sockets))
             _welcome(url, time.perf_counter() - started, watching)
-        await stop.wait()
+        started.set()
+        await _until_stopped(stop, group)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
 
 
-def _stop_on_signals() -> asyncio.Event:
-    """Set by the first SIGINT or SIGTERM; a second one ends the process at once."""
+def _stop_on_signals(started: asyncio.Event) -> asyncio.Event:
+    """Set by the first SIGINT or SIGTERM; before ``started``, that ends the start-up. A second one kills."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
 
     def handle(number: signal.Signals) -> None:
         loop.remove_signal_handler(number)
         stop.set()
+        if task and not started.is_set():
+            task.cancel()
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, handle, number)
     return stop
+
+
+async def _until_stopped(stop: asyncio.Event, tasks: set[asyncio.Task[None]]) -> None:
+    """Wait for a signal. A background task ends by a fault only, and takes the process with it."""
+    signalled = asyncio.create_task(stop.wait())
+    try:
+        done, _ = await asyncio.wait({signalled, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        signalled.cancel()
+    for task in done - {signalled}:
+        task.result()
 
 
 def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
-from agentsd.core.agent import KINDS, Manifest
+from agentsd.core.agent import KINDS, AgentHead, Manifest
 from agentsd.core.document import Document, locate, parse
 from agentsd.core.errors import (
     InvalidManifests,
@@ -22,17 +23,9 @@ from agentsd.core.errors import (
     SealMalformed,
     SealTampered,
     SealUnsure,
+    SopsFailed,
 )
-from agentsd.core.names import (
-    DEFAULT_OWNER,
-    USER_FILE,
-    id_of,
-    owner_of,
-    slug_of,
-    slug_problem,
-    suggest_slug,
-    user_id_of,
-)
+from agentsd.core.names import USER_FILE, id_of, owner_of, slug_of, slug_problem, suggest_slug
 from agentsd.core.plan import is_sealed
 from agentsd.core.rules import misdirected
 from agentsd.core.user import User
@@ -52,7 +45,7 @@ class Checked:
     manifest: Manifest | None = None
     user: User | None = None
     violations: tuple[Violation, ...] = ()
-    unsure: Document | None = None  # in-process opening was not certain: ask the real sops
+    unsure: Document | None = None  # only the real sops can tell, and it was not (or could not be) asked
 
 
 class Checker:
@@ -115,6 +108,9 @@ class Checker:
             opened = await self._opener.open_surely(document)
         except SealError as error:
             return self._refused(checked.manifest, document, error, checked.violations)
+        except SopsFailed as error:  # a key service that is away must not stop the other files
+            locked = self._locked(checked.manifest, document, checked.violations, error)
+            return replace(locked, unsure=document)
         return self._verified(checked.manifest, document, opened, checked.violations)
 
     def prints(self, path: str, data: bytes, key: bytes) -> Mapping[Pointer, bytes] | None:
@@ -130,10 +126,10 @@ class Checker:
             violation = Violation(file.path, "name-reserved", f"{name} means nothing here", hint)
             return Checked(file.path, violations=(violation,))
         document = parse(file.path, file.data)
-        violations = (*self._user.check(document), *_user_rules(document))
+        violations = (*self._user.check(document), *user_rules(document))
         if errors_of(violations):
             return Checked(file.path, violations=violations)
-        return Checked(file.path, user=_user(document), violations=violations)
+        return Checked(file.path, user=user_of(document), violations=violations)
 
     def _check_manifest(self, document: Document, digest: bytes) -> Checked:
         violations = self._agent.check(document)
@@ -166,16 +162,19 @@ class Checker:
         violation = _at(document, ("sops",), code, error.message, error.hint)
         return Checked(document.path, violations=(violation,))
 
-    def _locked(self, manifest: Manifest, document: Document, warnings: tuple[Violation, ...]) -> Checked:
+    def _locked(
+        self,
+        manifest: Manifest,
+        document: Document,
+        warnings: tuple[Violation, ...],
+        error: SopsFailed | None = None,
+    ) -> Checked:
         """No key opens it: fit to be stored (a runtime verifies before it uses), unless a MAC is required."""
         why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
-        violation = _at(
-            document,
-            ("sops",),
-            "seal-unverified",
-            f"the seal was not verified: {why}",
-            "set SOPS_AGE_KEY_FILE to the file with your age key",
-        )
+        hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
+        if error:
+            why, hint = error.message, error.hint
+        violation = _at(document, ("sops",), "seal-unverified", f"the seal was not verified: {why}", hint)
         if self._require_mac:
             return Checked(document.path, violations=(*warnings, violation))
         warning = replace(violation, severity="warning")
@@ -208,29 +207,24 @@ class Checker:
 
     def _values(self, document: Document, opened: Mapping[str, Any]) -> Iterator[Violation]:
         """Sealed values, once opened, must fit their fields as plain ones must."""
+        head = {key: value for key, value in opened.items() if key not in KINDS}
+        yield from _misfits(document, (), AgentHead, head)
         for kind in KINDS:
             if kind in opened:
-                try:
-                    self._catalog.vendor(kind, opened[kind]["provider"]).settings.model_validate(opened[kind])
-                except ValidationError as error:
-                    for item in error.errors(include_input=False, include_url=False, include_context=False):
-                        pointer = (kind, *item["loc"])
-                        message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
-                        yield _at(
-                            document, pointer, "opened-value", message, "seal a right one: agentsd edit FILE"
-                        )
+                settings = self._catalog.vendor(kind, opened[kind]["provider"]).settings
+                yield from _misfits(document, (kind,), settings, opened[kind])
 
 
-def same_slug(paths: Iterable[str]) -> list[Violation]:
-    """``x.yaml`` beside ``x.yml``: one name, two files. The second by name order is refused."""
-    first: dict[str, str] = {}
-    found = []
-    for path in sorted(paths):
-        holder = first.setdefault(slug_of(path), path)
-        if holder != path:
-            hint = "remove one of the two"
-            found.append(Violation(path, "slug-duplicate", f"{holder} has the same name", hint))
-    return found
+def _misfits(
+    document: Document, pointer: Pointer, model: type[BaseModel], value: Mapping[str, Any]
+) -> Iterator[Violation]:
+    try:
+        model.model_validate(value)
+    except ValidationError as error:
+        for item in error.errors(include_input=False, include_url=False, include_context=False):
+            message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
+            hint = "seal a right one: agentsd edit FILE"
+            yield _at(document, (*pointer, *item["loc"]), "opened-value", message, hint)
 
 
 def _name_violation(path: str) -> Violation | None:
@@ -291,34 +285,6 @@ def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:
             yield from sealed_pointers(child, (*pointer, index))
     elif is_sealed(value):
         yield pointer
-
-
-def _user(document: Document) -> User:
-    username = owner_of(document.path)
-    return User(
-        id=user_id_of(username),
-        username=username,
-        email=document.value.get("email"),
-        tokens=tuple(document.value.get("tokens", ())),
-        path=document.path,
-        data=document.data,
-    )
-
-
-def _user_rules(document: Document) -> Iterator[Violation]:
-    """Only the top-level file makes admins; a user file stands at the top or in an owner's folder."""
-    owner = owner_of(document.path)
-    at_top = "/" not in document.path
-    if document.path.count("/") > 1 or (owner == DEFAULT_OWNER and not at_top):
-        right = USER_FILE if owner == DEFAULT_OWNER else f"{owner}/{USER_FILE}"
-        message = "a user file belongs at the top or in an owner's own folder"
-        yield Violation(document.path, "user-misplaced", message, f"move it to {right}")
-    tokens = document.value.get("tokens")
-    for index, token in enumerate(tokens if isinstance(tokens, list) else ()):
-        if not at_top and isinstance(token, Mapping) and token.get("role") == "admin":
-            pointer = ("tokens", index, "role")
-            hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
-            yield _at(document, pointer, "user-admin", "only the top-level file makes admins", hint)
 
 
 def _at(document: Document, pointer: Pointer, code: str, message: str, hint: str) -> Violation:

@@ -15,13 +15,13 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
-from agentsd.control.check import Checked, Checker, same_slug
+from agentsd.control.check import Checked, Checker
 from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests, MassDeletion
 from agentsd.core.names import user_id_of
 from agentsd.core.plan import Desired, Plan, Quarantined, Stored, applied, mass_deletion, plan
-from agentsd.core.rules import conflicts, reused_seals
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import SourceFile, Tree
@@ -72,8 +72,12 @@ class Reconciler:
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
 
     def forget(self) -> None:
-        """Drop what is remembered of the store, so that drift shows: the daemon's periodic resync."""
+        """Look anew at the store, where drift may show, and at seals that could not be verified.
+
+        The daemon's periodic resync.
+        """
         self._stored = None
+        self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
 
     async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
         """What a sync would do. Writes nothing."""
@@ -99,11 +103,10 @@ class Reconciler:
                 await store.lock(conn)
             stored = await self._load(conn, options.source)
             decided = await self._decide(conn, checked, stored, options)
-            suspended = tuple(c.path for c in checked if c.manifest and not c.manifest.active)
-            outcome = Outcome(decided, stored, in_order(warnings), suspended=suspended)
+            outcome = Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
             if write:
                 outcome = await self._apply(conn, outcome, options)
-        if outcome.head:
+        if write:
             self._remember(outcome, options.source)
         return replace(outcome, seconds=time.perf_counter() - started)
 
@@ -115,9 +118,11 @@ class Reconciler:
         return self._stored[2]
 
     def _remember(self, outcome: Outcome, source: str) -> None:
-        assert outcome.head is not None  # noqa: S101
-        after = applied(outcome.stored, outcome.plan, outcome.head.version, self._checker.fingerprint)
-        self._stored = (outcome.head, source, after)
+        if self._stored is None:
+            return
+        head = outcome.head or self._stored[0]
+        after = applied(outcome.stored, outcome.plan, head.version, self._checker.fingerprint)
+        self._stored = (head, source, after)
 
     async def _check(
         self, tree: Tree, stored: Stored, source: str, progress: Progress | None
@@ -144,9 +149,13 @@ class Reconciler:
         return await self._checker.settle(checked) if checked.unsure else checked
 
     def _is_settled(self, file: SourceFile, row: StoredAgent) -> bool:
-        """The very bytes that were checked by the same rules before, and verified if we could."""
+        """The very bytes that were checked by the same rules before, and verified if we could.
+
+        A row that was edited by hand is no witness of what its file says.
+        """
         return (
             file.digest == row.digest
+            and not row.drifted
             and row.checked == self._checker.fingerprint
             and (row.verified or not self._checker.can_open)
         )
@@ -155,15 +164,19 @@ class Reconciler:
         self, conn: AsyncConnection, checked: list[Checked], stored: Stored, options: Options
     ) -> Plan:
         bad = [Quarantined(c.path, errors_of(c.violations)) for c in checked if errors_of(c.violations)]
-        bad += [Quarantined(v.path, (v,)) for v in same_slug(c.path for c in checked if c.manifest)]
-        good = _without([c.manifest for c in checked if c.manifest], bad)
+        good = [c.manifest for c in checked if c.manifest]
         seals = {seal for manifest in good for seal in manifest.seals}
         bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
-        bad += conflicts(good := _without(good, bad), stored.agents, options.source)
+        users = {c.user.username: c.user for c in checked if c.user}
+        prune = options.prune and not bad
+        bad += user_conflicts(users.values(), stored.users, options.source, prune=prune)
+        good = _without(good, bad)
+        bad += conflicts(good, stored.agents, options.source, prune=options.prune and not bad)
         good = _without(good, bad)
         if bad and options.strict:
             raise InvalidManifests(in_order([v for q in bad for v in q.violations]))
-        users = {c.user.username: c.user for c in checked if c.user}
+        refused = {quarantined.path for quarantined in bad}
+        users = {name: user for name, user in users.items() if user.path not in refused}
         stored = await self._with_values(conn, good, stored)
         manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
         desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
@@ -202,6 +215,11 @@ class Reconciler:
             return outcome
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
         return replace(outcome, head=await store.apply(conn, decided, stamp=stamp))
+
+
+def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:
+    bad = {quarantined.path for quarantined in decided.quarantined}
+    return tuple(c.path for c in checked if c.manifest and not c.manifest.active and c.path not in bad)
 
 
 def _unread(row: StoredAgent) -> Manifest:

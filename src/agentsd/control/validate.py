@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from agentsd.control.check import Checked, Checker, same_slug
+from agentsd.control.check import Checked, Checker
 from agentsd.control.recipients import Recipients
+from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.document import parse
-from agentsd.core.rules import conflicts, reused_seals
 from agentsd.core.violations import Violation, in_order
 from agentsd.files.tree import Tree
 
@@ -26,8 +26,9 @@ async def validate(
 
 def _across(checked: list[Checked]) -> Iterator[Violation]:
     manifests = [one.manifest for one in checked if one.manifest]
-    yield from same_slug(manifest.path for manifest in manifests)
-    for quarantined in (*conflicts(manifests, {}, ""), *reused_seals(manifests, {})):
+    users = [one.user for one in checked if one.user]
+    found = (*conflicts(manifests, {}, ""), *reused_seals(manifests, {}), *user_conflicts(users, {}, ""))
+    for quarantined in found:
         yield from quarantined.violations
 
 

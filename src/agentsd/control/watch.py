@@ -79,8 +79,7 @@ class Watcher:
     async def _try(self, changes: Changes) -> bool:
         """One attempt. False: worth another one soon."""
         try:
-            await self._settled_git()
-            commit, tree = await asyncio.gather(head_commit(self._root), self._read(changes))
+            commit, tree = await self._gather(changes)
             self._tree = tree
             outcome = await self._reconciler.sync(tree, replace(self._options, commit=commit))
         except AgentsdError as error:
@@ -93,6 +92,18 @@ class Watcher:
         finally:
             self.first_round.set()
 
+    async def _gather(self, changes: Changes) -> tuple[str | None, Tree]:
+        """The commit and the tree, read while git was not writing."""
+        lock = lock_of(self._root)
+        deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
+        while True:
+            while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
+            commit, tree = await asyncio.gather(head_commit(self._root), self._read(changes))
+            if not (lock and lock.exists()) or asyncio.get_running_loop().time() >= deadline:
+                return commit, tree
+            changes = None  # it began meanwhile
+
     async def _read(self, changes: Changes) -> Tree:
         before = self._tree
         tree = reread(before, changes) if before and changes is not None else read_tree(self._root, before)
@@ -100,13 +111,6 @@ class Watcher:
             await asyncio.sleep(VANISHED)
             tree = read_tree(self._root, tree)
         return tree
-
-    async def _settled_git(self) -> None:
-        """Wait while a checkout or a merge is writing files, so that no half of one is taken for a change."""
-        lock = lock_of(self._root)
-        deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
-        while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
-            await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
 
     async def _changes(self) -> AsyncGenerator[Changes, None]:
         """Batches of changes, for ever; watching starts again when the folder itself is replaced."""

@@ -63,6 +63,17 @@ def suggest_slug(slug: str) -> str:
     return "/".join(part for part in parts if part) or "agent"
 
 
+def printable(text: str) -> str:
+    """``text`` with what a terminal, a log or a database could stumble over written as escapes.
+
+    Control characters, line breaks, direction marks, and the surrogates of bytes that are no UTF-8.
+    """
+    if text.isprintable():
+        return text
+    escaped = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(escaped)
+
+
 def is_uuid(text: str) -> bool:
     """Whether ``text`` is written like a UUID."""
     return _UUID.fullmatch(text) is not None

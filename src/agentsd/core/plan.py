@@ -159,11 +159,12 @@ def _delete(row: StoredAgent) -> Change:
 
 
 def _user_changes(desired: Desired, stored: Stored, source: str, *, prune: bool) -> tuple[UserChange, ...]:
+    kept = {quarantined.path for quarantined in desired.quarantined}
     wanted = [
         UserChange("create" if row is None else "update", user.username, user, row)
         for user in desired.users.values()
         for row in [stored.users.get(user.username)]
-        if row is None or (row.source == source and (row.path, row.data) != (user.path, user.data))
+        if row is None or (row.path not in kept and _differs(row, user, source))
     ]
     still_owning = {row.owner for row in stored.agents.values() if row.source != source}
     gone = [
@@ -172,6 +173,12 @@ def _user_changes(desired: Desired, stored: Stored, source: str, *, prune: bool)
         if row.source == source and row.username not in desired.users and row.username not in still_owning
     ]
     return tuple(sorted([*wanted, *(gone if prune else [])], key=lambda change: change.username))
+
+
+def _differs(row: StoredUser, user: User, source: str) -> bool:
+    """A user file takes over an owner of whom another source has manifests only."""
+    ours = row.source == source or (row.path is None and user.path is not None)
+    return ours and (row.path, row.data) != (user.path, user.data)
 
 
 Prints = Mapping[Pointer, bytes] | None
@@ -233,12 +240,13 @@ MASS_DELETION_FLOOR = 5
 def mass_deletion(plan: Plan, stored: Stored) -> int:
     """How many agents the plan removes, if that looks like an accident; else 0.
 
-    At least five and more than half of the source's agents, or all of them.
+    At least five and more than half of the source's agents, or all of them with none in their place.
     """
     own = sum(row.source == plan.source for row in stored.agents.values())
     deleted = sum(change.operation == "delete" for change in plan.changes)
+    created = sum(change.operation == "create" for change in plan.changes)
     many = deleted >= MASS_DELETION_FLOOR and deleted * 2 > own
-    return deleted if deleted and (many or deleted == own) else 0
+    return deleted if deleted and (many or (deleted == own and not created)) else 0
 
 
 def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:

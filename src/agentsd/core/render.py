@@ -8,15 +8,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from urllib.parse import quote
 
-from agentsd.core.plan import Change, FieldChange, Operation, Plan
+from agentsd.core.names import printable
+from agentsd.core.plan import Change, FieldChange, Operation, Plan, UserChange
 from agentsd.core.violations import Violation, dotted
 
 Span = tuple[str, str]
 """(style, text): a style is one that ``rich`` knows, or ``""``."""
 Line = tuple[Span, ...]
 
-_SIGNS: dict[Operation, Span] = {
+_SIGNS: dict[str, Span] = {
     "create": ("green", "+"),
     "update": ("yellow", "~"),
     "rename": ("yellow", "→"),
@@ -37,9 +39,9 @@ def summary(plan: Plan) -> str:
     """``1 to create, 2 to update; 7 unchanged``."""
     counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
     parts = [f"{count} {verb}" for verb, count in counts if count]
-    owners = len(plan.users)
-    if owners and not parts:
-        parts = [f"{owners} owner{'s' if owners > 1 else ''} to change"]
+    owners = len([user for user in plan.users if _told(user)])
+    if owners or (plan.users and not parts):
+        parts.append(f"{owners or len(plan.users)} owner{'s' if owners > 1 else ''} to change")
     quarantined = f", {len(plan.quarantined)} quarantined" if plan.quarantined else ""
     return f"{', '.join(parts) or 'no changes'}; {plan.unchanged} unchanged{quarantined}"
 
@@ -54,6 +56,9 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     """The plan for a terminal."""
     for change in plan.changes:
         yield from _change_lines(change)
+    for user in filter(_told, plan.users):
+        style, sign = _SIGNS[user.operation]
+        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {_user_path(user)}"))
     for quarantined in plan.quarantined:
         yield (
             ("red", "  ! "),
@@ -67,6 +72,16 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             ("yellow", f"  {len(plan.held_back)} not pruned while a file is quarantined: "),
             ("", ", ".join(plan.held_back[:5]) + (" …" if len(plan.held_back) > 5 else "")),
         )
+
+
+def _told(user: UserChange) -> bool:
+    """Whether an owner's change is news: an owner that comes or goes with its agents is not."""
+    return bool(_user_path(user))
+
+
+def _user_path(user: UserChange) -> str:
+    sides = (user.desired, user.stored)
+    return next((side.path for side in sides if side is not None and side.path), "")
 
 
 def _change_lines(change: Change) -> Iterator[Line]:
@@ -102,7 +117,7 @@ def _secret_words(field: FieldChange) -> str:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _VALUE_MAX else f"{text[: _VALUE_MAX - 1]}…"
 
 
@@ -146,8 +161,8 @@ def plan_markdown(plan: Plan) -> str:
     """The plan as a comment on a pull request."""
     lines = [f"### agentsd plan: {summary(plan)}", ""]
     for change in plan.changes:
-        lines.append(f"- **{change.operation}** `{_title(change)}` ({_code(change.path)})")
-        lines += [f"  - `{dotted(f.pointer)}`: {_field_markdown(f)}" for f in change.fields]
+        lines.append(f"- **{change.operation}** {_code(_title(change))} ({_code(change.path)})")
+        lines += [f"  - {_code(dotted(f.pointer))}: {_field_markdown(f)}" for f in change.fields]
     for quarantined in plan.quarantined:
         lines.append(f"- **quarantined** {_code(quarantined.path)}; its last good version stays")
         lines += [f"  - {v.line}:{v.column} {_escaped(v.message)}" for v in quarantined.violations]
@@ -167,11 +182,11 @@ def _field_markdown(field: FieldChange) -> str:
 
 def _code(text: str) -> str:
     """Inline code that its own text cannot end, whatever a manifest holds."""
-    return f"`{text.replace('`', 'ʼ')}`"
+    return f"`{printable(text).replace('`', 'ʼ')}`"
 
 
 def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "`*_[]<>|" else char for char in text)
+    return "".join(f"\\{char}" if char in "\\`*_[]<>|@#&" else char for char in printable(text))
 
 
 def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
@@ -250,7 +265,7 @@ def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": prefix + violation.path},
+                    "artifactLocation": {"uri": quote(prefix + violation.path)},
                     "region": {"startLine": violation.line, "startColumn": violation.column},
                 }
             }

@@ -6,12 +6,15 @@ show the whole file as changed.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import yaml
 
 from agentsd.core.errors import AgentsdError
+from agentsd.core.scalars import resolve
 from agentsd.core.violations import Pointer, dotted
 
 
@@ -20,12 +23,20 @@ class CannotSplice(AgentsdError):
 
 
 def replace_scalars(text: str, scalars: Mapping[Pointer, str]) -> str:
-    """``text`` with each scalar of ``scalars`` replaced by the given YAML source; nothing else is touched."""
+    """``text`` with a new text in the place of each scalar of ``scalars``; nothing else is touched."""
     root = yaml.compose(text, Loader=yaml.CSafeLoader)
-    spans = sorted(((*_span(root, pointer), source) for pointer, source in scalars.items()), reverse=True)
-    for start, end, source in spans:
-        text = text[:start] + source + text[end:]
+    spans = sorted(((*_span(root, pointer), value) for pointer, value in scalars.items()), reverse=True)
+    for start, end, in_flow, value in spans:
+        kept = text[start:end]
+        tail = len(kept) - len(kept.rstrip()) if kept[:1] in {"|", ">"} else 0  # a block ends with its lines
+        text = text[:start] + _source(value, in_flow) + text[end - tail :]
     return text
+
+
+def _source(value: str, in_flow: bool) -> str:
+    """YAML that reads as ``value``: plain where that is certain, as sops writes it, else in quotes."""
+    plain = value[:1].isalpha() and not re.search(r": |:$| #|[^\x20-\x7e]|\s$", value)
+    return value if plain and not in_flow and resolve(value) == value else json.dumps(value)
 
 
 def append_block(text: str, block: str) -> str:
@@ -43,14 +54,15 @@ def top_level_block(text: str, key: str) -> str:
     return "".join(lines[start:stop])
 
 
-def _span(root: Any, pointer: Pointer) -> tuple[int, int]:
-    """Start and end of a scalar, in characters. Block scalars end where their text does."""
-    node = root
+def _span(root: Any, pointer: Pointer) -> tuple[int, int, bool]:
+    """Start and end of a scalar, in characters, and whether brackets or braces are around it."""
+    node, in_flow = root, False
     for part in pointer:
+        in_flow = in_flow or bool(getattr(node, "flow_style", False))
         node = _child(node, part)
     if not isinstance(node, yaml.ScalarNode):
         raise CannotSplice(f"{dotted(pointer)} is not a single value", hint="edit the file by hand")
-    return node.start_mark.index, node.end_mark.index
+    return node.start_mark.index, node.end_mark.index, in_flow
 
 
 def _child(node: Any, part: str | int) -> Any:

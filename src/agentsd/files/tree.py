@@ -17,11 +17,13 @@ from pathlib import Path
 
 from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import SUFFIXES
+from agentsd.core.names import SUFFIXES, printable
 from agentsd.core.violations import Violation
 
 Signature = tuple[int, int, int, int]
 """(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes were not touched."""
+
+NO_SIGNATURE: Signature = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,10 @@ def read_tree(root: Path, previous: Tree | None = None) -> Tree:
         )
     known = previous.files if previous else {}
     real = os.path.realpath(root)
-    found = {path: _read(real, entry, path, known.get(path)) for path, entry in _walk(str(root), "")}
+    found = {}
+    for path, entry, problem in _walk(str(root), "", (real,)):
+        read = SourceFile(path, NO_SIGNATURE, problem=problem) if problem else None
+        found[path] = read or _read(real, entry, path, known.get(path))
     return Tree(root, found)
 
 
@@ -62,8 +67,9 @@ def reread(tree: Tree, paths: Iterable[str]) -> Tree:
     """The tree after a change of just these files (relative paths); the rest is not looked at."""
     files = dict(tree.files)
     real = os.path.realpath(tree.root)
-    for path in paths:
-        full = os.path.join(tree.root, path)  # noqa: PTH118 - hot path
+    for name in paths:
+        path = printable(name)
+        full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
         if os.path.lexists(full):
             files[path] = _read(real, full, path, files.get(path))
         else:
@@ -76,23 +82,42 @@ def is_manifest_name(name: str) -> bool:
     return name.endswith(SUFFIXES) and not name.startswith(".")
 
 
-def _walk(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
-    """(relative path, full path) of every manifest-like entry, in name order."""
+Found = tuple[str, str, Violation | None]
+"""Relative path, full path, and what keeps a folder from being looked into."""
+
+
+def _walk(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+    """Every manifest-like entry, in name order. ``within``: the real root, and each link followed so far."""
     try:
         with os.scandir(folder) as entries:
             ordered = sorted(entries, key=lambda entry: entry.name)
-    except PermissionError:
-        yield prefix.rstrip("/") + "/", folder
+    except (FileNotFoundError, NotADirectoryError):  # replaced while we walked: a rescan follows
         return
-    except FileNotFoundError:  # removed while we walked: a rescan follows
+    except OSError as error:
+        yield prefix, folder, _unreadable(prefix, error)
         return
     for entry in ordered:
         if entry.name.startswith("."):
             continue
+        path = prefix + printable(entry.name)
         if is_manifest_name(entry.name):
-            yield prefix + entry.name, entry.path
+            yield path, entry.path, None
         elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{prefix}{entry.name}/")
+            yield from _walk(entry.path, f"{path}/", within)
+        elif entry.is_dir():
+            yield from _follow(entry.path, f"{path}/", within)
+
+
+def _follow(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+    """A link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
+    real = os.path.realpath(folder)
+    problem = _escape(within[0], folder, prefix)
+    if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
+        problem = Violation(prefix, "unreadable", "this link leads back to a folder around it", "remove it")
+    if problem:
+        yield prefix, folder, problem
+    else:
+        yield from _walk(folder, prefix, (*within, real))
 
 
 def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
@@ -109,7 +134,7 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
         with open(full, "rb") as file:  # noqa: PTH123
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        return SourceFile(path, (0, 0, 0, 0), problem=_unreadable(path, error))
+        return SourceFile(path, NO_SIGNATURE, problem=_unreadable(path, error))
     return SourceFile(path, signature, sha256(data).digest(), data)
 
 

@@ -1,0 +1,184 @@
+"""Cross-file rules: what cannot stand beside something else. Values in, quarantines out.
+
+The stored holder of a place keeps it, so that a new file never takes an agent off the air.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.document import locate
+from agentsd.core.plan import Quarantined
+from agentsd.core.user import StoredUser, User
+from agentsd.core.violations import Pointer, Violation
+
+Rows = Mapping[UUID, StoredAgent]
+Found = Iterator[tuple[Manifest, Violation]]
+
+
+def conflicts(
+    manifests: Sequence[Manifest], stored: Rows, source: str, *, prune: bool = True
+) -> list[Quarantined]:
+    """Manifests that cannot stand beside another one, or beside a row that stays.
+
+    ``prune`` says whether this source's rows without a manifest will go. A manifest that is set
+    aside leaves its row where it is, and then nothing is pruned: so this goes on until no more fall.
+    """
+    good, bad = list(manifests), dict[str, list[Violation]]()
+    while not _no_conflicts(good, stored, source, prune):
+        found = defaultdict(list)
+        for manifest, violation in (*_clashes(good, stored), *_taken(good, stored, source, prune)):
+            found[manifest.path].append(violation)
+        if not found:
+            break
+        bad |= found
+        good, prune = [m for m in good if m.path not in found], False
+    return [Quarantined(path, tuple(violations)) for path, violations in bad.items()]
+
+
+def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, prune: bool) -> bool:
+    """The common case, told by counting: 10,000 manifests in about 2 ms."""
+    count = len(manifests)
+    ids = {m.id for m in manifests}
+    defaults = [m.owner for m in manifests if m.default]
+    return (
+        len(ids) == count
+        and len({m.slug.casefold() for m in manifests}) == count
+        and len(set(defaults)) == len(defaults)
+        and all(row.source == source and (prune or row.id in ids) for row in stored.values())
+    )
+
+
+def _clashes(manifests: Sequence[Manifest], stored: Rows) -> Found:
+    defaults = [manifest for manifest in manifests if manifest.default]
+    yield from _losers(manifests, stored, "id-duplicate", lambda m: m.id, ("id",), "the id")
+    yield from _losers(manifests, stored, "slug-duplicate", lambda m: m.slug, (), "the name")
+    yield from _losers(
+        _one_each(manifests), stored, "slug-case", lambda m: m.slug.casefold(), (), "the name (but for case)"
+    )
+    yield from _losers(
+        defaults, stored, "default-duplicate", lambda m: m.owner, ("default",), "the owner's default"
+    )
+
+
+def _one_each(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """One manifest of each name: two of the very same name are told apart from two that look alike."""
+    return list({manifest.slug: manifest for manifest in manifests}.values())
+
+
+def _losers(
+    manifests: Iterable[Manifest],
+    stored: Rows,
+    code: str,
+    key: Callable[[Manifest], Any],
+    pointer: Pointer,
+    what: str,
+) -> Found:
+    """All but the rightful holder of each ``key``."""
+    groups: dict[Any, list[Manifest]] = defaultdict(list)
+    for manifest in manifests:
+        groups[key(manifest)].append(manifest)
+    for group in groups.values():
+        holder = min(group, key=lambda manifest: _rank(manifest, stored, code))
+        for loser in group:
+            if loser is not holder:
+                yield loser, _violation(loser, code, pointer, f"{what} is taken by {holder.path}")
+
+
+def _rank(manifest: Manifest, stored: Rows, code: str) -> tuple[bool, str]:
+    """First the one that the store already has in this place, then by path."""
+    row = stored.get(manifest.id)
+    holds = row is not None and row.path == manifest.path and (code != "default-duplicate" or row.is_default)
+    return not holds, manifest.path
+
+
+def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, prune: bool) -> Found:
+    """Manifests whose id, name or default belongs to a row that this sync leaves alone."""
+    wanted = {manifest.id for manifest in manifests}
+    others = [row for row in stored.values() if row.source != source]
+    kept = [] if prune else [r for r in stored.values() if r.source == source and r.id not in wanted]
+    ids = {row.id: row for row in others}
+    slugs = {row.slug.casefold(): row for row in (*kept, *others)}
+    defaults = {row.owner: row for row in (*kept, *others) if row.is_default}
+    for manifest in manifests:
+        for what, row, pointer in (
+            ("its id", ids.get(manifest.id), ("id",)),
+            ("its name", slugs.get(manifest.slug.casefold()), ()),
+            ("its owner's default", defaults.get(manifest.owner) if manifest.default else None, ("default",)),
+        ):
+            if row is not None:
+                foreign = row.source != source
+                code = "source-conflict" if foreign else "place-taken"
+                holder = f"source {row.source!r}" if foreign else f"{row.slug!r} of {row.path}, which stays"
+                yield manifest, _violation(manifest, code, pointer, f"{what} belongs to {holder}")
+
+
+def user_conflicts(
+    users: Iterable[User], stored: Mapping[str, StoredUser], source: str, *, prune: bool = True
+) -> list[Quarantined]:
+    """User files that claim another's email, or an owner whose file is in another source."""
+    wanted = {user.username: user for user in users if user.path is not None}
+    holders = {
+        row.email: row.username
+        for row in stored.values()
+        if row.email and (row.username in wanted or row.source != source or not prune)
+    }
+    claims = {user.email: user.username for user in reversed(list(wanted.values())) if user.email}
+    holders = claims | {
+        email: name for email, name in holders.items() if name not in wanted or wanted[name].email == email
+    }
+    bad = []
+    for user in wanted.values():
+        row = stored.get(user.username)
+        if row is not None and row.source != source and row.path is not None:
+            text = f"the owner {user.username!r} belongs to source {row.source!r}"
+            bad.append(_user_violation(user, "source-conflict", (), text))
+        elif user.email and holders[user.email] != user.username:
+            text = f"this email belongs to owner {holders[user.email]!r}"
+            bad.append(_user_violation(user, "email-duplicate", ("email",), text))
+    return bad
+
+
+def _user_violation(user: User, code: str, pointer: Pointer, message: str) -> Quarantined:
+    path = user.path or ""
+    line, column = locate(user.data or b"", pointer) if pointer else (1, 1)
+    violation = Violation(path, code, message, _HINTS[code], line, column, pointer)
+    return Quarantined(path, (violation,))
+
+
+def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> list[Quarantined]:
+    """Manifests that hold a sealed value or wrapped key of another owner.
+
+    ``known`` tells which owner each fingerprint was first seen under, history included.
+    """
+    first: dict[bytes, str] = dict(known)
+    bad = []
+    for manifest in sorted(manifests, key=lambda m: m.path):
+        owners = {first.setdefault(seal, manifest.owner) for seal in sorted(manifest.seals)}
+        thieves = owners - {manifest.owner}
+        if thieves:
+            message = f"a sealed value of this file belongs to owner {min(thieves)!r}"
+            violation = _violation(manifest, "seal-reused", ("sops",), message)
+            bad.append(Quarantined(manifest.path, (violation,)))
+    return bad
+
+
+def _violation(manifest: Manifest, code: str, pointer: Pointer, message: str) -> Violation:
+    line, column = locate(manifest.data, pointer) if manifest.data and pointer else (1, 1)
+    return Violation(manifest.path, code, message, _HINTS[code], line, column, pointer)
+
+
+_HINTS = {
+    "id-duplicate": "an id is one agent's for ever: give the copy a fresh one, or remove its `id:` line",
+    "slug-duplicate": "remove one of the two",
+    "slug-case": "rename one of the two: some file systems cannot tell them apart",
+    "default-duplicate": "set `default: false` here, or on the other one first",
+    "source-conflict": "rename this one, or remove it from the other source first",
+    "place-taken": "nothing is pruned while a file is quarantined, or with --no-prune: correct that first",
+    "email-duplicate": "an email is one owner's: write another one",
+    "seal-reused": "seal the secret anew for this owner: agentsd edit FILE",
+}
