@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from typing import Any
 
 import pytest
@@ -205,6 +206,24 @@ async def test_a_url_that_cannot_be_used_is_refused(catalog: Catalog, sessions: 
     section = {"provider": "openai-compatible", "model": "m", "api_url": "http://h:99999"}
     with pytest.raises(base.ProviderRejected, match="URL"):
         catalog.build("llm", catalog.settings_of("llm", section), sessions)
+
+
+async def test_a_key_with_a_line_break_is_refused_when_it_is_built(make: Make) -> None:
+    """Sealing a file often seals its last line break; the error says so, without the key."""
+    with pytest.raises(base.ProviderRejected, match="key") as caught:
+        make("llm", provider="groq.com", api_key=f"{KEY}\n", model="m")
+    assert "line break" in caught.value.hint
+    assert KEY not in str(caught.value)
+
+
+async def test_a_traceback_does_not_hold_the_key(make: Make) -> None:
+    """Nor the prompt: the library's own error is not shown beneath ours."""
+    async with OpenAIServer(fault=Fault.EARLY_CLOSE) as server:
+        with pytest.raises(base.ProviderUnavailable) as caught:
+            await groq(make, server).complete(REQUEST)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert KEY not in shown
+    assert PROMPT not in shown
 
 
 async def test_text_that_json_cannot_hold_is_refused(make: Make) -> None:

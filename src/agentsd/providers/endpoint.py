@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from agentsd.providers.base import ProviderRejected
 from agentsd.providers.faults import Who, garbled, refused, reported, translated
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import Timeouts
+from agentsd.providers.sse import EventParser, EventTooLong
 
 if TYPE_CHECKING:
     import asyncio
@@ -34,6 +35,7 @@ class Endpoint:
     def __init__(
         self, sessions: HttpSessions, url: str, who: Who, headers: Mapping[str, str], timeouts: Timeouts
     ) -> None:
+        _check_headers(who, headers)
         try:
             self._claim = sessions.acquire(url)
         except ValueError:
@@ -117,6 +119,20 @@ class Reply:
         async with within(timeouts.first if first else timeouts.idle):
             return await self._response.content.readany()
 
+    async def events(self) -> AsyncGenerator[bytes, None]:
+        """The ``data`` of server-sent events as they come."""
+        parser = EventParser()
+        try:
+            data = await self.read(first=True)
+            while data:
+                for event in parser.feed(data):
+                    yield event
+                data = await self.read()
+        except EventTooLong:
+            raise garbled(self._endpoint.who, "sent an event that is too long") from None
+        for event in parser.close():
+            yield event
+
     async def linger(self) -> None:
         """Reads what little is left of a finished stream, so that its connection can be used again."""
         content = self._response.content
@@ -163,6 +179,13 @@ def decode(who: Who, data: bytes | str) -> dict[str, Any]:
     if value.get("type") in ("error", "Error"):
         raise reported(who, {**value, "type": None})
     return value
+
+
+def _check_headers(who: Who, headers: Mapping[str, str]) -> None:
+    """A key that was sealed with its line break would fail at every request, and unclearly."""
+    if not all(value.isascii() and value.isprintable() for value in headers.values()):
+        hint = f"seal {who.kind}.api_key again, without a line break or other characters around it"
+        raise ProviderRejected(f"{who.vendor}: the key cannot be sent in a header", hint=hint)
 
 
 def _loads(data: bytes | str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from agentsd import __version__
 from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
 
@@ -113,6 +114,7 @@ def _new_session(limits: HttpSessions) -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),  # a vendor's cookie must not tie agents together
         timeout=aiohttp.ClientTimeout(total=None),  # the limits are the endpoint's
         middlewares=(_refuse_redirects,),
+        headers={"User-Agent": f"agentsd/{__version__}"},
         trust_env=False,
     )
 

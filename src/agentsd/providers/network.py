@@ -17,14 +17,14 @@ ApiKey = Annotated[
     Secret,
     Field(
         description="The vendor's API key, sealed by sops.",
-        examples=["ENC[AES256_GCM,data:…,iv:…,tag:…,type:str]"],
+        examples=["ENC[AES256_GCM,data:...,iv:...,tag:...,type:str]"],
     ),
 ]
 OptionalApiKey = Annotated[
     Secret | None,
     Field(
         description="API key, sealed by sops; leave it out where the server asks for none.",
-        examples=["ENC[AES256_GCM,data:…,iv:…,tag:…,type:str]"],
+        examples=["ENC[AES256_GCM,data:...,iv:...,tag:...,type:str]"],
     ),
 ]
 
@@ -53,7 +53,10 @@ class NetworkSettings(ProviderSettings):
     ] = 5.0
     timeout_seconds: Annotated[
         Seconds,
-        Field(description="Longest wait for the first part of an answer, in seconds.", examples=[60]),
+        Field(
+            description="Longest wait in seconds for the first part of an answer, or for one that is not streamed.",
+            examples=[60],
+        ),
     ] = 60.0
     idle_timeout_seconds: Annotated[
         Seconds,

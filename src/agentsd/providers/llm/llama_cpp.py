@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
-from agentsd.providers.network import OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
 
@@ -21,7 +20,6 @@ class LlamaCppSettings(CompletionsSettings):
     home: ClassVar[frozenset[str]] = frozenset({"http://llama-cpp-server:8002"})
 
     provider: Literal["llama-cpp.local"]
-    api_key: OptionalApiKey = None
     model: Annotated[
         str,
         Field(

@@ -10,26 +10,40 @@ The vendors of this family are settings: a class that names its URL and its diff
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.secret import Secret
 from agentsd.providers.endpoint import Endpoint, decode, encode
 from agentsd.providers.faults import Who, closed_early, garbled
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.sse import EventParser, EventTooLong
 from agentsd.providers.vendor import Vendor
+
+DONE = b"[DONE]"
+"""The last event of a stream."""
 
 
 class CompletionsSettings(NetworkSettings):
-    """Base of the settings of every OpenAI-compatible vendor. Subclasses add key and URL."""
+    """Base of the settings of every OpenAI-compatible vendor."""
 
     renames: ClassVar[Mapping[str, str | None]] = {}
     """Request keys that this vendor calls otherwise (None: it knows no such key and refuses it)."""
 
+    api_key: OptionalApiKey = None
+    api_url: Annotated[
+        Url,
+        Field(
+            description="The base URL, without the path of the completions.",
+            examples=["http://127.0.0.1:11434"],
+        ),
+    ]
+    completions_path: Annotated[
+        UrlPath,
+        Field(description="Path of the chat completions under `api_url`.", examples=["/v1/chat/completions"]),
+    ] = "/v1/chat/completions"
     model: Annotated[
         str,
         Field(
@@ -68,14 +82,11 @@ class CompletionsSettings(NetworkSettings):
     @property
     def url(self) -> str:
         """Where completions are posted to."""
-        base: str = getattr(self, "api_url")  # noqa: B009  (every subclass has it)
-        path: str = getattr(self, "completions_path")  # noqa: B009
-        return base.rstrip("/") + path
+        return self.api_url.rstrip("/") + self.completions_path
 
     def headers(self) -> dict[str, str]:
         """What authenticates a request."""
-        key: Secret | None = getattr(self, "api_key", None)
-        return {"Authorization": f"Bearer {key.reveal()}"} if key else {}
+        return {"Authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
 
     def defaults(self) -> dict[str, Any]:
         """The manifest's own request keys: they hold unless a request says otherwise."""
@@ -87,18 +98,6 @@ class OpenAICompatibleSettings(CompletionsSettings):
     """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, Azure, LiteLLM."""
 
     provider: Literal["openai-compatible"]
-    api_key: OptionalApiKey = None
-    api_url: Annotated[
-        Url,
-        Field(
-            description="The server's base URL, without the path of the completions.",
-            examples=["http://127.0.0.1:11434"],
-        ),
-    ]
-    completions_path: Annotated[
-        UrlPath,
-        Field(description="Path of the chat completions under `api_url`.", examples=["/v1/chat/completions"]),
-    ] = "/v1/chat/completions"
 
 
 class OpenAICompatible:
@@ -130,21 +129,15 @@ class OpenAICompatible:
             if reply.content_type == "application/json":  # an error, or a server that cannot stream
                 await reply.json()
                 raise garbled(self._who, "answered a request for a stream without streaming")
-            parser = EventParser()
             finished = done = False
-            data = await reply.read(first=True)
-            while not done:
-                for event in self._parse(parser, data):
-                    if done := event.strip() == b"[DONE]":
+            async with aclosing(reply.events()) as events:
+                async for event in events:
+                    if done := event.strip() == DONE:
                         break
                     chunk = decode(self._who, event)
-                    choices = chunk.get("choices")
-                    if isinstance(choices, list):
-                        finished = finished or _finished(choices)
+                    if isinstance(chunk.get("choices"), list):
+                        finished = finished or _finished(chunk["choices"])
                         yield chunk
-                if not data:
-                    break
-                data = b"" if done else await reply.read()
             if not (done or finished):
                 raise closed_early(self._who)
             await reply.linger()
@@ -152,12 +145,6 @@ class OpenAICompatible:
     async def aclose(self) -> None:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
-
-    def _parse(self, parser: EventParser, data: bytes) -> list[bytes]:
-        try:
-            return parser.feed(data) if data else parser.close()
-        except EventTooLong:
-            raise garbled(self._who, "sent an event that is too long") from None
 
     def _body(self, request: Mapping[str, Any], *, stream: bool) -> bytes:
         asked = {key: value for key, value in request.items() if value is not None}
