@@ -26,8 +26,7 @@ from agentsd.store.migrations import upgrade
 from agentsd.telemetry import Metrics
 from tests.conftest import FAST
 from tests.runtime.conftest import Sealed
-from tests.runtime.test_registry import tampered
-from tests.runtime.world import Keys, World, following, new_registry, serves, until
+from tests.runtime.world import Keys, World, following, new_registry, serves, tampered, until
 
 NEVER = 3600.0
 

@@ -1,4 +1,4 @@
-"""Key services that hang: only the agents that need them wait."""
+"""Key services and stores that hang: only what needs them waits, and not for ever."""
 
 from __future__ import annotations
 
@@ -6,11 +6,10 @@ import asyncio
 from pathlib import Path
 from uuid import uuid4
 
-from agentsd.runtime.registry import Registry
-from agentsd.store import agents
+import psycopg
+
 from tests.runtime.conftest import Sealed
-from tests.runtime.test_registry import tampered
-from tests.runtime.world import Keys, World, new_registry
+from tests.runtime.world import Keys, World, loaded, new_registry, tampered
 from tests.vendors.openai_server import OpenAIServer
 
 
@@ -19,14 +18,6 @@ def program(path: Path, body: str) -> Path:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
     return path
-
-
-async def loaded(world: World, registry: Registry) -> None:
-    """Bring ``registry`` up to date."""
-    async with world.database.transaction(snapshot=True) as connection:
-        if registry.snapshot.stamp is None:
-            return await registry.load(await agents.load_all(connection))
-        return await registry.update(await agents.load_changed(connection, registry.snapshot.version))
 
 
 async def test_a_hanging_key_service_holds_up_nobody_else(
@@ -79,3 +70,24 @@ async def test_a_cold_agent_with_a_hanging_key_service_says_so(
     await registry.aclose(drain_s=0)
     (error,) = await asyncio.gather(waiter, return_exceptions=True)
     assert getattr(error, "reason", "") == "Closing"
+
+
+async def test_a_store_that_hangs_holds_up_a_first_lease_for_a_bounded_time(
+    world: World, sealed: Sealed, keys: Keys, vendor: OpenAIServer
+) -> None:
+    """The agent opens without the store's answer, and the connections are fit for use afterwards."""
+    registry = new_registry(
+        world.database, keys, world.sessions, world.metrics, trusted=[vendor.url], patience_s=0.1
+    )
+    await world.put(a=sealed(), b=tampered(sealed()))
+    await loaded(world, registry)
+    with psycopg.connect(world.database.listener_dsn) as admin:
+        admin.execute("LOCK TABLE seals, agent_revisions IN ACCESS EXCLUSIVE MODE")
+        async with registry.lease("a") as agent:
+            assert agent.llm is not None
+        while await registry.openings.verify():
+            pass
+        assert registry.snapshot.find("b").condition.reason == "SealTampered"
+    await registry.openings.verify_again()
+    assert registry.snapshot.find("a").condition.reason == "Opened"
+    await registry.aclose(drain_s=0)

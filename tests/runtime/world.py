@@ -207,6 +207,7 @@ def new_registry(
     trusted: Collection[str] = (),
     program: Path | None = None,
     open_timeout: float = 30.0,
+    patience_s: float = 2.0,
     **options: Any,
 ) -> Registry:
     """A registry over ``database`` that has ``keys``."""
@@ -217,7 +218,22 @@ def new_registry(
         trusted_origins=trusted,
         open_timeout=open_timeout,
     )
-    return Registry(builder, StoreHistory(database), metrics, **options)
+    return Registry(builder, StoreHistory(database, patience_s=patience_s), metrics, **options)
+
+
+async def loaded(world: World, registry: Registry) -> None:
+    """Bring ``registry`` up to date."""
+    async with world.database.transaction(snapshot=True) as connection:
+        if registry.snapshot.stamp is None:
+            return await registry.load(await agents.load_all(connection))
+        return await registry.update(await agents.load_changed(connection, registry.snapshot.version))
+
+
+def tampered(text: str) -> str:
+    """``text`` with one character of its sealed key changed."""
+    before, after = text.split("ENC[AES256_GCM,data:", 1)
+    flipped = "A" if after[0] != "A" else "B"
+    return f"{before}ENC[AES256_GCM,data:{flipped}{after[1:]}"
 
 
 @asynccontextmanager

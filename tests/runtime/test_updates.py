@@ -1,91 +1,18 @@
-"""The registry: leases, build, swap, drain."""
+"""Updates: build, swap, drain; what serves when a document is bad."""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
 from uuid import uuid4
 
 import pytest
 
 from agentsd.core.errors import AgentNotFound, AgentUnavailable
-from agentsd.core.names import to_url
-from agentsd.runtime.changes import QUEUE_MAX, ChangeEvent
-from agentsd.store.agents import Loaded
+from agentsd.store.agents import Head, Loaded
 from tests.runtime.conftest import Sealed, Voice
-from tests.runtime.world import Keys, World, new_registry, text_of, until
+from tests.runtime.world import Keys, World, loaded, new_registry, tampered, text_of
 from tests.vendors.openai_server import OpenAIServer
-
-
-async def test_a_lease_takes_a_slug_an_id_or_the_url_form(world: World, sealed: Sealed) -> None:
-    """All three name the same agent, which runs on the settings of its document."""
-    agent_id = uuid4()
-    await world.put(acme__sales=sealed(id=agent_id))
-    await world.load()
-    for ref in ("acme/sales", str(agent_id), str(agent_id).upper(), to_url("acme/sales")):
-        async with world.registry.lease(ref) as agent:
-            assert (agent.id, agent.slug, agent.owner) == (agent_id, "acme/sales", "acme")
-            assert agent.provider_names == {"llm": "openai-compatible"}
-            assert agent.llm is not None
-
-
-async def test_an_unknown_agent_is_named_with_the_nearest_of_its_own_folder(
-    world: World, sealed: Sealed
-) -> None:
-    """The hint helps with a typo, and does not tell what other owners have."""
-    text = sealed()
-    await world.put(support=text, acme__sales=text.replace(text.split()[1], str(uuid4())))
-    await world.load()
-    with pytest.raises(AgentNotFound, match="did you mean 'support'"):
-        world.registry.snapshot.find("suport")
-    with pytest.raises(AgentNotFound) as caught:
-        world.registry.snapshot.find("ocme/sales")
-    assert "acme" not in caught.value.hint
-
-
-async def test_concurrent_first_leases_open_the_agent_once(world: World, sealed: Sealed) -> None:
-    """Fifty callers wait for one opening and get the same agent."""
-    await world.put(a=sealed())
-    await world.load()
-
-    async def use() -> Any:
-        async with world.registry.lease("a") as agent:
-            await asyncio.sleep(0)
-            return agent
-
-    found = await asyncio.gather(*(use() for _ in range(50)))
-    assert len({id(agent) for agent in found}) == 1
-    assert world.value("agentsd_documents_opened_total") == 1
-
-
-async def test_a_cancelled_first_lease_leaves_the_opening_to_the_others(world: World, sealed: Sealed) -> None:
-    """Cancelling one waiter in the middle of the build neither breaks nor leaks anything."""
-    await world.put(a=sealed())
-    await world.load()
-    waiters = [asyncio.ensure_future(world.registry.acquire("a")) for _ in range(3)]
-    while not world.entry("a").flight:
-        await asyncio.sleep(0)
-    waiters[0].cancel()
-    first, *others = await asyncio.gather(*waiters, return_exceptions=True)
-    assert isinstance(first, asyncio.CancelledError)
-    for built in others:
-        assert not isinstance(built, BaseException)
-        world.registry.ended(built)
-    assert world.value("agentsd_documents_opened_total") == 1
-
-
-async def test_when_every_waiter_is_cancelled_the_build_is_let_go(world: World, sealed: Sealed) -> None:
-    """Nobody waits any more: the condition is known, and no plaintext is kept."""
-    await world.put(a=sealed())
-    await world.load()
-    waiter = asyncio.ensure_future(world.registry.acquire("a"))
-    while not (flight := world.entry("a").flight):
-        await asyncio.sleep(0)
-    waiter.cancel()
-    await asyncio.wait({waiter, flight})
-    assert world.condition("a").reason == "Opened"
-    assert world.entry("a").built is None
 
 
 async def test_a_running_lease_keeps_its_version_and_its_provider(world: World, sealed: Sealed) -> None:
@@ -142,13 +69,6 @@ async def test_resealing_the_same_secret_keeps_the_client(world: World, sealed: 
         await world.update()
         async with world.registry.lease("a") as third:
             assert third.llm is not first.llm
-
-
-def tampered(text: str) -> str:
-    """``text`` with one character of its sealed key changed."""
-    before, after = text.split("ENC[AES256_GCM,data:", 1)
-    flipped = "A" if after[0] != "A" else "B"
-    return f"{before}ENC[AES256_GCM,data:{flipped}{after[1:]}"
 
 
 async def test_the_last_good_version_serves_until_the_document_is_fixed(
@@ -215,7 +135,6 @@ async def test_the_last_good_version_serves_while_the_store_is_away(world: World
     await world.database.aclose()
     assert head.stamp is not None
     bad = replace(row, version=row.version + 1, data=tampered(good).encode())
-    from agentsd.store.agents import Head
 
     await world.registry.update(Loaded(Head(bad.version, uuid4()), (bad,)))
     assert world.condition("a").reason == "SealTampered"
@@ -240,10 +159,7 @@ async def test_replicas_agree_on_the_newest_older_version_that_opens(
     await world.put(a=tampered(text) + "description: still broken\n")
     await world.update()
     cold = new_registry(world.database, keys, world.sessions, world.metrics, trusted=[vendor.url])
-    async with world.database.transaction() as connection:
-        from agentsd.store import agents
-
-        await cold.load(await agents.load_all(connection))
+    await loaded(world, cold)
     for registry in (world.registry, cold):
         async with registry.lease("a") as agent:
             assert agent.version == between.version
@@ -376,159 +292,3 @@ async def test_a_large_batch_is_one_swap(world: World, vendor: OpenAIServer) -> 
     assert built.agent.version == 2
     assert old.version == 1
     assert world.value("agentsd_swaps_total") == 2
-
-
-async def test_the_verifier_finds_a_tampered_agent_that_nobody_asked_for(
-    world: World, sealed: Sealed
-) -> None:
-    """Its condition becomes known, subscribers are told, and no plaintext stays behind."""
-    await world.put(good=sealed(), bad=tampered(sealed()))
-    await world.load()
-    assert {entry.condition.reason for entry in world.registry.snapshot.ids.values()} == {"NotOpened"}
-    with world.registry.subscribe() as changes:
-        await world.verify()
-        assert await anext(changes) == ChangeEvent("condition", 1, ("bad",))
-    assert (world.condition("bad").type, world.condition("bad").reason) == ("Invalid", "SealTampered")
-    assert world.condition("good").reason == "Opened"
-    assert world.value("agentsd_agents_warm") == 0
-    await asyncio.sleep(0)
-    assert world.sessions.holders() == {}
-
-
-async def test_the_most_recently_leased_agents_stay_built(
-    world: World, sealed: Sealed, keys: Keys, vendor: OpenAIServer
-) -> None:
-    """Beyond the limit the longest unused one is let go, but never one under a lease."""
-    await world.put(**{name: sealed() for name in "abc"})
-    small = new_registry(
-        world.database, keys, world.sessions, world.metrics, trusted=[vendor.url], warm_limit=2
-    )
-    async with world.database.transaction() as connection:
-        from agentsd.store import agents
-
-        await small.load(await agents.load_all(connection))
-    async with small.lease("a"):
-        for name in "bc":
-            async with small.lease(name):
-                pass
-        warm = {slug for slug, entry in small.snapshot.entries.items() if entry.built}
-        assert warm == {"a", "c"}
-    await small.aclose(drain_s=0)
-
-
-async def test_a_lease_that_outlives_the_drain_loses_its_providers(
-    world: World, sealed: Sealed, keys: Keys, vendor: OpenAIServer, catalog: Any
-) -> None:
-    """The bound holds, is counted, and the late end of the lease closes nothing twice."""
-    registry = new_registry(
-        world.database,
-        keys,
-        world.sessions,
-        world.metrics,
-        catalog=catalog,
-        trusted=[vendor.url],
-        drain_timeout=0.01,
-    )
-    text = sealed(voice="anna")
-    await world.put(a=text)
-    async with world.database.transaction() as connection:
-        from agentsd.store import agents
-
-        await registry.load(await agents.load_all(connection))
-    async with registry.lease("a") as old:
-        await world.put(a=text.replace("anna", "berta"))
-        async with world.database.transaction() as connection:
-            await registry.update(await agents.load_changed(connection, registry.snapshot.version))
-        assert isinstance(old.tts, Voice)
-        while not old.tts.closed:
-            await asyncio.sleep(0.005)
-        assert world.value("agentsd_drain_timeouts_total") == 1
-    async with registry.lease("a") as new:
-        assert new.llm is old.llm  # it is held by the new version too, so it is open
-        assert new.llm is not None
-        assert await new.llm.complete({"messages": []})
-    await registry.aclose(drain_s=0)
-    assert old.tts.closed == 1
-
-
-async def test_closing_waits_for_leases_and_refuses_new_ones(world: World, sealed: Sealed) -> None:
-    """A stream that is under way ends in peace while the process stops."""
-    await world.put(a=sealed(voice="anna"))
-    await world.load()
-    async with world.registry.lease("a") as agent:
-        closing = asyncio.ensure_future(world.registry.aclose(drain_s=60))
-        while not world.registry._closed:
-            await asyncio.sleep(0)
-        with pytest.raises(AgentUnavailable) as caught:
-            await world.registry.acquire("a")
-        assert caught.value.reason == "Closing"
-        assert isinstance(agent.tts, Voice)
-        assert agent.tts.closed == 0
-    await closing
-    assert agent.tts.closed == 1
-
-
-async def test_echo_answers_when_nothing_else_does(world: World, sealed: Sealed) -> None:
-    """The built-in agent needs no store, and gives way to a configured one of its name."""
-    async with world.registry.lease("echo") as agent:
-        assert agent is world.registry.fallback
-        assert agent.llm is not None
-        reply = await agent.llm.complete({"messages": [{"role": "user", "content": "hello"}]})
-        assert reply["choices"][0]["message"]["content"] == "hello"
-    await world.put(echo=sealed())
-    await world.load()
-    async with world.registry.lease("echo") as agent:
-        assert agent is not world.registry.fallback
-
-
-async def test_a_slow_subscriber_is_told_to_read_everything_again(world: World, sealed: Sealed) -> None:
-    """Its queue never grows beyond its bound; a quick one gets every event."""
-    text = sealed()
-    with world.registry.subscribe() as slow:
-        await world.put(a=text)
-        await world.load()
-        row = world.entry("a").row
-        stamp = world.registry.snapshot.stamp
-        assert stamp is not None
-        from agentsd.store.agents import Head
-
-        for number in range(QUEUE_MAX + 1):
-            version = row.version + 1 + number
-            changed = replace(row, version=version, is_active=bool(number % 2))
-            await world.registry.update(Loaded(Head(version, stamp), (changed,)))
-        first = await anext(slow)
-        assert first.kind == "resync"
-    assert world.value("agentsd_subscriber_resyncs_total") == 1
-
-
-async def test_change_events_name_what_changed(world: World, sealed: Sealed) -> None:
-    """A rename names both; waiting for a change needs no polling."""
-    agent_id = uuid4()
-    text = sealed(id=agent_id)
-    await world.put(a=text)
-    await world.load()
-    with world.registry.subscribe() as changes:
-        await world.put(b=text)
-        waiter = asyncio.ensure_future(until(world.registry, lambda: "b" in world.registry.snapshot.entries))
-        await world.update()
-        assert await anext(changes) == ChangeEvent("changed", 2, ("a", "b"))
-        await waiter
-
-
-async def test_no_secret_shows_in_conditions_or_reprs(
-    world: World, sealed: Sealed, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever fails, the canary stays inside."""
-    caplog.set_level("DEBUG")
-    from tests.runtime.world import SECRET
-
-    agent_id = uuid4()
-    await world.put(a=sealed(id=agent_id, voice="broken"), b=sealed("http://elsewhere.example"))
-    await world.load()
-    await world.verify()
-    said = [str(condition) for _, condition in world.registry.problems()]
-    assert len(said) == 2
-    async with world.registry.lease("echo") as agent:
-        said.append(repr(agent))
-    said += [record.getMessage() + str(record.__dict__) for record in caplog.records]
-    assert not any(SECRET in text for text in said)
