@@ -99,7 +99,7 @@ def watch_command(**flags: Any) -> None:
 
 
 async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
-    started = time.perf_counter()
+    began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
     names = ("path", "source", "token_file", "data_dir")
     settings = load_settings(**{name: flags.get(name) for name in names})
@@ -121,7 +121,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             await _start_watching(group, settings, flags, database, wait=serving)
         if serving:
             url = await stack.enter_async_context(_serving(group, settings, database, sockets))
-            _welcome(url, time.perf_counter() - started, watching)
+            _welcome(url, time.perf_counter() - began, watching)
         started.set()
         await _until_stopped(stop, group)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
