@@ -54,7 +54,7 @@ class NetworkSettings(ProviderSettings):
     timeout_seconds: Annotated[
         Seconds,
         Field(
-            description="Longest wait in seconds for the first part of an answer, or for one that is not streamed.",
+            description="Longest wait in seconds for the first part of an answer, or for an unstreamed one.",
             examples=[60],
         ),
     ] = 60.0
