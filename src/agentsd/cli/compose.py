@@ -60,12 +60,18 @@ def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
 
 @asynccontextmanager
 async def open_database(
-    settings: Settings, *, migrate: bool = False, exclusive: bool = False, start: bool = True
+    settings: Settings,
+    *,
+    migrate: bool = False,
+    exclusive: bool = False,
+    start: bool = True,
+    check: bool = True,
 ) -> AsyncIterator[Database]:
     """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
 
     ``exclusive``: never attach; a second process on the same data folder is a ``ConfigError``.
     ``start``: False only attaches, for commands that look and leave nothing behind.
+    ``check``: False leaves it to the caller to check the schema, and so to go on while Postgres is away.
     """
     from agentsd.store.database import Database
 
@@ -76,7 +82,8 @@ async def open_database(
             await asyncio.to_thread(migrations.upgrade, direct or url)
         database = Database(url, direct)
         try:
-            await database.check_schema()
+            if check:
+                await database.check_schema()
             yield database
         finally:
             await database.aclose()

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,9 +17,14 @@ from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.compose import load_settings, make_checker, make_opener, open_database, run
 from agentsd.cli.output import print_lines, stderr
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.settings import Settings
 from agentsd.store.database import Database
+
+if TYPE_CHECKING:
+    from agentsd.control.watch import Watcher
+
+_RETRY_SECONDS = 1.0
 
 _LOGGING = (
     click.option(
@@ -113,9 +118,12 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             stack.callback(one.close)
         everything = watching and serving
         database = await stack.enter_async_context(
-            open_database(settings, migrate=everything, exclusive=everything)
+            open_database(settings, migrate=everything, exclusive=everything, check=False)
         )
-        print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
+        if await _reachable(database):
+            print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
+        else:
+            print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
         group = await stack.enter_async_context(_tasks())
         if watching:
             await _start_watching(group, settings, flags, database, wait=serving)
@@ -194,9 +202,25 @@ async def _start_watching(
     watcher = Watcher(
         settings.path, Reconciler(checker, database), options, resync=flags["resync"], on_report=reporter
     )
-    tasks.add(asyncio.create_task(watcher.run(), name="watch"))
+    tasks.add(asyncio.create_task(_watch(watcher, database), name="watch"))
     if wait:
         await watcher.first_round.wait()
+
+
+async def _watch(watcher: Watcher, database: Database) -> None:
+    """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
+    while not await _reachable(database):
+        await asyncio.sleep(_RETRY_SECONDS)
+    await watcher.run()
+
+
+async def _reachable(database: Database) -> bool:
+    """Whether Postgres answers. Raises ``StoreError`` where it does, and refuses us or is of another schema."""
+    try:
+        await database.check_schema()
+    except StoreUnavailable:
+        return False
+    return True
 
 
 @asynccontextmanager
