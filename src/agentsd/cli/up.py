@@ -209,13 +209,13 @@ async def _start_watching(
 
 async def _watch(watcher: Watcher, database: Database) -> None:
     """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
-    while not await _reachable(database):
+    while not await _reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
     await watcher.run()
 
 
 async def _reachable(database: Database) -> bool:
-    """Whether Postgres answers. Raises ``StoreError`` where it does, and refuses us or is of another schema."""
+    """Whether Postgres answers. Raises ``StoreError`` where it does, but is not fit for this program."""
     try:
         await database.check_schema()
     except StoreUnavailable:

@@ -67,6 +67,7 @@ class Follower:
         self._contact: float | None = None
         self._listener = Listener(database.listener_dsn)
         self._connections = 0
+        self._listening = False
         metrics.watch_contact(self.age)
 
     def age(self) -> float:
@@ -102,10 +103,18 @@ class Follower:
                 self._metrics.listen_reconnects.inc()
             self._connections += 1
             self._wake.set()
+            self._listening = True
         elif hint.kind == "lost":
-            _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
+            self._lost(hint)
         elif hint.head is None or hint.head != self._seen():
             self._wake.set()
+
+    def _lost(self, hint: Hint) -> None:
+        """Told once; whether it is Postgres that went is for ``_follow`` to find out, now."""
+        if self._listening:
+            _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
+            self._wake.set()
+        self._listening = False
 
     async def _follow(self) -> None:
         await self._woken(LISTEN_FIRST_SECONDS)
