@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import agentsd
 from tests.e2e.processes import Done, Process, end_postgres
 from tests.runtime.world import Keys
 
@@ -29,6 +30,7 @@ class Home:
             folder.mkdir(parents=True)
         self.env = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(Path(agentsd.__file__).parents[1]),  # the package that is tested
             "HOME": str(root / "home"),
             "TMPDIR": str(self.temporary),
             "XDG_CONFIG_HOME": str(root / "home/config"),
