@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
-from agentsd.core.errors import ConfigError
+from agentsd.core.errors import ConfigError, SchemaMismatch
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -76,17 +76,25 @@ async def open_database(
     from agentsd.store.database import Database
 
     async with _url(settings, exclusive, start) as (url, direct, ours):
-        if migrate or ours:
-            from agentsd.store import migrations
-
-            await asyncio.to_thread(migrations.upgrade, direct or url)
         database = Database(url, direct)
         try:
-            if check:
+            if migrate or ours:
+                await _migrated(database)
+            elif check:
                 await database.check_schema()
             yield database
         finally:
             await database.aclose()
+
+
+async def _migrated(database: Database) -> None:
+    """Bring the schema up to date; Alembic is only imported where there is something to do."""
+    try:
+        await database.check_schema()
+    except SchemaMismatch:
+        from agentsd.store import migrations
+
+        await asyncio.to_thread(migrations.upgrade, database.direct_url)
 
 
 @asynccontextmanager
