@@ -91,3 +91,33 @@ async def test_a_store_that_hangs_holds_up_a_first_lease_for_a_bounded_time(
     await registry.openings.verify_again()
     assert registry.snapshot.find("a").condition.reason == "Opened"
     await registry.aclose(drain_s=0)
+
+
+async def test_a_cancelled_update_changes_nothing_and_leaks_nothing(
+    world: World, sealed: Sealed, keys: Keys, vendor: OpenAIServer, tmp_path: Path
+) -> None:
+    """In the middle of the build the old snapshot serves; doing it again brings the whole batch."""
+    sops = program(tmp_path / "sops", f"touch {tmp_path}/asked; exec sleep 60")
+    registry = new_registry(
+        world.database, keys, world.sessions, world.metrics, trusted=[vendor.url], program=sops
+    )
+    a, b = sealed(id=uuid4()), sealed(id=uuid4())
+    await world.put(a=a, b=b)
+    await loaded(world, registry)
+    for slug in "ab":
+        async with registry.lease(slug):
+            pass
+    before = registry.snapshot
+    await world.put(a=a.replace("model: one", "model: two"), b=tampered(b))
+    update = asyncio.ensure_future(loaded(world, registry))
+    while not (tmp_path / "asked").exists():
+        await asyncio.sleep(0.005)
+    update.cancel()
+    await asyncio.wait({update})
+    assert registry.snapshot is before
+    program(sops, "exit 51")
+    await loaded(world, registry)
+    async with registry.lease("a") as agent:
+        assert agent.version == 2
+    assert registry.snapshot.find("b").condition.reason == "SealTampered"
+    await registry.aclose(drain_s=0)
