@@ -53,7 +53,7 @@ class Access:
 
     def host_allowed(self, host: str | None) -> bool:
         """Whether a ``Host`` header names this server."""
-        if self.tokens and not self.hosts:
+        if self.tokens.digests and not self.hosts:
             return True  # a token proves more than a name
         if not host:
             return False

@@ -16,7 +16,7 @@ from agentsd.web.pages import Query, page_of, parse_query
 from agentsd.web.parts import PARTS, VIEWS
 from agentsd.web.problem import Problem
 from agentsd.web.rendering import Views
-from agentsd.web.replies import cached, etag_of
+from agentsd.web.replies import cached, etag_of, revalidated
 from agentsd.web.views import fallback_view
 
 _VARY_CURRENT = "Authorization, Cookie"
@@ -26,8 +26,8 @@ def routes() -> list[web.RouteDef]:
     """This resource's routes."""
     one = "/api/agents/{agent}"
     return [
+        web.get(one, get_one),  # first: it is asked for most, and routes are tried in order
         web.get("/api/agents", get_many),
-        web.get(one, get_one),
         web.post("/api/agents", refuse_create),
         *(web.route(method, one, refuse_change) for method in ("PUT", "PATCH", "DELETE")),
         *(web.post(f"{one}/{verb}", refuse_verb) for verb in ("set-default", "rollback", "test")),
@@ -38,12 +38,13 @@ async def get_one(request: web.Request) -> web.Response:
     """One agent, by slug or id, or the current one."""
     ref = request.match_info["agent"]
     entry = find(request, ref)
-    vary = _VARY_CURRENT if ref == CURRENT else "Authorization"
     if entry is None:
         body = to_json(fallback_view(request.app[PARTS].registry.fallback))
-        return cached(request, body, etag_of(body), vary=vary)
+        return cached(request, body, etag_of(body), vary=_VARY_CURRENT)
     rendered = request.app[VIEWS].of(entry)
-    return cached(request, rendered.body, rendered.etag, vary=vary)
+    if ref == CURRENT:
+        return cached(request, rendered.body, rendered.etag, vary=_VARY_CURRENT)
+    return revalidated(request, rendered.body, rendered.etag, rendered.headers)
 
 
 async def get_many(request: web.Request) -> web.Response:

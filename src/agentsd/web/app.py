@@ -10,7 +10,7 @@ from agentsd.core.agent import KINDS
 from agentsd.web import agents, chat, events, health, metrics, models, providers, revisions, selection, sync
 from agentsd.web.masking import Masker, secret_names
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware import border, secure_headers
+from agentsd.web.middleware import border
 from agentsd.web.parts import CLOSING, PARTS, VIEWS, WEB_METRICS, Parts
 from agentsd.web.rendering import Views
 
@@ -26,7 +26,6 @@ def create_app(parts: Parts) -> web.Application:
     app[WEB_METRICS] = web_metrics
     app[VIEWS] = Views(_masker(parts))
     app[CLOSING] = asyncio.Event()
-    app.on_response_prepare.append(secure_headers)
     app.on_shutdown.append(_close_streams)
     app.add_routes(_routes(parts))
     return app

@@ -18,6 +18,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.web.access import Access
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.problem import Problem, internal, of_error, of_http
+from agentsd.web.replies import secure
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 """For probes and scrapers, which carry no token."""
@@ -26,14 +27,6 @@ CLIENT_GONE = 499
 """What the log and metrics say of a client that left; nobody receives it."""
 
 _SAFE = frozenset({"GET", "HEAD"})
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
-
 _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
 
@@ -46,30 +39,34 @@ def border(access: Access, metrics: WebMetrics) -> Middleware:
         started = perf_counter()
         status = CLIENT_GONE
         try:
-            response = await _answer(request, handler, access)
+            check(request, access)
+            response = await handler(request)
             status = response.status
-            return response
+        except ConnectionError:
+            raise  # the client left; aiohttp closes up
+        except web.HTTPRedirection as redirection:
+            status = redirection.status
+            secure(redirection)
+            raise
+        except Exception as error:
+            response = _problem(error, request.path).response(request.path)
+            status = response.status
         finally:
             _record(request, status, perf_counter() - started, metrics)
+        secure(response)
+        return response
 
     return middleware
-
-
-async def secure_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """``on_response_prepare``: headers of every reply, streams included, unless the handler set its own."""
-    headers = response.headers
-    headers["Server"] = "agentsd"  # aiohttp has put its own version there already
-    for name, value in _HEADERS.items():
-        if name not in headers:
-            headers[name] = value
 
 
 def check(request: web.Request, access: Access) -> None:
     """Host, origin and token. Raises ``Problem`` 401 or 403."""
     headers = request.headers
+    if access.tokens.digests and not access.tokens.accepts(headers.get("Authorization")):
+        if request.path in OPEN_PATHS:
+            return
+        raise _unauthorized(request)
     host = headers.get("Host")
-    if access.tokens and request.path in OPEN_PATHS:
-        return
     if not access.host_allowed(host):
         raise Problem(
             403,
@@ -84,8 +81,6 @@ def check(request: web.Request, access: Access) -> None:
             "a page of another origin may not do this",
             hint="add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
         )
-    if access.tokens and not access.tokens.accepts(headers.get("Authorization")):
-        raise _unauthorized(request)
 
 
 def _may_change(request: web.Request) -> bool:
@@ -103,24 +98,15 @@ def _unauthorized(request: web.Request) -> Problem:
     )
 
 
-async def _answer(request: web.Request, handler: Handler, access: Access) -> web.StreamResponse:
-    try:
-        check(request, access)
-        return await handler(request)
-    except Problem as problem:
-        found = problem
-    except AgentsdError as error:
-        found = of_error(error)
-    except web.HTTPException as error:
-        if error.status < 400:
-            raise
-        found = of_http(error, request.path)
-    except ConnectionError:
-        raise  # the client left; aiohttp closes up
-    except Exception as error:
-        report(error)
-        found = internal()
-    return found.response(request.path)
+def _problem(error: Exception, path: str) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, AgentsdError):
+        return of_error(error)
+    if isinstance(error, web.HTTPException):
+        return of_http(error, path)
+    report(error)
+    return internal()
 
 
 def report(error: Exception) -> None:

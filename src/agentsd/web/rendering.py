@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from uuid import UUID
+
+from multidict import CIMultiDict
 
 from agentsd.core.agent import AgentRow
 from agentsd.runtime.snapshot import Condition, Entry, Snapshot
 from agentsd.web.encoding import to_json
 from agentsd.web.masking import Masker
+from agentsd.web.replies import headers_of
 from agentsd.web.views import condition_view, document_of, may_name_provider, providers_of, row_view
 
 CACHE_BYTES = 64 << 20
-_OVERHEAD = 600  # bytes of Python objects per rendered agent, about
+_OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,7 @@ class Rendered:
     head: bytes  # the JSON without the condition and the closing brace
     body: bytes
     etag: str
+    headers: CIMultiDict[str]
     providers: frozenset[str]
 
 
@@ -40,7 +43,7 @@ class Views:
         self.masker = masker
         self._limit = limit
         self._used = 0
-        self._kept: dict[UUID, Rendered] = {}
+        self._kept: dict[str, Rendered] = {}
         self._order: tuple[Snapshot, tuple[str, ...]] | None = None
 
     def order(self, snapshot: Snapshot) -> tuple[str, ...]:
@@ -51,7 +54,7 @@ class Views:
 
     def of(self, entry: Entry) -> Rendered:
         """``entry`` as it is now."""
-        kept = self._kept.get(entry.row.id)
+        kept = self._kept.get(entry.row.slug)
         if kept is not None and kept.row is not entry.row:
             kept = None
         if kept is not None and kept.condition is entry.condition and kept.good is entry.good:
@@ -65,14 +68,14 @@ class Views:
         return may_name_provider(entry.row.data, provider) and provider in self.of(entry).providers
 
     def _keep(self, rendered: Rendered) -> None:
-        self._drop(rendered.row.id)
-        self._kept[rendered.row.id] = rendered
+        self._drop(rendered.row.slug)
+        self._kept[rendered.row.slug] = rendered
         self._used += _cost(rendered)
         while self._used > self._limit and self._kept:
             self._drop(next(iter(self._kept)))
 
-    def _drop(self, agent: UUID) -> None:
-        gone = self._kept.pop(agent, None)
+    def _drop(self, slug: str) -> None:
+        gone = self._kept.pop(slug, None)
         if gone is not None:
             self._used -= _cost(gone)
 
@@ -87,7 +90,7 @@ def _render(entry: Entry, masker: Masker, previous: Rendered | None) -> Rendered
     said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
     body = head + b"," + to_json(said)[1:]
     etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
-    return Rendered(row, condition, good, head, body, etag, providers)
+    return Rendered(row, condition, good, head, body, etag, headers_of(etag), providers)
 
 
 def _cost(rendered: Rendered) -> int:

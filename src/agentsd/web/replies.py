@@ -1,25 +1,57 @@
-"""Replies that can be revalidated: strong ETags, ``If-None-Match``, 304."""
+"""Replies that can be revalidated (strong ETags, ``If-None-Match``, 304), and the headers of every reply."""
 
 from __future__ import annotations
 
 from hashlib import sha256
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 JSON = "application/json"
-_REVALIDATE = "private, no-cache"
+REVALIDATE = "private, no-cache"
+SECURITY = {
+    "Server": "agentsd",  # rather than the versions of our libraries
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+"""Of every reply, unless it says otherwise itself."""
+
+
+def secure(response: web.StreamResponse) -> None:
+    """Add the headers of every reply to one that has not begun; one with a ``Server`` has them already."""
+    headers = response.headers
+    if "Server" in headers or response.prepared:
+        return
+    for name, value in SECURITY.items():
+        if name not in headers:
+            headers[name] = value
+
+
+def headers_of(etag: str, *, vary: str = "Authorization", link: str | None = None) -> CIMultiDict[str]:
+    """All headers of a JSON reply that may be kept and revalidated. ``etag`` is quoted."""
+    headers = CIMultiDict(SECURITY)
+    headers.update({"Content-Type": JSON, "ETag": etag, "Vary": vary, "Cache-Control": REVALIDATE})
+    if link is not None:
+        headers["Link"] = link
+    return headers
 
 
 def cached(
     request: web.Request, body: bytes, etag: str, *, vary: str = "Authorization", link: str | None = None
 ) -> web.Response:
     """``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
-    headers = {"Content-Type": JSON, "ETag": etag, "Vary": vary, "Cache-Control": _REVALIDATE}
-    if link is not None:
-        headers["Link"] = link
+    return revalidated(request, body, etag, headers_of(etag, vary=vary, link=link))
+
+
+def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]) -> web.Response:
+    """The same with ready-made headers, which are copied."""
     if "If-None-Match" in request.headers and matches(request, etag):
-        del headers["Content-Type"]
-        return web.Response(status=304, headers=headers)
+        response = web.Response(status=304, headers=headers)
+        del response.headers["Content-Type"]
+        return response
     return web.Response(body=body, headers=headers)
 
 

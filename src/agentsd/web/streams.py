@@ -6,7 +6,10 @@ import asyncio
 
 from aiohttp import web
 
+from agentsd.web.replies import SECURITY
+
 SSE_HEADERS = {
+    **SECURITY,
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
     "X-Accel-Buffering": "no",  # nginx would hold events back
