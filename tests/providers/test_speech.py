@@ -237,15 +237,16 @@ async def test_closing_the_iterator_closes_the_vendors_socket(make: Make, case: 
 
 
 @EACH
-async def test_the_texts_own_failure_comes_through(make: Make, case: Case) -> None:
+@pytest.mark.parametrize("failure", [TimeoutError, base.ProviderUnavailable, base.ProviderTimeout])
+async def test_the_texts_own_failure_comes_through(make: Make, case: Case, failure: Any) -> None:
     """An LLM that fails in the middle is not the voice's fault, and is not hidden by it."""
 
     async def failing() -> AsyncIterator[str]:
         yield "One sentence. "
-        raise TimeoutError("the model's")
+        raise failure("the model's")
 
     async with case.server() as server:
-        with pytest.raises(TimeoutError, match="the model's"):
+        with pytest.raises(failure, match="the model's"):
             _ = [chunk async for chunk in case.make(make, server).stream(failing())]
 
 

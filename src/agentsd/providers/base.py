@@ -135,6 +135,7 @@ class LiveAgent:
     llm: LLM | None = None
     tts: TTS | None = None
     stt: STT | None = None
+    embedding: Embedding | None = None
     provider_names: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
 
 

@@ -162,6 +162,7 @@ class Socket:
         self._limit: asyncio.Timeout | None = None  # of the receive that is under way
         self._owed = False  # the vendor has all it needs, so its silence counts
         self._heard = False
+        self._lost = False  # sending failed, since the connection is gone
         self._over = False  # a good end, whatever the socket says
         self._failure: BaseException | None = None  # why sending stopped
 
@@ -190,17 +191,18 @@ class Socket:
                 sent = True
         except BaseException as error:
             self._failure = error
-            if not isinstance(error, ProviderUnavailable):  # a lost connection ends the receiving by itself
+            if self._lost:  # what the vendor said before it went may explain it: let that be received
+                self._start_clock()
+            else:
                 await self.aclose()
             if not isinstance(error, Exception):
                 raise
             return
-        reader.asked_all = self._owed = True
+        reader.asked_all = True
+        self._start_clock()
         if not sent:
             self._over = True
             await self.aclose()
-        elif self._limit is not None:
-            self._limit.reschedule(self._deadline(None))
 
     async def receive(self, quiet: float | None = None) -> Frame | None:
         """The next frame; None at the end. Raises ``ProviderTimeout`` for a stall.
@@ -252,12 +254,22 @@ class Socket:
             self._limit = None
 
     async def _send(self, frame: Frame) -> None:
-        with translated(self._who):
-            async with within(self._timeouts.idle):
-                if isinstance(frame, str):
-                    await self._ws.send_str(frame)
-                else:
-                    await self._ws.send_bytes(frame)
+        try:
+            with translated(self._who):
+                async with within(self._timeouts.idle):
+                    if isinstance(frame, str):
+                        await self._ws.send_str(frame)
+                    else:
+                        await self._ws.send_bytes(frame)
+        except ProviderUnavailable:
+            self._lost = True
+            raise
+
+    def _start_clock(self) -> None:
+        """From now on the vendor's silence counts, also in the receive that is under way."""
+        self._owed = True
+        if self._limit is not None:
+            self._limit.reschedule(self._deadline(None))
 
     def _deadline(self, quiet: float | None) -> float:
         import asyncio
