@@ -265,7 +265,7 @@ async def test_providers_are_described_without_values_of_secrets(stack: Stack) -
     """Every kind's vendors with JSON Schema; secret fields are write-only and have no example."""
     status, kinds = await stack.get("/api/providers")
     assert status == 200
-    assert kinds.keys() == {"llm", "tts", "stt"}
+    assert kinds.keys() == {"llm", "tts", "stt", "embedding"}
     groq = kinds["llm"]["groq.com"]
     assert groq["secrets"] == ["api_key"]
     field = groq["schema"]["properties"]["api_key"]

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
-from agentsd.core.agent import KINDS, AgentHead, Manifest
+from agentsd.core.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.document import Document, locate, parse
 from agentsd.core.errors import (
     InvalidManifests,
@@ -190,7 +190,7 @@ class Checker:
 
     def _destinations(self, document: Document, value: Mapping[str, Any]) -> Iterator[Violation]:
         """A secret goes only where it belongs."""
-        for kind in KINDS:
+        for kind in SECTIONS:
             section = document.value.get(kind)
             if not section:
                 continue
@@ -207,9 +207,9 @@ class Checker:
 
     def _values(self, document: Document, opened: Mapping[str, Any]) -> Iterator[Violation]:
         """Sealed values, once opened, must fit their fields as plain ones must."""
-        head = {key: value for key, value in opened.items() if key not in KINDS}
+        head = {key: value for key, value in opened.items() if key not in SECTIONS}
         yield from _misfits(document, (), AgentHead, head)
-        for kind in KINDS:
+        for kind in SECTIONS:
             if kind in opened:
                 settings = self._catalog.vendor(kind, opened[kind]["provider"]).settings
                 yield from _misfits(document, (kind,), settings, opened[kind])

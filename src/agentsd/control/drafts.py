@@ -9,7 +9,7 @@ from uuid import uuid4
 import yaml
 from pydantic.fields import FieldInfo
 
-from agentsd.core.agent import KINDS
+from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import ConfigError
 from agentsd.core.scalars import Unusable, resolve
 from agentsd.core.violations import did_you_mean
@@ -77,7 +77,7 @@ def _value(
     """A given text as a value of its field's type."""
     settings = chosen.get(section)
     if settings is None:
-        hint = f"say --{section}" if section in KINDS else f"sections are {', '.join(KINDS)}"
+        hint = f"say --{section}" if section in SECTIONS else f"sections are {', '.join(SECTIONS)}"
         raise ConfigError(f"{section}.{name}: no provider is chosen for {section!r}", hint=hint)
     field = settings.model_fields.get(name)
     if field is None or name == "provider":

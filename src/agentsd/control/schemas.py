@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from agentsd.core.agent import KINDS, AgentHead
+from agentsd.core.agent import SECTIONS, AgentHead
 from agentsd.core.errors import ConfigError
 from agentsd.core.user import UserFile
 from agentsd.providers.catalog import Catalog
@@ -24,7 +24,17 @@ Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SEAL_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_TITLES = {"llm": "Large language model", "tts": "Text to speech", "stt": "Speech to text"}
+_TITLES = {
+    "llm": "Large language model",
+    "tts": "Text to speech",
+    "stt": "Speech to text",
+    "embedding": "Embedding",
+}
+    "llm": "Large language model",
+    "tts": "Text to speech",
+    "stt": "Speech to text",
+    "embedding": "Embedding",
+}
 NOT_SEALED = {"pattern": r"^ENC\["}
 _SOPS: Schema = {
     "type": "object",
@@ -44,7 +54,7 @@ class Schemas:
         """The schema of a manifest."""
         head = _model_schema(AgentHead)
         definitions: Schema = head.pop("$defs", {})
-        for kind in KINDS:
+        for kind in SECTIONS:
             head["properties"][kind] = self._section(kind, definitions)
         head["properties"]["sops"] = _SOPS
         return _document(head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops.")

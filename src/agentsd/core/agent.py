@@ -15,7 +15,10 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 KINDS = ("llm", "tts", "stt")
-"""The sections of a manifest that name a provider."""
+"""The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""
+
+SECTIONS = (*KINDS, "embedding")
+"""All sections of a manifest that name a provider."""
 
 NAME_MAX = 200
 DESCRIPTION_MAX = 2000
@@ -44,6 +47,31 @@ class Rag(Strict):
     top_k: Annotated[
         int, Field(ge=1, le=50, description="How many passages an answer may use.", examples=[6])
     ] = 6
+
+
+class Turn(Strict):
+    """When a caller has finished speaking, and whether the agent may be interrupted."""
+
+    threshold: Annotated[
+        float,
+        Field(gt=0, lt=1, description="Probability above which a sound is speech.", examples=[0.5]),
+    ] = 0.5
+    prefix_padding_ms: Annotated[
+        int,
+        Field(ge=0, le=2000, description="Sound kept from before the speech began, in ms.", examples=[300]),
+    ] = 300
+    silence_ms: Annotated[
+        int,
+        Field(ge=50, le=10_000, description="Silence that ends what the caller says, in ms.", examples=[500]),
+    ] = 500
+    interrupt: Annotated[
+        bool,
+        Field(description="Whether the agent falls silent when the caller speaks.", examples=[True]),
+    ] = True
+    max_seconds: Annotated[
+        float,
+        Field(gt=0, le=600, description="Longest single utterance of the caller, in seconds.", examples=[60]),
+    ] = 60.0
 
 
 class AgentHead(Strict):
@@ -99,6 +127,19 @@ class AgentHead(Strict):
             examples=["You are a patient support agent."],
         ),
     ] = ""
+    greeting: Annotated[
+        str,
+        Field(description="What the agent says when a call begins.", examples=["Hello, how can I help?"]),
+    ] = ""
+    language: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$",
+            description="Language of the conversation, as in BCP 47; the providers' own where absent.",
+            examples=["en"],
+        ),
+    ] = None
+    turn: Annotated[Turn, Field(description="Turn-taking in a call.")] = Turn()
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
 
 

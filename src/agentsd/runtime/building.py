@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agentsd.core.agent import KINDS, AgentHead, AgentRow
+from agentsd.core.agent import SECTIONS, AgentHead, AgentRow
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import (
     AgentsdError,
@@ -112,8 +112,8 @@ class Builder:
         row = candidate.row
         self._check_owners(candidate, owners)
         opened = await self._opened(row, candidate.document, deadline)
-        settings = {kind: self._settings(row, kind, opened) for kind in KINDS if kind in opened.value}
-        head = {key: value for key, value in opened.value.items() if key not in KINDS}
+        settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
+        head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
         try:
             return Recipe(row, AgentHead.model_validate(head), settings)
         except ValidationError as error:

@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from agentsd.core.agent import KINDS
+from agentsd.core.agent import SECTIONS
 from agentsd.web import agents, chat, events, health, metrics, models, providers, revisions, selection, sync
 from agentsd.web.masking import Masker, secret_names
 from agentsd.web.metrics import WebMetrics
@@ -48,7 +48,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
 
 def _masker(parts: Parts) -> Masker:
     catalog = parts.catalog
-    return Masker(secret_names(vendor.settings for kind in KINDS for vendor in catalog.of(kind).values()))
+    return Masker(secret_names(vendor.settings for kind in SECTIONS for vendor in catalog.of(kind).values()))
 
 
 async def _close_streams(app: web.Application) -> None:

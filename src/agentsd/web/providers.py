@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from agentsd.core.agent import KINDS
+from agentsd.core.agent import SECTIONS
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.vendor import Vendor
 from agentsd.web.encoding import to_json
@@ -35,7 +35,7 @@ def routes() -> list[web.RouteDef]:
 
 def catalog_view(catalog: Catalog) -> dict[str, Any]:
     """``{"llm": {"groq.com": {"schema": {...}, "secrets": ["api_key"]}}, "tts": ..., "stt": ...}``."""
-    return {kind: {name: _vendor(vendor) for name, vendor in catalog.of(kind).items()} for kind in KINDS}
+    return {kind: {name: _vendor(vendor) for name, vendor in catalog.of(kind).items()} for kind in SECTIONS}
 
 
 def _vendor(vendor: Vendor) -> dict[str, Any]:
