@@ -27,7 +27,7 @@ Agents = frozenset[tuple[str, str]]
 
 
 def generation(number: int, size: int) -> dict[str, str]:
-    """The manifests of one whole state: all of them differ from every other state's, and so does who is there."""
+    """The manifests of one whole state: every one differs from its other states, and so does who is there."""
     slugs = [f"a{index:04}" for index in range(size) if index % 3 != number % 3]
     holder = slugs[number % len(slugs)]
     return {
