@@ -30,11 +30,6 @@ _TITLES = {
     "stt": "Speech to text",
     "embedding": "Embedding",
 }
-    "llm": "Large language model",
-    "tts": "Text to speech",
-    "stt": "Speech to text",
-    "embedding": "Embedding",
-}
 NOT_SEALED = {"pattern": r"^ENC\["}
 _SOPS: Schema = {
     "type": "object",
