@@ -11,14 +11,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import yaml
 from yaml._yaml import CParser
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.scalars import Unusable, resolve
+from agentsd.core.scalars import Unusable, is_text, resolve
 from agentsd.core.violations import Pointer, Violation
 
 MAX_BYTES = 1 << 20
@@ -151,7 +150,7 @@ class _Builder:
         text: str = event.value
         if event.anchor is not None or event.tag is not None:
             self.properties(event)
-        if event.implicit[0] and (text == "<<" or not _is_text(text)):
+        if event.implicit[0] and (text == "<<" or not is_text(text)):
             self.report(event, "yaml-key", *(_MERGE if text == "<<" else _NO_TEXT))
         elif text in holder:
             self.report(event, "yaml-duplicate-key", "this key stands here twice", "keep one of the two")
@@ -197,14 +196,6 @@ class _Builder:
                 event, "yaml-documents", "a second document", "one file holds one manifest: split the file"
             )
             raise _Stop
-
-
-@lru_cache(maxsize=1024)  # the same keys stand in every manifest
-def _is_text(plain: str) -> bool:
-    try:
-        return isinstance(resolve(plain), str)
-    except Unusable:
-        return False
 
 
 def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:

@@ -50,6 +50,16 @@ def resolve(plain: str) -> str | int | float | bool | None:
     return _number(plain)
 
 
+def is_text(plain: str) -> bool:
+    """Whether an unquoted scalar is a string: what a key has to be."""
+    if plain not in _WORDS and plain[0] not in _NUMBER_STARTS:
+        return True
+    try:
+        return isinstance(resolve(plain), str)
+    except Unusable:
+        return False
+
+
 def format_float(value: float) -> str:
     """Go's ``FormatFloat(value, 'f', -1, 64)`` of a finite float: shortest digits, no exponent."""
     text = format(Decimal(repr(value)), "f")
