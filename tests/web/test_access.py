@@ -57,6 +57,7 @@ def test_only_known_bearer_tokens_are_accepted(header: str | None, accepted: boo
         ("LocalHost:8080", True),
         ("127.0.0.1:8080", True),
         ("[::1]:8080", True),
+        ("127.0.0.2:8080", True),
         ("agents.internal", True),
         ("agents.internal:80", True),
         ("evil.example", False),
@@ -70,7 +71,7 @@ def test_only_known_bearer_tokens_are_accepted(header: str | None, accepted: boo
 )
 def test_an_open_server_answers_only_to_its_names(host: str | None, allowed: bool) -> None:
     """A rebound DNS name is another name."""
-    assert Access(hosts=frozenset({"agents.internal"})).host_allowed(host) is allowed
+    assert Access(hosts=frozenset({"Agents.Internal"})).host_allowed(host) is allowed
 
 
 def test_with_tokens_the_host_matters_only_if_configured() -> None:

@@ -46,10 +46,13 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules for requests. ``hosts``: further names, each with or without a port, lower case."""
+    """The rules for requests. ``hosts``: further names, each with or without a port."""
 
     tokens: Tokens = Tokens()
     hosts: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
 
     def host_allowed(self, host: str | None) -> bool:
         """Whether a ``Host`` header names this server."""
@@ -59,7 +62,7 @@ class Access:
             return False
         host = host.lower()
         name = bare_host(host)
-        return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts
+        return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts or is_loopback(name)
 
     def origin_allowed(self, origin: str | None, host: str | None) -> bool:
         """Whether a request that changes something comes from this server's own pages, or from no page."""
