@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -134,7 +134,8 @@ class Checker:
     def _check_manifest(self, document: Document, digest: bytes) -> Checked:
         violations = self._agent.check(document)
         if not violations:
-            violations = [*_seal_form(document), *self._destinations(document, document.value)]
+            claimed = _sealed_fields(document.value)
+            violations = [*_seal_form(document), *self._destinations(document, document.value, claimed)]
         if errors_of(violations):
             return Checked(document.path, violations=tuple(violations))
         manifest, warnings = _manifest(document, digest)
@@ -183,20 +184,23 @@ class Checker:
     def _verified(
         self, manifest: Manifest, document: Document, opened: Opened, warnings: tuple[Violation, ...]
     ) -> Checked:
-        violations = [*self._destinations(document, opened.value), *self._values(document, opened.value)]
+        wrong = self._destinations(document, opened.value, opened.sealed)
+        violations = [*wrong, *self._values(document, opened.value)]
         if violations:
             return Checked(document.path, violations=tuple(violations))
         return Checked(document.path, replace(manifest, verified=True), violations=warnings)
 
-    def _destinations(self, document: Document, value: Mapping[str, Any]) -> Iterator[Violation]:
-        """A secret goes only where it belongs."""
+    def _destinations(
+        self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
+    ) -> Iterator[Violation]:
+        """A secret goes only where it belongs. ``sealed``: what claims to be, or is verified as sealed."""
         for kind in SECTIONS:
             section = document.value.get(kind)
             if not section:
                 continue
             settings = self._catalog.vendor(kind, section["provider"]).settings
-            sealed = frozenset(name for name, field in section.items() if is_sealed(field))
-            for wrong in misdirected(value[kind], sealed, settings.destinations(), self._trusted):
+            names = frozenset(str(at[1]) for at in sealed if len(at) > 1 and at[0] == kind)
+            for wrong in misdirected(value[kind], names, settings.destinations(), self._trusted):
                 yield _at(
                     document,
                     (kind, wrong.field),
@@ -213,6 +217,14 @@ class Checker:
             if kind in opened:
                 settings = self._catalog.vendor(kind, opened[kind]["provider"]).settings
                 yield from _misfits(document, (kind,), settings, opened[kind])
+
+
+def _sealed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
+    """The fields of provider sections that claim to be sealed."""
+    sections = ((kind, value.get(kind) or {}) for kind in SECTIONS)
+    return frozenset(
+        (kind, name) for kind, section in sections for name in section if is_sealed(section[name])
+    )
 
 
 def _misfits(
