@@ -227,9 +227,9 @@ def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> Fiel
 
 
 def is_sealed(value: Any) -> bool:
-    """Whether ``value`` is, or a list holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
-    if isinstance(value, list):
-        return any(is_sealed(item) for item in value)
+    """Whether ``value`` is, or holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
+    if isinstance(value, list | Mapping):
+        return any(map(is_sealed, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, str) and value.startswith("ENC[AES256_GCM,")
 
 

@@ -64,7 +64,7 @@ def misdirected(
     holds_secret = bool(destinations.secrets & section.keys()) or bool(sealed - destinations.urls.keys())
     if not holds_secret:
         return ()
-    allowed = destinations.home | trusted
+    allowed = (destinations.home | trusted) - {NOWHERE}
     places = {
         name: str(section.get(name) or default or "")
         for name, default in destinations.urls.items()

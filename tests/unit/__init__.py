@@ -1,0 +1,1 @@
+"""Tests of pure values: no file, no database, no event loop."""

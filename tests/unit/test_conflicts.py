@@ -1,0 +1,147 @@
+"""Cross-file rules: the stored holder keeps its place, and no quarantine pulls another file down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from agentsd.core.agent import Manifest
+from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
+from agentsd.core.plan import Quarantined, Stored
+from tests.unit.values import EMPTY, edited, manifest, stored_of, user
+
+ONE = "11111111-1111-4111-8111-111111111111"
+TWO = "22222222-2222-4222-8222-222222222222"
+
+
+def codes(found: list[Quarantined]) -> dict[str, list[str]]:
+    return {q.path: [violation.code for violation in q.violations] for q in found}
+
+
+def clash(*manifests: Manifest, stored: Stored = EMPTY, prune: bool = True) -> dict[str, list[str]]:
+    return codes(conflicts(manifests, stored.agents, "main", prune=prune))
+
+
+def test_without_a_conflict_nothing_is_said() -> None:
+    """Agents of different owners may each be the default."""
+    assert clash(manifest("a.yaml", default=True), manifest("acme/a.yaml", default=True)) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (manifest("a.yaml", id=ONE), manifest("b.yaml", id=ONE), "id-duplicate"),
+        (manifest("a.yaml", id=ONE), manifest("a.yml", id=TWO), "slug-duplicate"),
+        (manifest("Sales.yaml", id=ONE), manifest("sales.yaml", id=TWO), "slug-case"),
+        (manifest("a.yaml", default=True), manifest("b.yaml", default=True), "default-duplicate"),
+    ],
+)
+def test_the_stored_holder_keeps_its_place(first: Manifest, second: Manifest, code: str) -> None:
+    """Whoever is stored stays; among new ones, the first by path."""
+    assert clash(first, second) == {second.path: [code]}
+    assert clash(second, first) == {second.path: [code]}
+    assert clash(first, second, stored=stored_of(second)) == {first.path: [code]}
+
+
+def test_a_default_that_was_moved_by_half() -> None:
+    """Both say default, one is the default now: the other one waits."""
+    before = [manifest("a.yaml"), manifest("b.yaml", default=True)]
+    both = [manifest("a.yaml", default=True), manifest("b.yaml", default=True)]
+    assert clash(*both, stored=stored_of(*before)) == {"a.yaml": ["default-duplicate"]}
+
+
+def test_a_violation_names_the_line_and_the_holder() -> None:
+    """The clash is shown at the field that makes it."""
+    (found,) = conflicts([manifest("a.yaml", default=True), manifest("b.yaml", default=True)], {}, "main")
+    (violation,) = found.violations
+    assert (violation.where, violation.pointer) == ("b.yaml:2:10", ("default",))
+    assert "a.yaml" in violation.message
+    assert violation.hint
+
+
+@pytest.mark.parametrize("place", ["id", "slug", "case", "default"])
+def test_another_source_keeps_what_it_has(place: str) -> None:
+    """Its id, its name and its owner's default."""
+    stored = stored_of(manifest("a.yaml", id=ONE, default=True), source="other")
+    mine = {
+        "id": manifest("b.yaml", id=ONE),
+        "slug": manifest("a.yaml", id=TWO),
+        "case": manifest("A.yaml", id=TWO),
+        "default": manifest("b.yaml", id=TWO, default=True),
+    }[place]
+    assert clash(mine, stored=stored) == {mine.path: ["source-conflict"]}
+
+
+@pytest.mark.parametrize(
+    "new", [manifest("a.yml", id=TWO), manifest("b.yaml", default=True), manifest("A.yaml", id=TWO)]
+)
+def test_a_row_that_is_not_pruned_keeps_its_place(new: Manifest) -> None:
+    """While a file is quarantined (or with --no-prune) its row stays, and the unique indexes with it."""
+    stored = stored_of(manifest("a.yaml", id=ONE, default=True))
+    assert clash(new, stored=stored, prune=False) == {new.path: ["place-taken"]}
+    assert clash(new, stored=stored) == {}
+
+
+def test_a_quarantine_may_cause_another() -> None:
+    """What is set aside leaves its row standing, which may stand in another's way."""
+    stored = stored_of(manifest("a.yaml", id=ONE), manifest("c.yaml", default=True))
+    found = clash(
+        manifest("b.yaml", id=ONE),  # a rename to a name that a copy claims as well
+        manifest("x.yaml", id=ONE),
+        manifest("a.yaml", id=TWO),  # in the place that the rename was to leave free
+        manifest("c.yaml", default=True),
+        stored=stored,
+    )
+    assert found == {"x.yaml": ["id-duplicate"]}
+    stored = stored_of(manifest("a.yaml", id=ONE), manifest("c.yaml", default=True))
+    found = clash(
+        manifest("b.yaml", id=ONE, default=True),
+        manifest("a.yaml", id=TWO),
+        manifest("c.yaml", default=True),
+        stored=stored,
+    )
+    assert found == {"b.yaml": ["default-duplicate"], "a.yaml": ["place-taken"]}
+
+
+def test_a_seal_has_one_owner() -> None:
+    """The same owner may use a sealed value twice, another one may not; the message names no value."""
+    ours, again = manifest("a.yaml", seals=[b"k"]), manifest("b.yaml", seals=[b"k"])
+    theirs = manifest("acme/a.yaml", seals=[b"k", b"own"])
+    assert reused_seals([ours, again], {}) == []
+    found = reused_seals([theirs], {b"k": "default"})
+    assert codes(found) == {"acme/a.yaml": ["seal-reused"]}
+    assert "'default'" in found[0].violations[0].message
+
+
+def test_history_knows_the_first_owner() -> None:
+    """A seal of a deleted agent still belongs to its owner, also before the first by path."""
+    thief, owner = manifest("acme/a.yaml", seals=[b"k"]), manifest("b.yaml", seals=[b"k"])
+    assert codes(reused_seals([thief, owner], {})) == {"b.yaml": ["seal-reused"]}
+    assert codes(reused_seals([thief, owner], {b"k": "default"})) == {"acme/a.yaml": ["seal-reused"]}
+
+
+def test_an_email_has_one_owner() -> None:
+    """The stored owner keeps it, else the first by path; it may move in one step."""
+    acme, beta = user("acme/_user.yaml", "x@y.example"), user("beta/_user.yaml", "x@y.example")
+    assert codes(user_conflicts([acme, beta], {}, "main")) == {"beta/_user.yaml": ["email-duplicate"]}
+    stored = stored_of(users=[beta])
+    assert codes(user_conflicts([acme, beta], stored.users, "main")) == {
+        "acme/_user.yaml": ["email-duplicate"]
+    }
+    moved = [acme, user("beta/_user.yaml", "new@y.example")]
+    assert user_conflicts(moved, stored.users, "main") == []
+
+
+def test_an_email_of_an_owner_that_stays() -> None:
+    """An owner of another source, or one that is not pruned, keeps its email."""
+    acme, beta = user("acme/_user.yaml", "x@y.example"), user("beta/_user.yaml", "x@y.example")
+    stored = stored_of(users=[beta])
+    assert user_conflicts([acme], stored.users, "main") == []
+    taken = {"acme/_user.yaml": ["email-duplicate"]}
+    assert codes(user_conflicts([acme], stored.users, "main", prune=False)) == taken
+    foreign = edited(stored, stored.users["beta"], source="other")
+    assert codes(user_conflicts([acme], foreign.users, "main")) == taken
+    theirs = replace(acme, email=None)
+    stored = edited(stored_of(users=[theirs]), stored_of(users=[theirs]).users["acme"], source="other")
+    assert codes(user_conflicts([acme], stored.users, "main")) == {"acme/_user.yaml": ["source-conflict"]}
