@@ -83,8 +83,9 @@ class Views:
 def _render(entry: Entry, masker: Masker, previous: Rendered | None) -> Rendered:
     row, condition, good = entry.row, entry.condition, entry.good
     if previous is None:
-        head = to_json(row_view(row, masker))[:-1]
-        providers = providers_of(document_of(row.path, row.data))
+        document = document_of(row.path, row.data)
+        head = to_json(row_view(row, document, masker))[:-1]
+        providers = providers_of(document)
     else:
         head, providers = previous.head, previous.providers
     said = {"condition": condition_view(condition), "serving_version": good.version if good else None}

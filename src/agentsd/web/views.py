@@ -13,14 +13,14 @@ from agentsd.runtime.snapshot import Condition
 from agentsd.web.masking import Masker
 
 
-def row_view(row: AgentRow, masker: Masker) -> dict[str, Any]:
-    """One agent, all but its condition. A document that cannot be read leaves its fields empty."""
+def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """One agent with its document, all but its condition."""
     return {
         "id": row.id,
         "user": row.owner,
         "slug": row.slug,
         "name": row.name,
-        **document_view(document_of(row.path, row.data), masker),
+        **document_view(document, masker),
         "is_default": row.is_default,
         "is_active": row.is_active,
         "digest": row.digest.hex(),
@@ -76,7 +76,7 @@ def condition_view(condition: Condition) -> dict[str, Any]:
 
 
 def document_of(path: str, data: bytes) -> Mapping[str, Any]:
-    """The manifest's value, still sealed, or nothing where it is no manifest."""
+    """The manifest's value, still sealed; empty where it cannot be read: the condition says why."""
     try:
         return parse(path, data).value
     except InvalidManifests:
