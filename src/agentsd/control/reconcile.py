@@ -16,12 +16,13 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.control.check import Checked, Checker
+from agentsd.control.memory import Memory, rows_of
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests, MassDeletion
 from agentsd.core.names import user_id_of
-from agentsd.core.plan import Desired, Plan, Quarantined, Stored, applied, mass_deletion, plan
+from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import SourceFile, Tree
@@ -32,6 +33,9 @@ from agentsd.store.database import Database
 
 _PRINTED = 1000
 """Secrets are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+
+_EDITED = 100
+"""More edited files than this are as quickly dealt with in a whole round."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) while files are checked."""
@@ -52,8 +56,8 @@ class Options:
 class Outcome:
     """What a reconciliation decided and, unless it was only planned, did."""
 
-    plan: Plan
-    stored: Stored
+    plan: Plan = field(repr=False)
+    stored: Stored = field(repr=False)
     warnings: tuple[Violation, ...] = ()
     head: Head | None = None  # None: nothing was written
     suspended: tuple[str, ...] = ()  # paths of manifests that say ``active: false``
@@ -67,8 +71,7 @@ class Reconciler:
     def __init__(self, checker: Checker, database: Database) -> None:
         self._checker = checker
         self._database = database
-        self._checked: dict[str, tuple[bytes, Checked]] = {}
-        self._stored: tuple[Head, str, Stored] | None = None
+        self._memory = Memory()
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
 
     def forget(self) -> None:
@@ -76,8 +79,7 @@ class Reconciler:
 
         The daemon's periodic resync.
         """
-        self._stored = None
-        self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
+        self._memory.forget()
 
     async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
         """What a sync would do. Writes nothing."""
@@ -94,57 +96,91 @@ class Reconciler:
 
     async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
         started = time.perf_counter()
+        outcome = await self._edit(tree, options) if write else None
+        if outcome is None:
+            outcome = await self._all(tree, options, progress, write=write)
+        return replace(outcome, seconds=time.perf_counter() - started)
+
+    async def _all(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+        """A round over every file and every row."""
         async with self._database.transaction(snapshot=True) as conn:
             stored = await self._load(conn, options.source)
         checked = await self._check(tree, stored, options.source, progress)
-        warnings = tuple(v for c in checked for v in c.violations if v.severity == "warning")
         async with self._database.transaction(snapshot=not write) as conn:
             if write:
                 await store.lock(conn)
             stored = await self._load(conn, options.source)
-            decided = await self._decide(conn, checked, stored, options)
-            outcome = Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
+            outcome = _outcome(await self._decide(conn, checked, stored, options), stored, checked)
             if write:
                 outcome = await self._apply(conn, outcome, options)
         if write:
-            self._remember(outcome, options.source)
-        return replace(outcome, seconds=time.perf_counter() - started)
+            self._settle(tree, outcome)
+        return outcome
+
+    async def _edit(self, tree: Tree, options: Options) -> Outcome | None:
+        """A round over the few files that were edited in place, where those touch nothing else.
+
+        None where more happened, here or in the store: then everything has to be looked at. What it
+        decides is what a whole round would: ids, names and defaults stay where they were.
+        """
+        files = self._memory.edited(tree, options.source)
+        if not files or len(files) > _EDITED:
+            return None
+        edited = [await self._check_one(file) for file in files]
+        if any(errors_of(one.violations) or not self._memory.edits_nothing_else(one) for one in edited):
+            return None
+        checked = self._memory.all_checked(edited)
+        async with self._database.transaction() as conn:
+            await store.lock(conn)
+            stored = self._memory.stored_at(await store.head(conn), options.source)
+            if stored is None:
+                return None
+            concerned = [*edited, *(one for one in checked if one.user)]
+            ids = [one.manifest.id for one in edited if one.manifest]
+            rows = replace(stored, agents={i: stored.agents[i] for i in ids if i in stored.agents})
+            decided = await self._decide(conn, concerned, rows, replace(options, prune=False))
+            if decided.quarantined:
+                return None
+            count = sum(one.manifest is not None for one in checked)
+            decided = replace(decided, unchanged=count - len(decided.changes))
+            outcome = await self._apply(conn, _outcome(decided, stored, checked), options)
+        self._settle(tree, outcome, edited)
+        return outcome
 
     async def _load(self, conn: AsyncConnection, source: str) -> Stored:
         """The store's state; what is remembered, when nobody has applied anything since."""
         head = await store.head(conn)
-        if self._stored is None or self._stored[:2] != (head, source):
-            self._stored = (head, source, await store.load_stored(conn, source))
-        return self._stored[2]
+        stored = self._memory.stored_at(head, source)
+        if stored is None:
+            stored = await store.load_stored(conn, source)
+            self._memory.keep_stored(head, source, stored)
+        return stored
 
-    def _remember(self, outcome: Outcome, source: str) -> None:
-        if self._stored is None:
-            return
-        head = outcome.head or self._stored[0]
-        after = applied(outcome.stored, outcome.plan, head.version, self._checker.fingerprint)
-        self._stored = (head, source, after)
+    def _settle(self, tree: Tree, outcome: Outcome, edited: Iterable[Checked] = ()) -> None:
+        head = outcome.head or self._memory.head
+        if head:
+            self._memory.settle(tree, edited, outcome.plan, head, self._checker.fingerprint)
 
     async def _check(
         self, tree: Tree, stored: Stored, source: str, progress: Progress | None
     ) -> list[Checked]:
-        rows = {row.path: row for row in stored.agents.values() if row.source == source}
+        rows = rows_of(stored, source)
         total = len(tree.files)
         checked = []
         for done, file in enumerate(tree.files.values()):
-            checked.append(await self._check_one(file, rows.get(file.path)))
+            row = rows.get(file.path)
+            known = self._memory.recall(file, row)
+            if known is None and row and self._is_settled(file, row):
+                known = Checked(file.path, _unread(row))
+            checked.append(known or await self._check_one(file))
             if progress and done % 64 == 0:
                 progress(done, total)
-        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
+        self._memory.keep_checked(tree.files.values(), checked)
         if progress:
             progress(total, total)
         return checked
 
-    async def _check_one(self, file: SourceFile, row: StoredAgent | None) -> Checked:
-        known = self._checked.get(file.path)
-        if known and known[0] == file.digest and not file.problem:
-            return known[1]
-        if row and self._is_settled(file, row):
-            return Checked(file.path, _unread(row))
+    async def _check_one(self, file: SourceFile) -> Checked:
         checked = self._checker.check(file)
         return await self._checker.settle(checked) if checked.unsure else checked
 
@@ -215,6 +251,11 @@ class Reconciler:
             return outcome
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
         return replace(outcome, head=await store.apply(conn, decided, stamp=stamp))
+
+
+def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
+    warnings = [v for c in checked for v in c.violations if v.severity == "warning"]
+    return Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
 
 
 def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ _TITLES = {
     "stt": "Speech to text",
     "embedding": "Embedding",
 }
-NOT_SEALED = {"pattern": r"^ENC\["}
+NOT_SEALED = {"not": {"type": "string", "pattern": r"^ENC\["}}
 _SOPS: Schema = {
     "type": "object",
     "description": "Written by sops; not to be edited by hand.",
@@ -164,9 +164,7 @@ def _without_null(node: Schema) -> Schema:
 
 
 def _plain(node: Schema) -> Schema:
-    return (
-        node | {"not": {"pattern": r"^ENC\["}} if node["type"] == "string" and "const" not in node else node
-    )
+    return node | NOT_SEALED if node["type"] == "string" and "const" not in node else node
 
 
 def _either(node: Schema) -> Schema:

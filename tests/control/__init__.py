@@ -1,0 +1,1 @@
+"""Tests of the control plane, on real files and a real Postgres."""
