@@ -72,6 +72,7 @@ class Reconciler:
         self._checker = checker
         self._database = database
         self._memory = Memory()
+        self._last: Outcome | None = None
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
 
     def forget(self) -> None:
@@ -123,27 +124,25 @@ class Reconciler:
         None where more happened, here or in the store: then everything has to be looked at. What it
         decides is what a whole round would: ids, names and defaults stay where they were.
         """
-        files = self._memory.edited(tree, options.source)
-        if not files or len(files) > _EDITED:
+        files, last = self._memory.edited(tree, options.source), self._last
+        if not files or len(files) > _EDITED or last is None:
             return None
         edited = [await self._check_one(file) for file in files]
-        if any(errors_of(one.violations) or not self._memory.edits_nothing_else(one) for one in edited):
+        if not all(map(self._memory.touches_nothing_else, edited)):
             return None
-        checked = self._memory.all_checked(edited)
         async with self._database.transaction() as conn:
             await store.lock(conn)
             stored = self._memory.stored_at(await store.head(conn), options.source)
             if stored is None:
                 return None
-            concerned = [*edited, *(one for one in checked if one.user)]
             ids = [one.manifest.id for one in edited if one.manifest]
             rows = replace(stored, agents={i: stored.agents[i] for i in ids if i in stored.agents})
-            decided = await self._decide(conn, concerned, rows, replace(options, prune=False))
+            decided = await self._decide(
+                conn, [*edited, *self._memory.users], rows, replace(options, prune=False)
+            )
             if decided.quarantined:
                 return None
-            count = sum(one.manifest is not None for one in checked)
-            decided = replace(decided, unchanged=count - len(decided.changes))
-            outcome = await self._apply(conn, _outcome(decided, stored, checked), options)
+            outcome = await self._apply(conn, _continued(last, decided, stored), options)
         self._settle(tree, outcome, edited)
         return outcome
 
@@ -157,6 +156,7 @@ class Reconciler:
         return stored
 
     def _settle(self, tree: Tree, outcome: Outcome, edited: Iterable[Checked] = ()) -> None:
+        self._last = outcome
         head = outcome.head or self._memory.head
         if head:
             self._memory.settle(tree, edited, outcome.plan, head, self._checker.fingerprint)
@@ -256,6 +256,13 @@ class Reconciler:
 def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
     warnings = [v for c in checked for v in c.violations if v.severity == "warning"]
     return Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
+
+
+def _continued(last: Outcome, decided: Plan, stored: Stored) -> Outcome:
+    """The outcome of edits after ``last``, which they leave true but for the plan."""
+    total = last.plan.unchanged + sum(change.operation != "delete" for change in last.plan.changes)
+    decided = replace(decided, unchanged=total - len(decided.changes))
+    return Outcome(decided, stored, last.warnings, suspended=last.suspended)
 
 
 def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:

@@ -1,0 +1,104 @@
+"""What a reconciler remembers between two rounds, so that a daemon's work is the change.
+
+Nothing here is the truth: what is remembered holds only as long as the store's head and a file's
+digest say so, and ``forget`` costs no more than a longer round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from agentsd.control.check import Checked
+from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.plan import Plan, Stored, applied
+from agentsd.files.tree import SourceFile, Tree
+from agentsd.store.agents import Head
+
+
+class Memory:
+    """The last tree, what its files turned out to be, and what the store held then."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
+        self.stored: Stored | None = None
+        self.users: tuple[Checked, ...] = ()
+        self._source = ""
+        self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._settled: Tree | None = None  # the store says all that this tree says
+
+    def forget(self) -> None:
+        """Drop what the store held, and files whose seals could not be verified."""
+        self.head = self.stored = self._settled = None
+        self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
+
+    def stored_at(self, head: Head, source: str) -> Stored | None:
+        """What the store holds, if ``head`` and ``source`` are those of the last round."""
+        return self.stored if (self.head, self._source) == (head, source) else None
+
+    def keep_stored(self, head: Head, source: str, stored: Stored) -> None:
+        """Note what the store holds."""
+        self.head, self._source, self.stored = head, source, stored
+
+    def recall(self, file: SourceFile, row: StoredAgent | None) -> Checked | None:
+        """What ``file`` turned out to be when it had the same bytes.
+
+        Of a file that is stored only the row's facts are remembered; they are worth nothing once the
+        row is gone or was edited by hand.
+        """
+        known = self._checked.get(file.path)
+        if known is None or known[0] != file.digest or file.problem:
+            return None
+        manifest = known[1].manifest
+        if manifest is None or manifest.data is not None:
+            return known[1]
+        return known[1] if row and row.digest == manifest.digest and not row.drifted else None
+
+    def keep_checked(self, files: Iterable[SourceFile], checked: Sequence[Checked]) -> None:
+        """Note what every file turned out to be."""
+        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, files, strict=True)}
+        self.users = tuple(one for one in checked if one.user)
+        self._settled = None
+
+    def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
+        """The files that changed in place since everything was settled; None where more happened."""
+        before = self._settled
+        if before is None or self._source != source or before.files.keys() != tree.files.keys():
+            return None
+        return [file for path, file in tree.files.items() if file is not before.files[path]]
+
+    def touches_nothing_else(self, one: Checked) -> bool:
+        """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
+        before = self._checked[one.path][1]
+        old, new = before.manifest, one.manifest
+        return (
+            old is not None
+            and new is not None
+            and (old.id, old.active) == (new.id, new.active)
+            and old.default >= new.default
+            and before.violations == one.violations
+        )
+
+    def settle(self, tree: Tree, edited: Iterable[Checked], plan: Plan, head: Head, checked: bytes) -> None:
+        """A round is over: the store now says what ``plan`` made of ``stored``."""
+        if self.stored is None:
+            return
+        self.head, self.stored = head, applied(self.stored, plan, head.version, checked)
+        for one in edited:
+            self._checked[one.path] = (tree.files[one.path].digest, one)
+        if plan.quarantined:
+            return
+        for path in self._checked.keys() & {change.path for change in plan.changes}:
+            digest, one = self._checked[path]
+            self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
+        self._settled = tree
+
+
+def _stored(manifest: Manifest | None) -> Manifest | None:
+    """A manifest that is stored: what is long about it need not be kept twice."""
+    return manifest and replace(manifest, value=None, data=None, seals=frozenset(), prints=None)
+
+
+def rows_of(stored: Stored, source: str) -> Mapping[str, StoredAgent]:
+    """The rows of one source by path."""
+    return {row.path: row for row in stored.agents.values() if row.source == source}
