@@ -43,7 +43,7 @@ def run(scale: Scale) -> Sequence[Figure]:
             p50([one.wall for one in cold]),
             5,
             sops,
-            "sops decrypt alone, CPU",
+            "sops decrypt, CPU",
         ),
         _figure("  the same, CPU", p50([one.cpu for one in cold]), None, 0.031 * count, QUOTED),
         _figure(f"no-op sync, {count:,} agents", idle_wall, 1.2, 0.0316 * count, QUOTED),

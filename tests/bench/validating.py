@@ -1,4 +1,4 @@
-"""``agentsd validate`` of ten sealed files as a whole process, beside ``python -c pass`` and ``sops decrypt``."""
+"""``agentsd validate`` of ten sealed files as a whole process, beside ``sops decrypt`` of each."""
 
 from __future__ import annotations
 
