@@ -8,12 +8,17 @@ from alembic import context
 from sqlalchemy import Connection
 
 from agentsd.store.migrations import engine_for
-from agentsd.store.tables import metadata
+from agentsd.store.tables import is_ours, metadata
 
 
 def migrate(connection: Connection) -> None:
     """Everything in one transaction: a failed migration leaves nothing behind."""
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        include_name=is_ours,
+    )
     with context.begin_transaction():
         context.run_migrations()
 

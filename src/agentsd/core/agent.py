@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -127,6 +128,15 @@ class AgentHead(Strict):
             examples=["You are a patient support agent."],
         ),
     ] = ""
+    system_prompt_file: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A text file in the owner's folder that takes the place of `system_prompt`.",
+            examples=["prompts/support.md"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
     greeting: Annotated[
         str,
         Field(description="What the agent says when a call begins.", examples=["Hello, how can I help?"]),
@@ -144,6 +154,38 @@ class AgentHead(Strict):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that a manifest names: its prompt, or a source of its knowledge."""
+
+    path: str  # relative to the tree
+    digest: bytes  # SHA-256 of its bytes
+    data: bytes | None = None  # None: stored already, so not read again
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """What belongs to an agent beside its manifest."""
+
+    prompt: Attachment | None = None
+    sources: tuple[Attachment, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.prompt or self.sources)
+
+    @property
+    def all(self) -> tuple[Attachment, ...]:
+        """Prompt first, then the sources in the manifest's order."""
+        return (self.prompt, *self.sources) if self.prompt else self.sources
+
+
+def digest_of(document: bytes, attachments: Attachments) -> bytes:
+    """SHA-256 over the layers of an agent: the manifest's own digest where nothing is attached."""
+    if not attachments:
+        return document
+    return sha256(document + b"".join(attachment.digest for attachment in attachments.all)).digest()
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest:
     """One desired agent: a manifest that was read, checked and (given a key) verified.
 
@@ -155,12 +197,14 @@ class Manifest:
     slug: str
     owner: str
     path: str  # relative to the tree, with "/"
-    digest: bytes  # SHA-256 over the layers' bytes (today one layer: the file)
+    digest: bytes  # SHA-256 over the layers: ``digest_of(document_digest, attachments)``
     default: bool
     verified: bool  # the seal's MAC was checked with a key (or nothing is sealed)
     active: bool = True
     value: Mapping[str, Any] | None = None  # the document, sealed strings in place, without ``sops``
     data: bytes | None = None  # the file, byte for byte
+    document_digest: bytes = b""  # SHA-256 of the file alone; empty: the same as ``digest``
+    attachments: Attachments = Attachments()
     seals: frozenset[bytes] = frozenset()  # fingerprints of every ENC[…] value and wrapped data key
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
     """Keyed fingerprints of the opened values by pointer: equal ones are equal secrets. None: no key."""
@@ -182,6 +226,8 @@ class StoredAgent:
     drifted: bool  # the row no longer hashes to what sync wrote: someone edited it by hand
     checked: bytes  # digest of the schema and trust settings that it was checked against
     active: bool = True
+    document_digest: bytes = b""  # SHA-256 of the manifest alone
+    attachments: Attachments = Attachments()
     value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
 
@@ -205,3 +251,5 @@ class AgentRow:
     updated_at: datetime
     deleted: bool = False
     data: bytes = b""  # the document, byte for byte; empty for a tombstone
+    prompt: bytes | None = None  # the file of ``system_prompt_file``
+    sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of every source of knowledge

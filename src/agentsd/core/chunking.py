@@ -27,6 +27,17 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of knowledge that an answer may quote."""
+
+    path: str  # of the source, relative to the tree
+    ordinal: int  # its place in the source, from 0
+    heading: str
+    text: str
+    score: float  # comparable within one search only
+
+
+@dataclass(frozen=True, slots=True)
 class _Paragraph:
     heading: str
     text: str

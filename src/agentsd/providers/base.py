@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 from agentsd.core.agent import AgentHead
+from agentsd.core.chunking import Passage
 from agentsd.core.errors import ProviderError
 
 
@@ -118,8 +119,22 @@ class STT(Provider, Protocol):
 class Embedding(Provider, Protocol):
     """Texts to vectors, for finding passages by meaning."""
 
+    @property
+    def space(self) -> str:
+        """Names the vector space: provider and model. Vectors of different spaces cannot be compared."""
+
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in order, all of one length. Raises ``ProviderError``."""
+
+
+class Knowledge(Protocol):
+    """Where passages are found. Implemented by ``runtime.knowledge``."""
+
+    async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
+        """The passages of the agent's sources nearest to ``query``, best first, ``rag.top_k`` at most.
+
+        Raises ``AgentsdError`` where they cannot be had: answers then do without.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +151,7 @@ class LiveAgent:
     tts: TTS | None = None
     stt: STT | None = None
     embedding: Embedding | None = None
+    sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of what ``rag.sources`` names
     provider_names: Mapping[str, str] = field(default_factory=dict)  # {"llm": "groq.com"}
 
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.agent import AgentRow, StoredAgent
+from agentsd.core.agent import AgentRow, Attachments, StoredAgent
 from agentsd.core.plan import Stored
 from agentsd.store.applying import ApplyStamp, apply
+from agentsd.store.rows import read_attached
 from agentsd.store.users import load_users
 from agentsd.store.versions import NOTHING, Head, head, knows, lock
 
@@ -67,11 +69,12 @@ async def load_stored(connection: AsyncConnection, source: str) -> Stored:
     """What every source has in the store, and the commit that ``source`` last applied."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
-                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked, a.is_active
+                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked, a.is_active,
+                  a.document_digest, nullif(a.attachments, '{}')
            FROM agents a JOIN users u ON u.id = a.user_id WHERE a.deleted_at IS NULL""",
         binary=True,
     )
-    agents = {row[0]: StoredAgent(*row) for row in await cursor.fetchall()}
+    agents = {row[0]: _stored(row) for row in await cursor.fetchall()}
     now = await head(connection)
     return Stored(
         version=now.version,
@@ -96,6 +99,11 @@ async def _applied_commit(connection: AsyncConnection, source: str) -> str | Non
     )
     row = await cursor.fetchone()
     return None if row is None else str(row[0])
+
+
+def _stored(row: tuple[Any, ...]) -> StoredAgent:
+    attachments = read_attached(row[-1]) if row[-1] else Attachments()
+    return StoredAgent(*row[:-1], attachments=attachments)
 
 
 async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
@@ -128,14 +136,19 @@ async def load_changed(connection: AsyncConnection, since: int) -> Loaded:
         (since, now.version),
         binary=True,
     )
-    return Loaded(now, tuple(AgentRow(*row) for row in await cursor.fetchall()))
+    return Loaded(now, tuple(_row(row) for row in await cursor.fetchall()))
 
 
 async def load_all(connection: AsyncConnection) -> Loaded:
     """Every live row. Use a snapshot transaction."""
     now = await head(connection)
     cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
-    return Loaded(now, tuple(AgentRow(*row) for row in await cursor.fetchall()))
+    return Loaded(now, tuple(_row(row) for row in await cursor.fetchall()))
+
+
+def _row(row: tuple[Any, ...]) -> AgentRow:
+    sources = tuple((source["path"], bytes.fromhex(source["digest"])) for source in row[-1] or ())
+    return AgentRow(*row[:-1], sources=sources)
 
 
 async def revisions(
@@ -157,6 +170,7 @@ async def revisions(
 _ROWS = """
 SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
        a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,
-       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END
+       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END, p.data, a.attachments->'sources'
 FROM agents a JOIN users u ON u.id = a.user_id JOIN documents d ON d.digest = a.document_digest
+LEFT JOIN documents p ON p.digest = decode(a.attachments->'prompt'->>'digest', 'hex')
 """

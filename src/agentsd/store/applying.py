@@ -68,15 +68,20 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
 async def _read(connection: AsyncConnection, changes: Sequence[Change]) -> list[_Read]:
     """``changes`` with what their manifests say: out of the plan, or out of the stored documents."""
     unread = [c for c in changes if manifest_of(c).value is None or manifest_of(c).data is None]
-    stored = await _stored_documents(connection, [manifest_of(change).digest for change in unread])
+    stored = await _stored_documents(connection, [_document_digest(change) for change in unread])
     read: list[_Read] = []
     for change in changes:
         desired = manifest_of(change)
         if desired.value is None or desired.data is None:
-            read.append(read_back(change, stored.get(desired.digest)))
+            read.append(read_back(change, stored.get(_document_digest(change))))
         else:
             read.append((change, desired.value, desired.data))
     return read
+
+
+def _document_digest(change: Change) -> bytes:
+    desired = manifest_of(change)
+    return desired.document_digest or desired.digest
 
 
 async def _rows(
@@ -85,6 +90,8 @@ async def _rows(
     """The rows to write; their documents are stored on the way."""
     digests = [sha256(data).digest() for _, _, data in read]
     documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
+    prompts = [prompt for change, _, _ in read if (prompt := manifest_of(change).attachments.prompt)]
+    documents += [(prompt.digest, prompt.path, prompt.data) for prompt in prompts if prompt.data is not None]
     await store_documents(connection, documents)
     return [
         row_of(change, source, checked, value, digest)

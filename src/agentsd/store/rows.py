@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from agentsd.core.agent import KINDS, Manifest
+from agentsd.core.agent import KINDS, Attachment, Attachments, Manifest
 from agentsd.core.errors import StoreRefused
 from agentsd.core.names import owner_of, slug_of, user_id_of
 from agentsd.core.plan import Change
@@ -33,6 +33,7 @@ COLUMNS: tuple[tuple[str, str], ...] = (
     ("path", "text"),
     ("verified", "boolean"),
     ("checked", "bytea"),
+    ("attachments", "jsonb"),
 )
 """Name and type of every column that comes from a manifest, in the order of SQL's ``agent_hash_of``."""
 
@@ -62,7 +63,31 @@ def row_of(
         change.path,
         desired.verified,
         checked,
+        orjson.dumps(attached(desired.attachments)).decode(),
     )
+
+
+def attached(attachments: Attachments) -> dict[str, Any]:
+    """``{"prompt": {"path", "digest"}, "sources": [{"path", "digest"}, …]}``, digests in hex."""
+    prompt = {"prompt": _named(attachments.prompt)} if attachments.prompt else {}
+    sources = {"sources": [_named(source) for source in attachments.sources]} if attachments.sources else {}
+    return prompt | sources
+
+
+def _named(attachment: Attachment) -> dict[str, str]:
+    return {"path": attachment.path, "digest": attachment.digest.hex()}
+
+
+def read_attached(stored: Mapping[str, Any]) -> Attachments:
+    """The reverse of ``attached``."""
+    prompt = stored.get("prompt")
+    return Attachments(
+        _attachment(prompt) if prompt else None, tuple(_attachment(one) for one in stored.get("sources", ()))
+    )
+
+
+def _attachment(stored: Mapping[str, str]) -> Attachment:
+    return Attachment(stored["path"], bytes.fromhex(stored["digest"]))
 
 
 def manifest_of(change: Change) -> Manifest:
@@ -79,7 +104,7 @@ def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, 
     path, the default from the document, and that its seal was verified is no longer believed.
     """
     desired = manifest_of(change)
-    if data is None or sha256(data).digest() != desired.digest:
+    if data is None or sha256(data).digest() != (desired.document_digest or desired.digest):
         raise StoreRefused(
             f"the stored document of {change.slug} is missing or was changed by hand",
             hint=f"touch {change.path} (any edit) and sync again: the file brings it back",

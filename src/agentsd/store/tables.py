@@ -12,6 +12,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Identity,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     func,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
 from agentsd.core.agent import DESCRIPTION_MAX, NAME_MAX
 from agentsd.core.names import SLUG_MAX
@@ -111,6 +112,7 @@ agents = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 over the layers' bytes
     Column("document_digest", LargeBinary, ForeignKey("documents.digest"), nullable=False),
     Column("layer_digests", ARRAY(LargeBinary), nullable=False),  # in order, the manifest itself last
+    _json("attachments", "{}"),  # {"prompt": {path, digest}, "sources": [{path, digest}]}, digests in hex
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("commit", Text),
@@ -153,6 +155,45 @@ agent_revisions = Table(
     Column("run_id", Uuid),
     _now("created_at"),
 )
+
+knowledge_sources = Table(
+    "knowledge_sources",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the file
+    Column("path", Text, nullable=False),  # where it was first seen
+    Column("chunker", Integer, nullable=False),  # core.chunking.VERSION that cut it
+    _now("created_at"),
+)
+
+knowledge_chunks = Table(
+    "knowledge_chunks",
+    metadata,
+    Column(
+        "source_digest",
+        LargeBinary,
+        ForeignKey("knowledge_sources.digest", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    Column("ordinal", Integer, primary_key=True, autoincrement=False),
+    Column("heading", Text, nullable=False, server_default=""),
+    Column("text", Text, nullable=False),
+    Column(
+        "words",
+        TSVECTOR,
+        Computed("to_tsvector('simple', heading || ' ' || text)", persisted=True),
+        nullable=False,
+    ),
+    Index("ix_knowledge_chunks_words", "words", postgresql_using="gin"),
+)
+
+VECTORS = "knowledge_vectors"
+"""Exists only where pgvector does, so not in ``metadata``: (source_digest, ordinal, space, embedding)."""
+
+
+def is_ours(name: str | None, kind: str, _: object) -> bool:
+    """Alembic's ``include_name``: what autogenerate compares."""
+    return kind != "table" or name != VECTORS
+
 
 seals = Table(
     "seals",

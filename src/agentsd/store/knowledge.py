@@ -1,0 +1,158 @@
+"""Knowledge: the passages of sources, found by their words and, where pgvector is, by their meaning.
+
+A source is known by the digest of its bytes, so two agents, or two commits, that name the same text
+share its passages and vectors. ``space`` names a vector space (provider and model): vectors of
+different spaces are never compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+
+from psycopg import AsyncConnection
+
+from agentsd.core.chunking import VERSION, Chunk, Passage
+
+Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+
+BATCH = 32
+"""Passages embedded by one call."""
+
+_K = 60
+"""Of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
+
+
+async def missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
+    """Those of ``digests`` whose passages are not stored, or were cut by another version."""
+    if not digests:
+        return set()
+    cursor = await connection.execute(
+        "SELECT digest FROM knowledge_sources WHERE digest = ANY(%s) AND chunker = %s",
+        (list(digests), VERSION),
+    )
+    return set(digests) - {row[0] for row in await cursor.fetchall()}
+
+
+async def store_sources(
+    connection: AsyncConnection, sources: Mapping[bytes, tuple[str, Sequence[Chunk]]]
+) -> None:
+    """Keep ``{digest: (path, passages)}``; vectors of passages that were cut anew go with the old ones."""
+    for digest, (path, chunks) in sources.items():
+        await connection.execute("DELETE FROM knowledge_sources WHERE digest = %s", (digest,))
+        await connection.execute(
+            "INSERT INTO knowledge_sources (digest, path, chunker) VALUES (%s, %s, %s)",
+            (digest, path, VERSION),
+        )
+        await connection.execute(
+            """INSERT INTO knowledge_chunks (source_digest, ordinal, heading, text)
+               SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::text[])""",
+            (digest, [c.ordinal for c in chunks], [c.heading for c in chunks], [c.text for c in chunks]),
+        )
+
+
+async def drop_unused(connection: AsyncConnection) -> int:
+    """Forget sources that no agent names any more. Says how many."""
+    cursor = await connection.execute(
+        """DELETE FROM knowledge_sources s WHERE NOT EXISTS (
+               SELECT FROM agents a, jsonb_array_elements(a.attachments->'sources') AS named
+               WHERE a.deleted_at IS NULL AND named->>'digest' = encode(s.digest, 'hex'))"""
+    )
+    return cursor.rowcount
+
+
+async def has_vectors(connection: AsyncConnection) -> bool:
+    """Whether this database has pgvector."""
+    cursor = await connection.execute("SELECT to_regclass('knowledge_vectors') IS NOT NULL")
+    row = await cursor.fetchone()
+    return bool(row and row[0])
+
+
+async def embed_missing(
+    connection: AsyncConnection, digests: Collection[bytes], space: str, embed: Embed
+) -> int:
+    """Embed some passages of ``digests`` without a vector in ``space``. Says how many; 0: none is left.
+
+    Replicas share the work: a passage that another one is embedding is skipped (SKIP LOCKED).
+    """
+    cursor = await connection.execute(
+        """SELECT c.source_digest, c.ordinal, c.heading, c.text FROM knowledge_chunks c
+           WHERE c.source_digest = ANY(%s) AND NOT EXISTS (
+               SELECT FROM knowledge_vectors v
+               WHERE v.source_digest = c.source_digest AND v.ordinal = c.ordinal AND v.space = %s)
+           ORDER BY c.source_digest, c.ordinal LIMIT %s FOR UPDATE OF c SKIP LOCKED""",
+        (list(digests), space, BATCH),
+    )
+    rows = await cursor.fetchall()
+    if not rows:
+        return 0
+    vectors = await embed([f"{heading}\n{text}" if heading else text for _, _, heading, text in rows])
+    await connection.execute(
+        """INSERT INTO knowledge_vectors (source_digest, ordinal, space, embedding)
+           SELECT d, o, %s, v::vector FROM unnest(%s::bytea[], %s::int[], %s::text[]) AS new (d, o, v)
+           ON CONFLICT DO NOTHING""",
+        (space, [row[0] for row in rows], [row[1] for row in rows], [_literal(vector) for vector in vectors]),
+    )
+    return len(rows)
+
+
+async def search(
+    connection: AsyncConnection,
+    query: str,
+    sources: Mapping[bytes, str],
+    *,
+    limit: int,
+    space: str | None = None,
+    vector: Sequence[float] | None = None,
+) -> list[Passage]:
+    """The passages of ``sources`` (digest → path) nearest to ``query``, best first.
+
+    By words alone; with ``vector`` (of ``query``, in ``space``) both rankings are fused by reciprocal rank.
+    """
+    parameters = {
+        "query": query,
+        "digests": list(sources),
+        "limit": limit,
+        "depth": max(limit * 4, 20),
+        "k": _K,
+    }
+    if vector is None or space is None:
+        cursor = await connection.execute(_BY_WORDS, parameters)
+    else:
+        cursor = await connection.execute(
+            _BY_BOTH, {**parameters, "space": space, "vector": _literal(vector), "dimensions": len(vector)}
+        )
+    return [
+        Passage(path=sources[digest], ordinal=ordinal, heading=heading, text=text, score=float(score))
+        for digest, ordinal, heading, text, score in await cursor.fetchall()
+    ]
+
+
+def _literal(vector: Sequence[float]) -> str:
+    return f"[{','.join(map(repr, vector))}]"
+
+
+# Any of the words may match (OR): a question rarely has all of its words in one passage.
+_WORDS = """
+SELECT c.source_digest, c.ordinal,
+       row_number() OVER (ORDER BY ts_rank_cd(c.words, q, 1) DESC, c.ordinal) AS rank
+FROM knowledge_chunks c,
+     CAST(replace(plainto_tsquery('simple', %(query)s)::text, ' & ', ' | ') AS tsquery) AS q
+WHERE c.source_digest = ANY(%(digests)s) AND c.words @@ q
+ORDER BY rank LIMIT %(depth)s
+"""
+
+_MEANING = """
+SELECT v.source_digest, v.ordinal, row_number() OVER (ORDER BY v.embedding <=> %(vector)s::vector) AS rank
+FROM knowledge_vectors v
+WHERE v.source_digest = ANY(%(digests)s) AND v.space = %(space)s AND vector_dims(v.embedding) = %(dimensions)s
+ORDER BY rank LIMIT %(depth)s
+"""
+
+_FUSED = """
+SELECT c.source_digest, c.ordinal, c.heading, c.text, sum(1.0 / (%(k)s + found.rank)) AS score
+FROM found JOIN knowledge_chunks c USING (source_digest, ordinal)
+GROUP BY c.source_digest, c.ordinal ORDER BY score DESC, c.source_digest, c.ordinal LIMIT %(limit)s
+"""
+
+_BY_WORDS = f"WITH found AS ({_WORDS}) {_FUSED}"
+_BY_BOTH = f"WITH found AS (({_WORDS}) UNION ALL ({_MEANING})) {_FUSED}"
