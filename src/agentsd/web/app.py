@@ -7,7 +7,21 @@ import asyncio
 from aiohttp import web
 
 from agentsd.core.agent import SECTIONS
-from agentsd.web import agents, chat, events, health, metrics, models, providers, revisions, selection, sync
+from agentsd.web import (
+    agents,
+    chat,
+    embeddings,
+    events,
+    health,
+    metrics,
+    models,
+    providers,
+    revisions,
+    selection,
+    speech,
+    sync,
+    transcriptions,
+)
 from agentsd.web.masking import Masker, secret_names
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware import border
@@ -41,6 +55,9 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *events.routes(),
         *models.routes(),
         *chat.routes(),
+        *speech.routes(),
+        *transcriptions.routes(),
+        *embeddings.routes(),
         *health.routes(),
         *metrics.routes(parts.metrics),
     ]

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from aiohttp import web
 
 from agentsd.core.agent import AgentRow
 from agentsd.core.errors import AgentNotFound
+from agentsd.providers.base import LiveAgent
 from agentsd.runtime.fallback import FALLBACK_SLUG
 from agentsd.runtime.snapshot import Entry
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import CURRENT, find, snapshot_of
-from agentsd.web.problem import Problem
+from agentsd.web.parts import PARTS
+from agentsd.web.problem import Problem, bad_request
 from agentsd.web.replies import cached, etag_of
 
 
@@ -50,6 +53,19 @@ def find_model(request: web.Request, model: str) -> Entry | None:
     except AgentNotFound as error:
         near = error.hint if error.hint.startswith("did you mean") else "GET /v1/models lists the agents"
         raise Problem(404, "model_not_found", error.message, hint=near, param="model") from None
+
+
+def lease_model(request: web.Request, model: object) -> AbstractAsyncContextManager[LiveAgent]:
+    """A lease on the agent that a request's ``model`` names. Raises ``Problem`` 400 and 404."""
+    if not isinstance(model or "", str):
+        raise bad_request("model must be a string: an agent's slug", param="model")
+    entry = find_model(request, str(model or ""))
+    return request.app[PARTS].registry.lease(str(entry.row.id) if entry else FALLBACK_SLUG)
+
+
+def agent_headers(agent: LiveAgent) -> dict[str, str]:
+    """Which agent and which version of it answers."""
+    return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
 def model_view(row: AgentRow | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ https://platform.openai.com/docs/api-reference/audio/createTranscription
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from io import BytesIO
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -109,7 +110,7 @@ class OpenAITranscription:
         import aiohttp
 
         form = aiohttp.FormData({**self._fields, "response_format": "json"})
-        wav = to_wav(self.sample_rate, audio)
+        wav = BytesIO(to_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
         form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
         return form
 

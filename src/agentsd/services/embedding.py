@@ -1,0 +1,19 @@
+"""Embedding: texts as an agent's vectors. Over the protocol ``Embedding`` only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agentsd.core.errors import AgentUnavailable
+from agentsd.providers.base import LiveAgent
+
+
+async def embed(agent: LiveAgent, texts: Sequence[str]) -> list[list[float]]:
+    """One vector for each text, in order. Raises ``AgentUnavailable`` and ``ProviderError``."""
+    if agent.embedding is None:
+        raise AgentUnavailable(
+            f"agent {agent.slug!r} has no embedding",
+            reason="NoEmbedding",
+            hint="add an embedding section to its manifest",
+        )
+    return await agent.embedding.embed(texts)

@@ -1,0 +1,38 @@
+"""Speech: a text in an agent's voice. Over the protocol ``TTS`` only; vendors are unknown here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from dataclasses import dataclass
+from typing import cast
+
+from agentsd.core.errors import AgentUnavailable
+from agentsd.providers.base import TTS, LiveAgent
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """16-bit little-endian mono PCM as it comes, at ``sample_rate`` hertz. Closing it closes the vendor's."""
+
+    sample_rate: int
+    pcm: AsyncGenerator[bytes, None]
+
+
+def speak(agent: LiveAgent, text: str) -> Speech:
+    """``text`` spoken. Raises ``AgentUnavailable`` here; ``ProviderError`` may come at any chunk."""
+    tts = voice_of(agent)
+    stream = cast("AsyncGenerator[bytes, None]", tts.stream(_whole(text)))
+    return Speech(tts.sample_rate, stream)
+
+
+def voice_of(agent: LiveAgent) -> TTS:
+    """The agent's voice. Raises ``AgentUnavailable``."""
+    if agent.tts is None:
+        raise AgentUnavailable(
+            f"agent {agent.slug!r} has no voice", reason="NoTTS", hint="add a tts section to its manifest"
+        )
+    return agent.tts
+
+
+async def _whole(text: str) -> AsyncIterator[str]:
+    yield text

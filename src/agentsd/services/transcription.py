@@ -1,0 +1,49 @@
+"""Transcription: recorded speech as an agent hears it. Over the protocol ``STT`` only."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import cast
+
+from agentsd.core.errors import AgentUnavailable
+from agentsd.providers.base import STT, LiveAgent, Transcript
+from agentsd.services.rates import at_rate
+from agentsd.services.wav import Sound
+
+PIECE_SECONDS = 0.1
+"""How much of a recording is given to the vendor at a time; several refuse large messages."""
+
+
+def hear(agent: LiveAgent, sound: Sound) -> AsyncGenerator[str, None]:
+    """What is said in ``sound``, part by part, each final; closing it closes the vendor's stream.
+
+    ``AgentUnavailable`` is raised here, ``ProviderError`` may come at any part.
+    """
+    if agent.stt is None:
+        raise AgentUnavailable(
+            f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint="add an stt section to its manifest"
+        )
+    return _heard(agent.stt, sound)
+
+
+async def transcribe(agent: LiveAgent, sound: Sound) -> str:
+    """All that is said in ``sound``."""
+    async with aclosing(hear(agent, sound)) as parts:
+        return " ".join([part async for part in parts])
+
+
+async def _heard(stt: STT, sound: Sound) -> AsyncGenerator[str, None]:
+    pcm = await at_rate(sound.pcm, sound.rate, stt.sample_rate)
+    stream = cast("AsyncGenerator[Transcript, None]", stt.stream(_pieces(pcm, stt.sample_rate)))
+    async with aclosing(stream):
+        async for transcript in stream:
+            text = transcript.text.strip()
+            if transcript.final and text:
+                yield text
+
+
+async def _pieces(pcm: bytes, rate: int) -> AsyncIterator[bytes]:
+    size = int(rate * PIECE_SECONDS) * 2
+    for start in range(0, len(pcm), size):
+        yield pcm[start : start + size]
