@@ -6,14 +6,14 @@ Every function takes a connection inside a transaction of ``Database.transaction
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.agent import AgentRow, Attachments, StoredAgent
+from agentsd.core.agent import AgentRow, StoredAgent
 from agentsd.core.plan import Stored
 from agentsd.store.applying import ApplyStamp, apply
 from agentsd.store.rows import read_attached
@@ -102,8 +102,8 @@ async def _applied_commit(connection: AsyncConnection, source: str) -> str | Non
 
 
 def _stored(row: tuple[Any, ...]) -> StoredAgent:
-    attachments = read_attached(row[-1]) if row[-1] else Attachments()
-    return StoredAgent(*row[:-1], attachments=attachments)
+    agent = StoredAgent(*row[:-1])
+    return replace(agent, attachments=read_attached(row[-1])) if row[-1] else agent
 
 
 async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
@@ -147,8 +147,9 @@ async def load_all(connection: AsyncConnection) -> Loaded:
 
 
 def _row(row: tuple[Any, ...]) -> AgentRow:
+    agent = AgentRow(*row[:-1])
     sources = tuple((source["path"], bytes.fromhex(source["digest"])) for source in row[-1] or ())
-    return AgentRow(*row[:-1], sources=sources)
+    return replace(agent, sources=sources) if sources else agent
 
 
 async def revisions(
