@@ -10,7 +10,6 @@ from tempfile import mkdtemp
 import pytest
 
 from agentsd.store.embedded import EmbeddedPostgres
-from tests.conftest import FAST
 from tests.e2e.client import Client
 from tests.e2e.home import Home
 from tests.runtime.world import new_keys
@@ -34,6 +33,7 @@ async def client() -> AsyncIterator[Client]:
 @pytest.fixture
 async def postgres(home: Home) -> AsyncIterator[EmbeddedPostgres]:
     """A server of the test's own, to be killed; not started yet."""
-    server = EmbeddedPostgres(home.root / "own", settings=FAST)
+    # What was committed outlives a kill of the server, if not one of the machine.
+    server = EmbeddedPostgres(home.root / "own", settings={"fsync": "off"})
     yield server
     await asyncio.to_thread(server.stop)

@@ -26,7 +26,7 @@ class Home:
         self.agents = self.repo / "agents.d"
         self.data = root / "data"
         self.temporary = root / "tmp"
-        for folder in (self.agents, self.temporary, root / "home"):
+        for folder in (self.agents, self.temporary, root / "home/run"):
             folder.mkdir(parents=True)
         self.env = {
             "PATH": os.environ["PATH"],
@@ -63,15 +63,15 @@ class Home:
         assert old in text
         self.write(path, text.replace(old, new))
 
-    async def start(self, *arguments: str, **env: str) -> Process:
+    async def start(self, *arguments: str, typed: str = "", **env: str) -> Process:
         """A command that goes on."""
-        process = await Process.start(*arguments, env={**self.env, **env}, cwd=self.repo)
+        process = await Process.start(*arguments, env={**self.env, **env}, cwd=self.repo, typed=typed)
         self.processes.append(process)
         return process
 
-    async def run(self, *arguments: str, **env: str) -> Done:
+    async def run(self, *arguments: str, typed: str = "", **env: str) -> Done:
         """A command to its end."""
-        process = await self.start(*arguments, **env)
+        process = await self.start(*arguments, typed=typed, **env)
         return await process.ended()
 
     async def up(self, *arguments: str, **env: str) -> tuple[Process, str]:
@@ -89,7 +89,7 @@ class Home:
     async def clear(self) -> None:
         """End every process that is left, and Postgres; remove everything."""
         for process in self.processes:
-            process.send(signal.SIGKILL)
+            process.send_all(signal.SIGKILL)
         await asyncio.gather(*(process.ended() for process in self.processes))
         await end_postgres(self.data)
         shutil.rmtree(self.root, ignore_errors=True)

