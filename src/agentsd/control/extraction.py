@@ -1,0 +1,38 @@
+"""Files of knowledge into text, and text into passages. Needs neither key nor network."""
+
+from __future__ import annotations
+
+import io
+
+from agentsd.core.chunking import Chunk, chunks
+from agentsd.core.errors import ConfigError
+
+TEXT_SUFFIXES = (".md", ".txt")
+SOURCE_SUFFIXES = (*TEXT_SUFFIXES, ".pdf")
+
+
+def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
+    """The passages of a Markdown, text or PDF file. Raises ``ConfigError`` for one that cannot be read."""
+    if path.endswith(".pdf"):
+        return chunks(_pdf(path, data), markdown=False)
+    return chunks(text_of(path, data), markdown=path.endswith(".md"))
+
+
+def text_of(path: str, data: bytes) -> str:
+    """A text file's text. Raises ``ConfigError`` where it is not UTF-8."""
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
+
+
+def _pdf(path: str, data: bytes) -> str:
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        return "\n\n".join(page.extract_text() for page in reader.pages)
+    except (PyPdfError, ValueError, KeyError, TypeError, RecursionError) as error:
+        hint = "save it anew from the program that made it, or give its text as Markdown"
+        raise ConfigError(f"{path} cannot be read as PDF ({type(error).__name__})", hint=hint) from None

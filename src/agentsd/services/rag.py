@@ -1,0 +1,107 @@
+"""Retrieval: what an agent with ``rag`` knows is found for a question and given to its model, with citations.
+
+Retrieval that fails degrades the answer, it never fails the chat. Agents without ``rag`` never come here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from agentsd.core.chunking import Passage
+from agentsd.core.errors import AgentsdError
+from agentsd.providers.base import Knowledge, LiveAgent
+
+PATIENCE = 3.0
+"""Seconds that a search may take: an answer without knowledge is better than none."""
+
+QUERY_MAX = 2000
+"""Characters of the question that are searched for."""
+
+_INSTRUCTION = (
+    "Passages from the documents that you may rely on follow. Where one answers the question, use it and "
+    "cite it by its number in brackets, like [1]. Where none does, say that the documents do not tell."
+)
+
+_log = logging.getLogger(__name__)
+
+
+async def ground(
+    agent: LiveAgent, body: Mapping[str, Any], knowledge: Knowledge | None
+) -> tuple[Mapping[str, Any], Sequence[Passage]]:
+    """``body`` with passages before its messages, and the passages; as it is for an agent without ``rag``."""
+    query = question(body.get("messages"))
+    if agent.spec.rag is None or knowledge is None or not query:
+        return body, ()
+    passages = await _search(agent, query, knowledge)
+    if not passages:
+        return body, ()
+    note = {"role": "system", "content": _note(passages)}
+    return {**body, "messages": [note, *body["messages"]]}, passages
+
+
+async def _search(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequence[Passage]:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await knowledge.search(agent, query)
+    except (AgentsdError, TimeoutError) as error:
+        _log.warning(
+            "answering without knowledge", extra={"agent": agent.slug, "error": type(error).__name__}
+        )
+        return ()
+
+
+def question(messages: object) -> str:
+    """The text of the last user message; empty where there is none."""
+    for message in reversed(messages) if isinstance(messages, list) else ():
+        if isinstance(message, Mapping) and message.get("role") == "user":
+            return _text(message.get("content"))[:QUERY_MAX].strip()
+    return ""
+
+
+def _text(content: object) -> str:
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else ()
+    return " ".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
+
+
+def _note(passages: Sequence[Passage]) -> str:
+    quoted = (
+        f"[{number}] {passage.path}{f' › {passage.heading}' if passage.heading else ''}\n{passage.text}"
+        for number, passage in enumerate(passages, 1)
+    )
+    return "\n\n".join([_INSTRUCTION, *quoted])
+
+
+def citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
+    """What a reply's ``citations`` hold: number, source, heading, place and text of each passage."""
+    return [
+        {
+            "number": number,
+            "source": passage.path,
+            "heading": passage.heading,
+            "chunk": passage.ordinal,
+            "text": passage.text,
+        }
+        for number, passage in enumerate(passages, 1)
+    ]
+
+
+def cited(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
+    """``answer`` with its ``citations``; as it is where nothing was found."""
+    return {**answer, "citations": citations(passages)} if passages else answer
+
+
+async def cited_stream(
+    chunks: AsyncIterator[dict[str, Any]], passages: Sequence[Passage]
+) -> AsyncGenerator[dict[str, Any], None]:
+    """``chunks`` with the ``citations`` in the first one."""
+    upstream = cast("AsyncGenerator[dict[str, Any], None]", chunks)
+    async with aclosing(upstream):
+        async for chunk in upstream:
+            yield cited(chunk, passages)
+            passages = ()
