@@ -65,7 +65,12 @@ class Memory:
         before = self._settled
         if before is None or self._source != source or before.files.keys() != tree.files.keys():
             return None
-        return [file for path, file in tree.files.items() if file is not before.files[path]]
+        known = before.files
+        return [
+            file
+            for path, file in tree.files.items()
+            if file is not known[path] and _differs(file, known[path])
+        ]
 
     def touches_nothing_else(self, one: Checked) -> bool:
         """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
@@ -92,6 +97,10 @@ class Memory:
             digest, one = self._checked[path]
             self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
         self._settled = tree
+
+
+def _differs(file: SourceFile, known: SourceFile) -> bool:
+    return file.digest != known.digest or file.problem is not None
 
 
 def _stored(manifest: Manifest | None) -> Manifest | None:
