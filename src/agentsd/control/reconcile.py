@@ -199,7 +199,7 @@ class Reconciler:
     async def _decide(
         self, conn: AsyncConnection, checked: list[Checked], stored: Stored, options: Options
     ) -> Plan:
-        bad = [Quarantined(c.path, errors_of(c.violations)) for c in checked if errors_of(c.violations)]
+        bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
         good = [c.manifest for c in checked if c.manifest]
         seals = {seal for manifest in good for seal in manifest.seals}
         bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})

@@ -99,6 +99,7 @@ class Watcher:
         while True:
             while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
+                changes = None  # what is known so far is a part of it
             commit, tree = await asyncio.gather(head_commit(self._root), self._read(changes))
             if not (lock and lock.exists()) or asyncio.get_running_loop().time() >= deadline:
                 return commit, tree
