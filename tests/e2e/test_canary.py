@@ -137,6 +137,7 @@ async def test_the_canary_is_nowhere(home: Home, client: Client) -> None:
         canaries.look_in_files(folder, newer_than=began)
     print(f"\n{len(secret)} secrets, {canaries.places} places, {len(canaries.found)} finds")
     assert canaries.found == set()
+    assert canaries.trusted == {"identity", "password"}
 
 
 async def author(home: Home, secret: dict[str, str], vendor: str, refuser: str) -> None:
@@ -149,7 +150,7 @@ async def author(home: Home, secret: dict[str, str], vendor: str, refuser: str) 
         typed=secret["typed"] + "\n",
     )
     assert new.code == 0, new.said
-    edited = await home.run("edit", "groq", EDITOR="sed -i s/model:.m/model:\\ n/")
+    edited = await home.run("edit", "groq", EDITOR="sed -i s/model:.m/model:\\ q/")
     assert (edited.code, "updated" in edited.err) == (0, True), edited.said
 
 
@@ -167,7 +168,7 @@ async def live(home: Home, client: Client, canaries: Canaries, secret: dict[str,
         home.write("unfit.yaml", manifest(llm=unfit))
         assert (await home.run("seal", "agents.d/unfit.yaml")).code == 1  # an address that is none
         await up.says("plaintext-secret|plaintext")
-        home.edit("groq.yaml", "model: n", "model: o")
+        home.edit("groq.yaml", "model: q", "model: r")
         await serve_elsewhere(home, client, canaries, secret, database_url)
         await asyncio.gather(*(home.run(*command.split()) for command in COMMANDS))
         await ask_everything(client, url, canaries)
