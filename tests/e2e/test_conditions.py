@@ -111,19 +111,32 @@ async def test_what_postgres_refuses(home: Home, client: Client, postgres: Embed
         await refused(home, url, ["sync", "migrate", "up --port 0"], "newer than this program")
 
 
+async def test_a_port_in_use(home: Home) -> None:
+    """It is told before anything starts: no Postgres, no data folder."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        done = await home.run("up", "--port", str(port))
+    assert (done.code, f"127.0.0.1:{port} is in use" in done.err) == (2, True), done.said
+    assert not home.data.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_stop_lets_open_streams_finish(
     home: Home, client: Client, database_url: str, number: signal.Signals
 ) -> None:
-    """The stream that is open ends whole, nobody new is let in, and the exit status is 0."""
+    """The stream that is open ends whole, events end, nobody new is let in, and the exit status is 0."""
     words = [f"word{index}" for index in range(12)]
     home.write("slow.yaml", echo(" ".join(words), id=uuid4()) + "  delay_seconds: 0.1\n")
     assert (await home.run("sync", AGENTSD_DATABASE_URL=database_url)).code == 0
     serve, url = await home.serve(database_url)
+    events = asyncio.create_task(client.raw("GET", f"{url}/api/events"))
     async with client.open_stream(url, "slow") as (_, coming):
         heard = [await anext(coming)]
         serve.send(number)
         await serve.says("stopping")
+        assert (await events)[0] == 200
         heard += [word async for word in coming]
     assert "".join(heard).split() == words
     done = await serve.ended()

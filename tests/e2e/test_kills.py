@@ -206,13 +206,7 @@ async def kill_postgres(home: Home, client: Client, postgres: EmbeddedPostgres, 
     for number in range(1, kills + 1):
         await kill_postmaster(postgres.data_dir)
         assert await client.say(url, "a") == f"g{number - 1}"
-
-        async def away() -> bool:
-            status, body = await client.ready(url)
-            assert status == 200
-            return bool(body["store"] == "away" and body["age_seconds"] > 0)
-
-        await until(away)
+        await until(lambda: _away(client, url))
         assert (await client.stream(url, "a")).text == f"g{number - 1}"
         assert (await client.get(f"{url}/api/sync"))["runs"] is None
         await asyncio.to_thread(postgres.stop)
@@ -227,6 +221,12 @@ async def kill_postgres(home: Home, client: Client, postgres: EmbeddedPostgres, 
     print(f"\n{kills} kills of Postgres: caught up {max(delays):.2f} s after the next commit at the latest")
     await until(lambda: _well(client, url))
     assert "Traceback" not in (await serve.stop()).err
+
+
+async def _away(client: Client, url: str) -> bool:
+    status, body = await client.ready(url)
+    assert status == 200
+    return bool(body["store"] == "away" and body["age_seconds"] > 0)
 
 
 async def _well(client: Client, url: str) -> bool:
@@ -252,6 +252,33 @@ async def test_killed_postgres(home: Home, client: Client, postgres: EmbeddedPos
 async def test_ten_times_killed_postgres(home: Home, client: Client, postgres: EmbeddedPostgres) -> None:
     """The same, ten times."""
     await kill_postgres(home, client, postgres, kills=10)
+
+
+@pytest.mark.soak
+async def test_frozen_postgres(home: Home, client: Client, postgres: EmbeddedPostgres) -> None:
+    """A server that accepts and never answers: the runtime serves on, tells, and can be stopped."""
+    database_url = await asyncio.to_thread(postgres.start)
+    await asyncio.to_thread(upgrade, database_url)
+    env = {"AGENTSD_DATABASE_URL": database_url}
+    home.write("a.yaml", echo("g0", id=id_of("a")))
+    assert (await home.run("sync", **env)).code == 0
+    serve, url = await home.serve(database_url)
+    postmaster = postmaster_of(postgres.data_dir)
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    server = [int(pid) for pid in (postmaster or 0, *children)]
+    try:
+        for pid in server:
+            os.kill(pid, signal.SIGSTOP)
+        assert (await client.stream(url, "a")).text == "g0"
+        assert (await client.get(f"{url}/api/sync"))["runs"] is None
+        sync = await home.run("sync", **env)
+        assert (sync.code, "cannot be reached" in sync.err) == (1, True), sync.said
+        await until(lambda: _away(client, url))
+        assert (await client.ready(url))[0] == 200
+        assert (await serve.stop()).code == 0
+    finally:
+        for pid in server:
+            os.kill(pid, signal.SIGCONT)
 
 
 async def test_postgres_killed_in_the_middle_of_a_sync(

@@ -98,6 +98,23 @@ async def test_a_killed_up_leaves_an_orphan_that_the_next_one_adopts(clone: Home
     await gone(orphan)
 
 
+async def test_the_folder_may_go_and_come_back(clone: Home, client: Client) -> None:
+    """Without its folder, or with an empty one, ``up`` says so and serves on; replaced, it is followed."""
+    up, url = await clone.up()
+    aside = clone.agents.with_name("aside")
+    clone.agents.rename(aside)
+    await up.says("error: .*agents.d")
+    clone.agents.mkdir()
+    await up.says("this would remove 6 agents")
+    assert names(await client.get(f"{url}/v1/models")) == SAMPLES
+    clone.agents.rmdir()
+    aside.rename(clone.agents)
+    clone.edit("assistant.yaml", "You said: {message}", "Again: {message}")
+    await changed(client, url, "assistant", "Again: hello")
+    assert names(await client.get(f"{url}/v1/models")) == SAMPLES
+    assert (await up.stop()).code == 0
+
+
 async def test_a_killed_postgres_comes_back(clone: Home, client: Client) -> None:
     """``up`` starts its Postgres again when that dies, and a change after that is served."""
     up, url = await clone.up()

@@ -13,7 +13,7 @@ import psycopg
 from agentsd.core.errors import SchemaMismatch, StoreError, StoreRefused, StoreUnavailable
 
 _MIGRATE = "run: agentsd migrate"
-_LATER = "it is tried again; check that Postgres runs and can be reached from here"
+_LATER = "check that Postgres runs and can be reached from here"
 
 _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
     "28P01": (StoreRefused, "refused the password", "correct the password in AGENTSD_DATABASE_URL"),
