@@ -1,0 +1,80 @@
+"""G.711, the telephone's sound: 8,000 samples a second of 8 bits (ITU-T G.711). Pure, by tables.
+
+The algorithms are those of Sun's public ``g711.c``. One table of 64 KiB for each law is made when it
+is first needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+Law = Literal["u", "a"]
+"""µ-law (North America, Japan) and A-law (elsewhere)."""
+
+RATE = 8000
+_BIAS = 0x84
+
+
+def encode(law: Law, pcm: bytes) -> bytes:
+    """16-bit little-endian PCM (whole samples) as one byte a sample."""
+    table = _encoding(law)
+    return bytes(table[sample] for sample in _native(array("H", pcm)))
+
+
+def decode(law: Law, data: bytes) -> bytes:
+    """One byte a sample as 16-bit little-endian PCM."""
+    table = _decoding(law)
+    return _native(array("h", (table[byte] for byte in data))).tobytes()
+
+
+def _native(samples: array[int]) -> array[int]:
+    if sys.byteorder == "big":
+        samples.byteswap()
+    return samples
+
+
+@cache
+def _encoding(law: Law) -> bytes:
+    """By the sample as an unsigned number."""
+    one: Callable[[int], int] = _to_u if law == "u" else _to_a
+    return bytes(one(sample - 65536 if sample > 32767 else sample) for sample in range(65536))
+
+
+@cache
+def _decoding(law: Law) -> tuple[int, ...]:
+    one: Callable[[int], int] = _from_u if law == "u" else _from_a
+    return tuple(one(byte) for byte in range(256))
+
+
+def _to_u(sample: int) -> int:
+    size = sample >> 2  # the law knows 14 bits
+    sign = 0x80 if size < 0 else 0
+    size = min(abs(size), 8159) + (_BIAS >> 2)
+    exponent = max(0, size.bit_length() - 6)
+    return ~(sign | exponent << 4 | (size >> (exponent + 1)) & 0x0F) & 0xFF
+
+
+def _from_u(byte: int) -> int:
+    byte = ~byte & 0xFF
+    size = (((byte & 0x0F) << 3) + _BIAS << ((byte & 0x70) >> 4)) - _BIAS
+    return -size if byte & 0x80 else size
+
+
+def _to_a(sample: int) -> int:
+    sign = 0x80 if sample >= 0 else 0
+    size = (sample if sample >= 0 else -sample - 1) >> 3
+    exponent = max(0, size.bit_length() - 5)
+    mantissa = (size >> max(1, exponent)) & 0x0F
+    return (sign | exponent << 4 | mantissa) ^ 0x55
+
+
+def _from_a(byte: int) -> int:
+    byte ^= 0x55
+    exponent, size = (byte & 0x70) >> 4, (byte & 0x0F) << 4
+    size += 8 if exponent == 0 else 0x108
+    size <<= max(0, exponent - 1)
+    return size if byte & 0x80 else -size

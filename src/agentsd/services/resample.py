@@ -1,0 +1,43 @@
+"""Changing the rate of PCM as it streams. Audio is 16-bit signed little-endian mono.
+
+soxr does it, which keeps what is heard free of aliasing for 0.5 ms of CPU a second of sound; in
+plain Python a filter of that length costs a hundred times as much. It is imported by the first call.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import soxr
+
+Quality = Literal["LQ", "HQ"]
+"""``HQ`` for ears and recognisers; ``LQ`` holds less back, and is enough to tell speech from silence."""
+
+SAMPLE_BYTES = 2
+
+
+class Resampler:
+    """One stream of sound from ``source`` hertz to ``target``. Equal rates pass through untouched."""
+
+    def __init__(self, source: int, target: int, quality: Quality = "HQ") -> None:
+        self._stream: soxr.ResampleStream | None = None
+        if source != target:
+            import soxr
+
+            self._stream = soxr.ResampleStream(source, target, 1, dtype="int16", quality=quality)
+
+    def take(self, pcm: bytes, *, last: bool = False) -> bytes:
+        """What ``pcm`` (whole samples) brings; some milliseconds are held back until ``last``."""
+        if self._stream is None:
+            return pcm
+        import numpy as np
+
+        chunk = np.frombuffer(pcm, dtype="<i2")
+        done: bytes = self._stream.resample_chunk(chunk, last=last).tobytes()
+        return done
+
+
+def milliseconds(pcm: bytes, rate: int) -> float:
+    """How long ``pcm`` lasts."""
+    return len(pcm) * 1000 / (rate * SAMPLE_BYTES)

@@ -1,0 +1,207 @@
+"""One answer of an agent: the LLM writes, the TTS speaks what is written, and both can be cut short.
+
+The LLM runs ahead of the voice (a queue lies between), so the first sentence is spoken while the
+second is written; the TTS connects while the LLM thinks. ``interrupt`` ends the answer at once, for
+the caller and for the conversation; the vendors' streams are closed in the next step of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from agentsd.core.errors import AgentsdError
+from agentsd.providers.base import TTS, LiveAgent
+from agentsd.services.resample import Resampler, milliseconds
+from agentsd.services.voicebot.conversation import Item, new_id
+from agentsd.services.voicebot.events import (
+    AnswerBegan,
+    AnswerEnded,
+    Event,
+    Reason,
+    Sound,
+    Status,
+    Truncated,
+    Words,
+)
+from agentsd.services.voicebot.flow import closing, content_of, first_of
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.playback import Playback, spoken_part
+from agentsd.services.voicebot.speakable import Speakable
+
+AHEAD = 512
+"""Pieces of text that an LLM may be ahead of the voice."""
+
+SLICE_MS = 200
+"""Longest sound in one event: what lies in a socket cannot be taken back."""
+
+
+class Answer:
+    """From its first token to its last sound. ``run`` once; ``open`` until it ended, however it did."""
+
+    def __init__(
+        self,
+        agent: LiveAgent,
+        events: Pipe[Event],
+        *,
+        rate: int,
+        aloud: bool,
+        clock: Callable[[], float],
+        metrics: VoiceMetrics | None,
+        asked_at: float | None,
+    ) -> None:
+        self.id = new_id("resp")
+        self.item = Item(new_id("item"), "assistant")
+        self.agent = agent
+        self.aloud = aloud and agent.tts is not None
+        self.open = True
+        self.usage: Mapping[str, Any] | None = None
+        self._events = events
+        self._rate = rate
+        self._clock = clock
+        self._metrics = metrics
+        self._asked_at = asked_at  # when the caller had finished; None for a greeting
+        self._playback = Playback()
+        self._sound_ms = 0.0  # that the TTS has made
+        self._whole = False  # nothing is missing from it
+        self._text = ""
+        self._scope: asyncio.Timeout | None = None
+
+    def began(self, previous: str | None) -> AnswerBegan:
+        """What is told first."""
+        agent = self.agent
+        return AnswerBegan(self.id, self.item.id, previous, agent.slug, agent.version, self.aloud)
+
+    async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
+        """Answer with a text that is known, or with chunks of a chat completion; tells how it ended.
+
+        Never raises an ``AgentsdError``: that is the end ``failed``. Interrupted, it returns.
+        """
+        try:
+            async with asyncio.timeout(None) as self._scope:
+                if self.open:  # it may have been interrupted before it began
+                    await self._produce(source)
+        except AgentsdError as error:
+            self._end("failed", error=error)
+        except (TimeoutError, ExceptionGroup) as error:
+            cause = first_of(error) if isinstance(error, ExceptionGroup) else error
+            if isinstance(cause, AgentsdError):
+                self._end("failed", error=cause)
+            elif self.open:
+                raise
+        else:
+            self._end("completed")
+        finally:
+            self._scope = None
+            if self.open:
+                self._end("cancelled", "client_cancelled")
+
+    def interrupt(self, reason: Reason) -> bool:
+        """Stop now. False if it has ended already."""
+        if not self.open:
+            return False
+        self._end("cancelled", reason)
+        if self._scope is not None:
+            self._scope.reschedule(asyncio.get_running_loop().time())
+        return True
+
+    def talked_over(self) -> None:
+        """The caller speaks: if the answer is whole, but still playing, it ends here for the conversation."""
+        heard = self._playback.heard_ms(self._clock())
+        if self._whole and self.aloud and heard < self._sound_ms:
+            self._drop_sound()
+            self.truncate(heard)
+
+    def truncate(self, heard_ms: float) -> None:
+        """Only so much of it was heard."""
+        self.item.text = spoken_part(self._text, heard_ms, self._sound_ms, whole=self._whole)
+        self._whole = False
+        self._events.push(Truncated(self.item.id, round(heard_ms), self.item.text))
+
+    async def _produce(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
+        tts = self.agent.tts
+        if not self.aloud or tts is None:
+            return await self._write(source, None)
+        pieces: Pipe[str] = Pipe(AHEAD)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write(source, pieces))
+            await self._speak(tts, pieces)
+        return None
+
+    async def _write(self, source: str | AsyncIterator[dict[str, Any]], pieces: Pipe[str] | None) -> None:
+        """Everything that the LLM writes, to the caller and (as words that can be said) to the voice."""
+        speakable = Speakable()
+        if isinstance(source, str):
+            await self._words(source, speakable, pieces)
+        else:
+            async with closing(source) as chunks:
+                async for chunk in chunks:
+                    self.usage = chunk.get("usage") or self.usage
+                    await self._words(content_of(chunk), speakable, pieces)
+        if pieces is not None:
+            await _pass_on(speakable.rest(), pieces)
+            pieces.end()
+
+    async def _words(self, delta: str, speakable: Speakable, pieces: Pipe[str] | None) -> None:
+        if not delta or not self.open:
+            return
+        if not self._text and self._metrics and self._asked_at is not None:
+            self._metrics.first_token.observe(self._clock() - self._asked_at)
+        self._text += delta
+        await self._events.put(Words(self.id, delta))
+        if pieces is not None:
+            await _pass_on(speakable.take(delta), pieces)
+
+    async def _speak(self, tts: TTS, pieces: Pipe[str]) -> None:
+        resampler = Resampler(tts.sample_rate, self._rate)
+        async with closing(tts.stream(pieces)) as sound:
+            async for pcm in sound:
+                await self._sound(resampler.take(pcm))
+        await self._sound(resampler.take(b"", last=True))
+
+    async def _sound(self, pcm: bytes) -> None:
+        if pcm and not self._sound_ms and self._metrics and self._asked_at is not None:
+            self._metrics.first_sound.observe(self._clock() - self._asked_at)
+        size = self._rate * SLICE_MS // 1000 * 2
+        for at in range(0, len(pcm), size):
+            part = pcm[at : at + size]
+            ms = milliseconds(part, self._rate)
+            self._sound_ms += ms
+            if self.open:
+                await self._events.put(Sound(self.id, part, ms, self._playback))
+
+    def _end(self, status: Status, reason: Reason | None = None, error: AgentsdError | None = None) -> None:
+        """Once: tell it, and leave in the conversation what the caller got."""
+        if not self.open:
+            return
+        self.open = False
+        self._whole = status == "completed"
+        heard = self._kept_ms(status)
+        if self.aloud and not self._whole:
+            self.item.text = spoken_part(self._text, heard, self._sound_ms, whole=False)
+        else:
+            self.item.text = self._text
+        if self._metrics:
+            self._metrics.answers.labels(status).inc()
+        heard_ms = round(heard) if self.aloud and not self._whole else None
+        self._events.push(
+            AnswerEnded(self.id, self.item.id, status, reason, self.item.text, heard_ms, self.usage, error)
+        )
+
+    def _kept_ms(self, status: Status) -> float:
+        """The sound that the caller gets: of an answer that was cancelled, what has been played."""
+        if status != "cancelled":
+            return self._sound_ms
+        self._drop_sound()
+        return self._playback.heard_ms(self._clock())
+
+    def _drop_sound(self) -> None:
+        """What has not left yet does not leave any more."""
+        self._events.discard(lambda event: isinstance(event, Sound) and event.answer == self.id)
+
+
+async def _pass_on(piece: str, pieces: Pipe[str]) -> None:
+    if piece.strip():
+        await pieces.put(piece)

@@ -1,0 +1,307 @@
+"""A call: one conversation with an agent, which may be another one at every turn.
+
+    async with calling(registry, "acme/sales") as call:
+        await call.feed(pcm)                    # the microphone
+        async for event in call.events(): ...   # what happens: see ``events``
+
+Turns answer one at a time, each on the version that it leased at its start; the call keeps the
+history. A vendor's failure ends its turn, never the call. Leaving the block ends every task, closes
+every stream and gives every lease back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from agentsd.core.agent import Turn as TurnSettings
+from agentsd.providers.base import Leases, LiveAgent
+from agentsd.services import chat
+from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.conversation import Conversation, Item, new_id
+from agentsd.services.voicebot.ear import Ear, Speech
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.running import Runner, Talk
+from agentsd.services.voicebot.turns import Ask, CallRefused, Preferences, Turn
+from agentsd.services.voicebot.turntaking import Began, Ended
+from agentsd.services.voicebot.utterance import Utterance
+
+EVENTS_AHEAD = 256
+"""Events that may wait for a slow reader; then the vendors' streams wait."""
+
+TURNS_MAX = 8
+"""Turns that may be under way: one answers, the others are still being transcribed."""
+
+
+@asynccontextmanager
+async def calling(
+    leases: Leases,
+    ref: str,
+    *,
+    preferences: Preferences | None = None,
+    metrics: VoiceMetrics | None = None,
+    clock: Callable[[], float] = time.monotonic,
+    talk: Talk = chat.stream,
+) -> AsyncGenerator[Call, None]:
+    """A call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` before it begins.
+
+    ``clock`` is in seconds and never goes back; it says how much of an answer has been played.
+    """
+    async with leases.lease(ref) as agent:
+        first = agent
+    async with asyncio.TaskGroup() as tasks:
+        call = Call(ref, first, preferences or Preferences(), metrics, clock)
+        call.runner = Runner(leases, tasks, call.queue, call.serves, clock=clock, talk=talk, metrics=metrics)
+        try:
+            yield call
+        finally:
+            call.hang_up()
+
+
+class Call:
+    """Made by ``calling``. Its methods are for one task, ``events`` for one other."""
+
+    runner: Runner
+
+    def __init__(
+        self,
+        ref: str,
+        agent: LiveAgent,
+        preferences: Preferences,
+        metrics: VoiceMetrics | None,
+        clock: Callable[[], float],
+    ) -> None:
+        self.agent, self.version = agent.slug, agent.version  # that serve now
+        self.voiced = agent.tts is not None
+        self.queue: Pipe[ev.Event] = Pipe(EVENTS_AHEAD)
+        self._ref = ref
+        self._manifest = agent.spec.turn
+        self._preferences = preferences
+        self._metrics = metrics
+        self._clock = clock
+        self._speaker: Turn | None = None  # whose utterance is being fed
+        self._ear: Ear | None = None
+        self._closing = False
+
+    # What comes out
+
+    async def events(self) -> AsyncIterator[ev.Event]:
+        """What happens, in order, until ``finish`` or ``hang_up``."""
+        async for event in self.queue:
+            if isinstance(event, ev.Sound):
+                event.playback.sent(event.ms, self._clock())
+            yield event
+
+    def note(self, value: Mapping[str, Any]) -> None:
+        """Put something of one's own among the events."""
+        self.queue.push(ev.Note(value))
+
+    @property
+    def conversation(self) -> Conversation:
+        """What was said so far."""
+        return self.runner.conversation
+
+    # How it goes on
+
+    @property
+    def preferences(self) -> Preferences:
+        """Those of the next turn."""
+        return self._preferences
+
+    @preferences.setter
+    def preferences(self, preferences: Preferences) -> None:
+        old, self._preferences = self._preferences, preferences
+        if (preferences.input_rate, preferences.detect) != (old.input_rate, old.detect):
+            self._drop_utterance()
+            self._ear = None
+
+    @property
+    def turn_settings(self) -> TurnSettings:
+        """How turns are taken: the manifest's settings, and this call's over them."""
+        return self._preferences.turn_over(self._manifest)
+
+    def serves(self, agent: LiveAgent) -> None:
+        """``agent`` was leased for a turn, or chosen: it is told if it is another than before."""
+        self._manifest = agent.spec.turn
+        if (agent.slug, agent.version) != (self.agent, self.version):
+            self.agent, self.version = agent.slug, agent.version
+            self.voiced = agent.tts is not None
+            self.queue.push(ev.AgentServes(agent.slug, agent.version))
+
+    async def switch(self, ref: str) -> None:
+        """Another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
+        async with self.runner.leases.lease(ref) as agent:
+            self._ref = ref
+            self.serves(agent)
+
+    # What the caller does
+
+    async def feed(self, pcm: bytes) -> None:
+        """Sound from the microphone: whole samples at ``preferences.input_rate``.
+
+        Raises ``CallRefused`` for more than ``max_seconds`` that the client does not commit.
+        """
+        if self._closing:
+            return
+        if not self._preferences.detect:
+            self._feed_unheard(pcm)
+            return
+        if self._ear is None:
+            self._ear = await Ear.open(self._preferences.input_rate, self.turn_settings)
+        ear = self._ear
+        for number, part in enumerate(ear.slices(pcm), 1):
+            ear.turn = self.turn_settings
+            for heard in ear.hear(part):
+                self._take(heard)
+            if number % 8 == 0:  # a millisecond of work: others get their turn
+                await asyncio.sleep(0)
+
+    def commit(self) -> str:
+        """The caller has finished, says the client. Returns the item's id. Does not ask for an answer."""
+        turn, self._speaker = self._speaker, None
+        if turn is None or turn.utterance is None or not turn.utterance.seconds:
+            self._speaker = turn
+            raise CallRefused(
+                "there is no sound to commit",
+                code="input_audio_buffer_commit_empty",
+                hint="append some first",
+            )
+        if self._ear is not None:
+            self._ear.forget()
+        self._end(turn, turn.utterance)
+        return turn.utterance.item
+
+    def clear(self) -> None:
+        """Throw away what the caller is saying."""
+        self._drop_utterance()
+        self.queue.push(ev.Cleared())
+
+    def respond(self, ask: Ask | None = None) -> None:
+        """Have the agent answer to the conversation as it stands.
+
+        What was committed just before is waited for, and answered in the same turn. Raises ``CallRefused``.
+        """
+        turns = self.runner.turns
+        if any(turn.pending and not turn.listening for turn in turns):
+            hint = "wait for response.done, or send response.cancel"
+            raise CallRefused(
+                "an answer is under way", code="conversation_already_has_active_response", hint=hint
+            )
+        newest = turns[-1] if turns else None
+        if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
+            newest.ask, newest.replies, newest.asked_at = ask or Ask(), True, self._clock()
+        else:
+            self._start(Turn(self._ref, self._preferences, replies=True, ask=ask or Ask()))
+
+    def say(self, text: str) -> None:
+        """The caller writes instead of speaking, and is answered."""
+        self.conversation.add(Item(new_id("item"), "user", text))
+        self.respond()
+
+    def greet(self) -> None:
+        """The agent's ``greeting``, if it has one."""
+        self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
+
+    def cancel(self) -> bool:
+        """Stop the answer. False: there is none."""
+        stopped = [turn.stop("client_cancelled") for turn in self.runner.turns if not turn.listening]
+        return any(stopped)
+
+    def truncate(self, item_id: str, heard_ms: float) -> bool:
+        """The client tells how much of the newest answer was played. False: that is another item."""
+        answer = self.runner.newest_answer
+        if answer is None or answer.item.id != item_id or answer.open:
+            return False
+        answer.truncate(heard_ms)
+        return True
+
+    # How it ends
+
+    async def finish(self) -> None:
+        """Take no more, let the turns that are under way end, then end ``events``."""
+        self._closing = True
+        self._drop_utterance()
+        if tasks := [turn.task for turn in self.runner.turns if turn.task]:
+            await asyncio.wait(tasks)
+        self.queue.end()
+
+    def hang_up(self) -> None:
+        """End everything now."""
+        self._closing = True
+        for turn in self.runner.turns:
+            if turn.task is not None:
+                turn.task.cancel()
+        self.queue.end()
+
+    # Utterances
+
+    def _feed_unheard(self, pcm: bytes) -> None:
+        """Without a detector everything counts, until the client commits or clears it."""
+        if self._speaker is None:
+            self._speaker = self._listen()
+        utterance = self._speaker.utterance
+        if utterance is None or utterance.full:
+            hint = "send input_audio_buffer.commit or .clear"
+            raise CallRefused("the audio buffer is full", code="input_audio_buffer_full", hint=hint)
+        utterance.put(pcm)
+
+    def _take(self, heard: Began | Speech | Ended) -> None:
+        if isinstance(heard, Began):
+            self._interrupt()
+            self._speaker = self._listen()
+            if self._speaker.utterance:
+                self.queue.push(ev.SpeechBegan(self._speaker.utterance.item, heard.at_ms))
+        turn = self._speaker
+        if turn is None or turn.utterance is None:
+            return
+        if isinstance(heard, Speech):
+            turn.utterance.put(heard.pcm)
+        elif isinstance(heard, Ended):
+            self._speaker = None
+            self.queue.push(ev.SpeechEnded(turn.utterance.item, heard.at_ms))
+            turn.replies = turn.preferences.reply
+            self._end(turn, turn.utterance)
+
+    def _interrupt(self) -> None:
+        """The caller speaks: whoever speaks now is answered, and may silence the agent."""
+        silences = self.turn_settings.interrupt
+        for turn in self.runner.turns:
+            began = turn.answer is not None
+            if (silences or (turn.utterance and not began)) and turn.stop("turn_detected") and began:
+                self._count_barge_in()
+        if silences and self.runner.newest_answer is not None:
+            self.runner.newest_answer.talked_over()
+
+    def _count_barge_in(self) -> None:
+        if self._metrics:
+            self._metrics.barge_ins.inc()
+
+    def _listen(self) -> Turn:
+        settings = self.turn_settings
+        room = settings.max_seconds + settings.prefix_padding_ms / 1000 + 1
+        utterance = Utterance(self._preferences.input_rate, room)
+        return self._start(Turn(self._ref, self._preferences, utterance=utterance))
+
+    def _end(self, turn: Turn, utterance: Utterance) -> None:
+        turn.asked_at = self._clock()
+        previous = self.conversation.add(Item(utterance.item, "user"))
+        self.queue.push(ev.Committed(utterance.item, previous))
+        utterance.end()
+
+    def _drop_utterance(self) -> None:
+        turn, self._speaker = self._speaker, None
+        if self._ear is not None:
+            self._ear.forget()
+        if turn is not None and turn.task is not None:
+            turn.task.cancel()
+
+    def _start(self, turn: Turn) -> Turn:
+        if len(self.runner.turns) >= TURNS_MAX:
+            raise CallRefused("too many turns are under way", code="rate_limit_exceeded", hint="wait")
+        turn.asked_at = None if turn.greets else self._clock()
+        self.runner.start(turn)
+        return turn

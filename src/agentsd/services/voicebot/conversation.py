@@ -1,0 +1,69 @@
+"""What was said in a call: the items that a client knows by id, and the messages that a model gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import uuid4
+
+Role = Literal["user", "assistant", "system"]
+
+ITEMS_MAX = 400
+"""Older items are forgotten: a call has no other bound, and no model reads more."""
+
+
+def new_id(prefix: str) -> str:
+    """``item_…``, ``resp_…``: unique."""
+    return f"{prefix}_{uuid4().hex[:24]}"
+
+
+@dataclass(slots=True)
+class Item:
+    """One thing that somebody said. ``text`` is what counts: of an answer, the part that was heard."""
+
+    id: str
+    role: Role
+    text: str = ""
+
+
+class Conversation:
+    """The items of one call, in order."""
+
+    def __init__(self) -> None:
+        self._items: list[Item] = []
+
+    @property
+    def last(self) -> Item | None:
+        """The newest item."""
+        return self._items[-1] if self._items else None
+
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the last that was said was said by the caller."""
+        said = [item for item in self._items if item.text and item.role != "system"]
+        return bool(said) and said[-1].role == "user"
+
+    def find(self, item_id: str) -> Item | None:
+        """The item of that id."""
+        return next((item for item in self._items if item.id == item_id), None)
+
+    def add(self, item: Item, after: str | None = None) -> str | None:
+        """Put ``item`` at the end, or after another one; returns its predecessor's id."""
+        known = self.find(after) if after else None
+        at = self._items.index(known) + 1 if known else len(self._items)
+        self._items.insert(at, item)
+        del self._items[: max(0, len(self._items) - ITEMS_MAX)]
+        at = next((index for index, other in enumerate(self._items) if other is item), 0)
+        return self._items[at - 1].id if at else None
+
+    def remove(self, item_id: str) -> bool:
+        """Forget an item; False if there is none."""
+        found = self.find(item_id)
+        if found is None:
+            return False
+        self._items.remove(found)
+        return True
+
+    def messages(self) -> list[dict[str, str]]:
+        """What was said, as chat completions want it."""
+        return [{"role": item.role, "content": item.text} for item in self._items if item.text.strip()]

@@ -1,0 +1,73 @@
+"""From a microphone to speech: the detector, the taking of turns, and the sound from just before."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from agentsd.core.agent import Turn
+from agentsd.services import vad
+from agentsd.services.resample import SAMPLE_BYTES, Resampler
+from agentsd.services.voicebot.turntaking import CONFIRM_FRAMES, Began, Ended, State, step
+
+_LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
+"""By how much a detection is late, resampling included: the padding begins before that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speech:
+    """A slice of sound that belongs to what the caller says."""
+
+    pcm: bytes
+
+
+class Ear:
+    """Of one call, at one rate. ``turn`` may change at any time."""
+
+    def __init__(self, detector: vad.Detector, rate: int, turn: Turn) -> None:
+        self.turn = turn
+        self._detector = detector
+        self._resampler = Resampler(rate, vad.RATE, "LQ")
+        self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
+        self._before: deque[bytes] = deque()
+        self._state = State()
+
+    @classmethod
+    async def open(cls, rate: int, turn: Turn) -> Ear:
+        """With a detector of its own."""
+        return cls(await vad.load(), rate, turn)
+
+    def slices(self, pcm: bytes) -> Iterator[bytes]:
+        """``pcm`` cut into about one frame each: what ``hear`` takes."""
+        return (pcm[at : at + self._slice] for at in range(0, len(pcm), self._slice))
+
+    def hear(self, pcm: bytes) -> list[Began | Speech | Ended]:
+        """What a slice settled. In speech every slice is ``Speech``: after ``Began``, before ``Ended``."""
+        signals = [signal for signal in self._signals(pcm) if signal is not None]
+        heard: list[Began | Speech | Ended] = [signal for signal in signals if isinstance(signal, Began)]
+        ended = [signal for signal in signals if isinstance(signal, Ended)]
+        if heard:
+            heard.append(Speech(b"".join([*self._before, pcm])))
+            self._before.clear()
+        elif self._state.began is not None or ended:
+            heard.append(Speech(pcm))
+        else:
+            self._keep(pcm)
+        return [*heard, *ended]
+
+    def forget(self) -> None:
+        """Whatever is being said does not count."""
+        self._state = State(frames=self._state.frames)
+        self._before.clear()
+
+    def _signals(self, pcm: bytes) -> Iterator[Began | Ended | None]:
+        for probability in self._detector.probabilities(self._resampler.take(pcm)):
+            self._state, signal = step(self._state, probability, self.turn)
+            yield signal
+
+    def _keep(self, pcm: bytes) -> None:
+        self._before.append(pcm)
+        most = (self.turn.prefix_padding_ms + _LAG_MS) // vad.FRAME_MS + 1
+        while len(self._before) > most:
+            self._before.popleft()

@@ -1,0 +1,165 @@
+"""What happens in a call, as values. ``Call.events()`` yields them in order.
+
+``item`` names something said (the caller's utterance, the agent's answer), ``answer`` one response
+of the agent. Times are in milliseconds of sound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from agentsd.core.errors import AgentsdError
+from agentsd.services.voicebot.playback import Playback
+
+Status = Literal["completed", "cancelled", "failed"]
+Reason = Literal["turn_detected", "client_cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class AgentServes:
+    """From the turn that begins now another agent, or another version of it, serves."""
+
+    agent: str  # slug
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechBegan:
+    """The caller speaks."""
+
+    item: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The caller has finished, or has spoken for too long."""
+
+    item: str
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What the caller said is an item of the conversation now; its transcript is to come."""
+
+    item: str
+    previous: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """What the caller was saying was thrown away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """More of a transcript."""
+
+    item: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transcribed:
+    """The whole transcript; empty where no words were recognised."""
+
+    item: str
+    text: str
+    seconds: float  # of sound
+
+
+@dataclass(frozen=True, slots=True)
+class NotTranscribed:
+    """The transcript will not come."""
+
+    item: str
+    error: AgentsdError
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerBegan:
+    """The agent answers; ``aloud`` with sound, otherwise in writing."""
+
+    answer: str
+    item: str
+    previous: str | None
+    agent: str
+    version: int
+    aloud: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """More of the answer's text."""
+
+    answer: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """More of the answer's sound: PCM at the call's output rate."""
+
+    answer: str
+    pcm: bytes
+    ms: float
+    playback: Playback = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerEnded:
+    """The answer is over. ``text`` is what the conversation keeps: what was said, as far as it was heard."""
+
+    answer: str
+    item: str
+    status: Status
+    reason: Reason | None
+    text: str
+    heard_ms: int | None  # of an answer that was cut short while it was spoken
+    usage: Mapping[str, Any] | None  # the LLM's, in its own words
+    error: AgentsdError | None
+
+
+@dataclass(frozen=True, slots=True)
+class Truncated:
+    """An answer that was whole was cut while it was still playing: ``text`` of it is kept."""
+
+    item: str
+    heard_ms: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A turn failed before it could answer. The call goes on."""
+
+    error: AgentsdError
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something of the embedder's own, in its place among the others."""
+
+    value: Mapping[str, Any]
+
+
+Event = (
+    AgentServes
+    | SpeechBegan
+    | SpeechEnded
+    | Committed
+    | Cleared
+    | Heard
+    | Transcribed
+    | NotTranscribed
+    | AnswerBegan
+    | Words
+    | Sound
+    | AnswerEnded
+    | Truncated
+    | Failed
+    | Note
+)

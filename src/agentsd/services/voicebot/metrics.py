@@ -1,0 +1,33 @@
+"""What calls count and measure, beside the process's other metrics."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from agentsd.telemetry import Metrics
+
+_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0)
+
+
+class VoiceMetrics:
+    """Made once for each ``Metrics``. Times are in seconds, from when the caller had finished."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        registry = metrics.registry
+        self.calls = Gauge("agentsd_calls", "Calls that are going on.", registry=registry)
+        self.answers = Counter("agentsd_call_answers", "Answers by outcome.", ["status"], registry=registry)
+        self.barge_ins = Counter(
+            "agentsd_call_barge_ins", "Answers that a caller interrupted by speaking.", registry=registry
+        )
+        self.first_token = Histogram(
+            "agentsd_call_first_token_seconds",
+            "Until the first word of the answer was written.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.first_sound = Histogram(
+            "agentsd_call_first_sound_seconds",
+            "Until the first sound of the answer was there.",
+            buckets=_SECONDS,
+            registry=registry,
+        )

@@ -1,0 +1,84 @@
+"""A bounded queue between two tasks that ends, and from which what became stale can be taken out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Pipe(AsyncIterator[T], Generic[T]):
+    """``put`` waits for room; ``push`` does not. One reader, ``async for``, until ``end``."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._items: deque[T] = deque()
+        self._some = asyncio.Event()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._ended = False
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes."""
+        return self._ended
+
+    def push(self, item: T) -> None:
+        """Add ``item`` at once, room or not; after the end it is dropped."""
+        if self._ended:
+            return
+        self._items.append(item)
+        self._changed()
+
+    async def put(self, item: T) -> None:
+        """Add ``item`` when there is room; after the end it is dropped."""
+        while len(self._items) >= self._limit and not self._ended:
+            await self._room.wait()
+        self.push(item)
+
+    def end(self) -> None:
+        """Nothing more comes; what is in it can still be read."""
+        self._ended = True
+        self._changed()
+
+    def discard(self, stale: Callable[[T], bool]) -> None:
+        """Take out every item that is ``stale``."""
+        self._items = deque(item for item in self._items if not stale(item))
+        self._changed()
+
+    def take(self) -> list[T]:
+        """Everything that is in it now."""
+        items = list(self._items)
+        self._items.clear()
+        self._changed()
+        return items
+
+    async def wait(self) -> None:
+        """Until there is something, or the end."""
+        await self._some.wait()
+
+    async def __anext__(self) -> T:
+        while not self._items:
+            if self._ended:
+                raise StopAsyncIteration
+            await self._some.wait()
+        item = self._items.popleft()
+        self._changed()
+        return item
+
+    def _changed(self) -> None:
+        _set(self._some, true=bool(self._items) or self._ended)
+        _set(self._room, true=len(self._items) < self._limit or self._ended)
+
+
+def _set(event: asyncio.Event, *, true: bool) -> None:
+    if true:
+        event.set()
+    else:
+        event.clear()

@@ -1,0 +1,46 @@
+"""How much of an answer the caller has heard. Pure: times are given.
+
+Sound reaches the caller faster than it plays, so what was sent was not yet heard: it plays in real
+time from when it came. No vendor here says which word stands where in the sound, so words are
+taken to be as long as their letters; a client that knows better says so (conversation.item.truncate).
+"""
+
+from __future__ import annotations
+
+MS_PER_CHARACTER = 65.0
+"""How fast people speak, about 15 characters a second: for text whose sound has not come yet."""
+
+
+class Playback:
+    """The sound of one answer, as a caller's loudspeaker plays it."""
+
+    __slots__ = ("_ends", "sent_ms")
+
+    def __init__(self) -> None:
+        self.sent_ms = 0.0
+        self._ends = 0.0  # when all that was sent has been played
+
+    def sent(self, ms: float, now: float) -> None:
+        """So much sound left for the caller. ``now`` is in seconds."""
+        self._ends = max(self._ends, now) + ms / 1000
+        self.sent_ms += ms
+
+    def heard_ms(self, now: float) -> float:
+        """How much of it has been played."""
+        return max(0.0, self.sent_ms - max(0.0, self._ends - now) * 1000)
+
+
+def spoken_part(text: str, heard_ms: float, sound_ms: float, *, whole: bool) -> str:
+    """The words of ``text`` that were heard: those begun after ``heard_ms`` are left out.
+
+    ``sound_ms`` is the sound there is for it so far; ``whole`` says that this is all of it.
+    """
+    total = sound_ms if whole else max(sound_ms, len(text) * MS_PER_CHARACTER)
+    if heard_ms <= 0 or total <= 0:
+        return ""
+    if heard_ms >= total:
+        return text
+    cut = int(len(text) * heard_ms / total)
+    while 0 < cut < len(text) and not text[cut - 1].isspace() and not text[cut].isspace():
+        cut -= 1
+    return text[:cut].rstrip()

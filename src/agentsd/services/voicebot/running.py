@@ -1,0 +1,175 @@
+"""Running turns: each is one task, leases once, listens, waits for the floor, answers.
+
+Whatever ends a turn (a vendor, the caller, the call), its streams are closed and its lease given
+back when its task ends; a vendor's failure is an event, and the next turn starts afresh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import traceback
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.providers.base import Leases, LiveAgent
+from agentsd.services.voicebot.answering import Answer
+from agentsd.services.voicebot.conversation import Conversation
+from agentsd.services.voicebot.events import Event, Failed, Heard, NotTranscribed, Transcribed
+from agentsd.services.voicebot.flow import closing
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.turns import Turn
+from agentsd.services.voicebot.utterance import Listening, Utterance
+
+Talk = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
+"""``services.chat.stream``, or something around it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """The turns of one call."""
+
+    def __init__(
+        self,
+        leases: Leases,
+        tasks: asyncio.TaskGroup,
+        events: Pipe[Event],
+        serves: Callable[[LiveAgent], None],
+        *,
+        clock: Callable[[], float],
+        talk: Talk,
+        metrics: VoiceMetrics | None,
+    ) -> None:
+        self.conversation = Conversation()
+        self.turns: list[Turn] = []  # that are under way, oldest first
+        self.newest_answer: Answer | None = None
+        self.leases = leases
+        self._tasks = tasks
+        self._events = events
+        self._serves = serves
+        self._clock = clock
+        self._talk = talk
+        self._metrics = metrics
+        self._floor = asyncio.Lock()  # whoever answers holds it
+
+    def start(self, turn: Turn) -> None:
+        """Begin ``turn``: it leases at once, and so runs on the agent as it is now."""
+        turn.earlier = tuple(self.turns)
+        self.turns.append(turn)
+        turn.task = self._tasks.create_task(self._run(turn))
+
+    async def _run(self, turn: Turn) -> None:
+        try:
+            async with self.leases.lease(turn.ref) as agent:
+                self._serves(agent)
+                if turn.utterance is not None:
+                    await self._listen(agent, turn, turn.utterance)
+                turn.heard.set()
+                await self._reply(agent, turn)
+        except AgentsdError as error:  # of the lease: listening and answering tell their own
+            await _spoken(turn)
+            self._events.push(Failed(error))
+        except Exception as error:
+            _report(error)
+            self._events.push(Failed(AgentsdError("the server failed", hint="the server's log says where")))
+        finally:
+            turn.heard.set()
+            turn.earlier = ()
+            self.turns.remove(turn)
+
+    # Listening
+
+    async def _listen(self, agent: LiveAgent, turn: Turn, utterance: Utterance) -> None:
+        """The transcript, told as it comes, into the conversation. Its failure ends the turn."""
+        try:
+            text = await self._transcribe(agent, utterance)
+        except AgentsdError as error:
+            await utterance.ended.wait()
+            turn.replies = False
+            self._events.push(NotTranscribed(utterance.item, error))
+            return
+        await utterance.ended.wait()  # a recogniser may have enough before the caller has finished
+        item = self.conversation.find(utterance.item)
+        if item is not None:
+            item.text = text
+        self._events.push(Transcribed(utterance.item, text, utterance.seconds))
+        turn.replies = turn.replies and (bool(text) or self.conversation.awaits_answer)
+
+    async def _transcribe(self, agent: LiveAgent, utterance: Utterance) -> str:
+        if agent.stt is None:
+            hint = "add an stt section to its manifest, or write to it"
+            raise AgentUnavailable(f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint=hint)
+        listening = Listening()
+        async with closing(agent.stt.stream(utterance.sound(agent.stt.sample_rate))) as transcripts:
+            async for transcript in transcripts:
+                delta = listening.take(transcript)
+                if delta:
+                    await self._events.put(Heard(utterance.item, delta))
+        return listening.text
+
+    # Answering
+
+    async def _reply(self, agent: LiveAgent, turn: Turn) -> None:
+        for earlier in turn.earlier:
+            if not earlier.listening:
+                await earlier.heard.wait()
+        turn.earlier = ()
+        async with self._floor:
+            if turn.replies and not (turn.greets and not agent.spec.greeting):
+                await self._answer(agent, turn)
+
+    async def _answer(self, agent: LiveAgent, turn: Turn) -> None:
+        answer = turn.answer = self.newest_answer = self._new_answer(agent, turn)
+        try:
+            source = agent.spec.greeting if turn.greets else self._completion(agent, turn)
+        except AgentsdError as error:  # without an LLM there is nothing to begin
+            answer.open = False
+            self._events.push(Failed(error))
+            return
+        self._events.push(answer.began(self.conversation.add(answer.item)))
+        if turn.stopped is not None:
+            answer.interrupt(turn.stopped)
+        try:
+            await answer.run(source)
+        finally:
+            if not answer.item.text:
+                self.conversation.remove(answer.item.id)
+
+    def _new_answer(self, agent: LiveAgent, turn: Turn) -> Answer:
+        wanted, preferences = turn.ask.aloud, turn.preferences
+        return Answer(
+            agent,
+            self._events,
+            rate=preferences.output_rate,
+            aloud=preferences.aloud if wanted is None else wanted,
+            clock=self._clock,
+            metrics=self._metrics,
+            asked_at=turn.asked_at,
+        )
+
+    def _completion(self, agent: LiveAgent, turn: Turn) -> AsyncIterator[dict[str, Any]]:
+        told = turn.preferences.instructions if turn.ask.instructions is None else turn.ask.instructions
+        messages: list[dict[str, str]] = self.conversation.messages()
+        if told:
+            messages.insert(0, {"role": "system", "content": told})
+        body = {
+            "messages": messages,
+            "max_tokens": turn.ask.max_tokens,
+            "stream_options": {"include_usage": True},
+        }
+        return self._talk(agent, body)
+
+
+async def _spoken(turn: Turn) -> None:
+    """Until the caller has finished, so that what is told stays in order."""
+    if turn.utterance is not None:
+        await turn.utterance.ended.wait()
+
+
+def _report(error: Exception) -> None:
+    """Log where an unexpected error arose, without its text, which may quote what somebody said."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("unexpected %s in a turn\n%s", type(error).__name__, place)

@@ -1,0 +1,60 @@
+"""From what a model writes to what a voice can say, word by word as it streams. Pure.
+
+Models write Markdown; a voice must not say asterisks, link targets or code. Words pass as soon as
+they are whole, so that a vendor which speaks words need not wait for a sentence; one which speaks
+sentences finds their ends itself (``providers.text``), and gets line breaks for it.
+"""
+
+from __future__ import annotations
+
+import re
+
+_LINK = re.compile(r"!?\[|\]\([^)\s]*\)?|\]\[[^\]]*\]?")
+_MARKS = re.compile(r"[*`~]+|(?<!\w)_+|_+(?!\w)|^#+$|^>+$")
+_BARE_URL = re.compile(r"<?https?://\S+?>?(?=[.,;:!?)]*(?:\s|$))")
+_BULLETS = frozenset({"-", "*", "+", "•", "|", "---", "***", "___"})
+_FENCE = "```"
+
+
+class Speakable:
+    """The words of one answer. ``take`` each delta, then ``rest``."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._code = False  # between two fences
+        self._begun = False
+
+    def take(self, delta: str) -> str:
+        """What can be said now, ending in a space or line break; empty while a word goes on."""
+        self._held += delta
+        cut = max(self._held.rfind(" "), self._held.rfind("\n"), self._held.rfind("\t")) + 1
+        whole, self._held = self._held[:cut], self._held[cut:]
+        return self._cleaned(whole) if whole else ""
+
+    def rest(self) -> str:
+        """The last word."""
+        whole, self._held = self._held, ""
+        return self._cleaned(whole + " ") if whole else ""
+
+    def _cleaned(self, text: str) -> str:
+        said = "".join(self._word(word) for word in re.findall(r"\n+|[^\s]+", text))
+        if not self._begun:
+            said = said.lstrip()
+        self._begun = self._begun or bool(said.strip())
+        return said if self._begun else ""
+
+    def _word(self, word: str) -> str:
+        if word.startswith("\n"):
+            return "" if self._code else "\n"
+        if word.startswith(_FENCE):
+            self._code = not self._code
+            return ""
+        if self._code or word in _BULLETS:
+            return ""
+        clean = _MARKS.sub("", _LINK.sub("", _BARE_URL.sub("", word)))
+        return f"{clean} " if any(char.isalnum() for char in clean) or _is_mark(clean, word) else ""
+
+
+def _is_mark(clean: str, word: str) -> bool:
+    """Signs that stand alone and mean something: ``&``, ``%``, ``€``; not what cleaning left over."""
+    return bool(clean) and clean == word

@@ -1,0 +1,91 @@
+"""One turn: what is heard, and the answer to it, on the one version of the one agent that it leased."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from agentsd.core.agent import Turn as TurnSettings
+from agentsd.core.errors import AgentsdError
+from agentsd.services.voicebot.answering import Answer
+from agentsd.services.voicebot.events import Reason
+from agentsd.services.voicebot.utterance import Utterance
+
+PCM_RATE = 24_000
+"""Hertz, where a session says nothing: the Realtime API's own."""
+
+
+class CallRefused(AgentsdError):
+    """What was asked of a call does not fit its state. ``code`` is the Realtime API's, where it has one."""
+
+    def __init__(self, message: str, *, code: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Preferences:
+    """What a call wants otherwise than the manifest has it. A turn runs on those of its start."""
+
+    input_rate: int = PCM_RATE
+    output_rate: int = PCM_RATE
+    instructions: str = ""  # said to the model after the agent's own prompt
+    aloud: bool = True  # answer with sound, where the agent has a voice
+    detect: bool = True  # notice when the caller speaks; otherwise ``commit`` says so
+    reply: bool = True  # answer by oneself when the caller has finished
+    turn: Mapping[str, Any] = field(default_factory=dict)  # fields of the manifest's ``turn``
+
+    def turn_over(self, manifest: TurnSettings) -> TurnSettings:
+        """The manifest's settings with this call's."""
+        return manifest.model_copy(update=dict(self.turn))
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """How one answer is wanted. None: as the call's preferences say."""
+
+    instructions: str | None = None
+    aloud: bool | None = None
+    max_tokens: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    """A turn that is under way. Its task is the only one that runs it."""
+
+    ref: str
+    preferences: Preferences
+    utterance: Utterance | None = None
+    greets: bool = False
+    replies: bool = False  # whether it answers
+    ask: Ask = field(default_factory=Ask)
+    earlier: tuple[Turn, ...] = ()  # what must have been heard before this one answers
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # nothing more is to be transcribed
+    asked_at: float | None = None
+    stopped: Reason | None = None  # cancelled before its answer began
+    answer: Answer | None = None
+    task: asyncio.Task[None] | None = None
+
+    @property
+    def listening(self) -> bool:
+        """Whether the caller still speaks."""
+        return self.utterance is not None and not self.utterance.ended.is_set()
+
+    @property
+    def pending(self) -> bool:
+        """Whether an answer is asked for that has not ended."""
+        return self.replies and self.stopped is None and (self.answer is None or self.answer.open)
+
+    def stop(self, reason: Reason) -> bool:
+        """Cut the answer short, or have it be cut as soon as it begins. False: there is none."""
+        if not self.pending:
+            return False
+        if self.answer is not None:
+            return self.answer.interrupt(reason)
+        if self.utterance is not None:
+            self.replies = False  # what was heard stays heard; whoever speaks now is answered instead
+        else:
+            self.stopped = reason
+        return True

@@ -1,0 +1,72 @@
+"""When speech begins and when it has ended: a pure function of probabilities, one for each frame.
+
+Speech begins when two frames in a row are above the threshold (a click is one), and ends after
+``silence_ms`` below it. Leaving takes less than entering: between the two levels a voice trails off.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from agentsd.core.agent import Turn
+from agentsd.services.vad import FRAME_MS
+
+CONFIRM_FRAMES = 2
+"""Frames of speech in a row that make it certain: the delay of a barge-in is 64 ms."""
+
+HYSTERESIS = 0.15
+"""How far below the threshold a frame must be to count as silence, as Silero's own iterator has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """Speech began ``at_ms`` after the first frame, padding included."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Speech ended ``at_ms`` after the first frame; ``cut`` where it was only too long."""
+
+    at_ms: int
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is known after so many frames."""
+
+    frames: int = 0
+    loud: int = 0  # frames of speech in a row, while it is not certain yet
+    quiet: int = 0  # frames of silence in a row, while it is
+    began: int | None = None  # the frame at which the speech that goes on began
+
+
+Step = tuple[State, Began | Ended | None]
+
+
+def step(state: State, probability: float, turn: Turn) -> Step:
+    """The state after one more frame, and what that frame settled."""
+    state = replace(state, frames=state.frames + 1)
+    if state.began is None:
+        return _in_silence(state, probability, turn)
+    return _in_speech(state, probability, turn, state.began)
+
+
+def _in_silence(state: State, probability: float, turn: Turn) -> Step:
+    loud = state.loud + 1 if probability >= turn.threshold else 0
+    if loud < CONFIRM_FRAMES:
+        return replace(state, loud=loud), None
+    began = state.frames - loud
+    at_ms = max(0, began * FRAME_MS - turn.prefix_padding_ms)
+    return replace(state, loud=0, quiet=0, began=began), Began(at_ms)
+
+
+def _in_speech(state: State, probability: float, turn: Turn, began: int) -> Step:
+    quiet = state.quiet + 1 if probability < max(turn.threshold - HYSTERESIS, 0.01) else 0
+    over = quiet * FRAME_MS >= turn.silence_ms
+    cut = (state.frames - began) * FRAME_MS >= turn.max_seconds * 1000
+    if over or cut:
+        return State(frames=state.frames), Ended(state.frames * FRAME_MS, cut=not over)
+    return replace(state, quiet=quiet), None

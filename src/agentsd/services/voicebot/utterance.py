@@ -1,0 +1,99 @@
+"""What a caller says in one go: fed while it is spoken, read once while it is recognised."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from agentsd.providers.base import Transcript
+from agentsd.services.resample import SAMPLE_BYTES, Resampler
+from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.pipes import Pipe
+
+
+class Utterance:
+    """PCM at ``rate``, ``max_seconds`` of it at most: whatever is beyond is dropped (``full``)."""
+
+    def __init__(self, rate: int, max_seconds: float) -> None:
+        self.item = new_id("item")
+        self.rate = rate
+        self.ended = asyncio.Event()
+        self._left = int(max_seconds * rate) * SAMPLE_BYTES
+        self._size = 0
+        self._chunks: Pipe[bytes] = Pipe(1)  # only ever pushed to: ``_left`` is its bound
+
+    @property
+    def full(self) -> bool:
+        """Whether there is room for no more."""
+        return self._left <= 0
+
+    @property
+    def seconds(self) -> float:
+        """How long it is so far."""
+        return self._size / (self.rate * SAMPLE_BYTES)
+
+    def put(self, pcm: bytes) -> None:
+        """More of it."""
+        pcm = pcm[: max(0, self._left)]
+        self._left -= len(pcm)
+        self._size += len(pcm)
+        if pcm:
+            self._chunks.push(pcm)
+
+    def end(self) -> None:
+        """The caller has finished."""
+        self._chunks.end()
+        self.ended.set()
+
+    def sound(self, rate: int) -> AsyncIterator[bytes]:
+        """It at another rate, as it is spoken."""
+        return _Sound(self._chunks, Resampler(self.rate, rate))
+
+
+class _Sound(AsyncIterator[bytes]):
+    """An iterator, not a generator: a recogniser that leaves half-way leaves nothing to be closed."""
+
+    def __init__(self, chunks: Pipe[bytes], resampler: Resampler) -> None:
+        self._chunks = chunks
+        self._resampler = resampler
+        self._over = False
+
+    async def __anext__(self) -> bytes:
+        while not self._over:
+            await self._chunks.wait()
+            waiting = b"".join(self._chunks.take())
+            self._over = self._chunks.ended
+            pcm = self._resampler.take(waiting, last=self._over)
+            if pcm:
+                return pcm
+        raise StopAsyncIteration
+
+
+class Listening:
+    """Transcripts as they come, put together: final ones follow each other, partial ones are replaced."""
+
+    def __init__(self) -> None:
+        self._final = ""
+        self._partial = ""
+        self._told = ""
+
+    @property
+    def text(self) -> str:
+        """All that was recognised."""
+        return _joined(self._final, self._partial)
+
+    def take(self, transcript: Transcript) -> str:
+        """What is new; empty where a partial transcript took words back, until they are there again."""
+        if transcript.final:
+            self._final, self._partial = _joined(self._final, transcript.text.strip()), ""
+        else:
+            self._partial = transcript.text.strip()
+        text = self.text
+        if not text.startswith(self._told):
+            return ""
+        delta, self._told = text[len(self._told) :], text
+        return delta
+
+
+def _joined(first: str, second: str) -> str:
+    return f"{first} {second}" if first and second else first or second
