@@ -233,6 +233,7 @@ async def _serving(
     from agentsd.providers.http import HttpSessions
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
+    from agentsd.runtime.knowledge import Indexer, StoreKnowledge
     from agentsd.runtime.listener import Follower
     from agentsd.runtime.registry import Registry
     from agentsd.telemetry import Metrics
@@ -246,11 +247,23 @@ async def _serving(
     registry = Registry(builder, StoreHistory(database), metrics)
     follower = Follower(database, registry, metrics)
     access = Access(load_tokens(settings.token_file), settings.allowed_hosts)
-    parts = Parts(registry, follower, database, catalog, metrics, access, settings.path.as_posix())
+    knowledge = StoreKnowledge(database)
+    indexer = Indexer(database, registry, knowledge)
+    parts = Parts(
+        registry,
+        follower,
+        database,
+        catalog,
+        metrics,
+        access,
+        settings.path.as_posix(),
+        knowledge=knowledge,
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)
         stack.push_async_callback(registry.aclose)
         tasks.add(asyncio.create_task(follower.run(), name="follow"))
+        tasks.add(asyncio.create_task(indexer.run(), name="index"))
         server = await start(create_app(parts), sockets)
         stack.push_async_callback(server.stop)
         await _first_load(follower)

@@ -12,9 +12,11 @@ from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
+from agentsd.control.attachments import attach
 from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
-from agentsd.core.agent import SECTIONS, AgentHead, Manifest
+from agentsd.core import chunking
+from agentsd.core.agent import SECTIONS, AgentHead, Attachments, Manifest, digest_of
 from agentsd.core.document import Document, locate, parse
 from agentsd.core.errors import (
     InvalidManifests,
@@ -28,11 +30,13 @@ from agentsd.core.errors import (
 from agentsd.core.names import USER_FILE, id_of, owner_of, slug_of, slug_problem, suggest_slug
 from agentsd.core.plan import is_sealed
 from agentsd.core.rules import misdirected
+from agentsd.core.sections import providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import Pointer, Violation, errors_of
-from agentsd.files.tree import SourceFile
+from agentsd.core.violations import Pointer, Violation, dotted, errors_of
+from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
+from agentsd.providers.schema import ProviderSettings
 from agentsd.sops.format import fingerprints
 from agentsd.sops.opener import Opened, Opener
 
@@ -68,7 +72,7 @@ class Checker:
     @cached_property
     def fingerprint(self) -> bytes:
         """What a file was checked against: a stored row with the same one need not be checked again."""
-        rules = [self._schemas.agent, sorted(self._trusted), 1]
+        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 1]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
     @property
@@ -84,8 +88,8 @@ class Checker:
     def _user(self) -> Validator:
         return Validator(self._schemas.user)
 
-    def check(self, file: SourceFile) -> Checked:
-        """Everything that can be told in this process."""
+    def check(self, file: SourceFile, beside: Beside = Beside()) -> Checked:  # noqa: B008  (frozen)
+        """Everything that can be told in this process. ``beside``: the files that a manifest may name."""
         if file.problem:
             return Checked(file.path, violations=(file.problem,))
         name = file.path.rpartition("/")[2]
@@ -95,7 +99,7 @@ class Checker:
             problem = _name_violation(file.path)
             if problem:
                 return Checked(file.path, violations=(problem,))
-            return self._check_manifest(parse(file.path, file.data), file.digest)
+            return self._check_manifest(parse(file.path, file.data), file.digest, beside)
         except InvalidManifests as error:
             return Checked(file.path, violations=error.violations)
 
@@ -131,14 +135,18 @@ class Checker:
             return Checked(file.path, violations=violations)
         return Checked(file.path, user=user_of(document), violations=violations)
 
-    def _check_manifest(self, document: Document, digest: bytes) -> Checked:
+    def _check_manifest(self, document: Document, digest: bytes, beside: Beside) -> Checked:
         violations = self._agent.check(document)
+        attachments = Attachments()
         if not violations:
             claimed = _sealed_fields(document.value)
             violations = [*_seal_form(document), *self._destinations(document, document.value, claimed)]
+            violations += _spaces(document)
+            attachments, problems = attach(document, beside)
+            violations += problems
         if errors_of(violations):
             return Checked(document.path, violations=tuple(violations))
-        manifest, warnings = _manifest(document, digest)
+        manifest, warnings = _manifest(document, digest, attachments)
         if "sops" not in document.value:
             return Checked(document.path, replace(manifest, verified=True), violations=warnings)
         return self._open(manifest, document, warnings)
@@ -194,37 +202,48 @@ class Checker:
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
     ) -> Iterator[Violation]:
         """A secret goes only where it belongs. ``sealed``: what claims to be, or is verified as sealed."""
-        for kind in SECTIONS:
-            section = document.value.get(kind)
-            if not section:
-                continue
-            settings = self._catalog.vendor(kind, section["provider"]).settings
-            names = frozenset(str(at[1]) for at in sealed if len(at) > 1 and at[0] == kind)
-            for wrong in misdirected(value[kind], names, settings.destinations(), self._trusted):
+        for pointer, section in providers_in(value):
+            names = sealed_fields(sealed, pointer)
+            destinations = self._settings_of(pointer, section).destinations()
+            for wrong in misdirected(section, names, destinations, self._trusted):
                 yield _at(
                     document,
-                    (kind, wrong.field),
+                    (*pointer, wrong.field),
                     "secret-destination",
-                    f"{kind}.{wrong.field} would send this section's secret to {wrong.origin}",
+                    f"{dotted((*pointer, wrong.field))} would send this section's secret to {wrong.origin}",
                     f"seal the URL too, or add {wrong.origin} to AGENTSD_TRUSTED_ORIGINS",
                 )
+
+    def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:
+        return self._catalog.vendor(str(pointer[0]), section["provider"]).settings
 
     def _values(self, document: Document, opened: Mapping[str, Any]) -> Iterator[Violation]:
         """Sealed values, once opened, must fit their fields as plain ones must."""
         head = {key: value for key, value in opened.items() if key not in SECTIONS}
         yield from _misfits(document, (), AgentHead, head)
-        for kind in SECTIONS:
-            if kind in opened:
-                settings = self._catalog.vendor(kind, opened[kind]["provider"]).settings
-                yield from _misfits(document, (kind,), settings, opened[kind])
+        for pointer, section in providers_in(opened):
+            yield from _misfits(document, pointer, self._settings_of(pointer, section), section)
 
 
 def _sealed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
     """The fields of provider sections that claim to be sealed."""
-    sections = ((kind, value.get(kind) or {}) for kind in SECTIONS)
     return frozenset(
-        (kind, name) for kind, section in sections for name in section if is_sealed(section[name])
+        (*pointer, name)
+        for pointer, section in providers_in(value)
+        for name in section
+        if is_sealed(section[name])
     )
+
+
+def _spaces(document: Document) -> Iterator[Violation]:
+    """Vectors of two models cannot be compared: who stands in for an embedding must use the same one."""
+    embeddings = [(at, section) for at, section in providers_in(document.value) if at[0] == "embedding"]
+    for pointer, section in embeddings[1:]:
+        for name in ("provider", "model", "dimensions"):
+            if section.get(name) != embeddings[0][1].get(name):
+                message = f"{dotted((*pointer, name))}: vectors of another model cannot be compared"
+                hint = f"a fallback of an embedding has the same {name}, at another address"
+                yield _at(document, (*pointer, name), "fallback-space", message, hint)
 
 
 def _misfits(
@@ -248,7 +267,9 @@ def _name_violation(path: str) -> Violation | None:
     return Violation(path, "slug-invalid", problem, f"rename it, for example to {suggest_slug(slug)}{suffix}")
 
 
-def _manifest(document: Document, digest: bytes) -> tuple[Manifest, tuple[Violation, ...]]:
+def _manifest(
+    document: Document, digest: bytes, attachments: Attachments
+) -> tuple[Manifest, tuple[Violation, ...]]:
     value = document.value
     slug = slug_of(document.path)
     pinned = value.get("id")
@@ -257,7 +278,9 @@ def _manifest(document: Document, digest: bytes) -> tuple[Manifest, tuple[Violat
         slug=slug,
         owner=owner_of(document.path),
         path=document.path,
-        digest=digest,
+        digest=digest_of(digest, attachments),
+        document_digest=digest,
+        attachments=attachments,
         default=bool(value.get("default", False)),
         verified=False,
         active=bool(value.get("active", True)),

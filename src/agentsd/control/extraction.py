@@ -7,19 +7,16 @@ import io
 from agentsd.core.chunking import Chunk, chunks
 from agentsd.core.errors import ConfigError
 
-TEXT_SUFFIXES = (".md", ".txt")
-SOURCE_SUFFIXES = (*TEXT_SUFFIXES, ".pdf")
-
 
 def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
     """The passages of a Markdown, text or PDF file. Raises ``ConfigError`` for one that cannot be read."""
-    if path.endswith(".pdf"):
-        return chunks(_pdf(path, data), markdown=False)
     return chunks(text_of(path, data), markdown=path.endswith(".md"))
 
 
 def text_of(path: str, data: bytes) -> str:
-    """A text file's text. Raises ``ConfigError`` where it is not UTF-8."""
+    """The text of a file. Raises ``ConfigError`` where it is neither UTF-8 nor a PDF that can be read."""
+    if path.endswith(".pdf"):
+        return _pdf(path, data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agentsd.control.check import Checked
-from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.plan import Plan, Stored, applied
 from agentsd.files.tree import SourceFile, Tree
 from agentsd.store.agents import Head
@@ -25,6 +25,7 @@ class Memory:
         self.users: tuple[Checked, ...] = ()
         self._source = ""
         self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._attachments: Mapping[str, SourceFile] = {}  # as they were when the files were checked
         self._settled: Tree | None = None  # the store says all that this tree says
 
     def forget(self) -> None:
@@ -40,7 +41,7 @@ class Memory:
         """Note what the store holds."""
         self.head, self._source, self.stored = head, source, stored
 
-    def recall(self, file: SourceFile, row: StoredAgent | None) -> Checked | None:
+    def recall(self, file: SourceFile, row: StoredAgent | None, tree: Tree) -> Checked | None:
         """What ``file`` turned out to be when it had the same bytes.
 
         Of a file that is stored only the row's facts are remembered; they are worth nothing once the
@@ -50,13 +51,17 @@ class Memory:
         if known is None or known[0] != file.digest or file.problem:
             return None
         manifest = known[1].manifest
+        names_files = known[1].violations if manifest is None else manifest.attachments
+        if names_files and tree.attachments != self._attachments:
+            return None
         if manifest is None or manifest.data is not None:
             return known[1]
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
-    def keep_checked(self, files: Iterable[SourceFile], checked: Sequence[Checked]) -> None:
+    def keep_checked(self, tree: Tree, checked: Sequence[Checked]) -> None:
         """Note what every file turned out to be."""
-        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, files, strict=True)}
+        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
+        self._attachments = tree.attachments
         self.users = tuple(one for one in checked if one.user)
         self._settled = None
 
@@ -64,6 +69,8 @@ class Memory:
         """The files that changed in place since everything was settled; None where more happened."""
         before = self._settled
         if before is None or self._source != source or before.files.keys() != tree.files.keys():
+            return None
+        if before.attachments != tree.attachments:
             return None
         known = before.files
         return [
@@ -105,7 +112,20 @@ def _differs(file: SourceFile, known: SourceFile) -> bool:
 
 def _stored(manifest: Manifest | None) -> Manifest | None:
     """A manifest that is stored: what is long about it need not be kept twice."""
-    return manifest and replace(manifest, value=None, data=None, seals=frozenset(), prints=None)
+    if manifest is None:
+        return None
+    kept = manifest.attachments.without_data()
+    return replace(manifest, value=None, data=None, attachments=kept, seals=frozenset(), prints=None)
+
+
+def unchanged(attachments: Attachments, tree: Tree) -> bool:
+    """Whether the files that an agent names still have the bytes that were stored."""
+    return all(
+        (file := tree.attachments.get(one.path)) is not None
+        and file.digest == one.digest
+        and file.problem is None
+        for one in attachments.all
+    )
 
 
 def rows_of(stored: Stored, source: str) -> Mapping[str, StoredAgent]:

@@ -7,6 +7,7 @@ store ── load ─▶ stored ─┘
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -16,7 +17,8 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.control.check import Checked, Checker
-from agentsd.control.memory import Memory, rows_of
+from agentsd.control.extraction import passages
+from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.document import parse
@@ -25,8 +27,9 @@ from agentsd.core.names import user_id_of
 from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
-from agentsd.files.tree import SourceFile, Tree
+from agentsd.files.tree import Beside, SourceFile, Tree
 from agentsd.store import agents as store
+from agentsd.store import knowledge
 from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
@@ -127,7 +130,8 @@ class Reconciler:
         files, last = self._memory.edited(tree, options.source), self._last
         if not files or len(files) > _EDITED or last is None:
             return None
-        edited = [await self._check_one(file) for file in files]
+        beside = tree.beside
+        edited = [await self._check_one(file, beside) for file in files]
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction() as conn:
@@ -165,32 +169,33 @@ class Reconciler:
         self, tree: Tree, stored: Stored, source: str, progress: Progress | None
     ) -> list[Checked]:
         rows = rows_of(stored, source)
-        total = len(tree.files)
+        total, beside = len(tree.files), tree.beside
         checked = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
-            known = self._memory.recall(file, row)
-            if known is None and row and self._is_settled(file, row):
+            known = self._memory.recall(file, row, tree)
+            if known is None and row and self._is_settled(file, row, tree):
                 known = Checked(file.path, _unread(row))
-            checked.append(known or await self._check_one(file))
+            checked.append(known or await self._check_one(file, beside))
             if progress and done % 64 == 0:
                 progress(done, total)
-        self._memory.keep_checked(tree.files.values(), checked)
+        self._memory.keep_checked(tree, checked)
         if progress:
             progress(total, total)
         return checked
 
-    async def _check_one(self, file: SourceFile) -> Checked:
-        checked = self._checker.check(file)
+    async def _check_one(self, file: SourceFile, beside: Beside) -> Checked:
+        checked = self._checker.check(file, beside)
         return await self._checker.settle(checked) if checked.unsure else checked
 
-    def _is_settled(self, file: SourceFile, row: StoredAgent) -> bool:
+    def _is_settled(self, file: SourceFile, row: StoredAgent, tree: Tree) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.
 
         A row that was edited by hand is no witness of what its file says.
         """
         return (
-            file.digest == row.digest
+            file.digest == row.document_digest
+            and unchanged(row.attachments, tree)
             and not row.drifted
             and row.checked == self._checker.fingerprint
             and (row.verified or not self._checker.can_open)
@@ -249,8 +254,30 @@ class Reconciler:
             await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
         if decided.empty:
             return outcome
+        await _store_sources(conn, decided)
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
-        return replace(outcome, head=await store.apply(conn, decided, stamp=stamp))
+        head = await store.apply(conn, decided, stamp=stamp)
+        await _drop_sources(conn, decided)
+        return replace(outcome, head=head)
+
+
+async def _store_sources(conn: AsyncConnection, decided: Plan) -> None:
+    """The passages of sources that are new, ready to be searched when this transaction commits."""
+    attached = [source for c in decided.changes if c.desired for source in c.desired.attachments.sources]
+    sources = {source.digest: source for source in attached if source.data is not None}
+    missing = await knowledge.missing_sources(conn, sources.keys())
+    cut = {
+        digest: (source.path, await asyncio.to_thread(passages, source.path, source.data or b""))
+        for digest, source in sources.items()
+        if digest in missing
+    }
+    await knowledge.store_sources(conn, cut)
+
+
+async def _drop_sources(conn: AsyncConnection, decided: Plan) -> None:
+    """Passages that no agent needs any more."""
+    if any(change.stored and change.stored.attachments.sources for change in decided.changes):
+        await knowledge.drop_unused(conn)
 
 
 def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
@@ -273,7 +300,16 @@ def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:
 def _unread(row: StoredAgent) -> Manifest:
     """The manifest of a row whose file did not change."""
     return Manifest(
-        row.id, row.slug, row.owner, row.path, row.digest, row.is_default, row.verified, row.active
+        row.id,
+        row.slug,
+        row.owner,
+        row.path,
+        row.digest,
+        row.is_default,
+        row.verified,
+        row.active,
+        document_digest=row.document_digest,
+        attachments=row.attachments,
     )
 
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from agentsd.core.agent import SECTIONS, AgentHead
 from agentsd.core.errors import ConfigError
+from agentsd.core.sections import FALLBACK
 from agentsd.core.user import UserFile
 from agentsd.providers.catalog import Catalog
 
@@ -69,6 +70,7 @@ class Schemas:
         for name, vendor in sorted(vendors.items()):
             key = f"{kind}-{name}"
             schema = _model_schema(vendor.settings)
+            schema["properties"][FALLBACK] = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
             definitions.update(schema.pop("$defs", {}))
             definitions[key] = schema
             matches = {"properties": {"provider": {"const": name}}, "required": ["provider"]}
@@ -78,6 +80,18 @@ class Schemas:
             "enum": sorted(vendors),
             "x-plain": True,
             "description": f"Vendor of this agent's {_TITLES[kind].lower()}.",
+        }
+        definitions[f"{kind}-{FALLBACK}"] = {
+            "type": "array",
+            "description": "Who takes over, in order, when the provider fails before its answer begins.",
+            "minItems": 1,
+            "maxItems": 4,
+            "items": {
+                "type": "object",
+                "required": ["provider"],
+                "properties": {"provider": provider, FALLBACK: False},
+                "allOf": branches,
+            },
         }
         return {
             "type": "object",

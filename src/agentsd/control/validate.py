@@ -16,7 +16,8 @@ async def validate(
     tree: Tree, checker: Checker, recipients: Recipients | None = None
 ) -> tuple[Violation, ...]:
     """Errors and warnings of all files in one run, in the order of files and lines."""
-    checked = [await checker.settle(checker.check(file)) for file in tree.files.values()]
+    beside = tree.beside
+    checked = [await checker.settle(checker.check(file, beside)) for file in tree.files.values()]
     found = [violation for one in checked for violation in one.violations]
     found += _across(checked)
     if recipients:

@@ -19,7 +19,7 @@ from watchfiles import Change, awatch
 from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError
 from agentsd.files.git import head_commit, lock_of
-from agentsd.files.tree import Tree, is_manifest_name, read_tree, reread
+from agentsd.files.tree import Tree, is_attachment_name, is_manifest_name, read_tree, reread
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Watcher:
         lock = lock_of(self._root)
         deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
         while True:
-            while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:  # noqa: ASYNC110
+            while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
                 changes = None  # what is known so far is a part of it
             commit, tree = await asyncio.gather(head_commit(self._root), self._read(changes))
@@ -165,7 +165,7 @@ def _relevant(root: Path, batch: Iterable[tuple[Change, str]]) -> Changes:
         relative = path.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
             continue
-        if is_manifest_name(path.name):
+        if is_manifest_name(path.name) or is_attachment_name(path.name):
             paths.add(relative.as_posix())
         elif kind is not Change.modified and (not path.exists() or path.is_dir()):
             return None  # a folder came, went or was renamed (or a file that is none of ours went)

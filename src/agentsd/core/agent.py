@@ -7,7 +7,7 @@ and ``stt`` are added by ``control.schemas`` from the catalog of providers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any
@@ -176,6 +176,11 @@ class Attachments:
     def all(self) -> tuple[Attachment, ...]:
         """Prompt first, then the sources in the manifest's order."""
         return (self.prompt, *self.sources) if self.prompt else self.sources
+
+    def without_data(self) -> Attachments:
+        """The same without the bytes, for what is stored already."""
+        bare = [replace(one, data=None) for one in self.sources]
+        return Attachments(self.prompt and replace(self.prompt, data=None), tuple(bare))
 
 
 def digest_of(document: bytes, attachments: Attachments) -> bytes:

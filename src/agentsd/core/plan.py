@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
 
-from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Pointer, Violation
 
@@ -138,8 +138,21 @@ def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
 
 
 def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
-    fields = () if row is None else diff(row.value, manifest.value, row.prints, manifest.prints)
+    fields: tuple[FieldChange, ...] = ()
+    if row is not None:
+        fields = diff(row.value, manifest.value, row.prints, manifest.prints)
+        fields += _attached(row.attachments, manifest.attachments)
     return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
+
+
+def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
+    """Attached files whose text changed; that they are named or not shows in the manifest's own fields."""
+    before = {one.path: one.digest for one in old.all}
+    return tuple(
+        FieldChange("change", ("attached", one.path), before[one.path].hex()[:8], one.digest.hex()[:8])
+        for one in new.all
+        if one.path in before and before[one.path] != one.digest
+    )
 
 
 def _rechecked(desired: Desired, stored: Stored) -> tuple[Manifest, ...]:
@@ -282,6 +295,8 @@ def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
         drifted=False,
         checked=checked,
         active=m.active,
+        document_digest=m.document_digest or m.digest,
+        attachments=m.attachments.without_data(),
     )
 
 

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,6 +19,9 @@ from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import SUFFIXES, printable
 from agentsd.core.violations import Violation
+
+ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
+ATTACHMENT_MAX = 16 << 20
 
 Signature = tuple[int, int, int, int]
 """(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes were not touched."""
@@ -42,7 +45,23 @@ class Tree:
     """All files of one root at one moment."""
 
     root: Path
-    files: Mapping[str, SourceFile]
+    files: Mapping[str, SourceFile]  # manifests and user files
+    attachments: Mapping[str, SourceFile] = field(default_factory=dict)  # texts that manifests may name
+
+    @property
+    def beside(self) -> Beside:
+        """What a manifest may name, and whose it is."""
+        return Beside(
+            self.attachments, frozenset(path.partition("/")[0] for path in self.files if "/" in path)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The files beside the manifests, and the folders that belong to an owner."""
+
+    files: Mapping[str, SourceFile] = field(default_factory=dict)
+    owners: frozenset[str] = frozenset()
 
 
 def read_tree(root: Path, previous: Tree | None = None) -> Tree:
@@ -54,32 +73,40 @@ def read_tree(root: Path, previous: Tree | None = None) -> Tree:
         raise ConfigError(
             f"{root} is not a folder", hint="name the folder of manifests with --path, or run: agentsd init"
         )
-    known = previous.files if previous else {}
+    known = {**previous.files, **previous.attachments} if previous else {}
     real = os.path.realpath(root)
-    found = {}
+    files: dict[str, SourceFile] = {}
+    attachments: dict[str, SourceFile] = {}
     for path, entry, problem in _walk(str(root), "", (real,)):
         read = SourceFile(path, NO_SIGNATURE, problem=problem) if problem else None
+        found = attachments if is_attachment_name(path) else files
         found[path] = read or _read(real, entry, path, known.get(path))
-    return Tree(root, found)
+    return Tree(root, files, attachments)
 
 
 def reread(tree: Tree, paths: Iterable[str]) -> Tree:
     """The tree after a change of just these files (relative paths); the rest is not looked at."""
-    files = dict(tree.files)
+    files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
     for name in paths:
         path = printable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
+        found = attachments if is_attachment_name(path) else files
         if os.path.lexists(full):
-            files[path] = _read(real, full, path, files.get(path))
+            found[path] = _read(real, full, path, found.get(path))
         else:
-            files.pop(path, None)
-    return Tree(tree.root, files)
+            found.pop(path, None)
+    return Tree(tree.root, files, attachments)
 
 
 def is_manifest_name(name: str) -> bool:
     """Whether a file of this name is a manifest (or a reserved ``_*.yaml``)."""
     return name.endswith(SUFFIXES) and not name.startswith(".")
+
+
+def is_attachment_name(path: str) -> bool:
+    """Whether a manifest may name a file of this path as its prompt or as a source of knowledge."""
+    return path.endswith(ATTACHMENT_SUFFIXES) and path.rpartition("/")[2][:1] not in (".", "_")
 
 
 Found = tuple[str, str, Violation | None]
@@ -106,6 +133,8 @@ def _walk(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
             yield from _walk(entry.path, f"{path}/", within)
         elif entry.is_dir():
             yield from _follow(entry.path, f"{path}/", within)
+        elif is_attachment_name(entry.name):
+            yield path, entry.path, None
 
 
 def _follow(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
@@ -132,9 +161,12 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
         if problem:
             return SourceFile(path, signature, problem=problem)
         with open(full, "rb") as file:  # noqa: PTH123
-            data = file.read(MAX_BYTES + 1)
+            data = file.read(ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1)
     except OSError as error:
         return SourceFile(path, NO_SIGNATURE, problem=_unreadable(path, error))
+    if len(data) > ATTACHMENT_MAX:
+        problem = Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
+        return SourceFile(path, signature, problem=problem)
     return SourceFile(path, signature, sha256(data).digest(), data)
 
 

@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -24,13 +23,16 @@ from agentsd.core.errors import (
     SopsFailed,
 )
 from agentsd.core.rules import misdirected
+from agentsd.core.sections import providers_in, sealed_fields
 from agentsd.core.violations import dotted
+from agentsd.providers import resilient
 from agentsd.providers.base import Provider
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.schema import ProviderSettings
 from agentsd.sops.format import fingerprints
 from agentsd.sops.opener import Opened, Opener
+from agentsd.telemetry import Metrics
 
 OPEN_TIMEOUT = 30.0
 """Seconds that one document may take to open: a key service may not answer."""
@@ -77,12 +79,14 @@ class Builder:
         *,
         trusted_origins: Collection[str] = (),
         open_timeout: float = OPEN_TIMEOUT,
+        metrics: Metrics | None = None,
     ) -> None:
         self._opener = opener
         self._catalog = catalog
         self._sessions = sessions
         self._trusted = frozenset(trusted_origins)
         self._timeout = open_timeout
+        self._metrics = metrics or Metrics()
 
     async def read(self, row: AgentRow) -> Candidate:
         """Parse the row's document and take its seals' fingerprints."""
@@ -113,7 +117,10 @@ class Builder:
         self._check_owners(candidate, owners)
         opened = await self._opened(row, candidate.document, deadline)
         settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
+        self._check_destinations(row, opened)
         head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
+        if row.prompt is not None:
+            head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
         try:
             return Recipe(row, AgentHead.model_validate(head), settings)
         except ValidationError as error:
@@ -126,7 +133,7 @@ class Builder:
     def build(self, kind: str, settings: ProviderSettings) -> Provider:
         """A provider. Raises ``Refused``; connects to nothing."""
         try:
-            provider: Provider = self._catalog.build(kind, settings, self._sessions)
+            provider = resilient.build(self._catalog, kind, settings, self._sessions, self._metrics)
         except Exception as error:  # a vendor's constructor may raise anything, and quote a secret
             why = error.message if isinstance(error, AgentsdError) else type(error).__name__
             message = f"the {kind} provider {settings.provider} cannot be built: {why}"
@@ -168,18 +175,19 @@ class Builder:
             raise _invalid(row, (kind,), error) from None
         except AgentsdError as error:
             raise Refused("InvalidManifest", f"{row.path}: {error.message}", hint=error.hint) from None
-        self._check_destinations(row, kind, section, settings, opened)
         return settings
 
-    def _check_destinations(
-        self, row: AgentRow, kind: str, section: Mapping[str, Any], settings: ProviderSettings, opened: Opened
-    ) -> None:
-        sealed = frozenset(str(at[1]) for at in opened.sealed if len(at) > 1 and at[0] == kind)
-        wrong = misdirected(section, sealed, settings.destinations(), self._trusted)
-        if wrong:
-            message = f"{row.path}: {kind}.{wrong[0].field} would send a secret to {wrong[0].origin}"
-            hint = "seal the address too, or add its origin to AGENTSD_TRUSTED_ORIGINS"
-            raise Refused("SecretDestination", message, hint=hint)
+    def _check_destinations(self, row: AgentRow, opened: Opened) -> None:
+        """Also of fallbacks: each holds secrets of its own."""
+        for pointer, section in providers_in(opened.value):
+            sealed = sealed_fields(opened.sealed, pointer)
+            settings = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings
+            wrong = misdirected(section, sealed, settings.destinations(), self._trusted)
+            if wrong:
+                where = dotted((*pointer, wrong[0].field))
+                message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
+                hint = "seal the address too, or add its origin to AGENTSD_TRUSTED_ORIGINS"
+                raise Refused("SecretDestination", message, hint=hint)
 
 
 def _read(row: AgentRow) -> Candidate:

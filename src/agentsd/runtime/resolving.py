@@ -132,6 +132,7 @@ class Resolver:
             "version": recipe.row.version,
             "digest": recipe.row.digest,
             "spec": recipe.head,
+            "sources": recipe.row.sources,
             "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
         }
         return Built(live_agent(fields, boxes), boxes, self._boxes)

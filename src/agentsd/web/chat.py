@@ -8,16 +8,17 @@ the handler (see ``server.start``), which closes the vendor's stream and ends th
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
 from aiohttp import web
 
+from agentsd.core.chunking import Passage
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.fallback import FALLBACK_SLUG
-from agentsd.services import chat
+from agentsd.services import chat, rag
 from agentsd.web.bodies import json_object
 from agentsd.web.encoding import to_json
 from agentsd.web.middleware import report
@@ -41,11 +42,13 @@ async def completions(request: web.Request) -> web.StreamResponse:
     check(body)
     entry = find_model(request, body.get("model") or "")
     ref = str(entry.row.id) if entry else FALLBACK_SLUG
-    async with request.app[PARTS].registry.lease(ref) as agent:
+    parts = request.app[PARTS]
+    async with parts.registry.lease(ref) as agent:
+        grounded, passages = await rag.ground(agent, body, parts.knowledge)
         if body.get("stream"):
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-                return await _stream(request, agent, body)
-        reply = to_json(await chat.complete(agent, body))
+                return await _stream(request, agent, grounded, passages)
+        reply = to_json(rag.cited(await chat.complete(agent, grounded), passages))
         return web.Response(body=reply, content_type="application/json", headers=agent_headers(agent))
 
 
@@ -78,8 +81,11 @@ def agent_headers(agent: LiveAgent) -> dict[str, str]:
     return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
-async def _stream(request: web.Request, agent: LiveAgent, body: dict[str, Any]) -> web.StreamResponse:
-    async with aclosing(cast("Chunks", chat.stream(agent, body))) as chunks:
+async def _stream(
+    request: web.Request, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage]
+) -> web.StreamResponse:
+    answer = chat.stream(agent, body)
+    async with aclosing(cast("Chunks", rag.cited_stream(answer, passages) if passages else answer)) as chunks:
         first = await anext(chunks, None)  # until it is here, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})
         await response.prepare(request)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from agentsd.providers.base import Knowledge
 from agentsd.providers.catalog import Catalog
 from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
@@ -32,6 +33,7 @@ class Parts:
     access: Access = field(default_factory=Access)
     files: str = "agents.d"  # where the manifests live, as people are told
     max_body: int = MAX_BODY
+    knowledge: Knowledge | None = None  # None: agents answer without their documents
 
 
 PARTS = web.AppKey("parts", Parts)
