@@ -69,6 +69,27 @@ class Metrics:
             "agentsd_subscriber_resyncs", "Slow subscribers whose queue was replaced.", registry=registry
         )
 
+        labels = ["kind", "provider"]
+        self.provider_requests = Counter(
+            "agentsd_provider_requests", "Calls to a vendor, every try counted.", labels, registry=registry
+        )
+        self.provider_errors = Counter(
+            "agentsd_provider_errors", "Tries that failed, by class.", [*labels, "error"], registry=registry
+        )
+        self.provider_retries = Counter(
+            "agentsd_provider_retries", "Tries after the first.", labels, registry=registry
+        )
+        self.provider_failures = Counter(
+            "agentsd_provider_failures", "Calls that a provider never answered.", labels, registry=registry
+        )
+        self.provider_first_seconds = Histogram(
+            "agentsd_provider_first_seconds",
+            "To the first token or byte; of speech from its first text, of a transcript from its last sound.",
+            labels,
+            buckets=(*_SECONDS, 30.0, 60.0),
+            registry=registry,
+        )
+
     def watch_contact(self, age: Callable[[], float]) -> None:
         """Have ``contact_age`` ask ``age()`` (seconds) at every scrape."""
         self.contact_age.set_function(age)

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.resilient import ResilientTTS
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.vendor import Vendor
 from agentsd.store.database import Database
@@ -39,6 +40,14 @@ class Voice:
     async def aclose(self) -> None:
         """Counts."""
         self.closed += 1
+
+
+def voice_in(tts: object) -> Voice:
+    """The vendor's client behind an agent's voice."""
+    assert isinstance(tts, ResilientTTS)
+    voice: object = tts.chain.first
+    assert isinstance(voice, Voice)
+    return voice
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 from agentsd.core.errors import AgentNotFound, AgentUnavailable
 from agentsd.core.names import to_url
-from tests.runtime.conftest import Sealed, Voice
+from tests.runtime.conftest import Sealed, voice_in
 from tests.runtime.world import Keys, World, loaded, new_registry
 from tests.vendors.openai_server import OpenAIServer
 
@@ -122,8 +122,7 @@ async def test_a_lease_that_outlives_the_drain_loses_its_providers(
     async with registry.lease("a") as old:
         await world.put(a=text.replace("anna", "berta"))
         await loaded(world, registry)
-        assert isinstance(old.tts, Voice)
-        while not old.tts.closed:
+        while not voice_in(old.tts).closed:
             await asyncio.sleep(0.005)
         assert world.value("agentsd_drain_timeouts_total") == 1
     async with registry.lease("a") as new:
@@ -131,7 +130,7 @@ async def test_a_lease_that_outlives_the_drain_loses_its_providers(
         assert new.llm is not None
         assert await new.llm.complete({"messages": []})
     await registry.aclose(drain_s=0)
-    assert old.tts.closed == 1
+    assert voice_in(old.tts).closed == 1
 
 
 async def test_closing_waits_for_leases_and_refuses_new_ones(world: World, sealed: Sealed) -> None:
@@ -145,7 +144,6 @@ async def test_closing_waits_for_leases_and_refuses_new_ones(world: World, seale
         with pytest.raises(AgentUnavailable) as caught:
             await world.registry.acquire("a")
         assert caught.value.reason == "Closing"
-        assert isinstance(agent.tts, Voice)
-        assert agent.tts.closed == 0
+        assert voice_in(agent.tts).closed == 0
     await closing
-    assert agent.tts.closed == 1
+    assert voice_in(agent.tts).closed == 1

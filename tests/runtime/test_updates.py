@@ -10,7 +10,7 @@ import pytest
 
 from agentsd.core.errors import AgentNotFound, AgentUnavailable
 from agentsd.store.agents import Head, Loaded
-from tests.runtime.conftest import Sealed, Voice
+from tests.runtime.conftest import Sealed, voice_in
 from tests.runtime.world import Keys, World, loaded, new_registry, tampered, text_of
 from tests.vendors.openai_server import OpenAIServer
 
@@ -26,13 +26,11 @@ async def test_a_running_lease_keeps_its_version_and_its_provider(world: World, 
         await world.update()
         async with world.registry.lease("a") as new:
             assert new.version == old.version + 1
-            assert isinstance(new.tts, Voice)
-            assert new.tts.name == "berta"
-        assert isinstance(old.tts, Voice)
-        assert old.tts.closed == 0
+            assert voice_in(new.tts).name == "berta"
+        assert voice_in(old.tts).closed == 0
     await asyncio.sleep(0)
-    assert old.tts.closed == 1
-    assert new.tts.closed == 0
+    assert voice_in(old.tts).closed == 1
+    assert voice_in(new.tts).closed == 0
 
 
 async def test_only_changed_providers_are_rebuilt(world: World, sealed: Sealed) -> None:
@@ -244,10 +242,9 @@ async def test_a_deleted_agent_is_gone_but_its_lease_goes_on(world: World, seale
             world.registry.snapshot.find("a")
         assert agent.llm is not None
         assert await agent.llm.complete({"messages": []})
-        assert isinstance(agent.tts, Voice)
-        assert agent.tts.closed == 0
+        assert voice_in(agent.tts).closed == 0
     await asyncio.sleep(0)
-    assert agent.tts.closed == 1
+    assert voice_in(agent.tts).closed == 1
     assert world.value("agentsd_agents", condition="Ready") == 0
 
 

@@ -243,7 +243,9 @@ async def _serving(
     from agentsd.web.server import start
 
     catalog, sessions, metrics = default_catalog(), HttpSessions(), Metrics()
-    builder = Builder(make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins)
+    builder = Builder(
+        make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
+    )
     registry = Registry(builder, StoreHistory(database), metrics)
     follower = Follower(database, registry, metrics)
     access = Access(load_tokens(settings.token_file), settings.allowed_hosts)

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError
+from agentsd.core.sections import FALLBACK
 from agentsd.core.violations import did_you_mean
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.http import HttpSessions
@@ -76,12 +77,25 @@ class Catalog:
         return found
 
     def settings_of(self, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
-        """An opened section as its vendor's settings. Raises ``ConfigError``, which quotes no value."""
+        """An opened section, its fallbacks included, as its vendor's settings.
+
+        Raises ``ConfigError``, which quotes no value.
+        """
+        entries = section.get(FALLBACK, [])
+        if not isinstance(entries, list) or not all(isinstance(entry, Mapping) for entry in entries):
+            raise ConfigError(f"{kind}.{FALLBACK}: not a list of sections", hint="run: agentsd validate")
+        fallback = tuple(
+            self._one(f"{kind}.{FALLBACK}[{index}]", kind, entry) for index, entry in enumerate(entries)
+        )
+        own = {key: value for key, value in section.items() if key != FALLBACK}
+        return self._one(kind, kind, {**own, FALLBACK: fallback} if fallback else own)
+
+    def _one(self, where: str, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
         settings = self.vendor(kind, section.get("provider")).settings
         try:
             return settings.model_validate(dict(section))
         except ValidationError as error:
-            problems = "; ".join(_problem(kind, detail) for detail in error.errors(include_input=False))
+            problems = "; ".join(_problem(where, detail) for detail in error.errors(include_input=False))
             raise ConfigError(problems, hint="run: agentsd validate") from None
 
     def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
@@ -94,9 +108,9 @@ class Catalog:
         return build(settings, sessions)
 
 
-def _problem(kind: str, detail: Mapping[str, Any]) -> str:
+def _problem(section: str, detail: Mapping[str, Any]) -> str:
     """``llm.model: missing``: where and which rule, never the value."""
-    where = ".".join([kind, *(str(part) for part in detail["loc"])])
+    where = ".".join([section, *(str(part) for part in detail["loc"])])
     return f"{where}: {str(detail['type']).replace('_', ' ')}"
 
 

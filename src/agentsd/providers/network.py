@@ -63,6 +63,25 @@ class NetworkSettings(ProviderSettings):
         Field(description="Longest silence in the middle of an answer, in seconds.", examples=[30]),
     ] = 30.0
 
+    retries: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=5,
+            description="Further tries, with pauses, where the vendor fails before its answer begins.",
+            examples=[2],
+        ),
+    ] = 2
+    max_concurrency: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=10_000,
+            description="Calls of this agent that the vendor serves at a time; others wait a moment.",
+            examples=[256],
+        ),
+    ] = 256
+
     @property
     def timeouts(self) -> Timeouts:
         """The three limits as one value."""

@@ -10,7 +10,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any, ClassVar, get_args
 
-from pydantic import Field
+from pydantic import Field, InstanceOf
+from pydantic.json_schema import SkipJsonSchema
 
 from agentsd.core.agent import Strict
 from agentsd.core.rules import Destinations
@@ -33,6 +34,8 @@ class ProviderSettings(Strict):
     """Origins of the vendor itself: a secret may go there without further trust."""
 
     provider: str
+    fallback: SkipJsonSchema[tuple[InstanceOf[ProviderSettings], ...]] = ()
+    """Who stands in, in order. ``Catalog.settings_of`` makes them, each by its own vendor's class."""
 
     @classmethod
     def provider_name(cls) -> str:

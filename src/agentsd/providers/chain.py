@@ -1,0 +1,214 @@
+"""A chain: a provider and those that stand in for it, each with its limits, its tries and its metrics.
+
+A call may be tried again, or passed on, until the first item of its answer is there, and never
+after: nobody hears the beginning of one answer and the end of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from time import perf_counter
+from typing import Any, Generic, TypeVar, cast
+
+from agentsd.core.errors import ProviderError
+from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
+from agentsd.providers.tape import Tape
+from agentsd.telemetry import Metrics
+
+P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
+
+QUEUE_SECONDS = 5.0
+"""How long a call waits for one of the ``max_concurrency`` places."""
+PAUSE_SECONDS = 0.2
+"""Longest pause before the second try; it doubles with each. The real one is drawn between none and this."""
+PATIENCE_SECONDS = 2.0
+"""A vendor that says "again in more than this" is not waited for."""
+REST_SECONDS = 10.0
+"""How long a provider that failed is passed over while another stands in for it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Member(Generic[P]):
+    """One provider of a chain."""
+
+    def __init__(
+        self,
+        provider: P,
+        kind: str,
+        name: str,
+        metrics: Metrics,
+        *,
+        retries: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        self.provider = provider
+        self.kind = kind
+        self.name = name
+        self.retries = retries
+        self.rests_until = 0.0  # by ``perf_counter``
+        self._places = asyncio.Semaphore(limit) if limit else None
+        self._metrics = metrics
+        self._requests = metrics.provider_requests.labels(kind, name)
+        self._first = metrics.provider_first_seconds.labels(kind, name)
+
+    async def call(
+        self, start: Callable[[P], AsyncIterator[T]], since: Callable[[], float]
+    ) -> AsyncGenerator[T, None]:
+        """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began."""
+        async with self._place():
+            self._requests.inc()
+            began = perf_counter()
+            try:
+                stream = cast("AsyncGenerator[T, None]", start(self.provider))
+                async with aclosing(stream):
+                    async for item in stream:
+                        if began:
+                            self._first.observe(perf_counter() - max(began, since()))
+                            began = 0.0
+                        yield item
+            except ProviderError as error:
+                self._metrics.provider_errors.labels(self.kind, self.name, type(error).__name__).inc()
+                raise
+
+    def pause(self, error: ProviderError, number: int) -> float | None:
+        """Seconds before the try after try ``number`` (from 0); None where another is no use, or not safe.
+
+        A time-out is not tried again: the caller has waited long enough.
+        """
+        if number >= self.retries or not isinstance(error, (ProviderUnavailable, ProviderRateLimited)):
+            return None
+        said = (error.retry_after or 0.0) if isinstance(error, ProviderRateLimited) else 0.0
+        if said > PATIENCE_SECONDS:
+            return None
+        self._metrics.provider_retries.labels(self.kind, self.name).inc()
+        return said + random.SystemRandom().uniform(0, PAUSE_SECONDS * 2**number)
+
+    def rest(self, error: ProviderError | None) -> None:
+        """Be passed over for a while, if another can stand in and the fault may last."""
+        self._metrics.provider_failures.labels(self.kind, self.name).inc()
+        _log.warning(
+            "a provider did not answer",
+            extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},
+        )
+        if not isinstance(error, ProviderRejected):
+            self.rests_until = perf_counter() + REST_SECONDS
+
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._places is None:
+            yield
+            return
+        try:
+            async with asyncio.timeout(QUEUE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            self._metrics.provider_errors.labels(self.kind, self.name, "Busy").inc()
+            hint = f"raise {self.kind}.max_concurrency, or add a fallback"
+            raise ProviderRateLimited(f"{self.name}: too many calls at once", hint=hint) from None
+        try:
+            yield
+        finally:
+            self._places.release()
+
+
+class Call(Generic[P, T]):
+    """One answer that is asked for: how to ask, and how far it came."""
+
+    def __init__(
+        self, start: Callable[[P], AsyncIterator[T]], tape: Tape[Any] | None = None, *, heard: bool = False
+    ) -> None:
+        self.answered = False
+        self.failure: ProviderError | None = None  # the first one
+        self._start = start
+        self._tape = tape
+        self._heard = heard
+        self._begun = False
+
+    async def ask(self, member: Member[P]) -> AsyncGenerator[T, None]:
+        """The answer of ``member``, tried again where that is safe. Sets ``answered``, or ``failure``."""
+        for number in range(1 + member.retries):
+            try:
+                async with aclosing(member.call(self._start, self._since)) as items:
+                    async for item in items:
+                        self._begin()
+                        yield item
+                self.answered = True
+                return
+            except ProviderError as error:
+                if not self._repeatable(error):
+                    raise
+                self.failure = self.failure or error
+                pause = member.pause(error, number)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    def _begin(self) -> None:
+        if not self._begun and self._tape is not None:
+            self._tape.let_go()
+        self._begun = True
+
+    def _repeatable(self, error: ProviderError) -> bool:
+        """Nothing was answered, and all that was sent can be sent again."""
+        tape = self._tape
+        return not self._begun and (tape is None or (tape.whole and error is not tape.failure))
+
+    def _since(self) -> float:
+        if self._tape is None:
+            return 0.0
+        return self._tape.latest if self._heard else self._tape.began
+
+
+class Chain(Generic[P]):
+    """Providers in the order in which they are tried."""
+
+    def __init__(self, members: Sequence[Member[P]]) -> None:
+        self.members = tuple(members)
+
+    @property
+    def first(self) -> P:
+        """The one that is asked first."""
+        return self.members[0].provider
+
+    async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
+        """One whole answer. Raises ``ProviderError``."""
+
+        async def single(provider: P) -> AsyncGenerator[T, None]:
+            yield await ask(provider)
+
+        async with aclosing(self.stream(Call(single))) as answers:
+            return await anext(answers)
+
+    async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
+        """An answer as it comes. Raises ``ProviderError``: the first provider's, where nobody answers."""
+        for member in self._in_order():
+            async with aclosing(call.ask(member)) as items:
+                async for item in items:
+                    yield item
+            if call.answered:
+                return
+            member.rest(call.failure)
+        if call.failure is not None:
+            raise call.failure
+
+    async def aclose(self) -> None:
+        """Close all, also after one failed; then raise what it raised."""
+        failures: list[Exception] = []
+        for member in self.members:
+            try:
+                await member.provider.aclose()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _in_order(self) -> list[Member[P]]:
+        """As the manifest has them, but those that failed a moment ago come last."""
+        now = perf_counter()
+        return sorted(self.members, key=lambda member: member.rests_until > now)
