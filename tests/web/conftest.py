@@ -22,6 +22,7 @@ from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.runtime.building import Builder
 from agentsd.runtime.history import StoreHistory
+from agentsd.runtime.knowledge import StoreKnowledge
 from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
 from agentsd.sops.identities import find_identities
@@ -192,7 +193,8 @@ async def _stack(
     builder = Builder(opener, catalog, sessions, metrics=metrics)
     registry = Registry(builder, StoreHistory(database), metrics)
     follower = Follower(database, registry, metrics)
-    parts = Parts(registry, follower, database, catalog, metrics, access)
+    knowledge = StoreKnowledge(database)
+    parts = Parts(registry, follower, database, catalog, metrics, access, knowledge=knowledge)
     running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain)
     following = asyncio.create_task(follower.run()) if follow else None
     if follow:

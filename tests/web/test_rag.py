@@ -1,0 +1,118 @@
+"""Chat with knowledge: answers out of documents, with citations, and without a restart when those change."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from agentsd.runtime.knowledge import Indexer, StoreKnowledge
+from agentsd.store import knowledge as stored
+from tests.vendors.openai_server import OpenAIServer
+from tests.web.conftest import Stack, echo, vendor_manifest
+
+FAQ = "# Shipping\nAnvils go by sea.\n\n# Returns\nAn anvil may be returned within {days} days.\n"
+QUESTION = {"role": "user", "content": "Within how many days may I return it?"}
+
+
+async def _ask(stack: Stack, model: str = "sales", **more: Any) -> dict[str, Any]:
+    body = {"model": model, "messages": [QUESTION], **more}
+    status, reply = await stack.ask("POST", "/v1/chat/completions", json=body)
+    assert status == 200, reply
+    return dict(reply)
+
+
+def _seen(vendor: OpenAIServer) -> str:
+    """All system messages of the last request that the model got."""
+    messages = [r for r in vendor.requests if r.path.endswith("completions")][-1].body["messages"]
+    return "\n".join(message["content"] for message in messages if message["role"] == "system")
+
+
+async def _with_faq(stack: Stack, vendor: OpenAIServer, more: str = "") -> None:
+    stack.write("faq.md", FAQ.format(days="thirty"))
+    manifest = vendor_manifest(vendor.url) + "rag:\n  sources: [faq.md]\n  top_k: 1\n" + more
+    stack.write("sales.yaml", manifest, sealed=True)
+    stack.write("plain.yaml", echo("plain"))
+    await stack.sync()
+
+
+async def test_an_answer_comes_out_of_a_document_with_its_citation(
+    stack: Stack, vendor: OpenAIServer
+) -> None:
+    """The model is given the passage after the agent's own prompt; the reply says where it stands."""
+    await _with_faq(stack, vendor)
+    reply = await _ask(stack)
+    assert _seen(vendor).startswith("You are terse.")
+    assert "[1] faq.md › Returns" in _seen(vendor)
+    assert "within thirty days" in _seen(vendor)
+    (citation,) = reply["citations"]
+    assert (citation["number"], citation["source"], citation["heading"]) == (1, "faq.md", "Returns")
+
+
+async def test_editing_the_document_changes_the_answer(stack: Stack, vendor: OpenAIServer) -> None:
+    """The manifest is untouched and nothing restarts."""
+    await _with_faq(stack, vendor)
+    await _ask(stack)
+    stack.write("faq.md", FAQ.format(days="ninety"))
+    await stack.sync()
+    await _ask(stack)
+    assert "within ninety days" in _seen(vendor)
+    assert "thirty" not in _seen(vendor)
+
+
+async def test_a_stream_carries_its_citations_in_the_first_chunk(stack: Stack, vendor: OpenAIServer) -> None:
+    """Once, so that a client can show the sources while the answer comes."""
+    await _with_faq(stack, vendor)
+    body = {"model": "sales", "messages": [QUESTION], "stream": True}
+    async with stack.client.post(f"{stack.url}/v1/chat/completions", json=body) as reply:
+        lines = [line[6:] async for line in reply.content if line.startswith(b"data: {")]
+    chunks = [json.loads(line) for line in lines]
+    assert [bool(chunk.get("citations")) for chunk in chunks] == [True, *[False] * (len(chunks) - 1)]
+
+
+async def test_agents_without_knowledge_never_touch_it(stack: Stack, vendor: OpenAIServer) -> None:
+    """No citations, no passages."""
+    await _with_faq(stack, vendor)
+    assert "citations" not in await _ask(stack, "plain")
+
+
+async def test_retrieval_that_is_down_degrades_the_answer(stack: Stack, vendor: OpenAIServer) -> None:
+    """With Postgres away the model answers without passages, and the chat does not fail."""
+    await _with_faq(stack, vendor)
+    await stack.database.aclose()
+    reply = await _ask(stack)
+    assert "citations" not in reply
+    assert reply["choices"]
+
+
+async def test_passages_are_embedded_once_and_found_by_meaning(stack: Stack, vendor: OpenAIServer) -> None:
+    """A worker embeds what is new; an unchanged source costs no further call; questions use the vectors."""
+    async with stack.database.transaction() as conn:
+        if not await stored.has_vectors(conn):
+            pytest.skip("this Postgres has no pgvector")
+    section = f"embedding:\n  provider: openai-compatible\n  model: e\n  api_url: {vendor.url}\n"
+    found = StoreKnowledge(stack.database)
+    worker = asyncio.create_task(Indexer(stack.database, stack.registry, found, retry_s=0.05).run())
+    try:
+        await _with_faq(stack, vendor, section)
+        async with asyncio.timeout(10):
+            while await _vectors(stack) < 2:
+                await asyncio.sleep(0.01)
+        calls = len([r for r in vendor.requests if r.path.endswith("/embeddings")])
+        stack.write("plain.yaml", echo("renamed"))
+        await stack.sync()
+        await asyncio.sleep(0.2)  # several rounds of the worker
+        assert len([r for r in vendor.requests if r.path.endswith("/embeddings")]) == calls
+        await _ask(stack)
+        assert len([r for r in vendor.requests if r.path.endswith("/embeddings")]) == calls + 1
+    finally:
+        worker.cancel()
+        await asyncio.wait({worker})
+
+
+async def _vectors(stack: Stack) -> int:
+    async with stack.database.transaction(snapshot=True) as conn:
+        row = await (await conn.execute("SELECT count(*) FROM knowledge_vectors")).fetchone()
+    return int(row[0]) if row else 0
