@@ -71,7 +71,7 @@ BAD = (
         "restore",
     ),
     Bad("half a seal", edited(r",type:str\]", ""), "seal-malformed", 5, 14, "not a whole sealed", "git"),
-    Bad("a seal of another type", edited("type:str", "type:int"), "seal-type", 5, 14, "sealed int", "git"),
+    Bad("a seal of another type", edited("type:str", "type:int"), "seal-type", 5, 14, "sealed int", "quotes"),
     Bad(
         "a sealed name",
         text(V.replace("Echo", "ENC[AES256_GCM,data:YQ==,iv:YQ==,tag:YQ==,type:str]")),

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from agentsd.core.errors import AgentsdError, InvalidManifests
@@ -59,7 +60,7 @@ def show_error(error: AgentsdError, prefix: str = "") -> None:
 def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
     """All of them, then one line that counts."""
     console = stderr()
-    print_lines(console, violation_lines(violations, prefix))
+    print_lines(console, violation_lines(gathered(violations), prefix))
     errors = len(errors_of(violations))
     warnings = len(violations) - errors
     files = len({violation.path for violation in violations})
@@ -67,6 +68,27 @@ def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
     counts = [_count(errors, "error")] if errors else []
     counts += [_count(warnings, "warning")] if warnings else []
     print_lines(console, [((style, f"{' and '.join(counts)} in {_count(files, 'file')}"),)])
+
+
+_ALIKE = 3
+"""More warnings than this that say the same are told as one."""
+
+
+def gathered(violations: Sequence[Violation]) -> list[Violation]:
+    """``violations``, with the same warning of many files told once: a keyless CI job has one for each."""
+    alike: dict[tuple[str, ...], list[Violation]] = {}
+    for violation in violations:
+        if violation.severity == "warning":
+            key = (violation.code, violation.message, violation.hint)
+            alike.setdefault(key, []).append(violation)
+    many = [same for same in alike.values() if len(same) > _ALIKE]
+    spared = {id(violation) for same in many for violation in same[1:]}
+    told = {id(same[0]): f"{same[0].message} ({len(same)} files like this)" for same in many}
+    return [
+        replace(violation, message=told.get(id(violation), violation.message))
+        for violation in violations
+        if id(violation) not in spared
+    ]
 
 
 def _count(number: int, noun: str) -> str:

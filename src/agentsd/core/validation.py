@@ -18,6 +18,7 @@ from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted
 Schema = dict[str, Any]
 
 _SEAL = re.compile(r"ENC\[AES256_GCM,data:[^,]+,iv:[^,]+,tag:[^,]+,type:([a-z]+)\]")
+_QUOTE_IT = "put the value in quotes, then seal it: agentsd edit FILE"
 _QUOTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,39}")
 
 
@@ -119,7 +120,8 @@ def _sealed_wrong(document: Document, value: str, pointer: Pointer, wanted: obje
             "restore it from git, or seal it anew: agentsd edit FILE",
         )
     message = f"{_subject(pointer)}a sealed {match[1]} stands where a {wanted or 'str'} belongs"
-    return _at(document, pointer, "seal-type", message, "seal a value of the right type: agentsd edit FILE")
+    hint = _QUOTE_IT if wanted in (None, "string") else "seal a value of the right type: agentsd edit FILE"
+    return _at(document, pointer, "seal-type", message, hint)
 
 
 def _explain(error: Any) -> tuple[str, str, str]:
@@ -142,11 +144,10 @@ def _explain_seal(error: Any) -> tuple[str, str, str]:
         return _null()
     if isinstance(value, str) and value.startswith("ENC["):
         match = _SEAL.fullmatch(value)
-        kind = "seal-type" if match else "seal-malformed"
-        what = (
-            f"a sealed {match[1]} stands where a str belongs" if match else "this is not a whole sealed value"
-        )
-        return kind, what, "restore it from git, or seal it anew: agentsd edit FILE"
+        if match:
+            return "seal-type", f"a sealed {match[1]} stands where a str belongs", _QUOTE_IT
+        hint = "restore it from git, or seal it anew: agentsd edit FILE"
+        return "seal-malformed", "this is not a whole sealed value", hint
     return (
         "plaintext-secret",
         "a secret stands here in plain text",

