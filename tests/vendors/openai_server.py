@@ -54,6 +54,10 @@ class OpenAIServer(VendorServer):
         app.router.add_post("/{prefix:.*}audio/transcriptions", self._transcriptions)
         app.router.add_post("/{prefix:.*}embeddings", self._embeddings)
 
+    def answer(self, body: dict[str, Any]) -> Iterable[str]:
+        """The words of a streamed answer."""
+        return self.words
+
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
         received = self.receive(request, body)
@@ -95,7 +99,7 @@ class OpenAIServer(VendorServer):
         if self.fault is Fault.SILENT:
             await asyncio.Event().wait()
         end = b"\r\n\r\n" if self.noisy else b"\n\n"
-        for number, chunk in enumerate(chunks(body, self.words)):
+        for number, chunk in enumerate(chunks(body, self.answer(body))):
             if number == 2 and await self._misbehave(request, response):
                 return response
             await self.pause()

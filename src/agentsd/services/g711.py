@@ -53,7 +53,7 @@ def _decoding(law: Law) -> tuple[int, ...]:
 def _to_u(sample: int) -> int:
     size = sample >> 2  # the law knows 14 bits
     sign = 0x80 if size < 0 else 0
-    size = min(abs(size), 8159) + (_BIAS >> 2)
+    size = min(abs(size), 8158) + (_BIAS >> 2)
     exponent = max(0, size.bit_length() - 6)
     return ~(sign | exponent << 4 | (size >> (exponent + 1)) & 0x0F) & 0xFF
 

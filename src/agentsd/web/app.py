@@ -7,6 +7,7 @@ import asyncio
 from aiohttp import web
 
 from agentsd.core.agent import SECTIONS
+from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import (
     agents,
     chat,
@@ -16,6 +17,7 @@ from agentsd.web import (
     metrics,
     models,
     providers,
+    realtime,
     revisions,
     selection,
     speech,
@@ -40,6 +42,7 @@ def create_app(parts: Parts) -> web.Application:
     app[WEB_METRICS] = web_metrics
     app[VIEWS] = Views(_masker(parts))
     app[CLOSING] = asyncio.Event()
+    app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
     app.add_routes(_routes(parts))
     return app
@@ -58,6 +61,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *speech.routes(),
         *transcriptions.routes(),
         *embeddings.routes(),
+        *realtime.routes(),
         *health.routes(),
         *metrics.routes(parts.metrics),
     ]

@@ -26,6 +26,9 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 CLIENT_GONE = 499
 """What the log and metrics say of a client that left; nobody receives it."""
 
+KEY_PROTOCOL = "openai-insecure-api-key."
+"""Before the key in a WebSocket's subprotocol."""
+
 _SAFE = frozenset({"GET", "HEAD"})
 _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
@@ -62,7 +65,7 @@ def border(access: Access, metrics: WebMetrics) -> Middleware:
 def check(request: web.Request, access: Access) -> None:
     """Host, origin and token. Raises ``Problem`` 401 or 403."""
     headers = request.headers
-    if access.tokens.digests and not access.tokens.accepts(headers.get("Authorization")):
+    if access.tokens.digests and not access.tokens.accepts(_authorization(request)):
         if request.path in OPEN_PATHS:
             return
         raise _unauthorized(request)
@@ -81,6 +84,16 @@ def check(request: web.Request, access: Access) -> None:
             "a page of another origin may not do this",
             hint="add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
         )
+
+
+def _authorization(request: web.Request) -> str | None:
+    """The header; browsers cannot set it for a WebSocket, so OpenAI's clients offer the key as a protocol."""
+    given = request.headers.get("Authorization")
+    if given is None and "Upgrade" in request.headers:
+        for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+            if offered.strip().startswith(KEY_PROTOCOL):
+                return f"Bearer {offered.strip().removeprefix(KEY_PROTOCOL)}"
+    return given
 
 
 def _may_change(request: web.Request) -> bool:

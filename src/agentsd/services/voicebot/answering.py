@@ -8,7 +8,7 @@ the caller and for the conversation; the vendors' streams are closed in the next
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from agentsd.core.errors import AgentsdError
@@ -58,6 +58,7 @@ class Answer:
         self.aloud = aloud and agent.tts is not None
         self.open = True
         self.usage: Mapping[str, Any] | None = None
+        self._citations: Sequence[Mapping[str, Any]] = ()
         self._events = events
         self._rate = rate
         self._clock = clock
@@ -139,6 +140,7 @@ class Answer:
             async with closing(source) as chunks:
                 async for chunk in chunks:
                     self.usage = chunk.get("usage") or self.usage
+                    self._citations = chunk.get("citations") or self._citations
                     await self._words(content_of(chunk), speakable, pieces)
         if pieces is not None:
             await _pass_on(speakable.rest(), pieces)
@@ -187,7 +189,17 @@ class Answer:
             self._metrics.answers.labels(status).inc()
         heard_ms = round(heard) if self.aloud and not self._whole else None
         self._events.push(
-            AnswerEnded(self.id, self.item.id, status, reason, self.item.text, heard_ms, self.usage, error)
+            AnswerEnded(
+                self.id,
+                self.item.id,
+                status,
+                reason,
+                self.item.text,
+                heard_ms,
+                self.usage,
+                self._citations,
+                error,
+            )
         )
 
     def _kept_ms(self, status: Status) -> float:

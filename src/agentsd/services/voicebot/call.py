@@ -125,18 +125,22 @@ class Call:
         return self._preferences.turn_over(self._manifest)
 
     def serves(self, agent: LiveAgent) -> None:
-        """``agent`` was leased for a turn, or chosen: it is told if it is another than before."""
-        self._manifest = agent.spec.turn
-        if (agent.slug, agent.version) != (self.agent, self.version):
-            self.agent, self.version = agent.slug, agent.version
-            self.voiced = agent.tts is not None
+        """``agent`` was leased for a turn: it is told if it is another than before."""
+        if self._becomes(agent):
             self.queue.push(ev.AgentServes(agent.slug, agent.version))
+
+    def _becomes(self, agent: LiveAgent) -> bool:
+        before = (self.agent, self.version)
+        self.agent, self.version = agent.slug, agent.version
+        self.voiced = agent.tts is not None
+        self._manifest = agent.spec.turn
+        return before != (self.agent, self.version)
 
     async def switch(self, ref: str) -> None:
         """Another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
         async with self.runner.leases.lease(ref) as agent:
             self._ref = ref
-            self.serves(agent)
+            self._becomes(agent)
 
     # What the caller does
 
@@ -271,14 +275,11 @@ class Call:
         silences = self.turn_settings.interrupt
         for turn in self.runner.turns:
             began = turn.answer is not None
-            if (silences or (turn.utterance and not began)) and turn.stop("turn_detected") and began:
-                self._count_barge_in()
+            stopped = (silences or (turn.utterance and not began)) and turn.stop("turn_detected")
+            if stopped and began and self._metrics:
+                self._metrics.barge_ins.inc()
         if silences and self.runner.newest_answer is not None:
             self.runner.newest_answer.talked_over()
-
-    def _count_barge_in(self) -> None:
-        if self._metrics:
-            self._metrics.barge_ins.inc()
 
     def _listen(self) -> Turn:
         settings = self.turn_settings

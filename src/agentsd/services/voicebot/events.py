@@ -6,7 +6,7 @@ of the agent. Times are in milliseconds of sound.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -120,6 +120,7 @@ class AnswerEnded:
     text: str
     heard_ms: int | None  # of an answer that was cut short while it was spoken
     usage: Mapping[str, Any] | None  # the LLM's, in its own words
+    citations: Sequence[Mapping[str, Any]]  # what of the agent's documents the LLM was given
     error: AgentsdError | None
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from prometheus_client import Counter, Gauge, Histogram
 
 from agentsd.telemetry import Metrics
@@ -14,7 +17,8 @@ class VoiceMetrics:
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
-        self.calls = Gauge("agentsd_calls", "Calls that are going on.", registry=registry)
+        self.open = 0  # calls
+        self._calls = Gauge("agentsd_calls", "Calls that are going on.", registry=registry)
         self.answers = Counter("agentsd_call_answers", "Answers by outcome.", ["status"], registry=registry)
         self.barge_ins = Counter(
             "agentsd_call_barge_ins", "Answers that a caller interrupted by speaking.", registry=registry
@@ -31,3 +35,14 @@ class VoiceMetrics:
             buckets=_SECONDS,
             registry=registry,
         )
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """While a call goes on."""
+        self.open += 1
+        self._calls.set(self.open)
+        try:
+            yield
+        finally:
+            self.open -= 1
+            self._calls.set(self.open)

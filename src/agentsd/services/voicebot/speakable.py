@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import re
 
-_LINK = re.compile(r"!?\[|\]\([^)\s]*\)?|\]\[[^\]]*\]?")
+_LINK = re.compile(r"\[\d+\]|!?\[|\]\([^)\s]*\)?|\]\[[^\]]*\]?")
 _MARKS = re.compile(r"[*`~]+|(?<!\w)_+|_+(?!\w)|^#+$|^>+$")
 _BARE_URL = re.compile(r"<?https?://\S+?>?(?=[.,;:!?)]*(?:\s|$))")
 _BULLETS = frozenset({"-", "*", "+", "•", "|", "---", "***", "___"})
+_ENDS = ".,;:!?…"
 _FENCE = "```"
 
 
@@ -56,5 +57,5 @@ class Speakable:
 
 
 def _is_mark(clean: str, word: str) -> bool:
-    """Signs that stand alone and mean something: ``&``, ``%``, ``€``; not what cleaning left over."""
-    return bool(clean) and clean == word
+    """Signs that mean something alone (``&``, ``€``) or end a sentence; not what cleaning left over."""
+    return bool(clean) and (clean == word or not clean.strip(_ENDS))

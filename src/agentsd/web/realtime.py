@@ -1,0 +1,217 @@
+"""GET /v1/realtime?model=SLUG: a call over a WebSocket, in OpenAI's Realtime event shapes.
+
+The agent is leased turn by turn: a changed manifest, or ``session.update`` with another ``model``,
+takes effect at the next turn. Anything wrong with a client's event is an ``error`` event; the socket
+closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_MAX``, and with 1001
+when the server stops, after the turn in progress.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from agentsd.core.errors import AgentsdError
+from agentsd.providers.base import LiveAgent
+from agentsd.runtime.fallback import FALLBACK_SLUG
+from agentsd.services import chat, rag
+from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.call import Call, calling
+from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.running import Talk
+from agentsd.services.voicebot.turns import CallRefused
+from agentsd.web.encoding import to_json
+from agentsd.web.middleware import report
+from agentsd.web.models import find_model
+from agentsd.web.parts import CLOSING, PARTS, Parts
+from agentsd.web.problem import Problem, bad_request, internal, of_error
+from agentsd.web.realtime_commands import Commands
+from agentsd.web.realtime_frames import Frame, Frames, error_frame
+from agentsd.web.realtime_session import Session
+from agentsd.web.streams import WRITE_SECONDS, ClientStalled
+
+SUBPROTOCOL = "realtime"
+HEARTBEAT_SECONDS = 20.0
+EVENT_MAX = 1 << 20
+"""Bytes of one client event: 16 s of sound in base64. A larger one is an ``error`` event."""
+MESSAGE_MAX = 16 << 20
+"""Bytes that are received at all: beyond it the socket closes with 1009."""
+EVENTS_PER_SECOND = 200.0
+EVENTS_BURST = 4000.0
+"""How many events a client may send; sound comes in 10 to 100 a second, a file all at once."""
+CALLS_MAX = 200
+"""Calls of one process: each may hold a detector of 10 MB."""
+BACKLOG_MAX = 10_000
+"""Events that a client may leave unread before it counts as gone."""
+
+VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/v1/realtime", realtime, allow_head=False)]
+
+
+async def realtime(request: web.Request) -> web.StreamResponse:
+    """One call, from its handshake to its end."""
+    metrics, parts = request.app[VOICE_METRICS], request.app[PARTS]
+    socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_MAX, compress=False
+    )
+    _check(request, socket, metrics)
+    ref, session = _resolve(request, request.query.get("model", "")), Session(new_id("sess"))
+    try:
+        with metrics.call():
+            async with calling(
+                parts.registry, ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
+            ) as call:
+                await socket.prepare(request)
+                commands = Commands(call, session, lambda model: _resolve(request, model))
+                await Conversing(socket, call, commands).run(request.app[CLOSING])
+    except* ConnectionError:  # the client left, or does not read
+        pass
+    return socket
+
+
+def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
+    if not socket.can_prepare(request):
+        raise bad_request("this is a WebSocket", hint="connect with ws:// or wss://", status=426)
+    if metrics.open >= CALLS_MAX:
+        raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
+
+
+def _resolve(request: web.Request, model: str) -> str:
+    """What to lease for a model's name: the agent's id, which outlives a rename. Raises ``Problem`` 404."""
+    entry = find_model(request, model)
+    return str(entry.row.id) if entry else FALLBACK_SLUG
+
+
+def _talk(parts: Parts) -> Talk:
+    """Chat with the agent's knowledge."""
+
+    async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        grounded, passages = await rag.ground(agent, body, parts.knowledge)
+        async with aclosing(rag.cited_stream(chat.stream(agent, grounded), passages)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    return talk
+
+
+class Conversing:
+    """One socket and one call: a task that reads, one that writes, one that waits for the server's end."""
+
+    def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands) -> None:
+        self._socket = socket
+        self._call = call
+        self._commands = commands
+        self._frames = Frames(new_id("conv"), commands.session.output)
+        self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
+
+    async def run(self, closing: asyncio.Event) -> None:
+        """Until the client leaves, or the server stops. Raises ``ConnectionError`` (in a group)."""
+        self._commands.tell_session("session.created")
+        self._call.greet()
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._write())
+            ending = tasks.create_task(self._end(closing))
+            try:
+                await self._read()
+            finally:
+                ending.cancel()
+                writing.cancel()
+
+    async def _end(self, closing: asyncio.Event) -> None:
+        """The turn in progress may end; then the socket closes, which ends the reading."""
+        await closing.wait()
+        await self._call.finish()
+
+    # Out
+
+    async def _write(self) -> None:
+        async for event in self._call.events():
+            self._frames.output = self._commands.session.output
+            if isinstance(event, ev.AgentServes):
+                await self._send({"type": "session.updated", "session": self._commands.view()})
+            for frame in self._frames.of(event):
+                await self._send(frame)
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+
+    async def _send(self, frame: Frame) -> None:
+        data = to_json({"event_id": new_id("event"), **frame})
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._socket.send_frame(data, WSMsgType.TEXT)
+        except TimeoutError:
+            raise ClientStalled from None
+
+    # In
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            problem, event_id = await self._handled(message.data, text=message.type is WSMsgType.TEXT)
+            if problem is not None:
+                self._call.note(error_frame(problem, event_id))
+            if len(self._call.queue) > BACKLOG_MAX:
+                raise ClientStalled
+
+    async def _handled(self, data: str | bytes, *, text: bool) -> tuple[Problem | None, str | None]:
+        """What was wrong with a client's event, and its id."""
+        event_id: str | None = None
+        try:
+            self._allowance.spend()
+            event = _event(data, text=text)
+            given = event.get("event_id")
+            event_id = given[:512] if isinstance(given, str) else None
+            await self._commands.handle(event)
+        except Problem as problem:
+            return problem, event_id
+        except CallRefused as refused:
+            return Problem(409, refused.code, refused.message, hint=refused.hint), event_id
+        except AgentsdError as error:
+            return of_error(error), event_id
+        except Exception as error:
+            report(error)
+            return internal(), event_id
+        return None, event_id
+
+
+class Allowance:
+    """So many events a second, and a burst of them. ``spend`` raises ``Problem`` 429 beyond."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = burst
+        self._at = time.monotonic()
+
+    def spend(self) -> None:
+        """One event."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            hint = f"send {self._rate:.0f} a second at most: larger pieces of audio"
+            raise Problem(429, "rate_limit_exceeded", "too many events; this one was dropped", hint=hint)
+        self._left -= 1
+
+
+def _event(data: str | bytes, *, text: bool) -> dict[str, Any]:
+    """A client's event. Raises ``Problem``."""
+    if not text:
+        raise bad_request("events are text frames", hint="send audio as input_audio_buffer.append")
+    if len(data) > EVENT_MAX:
+        raise bad_request(f"the event is larger than {EVENT_MAX} bytes", status=413)
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Problem(400, "invalid_json", "the event is not JSON") from None
+    if not isinstance(event, dict):
+        raise Problem(400, "invalid_json", "the event is not a JSON object")
+    return event

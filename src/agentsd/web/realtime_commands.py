@@ -1,0 +1,178 @@
+"""The Realtime API's client events, each one handler. Whatever is wrong with one is a ``Problem``."""
+
+from __future__ import annotations
+
+import binascii
+from base64 import b64decode
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from agentsd.services.voicebot.call import Call
+from agentsd.services.voicebot.conversation import Item, Role, new_id
+from agentsd.services.voicebot.turns import Ask
+from agentsd.web.problem import Problem, bad_request
+from agentsd.web.realtime_frames import Frame, user_item
+from agentsd.web.realtime_session import Session, SessionUpdate, Shape, parsed
+
+Event = Mapping[str, Any]
+TEXT_MAX = 200_000
+"""Characters of one item."""
+
+
+class Content(Shape):
+    """One part of what somebody wrote."""
+
+    type: Literal["input_text", "output_text", "text"]
+    text: str = Field(max_length=TEXT_MAX)
+
+
+class Message(Shape):
+    """``item`` of ``conversation.item.create``."""
+
+    type: Literal["message"]
+    role: Role
+    content: list[Content] = Field(min_length=1, max_length=100)
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+
+
+class ResponseParams(Shape):
+    """``response`` of ``response.create``."""
+
+    instructions: str | None = Field(default=None, max_length=TEXT_MAX)
+    output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1, max_length=2)
+    max_output_tokens: Literal["inf"] | int | None = None
+    conversation: Literal["auto"] | None = None
+    input: None = None
+    tools: list[Any] | None = Field(default=None, max_length=0)
+
+
+class Truncation(Shape):
+    """``conversation.item.truncate``."""
+
+    item_id: str
+    audio_end_ms: int = Field(ge=0)
+
+
+class Commands:
+    """What a client asks of one call. ``model`` resolves a name to what the call can lease."""
+
+    def __init__(self, call: Call, session: Session, resolve: Callable[[str], str]) -> None:
+        self.session = session
+        self._call = call
+        self._resolve = resolve
+        self._handlers: dict[str, Callable[[Event], Awaitable[None] | None]] = {
+            "session.update": self._session_update,
+            "input_audio_buffer.append": self._append,
+            "input_audio_buffer.commit": lambda _: _nothing(call.commit()),
+            "input_audio_buffer.clear": lambda _: call.clear(),
+            "conversation.item.create": self._item_create,
+            "conversation.item.delete": self._item_delete,
+            "conversation.item.truncate": self._item_truncate,
+            "conversation.item.retrieve": self._item_retrieve,
+            "response.create": self._response_create,
+            "response.cancel": self._response_cancel,
+        }
+
+    async def handle(self, event: Event) -> None:
+        """Do what ``event`` says. Raises ``Problem`` or an ``AgentsdError``; then nothing was changed."""
+        kind = event.get("type")
+        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        if handler is None:
+            raise bad_request(
+                "there is no client event of this type",
+                param="type",
+                hint="known: " + ", ".join(self._handlers),
+            )
+        waiting = handler(event)
+        if waiting is not None:
+            await waiting
+
+    def tell_session(self, kind: str = "session.updated") -> None:
+        """The session as it is now, in its place among the events."""
+        self._call.note({"type": kind, "session": self.view()})
+
+    def view(self) -> Frame:
+        """``session`` as events tell it."""
+        call = self._call
+        return self.session.view(
+            call.agent, call.version, call.turn_settings.model_dump(), voiced=call.voiced
+        )
+
+    async def _session_update(self, event: Event) -> None:
+        update: SessionUpdate = parsed(SessionUpdate, event.get("session"), "session")
+        session = self.session.updated(update)
+        if update.model is not None:
+            await self._call.switch(self._resolve(update.model))
+        self.session = session
+        self._call.preferences = session.preferences()
+        self.tell_session()
+
+    async def _append(self, event: Event) -> None:
+        audio = event.get("audio")
+        if not isinstance(audio, str):
+            raise bad_request("audio must be base64", param="audio")
+        try:
+            data = b64decode(audio, validate=True)
+        except (binascii.Error, ValueError):
+            raise bad_request("audio must be base64", param="audio") from None
+        await self._call.feed(self.session.input.decode(data))
+
+    def _item_create(self, event: Event) -> None:
+        message: Message = parsed(Message, event.get("item"), "item")
+        conversation, after = self._call.conversation, event.get("previous_item_id")
+        if message.id is not None and conversation.find(message.id):
+            raise bad_request("there is an item of this id already", param="item.id")
+        if after is not None and (not isinstance(after, str) or conversation.find(after) is None):
+            raise _no_item("previous_item_id")
+        text = "".join(part.text for part in message.content)
+        item = Item(message.id or new_id("item"), message.role, text)
+        previous = conversation.add(item, after)
+        shown = user_item(item, "output_text" if message.role == "assistant" else "input_text")
+        for kind in ("added", "done"):
+            self._call.note(
+                {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": shown}
+            )
+
+    def _item_delete(self, event: Event) -> None:
+        item_id = event.get("item_id")
+        if not isinstance(item_id, str) or not self._call.conversation.remove(item_id):
+            raise _no_item("item_id")
+        self._call.note({"type": "conversation.item.deleted", "item_id": item_id})
+
+    def _item_retrieve(self, event: Event) -> None:
+        item_id = event.get("item_id")
+        item = self._call.conversation.find(item_id) if isinstance(item_id, str) else None
+        if item is None:
+            raise _no_item("item_id")
+        kind = "output_text" if item.role == "assistant" else "input_text"
+        self._call.note({"type": "conversation.item.retrieved", "item": user_item(item, kind)})
+
+    def _item_truncate(self, event: Event) -> None:
+        wanted: Truncation = parsed(Truncation, event, "event")
+        if not self._call.truncate(wanted.item_id, wanted.audio_end_ms):
+            raise bad_request("only the newest answer can be truncated, once it has ended", param="item_id")
+
+    def _response_create(self, event: Event) -> None:
+        params: ResponseParams = parsed(ResponseParams, event.get("response") or {}, "response")
+        modalities, most = params.output_modalities, params.max_output_tokens
+        self._call.respond(
+            Ask(
+                instructions=params.instructions,
+                aloud=None if modalities is None else "audio" in modalities,
+                max_tokens=most if isinstance(most, int) else None,
+            )
+        )
+
+    def _response_cancel(self, _: Event) -> None:
+        if not self._call.cancel():
+            raise Problem(400, "response_cancel_not_active", "there is no response to cancel")
+
+
+def _nothing(_: object) -> None:
+    return None
+
+
+def _no_item(param: str) -> Problem:
+    return Problem(400, "item_not_found", "the conversation has no such item", param=param)
