@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import random
+import shutil
 import signal
+from uuid import uuid4
 
 import pytest
 
-from tests.e2e.client import Client
-from tests.e2e.home import Home
+from tests.e2e.client import Broken, Client
+from tests.e2e.home import Home, echo
 from tests.e2e.processes import exists, gone, postmaster_of, until
 
 SAMPLES = {"acme/sales", "assistant", "inhouse", "research", "support", "writer"}
@@ -139,3 +143,44 @@ async def test_ctrl_c_at_any_moment(clone: Home) -> None:
         assert done.code in (0, 130), done.said
         assert "Traceback" not in done.err
         assert postmaster_of(clone.data) is None
+
+
+async def leased(client: Client, url: str) -> None:
+    """Wait until a stream is open."""
+
+    async def look() -> bool:
+        return await client.metric(url, "agentsd_leases_in_use") > 0
+
+    await until(look)
+
+
+async def test_a_second_ctrl_c_does_not_wait(clone: Home, client: Client) -> None:
+    """The first one lets streams finish; the second ends everything at once, Postgres too."""
+    clone.write("slow.yaml", echo(" ".join(["word"] * 200), id=uuid4()) + "  delay_seconds: 0.2\n")
+    up, url = await clone.up()
+    streaming = asyncio.create_task(client.stream(url, "slow"))
+    await leased(client, url)
+    up.send(signal.SIGINT)
+    await up.says("stopping")
+    up.send(signal.SIGINT)
+    with pytest.raises(Broken):
+        await streaming
+    done = await up.ended()
+    assert (done.code, "Traceback" in done.err) == (130, False), done.said
+    assert postmaster_of(clone.data) is None
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+async def test_first_starts_killed_at_any_moment(clone: Home, client: Client) -> None:
+    """Whatever a first ``up`` that was killed had begun, the next one comes up and leaves nothing behind."""
+    chance = random.Random(1)
+    for _ in range(20):
+        first = await clone.start("up", "--port", "0")
+        await asyncio.sleep(chance.uniform(0.3, 2.2))
+        await first.kill()
+        second, url = await clone.up()
+        assert await client.say(url, "assistant") == "You said: hello"
+        assert (await second.stop()).code == 0
+        assert postmaster_of(clone.data) is None
+        shutil.rmtree(clone.data)
