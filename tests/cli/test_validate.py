@@ -179,6 +179,15 @@ def test_version_and_help(shell: Shell) -> None:
             assert "Examples:" in shell.run(command, "--help").out, command
 
 
+def test_a_path_that_cannot_be_written(shell: Shell) -> None:
+    """What the system says of it, in one line; 1."""
+    (shell.root / "file").write_text("")
+    done = shell.run("schema", "--write", "file/schemas")
+    assert done.code == 1
+    assert done.err.startswith("error: file")
+    assert len(done.err.splitlines()) == 2
+
+
 def test_a_bug_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     """An unknown exception is told by its type and place, never by its text, which may quote a secret."""
     import agentsd.cli.validate as module

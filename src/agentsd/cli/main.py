@@ -71,26 +71,37 @@ def main() -> None:
     """Run, and exit with the promised status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
-    except click.exceptions.Exit as done:
-        sys.exit(done.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except AgentsdError as error:
-        from agentsd.cli.output import show_error
-
-        show_error(error)
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
     except Exception as error:
-        if os.environ.get("AGENTSD_DEBUG"):
+        if os.environ.get("AGENTSD_DEBUG") and not isinstance(error, _EXPECTED):
             raise
-        _show_bug(error)
-        sys.exit(1)
+        sys.exit(_tell(error))
+
+
+_EXPECTED = (AgentsdError, click.ClickException, click.exceptions.Exit)
+
+
+def _tell(error: Exception) -> int:
+    """Say what ended the command; the exit status."""
+    match error:
+        case click.exceptions.Exit():
+            return error.exit_code
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case AgentsdError():
+            from agentsd.cli.output import show_error
+
+            show_error(error)
+            return error.exit_code
+        case BrokenPipeError():
+            sys.stderr.close()
+        case OSError(filename=str() as name, strerror=str() as reason):
+            sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
+        case _:
+            _show_bug(error)
+    return 1
 
 
 def _show_bug(error: Exception) -> None:

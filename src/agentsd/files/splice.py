@@ -36,7 +36,13 @@ def replace_scalars(text: str, scalars: Mapping[Pointer, str]) -> str:
 def _source(value: str, in_flow: bool) -> str:
     """YAML that reads as ``value``: plain where that is certain, as sops writes it, else in quotes."""
     plain = value[:1].isalpha() and not re.search(r": |:$| #|[^\x20-\x7e]|\s$", value)
-    return value if plain and not in_flow and resolve(value) == value else json.dumps(value)
+    return value if plain and not in_flow and resolve(value) == value else _quoted(value)
+
+
+def _quoted(value: str) -> str:
+    """``value`` in double quotes. Half of a pair, as JSON escapes what is beyond 16 bits, is none in YAML."""
+    quoted = json.dumps(value, ensure_ascii=False)
+    return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in quoted)
 
 
 def append_block(text: str, block: str) -> str:

@@ -202,8 +202,10 @@ def _unreadable(path: str, error: OSError) -> Violation:
 def replace_file(path: Path, data: bytes) -> None:
     """Write ``data`` beside ``path``, then rename it over: a reader sees the old file or the new one.
 
-    The old file's mode is kept. The temporary name starts with a dot, so no sync takes it for a manifest.
+    The old file's mode is kept, and a link stays a link. The temporary name starts with a dot, so no
+    sync takes it for a manifest.
     """
+    path = path.resolve()
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
     try:
