@@ -9,13 +9,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
+from agentsd.control.check import Checked, Checker
 from agentsd.control.reconcile import Reconciler
 from agentsd.control.watch import Report, Watcher
-from agentsd.core.errors import AgentsdError, ConfigError, MassDeletion, StoreUnavailable
+from agentsd.core.errors import AgentsdError, Bug, ConfigError, MassDeletion, StoreUnavailable
+from agentsd.files.tree import SourceFile
+from agentsd.providers.catalog import default_catalog
+from agentsd.sops.identities import Identities
+from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
 from tests.control.place import Place, echo, make_checker, operations
 from tests.runtime.world import Keys
@@ -289,6 +295,29 @@ async def test_a_store_that_is_not_there(place: Place, keys: Keys) -> None:
         assert isinstance((await reports.get()).error, StoreUnavailable)
     task.cancel()
     await asyncio.wait({task})
+
+
+class Faulty(Checker):
+    """A checker with a fault that nobody foresaw."""
+
+    def check(self, file: SourceFile, *rest: Any) -> Checked:
+        """Fails on one word."""
+        if b"boom" in file.data:
+            raise ZeroDivisionError("sk-canary")
+        return super().check(file, *rest)
+
+
+async def test_a_bug_does_not_end_the_daemon(place: Place) -> None:
+    """It is told by type and place, and the next change is met as ever."""
+    checker = Faulty(default_catalog(), Opener(Identities()))
+    place.write({"a.yaml": echo(1)})
+    async with daemon(place.again(checker)) as one:
+        place.write({"a.yaml": echo(1, reply="boom")})
+        error = await one.failed(Bug)
+        assert "ZeroDivisionError" in error.message
+        assert "canary" not in str(error)
+        place.write({"a.yaml": echo(1, reply="bye")})
+        await one.applied(("update", "a"))
 
 
 async def test_a_resync_heals_drift(place: Place) -> None:

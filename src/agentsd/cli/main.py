@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from importlib import import_module
-from pathlib import Path
 
 import click
 
 from agentsd import __version__
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, Bug
 
 _COMMANDS = {
     "up": ("up", "Everything in one process: Postgres, sync and API on 127.0.0.1:8080."),
@@ -91,28 +89,21 @@ def _tell(error: Exception) -> int:
             error.show()
             return error.exit_code
         case AgentsdError():
-            from agentsd.cli.output import show_error
-
-            show_error(error)
-            return error.exit_code
+            return _show(error)
         case BrokenPipeError():
             sys.stderr.close()
         case OSError(filename=str() as name, strerror=str() as reason):
             sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
         case _:
-            _show_bug(error)
+            return _show(Bug(error))
     return 1
 
 
-def _show_bug(error: Exception) -> None:
-    """One line. The error's own text may quote a manifest, so only its type and place are told."""
-    frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if "agentsd" in Path(frame.filename).parts] or frames
-    place = f" at {Path(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
-    sys.stderr.write(
-        f"error: this is a bug in agentsd: {type(error).__name__}{place}\n"
-        "    → please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)\n"
-    )
+def _show(error: AgentsdError) -> int:
+    from agentsd.cli.output import show_error
+
+    show_error(error)
+    return error.exit_code
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -70,15 +71,18 @@ def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
     print_lines(console, [((style, f"{' and '.join(counts)} in {_count(files, 'file')}"),)])
 
 
+_PATIENCE = 0.3
+"""Seconds of work before a progress bar is worth the flicker."""
+
 _ALIKE = 3
-"""More warnings than this that say the same are told as one."""
+"""More files than this that have the same said of them are told as one."""
 
 
 def gathered(violations: Sequence[Violation]) -> list[Violation]:
-    """``violations``, with the same warning of many files told once: a keyless CI job has one for each."""
+    """``violations``, with what is the same for many files told once: without a key, that is every seal."""
     alike: dict[tuple[str, ...], list[Violation]] = {}
     for violation in violations:
-        if violation.severity == "warning":
+        if violation.severity == "warning" or violation.code == "seal-unverified":
             key = (violation.code, violation.message, violation.hint)
             alike.setdefault(key, []).append(violation)
     many = [same for same in alike.values() if len(same) > _ALIKE]
@@ -97,18 +101,25 @@ def _count(number: int, noun: str) -> str:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal, nothing in a pipe. Yields a callback for (done, total)."""
+    """A progress bar on a terminal, where it takes long; nothing in a pipe. Yields a callback."""
     console = stderr()
     if not console.is_terminal:
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    started = time.monotonic()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bars:
-        task = bars.add_task(title, total=None)
+    bars = Progress(*columns, console=console, transient=True)
+    task = bars.add_task(title, total=None)
 
-        def update(done: int, total: int) -> None:
-            bars.update(task, completed=done, total=total)
+    def update(done: int, total: int) -> None:
+        bars.update(task, completed=done, total=total)
+        if time.monotonic() - started > _PATIENCE and not bars.finished:
+            bars.start()
 
+    try:
         yield update
+    finally:
+        if bars.live.is_started:
+            bars.stop()

@@ -17,7 +17,7 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from agentsd.control.reconcile import Options, Outcome, Reconciler
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, Bug
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import Tree, is_attachment_name, is_manifest_name, read_tree, reread
 
@@ -63,7 +63,7 @@ class Watcher:
         self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
     async def run(self) -> None:
-        """One round now, then one for every change and every period. Survives every ``AgentsdError``."""
+        """One round now, then one for every change and every period. Survives every error."""
         await self._round(None)
         async for changes in self._changes():
             await self._round(changes)
@@ -82,10 +82,11 @@ class Watcher:
             commit, tree = await self._gather(changes)
             self._tree = tree
             outcome = await self._reconciler.sync(tree, replace(self._options, commit=commit))
-        except AgentsdError as error:
+        except Exception as error:
             self._reconciler.forget()
-            await self._on_report(Report(error=error))
-            return not error.retryable
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            await self._on_report(Report(error=known))
+            return not known.retryable
         else:
             await self._on_report(Report(outcome))
             return True

@@ -18,13 +18,16 @@
     ├── ConfigError             a setting or command line that cannot work
     ├── AgentNotFound           no such agent
     ├── AgentUnavailable        the agent exists, but cannot run: a condition says why
-    └── ProviderError           a vendor failed; see ``agentsd.providers.base``
+    ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
+    └── Bug                     an exception that nobody foresaw
 
 Messages never hold a secret: they are written here, not copied from a library.
 """
 
 from __future__ import annotations
 
+import traceback
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -135,3 +138,16 @@ class AgentUnavailable(AgentsdError):
 
 class ProviderError(AgentsdError):
     """A vendor failed; the subclasses are in ``agentsd.providers.base``."""
+
+
+class Bug(AgentsdError):
+    """An exception that nobody foresaw, told by type and place: its own text may quote a secret."""
+
+    def __init__(self, error: Exception) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [frame for frame in frames if "agentsd" in PurePath(frame.filename).parts] or frames
+        place = f" at {PurePath(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
+        super().__init__(
+            f"this is a bug in agentsd: {type(error).__name__}{place}",
+            hint="please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)",
+        )
