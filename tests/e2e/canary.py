@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import subprocess
+from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ from agentsd.store.embedded import MAJOR
 
 PART = 12
 """So many characters of a secret are a leak."""
+
+_LOOKS = 30  # at a process, 0.03 s apart: it may become another program after its start
 
 TEMPORARY = (Path("/tmp"), Path("/dev/shm"), Path("/run/user"))
 
@@ -83,13 +86,17 @@ class Canaries:
         their environment.
         """
         known: set[tuple[str, bytes]] = set()
+        looks: Counter[str] = Counter()  # at each process; after a second it is what it is
 
         async def watch() -> None:
             while True:
-                for place, text, commands in _processes():
+                pids = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
+                young = [pid for pid in pids if looks[pid] < _LOOKS]
+                looks.update(young)
+                for place, text, command in _processes(young):
                     if (place, text) not in known:
                         known.add((place, text))
-                        strangers = self._strangers(place, commands, trusted)
+                        strangers = self._strangers(place, command, trusted)
                         self.look(place, text, among=strangers)
                         self.trusted.update(self._in(text, self._needles.keys() - strangers))
                 await asyncio.sleep(0.03)
@@ -110,10 +117,11 @@ class Canaries:
         ]
 
 
-def _processes() -> Iterator[tuple[str, bytes, bytes]]:
+def _processes(pids: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
     """(place, text, command line) of arguments and environment of each process but this one."""
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) != os.getpid():
+    for pid in pids:
+        if int(pid) != os.getpid():
+            entry = Path("/proc", pid)
             with suppress(OSError):
                 command = (entry / "cmdline").read_bytes()
                 name = command.replace(b"\0", b" ").decode("utf-8", "replace")[:80]

@@ -127,7 +127,7 @@ async def test_a_stop_lets_open_streams_finish(
     home: Home, client: Client, database_url: str, number: signal.Signals
 ) -> None:
     """The stream that is open ends whole, events end, nobody new is let in, and the exit status is 0."""
-    words = [f"word{index}" for index in range(12)]
+    words = [f"word{index}" for index in range(8)]
     home.write("slow.yaml", echo(" ".join(words), id=uuid4()) + "  delay_seconds: 0.1\n")
     assert (await home.run("sync", AGENTSD_DATABASE_URL=database_url)).code == 0
     serve, url = await home.serve(database_url)
