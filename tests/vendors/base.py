@@ -67,6 +67,7 @@ class VendorServer:
 
     def __init__(self, *, fault: Fault | None = None, delay: float = 0.0, record: bool = True) -> None:
         self.fault = fault
+        self.times: int | None = None  # so many requests meet the fault, the later ones do not
         self.delay = delay  # seconds before each part of an answer
         self.record = record
         self.requests: list[Received] = []
@@ -88,6 +89,12 @@ class VendorServer:
     def ws_url(self) -> str:
         """``ws://127.0.0.1:PORT``"""
         return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        """TCP connections that are open now, idle ones included."""
+        server = self._runner.server if self._runner else None
+        return len(server.connections) if server else 0
 
     @property
     def last(self) -> Received:
@@ -127,6 +134,9 @@ class VendorServer:
 
     async def refuse(self, request: web.Request) -> web.StreamResponse | None:
         """The answer to a request that the fault refuses or never answers; None if it goes on."""
+        if self.times is not None:
+            self.fault = self.fault if self.times > 0 else None
+            self.times -= 1
         fault = self.fault
         if fault is Fault.STALL:
             await asyncio.Event().wait()

@@ -70,6 +70,21 @@ async def test_the_official_client_speaks(voice: Stack, vendor: OpenAIServer) ->
     assert {request.headers["authorization"] for request in vendor.requests} == {f"Bearer {CANARY}"}
 
 
+async def test_other_rates_are_converted(voice: Stack, vendor: OpenAIServer) -> None:
+    """pcm is at 24 kHz whatever the voice's rate is; a recording reaches the vendor at its own."""
+    vendor.audio = bytes(32_000)  # a second at 16 kHz
+    body = {"model": "acme/deep", "input": "One.", "response_format": "pcm"}
+    for wish, rate in (({}, 24_000), ({"sample_rate": 8_000}, 8_000), ({"response_format": "wav"}, 16_000)):
+        async with voice.client.post(voice.url + SPEECH, json=body | wish) as reply:
+            assert reply.headers["X-Sample-Rate"] == str(rate)
+            assert len(await reply.read()) - 44 * ("response_format" in wish) == rate * 2
+    status, _ = await voice.ask(
+        "POST", f"{TRANSCRIPTIONS}?model=acme/deep", data=wav_of(bytes(96_000), rate=48_000),
+        headers={"Content-Type": "audio/wav"},
+    )  # fmt: skip
+    assert (status, len(vendor.last.body["file"])) == (200, 44 + 32_000)
+
+
 async def test_speech_comes_before_it_is_over(voice: Stack, vendor: OpenAIServer) -> None:
     """The first sound is there while the vendor still speaks; leaving then ends the vendor's request."""
     vendor.delay = 0.05

@@ -89,7 +89,7 @@ class Schemas:
             "items": {
                 "type": "object",
                 "required": ["provider"],
-                "properties": {"provider": provider, FALLBACK: False},
+                "properties": {"provider": provider, FALLBACK: {"not": {}}},
                 "allOf": branches,
             },
         }

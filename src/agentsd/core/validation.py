@@ -195,7 +195,9 @@ def _explain_required(error: Any) -> tuple[str, str, str]:
     return "missing-key", f"{names} is missing", _example(properties.get(missing[0], {}) if missing else {})
 
 
-def _explain_not(_: Any) -> tuple[str, str, str]:
+def _explain_not(error: Any) -> tuple[str, str, str]:
+    if error.validator_value == {}:
+        return "invalid-value", "this key has no place here", _example(error.schema) or "remove it"
     return (
         "sealed-structural",
         "this field must not be sealed: a sync has to read it without a key",

@@ -6,9 +6,10 @@ and puts them behind the protocol of their kind.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from agentsd.core.errors import ConfigError
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
@@ -113,37 +114,42 @@ def build(
     catalog: Catalog, kind: str, settings: ProviderSettings, sessions: HttpSessions, metrics: Metrics
 ) -> Provider:
     """The provider of a section, its fallbacks behind it. Opens no connection; raises as vendors do."""
-    members = [
-        Member(
-            catalog.build(kind, one, sessions),
-            kind,
-            one.provider,
-            metrics,
-            retries=one.retries if isinstance(one, NetworkSettings) else 0,
-            limit=one.max_concurrency if isinstance(one, NetworkSettings) else None,
-        )
-        for one in (settings, *settings.fallback)
-    ]
-    provider: Provider = _KINDS[kind](Chain(members))
+    members: list[Member[Any]] = []
+    try:
+        for one in (settings, *settings.fallback):
+            members.append(_member(catalog.build(kind, one, sessions), kind, one, metrics))
+        provider: Provider = _KINDS[kind](Chain(members))
+    except BaseException:
+        _discard(members)
+        raise
     return provider
 
 
-async def at_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
-    """16-bit mono PCM at another rate; untouched where the rates are equal."""
-    convert = _converter(source, target)
-    async with aclosing(pcm) as chunks:  # type: ignore[type-var]  # every stream here is a generator
-        async for chunk in chunks:
-            if converted := convert(chunk, False):
-                yield converted
-    if rest := convert(b"", True):
-        yield rest
+def _member(provider: Any, kind: str, settings: ProviderSettings, metrics: Metrics) -> Member[Any]:
+    network = settings if isinstance(settings, NetworkSettings) else None
+    retries, limit = (network.retries, network.max_concurrency) if network else (0, None)
+    return Member(provider, kind, settings.provider, metrics, retries=retries, limit=limit)
 
 
-def _converter(source: int, target: int) -> Any:
-    if source == target:
-        return lambda chunk, _: chunk
+def _discard(members: Sequence[Member[Any]]) -> None:
+    """Close what a chain that could not be built has already; in the background, since nothing is open."""
+    if members:
+        asyncio.get_running_loop().create_task(Chain(members).aclose())
+
+
+def at_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
+    """16-bit mono PCM at another rate; the very stream where the rates are equal."""
+    return pcm if source == target else _converted(pcm, source, target)
+
+
+async def _converted(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
     import numpy as np
     import soxr
 
     stream = soxr.ResampleStream(source, target, 1, dtype="int16")
-    return lambda chunk, last: stream.resample_chunk(np.frombuffer(chunk, "<i2"), last=last).tobytes()
+    async with aclosing(cast("AsyncGenerator[bytes, None]", pcm)) as chunks:
+        async for chunk in chunks:
+            if converted := stream.resample_chunk(np.frombuffer(chunk, "<i2")).tobytes():
+                yield converted
+    if rest := stream.resample_chunk(np.empty(0, "<i2"), last=True).tobytes():
+        yield rest
