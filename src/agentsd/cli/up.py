@@ -297,7 +297,7 @@ def _welcome(url: str, seconds: float, watching: bool) -> None:
             ("green", "  ✓ "),
             ("", "listening  "),
             ("bold cyan", url),
-            ("dim", f"  (ready in {seconds:.1f} s)"),
+            ("dim", f"  (after {seconds:.1f} s)"),
         ),
         (),
         (("dim", "  Talk to an agent:"),),
