@@ -49,6 +49,7 @@ async def _examine(settings: Settings) -> bool:
         ("recipients", _recipients),
         ("manifests", _manifests),
         ("database", _database),
+        ("local", _local),
     ):
         try:
             line = (("green", "  ✓ "), ("bold", f"{name:<11}"), ("", await check(settings)))
@@ -109,6 +110,19 @@ async def _database(settings: Settings) -> str:
 
         head = await agents.head(conn)
         return f"{database.place}, schema up to date, version {head.version}"
+
+
+async def _local(settings: Settings) -> str:
+    """Optional, so what is missing is told with its command, and is no failure."""
+    from agentsd.core.agent import SECTIONS
+    from agentsd.providers.catalog import default_catalog
+
+    catalog = default_catalog()
+    vendors = [(name, vendor.needs) for kind in SECTIONS for name, vendor in catalog.of(kind).items()]
+    needs = {name: needed for name, needed in vendors if needed is not None}
+    ready = [name for name, needed in needs.items() if not needed.missing()]
+    missing = [f"{name}: {needed.advice()}" for name, needed in needs.items() if needed.missing()]
+    return "; ".join([f"{', '.join(ready) or 'no provider'} can run in this process", *missing])
 
 
 def _embedded_runs(settings: Settings) -> bool:

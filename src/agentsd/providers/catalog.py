@@ -14,14 +14,24 @@ from pydantic import ValidationError
 from agentsd.core.errors import ConfigError
 from agentsd.core.sections import FALLBACK
 from agentsd.core.violations import did_you_mean
+from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.http import HttpSessions
-from agentsd.providers.llm import echo, groq, llama_cpp, mistral, openai, openai_compatible, openrouter
+from agentsd.providers.llm import (
+    echo,
+    groq,
+    llama_cpp,
+    llama_embedded,
+    mistral,
+    openai,
+    openai_compatible,
+    openrouter,
+)
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.stt import deepgram as deepgram_stt
+from agentsd.providers.stt import faster_whisper, moonshine, whisper
 from agentsd.providers.stt import openai_compatible as openai_stt
-from agentsd.providers.stt import whisper
-from agentsd.providers.tts import async_ai, elevenlabs, hume, kokoro
+from agentsd.providers.tts import async_ai, elevenlabs, flite, hume, kokoro, piper
 from agentsd.providers.tts import deepgram as deepgram_tts
 from agentsd.providers.tts import openai_compatible as openai_tts
 from agentsd.providers.vendor import Vendor
@@ -30,6 +40,7 @@ LLM = (
     echo.VENDOR,
     groq.VENDOR,
     llama_cpp.VENDOR,
+    llama_embedded.VENDOR,
     mistral.VENDOR,
     openai.VENDOR,
     openai_compatible.VENDOR,
@@ -39,16 +50,20 @@ TTS = (
     async_ai.VENDOR,
     deepgram_tts.VENDOR,
     elevenlabs.VENDOR,
+    flite.VENDOR,
     hume.VENDOR,
     kokoro.VENDOR,
     openai_tts.VENDOR,
+    piper.VENDOR,
 )
 STT = (
     deepgram_stt.VENDOR,
+    faster_whisper.VENDOR,
+    moonshine.VENDOR,
     openai_stt.VENDOR,
     whisper.VENDOR,
 )
-EMBEDDING = (openai_embedding.VENDOR,)
+EMBEDDING = (minilm.VENDOR, openai_embedding.VENDOR)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from agentsd import __version__
 from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
+from agentsd.providers.local.engines import Engines
 
 if TYPE_CHECKING:
     import aiohttp
@@ -34,6 +35,7 @@ class HttpSessions:
     connections: int = 512
     keepalive_seconds: float = 30.0
     dns_cache_seconds: int = 60
+    engines: Engines = field(default_factory=Engines)  # models that run in this process
     _pools: dict[str, _Pool] = field(default_factory=dict)
 
     def acquire(self, url: str) -> Claim:
@@ -54,10 +56,11 @@ class HttpSessions:
         return frozenset(origin for origin, pool in self._pools.items() if pool.session is not None)
 
     async def aclose(self) -> None:
-        """Close every session, held or not."""
+        """Close every session and free every model, held or not."""
         pools, self._pools = self._pools, {}
         for pool in pools.values():
             await _close(pool)
+        await self.engines.aclose()
 
     async def _release(self, origin: str, pool: _Pool) -> None:
         pool.holders -= 1

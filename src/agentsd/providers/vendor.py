@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.local.needs import Needs
 from agentsd.providers.schema import ProviderSettings
 
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A vendor's settings class, and how to build its client (None: settings only)."""
+    """A vendor's settings class, and how to build its client (None: settings only).
+
+    ``needs`` is what the client needs on this machine beyond agentsd itself (None: nothing).
+    """
 
     settings: type[ProviderSettings]
     build: Callable[[Any, HttpSessions], Any] | None
+    needs: Needs | None = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,1 @@
+"""What the providers that run inside this process share: what they need, and the models in memory."""

@@ -1,0 +1,77 @@
+"""What a provider needs on this machine beyond agentsd itself. Asking imports nothing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from agentsd.core.errors import ConfigError
+
+EXTRA = "pip install 'agentsd[local]'"
+"""The command that installs every package of the optional extra."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One Python package or one program, and the exact command that installs it."""
+
+    name: str  # the distribution's or program's name, as messages say it
+    is_there: Callable[[], bool]
+    install: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Everything that one provider needs."""
+
+    of: tuple[Need, ...]
+
+    def missing(self) -> tuple[Need, ...]:
+        """What is not there."""
+        return tuple(need for need in self.of if not need.is_there())
+
+    def advice(self) -> str:
+        """The commands that install what is missing; empty if nothing is."""
+        return " && ".join(dict.fromkeys(need.install for need in self.missing()))
+
+    def check(self, vendor: str) -> None:
+        """Raises ``ConfigError`` with the command if anything is missing."""
+        missing = self.missing()
+        if missing:
+            names = " and ".join(need.name for need in missing)
+            message = f"{vendor} needs {names}, not installed on this machine: {self.advice()}"
+            raise ConfigError(message, hint="then start agentsd anew; agentsd doctor shows what is there")
+
+
+def package(module: str, name: str, install: str = EXTRA) -> Need:
+    """A Python package: ``module`` as it is imported, ``name`` as it is installed."""
+    return Need(name, lambda: _is_importable(module), install)
+
+
+def program(name: str, install: str) -> Need:
+    """A program on the PATH."""
+    return Need(name, lambda: _on_path(name), install)
+
+
+def folder_of(module: str) -> Path:
+    """The folder of an installed package, without importing it: some are data with unwanted code around."""
+    from importlib.util import find_spec
+
+    spec = find_spec(module)
+    places = list(spec.submodule_search_locations or ()) if spec else []
+    if not places:
+        raise ConfigError(f"the package {module} is not installed", hint=EXTRA)
+    return Path(places[0])
+
+
+def _is_importable(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def _on_path(name: str) -> bool:
+    from shutil import which
+
+    return which(name) is not None

