@@ -184,7 +184,7 @@ class Answer:
         if self.aloud and not self._whole:
             self.item.text = spoken_part(self._text, heard, self._sound_ms, whole=False)
         else:
-            self.item.text = self._text
+            self.item.text = self._text.rstrip()
         if self._metrics:
             self._metrics.answers.labels(status).inc()
         heard_ms = round(heard) if self.aloud and not self._whole else None

@@ -1,0 +1,110 @@
+"""Rates, laws and the detector, on real speech."""
+
+from __future__ import annotations
+
+import math
+from array import array
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agentsd.core.agent import Turn
+from agentsd.services import g711
+from agentsd.services.resample import Resampler, milliseconds
+from agentsd.services.vad import RATE, Detector
+from agentsd.services.voicebot.ear import Ear, Speech
+from agentsd.services.voicebot.turntaking import Began, Ended
+from tests.services.speech import silence, spoken
+
+
+def tone(hertz: float, rate: int, seconds: float = 0.5) -> bytes:
+    """A sine."""
+    count = int(rate * seconds)
+    return array(
+        "h", (int(10_000 * math.sin(2 * math.pi * hertz * n / rate)) for n in range(count))
+    ).tobytes()
+
+
+def loudness(pcm: bytes) -> float:
+    """Root mean square of the middle half."""
+    samples = array("h", pcm)
+    middle = samples[len(samples) // 4 : len(samples) * 3 // 4]
+    return math.sqrt(sum(sample * sample for sample in middle) / len(middle))
+
+
+@given(st.binary(max_size=400).filter(lambda data: len(data) % 2 == 0))
+def test_equal_rates_pass_through(pcm: bytes) -> None:
+    """Byte for byte."""
+    assert Resampler(24_000, 24_000).take(pcm) == pcm
+
+
+@pytest.mark.parametrize(("source", "target"), [(44_100, 24_000), (24_000, 16_000), (8_000, 24_000)])
+def test_pieces_make_what_the_whole_makes(source: int, target: int) -> None:
+    """A stream that was cut anywhere sounds the same, and lasts as long."""
+    pcm = tone(440, source)
+    whole = Resampler(source, target).take(pcm, last=True)
+    stream = Resampler(source, target)
+    parts = b"".join(stream.take(pcm[at : at + 334]) for at in range(0, len(pcm), 334))
+    parts += stream.take(b"", last=True)
+    assert len(parts) == len(whole)
+    pairs = zip(array("h", parts), array("h", whole), strict=True)
+    assert max(abs(one - other) for one, other in pairs) <= 2  # its dither is random
+    assert milliseconds(whole, target) == pytest.approx(500, abs=1)
+
+
+def test_what_the_target_cannot_hold_is_filtered_not_folded() -> None:
+    """18 kHz at 44.1 kHz would become 6 kHz at 24 kHz; 1 kHz stays as loud as it was."""
+    assert loudness(Resampler(44_100, 24_000).take(tone(18_000, 44_100), last=True)) < 20
+    assert loudness(Resampler(44_100, 24_000).take(tone(1_000, 44_100), last=True)) == pytest.approx(
+        7071, rel=0.02
+    )
+
+
+@pytest.mark.parametrize("law", ["u", "a"])
+def test_a_telephones_sound_survives_both_ways(law: g711.Law) -> None:
+    """Every byte comes back as itself, but for µ-law's second zero; samples within a law's step."""
+    every = bytes(range(256))
+    back = g711.encode(law, g711.decode(law, every))
+    assert [byte for byte in range(256) if back[byte] != byte] == ([0x7F] if law == "u" else [])
+    for sample in range(-32_000, 32_001, 13):
+        heard = array("h", g711.decode(law, g711.encode(law, array("h", [sample]).tobytes())))[0]
+        assert abs(heard - sample) <= max(16, abs(sample) / 16)
+
+
+def test_speech_is_told_from_silence() -> None:
+    """Most frames of a spoken sentence are speech; none of silence is, nor of a steady tone."""
+    heard = list(Detector().probabilities(spoken(RATE)))
+    assert sum(probability > 0.5 for probability in heard) > len(heard) * 0.6
+    assert max(Detector().probabilities(silence(2, RATE))) < 0.3
+
+
+def test_detectors_share_nothing() -> None:
+    """What one hears does not move the other."""
+    alone = list(Detector().probabilities(spoken(RATE)))
+    one, other = Detector(), Detector()
+    list(other.probabilities(silence(1, RATE)))
+    assert list(one.probabilities(spoken(RATE))) == alone
+
+
+@pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
+def test_an_ear_hears_an_utterance_with_its_beginning(rate: int) -> None:
+    """One beginning and one end; the sound between holds what was spoken, and 300 ms of before."""
+    ear = Ear(Detector(), rate, Turn())
+    pcm = silence(1, rate) + spoken(rate) + silence(1, rate)
+    heard = [one for part in ear.slices(pcm) for one in ear.hear(part)]
+    assert [type(one) for one in heard if not isinstance(one, Speech)] == [Began, Ended]
+    began, ended = heard[0], heard[-1]
+    assert isinstance(began, Began)
+    assert isinstance(ended, Ended)
+    utterance = b"".join(one.pcm for one in heard if isinstance(one, Speech))
+    assert utterance in pcm
+    first = pcm.index(utterance) / 2 / rate * 1000
+    assert first <= began.at_ms + 64
+    assert 500 < first < 1000 + 100
+
+
+def test_silence_stays_silent() -> None:
+    """Nothing is heard in ten seconds of nothing."""
+    ear = Ear(Detector(), 24_000, Turn())
+    assert [one for part in ear.slices(silence(10)) for one in ear.hear(part)] == []
