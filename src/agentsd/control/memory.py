@@ -68,16 +68,15 @@ class Memory:
     def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
         """The files that changed in place since everything was settled; None where more happened."""
         before = self._settled
-        if before is None or self._source != source or before.files.keys() != tree.files.keys():
+        if before is None or self._source != source or len(before.files) != len(tree.files):
             return None
         if before.attachments != tree.attachments:
             return None
-        known = before.files
-        return [
-            file
-            for path, file in tree.files.items()
-            if file is not known[path] and _differs(file, known[path])
-        ]
+        pairs = zip(tree.files.values(), before.files.values(), strict=True)
+        changed = [(file, known) for file, known in pairs if file is not known]
+        if any(file.path != known.path for file, known in changed):
+            return None
+        return [file for file, known in changed if file.digest != known.digest or file.problem]
 
     def touches_nothing_else(self, one: Checked) -> bool:
         """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
@@ -104,10 +103,6 @@ class Memory:
             digest, one = self._checked[path]
             self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
         self._settled = tree
-
-
-def _differs(file: SourceFile, known: SourceFile) -> bool:
-    return file.digest != known.digest or file.problem is not None
 
 
 def _stored(manifest: Manifest | None) -> Manifest | None:

@@ -28,6 +28,7 @@ from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion,
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.sops.format import fingerprints
 from agentsd.store import agents as store
 from agentsd.store import knowledge
 from agentsd.store.agents import ApplyStamp, Head
@@ -35,7 +36,7 @@ from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
 
 _PRINTED = 1000
-"""Secrets are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+"""New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
 
 _EDITED = 100
 """More edited files than this are as quickly dealt with in a whole round."""
@@ -227,20 +228,16 @@ class Reconciler:
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
         """``stored`` with the old documents of those rows that a file is about to change."""
-        ids = [m.id for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest]
-        if not ids:
+        new = {m.id: m for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest}
+        if not new:
             return stored
-        documents = await store.load_documents(conn, ids)
         agents = dict(stored.agents)
-        for agent_id, data in documents.items():
+        for agent_id, data in (await store.load_documents(conn, new)).items():
             row = agents[agent_id]
-            agents[agent_id] = replace(
-                row,
-                value=parse(row.path, data).value,
-                prints=self._checker.prints(row.path, data, self._print_key)
-                if len(ids) <= _PRINTED
-                else None,
-            )
+            document = parse(row.path, data)
+            resealed = len(new) <= _PRINTED and fingerprints(document) != new[agent_id].seals
+            prints = self._checker.prints(row.path, data, self._print_key) if resealed else None
+            agents[agent_id] = replace(row, value=document.value, prints=prints)
         return replace(stored, agents=agents)
 
     def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
