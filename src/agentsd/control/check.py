@@ -13,6 +13,7 @@ from uuid import UUID
 from pydantic import BaseModel, ValidationError
 
 from agentsd.control.attachments import attach
+from agentsd.control.meaning import beyond_schema
 from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
 from agentsd.core import chunking
@@ -141,7 +142,7 @@ class Checker:
         if not violations:
             claimed = _sealed_fields(document.value)
             violations = [*_seal_form(document), *self._destinations(document, document.value, claimed)]
-            violations += _spaces(document)
+            violations += beyond_schema(document)
             attachments, problems = attach(document, beside)
             violations += problems
         if errors_of(violations):
@@ -233,17 +234,6 @@ def _sealed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
         for name in section
         if is_sealed(section[name])
     )
-
-
-def _spaces(document: Document) -> Iterator[Violation]:
-    """Vectors of two models cannot be compared: who stands in for an embedding must use the same one."""
-    embeddings = [(at, section) for at, section in providers_in(document.value) if at[0] == "embedding"]
-    for pointer, section in embeddings[1:]:
-        for name in ("provider", "model", "dimensions"):
-            if section.get(name) != embeddings[0][1].get(name):
-                message = f"{dotted((*pointer, name))}: vectors of another model cannot be compared"
-                hint = f"a fallback of an embedding has the same {name}, at another address"
-                yield _at(document, (*pointer, name), "fallback-space", message, hint)
 
 
 def _misfits(

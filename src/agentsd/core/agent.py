@@ -15,6 +15,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agentsd.core.checks import Check
+
 KINDS = ("llm", "tts", "stt")
 """The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""
 
@@ -151,6 +153,9 @@ class AgentHead(Strict):
     ] = None
     turn: Annotated[Turn, Field(description="Turn-taking in a call.")] = Turn()
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
+    checks: Annotated[
+        list[Check], Field(max_length=200, description="What it must answer: run by `agentsd test`.")
+    ] = []
 
 
 @dataclass(frozen=True, slots=True)

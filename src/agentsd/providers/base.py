@@ -5,7 +5,8 @@ ProviderError                 a vendor failed; ``retryable`` says whether trying
 ├── ProviderRateLimited       429; ``retry_after`` in seconds where the vendor said so
 ├── ProviderNotFound          404: no such model, voice or path
 ├── ProviderRejected          another 4xx: the vendor refuses this request
-├── ProviderUnavailable       no connection, 5xx, closed early
+├── ProviderUnavailable       5xx, closed early
+│   └── ProviderUnreachable   no connection
 ├── ProviderTimeout           no first byte, or a stall, within the limit
 └── ProviderProtocolError     an answer that is not the vendor's protocol
 """
@@ -50,9 +51,13 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """No connection, a 5xx, or a connection that closed before its end message."""
+    """A 5xx, no connection, or one that closed before its end message."""
 
     retryable = True
+
+
+class ProviderUnreachable(ProviderUnavailable):
+    """No connection at all: the name does not resolve, nobody listens, or TLS fails."""
 
 
 class ProviderTimeout(ProviderError):

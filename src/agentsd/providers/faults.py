@@ -23,6 +23,7 @@ from agentsd.providers.base import (
     ProviderRejected,
     ProviderTimeout,
     ProviderUnavailable,
+    ProviderUnreachable,
 )
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _translate(who: Who, error: Exception) -> ProviderError | None:
         hint = f"correct it in the manifest's {who.kind} section"
         return ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint)
     if isinstance(error, (aiohttp.ClientError, OSError)):
-        return ProviderUnavailable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
+        return ProviderUnreachable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
     return None
 
 

@@ -30,6 +30,10 @@ class Resilient(Generic[P]):
     def __init__(self, chain: Chain[P]) -> None:
         self.chain = chain
 
+    def each(self) -> tuple[tuple[str, P], ...]:
+        """(vendor's name, provider) of all that may answer, in order: for a probe."""
+        return tuple((member.name, member.provider) for member in self.chain.members)
+
     async def aclose(self) -> None:
         """Close every provider of the chain."""
         await self.chain.aclose()

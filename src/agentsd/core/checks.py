@@ -1,0 +1,82 @@
+"""Behaviour as code: what an agent must answer, as its manifest says it, and whether it did. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Check(BaseModel):
+    """Say this to the agent; its answer must hold all that is asked of it."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    say: Annotated[
+        str, Field(min_length=1, description="What the agent is told.", examples=["When do you open?"])
+    ]
+    name: Annotated[
+        str | None,
+        Field(min_length=1, description="What reports call it; `say` where absent.", examples=["opening"]),
+    ] = None
+    contains: Annotated[
+        str | None,
+        Field(min_length=1, description="Text in the answer, in any case.", examples=["9 am"]),
+    ] = None
+    regex: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A regular expression (Python's) that is found in the answer.",
+            examples=["(?i)nine|9"],
+        ),
+    ] = None
+    cites: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A file of `rag.sources` that the answer is given to quote.",
+            examples=["knowledge/faq.md"],
+        ),
+    ] = None
+    max_seconds: Annotated[
+        float | None,
+        Field(gt=0, le=600, description="Longest wait for the whole answer, in seconds.", examples=[5]),
+    ] = None
+
+    @property
+    def title(self) -> str:
+        """What reports call it."""
+        return self.name or self.say
+
+    def failures(self, answer: str, sources: Sequence[str], seconds: float) -> Iterator[str]:
+        """What ``answer`` lacks; nothing where it passes. ``sources``: paths that its citations name."""
+        if not answer.strip():
+            yield "the answer is empty"
+        if self.contains is not None and self.contains.casefold() not in answer.casefold():
+            yield f"the answer does not contain {self.contains!r}"
+        if self.regex is not None and not re.search(self.regex, answer):
+            yield f"the answer does not match /{self.regex}/"
+        if self.cites is not None and not any(_is(path, self.cites) for path in sources):
+            cited = ", ".join(dict.fromkeys(sources)) or "nothing"
+            yield f"it was to cite {self.cites}; it cites {cited}"
+        if self.max_seconds is not None and seconds > self.max_seconds:
+            yield f"it took {seconds:.1f} s, longer than {self.max_seconds:g} s"
+
+
+def regex_problem(pattern: str) -> str | None:
+    """Why ``pattern`` is no regular expression; None if it is one."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        return f"{error.msg} at position {error.pos}"
+    except (RecursionError, OverflowError):
+        return "it is too large"
+    return None
+
+
+def _is(path: str, name: str) -> bool:
+    """Citations name sources from the top of the tree, manifests from the owner's folder."""
+    return path == name or path.endswith(f"/{name}")

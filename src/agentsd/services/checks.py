@@ -1,0 +1,60 @@
+"""Running the ``checks:`` of a manifest: what the agent really answers, against what it should."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from agentsd.core.checks import Check
+from agentsd.core.errors import AgentsdError
+from agentsd.providers.base import Knowledge, LiveAgent
+from agentsd.services import chat, rag
+
+ANSWER_MAX = 20_000
+"""Characters of an answer that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one check; it passed where there are no ``failures``."""
+
+    title: str
+    say: str
+    answer: str
+    seconds: float
+    failures: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether it passed."""
+        return not self.failures
+
+
+async def run_checks(agent: LiveAgent, knowledge: Knowledge | None = None) -> list[Result]:
+    """One after the other, so that their times are the agent's own. Never raises for a vendor."""
+    return [await _run(agent, check, knowledge) for check in agent.spec.checks]
+
+
+async def _run(agent: LiveAgent, check: Check, knowledge: Knowledge | None) -> Result:
+    began = perf_counter()
+    body = {"messages": [{"role": "user", "content": check.say}]}
+    try:
+        grounded, passages = await rag.ground(agent, body, knowledge)
+        reply = await chat.complete(agent, grounded)
+    except AgentsdError as error:
+        failed = f"no answer: {error.message}"
+        return Result(check.title, check.say, "", perf_counter() - began, (failed,))
+    seconds = perf_counter() - began
+    answer = _text(reply)
+    sources: Sequence[str] = [passage.path for passage in passages]
+    return Result(check.title, check.say, answer, seconds, tuple(check.failures(answer, sources, seconds)))
+
+
+def _text(reply: dict[str, Any]) -> str:
+    try:
+        content = reply["choices"][0]["message"]["content"]
+    except (KeyError, IndexError, TypeError):
+        return ""
+    return content[:ANSWER_MAX] if isinstance(content, str) else ""

@@ -1,0 +1,195 @@
+"""Probing an agent for real: one token, one spoken word, one second of sound, one vector.
+
+Every provider is asked, those that only stand in as well, past retries and limits: a test tells
+what is, not what is made up for. A failure comes with its class and with what to do about it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from array import array
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Protocol, cast, runtime_checkable
+
+from agentsd.core.agent import SECTIONS
+from agentsd.core.errors import ProviderError
+from agentsd.providers.base import (
+    LLM,
+    STT,
+    TTS,
+    Embedding,
+    LiveAgent,
+    ProviderAuthError,
+    ProviderNotFound,
+    ProviderProtocolError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnreachable,
+)
+
+PROBE_SECONDS = 30.0
+"""How long one provider may take."""
+
+_REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
+    (ProviderAuthError, "wrong-key", "put a valid key into {at}.api_key: agentsd edit {slug}"),
+    (
+        ProviderRateLimited,
+        "rate-limited",
+        "wait, or ask the vendor for a higher limit; {section}.fallback lets another answer meanwhile",
+    ),
+    (
+        ProviderNotFound,
+        "not-found",
+        "correct the model or voice of {at}; if both exist, its URL and path are wrong",
+    ),
+    (
+        ProviderTimeout,
+        "timeout",
+        "is the server up, and the model loaded? {at}.timeout_seconds allows more time",
+    ),
+    (
+        ProviderUnreachable,
+        "unreachable",
+        "correct the URL of {at}; if it is right: is the server up, and reachable from here?",
+    ),
+    (
+        ProviderProtocolError,
+        "wrong-url",
+        "what is at the URL of {at} speaks something else: correct its URL and path",
+    ),
+    (ProviderRejected, "rejected", "the vendor refuses the settings of {at}: look at each of its fields"),
+    (ProviderError, "failed", "the vendor failed: try again later; {section}.fallback lets another answer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What came of probing one provider. ``reason`` is a machine word; empty where all is well."""
+
+    at: str  # "llm", "llm.fallback[0]"
+    provider: str
+    ok: bool
+    seconds: float  # to the first token or sound, to the end of the transcript, to the vector
+    message: str
+    reason: str = ""
+    fix: str = ""
+
+
+@runtime_checkable
+class Chained(Protocol):
+    """A provider with others behind it."""
+
+    def each(self) -> tuple[tuple[str, Any], ...]:
+        """(vendor's name, provider) of all that may answer, in order."""
+
+
+class Silent(Exception):
+    """The vendor answered in good form, but with nothing."""
+
+
+async def probe(agent: LiveAgent) -> list[Finding]:
+    """One finding for every provider of ``agent``, all asked at once. Never raises for a vendor."""
+    jobs = []
+    for kind in SECTIONS:
+        provider = getattr(agent, kind)
+        if provider is None:
+            continue
+        name = agent.provider_names.get(kind, "?")
+        each = provider.each() if isinstance(provider, Chained) else ((name, provider),)
+        for index, (vendor, one) in enumerate(each):
+            at = f"{kind}.fallback[{index - 1}]" if index else kind
+            jobs.append(_probe(agent.slug, kind, at, vendor, one))
+    return list(await asyncio.gather(*jobs))
+
+
+async def _probe(slug: str, section: str, at: str, vendor: str, provider: Any) -> Finding:
+    began = perf_counter()
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            seconds, message = await _PROBES[section](provider)
+        return Finding(at, vendor, ok=True, seconds=seconds, message=message)
+    except ProviderError as error:
+        _, reason, fix = next(row for row in _REASONS if isinstance(error, row[0]))
+        said = error.message
+    except TimeoutError:
+        _, reason, fix = next(row for row in _REASONS if row[0] is ProviderTimeout)
+        said = f"{vendor} did not answer in {PROBE_SECONDS:g} s"
+    except Silent as silent:
+        reason, said = "silent", f"{vendor} {silent}"
+        fix = "the model or voice of {at} may be the wrong one for this"
+    except Exception as error:  # a fault of a vendor's client; its text may quote anything
+        reason, said = "broken", f"the client of {vendor} failed: {type(error).__name__}"
+        fix = "report it to whoever made this provider"
+    fix = fix.format(at=at, section=section, slug=slug)
+    return Finding(at, vendor, ok=False, seconds=perf_counter() - began, message=said, reason=reason, fix=fix)
+
+
+async def _token(llm: LLM) -> tuple[float, str]:
+    request = {"messages": [{"role": "user", "content": "Say: yes"}], "max_tokens": 16}
+    began = perf_counter()
+    stream = cast("Any", llm.stream(request))
+    async with aclosing(stream):
+        async for chunk in stream:
+            if _says_something(chunk):
+                return perf_counter() - began, "it writes"
+    raise Silent("answered without a word")
+
+
+def _says_something(chunk: Mapping[str, Any]) -> bool:
+    """Text, or anything that thinking models send before it."""
+    deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or () if isinstance(choice, dict)]
+    return any(value for delta in deltas for key, value in delta.items() if key != "role")
+
+
+async def _word(tts: TTS) -> tuple[float, str]:
+    began, first, size = perf_counter(), 0.0, 0
+    stream = cast("Any", tts.stream(_once("Yes.")))
+    async with aclosing(stream):
+        async for pcm in stream:
+            first = first or perf_counter() - began
+            size += len(pcm)
+    if not size:
+        raise Silent("spoke without a sound")
+    return first, f"it speaks: {size / 2 / tts.sample_rate:.1f} s of sound at {tts.sample_rate} Hz"
+
+
+async def _second(stt: STT) -> tuple[float, str]:
+    began = perf_counter()
+    stream = cast("Any", stt.stream(_tone(stt.sample_rate)))
+    async with aclosing(stream):
+        async for _ in stream:
+            continue
+    return perf_counter() - began, "it listens"
+
+
+async def _vector(embedding: Embedding) -> tuple[float, str]:
+    began = perf_counter()
+    (vector,) = await embedding.embed(["yes"])
+    if not vector:
+        raise Silent("answered with an empty vector")
+    return perf_counter() - began, f"it embeds: {len(vector)} dimensions"
+
+
+async def _once(text: str) -> AsyncIterator[str]:
+    yield text
+
+
+async def _tone(rate: int) -> AsyncIterator[bytes]:
+    """A second of a soft 440 Hz tone, in tenths."""
+    for tenth in range(10):
+        start = tenth * rate // 10
+        samples = range(start, start + rate // 10)
+        yield array("h", (int(3000 * math.sin(2 * math.pi * 440 * n / rate)) for n in samples)).tobytes()
+
+
+_PROBES: Mapping[str, Callable[[Any], Awaitable[tuple[float, str]]]] = {
+    "llm": _token,
+    "tts": _word,
+    "stt": _second,
+    "embedding": _vector,
+}
