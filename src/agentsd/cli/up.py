@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from agentsd.control.watch import Watcher
 
 _RETRY_SECONDS = 1.0
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGING = (
     click.option(
@@ -142,15 +143,21 @@ def _stop_on_signals(running: asyncio.Event) -> asyncio.Event:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
-    def handle(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
+    def handle() -> None:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, _interrupt)
         stop.set()
         if task and not running.is_set():
             task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, handle, number)
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, handle)
     return stop
+
+
+def _interrupt() -> None:
+    """Out of the event loop. Raised inside the task that is stopping, it would wait for the streams."""
+    raise KeyboardInterrupt
 
 
 async def _until_stopped(stop: asyncio.Event, tasks: set[asyncio.Task[None]]) -> None:
