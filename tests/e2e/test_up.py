@@ -154,15 +154,16 @@ async def leased(client: Client, url: str) -> None:
     await until(look)
 
 
-async def test_a_second_ctrl_c_does_not_wait(clone: Home, client: Client) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_second_signal_does_not_wait(clone: Home, client: Client, number: signal.Signals) -> None:
     """The first one lets streams finish; the second ends everything at once, Postgres too."""
     clone.write("slow.yaml", echo(" ".join(["word"] * 200), id=uuid4()) + "  delay_seconds: 0.2\n")
     up, url = await clone.up()
     streaming = asyncio.create_task(client.stream(url, "slow"))
     await leased(client, url)
-    up.send(signal.SIGINT)
+    up.send(number)
     await up.says("stopping")
-    up.send(signal.SIGINT)
+    up.send(number)
     with pytest.raises(Broken):
         await streaming
     done = await up.ended()
