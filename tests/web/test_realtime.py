@@ -203,6 +203,15 @@ async def test_a_greeting_comes_first(bot: Stack, voices: Vendors) -> None:
     assert voices.llm.last.body["messages"][1] == {"role": "assistant", "content": "Welcome to us."}
 
 
+async def test_an_agent_can_be_asked_to_begin(bot: Stack) -> None:
+    """``response.create`` before anything was said is an answer, not an error."""
+    async with call(bot, "bot") as line:
+        await line.send("response.create")
+        response = await line.done()
+        assert response["status"] == "completed"
+        assert "open the conversation" in line.text(response["id"])
+
+
 async def test_agents_without_some_organ(bot: Stack, voices: Vendors) -> None:
     """No voice: it writes. No ears: speech is an error that says so. No LLM: so is an answer."""
     for kind in ("tts", "stt", "llm"):

@@ -87,8 +87,6 @@ class Call:
         self._ear: Ear | None = None
         self._closing = False
 
-    # What comes out
-
     async def events(self) -> AsyncIterator[ev.Event]:
         """What happens, in order, until ``finish`` or ``hang_up``."""
         async for event in self.queue:
@@ -104,8 +102,6 @@ class Call:
     def conversation(self) -> Conversation:
         """What was said so far."""
         return self.runner.conversation
-
-    # How it goes on
 
     @property
     def preferences(self) -> Preferences:
@@ -141,8 +137,6 @@ class Call:
         async with self.runner.leases.lease(ref) as agent:
             self._ref = ref
             self._becomes(agent)
-
-    # What the caller does
 
     async def feed(self, pcm: bytes) -> None:
         """Sound from the microphone: whole samples at ``preferences.input_rate``.
@@ -223,8 +217,6 @@ class Call:
         answer.truncate(heard_ms)
         return True
 
-    # How it ends
-
     async def finish(self) -> None:
         """Take no more, let the turns that are under way end, then end ``events``."""
         self._closing = True
@@ -240,8 +232,6 @@ class Call:
             if turn.task is not None:
                 turn.task.cancel()
         self.queue.end()
-
-    # Utterances
 
     def _feed_unheard(self, pcm: bytes) -> None:
         """Without a detector everything counts, until the client commits or clears it."""

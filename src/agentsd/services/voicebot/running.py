@@ -26,6 +26,9 @@ from agentsd.services.voicebot.utterance import Listening, Utterance
 Talk = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
 """``services.chat.stream``, or something around it."""
 
+OPENING = "The call has begun, and nobody has spoken yet: open the conversation."
+"""What a model is told that is to answer before anything was said."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -156,7 +159,7 @@ class Runner:
         if told:
             messages.insert(0, {"role": "system", "content": told})
         body = {
-            "messages": messages,
+            "messages": messages or [{"role": "system", "content": OPENING}],
             "max_tokens": turn.ask.max_tokens,
             "stream_options": {"include_usage": True},
         }
