@@ -28,6 +28,7 @@ RULE_SOURCES = (
     "core/conflicts",
     "core/validation",
     "control/check",
+    "control/meaning",
     "control/recipients",
     "files/tree",
 )

@@ -218,7 +218,6 @@ WRITES = [
     ("PUT", "/api/agents/brand~new", "agents.d/brand/new.yaml"),
     ("POST", "/api/agents/support/set-default", "agents.d/support.yaml"),
     ("POST", "/api/agents/support/rollback", "agents.d/support.yaml"),
-    ("POST", "/api/agents/support/test", "agents.d/support.yaml"),
     ("POST", "/api/agents", "agents.d/NAME.yaml"),
     ("PUT", "/api/agents/..~..~etc", "agents.d/NAME.yaml"),
 ]

@@ -22,6 +22,7 @@ _COMMANDS = {
     "new": ("new", "Add an agent: a manifest with a pinned id."),
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
+    "test": ("testing", "Probe agents for real, and run the checks of their manifests."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
     "schema": ("schema", "Write or check the JSON Schemas."),
     "migrate": ("migrate", "Bring the database's schema to this version."),

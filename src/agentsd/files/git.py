@@ -8,6 +8,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from agentsd.core.errors import ConfigError
+
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME")
 """Git gets these and nothing else: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a hook or a helper."""
@@ -60,6 +62,22 @@ async def is_older(folder: Path, commit: str, applied: str) -> bool:
         return False
     code, _ = await _git(folder, "merge-base", "--is-ancestor", commit, applied)
     return code == 0
+
+
+async def changed_files(folder: Path, ref: str) -> frozenset[str]:
+    """Files below ``folder``, relative to it, that differ from where this branch left ``ref``.
+
+    What is not committed yet counts.
+    Raises ``ConfigError`` where git does not know ``ref``.
+    """
+    code, tracked = await _git(
+        folder, "diff", "--merge-base", "--name-only", "-z", "--relative", "--end-of-options", ref, "--", "."
+    )
+    if code != 0:
+        hint = "in CI, fetch it first: a shallow clone knows no other branch"
+        raise ConfigError(f"git cannot compare {folder} with {ref!r}", hint=hint)
+    _, untracked = await _git(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    return frozenset(name for name in (*tracked.split("\0"), *untracked.split("\0")) if name)
 
 
 async def _git(folder: Path, *arguments: str) -> tuple[int, str]:

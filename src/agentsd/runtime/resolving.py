@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from agentsd.core.agent import AgentRow
 from agentsd.core.errors import StoreError
@@ -125,17 +125,7 @@ class Resolver:
             if self._builder.has_client(kind, settings)
         }
         boxes = self._boxes.take_all(wanted.id, usable)
-        fields = {
-            "id": wanted.id,
-            "slug": wanted.slug,
-            "owner": wanted.owner,
-            "version": recipe.row.version,
-            "digest": recipe.row.digest,
-            "spec": recipe.head,
-            "sources": recipe.row.sources,
-            "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
-        }
-        return Built(live_agent(fields, boxes), boxes, self._boxes)
+        return Built(live_agent(fields_of(wanted, recipe), boxes), boxes, self._boxes)
 
     async def _fall_back(
         self, row: AgentRow, refused: Refused, previous: Entry | None, deadline: float | None
@@ -177,6 +167,20 @@ class Resolver:
         if last and all(older.data != last.data for older in kept):
             kept.append(last)
         return kept, False
+
+
+def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
+    """A ``LiveAgent``'s fields but for its providers: who it is says ``wanted``, what it is, the recipe."""
+    return {
+        "id": wanted.id,
+        "slug": wanted.slug,
+        "owner": wanted.owner,
+        "version": recipe.row.version,
+        "digest": recipe.row.digest,
+        "spec": recipe.head,
+        "sources": recipe.row.sources,
+        "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
+    }
 
 
 def _last_good(row: AgentRow, previous: Entry | None) -> AgentRow | None:

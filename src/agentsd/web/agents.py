@@ -30,7 +30,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/api/agents", get_many),
         web.post("/api/agents", refuse_create),
         *(web.route(method, one, refuse_change) for method in ("PUT", "PATCH", "DELETE")),
-        *(web.post(f"{one}/{verb}", refuse_verb) for verb in ("set-default", "rollback", "test")),
+        *(web.post(f"{one}/{verb}", refuse_verb) for verb in ("set-default", "rollback")),
     ]
 
 

@@ -22,6 +22,7 @@ from agentsd.web import (
     selection,
     speech,
     sync,
+    testing,
     transcriptions,
 )
 from agentsd.web.masking import Masker, secret_names
@@ -51,6 +52,7 @@ def create_app(parts: Parts) -> web.Application:
 def _routes(parts: Parts) -> list[web.RouteDef]:
     return [
         *agents.routes(),
+        *testing.routes(),
         *selection.routes(),
         *revisions.routes(),
         *providers.routes(),

@@ -1,0 +1,61 @@
+"""The verdict on an agent: what its probes and its checks found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import Any
+
+from agentsd.providers.base import Knowledge, LiveAgent
+from agentsd.services.checks import Result, run_checks
+from agentsd.services.probe import Finding, probe
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """``problem`` says why nothing could be tested; then there is nothing else."""
+
+    agent: str
+    version: int = 0
+    providers: tuple[Finding, ...] = ()
+    checks: tuple[Result, ...] = ()
+    seconds: float = 0.0
+    problem: str = ""
+    fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was found well."""
+        found = [*(one.ok for one in self.providers), *(one.ok for one in self.checks)]
+        return not self.problem and all(found)
+
+    def as_json(self) -> dict[str, Any]:
+        """``{"agent", "ok", "providers": [...], "checks": [...], …}``, seconds to the millisecond."""
+        told = asdict(self) | {"ok": self.ok, "seconds": round(self.seconds, 3)}
+        told["checks"] = [asdict(one) | {"ok": one.ok} for one in self.checks]
+        for one in (*told["providers"], *told["checks"]):
+            one["seconds"] = round(one["seconds"], 3)
+        return {key: value for key, value in told.items() if key not in ("problem", "fix") or value}
+
+
+async def judge(
+    agent: LiveAgent, knowledge: Knowledge | None = None, *, probes: bool = True, checks: bool = True
+) -> Verdict:
+    """Probe ``agent``, then run its checks. Where no LLM of it answers they fail without being asked."""
+    began = perf_counter()
+    findings = tuple(await probe(agent)) if probes else ()
+    results: tuple[Result, ...] = ()
+    if checks:
+        results = _unasked(agent) if _is_mute(agent, findings) else tuple(await run_checks(agent, knowledge))
+    return Verdict(agent.slug, agent.version, findings, results, perf_counter() - began)
+
+
+def _is_mute(agent: LiveAgent, findings: Sequence[Finding]) -> bool:
+    llms = [one.ok for one in findings if one.at.startswith("llm")]
+    return agent.llm is None or (bool(llms) and not any(llms))
+
+
+def _unasked(agent: LiveAgent) -> tuple[Result, ...]:
+    why = ("not asked: no llm of this agent answers",)
+    return tuple(Result(check.title, check.say, "", 0.0, why) for check in agent.spec.checks)

@@ -1,0 +1,37 @@
+"""POST /api/agents/{agent}/test: probes every provider of an agent for real.
+
+``?checks=true`` runs the checks of its manifest, too. The answer is 200 whatever was found: ``ok``
+says it, and every failure comes with its fix.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from agentsd.runtime.fallback import FALLBACK_SLUG
+from agentsd.services.verdict import judge
+from agentsd.web.encoding import to_json
+from agentsd.web.lookup import find
+from agentsd.web.models import agent_headers
+from agentsd.web.parts import PARTS
+from agentsd.web.problem import bad_request
+
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.post("/api/agents/{agent}/test", test)]
+
+
+async def test(request: web.Request) -> web.Response:
+    """What was found, on the version that serves now."""
+    checks = _BOOLEANS.get(request.query.get("checks", "false").lower())
+    if checks is None:
+        raise bad_request("checks must be true or false", param="checks")
+    entry = find(request, request.match_info["agent"])
+    parts = request.app[PARTS]
+    async with parts.registry.lease(str(entry.row.id) if entry else FALLBACK_SLUG) as agent:
+        verdict = await judge(agent, parts.knowledge, checks=checks)
+        headers = agent_headers(agent)
+    return web.Response(body=to_json(verdict.as_json()), content_type="application/json", headers=headers)
