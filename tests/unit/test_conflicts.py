@@ -115,10 +115,20 @@ def test_a_seal_has_one_owner() -> None:
 
 
 def test_history_knows_the_first_owner() -> None:
-    """A seal of a deleted agent still belongs to its owner, also before the first by path."""
+    """A seal of a deleted agent still belongs to its owner; of two that are new, neither gets it."""
     thief, owner = manifest("acme/a.yaml", seals=[b"k"]), manifest("b.yaml", seals=[b"k"])
-    assert codes(reused_seals([thief, owner], {})) == {"b.yaml": ["seal-reused"]}
+    both = {"acme/a.yaml": ["seal-reused"], "b.yaml": ["seal-reused"]}
+    assert codes(reused_seals([thief, owner], {})) == both
     assert codes(reused_seals([thief, owner], {b"k": "default"})) == {"acme/a.yaml": ["seal-reused"]}
+
+
+def test_a_copy_does_not_inherit_the_id_of_a_broken_file() -> None:
+    """While its own file is set aside, a row keeps its id, name and default against every other file."""
+    row = manifest("acme/a.yaml", id=ONE, default=True)
+    copy = manifest("evil/a.yaml", id=ONE, default=True)
+    found = conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"acme/a.yaml"})
+    assert codes(found) == {"evil/a.yaml": ["place-taken"]}
+    assert conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"other.yaml"}) == []
 
 
 def test_an_email_has_one_owner() -> None:
