@@ -76,8 +76,9 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
         table.add_column(column, style=None, header_style="dim")
     for row in rows:
         table.add_row(*(Text(*cell) if isinstance(cell, tuple) else Text(str(cell)) for cell in row))
-    stdout().print()
-    stdout().print(table)
+    console = stdout().rich()
+    console.print()
+    console.print(table)
 
 
 def _print_replicas(found: Sequence[Replica], version: int) -> None:
