@@ -2,12 +2,14 @@
 
 The backend speaks OpenAI's protocol and answers at once, in a process of its own; all are asked by
 turns. Where ``AGENTSD_BENCH_LITELLM`` names the program ``litellm``, its proxy is measured as well.
+agentsd and LiteLLM check the same bearer token.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 import sys
 import time
@@ -25,6 +27,7 @@ from tests.bench.wire import run as run_async
 
 CONNECTIONS = 20
 LITELLM = "AGENTSD_BENCH_LITELLM"
+TOKEN = f"sk-{secrets.token_hex(32)}"
 
 Loads = Mapping[str, Sequence[Load]]
 """What each server did, round by round."""
@@ -36,7 +39,9 @@ def run(scale: Scale) -> Sequence[Figure]:
         made = Fleet(folder / "agents.d", folder / "no-key", 1)
         backend = stack.enter_context(_backend(made))
         _write_manifest(made, backend.url)
-        servers = {"backend": backend, "agentsd": stack.enter_context(up(made, folder))}
+        (folder / "tokens").write_text(f"{TOKEN}\n")
+        ours = stack.enter_context(up(made, folder, token_file=str(folder / "tokens")))
+        servers = {"backend": backend, "agentsd": ours}
         if litellm := os.environ.get(LITELLM):
             servers["litellm"] = stack.enter_context(_litellm(litellm, folder, backend.url))
         else:
@@ -93,7 +98,8 @@ def _by_turns(
 def _request(url: str, *, stream: bool) -> bytes:
     messages = [{"role": "user", "content": "Hello, how are you today?"}]
     body = json.dumps({"model": "chat", "messages": messages, "stream": stream}).encode()
-    return request("POST", f"{url}/v1/chat/completions", body, content_type="application/json")
+    headers = {"content_type": "application/json", "authorization": f"Bearer {TOKEN}"}
+    return request("POST", f"{url}/v1/chat/completions", body, **headers)
 
 
 @contextmanager
@@ -125,7 +131,7 @@ def _litellm(program: str, folder: Path, backend: str) -> Iterator[Server]:
     url = f"http://127.0.0.1:{port}"
     command = [program, "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     environ = {"PATH": os.environ["PATH"], "HOME": str(folder), "LITELLM_LOG": "ERROR"}
-    environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+    environ |= {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MASTER_KEY": TOKEN}
     with serving(command, environ, url) as server:
         _await_health(f"{url}/health/liveliness")
         yield server
