@@ -203,6 +203,22 @@ async def test_a_greeting_comes_first(bot: Stack, voices: Vendors) -> None:
     assert voices.llm.last.body["messages"][1] == {"role": "assistant", "content": "Welcome to us."}
 
 
+async def test_a_greeting_waits_for_the_clients_format(bot: Stack, voices: Vendors) -> None:
+    """A telephone's client is greeted in its own format, and may ask at once: it is answered next."""
+    bot.write("bot.yaml", voices.manifest("alpha", greeting="Welcome to us."))
+    await bot.sync()
+    law = {"format": {"type": "audio/pcma"}}
+    async with call(bot, "bot") as line:
+        item = {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hi."}]}
+        await line.send("session.update", session={"type": "realtime", "audio": {"output": law}})
+        await line.send("conversation.item.create", item=item)
+        await line.send("response.create")
+        greeting, answer = await line.done(), await line.done()
+    assert greeting["audio"]["output"]["format"] == {"type": "audio/pcma"}
+    assert abs(len(line.sound(greeting["id"])) - len(voice_of("Welcome to us.")) / 6) < 100
+    assert line.text(answer["id"]).strip() == "I am alpha. You said Hi."
+
+
 async def test_an_agent_can_be_asked_to_begin(bot: Stack) -> None:
     """``response.create`` before anything was said is an answer, not an error."""
     async with call(bot, "bot") as line:

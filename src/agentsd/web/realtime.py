@@ -46,6 +46,8 @@ MESSAGE_MAX = 16 << 20
 EVENTS_PER_SECOND = 200.0
 EVENTS_BURST = 4000.0
 """How many events a client may send; sound comes in 10 to 100 a second, a file all at once."""
+GREETING_SECONDS = 0.25
+"""How long a client may take to say how it wants sound, before it is greeted in the usual format."""
 CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
 BACKLOG_MAX = 10_000
@@ -112,21 +114,31 @@ class Conversing:
         self._socket = socket
         self._call = call
         self._commands = commands
-        self._frames = Frames(new_id("conv"), commands.session.output)
+        self._frames = Frames(new_id("conv"))
         self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
+        self._greeted = False
 
     async def run(self, closing: asyncio.Event) -> None:
         """Until the client leaves, or the server stops. Raises ``ConnectionError`` (in a group)."""
         self._commands.tell_session("session.created")
-        self._call.greet()
         async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(self._write())
-            ending = tasks.create_task(self._end(closing))
+            beside = [tasks.create_task(one) for one in (self._write(), self._end(closing), self._wait())]
             try:
                 await self._read()
             finally:
-                ending.cancel()
-                writing.cancel()
+                for task in beside:
+                    task.cancel()
+
+    async def _wait(self) -> None:
+        """A client that says nothing is greeted all the same."""
+        await asyncio.sleep(GREETING_SECONDS)
+        self._greet()
+
+    def _greet(self) -> None:
+        """Once: after a first ``session.update``, which may name the sound's format, or before others."""
+        if not self._greeted:
+            self._greeted = True
+            self._call.greet()
 
     async def _end(self, closing: asyncio.Event) -> None:
         """The turn in progress may end; then the socket closes, which ends the reading."""
@@ -137,7 +149,6 @@ class Conversing:
 
     async def _write(self) -> None:
         async for event in self._call.events():
-            self._frames.output = self._commands.session.output
             if isinstance(event, ev.AgentServes):
                 await self._send({"type": "session.updated", "session": self._commands.view()})
             for frame in self._frames.of(event):
@@ -170,7 +181,10 @@ class Conversing:
             event = _event(data, text=text)
             given = event.get("event_id")
             event_id = given[:512] if isinstance(given, str) else None
+            if event.get("type") != "session.update":
+                self._greet()
             await self._commands.handle(event)
+            self._greet()
         except Problem as problem:
             return problem, event_id
         except CallRefused as refused:

@@ -39,13 +39,12 @@ def user_item(item: Item, kind: str = "input_text") -> Frame:
 
 
 class Frames:
-    """Turns events into frames. It knows the answer that is under way; ``output`` is the client's format."""
+    """Turns events into frames. It knows the answer that is under way, and the format of its sound."""
 
-    def __init__(self, conversation_id: str, output: Format) -> None:
-        self.output = output
+    def __init__(self, conversation_id: str) -> None:
         self._conversation = conversation_id
         self._began: ev.AnswerBegan | None = None
-        self._format = output  # of the answer that is under way
+        self._format = Format()
         self._text: list[str] = []
 
     def of(self, event: ev.Event) -> Iterator[Frame]:
@@ -79,7 +78,8 @@ class Frames:
         return "output_audio_transcript" if self._began and self._began.aloud else "output_text"
 
     def _answer_began(self, event: ev.AnswerBegan) -> Iterator[Frame]:
-        self._began, self._text, self._format = event, [], self.output
+        self._began, self._text = event, []
+        self._format = event.label if isinstance(event.label, Format) else Format()
         item = self._item("in_progress", None)
         yield {"type": "response.created", "response": self._response("in_progress", [])}
         yield self._placed("response.output_item.added", item=item)

@@ -146,6 +146,7 @@ class Session:
             detect=self.detection is not None,
             reply=told.get("create_response", True),
             turn={ours: told[theirs] for theirs, ours in TURN_FIELDS.items() if theirs in told},
+            label=self.output,
         )
 
     def view(self, agent: str, version: int, turn: dict[str, Any], *, voiced: bool) -> dict[str, Any]:

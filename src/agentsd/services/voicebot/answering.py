@@ -51,6 +51,7 @@ class Answer:
         clock: Callable[[], float],
         metrics: VoiceMetrics | None,
         asked_at: float | None,
+        label: object = None,
     ) -> None:
         self.id = new_id("resp")
         self.item = Item(new_id("item"), "assistant")
@@ -61,6 +62,7 @@ class Answer:
         self._citations: Sequence[Mapping[str, Any]] = ()
         self._events = events
         self._rate = rate
+        self._label = label
         self._clock = clock
         self._metrics = metrics
         self._asked_at = asked_at  # when the caller had finished; None for a greeting
@@ -73,31 +75,35 @@ class Answer:
     def began(self, previous: str | None) -> AnswerBegan:
         """What is told first."""
         agent = self.agent
-        return AnswerBegan(self.id, self.item.id, previous, agent.slug, agent.version, self.aloud)
+        return AnswerBegan(
+            self.id, self.item.id, previous, agent.slug, agent.version, self.aloud, self._label
+        )
 
     async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         """Answer with a text that is known, or with chunks of a chat completion; tells how it ended.
 
         Never raises an ``AgentsdError``: that is the end ``failed``. Interrupted, it returns.
+        What else is raised was told as a failure as well.
         """
         try:
             async with asyncio.timeout(None) as self._scope:
                 if self.open:  # it may have been interrupted before it began
                     await self._produce(source)
-        except AgentsdError as error:
-            self._end("failed", error=error)
-        except (TimeoutError, ExceptionGroup) as error:
-            cause = first_of(error) if isinstance(error, ExceptionGroup) else error
-            if isinstance(cause, AgentsdError):
-                self._end("failed", error=cause)
-            elif self.open:
-                raise
+        except Exception as error:
+            self._failed(first_of(error) if isinstance(error, BaseExceptionGroup) else error)
         else:
             self._end("completed")
         finally:
             self._scope = None
-            if self.open:
-                self._end("cancelled", "client_cancelled")
+            self._end("cancelled", "client_cancelled")  # if it has not ended: the call is over
+
+    def _failed(self, error: BaseException) -> None:
+        """Tell a vendor's failure; raise what is none. After an interruption nothing of it matters."""
+        if isinstance(error, AgentsdError):
+            self._end("failed", error=error)
+        elif self.open:
+            self._end("failed", error=AgentsdError("the server failed", hint="the server's log says where"))
+            raise error
 
     def interrupt(self, reason: Reason) -> bool:
         """Stop now. False if it has ended already."""

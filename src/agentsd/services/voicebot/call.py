@@ -79,7 +79,7 @@ class Call:
         self.voiced = agent.tts is not None
         self.queue: Pipe[ev.Event] = Pipe(EVENTS_AHEAD)
         self._ref = ref
-        self._manifest = agent.spec.turn
+        self._manifest, self._greeting = agent.spec.turn, agent.spec.greeting
         self._preferences = preferences
         self._metrics = metrics
         self._clock = clock
@@ -129,7 +129,7 @@ class Call:
         before = (self.agent, self.version)
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
-        self._manifest = agent.spec.turn
+        self._manifest, self._greeting = agent.spec.turn, agent.spec.greeting
         return before != (self.agent, self.version)
 
     async def switch(self, ref: str) -> None:
@@ -179,12 +179,12 @@ class Call:
         self.queue.push(ev.Cleared())
 
     def respond(self, ask: Ask | None = None) -> None:
-        """Have the agent answer to the conversation as it stands.
+        """Have the agent answer to the conversation as it stands (after its greeting, if that goes on).
 
         What was committed just before is waited for, and answered in the same turn. Raises ``CallRefused``.
         """
         turns = self.runner.turns
-        if any(turn.pending and not turn.listening for turn in turns):
+        if any(turn.pending and not turn.listening and not turn.greets for turn in turns):
             hint = "wait for response.done, or send response.cancel"
             raise CallRefused(
                 "an answer is under way", code="conversation_already_has_active_response", hint=hint
@@ -201,8 +201,9 @@ class Call:
         self.respond()
 
     def greet(self) -> None:
-        """The agent's ``greeting``, if it has one."""
-        self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
+        """The agent's ``greeting``, if it has one. It stands first in the conversation."""
+        if self._greeting:
+            self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
 
     def cancel(self) -> bool:
         """Stop the answer. False: there is none."""

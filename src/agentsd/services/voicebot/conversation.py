@@ -47,10 +47,11 @@ class Conversation:
         """The item of that id."""
         return next((item for item in self._items if item.id == item_id), None)
 
-    def add(self, item: Item, after: str | None = None) -> str | None:
-        """Put ``item`` at the end, or after another one; returns its predecessor's id."""
+    def add(self, item: Item, after: str | None = None, *, first: bool = False) -> str | None:
+        """Put ``item`` at the end, after another one, or ``first``; returns its predecessor's id."""
         known = self.find(after) if after else None
         at = self._items.index(known) + 1 if known else len(self._items)
+        at = 0 if first else at
         self._items.insert(at, item)
         del self._items[: max(0, len(self._items) - ITEMS_MAX)]
         at = next((index for index, other in enumerate(self._items) if other is item), 0)

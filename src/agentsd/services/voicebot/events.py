@@ -89,6 +89,7 @@ class AnswerBegan:
     agent: str
     version: int
     aloud: bool
+    label: object  # ``Preferences.label`` of the turn
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,9 @@ class Runner:
             self._events.push(Failed(error))
         except Exception as error:
             _report(error)
-            self._events.push(Failed(AgentsdError("the server failed", hint="the server's log says where")))
+            if turn.answer is None:  # an answer tells its own end
+                hint = "the server's log says where"
+                self._events.push(Failed(AgentsdError("the server failed", hint=hint)))
         finally:
             turn.heard.set()
             turn.earlier = ()
@@ -132,7 +134,7 @@ class Runner:
             answer.open = False
             self._events.push(Failed(error))
             return
-        self._events.push(answer.began(self.conversation.add(answer.item)))
+        self._events.push(answer.began(self.conversation.add(answer.item, first=turn.greets)))
         if turn.stopped is not None:
             answer.interrupt(turn.stopped)
         try:
@@ -151,6 +153,7 @@ class Runner:
             clock=self._clock,
             metrics=self._metrics,
             asked_at=turn.asked_at,
+            label=preferences.label,
         )
 
     def _completion(self, agent: LiveAgent, turn: Turn) -> AsyncIterator[dict[str, Any]]:

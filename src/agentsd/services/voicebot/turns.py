@@ -36,6 +36,7 @@ class Preferences:
     detect: bool = True  # notice when the caller speaks; otherwise ``commit`` says so
     reply: bool = True  # answer by oneself when the caller has finished
     turn: Mapping[str, Any] = field(default_factory=dict)  # fields of the manifest's ``turn``
+    label: object = None  # the embedder's own: it comes back with every answer
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """The manifest's settings with this call's."""
