@@ -110,7 +110,8 @@ async def test_history_keeps_what_was_heard(stack: Stack, voices: Vendors) -> No
         await line.append(silence(0.8))
         await line.done()
         chats = [request.body for request in voices.llm.requests if "messages" in request.body]
-        kept = chats[-1]["messages"][2]["content"]
+        answers = [one["content"] for one in chats[-1]["messages"] if one["role"] == "assistant"]
+        kept = answers[0] if answers else ""  # nothing, if not even a word was
         assert f"I am one. You said {LONG}".startswith(kept)
         assert len(kept) < len(LONG) / 2
         await line.send(
