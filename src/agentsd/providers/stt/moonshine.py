@@ -23,6 +23,10 @@ from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs((package("moonshine_voice", "moonshine-voice"),))
 RATE = 16_000
+TAIL = bytes(RATE)
+"""Half a second of silence after the end: without it the last word is guessed at."""
+FORCED = 1
+"""The library's flag for "transcribe all there is, now". Its own ``stop`` forgets what was not yet."""
 _NEVER = 1e9  # seconds; the library must not transcribe on its own, between our calls
 
 
@@ -37,10 +41,10 @@ class MoonshineSettings(LocalSettings):
         Field(
             ge=0.1,
             le=10,
-            description="Seconds of sound between two partial transcripts.",
+            description="Seconds of sound between two partial transcripts; each hears the sentence anew.",
             examples=[0.5],
         ),
-    ] = 0.5
+    ] = 1.0
 
 
 class Transcriber:
@@ -78,8 +82,8 @@ class Ear:
 
     def finish(self, pcm: bytes) -> list[Transcript]:
         """What is new after ``pcm`` and the end of the sound."""
-        self._add(pcm)
-        return self._new(self._stream.stop(), over=True)
+        self._add(pcm + TAIL)
+        return self._new(self._stream.update_transcription(FORCED), over=True)
 
     def close(self) -> None:
         """Free the stream. May be called twice."""
