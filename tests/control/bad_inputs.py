@@ -28,6 +28,7 @@ BAD = (
     Bad("UTF-16", text(V.encode("utf-16")), "encoding", 1, 1, "UTF-16", "UTF-8"),
     Bad("Latin-1", text(V.encode() + b"description: \xe9t\xe9\n"), "encoding", 6, 14, "not UTF-8", "UTF-8"),
     Bad("NUL", text(V + "description: a\0b\n"), "control-character", 6, 15, "U+0000", "escape"),
+    Bad("escaped NUL", text(V + 'description: "a\\0b"\n'), "control-character", 6, 14, "U+0000", "remove"),
     Bad("escape", text(V + "description: a\x1b[2J\n"), "control-character", 6, 15, "U+001B", "escape"),
     Bad("nan", text(V + "description: .nan\n"), "yaml-scalar", 6, 14, "finite", "quotes"),
     Bad("inf", text(V + "description: -.inf\n"), "yaml-scalar", 6, 14, "finite", "quotes"),

@@ -87,6 +87,7 @@ def read(text: str) -> Any:
         (b"a: 1\n  b: 2\n", "yaml-syntax", 2, 4),
         (b"a: \x00\n", "control-character", 1, 4),
         (b"a: 1\nb: x\x07y\n", "control-character", 2, 5),
+        (b'a: 1\nb: "x\\0y"\n', "control-character", 2, 4),
         ("a: é\r\nb: é\x7f\n".encode(), "control-character", 2, 5),
         ("a: \ufeff1\n".encode(), "control-character", 1, 4),
         (b"a: 1\nb: \xff\n", "encoding", 2, 4),

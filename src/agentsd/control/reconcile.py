@@ -213,7 +213,10 @@ class Reconciler:
         prune = options.prune and not bad
         bad += user_conflicts(users.values(), stored.users, options.source, prune=prune)
         good = _without(good, bad)
-        bad += conflicts(good, stored.agents, options.source, prune=options.prune and not bad)
+        refused = {quarantined.path for quarantined in bad}
+        bad += conflicts(
+            good, stored.agents, options.source, prune=options.prune and not bad, refused=refused
+        )
         good = _without(good, bad)
         if bad and options.strict:
             raise InvalidManifests(in_order([v for q in bad for v in q.violations]))

@@ -6,7 +6,7 @@ The stored holder of a place keeps it, so that a new file never takes an agent o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -21,17 +21,28 @@ Found = Iterator[tuple[Manifest, Violation]]
 
 
 def conflicts(
-    manifests: Sequence[Manifest], stored: Rows, source: str, *, prune: bool = True
+    manifests: Sequence[Manifest],
+    stored: Rows,
+    source: str,
+    *,
+    prune: bool = True,
+    refused: Collection[str] = (),
 ) -> list[Quarantined]:
     """Manifests that cannot stand beside another one, or beside a row that stays.
 
     ``prune`` says whether this source's rows without a manifest will go. A manifest that is set
     aside leaves its row where it is, and then nothing is pruned: so this goes on until no more fall.
+    ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy.
     """
     good, bad = list(manifests), dict[str, list[Violation]]()
-    while not _no_conflicts(good, stored, source, prune):
+    held = {row.id: row for row in stored.values() if row.source == source and row.path in refused}
+    while held or not _no_conflicts(good, stored, source, prune):
         found = defaultdict(list)
-        for manifest, violation in (*_clashes(good, stored), *_taken(good, stored, source, prune)):
+        for manifest, violation in (
+            *_clashes(good, stored),
+            *_taken(good, stored, source, prune),
+            *_copies(good, held),
+        ):
             found[manifest.path].append(violation)
         if not found:
             break
@@ -117,6 +128,15 @@ def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, prune: bool
                 yield manifest, _violation(manifest, code, pointer, f"{what} belongs to {holder}")
 
 
+def _copies(manifests: Iterable[Manifest], held: Rows) -> Found:
+    """Manifests with the id of a row whose own file was set aside: that row keeps its last good version."""
+    for manifest in manifests:
+        row = held.get(manifest.id)
+        if row is not None:
+            text = f"its id belongs to {row.slug!r} of {row.path}, which stays"
+            yield manifest, _violation(manifest, "place-taken", ("id",), text)
+
+
 def user_conflicts(
     users: Iterable[User], stored: Mapping[str, StoredUser], source: str, *, prune: bool = True
 ) -> list[Quarantined]:
@@ -153,15 +173,19 @@ def _user_violation(user: User, code: str, pointer: Pointer, message: str) -> Qu
 def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> list[Quarantined]:
     """Manifests that hold a sealed value or wrapped key of another owner.
 
-    ``known`` tells which owner each fingerprint was first seen under, history included.
+    ``known`` tells which owner each fingerprint was first seen under, history included. Of owners
+    that come with a new one at once nobody can tell the thief, so none of them gets it.
     """
-    first: dict[bytes, str] = dict(known)
+    owners = {seal: {owner} for seal, owner in known.items()}
+    ordered = sorted(manifests, key=lambda m: m.path)
+    for manifest in ordered:
+        for seal in manifest.seals - known.keys():
+            owners.setdefault(seal, set()).add(manifest.owner)
     bad = []
-    for manifest in sorted(manifests, key=lambda m: m.path):
-        owners = {first.setdefault(seal, manifest.owner) for seal in sorted(manifest.seals)}
-        thieves = owners - {manifest.owner}
-        if thieves:
-            message = f"a sealed value of this file belongs to owner {min(thieves)!r}"
+    for manifest in ordered:
+        others = {owner for seal in manifest.seals for owner in owners[seal]} - {manifest.owner}
+        if others:
+            message = f"a sealed value of this file belongs to owner {min(others)!r}"
             violation = _violation(manifest, "seal-reused", ("sops",), message)
             bad.append(Quarantined(manifest.path, (violation,)))
     return bad

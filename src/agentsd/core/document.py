@@ -160,6 +160,8 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self.properties(event)
         if not event.implicit[0]:
+            if "\0" in event.value:  # written as an escape; Postgres can hold none
+                self.report(event, "control-character", "the control character U+0000", "remove the \\0")
             return event.value
         try:
             return resolve(event.value)
