@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,6 +18,7 @@ from agentsd.settings import Settings
 
 if TYPE_CHECKING:
     from agentsd.control.check import Checker
+    from agentsd.providers.catalog import Catalog
     from agentsd.sops.binary import SopsBinary
     from agentsd.sops.opener import Opener
     from agentsd.store.database import Database
@@ -49,13 +51,28 @@ def make_sops(settings: Settings) -> SopsBinary:
     return SopsBinary(settings.sops, environ=os.environ)
 
 
+@cache
+def make_catalog() -> Catalog:
+    """The vendors of this environment, other packages' included; what is wrong with those is told once."""
+    from agentsd.cli.output import print_lines, stderr
+    from agentsd.providers.plugins import installed
+
+    found = installed()
+    for problem in found.problems:
+        lines = [
+            (("yellow", "warning: "), ("", problem.message)),
+            (("dim", "    → "), ("", problem.hint)),
+        ]
+        print_lines(stderr(), lines)
+    return found.catalog
+
+
 def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
     """Checks files against the rules."""
     from agentsd.control.check import Checker
-    from agentsd.providers.catalog import default_catalog
 
     opener = make_opener(settings)
-    return Checker(default_catalog(), opener, trusted=settings.trusted_origins, require_mac=require_mac)
+    return Checker(make_catalog(), opener, trusted=settings.trusted_origins, require_mac=require_mac)
 
 
 @asynccontextmanager

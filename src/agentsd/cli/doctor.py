@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd import __version__
-from agentsd.cli.compose import load_settings, make_checker, make_sops, open_database
+from agentsd.cli.compose import load_settings, make_catalog, make_checker, make_sops, open_database
 from agentsd.cli.output import print_lines, stdout
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.core.violations import errors_of
@@ -115,9 +115,8 @@ async def _database(settings: Settings) -> str:
 async def _local(settings: Settings) -> str:
     """Optional, so what is missing is told with its command, and is no failure."""
     from agentsd.core.agent import SECTIONS
-    from agentsd.providers.catalog import default_catalog
 
-    catalog = default_catalog()
+    catalog = make_catalog()
     vendors = [(name, vendor.needs) for kind in SECTIONS for name, vendor in catalog.of(kind).items()]
     needs = {name: needed for name, needed in vendors if needed is not None}
     ready = [name for name, needed in needs.items() if not needed.missing()]

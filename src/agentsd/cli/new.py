@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from agentsd.cli.author import PATH, require_valid
-from agentsd.cli.compose import load_settings, make_sops
+from agentsd.cli.compose import load_settings, make_catalog, make_sops
 from agentsd.cli.output import print_lines, stderr
 from agentsd.core.document import parse
 from agentsd.core.errors import ConfigError
@@ -54,7 +54,6 @@ def new_command(
       pass show groq | agentsd new support --llm groq.com --set llm.model=llama-3.1-8b-instant
     """
     from agentsd.control.drafts import draft
-    from agentsd.providers.catalog import default_catalog
 
     settings = load_settings(path=path)
     slug = from_url(slug)
@@ -62,7 +61,7 @@ def new_command(
     chosen = {"llm": llm, "tts": tts, "stt": stt}
     providers = {kind: vendor for kind, vendor in chosen.items() if vendor}
     title = name or slug.rpartition("/")[2].replace("-", " ").capitalize()
-    text, has_secrets = draft(default_catalog(), title, providers, _pairs(values), _ask)
+    text, has_secrets = draft(make_catalog(), title, providers, _pairs(values), _ask)
     text = _schema_line(settings.path, slug) + text
     asyncio.run(_write(settings, target, text.encode(), sealed=has_secrets))
     print_lines(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from agentsd.cli.compose import make_catalog
 from agentsd.cli.output import print_lines, stderr
 from agentsd.core.errors import AgentsdError
 
@@ -27,9 +28,8 @@ def schema_command(write_to: Path | None, check_in: Path | None) -> None:
       agentsd schema --check schemas    in CI
     """
     from agentsd.control.schemas import Schemas
-    from agentsd.providers.catalog import default_catalog
 
-    files = dict(Schemas(default_catalog()).files())
+    files = dict(Schemas(make_catalog()).files())
     if write_to:
         _write(write_to, files)
     elif check_in:

@@ -16,7 +16,7 @@ import click
 
 from agentsd import __version__
 from agentsd.cli import logs
-from agentsd.cli.compose import load_settings, make_checker, make_opener, open_database, run
+from agentsd.cli.compose import load_settings, make_catalog, make_checker, make_opener, open_database, run
 from agentsd.cli.output import print_lines, stderr
 from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.settings import Settings
@@ -236,7 +236,6 @@ async def _serving(
     tasks: set[asyncio.Task[None]], settings: Settings, database: Database, sockets: Sequence[socket.socket]
 ) -> AsyncIterator[str]:
     """The runtime and its HTTP interface; yields the URL once the first load is served."""
-    from agentsd.providers.catalog import default_catalog
     from agentsd.providers.http import HttpSessions
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
@@ -249,7 +248,7 @@ async def _serving(
     from agentsd.web.parts import Parts
     from agentsd.web.server import start
 
-    catalog, sessions, metrics = default_catalog(), HttpSessions(), Metrics()
+    catalog, sessions, metrics = make_catalog(), HttpSessions(), Metrics()
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )

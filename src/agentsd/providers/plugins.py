@@ -1,0 +1,139 @@
+"""Providers that other packages bring: entry points of the group ``agentsd.providers``.
+
+    [project.entry-points."agentsd.providers"]
+    "tts.beep.example" = "beeper.tts:VENDOR"
+
+The name is the kind and the vendor's name, what it leads to is a ``Vendor``. A package that is
+broken is told, and hurts nobody but the agents that use it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from agentsd.core.agent import SECTIONS
+from agentsd.core.errors import ConfigError
+from agentsd.providers.catalog import Catalog, default_catalog
+from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.vendor import Vendor
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "agentsd.providers"
+_MARK = f"[{GROUP}]".encode()
+_METADATA = (".dist-info", ".egg-info")
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """The catalog of this environment, and what is wrong with the packages that it leaves out."""
+
+    catalog: Catalog
+    problems: tuple[ConfigError, ...] = ()
+
+
+def installed(paths: Sequence[str] | None = None) -> Installed:
+    """The built-in vendors, and those of every package on ``paths`` (``sys.path`` where None)."""
+    catalog = default_catalog()
+    folders = sys.path if paths is None else paths
+    if not any(_may_bring(folder) for folder in folders):
+        return Installed(catalog)
+    problems = []
+    for point in _entry_points(folders):
+        try:
+            catalog = _with(catalog, point)
+        except ConfigError as error:
+            problems.append(error)
+    return Installed(catalog, tuple(problems))
+
+
+def _may_bring(folder: str) -> bool:
+    """Whether a package in ``folder`` may name the group.
+
+    Among ninety packages this look costs 1 ms, and nearly always says no; to ask
+    ``importlib.metadata`` costs 4 to 20 ms. What is no folder (a zip file) is left to it.
+    """
+    try:
+        with os.scandir(folder or ".") as entries:
+            names = [entry.path for entry in entries if entry.name.endswith(_METADATA)]
+    except NotADirectoryError:
+        return True
+    except OSError:
+        return False
+    return any(_MARK in _text(f"{name}/entry_points.txt") for name in names)
+
+
+def _text(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - hot path
+            return file.read()
+    except OSError:
+        return b""
+
+
+def _entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
+    """Every entry point of the group, in the order of packages' names, each package once."""
+    from importlib.metadata import distributions
+
+    found: dict[str, Any] = {}
+    for distribution in distributions(path=list(folders)):
+        found.setdefault(distribution.name, distribution)
+    for name in sorted(found):
+        yield from found[name].entry_points.select(group=GROUP)
+
+
+def _with(catalog: Catalog, point: EntryPoint) -> Catalog:
+    """``catalog`` with the vendor of ``point``. Raises ``ConfigError``."""
+    kind, _, name = point.name.partition(".")
+    if kind not in SECTIONS or not name:
+        raise _broken(point, f"its name does not begin with one of {', '.join(f'{s}.' for s in SECTIONS)}")
+    if name in catalog.of(kind):
+        raise _broken(point, "there is a provider of this name already")
+    vendor = _load(point)
+    if not (isinstance(vendor, Vendor) and _is_settings(vendor.settings)):
+        raise _broken(point, f"{point.value} is no Vendor with a subclass of ProviderSettings")
+    problem = _misfit(vendor.settings, kind, name)
+    if problem:
+        raise _broken(point, problem)
+    return replace(catalog, **{kind: {**catalog.of(kind), name: vendor}})
+
+
+def _load(point: EntryPoint) -> object:
+    try:
+        return point.load()
+    except ImportError as error:
+        raise _broken(point, f"importing it fails: there is no {error.name or 'such module'}") from None
+    except Exception as error:  # whatever a foreign module does when it is imported
+        raise _broken(point, f"importing it fails: {type(error).__name__}") from None
+
+
+def _is_settings(settings: object) -> bool:
+    return isinstance(settings, type) and issubclass(settings, ProviderSettings)
+
+
+def _misfit(settings: type[ProviderSettings], kind: str, name: str) -> str | None:
+    """Why a settings class does not do; None if it does. What it says ends up in the schema."""
+    try:
+        told = settings.provider_name()
+        schema = settings.model_json_schema()
+    except Exception as error:  # pydantic refuses in many ways
+        return f"its settings make no schema: {type(error).__name__}"
+    if told != name:
+        return f'its settings say provider: Literal["{told}"]'
+    bare = [field for field, text in schema["properties"].items() if not text.get("description")]
+    undescribed = [field for field in bare if field != "provider"]
+    if undescribed:
+        return f"its fields have no description: {', '.join(undescribed)}"
+    wrong = getattr(settings, "kind", kind)
+    return f"its settings say kind {wrong!r}" if wrong != kind else None
+
+
+def _broken(point: EntryPoint, why: str) -> ConfigError:
+    package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
+    message = f"the provider {point.name!r} of {package} is left out: {why}"
+    return ConfigError(message, hint="upgrade or remove that package; docs/providers.md says how one is made")

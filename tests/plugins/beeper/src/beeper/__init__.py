@@ -1,0 +1,1 @@
+"""Example providers: a voice that beeps and a model that shouts."""
