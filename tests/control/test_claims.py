@@ -1,0 +1,27 @@
+"""Who gets an id or a seal that two files claim, on a real Postgres."""
+
+from __future__ import annotations
+
+from tests.control.place import Place, echo, groq, uid
+from tests.runtime.world import Keys
+
+
+async def test_a_broken_file_keeps_its_agent_from_a_copy(place: Place) -> None:
+    """A file that pins another's id does not take the agent over when that one's file breaks."""
+    await place.sync({"acme/sales.yaml": echo(1, name="Sales")})
+    files = {"acme/sales.yaml": "name: [broken\n", "evil/x.yaml": echo(1, name="Evil")}
+    outcome = await place.sync(files, strict=False)
+    assert {q.path for q in outcome.plan.quarantined} == files.keys()
+    assert await place.slugs() == {"acme/sales"}
+
+
+async def test_a_new_seal_under_two_owners_is_nobodys(place: Place, keys: Keys) -> None:
+    """The thief does not win by the order of names; the seal is the owner's who comes with it alone."""
+    sealed = keys.seal(groq(1))
+    thief, victim = "aaa/thief.yaml", "acme/victim.yaml"
+    outcome = await place.sync({thief: sealed.replace(uid(1), uid(2)), victim: sealed}, strict=False)
+    assert {q.path for q in outcome.plan.quarantined} == {thief, victim}
+    await place.sync({thief: None}, strict=False)
+    outcome = await place.sync({thief: sealed.replace(uid(1), uid(2))}, strict=False)
+    assert {q.path for q in outcome.plan.quarantined} == {thief}
+    assert await place.slugs() == {"acme/victim"}
