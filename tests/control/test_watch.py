@@ -5,90 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import psycopg
-import pytest
-
-from agentsd.control.check import Checked, Checker
-from agentsd.control.reconcile import Reconciler
-from agentsd.control.watch import Report, Watcher
-from agentsd.core.errors import AgentsdError, Bug, ConfigError, MassDeletion, StoreUnavailable
-from agentsd.files.tree import SourceFile
-from agentsd.providers.catalog import default_catalog
-from agentsd.sops.identities import Identities
-from agentsd.sops.opener import Opener
-from agentsd.store.database import Database
-from tests.control.place import Place, echo, make_checker, operations
-from tests.runtime.world import Keys
+from agentsd.core.errors import ConfigError, MassDeletion
+from tests.control.daemon import Daemon, daemon
+from tests.control.place import Place, echo
 
 GIT = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "init.defaultBranch=main")
-
-
-@dataclass
-class Daemon:
-    """A watcher at work, and everything that it reported."""
-
-    place: Place
-    reports: asyncio.Queue[Report] = field(default_factory=asyncio.Queue)
-    seen: list[tuple[str, str]] = field(default_factory=list)
-    quarantined: list[str] = field(default_factory=list)
-
-    async def report(self, report: Report) -> None:
-        await self.reports.put(report)
-
-    async def until(self, done: Callable[[Report], object]) -> Report:
-        """The first report from now on that is ``done``."""
-        while True:
-            report = await self.reports.get()
-            if report.outcome:
-                self.seen += sorted(operations(report.outcome))
-                self.quarantined = [q.path for q in report.outcome.plan.quarantined]
-            if done(report):
-                return report
-
-    async def applied(self, *changes: tuple[str, str]) -> None:
-        """Wait until just these changes were applied, in one round, and nothing before them."""
-        self.seen.clear()
-        await self.until(lambda report: report.outcome and report.outcome.head)
-        assert set(self.seen) == set(changes)
-
-    async def failed(self, kind: type[AgentsdError]) -> AgentsdError:
-        """Wait until a round fails."""
-        report = await self.until(lambda report: isinstance(report.error, kind))
-        assert report.error is not None
-        return report.error
-
-
-@asynccontextmanager
-async def daemon(place: Place, **options: float) -> AsyncIterator[Daemon]:
-    """Watching, after the first round and with the file system's events on their way."""
-    one = Daemon(place)
-    watcher = Watcher(place.root, place.reconciler, place.options, on_report=one.report, **options)
-    task = asyncio.create_task(watcher.run())
-    try:
-        await watcher.first_round.wait()
-        await one.until(lambda report: True)
-        if place.root.is_dir():
-            await one.until(lambda report: True)  # the look that follows the start of watching
-        yield one
-    finally:
-        task.cancel()
-        await asyncio.wait({task})
-        assert task.cancelled(), task.exception()
-
-
-@pytest.fixture
-async def running(place: Place) -> AsyncIterator[Daemon]:
-    """Over ``a.yaml`` and ``acme/b.yaml``."""
-    place.write({"a.yaml": echo(1), "acme/b.yaml": echo(2)})
-    async with daemon(place) as one:
-        assert await place.slugs() == {"a", "acme/b"}
-        yield one
 
 
 async def test_a_save_in_place(running: Daemon) -> None:
@@ -174,8 +98,9 @@ async def test_a_checkout_is_one_change(place: Place) -> None:
         process = await asyncio.create_subprocess_exec(*GIT, "-C", str(repository), "checkout", "-q", "other")
         await process.wait()
         expected = {("update", f"x{n}") for n in range(50, 201)} | {("delete", f"x{n}") for n in range(1, 50)}
-        await one.applied(*expected, ("create", "new"))
+        report = await one.applied(*expected, ("create", "new"))
         assert (await place.stored()).version == 2
+        assert report.commit
 
 
 async def test_nothing_is_read_while_git_writes(running: Daemon) -> None:
@@ -264,68 +189,6 @@ async def test_a_folder_that_is_not_there_yet(place: Place) -> None:
     async with daemon(place) as one:
         place.write({"a.yaml": echo(1)})
         await one.applied(("create", "a"))
-
-
-async def test_postgres_goes_away_and_comes_back(
-    running: Daemon, database_url: str, postgres_url: str
-) -> None:
-    """What was saved meanwhile is applied when it is back; the daemon tries again by itself."""
-    place, name = running.place, psycopg.conninfo.conninfo_to_dict(database_url)["dbname"]
-    with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
-        admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
-        place.write({"a.yaml": echo(1, reply="bye")})
-        await running.until(lambda report: report.error)
-        admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
-    place.write({"acme/b.yaml": echo(2, reply="bye")})
-    await running.until(lambda report: report.outcome and ("update", "acme/b") in running.seen)
-    assert set(running.seen) >= {("update", "a"), ("update", "acme/b")}
-
-
-async def test_a_store_that_is_not_there(place: Place, keys: Keys) -> None:
-    """It is told, and tried again with growing pauses, without a change of any file."""
-    nowhere = replace(
-        place, reconciler=Reconciler(make_checker(keys), Database("postgresql://x@127.0.0.1:1/x"))
-    )
-    place.write({"a.yaml": echo(1)})
-    reports: asyncio.Queue[Report] = asyncio.Queue()
-    watcher = Watcher(nowhere.root, nowhere.reconciler, nowhere.options, on_report=reports.put)
-    task = asyncio.create_task(watcher.run())
-    for _ in range(3):
-        assert isinstance((await reports.get()).error, StoreUnavailable)
-    task.cancel()
-    await asyncio.wait({task})
-
-
-class Faulty(Checker):
-    """A checker with a fault that nobody foresaw."""
-
-    def check(self, file: SourceFile, *rest: Any) -> Checked:
-        """Fails on one word."""
-        if b"boom" in file.data:
-            raise ZeroDivisionError("sk-canary")
-        return super().check(file, *rest)
-
-
-async def test_a_bug_does_not_end_the_daemon(place: Place) -> None:
-    """It is told by type and place, and the next change is met as ever."""
-    checker = Faulty(default_catalog(), Opener(Identities()))
-    place.write({"a.yaml": echo(1)})
-    async with daemon(place.again(checker)) as one:
-        place.write({"a.yaml": echo(1, reply="boom")})
-        error = await one.failed(Bug)
-        assert "ZeroDivisionError" in error.message
-        assert "canary" not in str(error)
-        place.write({"a.yaml": echo(1, reply="bye")})
-        await one.applied(("update", "a"))
-
-
-async def test_a_resync_heals_drift(place: Place) -> None:
-    """A hand edit in the database lasts until the next period at most, without any event."""
-    place.write({"a.yaml": echo(1)})
-    async with daemon(place, resync=0.2) as one:
-        await place.execute("UPDATE agents SET name = 'x'")
-        await one.until(lambda report: ("heal", "a") in one.seen)
 
 
 async def test_touched_files_are_not_read_again(running: Daemon) -> None:

@@ -31,22 +31,21 @@ class Reporter:
 
     async def __call__(self, report: Report) -> None:
         """Take one report of the ``Watcher``."""
+        options = replace(self._options, commit=report.commit)
         if report.error:
-            await self._failed(report.error)
+            await self._failed(report.error, options)
         elif report.outcome:
-            await self._done(report.outcome)
+            await self._done(report.outcome, options)
 
-    async def _failed(self, error: AgentsdError) -> None:
+    async def _failed(self, error: AgentsdError, options: Options) -> None:
         if str(error) == self._last_error:
             return
         self._last_error = str(error)
         show_error(error, self._prefix)
         with suppress(AgentsdError):
-            await record_error(
-                self._database, error, self._options, trigger="watch", started_at=datetime.now(UTC)
-            )
+            await record_error(self._database, error, options, trigger="watch", started_at=datetime.now(UTC))
 
-    async def _done(self, outcome: Outcome) -> None:
+    async def _done(self, outcome: Outcome, options: Options) -> None:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
         news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
         self._last_error = None
@@ -55,9 +54,7 @@ class Reporter:
             self._last_bad = bad
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):
-                await record_outcome(
-                    self._database, outcome, self._options, trigger="watch", started_at=started
-                )
+                await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
 
     def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
         console = stderr()

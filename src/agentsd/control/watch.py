@@ -40,6 +40,7 @@ class Report:
 
     outcome: Outcome | None = None
     error: AgentsdError | None = None
+    commit: str | None = None  # that the tree was at
 
 
 class Watcher:
@@ -78,6 +79,7 @@ class Watcher:
 
     async def _try(self, changes: Changes) -> bool:
         """One attempt. False: worth another one soon."""
+        commit = None
         try:
             commit, tree = await self._gather(changes)
             self._tree = tree
@@ -85,10 +87,10 @@ class Watcher:
         except Exception as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
-            await self._on_report(Report(error=known))
+            await self._on_report(Report(error=known, commit=commit))
             return not known.retryable
         else:
-            await self._on_report(Report(outcome))
+            await self._on_report(Report(outcome, commit=commit))
             return True
         finally:
             self.first_round.set()
