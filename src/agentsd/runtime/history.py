@@ -57,7 +57,7 @@ class StoreHistory:
 
 
 def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
-    """``row`` with the document of ``revision``."""
+    """``row`` with the document of ``revision``, and with what was attached to it."""
     return replace(
         row,
         path=revision.path,
@@ -65,4 +65,6 @@ def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
         digest=revision.digest,
         commit=revision.commit,
         data=revision.data,
+        prompt=revision.prompt,
+        sources=revision.sources,
     )

@@ -135,7 +135,7 @@ class Resolver:
         older, retry = await self._older(row, last)
         retry = retry or refused.retryable
         for document in older:
-            serving = previous.built if previous and last and document.data == last.data else None
+            serving = previous.built if previous and last and document.digest == last.digest else None
             built, sure = await self._again(row, document, serving, deadline)
             if built is not None:
                 message = f"{refused.message}; version {document.version} is serving"
@@ -164,7 +164,7 @@ class Resolver:
         except StoreError:
             return known, True
         kept = [older for older in found if older.data != row.data]
-        if last and all(older.data != last.data for older in kept):
+        if last and all(older.digest != last.digest for older in kept):
             kept.append(last)
         return kept, False
 

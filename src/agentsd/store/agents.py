@@ -63,6 +63,8 @@ class Revision:
     run_id: UUID | None
     created_at: datetime
     data: bytes  # the document, byte for byte
+    prompt: bytes | None = None  # as in AgentRow
+    sources: tuple[tuple[str, bytes], ...] = ()
 
 
 async def load_stored(connection: AsyncConnection, source: str) -> Stored:
@@ -147,9 +149,11 @@ async def load_all(connection: AsyncConnection) -> Loaded:
 
 
 def _row(row: tuple[Any, ...]) -> AgentRow:
-    agent = AgentRow(*row[:-1])
-    sources = tuple((source["path"], bytes.fromhex(source["digest"])) for source in row[-1] or ())
-    return replace(agent, sources=sources) if sources else agent
+    return AgentRow(*row[:-1], _sources(row[-1]))
+
+
+def _sources(stored: list[dict[str, str]] | None) -> tuple[tuple[str, bytes], ...]:
+    return tuple((source["path"], bytes.fromhex(source["digest"])) for source in stored or ())
 
 
 async def revisions(
@@ -158,14 +162,15 @@ async def revisions(
     """An agent's history, newest first; ``before`` is a version, for the next page."""
     cursor = await connection.execute(
         """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
-                  r.run_id, r.created_at, d.data
+                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources'
            FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
+           LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
            WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
            ORDER BY r.version DESC LIMIT %s""",
         (agent_id, before, before, limit),
         binary=True,
     )
-    return [Revision(*row) for row in await cursor.fetchall()]
+    return [Revision(*row[:-1], _sources(row[-1])) for row in await cursor.fetchall()]
 
 
 _ROWS = """

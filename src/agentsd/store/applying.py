@@ -168,9 +168,10 @@ ON CONFLICT (id) DO UPDATE SET {_ASSIGNED}, layer_digests = excluded.layer_diges
 
 _RECORD = """
 INSERT INTO agent_revisions
-    (agent_id, version, operation, slug, owner, source, path, digest, document_digest, commit, run_id)
+    (agent_id, version, operation, slug, owner, source, path, digest, document_digest, attachments,
+     commit, run_id)
 SELECT a.id, %(version)s, s.operation, a.slug, u.username, a.source, a.path, a.digest, a.document_digest,
-       %(commit)s, %(run_id)s
+       a.attachments, %(commit)s, %(run_id)s
 FROM unnest(%(ids)b::uuid[], %(operations)b::text[]) AS s (id, operation)
 JOIN agents a ON a.id = s.id JOIN users u ON u.id = a.user_id
 WHERE a.version = %(version)s

@@ -154,6 +154,7 @@ agent_revisions = Table(
     Column("commit", Text),
     Column("run_id", Uuid),
     _now("created_at"),
+    _json("attachments", "{}"),  # as in ``agents``
 )
 
 knowledge_sources = Table(
