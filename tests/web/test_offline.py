@@ -99,7 +99,7 @@ async def test_a_spoken_question_gets_a_spoken_answer(offline: Stack) -> None:
     spoken = await understood(offline, line.sound(response["id"]))
     print(f"answer: {answer!r}, heard: {spoken!r}")
     assert words(answer)
-    assert error_rate([(answer, spoken)]) <= 2 * MOST  # the answer may be cut in mid-word
+    assert error_rate([(answer, spoken)]) <= 4 * MOST  # a few words, names among them, perhaps cut short
 
 
 async def test_what_is_not_installed_is_a_condition(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
