@@ -28,14 +28,17 @@ def test_every_vendor_is_listed(catalog: Catalog) -> None:
         "echo.local",
         "groq.com",
         "llama-cpp.local",
+        "llama-cpp.embedded",
         "mistral.ai",
         "openai.com",
         "openai-compatible",
         "openrouter.ai",
     ]
     assert set(catalog.tts) >= {"async.ai", "elevenlabs.io", "deepgram.com", "hume.ai", "kokoro.local"}
-    assert set(catalog.stt) == {"deepgram.com", "openai-compatible", "whisper.local"}
-    assert set(catalog.embedding) == {"openai-compatible"}
+    assert set(catalog.tts) >= {"flite.local", "piper.local"}
+    own = {"faster-whisper.local", "moonshine.local"}
+    assert set(catalog.stt) == {"deepgram.com", "openai-compatible", "whisper.local"} | own
+    assert set(catalog.embedding) == {"minilm.local", "openai-compatible"}
 
 
 @pytest.mark.parametrize(("kind", "vendor"), VENDORS)

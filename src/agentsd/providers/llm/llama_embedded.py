@@ -63,7 +63,12 @@ class EmbeddedSettings(LocalSettings):
     ] = None
     top_p: Annotated[
         float | None,
-        Field(gt=0, le=1, description="Share of probability that tokens are drawn from; 0.95 where absent."),
+        Field(
+            gt=0,
+            le=1,
+            description="Share of probability that tokens are drawn from; 0.95 where absent.",
+            examples=[0.9],
+        ),
     ] = None
     max_tokens: Annotated[int, Field(ge=1, description="Longest answer, in tokens.", examples=[256])] = 256
 
