@@ -12,7 +12,7 @@ from dataclasses import replace
 from agentsd.control.check import Checked
 from agentsd.core.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.plan import Plan, Stored, applied
-from agentsd.files.tree import SourceFile, Tree
+from agentsd.files.tree import Beside, SourceFile, Tree
 from agentsd.store.agents import Head
 
 
@@ -23,6 +23,7 @@ class Memory:
         self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
         self.stored: Stored | None = None
         self.users: tuple[Checked, ...] = ()
+        self.beside = Beside()
         self._source = ""
         self._checked: dict[str, tuple[bytes, Checked]] = {}
         self._attachments: Mapping[str, SourceFile] = {}  # as they were when the files were checked
@@ -59,11 +60,11 @@ class Memory:
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
     def keep_checked(self, tree: Tree, checked: Sequence[Checked]) -> None:
-        """Note what every file turned out to be."""
+        """Note what every file turned out to be, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
         self._attachments = tree.attachments
         self.users = tuple(one for one in checked if one.user)
-        self._settled = None
+        self.beside, self._settled = tree.beside, None
 
     def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
         """The files that changed in place since everything was settled; None where more happened."""

@@ -131,8 +131,7 @@ class Reconciler:
         files, last = self._memory.edited(tree, options.source), self._last
         if not files or len(files) > _EDITED or last is None:
             return None
-        beside = tree.beside
-        edited = [await self._check_one(file, beside) for file in files]
+        edited = [await self._check_one(file, self._memory.beside) for file in files]
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction() as conn:
