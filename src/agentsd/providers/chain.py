@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing
 from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
@@ -57,24 +57,38 @@ class Member(Generic[P]):
         self._requests = metrics.provider_requests.labels(kind, name)
         self._first = metrics.provider_first_seconds.labels(kind, name)
 
+    async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
+        """One try at one whole answer, counted. Apart from ``call``, because chats come by the thousand."""
+        await self._enter()
+        began = perf_counter()
+        try:
+            answer = await ask(self.provider)
+        except ProviderError as error:
+            self._count(type(error).__name__)
+            raise
+        finally:
+            self._leave()
+        self._first.observe(perf_counter() - began)
+        return answer
+
     async def call(
         self, start: Callable[[P], AsyncIterator[T]], since: Callable[[], float]
     ) -> AsyncGenerator[T, None]:
         """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began."""
-        async with self._place():
-            self._requests.inc()
-            began = perf_counter()
-            try:
-                stream = cast("AsyncGenerator[T, None]", start(self.provider))
-                async with aclosing(stream):
-                    async for item in stream:
-                        if began:
-                            self._first.observe(perf_counter() - max(began, since()))
-                            began = 0.0
-                        yield item
-            except ProviderError as error:
-                self._metrics.provider_errors.labels(self.kind, self.name, type(error).__name__).inc()
-                raise
+        await self._enter()
+        began = perf_counter()
+        try:
+            async with aclosing(cast("AsyncGenerator[T, None]", start(self.provider))) as stream:
+                async for item in stream:
+                    if began:
+                        self._first.observe(perf_counter() - max(began, since()))
+                        began = 0.0
+                    yield item
+        except ProviderError as error:
+            self._count(type(error).__name__)
+            raise
+        finally:
+            self._leave()
 
     def pause(self, error: ProviderError, number: int) -> float | None:
         """Seconds before the try after try ``number`` (from 0); None where another is no use, or not safe.
@@ -90,31 +104,40 @@ class Member(Generic[P]):
         return said + random.SystemRandom().uniform(0, PAUSE_SECONDS * 2**number)
 
     def rest(self, error: ProviderError | None) -> None:
-        """Be passed over for a while, if another can stand in and the fault may last."""
+        """Be passed over for a while, if another can stand in; not for a request that is refused."""
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
+        if isinstance(error, ProviderRejected):
+            return
+        self.rests_until = perf_counter() + REST_SECONDS
         _log.warning(
             "a provider did not answer",
             extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},
         )
-        if not isinstance(error, ProviderRejected):
-            self.rests_until = perf_counter() + REST_SECONDS
 
-    @asynccontextmanager
-    async def _place(self) -> AsyncIterator[None]:
-        if self._places is None:
-            yield
-            return
+    async def _enter(self) -> None:
+        """Take a place, or wait for one. Raises ``ProviderRateLimited``."""
+        if self._places is not None and self._places.locked():
+            await self._wait()
+        elif self._places is not None:
+            await self._places.acquire()
+        self._requests.inc()
+
+    async def _wait(self) -> None:
+        assert self._places is not None  # noqa: S101  (the caller looked)
         try:
             async with asyncio.timeout(QUEUE_SECONDS):
                 await self._places.acquire()
         except TimeoutError:
-            self._metrics.provider_errors.labels(self.kind, self.name, "Busy").inc()
-            hint = f"raise {self.kind}.max_concurrency, or add a fallback"
-            raise ProviderRateLimited(f"{self.name}: too many calls at once", hint=hint) from None
-        try:
-            yield
-        finally:
+            self._count("Busy")
+            message, hint = f"{self.name}: too many calls at once", f"raise {self.kind}.max_concurrency"
+            raise ProviderRateLimited(message, hint=hint, retry_after=QUEUE_SECONDS) from None
+
+    def _leave(self) -> None:
+        if self._places is not None:
             self._places.release()
+
+    def _count(self, error: str) -> None:
+        self._metrics.provider_errors.labels(self.kind, self.name, error).inc()
 
 
 class Call(Generic[P, T]):
@@ -125,6 +148,7 @@ class Call(Generic[P, T]):
     ) -> None:
         self.answered = False
         self.failure: ProviderError | None = None  # the first one
+        self.latest: ProviderError | None = None
         self._start = start
         self._tape = tape
         self._heard = heard
@@ -143,7 +167,7 @@ class Call(Generic[P, T]):
             except ProviderError as error:
                 if not self._repeatable(error):
                     raise
-                self.failure = self.failure or error
+                self.failure, self.latest = self.failure or error, error
                 pause = member.pause(error, number)
             if pause is None:
                 return
@@ -179,11 +203,21 @@ class Chain(Generic[P]):
     async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
         """One whole answer. Raises ``ProviderError``."""
 
-        async def single(provider: P) -> AsyncGenerator[T, None]:
-            yield await ask(provider)
-
-        async with aclosing(self.stream(Call(single))) as answers:
-            return await anext(answers)
+        failure: ProviderError | None = None
+        for member in self._in_order():
+            error: ProviderError | None = None
+            for number in range(1 + member.retries):
+                try:
+                    return await member.once(ask)
+                except ProviderError as caught:
+                    error = caught
+                failure = failure or error
+                pause = member.pause(error, number)
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
+            member.rest(error)
+        raise failure or ProviderUnavailable("nobody was asked")
 
     async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
         """An answer as it comes. Raises ``ProviderError``: the first provider's, where nobody answers."""
@@ -193,7 +227,7 @@ class Chain(Generic[P]):
                     yield item
             if call.answered:
                 return
-            member.rest(call.failure)
+            member.rest(call.latest)
         if call.failure is not None:
             raise call.failure
 
@@ -208,7 +242,9 @@ class Chain(Generic[P]):
         if failures:
             raise failures[0]
 
-    def _in_order(self) -> list[Member[P]]:
+    def _in_order(self) -> Sequence[Member[P]]:
         """As the manifest has them, but those that failed a moment ago come last."""
+        if len(self.members) == 1:
+            return self.members
         now = perf_counter()
         return sorted(self.members, key=lambda member: member.rests_until > now)
