@@ -149,7 +149,7 @@ async def load_all(connection: AsyncConnection) -> Loaded:
 
 
 def _row(row: tuple[Any, ...]) -> AgentRow:
-    return AgentRow(*row[:-1], _sources(row[-1]))
+    return AgentRow(*(*row[:-1], _sources(row[-1])))
 
 
 def _sources(stored: list[dict[str, str]] | None) -> tuple[tuple[str, bytes], ...]:
@@ -170,7 +170,7 @@ async def revisions(
         (agent_id, before, before, limit),
         binary=True,
     )
-    return [Revision(*row[:-1], _sources(row[-1])) for row in await cursor.fetchall()]
+    return [Revision(*(*row[:-1], _sources(row[-1]))) for row in await cursor.fetchall()]
 
 
 _ROWS = """
