@@ -222,6 +222,26 @@ async def test_a_recording_that_is_none_is_a_400(voice: Stack) -> None:
         assert (status, reply["error"]["type"]) == (wanted, "invalid_request_error"), kind
 
 
+FORM = {"Content-Type": "multipart/form-data; boundary=x"}
+PACKED = {"Content-Type": "audio/wav", "Content-Encoding": "gzip"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (FORM, b"--x\r\nno header\r\n\r\n--x--\r\n"),
+        (FORM, b"--x\r\nX: " + b"y" * 9000 + b"\r\n\r\n--x--\r\n"),
+        (FORM, b"--x\r\nContent-Disposition: form-data; name=file\r\n"),
+        (PACKED, b"no gzip at all"),
+    ],
+    ids=["header", "long line", "cut", "gzip"],
+)
+async def test_a_garbled_upload_is_a_400(voice: Stack, headers: dict[str, str], body: bytes) -> None:
+    """Whatever aiohttp raises while it reads it."""
+    status, reply = await voice.ask("POST", TRANSCRIPTIONS, data=body, headers=headers)
+    assert (status, reply["error"]["type"]) == (400, "invalid_request_error")
+
+
 async def test_the_official_client_embeds(voice: Stack) -> None:
     """Its own default (base64) and plain numbers; one text and many, in order."""
     async with client_of(voice) as client:

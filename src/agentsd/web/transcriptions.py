@@ -13,7 +13,8 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
-from aiohttp import BodyPartReader, MultipartReader, web
+from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
@@ -66,9 +67,16 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
 
 async def read_upload(request: web.Request) -> Upload:
     """The recording, from a form or from the bare body. Raises ``Problem`` 400, 413 and 415."""
-    kind = request.content_type
     if request.content_length is not None and request.content_length > AUDIO_MAX + FIELD_MAX * FIELDS_MAX:
         raise too_large(AUDIO_MAX)
+    try:
+        return await _read(request)
+    except (ValueError, AssertionError, HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
+        raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
+
+
+async def _read(request: web.Request) -> Upload:
+    kind = request.content_type
     if kind == "multipart/form-data":
         return await _read_form(request)
     if kind.startswith("audio/"):
@@ -103,17 +111,14 @@ def _wav(audio: bytes) -> Sound:
 async def _read_form(request: web.Request) -> Upload:
     fields: dict[str, str] = {}
     audio, kind = None, ""
-    try:
-        reader = await request.multipart()
-        while (part := await reader.next()) is not None:
-            if isinstance(part, MultipartReader) or len(fields) >= FIELDS_MAX:
-                raise bad_request("the form is nested, or has too many fields")
-            if part.name == "file":
-                audio, kind = await _contents(part, AUDIO_MAX), part.headers.get("Content-Type", "")
-            else:
-                fields[part.name or ""] = (await _contents(part, FIELD_MAX)).decode("utf-8", "replace")
-    except (ValueError, AssertionError, web.RequestPayloadError):
-        raise bad_request("the form cannot be read: it is cut short or badly encoded") from None
+    reader = await request.multipart()
+    while (part := await reader.next()) is not None:
+        if isinstance(part, MultipartReader) or len(fields) >= FIELDS_MAX:
+            raise bad_request("the form is nested, or has too many fields")
+        if part.name == "file":
+            audio, kind = await _contents(part, AUDIO_MAX), part.headers.get("Content-Type", "")
+        else:
+            fields[part.name or ""] = (await _contents(part, FIELD_MAX)).decode("utf-8", "replace")
     if audio is None:
         raise bad_request("the form has no recording", hint="send it as the field file", param="file")
     return Upload(fields, audio, kind)
