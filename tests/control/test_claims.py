@@ -1,8 +1,8 @@
-"""Who gets an id or a seal that two files claim, on a real Postgres."""
+"""Who gets an id, a seal or a folder that two files claim, on a real Postgres."""
 
 from __future__ import annotations
 
-from tests.control.place import Place, echo, groq, uid
+from tests.control.place import Place, echo, groq, make_checker, uid
 from tests.runtime.world import Keys
 
 
@@ -25,3 +25,13 @@ async def test_a_new_seal_under_two_owners_is_nobodys(place: Place, keys: Keys) 
     outcome = await place.sync({thief: sealed.replace(uid(1), uid(2))}, strict=False)
     assert {q.path for q in outcome.plan.quarantined} == {thief}
     assert await place.slugs() == {"acme/victim"}
+
+
+async def test_a_folder_that_gets_an_owner_is_closed_to_the_top(place: Place) -> None:
+    """A manifest at the top is judged alike by a daemon, by a fresh process and on an empty store."""
+    text = echo(1, extra="rag:\n  sources: [acme/faq.md]\n")
+    await place.sync({"a.yaml": text, "acme/faq.md": "# Questions\n"})
+    for fresh in (place, place.again(make_checker(None))):
+        outcome = await fresh.sync({"acme/b.yaml": echo(2)}, strict=False)
+        (refused,) = outcome.plan.quarantined
+        assert (refused.path, refused.violations[0].code) == ("a.yaml", "attachment-missing")

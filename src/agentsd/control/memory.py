@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from agentsd.control.check import Checked
-from agentsd.core.agent import Attachments, Manifest, StoredAgent
+from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.plan import Plan, Stored, applied
 from agentsd.files.tree import Beside, SourceFile, Tree
 from agentsd.store.agents import Head
@@ -26,7 +26,6 @@ class Memory:
         self.beside = Beside()
         self._source = ""
         self._checked: dict[str, tuple[bytes, Checked]] = {}
-        self._attachments: Mapping[str, SourceFile] = {}  # as they were when the files were checked
         self._settled: Tree | None = None  # the store says all that this tree says
 
     def forget(self) -> None:
@@ -42,7 +41,7 @@ class Memory:
         """Note what the store holds."""
         self.head, self._source, self.stored = head, source, stored
 
-    def recall(self, file: SourceFile, row: StoredAgent | None, tree: Tree) -> Checked | None:
+    def recall(self, file: SourceFile, row: StoredAgent | None, beside: Beside) -> Checked | None:
         """What ``file`` turned out to be when it had the same bytes.
 
         Of a file that is stored only the row's facts are remembered; they are worth nothing once the
@@ -53,18 +52,17 @@ class Memory:
             return None
         manifest = known[1].manifest
         names_files = known[1].violations if manifest is None else manifest.attachments
-        if names_files and tree.attachments != self._attachments:
+        if names_files and beside != self.beside:
             return None
         if manifest is None or manifest.data is not None:
             return known[1]
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
-    def keep_checked(self, tree: Tree, checked: Sequence[Checked]) -> None:
+    def keep_checked(self, tree: Tree, beside: Beside, checked: Sequence[Checked]) -> None:
         """Note what every file turned out to be, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
-        self._attachments = tree.attachments
         self.users = tuple(one for one in checked if one.user)
-        self.beside, self._settled = tree.beside, None
+        self.beside, self._settled = beside, None
 
     def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
         """The files that changed in place since everything was settled; None where more happened."""
@@ -114,13 +112,15 @@ def _stored(manifest: Manifest | None) -> Manifest | None:
     return replace(manifest, value=None, data=None, attachments=kept, seals=frozenset(), prints=None)
 
 
-def unchanged(attachments: Attachments, tree: Tree) -> bool:
-    """Whether the files that an agent names still have the bytes that were stored."""
+def unchanged(row: StoredAgent, beside: Beside) -> bool:
+    """Whether the files that an agent names still have the bytes that were stored, and are its owner's."""
+    taken = beside.owners if "/" not in row.path else ()
     return all(
-        (file := tree.attachments.get(one.path)) is not None
+        (file := beside.files.get(one.path)) is not None
+        and one.path.partition("/")[0] not in taken
         and file.digest == one.digest
         and file.problem is None
-        for one in attachments.all
+        for one in row.attachments.all
     )
 
 

@@ -173,13 +173,13 @@ class Reconciler:
         checked = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
-            known = self._memory.recall(file, row, tree)
-            if known is None and row and self._is_settled(file, row, tree):
+            known = self._memory.recall(file, row, beside)
+            if known is None and row and self._is_settled(file, row, beside):
                 known = Checked(file.path, _unread(row))
             checked.append(known or await self._check_one(file, beside))
             if progress and done % 64 == 0:
                 progress(done, total)
-        self._memory.keep_checked(tree, checked)
+        self._memory.keep_checked(tree, beside, checked)
         if progress:
             progress(total, total)
         return checked
@@ -188,14 +188,14 @@ class Reconciler:
         checked = self._checker.check(file, beside)
         return await self._checker.settle(checked) if checked.unsure else checked
 
-    def _is_settled(self, file: SourceFile, row: StoredAgent, tree: Tree) -> bool:
+    def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.
 
         A row that was edited by hand is no witness of what its file says.
         """
         return (
             file.digest == row.document_digest
-            and unchanged(row.attachments, tree)
+            and unchanged(row, beside)
             and not row.drifted
             and row.checked == self._checker.fingerprint
             and (row.verified or not self._checker.can_open)
