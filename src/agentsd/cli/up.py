@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from agentsd import __version__
 from agentsd.cli import logs
-from agentsd.cli.compose import load_settings, make_catalog, make_checker, make_opener, open_database, run
+from agentsd.cli.compose import load_settings, open_database, run
 from agentsd.cli.output import print_lines, stderr
-from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.cli.running import Tasks, background, reachable, serve_runtime, start_watching
 from agentsd.settings import Settings
-from agentsd.store.database import Database
 
-if TYPE_CHECKING:
-    from agentsd.control.watch import Watcher
-
-_RETRY_SECONDS = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGING = (
@@ -122,15 +116,15 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         database = await stack.enter_async_context(
             open_database(settings, migrate=everything, exclusive=everything, check=False)
         )
-        if await _reachable(database):
+        if await reachable(database):
             print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
-        group = await stack.enter_async_context(_tasks())
+        group = await stack.enter_async_context(background())
         if watching:
-            await _start_watching(group, settings, flags, database, wait=serving)
+            await start_watching(group, settings, flags, database, wait=serving)
         if serving:
-            url = await stack.enter_async_context(_serving(group, settings, database, sockets))
+            url = await stack.enter_async_context(serve_runtime(group, settings, database, sockets))
             _welcome(url, time.perf_counter() - began, watching)
         running.set()
         await _until_stopped(stop, group)
@@ -160,7 +154,7 @@ def _interrupt() -> None:
     raise KeyboardInterrupt
 
 
-async def _until_stopped(stop: asyncio.Event, tasks: set[asyncio.Task[None]]) -> None:
+async def _until_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
     """Wait for a signal. A background task ends by a fault only, and takes the process with it."""
     signalled = asyncio.create_task(stop.wait())
     try:
@@ -178,122 +172,6 @@ def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
 
     check_bind(flags["host"], load_tokens(settings.token_file))
     return bind(flags["host"], flags["port"])
-
-
-@asynccontextmanager
-async def _tasks() -> AsyncIterator[set[asyncio.Task[None]]]:
-    """Background tasks that end with the block, in reverse order."""
-    tasks: set[asyncio.Task[None]] = set()
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _start_watching(
-    tasks: set[asyncio.Task[None]],
-    settings: Settings,
-    flags: dict[str, Any],
-    database: Database,
-    *,
-    wait: bool,
-) -> None:
-    from agentsd.cli.reporting import Reporter
-    from agentsd.control.reconcile import Options, Reconciler
-    from agentsd.control.watch import Watcher
-
-    options = Options(source=settings.source, allow_mass_delete=flags["allow_mass_delete"], strict=False)
-    checker = make_checker(settings, require_mac=flags["require_mac"])
-    reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
-    watcher = Watcher(
-        settings.path, Reconciler(checker, database), options, resync=flags["resync"], on_report=reporter
-    )
-    tasks.add(asyncio.create_task(_watch(watcher, database), name="watch"))
-    if wait:
-        await watcher.first_round.wait()
-
-
-async def _watch(watcher: Watcher, database: Database) -> None:
-    """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
-    while not await _reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
-        await asyncio.sleep(_RETRY_SECONDS)
-    await watcher.run()
-
-
-async def _reachable(database: Database) -> bool:
-    """Whether Postgres answers. Raises ``StoreError`` where it does, but is not fit for this program."""
-    try:
-        await database.check_schema()
-    except StoreUnavailable:
-        return False
-    return True
-
-
-@asynccontextmanager
-async def _serving(
-    tasks: set[asyncio.Task[None]], settings: Settings, database: Database, sockets: Sequence[socket.socket]
-) -> AsyncIterator[str]:
-    """The runtime and its HTTP interface; yields the URL once the first load is served."""
-    from agentsd.providers.http import HttpSessions
-    from agentsd.runtime.building import Builder
-    from agentsd.runtime.history import StoreHistory
-    from agentsd.runtime.knowledge import Indexer, StoreKnowledge
-    from agentsd.runtime.listener import Follower
-    from agentsd.runtime.registry import Registry
-    from agentsd.telemetry import Metrics
-    from agentsd.web.access import Access, load_tokens
-    from agentsd.web.app import create_app
-    from agentsd.web.parts import Parts
-    from agentsd.web.server import start
-
-    catalog, sessions, metrics = make_catalog(), HttpSessions(), Metrics()
-    builder = Builder(
-        make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
-    )
-    registry = Registry(builder, StoreHistory(database), metrics)
-    follower = Follower(database, registry, metrics)
-    access = Access(load_tokens(settings.token_file), settings.allowed_hosts)
-    knowledge = StoreKnowledge(database)
-    indexer = Indexer(database, registry, knowledge)
-    parts = Parts(
-        registry,
-        follower,
-        database,
-        catalog,
-        metrics,
-        access,
-        settings.path.as_posix(),
-        knowledge=knowledge,
-    )
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(sessions.aclose)
-        stack.push_async_callback(registry.aclose)
-        tasks.add(asyncio.create_task(follower.run(), name="follow"))
-        tasks.add(asyncio.create_task(indexer.run(), name="index"))
-        server = await start(create_app(parts), sockets)
-        stack.push_async_callback(server.stop)
-        await _first_load(follower)
-        yield server.url
-
-
-async def _first_load(follower: Any) -> None:
-    """Wait until the runtime serves what the store holds; say so when that takes long."""
-    try:
-        async with asyncio.timeout(5):
-            await follower.ready.wait()
-        _settle_memory()
-    except TimeoutError:
-        problem: AgentsdError | None = follower.problem
-        reason = problem.message if problem else "no answer from Postgres yet"
-        print_lines(stderr(), [(("yellow", "  ! "), ("", f"serving, but not ready: {reason}"))])
-
-
-def _settle_memory() -> None:
-    """Thousands of documents that stay for good: the collector need not walk them at every pass."""
-    gc.collect()
-    gc.freeze()
 
 
 def _welcome(url: str, seconds: float, watching: bool) -> None:

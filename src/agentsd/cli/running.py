@@ -1,0 +1,140 @@
+"""The parts of the long-running processes: the watcher, and the runtime behind its HTTP interface."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from agentsd.cli.compose import make_catalog, make_checker, make_opener
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.settings import Settings
+from agentsd.store.database import Database
+
+if TYPE_CHECKING:
+    from agentsd.control.watch import Watcher
+
+_RETRY_SECONDS = 1.0
+
+Tasks = set[asyncio.Task[None]]
+
+
+@asynccontextmanager
+async def background() -> AsyncIterator[Tasks]:
+    """Background tasks that end with the block, in reverse order."""
+    tasks: Tasks = set()
+    try:
+        yield tasks
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def start_watching(
+    tasks: Tasks,
+    settings: Settings,
+    flags: dict[str, Any],
+    database: Database,
+    *,
+    wait: bool,
+) -> None:
+    """The sync daemon among ``tasks``; ``wait``: until its first round is over."""
+    from agentsd.cli.reporting import Reporter
+    from agentsd.control.reconcile import Options, Reconciler
+    from agentsd.control.watch import Watcher
+
+    options = Options(source=settings.source, allow_mass_delete=flags["allow_mass_delete"], strict=False)
+    checker = make_checker(settings, require_mac=flags["require_mac"])
+    reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
+    watcher = Watcher(
+        settings.path, Reconciler(checker, database), options, resync=flags["resync"], on_report=reporter
+    )
+    tasks.add(asyncio.create_task(_watch(watcher, database), name="watch"))
+    if wait:
+        await watcher.first_round.wait()
+
+
+async def _watch(watcher: Watcher, database: Database) -> None:
+    """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
+    while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
+        await asyncio.sleep(_RETRY_SECONDS)
+    await watcher.run()
+
+
+async def reachable(database: Database) -> bool:
+    """Whether Postgres answers. Raises ``StoreError`` where it does, but is not fit for this program."""
+    try:
+        await database.check_schema()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def serve_runtime(
+    tasks: Tasks, settings: Settings, database: Database, sockets: Sequence[socket.socket]
+) -> AsyncIterator[str]:
+    """The runtime and its HTTP interface; yields the URL once the first load is served."""
+    from agentsd.providers.http import HttpSessions
+    from agentsd.runtime.building import Builder
+    from agentsd.runtime.history import StoreHistory
+    from agentsd.runtime.knowledge import Indexer, StoreKnowledge
+    from agentsd.runtime.listener import Follower
+    from agentsd.runtime.registry import Registry
+    from agentsd.telemetry import Metrics
+    from agentsd.web.access import Access, load_tokens
+    from agentsd.web.app import create_app
+    from agentsd.web.parts import Parts
+    from agentsd.web.server import start
+
+    catalog, sessions, metrics = make_catalog(), HttpSessions(), Metrics()
+    builder = Builder(
+        make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
+    )
+    registry = Registry(builder, StoreHistory(database), metrics)
+    follower = Follower(database, registry, metrics)
+    access = Access(load_tokens(settings.token_file), settings.allowed_hosts)
+    knowledge = StoreKnowledge(database)
+    indexer = Indexer(database, registry, knowledge)
+    parts = Parts(
+        registry,
+        follower,
+        database,
+        catalog,
+        metrics,
+        access,
+        settings.path.as_posix(),
+        knowledge=knowledge,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(sessions.aclose)
+        stack.push_async_callback(registry.aclose)
+        tasks.add(asyncio.create_task(follower.run(), name="follow"))
+        tasks.add(asyncio.create_task(indexer.run(), name="index"))
+        server = await start(create_app(parts), sockets)
+        stack.push_async_callback(server.stop)
+        await _first_load(follower)
+        yield server.url
+
+
+async def _first_load(follower: Any) -> None:
+    """Wait until the runtime serves what the store holds; say so when that takes long."""
+    try:
+        async with asyncio.timeout(5):
+            await follower.ready.wait()
+        _settle_memory()
+    except TimeoutError:
+        problem: AgentsdError | None = follower.problem
+        reason = problem.message if problem else "no answer from Postgres yet"
+        print_lines(stderr(), [(("yellow", "  ! "), ("", f"serving, but not ready: {reason}"))])
+
+
+def _settle_memory() -> None:
+    """Thousands of documents that stay for good: the collector need not walk them at every pass."""
+    gc.collect()
+    gc.freeze()
