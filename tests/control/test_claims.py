@@ -1,4 +1,4 @@
-"""Who gets an id, a seal or a folder that two files claim, on a real Postgres."""
+"""Who gets an id, a seal or a folder that two files claim, and what only claims to be sealed."""
 
 from __future__ import annotations
 
@@ -35,3 +35,12 @@ async def test_a_folder_that_gets_an_owner_is_closed_to_the_top(place: Place) ->
         outcome = await fresh.sync({"acme/b.yaml": echo(2)}, strict=False)
         (refused,) = outcome.plan.quarantined
         assert (refused.path, refused.violations[0].code) == ("a.yaml", "attachment-missing")
+
+
+async def test_what_only_looks_sealed_is_refused(place: Place, keys: Keys) -> None:
+    """A ciphertext that the file's rule passes over would go out as it stands, as a prompt or a key."""
+    sealed = keys.seal(groq(1))
+    copied = sealed[sealed.index("ENC[") : sealed.index("]") + 1]
+    outcome = await place.sync({"a.yaml": f"greeting: {copied}\n{sealed}"}, strict=False)
+    (refused,) = outcome.plan.quarantined
+    assert [v.code for v in refused.violations] == ["seal-stray"]

@@ -73,7 +73,7 @@ class Checker:
     @cached_property
     def fingerprint(self) -> bytes:
         """What a file was checked against: a stored row with the same one need not be checked again."""
-        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 1]
+        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 2]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
     @property
@@ -194,7 +194,7 @@ class Checker:
         self, manifest: Manifest, document: Document, opened: Opened, warnings: tuple[Violation, ...]
     ) -> Checked:
         wrong = self._destinations(document, opened.value, opened.sealed)
-        violations = [*wrong, *self._values(document, opened.value)]
+        violations = [*wrong, *_strays(document, opened), *self._values(document, opened.value)]
         if violations:
             return Checked(document.path, violations=tuple(violations))
         return Checked(document.path, replace(manifest, verified=True), violations=warnings)
@@ -298,6 +298,14 @@ def _seal_form(document: Document) -> Iterator[Violation]:
     for pointer in sealed_pointers(document.value):
         hint = "restore the block from git, or seal the file anew: agentsd seal FILE"
         yield _at(document, pointer, "seal-missing", "a sealed value, but the file has no sops block", hint)
+
+
+def _strays(document: Document, opened: Opened) -> Iterator[Violation]:
+    """A value may look sealed only where the file's own rule says that it is."""
+    for pointer in opened.strays():
+        message = f"{dotted(pointer)}: this looks sealed, but the file's seal does not cover it"
+        hint = "name the field in encrypted_regex of .sops.yaml, and seal it anew: agentsd edit FILE"
+        yield _at(document, pointer, "seal-stray", message, hint)
 
 
 def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:

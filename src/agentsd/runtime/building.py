@@ -116,6 +116,7 @@ class Builder:
         row = candidate.row
         self._check_owners(candidate, owners)
         opened = await self._opened(row, candidate.document, deadline)
+        _check_strays(row, opened)
         settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
         self._check_destinations(row, opened)
         head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
@@ -188,6 +189,14 @@ class Builder:
                 message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
                 hint = "seal the address too, or add its origin to AGENTSD_TRUSTED_ORIGINS"
                 raise Refused("SecretDestination", message, hint=hint)
+
+
+def _check_strays(row: AgentRow, opened: Opened) -> None:
+    """Ciphertext must not be taken for a key or a prompt."""
+    strays = opened.strays()
+    if strays:
+        message = f"{row.path}: {dotted(strays[0])} looks sealed, but the file's seal does not cover it"
+        raise Refused("SealStray", message, hint=f"run: agentsd validate {row.path}")
 
 
 def _read(row: AgentRow) -> Candidate:

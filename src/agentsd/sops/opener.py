@@ -15,7 +15,7 @@ from agentsd.core.document import Document
 from agentsd.core.errors import SealLocked, SealMalformed, SealTampered, SealUnsure
 from agentsd.core.violations import Pointer
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import fingerprints, seal_type
+from agentsd.sops.format import fingerprints, is_sealed, seal_type
 from agentsd.sops.identities import Identities
 from agentsd.sops.metadata import KeyGroup, Seal, seal_of
 from agentsd.sops.shamir import combine
@@ -37,6 +37,20 @@ class Opened:
 
     value: dict[str, Any] = field(repr=False)  # without ``sops``; plain strings
     sealed: frozenset[Pointer]  # the leaves that were sealed and verified
+
+    def strays(self) -> list[Pointer]:
+        """Values that look sealed, but that the file's rule passes over: nobody vouches for them."""
+        found: list[Pointer] = []
+        nodes: list[tuple[Pointer, Any]] = [((), self.value)]
+        while nodes:
+            pointer, node = nodes.pop()
+            if isinstance(node, dict):
+                nodes.extend(((*pointer, key), child) for key, child in node.items())
+            elif isinstance(node, list):
+                nodes.extend(((*pointer, index), child) for index, child in enumerate(node))
+            elif is_sealed(node) and pointer not in self.sealed:
+                found.append(pointer)
+        return found
 
     def prints(self, key: bytes) -> dict[Pointer, bytes]:
         """HMAC-SHA256 under ``key`` of each leaf that was sealed: equal ones are equal secrets."""
