@@ -46,7 +46,9 @@ def run(scale: Scale) -> Sequence[Figure]:
 
 async def _ask(url: str, path: str) -> bytes:
     connection = await Connection.open(url)
-    return await connection.send(_request(url, path))
+    answer = await connection.send(_request(url, path))
+    connection.close()
+    return answer
 
 
 def _request(url: str, path: str) -> bytes:

@@ -1,0 +1,23 @@
+"""Every bench runs, on tiny sizes. ``pytest -m bench``; nothing is asserted on time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from tests.bench import chatting, large, opening, reading, resolving, saving, syncing, validating
+from tests.bench.report import Figure, Run, Scale, show
+
+BENCHES = (opening, validating, syncing, saving, reading, chatting, resolving, large)
+
+
+@pytest.mark.bench
+@pytest.mark.parametrize("run", [module.run for module in BENCHES], ids=lambda run: run.__module__)
+def test_a_bench_runs(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its figures are numbers, and the table shows each of them."""
+    figures: Sequence[Figure] = run(Scale.tiny())
+    assert figures
+    assert all(figure.value == figure.value for figure in figures)
+    show(figures)
+    assert len(capsys.readouterr().out.splitlines()) > len(figures)
