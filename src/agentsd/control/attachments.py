@@ -7,7 +7,7 @@ from posixpath import normpath
 
 from agentsd.control.extraction import text_of
 from agentsd.core.agent import Attachment, Attachments
-from agentsd.core.document import Document, locate
+from agentsd.core.document import Document
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import DEFAULT_OWNER, owner_of
 from agentsd.core.violations import Pointer, Violation, did_you_mean
@@ -31,7 +31,7 @@ def attach(document: Document, beside: Beside) -> tuple[Attachments, list[Violat
             found[pointer] = Attachment(file.path, file.digest, file.data)
     if "system_prompt_file" in document.value and document.value.get("system_prompt"):
         message = "system_prompt and system_prompt_file: one of the two"
-        problems.append(_at(document, PROMPT, "prompt-twice", message, "remove one of them"))
+        problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
     sources = tuple(attachment for pointer, attachment in found.items() if pointer != PROMPT)
     return Attachments(found.get(PROMPT), sources), problems
 
@@ -64,17 +64,17 @@ def _misnamed(document: Document, pointer: Pointer, name: str) -> Violation | No
         return None
     message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT else 'a source'}"
     hint = f"it ends in {', '.join(suffixes)}, and starts with neither '.' nor '_'"
-    return _at(document, pointer, "attachment-name", message, hint)
+    return document.violation(pointer, "attachment-name", message, hint)
 
 
 def _faulty(document: Document, pointer: Pointer, file: SourceFile) -> Violation | None:
     if file.problem:
         problem = file.problem
-        return _at(document, pointer, problem.code, f"{file.path}: {problem.message}", problem.hint)
+        return document.violation(pointer, problem.code, f"{file.path}: {problem.message}", problem.hint)
     try:
         text_of(file.path, file.data)
     except ConfigError as error:
-        return _at(document, pointer, "attachment-unreadable", error.message, error.hint)
+        return document.violation(pointer, "attachment-unreadable", error.message, error.hint)
     return None
 
 
@@ -83,9 +83,4 @@ def _missing(document: Document, pointer: Pointer, name: str, beside: Beside) ->
     known = [path.removeprefix(folder) for path in beside.files if path.startswith(folder)]
     where = f"the owner's folder ({folder or 'the top folder'})"
     hint = did_you_mean(name, known) or "a name is relative to the owner's folder, and does not leave it"
-    return _at(document, pointer, "attachment-missing", f"there is no such file in {where}", hint)
-
-
-def _at(document: Document, pointer: Pointer, code: str, message: str, hint: str) -> Violation:
-    line, column = locate(document.data, pointer)
-    return Violation(document.path, code, message, hint, line, column, pointer)
+    return document.violation(pointer, "attachment-missing", f"there is no such file in {where}", hint)

@@ -8,17 +8,18 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
-from uuid import UUID
 
 from pydantic import BaseModel, ValidationError
 
 from agentsd.control.attachments import attach
+from agentsd.control.manifests import manifest_of, name_violation
 from agentsd.control.meaning import beyond_schema
 from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
+from agentsd.control.seals import claimed_fields, seal_form, strays
 from agentsd.core import chunking
-from agentsd.core.agent import SECTIONS, AgentHead, Attachments, Manifest, digest_of
-from agentsd.core.document import Document, locate, parse
+from agentsd.core.agent import SECTIONS, AgentHead, Attachments, Manifest
+from agentsd.core.document import Document, parse
 from agentsd.core.errors import (
     InvalidManifests,
     SealError,
@@ -28,8 +29,7 @@ from agentsd.core.errors import (
     SealUnsure,
     SopsFailed,
 )
-from agentsd.core.names import USER_FILE, id_of, owner_of, slug_of, slug_problem, suggest_slug
-from agentsd.core.plan import is_sealed
+from agentsd.core.names import USER_FILE
 from agentsd.core.rules import misdirected
 from agentsd.core.sections import providers_in, sealed_fields
 from agentsd.core.user import User
@@ -38,7 +38,6 @@ from agentsd.core.violations import Pointer, Violation, dotted, errors_of
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
-from agentsd.sops.format import fingerprints
 from agentsd.sops.opener import Opened, Opener
 
 
@@ -97,7 +96,7 @@ class Checker:
         try:
             if name.startswith("_"):
                 return self._check_reserved(file, name)
-            problem = _name_violation(file.path)
+            problem = name_violation(file.path)
             if problem:
                 return Checked(file.path, violations=(problem,))
             return self._check_manifest(parse(file.path, file.data), file.digest, beside)
@@ -140,14 +139,14 @@ class Checker:
         violations = self._agent.check(document)
         attachments = Attachments()
         if not violations:
-            claimed = _sealed_fields(document.value)
-            violations = [*_seal_form(document), *self._destinations(document, document.value, claimed)]
+            claimed = claimed_fields(document.value)
+            violations = [*seal_form(document), *self._destinations(document, document.value, claimed)]
             violations += beyond_schema(document)
             attachments, problems = attach(document, beside)
             violations += problems
         if errors_of(violations):
             return Checked(document.path, violations=tuple(violations))
-        manifest, warnings = _manifest(document, digest, attachments)
+        manifest, warnings = manifest_of(document, digest, attachments)
         if "sops" not in document.value:
             return Checked(document.path, replace(manifest, verified=True), violations=warnings)
         return self._open(manifest, document, warnings)
@@ -169,7 +168,7 @@ class Checker:
         if isinstance(error, SealLocked):
             return self._locked(manifest, document, warnings)
         code = "seal-malformed" if isinstance(error, SealMalformed) else "seal-tampered"
-        violation = _at(document, ("sops",), code, error.message, error.hint)
+        violation = document.violation(("sops",), code, error.message, error.hint)
         return Checked(document.path, violations=(violation,))
 
     def _locked(
@@ -184,7 +183,9 @@ class Checker:
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
         if error:
             why, hint = error.message, error.hint
-        violation = _at(document, ("sops",), "seal-unverified", f"the seal was not verified: {why}", hint)
+        violation = document.violation(
+            ("sops",), "seal-unverified", f"the seal was not verified: {why}", hint
+        )
         if self._require_mac:
             return Checked(document.path, violations=(*warnings, violation))
         warning = replace(violation, severity="warning")
@@ -194,7 +195,7 @@ class Checker:
         self, manifest: Manifest, document: Document, opened: Opened, warnings: tuple[Violation, ...]
     ) -> Checked:
         wrong = self._destinations(document, opened.value, opened.sealed)
-        violations = [*wrong, *_strays(document, opened), *self._values(document, opened.value)]
+        violations = [*wrong, *strays(document, opened), *self._values(document, opened.value)]
         if violations:
             return Checked(document.path, violations=tuple(violations))
         return Checked(document.path, replace(manifest, verified=True), violations=warnings)
@@ -207,8 +208,7 @@ class Checker:
             names = sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
             for wrong in misdirected(section, names, destinations, self._trusted):
-                yield _at(
-                    document,
+                yield document.violation(
                     (*pointer, wrong.field),
                     "secret-destination",
                     f"{dotted((*pointer, wrong.field))} would send this section's secret to {wrong.origin}",
@@ -226,16 +226,6 @@ class Checker:
             yield from _misfits(document, pointer, self._settings_of(pointer, section), section)
 
 
-def _sealed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
-    """The fields of provider sections that claim to be sealed."""
-    return frozenset(
-        (*pointer, name)
-        for pointer, section in providers_in(value)
-        for name in section
-        if is_sealed(section[name])
-    )
-
-
 def _misfits(
     document: Document, pointer: Pointer, model: type[BaseModel], value: Mapping[str, Any]
 ) -> Iterator[Violation]:
@@ -245,81 +235,4 @@ def _misfits(
         for item in error.errors(include_input=False, include_url=False, include_context=False):
             message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
             hint = "seal a right one: agentsd edit FILE"
-            yield _at(document, (*pointer, *item["loc"]), "opened-value", message, hint)
-
-
-def _name_violation(path: str) -> Violation | None:
-    slug = slug_of(path)
-    problem = slug_problem(slug)
-    if problem is None:
-        return None
-    suffix = path[len(slug) :]
-    return Violation(path, "slug-invalid", problem, f"rename it, for example to {suggest_slug(slug)}{suffix}")
-
-
-def _manifest(
-    document: Document, digest: bytes, attachments: Attachments
-) -> tuple[Manifest, tuple[Violation, ...]]:
-    value = document.value
-    slug = slug_of(document.path)
-    pinned = value.get("id")
-    manifest = Manifest(
-        id=UUID(pinned) if pinned else id_of(slug),
-        slug=slug,
-        owner=owner_of(document.path),
-        path=document.path,
-        digest=digest_of(digest, attachments),
-        document_digest=digest,
-        attachments=attachments,
-        default=bool(value.get("default", False)),
-        verified=False,
-        active=bool(value.get("active", True)),
-        value={key: child for key, child in value.items() if key != "sops"},
-        data=document.data,
-        seals=fingerprints(document),
-    )
-    return manifest, () if pinned else (_unpinned(document, manifest.id),)
-
-
-def _unpinned(document: Document, agent_id: UUID) -> Violation:
-    return Violation(
-        document.path,
-        "id-missing",
-        "no id is pinned, so a rename would make another agent of it",
-        f"add the line: id: {agent_id}",
-        severity="warning",
-    )
-
-
-def _seal_form(document: Document) -> Iterator[Violation]:
-    """Sealed values need a ``sops`` block."""
-    if "sops" in document.value:
-        return
-    for pointer in sealed_pointers(document.value):
-        hint = "restore the block from git, or seal the file anew: agentsd seal FILE"
-        yield _at(document, pointer, "seal-missing", "a sealed value, but the file has no sops block", hint)
-
-
-def _strays(document: Document, opened: Opened) -> Iterator[Violation]:
-    """A value may look sealed only where the file's own rule says that it is."""
-    for pointer in opened.strays():
-        message = f"{dotted(pointer)}: this looks sealed, but the file's seal does not cover it"
-        hint = "name the field in encrypted_regex of .sops.yaml, and seal it anew: agentsd edit FILE"
-        yield _at(document, pointer, "seal-stray", message, hint)
-
-
-def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:
-    """Where ``ENC[…]`` strings stand."""
-    if isinstance(value, Mapping):
-        for key, child in value.items():
-            yield from sealed_pointers(child, (*pointer, key))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from sealed_pointers(child, (*pointer, index))
-    elif is_sealed(value):
-        yield pointer
-
-
-def _at(document: Document, pointer: Pointer, code: str, message: str, hint: str) -> Violation:
-    line, column = locate(document.data, pointer)
-    return Violation(document.path, code, message, hint, line, column, pointer)
+            yield document.violation((*pointer, *item["loc"]), "opened-value", message, hint)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from agentsd.core.checks import regex_problem
-from agentsd.core.document import Document, locate
+from agentsd.core.document import Document
 from agentsd.core.plan import is_sealed
 from agentsd.core.sections import providers_in
-from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted
+from agentsd.core.violations import Violation, did_you_mean, dotted
 
 
 def beyond_schema(document: Document) -> Iterator[Violation]:
@@ -25,7 +25,7 @@ def _spaces(document: Document) -> Iterator[Violation]:
             if section.get(name) != embeddings[0][1].get(name):
                 message = f"{dotted((*pointer, name))}: vectors of another model cannot be compared"
                 hint = f"a fallback of an embedding has the same {name}, at another address"
-                yield _at(document, (*pointer, name), "fallback-space", message, hint)
+                yield document.violation((*pointer, name), "fallback-space", message, hint)
 
 
 def _checks(document: Document) -> Iterator[Violation]:
@@ -36,13 +36,8 @@ def _checks(document: Document) -> Iterator[Violation]:
         if problem:
             message = f"checks[{index}].regex: not a regular expression: {problem}"
             hint = "in YAML, put it in single quotes: '\\d+'"
-            yield _at(document, ("checks", index, "regex"), "check-regex", message, hint)
+            yield document.violation(("checks", index, "regex"), "check-regex", message, hint)
         if cites is not None and not is_sealed(cites) and cites not in sources:
             message = f"checks[{index}].cites: not one of this agent's sources"
             hint = did_you_mean(cites, sources) or "name one of rag.sources, as it stands there"
-            yield _at(document, ("checks", index, "cites"), "check-cites", message, hint)
-
-
-def _at(document: Document, pointer: Pointer, code: str, message: str, hint: str) -> Violation:
-    line, column = locate(document.data, pointer)
-    return Violation(document.path, code, message, hint, line, column, pointer)
+            yield document.violation(("checks", index, "cites"), "check-cites", message, hint)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from agentsd.core.document import Document, locate
+from agentsd.core.document import Document
 from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, user_id_of
 from agentsd.core.user import User
 from agentsd.core.violations import Violation
@@ -36,6 +36,4 @@ def user_rules(document: Document) -> Iterator[Violation]:
         if not at_top and isinstance(token, Mapping) and token.get("role") == "admin":
             pointer = ("tokens", index, "role")
             hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
-            line, column = locate(document.data, pointer)
-            message = "only the top-level file makes admins"
-            yield Violation(document.path, "user-admin", message, hint, line, column, pointer)
+            yield document.violation(pointer, "user-admin", "only the top-level file makes admins", hint)

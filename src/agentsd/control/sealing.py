@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agentsd.control.check import sealed_pointers
+from agentsd.control.seals import sealed_pointers
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, InvalidManifests
 from agentsd.core.violations import Pointer

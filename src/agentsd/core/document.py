@@ -46,6 +46,13 @@ class Document:
     data: bytes = field(repr=False)  # the file, byte for byte
     value: dict[str, Any] = field(repr=False)
 
+    def violation(
+        self, pointer: Pointer, code: str, message: str, hint: str = "", *, key: bool = False
+    ) -> Violation:
+        """What is wrong at ``pointer``, with the line and column of its value, or of its key."""
+        line, column = locate(self.data, pointer, key=key)
+        return Violation(self.path, code, message, hint, line, column, pointer)
+
 
 def parse(path: str, data: bytes) -> Document:
     """The document in ``data``. Raises ``InvalidManifests`` with every violation that was found.

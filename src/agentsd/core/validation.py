@@ -12,7 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Any
 
-from agentsd.core.document import Document, locate
+from agentsd.core.document import Document
 from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted
 
 Schema = dict[str, Any]
@@ -72,14 +72,7 @@ def _violations(document: Document, error: Any) -> Iterator[Violation]:
         return
     code, message, hint = _explain(error)
     key = error.validator in ("required", "not")
-    yield _at(document, pointer, code, f"{_subject(pointer)}{message}", hint, key=key and bool(pointer))
-
-
-def _at(
-    document: Document, pointer: Pointer, code: str, message: str, hint: str, *, key: bool = False
-) -> Violation:
-    line, column = locate(document.data, pointer, key=key)
-    return Violation(document.path, code, message, hint, line, column, pointer)
+    yield document.violation(pointer, code, f"{_subject(pointer)}{message}", hint, key=key and bool(pointer))
 
 
 def _subject(pointer: Pointer) -> str:
@@ -94,7 +87,9 @@ def _unknown_keys(document: Document, error: Any, pointer: Pointer) -> Iterator[
         shown = f" {name!r}" if _QUOTABLE.fullmatch(str(name)) else ""
         hint = did_you_mean(str(name), known) or f"known here: {', '.join(known)}"
         where = f"{dotted(pointer)} has an" if pointer else "there is an"
-        yield _at(document, (*pointer, name), "unknown-key", f"{where} unknown key{shown}", hint, key=True)
+        yield document.violation(
+            (*pointer, name), "unknown-key", f"{where} unknown key{shown}", hint, key=True
+        )
 
 
 def _either(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
@@ -106,14 +101,13 @@ def _either(document: Document, error: Any, pointer: Pointer) -> Iterator[Violat
         if inner.relative_schema_path[0] == 0:
             code, message, hint = _explain(inner)
             hint = hint or _example(error.schema)
-            yield _at(document, pointer, code, f"{_subject(pointer)}{message}", hint)
+            yield document.violation(pointer, code, f"{_subject(pointer)}{message}", hint)
 
 
 def _sealed_wrong(document: Document, value: str, pointer: Pointer, wanted: object) -> Violation:
     match = _SEAL.fullmatch(value)
     if match is None:
-        return _at(
-            document,
+        return document.violation(
             pointer,
             "seal-malformed",
             f"{_subject(pointer)}this is not a whole sealed value",
@@ -121,7 +115,7 @@ def _sealed_wrong(document: Document, value: str, pointer: Pointer, wanted: obje
         )
     message = f"{_subject(pointer)}a sealed {match[1]} stands where a {wanted or 'str'} belongs"
     hint = _QUOTE_IT if wanted in (None, "string") else "seal a value of the right type: agentsd edit FILE"
-    return _at(document, pointer, "seal-type", message, hint)
+    return document.violation(pointer, "seal-type", message, hint)
 
 
 def _explain(error: Any) -> tuple[str, str, str]:
