@@ -7,7 +7,6 @@ store ── load ─▶ stored ─┘
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +16,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.control.check import Checked, Checker
-from agentsd.control.extraction import passages
+from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
@@ -30,7 +29,6 @@ from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import Beside, SourceFile, Tree
 from agentsd.sops.format import fingerprints
 from agentsd.store import agents as store
-from agentsd.store import knowledge
 from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
@@ -253,30 +251,11 @@ class Reconciler:
             await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
         if decided.empty:
             return outcome
-        await _store_sources(conn, decided)
+        await store_sources(conn, decided)
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
         head = await store.apply(conn, decided, stamp=stamp)
-        await _drop_sources(conn, decided)
+        await drop_sources(conn, decided)
         return replace(outcome, head=head)
-
-
-async def _store_sources(conn: AsyncConnection, decided: Plan) -> None:
-    """The passages of sources that are new, ready to be searched when this transaction commits."""
-    attached = [source for c in decided.changes if c.desired for source in c.desired.attachments.sources]
-    sources = {source.digest: source for source in attached if source.data is not None}
-    missing = await knowledge.missing_sources(conn, sources.keys())
-    cut = {
-        digest: (source.path, await asyncio.to_thread(passages, source.path, source.data or b""))
-        for digest, source in sources.items()
-        if digest in missing
-    }
-    await knowledge.store_sources(conn, cut)
-
-
-async def _drop_sources(conn: AsyncConnection, decided: Plan) -> None:
-    """Passages that no agent needs any more."""
-    if any(change.stored and change.stored.attachments.sources for change in decided.changes):
-        await knowledge.drop_unused(conn)
 
 
 def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
