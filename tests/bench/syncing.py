@@ -83,7 +83,7 @@ async def _in_daemon(made: Fleet, url: str, rounds: int) -> dict[str, list[float
     async def one_file() -> None:
         nonlocal tree
         path = made.path(made.count // 2)
-        path.write_text(path.read_text().replace("Ask ", "Ask, ask "))
+        path.write_text(path.read_text().replace("You are", "You are so"))
         tree = reread(tree, [path.relative_to(made.root).as_posix()])
         await reconciler.sync(tree, options)
 
