@@ -74,3 +74,19 @@ async def test_a_fallbacks_secret_goes_only_where_it_belongs(tmp_path: Path, key
     )
     found = await found_in(tmp_path / "agents.d", keys.seal(section), keys)
     assert [v.code for v in found] == []
+
+
+STRANGER = (
+    "  - {{provider: openai-compatible, model: m, api_key: sk-canary-{0}, api_url: 'https://{0}.example'}}\n"
+)
+
+
+@pytest.mark.parametrize(("entries", "codes"), [(1, []), (2, ["secret-destination"] * 2)])
+async def test_a_sealed_address_is_trusted_where_it_cannot_be_moved(
+    tmp_path: Path, keys: Keys, entries: int, codes: list[str]
+) -> None:
+    """sops ties a value to its path without list indices: of several entries, one's address can become
+    another's without a key. So of several, each origin has to be trusted by name."""
+    text = HEAD + "".join(STRANGER.format(number) for number in range(entries))
+    found = await found_in(tmp_path / "agents.d", keys.seal(text, "api_key|api_url"), keys)
+    assert [violation.code for violation in found] == codes

@@ -31,7 +31,7 @@ from agentsd.core.errors import (
 )
 from agentsd.core.names import USER_FILE
 from agentsd.core.rules import misdirected
-from agentsd.core.sections import providers_in, sealed_fields
+from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
 from agentsd.core.violations import Pointer, Violation, dotted, errors_of
@@ -72,7 +72,7 @@ class Checker:
     @cached_property
     def fingerprint(self) -> bytes:
         """What a file was checked against: a stored row with the same one need not be checked again."""
-        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 2]
+        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 3]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
     @property
@@ -207,7 +207,8 @@ class Checker:
         for pointer, section in providers_in(value):
             names = sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
-            for wrong in misdirected(section, names, destinations, self._trusted):
+            bound = value is document.value or is_bound(value, pointer)  # sealed still: nobody can tell
+            for wrong in misdirected(section, names, destinations, self._trusted, bound=bound):
                 yield document.violation(
                     (*pointer, wrong.field),
                     "secret-destination",

@@ -53,13 +53,16 @@ def misdirected(
     sealed: frozenset[str],
     destinations: Destinations,
     trusted: frozenset[str],
+    *,
+    bound: bool = True,
 ) -> tuple[Misdirected, ...]:
     """The destination fields of ``section`` that its secrets must not be sent to.
 
     ``sealed`` names the section's fields that are sealed in the document. A sealed URL was
     chosen by someone who holds a key, so it is trusted; a plain one must be the vendor's own
     or one of ``trusted`` (origins, as ``origin`` writes them). Works on sealed and on opened
-    sections alike.
+    sections alike; where the seal does not tie an opened section together (``bound``), a sealed
+    URL is worth no more than a plain one.
     """
     holds_secret = bool(destinations.secrets & section.keys()) or bool(sealed - destinations.urls.keys())
     if not holds_secret:
@@ -68,7 +71,7 @@ def misdirected(
     places = {
         name: str(section.get(name) or default or "")
         for name, default in destinations.urls.items()
-        if name not in sealed
+        if name not in sealed or not bound
     }
     origins = {name: origin(url) for name, url in places.items() if url}
     return tuple(Misdirected(name, place) for name, place in origins.items() if place not in allowed)

@@ -28,6 +28,15 @@ def providers_in(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, 
                 yield (kind, FALLBACK, index), dict(entry)
 
 
+def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
+    """Whether a seal ties the values of the section at ``pointer`` to each other.
+
+    sops authenticates the path of a value without list indices, so a sealed value can be moved between
+    the entries of a list unnoticed: an address that one entry's key was sealed with may be another's.
+    """
+    return len(pointer) == 1 or len(value[str(pointer[0])][FALLBACK]) == 1
+
+
 def sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
     """Of the section at ``pointer``, its own fields that are, or hold something, sealed."""
     depth = len(pointer)

@@ -23,7 +23,7 @@ from agentsd.core.errors import (
     SopsFailed,
 )
 from agentsd.core.rules import misdirected
-from agentsd.core.sections import providers_in, sealed_fields
+from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.violations import dotted
 from agentsd.providers import resilient
 from agentsd.providers.base import Provider
@@ -183,7 +183,8 @@ class Builder:
         for pointer, section in providers_in(opened.value):
             sealed = sealed_fields(opened.sealed, pointer)
             settings = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings
-            wrong = misdirected(section, sealed, settings.destinations(), self._trusted)
+            bound = is_bound(opened.value, pointer)
+            wrong = misdirected(section, sealed, settings.destinations(), self._trusted, bound=bound)
             if wrong:
                 where = dotted((*pointer, wrong[0].field))
                 message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
