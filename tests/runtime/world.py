@@ -55,7 +55,7 @@ class Keys:
         return Opener(identities, SopsBinary(program, environ={}) if program else None)
 
     def seal(self, text: str, fields: str = "api_key") -> str:
-        """``text`` as the real sops seals it: ``fields`` encrypted, the rest left plain and outside the MAC."""
+        """``text`` as the real sops seals it: ``fields`` encrypted, the rest plain and outside the MAC."""
         rule = {"encrypted_regex": f"^({fields})$", "mac_only_encrypted": True, "age": self.recipient}
         with NamedTemporaryFile("w", suffix=".yaml") as config:
             config.write(json.dumps({"creation_rules": [rule]}))
