@@ -47,22 +47,21 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
     written = [change for change, _, _ in read]
     rows = await _rows(connection, read, plan.source, stamp.checked)
     head = await grow(connection, plan.source, stamp.commit, stamp.run_id)
-    async with connection.pipeline():  # none of these waits for another's answer
-        await apply_users(
-            connection,
-            plan.users,
-            owners={change.owner for change in written},
-            source=plan.source,
-            version=head.version,
-        )
-        if deleted:
-            await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
-        if rows:
-            await _upsert(connection, rows, head.version, stamp.commit)
-        if plan.changes:
-            await _record(connection, plan.changes, head.version, stamp)
-        await _remember_seals(connection, written)
-        await notify(connection, head)
+    await apply_users(
+        connection,
+        plan.users,
+        owners={change.owner for change in written},
+        source=plan.source,
+        version=head.version,
+    )
+    if deleted:
+        await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
+    if rows:
+        await _upsert(connection, rows, head.version, stamp.commit)
+    if plan.changes:
+        await _record(connection, plan.changes, head.version, stamp)
+    await _remember_seals(connection, written)
+    await notify(connection, head)
     return head
 
 
