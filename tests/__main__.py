@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,8 @@ CHECKS = (
 
 def main() -> int:
     """Run all checks, also after one failed; 1 if any did."""
+    # A shell's background jobs ignore SIGINT, and would hand that down to the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     failed = []
     for name, program, *arguments in CHECKS:
         started = time.monotonic()
