@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
+from urllib.request import urlopen
 
 import psycopg
 
@@ -22,6 +23,8 @@ from tests.bench.fleet import Fleet
 AGENTSD = (sys.executable, "-m", "agentsd")
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 120.0
+SETTLE_SECONDS = 120
+_OPENED = re.compile(r"^agentsd_documents_opened_total ([0-9.e+]+)$", re.MULTILINE)
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
 
@@ -94,6 +97,18 @@ def up(fleet: Fleet, folder: Path, **settings: str) -> Iterator[Server]:
     command = [*AGENTSD, "up", "--path", str(fleet.root), "--data-dir", str(folder / "postgres")]
     with serving([*command, "--port", "0", "--log-level", "warning"], environ) as server:
         yield server
+
+
+def settle(server: Server, agents: int) -> None:
+    """Wait until the background verifier has opened every agent once: its work is not what is measured."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        with urlopen(f"{server.url}/metrics", timeout=5) as reply:  # noqa: S310  (our own server)
+            opened = _OPENED.search(reply.read().decode())
+        if opened and float(opened[1]) >= agents:
+            return
+        time.sleep(0.2)
+    raise TimeoutError(f"not every agent was opened within {SETTLE_SECONDS} s")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from tests.bench.fleet import fleet, slug
-from tests.bench.processes import Server, serving, up, workspace
+from tests.bench.processes import Server, serving, settle, up, workspace
 from tests.bench.report import Figure, Scale, main, p50
 from tests.bench.wire import Connection, body_of, load, request
 from tests.bench.wire import run as run_async
@@ -25,6 +25,7 @@ def run(scale: Scale) -> Sequence[Figure]:
         (folder / "tokens").write_text(f"{TOKEN}\n")
         made = fleet(scale.agents).copy(folder)
         with up(made, folder, token_file=str(folder / "tokens")) as ours:
+            settle(ours, made.count)
             (folder / "body.json").write_bytes(body_of(run_async(_ask(ours.url, path))))
             bare_command = [sys.executable, "-m", "tests.bench.bare", str(folder / "body.json")]
             with serving(bare_command, made.environ()) as bare:

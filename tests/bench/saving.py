@@ -23,7 +23,7 @@ from agentsd.control.watch import DEBOUNCE, STEP
 from agentsd.store.embedded import attach
 from agentsd.store.events import Listener
 from tests.bench.fleet import Fleet, fleet, slug
-from tests.bench.processes import Server, up, workspace
+from tests.bench.processes import Server, settle, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99
 from tests.bench.wire import Connection, request
 from tests.bench.wire import run as run_async
@@ -55,6 +55,7 @@ def run(scale: Scale) -> Sequence[Figure]:
     with workspace() as folder:
         made = fleet(scale.agents).copy(folder)
         with up(made, folder) as server:
+            settle(server, made.count)
             url = attach(folder / "postgres")
             assert url, "the embedded Postgres runs"
             times = run_async(_measure(made, server, url, scale.samples))
@@ -74,7 +75,6 @@ async def _measure(made: Fleet, server: Server, database: str, samples: int) -> 
     times, rng = Times(), random.Random(7)
     async with _observed(made.root, database) as marks:
         connection = await Connection.open(server.url)
-        await asyncio.sleep(2)  # the verifier opens every agent once; let it get on
         for number in range(-5, samples):  # the first ones warm up
             await asyncio.sleep(rng.uniform(0.05, 0.15))
             one = await _save(made, rng.randrange(made.count), number, connection, server.url, marks)
