@@ -21,7 +21,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.verifier import Verifier
 from agentsd.store import agents, replicas
-from agentsd.store.agents import Head, Loaded
+from agentsd.store.agents import Head
 from agentsd.store.database import Database
 from agentsd.store.events import Hint, Listener
 from agentsd.telemetry import Metrics
@@ -163,23 +163,19 @@ class Follower:
     async def _load(self) -> None:
         """Rows in one snapshot transaction, which is over before anything is built of them."""
         seen = self._seen()
-        everything = False
-        loaded: Loaded | None = None
         async with self._database.transaction(snapshot=True) as connection:
-            head = await agents.head(connection)
-            if seen is None or not await agents.knows(connection, seen):
-                everything = True
-                loaded = await agents.load_all(connection)
-            elif head != seen:
+            known = seen is not None and await agents.knows(connection, seen)
+            if seen is not None and known:
                 loaded = await agents.load_changed(connection, seen.version)
+            else:
+                loaded = await agents.load_all(connection)
         self._contact = time.monotonic()
-        if loaded is None:
-            return
-        if everything:
+        if not known:
             self._metrics.reloads.inc()
-            _log.info("loading everything", extra={"version": head.version, "agents": len(loaded.rows)})
+            version = loaded.head.version
+            _log.info("loading everything", extra={"version": version, "agents": len(loaded.rows)})
             await self._registry.load(loaded)
-        else:
+        elif loaded.head != seen:
             await self._registry.update(loaded)
 
     def _seen(self) -> Head | None:
