@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Stack, echo, vendor_manifest
 
 FAQ = "# Shipping\nAnvils go by sea.\n\n# Returns\nAn anvil may be returned within {days} days.\n"
+PARTS = 1000  # passages of a long document
 QUESTION = {"role": "user", "content": "Within how many days may I return it?"}
 
 
@@ -31,7 +33,8 @@ def _seen(vendor: OpenAIServer) -> str:
 
 
 async def _with_faq(stack: Stack, vendor: OpenAIServer, more: str = "") -> None:
-    stack.write("faq.md", FAQ.format(days="thirty"))
+    if not (stack.root / "faq.md").exists():
+        stack.write("faq.md", FAQ.format(days="thirty"))
     manifest = vendor_manifest(vendor.url) + "rag:\n  sources: [faq.md]\n  top_k: 1\n" + more
     stack.write("sales.yaml", manifest, sealed=True)
     stack.write("plain.yaml", echo("plain"))
@@ -96,20 +99,27 @@ async def test_passages_are_embedded_once_and_found_by_meaning(stack: Stack, ven
     found = StoreKnowledge(stack.database)
     worker = asyncio.create_task(Indexer(stack.database, stack.registry, found, retry_s=0.05).run())
     try:
+        stack.write("faq.md", "".join(f"# Part {number}\nIt costs {number}.\n" for number in range(PARTS)))
         await _with_faq(stack, vendor, section)
-        async with asyncio.timeout(10):
-            while await _vectors(stack) < 2:
-                await asyncio.sleep(0.01)
-        calls = len([r for r in vendor.requests if r.path.endswith("/embeddings")])
+        async with asyncio.timeout(30):
+            while await _vectors(stack) < PARTS:
+                await asyncio.sleep(0.02)
+        calls = _calls(vendor)
+        assert calls == math.ceil(PARTS / stored.BATCH)
         stack.write("plain.yaml", echo("renamed"))
         await stack.sync()
         await asyncio.sleep(0.2)  # several rounds of the worker
-        assert len([r for r in vendor.requests if r.path.endswith("/embeddings")]) == calls
+        assert _calls(vendor) == calls
         await _ask(stack)
-        assert len([r for r in vendor.requests if r.path.endswith("/embeddings")]) == calls + 1
+        assert _calls(vendor) == calls + 1
     finally:
         worker.cancel()
         await asyncio.wait({worker})
+
+
+def _calls(vendor: OpenAIServer) -> int:
+    """How often vectors were asked for."""
+    return sum(request.path.endswith("/embeddings") for request in vendor.requests)
 
 
 async def _vectors(stack: Stack) -> int:

@@ -132,6 +132,9 @@ def _record(request: web.Request, status: int, seconds: float, metrics: WebMetri
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     metrics.observe(request.method, route, status, seconds)
-    if _access_log.isEnabledFor(logging.INFO):
+    level = (
+        logging.DEBUG if route in OPEN_PATHS and status < 400 else logging.INFO
+    )  # probes come every second
+    if _access_log.isEnabledFor(level):
         method = request.method if request.method.isalpha() else "?"
-        _access_log.info("%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)
+        _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)
