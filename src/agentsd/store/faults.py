@@ -35,7 +35,7 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
     "42501": (
         StoreRefused,
         "denies a privilege that this needs",
-        "grant the user of AGENTSD_DATABASE_URL what deploy/ lists",
+        "grant the user of AGENTSD_DATABASE_URL what deploy/grants.sql lists",
     ),
     "42P01": (SchemaMismatch, "lacks a table that this program needs", _MIGRATE),
     "42703": (SchemaMismatch, "lacks a column that this program needs", _MIGRATE),

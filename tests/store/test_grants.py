@@ -1,0 +1,77 @@
+"""The least privileges of deploy/grants.sql are enough for each role, and no more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from agentsd.core.chunking import Chunk
+from agentsd.core.errors import StoreRefused
+from agentsd.store import agents, knowledge, replicas
+from agentsd.store.database import Database
+from agentsd.store.replicas import Replica
+from tests.store.sample import change, manifest, plan_of, write
+
+GRANTS = Path(__file__).resolve().parents[2] / "deploy/grants.sql"
+
+
+@pytest.fixture
+def urls(database_url: str) -> Iterator[dict[str, str]]:
+    """A login of each role, by the role's name."""
+    logins = {role: f"login_{role}" for role in ("agentsd_sync", "agentsd_runtime")}
+    with psycopg.connect(database_url, autocommit=True) as owner:
+        owner.execute(GRANTS.read_bytes())
+        for role, login in logins.items():
+            owner.execute(f"CREATE ROLE {login} LOGIN IN ROLE {role}".encode())
+        try:
+            yield {role: database_url.replace("//postgres", f"//{login}") for role, login in logins.items()}
+        finally:
+            for role, login in logins.items():
+                owner.execute(f"DROP ROLE {login}".encode())
+                owner.execute(f"DROP OWNED BY {role}".encode())
+                owner.execute(f"DROP ROLE {role}".encode())
+
+
+async def test_a_sync_may_write_agents_and_not_the_schema(urls: dict[str, str]) -> None:
+    """Everything that apply does; Alembic's own table it may only read."""
+    database = Database(urls["agentsd_sync"])
+    await database.check_schema()
+    assert (await write(database, plan_of([change("create", manifest("a.yaml"))]))).version == 1
+    with pytest.raises(StoreRefused, match="privilege"):
+        async with database.transaction() as conn:
+            await conn.execute("UPDATE alembic_version SET version_num = 'x'")
+    await database.aclose()
+
+
+async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
+    urls: dict[str, str], database: Database
+) -> None:
+    """What a runtime does works; what would make it an administrator is refused."""
+    await write(database, plan_of([change("create", manifest("a.yaml"))]))
+    source = b"s" * 32
+    async with database.transaction() as conn:
+        await knowledge.store_sources(conn, {source: ("a.md", [Chunk(0, "", "Anvils are heavy.")])})
+    runtime = Database(urls["agentsd_runtime"])
+    async with runtime.transaction() as conn:
+        assert len((await agents.load_all(conn)).rows) == 1
+        await replicas.beat(conn, Replica(uuid4(), "here", 1, 1))
+        if await knowledge.has_vectors(conn):
+            assert await knowledge.embed_missing(conn, [source], "toy", _embed) == 1
+    for statement in (
+        b"UPDATE agents SET system_prompt = 'x'",
+        b"UPDATE users SET tokens = '[]'",
+        b"DELETE FROM versions",
+        b"UPDATE knowledge_chunks SET text = 'x'",
+    ):
+        with pytest.raises(StoreRefused, match="privilege"):
+            async with runtime.transaction() as conn:
+                await conn.execute(statement)
+    await runtime.aclose()
+
+
+async def _embed(texts: Sequence[str]) -> list[list[float]]:
+    return [[1.0, 0.0] for _ in texts]
