@@ -169,6 +169,29 @@ async def test_one_client_speaks_again(make: Make, case: Case) -> None:
         assert await spoken(tts) == first
 
 
+async def test_a_hundred_voices_do_not_mix(make: Make) -> None:
+    """Agents of one vendor, side by side: each text goes out with its own key and voice, and is heard."""
+
+    async def speak(number: int) -> None:
+        tts = make(
+            "tts",
+            provider="elevenlabs.io",
+            api_key=f"key-{number}",
+            voice_id=f"voice-{number}",
+            url=server.ws_url,
+        )
+        heard = b"".join([chunk async for chunk in tts.stream(of((f"I am {number}. ",)))])
+        assert heard == voice_of(f"I am {number}. ")
+
+    async with ElevenLabsServer() as server:
+        await asyncio.gather(*(speak(number) for number in range(100)))
+        assert len(server.requests) == 100
+    for received in server.requests:
+        number = received.headers["xi-api-key"].removeprefix("key-")
+        assert f"/voice-{number}/" in received.path
+        assert texts("text")(received).strip() == f"I am {number}."
+
+
 FAULTS = [
     (Fault.STALL, base.ProviderTimeout),
     (Fault.SILENT, base.ProviderTimeout),
