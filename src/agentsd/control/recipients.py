@@ -61,7 +61,7 @@ def _read(config: Path) -> Recipients:
         rules = tuple(_rule(rule) for rule in (value or {}).get("creation_rules", ()))
     except (OSError, yaml.YAMLError, AttributeError, TypeError, re.error) as error:
         raise ConfigError(
-            f"{config} cannot be read as sops creation rules", hint="run: sops --help"
+            f"{config} cannot be read as sops creation rules", hint="docs/configuration.md shows the form"
         ) from error
     return Recipients(config.parent, rules)
 

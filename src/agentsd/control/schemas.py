@@ -156,8 +156,7 @@ def _field(node: Schema) -> Schema:
     """One field: without null, without pydantic's titles, and with its seal where one may stand."""
     node = _without_null({key: value for key, value in node.items() if key != "title"})
     plain = node.pop("x-plain", False) or "const" in node
-    for mark in ("x-url", "x-url-path"):
-        node.pop(mark, None)
+    node.pop("x-url", None)
     if node.pop("writeOnly", False):
         return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_notes(node)}
     if node.get("type") == "array":

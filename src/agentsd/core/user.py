@@ -70,7 +70,7 @@ class UserFile(Strict):
     ] = None
     tokens: Annotated[
         tuple[Token, ...],
-        Field(strict=False, description="API tokens, made by `agentsd token create`."),
+        Field(strict=False, description="API tokens; of each only its hash is kept."),
     ] = ()
 
 

@@ -71,7 +71,7 @@ def read_tree(root: Path, previous: Tree | None = None) -> Tree:
     """
     if not root.is_dir():
         raise ConfigError(
-            f"{root} is not a folder", hint="name the folder of manifests with --path, or run: agentsd init"
+            f"{root} is not a folder", hint="name the folder of manifests with --path, or make it"
         )
     known = {**previous.files, **previous.attachments} if previous else {}
     real = os.path.realpath(root)

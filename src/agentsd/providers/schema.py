@@ -23,7 +23,7 @@ Url = Annotated[
 ]
 """An absolute URL without user, query or fragment: a place that a secret is sent to."""
 
-UrlPath = Annotated[str, Field(pattern=r"^/[^?#\s]*$", json_schema_extra={"x-url-path": True})]
+UrlPath = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 """A path that is appended to a ``Url``. It starts with ``/``, so it cannot change the origin."""
 
 
@@ -64,11 +64,6 @@ class ProviderSettings(Strict):
     def destinations(cls) -> Destinations:
         """What the trust rule needs to know of this vendor. Asked several times for every file."""
         return Destinations(cls.secret_fields(), cls.url_fields(), cls.home)
-
-    @classmethod
-    def path_fields(cls) -> frozenset[str]:
-        """Fields that are appended to a destination."""
-        return frozenset(name for name, field in cls.model_fields.items() if _marked(field, "x-url-path"))
 
 
 def _types_of(annotation: Any) -> tuple[Any, ...]:

@@ -19,14 +19,6 @@ class GroqSettings(CompletionsSettings):
 
     provider: Literal["groq.com"]
     api_key: ApiKey
-    model: Annotated[
-        str,
-        Field(
-            min_length=1,
-            description="The model's name, as the vendor writes it.",
-            examples=["llama-3.1-8b-instant"],
-        ),
-    ]
     api_url: Annotated[
         Url, Field(description="The vendor's base URL.", examples=["https://api.groq.com"])
     ] = "https://api.groq.com"
