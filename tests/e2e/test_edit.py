@@ -25,12 +25,14 @@ async def test_a_signal_leaves_no_plaintext(home: Home, number: signal.Signals) 
     """Ended while the editor is open, by a closed terminal too, it removes the plaintext and its copy."""
     sealed = home.keys.seal(text_of("http://127.0.0.1:9", id=uuid4(), key=KEY))
     file = home.write("a.yaml", sealed)
-    edit = await home.start("edit", "a", EDITOR="sh -c 'sleep 60'")
+    running = home.root / "editor-runs"  # sops writes the plaintext a moment before it starts the editor
+    edit = await home.start("edit", "a", EDITOR=f"sh -c 'touch {running}; sleep 60'")
 
     async def opened() -> bool:
-        return any(KEY in path.read_text() for path in files(home.root / "home/run"))
+        return running.exists()
 
     await until(opened)
+    assert any(KEY in path.read_text() for path in files(home.root / "home/run"))
     edit.send_all(number)
     done = await edit.ended()
     assert done.code == (130 if number is signal.SIGINT else 128 + number), done.said

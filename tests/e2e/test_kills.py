@@ -233,6 +233,23 @@ async def _well(client: Client, url: str) -> bool:
     return bool((await client.ready(url))[1]["store"] == "ok")
 
 
+async def kill_everything(data_dir: Path) -> None:
+    """Kill -9 the server and all its children in one moment, as a power cut does: nobody releases a lock."""
+    postmaster = postmaster_of(data_dir)
+    assert postmaster
+    server = processes_of(postmaster)
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in server:
+            os.kill(pid, number)
+    await gone(postmaster)
+
+
+def processes_of(postmaster: int) -> list[int]:
+    """The server's process and its children's."""
+    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+    return [postmaster, *(int(pid) for pid in children)]
+
+
 async def kill_postmaster(data_dir: Path) -> None:
     """Kill -9; its children end by themselves."""
     postmaster = postmaster_of(data_dir)
@@ -264,8 +281,8 @@ async def test_frozen_postgres(home: Home, client: Client, postgres: EmbeddedPos
     assert (await home.run("sync", **env)).code == 0
     serve, url = await home.serve(database_url)
     postmaster = postmaster_of(postgres.data_dir)
-    children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-    server = [int(pid) for pid in (postmaster or 0, *children)]
+    assert postmaster
+    server = processes_of(postmaster)
     try:
         for pid in server:
             os.kill(pid, signal.SIGSTOP)
@@ -293,7 +310,7 @@ async def test_postgres_killed_in_the_middle_of_a_sync(
         blocker.execute("LOCK TABLE agents IN SHARE MODE")
         sync = await home.start("sync", **env)
         await _in_transaction(database_url, sync)
-        await kill_postmaster(postgres.data_dir)
+        await kill_everything(postgres.data_dir)
         done = await sync.ended()
         assert done.code == 1
         assert "error: Postgres at" in done.err
