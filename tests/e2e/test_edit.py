@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 from uuid import uuid4
 
@@ -26,7 +27,9 @@ async def test_a_signal_leaves_no_plaintext(home: Home, number: signal.Signals) 
     sealed = home.keys.seal(text_of("http://127.0.0.1:9", id=uuid4(), key=KEY))
     file = home.write("a.yaml", sealed)
     running = home.root / "editor-runs"  # sops writes the plaintext a moment before it starts the editor
-    edit = await home.start("edit", "a", EDITOR=f"sh -c 'touch {running}; sleep 60'")
+    waits = home.root / "editor.py"  # no shell: one that is just starting a command may miss a SIGINT
+    waits.write_text(f"import pathlib, time\npathlib.Path({str(running)!r}).touch()\ntime.sleep(60)\n")
+    edit = await home.start("edit", "a", EDITOR=f"{sys.executable} {waits}")
 
     async def opened() -> bool:
         return running.exists()
