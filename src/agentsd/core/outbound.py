@@ -1,0 +1,123 @@
+"""Where this program may connect to on an agent's behalf: never to link-local or metadata addresses.
+
+Cloud machines answer on such addresses, without a password, with credentials of the machine itself.
+An owner of a manifest chooses URLs, so a URL must not reach them, however the address is written or
+whatever a name resolves to. An allowlist narrows further.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+NEVER: tuple[Network, ...] = (
+    IPv4Network("169.254.0.0/16"),  # link-local (RFC 3927); AWS, Azure, Google, Oracle, … metadata
+    IPv6Network("fe80::/10"),  # link-local (RFC 4291)
+    IPv6Network("fd00:ec2::/32"),  # AWS: metadata, credentials, DNS and time of the instance
+    IPv6Network("fd20:ce::254/128"),  # Google's metadata server
+    IPv4Network("100.100.100.200/32"),  # Alibaba's
+    IPv4Network("192.0.0.192/32"),  # Oracle's
+    IPv4Network("168.63.129.16/32"),  # Azure's host agent
+)
+"""Networks that nothing connects to, whatever the allowlist says."""
+
+_NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
+_NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215
+_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, given up long ago
+_ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214
+_NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+LOCAL_REASON = "its address is link-local or a machine's metadata service, which no agent may reach"
+LISTED_REASON = "it is not in the list of hosts that this server may connect to"
+
+
+@dataclass(frozen=True, slots=True)
+class Outbound:
+    """What may be connected to. Without names, suffixes and networks: everything but ``NEVER``."""
+
+    names: frozenset[str] = frozenset()
+    suffixes: tuple[str, ...] = ()  # ".example.org", of "*.example.org"
+    networks: tuple[Network, ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Outbound:
+        """Of host names, ``*.`` and a suffix, addresses and CIDRs. Raises ``ValueError`` naming the entry."""
+        names, suffixes, networks = set(), set(), set()
+        for entry in entries:
+            text = entry.strip().lower().rstrip(".")
+            if network := _network(text):
+                networks.add(network)
+            elif not _NAME.fullmatch(text):
+                raise ValueError(f"{entry!r} is no host name, no *.suffix and no network such as 10.0.0.0/8")
+            elif text.startswith("*."):
+                suffixes.add(text[1:])
+            else:
+                names.add(text)
+        return cls(frozenset(names), tuple(sorted(suffixes)), tuple(sorted(networks, key=str)))
+
+    def refuses_host(self, host: str) -> str | None:
+        """Why a URL's host may not be connected to, as far as the host alone tells; None: it may."""
+        address = _address(host.strip("[]"))
+        if address is not None:
+            return self.refuses(host, address)
+        if self._open or self.networks or self._names(host):
+            return None  # of a name that is not listed, its address decides
+        return LISTED_REASON
+
+    def refuses(self, host: str, address: Address) -> str | None:
+        """Why ``address``, which the URL's ``host`` led to, may not be connected to; None: it may."""
+        if any(one in network for one in faces(address) for network in NEVER):
+            return LOCAL_REASON
+        if self._open or self._names(host):
+            return None
+        plain = address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+        return None if any(plain in network for network in self.networks) else LISTED_REASON
+
+    @property
+    def _open(self) -> bool:
+        return not (self.names or self.suffixes or self.networks)
+
+    def _names(self, host: str) -> bool:
+        name = host.lower().rstrip(".")
+        return name in self.names or name.endswith(self.suffixes)
+
+
+def faces(address: Address) -> Iterator[Address]:
+    """The address, and every IPv4 address that it is another spelling of or a tunnel to."""
+    yield address
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    low = IPv4Address(number & 0xFFFFFFFF)
+    tunnels = (address.ipv4_mapped, address.sixtofour, *(address.teredo or ()))
+    yield from (one for one in tunnels if one is not None)
+    if address in _NAT64 or address in _COMPATIBLE or (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield low
+    if address in _NAT64_LOCAL:  # 48, 56, 64 or 96 bits before the IPv4 address: RFC 6052, section 2.2
+        yield low
+        yield from (IPv4Address(_spread(number, prefix)) for prefix in (48, 56, 64))
+
+
+def _spread(number: int, prefix: int) -> int:
+    """The 32 bits after ``prefix``, which leap over bits 64 to 71."""
+    bits = f"{number:0128b}"
+    return int((bits[prefix:64] + bits[72:])[:32], 2)
+
+
+def _network(text: str) -> Network | None:
+    try:
+        return ip_network(text.strip("[]"), strict=False)
+    except ValueError:
+        return None
+
+
+def _address(host: str) -> Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
