@@ -6,7 +6,7 @@ out or masked stays as it is, but only where it would go to the same provider an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +14,10 @@ from typing import Any
 from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import AgentsdError
 from agentsd.core.plan import is_sealed
+from agentsd.core.pointers import at, get, leaves, put
 from agentsd.core.rules import Destinations, origin
 from agentsd.core.secret import MASK
-from agentsd.core.sections import FALLBACK, providers_in
+from agentsd.core.sections import providers_in
 from agentsd.core.violations import Pointer, did_you_mean, dotted
 
 FIELDS: Mapping[str, str] = {
@@ -38,8 +39,7 @@ IDENTITY = ("id", "slug", "user")
 """Fields that say which agent is meant; an edit may repeat them, not change them."""
 
 READ_ONLY = frozenset(
-    ("digest", "version", "source", "path", "commit", "created_at", "updated_at", "condition")
-    + ("serving_version", "write_back")
+    "digest version source path commit created_at updated_at condition serving_version write_back".split()
 )
 """Fields of a reply that no edit can set: they may be sent back, and are ignored."""
 
@@ -170,7 +170,7 @@ def _carry_over(
         old, known = before.get(pointer), _destinations(pointer, section, destinations)
         if old is None or known is None or not _same_home(old, section, known):
             continue
-        holder, said = _at(wanted, pointer), _at(given, pointer)
+        holder, said = at(wanted, pointer), at(given, pointer)
         for name in known.secrets & old.keys():
             if name not in said:
                 holder[name] = old[name]
@@ -180,23 +180,23 @@ def _settled(
     current: Mapping[str, Any], wanted: dict[str, Any], destinations: DestinationsOf, seals: Seals
 ) -> Edit:
     """Masks become what they stand for; new secrets go apart; a kept one is where it was given for."""
-    for pointer, leaf in list(_leaves(wanted)):
+    for pointer, leaf in list(leaves(wanted)):
         if leaf == MASK:
-            _put(wanted, pointer, _behind(current, pointer))
+            put(wanted, pointer, _behind(current, pointer))
     _check_kept(current, wanted, destinations)
     secret = _secret_pointers(wanted, destinations)
     secrets: dict[Pointer, str] = {}
-    for pointer, leaf in list(_leaves(wanted)):
-        old = _get(current, pointer)
+    for pointer, leaf in list(leaves(wanted)):
+        old = get(current, pointer)
         if is_sealed(leaf):
             if leaf != old:
                 hint = "send the secret itself, or leave the field out to keep the present one"
                 raise InvalidEdit(f"{_api(pointer)} is sealed text", hint=hint, param=_api(pointer))
-        elif (
-            isinstance(leaf, str) and leaf != old and (pointer in secret or is_sealed(old) or seals(pointer))
-        ):
+        elif not isinstance(leaf, str) or leaf == old:
+            continue
+        elif pointer in secret or is_sealed(old) or seals(pointer):
             secrets[pointer] = leaf
-            _put(wanted, pointer, old if is_sealed(old) else None)
+            put(wanted, pointer, old if is_sealed(old) else None)
     return Edit(wanted, secrets)
 
 
@@ -252,48 +252,11 @@ def _secret_pointers(wanted: Mapping[str, Any], destinations: DestinationsOf) ->
 
 def _behind(current: Mapping[str, Any], pointer: Pointer) -> Any:
     """What a mask stands for."""
-    old = _get(current, pointer)
-    if not is_sealed(old):
+    old = get(current, pointer)
+    if not isinstance(old, str) or not old:
         param = _api(pointer)
         raise InvalidEdit(f"{param} is masked, but there is no secret to keep", hint="send it", param=param)
     return old
-
-
-def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    if isinstance(value, Mapping):
-        for name, child in value.items():
-            yield from _leaves(child, (*pointer, name))
-    elif isinstance(value, list):
-        for index, child in enumerate(value):
-            yield from _leaves(child, (*pointer, index))
-    else:
-        yield pointer, value
-
-
-def _get(value: Any, pointer: Pointer) -> Any:
-    for part in pointer:
-        if isinstance(value, Mapping):
-            value = value.get(str(part)) if isinstance(part, str) else None
-        elif isinstance(value, list):
-            value = value[part] if isinstance(part, int) and part < len(value) else None
-        else:
-            return None
-    return value
-
-
-def _at(value: Any, pointer: Pointer) -> Any:
-    for part in pointer:
-        value = value[part]
-    return value
-
-
-def _put(value: Any, pointer: Pointer, leaf: Any) -> None:
-    """Set a leaf, or take it out where ``leaf`` is None (in a list, whose places count, it becomes empty)."""
-    holder = _at(value, pointer[:-1])
-    if leaf is None and isinstance(holder, dict):
-        del holder[pointer[-1]]
-    else:
-        holder[pointer[-1]] = "" if leaf is None else leaf
 
 
 _API_NAMES = {manifest: api for api, manifest in FIELDS.items()}
@@ -302,6 +265,3 @@ _API_NAMES = {manifest: api for api, manifest in FIELDS.items()}
 def _api(pointer: Pointer) -> str:
     """A pointer in the words of the API: ``llm_provider_config.fallback[0].api_key``."""
     return dotted((_API_NAMES.get(str(pointer[0]), pointer[0]), *pointer[1:]))
-
-
-__all__ = ["FALLBACK", "FIELDS", "Edit", "InvalidEdit", "SecretNeeded", "fields_of", "merged", "replaced"]
