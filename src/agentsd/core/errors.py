@@ -7,6 +7,7 @@
     │   ├── SealTampered        a value, tag or MAC does not verify
     │   ├── SealMalformed       the seal itself cannot be read
     │   └── SealUnsure          in-process opening cannot be certain: ask the real sops
+    ├── KeyNeeded               an edit of a sealed file that nobody without its key can make
     ├── SopsFailed              the sops binary refused or is missing
     ├── StoreError
     │   ├── StoreUnavailable    Postgres cannot be reached (retryable)
@@ -78,6 +79,10 @@ class SealMalformed(SealError):
 
 class SealUnsure(SealError):
     """In-process opening cannot be certain of this file; the real sops decides."""
+
+
+class KeyNeeded(AgentsdError):
+    """The edit keeps or renews what is sealed, and no key at hand opens the file."""
 
 
 class SopsFailed(AgentsdError):

@@ -1,6 +1,7 @@
 """The real sops: every encryption and edit, other key types, and the second opinion.
 
-Documents go in and out through pipes: never on a command line, never in a temporary file.
+Documents go in and out through pipes, and what is sealed also through memory: a plaintext is never on a
+command line, never in a file.
 What sops prints may quote a document, so none of it is passed on; its exit codes
 (cmd/sops/codes) are translated into our errors.
 """
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
+from agentsd.core.violations import Pointer
+from agentsd.sops.lending import lent
 
 TIMEOUT = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
@@ -67,6 +70,11 @@ _ENCRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
     23: (SopsFailed, "sops cannot seal a value of the manifest", "run: agentsd validate"),
     92: (SopsFailed, "the manifest is empty", "write fields such as `name: Support`"),
     203: (SopsFailed, "the file is sealed already", "change it with: agentsd edit"),
+}
+_SET: dict[int, tuple[type[AgentsdError], str, str]] = {
+    **{code: _DECRYPT[code] for code in (1, 25, 51, 52, 128)},
+    7: (SopsFailed, "sops finds no such field, or cannot hold this value in it", "run: agentsd validate"),
+    23: _ENCRYPT[23],
 }
 
 
@@ -120,6 +128,21 @@ class SopsBinary:
         typed = ["--input-type", "yaml", "--output-type", "yaml"]
         return await self._call(["decrypt", *typed], data, _DECRYPT, cwd="/")
 
+    async def set(
+        self, data: bytes, pointer: Pointer, value: str | float | bool, *, ignore_mac: bool = False
+    ) -> bytes:
+        """The sealed YAML ``data`` with ``value`` at ``pointer``, sealed where the file's own rule says so.
+
+        Data key, recipients and the other sealed values stay; the MAC is renewed. A whole number comes out
+        as a float: sops reads it as JSON. ``ignore_mac``: for what was verified before it was changed,
+        because the old MAC is not looked at. Raises as ``decrypt`` does.
+        """
+        options = ["--input-type", "yaml", "--output-type", "yaml", *(["--ignore-mac"] if ignore_mac else [])]
+        with lent(data) as file:
+            arguments = ["set", *options, "--value-stdin", file.path, _index(pointer)]
+            await self._call(arguments, json.dumps(value).encode(), _SET, cwd="/", lends=file.inherited)
+            return file.read()
+
     @property
     def executable(self) -> Path:
         """The sops that is called."""
@@ -137,8 +160,9 @@ class SopsBinary:
         refusals: Mapping[int, tuple[type[AgentsdError], str, str]],
         *,
         cwd: str | None = None,
+        lends: Sequence[int] = (),
     ) -> bytes:
-        process = await self._start(arguments, cwd)
+        process = await self._start(arguments, cwd, lends)
         try:
             async with asyncio.timeout(self._timeout):
                 output, _ = await process.communicate(data)
@@ -152,7 +176,9 @@ class SopsBinary:
             raise _refusal(process.returncode, refusals)
         return output
 
-    async def _start(self, arguments: Sequence[str], cwd: str | None) -> asyncio.subprocess.Process:
+    async def _start(
+        self, arguments: Sequence[str], cwd: str | None, lends: Sequence[int]
+    ) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
                 str(self.executable),
@@ -162,6 +188,7 @@ class SopsBinary:
                 stderr=asyncio.subprocess.DEVNULL,
                 env=self._environ,
                 cwd=cwd,
+                pass_fds=lends,
                 start_new_session=True,  # no terminal: nothing can wait for a passphrase unseen
             )
         except OSError:
@@ -173,6 +200,13 @@ class SopsBinary:
 def _nearest(path: Path) -> Path:
     """The nearest folder around ``path`` that exists: a new owner's own does not, yet."""
     return next(folder for folder in path.parents if folder.is_dir())
+
+
+def _index(pointer: Pointer) -> str:
+    """``["llm"]["fallback"][0]``: sops knows no escapes in it."""
+    if not pointer or any(isinstance(part, str) and ("[" in part or "\0" in part) for part in pointer):
+        raise SopsFailed("sops cannot name this field", hint="write keys without brackets")
+    return "".join(f"[{part}]" if isinstance(part, int) else f'["{part}"]' for part in pointer)
 
 
 def _bundled() -> Path:

@@ -1,0 +1,62 @@
+"""A file for a child process that has no name: what sops edits in place is in memory only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """An open file, as a child process that inherits ``inherited`` reaches it by ``path``."""
+
+    path: str
+    descriptor: int
+    inherited: tuple[int, ...]
+
+    def read(self) -> bytes:
+        """All that is in it now."""
+        with open(self.descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+            file.seek(0)
+            return file.read()
+
+
+@contextmanager
+def lent(data: bytes) -> Iterator[Lent]:
+    """A file that holds ``data`` while the context lasts. For sealed text only, never for plaintext.
+
+    On Linux an anonymous one (``memfd_create``): it goes with its last descriptor, however the process
+    ends. Elsewhere one of mode 0600 in a fresh folder of mode 0700.
+    """
+    with _anonymous() if hasattr(os, "memfd_create") else _temporary() as file:
+        with open(file.descriptor, "wb", closefd=False) as out:  # noqa: PTH123
+            out.write(data)
+        yield file
+
+
+@contextmanager
+def _anonymous() -> Iterator[Lent]:
+    descriptor = os.memfd_create("agentsd", os.MFD_CLOEXEC)
+    try:
+        yield Lent(f"/proc/self/fd/{descriptor}", descriptor, (descriptor,))
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _temporary() -> Iterator[Lent]:
+    folder = Path(tempfile.mkdtemp(prefix="agentsd-"))
+    try:
+        path = folder / "sealed.yaml"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            yield Lent(str(path), descriptor, ())
+        finally:
+            os.close(descriptor)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
