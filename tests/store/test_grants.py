@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.core.chunking import Chunk
 from agentsd.core.errors import StoreRefused
-from agentsd.store import agents, knowledge, replicas
+from agentsd.store import agents, audit, knowledge, replicas
 from agentsd.store.database import Database
 from agentsd.store.replicas import Replica
 from tests.store.sample import change, manifest, plan_of, write
@@ -47,6 +47,28 @@ async def test_a_sync_may_write_agents_and_not_the_schema(urls: dict[str, str]) 
     await database.aclose()
 
 
+async def test_deeds_are_pruned_by_whoever_adds_them_and_deleted_by_nobody(
+    urls: dict[str, str], database: Database
+) -> None:
+    """The table prunes itself with its owner's rights; neither role may change what is on record."""
+    async with database.transaction() as conn:
+        await conn.execute(
+            "INSERT INTO audit (actor, action, at) VALUES ('x', 'y', now() - interval '500 d')"
+        )
+        await conn.execute("ALTER TABLE audit ALTER id RESTART WITH 1000")
+    for role, url in urls.items():
+        writer = Database(url)
+        async with writer.transaction() as conn:
+            await audit.record(conn, actor=role, action="update", target="a")
+            assert next(deed.actor for deed in await audit.load_deeds(conn, limit=9)) == role
+        with pytest.raises(StoreRefused, match="privilege"):
+            async with writer.transaction() as conn:
+                await conn.execute("DELETE FROM audit")
+        await writer.aclose()
+    async with database.transaction() as conn:
+        assert {deed.actor for deed in await audit.load_deeds(conn, limit=9)} == set(urls)
+
+
 async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
     urls: dict[str, str], database: Database
 ) -> None:
@@ -59,12 +81,15 @@ async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
     async with runtime.transaction() as conn:
         assert len((await agents.load_all(conn)).rows) == 1
         await replicas.beat(conn, Replica(uuid4(), "here", 1, 1))
+        await audit.record(conn, actor="acme/ci", action="update", target="a", detail={"outcome": "refused"})
         if await knowledge.has_vectors(conn):
             assert await knowledge.embed_missing(conn, [source], "toy", _embed) == 1
     for statement in (
         b"UPDATE agents SET system_prompt = 'x'",
         b"UPDATE users SET tokens = '[]'",
         b"DELETE FROM versions",
+        b"DELETE FROM audit",
+        b"UPDATE audit SET actor = 'x'",
         b"UPDATE knowledge_chunks SET text = 'x'",
     ):
         with pytest.raises(StoreRefused, match="privilege"):

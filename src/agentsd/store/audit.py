@@ -1,12 +1,41 @@
-"""The audit: who did what to which agent. Never a secret, a prompt or a transcript."""
+"""The audit: who did what to which agent. Never a secret, a prompt or a transcript.
+
+The table prunes itself as it is written to (every thousandth deed runs the SQL function ``audit_prune``),
+so that a role that may add deeds need not be allowed to delete any.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
 from psycopg import AsyncConnection
+
+from agentsd.core.names import SLUG_MAX, owner_of, printable
+
+KEPT_DAYS = 400
+"""Older deeds go."""
+KEPT_DEEDS = 100_000
+"""Of deeds done, and as many again of those refused or failed: refusals never push out what was done."""
+
+TEXT_MAX = 200
+"""Characters of an actor or target that are kept: a refused write may name anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One thing that somebody did, or was refused."""
+
+    id: int  # grows with time
+    at: datetime
+    actor: str  # "acme/ci", or "cli:alice" for a command
+    action: str  # "create", "update", "token-revoke"
+    target: str  # a slug; of tokens "token:acme/ci"
+    owner: str  # whose users may read it; "": admins only
+    detail: Mapping[str, Any]  # outcome, status, code, path, from_version, to_version, commit
 
 
 async def record(
@@ -15,10 +44,58 @@ async def record(
     actor: str,
     action: str,
     target: str = "",
+    owner: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep one deed: ``record(conn, actor="acme/ci", action="select", target="acme/sales")``."""
+    """Keep one deed: ``record(conn, actor="acme/ci", action="select", target="acme/sales")``.
+
+    ``owner``: whose users may read it; None is the target's, an empty string is nobody but admins.
+    """
+    if owner is None:
+        owner = owner_of(target) if target else ""
     await connection.execute(
-        "INSERT INTO audit (actor, action, target, detail) VALUES (%s, %s, %s, %s)",
-        (actor, action, target, orjson.dumps(dict(detail or {})).decode()),
+        "INSERT INTO audit (actor, action, target, owner, detail) VALUES (%s, %s, %s, %s, %s)",
+        (_short(actor), action, _short(target), owner[:SLUG_MAX], orjson.dumps(dict(detail or {})).decode()),
     )
+
+
+async def load_deeds(
+    connection: AsyncConnection,
+    *,
+    limit: int,
+    before: int | None = None,
+    owner: str | None = None,
+    target: str | Collection[str] | None = None,
+) -> list[Deed]:
+    """Newest first. ``before`` is a deed's id, for the next page; ``owner`` and ``target`` narrow it."""
+    targets = [target] if isinstance(target, str) else target
+    cursor = await connection.execute(
+        """SELECT id, at, actor, action, target, owner, detail FROM audit
+           WHERE (%(before)s::bigint IS NULL OR id < %(before)s)
+             AND (%(owner)s::text IS NULL OR owner = %(owner)s)
+             AND (%(targets)s::text[] IS NULL OR target = ANY(%(targets)s::text[]))
+           ORDER BY id DESC LIMIT %(limit)s""",
+        {
+            "before": before,
+            "owner": owner,
+            "targets": None if targets is None else list(targets),
+            "limit": limit,
+        },
+    )
+    return [Deed(*row) for row in await cursor.fetchall()]
+
+
+async def load_deeds_of(
+    connection: AsyncConnection, versions: Collection[int], *, since: datetime
+) -> list[Deed]:
+    """The deeds that made these versions, newest first; none of them is older than ``since``."""
+    cursor = await connection.execute(
+        """SELECT id, at, actor, action, target, owner, detail FROM audit
+           WHERE at >= %s AND detail->>'to_version' = ANY(%s::text[]) ORDER BY id DESC""",
+        (since, [str(version) for version in versions]),
+    )
+    return [Deed(*row) for row in await cursor.fetchall()]
+
+
+def _short(text: str) -> str:
+    return printable(text)[:TEXT_MAX]

@@ -253,5 +253,8 @@ audit = Table(
     Column("action", String(64), nullable=False),
     Column("target", Text, nullable=False, server_default=""),
     _json("detail", "{}"),
+    Column("owner", String(SLUG_MAX), nullable=False, server_default=""),  # whose users may read it
     Index("ix_audit_at", "at"),
+    Index("ix_audit_owner_id", "owner", "id"),
+    Index("ix_audit_target_id", "target", "id"),
 )
