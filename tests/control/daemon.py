@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from agentsd.control.watch import Report, Watcher
+from agentsd.control.syncing import Report, Syncer
+from agentsd.control.watch import Watcher
 from agentsd.core.errors import AgentsdError
 from tests.control.place import Place, operations
 
@@ -52,7 +53,7 @@ class Daemon:
 async def daemon(place: Place, **options: float) -> AsyncIterator[Daemon]:
     """Watching, after the first round and with the file system's events on their way."""
     one = Daemon(place)
-    watcher = Watcher(place.root, place.reconciler, place.options, on_report=one.report, **options)
+    watcher = Watcher(Syncer(place.root, place.reconciler, place.options, one.report), **options)
     task = asyncio.create_task(watcher.run())
     try:
         await watcher.first_round.wait()

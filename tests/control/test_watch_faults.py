@@ -10,7 +10,8 @@ import psycopg
 
 from agentsd.control.check import Checked, Checker
 from agentsd.control.reconcile import Reconciler
-from agentsd.control.watch import Report, Watcher
+from agentsd.control.syncing import Report, Syncer
+from agentsd.control.watch import Watcher
 from agentsd.core.errors import Bug, StoreUnavailable
 from agentsd.files.tree import SourceFile
 from agentsd.providers.catalog import default_catalog
@@ -45,7 +46,7 @@ async def test_a_store_that_is_not_there(place: Place, keys: Keys) -> None:
     )
     place.write({"a.yaml": echo(1)})
     reports: asyncio.Queue[Report] = asyncio.Queue()
-    watcher = Watcher(nowhere.root, nowhere.reconciler, nowhere.options, on_report=reports.put)
+    watcher = Watcher(Syncer(nowhere.root, nowhere.reconciler, nowhere.options, reports.put))
     task = asyncio.create_task(watcher.run())
     for _ in range(3):
         assert isinstance((await reports.get()).error, StoreUnavailable)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from agentsd.cli.output import print_lines, show_error, show_violations, stderr
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome
-from agentsd.control.watch import Report
+from agentsd.control.syncing import Report
 from agentsd.core.errors import AgentsdError
 from agentsd.core.render import plan_lines, summary
 from agentsd.core.violations import Violation

@@ -17,7 +17,7 @@ from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.compose import load_settings, open_database, run
 from agentsd.cli.output import print_lines, stderr
-from agentsd.cli.running import Tasks, background, reachable, serve_runtime, start_watching
+from agentsd.cli.running import Tasks, background, make_syncer, reachable, serve_runtime, start_watching
 from agentsd.settings import Settings
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -121,8 +121,9 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
         group = await stack.enter_async_context(background())
+        syncer = make_syncer(settings, flags, database)
         if watching:
-            await start_watching(group, settings, flags, database, wait=serving)
+            await start_watching(group, syncer, flags["resync"], database, wait=serving)
         if serving:
             url = await stack.enter_async_context(serve_runtime(group, settings, database, sockets))
             _welcome(url, time.perf_counter() - began, watching)

@@ -52,6 +52,7 @@ class Options:
     prune: bool = True
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
+    explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Reconciler:
 
     async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
         started = time.perf_counter()
-        outcome = await self._edit(tree, options) if write else None
+        outcome = await self._edit(tree, options, write=write)
         if outcome is None:
             outcome = await self._all(tree, options, progress, write=write)
         return replace(outcome, seconds=time.perf_counter() - started)
@@ -120,20 +121,21 @@ class Reconciler:
             self._settle(tree, outcome)
         return outcome
 
-    async def _edit(self, tree: Tree, options: Options) -> Outcome | None:
+    async def _edit(self, tree: Tree, options: Options, *, write: bool) -> Outcome | None:
         """A round over the few files that were edited in place, where those touch nothing else.
 
         None where more happened, here or in the store: then everything has to be looked at. What it
         decides is what a whole round would: ids, names and defaults stay where they were.
         """
         files, last = self._memory.edited(tree, options.source), self._last
-        if not files or len(files) > _EDITED or last is None:
+        if files is None or len(files) > _EDITED or last is None:
             return None
         edited = [await self._check_one(file, self._memory.beside) for file in files]
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
-        async with self._database.transaction() as conn:
-            await store.lock(conn)
+        async with self._database.transaction(snapshot=not write) as conn:
+            if write:
+                await store.lock(conn)
             stored = self._memory.stored_at(await store.head(conn), options.source)
             if stored is None:
                 return None
@@ -144,8 +146,11 @@ class Reconciler:
             )
             if decided.quarantined:
                 return None
-            outcome = await self._apply(conn, _continued(last, decided, stored), options)
-        self._settle(tree, outcome, edited)
+            outcome = _continued(last, decided, stored)
+            if write:
+                outcome = await self._apply(conn, outcome, options)
+        if write:
+            self._settle(tree, outcome, edited)
         return outcome
 
     async def _load(self, conn: AsyncConnection, source: str) -> Stored:
@@ -222,7 +227,7 @@ class Reconciler:
         stored = await self._with_values(conn, good, stored)
         manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
         desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
-        decided = plan(desired, stored, source=options.source, prune=options.prune)
+        decided = plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
         _guard(decided, stored, options)
         return decided
 
@@ -303,7 +308,7 @@ def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> di
 
 
 def _guard(decided: Plan, stored: Stored, options: Options) -> None:
-    count = 0 if options.allow_mass_delete else mass_deletion(decided, stored)
+    count = 0 if options.allow_mass_delete else mass_deletion(decided, stored, options.explicit)
     if count:
         raise MassDeletion(
             f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",

@@ -39,7 +39,10 @@ IDENTITY = ("id", "slug", "user")
 """Fields that say which agent is meant; an edit may repeat them, not change them."""
 
 READ_ONLY = frozenset(
-    "digest version source path commit created_at updated_at condition serving_version write_back".split()
+    (
+        *("digest", "version", "source", "path", "commit", "created_at", "updated_at"),
+        *("condition", "serving_version", "write_back"),
+    )
 )
 """Fields of a reply that no edit can set: they may be sent back, and are ignored."""
 

@@ -100,10 +100,18 @@ class Plan:
         return not (self.changes or self.users)
 
 
-def plan(desired: Desired, stored: Stored, *, source: str, prune: bool = True) -> Plan:
+def plan(
+    desired: Desired,
+    stored: Stored,
+    *,
+    source: str,
+    prune: bool = True,
+    explicit: frozenset[UUID] = frozenset(),
+) -> Plan:
     """What has to change so that ``stored`` says what ``desired`` says.
 
-    Only rows of ``source`` are pruned, and none while one of its files is quarantined.
+    Only rows of ``source`` are pruned, and none while one of its files is quarantined; but those that
+    somebody named (``explicit``) go in any case.
     """
     kept = {quarantined.path for quarantined in desired.quarantined}
     changes = [
@@ -117,7 +125,8 @@ def plan(desired: Desired, stored: Stored, *, source: str, prune: bool = True) -
         for row in stored.agents.values()
         if row.source == source and row.id not in desired.manifests and row.path not in kept
     ]
-    deletes = [_delete(row) for row in missing] if prune and not kept else []
+    leaving = [row for row in missing if (prune and not kept) or row.id in explicit]
+    deletes = [_delete(row) for row in leaving]
     return Plan(
         source=source,
         changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
@@ -125,7 +134,7 @@ def plan(desired: Desired, stored: Stored, *, source: str, prune: bool = True) -
         unchanged=len(desired.manifests) - len(changes),
         rechecked=_rechecked(desired, stored),
         quarantined=desired.quarantined,
-        held_back=tuple(sorted(row.slug for row in missing)) if kept and prune else (),
+        held_back=tuple(sorted(row.slug for row in missing if row not in leaving)) if kept and prune else (),
     )
 
 
@@ -250,13 +259,14 @@ MASS_DELETION_FLOOR = 5
 """Fewer deletions than this are never held to be an accident."""
 
 
-def mass_deletion(plan: Plan, stored: Stored) -> int:
+def mass_deletion(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> int:
     """How many agents the plan removes, if that looks like an accident; else 0.
 
     At least five and more than half of the source's agents, or all of them with none in their place.
+    Those that somebody named (``explicit``) do not count.
     """
     own = sum(row.source == plan.source for row in stored.agents.values())
-    deleted = sum(change.operation == "delete" for change in plan.changes)
+    deleted = sum(c.operation == "delete" and c.id not in explicit for c in plan.changes)
     created = sum(change.operation == "create" for change in plan.changes)
     many = deleted >= MASS_DELETION_FLOOR and deleted * 2 > own
     return deleted if deleted and (many or (deleted == own and not created)) else 0
