@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from agentsd.settings import Settings
 from agentsd.store.database import Database
 
 if TYPE_CHECKING:
+    from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
 
 _RETRY_SECONDS = 1.0
@@ -35,25 +36,27 @@ async def background() -> AsyncIterator[Tasks]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def start_watching(
-    tasks: Tasks,
-    settings: Settings,
-    flags: dict[str, Any],
-    database: Database,
-    *,
-    wait: bool,
-) -> None:
-    """The sync daemon among ``tasks``; ``wait``: until its first round is over."""
+def make_syncer(settings: Settings, flags: Mapping[str, Any], database: Database) -> Syncer:
+    """Reconciles the folder into the store, and tells and records what came of it."""
     from agentsd.cli.reporting import Reporter
     from agentsd.control.reconcile import Options, Reconciler
+    from agentsd.control.syncing import Syncer
+
+    options = Options(
+        source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False), strict=False
+    )
+    checker = make_checker(settings, require_mac=flags.get("require_mac", True))
+    reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
+    return Syncer(settings.path, Reconciler(checker, database), options, reporter)
+
+
+async def start_watching(
+    tasks: Tasks, syncer: Syncer, resync: float, database: Database, *, wait: bool
+) -> None:
+    """The sync daemon among ``tasks``; ``wait``: until its first round is over."""
     from agentsd.control.watch import Watcher
 
-    options = Options(source=settings.source, allow_mass_delete=flags["allow_mass_delete"], strict=False)
-    checker = make_checker(settings, require_mac=flags["require_mac"])
-    reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
-    watcher = Watcher(
-        settings.path, Reconciler(checker, database), options, resync=flags["resync"], on_report=reporter
-    )
+    watcher = Watcher(syncer, resync=resync)
     tasks.add(asyncio.create_task(_watch(watcher, database), name="watch"))
     if wait:
         await watcher.first_round.wait()
@@ -80,6 +83,7 @@ async def serve_runtime(
     tasks: Tasks, settings: Settings, database: Database, sockets: Sequence[socket.socket]
 ) -> AsyncIterator[str]:
     """The runtime and its HTTP interface; yields the URL once the first load is served."""
+    from agentsd.core.outbound import Outbound
     from agentsd.providers.http import HttpSessions
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
@@ -92,7 +96,8 @@ async def serve_runtime(
     from agentsd.web.parts import Parts
     from agentsd.web.server import start
 
-    catalog, sessions, metrics = make_catalog(), HttpSessions(), Metrics()
+    sessions = HttpSessions(outbound=Outbound.parse(settings.outbound))
+    catalog, metrics = make_catalog(), Metrics()
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )
