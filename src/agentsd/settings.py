@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE, origin
 
 
@@ -34,9 +35,12 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="Further host names that clients may use, separated by commas."
     )
+    outbound: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="The only hosts, *.suffixes and networks that providers may be at."
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
-    @field_validator("trusted_origins", "allowed_hosts", mode="before")
+    @field_validator("trusted_origins", "allowed_hosts", "outbound", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -51,3 +55,9 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no origin such as https://llm.example.org:8443")
         return frozenset(origins.values())
+
+    @field_validator("outbound")
+    @classmethod
+    def _known(cls, value: frozenset[str]) -> frozenset[str]:
+        Outbound.parse(value)
+        return value

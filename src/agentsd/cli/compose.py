@@ -19,6 +19,7 @@ from agentsd.settings import Settings
 if TYPE_CHECKING:
     from agentsd.control.check import Checker
     from agentsd.providers.catalog import Catalog
+    from agentsd.providers.http import HttpSessions
     from agentsd.sops.binary import SopsBinary
     from agentsd.sops.opener import Opener
     from agentsd.store.database import Database
@@ -49,6 +50,14 @@ def make_sops(settings: Settings) -> SopsBinary:
     from agentsd.sops.binary import SopsBinary
 
     return SopsBinary(settings.sops, environ=os.environ)
+
+
+def make_sessions(settings: Settings) -> HttpSessions:
+    """Connections to vendors, within the outbound rules."""
+    from agentsd.core.outbound import Outbound
+    from agentsd.providers.http import HttpSessions
+
+    return HttpSessions(outbound=Outbound.parse(settings.outbound))
 
 
 @cache

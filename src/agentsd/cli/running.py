@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentsd.cli.compose import make_catalog, make_checker, make_opener
+from agentsd.cli.compose import make_catalog, make_checker, make_opener, make_sessions
 from agentsd.cli.output import print_lines, stderr
 from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.settings import Settings
@@ -83,8 +83,6 @@ async def serve_runtime(
     tasks: Tasks, settings: Settings, database: Database, sockets: Sequence[socket.socket]
 ) -> AsyncIterator[str]:
     """The runtime and its HTTP interface; yields the URL once the first load is served."""
-    from agentsd.core.outbound import Outbound
-    from agentsd.providers.http import HttpSessions
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
     from agentsd.runtime.knowledge import Indexer, StoreKnowledge
@@ -96,8 +94,7 @@ async def serve_runtime(
     from agentsd.web.parts import Parts
     from agentsd.web.server import start
 
-    sessions = HttpSessions(outbound=Outbound.parse(settings.outbound))
-    catalog, metrics = make_catalog(), Metrics()
+    catalog, sessions, metrics = make_catalog(), make_sessions(settings), Metrics()
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )

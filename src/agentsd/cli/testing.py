@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd.cli.author import PATH
-from agentsd.cli.compose import load_settings, make_catalog, make_checker, make_opener, run
+from agentsd.cli.compose import (
+    load_settings,
+    make_catalog,
+    make_checker,
+    make_opener,
+    make_sessions,
+    run,
+)
 from agentsd.cli.output import print_json, print_lines, stderr, stdout
 from agentsd.core.agent import AgentRow, Manifest
 from agentsd.core.errors import AgentNotFound, AgentsdError, ConfigError, InvalidManifests
@@ -79,14 +86,13 @@ async def _test(
     probes: bool,
     checks: bool,
 ) -> list[Verdict]:
-    from agentsd.providers.http import HttpSessions
     from agentsd.runtime.building import Builder
 
     tree = read_tree(settings.path)
     paths = _chosen(tree, names) if names and not every else _manifests(tree)
     if changed:
         paths = await _changed(settings.path, tree, paths, changed)
-    opener, sessions, places = make_opener(settings), HttpSessions(), asyncio.Semaphore(_AT_ONCE)
+    opener, sessions, places = make_opener(settings), make_sessions(settings), asyncio.Semaphore(_AT_ONCE)
     builder = Builder(opener, make_catalog(), sessions, trusted_origins=settings.trusted_origins)
     tester = _Tester(tree, make_checker(settings), builder, probes, checks)
 

@@ -4,6 +4,7 @@ ProviderError                 a vendor failed; ``retryable`` says whether trying
 ├── ProviderAuthError         401, 403: wrong or missing key
 ├── ProviderRateLimited       429; ``retry_after`` in seconds where the vendor said so
 ├── ProviderNotFound          404: no such model, voice or path
+├── ProviderForbidden         this server's own rules forbid the address
 ├── ProviderRejected          another 4xx: the vendor refuses this request
 ├── ProviderUnavailable       5xx, closed early
 │   └── ProviderUnreachable   no connection
@@ -40,6 +41,10 @@ class ProviderRateLimited(ProviderError):
 
 class ProviderNotFound(ProviderError):
     """404: no such model, voice or path."""
+
+
+class ProviderForbidden(ProviderError):
+    """This server does not connect to the vendor's address: see ``core.outbound``."""
 
 
 class ProviderRejected(ProviderError):

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from agentsd.providers.base import ProviderRejected
-from agentsd.providers.faults import Who, garbled, refused, reported, translated
+from agentsd.providers.faults import Who, forbidden, garbled, refused, reported, translated
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import Timeouts
+from agentsd.providers.outbound import OutboundRefused
 from agentsd.providers.sse import EventParser, EventTooLong
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class Endpoint:
         except ValueError:
             hint = f"correct it in the manifest's {who.kind} section"
             raise ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint) from None
+        except OutboundRefused as error:
+            raise forbidden(who, error) from None
         self.url = url
         self.who = who
         self.headers = headers

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from agentsd.core.errors import ProviderError
 from agentsd.providers.base import (
     ProviderAuthError,
+    ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
     ProviderRateLimited,
@@ -25,6 +26,7 @@ from agentsd.providers.base import (
     ProviderUnavailable,
     ProviderUnreachable,
 )
+from agentsd.providers.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     import aiohttp
@@ -145,6 +147,14 @@ def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
     )
 
 
+def forbidden(who: Who, error: OutboundRefused) -> ProviderForbidden:
+    """An address that this server does not connect to."""
+    return ProviderForbidden(
+        f"{who.vendor} is not connected to: {error}",
+        hint=f"correct the URL in the manifest's {who.kind} section; AGENTSD_OUTBOUND lists what is allowed",
+    )
+
+
 def timed_out(who: Who) -> ProviderTimeout:
     """Nothing came within the limit."""
     hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
@@ -177,9 +187,13 @@ def _translate(who: Who, error: Exception) -> ProviderError | None:
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
         hint = f"correct it in the manifest's {who.kind} section"
         return ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint)
-    if isinstance(error, (aiohttp.ClientError, OSError)):
-        return ProviderUnreachable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
-    return None
+    return _not_connected(who, error) if isinstance(error, (aiohttp.ClientError, OSError)) else None
+
+
+def _not_connected(who: Who, error: Exception) -> ProviderError:
+    if isinstance(refusal := getattr(error, "os_error", error), OutboundRefused):
+        return forbidden(who, refusal)
+    return ProviderUnreachable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
 
 
 def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:

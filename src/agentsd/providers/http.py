@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from agentsd import __version__
+from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
 from agentsd.providers.local.engines import Engines
+from agentsd.providers.outbound import OutboundRefused, socket_factory
 
 if TYPE_CHECKING:
     import aiohttp
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class _Pool:
+    host: str
     holders: int = 0
     session: aiohttp.ClientSession | None = None
 
@@ -36,14 +40,21 @@ class HttpSessions:
     keepalive_seconds: float = 30.0
     dns_cache_seconds: int = 60
     engines: Engines = field(default_factory=Engines)  # models that run in this process
+    outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
     _pools: dict[str, _Pool] = field(default_factory=dict)
 
     def acquire(self, url: str) -> Claim:
-        """A claim on the session for ``url``'s origin. Opens nothing. Raises ValueError for no URL."""
+        """A claim on the session for ``url``'s origin. Opens nothing.
+
+        Raises ValueError for no URL, ``OutboundRefused`` for a host that must not be connected to.
+        """
         origin = origin_of(url)
         if origin == NOWHERE:
             raise ValueError("not an absolute URL")
-        pool = self._pools.setdefault(origin, _Pool())
+        host = urlsplit(origin).hostname or ""
+        if reason := self.outbound.refuses_host(host):
+            raise OutboundRefused(reason)
+        pool = self._pools.setdefault(origin, _Pool(host))
         pool.holders += 1
         return Claim(self, origin, pool)
 
@@ -71,7 +82,7 @@ class HttpSessions:
 
     def _open(self, pool: _Pool) -> aiohttp.ClientSession:
         if pool.session is None:
-            pool.session = _new_session(self)
+            pool.session = _new_session(self, pool.host)
         return pool.session
 
 
@@ -104,13 +115,14 @@ async def _close(pool: _Pool) -> None:
         await session.close()
 
 
-def _new_session(limits: HttpSessions) -> aiohttp.ClientSession:
+def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
     import aiohttp
 
     connector = aiohttp.TCPConnector(
         limit=limits.connections,
         keepalive_timeout=limits.keepalive_seconds,
         ttl_dns_cache=limits.dns_cache_seconds,
+        socket_factory=socket_factory(limits.outbound, host),
     )
     return aiohttp.ClientSession(
         connector=connector,

@@ -26,7 +26,7 @@ from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.violations import dotted
 from agentsd.providers import resilient
-from agentsd.providers.base import Provider
+from agentsd.providers.base import Provider, ProviderForbidden
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.schema import ProviderSettings
@@ -138,6 +138,8 @@ class Builder:
         except Exception as error:  # a vendor's constructor may raise anything, and quote a secret
             why = error.message if isinstance(error, AgentsdError) else type(error).__name__
             message = f"the {kind} provider {settings.provider} cannot be built: {why}"
+            if isinstance(error, ProviderForbidden):
+                raise Refused("OutboundForbidden", message, hint=error.hint) from None
             raise Refused("BuildFailed", message) from None
         return provider
 

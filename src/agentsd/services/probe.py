@@ -24,6 +24,7 @@ from agentsd.providers.base import (
     Embedding,
     LiveAgent,
     ProviderAuthError,
+    ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
     ProviderRateLimited,
@@ -46,6 +47,11 @@ _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
         ProviderNotFound,
         "not-found",
         "correct the model or voice of {at}; if both exist, its URL and path are wrong",
+    ),
+    (
+        ProviderForbidden,
+        "forbidden",
+        "correct the URL of {at}; AGENTSD_OUTBOUND lists what this machine may connect to",
     ),
     (
         ProviderTimeout,
