@@ -192,7 +192,7 @@ async def _stack(
     sessions, metrics = HttpSessions(), Metrics()
     builder = Builder(opener, catalog, sessions, metrics=metrics)
     registry = Registry(builder, StoreHistory(database), metrics)
-    follower = Follower(database, registry, metrics)
+    follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
     parts = Parts(registry, follower, database, catalog, metrics, access, knowledge=knowledge)
     running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain)

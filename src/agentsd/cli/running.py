@@ -18,6 +18,7 @@ from agentsd.store.database import Database
 if TYPE_CHECKING:
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
+    from agentsd.web.access import Access
 
 _RETRY_SECONDS = 1.0
 
@@ -89,7 +90,7 @@ async def serve_runtime(
     from agentsd.runtime.listener import Follower
     from agentsd.runtime.registry import Registry
     from agentsd.telemetry import Metrics
-    from agentsd.web.access import Access, load_tokens
+    from agentsd.web.access import Access, is_loopback, load_tokens
     from agentsd.web.app import create_app
     from agentsd.web.parts import Parts
     from agentsd.web.server import start
@@ -99,8 +100,10 @@ async def serve_runtime(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )
     registry = Registry(builder, StoreHistory(database), metrics)
-    follower = Follower(database, registry, metrics)
-    access = Access(load_tokens(settings.token_file), settings.allowed_hosts)
+    hosts = [one.getsockname()[0] for one in sockets]
+    access = Access(load_tokens(settings.token_file), settings.allowed_hosts, all(map(is_loopback, hosts)))
+    await _refuse_shut(access, hosts, database)
+    follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
     indexer = Indexer(database, registry, knowledge)
     parts = Parts(
@@ -122,6 +125,23 @@ async def serve_runtime(
         stack.push_async_callback(server.stop)
         await _first_load(follower)
         yield server.url
+
+
+async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:
+    """Raise ``ConfigError`` where others reach the server and nobody has a token.
+
+    While Postgres is away that is not known; the server then starts, and lets nobody in until it is.
+    """
+    from agentsd.store.users import load_tokens
+    from agentsd.web.access import check_bind
+
+    if access.guarded and not access.book:
+        try:
+            async with database.transaction(snapshot=True) as connection:
+                known = await load_tokens(connection)
+        except StoreUnavailable:
+            return
+        check_bind(hosts, bool(known))
 
 
 async def _first_load(follower: Any) -> None:

@@ -167,11 +167,11 @@ async def _until_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
 
 
 def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
-    """Bind first, so that a busy port or a forbidden address is told before anything starts."""
-    from agentsd.web.access import check_bind, load_tokens
+    """Bind first, so that a busy port or an unusable token file is told before anything starts."""
+    from agentsd.web.access import load_tokens
     from agentsd.web.server import bind
 
-    check_bind(flags["host"], load_tokens(settings.token_file))
+    load_tokens(settings.token_file)
     return bind(flags["host"], flags["port"])
 
 

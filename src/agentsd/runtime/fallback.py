@@ -9,6 +9,9 @@ from agentsd.providers.llm.echo import Echo, EchoSettings
 
 FALLBACK_SLUG = "echo"
 
+FALLBACK_REF = "~echo"
+"""Leases the built-in agent even where one is configured under its name; no slug holds a ``~``."""
+
 
 def fallback_agent() -> LiveAgent:
     """The agent ``echo``, which is in no store."""

@@ -17,10 +17,13 @@ import time
 from contextlib import aclosing, suppress
 from uuid import UUID, uuid4
 
+from psycopg import AsyncConnection
+
 from agentsd.core.errors import AgentsdError
 from agentsd.runtime.registry import Registry
+from agentsd.runtime.tokens import TokenBook
 from agentsd.runtime.verifier import Verifier
-from agentsd.store import agents, replicas
+from agentsd.store import agents, replicas, users
 from agentsd.store.agents import Head
 from agentsd.store.database import Database
 from agentsd.store.events import Hint, Listener
@@ -52,6 +55,7 @@ class Follower:
         poll_s: float = POLL_SECONDS,
         beat_s: float = BEAT_SECONDS,
         verifier: Verifier | None = None,
+        tokens: TokenBook | None = None,
     ) -> None:
         self.replica_id = replica_id or uuid4()
         self.ready = asyncio.Event()  # set by the first load, for good
@@ -59,6 +63,7 @@ class Follower:
         self.verifier = verifier or Verifier(registry)
         self._database = database
         self._registry = registry
+        self._tokens = tokens if tokens is not None else TokenBook()
         self._metrics = metrics
         self._poll_s = poll_s
         self._beat_s = beat_s
@@ -161,7 +166,10 @@ class Follower:
         self.problem = error
 
     async def _load(self) -> None:
-        """Rows in one snapshot transaction, which is over before anything is built of them."""
+        """Rows in one snapshot transaction, which is over before anything is built of them.
+
+        Tokens are renewed first: who was shut out never sees what came with the same apply.
+        """
         seen = self._seen()
         async with self._database.transaction(snapshot=True) as connection:
             known = seen is not None and await agents.knows(connection, seen)
@@ -169,6 +177,8 @@ class Follower:
                 loaded = await agents.load_changed(connection, seen.version)
             else:
                 loaded = await agents.load_all(connection)
+            if not known or not self._tokens.known or loaded.head != seen:
+                await self._load_tokens(connection, seen.version if seen and known else None)
         self._contact = time.monotonic()
         if not known:
             self._metrics.reloads.inc()
@@ -177,6 +187,11 @@ class Follower:
             await self._registry.load(loaded)
         elif loaded.head != seen:
             await self._registry.update(loaded)
+
+    async def _load_tokens(self, connection: AsyncConnection, since: int | None) -> None:
+        """Those of every owner, where one was written after ``since``."""
+        if since is None or not self._tokens.known or await users.changed_since(connection, since):
+            self._tokens.replace(await users.load_tokens(connection))
 
     def _seen(self) -> Head | None:
         """The head that is served; None before the first load."""

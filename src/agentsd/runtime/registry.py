@@ -19,7 +19,7 @@ from agentsd.providers.base import Leases, LiveAgent
 from agentsd.runtime.building import Builder
 from agentsd.runtime.changes import Changes, Subscription
 from agentsd.runtime.conditions import Tally
-from agentsd.runtime.fallback import FALLBACK_SLUG, fallback_agent
+from agentsd.runtime.fallback import FALLBACK_REF, FALLBACK_SLUG, fallback_agent
 from agentsd.runtime.leases import Boxes, Built, Lease
 from agentsd.runtime.openings import Openings
 from agentsd.runtime.pacing import Pacer
@@ -133,7 +133,7 @@ class Registry(Leases):
         """What ``ref`` names; None for the fallback."""
         if self._closed:
             raise AgentUnavailable("this runtime is shutting down", reason="Closing", hint="try another one")
-        if ref == FALLBACK_SLUG and ref not in self._snapshot.entries:
+        if ref == FALLBACK_REF or (ref == FALLBACK_SLUG and ref not in self._snapshot.entries):
             return None
         return self._snapshot.find(ref)
 

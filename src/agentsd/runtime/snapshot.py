@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from typing import Literal
@@ -20,6 +21,7 @@ ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
 
 _SUGGEST_AMONG = 5000  # beyond so many agents, looking for a near name would hold up the loop
 _SUGGEST_FROM = 100
+_LIST = "list them: agentsd status"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +73,35 @@ class Entry:
         return self.condition.reason != "NotOpened"
 
 
+class Names:
+    """The sorted slugs of a snapshot, of all and of each owner; sorted when first asked for, and kept."""
+
+    __slots__ = ("_all", "_owned")
+
+    def __init__(self) -> None:
+        self._all: tuple[str, ...] | None = None
+        self._owned: dict[str, tuple[str, ...]] | None = None
+
+    def of(self, entries: Mapping[str, Entry], owner: str | None) -> tuple[str, ...]:
+        """Those of ``owner``; None: of all."""
+        if self._all is None:
+            self._all = tuple(sorted(entries))
+        if owner is None:
+            return self._all
+        if self._owned is None:
+            owned: dict[str, list[str]] = {}
+            for slug in self._all:
+                owned.setdefault(entries[slug].row.owner, []).append(slug)
+            self._owned = {name: tuple(slugs) for name, slugs in owned.items()}
+        return self._owned.get(owner, ())
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every agent as of one version. Lookups cost a dict access."""
+    """Every agent as of one version. Lookups cost a dict access.
+
+    Where an ``owner`` is given, no other's agents exist: neither is found, nor named, nor counted.
+    """
 
     version: int  # 0 before the first load
     stamp: UUID | None
@@ -81,31 +109,42 @@ class Snapshot:
     entries: Shards[str, Entry]  # by slug, in no particular order
     ids: Shards[UUID, Entry]
     defaults: Shards[str, str]  # owner → slug
+    _names: Names = field(default_factory=Names, compare=False, repr=False)
 
-    def find(self, ref: str) -> Entry:
+    def slugs(self, owner: str | None = None) -> tuple[str, ...]:
+        """Every slug, sorted."""
+        return self._names.of(self.entries, owner)
+
+    def find(self, ref: str, owner: str | None = None) -> Entry:
         """The agent that ``ref`` (slug, id, or slug with ``~`` for ``/``) names. Raises ``AgentNotFound``."""
         entry = self.entries.get(ref)
         if entry is None and is_uuid(ref):
             entry = self.ids.get(UUID(ref))
         if entry is None and "~" in ref:
             entry = self.entries.get(from_url(ref))
-        if entry is None:
-            raise AgentNotFound(f"there is no agent {ref[:250]!r}", hint=self._hint(from_url(ref)))
+        if entry is None or (owner is not None and entry.row.owner != owner):
+            raise not_found(ref, self._hint(from_url(ref), owner))
         return entry
 
-    def _hint(self, slug: str) -> str:
-        """A near name among the same folder's, so that nobody is told of another owner's agents."""
-        if len(self.entries) > _SUGGEST_AMONG or len(slug) > 250:
-            return "list them: agentsd status"
+    def _hint(self, slug: str, owner: str | None) -> str:
+        """A near name among the same folder's."""
+        known = self.entries if owner is None else self.slugs(owner)
+        if len(known) > _SUGGEST_AMONG or len(slug) > 250:
+            return _LIST
         folder, _, name = slug.rpartition("/")
         near = (
-            known
-            for known in self.entries
-            if known.rpartition("/")[0] == folder
-            and abs(len(known) - len(slug)) <= 3
-            and known[len(folder) :].lstrip("/")[:1] == name[:1]
+            one
+            for one in known
+            if one.rpartition("/")[0] == folder
+            and abs(len(one) - len(slug)) <= 3
+            and one[len(folder) :].lstrip("/")[:1] == name[:1]
         )
-        return did_you_mean(slug, islice(near, _SUGGEST_FROM)) or "list them: agentsd status"
+        return did_you_mean(slug, islice(near, _SUGGEST_FROM)) or _LIST
+
+
+def not_found(ref: str, hint: str = _LIST) -> AgentNotFound:
+    """The one error for what does not exist, and for what is not there for whoever asks."""
+    return AgentNotFound(f"there is no agent {ref[:250]!r}", hint=hint)
 
 
 class Draft:

@@ -23,6 +23,7 @@ class OwnerTokens:
     username: str
     path: str | None  # of its _user.yaml; None: the owner has none
     tokens: tuple[Mapping[str, Any], ...]
+    email: str | None = None
 
 
 async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
@@ -39,10 +40,17 @@ async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
     """The tokens of every owner that has some."""
     cursor = await connection.execute(
-        """SELECT username, path, tokens FROM users
+        """SELECT username, path, tokens, email FROM users
            WHERE deleted_at IS NULL AND tokens <> '[]'::jsonb ORDER BY username"""
     )
-    return tuple(OwnerTokens(row[0], row[1], tuple(row[2])) for row in await cursor.fetchall())
+    return tuple(OwnerTokens(row[0], row[1], tuple(row[2]), row[3]) for row in await cursor.fetchall())
+
+
+async def changed_since(connection: AsyncConnection, version: int) -> bool:
+    """Whether an owner was written after ``version``; one whose tokens went, too."""
+    cursor = await connection.execute("SELECT EXISTS (SELECT FROM users WHERE version > %s)", (version,))
+    row = await cursor.fetchone()
+    return bool(row and row[0])
 
 
 async def apply_users(

@@ -1,20 +1,28 @@
 """Who may talk to this server: bearer tokens, host names and origins.
 
-Without tokens the server is open, but only on a loopback address and only to requests that name
-it by a loopback or configured host: a page whose DNS name was rebound to 127.0.0.1 names another.
+As soon as one token is known, every request needs one. Without any the server is open, but only on a
+loopback address and only to requests that name it by a loopback or configured host: a page whose DNS
+name was rebound to 127.0.0.1 names another. Without any on other addresses nobody gets in.
 """
 
 from __future__ import annotations
 
-import hmac
 import ipaddress
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from aiohttp import web
+
+from agentsd.core.access import Principal
 from agentsd.core.errors import ConfigError
+from agentsd.runtime.tokens import TokenBook
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""Who a request comes from: the border sets it for every request that it lets through."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_MIN = 16
@@ -25,38 +33,39 @@ _WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The bearer tokens that are accepted, as SHA-256 digests; false when there is none."""
+    """The tokens of a file, as SHA-256 digests; false when there is none."""
 
-    digests: tuple[bytes, ...] = ()
+    digests: tuple[bytes, ...] = field(default=(), repr=False)
 
     def __bool__(self) -> bool:
         return bool(self.digests)
 
-    def accepts(self, authorization: str | None) -> bool:
-        """Whether the header's value is ``Bearer`` and a known token; every token is compared."""
-        scheme, _, token = (authorization or "").partition(" ")
-        if scheme.lower() != "bearer":
-            return False
-        digest = sha256(token.strip().encode("utf-8", "replace")).digest()
-        found = False
-        for known in self.digests:
-            found |= hmac.compare_digest(known, digest)
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules for requests. ``hosts``: further names, each with or without a port."""
+    """The rules for requests.
+
+    ``hosts``: further names, each with or without a port. ``loopback``: nobody but this machine reaches
+    the server. ``book``: every token, those of the file and, once the follower loaded them, of the users.
+    """
 
     tokens: Tokens = Tokens()
     hosts: frozenset[str] = frozenset()
+    loopback: bool = True
+    book: TokenBook = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
+        object.__setattr__(self, "book", TokenBook(self.tokens.digests))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self.book) or not self.loopback
 
     def host_allowed(self, host: str | None) -> bool:
         """Whether a ``Host`` header names this server."""
-        if self.tokens.digests and not self.hosts:
+        if self.guarded and not self.hosts:
             return True  # a token proves more than a name
         if not host:
             return False
@@ -91,13 +100,23 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_bind(host: str, tokens: Tokens) -> None:
-    """Refuse to be open to a network. Raises ``ConfigError``."""
-    if not tokens and not is_loopback(host):
+def bearer(authorization: str | None) -> str | None:
+    """The token of ``Bearer TOKEN``; None where the header is missing or of another scheme."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def check_bind(hosts: Iterable[str], known: bool) -> None:
+    """Refuse a server that others could reach and nobody could use. Raises ``ConfigError``.
+
+    ``known``: whether there is any token.
+    """
+    others = [host for host in hosts if not is_loopback(host)]
+    if others and not known:
         raise ConfigError(
-            f"binding to {host or 'every address'} would let anyone on the network talk to the agents",
-            hint="put bearer tokens into a file, one a line, and name it in AGENTSD_TOKEN_FILE; "
-            "or bind to 127.0.0.1",
+            f"binding to {others[0] or 'every address'} needs a token, or nobody could talk to the agents",
+            hint="run: agentsd token create (and sync); or put bearer tokens into a file, one a line, and "
+            "name it in AGENTSD_TOKEN_FILE; or bind to 127.0.0.1",
         )
 
 

@@ -1,14 +1,23 @@
-"""Finding agents for a request: by name, and the current one."""
+"""Finding agents for a request: by name, and the current one; only ever those that its principal sees.
+
+For what it does not see the error is byte for byte that for what does not exist.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
 from aiohttp import web
 
-from agentsd.core.names import DEFAULT_OWNER, is_uuid
-from agentsd.runtime.fallback import FALLBACK_SLUG
-from agentsd.runtime.snapshot import Entry, Snapshot
+from agentsd.core.access import Principal
+from agentsd.core.names import is_uuid
+from agentsd.providers.base import Leases, LiveAgent
+from agentsd.runtime.fallback import FALLBACK_REF, FALLBACK_SLUG
+from agentsd.runtime.registry import Registry
+from agentsd.runtime.snapshot import Entry, Snapshot, not_found
+from agentsd.web.access import PRINCIPAL
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem
 
@@ -19,45 +28,113 @@ CURRENT = "current"
 
 
 def snapshot_of(request: web.Request) -> Snapshot:
-    """The agents as they are now. Raises ``Problem`` 503 before the first load."""
+    """The agents as they are now, of all owners: show none without ``may_see``. Raises ``Problem`` 503."""
     parts = request.app[PARTS]
     if not parts.follower.ready.is_set():
-        raise Problem(
-            503,
-            "not_ready",
-            "the agents have not been loaded yet",
-            hint="try again in a moment; /readyz says when",
-            headers={"Retry-After": "1"},
-        )
+        raise not_ready()
     return parts.registry.snapshot
 
 
+def not_ready() -> Problem:
+    """Before the first load."""
+    return Problem(
+        503,
+        "not_ready",
+        "the agents have not been loaded yet",
+        hint="try again in a moment; /readyz says when",
+        headers={"Retry-After": "1"},
+    )
+
+
+def principal_of(request: web.Request) -> Principal:
+    """Who asks; the border found it out."""
+    return request[PRINCIPAL]
+
+
 def owner_of(request: web.Request) -> str:
-    """Whose default answers when no agent is named. Tokens of users will name others."""
-    return DEFAULT_OWNER
+    """Whose default answers when no agent is named."""
+    return request[PRINCIPAL].owner
+
+
+def may_see(request: web.Request, entry: Entry) -> bool:
+    """Whether ``entry`` exists for whoever asks."""
+    return request[PRINCIPAL].sees(entry.row.owner)
+
+
+def slugs_of(request: web.Request) -> Sequence[str]:
+    """Every agent that the principal sees, sorted by slug. Raises ``Problem`` 503 before the first load."""
+    return snapshot_of(request).slugs(request[PRINCIPAL].scope)
+
+
+def require_writer(request: web.Request, owner: str) -> Principal:
+    """Who asks, if it may write agents of ``owner``; ask before looking whether there is such an agent.
+
+    Raises ``Problem`` 403, which says the same for an owner that exists and for one that does not.
+    """
+    principal = principal_of(request)
+    if principal.may_write(owner):
+        return principal
+    if principal.role == "viewer":
+        detail, hint = "this token reads and talks: its role is viewer", "use a token with the role editor"
+    else:
+        detail = f"this token writes agents of {principal.owner} only"
+        hint = "use a token of that owner, or an admin's"
+    raise Problem(403, "forbidden", detail, hint=hint)
 
 
 def find(request: web.Request, ref: str) -> Entry | None:
     """The agent that ``ref`` names; None is the built-in one (``echo``, and ``current`` at times).
 
-    Raises ``AgentNotFound``.
+    Raises ``AgentNotFound``, for another owner's agent as for none.
     """
     if ref == CURRENT:
         return current(request)
-    snapshot = snapshot_of(request)
-    if ref == FALLBACK_SLUG and ref not in snapshot.entries:
-        return None
-    return snapshot.find(ref)
+    snapshot, principal = snapshot_of(request), request[PRINCIPAL]
+    if ref == FALLBACK_SLUG:
+        named = snapshot.entries.get(ref)
+        return named if named is not None and principal.sees(named.row.owner) else None
+    return snapshot.find(ref, principal.scope)
 
 
 def current(request: web.Request) -> Entry | None:
     """Cookie, else the owner's default, else None: the built-in fallback. A suspended one is passed over."""
-    snapshot = snapshot_of(request)
+    snapshot, principal = snapshot_of(request), request[PRINCIPAL]
     chosen = request.cookies.get(COOKIE, "")
     if is_uuid(chosen):
         entry = snapshot.ids.get(UUID(chosen))
-        if entry is not None and entry.row.is_active:
+        if entry is not None and entry.row.is_active and principal.sees(entry.row.owner):
             return entry
-    default = snapshot.defaults.get(owner_of(request))
+    default = snapshot.defaults.get(principal.owner)
     entry = snapshot.entries.get(default) if default is not None else None
     return entry if entry is not None and entry.row.is_active else None
+
+
+def ref_of(entry: Entry | None) -> str:
+    """What to lease for what ``find`` found: the id, which outlives a rename."""
+    return str(entry.row.id) if entry is not None else FALLBACK_REF
+
+
+def lease(request: web.Request, entry: Entry | None) -> AbstractAsyncContextManager[LiveAgent]:
+    """A lease on what ``find`` found. Raises ``AgentNotFound`` and ``AgentUnavailable`` on entering."""
+    return leases_of(request).lease(ref_of(entry))
+
+
+def leases_of(request: web.Request) -> Leases:
+    """Leases on the agents that the principal sees, for a service that takes one per turn."""
+    return Scoped(request.app[PARTS].registry, principal_of(request))
+
+
+class Scoped(Leases):
+    """The agents of one principal. An agent that moves to another owner is gone with the next lease."""
+
+    def __init__(self, registry: Registry, principal: Principal) -> None:
+        self._registry = registry
+        self._principal = principal
+
+    @asynccontextmanager
+    async def lease(self, ref: str) -> AsyncGenerator[LiveAgent, None]:
+        """As ``Leases`` has it."""
+        async with self._registry.lease(ref) as agent:
+            if agent is not self._registry.fallback and not self._principal.sees(agent.owner):
+                raise not_found(ref)
+            yield agent

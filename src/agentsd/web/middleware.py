@@ -14,14 +14,17 @@ from time import perf_counter
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
-from agentsd.web.access import Access
+from agentsd.web.access import PRINCIPAL, Access, bearer
+from agentsd.web.lookup import not_ready
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.problem import Problem, internal, of_error, of_http
 from agentsd.web.replies import secure
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-"""For probes and scrapers, which carry no token."""
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN_PATHS = PROBES | {"/openapi.json", "/docs"}
+"""No token is needed: probes and scrapers carry none, and the interface's description tells of no agent."""
 
 CLIENT_GONE = 499
 """What the log and metrics say of a client that left; nobody receives it."""
@@ -42,7 +45,7 @@ def border(access: Access, metrics: WebMetrics) -> Middleware:
         started = perf_counter()
         status = CLIENT_GONE
         try:
-            check(request, access)
+            request[PRINCIPAL] = admit(request, access)
             response = await handler(request)
             status = response.status
         except ConnectionError:
@@ -62,13 +65,31 @@ def border(access: Access, metrics: WebMetrics) -> Middleware:
     return middleware
 
 
-def check(request: web.Request, access: Access) -> None:
-    """Host, origin and token. Raises ``Problem`` 401 or 403."""
+def admit(request: web.Request, access: Access) -> Principal:
+    """Who asks. Raises ``Problem`` 401 without a valid token, 403 for host and origin, 503 while unsure."""
+    principal = _holder(request, access)
+    if principal is not NOBODY or not access.guarded:
+        _check_host(request, access)
+    return principal
+
+
+def _holder(request: web.Request, access: Access) -> Principal:
+    """Who shows a valid token; who need not."""
+    book, token = access.book, bearer(_authorization(request))
+    principal = book.find(token) if token is not None else None
+    if principal is not None:
+        return principal
+    if book.known and not access.guarded:
+        return LOCAL
+    if request.path in OPEN_PATHS:
+        return NOBODY
+    if not book.known and (token is not None or not access.guarded):
+        raise not_ready()  # it may be a user's, and those come with the first load
+    raise _unauthorized(request)
+
+
+def _check_host(request: web.Request, access: Access) -> None:
     headers = request.headers
-    if access.tokens.digests and not access.tokens.accepts(_authorization(request)):
-        if request.path in OPEN_PATHS:
-            return
-        raise _unauthorized(request)
     host = headers.get("Host")
     if not access.host_allowed(host):
         raise Problem(
@@ -132,9 +153,7 @@ def _record(request: web.Request, status: int, seconds: float, metrics: WebMetri
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     metrics.observe(request.method, route, status, seconds)
-    level = (
-        logging.DEBUG if route in OPEN_PATHS and status < 400 else logging.INFO
-    )  # probes come every second
+    level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO  # probes come every second
     if _access_log.isEnabledFor(level):
         method = request.method if request.method.isalpha() else "?"
         _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)
