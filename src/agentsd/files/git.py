@@ -1,18 +1,59 @@
-"""What git knows of the tree: read only, by the system's git."""
+"""What git knows of the tree: read only, by the system's git. Every git of agentsd is called by ``run``."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
+import signal
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from agentsd.core.errors import ConfigError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSH_AUTH_SOCK", "XDG_CONFIG_HOME")
-"""Git gets these and nothing else: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a hook or a helper."""
+_KEPT = (
+    *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR"),
+    *("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK"),
+    *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
+    *("GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+    *("GIT_SSH", "GIT_SSH_COMMAND", "GIT_ASKPASS", "GIT_SSL_CAINFO", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+    *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
+    *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+)
+"""Git gets these and nothing else: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a filter or a helper."""
+
+_FIXED = {
+    "LC_ALL": "C.UTF-8",  # refusals are told apart by git's English
+    "GIT_TERMINAL_PROMPT": "0",
+    "GCM_INTERACTIVE": "never",
+    "SSH_ASKPASS_REQUIRE": "never",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_LITERAL_PATHSPECS": "1",  # a file may be called "*.yaml" or ":(top)"
+}
+_OPTIONS = (
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "core.fsmonitor=false"),  # a hook by another name, or a daemon that stays
+    *("-c", "i18n.commitEncoding=UTF-8"),
+)
+_MERCY = 2.0
+"""Seconds that git has, once told to end, to take its own lock files away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a git ended. ``complaint`` may hold URLs with passwords: look into it, never show it."""
+
+    code: int
+    out: bytes = b""
+    complaint: str = ""
+
+    @property
+    def text(self) -> str:
+        """What it printed, without blanks around."""
+        return os.fsdecode(self.out).strip()
 
 
 async def head_commit(folder: Path) -> str | None:
@@ -80,20 +121,77 @@ async def changed_files(folder: Path, ref: str) -> frozenset[str]:
     return frozenset(name for name in (*tracked.split("\0"), *untracked.split("\0")) if name)
 
 
+async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
+    """Whether the files ``paths`` (relative to ``folder``) are as HEAD and the index have them.
+
+    False also where git cannot tell.
+    """
+    if not paths:
+        return True
+    options = ("--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
+    code, out = await _git(folder, "status", *options, "--", *paths)
+    return code == 0 and not out
+
+
+def repository_of(folder: Path) -> Path | None:
+    """The top of the work tree around ``folder``; None outside any."""
+    for parent in (folder.resolve(), *folder.resolve().parents):
+        if (parent / ".git").exists():
+            return parent
+    return None
+
+
 async def _git(folder: Path, *arguments: str) -> tuple[int, str]:
-    environment = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    ran = await run(folder, *arguments)
+    return ran.code, ran.text
+
+
+async def run(
+    folder: Path,
+    *arguments: str,
+    stdin: bytes = b"",
+    environment: Mapping[str, str] | None = None,
+    held: Sequence[int] = (),
+    timeout: float | None = None,
+) -> Ran:
+    """One git in ``folder``: no hooks, no prompts, no terminal, and a small environment plus ``environment``.
+
+    ``held`` are descriptors that stay open as long as it runs. Code 127: no git on this machine.
+    Raises ``TimeoutError`` after ``timeout`` seconds. A git that is not waited for to its end (a timeout, a
+    cancelled task) is ended first, in a way that lets it take its lock files away.
+    """
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
-            "git",
-            "-C",
-            str(folder),
-            *arguments,
-            stdin=asyncio.subprocess.DEVNULL,
+            *("git", "-C", str(folder), *_OPTIONS, *arguments),
+            stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
+            stderr=asyncio.subprocess.PIPE,
+            env={**kept, **_FIXED, **(environment or {})},
+            pass_fds=held,
+            start_new_session=True,  # ssh finds no terminal to ask on; Ctrl-C lets git finish
         )
-    except OSError:  # no git on this machine: the tree is just files
-        return 127, ""
-    out, _ = await process.communicate()
-    return process.returncode or 0, out.decode().strip()
+    except OSError:
+        return Ran(127)
+    try:
+        async with asyncio.timeout(timeout):
+            out, complaint = await process.communicate(stdin or None)
+    except TimeoutError:
+        if process.returncode is None:
+            raise
+        return Ran(process.returncode)  # git is done; a helper that stays behind holds the pipe
+    finally:
+        await _end(process)
+    return Ran(process.returncode or 0, out, complaint.decode(errors="replace"))
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """End git and its helpers (ssh, a credential helper): gently at first."""
+    for deed in (signal.SIGTERM, signal.SIGKILL):
+        if process.returncode is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, deed)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_MERCY):
+                await process.wait()
