@@ -1,0 +1,137 @@
+"""An edit as bytes: the manifest's text, changed as little as can be, with its secrets sealed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+from agentsd.control.drafts import dump
+from agentsd.control.resealing import resealed
+from agentsd.core.agent import SECTIONS
+from agentsd.core.document import Document, parse
+from agentsd.core.edit import Edit, Seals, merged, replaced
+from agentsd.core.errors import ConfigError, InvalidManifests, SealError
+from agentsd.core.names import id_of, slug_of
+from agentsd.core.rules import Destinations
+from agentsd.core.violations import Pointer
+from agentsd.providers.catalog import Catalog
+from agentsd.sops.binary import SopsBinary
+from agentsd.sops.metadata import seal_of
+from agentsd.sops.opener import Opener
+
+ORDER = (
+    *("id", "name", "description", "default", "active", "system_prompt", "system_prompt_file", "greeting"),
+    *("language", *SECTIONS, "turn", "rag", "checks"),
+)
+"""The order of fields in a new manifest."""
+
+SCHEMA = "schemas/agent.schema.json"
+"""Where a repository of manifests keeps the schema, beside the folder of manifests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What manifests below ``root`` are edited with."""
+
+    root: Path
+    catalog: Catalog
+    opener: Opener
+    sops: SopsBinary
+
+    async def created(self, path: str, fields: Mapping[str, Any]) -> bytes:
+        """A new manifest with an id of its own. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
+        edit = replaced({"id": str(uuid4())}, fields, self.destinations, lambda pointer: False)
+        value = {name: edit.value[name] for name in ORDER if name in edit.value}
+        text = schema_line(self.root, slug_of(path)) + dump(value)
+        return await self._bytes(Document(path, text.encode(), value), Edit(value, edit.secrets))
+
+    async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
+        """The manifest after ``PATCH`` (``merge``) or ``PUT``. Raises as ``created``, and ``KeyNeeded``."""
+        current = {name: value for name, value in document.value.items() if name != "sops"}
+        change = merged if merge else replaced
+        edit = change(current, fields, self.destinations, seals_of(document))
+        return await self._bytes(document, edit)
+
+    async def with_default(self, document: Document, *, default: bool) -> bytes:
+        """The manifest with ``default: true``, or without it. Raises ``KeyNeeded`` under a full MAC."""
+        value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
+        return await self._bytes(document, Edit(value | {"default": True} if default else value))
+
+    def destinations(self, kind: str, provider: str) -> Destinations | None:
+        """Where the secrets of a provider's section may go."""
+        try:
+            return self.catalog.vendor(kind, provider).settings.destinations()
+        except ConfigError:
+            return None
+
+    async def _bytes(self, document: Document, edit: Edit) -> bytes:
+        return await resealed(
+            document,
+            _placed(document.value, edit.value),
+            edit.secrets,
+            file=self.root / document.path,
+            opener=self.opener,
+            sops=self.sops,
+        )
+
+
+def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """``wanted`` in the order of ``current``; a new field after the one that usually goes before it."""
+    names = [name for name in current if name in wanted]
+    for name in sorted(wanted.keys() - current.keys(), key=_rank):
+        before = [place for place, other in enumerate(names) if _rank(other) < _rank(name)]
+        names.insert(before[-1] + 1 if before else 0, name)
+    return {name: wanted[name] for name in names}
+
+
+def _rank(name: str) -> int:
+    return ORDER.index(name) if name in ORDER else len(ORDER)
+
+
+def read(path: str, data: bytes) -> Document:
+    """The document on disk. Raises ``ConfigError`` where only a person can put it right."""
+    try:
+        return parse(path, data)
+    except InvalidManifests as error:
+        first = error.violations[0]
+        raise ConfigError(
+            f"{path}:{first.line}:{first.column}: {first.message}", hint="put the file right by hand first"
+        ) from None
+
+
+def id_in(document: Document) -> UUID:
+    """The id of the agent that a document describes."""
+    pinned = document.value.get("id")
+    try:
+        return UUID(pinned) if isinstance(pinned, str) else id_of(slug_of(document.path))
+    except ValueError:
+        return id_of(slug_of(document.path))
+
+
+def seals_of(document: Document) -> Seals:
+    """Which values the file's own rule seals; none where it is not sealed, or its rule cannot be told."""
+    try:
+        rule = seal_of(document.value).rule if "sops" in document.value else None
+    except SealError:
+        rule = None
+
+    def seals(pointer: Pointer) -> bool:
+        if rule is None:
+            return False
+        try:
+            hit = any(rule.hit(part) for part in pointer if isinstance(part, str))
+        except SealError:
+            return False
+        return hit == rule.sealed
+
+    return seals
+
+
+def schema_line(root: Path, slug: str) -> str:
+    """Lets an editor complete and explain the fields, where the schema is at hand."""
+    if not (root.resolve().parent / SCHEMA).is_file():
+        return ""
+    return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA}\n"

@@ -1,0 +1,141 @@
+"""What a write-back is about to do, kept beside the files until it is done.
+
+A process that is killed between two files, or between a file and its commit, leaves this note;
+whoever writes or starts next finishes the work. It holds manifests as they are in git, so
+nothing in it is a secret in the clear.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from agentsd.files.commit import Author, CommitOrder
+from agentsd.files.swap import FileChanged, swap
+
+NAME = ".agentsd-intent.json"
+"""Hidden, so that no sync looks at it."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class FileEdit:
+    """One file before and after; None: there is none."""
+
+    path: str  # relative to the tree
+    before: bytes | None
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """Files that change together, in this order, and the commit that is to hold them."""
+
+    edits: tuple[FileEdit, ...]
+    order: CommitOrder | None = None  # None: nothing is committed
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files, in order."""
+        return tuple(edit.path for edit in self.edits)
+
+
+def note(root: Path, intent: Intent) -> None:
+    """Put the intent down for good before its first step."""
+    data = json.dumps({"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)})
+    temporary = root / f"{NAME}.{os.getpid()}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(root / NAME)
+
+
+def done(root: Path) -> None:
+    """The intent is carried out, or was taken back."""
+    (root / NAME).unlink(missing_ok=True)
+
+
+def carry_out(root: Path, edits: Iterable[FileEdit]) -> None:
+    """Every edit in turn. Raises ``FileChanged`` at one whose file is no longer as it was."""
+    for edit in edits:
+        swap(root / edit.path, edit.before, edit.after)
+
+
+def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
+    """Undo edits, the last first; a file that somebody changed since stays as it is."""
+    for edit in reversed(tuple(edits)):
+        try:
+            swap(root / edit.path, edit.after, edit.before)
+        except FileChanged:
+            _log.warning("a file was changed while an edit of it was taken back", extra={"path": edit.path})
+
+
+def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
+    """Carry out what a killed process left undone. (paths, commit still to be made), or None.
+
+    A file that somebody has changed since is left alone.
+    """
+    left = root / NAME
+    try:
+        kept = json.loads(left.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):  # half-written by something else than ``note``, which replaces whole files
+        _log.warning(
+            "the note of an unfinished edit cannot be read and is dropped", extra={"path": str(left)}
+        )
+        done(root)
+        return None
+    for edit in kept["edits"]:
+        _finish(root, edit)
+    order = kept["commit"]
+    return tuple(edit["path"] for edit in kept["edits"]), order and _commit_order(order)
+
+
+def _finish(root: Path, edit: dict[str, Any]) -> None:
+    path = root / edit["path"]
+    now = path.read_bytes() if path.exists() else None
+    after = None if edit["after"] is None else base64.b64decode(edit["after"])
+    if now == after or _digest(now) != edit["before"]:
+        return
+    try:
+        swap(path, now, after)
+    except FileChanged:
+        _log.warning("a file was changed while an edit of it was finished", extra={"path": edit["path"]})
+
+
+def _edit(edit: FileEdit) -> dict[str, Any]:
+    after = None if edit.after is None else base64.b64encode(edit.after).decode()
+    return {"path": edit.path, "before": _digest(edit.before), "after": after}
+
+
+def _digest(data: bytes | None) -> str | None:
+    return None if data is None else sha256(data).hexdigest()
+
+
+def _order(order: CommitOrder | None) -> dict[str, Any] | None:
+    if order is None:
+        return None
+    return {
+        "subject": order.subject,
+        "body": order.body,
+        "author": [order.author.name, order.author.email],
+        "trailers": [list(trailer) for trailer in order.trailers],
+    }
+
+
+def _commit_order(kept: dict[str, Any]) -> CommitOrder:
+    trailers = tuple((name, value) for name, value in kept["trailers"])
+    return CommitOrder(
+        subject=kept["subject"], body=kept["body"], author=Author(*kept["author"]), trailers=trailers
+    )

@@ -1,0 +1,34 @@
+"""What a new manifest is called."""
+
+from __future__ import annotations
+
+from agentsd.control.refusals import AgentExists
+from agentsd.core.access import Principal
+from agentsd.core.edit import InvalidEdit
+from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, slug_problem, suggest_slug
+from agentsd.files.tree import Tree
+
+_DERIVED = 100  # characters of a slug that is made from a name
+
+
+def derived(who: Principal, name: object) -> str:
+    """A slug made from a name, in the user's own folder."""
+    base = suggest_slug(name).replace("/", "-").lower()[:_DERIVED] if isinstance(name, str) else "agent"
+    return base if who.owner == DEFAULT_OWNER else f"{who.owner}/{base}"
+
+
+def free(tree: Tree, slug: str) -> str:
+    """``slug``, or the first of ``slug-2``, ``slug-3`` … that no file has."""
+    number, free = 1, slug
+    while any(f"{free}{suffix}" in tree.files for suffix in SUFFIXES) or slug_problem(free):
+        number += 1
+        free = f"{slug}-{number}"
+    return free
+
+
+def check(tree: Tree, slug: str) -> None:
+    problem = slug_problem(slug)
+    if problem:
+        raise InvalidEdit(f"slug: {problem}", hint=f"for example: {suggest_slug(slug)}", param="slug")
+    if any(f"{slug}{suffix}" in tree.files for suffix in SUFFIXES):
+        raise AgentExists(f"there is an agent {slug!r}", hint="change it with PUT or PATCH")

@@ -1,0 +1,31 @@
+"""Why an edit was not made. Each is one status of the API; the files are as they were, unless it says so."""
+
+from __future__ import annotations
+
+from agentsd.core.errors import AgentsdError
+
+
+class ReadOnly(AgentsdError):
+    """Nothing can be written here, and why."""
+
+
+class Forbidden(AgentsdError):
+    """This user may not write that owner's agents."""
+
+
+class AgentExists(AgentsdError):
+    """There is a manifest of that name."""
+
+
+class WriteConflict(AgentsdError):
+    """The files are in a state in which this edit cannot be made."""
+
+
+class PreconditionFailed(AgentsdError):
+    """The agent is not what the caller saw."""
+
+
+class NotSynced(AgentsdError):
+    """The file is written, but the sync after it failed: the next one will take it."""
+
+    retryable = True

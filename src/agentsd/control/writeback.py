@@ -1,0 +1,294 @@
+"""Write-back: an edit that came through the API becomes an edit of a file, then an ordinary sync.
+
+    decide (what each file will say) → preview (would a sync take it?) → note the intent
+    → swap the files → commit → drop the note → sync → push
+
+One writer at a time per folder, among all processes. Nothing is touched before the preview, and a
+process that is killed after it leaves a note by which the next one finishes the work.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+from uuid import UUID
+
+from agentsd.control import naming
+from agentsd.control.check import Checker
+from agentsd.control.editing import Desk, id_in, read
+from agentsd.control.intents import FileEdit
+from agentsd.control.landing import Action, Decided, GitOptions, Landing, Mode, Written
+from agentsd.control.reconcile import Outcome
+from agentsd.control.refusals import (
+    Forbidden,
+    NotSynced,
+    PreconditionFailed,
+    ReadOnly,
+    WriteConflict,
+)
+from agentsd.control.syncing import Report, Syncer, Turn
+from agentsd.core.access import Principal
+from agentsd.core.document import Document
+from agentsd.core.errors import InvalidManifests
+from agentsd.core.names import owner_of
+from agentsd.files.lock import folder_lock, unwritable
+from agentsd.files.swap import FileChanged, sweep
+from agentsd.files.tree import SourceFile, Tree
+
+ATTEMPTS = 10
+"""How often an edit is decided anew because somebody else changed the file in between."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The agent that is meant, as the caller knows it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    path: str
+    source: str
+
+
+_Decide = Callable[[Turn], Awaitable[Decided]]
+
+
+class WriteBack:
+    """Edits the manifests below one folder. Safe for concurrent use."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        syncer: Syncer,
+        checker: Checker,
+        *,
+        mode: Mode = "files",
+        git: GitOptions = GitOptions(),  # noqa: B008  (frozen)
+    ) -> None:
+        self.mode = mode
+        self.source = syncer.source
+        self._desk = desk
+        self._root = desk.root
+        self._syncer = syncer
+        self._checker = checker
+        self._landing = Landing(desk.root, git if mode == "git" else None)
+        self._one = asyncio.Lock()
+
+    # The edits
+
+    async def create(self, who: Principal, slug: str | None, fields: Mapping[str, Any]) -> Written:
+        """A new manifest. Without ``slug``, one is made from the name, in the user's own folder."""
+        chosen = slug if slug is not None else naming.derived(who, fields.get("name"))
+        self._check(who, owner_of(f"{chosen}.yaml"))
+
+        async def decide(turn: Turn) -> Decided:
+            tree = await turn.tree()
+            free = chosen if slug is not None else naming.free(tree, chosen)
+            naming.check(tree, free)
+            path = f"{free}.yaml"
+            data = await self._desk.created(path, fields)
+            edits = (*await self._cleared(tree, path, data), FileEdit(path, None, data))
+            return Decided("create", id_in(read(path, data)), free, path, edits)
+
+        return await self._write(who, decide)
+
+    async def change(
+        self,
+        who: Principal,
+        target: Target,
+        fields: Mapping[str, Any],
+        *,
+        merge: bool,
+        expected: frozenset[str] | None = None,
+    ) -> Written:
+        """``PATCH`` (``merge``) or ``PUT``. ``expected``: hex digests, of which the agent must have one."""
+
+        async def made(document: Document) -> bytes:
+            return await self._desk.changed(document, fields, merge=merge)
+
+        return await self._edit(who, target, "update", made, expected)
+
+    async def restore(
+        self, who: Principal, target: Target, data: bytes, expected: frozenset[str] | None = None
+    ) -> Written:
+        """Put back the manifest of an older revision, byte for byte."""
+
+        async def made(_: Document) -> bytes:
+            return data
+
+        return await self._edit(who, target, "rollback", made, expected)
+
+    async def set_default(
+        self, who: Principal, target: Target, expected: frozenset[str] | None = None
+    ) -> Written:
+        """Make it its owner's default; who was, is cleared first."""
+
+        async def made(document: Document) -> bytes:
+            if document.value.get("default") is True:
+                return document.data
+            return await self._desk.with_default(document, default=True)
+
+        return await self._edit(who, target, "set-default", made, expected)
+
+    async def delete(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> Written:
+        """Remove the manifest. What lies beside it (prompts, knowledge) stays."""
+        self._check(who, target.owner, target)
+
+        async def decide(turn: Turn) -> Decided:
+            before, _ = await self._present(turn, target, expected)
+            edits = (FileEdit(target.path, before, None),)
+            return Decided(
+                "delete", target.id, target.slug, target.path, edits, explicit=frozenset((target.id,))
+            )
+
+        return await self._write(who, decide)
+
+    async def recover(self) -> bool:
+        """Finish what a killed process began, and remove what it left. Says whether there was anything."""
+        if self.mode == "off" or unwritable(self._root) is not None:
+            return False
+        async with self._one, folder_lock(self._root):
+            sweep(self._root)
+            return await self._landing.finish()
+
+    async def aclose(self) -> None:
+        """Wait until a write that is under way is over."""
+        async with self._one:
+            pass
+
+    # How they are made
+
+    async def _edit(
+        self,
+        who: Principal,
+        target: Target,
+        action: Action,
+        made: Callable[[Document], Awaitable[bytes]],
+        expected: frozenset[str] | None,
+    ) -> Written:
+        self._check(who, target.owner, target)
+
+        async def decide(turn: Turn) -> Decided:
+            before, tree = await self._present(turn, target, expected)
+            data = await made(read(target.path, before))
+            edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
+            return Decided(action, target.id, target.slug, target.path, edits)
+
+        return await self._write(who, decide)
+
+    async def _write(self, who: Principal, decide: _Decide) -> Written:
+        """Carry out an edit, deciding it anew as often as somebody else was quicker."""
+        for _ in range(ATTEMPTS):
+            try:
+                return await self._attempt(who, decide)
+            except FileChanged:
+                continue
+        raise WriteConflict("the file is being changed by someone else all the time", hint="try again")
+
+    async def _attempt(self, who: Principal, decide: _Decide) -> Written:
+        async with self._turn() as turn:
+            decided = await decide(turn)
+            outcome = await turn.preview(decided.after, decided.explicit)
+            _refuse_quarantined(outcome, decided)
+            version = outcome.stored.version
+            written = Written(decided.action, decided.id, decided.slug, decided.path, self.mode, version)
+            if not decided.changing:
+                return replace(written, message="nothing to change")
+            order = self._landing.order_of(who, decided)
+            if order is not None and self._landing.branches:
+                written = await self._landing.branch(written, decided, order)
+            else:
+                written = replace(written, commit=await self._landing.carry_out(decided, order))
+                report = await turn.round(decided.after, decided.explicit)
+                written = replace(written, version=_version(report, written))
+        return await self._landing.push(written)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[Turn]:
+        """Alone among all writers, and with what a killed one left undone finished."""
+        async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
+            if await self._landing.finish():
+                await turn.round(())
+            yield turn
+
+    # What must hold
+
+    def _check(self, who: Principal, owner: str, target: Target | None = None) -> None:
+        """Raises ``ReadOnly`` and ``Forbidden``. Below every way to write there is."""
+        if not who.may_write(owner):
+            raise Forbidden("your role does not allow this", hint="ask for a token with the role editor")
+        reason = self.refusal(target)
+        if reason is not None:
+            raise reason
+
+    def refusal(self, target: Target | None = None) -> ReadOnly | None:
+        """Why nothing can be written here, or not this agent; None: it can."""
+        if self.mode == "off":
+            return ReadOnly("this server is read-only", hint="start it with --write-back files or git")
+        if target is not None and target.source != self.source:
+            where = f"its file is in the tree {target.source!r}, and this server writes {self.source!r}"
+            return ReadOnly(f"the agent is not this server's to write: {where}", hint="edit it there")
+        why = unwritable(self._root)
+        if why is None:
+            return None
+        return ReadOnly(f"{self._root} cannot be written: {why}", hint="edit the files in git, then sync")
+
+    async def _present(
+        self, turn: Turn, target: Target, expected: frozenset[str] | None
+    ) -> tuple[bytes, Tree]:
+        """The file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
+        tree = await turn.tree()
+        file = tree.files.get(target.path)
+        if file is None or file.problem:
+            raise WriteConflict(
+                f"{target.path} is not there, or cannot be read",
+                hint="the next sync will tell; look at it with: agentsd status",
+            )
+        if id_in(read(target.path, file.data)) != target.id:
+            raise WriteConflict(f"{target.path} now describes another agent", hint="read the list again")
+        if expected is not None and self._digest(file, tree) not in expected:
+            raise PreconditionFailed(
+                "the agent has changed since you read it", hint="read it again, and edit what you get"
+            )
+        return file.data, tree
+
+    def _digest(self, file: SourceFile, tree: Tree) -> str:
+        """As in the agent's ETag: over the manifest and what it names."""
+        checked = self._checker.check(file, tree.beside)
+        return (checked.manifest.digest if checked.manifest else file.digest).hex()
+
+    async def _cleared(self, tree: Tree, path: str, data: bytes) -> tuple[FileEdit, ...]:
+        """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
+        if read(path, data).value.get("default") is not True:
+            return ()
+        edits = []
+        for other in tree.files.values():
+            if other.path == path or owner_of(other.path) != owner_of(path) or b"default" not in other.data:
+                continue
+            checked = self._checker.check(other, tree.beside)
+            if checked.manifest is not None and checked.manifest.default:
+                cleared = await self._desk.with_default(read(other.path, other.data), default=False)
+                edits.append(FileEdit(other.path, other.data, cleared))
+        return tuple(edits)
+
+
+def _refuse_quarantined(outcome: Outcome, decided: Decided) -> None:
+    """Raise what is wrong with the files of this edit; what is wrong with others is not its concern."""
+    bad = [q for q in outcome.plan.quarantined if q.path in decided.after]
+    if bad:
+        raise InvalidManifests([violation for one in bad for violation in one.violations])
+
+
+def _version(report: Report, written: Written) -> int:
+    """The version that holds the edit. Raises ``NotSynced``."""
+    if report.outcome is None:
+        reason = report.error.message if report.error else "the sync failed"
+        raise NotSynced(
+            f"{written.path} is written, but not live yet: {reason}",
+            hint="the next sync will take it; nothing has to be sent again",
+        )
+    head = report.outcome.head
+    return head.version if head else report.outcome.stored.version
