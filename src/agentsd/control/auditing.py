@@ -28,7 +28,7 @@ async def record_deed(
     target: str,
     *,
     outcome: Outcome,
-    status: int,
+    status: int | None,
     code: str | None = None,
     path: str | None = None,
     from_version: int | None = None,
@@ -39,7 +39,7 @@ async def record_deed(
     """Keep one deed; False where it could not be kept, which is logged and never raised.
 
     ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of the
-    reply. ``owner``: whose users may read it, where that does not follow from the target.
+    reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
     given = (outcome, status, code, path and printable(path), from_version, to_version, commit)
     detail = {name: value for name, value in zip(DETAILS, given, strict=True) if value is not None}
