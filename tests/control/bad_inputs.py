@@ -261,6 +261,41 @@ BAD = (
         path="acme/_user.yaml",
     ),
     Bad(
+        "a token that is there twice",
+        text(
+            f"tokens:\n- name: ci\n  sha256: {'a' * 64}\n- name: ci\n  sha256: {'b' * 64}\n",
+            "acme/_user.yaml",
+        ),
+        "user-token-twice",
+        4,
+        9,
+        "same name",
+        "token create",
+        path="acme/_user.yaml",
+    ),
+    Bad(
+        "a hash that is there twice",
+        text(
+            f"tokens:\n- name: a\n  sha256: {'a' * 64}\n- name: b\n  sha256: {'a' * 64}\n", "acme/_user.yaml"
+        ),
+        "user-token-twice",
+        5,
+        11,
+        "same sha256",
+        "of its own",
+        path="acme/_user.yaml",
+    ),
+    Bad(
+        "a day that never comes",
+        text(f"tokens:\n- name: a\n  sha256: {'a' * 64}\n  expires: '2027-02-30'\n", "acme/_user.yaml"),
+        "user-expires",
+        4,
+        12,
+        "no such day",
+        "2027-01-31",
+        path="acme/_user.yaml",
+    ),
+    Bad(
         "a second email",
         text("email: ops@example.org\n", "acme/_user.yaml"),
         "email-duplicate",
