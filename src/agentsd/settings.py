@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -38,9 +38,47 @@ class Settings(BaseSettings):
     outbound: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="The only hosts, *.suffixes and networks that providers may be at."
     )
+    cors_origins: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(), description="Origins whose pages may use the API, separated by commas."
+    )
+    trusted_proxies: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset(),
+        description="Reverse proxies whose X-Forwarded-For is believed: addresses, networks.",
+    )
+    rate_limit: str | None = Field(
+        default=None, description="Requests of one token: 1200/minute; off. Not counted on an open server."
+    )
+    rate_limit_address: str | None = Field(
+        default=None, description="Requests of one address: 6000/minute; off."
+    )
+    rate_limit_failed: str | None = Field(
+        default=None, description="Requests of one address without a valid token: 60/minute; off."
+    )
+    rate_limit_storage: SecretStr | None = Field(
+        default=None, description="A Redis that replicas count in together: redis://:password@host:6379/0"
+    )
+    max_connections: int = Field(default=4096, ge=0, description="Connections at a time; 0: no limit.")
+    max_connections_per_address: int = Field(
+        default=512, ge=0, description="Connections at a time of one address; 0: no limit."
+    )
+    write_back: Literal["off", "files", "git"] | None = Field(
+        default=None,
+        description="What the API may write: nothing, files, or files and commits. up: files; serve: off.",
+    )
+    git_message: str = Field(
+        default="agentsd: {action} {slug}",
+        description="Subject of write-back's commits; {action} {slug} {actor} {stamp} are filled in.",
+    )
+    git_branch: str = Field(
+        default="",
+        description="A branch for each edit, to be merged by people, such as agentsd/{slug}-{stamp}.",
+    )
+    git_push: bool = Field(default=False, description="Push write-back's commits to the remote origin.")
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
-    @field_validator("trusted_origins", "allowed_hosts", "outbound", mode="before")
+    @field_validator(
+        "trusted_origins", "allowed_hosts", "outbound", "cors_origins", "trusted_proxies", mode="before"
+    )
     @classmethod
     def _split(cls, value: object) -> object:
         if isinstance(value, str):
@@ -55,6 +93,15 @@ class Settings(BaseSettings):
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no origin such as https://llm.example.org:8443")
         return frozenset(origins.values())
+
+    @field_validator("git_message", "git_branch")
+    @classmethod
+    def _template(cls, value: str) -> str:
+        try:
+            value.format(action="", slug="", actor="", stamp="")
+        except (KeyError, IndexError, ValueError):
+            raise ValueError("knows {action} {slug} {actor} {stamp} only") from None
+        return value
 
     @field_validator("outbound")
     @classmethod

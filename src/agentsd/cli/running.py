@@ -9,15 +9,17 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentsd.cli.compose import make_catalog, make_checker, make_opener, make_sessions
+from agentsd.cli.compose import make_catalog, make_checker, make_opener, make_sessions, make_sops
 from agentsd.cli.output import print_lines, stderr
 from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.settings import Settings
 from agentsd.store.database import Database
 
 if TYPE_CHECKING:
+    from agentsd.control.landing import Mode
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
+    from agentsd.control.writeback import WriteBack
     from agentsd.web.access import Access
 
 _RETRY_SECONDS = 1.0
@@ -51,6 +53,25 @@ def make_syncer(settings: Settings, flags: Mapping[str, Any], database: Database
     return Syncer(settings.path, Reconciler(checker, database), options, reporter)
 
 
+async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
+    """What the API writes files with, after it finished what a killed process left; None: nothing."""
+    from agentsd.control.editing import Desk
+    from agentsd.control.landing import GitOptions
+    from agentsd.control.writeback import WriteBack
+    from agentsd.files.repository import check_repository
+
+    mode = settings.write_back or otherwise
+    if mode == "off":
+        return None
+    if mode == "git":
+        await check_repository(settings.path)
+    desk = Desk(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
+    options = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
+    writeback = WriteBack(desk, syncer, make_checker(settings), mode=mode, git=options)
+    await writeback.recover()
+    return writeback
+
+
 async def start_watching(
     tasks: Tasks, syncer: Syncer, resync: float, database: Database, *, wait: bool
 ) -> None:
@@ -81,9 +102,14 @@ async def reachable(database: Database) -> bool:
 
 @asynccontextmanager
 async def serve_runtime(
-    tasks: Tasks, settings: Settings, database: Database, sockets: Sequence[socket.socket]
+    tasks: Tasks,
+    settings: Settings,
+    database: Database,
+    sockets: Sequence[socket.socket],
+    writeback: WriteBack | None = None,
 ) -> AsyncIterator[str]:
     """The runtime and its HTTP interface; yields the URL once the first load is served."""
+    from agentsd.cli.guarding import make_bounds, make_guards
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
     from agentsd.runtime.knowledge import Indexer, StoreKnowledge
@@ -101,7 +127,9 @@ async def serve_runtime(
     )
     registry = Registry(builder, StoreHistory(database), metrics)
     hosts = [one.getsockname()[0] for one in sockets]
-    access = Access(load_tokens(settings.token_file), settings.allowed_hosts, all(map(is_loopback, hosts)))
+    guards, local = make_guards(settings, metrics), all(map(is_loopback, hosts))
+    tokens, origins = load_tokens(settings.token_file), guards.cors.origins
+    access = Access(tokens, settings.allowed_hosts, loopback=local, origins=origins)
     await _refuse_shut(access, hosts, database)
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
@@ -114,6 +142,8 @@ async def serve_runtime(
         metrics,
         access,
         settings.path.as_posix(),
+        writeback=writeback,
+        guards=guards,
         knowledge=knowledge,
     )
     async with AsyncExitStack() as stack:
@@ -121,7 +151,9 @@ async def serve_runtime(
         stack.push_async_callback(registry.aclose)
         tasks.add(asyncio.create_task(follower.run(), name="follow"))
         tasks.add(asyncio.create_task(indexer.run(), name="index"))
-        server = await start(create_app(parts), sockets)
+        if writeback is not None:
+            stack.push_async_callback(writeback.aclose)
+        server = await start(create_app(parts), sockets, bounds=make_bounds(settings))
         stack.push_async_callback(server.stop)
         await _first_load(follower)
         yield server.url

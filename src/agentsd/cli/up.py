@@ -17,7 +17,15 @@ from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.compose import load_settings, open_database, run
 from agentsd.cli.output import print_lines, stderr
-from agentsd.cli.running import Tasks, background, make_syncer, reachable, serve_runtime, start_watching
+from agentsd.cli.running import (
+    Tasks,
+    background,
+    make_syncer,
+    make_writeback,
+    reachable,
+    serve_runtime,
+    start_watching,
+)
 from agentsd.settings import Settings
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -34,10 +42,18 @@ _SERVING = (
         "--port", default=8080, type=click.IntRange(0, 65535), help="Port; 0 picks a free one [8080]."
     ),
     click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one a line."),
+    click.option(
+        "--write-back",
+        type=click.Choice(["off", "files", "git"]),
+        help="What the API may write [up: files, serve: off].",
+    ),
 )
-_WATCHING = (
+_TREE = (
     click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
     click.option("--source", help="Name of this tree [main]."),
+)
+_WATCHING = (
+    *_TREE,
     click.option(
         "--require-mac/--no-require-mac",
         default=True,
@@ -75,7 +91,7 @@ def up_command(**flags: Any) -> None:
 
 
 @click.command("serve")
-@_with(_SERVING, _LOGGING)
+@_with(_SERVING, _TREE, _LOGGING)
 def serve_command(**flags: Any) -> None:
     """The runtime alone: serves what is in the database, and follows it. Run as many as you like.
 
@@ -102,7 +118,7 @@ def watch_command(**flags: Any) -> None:
 async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
-    names = ("path", "source", "token_file", "data_dir")
+    names = ("path", "source", "token_file", "data_dir", "write_back")
     settings = load_settings(**{name: flags.get(name) for name in names})
     running = asyncio.Event()
     stop = _stop_on_signals(running)
@@ -122,10 +138,15 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
         group = await stack.enter_async_context(background())
         syncer = make_syncer(settings, flags, database)
+        writeback = (
+            await make_writeback(settings, syncer, "files" if watching else "off") if serving else None
+        )
         if watching:
             await start_watching(group, syncer, flags["resync"], database, wait=serving)
         if serving:
-            url = await stack.enter_async_context(serve_runtime(group, settings, database, sockets))
+            url = await stack.enter_async_context(
+                serve_runtime(group, settings, database, sockets, writeback)
+            )
             _welcome(url, time.perf_counter() - began, watching)
         running.set()
         await _until_stopped(stop, group)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from agentsd.control.refusals import AgentExists
-from agentsd.core.access import Principal
 from agentsd.core.edit import InvalidEdit
 from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, slug_problem, suggest_slug
 from agentsd.files.tree import Tree
@@ -11,10 +10,10 @@ from agentsd.files.tree import Tree
 _DERIVED = 100  # characters of a slug that is made from a name
 
 
-def derived(who: Principal, name: object) -> str:
-    """A slug made from a name, in the user's own folder."""
+def derived(owner: str, name: object) -> str:
+    """A slug made from a name, in the folder of its owner."""
     base = suggest_slug(name).replace("/", "-").lower()[:_DERIVED] if isinstance(name, str) else "agent"
-    return base if who.owner == DEFAULT_OWNER else f"{who.owner}/{base}"
+    return base if owner == DEFAULT_OWNER else f"{owner}/{base}"
 
 
 def free(tree: Tree, slug: str) -> str:

@@ -63,13 +63,26 @@ class Schemas:
             schema, schema.pop("$defs", {}), "user", "_user.yaml: who owns a folder of manifests."
         )
 
+    def opened(self, kind: str) -> dict[str, Schema]:
+        """The schema of each vendor's section by the vendor's name, as it is once its seals are open.
+
+        Secrets are plain strings (``writeOnly``); ``fallback`` is not among the properties.
+        """
+        return {
+            name: _model_schema(vendor.settings) for name, vendor in sorted(self._catalog.of(kind).items())
+        }
+
+    @staticmethod
+    def opened_head() -> Schema:
+        """The schema of a manifest without its providers, as it is once its seals are open."""
+        return _model_schema(AgentHead)
+
     def _section(self, kind: str, definitions: Schema) -> Schema:
         """One section, told apart by ``provider``; ``if``/``then`` gives editors and errors one branch."""
         vendors = self._catalog.of(kind)
         branches = []
-        for name, vendor in sorted(vendors.items()):
+        for name, schema in self.opened(kind).items():
             key = f"{kind}-{name}"
-            schema = _model_schema(vendor.settings)
             schema["properties"][FALLBACK] = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
             definitions.update(schema.pop("$defs", {}))
             definitions[key] = schema
@@ -154,7 +167,7 @@ def _children(properties: Mapping[str, Any]) -> Schema:
 
 def _field(node: Schema) -> Schema:
     """One field: without null, without pydantic's titles, and with its seal where one may stand."""
-    node = _without_null({key: value for key, value in node.items() if key != "title"})
+    node = without_null({key: value for key, value in node.items() if key != "title"})
     plain = node.pop("x-plain", False) or "const" in node
     node.pop("x-url", None)
     if node.pop("writeOnly", False):
@@ -166,7 +179,7 @@ def _field(node: Schema) -> Schema:
     return _plain(node) if plain else _either(node)
 
 
-def _without_null(node: Schema) -> Schema:
+def without_null(node: Schema) -> Schema:
     """An optional field may be absent, never null: keys of plain values are not authenticated."""
     node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
     kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]

@@ -7,8 +7,8 @@ from pathlib import Path
 from agentsd.control.seals import sealed_pointers
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, InvalidManifests
-from agentsd.core.violations import Pointer
-from agentsd.files.splice import CannotSplice, append_block, replace_scalars, top_level_block
+from agentsd.files.rewrite import rewrite
+from agentsd.files.splice import CannotSplice
 from agentsd.sops.binary import SopsBinary
 
 
@@ -21,30 +21,23 @@ async def seal(document: Document, file: Path, sops: SopsBinary) -> bytes:
     """
     if "sops" in document.value:
         raise ConfigError(f"{file} is sealed already", hint=f"to change it: agentsd edit {file}")
-    output = await sops.encrypt(document.data, path=str(file.absolute()))
-    sealed = parse(document.path, output)
-    pointers = [p for p in sealed_pointers(sealed.value) if p[0] != "sops"]
-    if not pointers:
+    sealed = await sealed_by_rule(document, file, sops)
+    if all(pointer[0] == "sops" for pointer in sealed_pointers(sealed.value)):
         raise ConfigError(
             f"{file} holds nothing that .sops.yaml tells to seal",
             hint="a manifest without secrets may stay plain",
         )
-    return _spliced(document, sealed, pointers) or output
+    return sealed.data
 
 
-def _spliced(document: Document, sealed: Document, pointers: list[Pointer]) -> bytes | None:
-    """``document`` with the seals of ``sealed``; None where that would not read as ``sealed`` does."""
+async def sealed_by_rule(document: Document, file: Path, sops: SopsBinary) -> Document:
+    """``document`` sealed by the creation rules that fit ``file``, be it anything or nothing of it.
+
+    Its text stays as in ``seal``. Raises ``SopsFailed``.
+    """
+    output = await sops.encrypt(document.data, path=str(file.absolute()))
+    sealed = parse(document.path, output)
     try:
-        values = {pointer: _at(sealed, pointer) for pointer in pointers}
-        text = replace_scalars(document.data.decode(), values)
-        text = append_block(text, top_level_block(sealed.data.decode(), "sops"))
-        return text.encode() if parse(document.path, text.encode()).value == sealed.value else None
+        return parse(document.path, rewrite(document.data.decode(), sealed.value).encode())
     except (CannotSplice, InvalidManifests):
-        return None
-
-
-def _at(document: Document, pointer: Pointer) -> str:
-    node: object = document.value
-    for part in pointer:
-        node = node[part]  # type: ignore[index]
-    return str(node)
+        return sealed

@@ -79,9 +79,11 @@ class WriteBack:
 
     # The edits
 
-    async def create(self, who: Principal, slug: str | None, fields: Mapping[str, Any]) -> Written:
-        """A new manifest. Without ``slug``, one is made from the name, in the user's own folder."""
-        chosen = slug if slug is not None else naming.derived(who, fields.get("name"))
+    async def create(
+        self, who: Principal, owner: str, slug: str | None, fields: Mapping[str, Any]
+    ) -> Written:
+        """A new manifest. Without ``slug``, one is made from the name, in the folder of ``owner``."""
+        chosen = slug if slug is not None else naming.derived(owner, fields.get("name"))
         self._check(who, owner_of(f"{chosen}.yaml"))
 
         async def decide(turn: Turn) -> Decided:

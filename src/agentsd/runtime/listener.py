@@ -80,6 +80,10 @@ class Follower:
         contacts = [at for at in (self._contact, self._listener.contact) if at is not None]
         return time.monotonic() - max(contacts) if contacts else float("inf")
 
+    def nudge(self) -> None:
+        """Look now: somebody knows that there is something new, and need not wait for the notification."""
+        self._wake.set()
+
     async def run(self) -> None:
         """Listen, load, follow, verify and send heartbeats, until cancelled. Outlives every error."""
         try:

@@ -10,6 +10,7 @@ from agentsd.core.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import (
     agents,
+    audit,
     chat,
     embeddings,
     events,
@@ -24,10 +25,12 @@ from agentsd.web import (
     sync,
     testing,
     transcriptions,
+    writing,
 )
 from agentsd.web.masking import Masker, secret_names
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware import border
+from agentsd.web.openapi import handlers as openapi
 from agentsd.web.parts import CLOSING, PARTS, VIEWS, WEB_METRICS, Parts
 from agentsd.web.rendering import Views
 
@@ -36,7 +39,7 @@ def create_app(parts: Parts) -> web.Application:
     """The HTTP interface over ``parts``. Give it to ``server.start``."""
     web_metrics = WebMetrics(parts.metrics)
     app = web.Application(
-        middlewares=[border(parts.access, web_metrics)],
+        middlewares=[border(parts.access, web_metrics, parts.guards)],
         client_max_size=parts.max_body,
     )
     app[PARTS] = parts
@@ -45,6 +48,7 @@ def create_app(parts: Parts) -> web.Application:
     app[CLOSING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
+    parts.guards.install(app)
     app.add_routes(_routes(parts))
     return app
 
@@ -52,11 +56,13 @@ def create_app(parts: Parts) -> web.Application:
 def _routes(parts: Parts) -> list[web.RouteDef]:
     return [
         *agents.routes(),
+        *writing.routes(),
         *testing.routes(),
         *selection.routes(),
         *revisions.routes(),
         *providers.routes(),
         *sync.routes(),
+        *audit.routes(),
         *events.routes(),
         *models.routes(),
         *chat.routes(),
@@ -66,6 +72,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *realtime.routes(),
         *health.routes(),
         *metrics.routes(parts.metrics),
+        *openapi.routes(),
     ]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from agentsd.control.writeback import WriteBack
 from agentsd.providers.base import Knowledge
 from agentsd.providers.catalog import Catalog
 from agentsd.runtime.listener import Follower
@@ -14,6 +15,7 @@ from agentsd.runtime.registry import Registry
 from agentsd.store.database import Database
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
+from agentsd.web.guards import Guards
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.rendering import Views
 
@@ -33,6 +35,8 @@ class Parts:
     access: Access = field(default_factory=Access)
     files: str = "agents.d"  # where the manifests live, as people are told
     max_body: int = MAX_BODY
+    guards: Guards = field(default_factory=Guards)
+    writeback: WriteBack | None = None  # None: this server writes no files
     knowledge: Knowledge | None = None  # None: agents answer without their documents
 
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from agentsd.core.agent import KINDS, AgentRow
+from agentsd.core.agent import SECTIONS, AgentRow
 from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.snapshot import Condition
 from agentsd.web.masking import Masker
+
+_TEXTS = ("description", "system_prompt", "greeting")
+_OPTIONAL = ("system_prompt_file", "language")
 
 
 def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
@@ -35,7 +38,7 @@ def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict
 
 def fallback_view(agent: LiveAgent) -> dict[str, Any]:
     """The built-in agent, which no file and no row describes, in the same fields."""
-    configs: dict[str, Any] = {f"{kind}_provider_config": {} for kind in KINDS} | {"rag_config": {}}
+    configs: dict[str, Any] = document_view({}, Masker())
     for kind, provider in agent.provider_names.items():
         configs[f"{kind}_provider_config"] = {"provider": provider}
     nothing = dict.fromkeys(("path", "commit", "created_at", "updated_at"))
@@ -44,9 +47,9 @@ def fallback_view(agent: LiveAgent) -> dict[str, Any]:
         "user": agent.owner,
         "slug": agent.slug,
         "name": agent.spec.name or agent.slug,
+        **configs,
         "description": agent.spec.description,
         "system_prompt": agent.spec.system_prompt,
-        **configs,
         "is_default": False,
         "is_active": True,
         "digest": agent.digest.hex(),
@@ -60,9 +63,14 @@ def fallback_view(agent: LiveAgent) -> dict[str, Any]:
 
 def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
     """What a manifest says: its texts, and ``{}`` for each section that it lacks."""
-    texts = {name: masker.mask(_text(document.get(name))) for name in ("description", "system_prompt")}
-    configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in KINDS}
-    return texts | configs | {"rag_config": _section(document.get("rag"), masker)}
+    texts = {name: masker.mask(_text(document.get(name))) for name in _TEXTS}
+    optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL}
+    configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in SECTIONS}
+    others = {
+        "rag_config": _section(document.get("rag"), masker),
+        "turn": _section(document.get("turn"), masker),
+    }
+    return texts | optional | configs | others | {"checks": masker.mask(document.get("checks") or [])}
 
 
 def condition_view(condition: Condition) -> dict[str, Any]:
@@ -85,7 +93,7 @@ def document_of(path: str, data: bytes) -> Mapping[str, Any]:
 
 def providers_of(document: Mapping[str, Any]) -> frozenset[str]:
     """The vendors that a manifest names."""
-    sections = (document.get(kind) for kind in KINDS)
+    sections = (document.get(kind) for kind in SECTIONS)
     names = (section.get("provider") for section in sections if isinstance(section, Mapping))
     return frozenset(name for name in names if isinstance(name, str))
 

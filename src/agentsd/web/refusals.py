@@ -1,0 +1,95 @@
+"""What became of a write that was not made, as a problem: one table, error to status and code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agentsd.control.refusals import (
+    AgentExists,
+    Forbidden,
+    NotSynced,
+    PreconditionFailed,
+    ReadOnly,
+    WriteConflict,
+)
+from agentsd.core.edit import InvalidEdit, SecretNeeded
+from agentsd.core.errors import (
+    AgentsdError,
+    ConfigError,
+    InvalidManifests,
+    KeyNeeded,
+    MassDeletion,
+    SealError,
+    SopsFailed,
+    SyncRefused,
+)
+from agentsd.core.violations import Violation, dotted
+from agentsd.files.lock import FolderBusy
+from agentsd.files.repository import GitBusy, GitRefused
+from agentsd.files.splice import CannotSplice
+from agentsd.web.problem import Problem, of_error
+
+_REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
+    (ReadOnly, 405, "read_only"),
+    (Forbidden, 403, "forbidden"),
+    (AgentExists, 409, "agent_exists"),
+    (WriteConflict, 409, "conflict"),
+    (PreconditionFailed, 412, "precondition_failed"),
+    (SecretNeeded, 422, "secret_needed"),
+    (InvalidEdit, 422, "invalid_manifest"),
+    (CannotSplice, 422, "invalid_manifest"),
+    (KeyNeeded, 409, "key_needed"),
+    (GitRefused, 409, "git_refused"),
+    (MassDeletion, 409, "mass_deletion"),
+    (SyncRefused, 409, "sync_refused"),
+    (SealError, 409, "seal_broken"),
+    (ConfigError, 409, "conflict"),
+    (SopsFailed, 503, "sops_failed"),
+    (NotSynced, 503, "not_synced"),
+    (GitBusy, 503, "busy"),
+    (FolderBusy, 503, "busy"),
+)
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The reply for what a write raised; None for a fault that nobody foresaw."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InvalidManifests):
+        return _invalid(error)
+    if not isinstance(error, AgentsdError):
+        return None
+    for kind, status, code in _REFUSALS:
+        if isinstance(error, kind):
+            return _problem(error, status, code)
+    return of_error(error)
+
+
+def _problem(error: AgentsdError, status: int, code: str) -> Problem:
+    headers: dict[str, str] = {}
+    if status == 405:
+        headers["Allow"] = "GET, HEAD"
+    elif status == 503:
+        headers["Retry-After"] = "1"
+    param = error.param if isinstance(error, InvalidEdit) else None
+    return Problem(status, code, error.message, hint=error.hint, param=param, headers=headers)
+
+
+def _invalid(error: InvalidManifests) -> Problem:
+    first = error.violations[0]
+    more = len(error.violations) - 1
+    detail = first.message + (f" (and {more} more)" if more else "")
+    violations = [_violation(one) for one in error.violations]
+    return Problem(422, "invalid_manifest", detail, hint=first.hint, extra={"violations": violations})
+
+
+def _violation(one: Violation) -> dict[str, Any]:
+    return {
+        "path": one.path,
+        "line": one.line,
+        "column": one.column,
+        "code": one.code,
+        "message": one.message,
+        "hint": one.hint,
+        "pointer": dotted(one.pointer),
+    }

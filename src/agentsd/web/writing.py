@@ -1,0 +1,254 @@
+"""Writes to /api/agents: each is an edit of a file, and replies with what is live because of it.
+
+    POST   /api/agents                       a new agent
+    PUT    /api/agents/{agent}               replaces what its manifest says
+    PATCH  /api/agents/{agent}               merges (RFC 7396)
+    DELETE /api/agents/{agent}
+    POST   /api/agents/{agent}/set-default
+    POST   /api/agents/{agent}/rollback      {"version": 41}: as it was at that version
+
+``If-Match`` is compared with the file, not with memory. ``?wait=all`` waits for every replica.
+Where this server writes no files, the answer is 405 and names the file to edit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from aiohttp import web
+
+from agentsd.control.auditing import record_deed
+from agentsd.control.landing import Written
+from agentsd.control.writeback import Target, WriteBack
+from agentsd.core.edit import fields_of
+from agentsd.core.names import from_url, owner_of, slug_problem
+from agentsd.store.agents import revisions
+from agentsd.web.bodies import json_object
+from agentsd.web.live import live, written_reply
+from agentsd.web.lookup import find, principal_of, require_writer
+from agentsd.web.parts import PARTS
+from agentsd.web.problem import Problem, bad_request
+from agentsd.web.refusals import problem_of
+
+_ONE = "/api/agents/{agent}"
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [
+        web.post("/api/agents", create),
+        web.put(_ONE, change),
+        web.patch(_ONE, change),
+        web.delete(_ONE, delete),
+        web.post(f"{_ONE}/set-default", set_default),
+        web.post(f"{_ONE}/rollback", rollback),
+    ]
+
+
+@dataclass(slots=True)
+class _Deed:
+    """What the audit will say: filled in as it becomes known."""
+
+    action: str
+    target: str
+    path: str | None = None
+    from_version: int | None = None
+
+
+_Work = Callable[[WriteBack], Awaitable[Written]]
+
+
+async def create(request: web.Request) -> web.Response:
+    """201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
+    deed = _Deed("create", "")
+
+    async def decide() -> _Work:
+        body = await json_object(request)
+        slug, user = _text(body, "slug"), _text(body, "user")
+        owner = owner_of(f"{slug}.yaml") if slug is not None else user or principal_of(request).owner
+        deed.target = slug or f"{owner}/"
+        who = require_writer(request, owner)
+        if slug is not None and user not in (None, owner):
+            raise bad_request(f"the slug {slug!r} is not in the folder of {user!r}", param="user", status=422)
+        fields = fields_of(body, {})
+        return lambda writeback: writeback.create(who, owner, slug, fields)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def change(request: web.Request) -> web.Response:
+    """200 with the agent as it is now."""
+    merge = request.method == "PATCH"
+    deed = _Deed("update", request.match_info["agent"])
+
+    async def decide() -> _Work:
+        target = _target(request, deed)
+        body = await json_object(request)
+        identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
+        fields, expected = fields_of(body, identity), _expected(request)
+        who = principal_of(request)
+        return lambda writeback: writeback.change(who, target, fields, merge=merge, expected=expected)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def delete(request: web.Request) -> web.Response:
+    """200 with what is gone."""
+    deed = _Deed("delete", request.match_info["agent"])
+
+    async def decide() -> _Work:
+        target, expected = _target(request, deed), _expected(request)
+        return lambda writeback: writeback.delete(principal_of(request), target, expected)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def set_default(request: web.Request) -> web.Response:
+    """200 with the agent, now its owner's default."""
+    deed = _Deed("set-default", request.match_info["agent"])
+
+    async def decide() -> _Work:
+        target, expected = _target(request, deed), _expected(request)
+        return lambda writeback: writeback.set_default(principal_of(request), target, expected)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def rollback(request: web.Request) -> web.Response:
+    """200 with the agent as it was at ``version``, at a new version."""
+    deed = _Deed("rollback", request.match_info["agent"])
+
+    async def decide() -> _Work:
+        target, expected = _target(request, deed), _expected(request)
+        version = (await json_object(request)).get("version")
+        if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
+            raise bad_request("version must be a whole number, from the agent's revisions", param="version")
+        data = await _revision(request, target.id, version)
+        return lambda writeback: writeback.restore(principal_of(request), target, data, expected)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[_Work]]) -> web.Response:
+    """A write to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
+    try:
+        everywhere = _wait(request)
+        work = await decide()
+        written = await work(_writeback(request, deed))
+        message = await live(request.app[PARTS], written, everywhere=everywhere)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            raise
+        await _record(request, deed, problem)
+        raise problem from None
+    await _record(request, deed, written)
+    return written_reply(request, written, message)
+
+
+async def _record(request: web.Request, deed: _Deed, came: Written | Problem) -> None:
+    database, actor = request.app[PARTS].database, principal_of(request).actor
+    if isinstance(came, Problem):
+        await record_deed(
+            database,
+            actor,
+            deed.action,
+            deed.target,
+            outcome="refused" if came.status < 500 else "failed",
+            status=came.status,
+            code=came.code,
+            path=deed.path,
+            from_version=deed.from_version,
+        )
+        return
+    await record_deed(
+        database,
+        actor,
+        deed.action,
+        came.slug,
+        outcome="done",
+        status=200,
+        path=came.path,
+        from_version=deed.from_version,
+        to_version=came.version,
+        commit=came.commit,
+    )
+
+
+def _target(request: web.Request, deed: _Deed) -> Target:
+    """The agent of the path, if it may be written. Raises ``AgentNotFound`` and ``Problem`` 403."""
+    entry = find(request, request.match_info["agent"])
+    if entry is None:
+        raise read_only(request, "the built-in agent has no file", None)
+    row = entry.row
+    deed.target, deed.path, deed.from_version = row.slug, row.path, row.version
+    require_writer(request, row.owner)
+    return Target(row.id, row.slug, row.owner, row.path, row.source)
+
+
+def _writeback(request: web.Request, deed: _Deed) -> WriteBack:
+    """What writes files here. Raises ``Problem`` 405 where nothing does."""
+    writeback = request.app[PARTS].writeback
+    if writeback is None:
+        raise read_only(request, "this server is read-only", deed.path)
+    return writeback
+
+
+def read_only(request: web.Request, why: str, path: str | None) -> Problem:
+    """405, with the file that a person would edit instead."""
+    files = request.app[PARTS].files
+    file = f"{files}/{path or _would_be(request)}"
+    hint = (
+        f"edit {file}, then run: agentsd sync (where `agentsd up` or `agentsd watch` looks after {files}, "
+        "saving is enough); or start this server with --write-back files"
+    )
+    allow = "GET, HEAD" if request.path.count("/") < 4 else ""
+    return Problem(405, "read_only", why, hint=hint, headers={"Allow": allow}, extra={"file": file})
+
+
+def _would_be(request: web.Request) -> str:
+    slug = from_url(request.match_info.get("agent", "NAME"))
+    return "NAME.yaml" if slug_problem(slug) else f"{slug}.yaml"
+
+
+async def _revision(request: web.Request, agent: UUID, version: int) -> bytes:
+    async with request.app[PARTS].database.transaction(snapshot=True) as connection:
+        found = await revisions(connection, agent, limit=1, before=version + 1)
+    if not found:
+        raise bad_request(
+            f"the agent has no revision at version {version}",
+            hint="GET …/revisions lists them",
+            param="version",
+            status=422,
+        )
+    return found[0].data
+
+
+def _expected(request: web.Request) -> frozenset[str] | None:
+    """The digests of ``If-Match``; None where it is absent or ``*``. Raises ``Problem`` 400."""
+    if "If-Match" not in request.headers:
+        return None
+    tags = request.if_match
+    if not tags:
+        raise bad_request("If-Match holds no entity tag", hint='send the ETag of a reply: "…"')
+    if any(tag.value == "*" for tag in tags):
+        return None
+    return frozenset(tag.value.partition(".")[0] for tag in tags if not tag.is_weak)
+
+
+def _wait(request: web.Request) -> bool:
+    wait = request.query.get("wait", "local")
+    if wait not in ("local", "all"):
+        raise bad_request("wait is local or all", param="wait")
+    return wait == "all"
+
+
+def _text(body: dict[str, Any], name: str) -> str | None:
+    value = body.get(name)
+    if value is not None and not isinstance(value, str):
+        raise bad_request(f"{name} must be a text", param=name, status=422)
+    return value
