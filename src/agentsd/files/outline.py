@@ -1,0 +1,178 @@
+"""Where the parts of a YAML text stand: keys, dashes, values, their lines and their comments.
+
+Positions are indices of characters. libyaml lets a block collection end at the next token; here
+it ends where its last value does, so that comments and blank lines below it stay apart.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as YAML 1.1 breaks lines
+_COLON = re.compile(r"[ \t]*:")
+BLOCKS = frozenset("|>")
+"""Styles of scalars that stand on lines of their own."""
+
+
+class Odd(Exception):
+    """A collection in a form that is not edited in place, such as ``? key``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One key or element of a collection."""
+
+    name: str | int
+    start: int  # where its key or dash stands (an element in brackets: where its value does)
+    mark: int  # just behind its colon or dash
+    node: Any  # the value
+
+
+class Sheet:
+    """A text that core.document.parse accepts, and its nodes (``root`` is None where there are none)."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.root: Any = yaml.compose(text, Loader=yaml.CSafeLoader)
+        tokens = yaml.scan(text, Loader=yaml.CSafeLoader)
+        self._dashes = [one.start_mark.index for one in tokens if isinstance(one, yaml.BlockEntryToken)]
+        self._lines = [0, *(found.end() for found in _BREAK.finditer(text))]
+
+    def entries(self, node: Any) -> list[Entry]:
+        """The entries of a mapping or list in the order of the text. Raises ``Odd``."""
+        if isinstance(node, yaml.MappingNode):
+            return [self._pair(key, value, bool(node.flow_style)) for key, value in node.value]
+        return [self._element(i, value, bool(node.flow_style)) for i, value in enumerate(node.value)]
+
+    def _pair(self, key: Any, value: Any, in_flow: bool) -> Entry:
+        end = key.end_mark.index
+        colon = _COLON.match(self.text, end)
+        if not colon and not in_flow:
+            raise Odd
+        return Entry(key.value, key.start_mark.index, colon.end() if colon else end, value)
+
+    def _element(self, index: int, value: Any, in_flow: bool) -> Entry:
+        start = value.start_mark.index
+        if in_flow:
+            return Entry(index, start, start, value)
+        dash = self._dashes[bisect_left(self._dashes, start) - 1]
+        return Entry(index, dash, dash + 1, value)
+
+    # Lines
+
+    @property
+    def unended(self) -> bool:
+        """Whether the last line has no line break."""
+        return self._lines[-1] != len(self.text)
+
+    def line_start(self, index: int) -> int:
+        """Where the line of ``index`` begins."""
+        return self._lines[bisect_right(self._lines, index) - 1]
+
+    def next_line(self, index: int) -> int:
+        """Where the line after that of ``index`` begins; the text's end after the last one."""
+        place = bisect_right(self._lines, index)
+        return self._lines[place] if place < len(self._lines) else len(self.text)
+
+    def line_end(self, index: int) -> int:
+        """Where the line of ``index`` ends, its line break left out."""
+        found = _BREAK.search(self.text, index)
+        return found.start() if found else len(self.text)
+
+    def line(self, start: int) -> str:
+        """The line that begins at ``start``, without its break."""
+        return self.text[start : self.line_end(start)]
+
+    def column(self, index: int) -> int:
+        """How many characters stand before ``index`` on its line."""
+        return index - self.line_start(index)
+
+    def leads(self, index: int) -> bool:
+        """Whether nothing but spaces stands before ``index`` on its line."""
+        return not self.text[self.line_start(index) : index].strip(" ")
+
+    # Extents
+
+    def end(self, entry: Entry) -> int:
+        """Just behind the entry's last character."""
+        node = entry.node
+        return entry.mark if node.start_mark.index == node.end_mark.index else self.node_end(node)
+
+    def node_end(self, node: Any) -> int:
+        """Just behind the node's last character; for a block scalar, the start of the line below it."""
+        if isinstance(node, yaml.ScalarNode) and node.style in BLOCKS:
+            return self._block_end(node)
+        if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
+            return int(node.end_mark.index)
+        return self.end(self.entries(node)[-1])
+
+    def after(self, entry: Entry) -> int:
+        """Where the first line below the entry begins."""
+        end = self.end(entry)
+        return end if end > entry.start and end == self.line_start(end) else self.next_line(end)
+
+    def below(self, entry: Entry) -> int:
+        """As ``after``, but below the comments that follow and stand further in than the entry."""
+        column, best = self.column(entry.start), self.after(entry)
+        place = best
+        while place < len(self.text):
+            line = self.line(place)
+            place = self.next_line(place)
+            if is_comment(line) and indent(line) > column:
+                best = place
+            elif line.strip():
+                break
+        return best
+
+    def above(self, entry: Entry, *, first: bool) -> int:
+        """Where the entry's lines begin, the comments directly above it included.
+
+        ``first``: the first key of the file; what stands at the file's top is about the file.
+        """
+        column, top = self.column(entry.start), self.line_start(entry.start)
+        place = top
+        while place > 0:
+            line = self.line(self.line_start(place - 1))
+            if not is_comment(line) or indent(line) != column:
+                break
+            place = self.line_start(place - 1)
+        headed = place == 0 or self.line(self.line_start(place - 1)).strip()
+        return top if first and headed else place
+
+    def _block_end(self, node: Any) -> int:
+        """Without the blank lines below, unless they are kept (``|+``)."""
+        start, end = node.start_mark.index, int(node.end_mark.index)
+        if "+" in self.line(start)[:3]:
+            return end
+        inset = self.content_column(node)
+        while (last := self.line_start(end - 1)) > start:
+            line = self.line(last)
+            if line.strip(" ") or len(line) > inset:
+                break
+            end = last
+        return end
+
+    def content_column(self, node: Any) -> int:
+        """How far the lines of a block scalar stand in: what its first line of text tells."""
+        place, end = self.next_line(node.start_mark.index), node.end_mark.index
+        while place < end:
+            line = self.line(place)
+            if line.strip(" "):
+                return indent(line)
+            place = self.next_line(place)
+        return 0
+
+
+def is_comment(line: str) -> bool:
+    """Whether a line holds a comment only."""
+    return line.lstrip(" \t").startswith("#")
+
+
+def indent(line: str) -> int:
+    """How many spaces a line begins with."""
+    return len(line) - len(line.lstrip(" "))
