@@ -1,0 +1,156 @@
+"""The OpenAPI 3.1 document, assembled from the descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from agentsd import __version__
+from agentsd.control.schemas import Schemas
+from agentsd.providers.catalog import Catalog
+from agentsd.web.openapi import agents, openai, service, writing
+from agentsd.web.openapi.agent_schemas import agents as agent_schemas
+from agentsd.web.openapi.errors import errors_of, header, name_of, responses
+from agentsd.web.openapi.headers import ALWAYS, HEADERS
+from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, Schema
+from agentsd.web.openapi.openai_schemas import openai as openai_schemas
+from agentsd.web.openapi.schemas import common, reports
+
+OPERATIONS: tuple[Operation, ...] = (
+    *agents.OPERATIONS,
+    *writing.OPERATIONS,
+    *openai.OPERATIONS,
+    *service.OPERATIONS,
+)
+"""Everything that the app answers, HEAD aside: where GET is answered, HEAD is, but for streams."""
+
+GROUPS = {
+    agents.GROUP: "Read from memory: the files are the truth, and every replica serves what they say.",
+    writing.GROUP: "Edits of files, live when the reply comes. A server that does not write answers 405.",
+    openai.GROUP: "Any OpenAI client talks to an agent: its slug is the `model`, a token the API key.",
+    service.GROUP: "What the server knows of itself, and this document.",
+}
+"""In the order of the page."""
+
+ABOUT = (
+    "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
+    "form. Secrets are always `**********`. A server without tokens, which only answers this machine, asks "
+    "for none."
+)
+
+
+def document(catalog: Catalog) -> dict[str, Any]:
+    """The whole document; the vendors are those of ``catalog``."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "agentsd",
+            "version": __version__,
+            "description": ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/"}],
+        "tags": [{"name": name, "description": text} for name, text in GROUPS.items()],
+        "security": [{"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {"bearer": _BEARER},
+            "headers": {
+                name: {"description": text, "schema": schema} for name, (text, schema) in HEADERS.items()
+            },
+            "responses": responses(),
+            "schemas": schemas(catalog),
+        },
+    }
+
+
+_BEARER = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A user's token. Viewers read and talk, editors also write, admins see every owner's.",
+}
+
+
+def schemas(catalog: Catalog) -> dict[str, Schema]:
+    """All components' schemas by name."""
+    made = {**common(), **agent_schemas(Schemas(catalog)), **openai_schemas(), **reports()}
+    return dict(sorted(made.items()))
+
+
+def _paths() -> dict[str, Any]:
+    paths: dict[str, Any] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    return paths
+
+
+def _operation(operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": _described(operation),
+        "parameters": [_parameter(one) for one in operation.parameters],
+        "responses": _responses(operation),
+    }
+    if operation.role is None:
+        described["security"] = []
+    if operation.body is not None:
+        described["requestBody"] = _body(operation.body)
+    return {name: value for name, value in described.items() if value not in ("", []) or name == "security"}
+
+
+def _described(operation: Operation) -> str:
+    role = {
+        None: "Needs no token.",
+        "viewer": "",
+        "editor": "Needs the role editor.",
+        "admin": "Needs the role admin.",
+    }
+    return " ".join(text for text in (operation.description, role[operation.role]) if text)
+
+
+def _parameter(one: Parameter) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": one.name,
+        "in": one.where,
+        "description": one.description,
+        "schema": one.schema,
+    }
+    if one.where == "path":
+        described["required"] = True
+    return described | ({} if one.example is None else {"example": one.example})
+
+
+def _body(body: Body) -> dict[str, Any]:
+    return {"required": body.required, "content": _contents(body.forms)}
+
+
+def _contents(forms: Iterable[Content]) -> dict[str, Any]:
+    return {form.kind: _content(form) for form in forms}
+
+
+def _content(form: Content) -> dict[str, Any]:
+    described: dict[str, Any] = {} if form.schema is None else {"schema": form.schema}
+    return described | ({} if form.example is None else {"example": form.example})
+
+
+def _responses(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {str(reply.status): _reply(reply) for reply in operation.replies}
+    for status in errors_of(operation):
+        name = name_of(status, openai=operation.is_openai)
+        made.setdefault(str(status), {"$ref": f"#/components/responses/{name}"})
+    return dict(sorted(made.items()))
+
+
+def _reply(reply: Reply) -> dict[str, Any]:
+    described: dict[str, Any] = {"description": reply.description}
+    described["headers"] = {name: header(name) for name in sorted({*ALWAYS, *reply.headers})}
+    if reply.forms:
+        described["content"] = _contents(reply.forms)
+    if reply.links:
+        described["links"] = {
+            target: {"operationId": target, "parameters": dict(parameters)}
+            for target, parameters in reply.links.items()
+        }
+    return described

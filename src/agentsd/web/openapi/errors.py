@@ -1,0 +1,111 @@
+"""The statuses of errors, and what each one means here. ``code`` in the reply tells them apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+from agentsd.web.openapi.headers import ALWAYS
+from agentsd.web.openapi.model import JSON, Operation, Schema, ref
+
+PROBLEM = "application/problem+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """One status: what it means, the codes that it comes with, and the headers that it may bring."""
+
+    meaning: str
+    codes: tuple[str, ...]
+    headers: tuple[str, ...] = ()
+
+
+ERRORS: dict[int, Error] = {
+    400: Error(
+        "The request is malformed; `param` names the culprit.", ("invalid_request", "provider_rejected")
+    ),
+    401: Error("No valid bearer token was sent.", ("unauthorized", "invalid_api_key"), ("WWW-Authenticate",)),
+    403: Error(
+        "The token's role does not allow it, or the `Host` or `Origin` is not this server's.",
+        ("forbidden", "host_not_allowed", "origin_not_allowed"),
+    ),
+    404: Error(
+        "There is no such agent, or it is not yours to see.",
+        ("agent_not_found", "model_not_found", "not_found"),
+    ),
+    405: Error(
+        "This server does not write; `file` names the file to edit.",
+        ("read_only", "method_not_allowed"),
+        ("Allow",),
+    ),
+    409: Error(
+        "The present state does not allow it; `hint` says what would.",
+        ("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused"),
+        ("Retry-After",),
+    ),
+    412: Error(
+        "The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",), ("ETag",)
+    ),
+    413: Error("The body is too large.", ("body_too_large",)),
+    415: Error("The body's type is not one of those listed.", ("unsupported_media_type",)),
+    422: Error(
+        "The agent would break rules; `violations` lists all of them.",
+        ("invalid_manifest", "invalid_request"),
+    ),
+    426: Error("This is a WebSocket: connect with ws:// or wss://.", ("invalid_request",)),
+    429: Error(
+        "Too many requests, here or at the provider.",
+        ("rate_limited", "provider_rate_limited"),
+        ("Retry-After",),
+    ),
+    500: Error("A fault of this program; its log says where.", ("internal",)),
+    502: Error(
+        "The provider refused the agent's key, or answered nonsense.",
+        ("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol", "provider_error"),
+    ),
+    503: Error(
+        "Not now: the agents are not loaded yet, the agent cannot run, or the store or provider is away.",
+        ("not_ready", "agent_unavailable", "provider_unavailable", "store_unavailable"),
+        ("Retry-After",),
+    ),
+    504: Error("The provider did not answer in time.", ("provider_timeout",)),
+}
+
+ANY = (403, 429, 500)
+"""What any request may meet."""
+
+
+def errors_of(operation: Operation) -> tuple[int, ...]:
+    """The statuses of errors that ``operation`` may give, in order."""
+    guarded = (401,) if operation.role else ()
+    return tuple(sorted({*ANY, *guarded, *operation.errors}))
+
+
+def name_of(status: int, *, openai: bool) -> str:
+    """The component's name: ``NotFound``, ``OpenAINotFound``."""
+    return ("OpenAI" if openai else "") + HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+
+
+def responses() -> dict[str, Any]:
+    """Both shapes of every error, as components."""
+    return {
+        name_of(status, openai=openai): _response(status, error, openai=openai)
+        for openai in (False, True)
+        for status, error in ERRORS.items()
+    }
+
+
+def _response(status: int, error: Error, *, openai: bool) -> dict[str, Any]:
+    codes = ", ".join(f"`{code}`" for code in error.codes)
+    schema = ref("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
+    return {
+        "description": f"{error.meaning} Codes: {codes}.",
+        "headers": {name: header(name) for name in sorted({*ALWAYS, *error.headers})},
+        "content": {JSON if openai else PROBLEM: {"schema": schema}},
+    }
+
+
+def header(name: str) -> Schema:
+    """A reference to a header among the components."""
+    return {"$ref": f"#/components/headers/{name}"}

@@ -1,0 +1,45 @@
+"""curl examples: made from the descriptions, so that they are what the server takes."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from agentsd.web.openapi.model import JSON, Operation
+
+TOKEN = '-H "Authorization: Bearer $AGENTSD_TOKEN"'  # noqa: S105 (the shell's variable, no token)
+
+
+def curl(operation: Operation, base: str, *, guarded: bool) -> str:
+    """A command for a shell. ``base``: ``http://127.0.0.1:8080``; ``guarded``: a token is needed."""
+    if operation.path == "/v1/realtime":
+        return f"websocat {_quoted(base.replace('http', 'ws', 1) + operation.path + '?model=current')}"
+    words = ["curl", "-sN" if operation.streams else "-s"]
+    if operation.method != "GET" and not (operation.method == "POST" and (operation.body or operation.curl)):
+        words.append(f"-X {operation.method}")
+    words.append(_quoted(base + _path(operation) + operation.query))
+    lines = [" ".join(words)]
+    if guarded and operation.role:
+        lines.append(TOKEN)
+    if operation.body and (sent := operation.body.forms[0]).example is not None:
+        lines += [f"-H 'Content-Type: {sent.kind or JSON}'", f"-d {_quoted(_json(sent.example))}"]
+    if operation.curl:
+        lines.append(operation.curl)
+    return " \\\n  ".join(lines)
+
+
+def _path(operation: Operation) -> str:
+    path = operation.path
+    for one in operation.parameters:
+        if one.where == "path":
+            path = path.replace(f"{{{one.name}}}", str(operation.on or one.example))
+    return path
+
+
+def _quoted(text: str) -> str:
+    return shlex.quote(text)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

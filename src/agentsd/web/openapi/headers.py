@@ -1,0 +1,34 @@
+"""The headers of replies."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.model import Schema
+from agentsd.web.replies import SECURITY
+
+_TEXT: Schema = {"type": "string"}
+_COUNT: Schema = {"type": "integer", "minimum": 0}
+
+HEADERS: dict[str, tuple[str, Schema]] = {
+    "Allow": ("The methods that are answered here; empty where none is.", _TEXT),
+    "Cache-Control": ("Whether the reply may be kept.", _TEXT),
+    "Content-Security-Policy": ("What a browser may load for this reply.", _TEXT),
+    "Cross-Origin-Resource-Policy": ("Pages of other origins may not embed it.", _TEXT),
+    "ETag": ("The state that this is: send it back as `If-None-Match` or `If-Match`.", _TEXT),
+    "Link": ('The next page, `rel="next"`; absent on the last one.', _TEXT),
+    "Location": ("The path of what was made.", _TEXT),
+    "Referrer-Policy": ("Links from here do not tell where they came from.", _TEXT),
+    "Retry-After": ("Seconds to wait before the next try.", _COUNT),
+    "Server": ("The program's name.", _TEXT),
+    "Set-Cookie": ("`agentsd_agent`: the chosen agent's id.", _TEXT),
+    "Vary": ("The request headers that the reply depends on.", _TEXT),
+    "WWW-Authenticate": ("The challenge: a bearer token.", _TEXT),
+    "X-Accel-Buffering": ("Asks proxies not to hold events back.", _TEXT),
+    "X-Agent": ("The slug of the agent that answers.", _TEXT),
+    "X-Agent-Version": ("The version that answers, from the first byte to the last.", _COUNT),
+    "X-Content-Type-Options": ("The type is not to be guessed.", _TEXT),
+    "X-Sample-Rate": ("Samples a second.", _COUNT),
+}
+"""Name → (description, schema)."""
+
+ALWAYS = tuple(SECURITY)
+"""Of every reply."""

@@ -1,0 +1,99 @@
+"""The service itself described: providers, synchronisation, events, probes, and this document."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.agents import IF_NONE_MATCH, KEPT, UNCHANGED
+from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, ref
+from agentsd.web.openapi.schemas import ANYTHING, TEXT
+
+GROUP = "Service"
+
+OPERATIONS = (
+    Operation(
+        id="listProviders",
+        method="GET",
+        path="/api/providers",
+        group=GROUP,
+        summary="Kinds, vendors and the fields of their settings",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "The catalog.", (Content(ref("Providers")),), KEPT), UNCHANGED),
+    ),
+    Operation(
+        id="getSync",
+        method="GET",
+        path="/api/sync",
+        group=GROUP,
+        summary="How files, store and replicas stand",
+        description="Answers while Postgres is away, too.",
+        replies=(Reply(200, "Versions, latest runs, conditions, replicas.", (Content(ref("Sync")),)),),
+    ),
+    Operation(
+        id="followEvents",
+        method="GET",
+        path="/api/events",
+        group=GROUP,
+        summary="What changes, as server-sent events",
+        description=(
+            "`hello` (or `resync`) first, then `changed`, `condition` and `resync`, each with "
+            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps the line open.'
+        ),
+        parameters=(
+            Parameter(
+                "Last-Event-ID", "header", "The last event that was seen, after a break.", {"type": "string"}
+            ),
+        ),
+        replies=(Reply(200, "The stream.", (Content(None, "text/event-stream"),), ("X-Accel-Buffering",)),),
+        streams=True,
+    ),
+    Operation(
+        id="isAlive",
+        method="GET",
+        path="/healthz",
+        group=GROUP,
+        summary="Whether the process answers",
+        replies=(Reply(200, "It does.", (Content(ref("Alive")),)),),
+        role=None,
+    ),
+    Operation(
+        id="isReady",
+        method="GET",
+        path="/readyz",
+        group=GROUP,
+        summary="Whether there are agents to serve",
+        replies=(
+            Reply(200, "There are, with or without Postgres.", (Content(ref("Readiness")),)),
+            Reply(503, "They have not been loaded yet.", (Content(ref("Readiness")),)),
+        ),
+        role=None,
+    ),
+    Operation(
+        id="getMetrics",
+        method="GET",
+        path="/metrics",
+        group=GROUP,
+        summary="Figures, in the text format of Prometheus",
+        replies=(Reply(200, "The figures.", (Content(TEXT, "text/plain"),)),),
+        role=None,
+    ),
+    Operation(
+        id="getOpenAPI",
+        method="GET",
+        path="/openapi.json",
+        group=GROUP,
+        summary="This interface, as OpenAPI 3.1",
+        description="It tells nothing of agents, so it needs no token.",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "The document.", (Content(ANYTHING),), KEPT), UNCHANGED),
+        role=None,
+    ),
+    Operation(
+        id="getDocs",
+        method="GET",
+        path="/docs",
+        group=GROUP,
+        summary="This interface, to be read",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "A page.", (Content(TEXT, "text/html"),), KEPT), UNCHANGED),
+        role=None,
+    ),
+)

@@ -1,0 +1,117 @@
+"""/api/agents described: writing. Each is an edit of the agent's file, followed by an ordinary sync."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.agents import AGENT, FOLLOWING
+from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, ref
+
+GROUP = "Changing agents"
+IF_MATCH = Parameter(
+    "If-Match", "header", "The ETag that was read: 412 if the agent is another by now.", {"type": "string"}
+)
+WAIT = Parameter(
+    "wait",
+    "query",
+    "Until the new version is live on this replica, or on all.",
+    {"type": "string", "enum": ["local", "all"], "default": "local"},
+)
+_ECHO = {"name": "Front desk", "llm_provider_config": {"provider": "echo.local"}}
+_PATCH = "application/merge-patch+json"
+_WRITTEN = (Content(ref("WrittenAgent")),)
+_BRANCH = Reply(202, "The edit stands on a branch of its own, for a pull request.", _WRITTEN)
+_ERRORS = (400, 404, 405, 409, 412, 422, 503)
+_BODY_ERRORS = (*_ERRORS, 413, 415)
+
+
+def _done(description: str) -> tuple[Reply, ...]:
+    return (Reply(200, description, _WRITTEN, ("ETag",), FOLLOWING), _BRANCH)
+
+
+OPERATIONS = (
+    Operation(
+        id="createAgent",
+        method="POST",
+        path="/api/agents",
+        group=GROUP,
+        summary="Create an agent",
+        parameters=(WAIT,),
+        body=Body((Content(ref("NewAgent"), example={"slug": "front-desk", **_ECHO}),)),
+        replies=(Reply(201, "The new agent, live.", _WRITTEN, ("Location", "ETag"), FOLLOWING), _BRANCH),
+        errors=(400, 405, 409, 413, 415, 422, 503),
+        role="editor",
+    ),
+    Operation(
+        id="putAgent",
+        method="PUT",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Replace an agent",
+        parameters=(AGENT, IF_MATCH, WAIT),
+        body=Body((Content(ref("AgentInput"), example=_ECHO),)),
+        replies=_done("The agent as it is now."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="patchAgent",
+        method="PATCH",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Change some fields of an agent",
+        parameters=(AGENT, IF_MATCH, WAIT),
+        body=Body(
+            (
+                Content(ref("AgentPatch"), example={"description": "Answers the door."}),
+                Content(ref("AgentPatch"), _PATCH, {"description": None}),
+            )
+        ),
+        replies=_done("The agent as it is now."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="deleteAgent",
+        method="DELETE",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Delete an agent",
+        description="Its history stays: a rollback of the file in git brings it back.",
+        parameters=(AGENT, IF_MATCH, WAIT),
+        replies=(
+            Reply(200, "It is gone.", (Content(ref("Deleted")),)),
+            Reply(202, "The edit stands on a branch of its own.", (Content(ref("Deleted")),)),
+        ),
+        errors=_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="setDefaultAgent",
+        method="POST",
+        path="/api/agents/{agent}/set-default",
+        group=GROUP,
+        summary="Make an agent its owner's default",
+        description="The present default's file is changed first.",
+        parameters=(AGENT, IF_MATCH, WAIT),
+        replies=_done("The agent, now the default."),
+        errors=_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="rollbackAgent",
+        method="POST",
+        path="/api/agents/{agent}/rollback",
+        group=GROUP,
+        summary="Restore an older version of an agent",
+        description="The file is written again as it was then; `GET …/revisions` lists what there is.",
+        parameters=(AGENT, IF_MATCH, WAIT),
+        body=Body((Content(ref("Rollback"), example={"version": 1}),)),
+        replies=_done("The agent as it was."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+)
