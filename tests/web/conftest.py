@@ -16,7 +16,11 @@ import pytest
 from pyrage import x25519
 
 from agentsd.control.check import Checker
+from agentsd.control.editing import Desk
+from agentsd.control.landing import Mode
 from agentsd.control.reconcile import Options, Reconciler
+from agentsd.control.syncing import Report, Syncer
+from agentsd.control.writeback import WriteBack
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
@@ -25,12 +29,15 @@ from agentsd.runtime.history import StoreHistory
 from agentsd.runtime.knowledge import StoreKnowledge
 from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
+from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
 from agentsd.web.app import create_app
+from agentsd.web.connections import Bounds
+from agentsd.web.guards import Guards
 from agentsd.web.parts import Parts
 from agentsd.web.server import Running, bind, start
 from tests.vendors.openai_server import OpenAIServer
@@ -68,13 +75,18 @@ class Keys:
     identity: str
     recipient: str
 
-    def seal(self, text: str, folder: Path) -> str:
-        """``text`` as the real sops encrypts it."""
-        config = folder / ".sops-test.yaml"
-        config.write_text(
+    @property
+    def rules(self) -> str:
+        """A ``.sops.yaml`` that seals keys and addresses."""
+        return (
             "creation_rules:\n  - encrypted_regex: ^(api_key|api_url)$\n    mac_only_encrypted: true\n"
             f"    age: {self.recipient}\n"
         )
+
+    def seal(self, text: str, folder: Path) -> str:
+        """``text`` as the real sops encrypts it."""
+        config = folder / ".sops-test.yaml"
+        config.write_text(self.rules)
         sops = str(Path(sys.executable).with_name("sops"))
         done = subprocess.run(
             [sops, "--config", str(config), "encrypt", "--filename-override", "x.yaml",
@@ -159,11 +171,18 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
     """``await make(access=..., follow=True)``: a stack, taken down when the test ends."""
     async with AsyncExitStack() as exits:
 
-        async def build(*, access: Access | None = None, follow: bool = True, drain: float = 5.0) -> Stack:
+        async def build(
+            *,
+            access: Access | None = None,
+            follow: bool = True,
+            drain: float = 5.0,
+            guards: Guards | None = None,
+            bounds: Bounds | None = None,
+            write_back: Mode = "off",
+        ) -> Stack:
+            border = (access or Access(), guards or Guards(), bounds or Bounds())
             return await exits.enter_async_context(
-                _stack(
-                    database, tmp_path, keys, catalog, access=access or Access(), follow=follow, drain=drain
-                )
+                _stack(database, tmp_path, keys, catalog, border, write_back, follow=follow, drain=drain)
             )
 
         yield build
@@ -181,11 +200,13 @@ async def _stack(
     tmp_path: Path,
     keys: Keys,
     catalog: Catalog,
+    border: tuple[Access, Guards, Bounds],
+    write_back: Mode,
     *,
-    access: Access,
     follow: bool,
     drain: float,
 ) -> AsyncIterator[Stack]:
+    access, guards, bounds = border
     root = tmp_path / "agents.d"
     root.mkdir(exist_ok=True)
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
@@ -194,12 +215,24 @@ async def _stack(
     registry = Registry(builder, StoreHistory(database), metrics)
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
-    parts = Parts(registry, follower, database, catalog, metrics, access, knowledge=knowledge)
-    running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain)
+    checker = Checker(catalog, opener)
+    writeback = None if write_back == "off" else _writeback(tmp_path, database, keys, checker, write_back)
+    parts = Parts(
+        registry,
+        follower,
+        database,
+        catalog,
+        metrics,
+        access,
+        guards=guards,
+        writeback=writeback,
+        knowledge=knowledge,
+    )
+    running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None
     if follow:
         await follower.ready.wait()
-    reconciler = Reconciler(Checker(catalog, opener), database)
+    reconciler = Reconciler(checker, database)
     async with aiohttp.ClientSession() as client:
         yield Stack(root, keys, database, reconciler, registry, follower, metrics, running, client)
     await running.stop()
@@ -208,3 +241,16 @@ async def _stack(
         await asyncio.wait({following})
     await registry.aclose()
     await sessions.aclose()
+
+
+def _writeback(tmp_path: Path, database: Database, keys: Keys, checker: Checker, mode: Mode) -> WriteBack:
+    """What the API writes the tree with, by rules that seal ``api_key`` and ``api_url``."""
+    (tmp_path / ".sops.yaml").write_text(keys.rules)
+    root, sops = tmp_path / "agents.d", SopsBinary(environ={"SOPS_AGE_KEY": keys.identity})
+    opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), sops)
+
+    async def unheard(_: Report) -> None:
+        pass
+
+    syncer = Syncer(root, Reconciler(checker, database), Options(strict=False), unheard)
+    return WriteBack(Desk(root, default_catalog(), opener, sops), syncer, checker, mode=mode)

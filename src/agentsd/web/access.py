@@ -52,6 +52,7 @@ class Access:
     tokens: Tokens = Tokens()
     hosts: frozenset[str] = frozenset()
     loopback: bool = True
+    origins: frozenset[str] = frozenset()  # pages elsewhere that may do what their visitors may
     book: TokenBook = field(init=False)
 
     def __post_init__(self) -> None:
@@ -81,7 +82,8 @@ class Access:
             netloc = urlsplit(origin).netloc.lower()
         except ValueError:
             return False
-        return bool(netloc) and (netloc == (host or "").lower() or netloc in self.hosts)
+        own = netloc == (host or "").lower() or netloc in self.hosts
+        return bool(netloc) and (own or origin.lower() in self.origins)
 
 
 def bare_host(host: str) -> str:

@@ -26,6 +26,12 @@ class WebMetrics:
             buckets=_BUCKETS,
             registry=registry,
         )
+        self.cut = Counter(
+            "agentsd_http_connections_cut",
+            "Connections refused or closed: too many (full, address) or too slow (head, body, stalled).",
+            ["reason"],
+            registry=registry,
+        )
         self.streams = Gauge(
             "agentsd_http_streams", "Streams that are open now.", ["kind"], registry=registry
         )

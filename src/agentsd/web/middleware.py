@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from functools import partial
 from time import perf_counter
 
 from aiohttp import web
@@ -17,6 +18,8 @@ from aiohttp.typedefs import Handler, Middleware
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.web.access import PRINCIPAL, Access, bearer
+from agentsd.web.connections import KEEPER
+from agentsd.web.guards import Guards
 from agentsd.web.lookup import not_ready
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.problem import Problem, internal, of_error, of_http
@@ -37,16 +40,25 @@ _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
 
 
-def border(access: Access, metrics: WebMetrics) -> Middleware:
+def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
     """The app's only middleware."""
+    cors, limiter = (guards.cors, guards.limiter) if guards else (None, None)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
         status = CLIENT_GONE
+        keeper = request.app.get(KEEPER)
+        if keeper is not None:
+            keeper.began(request)
         try:
-            request[PRINCIPAL] = admit(request, access)
-            response = await handler(request)
+            response = cors.preflight(request) if cors else None
+            if response is None:
+                if limiter is None or request.path in OPEN_PATHS:
+                    request[PRINCIPAL] = admit(request, access)
+                else:
+                    request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
+                response = await handler(request)
             status = response.status
         except ConnectionError:
             raise  # the client left; aiohttp closes up
@@ -58,6 +70,8 @@ def border(access: Access, metrics: WebMetrics) -> Middleware:
             response = _problem(error, request.path).response(request.path)
             status = response.status
         finally:
+            if keeper is not None:
+                keeper.ended(request)
             _record(request, status, perf_counter() - started, metrics)
         secure(response)
         return response

@@ -23,6 +23,7 @@ from agentsd.core.errors import (
 )
 from agentsd.providers.base import (
     ProviderAuthError,
+    ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
     ProviderRateLimited,
@@ -43,6 +44,7 @@ _STATUSES: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (ProviderAuthError, 502, "provider_auth"),
     (ProviderRateLimited, 429, "provider_rate_limited"),
     (ProviderNotFound, 502, "provider_not_found"),
+    (ProviderForbidden, 502, "provider_forbidden"),
     (ProviderRejected, 400, "provider_rejected"),
     (ProviderTimeout, 504, "provider_timeout"),
     (ProviderUnavailable, 503, "provider_unavailable"),

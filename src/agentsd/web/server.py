@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import logging
 import socket
@@ -11,6 +12,8 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.core.errors import ConfigError
+from agentsd.web.connections import KEEPER, Bounds, Keeper
+from agentsd.web.parts import PARTS, WEB_METRICS
 
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
@@ -19,8 +22,12 @@ DRAIN_SECONDS = 30.0
 class Running:
     """A server at work. ``urls`` are where it answers; ``stop`` drains it."""
 
-    def __init__(self, runner: web.AppRunner, urls: Sequence[str]) -> None:
+    def __init__(
+        self, runner: web.AppRunner, listening: Sequence[asyncio.AbstractServer], urls: Sequence[str]
+    ) -> None:
         self._runner = runner
+        self._listening = listening
+        self._keeping = asyncio.create_task(runner.app[KEEPER].run(), name="connections")
         self.urls = tuple(urls)
 
     @property
@@ -30,7 +37,11 @@ class Running:
 
     async def stop(self) -> None:
         """Accept nothing more, end event streams, let requests and chats finish (with the bound), close."""
+        for one in self._listening:
+            one.close()
         await self._runner.cleanup()
+        self._keeping.cancel()
+        await asyncio.wait({self._keeping})
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -52,21 +63,43 @@ def bind(host: str, port: int) -> list[socket.socket]:
 
 
 async def start(
-    app: web.Application, sockets: Sequence[socket.socket], *, drain: float = DRAIN_SECONDS
+    app: web.Application,
+    sockets: Sequence[socket.socket],
+    *,
+    drain: float = DRAIN_SECONDS,
+    bounds: Bounds | None = None,
 ) -> Running:
     """Serve ``app`` on bound sockets. ``drain`` is how long ``stop`` waits for open streams, in seconds.
 
     A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
     write shield what must not be cut.
     """
+    bounds = bounds or Bounds()
     runner = web.AppRunner(
         app, access_log=None, logger=_Discreet(logging.getLogger("agentsd.web")), handler_cancellation=True,
-        shutdown_timeout=drain,
+        shutdown_timeout=drain, keepalive_timeout=bounds.idle_seconds, max_headers=bounds.head_fields,
     )  # fmt: skip
+    keeper = app[KEEPER] = _keeper(app, runner, bounds)
     await runner.setup()
-    for one in sockets:
-        await web.SockSite(runner, one, backlog=BACKLOG).start()
-    return Running(runner, [_url(one) for one in sockets])
+    loop = asyncio.get_running_loop()
+    listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
+    return Running(runner, listening, [_url(one) for one in sockets])
+
+
+def _keeper(app: web.Application, runner: web.AppRunner, bounds: Bounds) -> Keeper:
+    """In front of aiohttp's protocols; bound to the app's metrics and proxies, where it has such."""
+
+    def protocol() -> asyncio.Protocol:
+        assert runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
+        return runner.server()
+
+    parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
+    return Keeper(
+        bounds,
+        protocol,
+        proxies=parts.guards.proxies if parts else None,
+        cut=metrics.cut if metrics else None,
+    )
 
 
 class _Discreet(logging.LoggerAdapter[logging.Logger]):

@@ -1,0 +1,66 @@
+"""The guards of the HTTP interface, made of settings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentsd.core.errors import ConfigError
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.telemetry import Metrics
+    from agentsd.web.clients import Proxies
+    from agentsd.web.connections import Bounds
+    from agentsd.web.guards import Guards
+    from agentsd.web.limiting import Limiter
+    from agentsd.web.quotas import QuotaMetrics, Shared
+
+
+def make_bounds(settings: Settings) -> Bounds:
+    """How many connections there may be, and how slow."""
+    from agentsd.web.connections import Bounds
+
+    return Bounds(total=settings.max_connections, per_address=settings.max_connections_per_address)
+
+
+def make_guards(settings: Settings, metrics: Metrics) -> Guards:
+    """Rate limits, listed origins and trusted proxies. Raises ``ConfigError``."""
+    from agentsd.web.clients import Proxies
+    from agentsd.web.cors import Cors
+    from agentsd.web.guards import Guards
+
+    try:
+        proxies = Proxies.parse(settings.trusted_proxies)
+    except ValueError:
+        raise ConfigError(
+            "AGENTSD_TRUSTED_PROXIES has an entry that is no address",
+            hint="list addresses and networks: 10.0.0.7,192.168.0.0/16",
+        ) from None
+    try:
+        cors = Cors.parse(settings.cors_origins)
+    except ValueError as error:
+        hint = "list each origin by itself, without a path; * is not allowed"
+        raise ConfigError(f"AGENTSD_CORS_ORIGINS: {error}", hint=hint) from None
+    return Guards(_make_limiter(settings, metrics, proxies), cors, proxies)
+
+
+def _make_limiter(settings: Settings, metrics: Metrics, proxies: Proxies) -> Limiter:
+    from agentsd.web.limiting import ADDRESS_DEFAULT, FAILED_DEFAULT, PRINCIPAL_DEFAULT, Limiter
+    from agentsd.web.quotas import QuotaMetrics, make_quota
+
+    counts = QuotaMetrics(metrics)
+    shared = _open_shared(settings, counts)
+    return Limiter(
+        counts,
+        token=make_quota("token", settings.rate_limit, PRINCIPAL_DEFAULT, shared),
+        address=make_quota("address", settings.rate_limit_address, ADDRESS_DEFAULT, shared),
+        failed=make_quota("failed", settings.rate_limit_failed, FAILED_DEFAULT, shared),
+        proxies=proxies,
+    )
+
+
+def _open_shared(settings: Settings, metrics: QuotaMetrics) -> Shared | None:
+    from agentsd.web.quotas import open_shared
+
+    url = settings.rate_limit_storage
+    return open_shared(url.get_secret_value(), metrics) if url else None

@@ -1,0 +1,72 @@
+"""Which address a request comes from, also behind a reverse proxy that is trusted to say so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from aiohttp import web
+
+UNKNOWN = "unknown"
+_SITE_BITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Proxies:
+    """Reverse proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed; nobody else's are."""
+
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    @classmethod
+    def parse(cls, entries: Iterable[str]) -> Proxies:
+        """Of addresses and CIDRs. Raises ``ValueError``."""
+        return cls(tuple(ip_network(entry, strict=False) for entry in sorted(entries)))
+
+    def trusts(self, address: str) -> bool:
+        """Whether ``address`` is one of them."""
+        if not self.networks:
+            return False
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return False
+        return any(found in network for network in self.networks)
+
+    def client_of(self, request: web.Request) -> str:
+        """The address that counts: the peer, or the last of ``X-Forwarded-For`` that is no proxy of ours."""
+        peer = request.remote or UNKNOWN
+        if not self.trusts(peer):
+            return bucket(peer)
+        for line in reversed(request.headers.getall("X-Forwarded-For", ())):
+            for hop in reversed(line.split(",")):
+                peer = hop.strip()
+                if not self.trusts(peer):
+                    return bucket(peer)
+        return bucket(peer)
+
+    def encrypted(self, request: web.Request) -> bool:
+        """Whether the client came by HTTPS, as a trusted proxy says."""
+        told = request.headers.get("X-Forwarded-Proto", "")
+        return told.lower() == "https" and self.trusts(request.remote or UNKNOWN)
+
+
+def bucket(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
+    if ":" not in address:
+        return address if _is_address(address) else UNKNOWN
+    try:
+        found = IPv6Address(address.partition("%")[0].strip("[]"))
+    except ValueError:
+        return UNKNOWN
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return f"{IPv6Address(int(found) >> _SITE_BITS << _SITE_BITS)}/{_SITE_BITS}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True

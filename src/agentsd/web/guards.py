@@ -1,0 +1,39 @@
+"""The guards of the border, put together: rate limits, cross-origin pages, what a proxy's word is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from agentsd.web.clients import Proxies
+from agentsd.web.cors import Cors
+
+if TYPE_CHECKING:
+    from agentsd.web.limiting import Limiter
+
+HSTS = "max-age=31536000"
+"""For a client that came by HTTPS; without subdomains, which are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What stands between a client and the handlers beside ``Access``. The default is none."""
+
+    limiter: Limiter | None = None
+    cors: Cors = field(default_factory=Cors)
+    proxies: Proxies = field(default_factory=Proxies)
+
+    def install(self, app: web.Application) -> None:
+        """Have every reply say what the guards have to say, streams and sockets included."""
+        if self.limiter or self.cors or self.proxies.networks:
+            app.on_response_prepare.append(self._decorate)
+
+    async def _decorate(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self.limiter is not None:
+            self.limiter.decorate(request, response)
+        if self.cors:
+            self.cors.decorate(request, response)
+        if self.proxies.networks and self.proxies.encrypted(request):
+            response.headers["Strict-Transport-Security"] = HSTS
