@@ -170,13 +170,14 @@ def _carry_over(
     """Put back the secrets that ``wanted`` leaves out, for the same provider and origin only."""
     before = dict(providers_in(current))
     for pointer, section in providers_in(wanted):
-        old, known = before.get(pointer), _destinations(pointer, section, destinations)
-        if old is None or known is None or not _same_home(old, section, known):
+        old, known = before.get(pointer, {}), _destinations(pointer, section, destinations)
+        if known is None or _provider(old) != _provider(section):
             continue
         holder, said = at(wanted, pointer), at(given, pointer)
-        for name in known.secrets & old.keys():
-            if name not in said:
-                holder[name] = old[name]
+        for name in sorted(known.secrets & old.keys() - said.keys()):
+            if not _same_home(old, section, known):
+                raise _needed((*pointer, name))
+            holder[name] = old[name]
 
 
 def _settled(
@@ -216,9 +217,13 @@ def _check_kept(current: Mapping[str, Any], wanted: Mapping[str, Any], destinati
                 else _provider(old) == _provider(section)
             )
             if not same:
-                param = _api((*pointer, name))
-                message = f"{param} cannot be kept: provider or address differ from those it was given for"
-                raise SecretNeeded(message, hint="send the secret again", param=param)
+                raise _needed((*pointer, name))
+
+
+def _needed(pointer: Pointer) -> SecretNeeded:
+    param = _api(pointer)
+    message = f"{param} cannot be kept: provider or address differ from those it was given for"
+    return SecretNeeded(message, hint="send the secret again, or null to go without it", param=param)
 
 
 def _destinations(
