@@ -21,7 +21,7 @@ class Lent:
 
     def read(self) -> bytes:
         """All that is in it now."""
-        with open(self.descriptor, "rb", closefd=False) as file:  # noqa: PTH123 - a descriptor, not a path
+        with open(self.descriptor, "rb", closefd=False) as file:
             file.seek(0)
             return file.read()
 
@@ -34,7 +34,7 @@ def lent(data: bytes) -> Iterator[Lent]:
     ends. Elsewhere one of mode 0600 in a fresh folder of mode 0700.
     """
     with _anonymous() if hasattr(os, "memfd_create") else _temporary() as file:
-        with open(file.descriptor, "wb", closefd=False) as out:  # noqa: PTH123
+        with open(file.descriptor, "wb", closefd=False) as out:
             out.write(data)
         yield file
 
