@@ -15,6 +15,7 @@ FIELDS = {
     "id", "user", "slug", "name", "description", "system_prompt", "is_default", "is_active",
     "llm_provider_config", "tts_provider_config", "stt_provider_config", "rag_config", "digest",
     "version", "source", "path", "commit", "created_at", "updated_at", "condition", "serving_version",
+    "system_prompt_file", "greeting", "language", "turn", "checks", "embedding_provider_config",
 }  # fmt: skip
 
 

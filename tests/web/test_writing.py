@@ -1,4 +1,4 @@
-"""Writes through the API: each is a minimal edit of a file, sealed by the real sops, and live in the reply."""
+"""Writes through the API: a minimal edit of a file, sealed by the real sops, and live in the reply."""
 
 from __future__ import annotations
 

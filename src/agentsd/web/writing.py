@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -25,6 +26,7 @@ from agentsd.control.auditing import record_deed
 from agentsd.control.landing import Written
 from agentsd.control.writeback import Target, WriteBack
 from agentsd.core.edit import fields_of
+from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import from_url, owner_of, slug_problem
 from agentsd.store.agents import revisions
 from agentsd.web.bodies import json_object
@@ -136,9 +138,9 @@ async def rollback(request: web.Request) -> web.Response:
 async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[_Work]]) -> web.Response:
     """A write to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
     try:
+        writeback = _writeback(request)
         everywhere = _wait(request)
-        work = await decide()
-        written = await work(_writeback(request, deed))
+        written = await (await decide())(writeback)
         message = await live(request.app[PARTS], written, everywhere=everywhere)
     except Exception as error:
         problem = problem_of(error)
@@ -183,25 +185,25 @@ def _target(request: web.Request, deed: _Deed) -> Target:
     """The agent of the path, if it may be written. Raises ``AgentNotFound`` and ``Problem`` 403."""
     entry = find(request, request.match_info["agent"])
     if entry is None:
-        raise read_only(request, "the built-in agent has no file", None)
+        raise read_only(request, "the built-in agent has no file")
     row = entry.row
     deed.target, deed.path, deed.from_version = row.slug, row.path, row.version
     require_writer(request, row.owner)
     return Target(row.id, row.slug, row.owner, row.path, row.source)
 
 
-def _writeback(request: web.Request, deed: _Deed) -> WriteBack:
+def _writeback(request: web.Request) -> WriteBack:
     """What writes files here. Raises ``Problem`` 405 where nothing does."""
     writeback = request.app[PARTS].writeback
     if writeback is None:
-        raise read_only(request, "this server is read-only", deed.path)
+        raise read_only(request, "this server is read-only")
     return writeback
 
 
-def read_only(request: web.Request, why: str, path: str | None) -> Problem:
+def read_only(request: web.Request, why: str) -> Problem:
     """405, with the file that a person would edit instead."""
     files = request.app[PARTS].files
-    file = f"{files}/{path or _would_be(request)}"
+    file = f"{files}/{_file_of(request)}"
     hint = (
         f"edit {file}, then run: agentsd sync (where `agentsd up` or `agentsd watch` looks after {files}, "
         "saving is enough); or start this server with --write-back files"
@@ -210,8 +212,12 @@ def read_only(request: web.Request, why: str, path: str | None) -> Problem:
     return Problem(405, "read_only", why, hint=hint, headers={"Allow": allow}, extra={"file": file})
 
 
-def _would_be(request: web.Request) -> str:
-    slug = from_url(request.match_info.get("agent", "NAME"))
+def _file_of(request: web.Request) -> str:
+    """The manifest that describes (or would describe) the agent of the path: ``acme/sales.yaml``."""
+    slug = from_url(request.match_info.get("agent", ""))
+    with suppress(AgentNotFound):
+        entry = find(request, slug) if slug else None
+        return entry.row.path if entry is not None else "NAME.yaml"
     return "NAME.yaml" if slug_problem(slug) else f"{slug}.yaml"
 
 
