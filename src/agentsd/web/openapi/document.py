@@ -8,7 +8,7 @@ from typing import Any
 from agentsd import __version__
 from agentsd.control.schemas import Schemas
 from agentsd.providers.catalog import Catalog
-from agentsd.web.openapi import agents, openai, service, writing
+from agentsd.web.openapi import agents, audit, openai, service, writing
 from agentsd.web.openapi.agent_schemas import agents as agent_schemas
 from agentsd.web.openapi.errors import errors_of, header, name_of, responses
 from agentsd.web.openapi.headers import ALWAYS, HEADERS
@@ -21,6 +21,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *writing.OPERATIONS,
     *openai.OPERATIONS,
     *service.OPERATIONS,
+    *audit.OPERATIONS,
 )
 """Everything that the app answers, HEAD aside: where GET is answered, HEAD is, but for streams."""
 
@@ -73,7 +74,7 @@ _BEARER = {
 
 def schemas(catalog: Catalog) -> dict[str, Schema]:
     """All components' schemas by name."""
-    made = {**common(), **agent_schemas(Schemas(catalog)), **openai_schemas(), **reports()}
+    made = {**common(), **agent_schemas(Schemas(catalog)), **openai_schemas(), **reports(), **audit.audit()}
     return dict(sorted(made.items()))
 
 
