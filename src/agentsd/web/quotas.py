@@ -68,6 +68,7 @@ class Shared:
     def __init__(
         self, storage: Storage, metrics: QuotaMetrics, *, away_seconds: float = AWAY_SECONDS
     ) -> None:
+        self.storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
         self._places = asyncio.Semaphore(SHARED_AT_ONCE)
         self._up = metrics.shared
