@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -45,6 +46,13 @@ def told(steps: list[Step], deeds: list[Deed], limit: int = 9) -> list[tuple[int
 def test_a_deed_is_told_with_what_it_made() -> None:
     """Once; a refused one stands by itself; all newest first."""
     assert told([step(3), step(1)], [deed(3, 3), deed(2, None)]) == [(3, 3), (None, 2), (1, None)]
+
+
+def test_a_deed_that_changed_nothing_made_nothing() -> None:
+    """It names the version that it found: whoever made that is somebody else."""
+    found = replace(deed(4, 3), detail={"outcome": "done", "from_version": 3, "to_version": 3})
+    assert told([step(3)], [found]) == [(None, 4), (3, None)]
+    assert told([step(3)], [deed(999, 3, "set-default", "acme/b")]) == [(None, 999), (3, None)]
 
 
 def test_a_deed_that_made_another_agents_version() -> None:

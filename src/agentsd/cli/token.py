@@ -83,7 +83,7 @@ def create_command(name: str, owner: str, role: str, expires: str | None, path: 
     new_owner = not (settings.path / relative).parent.is_dir()
     edit = partial(tokens.with_token, entry=entry)
     run(_edited(settings, relative, edit, "token-create", f"token:{owner}/{name}"))
-    print_lines(stderr(), _created(settings, relative, role, ends, first=first, new_owner=new_owner))
+    print_lines(stderr(), _created(settings, relative, entry, first=first, new_owner=new_owner))
     sys.stdout.write(f"{token}\n")
     sys.stdout.flush()
 
@@ -133,14 +133,12 @@ def revoke_command(name: str, owner: str, path: Path | None) -> None:
     _require(settings, relative)
     edit = partial(tokens.without_token, name=name)
     run(_edited(settings, relative, edit, "token-revoke", f"token:{owner}/{name}"))
-    lines: list[Line] = [(("green", "✓ "), ("", f"revoked {name}: {settings.path / relative}")), _NEXT]
+    lines: list[Line] = [(("green", "✓ "), ("", f"revoked token {name}: {settings.path / relative}")), _NEXT]
     if _open(settings):
-        lines.append(
-            (
-                ("yellow", "  ! "),
-                ("", "it was the last token: a server on loopback is open to this machine again"),
-            )
+        what = (
+            "it was the last: once it is gone, a server on loopback is open to this machine, others to nobody"
         )
+        lines.append((("yellow", "  ! "), ("", what)))
     print_lines(stderr(), lines)
 
 
@@ -187,12 +185,14 @@ def _new_text(root: Path, relative: str) -> str:
 
 
 def _created(
-    settings: Settings, relative: str, role: str, ends: str | None, *, first: bool, new_owner: bool
+    settings: Settings, relative: str, entry: Mapping[str, Any], *, first: bool, new_owner: bool
 ) -> list[Line]:
     """What was done, and what comes of it."""
+    ends = entry.get("expires")
     lasts = f"until {ends} (UTC)" if ends else "without an end (--expires gives it one)"
+    what = f"token {entry['name']} as {entry['role']}, {lasts}: {settings.path / relative}"
     lines: list[Line] = [
-        (("green", "✓ "), ("", f"a token for a {role}, {lasts}: {settings.path / relative}")),
+        (("green", "✓ "), ("", what)),
         (("dim", "  it is shown once, now: keep it in a safe place; the file holds its hash only"),),
         _NEXT,
     ]

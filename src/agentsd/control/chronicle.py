@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from agentsd.store.audit import Deed
 from agentsd.store.steps import Step
+
+
+_RECORDED_WITHIN = timedelta(minutes=2)
+"""A deed is kept when its reply is known, which may wait for every replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,13 @@ def chronicle(
 
 
 def _made(deed: Deed, step: Step) -> bool:
-    """Whether ``deed`` made ``step``: a new default also takes the old one's place."""
-    if deed.detail.get("outcome") != "done" or deed.detail.get("to_version") != step.version:
+    """Whether ``deed`` made ``step``: a new default also takes the old one's place.
+
+    A deed that changed nothing names the version that it found, which somebody else made.
+    """
+    told = deed.detail
+    if told.get("outcome") != "done" or told.get("to_version") != step.version:
+        return False
+    if told.get("from_version") == step.version or deed.at - step.created_at > _RECORDED_WITHIN:
         return False
     return deed.target == step.slug or (deed.action == "set-default" and deed.owner == step.owner)
