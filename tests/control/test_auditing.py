@@ -62,6 +62,14 @@ def test_who_may_read_of_it(actor: str, target: str, outcome: str, reader: str) 
     assert readers_of(actor, target, outcome) == reader  # type: ignore[arg-type]
 
 
+async def test_a_name_out_of_a_path_is_a_slug(database: Database) -> None:
+    """An owner's users read of their own slips, which named no agent."""
+    await record_deed(database, "acme/ci", "update", "acme~nope", outcome="refused", status=404)
+    async with database.transaction(snapshot=True) as connection:
+        (deed,) = await load_deeds(connection, limit=9)
+    assert (deed.target, deed.owner) == ("acme/nope", "acme")
+
+
 async def test_a_store_that_is_away_fails_no_write(caplog: pytest.LogCaptureFixture) -> None:
     """The deed is logged instead, and nothing is raised."""
     database = Database("postgresql://agentsd:hunter2@127.0.0.1:1/agentsd")

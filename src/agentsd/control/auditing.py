@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any, Literal
 
-from agentsd.core.names import owner_of, printable
+from agentsd.core.names import from_url, owner_of, printable
 from agentsd.store.audit import Deed, record
 from agentsd.store.database import Database
 
@@ -41,6 +41,7 @@ async def record_deed(
     ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of the
     reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
+    target = from_url(target)  # as it stands in a path, if it was found nowhere
     given = (outcome, status, code, path and printable(path), from_version, to_version, commit)
     detail = {name: value for name, value in zip(DETAILS, given, strict=True) if value is not None}
     reader = readers_of(actor, target, outcome) if owner is None else owner

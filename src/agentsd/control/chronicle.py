@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from agentsd.store.audit import Deed
 from agentsd.store.steps import Step
 
-
 _RECORDED_WITHIN = timedelta(minutes=2)
 """A deed is kept when its reply is known, which may wait for every replica."""
 
