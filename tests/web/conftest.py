@@ -216,7 +216,9 @@ async def _stack(
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
     checker = Checker(catalog, opener)
-    writeback = None if write_back == "off" else _writeback(tmp_path, database, keys, checker, write_back)
+    writeback = (
+        None if write_back == "off" else _writeback(tmp_path, database, keys, catalog, checker, write_back)
+    )
     parts = Parts(
         registry,
         follower,
@@ -243,7 +245,9 @@ async def _stack(
     await sessions.aclose()
 
 
-def _writeback(tmp_path: Path, database: Database, keys: Keys, checker: Checker, mode: Mode) -> WriteBack:
+def _writeback(
+    tmp_path: Path, database: Database, keys: Keys, catalog: Catalog, checker: Checker, mode: Mode
+) -> WriteBack:
     """What the API writes the tree with, by rules that seal ``api_key`` and ``api_url``."""
     (tmp_path / ".sops.yaml").write_text(keys.rules)
     root, sops = tmp_path / "agents.d", SopsBinary(environ={"SOPS_AGE_KEY": keys.identity})
@@ -253,4 +257,4 @@ def _writeback(tmp_path: Path, database: Database, keys: Keys, checker: Checker,
         pass
 
     syncer = Syncer(root, Reconciler(checker, database), Options(strict=False), unheard)
-    return WriteBack(Desk(root, default_catalog(), opener, sops), syncer, checker, mode=mode)
+    return WriteBack(Desk(root, catalog, opener, sops), syncer, checker, mode=mode)

@@ -19,7 +19,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from agentsd.providers.catalog import Catalog
-from agentsd.web import problem
+from agentsd.web import problem, refusals
 from agentsd.web.openapi.document import OPERATIONS, document
 from agentsd.web.openapi.errors import ERRORS, errors_of
 from agentsd.web.openapi.model import Operation
@@ -77,7 +77,7 @@ def test_examples_fit_their_schemas(one: Operation, described: dict[str, Any]) -
 
 def test_every_error_of_the_code_is_described() -> None:
     """Its status, with its code."""
-    for _, status, code in problem._STATUSES:
+    for _, status, code in (*problem._STATUSES, *refusals._REFUSALS):
         assert code in ERRORS[status].codes, code
     for status, code in problem._CODES.items():
         assert code in ERRORS[status].codes, code

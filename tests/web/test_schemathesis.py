@@ -1,33 +1,64 @@
-"""The server against its own description: schemathesis makes requests from /openapi.json, and judges the replies.
+"""The server against its own description: schemathesis makes requests from /openapi.json and judges replies.
 
-A fixed seed; every phase: examples, the borders of each parameter, random data (valid and not), and sequences
-along the document's links. What lasts until somebody hangs up is left out: a stream of events and a call
-have no reply that could be judged (tests/web/test_live.py and test_realtime.py look at them).
+A fixed seed; examples, the borders of each parameter, random data (valid and not), and sequences along the
+document's links. The server writes: its files are in a temporary folder, sealed by the real sops, synced
+into the real Postgres. Every provider that a manifest can name here is a server of this test, or echoes.
+
+What lasts until somebody hangs up is left out: a stream of events and a call have no reply that could be
+judged (test_live.py and test_realtime.py look at them).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from uuid import uuid4
 
 import pytest
+from pydantic import create_model
 
+from agentsd.core.agent import SECTIONS
+from agentsd.providers.catalog import Catalog, default_catalog
+from agentsd.providers.vendor import Vendor
 from tests.vendors.openai_server import OpenAIServer
-from tests.web.conftest import Stack, echo
+from tests.web.conftest import Make, Stack, echo
 
 SEED = 4
 CHECKS = (
-    "not_a_server_error",
+    "no_server_error",
     "status_code_conformance",
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
 )
 LASTING = ("followEvents", "call")
+
+
+@pytest.fixture
+def catalog(vendor: OpenAIServer) -> Catalog:
+    """``echo.local``, and for each kind a vendor with a key whose only address is this test's server."""
+    usual = default_catalog()
+    kinds: dict[str, Mapping[str, Vendor]] = {
+        kind: {"keyed.example": keyed(usual.of(kind)["openai-compatible"], vendor.url)} for kind in SECTIONS
+    }
+    return Catalog(**(kinds | {"llm": {**kinds["llm"], "echo.local": usual.llm["echo.local"]}}))
+
+
+def keyed(like: Vendor, url: str) -> Vendor:
+    """A vendor like another one, that cannot be sent elsewhere."""
+    made: Any = create_model(
+        "KeyedSettings", __base__=like.settings, __doc__="A vendor with a key.",
+        provider=(Literal["keyed.example"], ...), api_url=(Literal[url], url),  # type: ignore[valid-type]
+    )  # fmt: skip
+    made.model_fields["api_url"].description = "Where it is."
+    made.model_rebuild(force=True)
+    return Vendor(made, like.build)
 
 
 @dataclass(frozen=True)
@@ -38,10 +69,11 @@ class Ran:
     output: str
 
 
-def whole(url: str) -> str:
-    """An agent with every organ, so that no request fails for want of one."""
-    section = {"provider": "openai-compatible", "api_url": url, "model": "m", "timeout_seconds": 5}
+def whole() -> str:
+    """An agent with every organ."""
+    section = {"provider": "keyed.example", "model": "m"}
     value: dict[str, Any] = {
+        "id": str(uuid4()),
         "name": "Assistant",
         "default": True,
         "system_prompt": "You are terse.",
@@ -54,16 +86,17 @@ def whole(url: str) -> str:
 
 
 @pytest.fixture
-async def fuzzed(stack: Stack, vendor: OpenAIServer) -> Stack:
-    """A server with a few agents."""
-    stack.write("assistant.yaml", whole(vendor.url))
+async def fuzzed(make: Make) -> Stack:
+    """A server that writes, with a few agents."""
+    stack = await make(write_back="files")
+    stack.write("assistant.yaml", whole())
     stack.write("acme/sales.yaml", echo("Sales", default=True))
     stack.write("asleep.yaml", echo("Asleep", active=False))
     await stack.sync()
     return stack
 
 
-async def run(stack: Stack, folder: Path, examples: int, phases: str = "examples,coverage,fuzzing,stateful") -> Ran:
+async def run(stack: Stack, folder: Path, examples: int, phases: str) -> Ran:
     """Schemathesis as its users run it."""
     excluded = [word for name in LASTING for word in ("--exclude-operation-id", name)]
     process = await asyncio.create_subprocess_exec(
@@ -72,6 +105,7 @@ async def run(stack: Stack, folder: Path, examples: int, phases: str = "examples
         "--checks", ",".join(CHECKS), *excluded, "--continue-on-failure", "--no-color",
         "--request-timeout", "30", "--generation-database", "none",
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.web.fuzz_hooks", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     try:
         output, _ = await process.communicate()
@@ -81,9 +115,12 @@ async def run(stack: Stack, folder: Path, examples: int, phases: str = "examples
     return Ran(process.returncode or 0, output.decode("utf-8", "replace"))
 
 
+ROOT = Path(__file__).resolve().parents[2]
+
+
 async def test_replies_are_as_described(fuzzed: Stack, tmp_path: Path) -> None:
     """No server error, no status, header, type or shape that the description does not have."""
-    ran = await run(fuzzed, tmp_path, examples=3)
+    ran = await run(fuzzed, tmp_path, 3, "examples,fuzzing,stateful")
     print(ran.output)
     assert ran.code == 0, ran.output
 
@@ -91,7 +128,7 @@ async def test_replies_are_as_described(fuzzed: Stack, tmp_path: Path) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 async def test_replies_are_as_described_at_length(fuzzed: Stack, tmp_path: Path) -> None:
-    """The same with 50 examples for each operation."""
-    ran = await run(fuzzed, tmp_path, examples=50)
+    """The same with 50 examples for each operation, and the borders of every parameter."""
+    ran = await run(fuzzed, tmp_path, 50, "examples,coverage,fuzzing,stateful")
     print(ran.output)
     assert ran.code == 0, ran.output

@@ -55,7 +55,8 @@ def written_reply(request: web.Request, written: Written, message: str) -> web.R
     entry = snapshot.ids.get(written.id)
     if written.version is None or written.action == "delete" or entry is None:
         body = to_json(_stub(written))[:-1] + b"," + told
-        return web.Response(body=body, content_type=JSON, status=202 if written.version is None else 200)
+        done = 201 if written.action == "create" else 200
+        return web.Response(body=body, content_type=JSON, status=202 if written.version is None else done)
     rendered = views.of(entry)
     created = written.action == "create"
     headers = {"ETag": rendered.etag}

@@ -54,7 +54,7 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
         try:
             response = cors.preflight(request) if cors else None
             if response is None:
-                if limiter is None or request.path in OPEN_PATHS:
+                if limiter is None or request.path in PROBES:
                     request[PRINCIPAL] = admit(request, access)
                 else:
                     request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))

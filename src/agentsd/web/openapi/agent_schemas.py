@@ -9,9 +9,9 @@ from agentsd.control.schemas import Schemas, without_null
 from agentsd.core.agent import SECTIONS
 from agentsd.core.edit import FIELDS, IDENTITY, READ_ONLY
 from agentsd.core.sections import FALLBACK
-from agentsd.core.violations import Violation
 from agentsd.web.openapi.model import Schema, ref
 from agentsd.web.openapi.schemas import (
+    ANYTHING,
     COUNT,
     FLAG,
     HEX,
@@ -21,7 +21,6 @@ from agentsd.web.openapi.schemas import (
     listed,
     nullable,
     thing,
-    told,
     untitled,
 )
 
@@ -177,14 +176,14 @@ def _told() -> dict[str, Schema]:
             commit=nullable(TEXT),
             branch=nullable(TEXT),
             pushed=nullable(FLAG),
-            message=nullable(TEXT),
+            message={"type": "string", "description": "What falls short of it being live everywhere."},
         ),
-        "Deleted": thing(
-            "The agent is gone; its history stays.",
-            slug=TEXT,
+        "Written": thing(
+            "The edit of an agent that is not served: it is gone, or the edit waits on a branch.",
             id=UUID,
-            deleted={"const": True},
-            version=COUNT,
+            slug=TEXT,
+            deleted=FLAG,
+            version=nullable(COUNT),
             write_back=ref("WriteBack"),
         ),
         "Revision": thing("One historic state.", revision),
@@ -193,7 +192,6 @@ def _told() -> dict[str, Schema]:
             items=listed(ref("Revision")),
             next_before=nullable(COUNT),
         ),
-        "Violation": told(Violation, optional=("severity",)),
     }
 
 
@@ -224,6 +222,9 @@ def _agent() -> Schema:
 
 
 def _document() -> Schema:
-    texts = dict.fromkeys(("description", "system_prompt"), TEXT)
-    configs = {config_of(kind): _CONFIG for kind in ("llm", "tts", "stt")}
-    return {**texts, **configs, "rag_config": {"type": "object"}}
+    """What the manifest says; empty where it says nothing."""
+    texts = dict.fromkeys(("description", "system_prompt", "greeting"), TEXT)
+    optional = dict.fromkeys(("system_prompt_file", "language"), nullable(TEXT))
+    configs = {config_of(kind): _CONFIG for kind in SECTIONS}
+    others: Schema = {"rag_config": ANYTHING, "turn": ANYTHING, "checks": listed(ANYTHING)}
+    return {**texts, **optional, **configs, **others}

@@ -11,7 +11,7 @@ from agentsd.providers.catalog import Catalog
 from agentsd.web.openapi import agents, audit, openai, service, writing
 from agentsd.web.openapi.agent_schemas import agents as agent_schemas
 from agentsd.web.openapi.errors import errors_of, header, name_of, responses
-from agentsd.web.openapi.headers import ALWAYS, HEADERS
+from agentsd.web.openapi.headers import ANYWHERE, HEADERS
 from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, Schema
 from agentsd.web.openapi.openai_schemas import openai as openai_schemas
 from agentsd.web.openapi.schemas import common, reports
@@ -146,7 +146,7 @@ def _responses(operation: Operation) -> dict[str, Any]:
 
 def _reply(reply: Reply) -> dict[str, Any]:
     described: dict[str, Any] = {"description": reply.description}
-    described["headers"] = {name: header(name) for name in sorted({*ALWAYS, *reply.headers})}
+    described["headers"] = {name: header(name) for name in sorted({*ANYWHERE, *reply.headers})}
     if reply.forms:
         described["content"] = _contents(reply.forms)
     if reply.links:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from agentsd.web.openapi.headers import ALWAYS
+from agentsd.web.openapi.headers import ANYWHERE
 from agentsd.web.openapi.model import JSON, Operation, Schema, ref
 
 PROBLEM = "application/problem+json"
@@ -39,9 +39,19 @@ ERRORS: dict[int, Error] = {
         ("read_only", "method_not_allowed"),
         ("Allow",),
     ),
+    408: Error("The body did not come in time.", ("body_too_slow",)),
     409: Error(
         "The present state does not allow it; `hint` says what would.",
-        ("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused"),
+        (
+            "agent_exists",
+            "agent_suspended",
+            "conflict",
+            "key_needed",
+            "git_refused",
+            "mass_deletion",
+            "seal_broken",
+            "sync_refused",
+        ),
         ("Retry-After",),
     ),
     412: Error(
@@ -51,12 +61,12 @@ ERRORS: dict[int, Error] = {
     415: Error("The body's type is not one of those listed.", ("unsupported_media_type",)),
     422: Error(
         "The agent would break rules; `violations` lists all of them.",
-        ("invalid_manifest", "invalid_request"),
+        ("invalid_manifest", "secret_needed", "invalid_request"),
     ),
     426: Error("This is a WebSocket: connect with ws:// or wss://.", ("invalid_request",)),
     429: Error(
         "Too many requests, here or at the provider.",
-        ("rate_limited", "provider_rate_limited"),
+        ("rate_limited", "rate_limit_exceeded", "provider_rate_limited"),
         ("Retry-After",),
     ),
     500: Error("A fault of this program; its log says where.", ("internal",)),
@@ -65,8 +75,17 @@ ERRORS: dict[int, Error] = {
         ("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol", "provider_error"),
     ),
     503: Error(
-        "Not now: the agents are not loaded yet, the agent cannot run, or the store or provider is away.",
-        ("not_ready", "agent_unavailable", "provider_unavailable", "store_unavailable"),
+        "Not now: the agents are not loaded yet, the agent cannot run, or what it needs is away.",
+        (
+            "not_ready",
+            "agent_unavailable",
+            "provider_unavailable",
+            "store_unavailable",
+            "busy",
+            "not_synced",
+            "sops_failed",
+            "too_many_calls",
+        ),
         ("Retry-After",),
     ),
     504: Error("The provider did not answer in time.", ("provider_timeout",)),
@@ -79,7 +98,8 @@ ANY = (403, 429, 500)
 def errors_of(operation: Operation) -> tuple[int, ...]:
     """The statuses of errors that ``operation`` may give, in order."""
     guarded = (401,) if operation.role else ()
-    return tuple(sorted({*ANY, *guarded, *operation.errors}))
+    slow = (408,) if operation.body else ()
+    return tuple(sorted({*ANY, *guarded, *slow, *operation.errors}))
 
 
 def name_of(status: int, *, openai: bool) -> str:
@@ -101,7 +121,7 @@ def _response(status: int, error: Error, *, openai: bool) -> dict[str, Any]:
     schema = ref("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
     return {
         "description": f"{error.meaning} Codes: {codes}.",
-        "headers": {name: header(name) for name in sorted({*ALWAYS, *error.headers})},
+        "headers": {name: header(name) for name in sorted({*ANYWHERE, *error.headers})},
         "content": {JSON if openai else PROBLEM: {"schema": schema}},
     }
 

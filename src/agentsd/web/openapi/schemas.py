@@ -9,7 +9,6 @@ from pydantic import TypeAdapter
 
 from agentsd.core.agent import SECTIONS
 from agentsd.core.checks import Check
-from agentsd.core.violations import Violation
 from agentsd.runtime.snapshot import Condition
 from agentsd.services.checks import Result
 from agentsd.services.probe import Finding
@@ -88,7 +87,13 @@ def common() -> dict[str, Schema]:
             "description": "Rules that the agent would break.",
             "properties": {"violations": listed(ref("Violation"))},
         },
-        "Violation": told(Violation, optional=("severity",)),
+        "Violation": thing(
+            "One broken rule, and what to do about it.",
+            dict.fromkeys(("path", "code", "message", "hint"), TEXT),
+            line=COUNT,
+            column=COUNT,
+            pointer={"type": "string", "description": "The field, as the manifest calls it."},
+        ),
         "OpenAIError": thing(
             "An error in OpenAI's shape.",
             error=thing("What is wrong.", message=TEXT, type=TEXT, param=nullable(TEXT), code=nullable(TEXT)),

@@ -17,14 +17,15 @@ WAIT = Parameter(
 )
 _ECHO = {"name": "Front desk", "llm_provider_config": {"provider": "echo.local"}}
 _PATCH = "application/merge-patch+json"
-_WRITTEN = (Content(ref("WrittenAgent")),)
-_BRANCH = Reply(202, "The edit stands on a branch of its own, for a pull request.", _WRITTEN)
+_AGENT = (Content({"anyOf": [ref("WrittenAgent"), ref("Written")]}),)
+_WRITTEN = (Content(ref("Written")),)
+_BRANCH = Reply(202, "The edit waits on a branch of its own, for a pull request.", _WRITTEN)
 _ERRORS = (400, 404, 405, 409, 412, 422, 503)
 _BODY_ERRORS = (*_ERRORS, 413, 415)
 
 
 def _done(description: str) -> tuple[Reply, ...]:
-    return (Reply(200, description, _WRITTEN, ("ETag",), FOLLOWING), _BRANCH)
+    return (Reply(200, description, _AGENT, ("ETag",), FOLLOWING), _BRANCH)
 
 
 OPERATIONS = (
@@ -36,7 +37,7 @@ OPERATIONS = (
         summary="Create an agent",
         parameters=(WAIT,),
         body=Body((Content(ref("NewAgent"), example={"slug": "front-desk", **_ECHO}),)),
-        replies=(Reply(201, "The new agent, live.", _WRITTEN, ("Location", "ETag"), FOLLOWING), _BRANCH),
+        replies=(Reply(201, "The new agent, live.", _AGENT, ("Location", "ETag"), FOLLOWING), _BRANCH),
         errors=(400, 405, 409, 413, 415, 422, 503),
         role="editor",
     ),
@@ -79,10 +80,7 @@ OPERATIONS = (
         summary="Delete an agent",
         description="Its history stays: a rollback of the file in git brings it back.",
         parameters=(AGENT, IF_MATCH, WAIT),
-        replies=(
-            Reply(200, "It is gone.", (Content(ref("Deleted")),)),
-            Reply(202, "The edit stands on a branch of its own.", (Content(ref("Deleted")),)),
-        ),
+        replies=(Reply(200, "It is gone.", _WRITTEN), _BRANCH),
         errors=_ERRORS,
         on="front-desk",
         role="editor",
