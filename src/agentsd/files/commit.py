@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import shutil
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -119,22 +120,27 @@ async def _commit(repository: Repository, names: Sequence[str], order: CommitOrd
     repository.refuse_unfinished()
     await repository.branch()
     base = await _base(repository)
-    scratch = await _scratch(repository, base)
-    listing = "".join(f"{name}\0" for name in names).encode(errors="surrogateescape")
-    stage = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
-    await repository.git(*stage, stdin=listing, index=scratch)
-    tree = await repository.git("write-tree", index=scratch)
+    with _scratch(repository) as scratch:
+        await repository.git("read-tree", base.tree or "--empty", index=scratch)
+        await _stage(repository, names, scratch)
+        tree = await repository.git("write-tree", index=scratch)
     if tree == (base.tree or await repository.git("hash-object", "-t", "tree", "--stdin")):
         return None
     made = await _made(repository, tree, base, order)
     index = repository.git_dir / "index"
-    _clear(scratch)
-    if index.exists():
-        shutil.copy(index, scratch)
-    await repository.git(*stage, stdin=listing, index=scratch)
-    scratch.replace(index)
+    with _scratch(repository) as scratch:
+        if index.exists():
+            shutil.copy(index, scratch)
+        await _stage(repository, names, scratch)
+        scratch.replace(index)
     await _move(repository, "HEAD", made, base, order)
     return made
+
+
+async def _stage(repository: Repository, names: Sequence[str], index: Path) -> None:
+    listing = "".join(f"{name}\0" for name in names).encode(errors="surrogateescape")
+    options = ("--add", "--remove", "--replace", "-z", "--stdin")
+    await repository.git("update-index", *options, stdin=listing, index=index)
 
 
 async def commit_to_branch(
@@ -166,7 +172,6 @@ async def commit_to_branch(
 
 
 async def _tree(repository: Repository, base: _Base, named: Mapping[str, bytes | None]) -> str:
-    scratch = await _scratch(repository, base)
     modes = await _modes(repository, base, named)
     lines = []
     for name, data in named.items():
@@ -176,9 +181,10 @@ async def _tree(repository: Repository, base: _Base, named: Mapping[str, bytes |
             blob = await repository.git("hash-object", "-w", "--stdin", f"--path={name}", stdin=data)
             lines.append(f"{modes.get(name, '100644')} {blob}\t{name}\0")
     listing = "".join(lines).encode(errors="surrogateescape")
-    await repository.git("update-index", "--replace", "-z", "--index-info", stdin=listing, index=scratch)
-    tree = await repository.git("write-tree", index=scratch)
-    _clear(scratch)
+    with _scratch(repository) as scratch:
+        await repository.git("read-tree", base.tree, index=scratch)
+        await repository.git("update-index", "--replace", "-z", "--index-info", stdin=listing, index=scratch)
+        tree = await repository.git("write-tree", index=scratch)
     if tree == base.tree:
         raise GitRefused("nothing to commit: the files are as HEAD has them", hint="change something")
     return tree
@@ -192,7 +198,7 @@ async def _modes(repository: Repository, base: _Base, names: Collection[str]) ->
 
 async def _new_branch(repository: Repository, branch: str) -> str:
     ref = f"refs/heads/{branch}"
-    fine = branch.isprintable() and not branch.startswith("-") and branch != "HEAD"
+    fine = branch.isprintable() and not branch.startswith("-") and branch not in ("HEAD", "@")
     if not fine or (await repository.ask("check-ref-format", ref)).code:
         raise GitRefused(
             f"{printable(branch)!r} is no name for a branch", hint="see: git help check-ref-format"
@@ -204,10 +210,13 @@ async def _new_branch(repository: Repository, branch: str) -> str:
 
 async def _refuse_ignored(repository: Repository, names: Sequence[str]) -> None:
     there = [name for name in names if (repository.top / name).exists()]
-    listing = "".join(f"{name}\0" for name in there).encode(errors="surrogateescape")
-    ran = await repository.ask("check-ignore", "-z", "--stdin", stdin=listing)
-    if ran.code == 0 and ran.text:
-        ignored = printable(ran.text.split("\0")[0])
+    listing = "".join(f"./{name}\0" for name in there).encode(errors="surrogateescape")
+    any_name = {"GIT_LITERAL_PATHSPECS": "0"}  # which check-ignore does not know: hence the "./"
+    ran = await repository.ask("check-ignore", "-z", "--stdin", stdin=listing, environment=any_name)
+    if ran.code not in (0, 1):
+        raise GitRefused("git cannot tell which files it ignores", hint=f"in {repository.top}: git status")
+    if ran.code == 0:
+        ignored = printable(ran.text.split("\0")[0][2:])
         raise GitRefused(f"git ignores {ignored}", hint=f"see which rule: git check-ignore -v {ignored}")
 
 
@@ -217,18 +226,18 @@ async def _base(repository: Repository) -> _Base:
     return _Base("", "") if commit[-1] == "missing" else _Base(commit[0], tree[0])
 
 
-async def _scratch(repository: Repository, base: _Base) -> Path:
-    """An index that holds what ``base`` holds."""
+@contextmanager
+def _scratch(repository: Repository) -> Iterator[Path]:
+    """A name for an index beside the real one, for who is ``alone``; what a killed git left there goes."""
     scratch = repository.git_dir / _SCRATCH
-    _clear(scratch)
-    await repository.git("read-tree", base.tree or "--empty", index=scratch)
-    return scratch
-
-
-def _clear(scratch: Path) -> None:
-    """Also what a killed git left of it: whoever holds ``alone`` is its only user."""
-    for path in (scratch, scratch.with_name(f"{scratch.name}.lock")):
+    paths = (scratch, scratch.with_name(f"{_SCRATCH}.lock"))
+    for path in paths:
         path.unlink(missing_ok=True)
+    try:
+        yield scratch
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
 
 
 async def _made(repository: Repository, tree: str, base: _Base, order: CommitOrder) -> str:

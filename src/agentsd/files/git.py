@@ -186,11 +186,11 @@ async def run(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End git and its helpers (ssh, a credential helper): gently at first."""
+    """End a git that still runs, gently at first, and what it started (ssh, a filter)."""
+    if process.returncode is not None:
+        return
     for deed in (signal.SIGTERM, signal.SIGKILL):
-        if process.returncode is not None:
-            return
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError):  # its group is its own: run() began a session
             os.killpg(process.pid, deed)
         with suppress(TimeoutError):
             async with asyncio.timeout(_MERCY):

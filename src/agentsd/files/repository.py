@@ -29,9 +29,8 @@ from agentsd.files.git import Ran, repository_of, run
 PATIENCE = 30.0
 """Seconds for one git: signing and filters may be slow."""
 
-_PAUSE = 0.02
+_PAUSE = 0.02  # seconds
 _MARK = b"an agentsd is writing this index\n"
-_NAME, _EMAIL = "agentsd", "agentsd@localhost"
 _SETTINGS = r"^((user|committer)\.(name|email)|commit\.gpgsign|hook\..*\.(command|event))$"
 _LOCK = re.compile(r"Unable to create '([^'\n]+\.lock)'")
 _UNWRITABLE = re.compile("Permission denied|Read-only file system|insufficient permission|No space left")
@@ -85,12 +84,12 @@ class Repository:
         stdin: bytes = b"",
         index: Path | None = None,
         environment: Mapping[str, str] | None = None,
-        timeout: float = PATIENCE,
+        timeout: float | None = None,
     ) -> Ran:
         """How one git ends. ``index``: not the repository's own. Raises ``GitRefused`` on a timeout."""
-        given = {**_committer(self.settings), **_no_hooks(self.settings), **(environment or {})}
-        if index is not None:
-            given["GIT_INDEX_FILE"] = str(index)
+        timeout = timeout or PATIENCE
+        chosen = {"GIT_INDEX_FILE": str(index)} if index else {}
+        given = {**_committer(self.settings), **_no_hooks(self.settings), **chosen, **(environment or {})}
         try:
             return await run(
                 self.top, *arguments, stdin=stdin, environment=given, held=self.held, timeout=timeout
@@ -116,8 +115,10 @@ class Repository:
         pure = PurePosixPath(path)
         inside = path.isprintable() and not pure.is_absolute() and not {"..", ".git"} & set(pure.parts)
         real = Path(os.path.realpath(folder / path)) if inside else Path("/")
-        if not inside or not real.is_relative_to(self.top) or real == self.top:
-            raise GitRefused(f"{printable(path)} is outside the repository {self.top}", hint="move it there")
+        if not inside or not real.is_relative_to(self.top) or real.is_dir():
+            raise GitRefused(
+                f"{printable(path)!r} is no file of {self.top}", hint="name a file in its work tree"
+            )
         return real.relative_to(self.top).as_posix()
 
     def refuse_unfinished(self) -> None:
@@ -185,19 +186,20 @@ async def open_repository(folder: Path) -> Repository:
     return Repository(Path(top), Path(git_dir), settings)
 
 
-async def check_repository(folder: Path) -> None:
+async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
     """What write-back to git needs at startup: a work tree, a branch, a git folder that can be written.
 
-    An index lock that a killed agentsd left behind goes. Raises ``ConfigError``.
+    An index lock that a killed agentsd left goes, after ``timeout`` seconds at most for a git of its that
+    still runs. Raises ``ConfigError``.
     """
     try:
         repository = await open_repository(folder)
         await repository.branch()
         if not os.access(repository.git_dir, os.W_OK):
             raise _unwritable(repository.git_dir, None)
-        async with repository.alone(_now()):
+        async with repository.alone(_now() + timeout):
             _let_go(repository.git_dir / "index.lock")  # whoever wrote it is dead: see above
-    except GitBusy:  # another agentsd is at work: the lock is not left behind
+    except GitBusy:  # another agentsd is at work
         return
     except GitRefused as error:
         raise ConfigError(f"edits cannot become commits: {error.message}", hint=error.hint) from None
@@ -246,7 +248,7 @@ def _let_go(lock: Path) -> None:
 def _committer(settings: Mapping[str, str]) -> dict[str, str]:
     """The committer where git's own settings name none; git would guess one from the host's name."""
     given: dict[str, str] = {}
-    for field_name, default in (("name", _NAME), ("email", _EMAIL)):
+    for field_name, default in (("name", "agentsd"), ("email", "agentsd@localhost")):
         variable = f"GIT_COMMITTER_{field_name.upper()}"
         configured = settings.get(f"committer.{field_name}") or settings.get(f"user.{field_name}")
         if not configured and not os.environ.get(variable):
