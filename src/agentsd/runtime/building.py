@@ -145,9 +145,8 @@ class Builder:
 
     def _check_owners(self, candidate: Candidate, owners: Mapping[bytes, str]) -> None:
         row = candidate.row
-        others = {owners[seal] for seal in candidate.seals if owners.get(seal, row.owner) != row.owner}
-        if others:
-            message = f"a sealed value of {row.path} belongs to owner {min(others)!r}"
+        if any(owners.get(seal, row.owner) != row.owner for seal in candidate.seals):
+            message = f"a sealed value of {row.path} belongs to another owner"
             hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
             raise Refused("SealReused", message, hint=hint)
 

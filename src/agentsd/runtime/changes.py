@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
+from agentsd.core.names import owner_of
 from agentsd.telemetry import Metrics
 
 QUEUE_MAX = 256
@@ -30,9 +31,13 @@ class ChangeEvent:
 
 
 class Subscription:
-    """One subscriber's queue: ``async for event in subscription``. Ends when the registry closes."""
+    """One subscriber's queue: ``async for event in subscription``. Ends when the registry closes.
 
-    def __init__(self, metrics: Metrics) -> None:
+    Of an ``owner``: it is told of nothing but that owner's agents.
+    """
+
+    def __init__(self, metrics: Metrics, owner: str | None = None) -> None:
+        self.owner = owner
         self._events: deque[ChangeEvent] = deque()
         self._filled = asyncio.Event()
         self._closed = False
@@ -72,9 +77,9 @@ class Changes:
         self._metrics = metrics
 
     @contextmanager
-    def subscribe(self) -> Iterator[Subscription]:
-        """A subscription for as long as the context lasts."""
-        subscription = Subscription(self._metrics)
+    def subscribe(self, owner: str | None = None) -> Iterator[Subscription]:
+        """A subscription for as long as the context lasts; of an ``owner``, or of all."""
+        subscription = Subscription(self._metrics, owner)
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -83,14 +88,22 @@ class Changes:
 
     def publish(self, kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> None:
         """Tell of ``slugs``; more than ``SLUGS_MAX`` of them are told as a ``resync``."""
-        if len(slugs) > SLUGS_MAX:
-            event = ChangeEvent("resync", version)
-        else:
-            event = ChangeEvent(kind, version, tuple(sorted(slugs)))
+        owned = dict[str, list[str]]()
+        if any(subscription.owner is not None for subscription in self._subscriptions):
+            for slug in slugs:
+                owned.setdefault(owner_of(slug), []).append(slug)
         for subscription in self._subscriptions:
-            subscription.put(event)
+            theirs = slugs if subscription.owner is None else owned.get(subscription.owner)
+            if theirs:
+                subscription.put(_event(kind, version, theirs))
 
     def close(self) -> None:
         """End every subscription."""
         for subscription in self._subscriptions:
             subscription.close()
+
+
+def _event(kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> ChangeEvent:
+    if len(slugs) > SLUGS_MAX:
+        return ChangeEvent("resync", version)
+    return ChangeEvent(kind, version, tuple(sorted(slugs)))

@@ -87,12 +87,19 @@ class Registry(Leases):
         """Serve these rows in place of their predecessors; tombstones leave."""
         await self._apply(loaded, full=False)
 
-    def subscribe(self) -> AbstractContextManager[Subscription]:
-        """``with registry.subscribe() as events: async for event in events: …`` (``ChangeEvent``)."""
-        return self._changes.subscribe()
+    def subscribe(self, owner: str | None = None) -> AbstractContextManager[Subscription]:
+        """``with registry.subscribe() as events: async for event in events: …`` (``ChangeEvent``).
 
-    def problems(self, limit: int = 1000) -> list[tuple[str, Condition]]:
-        """Slug and condition of agents that are Degraded or Invalid."""
+        Of an ``owner``: of nothing but that owner's agents.
+        """
+        return self._changes.subscribe(owner)
+
+    def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, Condition]]:
+        """Slug and condition of agents that are Degraded or Invalid; of an ``owner``, or of all."""
+        if owner is not None:
+            entries = self._snapshot.entries
+            owned = ((slug, entries[slug].condition) for slug in self._snapshot.slugs(owner))
+            return [pair for pair in owned if pair[1].type in ("Degraded", "Invalid")][:limit]
         return [(entry.row.slug, entry.condition) for entry in self._tally.problems(limit)]
 
     async def aclose(self, drain_s: float = 10.0) -> None:

@@ -157,17 +157,26 @@ def _sources(stored: list[dict[str, str]] | None) -> tuple[tuple[str, bytes], ..
 
 
 async def revisions(
-    connection: AsyncConnection, agent_id: UUID, *, limit: int = 50, before: int | None = None
+    connection: AsyncConnection,
+    agent_id: UUID,
+    *,
+    limit: int = 50,
+    before: int | None = None,
+    owner: str | None = None,
 ) -> list[Revision]:
-    """An agent's history, newest first; ``before`` is a version, for the next page."""
+    """An agent's history, newest first; ``before`` is a version, for the next page.
+
+    Of an ``owner``: only what it was while it was that owner's.
+    """
     cursor = await connection.execute(
         """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
                   r.run_id, r.created_at, d.data, p.data, r.attachments->'sources'
            FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
            LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
            WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
+             AND (%s::text IS NULL OR r.owner = %s)
            ORDER BY r.version DESC LIMIT %s""",
-        (agent_id, before, before, limit),
+        (agent_id, before, before, owner, owner, limit),
         binary=True,
     )
     return [Revision(*(*row[:-1], _sources(row[-1]))) for row in await cursor.fetchall()]

@@ -17,10 +17,10 @@ from aiohttp import web
 from agentsd.core.chunking import Passage
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.fallback import FALLBACK_SLUG
 from agentsd.services import chat, rag
 from agentsd.web.bodies import json_object
 from agentsd.web.encoding import to_json
+from agentsd.web.lookup import lease
 from agentsd.web.middleware import report
 from agentsd.web.models import find_model
 from agentsd.web.parts import PARTS, WEB_METRICS
@@ -41,10 +41,8 @@ async def completions(request: web.Request) -> web.StreamResponse:
     body = await json_object(request)
     check(body)
     entry = find_model(request, body.get("model") or "")
-    ref = str(entry.row.id) if entry else FALLBACK_SLUG
-    parts = request.app[PARTS]
-    async with parts.registry.lease(ref) as agent:
-        grounded, passages = await rag.ground(agent, body, parts.knowledge)
+    async with lease(request, entry) as agent:
+        grounded, passages = await rag.ground(agent, body, request.app[PARTS].knowledge)
         if body.get("stream"):
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
                 return await _stream(request, agent, grounded, passages)

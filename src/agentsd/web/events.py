@@ -7,7 +7,8 @@
     data: {"version": 42, "slugs": ["acme/sales"]}
 
 The first event is ``hello``, or ``resync`` for a client that comes back with another version's id.
-A comment every few seconds keeps proxies from closing the line.
+Nobody is told of agents that are not theirs to see; a token that ends, ends its streams. A comment
+every few seconds keeps proxies from closing the line.
 """
 
 from __future__ import annotations
@@ -15,13 +16,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from aiohttp import web
 
+from agentsd.core.access import Principal
 from agentsd.runtime.changes import ChangeEvent
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Snapshot
 from agentsd.web.encoding import to_json
+from agentsd.web.lookup import principal_of
 from agentsd.web.parts import CLOSING, PARTS, WEB_METRICS
 from agentsd.web.streams import SSE_HEADERS, event, write
 
@@ -35,32 +39,53 @@ def routes() -> list[web.RouteDef]:
 
 
 async def get(request: web.Request) -> web.StreamResponse:
-    """Stream until the client leaves or the server stops."""
-    app = request.app
+    """Stream until the client leaves, its token ends or the server stops."""
+    app, principal = request.app, principal_of(request)
+    book = app[PARTS].access.book
     response = web.StreamResponse(headers=SSE_HEADERS)
-    with app[WEB_METRICS].streams.labels("events").track_inprogress():
-        await response.prepare(request)
-        last_id = request.headers.get("Last-Event-ID")
-        async with aclosing(frames(app[PARTS].registry, app[CLOSING], last_id)) as sent:
-            async for frame in sent:
-                await write(response, frame)
+    over = asyncio.ensure_future(_over(app, principal))
+    try:
+        with app[WEB_METRICS].streams.labels("events").track_inprogress():
+            await response.prepare(request)
+            last_id = request.headers.get("Last-Event-ID")
+            async with aclosing(frames(app[PARTS].registry, principal.scope, over, last_id)) as sent:
+                async for frame in sent:
+                    if not book.valid(principal):
+                        break  # ``over`` is about to say so
+                    await write(response, frame)
+    finally:
+        over.cancel()
     await response.write_eof()
     return response
 
 
+async def _over(app: web.Application, principal: Principal) -> None:
+    """Until the server stops, or the token is revoked, changed or expired."""
+    book = app[PARTS].access.book
+    waiting: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(app[CLOSING].wait()),
+        asyncio.ensure_future(book.ended(principal)),
+    ]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
 async def frames(
-    registry: Registry, closing: asyncio.Event, last_id: str | None
+    registry: Registry, owner: str | None, over: asyncio.Future[None], last_id: str | None
 ) -> AsyncGenerator[bytes, None]:
-    """Subscribed first, greeted second: nothing falls between the two."""
-    with registry.subscribe() as changes:
+    """Subscribed first, greeted second: nothing falls between the two. ``owner`` None: of all agents."""
+    with registry.subscribe(owner) as changes:
         yield _greeting(registry.snapshot, last_id)
-        stop = asyncio.ensure_future(closing.wait())
         change = asyncio.ensure_future(anext(changes, None))
         try:
-            while not stop.done():
-                await asyncio.wait(
-                    {stop, change}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
+            while not over.done():
+                either: set[asyncio.Future[Any]] = {over, change}
+                await asyncio.wait(either, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if over.done():
+                    return  # whatever else there is: it is not for this client any more
                 if not change.done():
                     yield _HEARTBEAT
                     continue
@@ -70,7 +95,6 @@ async def frames(
                 yield _frame(told, registry.snapshot)
                 change = asyncio.ensure_future(anext(changes, None))
         finally:
-            stop.cancel()
             change.cancel()
 
 

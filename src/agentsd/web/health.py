@@ -7,7 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
+from agentsd.core.access import NOBODY, Principal
 from agentsd.web.encoding import to_json
+from agentsd.web.lookup import principal_of
 from agentsd.web.parts import PARTS, Parts
 from agentsd.web.replies import JSON
 
@@ -29,18 +31,24 @@ async def ready(request: web.Request) -> web.Response:
     """503 before the first load; 200 ever after, because the last snapshot goes on serving."""
     parts = request.app[PARTS]
     is_ready = parts.follower.ready.is_set()
-    body = {"status": "ready" if is_ready else "loading", **state_of(parts)}
+    body = {"status": "ready" if is_ready else "loading", **state_of(parts, principal_of(request))}
     return web.Response(body=to_json(body), status=200 if is_ready else 503, content_type=JSON)
 
 
-def state_of(parts: Parts) -> dict[str, Any]:
-    """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered."""
-    snapshot = parts.registry.snapshot
+def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
+    """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered.
+
+    Agents are counted as far as the principal sees them; a probe without a token learns of none.
+    """
+    snapshot, scope = parts.registry.snapshot, principal.scope
+    counts: dict[str, Any] = {}
+    if principal is not NOBODY:
+        counts["agents"] = len(snapshot.entries if scope is None else snapshot.slugs(scope))
+        counts["degraded"] = len(parts.registry.problems(owner=scope))
     age, problem = parts.follower.age(), parts.follower.problem
     return {
         "version": snapshot.version,
         "age_seconds": round(age, 3) if age < math.inf else None,
         "store": "away" if problem or age > AWAY_SECONDS else "ok",
-        "agents": len(snapshot.entries),
-        "degraded": len(parts.registry.problems()),
+        **counts,
     }

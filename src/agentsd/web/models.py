@@ -11,29 +11,36 @@ from agentsd.core.agent import AgentRow
 from agentsd.core.errors import AgentNotFound
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.fallback import FALLBACK_SLUG
-from agentsd.runtime.snapshot import Entry
+from agentsd.runtime.snapshot import Entry, Snapshot
 from agentsd.web.encoding import to_json
-from agentsd.web.lookup import CURRENT, find, snapshot_of
-from agentsd.web.parts import PARTS
+from agentsd.web.lookup import CURRENT, find, lease, principal_of, snapshot_of
 from agentsd.web.problem import Problem, bad_request
 from agentsd.web.replies import cached, etag_of
+
+KEPT_MAX = 256
+"""Lists that are kept: one per owner that asks."""
 
 
 def routes() -> list[web.RouteDef]:
     """This resource's routes."""
-    kept: list[tuple[object, bytes, str]] = []
+    kept: dict[str | None, tuple[object, bytes, str]] = {}  # by whose agents are seen; None: all
 
     async def get_many(request: web.Request) -> web.Response:
-        snapshot = snapshot_of(request)
-        if not kept or kept[0][0] is not snapshot:
-            active = [entry.row for _, entry in sorted(snapshot.entries.items()) if entry.row.is_active]
-            body = to_json(
-                {"object": "list", "data": [model_view(row) for row in active] or [model_view(None)]}
-            )
-            kept[:] = [(snapshot, body, etag_of(body))]
-        return cached(request, kept[0][1], kept[0][2])
+        snapshot, scope = snapshot_of(request), principal_of(request).scope
+        known = kept.get(scope)
+        if known is None or known[0] is not snapshot:
+            body = to_json({"object": "list", "data": _models(snapshot, scope)})
+            if len(kept) >= KEPT_MAX:
+                kept.clear()
+            known = kept[scope] = (snapshot, body, etag_of(body))
+        return cached(request, known[1], known[2])
 
     return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_one)]
+
+
+def _models(snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
+    rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
+    return [model_view(row) for row in rows if row.is_active] or [model_view(None)]
 
 
 async def get_one(request: web.Request) -> web.Response:
@@ -60,7 +67,7 @@ def lease_model(request: web.Request, model: object) -> AbstractAsyncContextMana
     if not isinstance(model or "", str):
         raise bad_request("model must be a string: an agent's slug", param="model")
     entry = find_model(request, str(model or ""))
-    return request.app[PARTS].registry.lease(str(entry.row.id) if entry else FALLBACK_SLUG)
+    return lease(request, entry)
 
 
 def agent_headers(agent: LiveAgent) -> dict[str, str]:

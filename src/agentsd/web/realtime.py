@@ -3,14 +3,14 @@
 The agent is leased turn by turn: a changed manifest, or ``session.update`` with another ``model``,
 takes effect at the next turn. Anything wrong with a client's event is an ``error`` event; the socket
 closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_MAX``, and with 1001
-when the server stops, after the turn in progress.
+when the server stops, after the turn in progress, and with 1008 at once when its token ends.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Coroutine, Mapping
 from contextlib import aclosing
 from typing import Any
 
@@ -19,7 +19,6 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.fallback import FALLBACK_SLUG
 from agentsd.services import chat, rag
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.call import Call, calling
@@ -28,6 +27,7 @@ from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.running import Talk
 from agentsd.services.voicebot.turns import CallRefused
 from agentsd.web.encoding import to_json
+from agentsd.web.lookup import leases_of, principal_of, ref_of
 from agentsd.web.middleware import report
 from agentsd.web.models import find_model
 from agentsd.web.parts import CLOSING, PARTS, Parts
@@ -69,14 +69,16 @@ async def realtime(request: web.Request) -> web.StreamResponse:
     )
     _check(request, socket, metrics)
     ref, session = _resolve(request, request.query.get("model", "")), Session(new_id("sess"))
+    principal = principal_of(request)
     try:
         with metrics.call():
             async with calling(
-                parts.registry, ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
+                leases_of(request), ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
             ) as call:
                 await socket.prepare(request)
                 commands = Commands(call, session, lambda model: _resolve(request, model))
-                await Conversing(socket, call, commands).run(request.app[CLOSING])
+                ended = parts.access.book.ended(principal)
+                await Conversing(socket, call, commands).run(request.app[CLOSING], ended)
     except* ConnectionError:  # the client left, or does not read
         pass
     return socket
@@ -91,8 +93,7 @@ def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMe
 
 def _resolve(request: web.Request, model: str) -> str:
     """What to lease for a model's name: the agent's id, which outlives a rename. Raises ``Problem`` 404."""
-    entry = find_model(request, model)
-    return str(entry.row.id) if entry else FALLBACK_SLUG
+    return ref_of(find_model(request, model))
 
 
 def _talk(parts: Parts) -> Talk:
@@ -118,11 +119,15 @@ class Conversing:
         self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
 
-    async def run(self, closing: asyncio.Event) -> None:
-        """Until the client leaves, or the server stops. Raises ``ConnectionError`` (in a group)."""
+    async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
+        """Until the client leaves, the server stops or its token ``ended``.
+
+        Raises ``ConnectionError`` (in a group).
+        """
         self._commands.tell_session("session.created")
         async with asyncio.TaskGroup() as tasks:
-            beside = [tasks.create_task(one) for one in (self._write(), self._end(closing), self._wait())]
+            ways = (self._write(), self._end(closing), self._expel(ended), self._wait())
+            beside = [tasks.create_task(one) for one in ways]
             try:
                 await self._read()
             finally:
@@ -144,6 +149,12 @@ class Conversing:
         """The turn in progress may end; then the socket closes, which ends the reading."""
         await closing.wait()
         await self._call.finish()
+
+    async def _expel(self, ended: Coroutine[Any, Any, None]) -> None:
+        """Who is shut out is not heard to the end of the turn."""
+        await ended
+        self._call.hang_up()
+        await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token is not valid now")
 
     # Out
 

@@ -9,9 +9,10 @@ from aiohttp import web
 
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid
+from agentsd.runtime.snapshot import not_found
 from agentsd.store.agents import Revision, revisions
 from agentsd.web.encoding import to_json
-from agentsd.web.lookup import find
+from agentsd.web.lookup import find, principal_of
 from agentsd.web.masking import Masker
 from agentsd.web.pages import parse_limit
 from agentsd.web.parts import PARTS, VIEWS
@@ -31,15 +32,16 @@ def routes() -> list[web.RouteDef]:
 async def get(request: web.Request) -> web.Response:
     """``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page. 503 while Postgres is away.
 
-    A deleted agent's history is still found by its id.
+    A deleted agent's history is still found by its id; what it was under another owner is that owner's.
     """
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
     before = _version(request.query.get("before"))
-    agent, known = _agent_id(request, request.match_info["agent"])
+    ref, scope = request.match_info["agent"], principal_of(request).scope
+    agent, known = _agent_id(request, ref)
     async with request.app[PARTS].database.transaction(snapshot=True) as connection:
-        found = await revisions(connection, agent, limit=limit + 1, before=before)
+        found = await revisions(connection, agent, limit=limit + 1, before=before, owner=scope)
     if not found and not known:
-        raise AgentNotFound(f"there is no agent {agent}", hint="GET /api/agents lists them")
+        raise not_found(ref)
     masker = request.app[VIEWS].masker
     more = len(found) > limit
     items = [revision_view(revision, masker) for revision in found[:limit]]

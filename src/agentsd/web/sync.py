@@ -1,7 +1,8 @@
 """GET /api/sync: how the files, the store and the replicas stand.
 
 What the runtime knows is always there; ``runs``, ``conditions`` and ``replicas`` come from
-Postgres and are null while it is away.
+Postgres and are null while it is away. An admin is told everything, others what concerns their own
+agents (see ``scoping``).
 """
 
 from __future__ import annotations
@@ -13,16 +14,21 @@ from typing import Any
 
 from aiohttp import web
 
+from agentsd.core.access import Principal
 from agentsd.core.errors import StoreError
 from agentsd.store.replicas import list_replicas
 from agentsd.store.runs import ManifestCondition, list_conditions, list_runs
+from agentsd.web import scoping
 from agentsd.web.encoding import to_json
 from agentsd.web.health import state_of
+from agentsd.web.lookup import principal_of
 from agentsd.web.parts import PARTS, Parts
 from agentsd.web.replies import JSON
 from agentsd.web.views import condition_view
 
 RUNS = 20
+RUNS_AMONG = 200
+"""How far back the runs are looked for that concern one owner."""
 CONDITIONS_MAX = 1000
 
 
@@ -33,29 +39,37 @@ def routes() -> list[web.RouteDef]:
 
 async def get(request: web.Request) -> web.Response:
     """Never fails for want of Postgres."""
-    parts = request.app[PARTS]
+    parts, principal = request.app[PARTS], principal_of(request)
     snapshot = parts.registry.snapshot
-    known = state_of(parts) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
-    problem = parts.follower.problem
+    known = state_of(parts, principal) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
+    problem = parts.follower.problem if principal.is_admin else None  # it names the database's host
     known["store_problem"] = problem.message if problem else None
-    problems = [{"slug": slug, **condition_view(condition)} for slug, condition in parts.registry.problems()]
+    found = parts.registry.problems(owner=principal.scope)
+    problems = [{"slug": slug, **condition_view(condition)} for slug, condition in found]
     try:
-        told = await _ask(parts)
+        told = await _ask(parts, principal)
     except StoreError:
         told = dict.fromkeys(("runs", "conditions", "condition_counts", "replicas")) | {"store": "away"}
     return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON)
 
 
-async def _ask(parts: Parts) -> dict[str, Any]:
+async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
+    scope = principal.scope
     async with parts.database.transaction(snapshot=True) as connection:
-        runs = await list_runs(connection, limit=RUNS)
+        runs = await list_runs(connection, limit=RUNS if scope is None else RUNS_AMONG)
         conditions = await list_conditions(connection)
         replicas = await list_replicas(connection)
+    if scope is not None:
+        snapshot = parts.registry.snapshot
+        versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
+        runs = scoping.runs_of(runs, scope, versions)[:RUNS]
+        conditions = scoping.conditions_of(conditions, scope)
+    told = [asdict(replica) for replica in replicas]
     return {
         "store": "ok",
         "runs": [asdict(run) for run in runs],
         **_conditions(conditions),
-        "replicas": [asdict(replica) for replica in replicas],
+        "replicas": told if scope is None else scoping.replicas_of(told, scope),
     }
 
 

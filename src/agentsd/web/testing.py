@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agentsd.runtime.fallback import FALLBACK_SLUG
 from agentsd.services.verdict import judge
 from agentsd.web.encoding import to_json
-from agentsd.web.lookup import find
+from agentsd.web.lookup import find, lease
 from agentsd.web.models import agent_headers
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import bad_request
@@ -30,8 +29,7 @@ async def test(request: web.Request) -> web.Response:
     if checks is None:
         raise bad_request("checks must be true or false", param="checks")
     entry = find(request, request.match_info["agent"])
-    parts = request.app[PARTS]
-    async with parts.registry.lease(str(entry.row.id) if entry else FALLBACK_SLUG) as agent:
-        verdict = await judge(agent, parts.knowledge, checks=checks)
+    async with lease(request, entry) as agent:
+        verdict = await judge(agent, request.app[PARTS].knowledge, checks=checks)
         headers = agent_headers(agent)
     return web.Response(body=to_json(verdict.as_json()), content_type="application/json", headers=headers)
