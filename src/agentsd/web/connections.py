@@ -17,6 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 from aiohttp import StreamReader, web
 from prometheus_client import Counter as Metric
@@ -191,10 +192,9 @@ class Guarded(asyncio.Protocol):
     # asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  (a server's streams are)
         peer = transport.get_extra_info("peername")
         self.address = bucket(peer[0]) if isinstance(peer, tuple) else UNKNOWN
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, and not a subclass
         self._inner = self._keeper.admit(self.address)
         if self._inner is None:
             self._cut(_FULL)
@@ -247,15 +247,16 @@ class Guarded(asyncio.Protocol):
             self._since = self._keeper.now()
             self._received = 0
             self._tail = b""
-        if _END in self._tail + data[:3] or _END in data:
-            self.phase = Phase.BUSY
-            self._body = None
-        elif self._received + len(data) > self._keeper.bounds.head_bytes:
+        at = 0 if self._tail and _END in self._tail + data[:3] else data.find(_END)
+        if self._received + (len(data) if at < 0 else at) > self._keeper.bounds.head_bytes:
             self._keeper.count("head")
             self._cut(_LARGE)
             return False
-        else:
+        if at < 0:
             self._tail = (self._tail + data)[-3:]
+        else:
+            self.phase = Phase.BUSY
+            self._body = None
         return True
 
     def look(self, now: float) -> None:

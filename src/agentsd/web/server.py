@@ -14,6 +14,7 @@ from aiohttp import web
 from agentsd.core.errors import ConfigError
 from agentsd.web.connections import KEEPER, Bounds, Keeper
 from agentsd.web.parts import PARTS, WEB_METRICS
+from agentsd.web.protocol import Protocol
 
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
@@ -75,10 +76,7 @@ async def start(
     write shield what must not be cut.
     """
     bounds = bounds or Bounds()
-    runner = web.AppRunner(
-        app, access_log=None, logger=_Discreet(logging.getLogger("agentsd.web")), handler_cancellation=True,
-        shutdown_timeout=drain, keepalive_timeout=bounds.idle_seconds, max_headers=bounds.head_fields,
-    )  # fmt: skip
+    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=drain)
     keeper = app[KEEPER] = _keeper(app, runner, bounds)
     await runner.setup()
     loop = asyncio.get_running_loop()
@@ -89,9 +87,18 @@ async def start(
 def _keeper(app: web.Application, runner: web.AppRunner, bounds: Bounds) -> Keeper:
     """In front of aiohttp's protocols; bound to the app's metrics and proxies, where it has such."""
 
+    logger = _Discreet(logging.getLogger("agentsd.web"))
+
     def protocol() -> asyncio.Protocol:
         assert runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
-        return runner.server()
+        return Protocol(
+            runner.server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,  # type: ignore[arg-type]  # the border writes one
+            logger=logger,  # type: ignore[arg-type]  # an adapter does as well
+            keepalive_timeout=bounds.idle_seconds,
+            max_headers=bounds.head_fields,
+        )
 
     parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
     return Keeper(

@@ -1,0 +1,31 @@
+"""aiohttp's protocol with our own words for what is no request: no version of a library, no quoted input."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from agentsd.web.problem import Problem, internal
+from agentsd.web.replies import secure
+
+
+class Protocol(web.RequestHandler):
+    """One connection. What cannot be parsed never reaches the app: it is answered here."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem document. ``message`` and ``exc`` quote what was sent, and are left out."""
+        self.log_exception("Error handling request from %s", request.remote)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a reply has begun, and cannot be another one")
+        wrong = Problem(status, "invalid_request", "this is not HTTP as it should be")
+        response = (wrong if status < 500 else internal()).response("")
+        secure(response)
+        response.force_close()
+        return response
