@@ -11,14 +11,10 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from agentsd.core.document import parse
 from agentsd.core.errors import ConfigError
 from agentsd.files.git import is_older, lock_of
-from agentsd.files.splice import CannotSplice, append_block, replace_scalars, top_level_block
+from agentsd.files.splice import CannotSplice, append_block, top_level_block
 from agentsd.files.tree import read_tree, replace_file, reread
 from tests.control.place import echo
 
@@ -161,52 +157,6 @@ async def test_the_lock_of_a_repository(tmp_path: Path) -> None:
     lock = lock_of(linked)
     assert lock is not None
     assert lock.parent.resolve() == (main / ".git/worktrees/linked").resolve()
-
-
-TEXT = """\
-# ü 🎧
-a: one   # tail
-b:
-  c: 'two'
-
-  d: |
-    three
-    lines
-  e: >-
-    folded
-# end
-f: {g: four, h: [five, "six"]}
-"""
-POINTERS = [("a",), ("b", "c"), ("b", "d"), ("b", "e"), ("f", "g"), ("f", "h", 0), ("f", "h", 1)]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(POINTERS),
-        st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc", "Cn", "Co"]), max_size=12),
-        max_size=7,
-    )
-)
-def test_a_splice_changes_these_values_and_nothing_else(values: dict[tuple[str | int, ...], str]) -> None:
-    """It reads back as the new values, and every comment and other value is as it was."""
-    spliced = replace_scalars(TEXT, values)
-    expected = yaml.safe_load(TEXT)
-    for pointer, value in values.items():
-        node = expected
-        for part in pointer[:-1]:
-            node = node[part]
-        node[pointer[-1]] = value
-    assert parse("x.yaml", spliced.encode()).value == expected
-    assert [line for line in spliced.splitlines() if line.startswith("#")] == ["# ü 🎧", "# end"]
-    assert "   # tail" in spliced
-
-
-@pytest.mark.parametrize("pointer", [("x",), ("b",), ("f", "h", 7), ("a", "b")])
-def test_what_cannot_be_spliced(pointer: tuple[str | int, ...]) -> None:
-    """No such place, or no single value: said, not guessed."""
-    with pytest.raises(CannotSplice):
-        replace_scalars(TEXT, {pointer: "x"})
 
 
 def test_blocks() -> None:

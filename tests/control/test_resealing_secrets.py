@@ -145,12 +145,14 @@ async def test_nobody_sees_the_secret(
     sealed = desk.seal(TEXT)
     watcher = Watcher(canary, [scratch, tmp_path])
     watcher.start()
-    while watcher.seen_sops < 5:
-        after = await desk.edit(sealed, {}, {KEY: canary, ("tts", "api_key"): f"{canary}2"})
-        assert desk.read(after)["llm"]["api_key"] == canary
-        await desk.edit(PLAIN, {}, {KEY: canary})
-    watcher.done.set()
-    await asyncio.to_thread(watcher.join)
+    try:
+        while watcher.seen_sops < 5:
+            after = await desk.edit(sealed, {}, {KEY: canary, ("tts", "api_key"): f"{canary}2"})
+            assert desk.read(after)["llm"]["api_key"] == canary
+            await desk.edit(PLAIN, {}, {KEY: canary})
+    finally:
+        watcher.done.set()
+        await asyncio.to_thread(watcher.join)
     assert watcher.found == []
     assert list(scratch.iterdir()) == []
 

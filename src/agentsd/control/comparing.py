@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from typing import Any, Final
 
 from agentsd.core.plan import is_sealed
+from agentsd.core.pointers import at
 from agentsd.core.violations import Pointer
 from agentsd.sops.format import seal_type
 
@@ -44,6 +46,14 @@ def without_comments(node: Any) -> Any:
     if isinstance(node, list):
         return [without_comments(child) for child in node if seal_type(child) != "comment"]
     return node
+
+
+def planted(value: Mapping[str, Any], leaves: Mapping[Pointer, Any]) -> dict[str, Any]:
+    """A copy of ``value`` with ``leaves`` in their places, whose holders exist."""
+    result = deepcopy(dict(value))
+    for pointer, leaf in leaves.items():
+        at(result, pointer[:-1])[pointer[-1]] = leaf
+    return result
 
 
 def path_of(pointer: Pointer) -> tuple[str, ...]:

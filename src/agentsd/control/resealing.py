@@ -13,7 +13,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from agentsd.control.comparing import (
     contents,
     in_one_line,
     path_of,
+    planted,
     resembles,
     without_comments,
 )
@@ -31,7 +31,7 @@ from agentsd.control.sealing import sealed_by_rule
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, KeyNeeded, SealError, SealLocked, SealMalformed, SealUnsure
 from agentsd.core.plan import is_sealed
-from agentsd.core.pointers import at, get, leaves, put
+from agentsd.core.pointers import at, get, leaves
 from agentsd.core.violations import Pointer, dotted
 from agentsd.files.rewrite import rewrite
 from agentsd.sops.binary import SopsBinary
@@ -64,12 +64,12 @@ class _Edit:
 
     def frame(self) -> Document:
         """The edited text with the old ``sops`` block, and nothing in the places of ``texts``."""
-        value = _with(self.value, dict.fromkeys(self.texts, ""))
+        value = planted(self.value, dict.fromkeys(self.texts))
         return _rewritten(self.document, value if self.block is None else {**value, "sops": self.block})
 
     def wanted(self) -> dict[str, Any]:
         """The whole plaintext, ``KEPT`` for what stays sealed."""
-        return _with(self.value, {**dict.fromkeys(self.kept(), KEPT), **self.texts})
+        return planted(self.value, {**dict.fromkeys(self.kept(), KEPT), **self.texts})
 
 
 async def resealed(
@@ -119,7 +119,7 @@ def _edit_of(document: Document, value: Mapping[str, Any], secrets: Mapping[Poin
     block = document.value.get("sops")
     if "sops" in document.value and not isinstance(block, dict):
         raise SealMalformed("sops: is no mapping", hint="restore the sops: block from git")
-    whole = _with(value, {pointer: text for pointer, text in secrets.items() if text == ""})
+    whole = planted(value, {pointer: text for pointer, text in secrets.items() if text == ""})
     texts: dict[Pointer, Any] = {pointer: text for pointer, text in secrets.items() if text != ""}
     edit = _Edit(document, _placed(whole, texts), texts, block)
     return edit if block is None else _with_covered(edit, block)
@@ -127,7 +127,7 @@ def _edit_of(document: Document, value: Mapping[str, Any], secrets: Mapping[Poin
 
 def _placed(value: Mapping[str, Any], texts: Mapping[Pointer, Any]) -> dict[str, Any]:
     """``value`` with an empty text in each new place of ``texts``: in a section, behind its provider."""
-    result = deepcopy(dict(value))
+    result = planted(value, {})
     for pointer in texts:
         holder, name = at(result, pointer[:-1]), pointer[-1]
         if isinstance(holder, dict) and name not in holder:
@@ -216,7 +216,7 @@ def _without_repetitions(edit: _Edit, originals: Mapping[str, Any]) -> _Edit:
         and agrees(originals[seal], text)
     }
     texts = {pointer: text for pointer, text in edit.texts.items() if pointer not in same}
-    return replace(edit, value=_with(edit.value, same), texts=texts)
+    return replace(edit, value=planted(edit.value, same), texts=texts)
 
 
 async def _sealed_whole(edit: _Edit, file: Path, opener: Opener, sops: SopsBinary) -> bytes:
@@ -243,7 +243,7 @@ async def _renewed(edit: _Edit, originals: Mapping[str, Any], sops: SopsBinary) 
     renewed = parse(frame.path, data).value
     block = {**frame.value["sops"], **{name: renewed["sops"][name] for name in _RENEWED}}
     seals = {pointer: at(renewed, pointer) for pointer in edit.texts}
-    value = {**_with(frame.value, seals), "sops": block}
+    value = {**planted(frame.value, seals), "sops": block}
     _check_sealed(edit, replace(frame, value=value), "the file's own rule does not seal it")
     return _rewritten(frame, value)
 
@@ -279,10 +279,3 @@ async def _verify(result: Document, wanted: Mapping[str, Any], opener: Opener, *
 
 def _rewritten(document: Document, value: Mapping[str, Any]) -> Document:
     return parse(document.path, rewrite(document.data.decode(), value).encode())
-
-
-def _with(value: Mapping[str, Any], changes: Mapping[Pointer, Any]) -> dict[str, Any]:
-    result = deepcopy(dict(value))
-    for pointer, leaf in changes.items():
-        put(result, pointer, leaf)
-    return result

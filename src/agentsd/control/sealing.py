@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
+from agentsd.control.comparing import contents, planted
 from agentsd.control.seals import sealed_pointers
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, InvalidManifests
 from agentsd.files.rewrite import rewrite
-from agentsd.files.splice import CannotSplice
+from agentsd.files.splice import CannotSplice, append_block, top_level_block
 from agentsd.sops.binary import SopsBinary
 
 
@@ -38,6 +40,19 @@ async def sealed_by_rule(document: Document, file: Path, sops: SopsBinary) -> Do
     output = await sops.encrypt(document.data, path=str(file.absolute()))
     sealed = parse(document.path, output)
     try:
-        return parse(document.path, rewrite(document.data.decode(), sealed.value).encode())
+        return _spliced(document, sealed)
     except (CannotSplice, InvalidManifests):
         return sealed
+
+
+def _spliced(document: Document, sealed: Document) -> Document:
+    """``document`` with the seals of ``sealed``, and its ``sops`` block at the very end."""
+    values = contents(sealed.value)
+    blanks = planted(values, dict.fromkeys(sealed_pointers(values)))  # no quotes stay around a seal
+    text = rewrite(rewrite(document.data.decode(), blanks), values)
+    block = top_level_block(sealed.data.decode(), "sops")
+    with suppress(InvalidManifests):  # in braces, or behind an end mark: not by appending
+        result = parse(document.path, append_block(text, block).encode())
+        if result.value == sealed.value:
+            return result
+    return parse(document.path, rewrite(text, sealed.value).encode())
