@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from agentsd.control.refusals import (
@@ -27,6 +28,7 @@ from agentsd.core.violations import Violation, dotted
 from agentsd.files.lock import FolderBusy
 from agentsd.files.repository import GitBusy, GitRefused
 from agentsd.files.splice import CannotSplice
+from agentsd.web import scoping
 from agentsd.web.problem import Problem, of_error
 
 _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
@@ -51,12 +53,15 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
 )
 
 
-def problem_of(error: Exception) -> Problem | None:
-    """The reply for what a write raised; None for a fault that nobody foresaw."""
+def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
+    """The reply for what a write raised; None for a fault that nobody foresaw.
+
+    ``scope`` is the only owner whose agents exist for whoever reads it (see ``scoping``); None: all do.
+    """
     if isinstance(error, Problem):
         return error
     if isinstance(error, InvalidManifests):
-        return _invalid(error)
+        return _invalid(error.violations if scope is None else scoping.violations_of(error.violations, scope))
     if not isinstance(error, AgentsdError):
         return None
     for kind, status, code in _REFUSALS:
@@ -75,11 +80,12 @@ def _problem(error: AgentsdError, status: int, code: str) -> Problem:
     return Problem(status, code, error.message, hint=error.hint, param=param, headers=headers)
 
 
-def _invalid(error: InvalidManifests) -> Problem:
-    first = error.violations[0]
-    more = len(error.violations) - 1
+def _invalid(found: Sequence[Violation]) -> Problem:
+    if not found:
+        return Problem(409, "conflict", scoping.UNSAID, hint="ask an admin to run: agentsd validate")
+    first, more = found[0], len(found) - 1
     detail = first.message + (f" (and {more} more)" if more else "")
-    violations = [_violation(one) for one in error.violations]
+    violations = [_violation(one) for one in found]
     return Problem(422, "invalid_manifest", detail, hint=first.hint, extra={"violations": violations})
 
 

@@ -12,7 +12,7 @@ from hashlib import sha256
 from multidict import CIMultiDict
 
 from agentsd.core.agent import AgentRow
-from agentsd.runtime.snapshot import Condition, Entry, Snapshot
+from agentsd.runtime.snapshot import Condition, Entry
 from agentsd.web.encoding import to_json
 from agentsd.web.masking import Masker
 from agentsd.web.replies import headers_of
@@ -44,13 +44,6 @@ class Views:
         self._limit = limit
         self._used = 0
         self._kept: dict[str, Rendered] = {}
-        self._order: tuple[Snapshot, tuple[str, ...]] | None = None
-
-    def order(self, snapshot: Snapshot) -> tuple[str, ...]:
-        """The slugs of ``snapshot``, sorted; kept until another snapshot is asked for."""
-        if self._order is None or self._order[0] is not snapshot:
-            self._order = (snapshot, tuple(sorted(snapshot.entries)))
-        return self._order[1]
 
     def of(self, entry: Entry) -> Rendered:
         """``entry`` as it is now."""

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from agentsd.core.names import owner_of
+from agentsd.core.violations import Violation
 from agentsd.store.runs import ManifestCondition, Run
 
 BETWEEN = frozenset(
@@ -35,6 +36,12 @@ UNSAID = "it collides with something that this token does not see: an admin, or 
 def discreet(code: str, message: str) -> str:
     """``message`` as anybody but an admin may read it. ``code`` as of a violation or of a condition."""
     return UNSAID if _plain(code) in _BETWEEN else message
+
+
+def violations_of(violations: Iterable[Violation], owner: str) -> list[Violation]:
+    """Those of the files of ``owner``."""
+    own = (violation for violation in violations if _is_of(violation.path, owner))
+    return [replace(violation, message=discreet(violation.code, violation.message)) for violation in own]
 
 
 def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[Run]:

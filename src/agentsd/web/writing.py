@@ -143,7 +143,7 @@ async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Await
         written = await (await decide())(writeback)
         message = await live(request.app[PARTS], written, everywhere=everywhere)
     except Exception as error:
-        problem = problem_of(error)
+        problem = problem_of(error, principal_of(request).scope)
         if problem is None:
             raise
         await _record(request, deed, problem)
@@ -223,7 +223,9 @@ def _file_of(request: web.Request) -> str:
 
 async def _revision(request: web.Request, agent: UUID, version: int) -> bytes:
     async with request.app[PARTS].database.transaction(snapshot=True) as connection:
-        found = await revisions(connection, agent, limit=1, before=version + 1)
+        found = await revisions(
+            connection, agent, limit=1, before=version + 1, owner=principal_of(request).scope
+        )
     if not found:
         raise bad_request(
             f"the agent has no revision at version {version}",
