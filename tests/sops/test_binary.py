@@ -39,6 +39,18 @@ async def test_what_it_seals_it_opens(sops: Sops, binary: SopsBinary) -> None:
     assert await binary.decrypt_text(sealed) == PLAIN
 
 
+async def test_a_relative_key_file(sops: Sops, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key file named as in the README, relative to the working folder, opens and sets too."""
+    (tmp_path / "keys.txt").write_text(sops.environ["SOPS_AGE_KEY"])
+    monkeypatch.chdir(tmp_path)
+    environ = {name: value for name, value in sops.environ.items() if name != "SOPS_AGE_KEY"}
+    binary = SopsBinary(environ={**environ, "SOPS_AGE_KEY_FILE": "keys.txt"})
+    sealed = await binary.encrypt(PLAIN, path="a.yaml", config=sops.config(RULES["encrypted_regex"]))
+    assert await binary.decrypt_text(sealed) == PLAIN
+    renewed = await binary.set(sealed, ("api_key",), "canary-92")
+    assert (await binary.decrypt(renewed))["api_key"] == "canary-92"
+
+
 async def test_recipients_replace_those_of_the_rule(sops: Sops, binary: SopsBinary) -> None:
     """Explicit recipients, the rule's fields."""
     rule = sops.config(RULES["encrypted_regex"])

@@ -54,6 +54,14 @@ _ENVIRONMENT = frozenset(
     )
 )
 _PREFIXES = ("SOPS_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "VAULT_", "HUAWEICLOUD_")
+_PATHS = frozenset(
+    (
+        *("SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "GNUPGHOME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
+        *("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
+    )
+)
+"""Variables that name a file, maybe relative to our working folder: sops is called in another one."""
+
 _RESTORE = "restore the file from git, or seal it again: agentsd edit"
 _DECRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SealMalformed, "sops cannot read the seal", "restore the sops: block from git"),
@@ -90,7 +98,7 @@ class SopsBinary:
     ) -> None:
         self._path = path
         self._environ = {
-            name: value
+            name: str(Path(value).absolute()) if name in _PATHS and value else value
             for name, value in environ.items()
             if (name in _ENVIRONMENT or name.startswith(_PREFIXES)) and name != "SOPS_CONFIG"
         }
