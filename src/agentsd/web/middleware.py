@@ -12,7 +12,7 @@ import traceback
 from functools import partial
 from time import perf_counter
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
@@ -36,6 +36,7 @@ KEY_PROTOCOL = "openai-insecure-api-key."
 """Before the key in a WebSocket's subprotocol."""
 
 _SAFE = frozenset({"GET", "HEAD"})
+_VERSIONS = (HttpVersion11, HttpVersion10)
 _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
 
@@ -104,6 +105,8 @@ def _holder(request: web.Request, access: Access) -> Principal:
 
 def _check_host(request: web.Request, access: Access) -> None:
     headers = request.headers
+    if request.version not in _VERSIONS:
+        raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
     host = headers.get("Host")
     if not access.host_allowed(host):
         raise Problem(
