@@ -167,7 +167,7 @@ def same(ours: Any, theirs: Any) -> bool:
     """Equal in structure, types and values; the order of keys does not count."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in ours)
-    if isinstance(ours, str) and isinstance(theirs, str):
+    if isinstance(ours, str) or isinstance(theirs, str):
         return ours == theirs
     if isinstance(ours, Sequence) and isinstance(theirs, Sequence):
         return len(ours) == len(theirs) and all(map(same, ours, theirs))
