@@ -131,6 +131,15 @@ async def test_a_large_socket_message_is_refused(stack: Stack) -> None:
         assert socket.close_code in (1009, 1006)
 
 
+async def test_a_silent_socket_is_closed(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that only answers pings holds no place for ever."""
+    monkeypatch.setattr("agentsd.web.realtime.IDLE_SECONDS", 0.2)
+    async with stack.client.ws_connect(f"{stack.url}/v1/realtime?model=echo") as socket:
+        async for message in socket:
+            assert message.type is WSMsgType.TEXT
+        assert socket.close_code == 1001
+
+
 # Paths and names
 
 CLIMBING = (

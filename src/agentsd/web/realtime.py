@@ -50,6 +50,8 @@ GREETING_SECONDS = 0.25
 """How long a client may take to say how it wants sound, before it is greeted in the usual format."""
 CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
+IDLE_SECONDS = 900.0
+"""How long a client may send nothing: a line that is open and silent holds one of the places."""
 BACKLOG_MAX = 10_000
 """Events that a client may leave unread before it counts as gone."""
 
@@ -118,6 +120,7 @@ class Conversing:
         self._frames = Frames(new_id("conv"))
         self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
+        self._heard = time.monotonic()  # when the client last sent something
 
     async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
         """Until the client leaves, the server stops or its token ``ended``.
@@ -126,7 +129,7 @@ class Conversing:
         """
         self._commands.tell_session("session.created")
         async with asyncio.TaskGroup() as tasks:
-            ways = (self._write(), self._end(closing), self._expel(ended), self._wait())
+            ways = (self._write(), self._end(closing), self._expel(ended), self._idle(), self._wait())
             beside = [tasks.create_task(one) for one in ways]
             try:
                 await self._read()
@@ -156,6 +159,13 @@ class Conversing:
         self._call.hang_up()
         await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token is not valid now")
 
+    async def _idle(self) -> None:
+        """A line on which nothing is said is closed; pongs are not enough."""
+        while (left := self._heard + IDLE_SECONDS - time.monotonic()) > 0:
+            await asyncio.sleep(left)
+        self._call.hang_up()
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"nothing was said for too long")
+
     # Out
 
     async def _write(self) -> None:
@@ -178,6 +188,7 @@ class Conversing:
 
     async def _read(self) -> None:
         async for message in self._socket:
+            self._heard = time.monotonic()
             problem, event_id = await self._handled(message.data, text=message.type is WSMsgType.TEXT)
             if problem is not None:
                 self._call.note(error_frame(problem, event_id))
