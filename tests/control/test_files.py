@@ -15,7 +15,8 @@ import pytest
 from agentsd.core.errors import ConfigError
 from agentsd.files.git import is_older, lock_of
 from agentsd.files.splice import CannotSplice, append_block, top_level_block
-from agentsd.files.tree import read_tree, replace_file, reread
+from agentsd.files.swap import replace_file
+from agentsd.files.tree import read_tree, reread
 from tests.control.place import echo
 
 

@@ -19,7 +19,8 @@ from agentsd.core.document import parse
 from agentsd.core.errors import ConfigError, InvalidManifests
 from agentsd.core.names import SUFFIXES, from_url
 from agentsd.core.violations import errors_of
-from agentsd.files.tree import SourceFile, replace_file
+from agentsd.files.swap import replace_file
+from agentsd.files.tree import SourceFile
 from agentsd.settings import Settings
 
 PATH = click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")

@@ -14,7 +14,7 @@ from agentsd.cli.output import print_lines, stderr
 from agentsd.core.document import parse
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import SUFFIXES, from_url, slug_problem, suggest_slug
-from agentsd.files.tree import replace_file
+from agentsd.files.swap import replace_file
 from agentsd.settings import Settings
 
 SCHEMA = "schemas/agent.schema.json"

@@ -168,7 +168,7 @@ def same(ours: Any, theirs: Any) -> bool:
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in ours)
     if isinstance(ours, str) or isinstance(theirs, str):
-        return ours == theirs
+        return bool(ours == theirs)
     if isinstance(ours, Sequence) and isinstance(theirs, Sequence):
         return len(ours) == len(theirs) and all(map(same, ours, theirs))
     return type(ours) is type(theirs) and repr(ours) == repr(theirs)

@@ -1,7 +1,9 @@
-"""PLACEHOLDER of the founder until helper "rewrite" commits the real one: overwrite this file."""
+"""One writer per folder of manifests, among all processes of this machine."""
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -9,19 +11,76 @@ from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
 
+_PAUSES = (0.002, 0.1)  # seconds between attempts: at first, and at most
+
 
 class FolderBusy(AgentsdError):
-    """Another process is writing."""
+    """Another process, or another task of this one, writes to the folder."""
 
     retryable = True
 
 
+class CannotLock(AgentsdError):
+    """The folder is missing or unreadable, or its file system knows no locks."""
+
+
 @asynccontextmanager
 async def folder_lock(root: Path, *, timeout: float = 30) -> AsyncIterator[None]:
-    """One writer."""
-    yield
+    """Hold ``root`` alone; waits up to ``timeout`` seconds.
+
+    The lock is flock(2) on the folder itself: there is no lock file to leave behind, and a killed
+    process lets go. Raises ``FolderBusy``, ``CannotLock``.
+    """
+    descriptor = await _locked(root, asyncio.get_running_loop().time() + timeout)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _locked(root: Path, deadline: float) -> int:
+    pause, most = _PAUSES
+    while (descriptor := _try(root)) is None:
+        left = deadline - asyncio.get_running_loop().time()
+        if left <= 0:
+            raise FolderBusy(f"someone else is writing to {root.name} all the time", hint="try again")
+        await asyncio.sleep(min(pause, left))
+        pause = min(pause * 2, most)
+    return descriptor
+
+
+def _try(root: Path) -> int | None:
+    """The descriptor that holds the lock; None while another one does."""
+    try:
+        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        raise _refusal(root, error) from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(descriptor), root.stat()):
+            return descriptor
+    except (BlockingIOError, FileNotFoundError):  # held, or moved away while we looked
+        pass
+    except OSError as error:
+        os.close(descriptor)
+        raise _refusal(root, error) from None
+    os.close(descriptor)
+    return None
+
+
+def _refusal(root: Path, error: OSError) -> CannotLock:
+    reason = os.strerror(error.errno) if error.errno else "it cannot be locked"
+    return CannotLock(f"cannot lock {root}: {reason}", hint="name a folder on a local disk that you may read")
 
 
 def unwritable(root: Path) -> str | None:
-    """Why files below root cannot be written."""
-    return None if os.access(root, os.W_OK) else "no right to write"
+    """Why files in ``root`` cannot be written; None where they can."""
+    if not root.exists():
+        return "there is no such folder"
+    if not root.is_dir():
+        return "it is not a folder"
+    if os.access(root, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        return None
+    if os.statvfs(root).f_flag & os.ST_RDONLY:
+        return "it is mounted read-only"
+    return "this user has no right to write into it"

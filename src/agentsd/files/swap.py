@@ -1,28 +1,295 @@
-"""PLACEHOLDER of the founder until helper "rewrite" commits the real one: overwrite this file."""
+"""A file is replaced only while it holds what the writer read: no edit of anybody is lost.
+
+Editors and git know nothing of our locks, and a comparison ahead of a rename leaves a gap. So on
+Linux the new file and the old one change places (``renameat2(RENAME_EXCHANGE)``), what came out
+is looked at, and put back if it is not what was expected. At no moment is the file half-written,
+or away. A process that is killed leaves a temporary file at most; ``sweep`` removes it, and puts
+back what it holds of somebody else.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import fcntl
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
-from agentsd.files.tree import replace_file
+
+_AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
+_NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
+_UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+_NAME_MAX = 192  # bytes: with its marks, a temporary name must stay within 255
+_TEMPORARY = re.compile(
+    r"\.(?P<name>.+?)\.(?P<pid>[0-9]{1,10})(-[0-9]{1,3})?(\.(?P<old>[0-9a-f]{16})-(?P<new>[0-9a-f]{16}))?\.tmp",
+    re.DOTALL,
+)
 
 
 class FileChanged(AgentsdError):
-    """The file does not hold what was expected."""
+    """The file does not hold what was expected: somebody else changed, made or removed it."""
+
+    retryable = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path.name} was changed by someone else meanwhile", hint="read it again, then retry"
+        )
+
+
+class FileRefused(AgentsdError):
+    """The operating system refuses to write: rights, space, a file system without links."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        super().__init__(
+            f"cannot write {path.name}: {reason}", hint="check the folder's owner, mode and space"
+        )
 
 
 def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
-    """Compare and replace."""
-    now = path.read_bytes() if path.exists() else None
-    if now != expected:
-        raise FileChanged(f"{path} was changed by someone else")
-    if data is None:
-        path.unlink()
-    else:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, data)
+    """Make ``path`` hold ``data`` if it holds ``expected`` now; None stands for no file.
+
+    Missing folders are made, the mode is kept, and a link stays a link (removed, it goes with what
+    it leads to). When this returns, the change is on disk. Raises ``FileChanged``, with everything
+    left as somebody else wrote it, and ``FileRefused``.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if _content(target) != expected:
+            raise FileChanged(path)
+        if data == expected:
+            return
+        if data is None:
+            _remove(target, expected or b"")
+        elif expected is None:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _create(target, data)
+        else:
+            _exchange(target, expected, data)
+        if data is None and path.is_symlink():
+            path.unlink(missing_ok=True)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise FileRefused(path, error) from None
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``, whatever it held: a reader sees the old file or the new one.
+
+    The mode is kept, and a link stays a link. Raises ``OSError``.
+    """
+    path = path.resolve()
+    with _temporary(path, data, _status(path)) as temporary:
+        temporary.replace(path)
+        _sync_folder(path.parent)
 
 
 def sweep(root: Path) -> None:
-    """Remove what killed processes left."""
+    """Remove the temporary files that killed processes left below ``root``; those of living ones stay.
+
+    To be called under ``folder_lock``: process ids of other containers tell nothing here.
+    """
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in names:
+            found = _TEMPORARY.fullmatch(name)
+            if found and not _is_alive(int(found["pid"])):
+                with suppress(OSError):
+                    _clear(Path(folder, name), Path(folder, found["name"]), found["old"], found["new"])
+
+
+def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
+    """Remove what a killed swap of ``path`` left, unless it took somebody's edit out: that goes back."""
+    held, now = left.read_bytes(), _content(path)
+    foreign = old is not None and _mark(held) not in {old, new}
+    if foreign and now is not None and _mark(now) == new:
+        _rename(left, path, _EXCHANGE)
+    elif foreign and now is None and new == _mark(b""):
+        _put(left, path)
+    left.unlink(missing_ok=True)
+
+
+# One step each
+
+
+def _create(path: Path, data: bytes) -> None:
+    with _temporary(path, data, None) as temporary:
+        try:
+            _put(temporary, path)
+        except FileExistsError:
+            raise FileChanged(path) from None
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless a file has it: then ``FileExistsError``."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        if not _rename(temporary, path, _NOREPLACE):  # no links here, as on a memory stick
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "exists") from None
+            temporary.rename(path)
+
+
+def _exchange(path: Path, expected: bytes, data: bytes) -> None:
+    with _temporary(path, data, _status(path), expected) as temporary:
+        ours = _inode(temporary)
+        try:
+            exchanged = _rename(temporary, path, _EXCHANGE)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        if not exchanged:
+            if _content(path) != expected:
+                raise FileChanged(path)
+            temporary.replace(path)
+        elif not _is_settled(temporary, expected):
+            _put_back(temporary, path, ours)
+            raise FileChanged(path)
+
+
+def _is_settled(displaced: Path, expected: bytes) -> bool:
+    """Whether the file that came out holds ``expected``, and nobody has it open to write into it.
+
+    A lease to read is not given on a file that is open for writing (fcntl(2), "Leases").
+    """
+    with displaced.open("rb") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return False
+        return file.read() == expected
+
+
+def _put_back(temporary: Path, path: Path, ours: int) -> None:
+    """Exchange until what comes out is what we put in: the newest of other people's files stays."""
+    put = ours
+    while True:
+        back = _inode(temporary)
+        try:
+            _rename(temporary, path, _EXCHANGE)
+        except FileNotFoundError:  # removed by someone who saw ours: that stands
+            return
+        if _inode(temporary) == put:
+            return
+        put = back
+
+
+def _remove(path: Path, expected: bytes) -> None:
+    """By way of another name: what is removed is looked at before it is gone for good."""
+    with _temporary(path, b"", None, expected) as temporary:
+        try:
+            path.rename(temporary)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        if not _is_settled(temporary, expected):
+            with suppress(FileExistsError):  # somebody made a newer one
+                _put(temporary, path)
+            raise FileChanged(path)
+
+
+# Parts
+
+
+@contextmanager
+def _temporary(
+    path: Path, data: bytes, like: os.stat_result | None, expected: bytes | None = None
+) -> Iterator[Path]:
+    """A file beside ``path`` with ``data``, on disk, with the mode and owner of ``like``; gone at the end."""
+    marks = "" if expected is None else f".{_mark(expected)}-{_mark(data)}"
+    temporary, descriptor = _open_beside(path, marks)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(data)
+            file.flush()
+            if like:
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode) if like else 0o644)
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
+    """``.NAME.<pid>.tmp``; a number where another thread has that one, and marks for ``sweep``."""
+    name = os.fsencode(path.name)
+    if len(name) > _NAME_MAX:
+        name, marks = name[:_NAME_MAX], ""
+    stem = f".{os.fsdecode(name)}.{os.getpid()}"
+    for number in range(1000):
+        temporary = path.with_name(f"{stem}{f'-{number}' if number else ''}{marks}.tmp")
+        with suppress(FileExistsError):
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    raise FileExistsError(errno.EEXIST, "too many temporary files")
+
+
+def _mark(data: bytes) -> str:
+    return sha256(data).hexdigest()[:16]
+
+
+def _rename(old: Path, new: Path, how: int) -> bool:
+    """``renameat2(2)``; False where the system or the file system has none. Raises ``OSError``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), how) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _content(path: Path) -> bytes | None:
+    status = _status(path)
+    if status is None:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino
+
+
+def _sync_folder(folder: Path) -> None:
+    """Names are durable once their folder is; some file systems cannot be told."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True

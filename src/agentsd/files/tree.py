@@ -1,4 +1,4 @@
-"""The tree of manifests on disk: read it, see what changed, replace one file atomically.
+"""The tree of manifests on disk: read it, see what changed.
 
 Only names that can be manifests are looked at (``*.yaml``, ``*.yml``); hidden files and folders
 are not, so editors' temporary files, ``.git`` and Kubernetes' ``..data`` folder pass unseen. A
@@ -197,23 +197,3 @@ def _unreadable(path: str, error: OSError) -> Violation:
         return Violation(path, "unreadable", "this link leads to itself", "remove it")
     reason = os.strerror(error.errno) if error.errno else "it cannot be read"
     return Violation(path, "unreadable", f"cannot read: {reason}", "check the file's owner and mode")
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Write ``data`` beside ``path``, then rename it over: a reader sees the old file or the new one.
-
-    The old file's mode is kept, and a link stays a link. The temporary name starts with a dot, so no
-    sync takes it for a manifest.
-    """
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
