@@ -75,6 +75,16 @@ class TestWithoutAKey:
             "name": "New", "llm": {"provider": "groq.com", "api_key": "sk-new", "model": "m"}
         }  # fmt: skip
 
+    async def test_what_sops_would_write_otherwise(self, desk: Desk) -> None:
+        """Fractions without a fraction, comments in lists, odd quotes: as they were, sealed or edited."""
+        desk.rules()
+        text = "a: 1.0\nb: [0.0, 1e3] # x\nc:\n  # one\n  - 'yes'\nllm:\n  provider: p\n"
+        after = await desk.edit(text.encode(), {}, {KEY: "sk-new"}, keys=())
+        assert after.startswith(f"{text}  api_key: ENC".encode())
+        again = await desk.edit(after, {}, {KEY: "sk-other"})
+        assert again.startswith(f"{text}  api_key: ENC".encode())
+        assert plain(desk, again)["llm"]["api_key"] == "sk-other"
+
     async def test_a_plain_manifest_gets_its_first_secret(self, desk: Desk) -> None:
         """Comments and blank lines stay; the new key stands behind the provider."""
         desk.rules()
@@ -290,6 +300,16 @@ class TestRules:
         with pytest.raises(ConfigError, match="comments"):
             await desk.edit(before, {}, {KEY: "sk-new"})
         assert touched(before, await desk.edit(before, {("name",): "y"})) == ["+name", "-name"]
+
+    @pytest.mark.parametrize("rule", [{"encrypted_regex": None}, {"encrypted_regex": "^l$"}, {}], ids=str)
+    async def test_comments_in_lists(self, desk: Desk, rule: dict[str, Any]) -> None:
+        """sops counts them as items, and seals them as such where its rule says so: they shift no place."""
+        text = "name: a\nl:\n  # first\n  - k: x\n    api_key: one\n  # second\n  - k: y\n    api_key: two\n"
+        before = desk.seal(text, **rule)
+        last = len(parse("x", before).value["l"]) - 1
+        after = await desk.edit(before, {("name",): "b"}, {("l", last, "api_key"): "new"})
+        entries = [{"k": "x", "api_key": "one"}, {"k": "y", "api_key": "new"}]
+        assert plain(desk, after) == {"name": "b", "l": entries}
 
     async def test_seals_from_elsewhere(self, desk: Desk, sealed: bytes) -> None:
         """A sealed value of another field, of another file, given twice, or without any seal: refused."""

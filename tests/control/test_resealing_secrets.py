@@ -178,7 +178,7 @@ def _link(path: Path) -> Any:
 
 @pytest.mark.parametrize("memory", [True, False], ids=["memfd", "no-memfd"])
 @pytest.mark.parametrize(
-    "body", ["kill -9 $$", 'echo > "$6"; kill -9 $$', "exit 1", "exit 77", "exec sleep 600", "cat; exit 3"]
+    "body", ["kill -9 $$", 'echo > "$8"; kill -9 $$', "exit 1", "exit 77", "exec sleep 600", "cat; exit 3"]
 )
 async def test_a_sops_that_dies_or_hangs(
     desk: Desk, body: str, memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -223,6 +223,6 @@ async def test_a_sops_that_lies(desk: Desk, tmp_path: Path) -> None:
     """One that seals something else, or nothing: its result is not taken."""
     other = await desk.edit(desk.seal(TEXT), {}, {KEY: "sk-other"})
     (tmp_path / "other.yaml").write_bytes(other)
-    program = sops_that(tmp_path, f'cat > /dev/null; cat {tmp_path}/other.yaml > "$7"')
+    program = sops_that(tmp_path, f'cat > /dev/null; cat {tmp_path}/other.yaml > "$8"')
     with pytest.raises(AgentsdError):
         await desk.edit(desk.seal(TEXT), {}, {KEY: "sk-new"}, program=program)

@@ -36,16 +36,7 @@ def resembles(sealed: Any, wanted: Any) -> bool:
 
 def contents(value: Mapping[str, Any]) -> dict[str, Any]:
     """``value`` without the seal, and without the comments that sops made items of lists."""
-    return {key: without_comments(node) for key, node in value.items() if key != "sops"}
-
-
-def without_comments(node: Any) -> Any:
-    """``node`` without the comments that sops made items of lists."""
-    if isinstance(node, Mapping):
-        return {key: without_comments(child) for key, child in node.items()}
-    if isinstance(node, list):
-        return [without_comments(child) for child in node if seal_type(child) != "comment"]
-    return node
+    return {key: _without_comments(node) for key, node in value.items() if key != "sops"}
 
 
 def planted(value: Mapping[str, Any], leaves: Mapping[Pointer, Any]) -> dict[str, Any]:
@@ -65,6 +56,14 @@ def in_one_line(value: Mapping[str, Any]) -> bytes:
     """``value`` as YAML that Go and Python read alike: quoted texts, no comments, no unusual line breaks."""
     text = json.dumps(value, ensure_ascii=False)
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text).encode()
+
+
+def _without_comments(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {key: _without_comments(child) for key, child in node.items()}
+    if isinstance(node, list):
+        return [_without_comments(child) for child in node if seal_type(child) != "comment"]
+    return node
 
 
 def _alike(one: Any, wanted: Any, leaf: Callable[[Any, Any], bool]) -> bool:

@@ -25,7 +25,6 @@ from agentsd.control.comparing import (
     path_of,
     planted,
     resembles,
-    without_comments,
 )
 from agentsd.control.sealing import sealed_by_rule
 from agentsd.core.document import Document, parse
@@ -35,6 +34,7 @@ from agentsd.core.pointers import at, get, leaves
 from agentsd.core.violations import Pointer, dotted
 from agentsd.files.rewrite import rewrite
 from agentsd.sops.binary import SopsBinary
+from agentsd.sops.format import seal_type
 from agentsd.sops.opener import Opener
 from agentsd.sops.rules import NAMES, rule_of
 
@@ -69,7 +69,8 @@ class _Edit:
 
     def wanted(self) -> dict[str, Any]:
         """The whole plaintext, ``KEPT`` for what stays sealed."""
-        return planted(self.value, {**dict.fromkeys(self.kept(), KEPT), **self.texts})
+        values = (p for p in self.kept() if seal_type(at(self.value, p)) != "comment")
+        return contents(planted(self.value, {**dict.fromkeys(values, KEPT), **self.texts}))
 
 
 async def resealed(
@@ -273,7 +274,7 @@ async def _verify(result: Document, wanted: Mapping[str, Any], opener: Opener, *
         if must:
             raise
         return
-    if not agrees(opened.value, without_comments(wanted)) or opened.strays():
+    if not agrees(opened.value, wanted) or opened.strays():
         raise SealError("the edited file would not open to what was asked for", hint=_BY_HAND)
 
 

@@ -9,6 +9,8 @@ from agentsd.control.comparing import contents, planted
 from agentsd.control.seals import sealed_pointers
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, InvalidManifests
+from agentsd.core.plan import is_sealed
+from agentsd.core.pointers import get, leaves
 from agentsd.files.rewrite import rewrite
 from agentsd.files.splice import CannotSplice, append_block, top_level_block
 from agentsd.sops.binary import SopsBinary
@@ -46,13 +48,20 @@ async def sealed_by_rule(document: Document, file: Path, sops: SopsBinary) -> Do
 
 
 def _spliced(document: Document, sealed: Document) -> Document:
-    """``document`` with the seals of ``sealed``, and its ``sops`` block at the very end."""
-    values = contents(sealed.value)
-    blanks = planted(values, dict.fromkeys(sealed_pointers(values)))  # no quotes stay around a seal
+    """``document`` with the seals of ``sealed``, and its ``sops`` block at the very end.
+
+    Nothing else is taken from what sops wrote: 1.0 became 1 there, and comments in lists items of them.
+    """
+    seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
+    if any(get(document.value, pointer) in (None, {}, []) for pointer in seals):
+        raise CannotSplice("sops reads the text differently", hint="put texts in quotes")
+    values = planted(document.value, seals)
+    blanks = planted(values, dict.fromkeys(seals))  # so that no quotes and no block stay around a seal
     text = rewrite(rewrite(document.data.decode(), blanks), values)
-    block = top_level_block(sealed.data.decode(), "sops")
+    whole = {**values, "sops": sealed.value["sops"]}
     with suppress(InvalidManifests):  # in braces, or behind an end mark: not by appending
+        block = top_level_block(sealed.data.decode(), "sops")
         result = parse(document.path, append_block(text, block).encode())
-        if result.value == sealed.value:
+        if result.value == whole:
             return result
-    return parse(document.path, rewrite(text, sealed.value).encode())
+    return parse(document.path, rewrite(text, whole).encode())

@@ -80,7 +80,7 @@ _ENCRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
     203: (SopsFailed, "the file is sealed already", "change it with: agentsd edit"),
 }
 _SET: dict[int, tuple[type[AgentsdError], str, str]] = {
-    **{code: _DECRYPT[code] for code in (1, 25, 51, 52, 128)},
+    **{code: _DECRYPT[code] for code in (1, 2, 25, 51, 52, 128)},
     7: (SopsFailed, "sops finds no such field, or cannot hold this value in it", "run: agentsd validate"),
     23: _ENCRYPT[23],
 }
