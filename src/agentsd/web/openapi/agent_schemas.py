@@ -57,11 +57,13 @@ def agents(schemas: Schemas) -> dict[str, Schema]:
 def _sent(schemas: Schemas) -> dict[str, Schema]:
     head = untitled(schemas.opened_head())
     shared = {name: _plain(schema) for name, schema in head.get("$defs", {}).items() if name != "Check"}
-    fields = {
-        api: _plain(head["properties"][name]) for api, name in FIELDS.items() if name in head["properties"]
+    sections: Schema = {
+        "rag_config": {"anyOf": [ref("Rag"), _ABSENT], "description": "Knowledge as code."},
+        **{config_of(kind): _section(kind) for kind in SECTIONS},
     }
-    fields["rag_config"] = {"anyOf": [ref("Rag"), _ABSENT]}
-    fields |= {config_of(kind): {"anyOf": [ref(f"{kind}-provider"), _ABSENT]} for kind in SECTIONS}
+    plain = {api: _plain(head["properties"][name]) for api, name in FIELDS.items() if api not in sections}
+    first = ("name", "description", "system_prompt", "system_prompt_file")
+    fields = {name: plain[name] for name in first} | sections | plain
     whole = {name: _or_null(schema) for name, schema in fields.items()}
     named = [{"required": ["slug"]}, {"required": ["name"], "properties": {"name": {"type": "string"}}}]
     rollback = _fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
@@ -74,6 +76,11 @@ def _sent(schemas: Schemas) -> dict[str, Schema]:
         ),
         "Rollback": {**rollback, "required": ["version"]},
     }
+
+
+def _section(kind: str) -> Schema:
+    said = "The provider and its settings; `{}` for none."
+    return {"anyOf": [ref(f"{kind}-provider"), _ABSENT], "description": said}
 
 
 def _fields(description: str, properties: Schema) -> Schema:

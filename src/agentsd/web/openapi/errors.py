@@ -14,60 +14,64 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """One status: what it means, the codes that it comes with, and the headers that it may bring."""
+    """One status: what it means, the headers that it may bring, and its codes, under ``/v1`` too."""
 
     meaning: str
     codes: tuple[str, ...]
+    openai: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
 
+    def codes_of(self, *, openai: bool) -> tuple[str, ...]:
+        """The codes in one of the two shapes."""
+        return (self.openai or self.codes) if openai else self.codes
+
+
+_INVALID = ("invalid_request",)
+_NOT_NOW = ("not_ready", "agent_unavailable")
+_RETRY = ("Retry-After",)
 
 ERRORS: dict[int, Error] = {
     400: Error(
-        "The request is malformed; `param` names the culprit.", ("invalid_request", "provider_rejected")
+        "The request is malformed; `param` names the culprit.", _INVALID, (*_INVALID, "provider_rejected")
     ),
-    401: Error("No valid bearer token was sent.", ("unauthorized", "invalid_api_key"), ("WWW-Authenticate",)),
+    401: Error(
+        "No valid bearer token was sent.", ("unauthorized",), ("invalid_api_key",), ("WWW-Authenticate",)
+    ),
     403: Error(
         "The token's role does not allow it, or the `Host` or `Origin` is not this server's.",
         ("forbidden", "host_not_allowed", "origin_not_allowed"),
     ),
     404: Error(
         "There is no such agent, or it is not yours to see.",
-        ("agent_not_found", "model_not_found", "not_found"),
+        ("agent_not_found", "not_found"),
+        ("model_not_found", "not_found"),
     ),
     405: Error(
         "This server does not write; `file` names the file to edit.",
         ("read_only", "method_not_allowed"),
-        ("Allow",),
+        headers=("Allow",),
     ),
     408: Error("The body did not come in time.", ("body_too_slow",)),
     409: Error(
         "The present state does not allow it; `hint` says what would.",
         (
-            "agent_exists",
-            "agent_suspended",
-            "conflict",
-            "key_needed",
-            "git_refused",
-            "mass_deletion",
-            "seal_broken",
-            "sync_refused",
+            *("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused", "mass_deletion"),
+            *("seal_broken", "sync_refused"),
         ),
-        ("Retry-After",),
     ),
-    412: Error(
-        "The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",), ("ETag",)
-    ),
+    412: Error("The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",)),
     413: Error("The body is too large.", ("body_too_large",)),
     415: Error("The body's type is not one of those listed.", ("unsupported_media_type",)),
     422: Error(
-        "The agent would break rules; `violations` lists all of them.",
+        "The agent would break rules; `violations` lists them.",
         ("invalid_manifest", "secret_needed", "invalid_request"),
     ),
-    426: Error("This is a WebSocket: connect with ws:// or wss://.", ("invalid_request",)),
+    426: Error("This is a WebSocket: connect with ws:// or wss://.", _INVALID),
     429: Error(
         "Too many requests, here or at the provider.",
-        ("rate_limited", "rate_limit_exceeded", "provider_rate_limited"),
-        ("Retry-After",),
+        ("rate_limited",),
+        ("rate_limit_exceeded", "provider_rate_limited"),
+        _RETRY,
     ),
     500: Error("A fault of this program; its log says where.", ("internal",)),
     502: Error(
@@ -76,17 +80,9 @@ ERRORS: dict[int, Error] = {
     ),
     503: Error(
         "Not now: the agents are not loaded yet, the agent cannot run, or what it needs is away.",
-        (
-            "not_ready",
-            "agent_unavailable",
-            "provider_unavailable",
-            "store_unavailable",
-            "busy",
-            "not_synced",
-            "sops_failed",
-            "too_many_calls",
-        ),
-        ("Retry-After",),
+        (*_NOT_NOW, "store_unavailable", "busy", "not_synced", "sops_failed"),
+        (*_NOT_NOW, "provider_unavailable", "too_many_calls"),
+        _RETRY,
     ),
     504: Error("The provider did not answer in time.", ("provider_timeout",)),
 }
@@ -117,7 +113,7 @@ def responses() -> dict[str, Any]:
 
 
 def _response(status: int, error: Error, *, openai: bool) -> dict[str, Any]:
-    codes = ", ".join(f"`{code}`" for code in error.codes)
+    codes = ", ".join(f"`{code}`" for code in error.codes_of(openai=openai))
     schema = ref("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
     return {
         "description": f"{error.meaning} Codes: {codes}.",

@@ -109,7 +109,7 @@ def _form(form: Content, schemas: Mapping[str, Schema]) -> str:
     kind = f"<code>{escape(form.kind)}</code>"
     table = fields(form.schema, schemas) if form.schema else ""
     if not table:
-        return f"<div>{kind}</div>"
+        return f"<div>{kind}{f': {shape(form.schema)}' if form.schema else ''}</div>"
     return f"<details><summary>{kind}: {shape(form.schema or {})}</summary>{table}</details>"
 
 
@@ -125,7 +125,11 @@ def _answers(one: Operation, schemas: Mapping[str, Schema]) -> Iterator[str]:
     known = {reply.status for reply in one.replies}
     errors = [status for status in errors_of(one) if status not in known]
     failed = [
-        (f"<code>{status}</code>", prose(ERRORS[status].meaning), _codes(ERRORS[status].codes))
+        (
+            f"<code>{status}</code>",
+            prose(ERRORS[status].meaning),
+            _codes(ERRORS[status].codes_of(openai=one.is_openai)),
+        )
         for status in errors
     ]
     told = ", ".join(str(status) for status in errors)

@@ -42,13 +42,12 @@ def _limit(key: str, value: Any) -> str:
 def fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
     """A table of an object's fields; empty where it is no object with fields. HTML."""
     found = resolved(schema, schemas)
-    required = set(found.get("required", ()))
-    properties = found.get("properties", {})
-    if not properties:
-        return ""
-    return rows(
-        _row(name, field, name in required) for name, field in properties.items() if not _is_kept(field)
-    )
+    properties = {name: one for name, one in found.get("properties", {}).items() if not _is_kept(one)}
+    required = properties.keys() & set(found.get("required", ()))
+    marked, mark = required, "required"
+    if len(required) > len(properties) / 2:  # what is the exception is what has to be said
+        marked, mark = properties.keys() - required, "optional"
+    return rows(_row(name, one, mark if name in marked else "") for name, one in properties.items())
 
 
 def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
@@ -56,9 +55,9 @@ def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
     return schemas[schema["$ref"].removeprefix(_PREFIX)] if "$ref" in schema else schema
 
 
-def _row(name: str, field: Schema, required: bool) -> tuple[str, str, str]:
-    mark = "" if required else ' <span class="soft">optional</span>'
-    return (f"<code>{escape(name)}</code>{mark}", shape(field), prose(field.get("description", "")))
+def _row(name: str, field: Schema, mark: str) -> tuple[str, str, str]:
+    said = f' <span class="soft">{mark}</span>' if mark else ""
+    return (f"<code>{escape(name)}</code>{said}", shape(field), prose(field.get("description", "")))
 
 
 def _is_kept(field: Schema) -> bool:
