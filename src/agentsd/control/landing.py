@@ -40,6 +40,7 @@ class Written:
     path: str
     mode: Mode
     version: int | None = None  # that serves it; None: it waits on a branch
+    changed: bool = True  # False: the file said it already
     commit: str | None = None
     branch: str | None = None
     pushed: bool | None = None  # None: nobody asked for it

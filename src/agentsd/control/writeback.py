@@ -198,7 +198,7 @@ class WriteBack:
             version = outcome.stored.version
             written = Written(decided.action, decided.id, decided.slug, decided.path, self.mode, version)
             if not decided.changing:
-                return replace(written, message="nothing to change")
+                return replace(written, changed=False, message="nothing to change")
             order = self._landing.order_of(who, decided)
             if order is not None and self._landing.branches:
                 written = await self._landing.branch(written, decided, order)

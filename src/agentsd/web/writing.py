@@ -148,11 +148,12 @@ async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Await
             raise
         await _record(request, deed, problem)
         raise problem from None
-    await _record(request, deed, written)
-    return written_reply(request, written, message)
+    reply = written_reply(request, written, message)
+    await _record(request, deed, written, reply.status)
+    return reply
 
 
-async def _record(request: web.Request, deed: _Deed, came: Written | Problem) -> None:
+async def _record(request: web.Request, deed: _Deed, came: Written | Problem, status: int = 0) -> None:
     database, actor = request.app[PARTS].database, principal_of(request).actor
     if isinstance(came, Problem):
         await record_deed(
@@ -173,10 +174,10 @@ async def _record(request: web.Request, deed: _Deed, came: Written | Problem) ->
         deed.action,
         came.slug,
         outcome="done",
-        status=200,
+        status=status,
         path=came.path,
         from_version=deed.from_version,
-        to_version=came.version,
+        to_version=came.version if came.changed else None,
         commit=came.commit,
     )
 
