@@ -1,14 +1,18 @@
-"""GET /api/agents/{agent} with a token, against a bare aiohttp handler that answers the same body.
+"""GET /api/agents/{agent} with a user's token, against a bare aiohttp handler that answers the same body.
 
-Both run on the same event loop, alone in a process; one load generator asks them by turns.
+Once without rate limits and once with them: what the limiter costs is a figure of its own. All run on
+the same event loop, each alone in a process; one load generator asks them by turns.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from hashlib import sha256
+from pathlib import Path
 
-from tests.bench.fleet import fleet, slug
+from tests.bench.fleet import Fleet, fleet, slug
 from tests.bench.processes import Server, serving, settle, up, workspace
 from tests.bench.report import Figure, Scale, main, p50
 from tests.bench.wire import Connection, body_of, load, request
@@ -16,33 +20,51 @@ from tests.bench.wire import run as run_async
 
 CONNECTIONS = 16
 TOKEN = "a-token-of-the-bench-only"
+USER = f"tokens:\n  - name: bench\n    sha256: {sha256(TOKEN.encode()).hexdigest()}\n    role: viewer\n"
+ENDLESS = "1000000000/minute"
+AGAINST = "bare aiohttp, web.json_response on the same body"
 
 
 def run(scale: Scale) -> Sequence[Figure]:
-    """GET /api/agents/{agent} with a token, against a bare aiohttp handler on the same body."""
+    """GET /api/agents/{agent} with a user's token, against a bare aiohttp handler on the same body."""
     path = f"/api/agents/{slug(7).replace('/', '~')}"
-    with workspace() as folder:
-        (folder / "tokens").write_text(f"{TOKEN}\n")
-        made = fleet(scale.agents).copy(folder)
-        with up(made, folder, token_file=str(folder / "tokens")) as ours:
-            settle(ours, made.count)
-            (folder / "body.json").write_bytes(body_of(run_async(_ask(ours.url, path))))
-            bare_command = [sys.executable, "-m", "tests.bench.bare", str(folder / "body.json")]
-            with serving(bare_command, made.environ()) as bare:
-                run_async(_round(ours, path, 1))
-                rounds = [
-                    [run_async(_round(server, path, scale.seconds)) for server in (ours, bare)]
-                    for _ in range(scale.rounds)
-                ]
-    rates, bare_rates = ([one[side][0] for one in rounds] for side in (0, 1))
-    cpu, bare_cpu = (p50([one[side][1] for one in rounds]) for side in (0, 1))
-    ratio = p50([mine / other for mine, other in zip(rates, bare_rates, strict=True)])
-    against = "bare aiohttp, web.json_response on the same body"
+    with workspace() as folder, _servers(fleet(scale.agents).copy(folder), folder, path) as servers:
+        run_async(_round(servers[0], path, 1))
+        rounds = [
+            [run_async(_round(server, path, scale.seconds)) for server in servers]
+            for _ in range(scale.rounds)
+        ]
+    rates = [[one[side][0] for one in rounds] for side in range(3)]
+    cpu, limited_cpu, bare_cpu = (p50([one[side][1] for one in rounds]) for side in range(3))
+    share, limited_share = (
+        p50([mine / bare for mine, bare in zip(rates[side], rates[2], strict=True)]) for side in (0, 1)
+    )
+    bare_rate = p50(rates[2])
     return [
-        Figure("GET one agent, share of bare aiohttp's requests/s", ratio, "×", 0.8, at_least=True),
-        Figure("  requests/s", p50(rates), "/s", anchor=p50(bare_rates), against=against),
-        Figure("  server's CPU a request", cpu, "µs", anchor=bare_cpu, against=against),
+        Figure("GET one agent, share of bare aiohttp's requests/s", share, "×", 0.8, at_least=True),
+        Figure("  requests/s", p50(rates[0]), "/s", anchor=bare_rate, against=AGAINST),
+        Figure("  server's CPU a request", cpu, "µs", anchor=bare_cpu, against=AGAINST),
+        Figure("GET one agent, with rate limits: share of bare aiohttp's", limited_share, "×"),
+        Figure("  requests/s", p50(rates[1]), "/s", anchor=bare_rate, against=AGAINST),
+        Figure("  CPU of two rate limits a request", limited_cpu - cpu, "µs"),
     ]
+
+
+@contextmanager
+def _servers(made: Fleet, folder: Path, path: str) -> Iterator[tuple[Server, Server, Server]]:
+    """Ours without and with rate limits, and the bare one. The agent's owner has a token."""
+    (made.root / slug(7)).with_name("_user.yaml").write_text(USER)
+    off = dict.fromkeys(("rate_limit", "rate_limit_address", "rate_limit_failed"), "off")
+    on = dict.fromkeys(off, ENDLESS)
+    with ExitStack() as stack:
+        ours, limited = (
+            stack.enter_context(up(made, folder / name, **rules)) for name, rules in (("a", off), ("b", on))
+        )
+        for one in (ours, limited):
+            settle(one, made.count)
+        (folder / "body.json").write_bytes(body_of(run_async(_ask(ours.url, path))))
+        bare = [sys.executable, "-m", "tests.bench.bare", str(folder / "body.json")]
+        yield ours, limited, stack.enter_context(serving(bare, made.environ()))
 
 
 async def _ask(url: str, path: str) -> bytes:

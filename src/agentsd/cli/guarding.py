@@ -44,19 +44,18 @@ def make_guards(settings: Settings, metrics: Metrics) -> Guards:
     return Guards(_make_limiter(settings, metrics, proxies), cors, proxies)
 
 
-def _make_limiter(settings: Settings, metrics: Metrics, proxies: Proxies) -> Limiter:
+def _make_limiter(settings: Settings, metrics: Metrics, proxies: Proxies) -> Limiter | None:
     from agentsd.web.limiting import ADDRESS_DEFAULT, FAILED_DEFAULT, PRINCIPAL_DEFAULT, Limiter
     from agentsd.web.quotas import QuotaMetrics, make_quota
 
     counts = QuotaMetrics(metrics)
     shared = _open_shared(settings, counts)
-    return Limiter(
-        counts,
-        token=make_quota("token", settings.rate_limit, PRINCIPAL_DEFAULT, shared),
-        address=make_quota("address", settings.rate_limit_address, ADDRESS_DEFAULT, shared),
-        failed=make_quota("failed", settings.rate_limit_failed, FAILED_DEFAULT, shared),
-        proxies=proxies,
-    )
+    token = make_quota("token", settings.rate_limit, PRINCIPAL_DEFAULT, shared)
+    address = make_quota("address", settings.rate_limit_address, ADDRESS_DEFAULT, shared)
+    failed = make_quota("failed", settings.rate_limit_failed, FAILED_DEFAULT, shared)
+    if not (token or address or failed):
+        return None
+    return Limiter(counts, token=token, address=address, failed=failed, proxies=proxies)
 
 
 def _open_shared(settings: Settings, metrics: QuotaMetrics) -> Shared | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from aiohttp import web
@@ -51,6 +52,7 @@ class Proxies:
         return told.lower() == "https" and self.trusts(request.remote or UNKNOWN)
 
 
+@lru_cache(maxsize=4096)
 def bucket(address: str) -> str:
     """What counts as one client: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
     if ":" not in address:

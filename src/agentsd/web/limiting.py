@@ -67,7 +67,7 @@ class Limiter:
     async def _count(self, request: web.Request, due: Sequence[tuple[Quota, str]]) -> None:
         readings: tuple[Reading, ...] = ()
         for quota, key in due:
-            reading = await quota.take(key)
+            reading = quota.take_here(key) if quota.shared is None else await quota.take(key)
             readings = (*readings, reading)
             request[READINGS] = readings
             if not reading.allowed:

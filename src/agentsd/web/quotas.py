@@ -1,8 +1,9 @@
-"""Quotas: how many requests somebody may make, counted by the library ``limits``.
+"""Quotas: how many requests somebody may make, by the rules and strategy of the library ``limits``.
 
 The strategy is its sliding window counter: two numbers a client (a moving window keeps a time stamp of
 every request), and no double burst where one window meets the next (a fixed window has that).
-Counts are in this process, or in a Redis that replicas share; while that is away, in this process.
+Counts are in this process, or by the library in a Redis that replicas share; while that is away, in
+this process.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from limits import RateLimitItem, parse
 from limits.aio.storage import Storage
-from limits.aio.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError
 from limits.storage import storage_from_string
 from prometheus_client import Counter, Gauge
@@ -38,8 +38,7 @@ class SharedAway(Exception):
     """The Redis does not answer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """What a quota says to one request."""
 
     quota: Quota
@@ -77,7 +76,10 @@ class Shared:
         self._again = 0.0  # when to ask next; 0: it answers
 
     async def ask(self, item: RateLimitItem, name: str, key: str) -> tuple[bool, int, float]:
-        """Count one request. Raises ``SharedAway``."""
+        """Count one, if it is allowed: (allowed, how many are left, seconds until there are more).
+
+        Raises ``SharedAway``.
+        """
         now = time.monotonic()
         if now < self._again:
             raise SharedAway
@@ -85,12 +87,14 @@ class Shared:
             self._again = now + self._away_seconds  # others need not try as well
         try:
             async with self._places, asyncio.timeout(SHARED_SECONDS):
-                answer = await counted(self._limiter, item, name, key)
+                allowed = await self._limiter.hit(item, name, key)
+                stats = await self._limiter.get_window_stats(item, name, key)
         except Exception as error:  # whatever it is, the request must not suffer from it
             self._lost(error)
             raise SharedAway from None
         self._found()
-        return answer
+        remaining = max(stats.remaining, 0) if allowed else 0
+        return allowed, remaining, max(stats.reset_time - time.time(), 0.0)
 
     def _lost(self, error: Exception) -> None:
         if not self._again:
@@ -116,28 +120,24 @@ class Quota:
         self.name = name
         self.local = local
         self._item = _parsed(name, rule)
-        self._memory = SlidingWindowCounterRateLimiter(Counters())
-        self._shared = shared
+        self._memory = Counters(self._item.amount, self._item.get_expiry())
+        self.shared = shared
         self.policy = f'"{name}";q={self._item.amount};w={self._item.get_expiry()}'
 
     async def take(self, key: str) -> Reading:
         """Count one request of ``key``, if it is allowed."""
-        if self._shared is not None:
-            try:
-                return self._reading(*await self._shared.ask(self._item, self.name, key))
-            except SharedAway:
-                pass
-        return self._reading(*await counted(self._memory, self._item, self.name, key))
+        if self.shared is None:
+            return self.take_here(key)
+        try:
+            allowed, remaining, seconds = await self.shared.ask(self._item, self.name, key)
+        except SharedAway:
+            return self.take_here(key)
+        return Reading(self, allowed, remaining, int(seconds) + 1)
 
-    def _reading(self, allowed: bool, remaining: int, reset: float) -> Reading:
-        return Reading(self, allowed, max(remaining, 0), max(0, int(reset - time.time())) + 1)
-
-
-async def counted(limiter: RateLimiter, item: RateLimitItem, name: str, key: str) -> tuple[bool, int, float]:
-    """(allowed, how many more, when there will be more)."""
-    allowed = await limiter.hit(item, name, key)
-    stats = await limiter.get_window_stats(item, name, key)
-    return allowed, stats.remaining if allowed else 0, stats.reset_time
+    def take_here(self, key: str) -> Reading:
+        """The same in this process alone."""
+        allowed, remaining, seconds = self._memory.take(key)
+        return Reading(self, allowed, remaining, int(seconds) + 1)
 
 
 def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
