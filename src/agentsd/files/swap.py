@@ -15,6 +15,7 @@ import fcntl
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
@@ -25,6 +26,7 @@ from agentsd.core.errors import AgentsdError
 _AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+_ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: two seconds
 _NAME_MAX = 192  # bytes: with its marks, a temporary name must stay within 255
 _TEMPORARY = re.compile(
     r"\.(?P<name>.+?)\.(?P<pid>[0-9]{1,10})(-[0-9]{1,3})?(\.(?P<old>[0-9a-f]{16})-(?P<new>[0-9a-f]{16}))?\.tmp",
@@ -141,19 +143,57 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _exchange(path: Path, expected: bytes, data: bytes) -> None:
-    with _temporary(path, data, _status(path), expected) as temporary:
+    with _alone(path), _temporary(path, data, _status(path), expected) as temporary, _alone(temporary):
+        if _content(path) != expected:
+            raise FileChanged(path)
         ours = _inode(temporary)
         try:
             exchanged = _rename(temporary, path, _EXCHANGE)
         except FileNotFoundError:
             raise FileChanged(path) from None
         if not exchanged:
-            if _content(path) != expected:
-                raise FileChanged(path)
             temporary.replace(path)
         elif not _is_settled(temporary, expected):
             _put_back(temporary, path, ours)
             raise FileChanged(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the very file that stands at ``path``, among all that use ``swap``.
+
+    Both files of an exchange are held until it is settled, so nobody builds on one that goes back.
+    """
+    descriptor = _held(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(path: Path) -> int:
+    for _ in range(_ATTEMPTS):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            break
+        with suppress(FileNotFoundError):
+            if _lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+        time.sleep(_PAUSE)
+    raise FileChanged(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """False while another one holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: the exchange alone has to do
+        return True
+    return True
 
 
 def _is_settled(displaced: Path, expected: bytes) -> bool:
@@ -186,7 +226,9 @@ def _put_back(temporary: Path, path: Path, ours: int) -> None:
 
 def _remove(path: Path, expected: bytes) -> None:
     """By way of another name: what is removed is looked at before it is gone for good."""
-    with _temporary(path, b"", None, expected) as temporary:
+    with _alone(path), _temporary(path, b"", None, expected) as temporary:
+        if _content(path) != expected:
+            raise FileChanged(path)
         try:
             path.rename(temporary)
         except FileNotFoundError:
