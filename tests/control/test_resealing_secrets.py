@@ -131,6 +131,22 @@ class Watcher(threading.Thread):
             return ""
 
 
+async def test_the_watcher_sees(tmp_path: Path) -> None:
+    """A secret in a command line, an environment or a file is found: the next test would fail."""
+    canary = "sk-Canary-Seen-By-All-72"
+    (tmp_path / "x").write_text(f"api_key: {canary}")
+    command = ("/bin/sh", "-c", "read x", f"sops {canary}")
+    process = await asyncio.create_subprocess_exec(*command, stdin=-1, env={"KEY": canary})
+    watcher = Watcher(canary, [tmp_path])
+    watcher.start()
+    while len({found.rpartition("/")[2] for found in watcher.found}) < 3:
+        await asyncio.sleep(0.01)
+    watcher.done.set()
+    await asyncio.to_thread(watcher.join)
+    await process.communicate(b"\n")
+    assert watcher.seen_sops
+
+
 @pytest.mark.parametrize("memory", [True, False], ids=["memfd", "no-memfd"])
 async def test_nobody_sees_the_secret(
     desk: Desk, memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
