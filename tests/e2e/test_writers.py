@@ -135,5 +135,5 @@ async def test_a_crowd(home: Home, client: Client, database_url: str, mode: str)
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["files", "git"])
 async def test_two_hundred_writers(home: Home, client: Client, database_url: str, mode: str) -> None:
-    """Two hundred for a minute, killed every four seconds."""
-    await crowded(home, client, database_url, mode, writers=200, seconds=60, kill_every=4)
+    """Two hundred for a minute, killed every six seconds."""
+    await crowded(home, client, database_url, mode, writers=200, seconds=60, kill_every=6)
