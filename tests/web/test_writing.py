@@ -201,3 +201,11 @@ def _changed_lines(before: str, after: str) -> set[str]:
 
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=0)
     return {line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---")}
+
+
+async def test_an_owner_that_is_no_folder_is_refused(open_stack: Stack) -> None:
+    """No slug can be made in it: 422, rather than looking for a free one for ever."""
+    for owner in ("no folder {", "..", "a/b/../c", "_users", "x" * 300):
+        status, told = await open_stack.ask("POST", "/api/agents", json={"name": "A", "user": owner})
+        assert (status, told["param"]) == (422, "user"), told
+    assert not list(open_stack.root.rglob("*.yaml"))

@@ -8,12 +8,17 @@ from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, slug_problem, suggest_sl
 from agentsd.files.tree import Tree
 
 _DERIVED = 100  # characters of a slug that is made from a name
+_NUMBER_MAX = 999_999
 
 
 def derived(owner: str, name: object) -> str:
-    """A slug made from a name, in the folder of its owner."""
+    """A slug made from a name, in the folder of its owner. Raises ``InvalidEdit`` where none can be."""
     base = suggest_slug(name).replace("/", "-").lower()[:_DERIVED] if isinstance(name, str) else "agent"
-    return base if owner == DEFAULT_OWNER else f"{owner}/{base}"
+    slug = base if owner == DEFAULT_OWNER else f"{owner}/{base}"
+    problem = slug_problem(f"{slug}-{_NUMBER_MAX}")  # whatever ``free`` may try must be a slug
+    if problem:
+        raise InvalidEdit(f"user: {problem}", hint="send a slug", param="user")
+    return slug
 
 
 def free(tree: Tree, slug: str) -> str:
