@@ -12,7 +12,7 @@ from aiohttp import web
 
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
-from agentsd.web.connections import KEEPER, Bounds
+from agentsd.web.connections import Bounds
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware import border
 from agentsd.web.parts import WEB_METRICS
@@ -73,7 +73,7 @@ async def test_a_later_slow_head_is_given_up(make: Make) -> None:
 async def test_between_requests_there_is_time(make: Make) -> None:
     """A kept-alive connection is not a slow one, however often it is looked at."""
     stack = await make(bounds=Bounds(head_seconds=0.2, sweep_seconds=600))
-    keeper = stack.running._runner.app[KEEPER]
+    keeper = stack.running.keeper
     async with connected(stack.url) as raw:
         for _ in range(3):
             await raw.send(get("/healthz"))
@@ -143,7 +143,7 @@ async def test_a_head_in_pieces_is_a_head(make: Make) -> None:
 async def test_an_address_has_so_many_connections(make: Make) -> None:
     """One more gets 503; when one goes, another one may come."""
     stack = await made(make, per_address=3)
-    keeper = stack.running._runner.app[KEEPER]
+    keeper = stack.running.keeper
     async with AsyncExitStack() as stacked:
         raws = [await stacked.enter_async_context(connected(stack.url)) for _ in range(3)]
         for raw in raws:

@@ -19,11 +19,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import cast
 
-from aiohttp import StreamReader, web
+from aiohttp import StreamReader
 from prometheus_client import Counter as Metric
 
 from agentsd.web.clients import UNKNOWN, Proxies, bucket
 from agentsd.web.problem import Problem
+from agentsd.web.protocol import Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ class Keeper:
     def __init__(
         self,
         bounds: Bounds,
-        protocols: Callable[[], asyncio.Protocol],
+        protocols: Callable[[], Protocol],
         *,
         proxies: Proxies | None = None,
         cut: Metric | None = None,
@@ -92,7 +93,7 @@ class Keeper:
         self._cut = cut
         self._kept: dict[object, Guarded] = {}  # by aiohttp's protocol
         self._addresses: Counter[str] = Counter()
-        self._loop = asyncio.get_running_loop()
+        self.now = asyncio.get_running_loop().time  # seconds
 
     def __call__(self) -> Guarded:
         """A protocol for a new connection."""
@@ -100,18 +101,6 @@ class Keeper:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    def began(self, request: web.Request) -> None:
-        """The head of ``request`` is here, and its handler begins."""
-        kept = self._kept.get(request.protocol)
-        if kept is not None:
-            kept.busy(request.content)
-
-    def ended(self, request: web.Request) -> None:
-        """Its handler is done."""
-        kept = self._kept.get(request.protocol)
-        if kept is not None:
-            kept.phase = Phase.IDLE
 
     async def run(self) -> None:
         """Look after every connection, for ever."""
@@ -125,11 +114,7 @@ class Keeper:
         for kept in list(self._kept.values()):
             kept.look(now)
 
-    def now(self) -> float:
-        """Seconds of the loop's clock."""
-        return self._loop.time()
-
-    def admit(self, address: str) -> asyncio.Protocol | None:
+    def admit(self, address: str) -> Protocol | None:
         """aiohttp's protocol for one more connection of ``address``; None: there are too many."""
         bounds = self.bounds
         if bounds.total and len(self._kept) >= bounds.total:
@@ -178,7 +163,7 @@ class Guarded(asyncio.Protocol):
 
     def __init__(self, keeper: Keeper) -> None:
         self._keeper = keeper
-        self._inner: asyncio.Protocol | None = None
+        self._inner: Protocol | None = None
         self._transport: asyncio.Transport | None = None
         self._body: StreamReader | None = None
         self._received = 0  # bytes of this head, or of this body
@@ -201,6 +186,7 @@ class Guarded(asyncio.Protocol):
             return
         self._since = self._keeper.now()
         self._keeper.keep(self._inner, self)
+        self._inner.guard = self
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -212,13 +198,15 @@ class Guarded(asyncio.Protocol):
         self._received += len(data)
         inner.data_received(data)
 
-    def eof_received(self) -> bool | None:
-        return self._inner.eof_received() if self._inner else None
+    def eof_received(self) -> None:
+        if self._inner:
+            self._inner.eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         inner, self._inner = self._inner, None
         if inner is not None:
             self._keeper.drop(inner, self.address)
+            inner.guard = None
             inner.connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -231,12 +219,18 @@ class Guarded(asyncio.Protocol):
 
     # The phases
 
-    def busy(self, body: StreamReader) -> None:
-        """A handler begins."""
+    def began(self, body: StreamReader) -> None:
+        """The head is here, and its handler begins."""
         self.phase = Phase.BUSY
-        self._body = body
-        self._since = self._keeper.now()
-        self._received = 0
+        self._body = None
+        if not body.is_eof():
+            self._body = body
+            self._since = self._keeper.now()
+            self._received = 0
+
+    def ended(self) -> None:
+        """The handler is done."""
+        self.phase = Phase.IDLE
 
     def _takes(self, data: bytes) -> bool:
         """Whether ``data`` may go on: it belongs to a head that is not too long."""
@@ -297,7 +291,3 @@ class Guarded(asyncio.Protocol):
                 with suppress(RuntimeError):
                     self._transport.write(_plain(*answer))
             self._transport.close()
-
-
-KEEPER = web.AppKey("keeper", Keeper)
-"""Set by ``server.start``."""

@@ -15,7 +15,7 @@ from aiohttp import web
 from agentsd.core.rules import NOWHERE, origin
 
 METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-EXPOSED = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After"
+EXPOSED = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Agent, X-Agent-Version"
 PREFLIGHT_SECONDS = 600
 _NAMES_MAX = 2000
 _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")

@@ -18,7 +18,6 @@ from aiohttp.typedefs import Handler, Middleware
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.web.access import PRINCIPAL, Access, bearer
-from agentsd.web.connections import KEEPER
 from agentsd.web.guards import Guards
 from agentsd.web.lookup import not_ready
 from agentsd.web.metrics import WebMetrics
@@ -43,18 +42,20 @@ _log = logging.getLogger(__name__)
 
 def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
     """The app's only middleware."""
-    cors, limiter = (guards.cors, guards.limiter) if guards else (None, None)
+    limiter, cors = (guards.limiter, guards.cors or None) if guards else (None, None)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
         status = CLIENT_GONE
-        keeper = request.app.get(KEEPER)
-        if keeper is not None:
-            keeper.began(request)
+        guard = getattr(request.protocol, "guard", None)
+        if guard is not None:
+            guard.began(request.content)
         try:
-            response = cors.preflight(request) if cors else None
-            if response is None:
+            asked = cors.preflight(request) if cors is not None else None
+            if asked is not None:
+                response: web.StreamResponse = asked
+            else:
                 if limiter is None or request.path in PROBES:
                     request[PRINCIPAL] = admit(request, access)
                 else:
@@ -71,8 +72,8 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
             response = _problem(error, request.path).response(request.path)
             status = response.status
         finally:
-            if keeper is not None:
-                keeper.ended(request)
+            if guard is not None:
+                guard.ended()
             _record(request, status, perf_counter() - started, metrics)
         secure(response)
         return response

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from aiohttp import web
+from typing import Any
+from typing import Protocol as Interface
+
+from aiohttp import StreamReader, web
 
 from agentsd.web.problem import Problem, internal
 from agentsd.web.replies import secure
 
 
+class Guard(Interface):
+    """Who watches a connection: see ``connections``. The border tells it where the request is."""
+
+    def began(self, body: StreamReader) -> None:
+        """The head is here, and its handler begins."""
+
+    def ended(self) -> None:
+        """The handler is done."""
+
+
 class Protocol(web.RequestHandler):
     """One connection. What cannot be parsed never reaches the app: it is answered here."""
 
-    __slots__ = ()
+    __slots__ = ("guard",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.guard: Guard | None = None
 
     def handle_error(
         self,

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.core.errors import ConfigError
-from agentsd.web.connections import KEEPER, Bounds, Keeper
+from agentsd.web.connections import Bounds, Keeper
 from agentsd.web.parts import PARTS, WEB_METRICS
 from agentsd.web.protocol import Protocol
 
@@ -24,11 +24,16 @@ class Running:
     """A server at work. ``urls`` are where it answers; ``stop`` drains it."""
 
     def __init__(
-        self, runner: web.AppRunner, listening: Sequence[asyncio.AbstractServer], urls: Sequence[str]
+        self,
+        runner: web.AppRunner,
+        keeper: Keeper,
+        listening: Sequence[asyncio.AbstractServer],
+        urls: Sequence[str],
     ) -> None:
         self._runner = runner
         self._listening = listening
-        self._keeping = asyncio.create_task(runner.app[KEEPER].run(), name="connections")
+        self.keeper = keeper
+        self._keeping = asyncio.create_task(keeper.run(), name="connections")
         self.urls = tuple(urls)
 
     @property
@@ -77,11 +82,11 @@ async def start(
     """
     bounds = bounds or Bounds()
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=drain)
-    keeper = app[KEEPER] = _keeper(app, runner, bounds)
     await runner.setup()
+    keeper = _keeper(app, runner, bounds)
     loop = asyncio.get_running_loop()
     listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Running(runner, listening, [_url(one) for one in sockets])
+    return Running(runner, keeper, listening, [_url(one) for one in sockets])
 
 
 def _keeper(app: web.Application, runner: web.AppRunner, bounds: Bounds) -> Keeper:
@@ -89,13 +94,13 @@ def _keeper(app: web.Application, runner: web.AppRunner, bounds: Bounds) -> Keep
 
     logger = _Discreet(logging.getLogger("agentsd.web"))
 
-    def protocol() -> asyncio.Protocol:
+    def protocol() -> Protocol:
         assert runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
         return Protocol(
             runner.server,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type]  # the border writes one
-            logger=logger,  # type: ignore[arg-type]  # an adapter does as well
+            access_log=None,
+            logger=logger,
             keepalive_timeout=bounds.idle_seconds,
             max_headers=bounds.head_fields,
         )
