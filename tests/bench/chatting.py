@@ -40,7 +40,8 @@ def run(scale: Scale) -> Sequence[Figure]:
         backend = stack.enter_context(_backend(made))
         _write_manifest(made, backend.url)
         (folder / "tokens").write_text(f"{TOKEN}\n")
-        ours = stack.enter_context(up(made, folder, token_file=str(folder / "tokens")))
+        limits = dict.fromkeys(("rate_limit", "rate_limit_address"), "off")
+        ours = stack.enter_context(up(made, folder, token_file=str(folder / "tokens"), **limits))
         servers = {"backend": backend, "agentsd": ours}
         if litellm := os.environ.get(LITELLM):
             servers["litellm"] = stack.enter_context(_litellm(litellm, folder, backend.url))
