@@ -8,6 +8,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+# ruff: noqa: E501
+
 HOSTILE = [
     "", " ", "\n", "\n\n", "a", "yes", "No", "on", "~", "null", "true", "1", "1e3", "0x1f", "017", "1_000", "-.5",
     ".inf", "1:30", "2024-01-02", "a: b", "a:", ": a", "a #b", "# a", "- a", "-", "---", "--- a", "...", "? a",

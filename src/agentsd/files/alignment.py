@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
@@ -12,6 +12,7 @@ FIRST = -1
 """The place of what has nothing before it."""
 
 _PAIRS_MAX = 1 << 18  # beyond this many comparisons, lists are paired from the top
+_LIKENESS_MAX = 1 << 10  # and so are the parts of them that differ
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,15 @@ def plan_mapping(old: Mapping[str, Any], new: Mapping[str, Any], *, last: str) -
 
 
 def plan_list(old: Sequence[Any], new: Sequence[Any]) -> Plan:
-    """Equal elements stay, others are paired where they stand."""
+    """Equal elements stay; of the others, those that have most in common are taken for the same."""
     plan = Plan()
     for was, till, start, stop in _pieces([_print(one) for one in old], [_print(one) for one in new]):
-        paired = min(till - was, stop - start)
-        plan.kept.update({was + i: new[start + i] for i in range(paired)})
-        if start + paired < stop:
-            anchor = next(reversed(plan.kept), FIRST)
-            plan.added.setdefault(anchor, []).extend((i, new[i]) for i in range(start + paired, stop))
+        pairs = dict(_pairs(old[was:till], new[start:stop]))  # place among the new → place among the old
+        for i, value in enumerate(new[start:stop]):
+            if i in pairs:
+                plan.kept[was + pairs[i]] = value
+            else:
+                plan.added.setdefault(next(reversed(plan.kept), FIRST), []).append((start + i, value))
     return plan
 
 
@@ -53,6 +55,36 @@ def _pieces(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
     if len(old) * len(new) > _PAIRS_MAX:
         return [(0, len(old), 0, len(new))]
     return [code[1:] for code in SequenceMatcher(None, old, new, autojunk=False).get_opcodes()]
+
+
+def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int, int]]:
+    """(place among ``new``, place among ``old``), both ascending, as many as the shorter one has."""
+    most = min(len(old), len(new))
+    if len(old) == len(new) or len(old) * len(new) > _LIKENESS_MAX:
+        yield from zip(range(most), range(most), strict=True)
+        return
+    best = [[0.0] * (len(new) + 1) for _ in range(len(old) + 1)]
+    for i in reversed(range(len(old))):
+        for j in reversed(range(len(new))):
+            paired = best[i + 1][j + 1] + 1 + _likeness(old[i], new[j])
+            best[i][j] = max(paired, best[i + 1][j], best[i][j + 1])
+    i = j = 0
+    while i < len(old) and j < len(new):
+        if best[i][j] == best[i + 1][j + 1] + 1 + _likeness(old[i], new[j]):
+            yield j, i
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+
+
+def _likeness(one: Any, other: Any) -> float:
+    """From 0 to 1: the share of fields that two mappings have in common, with their values."""
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return 0
+    fields = {_print(pair) for pair in one.items()} & {_print(pair) for pair in other.items()}
+    return len(fields) / max(len(one), len(other), 1)
 
 
 def _print(value: Any) -> str:

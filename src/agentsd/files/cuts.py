@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+import yaml
+
 from agentsd.files import emit
 from agentsd.files.alignment import FIRST, Plan
 from agentsd.files.emit import Style
 from agentsd.files.outline import Entry, Odd, Sheet, is_comment
 
 _BREAKS = "\r\n\x85\u2028\u2029"
+_COMMA = re.compile(r"[ \t]*(,?)")
 _REST = re.compile(r"[ \t]*(,?)[ \t]*(#.*)?")
 
 New = list[tuple[str | int, Any]]
@@ -52,24 +55,35 @@ def block_cuts(
     sheet: Sheet, entries: list[Entry], plan: Plan, style: Style, *, is_root: bool
 ) -> Iterator[Cut]:
     """Lines added and removed. Raises ``Odd`` where the collection is better written anew."""
-    if not plan.kept or (FIRST in plan.added and not sheet.leads(entries[0].start)):
+    if FIRST in plan.added and not sheet.leads(entries[0].start):
         raise Odd
     column = sheet.column(entries[0].start)
     for place, new in plan.added.items():
         top = place == FIRST
         index = sheet.above(entries[0], first=is_root) if top else sheet.below(entries[place])
-        yield Cut(index, index, _lines(new, column, style), lines=True)
+        gap = style.newline if is_root and not top and _is_airy(sheet, entries) else ""
+        yield Cut(index, index, _lines(new, column, style, gap), lines=True)
     for first, last in _runs(entries, plan):
         yield _removal(sheet, entries, first, last, is_root=is_root)
 
 
-def _lines(new: New, column: int, style: Style) -> str:
+def _lines(new: New, column: int, style: Style, gap: str) -> str:
+    """``gap`` stands above sections."""
     return "".join(
-        emit.entry(name, value, column, style)
+        f"{gap if emit.is_filled(value) else ''}{emit.entry(name, value, column, style)}"
         if isinstance(name, str)
         else emit.element(value, column, style)
         for name, value in new
     )
+
+
+def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
+    """Whether every section but a first one has a blank line above it, and there is such a section."""
+    sections = [
+        one for one in entries[1:] if not isinstance(one.node, yaml.ScalarNode) and one.name != "sops"
+    ]
+    tops = (sheet.above(one, first=False) for one in sections)
+    return bool(sections) and all(not sheet.line(sheet.line_start(top - 1)).strip() for top in tops)
 
 
 def _runs(entries: list[Entry], plan: Plan) -> Iterator[tuple[int, int]]:
@@ -90,17 +104,18 @@ def _removal(sheet: Sheet, entries: list[Entry], first: int, last: int, *, is_ro
     start = sheet.above(entries[first], first=is_root and first == 0)
     end = sheet.below(entries[last])
     floor = sheet.below(entries[first - 1]) if first else start
-    return Cut(*_without_gap(sheet, start, end, floor))
+    is_top = start == 0 or (first == 0 and not is_root)
+    return Cut(*_without_gap(sheet, start, end, floor, is_top))
 
 
-def _without_gap(sheet: Sheet, start: int, end: int, floor: int) -> tuple[int, int]:
-    """Blank lines above and below become those above; at the text's end, none."""
+def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -> tuple[int, int]:
+    """Blank lines above and below become those above; at the top of a section and at the text's end, none."""
     rest = sheet.text[end:]
     if not rest.strip():
         while start > floor and not sheet.line(sheet.line_start(start - 1)).strip():
             start = sheet.line_start(start - 1)
         return start, end
-    if start == 0 or not sheet.line(sheet.line_start(start - 1)).strip():
+    if is_top or not sheet.line(sheet.line_start(start - 1)).strip():
         while not sheet.line(end).strip():
             end = sheet.next_line(end)
     return start, end
@@ -128,7 +143,7 @@ def _line_starts(sheet: Sheet, start: int, end: int) -> Iterator[int]:
 
 def flow_cuts(sheet: Sheet, node: Any, entries: list[Entry], plan: Plan, style: Style) -> Iterator[Cut]:
     """What stands between commas, added and removed. Raises ``Odd``."""
-    if not plan.kept or sheet.text[node.start_mark.index] not in "{[":
+    if sheet.text[node.start_mark.index] not in "{[":
         raise Odd
     kept = [FIRST, *plan.kept, len(entries)]
     for before, behind in pairwise(kept):
@@ -157,15 +172,23 @@ def _between(sheet: Sheet, gone: list[Entry], behind: Entry, new: list[str], sty
 
 def _at_end(sheet: Sheet, before: Entry, gone: list[Entry], new: list[str], style: Style) -> Iterator[Cut]:
     end = sheet.end(before)
-    if gone:
-        yield Cut(end, sheet.end(gone[-1]))
-    if not new:
-        return
     rest = _REST.fullmatch(sheet.text, end, sheet.line_end(end))
-    if gone or not rest or not sheet.leads(before.start):
+    if rest is None or not sheet.leads(before.start):
         yield Cut(end, end, "".join(f", {one}" for one in new))
+        if gone:
+            yield Cut(end, sheet.end(gone[-1]))
         return
+    # an entry to a line: comments stay with their entries
     space = f"{style.newline}{' ' * sheet.column(before.start)}"
-    if not rest[1]:
+    ends = sheet.end(gone[-1]) if gone else end
+    comma = rest[1] if not gone else _COMMA.match(sheet.text, ends)[1]  # type: ignore[index]  # matches ""
+    if new and not rest[1]:
         yield Cut(end, end, ",")
-    yield Cut(rest.end(), rest.end(), space + f",{space}".join(new) + rest[1])
+    elif gone and not new and not comma:
+        yield Cut(rest.start(1), rest.end(1))
+    yield Cut(
+        rest.end(), rest.end(), "".join(f"{space}{one}," for one in new).removesuffix("," * (not comma))
+    )
+    if gone:
+        last = _REST.fullmatch(sheet.text, ends, sheet.line_end(ends))
+        yield Cut(rest.end(), last.end() if last else ends)

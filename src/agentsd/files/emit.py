@@ -116,7 +116,8 @@ def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
         return str(value)
     if isinstance(value, float):
         return repr(value)
-    raise CannotWrite(f"a {type(value).__name__} is nothing that a manifest can hold")
+    hint = "values are texts, numbers, booleans, null, lists and mappings"
+    raise CannotWrite(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
 
 
 def quoted(value: str) -> str:

@@ -75,9 +75,9 @@ def _refusal(root: Path, error: OSError) -> CannotLock:
 
 def unwritable(root: Path) -> str | None:
     """Why files in ``root`` cannot be written; None where they can."""
-    if not root.exists():
+    if not os.path.exists(root):  # noqa: PTH110 - False, not an error, where we may not look
         return "there is no such folder"
-    if not root.is_dir():
+    if not os.path.isdir(root):  # noqa: PTH112
         return "it is not a folder"
     if os.access(root, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         return None

@@ -112,10 +112,13 @@ class _Rewriter:
         entries, in_flow = self.sheet.entries(node), bool(node.flow_style)
         is_mapping = isinstance(new, Mapping)
         plan = plan_mapping(old, new, last=_SEAL) if is_mapping else plan_list(old, new)
+        if not plan.kept:
+            raise Odd
         for place, value in plan.kept.items():
             entry = entries[place]
             self.change(entry, old[entry.name], value, in_flow)
-        style = replace(self.style, quoted=is_mapping and node.value[0][0].style == '"')
+        quoted = is_mapping and node.value[0][0].style == '"'  # as in JSON
+        style = replace(self.style, quoted=quoted)
         if in_flow:
             self.cuts.extend(flow_cuts(self.sheet, node, entries, plan, style))
         else:
