@@ -10,8 +10,10 @@ from tempfile import mkdtemp
 import pytest
 
 from agentsd.store.embedded import EmbeddedPostgres
+from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.home import Home
+from tests.e2e.parrot import Parrot
 from tests.runtime.world import new_keys
 
 
@@ -21,6 +23,20 @@ async def home() -> AsyncIterator[Home]:
     made = Home(Path(mkdtemp(prefix="agentsd-e2e-")), new_keys())
     yield made
     await made.clear()
+
+
+@pytest.fixture
+def checkout(home: Home) -> Checkout:
+    """A clone of the samples, with the demo key."""
+    return Checkout(home)
+
+
+@pytest.fixture
+async def vendor(home: Home) -> AsyncIterator[Parrot]:
+    """Says the name of the model that it is asked for; a trusted origin."""
+    async with Parrot() as parrot:
+        home.env["AGENTSD_TRUSTED_ORIGINS"] = parrot.url
+        yield parrot
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ class Home:
             "AGENTSD_DATA_DIR": str(self.data),
             "SOPS_AGE_KEY": keys.identity,
         }
+        self.before: Callable[[], None] | None = None  # see ``Process.start``
         self.processes: list[Process] = []
 
     def clone(self) -> None:
@@ -65,7 +67,9 @@ class Home:
 
     async def start(self, *arguments: str, typed: str = "", **env: str) -> Process:
         """A command that goes on."""
-        process = await Process.start(*arguments, env={**self.env, **env}, cwd=self.repo, typed=typed)
+        process = await Process.start(
+            *arguments, env={**self.env, **env}, cwd=self.repo, typed=typed, before=self.before
+        )
         self.processes.append(process)
         return process
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import re
 import signal
@@ -17,6 +18,8 @@ T = TypeVar("T")
 
 PATIENCE = 30.0
 """Seconds that any condition is waited for: generous, because the machine may be busy."""
+
+_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE = 24, 1
 
 _URL = re.compile(r"http://127\.0\.0\.1:\d+")
 
@@ -50,8 +53,18 @@ class Process:
         ]
 
     @classmethod
-    async def start(cls, *arguments: str, env: Mapping[str, str], cwd: Path, typed: str = "") -> Process:
-        """``agentsd`` with ``arguments``, in an environment of exactly ``env``; ``typed`` is its input."""
+    async def start(
+        cls,
+        *arguments: str,
+        env: Mapping[str, str],
+        cwd: Path,
+        typed: str = "",
+        before: Callable[[], None] | None = None,
+    ) -> Process:
+        """``agentsd`` with ``arguments``, in an environment of exactly ``env``; ``typed`` is its input.
+
+        ``before`` runs in the new process, before the program.
+        """
         child = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-m", "agentsd", *arguments),
@@ -61,6 +74,7 @@ class Process:
             env=dict(env),
             cwd=cwd,
             start_new_session=True,
+            preexec_fn=before,
         )
         assert child.stdin is not None
         child.stdin.write(typed.encode())
@@ -137,6 +151,12 @@ class Process:
                 self._heard.notify_all()
         async with self._heard:
             self._heard.notify_all()
+
+
+def obey_modes() -> None:
+    """For ``before``: root, too, keeps to the modes of files (capabilities(7), CAP_DAC_OVERRIDE)."""
+    if os.geteuid() == 0 and ctypes.CDLL(None).prctl(_PR_CAPBSET_DROP, _CAP_DAC_OVERRIDE, 0, 0, 0):
+        raise PermissionError("root cannot give up a right here")
 
 
 async def until(look: Callable[[], Awaitable[T]], *, every: float = 0.02) -> T:

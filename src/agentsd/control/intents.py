@@ -2,7 +2,8 @@
 
 A process that is killed between two files, or between a file and its commit, leaves this note;
 whoever writes or starts next finishes the work. It holds manifests as they are in git, so
-nothing in it is a secret in the clear.
+nothing in it is a secret in the clear. It is believed no more than a manifest is: somebody may have
+put it into a pull request, so it can change manifests, and nothing else.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ import json
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agentsd.core.names import SUFFIXES, slug_of, slug_problem
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, swap
 
@@ -74,44 +77,82 @@ def carry_out(root: Path, edits: Iterable[FileEdit]) -> None:
 def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
     """Undo edits, the last first; a file that somebody changed since stays as it is."""
     for edit in reversed(tuple(edits)):
+        if _now(root, edit.path) == edit.before:  # it was not its turn yet
+            continue
         try:
             swap(root / edit.path, edit.after, edit.before)
         except FileChanged:
             _log.warning("a file was changed while an edit of it was taken back", extra={"path": edit.path})
 
 
-def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
-    """Carry out what a killed process left undone. (paths, commit still to be made), or None.
+def is_inside(root: Path, path: str) -> bool:
+    """Whether no link leads a write of ``path`` out of the tree."""
+    return Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
 
-    A file that somebody has changed since is left alone.
+
+def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
+    """Carry out what a killed process left undone. (its files, the commit still to be made), or None.
+
+    A file that somebody has changed since is left alone, and not among them.
     """
-    left = root / NAME
     try:
-        kept = json.loads(left.read_text())
+        left = _read(root)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):  # half-written by something else than ``note``, which replaces whole files
-        _log.warning(
-            "the note of an unfinished edit cannot be read and is dropped", extra={"path": str(left)}
-        )
+    except (OSError, ValueError, KeyError, TypeError):  # written by something else than ``note``
+        _log.warning("the note of an unfinished edit makes no sense and is dropped", extra={"path": NAME})
         done(root)
         return None
-    for edit in kept["edits"]:
-        _finish(root, edit)
-    order = kept["commit"]
-    return tuple(edit["path"] for edit in kept["edits"]), order and _commit_order(order)
+    inside = (edit for edit in left.edits if is_inside(root, edit.path))
+    return tuple(edit.path for edit in inside if _finish(root, edit)), left.order
 
 
-def _finish(root: Path, edit: dict[str, Any]) -> None:
-    path = root / edit["path"]
-    now = path.read_bytes() if path.exists() else None
-    after = None if edit["after"] is None else base64.b64decode(edit["after"])
-    if now == after or _digest(now) != edit["before"]:
-        return
+@dataclass(frozen=True, slots=True)
+class _LeftEdit:
+    """One file, of which the note knows only a digest of what it was."""
+
+    path: str
+    before: str | None
+    after: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    edits: tuple[_LeftEdit, ...]
+    order: CommitOrder | None
+
+
+def _finish(root: Path, edit: _LeftEdit) -> bool:
+    """Whether the file is now as the edit wanted it."""
+    with suppress(FileChanged):
+        now = _now(root, edit.path)
+        if now == edit.after:
+            return True
+        if _digest(now) == edit.before:
+            swap(root / edit.path, now, edit.after)
+            return True
+    _log.warning("a file was changed by someone else; the edit of it is given up", extra={"path": edit.path})
+    return False
+
+
+def _now(root: Path, path: str) -> bytes | None:
     try:
-        swap(path, now, after)
-    except FileChanged:
-        _log.warning("a file was changed while an edit of it was finished", extra={"path": edit["path"]})
+        return (root / path).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _read(root: Path) -> _Left:
+    kept = json.loads((root / NAME).read_text())
+    order = kept["commit"]
+    return _Left(tuple(map(_left_edit, kept["edits"])), None if order is None else _commit_order(order))
+
+
+def _left_edit(kept: dict[str, Any]) -> _LeftEdit:
+    path, before, after = kept["path"], kept["before"], kept["after"]
+    if not path.endswith(SUFFIXES) or slug_problem(slug_of(path)):
+        raise ValueError
+    return _LeftEdit(path, before, None if after is None else base64.b64decode(after))
 
 
 def _edit(edit: FileEdit) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +18,8 @@ from agentsd.core.errors import AgentsdError
 from agentsd.files.commit import Author, CommitOrder, commit, commit_to_branch
 from agentsd.files.git import is_clean
 from agentsd.files.push import push
+
+_log = logging.getLogger(__name__)
 
 Mode = Literal["off", "files", "git"]
 Action = Literal["create", "update", "delete", "set-default", "rollback"]
@@ -92,16 +96,14 @@ class Landing:
     async def carry_out(self, decided: Decided, order: CommitOrder | None) -> str | None:
         """Change the files, then commit them; an error takes back what was done. Returns the commit."""
         intent = Intent(decided.changing, order)
-        if order is not None and not await is_clean(self._root, intent.paths):
-            raise WriteConflict(
-                "the file has changes that are not committed yet",
-                hint="commit or undo them first: this edit would put its author's name on them",
-            )
+        self._refuse_outside(intent.paths)
+        if order is not None:
+            await self._refuse_drafts(intent.paths)
         await asyncio.to_thread(intents.note, self._root, intent)
         try:
             await asyncio.to_thread(intents.carry_out, self._root, intent.edits)
             made = await commit(self._root, intent.paths, order) if order is not None else None
-        except AgentsdError:
+        except Exception:
             await asyncio.to_thread(intents.take_back, self._root, intent.edits)
             await asyncio.to_thread(intents.done, self._root)
             raise
@@ -112,7 +114,10 @@ class Landing:
         """The edit as a branch for review: nothing here changes until it is merged."""
         git = self._git or GitOptions()
         name = _filled(git.branch, order.author.name, decided)
-        made = await commit_to_branch(self._root, decided.after, name, order)
+        files = {edit.path: edit.after for edit in decided.changing}
+        self._refuse_outside(tuple(files))
+        await self._refuse_drafts(tuple(files))
+        made = await commit_to_branch(self._root, files, name, order)
         return replace(written, version=None, commit=made, branch=name)
 
     async def push(self, written: Written) -> Written:
@@ -126,15 +131,45 @@ class Landing:
         return replace(written, pushed=True)
 
     async def finish(self) -> bool:
-        """Finish what a killed process began. Says whether there was anything."""
+        """Finish what a killed process began. Says whether there was anything.
+
+        Raises ``GitRefused`` and ``GitBusy`` where its commit cannot be made now: the note stays.
+        """
         left = await asyncio.to_thread(intents.finish, self._root)
         if left is None:
             return False
         paths, order = left
-        if order is not None:
-            await commit(self._root, paths, order)
+        if order is not None and paths:
+            await self._commit_left(paths, order)
         await asyncio.to_thread(intents.done, self._root)
         return True
+
+    async def _commit_left(self, paths: Sequence[str], order: CommitOrder) -> None:
+        try:
+            await commit(self._root, paths, order)
+        except AgentsdError:
+            if self._git is not None:
+                raise
+            _log.warning("an unfinished edit is finished, but for its commit", extra={"paths": paths})
+
+    def _refuse_outside(self, paths: Sequence[str]) -> None:
+        """Raise ``WriteConflict`` where a linked folder would lead an edit out of the tree."""
+        outside = [path for path in paths if not intents.is_inside(self._root, path)]
+        if outside:
+            raise WriteConflict(
+                f"{outside[0]} would be written outside the folder of manifests: a link leads out",
+                hint="choose another folder, or put a real one in the link's place",
+            )
+
+    async def _refuse_drafts(self, paths: Sequence[str]) -> None:
+        """Raise ``WriteConflict`` where somebody's work in one of the files is not committed yet."""
+        if await is_clean(self._root, paths):
+            return
+        drafts = [path for path in paths if not await is_clean(self._root, [path])]
+        raise WriteConflict(
+            f"{', '.join(drafts or paths)} has changes that are not committed yet",
+            hint="commit or undo them first: this edit would put its author's name on them",
+        )
 
 
 def _filled(template: str, actor: str, decided: Decided) -> str:

@@ -10,6 +10,7 @@ process that is killed after it leaves a note by which the next one finishes the
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -22,21 +23,17 @@ from agentsd.control.editing import Desk, id_in, read
 from agentsd.control.intents import FileEdit
 from agentsd.control.landing import Action, Decided, GitOptions, Landing, Mode, Written
 from agentsd.control.reconcile import Outcome
-from agentsd.control.refusals import (
-    Forbidden,
-    NotSynced,
-    PreconditionFailed,
-    ReadOnly,
-    WriteConflict,
-)
+from agentsd.control.refusals import Forbidden, NotSynced, PreconditionFailed, ReadOnly, WriteConflict
 from agentsd.control.syncing import Report, Syncer, Turn
 from agentsd.core.access import Principal
 from agentsd.core.document import Document
-from agentsd.core.errors import InvalidManifests
+from agentsd.core.errors import AgentsdError, InvalidManifests
 from agentsd.core.names import owner_of
 from agentsd.files.lock import folder_lock, unwritable
 from agentsd.files.swap import FileChanged, sweep
 from agentsd.files.tree import SourceFile, Tree
+
+_log = logging.getLogger(__name__)
 
 ATTEMPTS = 10
 """How often an edit is decided anew because somebody else changed the file in between."""
@@ -70,10 +67,8 @@ class WriteBack:
     ) -> None:
         self.mode = mode
         self.source = syncer.source
-        self._desk = desk
-        self._root = desk.root
-        self._syncer = syncer
-        self._checker = checker
+        self._desk, self._root = desk, desk.root
+        self._syncer, self._checker = syncer, checker
         self._landing = Landing(desk.root, git if mode == "git" else None)
         self._one = asyncio.Lock()
 
@@ -149,12 +144,19 @@ class WriteBack:
         return await self._write(who, decide)
 
     async def recover(self) -> bool:
-        """Finish what a killed process began, and remove what it left. Says whether there was anything."""
+        """Finish what a killed process began, remove what it left, and say whether there was anything.
+
+        What cannot be finished now (a merge is under way) waits for the next write.
+        """
         if self.mode == "off" or unwritable(self._root) is not None:
             return False
-        async with self._one, folder_lock(self._root):
-            sweep(self._root)
-            return await self._landing.finish()
+        try:
+            async with self._one, folder_lock(self._root):
+                sweep(self._root)
+                return await self._landing.finish()
+        except AgentsdError as error:
+            _log.warning("an unfinished edit waits: %s", error.message)
+            return True
 
     async def aclose(self) -> None:
         """Wait until a write that is under way is over."""
@@ -266,9 +268,9 @@ class WriteBack:
         """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
         if read(path, data).value.get("default") is not True:
             return ()
-        edits = []
+        edits, owner = [], owner_of(path)
         for other in tree.files.values():
-            if other.path == path or owner_of(other.path) != owner_of(path) or b"default" not in other.data:
+            if other.path == path or owner_of(other.path) != owner or b"default" not in other.data:
                 continue
             checked = self._checker.check(other, tree.beside)
             if checked.manifest is not None and checked.manifest.default:

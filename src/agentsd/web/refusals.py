@@ -25,9 +25,10 @@ from agentsd.core.errors import (
     SyncRefused,
 )
 from agentsd.core.violations import Violation, dotted
-from agentsd.files.lock import FolderBusy
+from agentsd.files.lock import CannotLock, FolderBusy
 from agentsd.files.repository import GitBusy, GitRefused
 from agentsd.files.splice import CannotSplice
+from agentsd.files.swap import FileRefused
 from agentsd.web import scoping
 from agentsd.web.problem import Problem, of_error
 
@@ -46,6 +47,8 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (SyncRefused, 409, "sync_refused"),
     (SealError, 409, "seal_broken"),
     (ConfigError, 409, "conflict"),
+    (FileRefused, 409, "conflict"),
+    (CannotLock, 409, "conflict"),
     (SopsFailed, 503, "sops_failed"),
     (NotSynced, 503, "not_synced"),
     (GitBusy, 503, "busy"),
