@@ -171,7 +171,8 @@ def drop(*path: Any) -> Callable[[dict[str, Any]], None]:
         (drop("checks", 1, "say"), "  - say: Bye\n    contains: Bye", "  - contains: Bye"),
         (
             put("checks", {"a": 1}),
-            '\n  - say: Hello\n    contains: "You said: Hello"\n  # the second\n  - say: Bye\n    contains: Bye',
+            '\n  - say: Hello\n    contains: "You said: Hello"\n  # the second\n'
+            "  - say: Bye\n    contains: Bye",
             "  a: 1",
         ),
         (put("note", "short"), "note: >-\n  folded\n  text", "note: |-\n  short"),

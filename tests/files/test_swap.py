@@ -59,7 +59,7 @@ def once(steps):
     except module.FileChanged:
         pass
     sys.setprofile(None)
-before, seen = module._content, 0
+before, seen = module.content_of, 0
 def outsider(name):  # somebody renames another file over, right behind our last comparison
     global seen
     found, seen = before(name), seen + 1
@@ -68,7 +68,7 @@ def outsider(name):  # somebody renames another file over, right behind our last
         new.write_bytes(foreign)
         new.replace(path)
     return found
-module._content = outsider
+module.content_of = outsider
 for steps in range(10_000):
     path.unlink(missing_ok=True)
     if expected is not None:
@@ -78,9 +78,9 @@ for steps in range(10_000):
         once(steps)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    module._content = before
+    module.content_of = before
     module.sweep(path.parent)
-    module._content = outsider
+    module.content_of = outsider
     held = path.read_bytes() if path.exists() else None
     print(repr((status, held, sorted(os.listdir(path.parent)))))
     if status == 0:

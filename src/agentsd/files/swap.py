@@ -13,25 +13,26 @@ import ctypes
 import errno
 import fcntl
 import os
-import re
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from hashlib import sha256
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
+from agentsd.files.temporaries import (
+    TEMPORARY_NAME,
+    content_of,
+    is_alive,
+    mark,
+    status_of,
+    sync_folder,
+    temporary_file,
+)
 
 _AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 _ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: two seconds
-_NAME_MAX = 192  # bytes: with its marks, a temporary name must stay within 255
-_TEMPORARY = re.compile(
-    r"\.(?P<name>.+?)\.(?P<pid>[0-9]{1,10})(-[0-9]{1,3})?(\.(?P<old>[0-9a-f]{16})-(?P<new>[0-9a-f]{16}))?\.tmp",
-    re.DOTALL,
-)
 
 
 class FileChanged(AgentsdError):
@@ -64,7 +65,7 @@ def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
     """
     try:
         target = Path(os.path.realpath(path))
-        if _content(target) != expected:
+        if content_of(target) != expected:
             raise FileChanged(path)
         if data == expected:
             return
@@ -77,7 +78,7 @@ def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
             _exchange(target, expected, data)
         if data is None and path.is_symlink():
             path.unlink(missing_ok=True)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise FileRefused(path, error) from None
 
@@ -88,9 +89,9 @@ def replace_file(path: Path, data: bytes) -> None:
     The mode is kept, and a link stays a link. Raises ``OSError``.
     """
     path = path.resolve()
-    with _temporary(path, data, _status(path)) as temporary:
+    with temporary_file(path, data, status_of(path)) as temporary:
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def sweep(root: Path) -> None:
@@ -101,19 +102,19 @@ def sweep(root: Path) -> None:
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name != ".git"]
         for name in names:
-            found = _TEMPORARY.fullmatch(name)
-            if found and not _is_alive(int(found["pid"])):
+            found = TEMPORARY_NAME.fullmatch(name)
+            if found and not is_alive(int(found["pid"])):
                 with suppress(OSError):
                     _clear(Path(folder, name), Path(folder, found["name"]), found["old"], found["new"])
 
 
 def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
     """Remove what a killed swap of ``path`` left, unless it took somebody's edit out: that goes back."""
-    held, now = left.read_bytes(), _content(path)
-    foreign = old is not None and _mark(held) not in {old, new}
-    if foreign and now is not None and _mark(now) == new:
+    held, now = left.read_bytes(), content_of(path)
+    foreign = old is not None and mark(held) not in {old, new}
+    if foreign and now is not None and mark(now) == new:
         _rename(left, path, _EXCHANGE)
-    elif foreign and now is None and new == _mark(b""):
+    elif foreign and now is None and new == mark(b""):
         _put(left, path)
     left.unlink(missing_ok=True)
 
@@ -122,7 +123,7 @@ def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
 
 
 def _create(path: Path, data: bytes) -> None:
-    with _temporary(path, data, None) as temporary:
+    with temporary_file(path, data, None) as temporary:
         try:
             _put(temporary, path)
         except FileExistsError:
@@ -143,8 +144,8 @@ def _put(temporary: Path, path: Path) -> None:
 
 
 def _exchange(path: Path, expected: bytes, data: bytes) -> None:
-    with _alone(path), _temporary(path, data, _status(path), expected) as temporary, _alone(temporary):
-        if _content(path) != expected:
+    with _alone(path), temporary_file(path, data, status_of(path), expected) as temporary, _alone(temporary):
+        if content_of(path) != expected:
             raise FileChanged(path)
         ours = _inode(temporary)
         try:
@@ -226,8 +227,8 @@ def _put_back(temporary: Path, path: Path, ours: int) -> None:
 
 def _remove(path: Path, expected: bytes) -> None:
     """By way of another name: what is removed is looked at before it is gone for good."""
-    with _alone(path), _temporary(path, b"", None, expected) as temporary:
-        if _content(path) != expected:
+    with _alone(path), temporary_file(path, b"", None, expected) as temporary:
+        if content_of(path) != expected:
             raise FileChanged(path)
         try:
             path.rename(temporary)
@@ -237,48 +238,6 @@ def _remove(path: Path, expected: bytes) -> None:
             with suppress(FileExistsError):  # somebody made a newer one
                 _put(temporary, path)
             raise FileChanged(path)
-
-
-# Parts
-
-
-@contextmanager
-def _temporary(
-    path: Path, data: bytes, like: os.stat_result | None, expected: bytes | None = None
-) -> Iterator[Path]:
-    """A file beside ``path`` with ``data``, on disk, with the mode and owner of ``like``; gone at the end."""
-    marks = "" if expected is None else f".{_mark(expected)}-{_mark(data)}"
-    temporary, descriptor = _open_beside(path, marks)
-    try:
-        with open(descriptor, "wb") as file:  # noqa: PTH123
-            file.write(data)
-            file.flush()
-            if like:
-                with suppress(PermissionError):
-                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
-            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode) if like else 0o644)
-            os.fsync(file.fileno())
-        yield temporary
-    finally:
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
-    """``.NAME.<pid>.tmp``; a number where another thread has that one, and marks for ``sweep``."""
-    name = os.fsencode(path.name)
-    if len(name) > _NAME_MAX:
-        name, marks = name[:_NAME_MAX], ""
-    stem = f".{os.fsdecode(name)}.{os.getpid()}"
-    for number in range(1000):
-        temporary = path.with_name(f"{stem}{f'-{number}' if number else ''}{marks}.tmp")
-        with suppress(FileExistsError):
-            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    raise FileExistsError(errno.EEXIST, "too many temporary files")
-
-
-def _mark(data: bytes) -> str:
-    return sha256(data).hexdigest()[:16]
 
 
 def _rename(old: Path, new: Path, how: int) -> bool:
@@ -294,44 +253,5 @@ def _rename(old: Path, new: Path, how: int) -> bool:
     raise OSError(number, os.strerror(number))
 
 
-def _content(path: Path) -> bytes | None:
-    status = _status(path)
-    if status is None:
-        return None
-    if not stat.S_ISREG(status.st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        return None
-
-
-def _status(path: Path) -> os.stat_result | None:
-    try:
-        return path.stat()
-    except FileNotFoundError:
-        return None
-
-
 def _inode(path: Path) -> int:
     return path.stat().st_ino
-
-
-def _sync_folder(folder: Path) -> None:
-    """Names are durable once their folder is; some file systems cannot be told."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

@@ -1,0 +1,104 @@
+"""Temporary files beside the ones that they are to replace: on disk before they are used, and told by name.
+
+``.NAME.<pid>.tmp``: hidden, so that no sync takes one for a manifest. The process id tells whose
+it is, and the marks of a swap (what was expected, what is new) what a killed one left undone.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+
+_NAME_MAX = 192  # bytes: with its marks, a temporary name must stay within 255
+TEMPORARY_NAME = re.compile(
+    r"\.(?P<name>.+?)\.(?P<pid>[0-9]{1,10})(-[0-9]{1,3})?(\.(?P<old>[0-9a-f]{16})-(?P<new>[0-9a-f]{16}))?\.tmp",
+    re.DOTALL,
+)
+
+
+@contextmanager
+def temporary_file(
+    path: Path, data: bytes, like: os.stat_result | None, expected: bytes | None = None
+) -> Iterator[Path]:
+    """A file beside ``path`` with ``data``, on disk, with the mode and owner of ``like``; gone at the end."""
+    marks = "" if expected is None else f".{mark(expected)}-{mark(data)}"
+    temporary, descriptor = _open_beside(path, marks)
+    try:
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(data)
+            file.flush()
+            if like:
+                with suppress(PermissionError):
+                    os.fchown(file.fileno(), like.st_uid, like.st_gid)
+            os.fchmod(file.fileno(), stat.S_IMODE(like.st_mode) if like else 0o644)
+            os.fsync(file.fileno())
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
+    """``.NAME.<pid>.tmp``; a number where another thread has that one, and marks for ``sweep``."""
+    name = os.fsencode(path.name)
+    if len(name) > _NAME_MAX:
+        name, marks = name[:_NAME_MAX], ""
+    stem = f".{os.fsdecode(name)}.{os.getpid()}"
+    for number in range(1000):
+        temporary = path.with_name(f"{stem}{f'-{number}' if number else ''}{marks}.tmp")
+        with suppress(FileExistsError):
+            return temporary, os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    raise FileExistsError(errno.EEXIST, "too many temporary files")
+
+
+def mark(data: bytes) -> str:
+    """Short and equal for equal bytes only, as far as a sweep can meet them."""
+    return sha256(data).hexdigest()[:16]
+
+
+def content_of(path: Path) -> bytes | None:
+    """What the file holds; None where there is none. Raises ``OSError``, also for what is no regular file."""
+    status = status_of(path)
+    if status is None:
+        return None
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def status_of(path: Path) -> os.stat_result | None:
+    """stat(2), or None where there is no file."""
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def sync_folder(folder: Path) -> None:
+    """Names are durable once their folder is; some file systems cannot be told."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this id runs on this machine (or in this container)."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
