@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, get_args
 from uuid import uuid4
 
-import yaml
 from pydantic.fields import FieldInfo
 
 from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import ConfigError
 from agentsd.core.scalars import Unusable, resolve
 from agentsd.core.violations import did_you_mean
+from agentsd.files.emit import dump
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
 
@@ -44,31 +44,6 @@ def draft(
         value[kind] = {"provider": providers[kind], **secrets, **_examples(settings), **mine}
         has_secrets = has_secrets or bool(secrets)
     return dump(value), has_secrets
-
-
-def dump(value: Mapping[str, Any]) -> str:
-    """``value`` as YAML that reads back alike: by us, by sops, and by people."""
-    text: str = yaml.dump(dict(value), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
-    return text
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes what Go's YAML would not take for a text (``12e5``); long texts become blocks."""
-
-
-def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else None if _reads_as_text(value) else '"'
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-def _reads_as_text(value: str) -> bool:
-    try:
-        return resolve(value) == value
-    except Unusable:
-        return False
-
-
-_Dumper.add_representer(str, _text)
 
 
 def _value(

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentsd.control.drafts import dump
 from agentsd.control.resealing import resealed
 from agentsd.core.agent import SECTIONS
 from agentsd.core.document import Document, parse
@@ -17,6 +16,7 @@ from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.names import id_of, slug_of
 from agentsd.core.rules import Destinations
 from agentsd.core.violations import Pointer
+from agentsd.files.emit import dump
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.metadata import seal_of

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentsd.core.errors import AgentsdError
 from agentsd.core.scalars import Unusable, is_text, resolve
+from agentsd.files.splice import CannotSplice
 
 _NOT_PLAIN = re.compile(r": |:$| #|\s$")
 _PLAIN_ANYWHERE = re.compile(r"[^\W\d_]([\w .@/+-]*[\w@/+-])?")  # also as a key, and within brackets
@@ -23,10 +23,6 @@ _NOT_LITERAL = re.compile(  # YAML 1.1 has no way to write these in a block: the
 )
 _JOINERS = frozenset("\u200c\u200d")  # within emojis and Indic words; to escape them would hide the text
 _KEY_MAX = 1000  # YAML wants the colon within 1024 characters
-
-
-class CannotWrite(AgentsdError):
-    """A value that no manifest can hold, such as an infinite number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Style:
 
 
 def dump(value: Mapping[str, Any], style: Style | None = None) -> str:
-    """``value`` as lines of YAML in block style, with a newline at the end."""
+    """``value`` as lines of YAML in block style, with a newline at the end. Raises ``CannotSplice``."""
     return block(value, 0, style or Style()) if value else "{}\n"
 
 
@@ -94,9 +90,9 @@ def flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
 
 
 def key(name: str, style: Style) -> str:
-    """A key: plain where it is an ordinary word. Raises ``CannotWrite``."""
+    """A key: plain where it is an ordinary word. Raises ``CannotSplice``."""
     if not isinstance(name, str) or len(name) > _KEY_MAX:
-        raise CannotWrite(
+        raise CannotSplice(
             "a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters"
         )
     plain = not style.quoted and _PLAIN_ANYWHERE.fullmatch(name) and is_text(name)
@@ -106,7 +102,7 @@ def key(name: str, style: Style) -> str:
 def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
     """A single value on one line; a text in ``quotes`` (``'``, ``"`` or none) where it fits into them.
 
-    Raises ``CannotWrite`` for what is neither text, number, bool nor None.
+    Raises ``CannotSplice`` for what is neither text, number, bool nor None.
     """
     if isinstance(value, str):
         return _text(value, quotes, in_flow)
@@ -117,7 +113,7 @@ def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
     if isinstance(value, float):
         return repr(value)
     hint = "values are texts, numbers, booleans, null, lists and mappings"
-    raise CannotWrite(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
+    raise CannotSplice(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
 
 
 def quoted(value: str) -> str:

@@ -20,7 +20,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.files import emit
 from agentsd.files.alignment import plan_list, plan_mapping
 from agentsd.files.cuts import Cut, apply, block_cuts, flow_cuts
-from agentsd.files.emit import CannotWrite, Style, same
+from agentsd.files.emit import Style, same
 from agentsd.files.outline import BLOCKS, Entry, Odd, Sheet
 from agentsd.files.splice import CannotSplice
 
@@ -45,8 +45,6 @@ def rewrite(text: str, value: Mapping[str, Any]) -> str:
         for deep in (True, False):
             if (done := _settled(body, value, deep)) is not None:
                 return mark + done
-    except CannotWrite as error:
-        raise CannotSplice(error.message, hint=error.hint) from None
     except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, a huge number
         pass
     raise CannotSplice("the file cannot be made to hold these values", hint="edit the file by hand")
