@@ -244,6 +244,17 @@ replicas = Table(
     _now("seen_at"),
 )
 
+leaders = Table(
+    "leaders",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("epoch", BigInteger, nullable=False),  # grows by one with every change of leader
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("backend", Integer, nullable=False),  # Postgres' process that holds the lock, if it still does
+    _now("since"),
+)
+
 audit = Table(
     "audit",
     metadata,
