@@ -30,6 +30,7 @@ from agentsd.web.openapi.document import OPERATIONS
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Make, Stack, echo
 from tests.web.fuzz_hooks import WHOLE
+from tests.web.test_border import TOKEN, TOKENS
 
 ROOT = Path(__file__).resolve().parents[2]
 SEED = 4
@@ -39,6 +40,11 @@ CHECKS = (
     "content_type_conformance",
     "response_headers_conformance",
     "response_schema_conformance",
+    "allow_header_conformance",
+    "unsupported_method",
+    "use_after_free",
+    "ensure_resource_availability",
+    "ignored_auth",
 )
 LASTING = ("followEvents", "call")
 
@@ -91,7 +97,7 @@ def whole(*, default: bool) -> str:
 @pytest.fixture
 async def fuzzed(make: Make) -> Stack:
     """A server that writes, with a few agents."""
-    stack = await make(write_back="files")
+    stack = await make(access=TOKENS, write_back="files")
     stack.write("assistant.yaml", whole(default=True))
     stack.write(f"{WHOLE}.yaml", whole(default=False))
     stack.write("acme/sales.yaml", echo("Sales", default=True))
@@ -106,6 +112,7 @@ async def run(stack: Stack, folder: Path, examples: int, phases: str) -> Ran:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")), "run", f"{stack.url}/openapi.json",
         "--seed", str(SEED), "--max-examples", str(examples), "--phases", phases,
+        "--header", f"Authorization: Bearer {TOKEN}",
         "--checks", ",".join(CHECKS), *excluded, "--continue-on-failure", "--no-color",
         "--request-timeout", "30", "--generation-database", "none",
         cwd=folder, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,

@@ -209,3 +209,9 @@ async def test_an_owner_that_is_no_folder_is_refused(open_stack: Stack) -> None:
         status, told = await open_stack.ask("POST", "/api/agents", json={"name": "A", "user": owner})
         assert (status, told["param"]) == (422, "user"), told
     assert not list(open_stack.root.rglob("*.yaml"))
+
+
+async def test_nothing_of_the_wrong_kind_is_not_nothing(open_stack: Stack) -> None:
+    """An empty object is no empty text: what the schema refuses is refused, not left out."""
+    for body in ({"name": {}}, {"name": "A", "checks": ""}, {"name": "A", "is_default": []}):
+        assert (await open_stack.ask("POST", "/api/agents", json=body))[0] == 422, body

@@ -65,11 +65,10 @@ def _sent(schemas: Schemas) -> dict[str, Schema]:
     first = ("name", "description", "system_prompt", "system_prompt_file")
     fields = {name: plain[name] for name in first} | sections | plain
     whole = {name: _or_null(schema) for name, schema in fields.items()}
-    named = [{"required": ["slug"]}, {"required": ["name"], "properties": {"name": {"type": "string"}}}]
     rollback = _fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
     return {
         **shared,
-        "NewAgent": {**_fields("A new agent.", {"slug": SLUG, **whole, **_kept("slug")}), "anyOf": named},
+        "NewAgent": _fields("A new agent.", {"slug": SLUG, **whole, **_kept("slug")}),
         "AgentInput": _fields(f"All of an agent: what is left out goes. {_SECRETS}", {**whole, **_kept()}),
         "AgentPatch": _fields(
             f"A merge patch (RFC 7396): null removes. {_SECRETS}", {**whole, **_parts(), **_kept()}
