@@ -46,6 +46,14 @@ READ_ONLY = frozenset(
 )
 """Fields of a reply that no edit can set: they may be sent back, and are ignored."""
 
+_EMPTY: Mapping[str, Any] = {
+    **dict.fromkeys(("name", "description", "system_prompt", "system_prompt_file"), ""),
+    **dict.fromkeys(("greeting", "language"), ""),
+    **{name: {} for name in (*SECTIONS, "rag", "turn")},
+    "checks": [],
+}
+"""What a reply gives for a field that the manifest lacks, by the manifest's names."""
+
 DestinationsOf = Callable[[str, str], Destinations | None]
 """(section, provider) → where its secrets may go; None for a provider that nobody knows."""
 
@@ -145,7 +153,8 @@ def _merge_patch(target: Any, patch: Any) -> Any:
 
 def _says_nothing(name: str, value: Any, current: Mapping[str, Any]) -> bool:
     """What a reply gives for a field that the manifest lacks, and so no reason to write one."""
-    if value is None or (value in ("", {}, []) and not isinstance(value, bool)):
+    empty = _EMPTY.get(name)
+    if value is None or (type(value) is type(empty) and value == empty):
         return True
     if name in current:
         return False
