@@ -47,11 +47,13 @@ class Listener:
         self,
         dsn: str,
         *,
+        channel: str = CHANNEL,
         heartbeat_seconds: float = 5,
         first_delay: float = 0.1,
         longest_delay: float = 10,
     ) -> None:
         """``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications."""
+        self._channel = channel
         self._dsn = dsn_of(dsn) if "://" in dsn else dsn
         self._heartbeat = heartbeat_seconds
         self._first_delay = first_delay
@@ -82,7 +84,7 @@ class Listener:
         connection = await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
         try:
             async with asyncio.timeout(self._heartbeat):
-                await connection.execute(f"LISTEN {CHANNEL}")
+                await connection.execute(f"LISTEN {self._channel}")
         except BaseException:
             await connection.close()
             raise
@@ -95,7 +97,7 @@ class Listener:
             async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:
                 async for note in notes:
                     self.contact = monotonic()
-                    if note.channel == CHANNEL:
+                    if note.channel == self._channel:
                         yield Hint("changed", _head_of(note.payload))
             async with asyncio.timeout(self._heartbeat):
                 await connection.execute("SELECT 1")

@@ -112,7 +112,8 @@ agents = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 over the layers' bytes
     Column("document_digest", LargeBinary, ForeignKey("documents.digest"), nullable=False),
     Column("layer_digests", ARRAY(LargeBinary), nullable=False),  # in order, the manifest itself last
-    _json("attachments", "{}"),  # {"prompt": {path, digest}, "sources": [{path, digest}]}, digests in hex
+    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.rows.attached``.
+    _json("attachments", "{}"),
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("commit", Text),
@@ -268,4 +269,21 @@ audit = Table(
     Index("ix_audit_at", "at"),
     Index("ix_audit_owner_id", "owner", "id"),
     Index("ix_audit_target_id", "target", "id"),
+)
+
+pulls = Table(
+    "pulls",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("url", Text, nullable=False),  # without user and password
+    Column("ref", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("attempted", Text),  # the commit that the ref was at when it was last asked
+    Column("attempted_at", DateTime(timezone=True)),
+    Column("applied", Text),  # the last commit that was applied from this url and ref
+    Column("applied_at", DateTime(timezone=True)),
+    Column("signer", Text),
+    Column("reason", String(64)),  # why ``attempted`` is not ``applied``; NULL: it is
+    Column("message", Text, nullable=False, server_default=""),
+    _now("since"),
 )

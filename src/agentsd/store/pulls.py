@@ -1,0 +1,89 @@
+"""What was pulled: per source the remote, the commit that was last seen there, and the one that was applied.
+
+Recorded in transactions of their own, as runs are. ``request`` asks every puller to pull at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+
+CHANNEL = "agentsd_pull"
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """How one source stands to its remote."""
+
+    source: str
+    url: str  # without user and password
+    ref: str
+    path: str  # of the manifests in the repository
+    last_attempted: str | None = None  # the commit that the ref was at; None: it never could be asked
+    last_applied: str | None = None
+    signer: str | None = None  # of ``last_applied``, where signatures are verified
+    reason: str | None = None  # CamelCase, for machines: why the two differ, or the remote cannot be asked
+    message: str = ""
+    attempted_at: datetime | None = None
+    applied_at: datetime | None = None
+    since: datetime | None = None  # when ``reason`` became what it is
+
+
+_COLUMNS = (
+    "source, url, ref, path, attempted, applied, signer, reason, message, attempted_at, applied_at, since"
+)
+
+
+async def list_pulls(connection: AsyncConnection, source: str | None = None) -> list[Pull]:
+    """By source; of every source where none is named."""
+    cursor = await connection.execute(
+        f"""SELECT {_COLUMNS} FROM pulls
+            WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source""",
+        {"source": source},
+    )
+    return [Pull(*row) for row in await cursor.fetchall()]
+
+
+async def record_pull(connection: AsyncConnection, pull: Pull) -> None:
+    """Keep ``pull`` as an attempt of now; the moments that it brings are not looked at."""
+    await connection.execute(
+        """INSERT INTO pulls AS p (source, url, ref, path, attempted, applied, signer, reason, message,
+                                   attempted_at, applied_at)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, now(),
+                   CASE WHEN %s::text IS NOT NULL THEN now() END)
+           ON CONFLICT (source) DO UPDATE SET
+               url = excluded.url, ref = excluded.ref, path = excluded.path, attempted = excluded.attempted,
+               applied = excluded.applied, signer = excluded.signer, reason = excluded.reason,
+               message = excluded.message, attempted_at = now(),
+               applied_at = CASE WHEN p.applied = excluded.applied THEN p.applied_at
+                                 ELSE excluded.applied_at END,
+               since = CASE WHEN p.reason IS NOT DISTINCT FROM excluded.reason THEN p.since ELSE now() END""",
+        (
+            *(pull.source, pull.url, pull.ref, pull.path, pull.last_attempted, pull.last_applied),
+            *(pull.signer, pull.reason, pull.message, pull.last_applied),
+        ),
+    )
+
+
+async def request(connection: AsyncConnection) -> None:
+    """Have every puller pull now, when this transaction commits."""
+    await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+
+async def applied_commit(connection: AsyncConnection, source: str) -> str | None:
+    """The commit of ``source``'s last apply, or of a later run that found nothing to do."""
+    cursor = await connection.execute(
+        """SELECT commit FROM (
+               (SELECT commit, created_at AS at FROM versions
+                WHERE source = %(source)s AND commit IS NOT NULL ORDER BY version DESC LIMIT 1)
+               UNION ALL
+               (SELECT commit, recorded_at FROM sync_runs
+                WHERE source = %(source)s AND commit IS NOT NULL AND outcome IN ('applied', 'unchanged')
+                ORDER BY recorded_at DESC LIMIT 1)
+           ) AS both_kinds ORDER BY at DESC LIMIT 1""",
+        {"source": source},
+    )
+    row = await cursor.fetchone()
+    return None if row is None else str(row[0])
