@@ -16,6 +16,7 @@ from psycopg import AsyncConnection
 from agentsd.core.agent import AgentRow, StoredAgent
 from agentsd.core.plan import Stored
 from agentsd.store.applying import ApplyStamp, apply
+from agentsd.store.pulls import applied_commit
 from agentsd.store.rows import read_attached
 from agentsd.store.users import load_users
 from agentsd.store.versions import NOTHING, Head, head, knows, lock
@@ -82,25 +83,8 @@ async def load_stored(connection: AsyncConnection, source: str) -> Stored:
         version=now.version,
         agents=agents,
         users=await load_users(connection),
-        commit=await _applied_commit(connection, source),
+        commit=await applied_commit(connection, source),
     )
-
-
-async def _applied_commit(connection: AsyncConnection, source: str) -> str | None:
-    """Of the last apply, or of a later run that found nothing to do."""
-    cursor = await connection.execute(
-        """SELECT commit FROM (
-               (SELECT commit, created_at AS at FROM versions
-                WHERE source = %(source)s AND commit IS NOT NULL ORDER BY version DESC LIMIT 1)
-               UNION ALL
-               (SELECT commit, recorded_at FROM sync_runs
-                WHERE source = %(source)s AND commit IS NOT NULL AND outcome IN ('applied', 'unchanged')
-                ORDER BY recorded_at DESC LIMIT 1)
-           ) AS both_kinds ORDER BY at DESC LIMIT 1""",
-        {"source": source},
-    )
-    row = await cursor.fetchone()
-    return None if row is None else str(row[0])
 
 
 def _stored(row: tuple[Any, ...]) -> StoredAgent:

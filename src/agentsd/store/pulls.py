@@ -31,16 +31,12 @@ class Pull:
     since: datetime | None = None  # when ``reason`` became what it is
 
 
-_COLUMNS = (
-    "source, url, ref, path, attempted, applied, signer, reason, message, attempted_at, applied_at, since"
-)
-
-
 async def list_pulls(connection: AsyncConnection, source: str | None = None) -> list[Pull]:
     """By source; of every source where none is named."""
     cursor = await connection.execute(
-        f"""SELECT {_COLUMNS} FROM pulls
-            WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source""",
+        """SELECT source, url, ref, path, attempted, applied, signer, reason, message, attempted_at,
+                  applied_at, since
+           FROM pulls WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source""",
         {"source": source},
     )
     return [Pull(*row) for row in await cursor.fetchall()]
