@@ -1,7 +1,7 @@
 """One tree and one store, kept in step: rounds, one at a time, whoever asks for them.
 
 The watcher asks when files changed; a write-back asks when it changed some, and holds its turn
-while it does, so that no round sees half of an edit.
+while it does, so that no round sees half of an edit. With a ``Gate``, only a leader's rounds apply.
 """
 
 from __future__ import annotations
@@ -14,18 +14,26 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
+from agentsd.control.leader import Gate
 from agentsd.control.reconcile import Options, Outcome, Reconciler
-from agentsd.core.errors import AgentsdError, Bug
+from agentsd.core.errors import AgentsdError, Bug, NotLeading, StoreUnavailable
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
+from agentsd.store.leadership import Term
 
 Changes = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: look at everything."""
 
 VANISHED = 0.2  # s for a file that is gone to come back: editors remove before they write
 GIT_PATIENCE = 30.0  # s to wait for a git operation under way
+LEADER_PATIENCE = 10.0  # s in which a leader elsewhere must take an edit that was made here
+LEADER_LOOK = 0.05  # s between looks whether it has
+AGAIN = 0.5  # s until a round that was owed is tried again
 
 OnReport = Callable[["Report"], Awaitable[None]]
+
+Pulled = Callable[[], tuple[str, Tree]]
+"""The commit that is to be reconciled, and its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +43,21 @@ class Report:
     outcome: Outcome | None = None
     error: AgentsdError | None = None
     commit: str | None = None  # that the tree was at
+    standby: bool = False  # another process leads: nothing was done, and nothing is reported
+    term: Term | None = None  # under which it was done
 
 
 class Syncer:
     """Rounds over one folder of manifests. ``on_report`` hears of each."""
 
-    def __init__(self, root: Path, reconciler: Reconciler, options: Options, on_report: OnReport) -> None:
+    def __init__(self, root: Path, reconciler: Reconciler, options: Options, on_report: OnReport, *, gate: Gate | None = None) -> None:
+        """``gate`` says whether this process leads; without one it does."""
         self.root = root
         self._reconciler = reconciler
         self._options = replace(options, strict=False)
         self._on_report = on_report
+        self._gate = gate
+        self._owed = False  # a round was asked for while somebody else led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
 
@@ -62,6 +75,23 @@ class Syncer:
         async with self._busy:
             return await self._round(changes)
 
+    async def keep_up(self) -> None:
+        """Do what is owed as soon as this process leads. Never ends."""
+        if self._gate is None:
+            return
+        async for term in self._gate.gained():
+            while self._owed and not self._settled(await self.round(None)):
+                await asyncio.sleep(AGAIN)
+                if await self._led() != term:
+                    break
+
+    async def refuse(self, error: AgentsdError, commit: str | None) -> Report:
+        """Report that there was nothing to reconcile, or that it must not be."""
+        report = Report(error=error, commit=commit)
+        async with self._busy:
+            await self._on_report(report)
+        return report
+
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
         """Keep rounds out while files are looked at and changed together."""
@@ -69,16 +99,50 @@ class Syncer:
             yield Turn(self)
 
     async def _round(self, changes: Changes, explicit: frozenset[UUID] = frozenset()) -> Report:
-        commit = None
+        commit, term = None, None
         try:
-            commit, tree = await self._gather(changes, settled=bool(explicit))
+            term = await self._gate.term() if self._gate else None
+            if self._gate and term is None:
+                return self._stand_by()
+            commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
-            options = replace(self._options, commit=commit, explicit=explicit)
-            report = Report(await self._reconciler.sync(tree, options), commit=commit)
+            options = replace(self._options, commit=commit, explicit=explicit, term=term)
+            report = Report(await self._reconciler.sync(tree, options), commit=commit, term=term)
+            self._owed = False
+        except NotLeading:
+            return self._stand_by()
         except Exception as error:
             self._reconciler.forget()
-            report = Report(error=error if isinstance(error, AgentsdError) else Bug(error), commit=commit)
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            report = Report(error=known, commit=commit, term=term)
         await self._on_report(report)
+        return report
+
+    def _stand_by(self) -> Report:
+        self._owed = True
+        self._reconciler.forget()
+        return Report(standby=True)
+
+    async def _led(self) -> Term | None:
+        try:
+            return await self._gate.term() if self._gate else None
+        except AgentsdError:
+            return None
+
+    async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> Report:
+        """Our own edit: reconciled here, or awaited from whoever leads and watches the same files."""
+        deadline = asyncio.get_running_loop().time() + LEADER_PATIENCE
+        while (report := await self._round(paths, explicit)).standby:
+            try:
+                commit, self._tree = await self._gather(None, settled=True)
+                outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
+            except AgentsdError as error:
+                return Report(error=error)
+            if not paths & {change.path for change in outcome.plan.changes}:
+                return Report(outcome, commit=commit)
+            if asyncio.get_running_loop().time() > deadline:
+                return Report(error=_SILENT)
+            await asyncio.sleep(LEADER_LOOK)
         return report
 
     async def _look(self) -> Tree:
@@ -92,6 +156,8 @@ class Syncer:
 
     async def _gather(self, changes: Changes, *, settled: bool) -> tuple[str | None, Tree]:
         """The commit and the tree, read while git was not writing. ``settled``: what is gone is gone."""
+        if self._pulled is not None:
+            return self._pulled()
         lock = lock_of(self.root)
         deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
         while True:
@@ -128,7 +194,7 @@ class Turn:
 
     async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> Report:
         """Reconcile these files, which were just written. ``explicit``: agents that are meant to go."""
-        return await self._syncer._round(frozenset(paths), frozenset(explicit))
+        return await self._syncer._turned(frozenset(paths), frozenset(explicit))
 
 
 def edited(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
