@@ -10,6 +10,7 @@ in a form that Go and Python read alike. Of what it returns, the new ciphertexts
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -62,10 +63,10 @@ class _Edit:
         """Where seals of the file stay."""
         return (p for p, leaf in leaves(self.value) if is_sealed(leaf) and p not in self.texts)
 
-    def frame(self) -> Document:
+    async def frame(self) -> Document:
         """The edited text with the old ``sops`` block, and nothing in the places of ``texts``."""
         value = planted(self.value, dict.fromkeys(self.texts))
-        return _rewritten(self.document, value if self.block is None else {**value, "sops": self.block})
+        return await _rewritten(self.document, value if self.block is None else {**value, "sops": self.block})
 
     def wanted(self) -> dict[str, Any]:
         """The whole plaintext, ``KEPT`` for what stays sealed."""
@@ -95,8 +96,8 @@ async def resealed(
     edit = _edit_of(document, value, secrets)
     _check_origin(edit)
     if edit.block is None:
-        return await _sealed_whole(edit, file, opener, sops) if edit.texts else edit.frame().data
-    if edit.sure and not edit.texts and (unchanged := _outside_mac(edit)):
+        return await _sealed_whole(edit, file, opener, sops) if edit.texts else (await edit.frame()).data
+    if edit.sure and not edit.texts and (unchanged := await _outside_mac(edit)):
         if opener.can_open:
             await _verify(unchanged, edit.wanted(), opener)
         return unchanged.data
@@ -104,10 +105,10 @@ async def resealed(
     if originals is not None:
         edit = _without_repetitions(edit, originals)
     if not edit.texts and next(edit.kept(), None) is None:
-        return replace(edit, block=None).frame().data
+        return (await replace(edit, block=None).frame()).data
     if originals is None:
         return await _sealed_whole(edit, file, opener, sops)
-    result = _outside_mac(edit) or await _renewed(edit, originals, sops)
+    result = await _outside_mac(edit) or await _renewed(edit, originals, sops)
     await _verify(result, edit.wanted(), opener, must=True)
     return result.data
 
@@ -171,11 +172,11 @@ def _check_origin(edit: _Edit) -> None:
             raise SealError(message, hint="give the secret itself, or leave the field as it is")
 
 
-def _outside_mac(edit: _Edit) -> Document | None:
+async def _outside_mac(edit: _Edit) -> Document | None:
     """The edited document, where nothing of what the MAC covers has changed: no key is needed."""
     if edit.texts:
         return None
-    frame = edit.frame()
+    frame = await edit.frame()
     same = _in_mac(frame, edit.only_sealed) == _in_mac(edit.document, edit.only_sealed)
     return frame if same else None
 
@@ -223,7 +224,7 @@ def _without_repetitions(edit: _Edit, originals: Mapping[str, Any]) -> _Edit:
 async def _sealed_whole(edit: _Edit, file: Path, opener: Opener, sops: SopsBinary) -> bytes:
     """Everything sealed by the creation rules: public recipients suffice."""
     wanted = edit.wanted()
-    result = await sealed_by_rule(_rewritten(edit.document, wanted), file, sops)
+    result = await sealed_by_rule(await _rewritten(edit.document, wanted), file, sops)
     _check_sealed(edit, result, ".sops.yaml does not tell to seal it")
     if not resembles(contents(result.value), wanted):
         raise SealError("sops sealed something else than was asked for", hint=_BY_HAND)
@@ -237,7 +238,7 @@ async def _renewed(edit: _Edit, originals: Mapping[str, Any], sops: SopsBinary) 
         raise ConfigError("what this file seals depends on its comments", hint=_BY_HAND)
     if whole := [dotted(pointer) for pointer, leaf in edit.texts.items() if type(leaf) is int]:
         raise ConfigError(f"{whole[0]}: sops would seal a whole number as a fraction", hint=_BY_HAND)
-    frame = edit.frame()
+    frame = await edit.frame()
     data = in_one_line(frame.value)
     for number, (pointer, text) in enumerate((edit.texts or _own(frame, originals)).items()):
         data = await sops.set(data, pointer, text, ignore_mac=number == 0)  # the first renews the MAC
@@ -246,7 +247,7 @@ async def _renewed(edit: _Edit, originals: Mapping[str, Any], sops: SopsBinary) 
     seals = {pointer: at(renewed, pointer) for pointer in edit.texts}
     value = {**planted(frame.value, seals), "sops": block}
     _check_sealed(edit, replace(frame, value=value), "the file's own rule does not seal it")
-    return _rewritten(frame, value)
+    return await _rewritten(frame, value)
 
 
 def _own(frame: Document, originals: Mapping[str, Any]) -> dict[Pointer, Any]:
@@ -278,5 +279,10 @@ async def _verify(result: Document, wanted: Mapping[str, Any], opener: Opener, *
         raise SealError("the edited file would not open to what was asked for", hint=_BY_HAND)
 
 
-def _rewritten(document: Document, value: Mapping[str, Any]) -> Document:
+async def _rewritten(document: Document, value: Mapping[str, Any]) -> Document:
+    """In a thread: a long text takes its time, and streams run on."""
+    return await asyncio.to_thread(_parsed_again, document, value)
+
+
+def _parsed_again(document: Document, value: Mapping[str, Any]) -> Document:
     return parse(document.path, rewrite(document.data.decode(), value).encode())

@@ -29,6 +29,7 @@ from agentsd.files.lock import CannotLock, FolderBusy
 from agentsd.files.repository import GitBusy, GitRefused
 from agentsd.files.splice import CannotSplice
 from agentsd.files.swap import FileRefused
+from agentsd.files.swap import FileRefused
 from agentsd.web import scoping
 from agentsd.web.problem import Problem, of_error
 
@@ -53,6 +54,8 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (NotSynced, 503, "not_synced"),
     (GitBusy, 503, "busy"),
     (FolderBusy, 503, "busy"),
+    (CannotLock, 409, "conflict"),
+    (FileRefused, 503, "not_written"),
 )
 
 
