@@ -29,7 +29,6 @@ from agentsd.files.lock import CannotLock, FolderBusy
 from agentsd.files.repository import GitBusy, GitRefused
 from agentsd.files.splice import CannotSplice
 from agentsd.files.swap import FileRefused
-from agentsd.files.swap import FileRefused
 from agentsd.web import scoping
 from agentsd.web.problem import Problem, of_error
 
@@ -55,7 +54,6 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (GitBusy, 503, "busy"),
     (FolderBusy, 503, "busy"),
     (CannotLock, 409, "conflict"),
-    (FileRefused, 503, "not_written"),
 )
 
 
