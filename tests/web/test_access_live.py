@@ -149,6 +149,25 @@ async def test_a_broken_user_file_opens_nothing(town: Stack) -> None:
     assert await status(town, ALICE) == 200
 
 
+async def test_revoking_is_not_held_up_by_a_broken_file(town: Stack) -> None:
+    """A user file that goes takes its tokens along, though nothing is pruned while another file is bad."""
+    from agentsd.control.reconcile import Options
+    from agentsd.files.tree import read_tree
+
+    for file in (town.root / "acme").iterdir():
+        file.unlink()
+    town.write("acme/sales.yaml", "name: [\n")
+    town.write("globex/fresh.yaml", echo("Fresh"))
+    outcome = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+    assert outcome.head is not None
+    while town.registry.snapshot.version < outcome.head.version:
+        await asyncio.sleep(0.002)
+    assert await status(town, ALICE) == 401
+    assert await status(town, ADMIN, "/api/agents/acme~orders") == 200
+    again = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+    assert again.plan.empty
+
+
 async def test_an_open_server_closes_and_opens(stack: Stack) -> None:
     """On loopback: open, until the first token is known, and again once the last is gone."""
     stack.write("support.yaml", echo("Support"))

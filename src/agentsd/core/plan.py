@@ -5,7 +5,7 @@ A pure function over frozen values: ``plan(desired, stored)``. Files against sto
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import UUID
@@ -130,7 +130,7 @@ def plan(
     return Plan(
         source=source,
         changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
-        users=_user_changes(desired, stored, source, prune=prune and not kept),
+        users=_user_changes(desired, stored, source, prune=prune),
         unchanged=len(desired.manifests) - len(changes),
         rechecked=_rechecked(desired, stored),
         quarantined=desired.quarantined,
@@ -188,13 +188,28 @@ def _user_changes(desired: Desired, stored: Stored, source: str, *, prune: bool)
         for row in [stored.users.get(user.username)]
         if row is None or (row.path not in kept and _differs(row, user, source))
     ]
-    still_owning = {row.owner for row in stored.agents.values() if row.source != source}
-    gone = [
-        UserChange("delete", row.username, None, row)
-        for row in stored.users.values()
-        if row.source == source and row.username not in desired.users and row.username not in still_owning
+    owning = {row.owner for row in stored.agents.values() if row.source != source}
+    absent = [
+        row for row in stored.users.values() if row.source == source and row.username not in desired.users
     ]
-    return tuple(sorted([*wanted, *(gone if prune else [])], key=lambda change: change.username))
+    leaving = [
+        change
+        for row in absent
+        for change in [_leave(row, kept, stays=bool(kept) or row.username in owning)]
+        if prune and change is not None
+    ]
+    return tuple(sorted([*wanted, *leaving], key=lambda change: change.username))
+
+
+def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange | None:
+    """An owner of whom nothing is desired. One that has to stay loses its tokens with its user file:
+    that another file is quarantined must not keep a token valid that was revoked.
+    """
+    if not stays:
+        return UserChange("delete", row.username, None, row)
+    if row.path is None or row.path in kept:
+        return None
+    return UserChange("update", row.username, User(row.id, row.username), row)
 
 
 def _differs(row: StoredUser, user: User, source: str) -> bool:
