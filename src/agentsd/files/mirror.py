@@ -91,6 +91,10 @@ class Mirror:
             except _Broken:
                 raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK) from None
 
+    async def knows(self, commit: str) -> bool:
+        """Whether ``commit`` was fetched."""
+        return (await self.git("cat-file", "-e", f"{commit}^{{commit}}")).code == 0
+
     async def is_older(self, commit: str, than: str) -> bool:
         """Whether ``commit`` is a strict ancestor of ``than``, as far as the history here goes."""
         return commit != than and (await self.git("merge-base", "--is-ancestor", commit, than)).code == 0
