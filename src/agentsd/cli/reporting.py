@@ -31,7 +31,7 @@ class Reporter:
 
     async def __call__(self, report: Report) -> None:
         """Take one report of the ``Watcher``."""
-        options = replace(self._options, commit=report.commit)
+        options = replace(self._options, commit=report.commit, term=report.term)
         if report.error:
             await self._failed(report.error, options)
         elif report.outcome:

@@ -17,6 +17,7 @@ from agentsd.store.database import Database
 
 if TYPE_CHECKING:
     from agentsd.control.landing import Mode
+    from agentsd.control.leader import Gate, Leadership
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
     from agentsd.control.writeback import WriteBack
@@ -39,8 +40,10 @@ async def background() -> AsyncIterator[Tasks]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def make_syncer(settings: Settings, flags: Mapping[str, Any], database: Database) -> Syncer:
-    """Reconciles the folder into the store, and tells and records what came of it."""
+def make_syncer(
+    settings: Settings, flags: Mapping[str, Any], database: Database, gate: Gate | None = None
+) -> Syncer:
+    """Reconciles the folder into the store, and tells and records what came of it, where ``gate`` lets it."""
     from agentsd.cli.reporting import Reporter
     from agentsd.control.reconcile import Options, Reconciler
     from agentsd.control.syncing import Syncer
@@ -50,7 +53,7 @@ def make_syncer(settings: Settings, flags: Mapping[str, Any], database: Database
     )
     checker = make_checker(settings, require_mac=flags.get("require_mac", True))
     reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
-    return Syncer(settings.path, Reconciler(checker, database), options, reporter)
+    return Syncer(settings.path, Reconciler(checker, database), options, reporter, gate=gate)
 
 
 async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
@@ -73,22 +76,30 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) ->
 
 
 async def start_watching(
-    tasks: Tasks, syncer: Syncer, resync: float, database: Database, *, wait: bool
+    tasks: Tasks,
+    syncer: Syncer,
+    resync: float,
+    database: Database,
+    leadership: Leadership,
+    *,
+    wait: bool,
 ) -> None:
-    """The sync daemon among ``tasks``; ``wait``: until its first round is over."""
+    """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
     from agentsd.control.watch import Watcher
 
     watcher = Watcher(syncer, resync=resync)
-    tasks.add(asyncio.create_task(_watch(watcher, database), name="watch"))
+    tasks.add(asyncio.create_task(_watch(watcher, database, leadership), name="watch"))
+    tasks.add(asyncio.create_task(syncer.keep_up(), name="lead"))
     if wait:
         await watcher.first_round.wait()
 
 
-async def _watch(watcher: Watcher, database: Database) -> None:
+async def _watch(watcher: Watcher, database: Database, leadership: Leadership) -> None:
     """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
     while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
-    await watcher.run()
+    async with leadership.campaigning():
+        await watcher.run()
 
 
 async def reachable(database: Database) -> bool:

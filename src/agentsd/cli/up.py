@@ -116,6 +116,8 @@ def watch_command(**flags: Any) -> None:
 
 
 async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
+    from agentsd.control.leader import Leadership
+
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
     names = ("path", "source", "token_file", "data_dir", "write_back")
@@ -137,12 +139,13 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
         group = await stack.enter_async_context(background())
-        syncer = make_syncer(settings, flags, database)
+        leadership = Leadership(database, settings.source) if watching else None
+        syncer = make_syncer(settings, flags, database, leadership)
         writeback = (
             await make_writeback(settings, syncer, "files" if watching else "off") if serving else None
         )
-        if watching:
-            await start_watching(group, syncer, flags["resync"], database, wait=serving)
+        if leadership:
+            await start_watching(group, syncer, flags["resync"], database, leadership, wait=serving)
         if serving:
             url = await stack.enter_async_context(
                 serve_runtime(group, settings, database, sockets, writeback)

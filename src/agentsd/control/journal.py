@@ -11,20 +11,24 @@ from typing import Any
 from uuid import uuid4
 
 from agentsd.control.reconcile import Options, Outcome
-from agentsd.core.errors import AgentsdError, InvalidManifests, SyncRefused
+from agentsd.core.errors import AgentsdError, InvalidManifests, NotLeading, SyncRefused
 from agentsd.core.names import slug_of
 from agentsd.core.plan import Plan, Quarantined
 from agentsd.core.render import counts, violation_json
 from agentsd.core.violations import Violation
 from agentsd.store import runs
 from agentsd.store.database import Database
+from agentsd.store.leadership import Term, hold
 from agentsd.store.runs import ManifestCondition, Run
 
 
 async def record_outcome(
     database: Database, outcome: Outcome, options: Options, *, trigger: str, started_at: datetime
 ) -> None:
-    """A run that was planned and, if there was anything to do, applied."""
+    """A run that was planned and, if there was anything to do, applied.
+
+    Where ``options.term`` is over, what was applied is on record, and conditions are the next leader's.
+    """
     run = Run(
         id=outcome.run_id,
         source=options.source,
@@ -37,7 +41,10 @@ async def record_outcome(
         counts=counts(outcome.plan),
         errors=[violation_json(v) for q in outcome.plan.quarantined for v in q.violations],
     )
-    await _write(database, run, conditions_of(outcome.plan, outcome.suspended))
+    try:
+        await _write(database, run, conditions_of(outcome.plan, outcome.suspended), options.term)
+    except NotLeading:
+        await _write(database, run, None)
 
 
 async def record_error(
@@ -64,8 +71,15 @@ def _errors(error: AgentsdError) -> list[dict[str, Any]]:
     return [{"code": type(error).__name__, "message": error.message, "hint": error.hint}]
 
 
-async def _write(database: Database, run: Run, conditions: Sequence[ManifestCondition] | None) -> None:
+async def _write(
+    database: Database,
+    run: Run,
+    conditions: Sequence[ManifestCondition] | None,
+    term: Term | None = None,
+) -> None:
     async with database.transaction() as conn:
+        if term is not None:
+            await hold(conn, term)
         await runs.record_run(conn, run)
         if conditions is not None:
             await runs.set_conditions(conn, run.source, conditions)

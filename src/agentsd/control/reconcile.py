@@ -32,6 +32,7 @@ from agentsd.store import agents as store
 from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
+from agentsd.store.leadership import Term, lock_as
 
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
@@ -53,6 +54,7 @@ class Options:
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
     explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
+    term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Reconciler:
         checked = await self._check(tree, stored, options.source, progress)
         async with self._database.transaction(snapshot=not write) as conn:
             if write:
-                await store.lock(conn)
+                await _lock(conn, options)
             stored = await self._load(conn, options.source)
             outcome = _outcome(await self._decide(conn, checked, stored, options), stored, checked)
             if write:
@@ -135,7 +137,7 @@ class Reconciler:
             return None
         async with self._database.transaction(snapshot=not write) as conn:
             if write:
-                await store.lock(conn)
+                await _lock(conn, options)
             stored = self._memory.stored_at(await store.head(conn), options.source)
             if stored is None:
                 return None
@@ -261,6 +263,11 @@ class Reconciler:
         head = await store.apply(conn, decided, stamp=stamp)
         await drop_sources(conn, decided)
         return replace(outcome, head=head)
+
+
+async def _lock(conn: AsyncConnection, options: Options) -> None:
+    """Alone among all applies; ``NotLeading`` if the term is over."""
+    await (lock_as(conn, options.term) if options.term else store.lock(conn))
 
 
 def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:

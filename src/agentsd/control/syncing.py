@@ -50,13 +50,26 @@ class Report:
 class Syncer:
     """Rounds over one folder of manifests. ``on_report`` hears of each."""
 
-    def __init__(self, root: Path, reconciler: Reconciler, options: Options, on_report: OnReport, *, gate: Gate | None = None) -> None:
-        """``gate`` says whether this process leads; without one it does."""
+    def __init__(
+        self,
+        root: Path,
+        reconciler: Reconciler,
+        options: Options,
+        on_report: OnReport,
+        *,
+        gate: Gate | None = None,
+        pulled: Pulled | None = None,
+    ) -> None:
+        """``gate`` says whether this process leads; without one it does.
+
+        ``pulled`` gives the tree, instead of the folder; then nobody may ``keep_up``, but pull anew.
+        """
         self.root = root
         self._reconciler = reconciler
         self._options = replace(options, strict=False)
         self._on_report = on_report
         self._gate = gate
+        self._pulled = pulled
         self._owed = False  # a round was asked for while somebody else led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
@@ -70,17 +83,20 @@ class Syncer:
         """Look anew at the store, and at seals that could not be verified."""
         self._reconciler.forget()
 
-    async def round(self, changes: Changes) -> Report:
-        """Reconcile what changed, as soon as nobody else does. Raises nothing: the report says it."""
+    async def round(self, changes: Changes, *, quiet: bool = False) -> Report:
+        """Reconcile what changed, as soon as nobody else does. Raises nothing: the report says it.
+
+        ``quiet``: nobody hears of it unless it wrote.
+        """
         async with self._busy:
-            return await self._round(changes)
+            return await self._round(changes, quiet=quiet)
 
     async def keep_up(self) -> None:
         """Do what is owed as soon as this process leads. Never ends."""
         if self._gate is None:
             return
         async for term in self._gate.gained():
-            while self._owed and not self._settled(await self.round(None)):
+            while self._owed and not _settled(await self.round(None)):
                 await asyncio.sleep(AGAIN)
                 if await self._led() != term:
                     break
@@ -98,7 +114,9 @@ class Syncer:
         async with self._busy:
             yield Turn(self)
 
-    async def _round(self, changes: Changes, explicit: frozenset[UUID] = frozenset()) -> Report:
+    async def _round(
+        self, changes: Changes, explicit: frozenset[UUID] = frozenset(), *, quiet: bool = False
+    ) -> Report:
         commit, term = None, None
         try:
             term = await self._gate.term() if self._gate else None
@@ -115,12 +133,14 @@ class Syncer:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
             report = Report(error=known, commit=commit, term=term)
-        await self._on_report(report)
+        if not quiet or (report.outcome and report.outcome.head):
+            await self._on_report(report)
         return report
 
     def _stand_by(self) -> Report:
+        if not self._owed:
+            self._reconciler.forget()
         self._owed = True
-        self._reconciler.forget()
         return Report(standby=True)
 
     async def _led(self) -> Term | None:
@@ -141,7 +161,7 @@ class Syncer:
             if not paths & {change.path for change in outcome.plan.changes}:
                 return Report(outcome, commit=commit)
             if asyncio.get_running_loop().time() > deadline:
-                return Report(error=_SILENT)
+                return Report(error=_silent())
             await asyncio.sleep(LEADER_LOOK)
         return report
 
@@ -195,6 +215,18 @@ class Turn:
     async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> Report:
         """Reconcile these files, which were just written. ``explicit``: agents that are meant to go."""
         return await self._syncer._turned(frozenset(paths), frozenset(explicit))
+
+
+def _settled(report: Report) -> bool:
+    """Whether trying again soon would be no use."""
+    return not report.standby and (report.error is None or not report.error.retryable)
+
+
+def _silent() -> StoreUnavailable:
+    return StoreUnavailable(
+        f"another process leads, and has not taken the edit in {LEADER_PATIENCE:.0f} s",
+        hint="does it watch the same files? agentsd status says who it is",
+    )
 
 
 def edited(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:

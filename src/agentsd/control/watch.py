@@ -50,7 +50,7 @@ class Watcher:
             await asyncio.sleep(random.uniform(0.1, min(BACKOFF_MAX, 0.2 * 2**attempt)))  # noqa: S311
 
     async def _try(self, changes: Changes) -> bool:
-        """One attempt. False: worth another one soon."""
+        """One attempt. False: worth another one soon. Who stands by is woken by ``Syncer.keep_up``."""
         report = await self._syncer.round(changes)
         self.first_round.set()
         return report.error is None or not report.error.retryable

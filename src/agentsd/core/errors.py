@@ -12,7 +12,8 @@
     ├── StoreError
     │   ├── StoreUnavailable    Postgres cannot be reached (retryable)
     │   ├── StoreRefused        wrong password, missing grant, read-only server
-    │   └── SchemaMismatch      the database is older or newer than this program
+    │   ├── SchemaMismatch      the database is older or newer than this program
+    │   └── NotLeading          another process has taken the lead, so this one must not apply (retryable)
     ├── SyncRefused             a sync that would do harm
     │   ├── MassDeletion
     │   └── StaleSync
@@ -109,6 +110,12 @@ class StoreRefused(StoreError):
 
 class SchemaMismatch(StoreError):
     """The database's schema is older or newer than this program."""
+
+
+class NotLeading(StoreError):
+    """Another process leads this source by now; what was being applied was not."""
+
+    retryable = True
 
 
 class SyncRefused(AgentsdError):

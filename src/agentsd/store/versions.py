@@ -10,7 +10,8 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 CHANNEL = "agentsd"
-_APPLY_LOCK = 0x6167656E74736401  # "agentsd" and a one: the key of every apply's advisory lock
+APPLY_LOCK = 0x6167656E74736401
+""""agentsd" and a one: the key of every apply's advisory lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ NOTHING = Head(0, UUID(int=0))
 
 async def lock(connection: AsyncConnection) -> None:
     """Wait until no other apply runs; held until the transaction ends. Take it before loading."""
-    await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (_APPLY_LOCK,))
+    await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (APPLY_LOCK,))
 
 
 async def head(connection: AsyncConnection) -> Head:
