@@ -127,7 +127,8 @@ class Landing:
         try:
             await push(self._root, written.branch)
         except AgentsdError as error:
-            return replace(written, pushed=False, message=f"{error.message} ({error.hint})")
+            told = "; ".join(filter(None, (error.message, error.hint)))
+            return replace(written, pushed=False, message=told)
         return replace(written, pushed=True)
 
     async def finish(self) -> bool:
