@@ -159,6 +159,7 @@ def row_of(manifest: Manifest) -> AgentRow:
         data=manifest.data or b"",
         prompt=attached.prompt.data if attached.prompt else None,
         sources=tuple((source.path, source.digest) for source in attached.sources),
+        layers=attached.layers,
     )
 
 

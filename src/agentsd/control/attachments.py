@@ -9,7 +9,7 @@ from agentsd.control.extraction import text_of
 from agentsd.core.agent import Attachment, Attachments
 from agentsd.core.document import Document
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import DEFAULT_OWNER, owner_of
+from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
 from agentsd.core.violations import Pointer, Violation, did_you_mean
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, Beside, SourceFile, is_attachment_name
 
@@ -45,7 +45,7 @@ def _named(document: Document) -> Iterator[tuple[Pointer, str]]:
 
 def _folder(document: Document) -> str:
     owner = owner_of(document.path)
-    return "" if owner == DEFAULT_OWNER and "/" not in document.path else f"{owner}/"
+    return "" if owner == DEFAULT_OWNER and "/" not in inner(document.path) else f"{owner}/"
 
 
 def _find(document: Document, name: str, beside: Beside) -> SourceFile | None:

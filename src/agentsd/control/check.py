@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from agentsd.control.attachments import attach
+from agentsd.control.layering import attached, explained, merge_rules, own_fields
 from agentsd.control.manifests import manifest_of, name_violation
 from agentsd.control.meaning import beyond_schema
 from agentsd.control.owners import user_of, user_rules
@@ -29,12 +30,13 @@ from agentsd.core.errors import (
     SealUnsure,
     SopsFailed,
 )
-from agentsd.core.names import USER_FILE
+from agentsd.core.layers import layered, together
+from agentsd.core.names import DEFAULTS_FILE, USER_FILE
 from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import Pointer, Violation, dotted, errors_of
+from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted, errors_of
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
@@ -43,13 +45,19 @@ from agentsd.sops.opener import Opened, Opener
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What one file turned out to be. A file with an error has neither ``manifest`` nor ``user``."""
+    """What one file turned out to be. A file with an error is nothing of all this."""
 
     path: str
     manifest: Manifest | None = None
     user: User | None = None
     violations: tuple[Violation, ...] = ()
     unsure: Document | None = None  # only the real sops can tell, and it was not (or could not be) asked
+    layer: Document | None = None  # what manifests are merged with
+
+    def verified(self) -> Checked:
+        """The same, once its seal was."""
+        manifest = self.manifest and replace(self.manifest, verified=True)
+        return replace(self, manifest=manifest, unsure=None)
 
 
 class Checker:
@@ -68,6 +76,7 @@ class Checker:
         self._trusted = trusted
         self._require_mac = require_mac
         self._schemas = Schemas(catalog)
+        self._layers: dict[str, tuple[bytes, Checked]] = {}  # by path, with the digest; as many as there are
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -85,6 +94,10 @@ class Checker:
         return Validator(self._schemas.agent)
 
     @cached_property
+    def _layer_schema(self) -> Validator:
+        return Validator(self._schemas.layer)
+
+    @cached_property
     def _user(self) -> Validator:
         return Validator(self._schemas.user)
 
@@ -94,39 +107,45 @@ class Checker:
             return Checked(file.path, violations=(file.problem,))
         name = file.path.rpartition("/")[2]
         try:
+            if name == DEFAULTS_FILE or file.path in beside.layers:
+                return self._layer(file)
             if name.startswith("_"):
                 return self._check_reserved(file, name)
             problem = name_violation(file.path)
             if problem:
                 return Checked(file.path, violations=(problem,))
-            return self._check_manifest(parse(file.path, file.data), file.digest, beside)
+            return self._check_manifest(file, beside)
         except InvalidManifests as error:
             return Checked(file.path, violations=error.violations)
 
     async def settle(self, checked: Checked) -> Checked:
         """The real sops' word on a file that in-process opening was not certain of."""
         document = checked.unsure
-        if document is None or checked.manifest is None:
+        if document is None:
             return checked
         try:
             opened = await self._opener.open_surely(document)
         except SealError as error:
-            return self._refused(checked.manifest, document, error, checked.violations)
+            return self._refused(replace(checked, unsure=None), document, error)
         except SopsFailed as error:  # a key service that is away must not stop the other files
-            locked = self._locked(checked.manifest, document, checked.violations, error)
-            return replace(locked, unsure=document)
-        return self._verified(checked.manifest, document, opened, checked.violations)
+            return replace(self._locked(checked, document, error), unsure=document)
+        return self._verified(checked, document, opened)
 
-    def prints(self, path: str, data: bytes, key: bytes) -> Mapping[Pointer, bytes] | None:
+    def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
+        """A stored manifest merged with its layers. Raises ``InvalidManifests``."""
+        return layered(parse(path, data), [parse(*layer) for layer in layers], self._catalog.destinations)
+
+    def prints(self, document: Document, key: bytes) -> Mapping[Pointer, bytes] | None:
         """Keyed fingerprints of the sealed values of a document, or None where no key opens it."""
         try:
-            return self._opener.open(parse(path, data)).prints(key)
-        except (SealError, InvalidManifests):
+            return self._opener.open(document).prints(key)
+        except SealError:
             return None
 
     def _check_reserved(self, file: SourceFile, name: str) -> Checked:
         if name != USER_FILE:
-            hint = f"names that start with '_' are reserved: rename it, or did you mean {USER_FILE}?"
+            known = did_you_mean(name, (USER_FILE, DEFAULTS_FILE)) or f"{USER_FILE} and {DEFAULTS_FILE} do"
+            hint = f"names that start with '_' are reserved: rename it; {known}"
             violation = Violation(file.path, "name-reserved", f"{name} means nothing here", hint)
             return Checked(file.path, violations=(violation,))
         document = parse(file.path, file.data)
@@ -135,49 +154,69 @@ class Checker:
             return Checked(file.path, violations=violations)
         return Checked(file.path, user=user_of(document), violations=violations)
 
-    def _check_manifest(self, document: Document, digest: bytes, beside: Beside) -> Checked:
-        violations = self._agent.check(document)
+    def _layer(self, file: SourceFile) -> Checked:
+        """What a layer is on its own: many manifests ask. Not whether the real sops can open it."""
+        known = self._layers.get(file.path)
+        if known is None or known[0] != file.digest or file.problem:
+            try:
+                checked = self._check_layer(file)
+            except InvalidManifests as error:
+                checked = Checked(file.path, violations=error.violations)
+            self._layers[file.path] = known = (file.digest, checked)
+        return known[1]
+
+    def _check_layer(self, file: SourceFile) -> Checked:
+        if file.problem:
+            return Checked(file.path, violations=(file.problem,))
+        document = parse(file.path, file.data)
+        violations = [*self._layer_schema.check(document), *own_fields(document), *seal_form(document)]
+        if violations:
+            return Checked(file.path, violations=tuple(violations))
+        return self._opened(Checked(file.path, layer=document), document)
+
+    def _check_manifest(self, file: SourceFile, beside: Beside) -> Checked:
+        own, files = parse(file.path, file.data), beside.layers_of(file.path)
+        layers = [self._layer(one) for one in files]
+        broken = [violation for one in layers for violation in errors_of(one.violations)]
+        if broken:
+            return Checked(file.path, violations=tuple(broken))
+        document = layered(own, [one.layer for one in layers if one.layer], self._catalog.destinations)
+        violations = explained(document, self._agent.check(document))
         attachments = Attachments()
         if not violations:
             claimed = claimed_fields(document.value)
-            violations = [*seal_form(document), *self._destinations(document, document.value, claimed)]
-            violations += beyond_schema(document)
+            violations = [*seal_form(own), *self._destinations(document, document.value, claimed)]
+            violations += (*beyond_schema(document), *merge_rules(document))
             attachments, problems = attach(document, beside)
             violations += problems
         if errors_of(violations):
-            return Checked(document.path, violations=tuple(violations))
-        manifest, warnings = manifest_of(document, digest, attachments)
-        if "sops" not in document.value:
-            return Checked(document.path, replace(manifest, verified=True), violations=warnings)
-        return self._open(manifest, document, warnings)
+            return Checked(file.path, violations=tuple(violations))
+        attachments = replace(attachments, layers=attached(files))
+        manifest, warnings = manifest_of(document, file.digest, attachments)
+        return self._opened(Checked(file.path, manifest, violations=warnings), document)
 
-    def _open(self, manifest: Manifest, document: Document, warnings: tuple[Violation, ...]) -> Checked:
+    def _opened(self, good: Checked, document: Document) -> Checked:
+        """``good``, if its seal is: with what opening ``document`` tells."""
+        if "sops" not in document.value:
+            return good.verified()
         if not self._opener.can_open:
-            return self._locked(manifest, document, warnings)
+            return self._locked(good, document)
         try:
             opened = self._opener.open(document)
         except (SealUnsure, SealTampered, SealMalformed):
-            return Checked(document.path, manifest, violations=warnings, unsure=document)
+            return replace(good, unsure=document)
         except SealError as error:
-            return self._refused(manifest, document, error, warnings)
-        return self._verified(manifest, document, opened, warnings)
+            return self._refused(good, document, error)
+        return self._verified(good, document, opened)
 
-    def _refused(
-        self, manifest: Manifest, document: Document, error: SealError, warnings: tuple[Violation, ...]
-    ) -> Checked:
+    def _refused(self, good: Checked, document: Document, error: SealError) -> Checked:
         if isinstance(error, SealLocked):
-            return self._locked(manifest, document, warnings)
+            return self._locked(good, document)
         code = "seal-malformed" if isinstance(error, SealMalformed) else "seal-tampered"
         violation = document.violation(("sops",), code, error.message, error.hint)
-        return Checked(document.path, violations=(violation,))
+        return Checked(good.path, violations=(violation,))
 
-    def _locked(
-        self,
-        manifest: Manifest,
-        document: Document,
-        warnings: tuple[Violation, ...],
-        error: SopsFailed | None = None,
-    ) -> Checked:
+    def _locked(self, good: Checked, document: Document, error: SopsFailed | None = None) -> Checked:
         """No key opens it: fit to be stored (a runtime verifies before it uses), unless a MAC is required."""
         why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
@@ -187,18 +226,16 @@ class Checker:
             ("sops",), "seal-unverified", f"the seal was not verified: {why}", hint
         )
         if self._require_mac:
-            return Checked(document.path, violations=(*warnings, violation))
+            return Checked(good.path, violations=(*good.violations, violation))
         warning = replace(violation, severity="warning")
-        return Checked(document.path, manifest, violations=(*warnings, warning))
+        return replace(good, violations=(*good.violations, warning))
 
-    def _verified(
-        self, manifest: Manifest, document: Document, opened: Opened, warnings: tuple[Violation, ...]
-    ) -> Checked:
-        wrong = self._destinations(document, opened.value, opened.sealed)
-        violations = [*wrong, *strays(document, opened), *self._values(document, opened.value)]
-        if violations:
-            return Checked(document.path, violations=tuple(violations))
-        return Checked(document.path, replace(manifest, verified=True), violations=warnings)
+    def _verified(self, good: Checked, document: Document, opened: Opened) -> Checked:
+        violations = [*strays(document, opened)]
+        if good.layer is None:  # a layer alone is not whole: it is judged with every manifest on it
+            violations += self._destinations(document, opened.value, opened.sealed)
+            violations += self._values(document, opened.value)
+        return Checked(good.path, violations=tuple(violations)) if violations else good.verified()
 
     def _destinations(
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
@@ -207,7 +244,9 @@ class Checker:
         for pointer, section in providers_in(value):
             names = sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
-            bound = value is document.value or is_bound(value, pointer)  # sealed still: nobody can tell
+            bound = value is document.value or (  # sealed still: nobody can tell
+                is_bound(value, pointer) and together(document, pointer, destinations.bearing(section, names))
+            )
             for wrong in misdirected(section, names, destinations, self._trusted, bound=bound):
                 yield document.violation(
                     (*pointer, wrong.field),

@@ -98,7 +98,8 @@ def conditions_of(plan: Plan, suspended: Iterable[str]) -> list[ManifestConditio
 def _invalid(source: str, quarantined: Quarantined) -> ManifestCondition:
     first = quarantined.violations[0]
     more = len(quarantined.violations) - 1
-    message = f"{first.line}:{first.column} {first.message}" + (f" (and {more} more)" if more else "")
+    file = "" if first.path == quarantined.path else f"{first.path}:"  # a layer's
+    message = f"{file}{first.line}:{first.column} {first.message}" + (f" (and {more} more)" if more else "")
     return ManifestCondition(
         source, quarantined.path, slug_of(quarantined.path), "Invalid", _reason(first), message
     )

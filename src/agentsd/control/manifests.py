@@ -8,7 +8,7 @@ from agentsd.core.agent import Attachments, Manifest, digest_of
 from agentsd.core.document import Document
 from agentsd.core.names import id_of, owner_of, slug_of, slug_problem, suggest_slug
 from agentsd.core.violations import Violation
-from agentsd.sops.format import fingerprints
+from agentsd.sops.format import seals_of
 
 
 def name_violation(path: str) -> Violation | None:
@@ -24,10 +24,11 @@ def name_violation(path: str) -> Violation | None:
 def manifest_of(
     document: Document, digest: bytes, attachments: Attachments
 ) -> tuple[Manifest, tuple[Violation, ...]]:
-    """The manifest, not verified yet, and warnings. ``digest``: of the file alone."""
+    """The manifest, not verified yet, and warnings. ``digest``: of the file alone, without its layers."""
     value = document.value
     slug = slug_of(document.path)
     pinned = value.get("id")
+    seals, lent = seals_of(document, owner_of(document.path))
     manifest = Manifest(
         id=UUID(pinned) if pinned else id_of(slug),
         slug=slug,
@@ -41,7 +42,8 @@ def manifest_of(
         active=bool(value.get("active", True)),
         value={key: child for key, child in value.items() if key != "sops"},
         data=document.data,
-        seals=fingerprints(document),
+        seals=seals,
+        lent=lent,
     )
     return manifest, () if pinned else (_unpinned(document, manifest.id),)
 

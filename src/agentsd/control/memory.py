@@ -52,7 +52,7 @@ class Memory:
             return None
         manifest = known[1].manifest
         names_files = known[1].violations if manifest is None else manifest.attachments
-        if names_files and beside != self.beside:
+        if (names_files or beside.layers or self.beside.layers) and beside != self.beside:
             return None
         if manifest is None or manifest.data is not None:
             return known[1]
@@ -109,11 +109,17 @@ def _stored(manifest: Manifest | None) -> Manifest | None:
     if manifest is None:
         return None
     kept = manifest.attachments.without_data()
-    return replace(manifest, value=None, data=None, attachments=kept, seals=frozenset(), prints=None)
+    return replace(
+        manifest, value=None, data=None, attachments=kept, seals=frozenset(), lent=frozenset(), prints=None
+    )
 
 
 def unchanged(row: StoredAgent, beside: Beside) -> bool:
     """Whether the files that an agent names still have the bytes that were stored, and are its owner's."""
+    if [(one.path, one.digest) for one in beside.layers_of(row.path)] != [
+        (one.path, one.digest) for one in row.attachments.layers
+    ]:
+        return False
     taken = beside.owners if "/" not in row.path else ()
     return all(
         (file := beside.files.get(one.path)) is not None

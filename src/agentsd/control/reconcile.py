@@ -20,14 +20,13 @@ from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
-from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests, MassDeletion
 from agentsd.core.names import user_id_of
 from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import Beside, SourceFile, Tree
-from agentsd.sops.format import fingerprints
+from agentsd.sops.format import seals_of
 from agentsd.store import agents as store
 from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
@@ -211,7 +210,7 @@ class Reconciler:
     ) -> Plan:
         bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
         good = [c.manifest for c in checked if c.manifest]
-        seals = {seal for manifest in good for seal in manifest.seals}
+        seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
         bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
         users = {c.user.username: c.user for c in checked if c.user}
         prune = options.prune and not bad
@@ -239,18 +238,24 @@ class Reconciler:
         if not new:
             return stored
         agents = dict(stored.agents)
+        below = {layer.digest for agent_id in new for layer in agents[agent_id].attachments.layers}
+        layers = await store.load_layers(conn, below)
         for agent_id, data in (await store.load_documents(conn, new)).items():
-            row = agents[agent_id]
-            document = parse(row.path, data)
-            resealed = len(new) <= _PRINTED and fingerprints(document) != new[agent_id].seals
-            prints = self._checker.prints(row.path, data, self._print_key) if resealed else None
+            row, manifest = agents[agent_id], new[agent_id]
+            named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
+            document = self._checker.document(row.path, data, named)
+            seals = (manifest.seals, manifest.lent)
+            resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            prints = self._checker.prints(document, self._print_key) if resealed else None
             agents[agent_id] = replace(row, value=document.value, prints=prints)
         return replace(stored, agents=agents)
 
     def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
         if row is None or row.prints is None or manifest.data is None:
             return manifest
-        return replace(manifest, prints=self._checker.prints(manifest.path, manifest.data, self._print_key))
+        named = [(one.path, one.data or b"") for one in manifest.attachments.layers]
+        document = self._checker.document(manifest.path, manifest.data, named)
+        return replace(manifest, prints=self._checker.prints(document, self._print_key))
 
     async def _apply(self, conn: AsyncConnection, outcome: Outcome, options: Options) -> Outcome:
         decided = outcome.plan

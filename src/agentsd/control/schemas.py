@@ -56,6 +56,17 @@ class Schemas:
         return _document(head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops.")
 
     @cached_property
+    def layer(self) -> Schema:
+        """The schema of a layer: a manifest's, with everything optional."""
+        return optional(self.agent, {kind: self._secrets(kind) for kind in SECTIONS})
+
+    def _secrets(self, kind: str) -> dict[str, bool]:
+        """Every field that a section may have, and whether it may hold a secret."""
+        models = [vendor.settings for vendor in self._catalog.of(kind).values()]
+        secret = {name for model in models for name in model.secret_fields()}
+        return {name: name in secret for model in models for name in model.model_fields}
+
+    @cached_property
     def user(self) -> Schema:
         """The schema of ``_user.yaml``."""
         schema = _model_schema(UserFile)
@@ -117,8 +128,38 @@ class Schemas:
 
     def files(self) -> Iterator[tuple[str, str]]:
         """(file name, text) of every schema."""
-        for name, schema in (("agent", self.agent), ("user", self.user)):
+        for name, schema in (("agent", self.agent), ("layer", self.layer), ("user", self.user)):
             yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
+    """``agent`` with nothing required but what is in lists: those do not merge, so they are whole.
+
+    ``fields`` of each section: all that any vendor has, and which are secret, for a section that leaves
+    its provider to another layer.
+    """
+    schema = deepcopy(agent)
+    definitions = schema["$defs"]
+    definitions["Rag"].pop("required", None)
+    for kind, known in fields.items():
+        section = schema["properties"][kind]
+        del section["required"]
+        for branch in section["allOf"]:
+            name = branch["then"]["$ref"].rpartition("/")[2]
+            part = {key: child for key, child in definitions[name].items() if key != "required"}
+            definitions[f"{name}-part"] = part
+            branch["then"] = {"$ref": f"#/$defs/{name}-part"}
+        section["allOf"].append({"if": {"not": {"required": ["provider"]}}, "then": _of_any(kind, known)})
+    schema["$id"] = "urn:agentsd:schema:layer"
+    schema["title"] = "A layer: what agents have in common (_defaults.yaml), or what an overlay changes."
+    return schema
+
+
+def _of_any(kind: str, known: Mapping[str, bool]) -> Schema:
+    secret: Schema = {"$ref": "#/$defs/sealed-str", "writeOnly": True}
+    fields = {name: secret if known[name] else {} for name in sorted(known)}
+    fallback = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
+    return {"properties": {**fields, FALLBACK: fallback}, "additionalProperties": False}
 
 
 def _document(schema: Schema, definitions: Schema, name: str, title: str) -> Schema:

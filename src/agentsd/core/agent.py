@@ -123,6 +123,14 @@ class AgentHead(Strict):
             json_schema_extra=PLAIN,
         ),
     ] = True
+    prune: Annotated[
+        bool,
+        Field(
+            description="false keeps the agent when its file goes; a delete through the API still works.",
+            examples=[False],
+            json_schema_extra=PLAIN,
+        ),
+    ] = True
     system_prompt: Annotated[
         str,
         Field(
@@ -160,7 +168,7 @@ class AgentHead(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that a manifest names: its prompt, or a source of its knowledge."""
+    """A file that makes an agent beside its manifest: its prompt, a source of its knowledge, or a layer."""
 
     path: str  # relative to the tree
     digest: bytes  # SHA-256 of its bytes
@@ -173,26 +181,39 @@ class Attachments:
 
     prompt: Attachment | None = None
     sources: tuple[Attachment, ...] = ()
+    layers: tuple[Attachment, ...] = ()
+    """The documents that the manifest is merged with, in order, without itself: see ``core.layers``."""
 
     def __bool__(self) -> bool:
-        return bool(self.prompt or self.sources)
+        return bool(self.prompt or self.sources or self.layers)
 
     @property
     def all(self) -> tuple[Attachment, ...]:
-        """Prompt first, then the sources in the manifest's order."""
+        """What the manifest names: prompt first, then the sources in the manifest's order."""
         return (self.prompt, *self.sources) if self.prompt else self.sources
 
     def without_data(self) -> Attachments:
         """The same without the bytes, for what is stored already."""
-        bare = [replace(one, data=None) for one in self.sources]
-        return Attachments(self.prompt and replace(self.prompt, data=None), tuple(bare))
+        bare = [tuple(replace(one, data=None) for one in some) for some in (self.sources, self.layers)]
+        return Attachments(self.prompt and replace(self.prompt, data=None), *bare)
 
 
 def digest_of(document: bytes, attachments: Attachments) -> bytes:
-    """SHA-256 over the layers of an agent: the manifest's own digest where nothing is attached."""
+    """SHA-256 over the layers of an agent: the manifest's own digest where nothing is attached.
+
+    A layer counts with its place as well: whose folder it is in says whose secrets it holds.
+    """
     if not attachments:
         return document
-    return sha256(document + b"".join(attachment.digest for attachment in attachments.all)).digest()
+    digest = sha256()
+    if attachments.layers:
+        digest.update(b"%d layers\n" % len(attachments.layers))
+        for layer in attachments.layers:
+            digest.update(sha256(layer.path.encode()).digest() + layer.digest)
+    digest.update(document)
+    for attachment in attachments.all:
+        digest.update(attachment.digest)
+    return digest.digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +237,7 @@ class Manifest:
     document_digest: bytes = b""  # SHA-256 of the file alone; empty: the same as ``digest``
     attachments: Attachments = Attachments()
     seals: frozenset[bytes] = frozenset()  # fingerprints of every ENC[…] value and wrapped data key
+    lent: frozenset[bytes] = frozenset()  # those of layers at the top, for another owner's agent
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
     """Keyed fingerprints of the opened values by pointer: equal ones are equal secrets. None: no key."""
 
@@ -239,6 +261,8 @@ class StoredAgent:
     document_digest: bytes = b""  # SHA-256 of the manifest alone
     attachments: Attachments = Attachments()
     value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
+    prune: bool = True  # False: its last manifest says so; looked up only for rows without a file
+    held: Mapping[str, Any] | None = None  # the row's columns; loaded only where it drifted
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
 
 
@@ -263,3 +287,9 @@ class AgentRow:
     data: bytes = b""  # the document, byte for byte; empty for a tombstone
     prompt: bytes | None = None  # the file of ``system_prompt_file``
     sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of every source of knowledge
+    layers: tuple[Attachment, ...] = ()  # with their bytes, as in ``Attachments``
+
+    @property
+    def documents(self) -> tuple[bytes, ...]:
+        """The bytes of everything that is merged and opened."""
+        return (self.data, *(layer.data or b"" for layer in self.layers))

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.document import locate
+from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.plan import Quarantined
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Pointer, Violation
@@ -60,7 +61,7 @@ def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, prun
         len(ids) == count
         and len({m.slug.casefold() for m in manifests}) == count
         and len(set(defaults)) == len(defaults)
-        and all(row.source == source and (prune or row.id in ids) for row in stored.values())
+        and all(row.source == source and ((prune and row.prune) or row.id in ids) for row in stored.values())
     )
 
 
@@ -111,7 +112,11 @@ def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, prune: bool
     """Manifests whose id, name or default belongs to a row that this sync leaves alone."""
     wanted = {manifest.id for manifest in manifests}
     others = [row for row in stored.values() if row.source != source]
-    kept = [] if prune else [r for r in stored.values() if r.source == source and r.id not in wanted]
+    kept = [
+        row
+        for row in stored.values()
+        if row.source == source and row.id not in wanted and not (prune and row.prune)
+    ]
     ids = {row.id: row for row in others}
     slugs = {row.slug.casefold(): row for row in (*kept, *others)}
     defaults = {row.owner: row for row in (*kept, *others) if row.is_default}
@@ -179,11 +184,13 @@ def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> l
     owners = {seal: {owner} for seal, owner in known.items()}
     ordered = sorted(manifests, key=lambda m: m.path)
     for manifest in ordered:
-        for seal in manifest.seals - known.keys():
-            owners.setdefault(seal, set()).add(manifest.owner)
+        for owner, seals in (manifest.owner, manifest.seals), (DEFAULT_OWNER, manifest.lent):
+            for seal in seals - known.keys():
+                owners.setdefault(seal, set()).add(owner)
     bad = []
     for manifest in ordered:
         others = {owner for seal in manifest.seals for owner in owners[seal]} - {manifest.owner}
+        others |= {owner for seal in manifest.lent for owner in owners[seal]} - {DEFAULT_OWNER}
         if others:
             message = f"a sealed value of this file belongs to owner {min(others)!r}"
             violation = _violation(manifest, "seal-reused", ("sops",), message)
@@ -202,7 +209,7 @@ _HINTS = {
     "slug-case": "rename one of the two: some file systems cannot tell them apart",
     "default-duplicate": "set `default: false` here, or on the other one first",
     "source-conflict": "rename this one, or remove it from the other source first",
-    "place-taken": "nothing is pruned while a file is quarantined, or with --no-prune: correct that first",
+    "place-taken": "what stays keeps it: by `prune: false`, by --no-prune, or while a file is quarantined",
     "email-duplicate": "an email is one owner's: write another one",
     "seal-reused": "seal the secret anew for this owner: agentsd edit FILE",
 }

@@ -13,16 +13,34 @@ from uuid import UUID, uuid5
 DEFAULT_OWNER = "default"
 SUFFIXES = (".yaml", ".yml")
 USER_FILE = "_user.yaml"
+DEFAULTS_FILE = "_defaults.yaml"
+OVERLAYS = "../envs/"
+"""Where overlays are, seen from the folder of manifests: ``../envs/prod/acme/sales.yaml``."""
+ENVIRONMENT = r"[a-z0-9][a-z0-9_-]{0,62}"
+"""What an overlay may be called."""
 RESERVED_SLUGS = frozenset({"current"})
 SLUG_MAX = 200
 
 _NAMESPACE = UUID("6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11")  # agentsd's own; never change it: ids hang on it
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
+_OVERLAY = re.compile(rf"\.\./envs/{ENVIRONMENT}/")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+def is_overlay(path: str) -> bool:
+    """Whether a file belongs to an overlay, and not to the folder of manifests."""
+    return path.startswith(OVERLAYS) and _OVERLAY.match(path) is not None
+
+
+def inner(path: str) -> str:
+    """A file's path within its own tree: ``../envs/prod/acme/sales.yaml`` → ``acme/sales.yaml``."""
+    found = _OVERLAY.match(path) if path.startswith(OVERLAYS) else None
+    return path[found.end() :] if found else path
 
 
 def slug_of(path: str) -> str:
     """``acme/sales.yaml`` → ``acme/sales``. ``path`` is relative to the tree, with ``/``."""
+    path = inner(path)
     for suffix in SUFFIXES:
         if path.endswith(suffix):
             return path[: -len(suffix)]
@@ -31,7 +49,7 @@ def slug_of(path: str) -> str:
 
 def owner_of(path: str) -> str:
     """The first folder of ``path``, or ``default`` at the top."""
-    first, slash, _ = path.partition("/")
+    first, slash, _ = inner(path).partition("/")
     return first if slash else DEFAULT_OWNER
 
 

@@ -156,10 +156,10 @@ def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) 
 
 def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
     """Attached files whose text changed; that they are named or not shows in the manifest's own fields."""
-    before = {one.path: one.digest for one in old.all}
+    before = {one.path: one.digest for one in (*old.all, *old.layers)}
     return tuple(
         FieldChange("change", ("attached", one.path), before[one.path].hex()[:8], one.digest.hex()[:8])
-        for one in new.all
+        for one in (*new.all, *new.layers)
         if one.path in before and before[one.path] != one.digest
     )
 

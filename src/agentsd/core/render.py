@@ -66,7 +66,8 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
             ("dim", "  quarantined: its last good version stays"),
         )
         for violation in quarantined.violations:
-            yield (("dim", f"      {violation.line}:{violation.column} "), ("", violation.message))
+            file = "" if violation.path == quarantined.path else f"{violation.path}:"  # a layer's
+            yield (("dim", f"      {file}{violation.line}:{violation.column} "), ("", violation.message))
     if plan.held_back:
         yield (
             ("yellow", f"  {len(plan.held_back)} not pruned while a file is quarantined: "),

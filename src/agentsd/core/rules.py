@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -38,6 +38,14 @@ class Destinations:
     secrets: frozenset[str]  # names of secret fields
     urls: Mapping[str, str | None]  # destination fields and their defaults
     home: frozenset[str]  # origins of the vendor itself
+
+    def bearing(self, section: Mapping[str, Any], sealed: frozenset[str]) -> frozenset[str]:
+        """Fields that must come from one document, for its seal to vouch for where the secrets go."""
+        return (self.secrets & section.keys()) | sealed
+
+
+DestinationsOf = Callable[[str, str], Destinations | None]
+"""(section, provider) → where its secrets may go; None for a provider that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

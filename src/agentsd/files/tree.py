@@ -17,7 +17,7 @@ from pathlib import Path
 
 from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import SUFFIXES, printable
+from agentsd.core.names import DEFAULTS_FILE, SUFFIXES, inner, is_overlay, printable
 from agentsd.core.violations import Violation
 
 ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
@@ -45,15 +45,22 @@ class Tree:
     """All files of one root at one moment."""
 
     root: Path
-    files: Mapping[str, SourceFile]  # manifests and user files
+    files: Mapping[str, SourceFile]  # manifests, layers and user files
     attachments: Mapping[str, SourceFile] = field(default_factory=dict)  # texts that manifests may name
+    overlay: str = ""  # where the overlay is, relative to the tree: "../envs/prod/"
 
     @property
     def beside(self) -> Beside:
-        """What a manifest may name, and whose it is."""
-        return Beside(
-            self.attachments, frozenset(path.partition("/")[0] for path in self.files if "/" in path)
-        )
+        """What a manifest may name and is merged with, and whose it is."""
+        owners = frozenset(name.partition("/")[0] for path in self.files if "/" in (name := inner(path)))
+        layers = {path: file for path, file in self.files.items() if self._is_layer(path)}
+        return Beside(self.attachments, owners, layers, self.overlay)
+
+    def _is_layer(self, path: str) -> bool:
+        """A folder's defaults, or an overlay's file over a manifest that is there."""
+        if path.endswith(DEFAULTS_FILE) and path.removesuffix(DEFAULTS_FILE)[-1:] in ("", "/"):
+            return True
+        return bool(self.overlay) and is_overlay(path) and inner(path) in self.files
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,23 @@ class Beside:
 
     files: Mapping[str, SourceFile] = field(default_factory=dict)
     owners: frozenset[str] = frozenset()
+    layers: Mapping[str, SourceFile] = field(default_factory=dict)
+    overlay: str = ""
+
+    def layers_of(self, path: str) -> tuple[SourceFile, ...]:
+        """The layers of the manifest at ``path``: defaults from the top down, overlays after the rest."""
+        if not self.layers:
+            return ()
+        name = inner(path)
+        defaults = [f"{folder}{DEFAULTS_FILE}" for folder in _folders(name)]
+        names = [*defaults, *(f"{self.overlay}{one}" for one in (*defaults, name) if self.overlay)]
+        return tuple(self.layers[one] for one in names if one in self.layers and one != path)
+
+
+def _folders(path: str) -> Iterator[str]:
+    """``a/b/c.yaml`` → ``""``, ``a/``, ``a/b/``."""
+    parts = path.split("/")
+    return ("".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts)))
 
 
 def read_tree(root: Path, previous: Tree | None = None) -> Tree:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError
+from agentsd.core.rules import Destinations
 from agentsd.core.sections import FALLBACK
 from agentsd.core.violations import did_you_mean
 from agentsd.providers.embedding import minilm
@@ -90,6 +91,11 @@ class Catalog:
             )
             raise ConfigError(f"{kind}: no such provider", hint=hint)
         return found
+
+    def destinations(self, kind: str, provider: str) -> Destinations | None:
+        """Where the secrets of a provider's section may go; None for one that nobody knows."""
+        vendor = self.of(kind).get(provider)
+        return vendor.settings.destinations() if vendor else None
 
     def settings_of(self, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
         """An opened section, its fallbacks included, as its vendor's settings.

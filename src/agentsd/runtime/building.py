@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pydantic import ValidationError
 
 from agentsd.core.agent import SECTIONS, AgentHead, AgentRow
-from agentsd.core.document import Document, parse
+from agentsd.core.document import Document
 from agentsd.core.errors import (
     AgentsdError,
     AgentUnavailable,
@@ -22,7 +22,9 @@ from agentsd.core.errors import (
     SealError,
     SopsFailed,
 )
-from agentsd.core.rules import misdirected
+from agentsd.core.layers import borrowed, effective, together
+from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.rules import DestinationsOf, misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.violations import dotted
 from agentsd.providers import resilient
@@ -30,7 +32,7 @@ from agentsd.providers.base import Provider, ProviderForbidden
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.schema import ProviderSettings
-from agentsd.sops.format import fingerprints
+from agentsd.sops.format import seals_of
 from agentsd.sops.opener import Opened, Opener
 from agentsd.telemetry import Metrics
 
@@ -56,6 +58,7 @@ class Candidate:
     row: AgentRow
     document: Document | None = None
     seals: frozenset[bytes] = frozenset()
+    lent: frozenset[bytes] = frozenset()  # of layers that are another owner's, at the top
     refused: Refused | None = None  # where there is no document
 
 
@@ -91,9 +94,9 @@ class Builder:
     async def read(self, row: AgentRow) -> Candidate:
         """Parse the row's document and take its seals' fingerprints."""
         try:
-            if len(row.data) < THREAD_FROM:
-                return _read(row)
-            return await asyncio.to_thread(_read, row)
+            if _size(row) < THREAD_FROM:
+                return _read(row, self._catalog.destinations)
+            return await asyncio.to_thread(_read, row, self._catalog.destinations)
         except InvalidManifests as error:
             codes = ", ".join(sorted({violation.code for violation in error.violations}))
             message = f"the document of {row.slug} breaks a rule: {codes}"
@@ -118,7 +121,7 @@ class Builder:
         opened = await self._opened(row, candidate.document, deadline)
         _check_strays(row, opened)
         settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
-        self._check_destinations(row, opened)
+        self._check_destinations(row, candidate.document, opened)
         head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
         if row.prompt is not None:
             head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
@@ -145,7 +148,9 @@ class Builder:
 
     def _check_owners(self, candidate: Candidate, owners: Mapping[bytes, str]) -> None:
         row = candidate.row
-        if any(owners.get(seal, row.owner) != row.owner for seal in candidate.seals):
+        foreign = any(owners.get(seal, row.owner) != row.owner for seal in candidate.seals)
+        foreign |= any(owners.get(seal, DEFAULT_OWNER) != DEFAULT_OWNER for seal in candidate.lent)
+        if foreign or (candidate.document and any(borrowed(candidate.document, row.owner))):
             message = f"a sealed value of {row.path} belongs to another owner"
             hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
             raise Refused("SealReused", message, hint=hint)
@@ -154,7 +159,7 @@ class Builder:
         limit = asyncio.get_running_loop().time() + self._timeout
         try:
             async with asyncio.timeout_at(min(limit, deadline or limit)):
-                if len(row.data) >= THREAD_FROM:
+                if _size(row) >= THREAD_FROM:
                     with suppress(SealError):  # where in process is not enough, the lines below decide
                         return await asyncio.to_thread(self._opener.open, document)
                 return await self._opener.open_surely(document)
@@ -179,13 +184,14 @@ class Builder:
             raise Refused("InvalidManifest", f"{row.path}: {error.message}", hint=error.hint) from None
         return settings
 
-    def _check_destinations(self, row: AgentRow, opened: Opened) -> None:
+    def _check_destinations(self, row: AgentRow, document: Document, opened: Opened) -> None:
         """Also of fallbacks: each holds secrets of its own."""
         for pointer, section in providers_in(opened.value):
             sealed = sealed_fields(opened.sealed, pointer)
-            settings = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings
+            known = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings.destinations()
             bound = is_bound(opened.value, pointer)
-            wrong = misdirected(section, sealed, settings.destinations(), self._trusted, bound=bound)
+            bound = bound and together(document, pointer, known.bearing(section, sealed))
+            wrong = misdirected(section, sealed, known, self._trusted, bound=bound)
             if wrong:
                 where = dotted((*pointer, wrong[0].field))
                 message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
@@ -201,9 +207,14 @@ def _check_strays(row: AgentRow, opened: Opened) -> None:
         raise Refused("SealStray", message, hint=f"run: agentsd validate {row.path}")
 
 
-def _read(row: AgentRow) -> Candidate:
-    document = parse(row.path, row.data)
-    return Candidate(row, document, fingerprints(document))
+def _size(row: AgentRow) -> int:
+    return sum(map(len, row.documents))
+
+
+def _read(row: AgentRow, destinations: DestinationsOf) -> Candidate:
+    document = effective(row.path, row.data, row.layers, destinations)
+    seals, lent = seals_of(document, row.owner)
+    return Candidate(row, document, seals, lent)
 
 
 def _invalid(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> Refused:

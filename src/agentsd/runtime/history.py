@@ -67,4 +67,5 @@ def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
         data=revision.data,
         prompt=revision.prompt,
         sources=revision.sources,
+        layers=revision.layers,
     )

@@ -81,7 +81,7 @@ class Resolver:
         for row in rows:
             candidates.append(await self._builder.read(row))
             await pacer.turn()
-        seals = frozenset[bytes]().union(*(candidate.seals for candidate in candidates))
+        seals = frozenset[bytes]().union(*(one.seals | one.lent for one in candidates))
         try:
             owners = await self._history.owners(seals) if seals else {}
         except StoreError:
@@ -163,7 +163,7 @@ class Resolver:
             found = await self._history.older(row)
         except StoreError:
             return known, True
-        kept = [older for older in found if older.data != row.data]
+        kept = [older for older in found if older.documents != row.documents]
         if last and all(older.digest != last.digest for older in kept):
             kept.append(last)
         return kept, False
@@ -186,7 +186,7 @@ def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
 def _last_good(row: AgentRow, previous: Entry | None) -> AgentRow | None:
     """What served before ``row``, unless it is the same document or was another owner's."""
     last = (previous.good or previous.row) if previous else None
-    return last if last and last.owner == row.owner and last.data != row.data else None
+    return last if last and last.owner == row.owner and last.documents != row.documents else None
 
 
 def suspended(now: datetime) -> Condition:

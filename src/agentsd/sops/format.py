@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agentsd.core.document import Document
 from agentsd.core.errors import SealTampered, SealUnsure
+from agentsd.core.layers import is_of, layers_of
 from agentsd.core.scalars import format_float
 
 _BASE64 = r"([A-Za-z0-9+/]+={0,2})"
@@ -109,6 +110,15 @@ def fingerprints(document: Document) -> frozenset[bytes]:
     prints = {_fingerprint_of(text) for text in _sealed_texts(document.value)}
     prints.update(_wrapped_keys(document.value.get("sops")))
     return frozenset(prints)
+
+
+def seals_of(document: Document, owner: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
+    """Fingerprints of the seals of ``owner``'s agent, and of those layers at the top that are another's."""
+    own: set[bytes] = set()
+    lent: set[bytes] = set()
+    for layer in layers_of(document):
+        (own if is_of(layer, document, owner) else lent).update(fingerprints(layer))
+    return frozenset(own), frozenset(lent)
 
 
 def _sealed_texts(root: dict[str, Any]) -> Iterator[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
@@ -12,7 +13,8 @@ from typing import Any
 import pyrage
 
 from agentsd.core.document import Document
-from agentsd.core.errors import SealLocked, SealMalformed, SealTampered, SealUnsure
+from agentsd.core.errors import SealError, SealLocked, SealMalformed, SealTampered, SealUnsure
+from agentsd.core.layers import Layered
 from agentsd.core.violations import Pointer
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.format import fingerprints, is_sealed, seal_type
@@ -76,16 +78,23 @@ class Opener:
     def open(self, document: Document) -> Opened:
         """Open in process: age X25519, one key group or Shamir's several. MAC always verified.
 
-        A document without ``sops`` opens to itself. Raises ``SealLocked``, ``SealTampered``,
-        ``SealMalformed``, and ``SealUnsure`` where only the real sops can tell.
+        A document without ``sops`` opens to itself; of one with layers, each by its own seal. Raises
+        ``SealLocked``, ``SealTampered``, ``SealMalformed``, and ``SealUnsure`` where only the real sops
+        can tell.
         """
         if "sops" not in document.value:
             return Opened(document.value, frozenset())
+        if isinstance(document, Layered):
+            return _merged(document, [self._open_layer(layer) for layer in document.layers])
         if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
             raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
         seal = seal_of(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
         return Opened(value, sealed)
+
+    def _open_layer(self, layer: Document) -> Opened:
+        with _named(layer):
+            return self.open(layer)
 
     async def open_surely(self, document: Document) -> Opened:
         """As ``open``; where that refuses or is not certain, the real sops decides.
@@ -97,9 +106,15 @@ class Opener:
         except (SealTampered, SealMalformed, SealUnsure):
             if self._binary is None:
                 raise
+        if isinstance(document, Layered):
+            return _merged(document, [await self._open_layer_surely(layer) for layer in document.layers])
         plain = await self._binary.decrypt(document.data)
         value = _retyped(document.value, plain)
         return Opened(value, sealed_pointers(document.value, value))
+
+    async def _open_layer_surely(self, layer: Document) -> Opened:
+        with _named(layer):
+            return await self.open_surely(layer)
 
     def _data_key(self, seal: Seal) -> bytes:
         shares = [share for group in seal.groups if (share := self._share(group)) is not None]
@@ -148,6 +163,21 @@ def _combined(shares: list[bytes]) -> bytes:
         raise SealTampered(
             "the shares of the data key do not fit", hint="restore the file from git"
         ) from None
+
+
+@contextmanager
+def _named(layer: Document) -> Iterator[None]:
+    """An error says which of the layers it is about."""
+    try:
+        yield
+    except SealError as error:
+        raise type(error)(f"{layer.path}: {error.message}", hint=error.hint) from None
+
+
+def _merged(document: Layered, opened: Sequence[Opened]) -> Opened:
+    """The layers' plaintexts, merged as their sealed documents are."""
+    sealed = {at for index, one in enumerate(opened) for at in one.sealed if document.counts(at, index)}
+    return Opened(document.taken([one.value for one in opened]), frozenset(sealed))
 
 
 def _at(value: Any, pointer: Pointer) -> Any:

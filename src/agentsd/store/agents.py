@@ -5,15 +5,15 @@ Every function takes a connection inside a transaction of ``Database.transaction
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.agent import AgentRow, StoredAgent
+from agentsd.core.agent import AgentRow, Attachment, StoredAgent
 from agentsd.core.plan import Stored
 from agentsd.store.applying import ApplyStamp, apply
 from agentsd.store.pulls import applied_commit
@@ -33,11 +33,15 @@ __all__ = [
     "load_all",
     "load_changed",
     "load_documents",
+    "load_layers",
     "load_stored",
     "lock",
     "owners_of_seals",
     "revisions",
 ]
+
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Revision:
     data: bytes  # the document, byte for byte
     prompt: bytes | None = None  # as in AgentRow
     sources: tuple[tuple[str, bytes], ...] = ()
+    layers: tuple[Attachment, ...] = ()
 
 
 async def load_stored(connection: AsyncConnection, source: str) -> Stored:
@@ -103,6 +108,16 @@ async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> di
     return dict(await cursor.fetchall())
 
 
+async def load_layers(connection: AsyncConnection, digests: Collection[bytes]) -> dict[bytes, bytes]:
+    """The bytes of layers, by digest; what is not stored is left out."""
+    if not digests:
+        return {}
+    cursor = await connection.execute(
+        "SELECT digest, data FROM documents WHERE digest = ANY(%b)", (list(digests),), binary=True
+    )
+    return dict(await cursor.fetchall())
+
+
 async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
     """Which owner first used a seal, history included; unknown fingerprints are left out."""
     if not fingerprints:
@@ -122,22 +137,36 @@ async def load_changed(connection: AsyncConnection, since: int) -> Loaded:
         (since, now.version),
         binary=True,
     )
-    return Loaded(now, tuple(_row(row) for row in await cursor.fetchall()))
+    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
 
 
 async def load_all(connection: AsyncConnection) -> Loaded:
     """Every live row. Use a snapshot transaction."""
     now = await head(connection)
     cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
-    return Loaded(now, tuple(_row(row) for row in await cursor.fetchall()))
+    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
 
 
-def _row(row: tuple[Any, ...]) -> AgentRow:
-    return AgentRow(*(*row[:-1], _sources(row[-1])))
+_Named = list[dict[str, str]] | None
+"""``[{"path", "digest"}, …]``, as in the column ``attachments``."""
 
 
-def _sources(stored: list[dict[str, str]] | None) -> tuple[tuple[str, bytes], ...]:
+async def _rows(
+    connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
+) -> list[Row]:
+    """Rows that end with sources and layers; the layers' bytes are read once, however many share them."""
+    digests = {bytes.fromhex(one["digest"]) for row in rows for one in row[-1] or ()}
+    found = await load_layers(connection, digests)
+    return [kind(*row[:-2], _sources(row[-2]), _layers(row[-1], found)) for row in rows]
+
+
+def _sources(stored: _Named) -> tuple[tuple[str, bytes], ...]:
     return tuple((source["path"], bytes.fromhex(source["digest"])) for source in stored or ())
+
+
+def _layers(stored: _Named, found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
+    named = [(one["path"], bytes.fromhex(one["digest"])) for one in stored or ()]
+    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in named)
 
 
 async def revisions(
@@ -154,7 +183,7 @@ async def revisions(
     """
     cursor = await connection.execute(
         """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
-                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources'
+                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources', r.attachments->'layers'
            FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
            LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
            WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
@@ -163,13 +192,14 @@ async def revisions(
         (agent_id, before, before, owner, owner, limit),
         binary=True,
     )
-    return [Revision(*(*row[:-1], _sources(row[-1]))) for row in await cursor.fetchall()]
+    return await _rows(connection, await cursor.fetchall(), Revision)
 
 
 _ROWS = """
 SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
        a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,
-       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END, p.data, a.attachments->'sources'
+       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END, p.data, a.attachments->'sources',
+       CASE WHEN a.deleted_at IS NULL THEN a.attachments->'layers' END
 FROM agents a JOIN users u ON u.id = a.user_id JOIN documents d ON d.digest = a.document_digest
 LEFT JOIN documents p ON p.digest = decode(a.attachments->'prompt'->>'digest', 'hex')
 """

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.plan import Change, Plan
 from agentsd.store.rows import COLUMNS, batches, columns_of, manifest_of, read_back, row_of
 from agentsd.store.users import apply_users, store_documents
@@ -90,8 +91,9 @@ async def _rows(
     """The rows to write; their documents are stored on the way."""
     digests = [sha256(data).digest() for _, _, data in read]
     documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
-    prompts = [prompt for change, _, _ in read if (prompt := manifest_of(change).attachments.prompt)]
-    documents += [(prompt.digest, prompt.path, prompt.data) for prompt in prompts if prompt.data is not None]
+    attached = [manifest_of(change).attachments for change, _, _ in read]
+    texts = [one for beside in attached for one in (beside.prompt, *beside.layers) if one]
+    documents += [(text.digest, text.path, text.data) for text in texts if text.data is not None]
     await store_documents(connection, documents)
     return [
         row_of(change, source, checked, value, digest)
@@ -134,7 +136,8 @@ async def _record(
 
 async def _remember_seals(connection: AsyncConnection, changes: Sequence[Change]) -> None:
     """First come, first kept: that a seal has one owner is checked by the rules before the apply."""
-    seals = {seal: change.owner for change in changes for seal in manifest_of(change).seals}
+    seals = {seal: DEFAULT_OWNER for change in changes for seal in manifest_of(change).lent}
+    seals |= {seal: change.owner for change in changes for seal in manifest_of(change).seals}
     if seals:
         await connection.execute(_SEALS, (list(seals), list(seals.values())))
 
@@ -157,9 +160,15 @@ _TYPED = ", ".join(f"s.{name}::{kind}" if kind == "jsonb" else f"s.{name}" for n
 _ARRAYS = ", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for _, kind in COLUMNS)
 _ASSIGNED = ", ".join(f"{name} = excluded.{name}" for name, _ in COLUMNS if name != "id")
 
+_LAYERS = """CASE WHEN s.attachments ? 'layers' THEN
+    ARRAY(SELECT decode(l.one->>'digest', 'hex')
+          FROM jsonb_array_elements(s.attachments->'layers') WITH ORDINALITY AS l (one, place)
+          ORDER BY l.place) || s.document_digest
+    ELSE ARRAY[s.document_digest] END"""
+
 _UPSERT = f"""
 INSERT INTO agents ({_NAMES}, layer_digests, commit, version, applied_hash)
-SELECT {_STAGED}, ARRAY[s.document_digest], %s, %s, agent_hash_of({_STAGED})
+SELECT {_STAGED}, {_LAYERS}, %s, %s, agent_hash_of({_STAGED})
 FROM (SELECT {_TYPED} FROM unnest({_ARRAYS}) AS s ({_NAMES}) OFFSET 0) s
 ON CONFLICT (id) DO UPDATE SET {_ASSIGNED}, layer_digests = excluded.layer_digests,
     commit = excluded.commit, version = excluded.version, applied_hash = excluded.applied_hash,

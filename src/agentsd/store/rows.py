@@ -68,10 +68,11 @@ def row_of(
 
 
 def attached(attachments: Attachments) -> dict[str, Any]:
-    """``{"prompt": {"path", "digest"}, "sources": [{"path", "digest"}, …]}``, digests in hex."""
+    """``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``, digests in hex."""
     prompt = {"prompt": _named(attachments.prompt)} if attachments.prompt else {}
     sources = {"sources": [_named(source) for source in attachments.sources]} if attachments.sources else {}
-    return prompt | sources
+    layers = {"layers": [_named(layer) for layer in attachments.layers]} if attachments.layers else {}
+    return prompt | sources | layers
 
 
 def _named(attachment: Attachment) -> dict[str, str]:
@@ -81,9 +82,8 @@ def _named(attachment: Attachment) -> dict[str, str]:
 def read_attached(stored: Mapping[str, Any]) -> Attachments:
     """The reverse of ``attached``."""
     prompt = stored.get("prompt")
-    return Attachments(
-        _attachment(prompt) if prompt else None, tuple(_attachment(one) for one in stored.get("sources", ()))
-    )
+    sources, layers = (tuple(map(_attachment, stored.get(name, ()))) for name in ("sources", "layers"))
+    return Attachments(_attachment(prompt) if prompt else None, sources, layers)
 
 
 def _attachment(stored: Mapping[str, str]) -> Attachment:
@@ -104,6 +104,11 @@ def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, 
     path, the default from the document, and that its seal was verified is no longer believed.
     """
     desired = manifest_of(change)
+    if desired.attachments.layers:
+        raise StoreRefused(
+            f"the row of {change.slug} was edited by hand just now",
+            hint="sync again: its manifest has layers, which are read anew",
+        )
     if data is None or sha256(data).digest() != (desired.document_digest or desired.digest):
         raise StoreRefused(
             f"the stored document of {change.slug} is missing or was changed by hand",
