@@ -124,7 +124,7 @@ def test_a_body_says_only_what_can_be_said(body: dict[str, Any], param: str) -> 
 
 
 def test_every_field_of_a_manifest_can_be_edited() -> None:
-    """The API's words cover the manifest's, but for its id."""
+    """The API's words cover the manifest's, but for its id, and that it outlives its file."""
     from agentsd.core.agent import SECTIONS, AgentHead
 
-    assert set(FIELDS.values()) == {*AgentHead.model_fields, *SECTIONS} - {"id"}
+    assert set(FIELDS.values()) == {*AgentHead.model_fields, *SECTIONS} - {"id", "prune"}

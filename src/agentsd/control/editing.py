@@ -23,8 +23,8 @@ from agentsd.sops.metadata import seal_of
 from agentsd.sops.opener import Opener
 
 ORDER = (
-    *("id", "name", "description", "default", "active", "system_prompt", "system_prompt_file", "greeting"),
-    *("language", *SECTIONS, "turn", "rag", "checks"),
+    *("id", "name", "description", "default", "active", "prune", "system_prompt", "system_prompt_file"),
+    *("greeting", "language", *SECTIONS, "turn", "rag", "checks"),
 )
 """The order of fields in a new manifest."""
 

@@ -14,7 +14,7 @@ from agentsd.control.reconcile import Options, Outcome
 from agentsd.core.errors import AgentsdError, InvalidManifests, NotLeading, SyncRefused
 from agentsd.core.names import slug_of
 from agentsd.core.plan import Plan, Quarantined
-from agentsd.core.render import counts, violation_json
+from agentsd.core.render import ORPHANED, counts, drift_json, violation_json
 from agentsd.core.violations import Violation
 from agentsd.store import runs
 from agentsd.store.database import Database
@@ -40,6 +40,7 @@ async def record_outcome(
         version=outcome.head.version if outcome.head else None,
         counts=counts(outcome.plan),
         errors=[violation_json(v) for q in outcome.plan.quarantined for v in q.violations],
+        drift=drift_json(outcome.plan) if outcome.head else (),
     )
     try:
         await _write(database, run, conditions_of(outcome.plan, outcome.suspended), options.term)
@@ -86,13 +87,19 @@ async def _write(
 
 
 def conditions_of(plan: Plan, suspended: Iterable[str]) -> list[ManifestCondition]:
-    """Invalid manifests and suspended ones, by path; what is not named is Ready."""
+    """Invalid manifests, suspended ones and rows that outlive theirs, by path; what is not named is Ready."""
     invalid = [_invalid(plan.source, quarantined) for quarantined in plan.quarantined]
     asleep = [
         ManifestCondition(plan.source, path, slug_of(path), "Suspended", "Inactive", "active: false")
         for path in suspended
     ]
-    return [*invalid, *asleep]
+    held = {condition.path for condition in (*invalid, *asleep)}
+    alone = [
+        ManifestCondition(plan.source, row.path, row.slug, "Orphaned", "FileGone", f"it {ORPHANED}")
+        for row in plan.orphaned
+        if row.path not in held
+    ]
+    return [*invalid, *asleep, *alone]
 
 
 def _invalid(source: str, quarantined: Quarantined) -> ManifestCondition:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.control.check import Checked, Checker
+from agentsd.control.drifting import unprunable, with_drift
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
@@ -129,7 +130,7 @@ class Reconciler:
         decides is what a whole round would: ids, names and defaults stay where they were.
         """
         files, last = self._memory.edited(tree, options.source), self._last
-        if files is None or len(files) > _EDITED or last is None:
+        if files is None or len(files) > _EDITED or last is None or options.explicit:
             return None
         edited = [await self._check_one(file, self._memory.beside) for file in files]
         if not all(map(self._memory.touches_nothing_else, edited)):
@@ -159,7 +160,7 @@ class Reconciler:
         head = await store.head(conn)
         stored = self._memory.stored_at(head, source)
         if stored is None:
-            stored = await store.load_stored(conn, source)
+            stored = await with_drift(conn, await store.load_stored(conn, source))
             self._memory.keep_stored(head, source, stored)
         return stored
 
@@ -216,6 +217,7 @@ class Reconciler:
         prune = options.prune and not bad
         bad += user_conflicts(users.values(), stored.users, options.source, prune=prune)
         good = _without(good, bad)
+        stored = await self._with_missing(conn, good, stored, options)
         refused = {quarantined.path for quarantined in bad}
         bad += conflicts(
             good, stored.agents, options.source, prune=options.prune and not bad, refused=refused
@@ -231,6 +233,18 @@ class Reconciler:
         decided = plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
         _guard(decided, stored, options)
         return decided
+
+    async def _with_missing(
+        self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored, options: Options
+    ) -> Stored:
+        """``stored`` with ``prune`` looked up for the rows that a file no longer holds."""
+        if not options.prune:
+            return stored
+        present = {manifest.id for manifest in good}
+        missing = [r for r in stored.agents.values() if r.source == options.source and r.id not in present]
+        kept = await unprunable(conn, missing, self._checker.document)
+        agents = {i: replace(row, prune=False) if i in kept else row for i, row in stored.agents.items()}
+        return replace(stored, agents=agents) if kept else stored
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
         """``stored`` with the old documents of those rows that a file is about to change."""
@@ -283,7 +297,7 @@ def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outco
 def _continued(last: Outcome, decided: Plan, stored: Stored) -> Outcome:
     """The outcome of edits after ``last``, which they leave true but for the plan."""
     total = last.plan.unchanged + sum(change.operation != "delete" for change in last.plan.changes)
-    decided = replace(decided, unchanged=total - len(decided.changes))
+    decided = replace(decided, unchanged=total - len(decided.changes), orphaned=last.plan.orphaned)
     return Outcome(decided, stored, last.warnings, suspended=last.suspended)
 
 

@@ -15,7 +15,7 @@ from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import AgentsdError
 from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import at, get, leaves, put
-from agentsd.core.rules import Destinations, origin
+from agentsd.core.rules import Destinations, DestinationsOf, origin
 from agentsd.core.secret import MASK
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Pointer, did_you_mean, dotted
@@ -53,9 +53,6 @@ _EMPTY: Mapping[str, Any] = {
     "checks": [],
 }
 """What a reply gives for a field that the manifest lacks, by the manifest's names."""
-
-DestinationsOf = Callable[[str, str], Destinations | None]
-"""(section, provider) → where its secrets may go; None for a provider that nobody knows."""
 
 Seals = Callable[[Pointer], bool]
 """Whether the file's own rule seals the value at a pointer."""
@@ -106,8 +103,8 @@ def fields_of(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str,
 def replaced(
     current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: Seals
 ) -> Edit:
-    """``PUT``: the manifest says ``fields`` and nothing else, but for its id and the secrets left out."""
-    kept = {name: current[name] for name in ("id",) if name in current}
+    """``PUT``: the manifest says ``fields`` alone, but for id, ``prune`` and the secrets left out."""
+    kept = {name: current[name] for name in ("id", "prune") if name in current}
     wanted = kept | {name: value for name, value in fields.items() if not _says_nothing(name, value, current)}
     wanted = {name: _without_nulls(value) if name in SECTIONS else value for name, value in wanted.items()}
     _carry_over(current, wanted, fields, destinations)

@@ -5,29 +5,34 @@ A pure function over frozen values: ``plan(desired, stored)``. Files against sto
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
 from agentsd.core.agent import Attachments, Manifest, StoredAgent
+from agentsd.core.diff import FieldChange, diff, is_sealed
+from agentsd.core.drift import drifted_agent, drifted_user
 from agentsd.core.user import StoredUser, User
-from agentsd.core.violations import Pointer, Violation
+from agentsd.core.violations import Violation
+
+__all__ = [
+    "Change",
+    "Desired",
+    "FieldChange",
+    "Operation",
+    "Plan",
+    "Quarantined",
+    "Stored",
+    "UserChange",
+    "applied",
+    "diff",
+    "is_sealed",
+    "mass_deletion",
+    "plan",
+]
 
 Operation = Literal["create", "update", "rename", "delete", "heal"]
-FieldOperation = Literal["add", "change", "remove"]
-SecretChange = Literal["changed", "resealed"]
-
-
-@dataclass(frozen=True, slots=True)
-class FieldChange:
-    """One field that differs. ``old`` and ``new`` are None where a seal is involved."""
-
-    operation: FieldOperation
-    pointer: Pointer
-    old: Any = None
-    new: Any = None
-    secret: SecretChange | None = None  # "resealed": new ciphertext; same value, or no key can tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +53,11 @@ class Change:
 class UserChange:
     """One owner that is created, updated or tombstoned."""
 
-    operation: Literal["create", "update", "delete"]
+    operation: Literal["create", "update", "delete", "heal"]
     username: str
     desired: User | None = None
     stored: StoredUser | None = None
+    fields: tuple[FieldChange, ...] = ()  # of a heal: what the row says, and what the file says
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +98,7 @@ class Plan:
     unchanged: int
     quarantined: tuple[Quarantined, ...] = ()
     held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
+    orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, and they say ``prune: false``
     rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked anew: by other rules, or now with a key
 
     @property
@@ -110,8 +117,8 @@ def plan(
 ) -> Plan:
     """What has to change so that ``stored`` says what ``desired`` says.
 
-    Only rows of ``source`` are pruned, and none while one of its files is quarantined; but those that
-    somebody named (``explicit``) go in any case.
+    Only rows of ``source`` are pruned, none while one of its files is quarantined, and none that says
+    ``prune: false``; but those that somebody named (``explicit``) go in any case.
     """
     kept = {quarantined.path for quarantined in desired.quarantined}
     changes = [
@@ -125,17 +132,24 @@ def plan(
         for row in stored.agents.values()
         if row.source == source and row.id not in desired.manifests and row.path not in kept
     ]
-    leaving = [row for row in missing if (prune and not kept) or row.id in explicit]
+    orphaned = tuple(row for row in missing if not row.prune and row.id not in explicit)
+    leaving = [row for row in missing if (prune and not kept and row.prune) or row.id in explicit]
     deletes = [_delete(row) for row in leaving]
     return Plan(
         source=source,
         changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
-        users=_user_changes(desired, stored, source, prune=prune),
+        users=_user_changes(desired, stored, source, orphaned, prune=prune),
         unchanged=len(desired.manifests) - len(changes),
         rechecked=_rechecked(desired, stored),
         quarantined=desired.quarantined,
-        held_back=tuple(sorted(row.slug for row in missing if row not in leaving)) if kept and prune else (),
+        held_back=_held_back(missing, leaving) if kept and prune else (),
+        orphaned=tuple(sorted(orphaned, key=lambda row: row.slug)),
     )
+
+
+def _held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgent]) -> tuple[str, ...]:
+    gone = {row.id for row in leaving}
+    return tuple(sorted(row.slug for row in missing if row.prune and row.id not in gone))
 
 
 def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
@@ -151,6 +165,8 @@ def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) 
     if row is not None:
         fields = diff(row.value, manifest.value, row.prints, manifest.prints)
         fields += _attached(row.attachments, manifest.attachments)
+        if operation == "heal" and row.held is not None:
+            fields = drifted_agent(row, manifest)
     return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
 
 
@@ -180,15 +196,19 @@ def _delete(row: StoredAgent) -> Change:
     return Change("delete", row.id, row.slug, row.owner, row.path, None, row)
 
 
-def _user_changes(desired: Desired, stored: Stored, source: str, *, prune: bool) -> tuple[UserChange, ...]:
+def _user_changes(
+    desired: Desired, stored: Stored, source: str, orphaned: Sequence[StoredAgent], *, prune: bool
+) -> tuple[UserChange, ...]:
     kept = {quarantined.path for quarantined in desired.quarantined}
     wanted = [
-        UserChange("create" if row is None else "update", user.username, user, row)
+        change
         for user in desired.users.values()
         for row in [stored.users.get(user.username)]
-        if row is None or (row.path not in kept and _differs(row, user, source))
+        for change in [_user_change(row, user, source)]
+        if change is not None and (row is None or row.path not in kept)
     ]
     owning = {row.owner for row in stored.agents.values() if row.source != source}
+    owning |= {row.owner for row in orphaned}
     absent = [
         row for row in stored.users.values() if row.source == source and row.username not in desired.users
     ]
@@ -212,62 +232,16 @@ def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange
     return UserChange("update", row.username, User(row.id, row.username), row)
 
 
-def _differs(row: StoredUser, user: User, source: str) -> bool:
+def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange | None:
     """A user file takes over an owner of whom another source has manifests only."""
-    ours = row.source == source or (row.path is None and user.path is not None)
-    return ours and (row.path, row.data) != (user.path, user.data)
-
-
-Prints = Mapping[Pointer, bytes] | None
-
-
-def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = None) -> tuple[FieldChange, ...]:
-    """Field by field, in the new document's order, then what was removed. Seals never show."""
-    if old is None or new is None:
-        return ()
-    before, after = dict(_leaves(old)), dict(_leaves(new))
-    changes = [
-        FieldChange("change" if pointer in before else "add", pointer, before.get(pointer), value)
-        for pointer, value in after.items()
-        if pointer not in before or not _same(before[pointer], value)
-    ]
-    changes += [
-        FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after
-    ]
-    return tuple(_masked(change, old_prints, new_prints) for change in changes)
-
-
-def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    """Scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
-    if not isinstance(value, Mapping):
-        yield pointer, value
-        return
-    for key, child in value.items():
-        if pointer or key != "sops":
-            yield from _leaves(child, (*pointer, key))
-
-
-def _same(old: Any, new: Any) -> bool:
-    return type(old) is type(new) and bool(old == new)
-
-
-def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> FieldChange:
-    if not (is_sealed(change.old) or is_sealed(change.new)):
-        return change
-    if change.operation != "change":
-        return replace(change, old=None, new=None, secret="changed")  # noqa: S106
-    old = (old_prints or {}).get(change.pointer)
-    new = (new_prints or {}).get(change.pointer)
-    told_apart = old is not None and new is not None and old != new
-    newly = is_sealed(change.old) != is_sealed(change.new)
-    return FieldChange("change", change.pointer, secret="changed" if told_apart or newly else "resealed")
-
-
-def is_sealed(value: Any) -> bool:
-    """Whether ``value`` is, or holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
-    if isinstance(value, list | Mapping):
-        return any(map(is_sealed, value.values() if isinstance(value, Mapping) else value))
-    return isinstance(value, str) and value.startswith("ENC[AES256_GCM,")
+    if row is None:
+        return UserChange("create", user.username, user)
+    if row.source != source and not (row.path is None and user.path is not None):
+        return None
+    if not row.altered and (row.path, row.data) != (user.path, user.data):
+        return UserChange("update", user.username, user, row)
+    fields = drifted_user(row, user)
+    return UserChange("heal", user.username, user, row, fields) if fields else None
 
 
 MASS_DELETION_FLOOR = 5
@@ -326,4 +300,6 @@ def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
 
 
 def _user_row(user: User, source: str, version: int) -> StoredUser:
-    return StoredUser(user.id, user.username, user.email, source, user.path, user.data, version)
+    return StoredUser(
+        user.id, user.username, user.email, source, user.path, user.data, version, tuple(user.tokens)
+    )

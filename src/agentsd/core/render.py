@@ -34,12 +34,16 @@ _VERBS: dict[Operation, str] = {
 }
 _VALUE_MAX = 60
 
+ORPHANED = "is orphaned: its file is gone, and `prune: false` keeps it; delete it through the API"
+
 
 def summary(plan: Plan) -> str:
     """``1 to create, 2 to update; 7 unchanged``."""
     counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
     parts = [f"{count} {verb}" for verb, count in counts if count]
-    owners = len([user for user in plan.users if _told(user)])
+    healed = sum(user.operation == "heal" for user in plan.users)
+    owners = len([user for user in plan.users if _told(user) and user.operation != "heal"])
+    parts += [f"{healed} owner{'s' if healed > 1 else ''} drifted, to heal"] if healed else []
     if owners or (plan.users and not parts):
         parts.append(f"{owners or len(plan.users)} owner{'s' if owners > 1 else ''} to change")
     quarantined = f", {len(plan.quarantined)} quarantined" if plan.quarantined else ""
@@ -59,6 +63,9 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     for user in filter(_told, plan.users):
         style, sign = _SIGNS[user.operation]
         yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {_user_path(user)}"))
+        yield from _field_lines(user.fields)
+        if user.operation == "heal":
+            yield _EDITED
     for quarantined in plan.quarantined:
         yield (
             ("red", "  ! "),
@@ -68,6 +75,8 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
         for violation in quarantined.violations:
             file = "" if violation.path == quarantined.path else f"{violation.path}:"  # a layer's
             yield (("dim", f"      {file}{violation.line}:{violation.column} "), ("", violation.message))
+    for row in plan.orphaned:
+        yield (("yellow", "  ! "), ("bold", row.slug), ("dim", f"  {row.path}"), ("", f" {ORPHANED}"))
     if plan.held_back:
         yield (
             ("yellow", f"  {len(plan.held_back)} not pruned while a file is quarantined: "),
@@ -77,7 +86,7 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
 
 def _told(user: UserChange) -> bool:
     """Whether an owner's change is news: an owner that comes or goes with its agents is not."""
-    return bool(_user_path(user))
+    return bool(_user_path(user)) or user.operation == "heal"
 
 
 def _user_path(user: UserChange) -> str:
@@ -88,10 +97,17 @@ def _user_path(user: UserChange) -> str:
 def _change_lines(change: Change) -> Iterator[Line]:
     style, sign = _SIGNS[change.operation]
     yield ((style, f"  {sign} "), ("bold", _title(change)), ("dim", f"  {change.path}"))
-    for field in change.fields:
-        yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
+    yield from _field_lines(change.fields)
     if change.operation == "heal":
-        yield (("dim", "      its row was edited in the database; the file wins"),)
+        yield _EDITED
+
+
+_EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
+
+
+def _field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
+    for field in fields:
+        yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
 
 
 def _title(change: Change) -> str:
@@ -129,13 +145,50 @@ def plan_json(plan: Plan) -> dict[str, Any]:
         "empty": plan.empty,
         "summary": counts(plan),
         "changes": [_change_json(change) for change in plan.changes],
-        "users": [{"operation": user.operation, "username": user.username} for user in plan.users],
+        "users": [_user_json(user) for user in plan.users],
         "quarantined": [
             {"path": q.path, "violations": [violation_json(v) for v in q.violations]}
             for q in plan.quarantined
         ],
         "held_back": list(plan.held_back),
+        "orphaned": [row.slug for row in plan.orphaned],
     }
+
+
+def _user_json(user: UserChange) -> dict[str, Any]:
+    fields = {"fields": [field_json(field) for field in user.fields]} if user.fields else {}
+    return {"operation": user.operation, "username": user.username, **fields}
+
+
+def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
+    """What drifted, for the record: of prompts and other long texts only that they did."""
+    agents = [
+        {"slug": change.slug, "path": change.path, "fields": [_brief(field) for field in change.fields]}
+        for change in plan.changes
+        if change.stored is not None and change.stored.drifted
+    ]
+    owners = [
+        {"user": user.username, "path": _user_path(user), "fields": [_brief(field) for field in user.fields]}
+        for user in plan.users
+        if user.operation == "heal"
+    ]
+    return (agents + owners)[:most]
+
+
+_TEXTS = ("system_prompt", "greeting", "description")
+
+
+def _brief(field: FieldChange) -> dict[str, Any]:
+    body = field_json(field)
+    if field.secret or field.pointer[0] in _TEXTS:
+        return {name: body[name] for name in body if name not in ("old", "new")}
+    return body | {name: json.loads(_whole(body[name])) for name in ("old", "new")}
+
+
+def _whole(value: Any) -> str:
+    """``value`` as JSON, or the start of that as a JSON string."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _VALUE_MAX else json.dumps(_shown(value), ensure_ascii=False)
 
 
 def _change_json(change: Change) -> dict[str, Any]:
@@ -147,11 +200,12 @@ def _change_json(change: Change) -> dict[str, Any]:
         "owner": change.owner,
         "path": change.path,
         **renamed,
-        "fields": [_field_json(field) for field in change.fields],
+        "fields": [field_json(field) for field in change.fields],
     }
 
 
-def _field_json(field: FieldChange) -> dict[str, Any]:
+def field_json(field: FieldChange) -> dict[str, Any]:
+    """One field that differs; of a secret only that it does."""
     body: dict[str, Any] = {"operation": field.operation, "field": dotted(field.pointer)}
     if field.secret:
         return {**body, "secret": field.secret}
@@ -167,6 +221,11 @@ def plan_markdown(plan: Plan) -> str:
     for quarantined in plan.quarantined:
         lines.append(f"- **quarantined** {_code(quarantined.path)}; its last good version stays")
         lines += [f"  - {v.line}:{v.column} {_escaped(v.message)}" for v in quarantined.violations]
+    lines += [
+        f"- **orphaned** {_code(row.slug)}: its file is gone, and it says `prune: false`"
+        for row in plan.orphaned
+    ]
+    lines += [f"- **heal** owner {_code(user.username)}" for user in plan.users if user.operation == "heal"]
     if plan.held_back:
         lines.append(f"- not pruned while a file is quarantined: {', '.join(map(_code, plan.held_back))}")
     return "\n".join(lines) + "\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import re
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -10,6 +11,13 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 MASK = "**********"
+
+_SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
+
+
+def looks_secret(name: str) -> bool:
+    """Whether a field of this name holds a secret, as names go."""
+    return _SECRET_NAME.search(name) is not None
 
 
 class Secret:

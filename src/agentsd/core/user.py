@@ -97,3 +97,5 @@ class StoredUser:
     path: str | None
     data: bytes | None
     version: int
+    tokens: tuple[Mapping[str, Any], ...] = ()
+    altered: bool = False  # ``data`` is not what its digest says: somebody edited the document by hand

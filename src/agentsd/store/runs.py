@@ -16,6 +16,9 @@ from psycopg import AsyncConnection
 
 from agentsd.store.rows import columns_of
 
+RUNS = "agentsd_runs"
+"""The channel on which a recorded run is announced, without a payload."""
+
 Outcome = Literal["applied", "unchanged", "refused", "failed"]
 
 
@@ -35,6 +38,8 @@ class Run:
         default_factory=dict
     )  # operation → number, and "unchanged", "quarantined"
     errors: Sequence[Mapping[str, Any]] = ()  # of a violation: path, code, message, line, column
+    drift: Sequence[Mapping[str, Any]] = ()  # what had been edited by hand, as ``core.render.drift_json``
+    recorded_at: datetime | None = field(default=None, compare=False)  # None: not stored yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class ManifestCondition:
     source: str
     path: str
     slug: str
-    type: str  # Ready, Invalid, Suspended
+    type: str  # Ready, Invalid, Suspended, Orphaned
     reason: str  # CamelCase, for machines
     message: str
     since: datetime | None = None  # when this type and reason began; None: not stored yet
@@ -54,11 +59,11 @@ async def record_run(connection: AsyncConnection, run: Run) -> None:
     """Keep ``run``; recording the same id again replaces it."""
     await connection.execute(
         """INSERT INTO sync_runs
-               (id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors)
-           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
+               (id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors, drift)
+           VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)
            ON CONFLICT (id) DO UPDATE SET outcome = excluded.outcome, duration_ms = excluded.duration_ms,
                commit = excluded.commit, version = excluded.version, counts = excluded.counts,
-               errors = excluded.errors, recorded_at = now()""",
+               errors = excluded.errors, drift = excluded.drift, recorded_at = now()""",
         (
             run.id,
             run.source,
@@ -70,19 +75,22 @@ async def record_run(connection: AsyncConnection, run: Run) -> None:
             run.version,
             orjson.dumps(dict(run.counts)).decode(),
             orjson.dumps([dict(error) for error in run.errors]).decode(),
+            orjson.dumps([dict(one) for one in run.drift]).decode(),
         ),
     )
+    await connection.execute("SELECT pg_notify(%s, '')", (RUNS,))
 
 
 async def list_runs(connection: AsyncConnection, *, source: str | None = None, limit: int = 20) -> list[Run]:
     """The latest runs, newest first; of every source where none is named."""
     cursor = await connection.execute(
-        """SELECT id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors
+        """SELECT id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors,
+                  drift, recorded_at
            FROM sync_runs WHERE %(source)s::text IS NULL OR source = %(source)s
            ORDER BY recorded_at DESC LIMIT %(limit)s""",
         {"source": source, "limit": limit},
     )
-    return [Run(*row) for row in await cursor.fetchall()]
+    return [Run(*row[:10], tuple(row[10]), row[11]) for row in await cursor.fetchall()]
 
 
 async def set_conditions(

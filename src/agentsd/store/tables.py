@@ -156,6 +156,7 @@ agent_revisions = Table(
     Column("run_id", Uuid),
     _now("created_at"),
     _json("attachments", "{}"),  # as in ``agents``
+    Index("ix_agent_revisions_document_digest", "document_digest"),
 )
 
 knowledge_sources = Table(
@@ -215,6 +216,7 @@ sync_runs = Table(
     Column("version", BigInteger),
     _json("counts", "{}"),
     _json("errors", "[]"),
+    _json("drift", "[]"),  # what had been edited by hand
     Column("duration_ms", Integer, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False),
     _now("recorded_at"),
@@ -253,6 +255,18 @@ leaders = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("backend", Integer, nullable=False),  # Postgres' process that holds the lock, if it still does
+    _now("since"),
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    Column("source", Text, primary_key=True),
+    Column("key", Text, primary_key=True),  # what fails: run, manifest:PATH, replica:HOST:SLUG
+    Column("reason", Text, nullable=False),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("failing", Boolean, nullable=False, server_default=text("true")),
+    _json("told", "[]"),  # fingerprints of the receivers that know of the failure
     _now("since"),
 )
 

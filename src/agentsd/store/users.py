@@ -29,12 +29,13 @@ class OwnerTokens:
 async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
     """Every owner that is not deleted, by name."""
     cursor = await connection.execute(
-        """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version
+        """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version, u.tokens,
+                  coalesce(sha256(d.data) <> u.document_digest, false)
            FROM users u LEFT JOIN documents d ON d.digest = u.document_digest
            WHERE u.deleted_at IS NULL""",
         binary=True,
     )
-    return {row[1]: StoredUser(*row) for row in await cursor.fetchall()}
+    return {row[1]: StoredUser(*row[:7], tuple(row[7]), row[8]) for row in await cursor.fetchall()}
 
 
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:

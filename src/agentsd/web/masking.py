@@ -7,16 +7,14 @@ neither ciphertext nor a plaintext secret that somebody wrote into the database 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from agentsd.core.secret import MASK
+from agentsd.core.secret import MASK, looks_secret
 
 SEALED = "ENC["
-_SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class Masker:
         return MASK  # nothing else comes out of a manifest
 
     def _member(self, name: str, value: Any) -> Any:
-        if value not in (None, "") and (name in self.names or _SECRET_NAME.search(name)):
+        if value not in (None, "") and (name in self.names or looks_secret(name)):
             return MASK
         return self.mask(value)
 

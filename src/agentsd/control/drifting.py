@@ -1,0 +1,76 @@
+"""What a fresh look at the store tells beside the rows: what was edited by hand, and what must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from agentsd.core.agent import StoredAgent
+from agentsd.core.document import Document
+from agentsd.core.drift import ALTERED
+from agentsd.core.errors import InvalidManifests
+from agentsd.core.plan import Stored
+from agentsd.store import agents as store
+from agentsd.store.drift import altered_documents, held_columns
+
+_NAMED = 200
+"""Of more drifted rows than this, only that they drifted is told, and not what."""
+
+_Read = Callable[[str, bytes, Sequence[tuple[str, bytes]]], Document]
+
+
+async def with_drift(conn: AsyncConnection, stored: Stored) -> Stored:
+    """``stored`` with every row drifted that, or whose documents, somebody edited by hand; and with how."""
+    altered = await altered_documents(conn)
+    rows = {
+        row.id: row for row in stored.agents.values() if row.drifted or not altered.isdisjoint(_parts(row))
+    }
+    if not rows:
+        return stored
+    held = await held_columns(conn, list(rows)[:_NAMED])
+    drifted = {
+        agent_id: replace(
+            row, drifted=True, held=_held(held.get(agent_id), not altered.isdisjoint(_parts(row)))
+        )
+        for agent_id, row in rows.items()
+    }
+    return replace(stored, agents={**stored.agents, **drifted})
+
+
+def _parts(row: StoredAgent) -> Collection[bytes]:
+    """Digests of the documents that a row is made of."""
+    beside = row.attachments
+    texts = (beside.prompt, *beside.layers) if beside.prompt else beside.layers
+    return (row.document_digest or row.digest, *(one.digest for one in texts))
+
+
+def _held(columns: Mapping[str, Any] | None, altered: bool) -> Mapping[str, Any] | None:
+    if columns is None:
+        return None
+    return {**columns, ALTERED: "edited by hand"} if altered else columns
+
+
+async def unprunable(conn: AsyncConnection, missing: Sequence[StoredAgent], read: _Read) -> frozenset[UUID]:
+    """Those of ``missing`` whose last manifest, with its layers, says ``prune: false``."""
+    digests = {layer.digest for row in missing for layer in row.attachments.layers}
+    layers = await store.load_layers(conn, digests)
+    documents = await store.load_documents(conn, [row.id for row in missing]) if missing else {}
+    kept = set()
+    for row in missing:
+        named = [(one.path, layers.get(one.digest, b"")) for one in row.attachments.layers]
+        texts = (documents.get(row.id, b""), *(data for _, data in named))
+        if any(b"prune" in text for text in texts) and _keeps(row, texts[0], named, read):
+            kept.add(row.id)
+    return frozenset(kept)
+
+
+def _keeps(row: StoredAgent, data: bytes, layers: Sequence[tuple[str, bytes]], read: _Read) -> bool:
+    """A document that cannot be read any more decides nothing: it is kept, and a person looks."""
+    try:
+        return read(row.path, data, layers).value.get("prune") is False
+    except InvalidManifests:
+        return True

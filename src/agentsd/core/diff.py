@@ -1,0 +1,75 @@
+"""What differs between two documents, field by field. Pure; seals never show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from agentsd.core.violations import Pointer
+
+FieldOperation = Literal["add", "change", "remove"]
+SecretChange = Literal["changed", "resealed"]
+
+
+@dataclass(frozen=True, slots=True)
+class FieldChange:
+    """One field that differs. ``old`` and ``new`` are None where a seal is involved."""
+
+    operation: FieldOperation
+    pointer: Pointer
+    old: Any = None
+    new: Any = None
+    secret: SecretChange | None = None  # "resealed": new ciphertext; same value, or no key can tell
+
+
+Prints = Mapping[Pointer, bytes] | None
+
+
+def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = None) -> tuple[FieldChange, ...]:
+    """Field by field, in the new document's order, then what was removed. Seals never show."""
+    if old is None or new is None:
+        return ()
+    before, after = dict(_leaves(old)), dict(_leaves(new))
+    changes = [
+        FieldChange("change" if pointer in before else "add", pointer, before.get(pointer), value)
+        for pointer, value in after.items()
+        if pointer not in before or not _same(before[pointer], value)
+    ]
+    changes += [
+        FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after
+    ]
+    return tuple(_masked(change, old_prints, new_prints) for change in changes)
+
+
+def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
+    """Scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
+    if not isinstance(value, Mapping):
+        yield pointer, value
+        return
+    for key, child in value.items():
+        if pointer or key != "sops":
+            yield from _leaves(child, (*pointer, key))
+
+
+def _same(old: Any, new: Any) -> bool:
+    return type(old) is type(new) and bool(old == new)
+
+
+def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> FieldChange:
+    if not (is_sealed(change.old) or is_sealed(change.new)):
+        return change
+    if change.operation != "change":
+        return replace(change, old=None, new=None, secret="changed")  # noqa: S106
+    old = (old_prints or {}).get(change.pointer)
+    new = (new_prints or {}).get(change.pointer)
+    told_apart = old is not None and new is not None and old != new
+    newly = is_sealed(change.old) != is_sealed(change.new)
+    return FieldChange("change", change.pointer, secret="changed" if told_apart or newly else "resealed")
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether ``value`` is, or holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
+    if isinstance(value, list | Mapping):
+        return any(map(is_sealed, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and value.startswith("ENC[AES256_GCM,")
