@@ -36,6 +36,12 @@ class Reply:
         return {name: value for name, value in self.json.items() if name != "write_back"}
 
     @property
+    def settled(self) -> dict[str, Any]:
+        """The agent without what changes by itself: it is opened in the background, or committed by hand."""
+        moving = ("condition", "serving_version", "commit")
+        return {name: value for name, value in self.agent.items() if name not in moving}
+
+    @property
     def write_back(self) -> dict[str, Any]:
         """What the reply says of the file."""
         return dict(self.json["write_back"])

@@ -60,8 +60,8 @@ class Walk:
             assert (await self.curl("GET", f"/api/agents/{slug}")).status == 404
             return
         got = await self.curl("GET", f"/api/agents/{slug}")
-        assert got.json | {"commit": None} == reply.agent | {"commit": None}
-        assert got.head["etag"] == reply.head["etag"]
+        assert got.settled == reply.settled
+        assert got.head["etag"].split(".")[:2] == reply.head["etag"].split(".")[:2]
         assert slug in models
         assert {name: row[name] for name in COLUMNS} == {name: reply.agent[name] for name in COLUMNS}
         assert row["deleted_at"] is None
@@ -136,7 +136,7 @@ async def updates(walk: Walk, vendor: Parrot, created: Reply) -> None:
     agent = (await walk.curl("GET", "/api/agents/front-desk")).json
     same = await walk.curl("PUT", "/api/agents/front-desk", agent)
     assert (same.status, same.write_back["message"]) == (200, "nothing to change")
-    assert same.agent == agent
+    assert same.settled == (await walk.curl("GET", "/api/agents/front-desk")).settled
 
     agent["llm_provider_config"]["model"] = "two"
     changes = await walk.wrote(await walk.curl("PUT", "/api/agents/front-desk", agent))

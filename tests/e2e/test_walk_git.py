@@ -95,7 +95,7 @@ async def test_a_branch_for_each_edit(checkout: Checkout, client: Client) -> Non
     template = "agentsd/{slug}-{stamp}"
     _, url = await home.up("--write-back", "git", AGENTSD_GIT_BRANCH=template, AGENTSD_GIT_PUSH="true")
     curl = Curl(url)
-    before = checkout.read(), checkout.head("%H"), (await curl("GET", "/api/agents/support")).text
+    before = checkout.read(), checkout.head("%H"), (await curl("GET", "/api/agents/support")).settled
     patched = await curl("PATCH", "/api/agents/support", EDIT)
     assert patched.status == 202, patched.everything
     told = patched.write_back
@@ -108,7 +108,7 @@ async def test_a_branch_for_each_edit(checkout: Checkout, client: Client) -> Non
     deleted = await curl("DELETE", "/api/agents/writer")
     assert (deleted.status, deleted.json["deleted"]) == (202, False)
 
-    now = checkout.read(), checkout.head("%H"), (await curl("GET", "/api/agents/support")).text
+    now = checkout.read(), checkout.head("%H"), (await curl("GET", "/api/agents/support")).settled
     assert now == before
     assert checkout.git("status", "--porcelain") == ""
     branches = [reply.write_back["branch"] for reply in (patched, created, deleted)]

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agentsd.core.names import is_uuid
 from agentsd.core.scalars import Unusable, is_text, resolve
 from agentsd.files.splice import CannotSplice
 
@@ -150,6 +151,8 @@ def _text(value: str, quotes: str, in_flow: bool) -> str:
 
 def is_plain(value: str, in_flow: bool) -> bool:
     """Whether ``value`` without quotes is this text to every reader, and looks like one."""
+    if is_uuid(value):  # its dashes make it no number, date or time: ids look alike, whatever they begin with
+        return True
     if not value[:1].isalpha() or not value.isprintable() or _NOT_PLAIN.search(value):
         return False
     if in_flow and not _PLAIN_ANYWHERE.fullmatch(value):
