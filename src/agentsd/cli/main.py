@@ -20,9 +20,13 @@ _COMMANDS = {
     "sync": ("sync", "Make the database say what the files say, in one transaction."),
     "status": ("status", "Replicas, runs and conditions on one screen."),
     "history": ("history", "What became of an agent: when, by whom, from what to what."),
+    "rollback": ("rollback", "Put an agent back as it was at an earlier version."),
+    "suspend": ("rollback", "Take an agent off the air without deleting it."),
+    "resume": ("rollback", "Put a suspended agent back on the air."),
     "new": ("new", "Add an agent: a manifest with a pinned id."),
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
+    "import-env": ("importing", "Make a sealed manifest of the .env of the system before."),
     "token": ("token", "Make, list and revoke API tokens."),
     "test": ("testing", "Probe agents for real, and run the checks of their manifests."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
@@ -40,7 +44,8 @@ class _Lazy(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module, _ = _COMMANDS[cmd_name]
-        command: click.Command = getattr(import_module(f"agentsd.cli.{module}"), f"{cmd_name}_command")
+        attribute = f"{cmd_name.replace('-', '_')}_command"
+        command: click.Command = getattr(import_module(f"agentsd.cli.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -57,7 +57,7 @@ def new_command(
 
     settings = load_settings(path=path)
     slug = from_url(slug)
-    target = _new_file(settings.path, slug)
+    target = new_file(settings.path, slug)
     chosen = {"llm": llm, "tts": tts, "stt": stt}
     providers = {kind: vendor for kind, vendor in chosen.items() if vendor}
     title = name or slug.rpartition("/")[2].replace("-", " ").capitalize()
@@ -69,7 +69,8 @@ def new_command(
     )
 
 
-def _new_file(root: Path, slug: str) -> Path:
+def new_file(root: Path, slug: str) -> Path:
+    """Where the manifest of a new agent goes. Raises ``ConfigError`` for a bad name and a taken one."""
     problem = slug_problem(slug)
     if problem:
         raise ConfigError(f"{slug!r}: {problem}", hint=f"for example: {suggest_slug(slug)}")

@@ -16,16 +16,17 @@ from agentsd.files.splice import CannotSplice, append_block, top_level_block
 from agentsd.sops.binary import SopsBinary
 
 
-async def seal(document: Document, file: Path, sops: SopsBinary) -> bytes:
+async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_regex: str = "") -> bytes:
     """The text of ``document`` with its secrets sealed by the creation rules that fit ``file``.
 
     Comments, order and blank lines stay, or where that cannot be done with certainty the text is
-    as sops wrote it. The plaintext goes to sops through a pipe only. Raises ``ConfigError`` where
-    it is sealed already or no rule fits, ``SopsFailed`` where sops refuses.
+    as sops wrote it. The plaintext goes to sops through a pipe only. ``encrypted_regex`` replaces what
+    the rule seals. Raises ``ConfigError`` where it is sealed already or no rule fits, ``SopsFailed``
+    where sops refuses.
     """
     if "sops" in document.value:
         raise ConfigError(f"{file} is sealed already", hint=f"to change it: agentsd edit {file}")
-    sealed = await sealed_by_rule(document, file, sops)
+    sealed = await sealed_by_rule(document, file, sops, encrypted_regex)
     if all(pointer[0] == "sops" for pointer in sealed_pointers(sealed.value)):
         raise ConfigError(
             f"{file} holds nothing that .sops.yaml tells to seal",
@@ -34,12 +35,15 @@ async def seal(document: Document, file: Path, sops: SopsBinary) -> bytes:
     return sealed.data
 
 
-async def sealed_by_rule(document: Document, file: Path, sops: SopsBinary) -> Document:
+async def sealed_by_rule(
+    document: Document, file: Path, sops: SopsBinary, encrypted_regex: str = ""
+) -> Document:
     """``document`` sealed by the creation rules that fit ``file``, be it anything or nothing of it.
 
     Its text stays as in ``seal``. Raises ``SopsFailed``.
     """
-    output = await sops.encrypt(document.data, path=str(file.absolute()))
+    path = str(file.absolute())
+    output = await sops.encrypt(document.data, path=path, encrypted_regex=encrypted_regex)
     sealed = parse(document.path, output)
     try:
         return _spliced(document, sealed)

@@ -1,16 +1,44 @@
-"""The built-in agent that answers when no other does: it needs no key, no network and no store."""
+"""The agent that answers when no other does: in no store, and the built-in one needs no key and no network."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from agentsd.core.agent import AgentHead
 from agentsd.core.names import DEFAULT_OWNER, id_of
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.llm.echo import Echo, EchoSettings
+from agentsd.providers.schema import ProviderSettings
+from agentsd.runtime.leases import Boxes, Built, live_agent
 
 FALLBACK_SLUG = "echo"
 
 FALLBACK_REF = "~echo"
-"""Leases the built-in agent even where one is configured under its name; no slug holds a ``~``."""
+"""Leases the fallback even where an agent is configured under its name; no slug holds a ``~``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Another agent in the built-in one's place; the default owner's. ``settings`` hold plaintext."""
+
+    slug: str
+    head: AgentHead
+    settings: Mapping[str, ProviderSettings] = field(repr=False)
+
+    def built(self, boxes: Boxes) -> Built:
+        """The agent with its providers. Raises ``Refused`` where one cannot be built."""
+        mine = boxes.take_all(id_of(self.slug), self.settings)
+        fields = {
+            "id": id_of(self.slug),
+            "slug": self.slug,
+            "owner": DEFAULT_OWNER,
+            "version": 0,
+            "digest": b"",
+            "spec": self.head,
+            "provider_names": {kind: settings.provider for kind, settings in self.settings.items()},
+        }
+        return Built(live_agent(fields, mine), mine, boxes)
 
 
 def fallback_agent() -> LiveAgent:

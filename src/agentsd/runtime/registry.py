@@ -19,7 +19,7 @@ from agentsd.providers.base import Leases, LiveAgent
 from agentsd.runtime.building import Builder
 from agentsd.runtime.changes import Changes, Subscription
 from agentsd.runtime.conditions import Tally
-from agentsd.runtime.fallback import FALLBACK_REF, FALLBACK_SLUG, fallback_agent
+from agentsd.runtime.fallback import FALLBACK_REF, Fallback, fallback_agent
 from agentsd.runtime.leases import Boxes, Built, Lease
 from agentsd.runtime.openings import Openings
 from agentsd.runtime.pacing import Pacer
@@ -49,8 +49,8 @@ class Registry(Leases):
         warm_limit: int = WARM_LIMIT,
         drain_timeout: float = DRAIN_TIMEOUT,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        fallback: Fallback | None = None,
     ) -> None:
-        self.fallback: LiveAgent = fallback_agent()
         self._metrics = metrics
         self._now = now
         self._boxes = Boxes(builder.build, metrics)
@@ -63,7 +63,9 @@ class Registry(Leases):
         self.openings = Openings(
             self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot, now
         )
-        self._fallback = Built(self.fallback, {}, self._boxes)
+        self._fallback = fallback.built(self._boxes) if fallback else Built(fallback_agent(), {}, self._boxes)
+        self.fallback: LiveAgent = self._fallback.agent
+        self.shares_fallback = fallback is None  # the built-in one is everybody's
         self._closed = False
 
     @property
@@ -74,8 +76,8 @@ class Registry(Leases):
     def lease(self, ref: str) -> Lease:
         """``async with registry.lease("acme/sales") as agent``. Also takes an id or ``acme~sales``.
 
-        ``echo`` is the built-in agent unless one is configured under that name. Raises
-        ``AgentNotFound`` and ``AgentUnavailable`` on entering.
+        ``echo`` is the built-in agent unless one is configured under that name, or another stands in for
+        it. Raises ``AgentNotFound`` and ``AgentUnavailable`` on entering.
         """
         return Lease(self, ref)
 
@@ -140,7 +142,7 @@ class Registry(Leases):
         """What ``ref`` names; None for the fallback."""
         if self._closed:
             raise AgentUnavailable("this runtime is shutting down", reason="Closing", hint="try another one")
-        if ref == FALLBACK_REF or (ref == FALLBACK_SLUG and ref not in self._snapshot.entries):
+        if ref == FALLBACK_REF or (ref == self.fallback.slug and ref not in self._snapshot.entries):
             return None
         return self._snapshot.find(ref)
 

@@ -105,17 +105,25 @@ class SopsBinary:
         self._timeout = timeout
 
     async def encrypt(
-        self, data: bytes, *, path: str, config: Path | None = None, recipients: Sequence[str] = ()
+        self,
+        data: bytes,
+        *,
+        path: str,
+        config: Path | None = None,
+        recipients: Sequence[str] = (),
+        encrypted_regex: str = "",
     ) -> bytes:
         """The plain YAML ``data`` sealed by the creation rule that fits ``path``.
 
         ``path`` is where the file will stand: best absolute, because sops matches its path relative
         to the ``.sops.yaml``. ``config`` is that file; None: the nearest one from ``path`` upwards
         (for a relative ``path``, from the working folder upwards).
-        ``recipients`` (``age1…``) replace the rule's keys. Raises ``SopsFailed``.
+        ``recipients`` (``age1…``) replace the rule's keys, ``encrypted_regex`` what it seals.
+        Raises ``SopsFailed``.
         """
         options = ["--config", str(config)] if config else []
         chosen = ["--age", ",".join(recipients)] if recipients else []
+        chosen += ["--encrypted-regex", encrypted_regex] if encrypted_regex else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
         folder = str(_nearest(Path(path))) if config is None and Path(path).is_absolute() else None
         return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, cwd=folder)

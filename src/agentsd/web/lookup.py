@@ -14,7 +14,7 @@ from aiohttp import web
 from agentsd.core.access import Principal
 from agentsd.core.names import is_uuid
 from agentsd.providers.base import Leases, LiveAgent
-from agentsd.runtime.fallback import FALLBACK_REF, FALLBACK_SLUG
+from agentsd.runtime.fallback import FALLBACK_REF
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Entry, Snapshot, not_found
 from agentsd.web.access import PRINCIPAL
@@ -87,13 +87,18 @@ def find(request: web.Request, ref: str) -> Entry | None:
 
     Raises ``AgentNotFound``, for another owner's agent as for none.
     """
-    if ref == CURRENT:
-        return current(request)
     snapshot, principal = snapshot_of(request), request[PRINCIPAL]
-    if ref == FALLBACK_SLUG:
+    registry = request.app[PARTS].registry
+    if ref == CURRENT:
+        entry = current(request)
+    elif ref == registry.fallback.slug:
         named = snapshot.entries.get(ref)
-        return named if named is not None and principal.sees(named.row.owner) else None
-    return snapshot.find(ref, principal.scope)
+        entry = named if named is not None and principal.sees(named.row.owner) else None
+    else:
+        return snapshot.find(ref, principal.scope)
+    if entry is None and not sees_fallback(registry, principal):
+        raise not_found(ref)
+    return entry
 
 
 def current(request: web.Request) -> Entry | None:
@@ -107,6 +112,11 @@ def current(request: web.Request) -> Entry | None:
     default = snapshot.defaults.get(principal.owner)
     entry = snapshot.entries.get(default) if default is not None else None
     return entry if entry is not None and entry.row.is_active else None
+
+
+def sees_fallback(registry: Registry, principal: Principal) -> bool:
+    """Whether the agent that answers in place of others exists for ``principal``: the built-in one does."""
+    return registry.shares_fallback or principal.sees(registry.fallback.owner)
 
 
 def ref_of(entry: Entry | None) -> str:
@@ -135,6 +145,7 @@ class Scoped(Leases):
     async def lease(self, ref: str) -> AsyncGenerator[LiveAgent, None]:
         """As ``Leases`` has it."""
         async with self._registry.lease(ref) as agent:
-            if agent is not self._registry.fallback and not self._principal.sees(agent.owner):
+            shared = agent is self._registry.fallback and self._registry.shares_fallback
+            if not shared and not self._principal.sees(agent.owner):
                 raise not_found(ref)
             yield agent

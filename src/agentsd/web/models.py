@@ -10,10 +10,10 @@ from aiohttp import web
 from agentsd.core.agent import AgentRow
 from agentsd.core.errors import AgentNotFound
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.fallback import FALLBACK_SLUG
 from agentsd.runtime.snapshot import Entry, Snapshot
 from agentsd.web.encoding import to_json
-from agentsd.web.lookup import CURRENT, find, lease, principal_of, snapshot_of
+from agentsd.web.lookup import CURRENT, find, lease, principal_of, sees_fallback, snapshot_of
+from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem, bad_request
 from agentsd.web.replies import cached, etag_of
 
@@ -29,7 +29,7 @@ def routes() -> list[web.RouteDef]:
         snapshot, scope = snapshot_of(request), principal_of(request).scope
         known = kept.get(scope)
         if known is None or known[0] is not snapshot:
-            body = to_json({"object": "list", "data": _models(snapshot, scope)})
+            body = to_json({"object": "list", "data": _models(request, snapshot, scope)})
             if len(kept) >= KEPT_MAX:
                 kept.clear()
             known = kept[scope] = (snapshot, body, etag_of(body))
@@ -38,15 +38,20 @@ def routes() -> list[web.RouteDef]:
     return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_one)]
 
 
-def _models(snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
+def _models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
     rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
-    return [model_view(row) for row in rows if row.is_active] or [model_view(None)]
+    models = [model_view(row) for row in rows if row.is_active]
+    registry = request.app[PARTS].registry
+    if models or not sees_fallback(registry, principal_of(request)):
+        return models
+    return [fallback_model(registry.fallback)]
 
 
 async def get_one(request: web.Request) -> web.Response:
     """One model; a slug may be written with ``/``, ``%2F`` or ``~``."""
     entry = find_model(request, request.match_info["model"])
-    body = to_json(model_view(entry.row if entry else None))
+    view = model_view(entry.row) if entry else fallback_model(request.app[PARTS].registry.fallback)
+    body = to_json(view)
     return cached(request, body, etag_of(body))
 
 
@@ -75,10 +80,13 @@ def agent_headers(agent: LiveAgent) -> dict[str, str]:
     return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
-def model_view(row: AgentRow | None) -> dict[str, Any]:
-    """``{"id", "object", "created" (seconds), "owned_by"}``; None is the built-in agent."""
-    if row is None:
-        return {"id": FALLBACK_SLUG, "object": "model", "created": 0, "owned_by": "agentsd"}
+def fallback_model(agent: LiveAgent) -> dict[str, Any]:
+    """The agent that answers when no other does, as ``model_view`` shows others."""
+    return {"id": agent.slug, "object": "model", "created": 0, "owned_by": "agentsd"}
+
+
+def model_view(row: AgentRow) -> dict[str, Any]:
+    """``{"id", "object", "created" (seconds), "owned_by"}``."""
     return {
         "id": row.slug,
         "object": "model",

@@ -1,0 +1,120 @@
+"""The variables of the system that agentsd replaces, and where each of them goes in a manifest.
+
+One agent was set by one ``.env``: three selectors, and for each vendor its own names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+_AUDIO = "pcm_s16le"
+
+
+@dataclass(frozen=True, slots=True)
+class OldVendor:
+    """``fields``: variable → field of the section. ``fixed``: variable → the only value that there is now."""
+
+    fields: Mapping[str, str]
+    fixed: Mapping[str, str] = field(default_factory=dict)
+
+
+def _llm(prefix: str, **more: str) -> OldVendor:
+    names = ("api_key", "model", "api_url", "completions_path")
+    return OldVendor({f"{prefix}_LLM_{name.upper()}": name for name in names} | more)
+
+
+def _named(prefix: str, *names: str) -> dict[str, str]:
+    return {f"{prefix}_{name.upper()}": name for name in names}
+
+
+SELECTORS: Mapping[str, tuple[str, str]] = {
+    "llm": ("LLM_PROVIDER", "groq.com"),
+    "tts": ("TTS_PROVIDER", "async.ai"),
+    "stt": ("STT_PROVIDER", "whisper.local"),
+}
+"""Section → the variable that chose its vendor, and who was chosen where it was not set."""
+
+VENDORS: Mapping[str, Mapping[str, OldVendor]] = {
+    "llm": {
+        "groq.com": _llm("GROQ"),
+        "mistral.ai": _llm("MISTRAL"),
+        "openrouter.ai": _llm(
+            "OPENROUTER", OPENROUTER_LLM_APP_NAME="app_name", OPENROUTER_LLM_APP_URL="app_url"
+        ),
+        "llama-cpp.local": _llm("LLAMA_CPP"),
+    },
+    "tts": {
+        "async.ai": OldVendor(
+            {
+                "ASYNC_API_KEY": "api_key",
+                **_named("ASYNC_AI_TTS", "voice_id", "model_id", "sample_rate", "url"),
+            },
+            {"ASYNC_AI_TTS_ENCODING": _AUDIO, "ASYNC_AI_TTS_CONTAINER": "raw"},
+        ),
+        "elevenlabs.io": OldVendor(
+            {
+                **_named("ELEVENLABS_TTS", "api_key", "voice_id", "model_id", "sample_rate"),
+                "ELEVENLABS_TTS_OUTPUT_FORMAT": "sample_rate",
+            },
+            {"ELEVENLABS_TTS_ENCODING": _AUDIO},
+        ),
+        "deepgram.com": OldVendor(
+            _named("DEEPGRAM_TTS", "api_key", "model", "sample_rate"), {"DEEPGRAM_TTS_ENCODING": "linear16"}
+        ),
+        "hume.ai": OldVendor(
+            {**_named("HUME_TTS", "api_key", "voice_id"), "HULME_TTS_MODEL_VERSION": "version"}
+        ),
+        "kokoro.local": OldVendor(
+            {
+                "KOKORO_LOCAL_TTS_URL": "url",
+                "KOKORO_TTS_DEFAULT_VOICE": "voice",
+                "KOKORO_TTS_DEFAULT_LANGUAGE": "language",
+                "KOKORO_TTS_DEFAULT_SPEED": "speed",
+                "KOKORO_TTS_SAMPLE_RATE": "sample_rate",
+            },
+            {"KOKORO_TTS_ENCODING": _AUDIO, "KOKORO_TTS_CONTAINER": "raw"},
+        ),
+    },
+    "stt": {
+        "deepgram.com": OldVendor(
+            {"DEEPGRAM_STT_API_KEY": "api_key", "DEEPGRAM_MODEL": "model", "DEEPGRAM_LANGUAGE": "language"}
+        ),
+        "whisper.local": OldVendor({"WHISPER_LOCAL_STT_URL": "url", "WHISPER_STT_WS_PATH": "path"}),
+    },
+}
+"""Section → vendor → its variables. ``HULME`` is how the old system spelled it."""
+
+NAMES: frozenset[str] = frozenset(
+    [
+        *(name for name, _ in SELECTORS.values()),
+        *(name for vendors in VENDORS.values() for one in vendors.values() for name in one.fields),
+        *(name for vendors in VENDORS.values() for one in vendors.values() for name in one.fixed),
+    ]
+)
+"""Every variable that the old system read."""
+
+
+def converted(name: str, value: str) -> str:
+    """What a manifest says in place of the variable's value."""
+    convert = _CONVERSIONS.get(name)
+    return convert(value) if convert else value
+
+
+def _without_query(value: str) -> str:
+    """A client adds its own: the old system's addresses held the key at times."""
+    return value.partition("#")[0].partition("?")[0]
+
+
+def _kokoro(value: str) -> str:
+    """The whole address of the live stream; the old system took the server's alone, too."""
+    bare = _without_query(value)
+    return bare.rstrip("/") + "/ws/tts/live" if urlsplit(bare).path in ("", "/") else bare
+
+
+_CONVERSIONS: Mapping[str, Callable[[str], str]] = {
+    "ELEVENLABS_TTS_OUTPUT_FORMAT": lambda value: value.removeprefix("pcm_"),
+    "ASYNC_AI_TTS_URL": _without_query,
+    "KOKORO_LOCAL_TTS_URL": _kokoro,
+}
