@@ -12,7 +12,9 @@ from typing import Any
 import click
 
 from agentsd.cli.compose import load_settings, make_checker, open_database, run
+from agentsd.cli.fleet import converge, show_fleet, show_short
 from agentsd.cli.output import print_json, print_lines, progress, show_violations, stderr, stdout
+from agentsd.control.convergence import Fleet, NotConverged, fleet_json
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
@@ -21,6 +23,9 @@ from agentsd.files.git import head_commit, is_older
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings
 from agentsd.store.database import Database
+
+Ended = tuple[Outcome, Fleet | NotConverged | None]
+"""What the sync came to, and how the replicas took it, where that was waited for."""
 
 
 def _shared(command: Any) -> Any:
@@ -49,7 +54,7 @@ def plan_command(form: str, detailed_exitcode: bool, **flags: Any) -> None:
       agentsd plan --format markdown            as a comment on a pull request
       agentsd plan --detailed-exitcode          0 no changes, 1 error, 2 changes
     """
-    outcome = _run(flags, form, write=False)
+    outcome, _ = _run(flags, form, write=False)
     _print(outcome, form, _prefix(flags), written=False)
     if detailed_exitcode and not outcome.plan.empty:
         sys.exit(2)
@@ -72,11 +77,13 @@ def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: 
       agentsd sync --dry-run
       agentsd sync --wait --timeout 60          in CI: done means live everywhere
     """
-    outcome = _run(flags, form, write=not dry_run, wait=timeout if wait else None)
-    _print(outcome, form, _prefix(flags), written=not dry_run)
+    outcome, fleet = _run(flags, form, write=not dry_run, wait=timeout if wait and not dry_run else None)
+    _print(outcome, form, _prefix(flags), fleet, written=not dry_run)
+    if isinstance(fleet, NotConverged):
+        sys.exit(1)
 
 
-def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Outcome:
+def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Ended:
     settings = load_settings(path=flags["path"], source=flags["source"])
     try:
         return run(_reconcile(settings, flags, write=write, wait=wait))
@@ -94,9 +101,7 @@ def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = 
         raise
 
 
-async def _reconcile(
-    settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None
-) -> Outcome:
+async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None) -> Ended:
     commit = await head_commit(settings.path)
     with progress("reading") as update:
         tree = read_tree(settings.path)
@@ -112,15 +117,10 @@ async def _reconcile(
         reconciler = Reconciler(make_checker(settings, require_mac=flags["require_mac"]), database)
         async with _on_record(database, options, write=write) as finished:
             if commit and not flags["allow_older"]:
-                await _refuse_older(reconciler, settings, commit)
+                await refuse_older(reconciler, settings, commit)
             outcome = await _checked(reconciler, tree, options, write=write)
             finished.append(outcome)
-        if wait is not None and outcome.head:
-            from agentsd.control.convergence import wait_for_replicas
-
-            with progress("replicas") as update:
-                await wait_for_replicas(database, outcome.head.version, wait, update)
-        return outcome
+        return outcome, await converge(database, outcome, wait) if wait is not None else None
 
 
 @asynccontextmanager
@@ -145,7 +145,8 @@ async def _checked(reconciler: Reconciler, tree: Tree, options: Options, *, writ
         return await (reconciler.sync if write else reconciler.plan)(tree, options, update)
 
 
-async def _refuse_older(reconciler: Reconciler, settings: Settings, commit: str) -> None:
+async def refuse_older(reconciler: Reconciler, settings: Settings, commit: str) -> None:
+    """Raise ``StaleSync`` where ``commit`` was overtaken by what is applied already."""
     applied = await reconciler.applied_commit(settings.source)
     if applied and await is_older(settings.path, commit, applied):
         raise StaleSync(
@@ -158,12 +159,20 @@ def _prefix(flags: dict[str, Any]) -> str:
     return f"{load_settings(path=flags['path']).path.as_posix().rstrip('/')}/"
 
 
-def _print(outcome: Outcome, form: str, prefix: str, *, written: bool) -> None:
+def _print(
+    outcome: Outcome,
+    form: str,
+    prefix: str,
+    fleet: Fleet | NotConverged | None = None,
+    *,
+    written: bool,
+) -> None:
     version = outcome.head.version if outcome.head else outcome.stored.version
     if form == "json":
         body = plan_json(outcome.plan)
         print_json(
             {**body, "version": version, "applied": outcome.head is not None, "seconds": outcome.seconds}
+            | _fleet_json(fleet)
         )
         return
     if form == "markdown":
@@ -185,3 +194,15 @@ def _print(outcome: Outcome, form: str, prefix: str, *, written: bool) -> None:
             )
         ],
     )
+    if isinstance(fleet, NotConverged):
+        show_short(fleet)
+    elif fleet:
+        show_fleet(fleet)
+
+
+def _fleet_json(fleet: Fleet | NotConverged | None) -> dict[str, Any]:
+    if fleet is None:
+        return {}
+    if isinstance(fleet, NotConverged):
+        return {"replicas": fleet_json(fleet.fleet), "error": fleet.message, "hint": fleet.hint}
+    return {"replicas": fleet_json(fleet)}

@@ -11,6 +11,9 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
+LIVE_SECONDS = 15.0
+"""A replica that was silent for longer counts as gone: it beats every ten seconds, and when it changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Replica:
@@ -23,6 +26,23 @@ class Replica:
     degraded: Sequence[Mapping[str, Any]] = ()  # of agents that serve an older version: slug, reason, message
     started_at: datetime | None = None  # both as Postgres tells the time; None: not stored yet
     seen_at: datetime | None = None
+
+    @property
+    def place(self) -> str:
+        """``host:pid``: what people call it."""
+        return f"{self.host}:{self.pid}"
+
+    def silent(self, now: datetime) -> float:
+        """Seconds since it was heard of; ``now`` as Postgres tells the time."""
+        return max((now - self.seen_at).total_seconds(), 0.0) if self.seen_at else 0.0
+
+
+async def clock(connection: AsyncConnection) -> datetime:
+    """The time as Postgres tells it: the one that heartbeats go by."""
+    row = await (await connection.execute("SELECT now()")).fetchone()
+    assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
+    moment: datetime = row[0]
+    return moment
 
 
 async def beat(connection: AsyncConnection, replica: Replica) -> None:
