@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from agentsd.core.errors import AgentsdError
 from agentsd.core.names import printable
 from agentsd.files.push import PushFailed, push
 from agentsd.files.repository import (
@@ -128,13 +129,30 @@ async def _commit(repository: Repository, names: Sequence[str], order: CommitOrd
         return None
     made = await _made(repository, tree, base, order)
     index = repository.git_dir / "index"
+    before = index.read_bytes() if index.exists() else None
     with _scratch(repository) as scratch:
-        if index.exists():
-            shutil.copy(index, scratch)
+        if before is not None:
+            scratch.write_bytes(before)
         await _stage(repository, names, scratch)
         scratch.replace(index)
-    await _move(repository, "HEAD", made, base, order)
+    try:
+        await _move(repository, "HEAD", made, base, order)
+    except AgentsdError:
+        if (await _base(repository)).commit != made:  # else it did move, and was told too late
+            _put_back(repository, index, before)
+            raise
     return made
+
+
+def _put_back(repository: Repository, index: Path, before: bytes | None) -> None:
+    """Nothing was committed, so nothing stays staged: else the files would seem changed for good."""
+    if before is None:
+        index.unlink(missing_ok=True)
+        return
+    with _scratch(repository) as scratch:
+        scratch.write_bytes(before)
+        shutil.copymode(index, scratch)
+        scratch.replace(index)
 
 
 async def _stage(repository: Repository, names: Sequence[str], index: Path) -> None:
