@@ -44,7 +44,7 @@ def create_app(parts: Parts) -> web.Application:
     )
     app[PARTS] = parts
     app[WEB_METRICS] = web_metrics
-    app[VIEWS] = Views(_masker(parts))
+    app[VIEWS] = Views(_masker(parts), parts.catalog.destinations)
     app[CLOSING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)

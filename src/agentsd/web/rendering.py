@@ -12,6 +12,7 @@ from hashlib import sha256
 from multidict import CIMultiDict
 
 from agentsd.core.agent import AgentRow
+from agentsd.core.rules import DestinationsOf
 from agentsd.runtime.snapshot import Condition, Entry
 from agentsd.web.encoding import to_json
 from agentsd.web.masking import Masker
@@ -39,8 +40,9 @@ class Rendered:
 class Views:
     """Renders agents and keeps what it rendered, up to ``limit`` bytes; the oldest go first."""
 
-    def __init__(self, masker: Masker, limit: int = CACHE_BYTES) -> None:
+    def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES) -> None:
         self.masker = masker
+        self.destinations = destinations
         self._limit = limit
         self._used = 0
         self._kept: dict[str, Rendered] = {}
@@ -52,13 +54,26 @@ class Views:
             kept = None
         if kept is not None and kept.condition is entry.condition and kept.good is entry.good:
             return kept
-        rendered = _render(entry, self.masker, kept)
+        rendered = self._render(entry, kept)
         self._keep(rendered)
         return rendered
 
     def names_provider(self, entry: Entry, provider: str) -> bool:
         """Whether one of the agent's sections names ``provider``. Parses only where it has to."""
-        return may_name_provider(entry.row.data, provider) and provider in self.of(entry).providers
+        return may_name_provider(entry.row.documents, provider) and provider in self.of(entry).providers
+
+    def _render(self, entry: Entry, previous: Rendered | None) -> Rendered:
+        row, condition, good = entry.row, entry.condition, entry.good
+        if previous is None:
+            document = document_of(row, self.destinations)
+            head = to_json(row_view(row, document, self.masker))[:-1]
+            providers = providers_of(document)
+        else:
+            head, providers = previous.head, previous.providers
+        said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
+        body = head + b"," + to_json(said)[1:]
+        etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
+        return Rendered(row, condition, good, head, body, etag, headers_of(etag), providers)
 
     def _keep(self, rendered: Rendered) -> None:
         self._drop(rendered.row.slug)
@@ -71,20 +86,6 @@ class Views:
         gone = self._kept.pop(slug, None)
         if gone is not None:
             self._used -= _cost(gone)
-
-
-def _render(entry: Entry, masker: Masker, previous: Rendered | None) -> Rendered:
-    row, condition, good = entry.row, entry.condition, entry.good
-    if previous is None:
-        document = document_of(row.path, row.data)
-        head = to_json(row_view(row, document, masker))[:-1]
-        providers = providers_of(document)
-    else:
-        head, providers = previous.head, previous.providers
-    said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
-    body = head + b"," + to_json(said)[1:]
-    etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
-    return Rendered(row, condition, good, head, body, etag, headers_of(etag), providers)
 
 
 def _cost(rendered: Rendered) -> int:

@@ -7,16 +7,18 @@ from uuid import UUID
 
 from aiohttp import web
 
+from agentsd.control.revising import steps_between
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid
+from agentsd.core.revising import changes_json
 from agentsd.runtime.snapshot import not_found
 from agentsd.store.agents import Revision, revisions
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import find, principal_of
-from agentsd.web.masking import Masker
-from agentsd.web.pages import parse_limit
+from agentsd.web.pages import boolean, parse_limit
 from agentsd.web.parts import PARTS, VIEWS
 from agentsd.web.problem import bad_request
+from agentsd.web.rendering import Views
 from agentsd.web.replies import cached, etag_of
 from agentsd.web.views import document_of, document_view
 
@@ -32,24 +34,30 @@ def routes() -> list[web.RouteDef]:
 async def get(request: web.Request) -> web.Response:
     """``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page. 503 while Postgres is away.
 
+    ``diff=true``: each with ``changes``, what it changed of the one before it (null: there was none).
+
     A deleted agent's history is still found by its id; what it was under another owner is that owner's.
     """
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
     before = _version(request.query.get("before"))
+    compared = boolean(request.query, "diff")
     ref, scope = request.match_info["agent"], principal_of(request).scope
     agent, known = _agent_id(request, ref)
     async with request.app[PARTS].database.transaction(snapshot=True) as connection:
         found = await revisions(connection, agent, limit=limit + 1, before=before, owner=scope)
     if not found and not known:
         raise not_found(ref)
-    masker = request.app[VIEWS].masker
+    views = request.app[VIEWS]
     more = len(found) > limit
-    items = [revision_view(revision, masker) for revision in found[:limit]]
+    items = [revision_view(revision, views) for revision in found[:limit]]
+    if compared:
+        for item, changed in zip(items, steps_between(found), strict=False):
+            item["changes"] = None if changed is None else changes_json(changed)
     body = to_json({"items": items, "next_before": found[limit - 1].version if more else None})
     return cached(request, body, etag_of(body))
 
 
-def revision_view(revision: Revision, masker: Masker) -> dict[str, Any]:
+def revision_view(revision: Revision, views: Views) -> dict[str, Any]:
     """One historic state, with secrets masked."""
     return {
         "version": revision.version,
@@ -62,7 +70,7 @@ def revision_view(revision: Revision, masker: Masker) -> dict[str, Any]:
         "commit": revision.commit,
         "run_id": revision.run_id,
         "created_at": revision.created_at,
-        **document_view(document_of(revision.path, revision.data), masker),
+        **document_view(document_of(revision, views.destinations), views.masker),
     }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agentsd.core.agent import SECTIONS, AgentRow
-from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests
+from agentsd.core.layers import effective
+from agentsd.core.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.snapshot import Condition
+from agentsd.store.agents import Revision
 from agentsd.web.masking import Masker
 
 _TEXTS = ("description", "system_prompt", "greeting")
@@ -83,10 +85,13 @@ def condition_view(condition: Condition) -> dict[str, Any]:
     }
 
 
-def document_of(path: str, data: bytes) -> Mapping[str, Any]:
-    """The manifest's value, still sealed; empty where it cannot be read: the condition says why."""
+def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mapping[str, Any]:
+    """What the manifest says, its layers merged in, still sealed.
+
+    Empty where it cannot be read: the condition says why.
+    """
     try:
-        return parse(path, data).value
+        return effective(row.path, row.data, row.layers, destinations).value
     except InvalidManifests:
         return {}
 
@@ -98,9 +103,10 @@ def providers_of(document: Mapping[str, Any]) -> frozenset[str]:
     return frozenset(name for name in names if isinstance(name, str))
 
 
-def may_name_provider(data: bytes, provider: str) -> bool:
-    """Whether a manifest might name ``provider``. False is certain: only an escape could hide the name."""
-    return provider.encode("utf-8", "replace") in data or b"\\" in data
+def may_name_provider(documents: Iterable[bytes], provider: str) -> bool:
+    """Whether a document might name ``provider``. False is certain: only an escape could hide the name."""
+    name = provider.encode("utf-8", "replace")
+    return any(name in data or b"\\" in data for data in documents)
 
 
 def _section(section: Any, masker: Masker) -> dict[str, Any]:
