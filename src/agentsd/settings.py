@@ -74,6 +74,18 @@ class Settings(BaseSettings):
         description="A branch for each edit, to be merged by people, such as agentsd/{slug}-{stamp}.",
     )
     git_push: bool = Field(default=False, description="Push write-back's commits to the remote origin.")
+    env_agent: Literal["on", "off"] = Field(
+        default="on", description="Whether variables of the system before make an agent, in memory."
+    )
+    shutdown_grace: float = Field(
+        default=3.0,
+        ge=0,
+        le=600,
+        description="Seconds that serve goes on, not ready, after SIGTERM; so that balancers notice.",
+    )
+    shutdown_drain: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(

@@ -14,6 +14,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.render import plan_lines, summary
 from agentsd.core.violations import Violation
 from agentsd.store.database import Database
+from agentsd.store.leadership import Term
 
 _SHOWN = 20
 """Changes shown line by line; of more, only the count is."""
@@ -28,6 +29,7 @@ class Reporter:
         self._prefix = prefix
         self._last_error: str | None = None
         self._last_bad: tuple[Violation, ...] = ()
+        self._last_term: Term | None = None
 
     async def __call__(self, report: Report) -> None:
         """Take one report of the ``Watcher``."""
@@ -49,12 +51,14 @@ class Reporter:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
         news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
         self._last_error = None
-        if news:
-            self._show(outcome, tuple(v for v in bad if v not in self._last_bad))
-            self._last_bad = bad
+        if news or options.term != self._last_term:  # the last leader may have died before it told
+            self._last_term = options.term
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):
                 await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
+        if news:
+            self._show(outcome, tuple(v for v in bad if v not in self._last_bad))
+            self._last_bad = bad
 
     def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
         console = stderr()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agentsd.control.watch import Watcher
     from agentsd.control.writeback import WriteBack
     from agentsd.web.access import Access
+    from agentsd.web.server import Running
 
 _RETRY_SECONDS = 1.0
 
@@ -118,14 +119,14 @@ async def serve_runtime(
     database: Database,
     sockets: Sequence[socket.socket],
     writeback: WriteBack | None = None,
-) -> AsyncIterator[str]:
-    """The runtime and its HTTP interface; yields the URL once the first load is served."""
+) -> AsyncIterator[Running]:
+    """The runtime and its HTTP interface; yields the server once the first load is served."""
     from agentsd.cli.guarding import make_bounds, make_guards
+    from agentsd.cli.oldenv import make_registry
     from agentsd.runtime.building import Builder
     from agentsd.runtime.history import StoreHistory
     from agentsd.runtime.knowledge import Indexer, StoreKnowledge
     from agentsd.runtime.listener import Follower
-    from agentsd.runtime.registry import Registry
     from agentsd.telemetry import Metrics
     from agentsd.web.access import Access, is_loopback, load_tokens
     from agentsd.web.app import create_app
@@ -136,7 +137,7 @@ async def serve_runtime(
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )
-    registry = Registry(builder, StoreHistory(database), metrics)
+    registry = make_registry(settings, builder, StoreHistory(database), metrics)
     hosts = [one.getsockname()[0] for one in sockets]
     guards, local = make_guards(settings, metrics), all(map(is_loopback, hosts))
     tokens, origins = load_tokens(settings.token_file), guards.cors.origins
@@ -164,10 +165,11 @@ async def serve_runtime(
         tasks.add(asyncio.create_task(indexer.run(), name="index"))
         if writeback is not None:
             stack.push_async_callback(writeback.aclose)
-        server = await start(create_app(parts), sockets, bounds=make_bounds(settings))
+        bounds, drain = make_bounds(settings), settings.shutdown_drain
+        server = await start(create_app(parts), sockets, bounds=bounds, drain=drain)
         stack.push_async_callback(server.stop)
         await _first_load(follower)
-        yield server.url
+        yield server
 
 
 async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:

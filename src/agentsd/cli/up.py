@@ -6,17 +6,19 @@ import asyncio
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.compose import load_settings, open_database, run
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.oldenv import first_import
+from agentsd.cli.output import Screen, print_lines, stderr
 from agentsd.cli.running import (
     Tasks,
     background,
@@ -27,6 +29,9 @@ from agentsd.cli.running import (
     start_watching,
 )
 from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.cli.workers import Line
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -92,6 +97,13 @@ def up_command(**flags: Any) -> None:
 
 @click.command("serve")
 @_with(_SERVING, _TREE, _LOGGING)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Processes that share the port; SIGHUP replaces them in turn.",
+)
+@click.option("--listen-fd", type=int, multiple=True, hidden=True)
+@click.option("--control-fd", type=int, hidden=True)
 def serve_command(**flags: Any) -> None:
     """The runtime alone: serves what is in the database, and follows it. Run as many as you like.
 
@@ -99,7 +111,11 @@ def serve_command(**flags: Any) -> None:
     Examples:
       AGENTSD_DATABASE_URL=postgresql://agentsd@db/agentsd agentsd serve
       AGENTSD_TOKEN_FILE=/run/secrets/tokens agentsd serve --host 0.0.0.0
+      agentsd serve --workers 4
     """
+    if flags["workers"]:
+        code = run(_lead_workers(flags, flags["workers"]))
+        raise click.exceptions.Exit(code)
     run(_main(flags, watching=False, serving=True))
 
 
@@ -124,7 +140,8 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
     settings = load_settings(**{name: flags.get(name) for name in names})
     running = asyncio.Event()
     stop = _stop_on_signals(running)
-    console = stderr()
+    line = _line_to_parent(flags, stop)
+    console = Screen(StringIO()) if line else stderr()  # a worker's parent has said it
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
     async with AsyncExitStack() as stack:
         sockets = _listen(flags, settings) if serving else []
@@ -138,6 +155,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
+        imported = await first_import(settings, database) if everything else None
         group = await stack.enter_async_context(background())
         leadership = Leadership(database, settings.source) if watching else None
         syncer = make_syncer(settings, flags, database, leadership)
@@ -147,31 +165,71 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         if leadership:
             await start_watching(group, syncer, flags["resync"], database, leadership, wait=serving)
         if serving:
-            url = await stack.enter_async_context(
+            server = await stack.enter_async_context(
                 serve_runtime(group, settings, database, sockets, writeback)
             )
-            _welcome(url, time.perf_counter() - began, watching)
+            if line:
+                line.ready()
+            else:
+                _welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
         running.set()
         await _until_stopped(stop, group)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
+        if serving and not watching and stop.number is signal.SIGTERM:
+            await server.leave(settings.shutdown_grace)
 
 
-def _stop_on_signals(running: asyncio.Event) -> asyncio.Event:
+class _Stop(asyncio.Event):
+    """Set when the process is to end."""
+
+    number: signal.Signals | None = None  # the signal that said so
+
+
+def _stop_on_signals(running: asyncio.Event) -> _Stop:
     """Set by the first SIGINT or SIGTERM; before ``running``, that ends the start-up. A second one kills."""
-    stop = asyncio.Event()
+    stop = _Stop()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
-    def handle() -> None:
+    def handle(given: signal.Signals) -> None:
         for number in _SIGNALS:
             loop.add_signal_handler(number, _interrupt)
+        stop.number = given
         stop.set()
         if task and not running.is_set():
             task.cancel()
 
     for number in _SIGNALS:
-        loop.add_signal_handler(number, handle)
+        loop.add_signal_handler(number, handle, number)
     return stop
+
+
+def _line_to_parent(flags: Mapping[str, Any], stop: asyncio.Event) -> Line | None:
+    """Of a worker, which ends when its parent does."""
+    if flags.get("control_fd") is None:
+        return None
+    from agentsd.cli.workers import Line
+
+    line = Line(flags["control_fd"])
+    line.on_end(stop.set)
+    return line
+
+
+async def _lead_workers(flags: dict[str, Any], count: int) -> int:
+    """The parent of so many workers; its exit status."""
+    from agentsd.cli.workers import Workers, options_of
+    from agentsd.web.server import urls_of
+
+    began = time.perf_counter()
+    logs.setup(flags["log_format"], flags["log_level"])
+    sockets = _listen(flags, load_settings(token_file=flags.get("token_file")))
+    print_lines(stderr(), [(("bold", f"agentsd {__version__}"), ("dim", f"  {count} workers"))])
+    url = urls_of(sockets)[0]
+
+    def welcome() -> None:
+        _welcome(url, time.perf_counter() - began, False, "assistant")
+
+    return await Workers(options_of(serve_command, flags), sockets, count).run(welcome)
 
 
 def _interrupt() -> None:
@@ -191,16 +249,22 @@ async def _until_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
 
 
 def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
-    """Bind first, so that a busy port or an unusable token file is told before anything starts."""
+    """Bind first, so that a busy port or an unusable token file is told before anything starts.
+
+    A worker's parent has bound them.
+    """
     from agentsd.web.access import load_tokens
     from agentsd.web.server import bind
+
+    if flags.get("listen_fd"):
+        return [socket.socket(fileno=fd) for fd in flags["listen_fd"]]
 
     load_tokens(settings.token_file)
     return bind(flags["host"], flags["port"])
 
 
-def _welcome(url: str, seconds: float, watching: bool) -> None:
-    body = '{"model":"assistant","stream":true,"messages":[{"role":"user","content":"hello"}]}'
+def _welcome(url: str, seconds: float, watching: bool, model: str) -> None:
+    body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}'
     lines: list[tuple[tuple[str, str], ...]] = [
         (
             ("green", "  ✓ "),

@@ -31,7 +31,7 @@ from agentsd.web.masking import Masker, secret_names
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware import border
 from agentsd.web.openapi import handlers as openapi
-from agentsd.web.parts import CLOSING, PARTS, VIEWS, WEB_METRICS, Parts
+from agentsd.web.parts import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
 from agentsd.web.rendering import Views
 
 
@@ -46,6 +46,7 @@ def create_app(parts: Parts) -> web.Application:
     app[WEB_METRICS] = web_metrics
     app[VIEWS] = Views(_masker(parts), parts.catalog.destinations)
     app[CLOSING] = asyncio.Event()
+    app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
     parts.guards.install(app)

@@ -232,6 +232,11 @@ class Guarded(asyncio.Protocol):
         """The handler is done."""
         self.phase = Phase.IDLE
 
+    @property
+    def expectant(self) -> bool:
+        """Whether a request has been begun, or none has been made yet."""
+        return self.phase is Phase.HEAD
+
     def _takes(self, data: bytes) -> bool:
         """Whether ``data`` may go on: it belongs to a head that is not too long."""
         if self.phase is Phase.IDLE:

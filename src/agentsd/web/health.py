@@ -10,7 +10,7 @@ from aiohttp import web
 from agentsd.core.access import NOBODY, Principal
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import principal_of
-from agentsd.web.parts import PARTS, Parts
+from agentsd.web.parts import LEAVING, PARTS, Parts
 from agentsd.web.replies import JSON
 
 AWAY_SECONDS = 15.0
@@ -28,11 +28,13 @@ async def alive(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """503 before the first load; 200 ever after, because the last snapshot goes on serving."""
+    """503 before the first load and while the server is leaving; 200 in between, also without Postgres."""
     parts = request.app[PARTS]
-    is_ready = parts.follower.ready.is_set()
-    body = {"status": "ready" if is_ready else "loading", **state_of(parts, principal_of(request))}
-    return web.Response(body=to_json(body), status=200 if is_ready else 503, content_type=JSON)
+    status = "ready" if parts.follower.ready.is_set() else "loading"
+    if request.app[LEAVING].is_set():
+        status = "stopping"
+    body = {"status": status, **state_of(parts, principal_of(request))}
+    return web.Response(body=to_json(body), status=200 if status == "ready" else 503, content_type=JSON)
 
 
 def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:

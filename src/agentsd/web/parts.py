@@ -45,3 +45,5 @@ VIEWS = web.AppKey("views", Views)
 WEB_METRICS = web.AppKey("web_metrics", WebMetrics)
 CLOSING = web.AppKey("closing", asyncio.Event)
 """Set when the server stops: event streams end, so that it need not wait for them."""
+LEAVING = web.AppKey("leaving", asyncio.Event)
+"""Set when the server is about to stop: it serves, and asks not to be sent any more."""

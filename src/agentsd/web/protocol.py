@@ -20,6 +20,10 @@ class Guard(Interface):
     def ended(self) -> None:
         """The handler is done."""
 
+    @property
+    def expectant(self) -> bool:
+        """Whether a request has been begun, or none has been made yet."""
+
 
 class Protocol(web.RequestHandler):
     """One connection. What cannot be parsed never reaches the app: it is answered here."""
@@ -29,6 +33,12 @@ class Protocol(web.RequestHandler):
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.guard: Guard | None = None
+
+    def leave(self) -> None:
+        """From the next request on, tell the client that its connection ends with the reply."""
+        make = self._request_factory
+        if make is not None:
+            self._request_factory = lambda message, *rest: make(message._replace(should_close=True), *rest)
 
     def handle_error(
         self,

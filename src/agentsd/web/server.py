@@ -1,4 +1,11 @@
-"""Running the app on sockets: bind first (so that a busy port is told before anything starts), drain last."""
+"""Running the app on sockets: bind first (so that a busy port is told before anything starts), drain last.
+
+A server that stops fails no request:
+
+    leave     /readyz says 503, and replies say that their connection ends: who balances goes elsewhere
+    close     no new connection; one that was just made may still send its request
+    drain     what is being answered is answered, streams to their end, within the bound
+"""
 
 from __future__ import annotations
 
@@ -7,17 +14,21 @@ import errno
 import logging
 import socket
 from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
 from agentsd.core.errors import ConfigError
 from agentsd.web.connections import Bounds, Keeper
-from agentsd.web.parts import PARTS, WEB_METRICS
+from agentsd.web.parts import LEAVING, PARTS, WEB_METRICS
 from agentsd.web.protocol import Protocol
 
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
+SETTLE_SECONDS = 1.0
+"""How long a connection that was made at the last moment may take to send its request."""
+_LOOK_SECONDS = 0.01
 
 
 class Running:
@@ -26,11 +37,13 @@ class Running:
     def __init__(
         self,
         runner: web.AppRunner,
+        protocols: Protocols,
         keeper: Keeper,
         listening: Sequence[asyncio.AbstractServer],
         urls: Sequence[str],
     ) -> None:
         self._runner = runner
+        self._protocols = protocols
         self._listening = listening
         self.keeper = keeper
         self._keeping = asyncio.create_task(keeper.run(), name="connections")
@@ -42,12 +55,71 @@ class Running:
         return self.urls[0]
 
     async def stop(self) -> None:
-        """Accept nothing more, end event streams, let requests and chats finish (with the bound), close."""
+        """Accept nothing more, end event streams, let what is under way finish (with the bound), close."""
+        await self.leave()
         for one in self._listening:
             one.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLE_SECONDS):
+                await self._settled()
         await self._runner.cleanup()
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
+
+    async def leave(self, grace: float = 0.0) -> None:
+        """Go on serving for so many seconds, and ask everybody to go elsewhere."""
+        leaving = self._runner.app.get(LEAVING)
+        if leaving is not None:
+            leaving.set()
+        self._protocols.leave()
+        await asyncio.sleep(grace)
+
+    async def _settled(self) -> None:
+        """Until no connection is about to send a request. Nothing tells when; so this looks."""
+        await asyncio.sleep(_LOOK_SECONDS)  # for those that were accepted and not made yet
+        while self._protocols.expectant:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+class Protocols:
+    """Makes aiohttp's protocols, and knows those that are connected."""
+
+    def __init__(self, runner: web.AppRunner, bounds: Bounds) -> None:
+        self._runner = runner
+        self._bounds = bounds
+        self._logger = _Discreet(logging.getLogger("agentsd.web"))
+        self._leaving = False
+
+    def __call__(self) -> Protocol:
+        assert self._runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
+        made = Protocol(
+            self._runner.server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            logger=self._logger,
+            keepalive_timeout=self._bounds.idle_seconds,
+            max_headers=self._bounds.head_fields,
+        )
+        if self._leaving:
+            made.leave()
+        return made
+
+    def leave(self) -> None:
+        """Every connection ends with its next reply."""
+        if not self._leaving:
+            self._leaving = True
+            for one in self._connected:
+                one.leave()
+
+    @property
+    def expectant(self) -> bool:
+        """Whether a client is about to send a request."""
+        return any(one.guard.expectant for one in self._connected if one.guard is not None)
+
+    @property
+    def _connected(self) -> list[Protocol]:
+        server = self._runner.server
+        return [one for one in server.connections if isinstance(one, Protocol)] if server else []
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
@@ -83,32 +155,19 @@ async def start(
     bounds = bounds or Bounds()
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=drain)
     await runner.setup()
-    keeper = _keeper(app, runner, bounds)
+    protocols = Protocols(runner, bounds)
+    keeper = _keeper(app, protocols, bounds)
     loop = asyncio.get_running_loop()
     listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Running(runner, keeper, listening, [_url(one) for one in sockets])
+    return Running(runner, protocols, keeper, listening, urls_of(sockets))
 
 
-def _keeper(app: web.Application, runner: web.AppRunner, bounds: Bounds) -> Keeper:
+def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:
     """In front of aiohttp's protocols; bound to the app's metrics and proxies, where it has such."""
-
-    logger = _Discreet(logging.getLogger("agentsd.web"))
-
-    def protocol() -> Protocol:
-        assert runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
-        return Protocol(
-            runner.server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,
-            logger=logger,
-            keepalive_timeout=bounds.idle_seconds,
-            max_headers=bounds.head_fields,
-        )
-
     parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
     return Keeper(
         bounds,
-        protocol,
+        protocols,
         proxies=parts.guards.proxies if parts else None,
         cut=metrics.cut if metrics else None,
     )
@@ -165,6 +224,11 @@ def _explain(error: OSError, host: str, port: int) -> ConfigError:
     if error.errno == errno.EACCES:
         return ConfigError(f"binding to {where} is not allowed", hint="choose a port above 1023 with --port")
     return ConfigError(f"cannot bind to {where}: no such address on this machine", hint="see --host")
+
+
+def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+    """Where these sockets are: ``http://127.0.0.1:8080``."""
+    return [_url(one) for one in sockets]
 
 
 def _url(one: socket.socket) -> str:

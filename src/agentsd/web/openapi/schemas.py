@@ -138,7 +138,7 @@ def reports() -> dict[str, Schema]:
         "Readiness": thing(
             "Whether there are agents to serve. `age_seconds`: since Postgres last answered.",
             said,
-            status={"type": "string", "enum": ["ready", "loading"]},
+            status={"type": "string", "enum": ["ready", "loading", "stopping"]},
         ),
         "Sync": thing(
             "How files, store and replicas stand. What Postgres knows is null while it is away.",

@@ -62,7 +62,7 @@ OPERATIONS = (
         summary="Whether there are agents to serve",
         replies=(
             Reply(200, "There are, with or without Postgres.", (Content(ref("Readiness")),)),
-            Reply(503, "They have not been loaded yet.", (Content(ref("Readiness")),)),
+            Reply(503, "Not loaded yet, or the server is about to stop.", (Content(ref("Readiness")),)),
         ),
         role=None,
     ),
