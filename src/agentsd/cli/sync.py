@@ -18,7 +18,8 @@ from agentsd.control.convergence import Fleet, NotConverged, fleet_json
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
-from agentsd.core.render import plan_json, plan_lines, plan_markdown, summary, violation_json
+from agentsd.core.markdown import plan_markdown
+from agentsd.core.render import plan_json, plan_lines, summary, violation_json
 from agentsd.files.git import head_commit, is_older
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings

@@ -42,7 +42,7 @@ def summary(plan: Plan) -> str:
     counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
     parts = [f"{count} {verb}" for verb, count in counts if count]
     healed = sum(user.operation == "heal" for user in plan.users)
-    owners = len([user for user in plan.users if _told(user) and user.operation != "heal"])
+    owners = len([user for user in plan.users if told(user) and user.operation != "heal"])
     parts += [f"{healed} owner{'s' if healed > 1 else ''} drifted, to heal"] if healed else []
     if owners or (plan.users and not parts):
         parts.append(f"{owners or len(plan.users)} owner{'s' if owners > 1 else ''} to change")
@@ -60,10 +60,10 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
     """The plan for a terminal."""
     for change in plan.changes:
         yield from _change_lines(change)
-    for user in filter(_told, plan.users):
+    for user in filter(told, plan.users):
         style, sign = _SIGNS[user.operation]
-        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {_user_path(user)}"))
-        yield from _field_lines(user.fields)
+        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {user_path(user)}"))
+        yield from field_lines(user.fields)
         if user.operation == "heal":
             yield _EDITED
     for quarantined in plan.quarantined:
@@ -84,20 +84,21 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
         )
 
 
-def _told(user: UserChange) -> bool:
+def told(user: UserChange) -> bool:
     """Whether an owner's change is news: an owner that comes or goes with its agents is not."""
-    return bool(_user_path(user)) or user.operation == "heal"
+    return bool(user_path(user)) or user.operation == "heal"
 
 
-def _user_path(user: UserChange) -> str:
+def user_path(user: UserChange) -> str:
+    """An owner's file; empty where there is none."""
     sides = (user.desired, user.stored)
     return next((side.path for side in sides if side is not None and side.path), "")
 
 
 def _change_lines(change: Change) -> Iterator[Line]:
     style, sign = _SIGNS[change.operation]
-    yield ((style, f"  {sign} "), ("bold", _title(change)), ("dim", f"  {change.path}"))
-    yield from _field_lines(change.fields)
+    yield ((style, f"  {sign} "), ("bold", title(change)), ("dim", f"  {change.path}"))
+    yield from field_lines(change.fields)
     if change.operation == "heal":
         yield _EDITED
 
@@ -105,12 +106,14 @@ def _change_lines(change: Change) -> Iterator[Line]:
 _EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
 
 
-def _field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
+def field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
+    """One line for each field that differs."""
     for field in fields:
         yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
 
 
-def _title(change: Change) -> str:
+def title(change: Change) -> str:
+    """The agent's name, of a rename both."""
     if change.operation == "rename" and change.stored:
         return f"{change.stored.slug} → {change.slug}"
     return change.slug
@@ -118,8 +121,8 @@ def _title(change: Change) -> str:
 
 def _field_spans(field: FieldChange) -> Line:
     if field.secret:
-        return (("magenta", _secret_words(field)),)
-    old, new = _shown(field.old), _shown(field.new)
+        return (("magenta", secret_words(field)),)
+    old, new = shown(field.old), shown(field.new)
     if field.operation == "add":
         return (("green", new),)
     if field.operation == "remove":
@@ -127,13 +130,15 @@ def _field_spans(field: FieldChange) -> Line:
     return (("red", old), ("dim", " → "), ("green", new))
 
 
-def _secret_words(field: FieldChange) -> str:
+def secret_words(field: FieldChange) -> str:
+    """What became of a secret."""
     if field.operation != "change":
         return "secret added" if field.operation == "add" else "secret removed"
     return "secret changed" if field.secret == "changed" else "resealed"  # noqa: S105
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A value on one line, cut where it is long."""
     text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= _VALUE_MAX else f"{text[: _VALUE_MAX - 1]}…"
 
@@ -168,7 +173,7 @@ def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
         if change.stored is not None and change.stored.drifted
     ]
     owners = [
-        {"user": user.username, "path": _user_path(user), "fields": [_brief(field) for field in user.fields]}
+        {"user": user.username, "path": user_path(user), "fields": [_brief(field) for field in user.fields]}
         for user in plan.users
         if user.operation == "heal"
     ]
@@ -188,7 +193,7 @@ def _brief(field: FieldChange) -> dict[str, Any]:
 def _whole(value: Any) -> str:
     """``value`` as JSON, or the start of that as a JSON string."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _VALUE_MAX else json.dumps(_shown(value), ensure_ascii=False)
+    return text if len(text) <= _VALUE_MAX else json.dumps(shown(value), ensure_ascii=False)
 
 
 def _change_json(change: Change) -> dict[str, Any]:
@@ -210,43 +215,6 @@ def field_json(field: FieldChange) -> dict[str, Any]:
     if field.secret:
         return {**body, "secret": field.secret}
     return {**body, "old": field.old, "new": field.new}
-
-
-def plan_markdown(plan: Plan) -> str:
-    """The plan as a comment on a pull request."""
-    lines = [f"### agentsd plan: {summary(plan)}", ""]
-    for change in plan.changes:
-        lines.append(f"- **{change.operation}** {_code(_title(change))} ({_code(change.path)})")
-        lines += [f"  - {_code(dotted(f.pointer))}: {_field_markdown(f)}" for f in change.fields]
-    for quarantined in plan.quarantined:
-        lines.append(f"- **quarantined** {_code(quarantined.path)}; its last good version stays")
-        lines += [f"  - {v.line}:{v.column} {_escaped(v.message)}" for v in quarantined.violations]
-    lines += [
-        f"- **orphaned** {_code(row.slug)}: its file is gone, and it says `prune: false`"
-        for row in plan.orphaned
-    ]
-    lines += [f"- **heal** owner {_code(user.username)}" for user in plan.users if user.operation == "heal"]
-    if plan.held_back:
-        lines.append(f"- not pruned while a file is quarantined: {', '.join(map(_code, plan.held_back))}")
-    return "\n".join(lines) + "\n"
-
-
-def _field_markdown(field: FieldChange) -> str:
-    if field.secret:
-        return f"_{_secret_words(field)}_"
-    old, new = _code(_shown(field.old)), _code(_shown(field.new))
-    if field.operation == "add":
-        return f"{new} (added)"
-    return f"{old} (removed)" if field.operation == "remove" else f"{old} → {new}"
-
-
-def _code(text: str) -> str:
-    """Inline code that its own text cannot end, whatever a manifest holds."""
-    return f"`{printable(text).replace('`', 'ʼ')}`"
-
-
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|@#&" else char for char in printable(text))
 
 
 def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
