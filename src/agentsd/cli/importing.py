@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -211,3 +212,40 @@ def tell_made(imported: Sequence[Imported], founded: Founded | None, *, written:
             (("green", "✓ "), ("", f"{done}  ({vendors})"), ("dim", f"; {state}" if written else ""))
         )
     print_lines(stderr(), lines)
+
+
+@click.command("import")
+@click.option("--from", "kind", type=click.Choice(["litellm"]), required=True, help="What FILE is of.")
+@click.argument("config", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@PATH
+@click.option("--owner", default="", help="Folder that the agents go to [the top].")
+@DRY_RUN
+@FORM
+def import_command(kind: str, config: Path, path: Path | None, owner: str, dry_run: bool, form: str) -> None:
+    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent a model.
+
+    Keys that it reads from the environment (os.environ/NAME) are read from yours, and sealed. What cannot
+    be taken over is told; deployments of one name become fallbacks of one agent.
+
+    \b
+    Examples:
+      agentsd import --from litellm config.yaml --dry-run
+      agentsd import --from litellm config.yaml --owner acme
+    """
+    from agentsd.control.litellm import migrate, read_config
+
+    settings = load_settings(path=path)
+    read = read_config(str(config), config.read_bytes())
+    trusted = settings.trusted_origins
+    migrated = migrate(read, os.environ, make_catalog(), owner=owner, trusted=trusted)
+    if not migrated.drafts:
+        _report(form, config, (), migrated.notes, None, written=False)
+        raise ConfigError(f"{config} has no model that can be an agent", hint="the notes say why")
+    drafts = {new_file(settings.path, draft.slug): draft for draft in migrated.drafts}
+    if dry_run:
+        imported, founded = [Imported(draft, file) for file, draft in drafts.items()], None
+    else:
+        imported, founded = asyncio.run(write_all(settings, drafts))
+    _report(form, config, imported, migrated.notes, founded, written=not dry_run)
+    if any(note.outcome == "missing" for note in migrated.notes):
+        sys.exit(1)
