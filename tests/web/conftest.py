@@ -40,6 +40,7 @@ from agentsd.web.connections import Bounds
 from agentsd.web.guards import Guards
 from agentsd.web.parts import Parts
 from agentsd.web.server import Running, bind, start
+from agentsd.web.signed import Hook
 from tests.vendors.openai_server import OpenAIServer
 
 CANARY = "canary-7d1f-secret-that-nobody-may-see"
@@ -178,10 +179,12 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
             guards: Guards | None = None,
             bounds: Bounds | None = None,
             write_back: Mode = "off",
+            hook: Hook | None = None,
         ) -> Stack:
             border = (access or Access(), guards or Guards(), bounds or Bounds())
+            parts = (keys, catalog, border, write_back, hook)
             return await exits.enter_async_context(
-                _stack(database, tmp_path, keys, catalog, border, write_back, follow=follow, drain=drain)
+                _stack(database, tmp_path, *parts, follow=follow, drain=drain)
             )
 
         yield build
@@ -201,6 +204,7 @@ async def _stack(
     catalog: Catalog,
     border: tuple[Access, Guards, Bounds],
     write_back: Mode,
+    hook: Hook | None,
     *,
     follow: bool,
     drain: float,
@@ -228,6 +232,7 @@ async def _stack(
         guards=guards,
         writeback=writeback,
         knowledge=knowledge,
+        hook=hook,
     )
     running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None

@@ -19,11 +19,13 @@ import pytest
 from agentsd.control.journal import record_outcome
 from agentsd.control.reconcile import Options
 from agentsd.files.tree import read_tree
+from agentsd.web.signed import Hook
 from tests.web.conftest import Make, Stack, echo
 from tests.web.people import ADMIN, AGENTS, ALICE, DAN, GLEN, GUS, OUTSIDERS, USERS, User, settle
 
-Grant = Literal["open", "anyone", "reader", "writer", "creator"]
-"""open: without a token. anyone: with one; tells of own agents only. reader: who sees the agent.
+Grant = Literal["open", "signed", "anyone", "reader", "writer", "creator"]
+"""open: without a token. signed: by a forge's signature, and by no token. anyone: with one; tells of own
+agents only. reader: who sees the agent.
 writer: who may write the agent. creator: who may write agents of the owner, be there one or not."""
 
 GRANTS: dict[tuple[str, str], Grant] = {
@@ -32,6 +34,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/metrics"): "open",
     ("GET", "/openapi.json"): "open",
     ("GET", "/docs"): "open",
+    ("POST", "/hooks/git"): "signed",
     ("GET", "/api/agents"): "anyone",
     ("GET", "/api/providers"): "anyone",
     ("GET", "/api/sync"): "anyone",
@@ -129,9 +132,14 @@ async def ask(stack: Stack, method: str, path: str, ref: str, credentials: dict[
 @pytest.fixture
 async def town(make: Make) -> Stack:
     """A replica that writes files, with every owner and every user."""
-    stack = await make(write_back="files")
+    stack = await make(write_back="files", hook=Hook((b"0123456789abcdef",), nobody_pulls))
     await settle(stack)
     return stack
+
+
+async def nobody_pulls() -> None:
+    """What a hook sets off that no test here may set off."""
+    raise AssertionError("an unsigned call was taken")
 
 
 async def test_every_route_has_a_grant(town: Stack) -> None:
@@ -164,6 +172,9 @@ async def test_the_matrix(town: Stack, user: User) -> None:
     """Every route, for agents of every owner, by slug and by id, beside one that is not there."""
     ids = {row.row.slug: str(row.row.id) for row in town.registry.snapshot.ids.values()}
     for (method, path), grant in GRANTS.items():
+        if grant == "signed":
+            assert (await ask(town, method, path, "-", user.headers)).status == 401, (method, path)
+            continue
         if grant in ("open", "anyone"):
             assert (await ask(town, method, path, "-", user.headers)).status == 200, (method, path)
             continue

@@ -54,6 +54,11 @@ class Limiter:
         await self._count(request, self._due(request, principal))
         return principal
 
+    async def failed(self, request: web.Request) -> None:
+        """Count a call whose own proof, which is no token, does not hold. Raises ``Problem`` 429."""
+        if self._failed is not None:
+            await self._count(request, [(self._failed, self._proxies.client_of(request))])
+
     def _due(self, request: web.Request, principal: Principal) -> list[tuple[Quota, str]]:
         """The quotas that count this request, the widest first."""
         found = []

@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
+from agentsd.web import hooks
 from agentsd.web.access import PRINCIPAL, Access, bearer
 from agentsd.web.guards import Guards
 from agentsd.web.lookup import not_ready
@@ -25,8 +26,9 @@ from agentsd.web.problem import Problem, internal, of_error, of_http
 from agentsd.web.replies import secure
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-OPEN_PATHS = PROBES | {"/openapi.json", "/docs"}
-"""No token is needed: probes and scrapers carry none, and the interface's description tells of no agent."""
+OPEN_PATHS = PROBES | {"/openapi.json", "/docs", hooks.PATH}
+"""No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
+forges prove their calls by a signature."""
 
 CLIENT_GONE = 499
 """What the log and metrics say of a client that left; nobody receives it."""

@@ -18,6 +18,7 @@ from agentsd.web.access import Access
 from agentsd.web.guards import Guards
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.rendering import Views
+from agentsd.web.signed import Hook
 
 MAX_BODY = 8 << 20
 """Bytes of a request's body, decompressed; conversations with pictures are large."""
@@ -38,6 +39,7 @@ class Parts:
     guards: Guards = field(default_factory=Guards)
     writeback: WriteBack | None = None  # None: this server writes no files
     knowledge: Knowledge | None = None  # None: agents answer without their documents
+    hook: Hook | None = None  # None: forges have nothing to call here
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from agentsd.core.access import Principal
 from agentsd.core.errors import StoreError
+from agentsd.store.pulls import Pull, list_pulls
 from agentsd.store.replicas import list_replicas
 from agentsd.store.runs import ManifestCondition, list_conditions, list_runs
 from agentsd.web import scoping
@@ -49,7 +50,9 @@ async def get(request: web.Request) -> web.Response:
     try:
         told = await _ask(parts, principal)
     except StoreError:
-        told = dict.fromkeys(("runs", "conditions", "condition_counts", "replicas")) | {"store": "away"}
+        told = dict.fromkeys(("runs", "conditions", "condition_counts", "replicas", "pulls")) | {
+            "store": "away"
+        }
     return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON)
 
 
@@ -59,6 +62,7 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
         runs = await list_runs(connection, limit=RUNS if scope is None else RUNS_AMONG)
         conditions = await list_conditions(connection)
         replicas = await list_replicas(connection)
+        pulled = await list_pulls(connection)
     if scope is not None:
         snapshot = parts.registry.snapshot
         versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
@@ -70,7 +74,14 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
         "runs": [asdict(run) for run in runs],
         **_conditions(conditions),
         "replicas": told if scope is None else scoping.replicas_of(told, scope),
+        "pulls": [pull_view(pull, scope) for pull in pulled],
     }
+
+
+def pull_view(pull: Pull, scope: str | None) -> dict[str, Any]:
+    """One source and its remote. Where the repository is, and who signs, concerns admins."""
+    hidden = {} if scope is None else {"url": None, "message": "", "signer": None}
+    return asdict(pull) | hidden
 
 
 def _conditions(conditions: Sequence[ManifestCondition]) -> dict[str, Any]:

@@ -171,6 +171,16 @@ def _told() -> dict[str, Schema]:
         "created_at": TIME,
         **_document(),
     }
+    past = thing("One historic state; `changes` where `diff` asks for them, null for its first.", revision)
+    field_change = thing(
+        "A field that differs: with `old` and `new`, or `secret`, or the `lines` of a text's diff.",
+        operation={"enum": ["add", "change", "remove"]},
+        field=TEXT,
+        old={},
+        new={},
+        secret={"enum": ["changed", "resealed"], "description": "`resealed`: a new ciphertext."},
+        lines=listed(TEXT),
+    )
     return {
         "Agent": agent,
         "AgentPage": thing("A page of the list, in the order of slugs.", page),
@@ -192,7 +202,11 @@ def _told() -> dict[str, Schema]:
             version=nullable(COUNT),
             write_back=ref("WriteBack"),
         ),
-        "Revision": thing("One historic state.", revision),
+        "Revision": {
+            **past,
+            "properties": {**past["properties"], "changes": nullable(listed(ref("FieldChange")))},
+        },
+        "FieldChange": {**field_change, "required": ["operation", "field"]},
         "RevisionPage": thing(
             "Newest first; `next_before` leads on.",
             items=listed(ref("Revision")),

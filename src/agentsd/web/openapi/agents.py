@@ -116,6 +116,7 @@ OPERATIONS = (
             AGENT,
             _limit(REVISIONS_DEFAULT, REVISIONS_MAX),
             Parameter("before", "query", "Only versions before this one.", {**COUNT, "maximum": 10**18 - 1}),
+            Parameter("diff", "query", "With `changes`: what each changed of the one before it.", _FLAG),
             IF_NONE_MATCH,
         ),
         replies=(

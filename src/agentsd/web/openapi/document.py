@@ -55,7 +55,7 @@ def document(catalog: Catalog) -> dict[str, Any]:
         "security": [{"bearer": []}],
         "paths": _paths(),
         "components": {
-            "securitySchemes": {"bearer": _BEARER},
+            "securitySchemes": {"bearer": _BEARER, **_SIGNATURES},
             "headers": {
                 name: {"description": text, "schema": schema} for name, (text, schema) in HEADERS.items()
             },
@@ -64,6 +64,27 @@ def document(catalog: Catalog) -> dict[str, Any]:
         },
     }
 
+
+_SIGNATURES = {
+    "signature": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Hub-Signature-256",
+        "description": "`sha256=` and the HMAC-SHA256 of the body, in hex: GitHub; Gitea under its own name.",
+    },
+    "hookToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Gitlab-Token",
+        "description": "The hook's secret itself: GitLab.",
+    },
+}
+
+SECURITY: dict[str | None, list[dict[str, list[str]]]] = {
+    None: [],
+    "signed": [{name: []} for name in _SIGNATURES],
+}
+"""Of what takes something else than a token."""
 
 _BEARER = {
     "type": "http",
@@ -94,8 +115,8 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [_parameter(one) for one in operation.parameters],
         "responses": _responses(operation),
     }
-    if operation.role is None:
-        described["security"] = []
+    if operation.role in SECURITY:
+        described["security"] = SECURITY[operation.role]
     if operation.body is not None:
         described["requestBody"] = _body(operation.body)
     return {name: value for name, value in described.items() if value not in ("", []) or name == "security"}
@@ -105,6 +126,7 @@ def _described(operation: Operation) -> str:
     role = {
         None: "Needs no token.",
         "viewer": "",
+        "signed": "Needs no token, but the forge's own proof.",
         "editor": "Needs the role editor.",
         "admin": "Needs the role admin.",
     }

@@ -20,7 +20,7 @@ def curl(operation: Operation, base: str, *, guarded: bool) -> str:
         words.append(f"-X {operation.method}")
     words.append(_quoted(base + _path(operation) + operation.query))
     lines = [" ".join(words)]
-    if guarded and operation.role:
+    if guarded and operation.role not in (None, "signed"):
         lines.append(TOKEN)
     if operation.body and (sent := operation.body.forms[0]).example is not None:
         lines += [f"-H 'Content-Type: {sent.kind or JSON}'", f"-d {_quoted(_json(sent.example))}"]

@@ -63,8 +63,8 @@ class Operation:
     """One method of one path, and everything that may come of it.
 
     ``errors`` are the statuses of ``errors.ERRORS`` beyond those that any request may meet. ``role``
-    is the least that a token needs (None: no token at all). ``on``, ``query`` and ``curl`` are of the
-    example: the agent, the URL's query, and options.
+    is the least that a token needs (None: no token at all; "signed": another proof). ``on``, ``query``
+    and ``curl`` are of the example: the agent, the URL's query, and options.
     """
 
     id: str
@@ -77,7 +77,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     body: Body | None = None
     errors: tuple[int, ...] = ()
-    role: Literal["viewer", "editor", "admin"] | None = "viewer"
+    role: Literal["viewer", "editor", "admin", "signed"] | None = "viewer"
     on: str = ""
     query: str = ""
     curl: str = ""

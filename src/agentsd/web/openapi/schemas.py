@@ -13,6 +13,7 @@ from agentsd.runtime.snapshot import Condition
 from agentsd.services.checks import Result
 from agentsd.services.probe import Finding
 from agentsd.services.verdict import Verdict
+from agentsd.store.pulls import Pull
 from agentsd.store.replicas import Replica
 from agentsd.store.runs import ManifestCondition, Run
 from agentsd.web.openapi.model import Schema, ref
@@ -134,6 +135,8 @@ def reports() -> dict[str, Schema]:
         "Run": told(Run),
         "ManifestCondition": told(ManifestCondition),
         "Replica": told(Replica),
+        "Pull": told(Pull, url=nullable(TEXT)),
+        "Pulling": thing("What was set off.", pulling={"const": True}),
         "Alive": thing("The process answers.", status={"const": "ok"}),
         "Readiness": thing(
             "Whether there are agents to serve. `age_seconds`: since Postgres last answered.",
@@ -151,6 +154,7 @@ def reports() -> dict[str, Schema]:
             conditions=nullable(listed(ref("ManifestCondition"))),
             condition_counts=nullable({"type": "object", "additionalProperties": COUNT}),
             replicas=nullable(listed(ref("Replica"))),
+            pulls=nullable(listed(ref("Pull"))),
         ),
         "Finding": told(Finding),
         "Result": told(Result, ok=FLAG),

@@ -28,6 +28,21 @@ OPERATIONS = (
         replies=(Reply(200, "Versions, latest runs, conditions, replicas.", (Content(ref("Sync")),)),),
     ),
     Operation(
+        id="pullNow",
+        method="POST",
+        path="/hooks/git",
+        group=GROUP,
+        summary="A forge's webhook: pull at once",
+        description=(
+            "The body, 25 MiB at most, may be whatever the forge sends: only its signature counts. 404 where "
+            "`AGENTSD_HOOK_SECRET_FILE` is not set."
+        ),
+        replies=(Reply(202, "Every puller was told.", (Content(ref("Pulling")),)),),
+        errors=(404, 413, 503),
+        role="signed",
+        curl="""-d '{}' -H "X-Gitlab-Token: $(cat hook-secret)\"""",
+    ),
+    Operation(
         id="followEvents",
         method="GET",
         path="/api/events",

@@ -1,0 +1,87 @@
+"""Calls of forges: who makes one proves it with a secret that it shares with this server.
+
+GitHub signs the body: ``X-Hub-Signature-256: sha256=HEX``, HMAC-SHA256
+(https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
+Gitea, Forgejo and Gogs do the same: ``X-Gitea-Signature: HEX``, and so on (https://docs.gitea.com/usage/webhooks).
+GitLab sends the secret itself: ``X-Gitlab-Token``
+(https://docs.gitlab.com/user/project/integrations/webhooks/#validate-webhooks-by-using-a-secret-token).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+from agentsd.core.errors import ConfigError
+
+SECRET_MIN = 16
+TOKEN = "X-Gitlab-Token"  # noqa: S105  (the header's name)
+SIGNATURES = {
+    "X-Hub-Signature-256": "sha256=",
+    "X-Gitea-Signature": "",
+    "X-Forgejo-Signature": "",
+    "X-Gogs-Signature": "",
+}
+"""Header → what stands before the hexadecimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """What a forge's call needs, and what it has done."""
+
+    secrets: tuple[bytes, ...] = field(repr=False)  # several while one replaces another
+    pull: Callable[[], Awaitable[None]]
+
+    def claims(self, headers: Mapping[str, str]) -> bool:
+        """Whether a call brings any proof at all."""
+        return any(name in headers for name in (TOKEN, *SIGNATURES))
+
+    def proof(self, headers: Mapping[str, str]) -> Proof:
+        """To be fed with the body."""
+        return Proof(self.secrets, headers)
+
+
+class Proof:
+    """The proof of one call, made while its body comes in; every comparison takes constant time."""
+
+    def __init__(self, secrets: tuple[bytes, ...], headers: Mapping[str, str]) -> None:
+        self._secrets = secrets
+        self._headers = headers
+        self._sums = [hmac.new(secret, digestmod=sha256) for secret in secrets]
+
+    def feed(self, chunk: bytes) -> None:
+        """Some more of the body."""
+        for one in self._sums:
+            one.update(chunk)
+
+    def holds(self) -> bool:
+        """Whether the body, now whole, or the token is by somebody who has a secret."""
+        token = self._headers.get(TOKEN, "").encode("utf-8", "surrogateescape")
+        good = False
+        for secret, one in zip(self._secrets, self._sums, strict=True):
+            good |= hmac.compare_digest(token, secret)
+            for name, prefix in SIGNATURES.items():
+                given = self._headers.get(name, "").encode("utf-8", "surrogateescape")
+                good |= hmac.compare_digest(given, f"{prefix}{one.hexdigest()}".encode())
+        return good
+
+
+def load_secrets(path: Path) -> tuple[bytes, ...]:
+    """The secrets of a file, one a line. Raises ``ConfigError``, which does not quote them."""
+    try:
+        lines = [line.strip() for line in path.read_bytes().splitlines()]
+    except OSError as error:
+        raise ConfigError(
+            f"the hook's secret file {path} cannot be read: {error.strerror}",
+            hint="see AGENTSD_HOOK_SECRET_FILE",
+        ) from None
+    secrets = tuple(line for line in lines if line and not line.startswith(b"#"))
+    if not secrets or min(map(len, secrets)) < SECRET_MIN:
+        raise ConfigError(
+            f"{path} holds no secret of {SECRET_MIN} characters or more, or a shorter one",
+            hint="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    return secrets
