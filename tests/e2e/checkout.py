@@ -16,9 +16,6 @@ from tests.e2e.home import REPOSITORY, Home
 
 ME = {"GIT_AUTHOR_NAME": "Me", "GIT_AUTHOR_EMAIL": "me@example.org"}
 ME |= {name.replace("AUTHOR", "COMMITTER"): value for name, value in ME.items()}
-SEALED = ("lastmodified", "mac")
-"""What of a ``sops`` block changes with every new secret."""
-
 Lines = tuple[str, ...]
 
 

@@ -132,21 +132,6 @@ async def test_a_branch_for_each_edit(checkout: Checkout, client: Client) -> Non
     assert (refused.status, refused.json["code"]) == (409, "conflict"), "an edit carries nobody's draft along"
 
 
-async def test_a_branch_that_another_git_holds(checkout: Checkout) -> None:
-    """503 and nothing changed, index included; as soon as the branch is free, the same edit goes through."""
-    _, url = await checkout.home.up("--write-back", "git")
-    curl = Curl(url)
-    held = checkout.home.repo / ".git/refs/heads/main.lock"
-    held.touch()
-    busy = await curl("PATCH", "/api/agents/support", EDIT)
-    assert (busy.status, busy.json["code"]) == (503, "busy"), busy.text
-    assert (checkout.read(), checkout.litter()) == (checkout.files, [])
-    assert checkout.git("status", "--porcelain") == ""
-    held.unlink()
-    assert (await curl("PATCH", "/api/agents/support", EDIT)).status == 200
-    assert checkout.changed(committed=True) == LINES
-
-
 @pytest.mark.parametrize("trouble", ["no repository", "no branch"])
 async def test_git_that_cannot_commit_is_told_at_the_start(checkout: Checkout, trouble: str) -> None:
     """``up --write-back git`` says what is missing and what to do, instead of refusing every edit later."""

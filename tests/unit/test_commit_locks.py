@@ -54,6 +54,21 @@ def _sorted(file: Path) -> str:
     return "\n".join(sorted(set(file.read_text().splitlines())))
 
 
+async def test_a_branch_that_another_git_holds(place: Place) -> None:
+    """Nothing is committed, and nothing stays staged: the files are not taken for changed ones ever after."""
+    held = place.top / ".git/refs/heads/main.lock"
+    held.touch()
+    before = (place.top / ".git/index").read_bytes()
+    place.write("support.yaml", "name: Changed\n")
+    place.write("new.yaml")
+    with pytest.raises(GitBusy):
+        await commit(place.folder, ["support.yaml", "new.yaml"], ORDER, timeout=0.3)
+    assert (place.top / ".git/index").read_bytes() == before
+    held.unlink()
+    assert await commit(place.folder, ["support.yaml", "new.yaml"], ORDER)
+    assert place.status() == []
+
+
 async def test_another_gits_lock_is_waited_for(place: Place) -> None:
     """The commit follows as soon as it is gone."""
     lock = place.top / ".git" / "index.lock"
