@@ -65,6 +65,26 @@ class Metrics:
         self.contact_age = Gauge(
             "agentsd_store_contact_age_seconds", "Since Postgres last answered.", registry=registry
         )
+        self.from_disk = Gauge(
+            "agentsd_snapshot_from_disk",
+            "1 while what is served comes from an earlier run's file, because Postgres is away.",
+            registry=registry,
+        )
+        self.snapshot_writes = Counter(
+            "agentsd_snapshot_writes", "Snapshots written to disk.", registry=registry
+        )
+        self.snapshot_write_failures = Counter(
+            "agentsd_snapshot_write_failures", "Snapshots that could not be written.", registry=registry
+        )
+        self.snapshot_write_seconds = Histogram(
+            "agentsd_snapshot_write_seconds",
+            "To write a snapshot, in a thread.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.snapshot_bytes = Gauge(
+            "agentsd_snapshot_bytes", "Size of the snapshot on disk.", registry=registry
+        )
         self.resyncs = Counter(
             "agentsd_subscriber_resyncs", "Slow subscribers whose queue was replaced.", registry=registry
         )

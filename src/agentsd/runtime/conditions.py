@@ -43,6 +43,6 @@ class Tally:
             self.add(entry)
         return before.type != condition.type or (before.type != "Ready" and before.reason != condition.reason)
 
-    def problems(self, limit: int) -> Iterator[Entry]:
+    def problems(self, limit: int | None) -> Iterator[Entry]:
         """Agents that are Degraded or Invalid."""
         return islice(self._problems, limit)

@@ -10,34 +10,33 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import random
-import socket
 import time
 from contextlib import aclosing, suppress
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.runtime.coldstart import Keeper, Recalled
+from agentsd.runtime.heartbeat import BEAT_SECONDS, Heart
+from agentsd.runtime.packing import Kept
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.tokens import TokenBook
 from agentsd.runtime.verifier import Verifier
-from agentsd.store import agents, replicas, users
-from agentsd.store.agents import Head
+from agentsd.store import agents, users
+from agentsd.store.agents import Head, Loaded
 from agentsd.store.database import Database
 from agentsd.store.events import Hint, Listener
+from agentsd.store.users import OwnerTokens
 from agentsd.telemetry import Metrics
 
 POLL_SECONDS = 30.0
-BEAT_SECONDS = 10.0
 LISTEN_FIRST_SECONDS = 3.0
 """How long the first load waits for LISTEN; where that cannot be had, polling has to do."""
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
-_BEAT_GAP = 0.1  # at most ten heartbeats a second, however fast the versions come
-_GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -56,27 +55,38 @@ class Follower:
         beat_s: float = BEAT_SECONDS,
         verifier: Verifier | None = None,
         tokens: TokenBook | None = None,
+        keeper: Keeper | None = None,
     ) -> None:
+        """``keeper``: keeps what is served on disk, to start from while Postgres is away."""
         self.replica_id = replica_id or uuid4()
         self.ready = asyncio.Event()  # set by the first load, for good
+        self.recalled: Recalled | None = None  # what is served from disk, until Postgres answers
         self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well
         self.verifier = verifier or Verifier(registry)
         self._database = database
         self._registry = registry
         self._tokens = tokens if tokens is not None else TokenBook()
+        self._owners: tuple[OwnerTokens, ...] | None = None  # whose tokens those are
+        self._keeper = keeper
         self._metrics = metrics
         self._poll_s = poll_s
-        self._beat_s = beat_s
+        self._heart = Heart(database, registry, self.replica_id, beat_s)
         self._wake = asyncio.Event()
-        self._beat_now = asyncio.Event()
         self._contact: float | None = None
         self._listener = Listener(database.listener_dsn)
         self._connections = 0
+        self._recalled = False  # or tried to
+        self._followed = False  # Postgres was asked, and what it said is served
         self._listening = False
         metrics.watch_contact(self.age)
 
     def age(self) -> float:
-        """Seconds since Postgres last answered; infinite before it ever did."""
+        """Seconds since Postgres last answered; infinite before it ever did.
+
+        While an earlier run's snapshot is served: since Postgres confirmed that one.
+        """
+        if self.recalled is not None:
+            return max(time.time() - self.recalled.confirmed, 0.0)
         contacts = [at for at in (self._contact, self._listener.contact) if at is not None]
         return time.monotonic() - max(contacts) if contacts else float("inf")
 
@@ -90,11 +100,13 @@ class Follower:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._listen())
                 group.create_task(self._follow())
-                group.create_task(self._beat())
+                group.create_task(self._beats())
                 group.create_task(self._watch())
                 group.create_task(self.verifier.run())
+                if self._keeper is not None:
+                    group.create_task(self._keeper.run(self._content))
         finally:
-            await self._say_goodbye()
+            await self._heart.goodbye()
 
     async def _listen(self) -> None:
         while True:
@@ -122,6 +134,7 @@ class Follower:
         """Told once; whether it is Postgres that went is for ``_follow`` to find out, now."""
         if self._listening:
             _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
+        if self._listening or not self.ready.is_set():
             self._wake.set()
         self._listening = False
 
@@ -146,11 +159,14 @@ class Follower:
     async def _catch_up(self) -> bool:
         """Load and serve what is new. Says whether that worked."""
         try:
-            if not self.ready.is_set():
+            if not self._followed:
                 await self._database.check_schema()
             await self._load()
+            self._followed = True
         except AgentsdError as error:
             self._failed(error)
+            if isinstance(error, StoreUnavailable):
+                await self._recall()
             return False
         except Exception as error:
             self._failed(AgentsdError(f"following the store failed: {type(error).__name__}"))
@@ -158,8 +174,12 @@ class Follower:
         if self.problem is not None:
             _log.info("following the store again", extra={"version": self._registry.snapshot.version})
         self.problem = None
+        self.recalled = None
+        self._metrics.from_disk.set(0)
         self.ready.set()
-        self._beat_now.set()
+        self._heart.soon()
+        if self._keeper is not None:
+            self._keeper.confirm()
         return True
 
     def _failed(self, error: AgentsdError) -> None:
@@ -181,8 +201,9 @@ class Follower:
                 loaded = await agents.load_changed(connection, seen.version)
             else:
                 loaded = await agents.load_all(connection)
-            if not known or not self._tokens.known or loaded.head != seen:
-                await self._load_tokens(connection, seen.version if seen and known else None)
+            if not known or not self._followed or loaded.head != seen:
+                trusted = known and self._followed  # what came from a file is read again
+                await self._load_tokens(connection, seen.version if seen and trusted else None)
         self._contact = time.monotonic()
         if not known:
             self._metrics.reloads.inc()
@@ -195,7 +216,42 @@ class Follower:
     async def _load_tokens(self, connection: AsyncConnection, since: int | None) -> None:
         """Those of every owner, where one was written after ``since``."""
         if since is None or not self._tokens.known or await users.changed_since(connection, since):
-            self._tokens.replace(await users.load_tokens(connection))
+            before, self._owners = self._owners, await users.load_tokens(connection)
+            self._tokens.replace(self._owners)
+            if self._keeper is not None and before not in (None, self._owners):
+                await self._keeper.forget()
+
+    async def _recall(self) -> None:
+        """Once, where Postgres was away from the start: serve what an earlier run kept."""
+        if self._keeper is None or self.ready.is_set() or self._recalled:
+            return
+        self._recalled = True
+        try:
+            found = await self._keeper.recall()
+            if found is not None:
+                await self._serve(found)
+        except Exception as error:
+            _log.error("the snapshot on disk failed to load", extra={"error": type(error).__name__})
+
+    async def _serve(self, found: Recalled) -> None:
+        """Tokens first, as ever."""
+        rows = tuple(found.kept.rows)
+        self._owners = tuple(found.kept.tokens)
+        self._tokens.replace(self._owners)
+        await self._registry.load(Loaded(found.kept.head, rows), found.kept.older)
+        self.recalled = found
+        self._metrics.from_disk.set(1)
+        told = {"version": found.kept.head.version, "agents": len(rows), "age_seconds": round(self.age())}
+        _log.warning("Postgres is away: serving from disk", extra=told)
+        self.ready.set()
+
+    def _content(self) -> Kept | None:
+        """What is served, to be kept; nothing while it comes from disk itself."""
+        snapshot, owners = self._registry.snapshot, self._owners
+        if snapshot.stamp is None or owners is None or self.recalled is not None:
+            return None
+        rows = (entry.row for entry in snapshot.ids.values())  # gone through in the keeper's thread
+        return Kept(Head(snapshot.version, snapshot.stamp), rows, self._registry.older(), owners)
 
     def _seen(self) -> Head | None:
         """The head that is served; None before the first load."""
@@ -203,41 +259,14 @@ class Follower:
         return Head(snapshot.version, snapshot.stamp) if snapshot.stamp is not None else None
 
     async def _watch(self) -> None:
-        """What changes is told with the next heartbeat, which then comes at once."""
+        """What changes is told with the next heartbeat, which then comes at once, and kept."""
         with self._registry.subscribe() as changes:
             async for _ in changes:
-                self._beat_now.set()
+                self._heart.soon()
+                if self._keeper is not None:
+                    self._keeper.note()
 
-    async def _beat(self) -> None:
+    async def _beats(self) -> None:
         await self.ready.wait()
-        while True:
-            self._beat_now.clear()
-            try:
-                async with self._database.transaction() as connection:
-                    await replicas.beat(connection, self._replica())
-                self._contact = time.monotonic()
-            except Exception as error:  # the next one may work; ``_follow`` tells of the trouble
-                _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
-            await asyncio.sleep(_BEAT_GAP)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._beat_s):
-                    await self._beat_now.wait()
-
-    def _replica(self) -> replicas.Replica:
-        degraded = [
-            {"slug": slug, "type": said.type, "reason": said.reason, "message": said.message}
-            for slug, said in self._registry.problems()
-        ]
-        return replicas.Replica(
-            id=self.replica_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            version=self._registry.snapshot.version,
-            degraded=degraded,
-        )
-
-    async def _say_goodbye(self) -> None:
-        """Leave the list of replicas, if Postgres is there to hear it."""
-        with suppress(Exception):
-            async with asyncio.timeout(_GOODBYE_SECONDS), self._database.transaction() as connection:
-                await replicas.remove(connection, self.replica_id)
+        async for _ in self._heart.beats():
+            self._contact = time.monotonic()

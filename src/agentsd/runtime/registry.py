@@ -10,10 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
+from types import MappingProxyType
+from uuid import UUID
 
+from agentsd.core.agent import AgentRow
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.runtime.building import Builder
@@ -67,6 +70,7 @@ class Registry(Leases):
         self.fallback: LiveAgent = self._fallback.agent
         self.shares_fallback = fallback is None  # the built-in one is everybody's
         self._closed = False
+        self._told = 0
 
     @property
     def snapshot(self) -> Snapshot:
@@ -81,9 +85,17 @@ class Registry(Leases):
         """
         return Lease(self, ref)
 
-    async def load(self, loaded: Loaded) -> None:
-        """Serve exactly these rows: those that did not change stay as they are, the rest leaves."""
-        await self._apply(loaded, full=True)
+    @property
+    def told(self) -> int:
+        """The version whose every agent is counted: just after a swap, still the one before."""
+        return self._told
+
+    async def load(self, loaded: Loaded, older: Iterable[AgentRow] = ()) -> None:
+        """Serve exactly these rows: those that did not change stay as they are, the rest leaves.
+
+        ``older``: what served for those that do not open, where the store cannot be asked.
+        """
+        await self._apply(loaded, full=True, older={row.id: row for row in older})
 
     async def update(self, loaded: Loaded) -> None:
         """Serve these rows in place of their predecessors; tombstones leave."""
@@ -95,6 +107,11 @@ class Registry(Leases):
         Of an ``owner``: of nothing but that owner's agents.
         """
         return self._changes.subscribe(owner)
+
+    def older(self) -> list[AgentRow]:
+        """The older documents that serve, or would, for those that do not open."""
+        entries = self._tally.problems(None)
+        return [entry.good for entry in entries if entry.good is not None and entry.good is not entry.row]
 
     def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, Condition]]:
         """Slug and condition of agents that are Degraded or Invalid; of an ``owner``, or of all."""
@@ -148,18 +165,22 @@ class Registry(Leases):
 
     # Writing
 
-    async def _apply(self, loaded: Loaded, *, full: bool) -> None:
+    async def _apply(
+        self, loaded: Loaded, *, full: bool, older: Mapping[UUID, AgentRow] = MappingProxyType({})
+    ) -> None:
         async with self._writing:
             started, pacer = time.perf_counter(), Pacer()
-            gone, done = await self._renew(loaded, pacer, full=full)
+            gone, done = await self._renew(loaded, pacer, older, full=full)
             self._metrics.swap_seconds.observe(time.perf_counter() - started)
             await self._tidy(gone, done, pacer)
 
-    async def _renew(self, loaded: Loaded, pacer: Pacer, *, full: bool) -> tuple[list[Entry], list[Prepared]]:
+    async def _renew(
+        self, loaded: Loaded, pacer: Pacer, older: Mapping[UUID, AgentRow], *, full: bool
+    ) -> tuple[list[Entry], list[Prepared]]:
         """Build what changed, then swap. Returns what left and what came."""
         base = self._snapshot
         stock = await take_stock(base, loaded, pacer, full=full)
-        preparation = Preparation(self._resolver, base, self._now)
+        preparation = Preparation(self._resolver, base, self._now, older)
         try:
             await preparation.run(stock.changed, pacer)
             draft = await drafted(base, stock.gone, preparation.done, pacer)
@@ -196,6 +217,7 @@ class Registry(Leases):
             slugs.add(prepared.entry.row.slug)
             self.openings.welcome(prepared)
             await pacer.turn()
+        self._told = self._snapshot.version
         if slugs:
             self._changes.publish("changed", self._snapshot.version, slugs)
 

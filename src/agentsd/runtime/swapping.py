@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
 
 from agentsd.core.agent import AgentRow
 from agentsd.runtime.leases import Built
@@ -64,8 +66,15 @@ async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool
 class Preparation:
     """Entries for changed rows. What is in use, or part of a small batch, is opened and built first."""
 
-    def __init__(self, resolver: Resolver, base: Snapshot, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        resolver: Resolver,
+        base: Snapshot,
+        now: Callable[[], datetime],
+        older: Mapping[UUID, AgentRow] = MappingProxyType({}),
+    ) -> None:
         self._resolver = resolver
+        self._older = older  # documents that served an earlier run
         self._base = base
         self._now = now
         self._deadline = 0.0
@@ -79,7 +88,7 @@ class Preparation:
         now: list[AgentRow] = []
         for row in rows:
             old = self._base.ids.get(row.id)
-            good = old.good if old and old.row.owner == row.owner else None
+            good = old.good if old and old.row.owner == row.owner else self._older.get(row.id)
             if not row.is_active:
                 self.done.append(Prepared(Entry(row, suspended(self._now()), good), old))
             elif eager or (old is not None and (old.built or old.interest)):
