@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -16,10 +16,15 @@ from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import from_url, is_uuid
 
 if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
     from agentsd.control.chronicle import Entry
+    from agentsd.core.diff import FieldChange
     from agentsd.core.render import Span
     from agentsd.settings import Settings
     from agentsd.store.steps import Step
+
+    _Changed = dict[tuple[UUID, int], tuple[FieldChange, ...] | None]
 
 _DIGEST = 8
 _COMMIT = 10
@@ -35,29 +40,38 @@ _HEADER = ("when (UTC)", "version", "what", "agent", "by", "outcome", "commit", 
 @click.option(
     "--limit", default=30, type=click.IntRange(1, 10_000), help="How many entries to show, at most [30]."
 )
+@click.option("--diff", is_flag=True, help="Show what each revision changed; needs no key.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-def history_command(agent: str | None, limit: int, form: str) -> None:
+def history_command(agent: str | None, limit: int, diff: bool, form: str) -> None:
     """What became of an agent, or of all: every revision and every deed, newest first.
 
     Shows when, who, which commit, and how it ended: writes that were refused are there, too. AGENT is a slug
-    or an id, also of an agent that was renamed or deleted.
+    or an id, also of an agent that was renamed or deleted. --diff takes an AGENT; of secrets it says
+    "changed" or "resealed", and prompts are told as line diffs.
 
     \b
     Examples:
       agentsd history
       agentsd history acme/sales --limit 100
+      agentsd history acme/sales --diff
       agentsd history --format json
     """
-    entries = run(_gather(load_settings(), from_url(agent) if agent else None, limit))
+    if diff and not agent:
+        raise click.UsageError("--diff tells of one agent: name it.")
+    entries, changed = run(_gather(load_settings(), from_url(agent) if agent else None, limit, diff=diff))
     if form == "json":
-        print_json({"items": [_view(entry) for entry in entries]})
+        print_json({"items": [_view(entry) | _changes(entry, changed) for entry in entries]})
+    elif entries and diff:
+        _print_diffs(entries, changed)
     elif entries:
         print_lines(stdout(), columns(_HEADER, [_row(entry) for entry in entries]))
     else:
         print_lines(stderr(), [(("", "nothing has happened yet"),)])
 
 
-async def _gather(settings: Settings, ref: str | None, limit: int) -> Sequence[Entry]:
+async def _gather(
+    settings: Settings, ref: str | None, limit: int, *, diff: bool
+) -> tuple[Sequence[Entry], _Changed]:
     from agentsd.control.chronicle import chronicle
     from agentsd.store.audit import load_deeds, load_deeds_of
     from agentsd.store.steps import load_steps
@@ -70,9 +84,44 @@ async def _gather(settings: Settings, ref: str | None, limit: int) -> Sequence[E
         deeds = await load_deeds(conn, limit=limit, target=targets)
         since = min((step.created_at for step in steps), default=datetime.max.replace(tzinfo=UTC))
         makers = await load_deeds_of(conn, {step.version for step in steps}, since=since)
+        changed = await _compared(conn, {step.agent_id for step in steps}, limit) if diff else {}
     if ref is not None and not (steps or deeds):
         raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
-    return chronicle(steps, deeds, makers, limit)
+    return chronicle(steps, deeds, makers, limit), changed
+
+
+async def _compared(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
+    """What every revision changed, by agent and version."""
+    from agentsd.control.revising import steps_between
+    from agentsd.store.agents import revisions
+
+    changed: _Changed = {}
+    for agent_id in agents:
+        found = await revisions(conn, agent_id, limit=limit + 1)
+        for revision, fields in zip(found, steps_between(found), strict=True):
+            changed[agent_id, revision.version] = fields
+    return changed
+
+
+def _of(entry: Entry, changed: _Changed) -> tuple[FieldChange, ...] | None:
+    return changed.get((entry.step.agent_id, entry.step.version)) if entry.step else None
+
+
+def _changes(entry: Entry, changed: _Changed) -> dict[str, Any]:
+    from agentsd.core.revising import changes_json
+
+    fields = _of(entry, changed)
+    return {"changes": None if fields is None else changes_json(fields)} if changed else {}
+
+
+def _print_diffs(entries: Sequence[Entry], changed: _Changed) -> None:
+    """A line for each entry, and below it what it changed."""
+    from agentsd.core.revising import changes_lines
+
+    head, *rows = columns(_HEADER, [_row(entry) for entry in entries])
+    print_lines(stdout(), [head])
+    for entry, row in zip(entries, rows, strict=True):
+        print_lines(stdout(), [row, *changes_lines(_of(entry, changed) or ())])
 
 
 def _row(entry: Entry) -> tuple[Span, ...]:

@@ -22,12 +22,12 @@ from agentsd.control.check import Checker
 from agentsd.control.editing import Desk, id_in, read
 from agentsd.control.intents import FileEdit
 from agentsd.control.landing import Action, Decided, GitOptions, Landing, Mode, Written
-from agentsd.control.reconcile import Outcome
-from agentsd.control.refusals import Forbidden, NotSynced, PreconditionFailed, ReadOnly, WriteConflict
-from agentsd.control.syncing import Report, Syncer, Turn
+from agentsd.control.refusals import Forbidden, PreconditionFailed, ReadOnly, WriteConflict
+from agentsd.control.syncing import Syncer, Turn
+from agentsd.control.verdict import refuse_elsewhere, refuse_quarantined, refuse_undeleted, version_of
 from agentsd.core.access import Principal
 from agentsd.core.document import Document
-from agentsd.core.errors import AgentsdError, InvalidManifests
+from agentsd.core.errors import AgentsdError
 from agentsd.core.names import owner_of
 from agentsd.files.lock import folder_lock, unwritable
 from agentsd.files.swap import FileChanged, sweep
@@ -109,14 +109,25 @@ class WriteBack:
         return await self._edit(who, target, "update", made, expected)
 
     async def restore(
-        self, who: Principal, target: Target, data: bytes, expected: frozenset[str] | None = None
+        self,
+        who: Principal,
+        target: Target,
+        data: bytes,
+        expected: frozenset[str] | None = None,
+        *,
+        revive: bool = False,
     ) -> Written:
-        """Put back the manifest of an older revision, byte for byte."""
+        """Put back the manifest of an older revision, byte for byte; ``revive``: also where it is gone."""
+        if id_in(read(target.path, data)) != target.id:
+            raise WriteConflict(
+                f"{target.path} would describe another agent: that revision has no `id:` of its own",
+                hint="the agent was renamed since: put `id:` into the older text by hand",
+            )
 
         async def made(_: Document) -> bytes:
             return data
 
-        return await self._edit(who, target, "rollback", made, expected)
+        return await self._edit(who, target, "rollback", made, expected, revive=revive)
 
     async def set_default(
         self, who: Principal, target: Target, expected: frozenset[str] | None = None
@@ -131,12 +142,14 @@ class WriteBack:
         return await self._edit(who, target, "set-default", made, expected)
 
     async def delete(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> Written:
-        """Remove the manifest. What lies beside it (prompts, knowledge) stays."""
+        """Remove the manifest, or an agent that outlived it. What lies beside it (prompts) stays."""
         self._check(who, target.owner, target)
 
         async def decide(turn: Turn) -> Decided:
-            before, _ = await self._present(turn, target, expected)
-            edits = (FileEdit(target.path, before, None),)
+            edits: tuple[FileEdit, ...] = ()
+            if expected is not None or target.path in (await turn.tree()).files:
+                before, _ = await self._present(turn, target, expected)
+                edits = (FileEdit(target.path, before, None),)
             return Decided(
                 "delete", target.id, target.slug, target.path, edits, explicit=frozenset((target.id,))
             )
@@ -172,12 +185,20 @@ class WriteBack:
         action: Action,
         made: Callable[[Document], Awaitable[bytes]],
         expected: frozenset[str] | None,
+        *,
+        revive: bool = False,
     ) -> Written:
         self._check(who, target.owner, target)
 
         async def decide(turn: Turn) -> Decided:
-            before, tree = await self._present(turn, target, expected)
-            data = await made(read(target.path, before))
+            before: bytes | None = None
+            tree = await turn.tree()
+            if revive and target.path not in tree.files:
+                refuse_elsewhere(tree, target.id)
+            else:
+                before, tree = await self._present(turn, target, expected)
+            old = Document(target.path, b"", {}) if before is None else read(target.path, before)
+            data = await made(old)
             edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
             return Decided(action, target.id, target.slug, target.path, edits)
 
@@ -196,18 +217,20 @@ class WriteBack:
         async with self._turn() as turn:
             decided = await decide(turn)
             outcome = await turn.preview(decided.after, decided.explicit)
-            _refuse_quarantined(outcome, decided)
+            refuse_quarantined(outcome, decided)
+            refuse_undeleted(outcome, decided)
             version = outcome.stored.version
             written = Written(decided.action, decided.id, decided.slug, decided.path, self.mode, version)
-            if not decided.changing:
+            if not (decided.changing or decided.explicit):
                 return replace(written, changed=False, message="nothing to change")
             order = self._landing.order_of(who, decided)
-            if order is not None and self._landing.branches:
+            if order is not None and self._landing.branches and decided.changing:
                 written = await self._landing.branch(written, decided, order)
             else:
-                written = replace(written, commit=await self._landing.carry_out(decided, order))
+                if decided.changing:
+                    written = replace(written, commit=await self._landing.carry_out(decided, order))
                 report = await turn.round(decided.after, decided.explicit)
-                written = replace(written, version=_version(report, written))
+                written = replace(written, version=version_of(report, written))
         return await self._landing.push(written)
 
     @asynccontextmanager
@@ -277,22 +300,3 @@ class WriteBack:
                 cleared = await self._desk.with_default(read(other.path, other.data), default=False)
                 edits.append(FileEdit(other.path, other.data, cleared))
         return tuple(edits)
-
-
-def _refuse_quarantined(outcome: Outcome, decided: Decided) -> None:
-    """Raise what is wrong with the files of this edit; what is wrong with others is not its concern."""
-    bad = [q for q in outcome.plan.quarantined if q.path in decided.after]
-    if bad:
-        raise InvalidManifests([violation for one in bad for violation in one.violations])
-
-
-def _version(report: Report, written: Written) -> int:
-    """The version that holds the edit. Raises ``NotSynced``."""
-    if report.outcome is None:
-        reason = report.error.message if report.error else "the sync failed"
-        raise NotSynced(
-            f"{written.path} is written, but not live yet: {reason}",
-            hint="the next sync will take it; nothing has to be sent again",
-        )
-    head = report.outcome.head
-    return head.version if head else report.outcome.stored.version

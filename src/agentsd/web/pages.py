@@ -60,7 +60,7 @@ def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
     return Query(
         owner=_text(query, "owner"),
         q=(_text(query, "q") or "").lower() or None,
-        active=_boolean(query, "active"),
+        active=boolean(query, "active"),
         provider=_text(query, "provider"),
         limit=parse_limit(query.get("limit")),
         after=decode_cursor(query["cursor"]) if "cursor" in query else "",
@@ -113,7 +113,7 @@ def _text(query: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _boolean(query: Mapping[str, str], name: str) -> bool | None:
+def boolean(query: Mapping[str, str], name: str) -> bool | None:
     value = query.get(name)
     if value is None:
         return None
