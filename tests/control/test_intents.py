@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
 
 from agentsd.control import intents
 from agentsd.control.intents import FileEdit, Intent
-from agentsd.control.landing import GitOptions, Landing
+from agentsd.control.landing import Decided, GitOptions, Landing
 from agentsd.files.commit import Author, CommitOrder
+from agentsd.files.swap import FileRefused
 from tests.control.place import Place, echo
 from tests.unit.repositories import git
 
@@ -243,14 +245,14 @@ async def test_what_somebody_changed_since_is_theirs(tmp_path: Path) -> None:
     assert git(tmp_path, "status", "--porcelain") == "M agents.d/b.yaml"
 
 
-async def test_an_error_takes_back_what_was_done(tmp_path: Path) -> None:
-    """The first file is as it was when the second one cannot be written; no note, no warning."""
+async def test_an_error_takes_back_what_was_done(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The first file is as it was when the second one cannot be written; no note stays, and no warning."""
     (tmp_path / "a.yaml").write_text(A)
-    (tmp_path / "b.yaml").mkdir()
-    edits = (FileEdit("a.yaml", A.encode(), B.encode()), FileEdit("b.yaml", None, B.encode()))
-    intents.note(tmp_path, Intent(edits))
-    with pytest.raises(Exception, match=r"b\.yaml"):
-        intents.carry_out(tmp_path, edits)
-    assert (tmp_path / "a.yaml").read_text() == B
-    intents.take_back(tmp_path, edits[:1])
+    (tmp_path / "b").write_text("a file where a folder should be")
+    edits = (FileEdit("a.yaml", A.encode(), B.encode()), FileEdit("b/c.yaml", None, B.encode()))
+    decided = Decided("update", UUID(int=1), "a", "a.yaml", edits)
+    with pytest.raises(FileRefused):
+        await Landing(tmp_path, None).carry_out(decided, None)
     assert (tmp_path / "a.yaml").read_text() == A
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b"]
+    assert caplog.records == []

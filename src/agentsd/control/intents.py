@@ -21,7 +21,7 @@ from typing import Any
 
 from agentsd.core.names import SUFFIXES, slug_of, slug_problem
 from agentsd.files.commit import Author, CommitOrder
-from agentsd.files.swap import FileChanged, swap
+from agentsd.files.swap import FileChanged, FileRefused, swap
 
 NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
@@ -75,14 +75,13 @@ def carry_out(root: Path, edits: Iterable[FileEdit]) -> None:
 
 
 def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
-    """Undo edits, the last first; a file that somebody changed since stays as it is."""
+    """Undo edits, the last first; a file that somebody changed since stays as it is, and the log says so."""
     for edit in reversed(tuple(edits)):
-        if _now(root, edit.path) == edit.before:  # it was not its turn yet
-            continue
         try:
-            swap(root / edit.path, edit.after, edit.before)
-        except FileChanged:
-            _log.warning("a file was changed while an edit of it was taken back", extra={"path": edit.path})
+            if _now(root, edit.path) != edit.before:  # else it was not its turn yet
+                swap(root / edit.path, edit.after, edit.before)
+        except (FileChanged, FileRefused):
+            _log.warning("an edit of a file cannot be taken back", extra={"path": edit.path})
 
 
 def is_inside(root: Path, path: str) -> bool:
@@ -138,8 +137,10 @@ def _finish(root: Path, edit: _LeftEdit) -> bool:
 def _now(root: Path, path: str) -> bytes | None:
     try:
         return (root / path).read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise FileRefused(root / path, error) from None
 
 
 def _read(root: Path) -> _Left:
