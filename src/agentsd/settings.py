@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE, origin
+
+
+def seconds(value: object) -> object:
+    """``30s``, ``5m`` and ``1h`` in seconds; anything else as it is."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else value
 
 
 class Settings(BaseSettings):
@@ -74,6 +81,28 @@ class Settings(BaseSettings):
         description="A branch for each edit, to be merged by people, such as agentsd/{slug}-{stamp}.",
     )
     git_push: bool = Field(default=False, description="Push write-back's commits to the remote origin.")
+    git_url: SecretStr | None = Field(
+        default=None, description="The repository that watch and up pull from; AGENTSD_PATH is in it."
+    )
+    git_ref: str = Field(default="HEAD", description="The branch, tag or other ref to pull.")
+    git_interval: Annotated[float, BeforeValidator(seconds)] = Field(
+        default=30.0, ge=0.1, le=86_400, description="Time between pulls: 30s, 5m, 1h."
+    )
+    git_dir: Path | None = Field(default=None, description="Where pulled repositories are kept.")
+    verify_commits: Path | None = Field(
+        default=None, description="Who may sign what is pulled: allowed_signers, or OpenPGP public keys."
+    )
+    verify: Literal["commits", "tags"] = Field(default="commits", description="What has to be signed.")
+    hook_secret_file: Path | None = Field(
+        default=None, description="Secrets of the forges that call /hooks/git, one a line."
+    )
+    forge: Literal["github", "gitlab"] | None = Field(
+        default=None, description="How the forge takes commit statuses; known of the large ones."
+    )
+    forge_url: str = Field(default="", description="The forge's API: https://gitlab.example.org/api/v4")
+    forge_token_file: Path | None = Field(
+        default=None, description="A token that may set commit statuses; without one none is set."
+    )
     env_agent: Literal["on", "off"] = Field(
         default="on", description="Whether variables of the system before make an agent, in memory."
     )

@@ -16,13 +16,16 @@ from agentsd.settings import Settings
 from agentsd.store.database import Database
 
 if TYPE_CHECKING:
+    from agentsd.cli.pulling import Pulling
     from agentsd.control.landing import Mode
     from agentsd.control.leader import Gate, Leadership
+    from agentsd.control.pulling import Puller
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
     from agentsd.control.writeback import WriteBack
     from agentsd.web.access import Access
     from agentsd.web.server import Running
+    from agentsd.web.signed import Hook
 
 _RETRY_SECONDS = 1.0
 
@@ -42,7 +45,11 @@ async def background() -> AsyncIterator[Tasks]:
 
 
 def make_syncer(
-    settings: Settings, flags: Mapping[str, Any], database: Database, gate: Gate | None = None
+    settings: Settings,
+    flags: Mapping[str, Any],
+    database: Database,
+    gate: Gate | None = None,
+    pulling: Pulling | None = None,
 ) -> Syncer:
     """Reconciles the folder into the store, and tells and records what came of it, where ``gate`` lets it."""
     from agentsd.cli.reporting import Reporter
@@ -54,7 +61,8 @@ def make_syncer(
     )
     checker = make_checker(settings, require_mac=flags.get("require_mac", True))
     reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
-    return Syncer(settings.path, Reconciler(checker, database), options, reporter, gate=gate)
+    pulled = pulling.checkout if pulling else None
+    return Syncer(settings.path, Reconciler(checker, database), options, reporter, gate=gate, pulled=pulled)
 
 
 async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
@@ -82,20 +90,26 @@ async def start_watching(
     resync: float,
     database: Database,
     leadership: Leadership,
+    pulling: Pulling | None = None,
     *,
     wait: bool,
-) -> None:
+) -> Puller | None:
     """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
     from agentsd.control.watch import Watcher
 
-    watcher = Watcher(syncer, resync=resync)
+    puller = pulling.puller(syncer, database, leadership) if pulling else None
+    watcher = puller or Watcher(syncer, resync=resync)
     tasks.add(asyncio.create_task(_watch(watcher, database, leadership), name="watch"))
-    tasks.add(asyncio.create_task(syncer.keep_up(), name="lead"))
+    if puller is None:
+        tasks.add(asyncio.create_task(syncer.keep_up(), name="lead"))
+    if pulling and pulling.statuses:
+        tasks.add(asyncio.create_task(pulling.statuses.run(), name="statuses"))
     if wait:
         await watcher.first_round.wait()
+    return puller
 
 
-async def _watch(watcher: Watcher, database: Database, leadership: Leadership) -> None:
+async def _watch(watcher: Watcher | Puller, database: Database, leadership: Leadership) -> None:
     """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
     while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
@@ -119,6 +133,7 @@ async def serve_runtime(
     database: Database,
     sockets: Sequence[socket.socket],
     writeback: WriteBack | None = None,
+    hook: Hook | None = None,
 ) -> AsyncIterator[Running]:
     """The runtime and its HTTP interface; yields the server once the first load is served."""
     from agentsd.cli.guarding import make_bounds, make_guards
@@ -157,6 +172,7 @@ async def serve_runtime(
         writeback=writeback,
         guards=guards,
         knowledge=knowledge,
+        hook=hook,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)

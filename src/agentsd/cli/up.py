@@ -19,6 +19,7 @@ from agentsd.cli import logs
 from agentsd.cli.compose import load_settings, open_database, run
 from agentsd.cli.oldenv import first_import
 from agentsd.cli.output import Screen, print_lines, stderr
+from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
 from agentsd.cli.running import (
     Tasks,
     background,
@@ -59,6 +60,7 @@ _TREE = (
 )
 _WATCHING = (
     *_TREE,
+    *PULLING,
     click.option(
         "--require-mac/--no-require-mac",
         default=True,
@@ -127,6 +129,7 @@ def watch_command(**flags: Any) -> None:
     \b
     Examples:
       AGENTSD_DATABASE_URL=postgresql://agentsd@db/agentsd agentsd watch --path agents.d
+      agentsd watch --git https://git.example.org/org/agents.git --ref main --interval 30s
     """
     run(_main(flags, watching=True, serving=False))
 
@@ -136,13 +139,14 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
 
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
-    names = ("path", "source", "token_file", "data_dir", "write_back")
+    names = ("path", "source", "token_file", "data_dir", "write_back", *SETTINGS)
     settings = load_settings(**{name: flags.get(name) for name in names})
     running = asyncio.Event()
     stop = _stop_on_signals(running)
     line = _line_to_parent(flags, stop)
     console = Screen(StringIO()) if line else stderr()  # a worker's parent has said it
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
+    pulling = make_pulling(settings, flags) if watching else None
     async with AsyncExitStack() as stack:
         sockets = _listen(flags, settings) if serving else []
         for one in sockets:
@@ -155,18 +159,24 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
-        imported = await first_import(settings, database) if everything else None
+        imported = await first_import(settings, database) if everything and not pulling else None
         group = await stack.enter_async_context(background())
         leadership = Leadership(database, settings.source) if watching else None
-        syncer = make_syncer(settings, flags, database, leadership)
+        syncer = make_syncer(settings, flags, database, leadership, pulling)
         writeback = (
-            await make_writeback(settings, syncer, "files" if watching else "off") if serving else None
+            await make_writeback(settings, syncer, "files" if watching and not pulling else "off")
+            if serving
+            else None
         )
+        puller = None
         if leadership:
-            await start_watching(group, syncer, flags["resync"], database, leadership, wait=serving)
+            puller = await start_watching(
+                group, syncer, flags["resync"], database, leadership, pulling, wait=serving
+            )
         if serving:
+            hook = make_hook(settings, database, puller, leadership)
             server = await stack.enter_async_context(
-                serve_runtime(group, settings, database, sockets, writeback)
+                serve_runtime(group, settings, database, sockets, writeback, hook)
             )
             if line:
                 line.ready()
