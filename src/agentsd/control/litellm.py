@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from agentsd.control.migrating import Draft, Note, drafted, refused, why_placeholder
+from agentsd.control.migrating import Draft, Note, Outcome, drafted, refused, why_placeholder
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import slug_problem, suggest_slug
 from agentsd.core.sections import FALLBACK
@@ -75,7 +75,7 @@ class _Unfit(Exception):
     def __init__(self, text: str, *, missing: str = "") -> None:
         super().__init__(text)
         self.text = text
-        self.missing = missing
+        self.outcome: Outcome = "missing" if missing else "unused"
 
 
 def read_config(name: str, data: bytes) -> dict[str, Any]:
@@ -108,8 +108,7 @@ def migrate(
         try:
             section, keys = _section(entry, environ, catalog, notes)
         except _Unfit as unfit:
-            outcome = "missing" if unfit.missing else "unused"
-            notes.append(Note(f"{entry.where} {entry.name}", outcome, unfit.text))
+            notes.append(Note(f"{entry.where} {entry.name}", unfit.outcome, unfit.text))
             continue
         sections = groups.setdefault(entry.name, [])
         sections.append(section)
