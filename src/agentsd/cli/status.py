@@ -14,6 +14,7 @@ from agentsd.cli.output import print_json, print_lines, stdout
 
 if TYPE_CHECKING:
     from agentsd.settings import Settings
+    from agentsd.store.leadership import Leader
     from agentsd.store.replicas import Replica
     from agentsd.store.runs import ManifestCondition, Run
 
@@ -38,16 +39,17 @@ def status_command(form: str, limit: int) -> None:
         stdout(),
         [(("bold", f"version {found['version']}"), ("", f"  {head}"), ("dim", f"  {found['place']}"))],
     )
+    _print_leaders(found["leaders"])
     _print_replicas(found["replicas"], found["version"])
     _print_runs(found["runs"])
     _print_conditions(found["conditions"])
 
 
-_LISTS = ("replicas", "runs", "conditions")
+_LISTS = ("leaders", "replicas", "runs", "conditions")
 
 
 async def _gather(settings: Settings, limit: int) -> dict[str, Any]:
-    from agentsd.store import agents, replicas, runs
+    from agentsd.store import agents, leadership, replicas, runs
 
     async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
         stored = await agents.load_stored(conn, settings.source)
@@ -57,6 +59,7 @@ async def _gather(settings: Settings, limit: int) -> dict[str, Any]:
             "agents": len(stored.agents),
             "drifted": sorted(row.slug for row in stored.agents.values() if row.drifted),
             "owners": len(stored.users),
+            "leaders": await leadership.list_leaders(conn),
             "replicas": await replicas.list_replicas(conn),
             "runs": await runs.list_runs(conn, limit=limit),
             "conditions": await runs.list_conditions(conn),
@@ -79,6 +82,16 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) ->
     console = stdout().rich()
     console.print()
     console.print(table)
+
+
+def _print_leaders(found: Sequence[Leader]) -> None:
+    """Nothing, where no daemon ever ran: a sync by command asks nobody."""
+    if found:
+        rows = [
+            (one.source, str(one) if one.leads else ("nobody", "yellow"), _ago(one.since), one.epoch)
+            for one in found
+        ]
+        _table("Leaders", ("source", "leader", "since", "epoch"), rows)
 
 
 def _print_replicas(found: Sequence[Replica], version: int) -> None:

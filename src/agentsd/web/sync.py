@@ -16,6 +16,7 @@ from aiohttp import web
 
 from agentsd.core.access import Principal
 from agentsd.core.errors import StoreError
+from agentsd.store.leadership import list_leaders
 from agentsd.store.pulls import Pull, list_pulls
 from agentsd.store.replicas import list_replicas
 from agentsd.store.runs import ManifestCondition, list_conditions, list_runs
@@ -31,6 +32,7 @@ RUNS = 20
 RUNS_AMONG = 200
 """How far back the runs are looked for that concern one owner."""
 CONDITIONS_MAX = 1000
+_STORED = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pulls")
 
 
 def routes() -> list[web.RouteDef]:
@@ -50,9 +52,7 @@ async def get(request: web.Request) -> web.Response:
     try:
         told = await _ask(parts, principal)
     except StoreError:
-        told = dict.fromkeys(("runs", "conditions", "condition_counts", "replicas", "pulls")) | {
-            "store": "away"
-        }
+        told = dict.fromkeys(_STORED) | {"store": "away"}
     return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON)
 
 
@@ -63,6 +63,7 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
         conditions = await list_conditions(connection)
         replicas = await list_replicas(connection)
         pulled = await list_pulls(connection)
+        leaders = await list_leaders(connection) if scope is None else []  # they name hosts and sources
     if scope is not None:
         snapshot = parts.registry.snapshot
         versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}
@@ -73,6 +74,7 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
         "store": "ok",
         "runs": [asdict(run) for run in runs],
         **_conditions(conditions),
+        "leaders": [asdict(leader) for leader in leaders],
         "replicas": told if scope is None else scoping.replicas_of(told, scope),
         "pulls": [pull_view(pull, scope) for pull in pulled],
     }

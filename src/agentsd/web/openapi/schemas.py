@@ -13,6 +13,7 @@ from agentsd.runtime.snapshot import Condition
 from agentsd.services.checks import Result
 from agentsd.services.probe import Finding
 from agentsd.services.verdict import Verdict
+from agentsd.store.leadership import Leader
 from agentsd.store.pulls import Pull
 from agentsd.store.replicas import Replica
 from agentsd.store.runs import ManifestCondition, Run
@@ -135,6 +136,7 @@ def reports() -> dict[str, Schema]:
         "Run": told(Run),
         "ManifestCondition": told(ManifestCondition),
         "Replica": told(Replica),
+        "Leader": told(Leader),
         "Pull": told(Pull, url=nullable(TEXT)),
         "Pulling": thing("What was set off.", pulling={"const": True}),
         "Alive": thing("The process answers.", status={"const": "ok"}),
@@ -154,6 +156,7 @@ def reports() -> dict[str, Schema]:
             conditions=nullable(listed(ref("ManifestCondition"))),
             condition_counts=nullable({"type": "object", "additionalProperties": COUNT}),
             replicas=nullable(listed(ref("Replica"))),
+            leaders=nullable(listed(ref("Leader"))),
             pulls=nullable(listed(ref("Pull"))),
         ),
         "Finding": told(Finding),

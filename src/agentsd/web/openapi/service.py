@@ -25,7 +25,7 @@ OPERATIONS = (
         group=GROUP,
         summary="How files, store and replicas stand",
         description="Answers while Postgres is away, too.",
-        replies=(Reply(200, "Versions, latest runs, conditions, replicas.", (Content(ref("Sync")),)),),
+        replies=(Reply(200, "Versions, runs, conditions, replicas, leaders.", (Content(ref("Sync")),)),),
     ),
     Operation(
         id="pullNow",
