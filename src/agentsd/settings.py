@@ -115,6 +115,16 @@ class Settings(BaseSettings):
     shutdown_drain: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."
     )
+    cache_dir: Path | None = Field(
+        default=None,
+        description="Where serve keeps what it serves, sealed, to start from while Postgres is away.",
+    )
+    keep_revisions: int = Field(
+        default=100, ge=20, description="Revisions of each agent that are kept; older ones go after a sync."
+    )
+    notify_url_file: Path | None = Field(
+        default=None, description="Webhooks that hear of failure and recovery, one a line; slack: for Slack."
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(

@@ -76,6 +76,17 @@ def make_catalog() -> Catalog:
     return found.catalog
 
 
+def cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
+    """Where a runtime keeps its snapshot; by default only one that runs without a daemon beside it does."""
+    if off or settings.cache_dir:
+        return None if off else settings.cache_dir
+    if not alone:
+        return None
+    from platformdirs import user_cache_path
+
+    return user_cache_path("agentsd")
+
+
 def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
     """Checks files against the rules."""
     from agentsd.control.check import Checker

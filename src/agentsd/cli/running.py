@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentsd.cli.compose import make_catalog, make_checker, make_opener, make_sessions, make_sops
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
     from agentsd.control.writeback import WriteBack
+    from agentsd.runtime.coldstart import Keeper
+    from agentsd.telemetry import Metrics
     from agentsd.web.access import Access
     from agentsd.web.server import Running
     from agentsd.web.signed import Hook
@@ -134,8 +137,12 @@ async def serve_runtime(
     sockets: Sequence[socket.socket],
     writeback: WriteBack | None = None,
     hook: Hook | None = None,
+    cache: Path | None = None,
 ) -> AsyncIterator[Running]:
-    """The runtime and its HTTP interface; yields the server once the first load is served."""
+    """The runtime and its HTTP interface; yields the server once the first load is served.
+
+    ``cache``: the folder of the snapshot that it starts from while Postgres is away.
+    """
     from agentsd.cli.guarding import make_bounds, make_guards
     from agentsd.cli.oldenv import make_registry
     from agentsd.runtime.building import Builder
@@ -158,7 +165,8 @@ async def serve_runtime(
     tokens, origins = load_tokens(settings.token_file), guards.cors.origins
     access = Access(tokens, settings.allowed_hosts, loopback=local, origins=origins)
     await _refuse_shut(access, hosts, database)
-    follower = Follower(database, registry, metrics, tokens=access.book)
+    keeper = _make_keeper(cache, settings, database, metrics) if cache else None
+    follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper)
     knowledge = StoreKnowledge(database)
     indexer = Indexer(database, registry, knowledge)
     parts = Parts(
@@ -188,6 +196,14 @@ async def serve_runtime(
         yield server
 
 
+def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: Metrics) -> Keeper:
+    from agentsd.runtime.coldstart import Keeper
+    from agentsd.runtime.packing import Origin
+    from agentsd.store.database import SCHEMA_REVISION
+
+    return Keeper(cache, Origin(database.place, settings.source, SCHEMA_REVISION), metrics)
+
+
 async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:
     """Raise ``ConfigError`` where others reach the server and nobody has a token.
 
@@ -211,6 +227,9 @@ async def _first_load(follower: Any) -> None:
         async with asyncio.timeout(5):
             await follower.ready.wait()
         _settle_memory()
+        if follower.recalled:
+            said = f"serving from disk, as of {follower.age():.0f} s ago: Postgres is away"
+            print_lines(stderr(), [(("yellow", "  ! "), ("", said))])
     except TimeoutError:
         problem: AgentsdError | None = follower.problem
         reason = problem.message if problem else "no answer from Postgres yet"

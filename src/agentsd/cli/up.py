@@ -16,7 +16,7 @@ import click
 
 from agentsd import __version__
 from agentsd.cli import logs
-from agentsd.cli.compose import load_settings, open_database, run
+from agentsd.cli.compose import cache_folder, load_settings, open_database, run
 from agentsd.cli.oldenv import first_import
 from agentsd.cli.output import Screen, print_lines, stderr
 from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
@@ -53,6 +53,7 @@ _SERVING = (
         type=click.Choice(["off", "files", "git"]),
         help="What the API may write [up: files, serve: off].",
     ),
+    click.option("--no-cache", is_flag=True, help="Keep nothing on disk to start from without Postgres."),
 )
 _TREE = (
     click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
@@ -175,8 +176,9 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             )
         if serving:
             hook = make_hook(settings, database, puller, leadership)
+            cache = cache_folder(settings, alone=not watching, off=flags["no_cache"])
             server = await stack.enter_async_context(
-                serve_runtime(group, settings, database, sockets, writeback, hook)
+                serve_runtime(group, settings, database, sockets, writeback, hook, cache)
             )
             if line:
                 line.ready()

@@ -40,6 +40,7 @@ async def ready(request: web.Request) -> web.Response:
 def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
     """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered.
 
+    ``from_disk``: an earlier run's snapshot is served, as old as ``age_seconds`` says.
     Agents are counted as far as the principal sees them; a probe without a token learns of none.
     """
     snapshot, scope = parts.registry.snapshot, principal.scope
@@ -51,6 +52,7 @@ def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
     return {
         "version": snapshot.version,
         "age_seconds": round(age, 3) if age < math.inf else None,
+        "from_disk": parts.follower.recalled is not None,
         "store": "away" if problem or age > AWAY_SECONDS else "ok",
         **counts,
     }

@@ -127,6 +127,7 @@ def reports() -> dict[str, Schema]:
     said = {
         "version": COUNT,
         "age_seconds": nullable({"type": "number", "minimum": 0}),
+        "from_disk": FLAG,
         "store": {"type": "string", "enum": ["ok", "away"]},
         "agents": COUNT,
         "degraded": COUNT,
@@ -141,7 +142,8 @@ def reports() -> dict[str, Schema]:
         "Pulling": thing("What was set off.", pulling={"const": True}),
         "Alive": thing("The process answers.", status={"const": "ok"}),
         "Readiness": thing(
-            "Whether there are agents to serve. `age_seconds`: since Postgres last answered.",
+            "Whether there are agents to serve. `age_seconds`: since Postgres last answered. "
+            "`from_disk`: what is served comes from an earlier run's file, as old as that.",
             said,
             status={"type": "string", "enum": ["ready", "loading", "stopping"]},
         ),
