@@ -58,7 +58,7 @@ def test_a_plan_for_machines_and_reviews(stocked: Shell) -> None:
     stocked.write("a.yaml", echo(1, reply="bye"))
     text = stocked.run("plan", "--format", "markdown").out
     assert text.startswith("### agentsd plan: 1 to update; 1 unchanged\n")
-    assert '  - `llm.reply`: `"hello"` → `"bye"`' in text
+    assert '- `llm.reply`: `"hello"` → `"bye"`' in text
     stocked.write("a.yaml", "name: 1\n")
     done = stocked.run("plan", "--format", "json")
     assert done.code == 1

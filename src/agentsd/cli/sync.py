@@ -13,7 +13,7 @@ import click
 
 from agentsd.cli.compose import load_settings, make_checker, open_database, run
 from agentsd.cli.fleet import converge, show_fleet, show_short
-from agentsd.cli.output import print_json, print_lines, progress, show_violations, stderr, stdout
+from agentsd.cli.output import print_json, print_lines, progress, show_error, show_violations, stderr, stdout
 from agentsd.control.convergence import Fleet, NotConverged, fleet_json
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome, Reconciler
@@ -46,16 +46,29 @@ def _shared(command: Any) -> Any:
 @_shared
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
-def plan_command(form: str, detailed_exitcode: bool, **flags: Any) -> None:
+@click.option("--against", metavar="git:REF", help="Compare with where this branch left REF: no database.")
+def plan_command(form: str, detailed_exitcode: bool, against: str | None, **flags: Any) -> None:
     """Show what a sync would change. Changes nothing; secrets are never shown.
 
     \b
     Examples:
       agentsd plan
+      agentsd plan --against git:origin/main    what this branch changes; no database, no key
       agentsd plan --format markdown            as a comment on a pull request
       agentsd plan --detailed-exitcode          0 no changes, 1 error, 2 changes
     """
-    outcome, _ = _run(flags, form, write=False)
+    try:
+        if against is not None:
+            from agentsd.cli.against import plan_against
+
+            plan_against(against, form, flags, detailed=detailed_exitcode)
+            return
+        outcome, _ = _run(flags, form, write=False)
+    except AgentsdError as error:
+        if not detailed_exitcode:
+            raise
+        show_error(error)
+        sys.exit(1)  # 2 says that there are changes
     _print(outcome, form, _prefix(flags), written=False)
     if detailed_exitcode and not outcome.plan.empty:
         sys.exit(2)

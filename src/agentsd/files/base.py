@@ -1,0 +1,31 @@
+"""The folder of manifests as it was where this branch left another one, read from git's objects."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.names import printable
+from agentsd.files.blobs import Reader
+from agentsd.files.git import run
+from agentsd.files.tree import Tree
+
+
+async def tree_at(folder: Path, ref: str) -> tuple[str, Tree]:
+    """The commit where HEAD left ``ref``, and ``folder`` in it: empty where it was not there yet.
+
+    Nothing is checked out. Raises ``ConfigError`` where git does not know ``ref``.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder", hint="name the folder of manifests with --path")
+    left = await run(folder, "merge-base", "--end-of-options", ref, "HEAD")
+    if left.code:
+        hint = "in CI, fetch it first and in full: a shallow clone knows neither other branches nor the past"
+        raise ConfigError(f"git cannot compare {folder} with {printable(ref)!r}", hint=hint)
+    prefix = (await run(folder, "rev-parse", "--show-prefix")).out.decode(errors="surrogateescape")
+    path = prefix.rstrip("\n").rstrip("/")
+    commit = left.text.split()[0]
+    if (await run(folder, "cat-file", "-e", f"{commit}:{path}")).code:
+        return commit, Tree(folder, {})
+    return commit, await Reader(partial(run, folder)).read(commit, path)
