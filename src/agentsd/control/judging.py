@@ -69,7 +69,7 @@ class Judge:
             )
 
     async def accept(self, commit: str, known: Pull | None, applied: str | None) -> str | None:
-        """Who signed it, where that is asked for. Raises ``Untrusted``, ``StaleSync``, ``NotYet``."""
+        """Who signed it, where that is asked for. ``applied``: what it must not be older than. Raises ``Untrusted``, ``StaleSync``, ``NotYet``."""
         signers = self._options.signers
         signer = await signers.verify(self._mirror, commit) if signers else None
         if applied is not None and applied != commit and not self._options.allow_older:
@@ -90,7 +90,7 @@ class Judge:
             self._believe(commit)
             return
         older = await mirror.is_older(commit, applied)
-        if not older and seen is None and not await mirror.is_older(applied, commit):
+        if not older and seen is None:
             older = await mirror.is_older_there(commit, applied)  # what is here does not go back far enough
         if older:
             raise StaleSync(

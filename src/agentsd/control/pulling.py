@@ -164,11 +164,11 @@ class Puller:
         try:
             known, applied = await self._recall()
             self._judge.refuse_moved(known)
-            commit = await self._newest(applied)
+            commit, forward = await self._newest(applied)
             if self._is_settled(commit, known):
                 await self._record(known, commit, self._settled(known))
                 return None
-            signer = await self._judge.accept(commit, known, applied)
+            signer = await self._judge.accept(commit, known, None if forward else applied)
             self._checkout.put(commit, await self._reader.read(commit, self._options.path))
             report = await self._round()
         except AgentsdError as error:
@@ -186,13 +186,21 @@ class Puller:
             known = await pulls.list_pulls(connection, self._options.source)
             return known[0] if known else None, await pulls.applied_commit(connection, self._options.source)
 
-    async def _newest(self, applied: str | None) -> str:
-        """The commit that the ref is at, asked for after the store: another process may have been faster."""
+    async def _newest(self, applied: str | None) -> tuple[str, bool]:
+        """The commit that the ref is at, and whether it is what is applied or comes after it.
+
+        It is asked for after the store. Where what is applied was never seen here, another process was
+        faster, and it is asked for again.
+        """
         tags = self._options.signers is not None and self._options.signers.what == "tags"
         commit = await self._mirror.fetch(tags=tags)
-        if applied not in (None, commit) and not await self._mirror.knows(str(applied)):
+        if applied is None or applied == commit:
+            return commit, True
+        forward = await self._mirror.leads_to(applied, commit)
+        if forward is None:
             commit = await self._mirror.fetch(tags=tags)
-        return commit
+            forward = await self._mirror.leads_to(applied, commit)
+        return commit, forward is True
 
     def _is_settled(self, commit: str, known: Pull | None) -> bool:
         """Whether this very commit is reconciled, and all else that is due is not due yet."""

@@ -91,13 +91,17 @@ class Mirror:
             except _Broken:
                 raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK) from None
 
-    async def knows(self, commit: str) -> bool:
-        """Whether ``commit`` was fetched."""
-        return (await self.git("cat-file", "-e", f"{commit}^{{commit}}")).code == 0
+    async def leads_to(self, commit: str, later: str) -> bool | None:
+        """Whether ``later`` is ``commit`` or comes after it, as far as the history here goes.
+
+        None: one of the two was never fetched.
+        """
+        ran = await self.git("merge-base", "--is-ancestor", commit, later)
+        return {0: True, 1: False}.get(ran.code)
 
     async def is_older(self, commit: str, than: str) -> bool:
         """Whether ``commit`` is a strict ancestor of ``than``, as far as the history here goes."""
-        return commit != than and (await self.git("merge-base", "--is-ancestor", commit, than)).code == 0
+        return commit != than and await self.leads_to(commit, than) is True
 
     async def is_older_there(self, commit: str, than: str) -> bool:
         """The same by the remote's whole history, of which just the commits are fetched, and not kept.
@@ -187,6 +191,12 @@ class Mirror:
         )
 
     async def _commit(self) -> str:
+        with suppress(OSError):
+            found = (self.folder / FETCHED).read_text().strip()
+            if _SHA.fullmatch(found) and str(self._named).startswith(
+                ("HEAD", "refs/heads/")
+            ):  # never a tag object
+                return found
         ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED}^{{commit}}")
         if ran.code or not ran.text:
             raise PullFailed(f"{self.ref!r} of {self.remote.shown} leads to no commit", hint="correct --ref")
