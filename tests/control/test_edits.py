@@ -14,6 +14,7 @@ START = {
     "a.yaml": echo(1, extra="default: true\n"),
     "b.yaml": echo(2),
     "c.yaml": echo(3, extra="active: false\n"),
+    "acme/_defaults.yaml": "greeting: Welcome.\n",
     "acme/d.yaml": echo(4),
     "acme/e.yaml": "name: Without an id\nllm:\n  provider: echo.local\n",
 }
@@ -34,6 +35,17 @@ CHANGES: dict[str, Mapping[str, str | None]] = {
     "renamed": {"b.yaml": None, "g.yaml": echo(2)},
     "an owner's email": {"_user.yaml": "email: other@example.org\n"},
     "an owner's last agents removed": {"acme/d.yaml": None, "acme/e.yaml": None},
+    "a layer edited": {"acme/_defaults.yaml": "greeting: Hello.\n"},
+    "a layer that changes nothing": {"acme/_defaults.yaml": "greeting: Welcome.\n# as before\n"},
+    "a layer broken": {"acme/_defaults.yaml": "greting: Hello.\n"},
+    "a layer removed": {"acme/_defaults.yaml": None},
+    "a layer at the top": {"_defaults.yaml": "language: en\n"},
+    "a layer that suspends": {"acme/_defaults.yaml": "active: false\n"},
+    "a layer and a manifest on it": {
+        "acme/_defaults.yaml": "greeting: Hello.\n",
+        "acme/d.yaml": echo(4, reply="z"),
+    },
+    "a manifest on a layer": {"acme/d.yaml": echo(4, reply="z")},
     "only touched": {"b.yaml": echo(2)},
 }
 

@@ -13,10 +13,13 @@ from agentsd.core.agent import SECTIONS
 from agentsd.core.document import Document, parse
 from agentsd.core.edit import Edit, Seals, merged, replaced
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
+from agentsd.core.inheriting import complete, own_part, refuse_removal
+from agentsd.core.layers import Layered, layered
 from agentsd.core.names import id_of, slug_of
 from agentsd.core.rules import Destinations
 from agentsd.core.violations import Pointer
 from agentsd.files.emit import dump
+from agentsd.files.tree import Beside
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.metadata import seal_of
@@ -41,22 +44,42 @@ class Desk:
     opener: Opener
     sops: SopsBinary
 
-    async def created(self, path: str, fields: Mapping[str, Any]) -> bytes:
+    async def created(self, path: str, fields: Mapping[str, Any], beside: Beside) -> bytes:
         """A new manifest with an id of its own. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
-        edit = replaced({"id": str(uuid4())}, fields, self.destinations, lambda pointer: False)
+        whole = self.with_layers(Document(path, b"", {"id": str(uuid4())}), beside)
+        edit = self._edit(whole, fields, merge=False)
         value = {name: edit.value[name] for name in ORDER if name in edit.value}
         text = schema_line(self.root, slug_of(path)) + dump(value)
         return await self._bytes(Document(path, text.encode(), value), Edit(value, edit.secrets))
 
     async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
         """The manifest after ``PATCH`` (``merge``) or ``PUT``. Raises as ``created``, and ``KeyNeeded``."""
-        current = {name: value for name, value in document.value.items() if name != "sops"}
-        change = merged if merge else replaced
-        edit = change(current, fields, self.destinations, seals_of(document))
-        return await self._bytes(document, edit)
+        return await self._bytes(own_of(document), self._edit(document, fields, merge=merge))
+
+    def with_layers(self, document: Document, beside: Beside) -> Document:
+        """The manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
+        layers = [read(file.path, file.data) for file in beside.layers_of(document.path)]
+        return layered(document, layers, self.destinations)
+
+    def _edit(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> Edit:
+        """What is edited is what all layers say; what comes of it is what the manifest has to say."""
+        own, change = own_of(document), merged if merge else replaced
+        edit = change(_plain(document), fields, self.destinations, seals_of(own))
+        if not isinstance(document, Layered):
+            return edit
+        layers = [layer for layer in document.layers if layer is not own]
+
+        def whole(value: Mapping[str, Any]) -> dict[str, Any]:
+            return _plain(layered(Document(own.path, b"", dict(value)), layers, self.destinations))
+
+        part = own_part(edit, _plain(own), whole({}), whole)
+        if merge:
+            refuse_removal(fields, whole(complete(part)))
+        return part
 
     async def with_default(self, document: Document, *, default: bool) -> bytes:
         """The manifest with ``default: true``, or without it. Raises ``KeyNeeded`` under a full MAC."""
+        document = own_of(document)
         value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
         return await self._bytes(document, Edit(value | {"default": True} if default else value))
 
@@ -76,6 +99,15 @@ class Desk:
             opener=self.opener,
             sops=self.sops,
         )
+
+
+def own_of(document: Document) -> Document:
+    """The manifest without its layers."""
+    return document.own if isinstance(document, Layered) else document
+
+
+def _plain(document: Document) -> dict[str, Any]:
+    return {name: value for name, value in document.value.items() if name != "sops"}
 
 
 def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ class WriteBack:
             free = chosen if slug is not None else naming.free(tree, chosen)
             naming.check(tree, free)
             path = f"{free}.yaml"
-            data = await self._desk.created(path, fields)
+            data = await self._desk.created(path, fields, tree.beside)
             edits = (*await self._cleared(tree, path, data), FileEdit(path, None, data))
             return Decided("create", id_in(read(path, data)), free, path, edits)
 
@@ -198,7 +198,7 @@ class WriteBack:
             else:
                 before, tree = await self._present(turn, target, expected)
             old = Document(target.path, b"", {}) if before is None else read(target.path, before)
-            data = await made(old)
+            data = await made(self._desk.with_layers(old, tree.beside))
             edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
             return Decided(action, target.id, target.slug, target.path, edits)
 

@@ -201,7 +201,7 @@ def _settled(
         if is_sealed(leaf):
             if leaf != old:
                 hint = "send the secret itself, or leave the field out to keep the present one"
-                raise InvalidEdit(f"{_api(pointer)} is sealed text", hint=hint, param=_api(pointer))
+                raise InvalidEdit(f"{api_name(pointer)} is sealed text", hint=hint, param=api_name(pointer))
         elif not isinstance(leaf, str) or leaf == old:
             continue
         elif pointer in secret or is_sealed(old) or seals(pointer):
@@ -227,7 +227,7 @@ def _check_kept(current: Mapping[str, Any], wanted: Mapping[str, Any], destinati
 
 
 def _needed(pointer: Pointer) -> SecretNeeded:
-    param = _api(pointer)
+    param = api_name(pointer)
     message = f"{param} cannot be kept: provider or address differ from those it was given for"
     return SecretNeeded(message, hint="send the secret again, or null to go without it", param=param)
 
@@ -268,7 +268,7 @@ def _behind(current: Mapping[str, Any], pointer: Pointer) -> Any:
     """What a mask stands for."""
     old = get(current, pointer)
     if not isinstance(old, str) or not old:
-        param = _api(pointer)
+        param = api_name(pointer)
         raise InvalidEdit(f"{param} is masked, but there is no secret to keep", hint="send it", param=param)
     return old
 
@@ -276,6 +276,6 @@ def _behind(current: Mapping[str, Any], pointer: Pointer) -> Any:
 _API_NAMES = {manifest: api for api, manifest in FIELDS.items()}
 
 
-def _api(pointer: Pointer) -> str:
+def api_name(pointer: Pointer) -> str:
     """A pointer in the words of the API: ``llm_provider_config.fallback[0].api_key``."""
     return dotted((_API_NAMES.get(str(pointer[0]), pointer[0]), *pointer[1:]))
