@@ -231,11 +231,12 @@ class Guarded(asyncio.Protocol):
     def ended(self) -> None:
         """The handler is done."""
         self.phase = Phase.IDLE
+        self._since = self._keeper.now()
 
-    @property
-    def expectant(self) -> bool:
-        """Whether a request has been begun, or none has been made yet."""
-        return self.phase is Phase.HEAD
+    def rests(self, now: float) -> float:
+        """Seconds since anything was under way on it; 0 while something is."""
+        unsent = self._transport.get_write_buffer_size() if self._transport else 0
+        return 0.0 if self.phase is Phase.BUSY or unsent else now - self._since
 
     def _takes(self, data: bytes) -> bool:
         """Whether ``data`` may go on: it belongs to a head that is not too long."""

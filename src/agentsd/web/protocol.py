@@ -20,9 +20,8 @@ class Guard(Interface):
     def ended(self) -> None:
         """The handler is done."""
 
-    @property
-    def expectant(self) -> bool:
-        """Whether a request has been begun, or none has been made yet."""
+    def rests(self, now: float) -> float:
+        """Seconds since anything was under way on it; 0 while something is."""
 
 
 class Protocol(web.RequestHandler):

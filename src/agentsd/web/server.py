@@ -3,8 +3,9 @@
 A server that stops fails no request:
 
     leave     /readyz says 503, and replies say that their connection ends: who balances goes elsewhere
-    close     no new connection; one that was just made may still send its request
-    drain     what is being answered is answered, streams to their end, within the bound
+    close     no new connection
+    drain     what is asked is answered, streams to their end, within the bound; a connection ends with a
+              reply that says so, or when nobody has used it for a while
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from aiohttp import web
 
 from agentsd.core.errors import ConfigError
 from agentsd.web.connections import Bounds, Keeper
-from agentsd.web.parts import LEAVING, PARTS, WEB_METRICS
+from agentsd.web.parts import CLOSING, LEAVING, PARTS, WEB_METRICS
 from agentsd.web.protocol import Protocol
 
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
-SETTLE_SECONDS = 1.0
-"""How long a connection that was made at the last moment may take to send its request."""
+IDLE_SECONDS = 1.0
+"""A connection that nobody used for so long may be closed; its client will hardly use it in that moment."""
+CUT_SECONDS = 1.0
+"""What is still under way after the drain is cancelled, and has so long to end."""
 _LOOK_SECONDS = 0.01
 
 
@@ -41,10 +44,12 @@ class Running:
         keeper: Keeper,
         listening: Sequence[asyncio.AbstractServer],
         urls: Sequence[str],
+        drain: float,
     ) -> None:
         self._runner = runner
         self._protocols = protocols
         self._listening = listening
+        self._drain = drain
         self.keeper = keeper
         self._keeping = asyncio.create_task(keeper.run(), name="connections")
         self.urls = tuple(urls)
@@ -59,26 +64,25 @@ class Running:
         await self.leave()
         for one in self._listening:
             one.close()
+        self._tell(CLOSING)
+        await asyncio.sleep(0)  # what was accepted becomes a connection
         with suppress(TimeoutError):
-            async with asyncio.timeout(SETTLE_SECONDS):
-                await self._settled()
+            async with asyncio.timeout(self._drain):
+                await self._protocols.gone()
         await self._runner.cleanup()
         self._keeping.cancel()
         await asyncio.wait({self._keeping})
 
     async def leave(self, grace: float = 0.0) -> None:
         """Go on serving for so many seconds, and ask everybody to go elsewhere."""
-        leaving = self._runner.app.get(LEAVING)
-        if leaving is not None:
-            leaving.set()
-        self._protocols.leave()
+        self._tell(LEAVING)
+        self._protocols.leave(min(grace, IDLE_SECONDS))
         await asyncio.sleep(grace)
 
-    async def _settled(self) -> None:
-        """Until no connection is about to send a request. Nothing tells when; so this looks."""
-        await asyncio.sleep(_LOOK_SECONDS)  # for those that were accepted and not made yet
-        while self._protocols.expectant:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_SECONDS)
+    def _tell(self, what: web.AppKey[asyncio.Event]) -> None:
+        event = self._runner.app.get(what)
+        if event is not None:
+            event.set()
 
 
 class Protocols:
@@ -89,6 +93,7 @@ class Protocols:
         self._bounds = bounds
         self._logger = _Discreet(logging.getLogger("agentsd.web"))
         self._leaving = False
+        self._idle = 0.0
 
     def __call__(self) -> Protocol:
         assert self._runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
@@ -104,17 +109,22 @@ class Protocols:
             made.leave()
         return made
 
-    def leave(self) -> None:
-        """Every connection ends with its next reply."""
+    def leave(self, idle: float) -> None:
+        """Every connection ends with its next reply, or may be closed after so many idle seconds."""
+        self._idle = max(self._idle, idle)
         if not self._leaving:
             self._leaving = True
             for one in self._connected:
                 one.leave()
 
-    @property
-    def expectant(self) -> bool:
-        """Whether a client is about to send a request."""
-        return any(one.guard.expectant for one in self._connected if one.guard is not None)
+    async def gone(self) -> None:
+        """Close what may be, until there is no connection. Nothing tells when; so this looks."""
+        now = asyncio.get_running_loop().time
+        while connected := self._connected:
+            for one in connected:
+                if one.guard and one.transport and one.guard.rests(now()) > self._idle:
+                    one.transport.close()
+            await asyncio.sleep(_LOOK_SECONDS)
 
     @property
     def _connected(self) -> list[Protocol]:
@@ -153,13 +163,15 @@ async def start(
     write shield what must not be cut.
     """
     bounds = bounds or Bounds()
-    runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=drain)
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=min(drain, CUT_SECONDS)
+    )
     await runner.setup()
     protocols = Protocols(runner, bounds)
     keeper = _keeper(app, protocols, bounds)
     loop = asyncio.get_running_loop()
     listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Running(runner, protocols, keeper, listening, urls_of(sockets))
+    return Running(runner, protocols, keeper, listening, urls_of(sockets), drain)
 
 
 def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:
