@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from agentsd.cli.output import print_lines, show_error, show_violations, stderr
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome
+from agentsd.control.retention import KEEP, prune
 from agentsd.control.syncing import Report
 from agentsd.core.errors import AgentsdError
 from agentsd.core.render import plan_lines, summary
@@ -23,10 +24,13 @@ _SHOWN = 20
 class Reporter:
     """Shows and records each round, once: a round that says what the last one said is silent."""
 
-    def __init__(self, database: Database, options: Options, prefix: str) -> None:
+    def __init__(self, database: Database, options: Options, prefix: str, keep: int = KEEP) -> None:
         self._database = database
         self._options = options
         self._prefix = prefix
+        self._keep = keep
+        self._pruned = False
+        self._last_orphans: tuple[str, ...] = ()
         self._last_error: str | None = None
         self._last_bad: tuple[Violation, ...] = ()
         self._last_term: Term | None = None
@@ -49,7 +53,10 @@ class Reporter:
 
     async def _done(self, outcome: Outcome, options: Options) -> None:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
+        orphans = tuple(row.slug for row in outcome.plan.orphaned)
         news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
+        news = news or orphans != self._last_orphans
+        self._last_orphans = orphans
         self._last_error = None
         if news or options.term != self._last_term:  # the last leader may have died before it told
             self._last_term = options.term
@@ -59,11 +66,18 @@ class Reporter:
         if news:
             self._show(outcome, tuple(v for v in bad if v not in self._last_bad))
             self._last_bad = bad
+        if outcome.head or not self._pruned:
+            changed = [change.id for change in outcome.plan.changes] if self._pruned else None
+            self._pruned = True
+            await prune(self._database, self._keep, changed)
 
     def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
         console = stderr()
-        if outcome.head and len(outcome.plan.changes) <= _SHOWN:
-            print_lines(console, plan_lines(replace(outcome.plan, quarantined=())))
+        changes = outcome.plan.changes
+        if len(changes) > _SHOWN:  # what somebody edited by hand is told in any case
+            changes = tuple(change for change in changes if change.operation == "heal")
+        shown = replace(outcome.plan, changes=changes, quarantined=())
+        print_lines(console, plan_lines(shown if outcome.head else replace(shown, changes=(), users=())))
         if bad:
             show_violations(bad, self._prefix)
         version = outcome.head.version if outcome.head else outcome.stored.version

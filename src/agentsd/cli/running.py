@@ -63,7 +63,8 @@ def make_syncer(
         source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False), strict=False
     )
     checker = make_checker(settings, require_mac=flags.get("require_mac", True))
-    reporter = Reporter(database, options, f"{settings.path.as_posix().rstrip('/')}/")
+    prefix = f"{settings.path.as_posix().rstrip('/')}/"
+    reporter = Reporter(database, options, prefix, settings.keep_revisions)
     pulled = pulling.checkout if pulling else None
     return Syncer(settings.path, Reconciler(checker, database), options, reporter, gate=gate, pulled=pulled)
 

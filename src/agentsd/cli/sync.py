@@ -17,6 +17,7 @@ from agentsd.cli.output import print_json, print_lines, progress, show_error, sh
 from agentsd.control.convergence import Fleet, NotConverged, fleet_json
 from agentsd.control.journal import record_error, record_outcome
 from agentsd.control.reconcile import Options, Outcome, Reconciler
+from agentsd.control.retention import prune
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
 from agentsd.core.markdown import plan_markdown
 from agentsd.core.render import plan_json, plan_lines, summary, violation_json
@@ -134,6 +135,8 @@ async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, 
                 await refuse_older(reconciler, settings, commit)
             outcome = await _checked(reconciler, tree, options, write=write)
             finished.append(outcome)
+        if outcome.head:
+            await prune(database, settings.keep_revisions)
         return outcome, await converge(database, outcome, wait) if wait is not None else None
 
 

@@ -17,6 +17,7 @@ import click
 from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.compose import cache_folder, load_settings, open_database, run
+from agentsd.cli.notifying import start_notifying
 from agentsd.cli.oldenv import first_import
 from agentsd.cli.output import Screen, print_lines, stderr
 from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
@@ -171,6 +172,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         )
         puller = None
         if leadership:
+            start_notifying(group, settings, database, leadership)
             puller = await start_watching(
                 group, syncer, flags["resync"], database, leadership, pulling, wait=serving
             )

@@ -262,7 +262,7 @@ notices = Table(
     "notices",
     metadata,
     Column("source", Text, primary_key=True),
-    Column("key", Text, primary_key=True),  # what fails: run, manifest:PATH, replica:HOST:SLUG
+    Column("key", Text, primary_key=True),  # what fails: run, manifest:PATH, agent:SLUG
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False, server_default=""),
     Column("failing", Boolean, nullable=False, server_default=text("true")),

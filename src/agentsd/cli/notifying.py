@@ -1,0 +1,26 @@
+"""The part of a watcher that tells receivers of failure and recovery."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.control.leader import Leadership
+    from agentsd.store.database import Database
+
+
+def start_notifying(
+    tasks: set[asyncio.Task[None]], settings: Settings, database: Database, leadership: Leadership
+) -> None:
+    """Among ``tasks``, where ``AGENTSD_NOTIFY_URL_FILE`` names a file. Raises ``ConfigError`` if unfit."""
+    if settings.notify_url_file is None:
+        return
+    from agentsd.control.notify import Notifier
+    from agentsd.control.receivers import read_receivers
+
+    read_receivers(settings.notify_url_file)
+    notifier = Notifier(database, settings.source, settings.notify_url_file, leads=lambda: leadership.leads)
+    tasks.add(asyncio.create_task(notifier.run(), name="notify"))

@@ -1,0 +1,90 @@
+"""Receivers of notifications: a file of webhook URLs, which are secrets; and what each is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.names import printable
+
+Kind = Literal["json", "slack"]
+
+State = Literal["failing", "recovered"]
+
+_SLACK = "slack:"
+
+
+@dataclass(frozen=True, slots=True)
+class Receiver:
+    """One webhook. Its URL is never shown: whoever has it may post."""
+
+    url: str = field(repr=False)
+    kind: Kind
+    line: int  # of the file
+
+    @property
+    def fingerprint(self) -> str:
+        """Tells it from others without holding its URL."""
+        return sha256(f"{self.kind} {self.url}".encode()).hexdigest()[:16]
+
+
+def read_receivers(file: Path) -> tuple[Receiver, ...]:
+    """One URL a line, ``slack:`` before those of Slack's kind; empty lines and ``#`` lines are skipped.
+
+    Raises ``ConfigError``, which names the line and not what is in it.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{file} cannot be read", hint="AGENTSD_NOTIFY_URL_FILE: one URL a line") from None
+    found = [_receiver(file, number, line.strip()) for number, line in enumerate(lines, 1)]
+    return tuple(receiver for receiver in found if receiver is not None)
+
+
+def _receiver(file: Path, number: int, text: str) -> Receiver | None:
+    if not text or text.startswith("#"):
+        return None
+    url = text.removeprefix(_SLACK).strip()
+    try:
+        parts = urlsplit(url)
+        fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        fit = False
+    if not fit or not url.isprintable() or " " in url:
+        raise ConfigError(f"{file}:{number} is no URL", hint="write https://… or slack:https://…, one a line")
+    return Receiver(url, "slack" if text.startswith(_SLACK) else "json", number)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What happened, in words that hold no secret and no prompt."""
+
+    state: State
+    source: str
+    key: str
+    reason: str
+    text: str
+    at: str  # RFC 3339
+
+    def body(self, kind: Kind) -> dict[str, Any]:
+        """As JSON for a receiver of this kind."""
+        if kind == "slack":
+            return {"text": _escaped(self.line)}
+        names = ("state", "source", "key", "reason", "at")
+        return {"version": 1, **{name: getattr(self, name) for name in names}, "message": self.text}
+
+    @property
+    def line(self) -> str:
+        """For people."""
+        sign = "✗" if self.state == "failing" else "✓"
+        told = f": {self.text}" if self.text and self.state == "failing" else ""
+        return printable(f"{sign} agentsd {self.source}: {self.key} {self.state} ({self.reason}){told}")
+
+
+def _escaped(text: str) -> str:
+    """Slack's three control characters: https://docs.slack.dev/messaging/formatting-message-text"""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
