@@ -8,7 +8,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from agentsd.control.envfile import HEAD, SLUG, migrate, read_env
+from agentsd.control.migrating import drafted, written
+from agentsd.providers.catalog import default_catalog
+from agentsd.sops.binary import SopsBinary
 from tests.vendors.async_ai_server import AsyncAIServer
+from tests.vendors.deepgram_server import DeepgramListenServer, DeepgramSpeakServer
+from tests.vendors.elevenlabs_server import ElevenLabsServer
+from tests.vendors.hume_server import HumeServer
 from tests.vendors.kokoro_server import KokoroServer
 from tests.vendors.openai_server import OpenAIServer
 from tests.vendors.whisper_server import WhisperServer
@@ -34,12 +41,26 @@ def sample(**changes: str) -> str:
 
 @dataclass(frozen=True)
 class Servers:
-    """The vendors that the sample's agent talks to, and a local voice."""
+    """All vendors of the old system; its default ones are ``llm``, ``tts`` and ``stt``."""
 
     llm: OpenAIServer
     tts: AsyncAIServer
     kokoro: KokoroServer
     stt: WhisperServer
+    speak: DeepgramSpeakServer
+    listen: DeepgramListenServer
+    eleven: ElevenLabsServer
+    hume: HumeServer
+
+    def others(self, kind: str) -> dict[str, str]:
+        """Vendor → address, of those whose address the old system could not be told."""
+        if kind == "stt":
+            return {"deepgram.com": self.listen.ws_url + self.listen.path}
+        return {
+            "deepgram.com": self.speak.ws_url + self.speak.path,
+            "elevenlabs.io": self.eleven.ws_url,
+            "hume.ai": self.hume.ws_url + self.hume.path,
+        }
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -63,4 +84,24 @@ async def servers() -> AsyncIterator[Servers]:
         tts = await exits.enter_async_context(AsyncAIServer())
         kokoro = await exits.enter_async_context(KokoroServer())
         stt = await exits.enter_async_context(WhisperServer())
-        yield Servers(llm, tts, kokoro, stt)
+        speak = await exits.enter_async_context(DeepgramSpeakServer())
+        listen = await exits.enter_async_context(DeepgramListenServer())
+        eleven = await exits.enter_async_context(ElevenLabsServer())
+        hume = await exits.enter_async_context(HumeServer())
+        yield Servers(llm, tts, kokoro, stt, speak, listen, eleven, hume)
+
+
+async def manifest(servers: Servers, folder: Path, rules: str, **changes: str) -> bytes:
+    """The Development Agent's manifest for a tree in ``folder``, imported and sealed by ``rules``.
+
+    The addresses lead to ``servers``; those that the old system had no variable for are said here.
+    """
+    catalog = default_catalog()
+    sections = migrate(read_env(".env", sample(**servers.addresses, **changes).encode()), catalog).sections
+    for kind, section in sections.items():
+        if section["provider"] in servers.others(kind):
+            section["url"] = servers.others(kind)[section["provider"]]
+    (folder.parent / ".sops.yaml").write_text(rules)
+    draft = drafted(SLUG, HEAD, sections, catalog, ())
+    file = folder / f"{SLUG}.yaml"
+    return await written(draft, file, file.name, SopsBinary(environ={}))

@@ -25,6 +25,7 @@ from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.runtime.building import Builder
+from agentsd.runtime.fallback import Fallback
 from agentsd.runtime.history import StoreHistory
 from agentsd.runtime.knowledge import StoreKnowledge
 from agentsd.runtime.listener import Follower
@@ -180,11 +181,12 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
             bounds: Bounds | None = None,
             write_back: Mode = "off",
             hook: Hook | None = None,
+            fallback: Fallback | None = None,
         ) -> Stack:
             border = (access or Access(), guards or Guards(), bounds or Bounds())
             parts = (keys, catalog, border, write_back, hook)
             return await exits.enter_async_context(
-                _stack(database, tmp_path, *parts, follow=follow, drain=drain)
+                _stack(database, tmp_path, *parts, follow=follow, drain=drain, fallback=fallback)
             )
 
         yield build
@@ -208,6 +210,7 @@ async def _stack(
     *,
     follow: bool,
     drain: float,
+    fallback: Fallback | None,
 ) -> AsyncIterator[Stack]:
     access, guards, bounds = border
     root = tmp_path / "agents.d"
@@ -215,7 +218,7 @@ async def _stack(
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
     sessions, metrics = HttpSessions(), Metrics()
     builder = Builder(opener, catalog, sessions, metrics=metrics)
-    registry = Registry(builder, StoreHistory(database), metrics)
+    registry = Registry(builder, StoreHistory(database), metrics, fallback=fallback)
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
     checker = Checker(catalog, opener)
