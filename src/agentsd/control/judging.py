@@ -69,7 +69,10 @@ class Judge:
             )
 
     async def accept(self, commit: str, known: Pull | None, applied: str | None) -> str | None:
-        """Who signed it, where that is asked for. ``applied``: what it must not be older than. Raises ``Untrusted``, ``StaleSync``, ``NotYet``."""
+        """Who signed it, where that is asked for. ``applied``: what it must not be older than.
+
+        Raises ``Untrusted``, ``StaleSync``, ``NotYet``.
+        """
         signers = self._options.signers
         signer = await signers.verify(self._mirror, commit) if signers else None
         if applied is not None and applied != commit and not self._options.allow_older:

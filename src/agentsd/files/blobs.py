@@ -10,7 +10,7 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TypeAlias
 
 from agentsd.core.document import MAX_BYTES
@@ -96,7 +96,7 @@ class Reader:
         return SourceFile(path, NO_SIGNATURE, sha256(content).digest(), content)
 
     async def _folder(self, commit: str, path: str) -> Folder:
-        where = path.strip("/")
+        where = PurePosixPath(path).as_posix().removeprefix(".")
         ran = await self.git("ls-tree", "-r", "-l", "-z", "--full-tree", f"{commit}:{where}")
         if ran.code:
             raise ConfigError(
@@ -224,7 +224,7 @@ class _Walk:
         try:
             real, node = self._resolved(place)
         except _Fault as fault:
-            if attachment or str(fault) == _OUTSIDE:
+            if attachment:  # where other links lead to that leave the folder is not known here
                 yield path, None, _faulty(path, str(fault))
             return
         if isinstance(node, Blob):

@@ -193,9 +193,8 @@ class Mirror:
     async def _commit(self) -> str:
         with suppress(OSError):
             found = (self.folder / FETCHED).read_text().strip()
-            if _SHA.fullmatch(found) and str(self._named).startswith(
-                ("HEAD", "refs/heads/")
-            ):  # never a tag object
+            branch = str(self._named).startswith(("HEAD", "refs/heads/"))  # never leads to a tag
+            if branch and _SHA.fullmatch(found):
                 return found
         ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED}^{{commit}}")
         if ran.code or not ran.text:
