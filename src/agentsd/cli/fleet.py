@@ -52,3 +52,5 @@ def show_left(fleet: Fleet) -> None:
     for one in fleet.left:
         text = f"{one.place} stopped before it served version {fleet.version}"
         print_lines(stderr(), [(("dim", "  - "), ("", text))])
+    for silent in fleet.silent:
+        print_lines(stderr(), [(("dim", "  - "), ("", f"{silent}; not waited for"))])

@@ -20,7 +20,8 @@ from agentsd.store.replicas import LIVE_SECONDS, Replica, clock, list_replicas
 
 STEP = 0.05
 
-_FORGOTTEN = 86_400.0  # s; replicas that ended without a word are kept for a day
+_FORGOTTEN = 300.0  # s; of replicas that have been silent for longer nothing is said
+_KEPT = 86_400.0  # s; the store keeps replicas that ended without a word for a day
 _NAMED = 10  # laggards or agents in one message
 
 Progress = Callable[[int, int], None]
@@ -61,6 +62,7 @@ class Fleet:
     laggards: tuple[Laggard, ...] = ()
     left: tuple[Replica, ...] = ()  # ended in good order before they served it; they serve nobody now
     spoiled: tuple[Spoiled, ...] = ()
+    silent: tuple[Laggard, ...] = ()  # were so at the commit already: not waited for
 
     @property
     def expected(self) -> int:
@@ -106,7 +108,7 @@ async def wait_for_replicas(
             if late:
                 raise
         else:
-            roll = roll or Roll(version, live(found, now), frozenset(changed))
+            roll = roll or Roll(version, live(found, now), frozenset(changed), _silent(found, now, version))
             fleet = roll.fleet(found, now)
             if progress:
                 progress(len(fleet.serving), fleet.expected)
@@ -120,6 +122,11 @@ def live(replicas: Sequence[Replica], now: datetime) -> list[Replica]:
     return [one for one in replicas if one.silent(now) < LIVE_SECONDS]
 
 
+def _silent(replicas: Sequence[Replica], now: datetime, version: int) -> tuple[Laggard, ...]:
+    told = [Laggard(one, one.silent(now)) for one in replicas if one.version < version]
+    return tuple(one for one in told if LIVE_SECONDS <= one.silent < _FORGOTTEN)
+
+
 def _judged(fleet: Fleet, timeout: float) -> Fleet:
     if fleet.laggards or fleet.spoiled:
         raise NotConverged(fleet, timeout)
@@ -128,7 +135,7 @@ def _judged(fleet: Fleet, timeout: float) -> Fleet:
 
 async def _look(database: Database) -> tuple[datetime, list[Replica]]:
     async with database.transaction(snapshot=True) as conn:
-        return await clock(conn), await list_replicas(conn, within_seconds=_FORGOTTEN)
+        return await clock(conn), await list_replicas(conn, within_seconds=_KEPT)
 
 
 @dataclass(slots=True)
@@ -138,6 +145,7 @@ class Roll:
     version: int
     called: Sequence[Replica]
     changed: frozenset[str]
+    silent: tuple[Laggard, ...] = ()
     _served: dict[UUID, Replica] = field(default_factory=dict)
 
     def fleet(self, found: Sequence[Replica], now: datetime) -> Fleet:
@@ -154,6 +162,7 @@ class Roll:
             tuple(Laggard(one, one.silent(now)) for one in behind),
             tuple(one for one in self.called if one.id not in known and one.id not in self._served),
             tuple(bad for one in serving for bad in spoiled(one, self.changed)),
+            self.silent,
         )
 
 
@@ -176,6 +185,7 @@ def fleet_json(fleet: Fleet) -> Mapping[str, Any]:
             for one in fleet.laggards
         ],
         "left": [one.place for one in fleet.left],
+        "silent": [one.replica.place for one in fleet.silent],
         "degraded": [
             {"agent": one.slug, "replica": one.replica.place, "condition": one.type, "reason": one.reason}
             | {"message": one.message}

@@ -8,6 +8,7 @@ different spaces are never compared.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
@@ -58,6 +59,27 @@ async def drop_unused(connection: AsyncConnection) -> int:
                WHERE a.deleted_at IS NULL AND named->>'digest' = encode(s.digest, 'hex'))"""
     )
     return cursor.rowcount
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What there is of knowledge."""
+
+    sources: int = 0  # distinct documents that live agents name
+    missing: int = 0  # of them, not cut into passages yet
+    passages: int = 0
+    spaces: Mapping[str, int] = field(default_factory=dict)  # embedded passages of each vector space
+
+
+async def stock(connection: AsyncConnection) -> Stock:
+    """How the index stands."""
+    cursor = await connection.execute(_STOCK)
+    row = await cursor.fetchone()
+    counts = row or (0, 0, 0)
+    if not await has_vectors(connection):
+        return Stock(*counts)
+    cursor = await connection.execute("SELECT space, count(*) FROM knowledge_vectors GROUP BY 1 ORDER BY 1")
+    return Stock(*counts, dict(await cursor.fetchall()))
 
 
 async def has_vectors(connection: AsyncConnection) -> bool:
@@ -156,3 +178,11 @@ GROUP BY c.source_digest, c.ordinal ORDER BY score DESC, c.source_digest, c.ordi
 
 _BY_WORDS = f"WITH found AS ({_WORDS}) {_FUSED}"
 _BY_BOTH = f"WITH found AS (({_WORDS}) UNION ALL ({_MEANING})) {_FUSED}"
+
+_STOCK = """
+SELECT count(*), count(*) FILTER (WHERE s.digest IS NULL), (SELECT count(*) FROM knowledge_chunks)
+FROM (SELECT DISTINCT decode(named->>'digest', 'hex') AS digest
+      FROM agents a, jsonb_array_elements(a.attachments->'sources') AS named
+      WHERE a.deleted_at IS NULL) n
+LEFT JOIN knowledge_sources s ON s.digest = n.digest
+"""
