@@ -5,7 +5,7 @@ Recorded in transactions of their own, so that a run that was refused is on reco
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -91,6 +91,20 @@ async def list_runs(connection: AsyncConnection, *, source: str | None = None, l
         {"source": source, "limit": limit},
     )
     return [Run(*row[:10], tuple(row[10]), row[11]) for row in await cursor.fetchall()]
+
+
+async def owners_of_versions(
+    connection: AsyncConnection, versions: Collection[int]
+) -> dict[int, frozenset[str]]:
+    """Whose agents these versions changed; versions that changed none are left out."""
+    if not versions:
+        return {}
+    cursor = await connection.execute(
+        """SELECT version, array_agg(DISTINCT owner) FROM agent_revisions
+           WHERE version = ANY(%b) GROUP BY version""",
+        (list(versions),),
+    )
+    return {version: frozenset(owners) for version, owners in await cursor.fetchall()}
 
 
 async def set_conditions(

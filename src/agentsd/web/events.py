@@ -2,7 +2,8 @@
 
     id: 42-9f3c1a2b            version and stamp; a client that reconnects sends it as Last-Event-ID
     event: changed             these agents were created, replaced, renamed or removed
-    event: condition           these agents fare otherwise than before
+    event: condition           these agents fare otherwise than before; with ``condition``: this manifest does
+    event: run                 a sync was put on record
     event: resync              too much, or something unknown, has changed: read everything again
     data: {"version": 42, "slugs": ["acme/sales"]}
 
@@ -14,8 +15,8 @@ every few seconds keeps proxies from closing the line.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +25,9 @@ from agentsd.core.access import Principal
 from agentsd.runtime.changes import ChangeEvent
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Snapshot
+from agentsd.runtime.timeline import Happening, Timeline
 from agentsd.web.encoding import to_json
+from agentsd.web.happenings import happening_frame
 from agentsd.web.lookup import principal_of
 from agentsd.web.parts import CLOSING, PARTS, WEB_METRICS
 from agentsd.web.streams import SSE_HEADERS, event, write
@@ -48,7 +51,10 @@ async def get(request: web.Request) -> web.StreamResponse:
         with app[WEB_METRICS].streams.labels("events").track_inprogress():
             await response.prepare(request)
             last_id = request.headers.get("Last-Event-ID")
-            async with aclosing(frames(app[PARTS].registry, principal.scope, over, last_id)) as sent:
+            parts = app[PARTS]
+            async with aclosing(
+                frames(parts.registry, parts.timeline, principal.scope, over, last_id)
+            ) as sent:
                 async for frame in sent:
                     if not book.valid(principal):
                         break  # ``over`` is about to say so
@@ -74,28 +80,45 @@ async def _over(app: web.Application, principal: Principal) -> None:
 
 
 async def frames(
-    registry: Registry, owner: str | None, over: asyncio.Future[None], last_id: str | None
+    registry: Registry,
+    timeline: Timeline | None,
+    owner: str | None,
+    over: asyncio.Future[None],
+    last_id: str | None,
 ) -> AsyncGenerator[bytes, None]:
     """Subscribed first, greeted second: nothing falls between the two. ``owner`` None: of all agents."""
-    with registry.subscribe(owner) as changes:
+    with registry.subscribe(owner) as changes, timeline.subscribe() if timeline else _never() as happenings:
         yield _greeting(registry.snapshot, last_id)
         change = asyncio.ensure_future(anext(changes, None))
+        happening = asyncio.ensure_future(happenings.get())
         try:
             while not over.done():
-                either: set[asyncio.Future[Any]] = {over, change}
+                either: set[asyncio.Future[Any]] = {over, change, happening}
                 await asyncio.wait(either, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if over.done():
                     return  # whatever else there is: it is not for this client any more
-                if not change.done():
+                if change.done():
+                    told = change.result()
+                    if told is None:  # the registry closed
+                        return
+                    yield _frame(told, registry.snapshot)
+                    change = asyncio.ensure_future(anext(changes, None))
+                elif happening.done():
+                    frame = happening_frame(happening.result(), registry.snapshot.version, owner)
+                    happening = asyncio.ensure_future(happenings.get())
+                    if frame is not None:
+                        yield frame
+                else:
                     yield _HEARTBEAT
-                    continue
-                told = change.result()
-                if told is None:  # the registry closed
-                    return
-                yield _frame(told, registry.snapshot)
-                change = asyncio.ensure_future(anext(changes, None))
         finally:
             change.cancel()
+            happening.cancel()
+
+
+@contextmanager
+def _never() -> Iterator[asyncio.Queue[Happening]]:
+    """Of a server without a timeline: nothing ever happens."""
+    yield asyncio.Queue()
 
 
 def _greeting(snapshot: Snapshot, last_id: str | None) -> bytes:

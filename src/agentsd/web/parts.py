@@ -12,6 +12,7 @@ from agentsd.providers.base import Knowledge
 from agentsd.providers.catalog import Catalog
 from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
+from agentsd.runtime.timeline import Timeline
 from agentsd.store.database import Database
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
@@ -39,6 +40,7 @@ class Parts:
     guards: Guards = field(default_factory=Guards)
     writeback: WriteBack | None = None  # None: this server writes no files
     knowledge: Knowledge | None = None  # None: agents answer without their documents
+    timeline: Timeline | None = None  # None: /api/events tells of agents alone
     hook: Hook | None = None  # None: forges have nothing to call here
 
 

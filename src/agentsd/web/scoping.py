@@ -1,7 +1,8 @@
 """What one owner is told of records that concern several; pure.
 
-runs         those that last changed an agent of the owner, or found a fault in a file of it: with these
-             faults alone, and without counts and duration, which tell how much there is of others
+runs         those that last changed an agent of the owner, found a fault in a file of it, or that it had
+             been edited in the database: with these faults and drifts alone, and without counts and
+             duration, which tell how much there is of others
 conditions   of the owner's own files
 replicas     without host and process, and of what they serve an older version the owner's own alone
 texts        a fault that arises between two files names the other one: not to whom that one is foreign
@@ -46,11 +47,18 @@ def violations_of(violations: Iterable[Violation], owner: str) -> list[Violation
 
 def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[Run]:
     """The runs that made one of ``versions``, or found a fault in a file of ``owner``."""
-    own = ((run, [_fault(e) for e in run.errors if _is_of(e.get("path"), owner)]) for run in runs)
+    own = (
+        (
+            run,
+            [_fault(e) for e in run.errors if _is_of(e.get("path"), owner)],
+            [one for one in run.drift if _is_of(one.get("path"), owner)],
+        )
+        for run in runs
+    )
     return [
-        replace(run, errors=errors, counts={}, duration_ms=0)
-        for run, errors in own
-        if errors or run.version in versions
+        replace(run, errors=errors, drift=drift, counts={}, duration_ms=0)
+        for run, errors, drift in own
+        if errors or drift or run.version in versions
     ]
 
 

@@ -50,7 +50,9 @@ OPERATIONS = (
         summary="What changes, as server-sent events",
         description=(
             "`hello` (or `resync`) first, then `changed`, `condition` and `resync`, each with "
-            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps the line open.'
+            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps the line open. '
+            "`run` has a `run` as in `/api/sync`, and a `condition` of a manifest has a `condition`: "
+            "an admin is told of all, others of what concerns their agents."
         ),
         parameters=(
             Parameter(
