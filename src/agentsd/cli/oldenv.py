@@ -104,7 +104,7 @@ def env_fallback(settings: Settings, environ: Mapping[str, str]) -> Fallback | N
     catalog = make_catalog()
     read = read_environ(environ)
     migrated = migrate(read, catalog)
-    if not is_old(read, migrated):
+    if "llm" not in migrated.sections or not is_old(read, migrated):
         return None
     sections = {kind: catalog.settings_of(kind, section) for kind, section in migrated.sections.items()}
     head = AgentHead.model_validate({**HEAD, "description": "Made of environment variables, in memory only"})

@@ -1,0 +1,97 @@
+"""When the old system's ``.env`` and variables are taken up, and when they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from agentsd.cli.oldenv import env_fallback, first_import
+from agentsd.settings import Settings
+from agentsd.store.database import Database
+from tests.cli.conftest import Shell
+from tests.control.place import echo
+from tests.development import LLM_KEY, sample
+
+OLD = {"LLM_PROVIDER": "groq.com", "GROQ_LLM_API_KEY": LLM_KEY}
+
+
+def start(url: str) -> str | None:
+    """What the beginning of ``up`` imports."""
+
+    async def look() -> str | None:
+        database = Database(url)
+        try:
+            return await first_import(Settings(path=Path("agents.d")), database)
+        finally:
+            await database.aclose()
+
+    return asyncio.run(look())
+
+
+@pytest.fixture
+def fresh(keyed: Shell) -> Shell:
+    """The old system's file, no manifests, and a database in which nothing ever was."""
+    (keyed.root / ".env").write_text(sample())
+    return keyed
+
+
+def test_it_is_imported_once(fresh: Shell, database_url: str) -> None:
+    """Then there is a manifest; and once that was synced, its absence is no first start either."""
+    assert start(database_url) == "development"
+    assert start(database_url) is None
+    fresh.env(AGENTSD_DATABASE_URL=database_url)
+    assert fresh.run("sync").code == 0
+    (fresh.root / "agents.d/development.yaml").unlink()
+    assert start(database_url) is None
+    assert list((fresh.root / "agents.d").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a.yaml", "acme/b.yml", "_user.yaml", "_defaults.yaml"])
+def test_never_where_manifests_exist(fresh: Shell, database_url: str, name: str) -> None:
+    """Reserved files count: somebody has begun."""
+    fresh.write(name, echo(1))
+    assert start(database_url) is None
+    assert not (fresh.root / "agents.d/development.yaml").exists()
+
+
+@pytest.mark.parametrize("text", ["DATABASE_URL=x\n", "GROQ_LLM_API_KEY=changeme\n", "", None])
+def test_never_of_another_program(fresh: Shell, database_url: str, text: str | None) -> None:
+    """Nor of placeholders, nor where there is none."""
+    env = fresh.root / ".env"
+    if text is None:
+        env.unlink()
+    else:
+        env.write_text(text)
+    assert start(database_url) is None
+    assert list((fresh.root / "agents.d").iterdir()) == []
+
+
+def test_what_cannot_be_imported_is_told(
+    fresh: Shell, database_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And stops nothing."""
+    (fresh.root / ".env").write_bytes(b"GROQ_LLM_API_KEY=\xff\n")
+    assert start(database_url) is None
+    assert "not UTF-8" in capsys.readouterr().err
+
+
+def test_not_while_postgres_is_away(fresh: Shell) -> None:
+    """Nobody knows then whether it is a first start."""
+    assert start("postgresql://nobody@127.0.0.1:1/none") is None
+
+
+def test_the_environment_s_agent(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
+    """With a warning that names the command; off where it is switched off, or nothing is there to be used."""
+    found = env_fallback(Settings(), OLD)
+    assert found is not None
+    assert (found.slug, found.settings["llm"].provider) == ("development", "groq.com")
+    assert LLM_KEY not in repr(found)
+    said = capsys.readouterr().err
+    assert "agentsd import-env" in said
+    assert LLM_KEY not in said
+    assert env_fallback(Settings(env_agent="off"), OLD) is None
+    for environ in ({}, {"LLM_PROVIDER": "groq.com"}, OLD | {"GROQ_LLM_API_KEY": "changeme"}):
+        assert env_fallback(Settings(), environ) is None
+    assert capsys.readouterr().err == ""
