@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentsd.core.names import ENVIRONMENT
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE, origin
 
@@ -27,6 +28,11 @@ class Settings(BaseSettings):
     path: Path = Field(default=Path("agents.d"), description="Folder of manifests.")
     source: str = Field(
         default="main", pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$", description="Name of the tree."
+    )
+    env: str | None = Field(
+        default=None,
+        pattern=rf"^{ENVIRONMENT}$",
+        description="Overlay whose files (envs/NAME beside the folder of manifests) are merged over it.",
     )
     database_url: SecretStr | None = Field(
         default=None, description="Postgres; embedded where absent. postgresql://user:password@host/name"

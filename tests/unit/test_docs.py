@@ -28,6 +28,7 @@ RULE_SOURCES = (
     "core/conflicts",
     "core/validation",
     "control/check",
+    "control/layering",
     "control/meaning",
     "control/recipients",
     "files/tree",

@@ -32,7 +32,7 @@ def plan_against(base: str, form: str, flags: Mapping[str, Any], *, detailed: bo
         if flags[name]:
             option = name.replace("_", "-")
             raise ConfigError(f"--{option} needs more than two trees", hint="leave out one of the two")
-    settings = load_settings(path=flags["path"], source=flags["source"])
+    settings = load_settings(path=flags["path"], source=flags["source"], env=flags["env"])
     commit, compared = run(_compare(settings, ref, prune=not flags["no_prune"]))
     refused = 0 if flags["allow_mass_delete"] else compared.mass_deletion
     _print(compared, form, f"{settings.path.as_posix().rstrip('/')}/", (ref, commit, refused))
@@ -44,8 +44,8 @@ def plan_against(base: str, form: str, flags: Mapping[str, Any], *, detailed: bo
 
 async def _compare(settings: Settings, ref: str, *, prune: bool) -> tuple[str, Comparison]:
     with progress("reading"):
-        commit, before = await tree_at(settings.path, ref)
-        after = read_tree(settings.path)
+        commit, before = await tree_at(settings.path, ref, settings.env)
+        after = read_tree(settings.path, env=settings.env)
     checker = Checker(make_catalog(), Opener(Identities()), trusted=settings.trusted_origins)
     return commit, compare(before, after, checker, prune=prune)
 

@@ -20,18 +20,21 @@ from agentsd.core.errors import ConfigError, InvalidManifests
 from agentsd.core.names import SUFFIXES, from_url
 from agentsd.core.violations import errors_of
 from agentsd.files.swap import replace_file
-from agentsd.files.tree import SourceFile
+from agentsd.files.tree import Beside, SourceFile, read_tree
 from agentsd.settings import Settings
 
 PATH = click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
 
 
+ENV = click.option("--env", metavar="NAME", help="Merge the overlay envs/NAME over the manifests.")
+
+
 async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
     """Raise ``InvalidManifests`` where ``data`` may not become the manifest ``relative``."""
     checker = make_checker(settings)
-    checked = await checker.settle(
-        checker.check(SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data))
-    )
+    file = SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data)
+    beside = read_tree(settings.path).beside if settings.path.is_dir() else Beside()
+    checked = await checker.settle(checker.check(file, beside))
     errors = errors_of(checked.violations)
     if errors:
         raise InvalidManifests([replace(v, path=f"{settings.path}/{v.path}") for v in errors])

@@ -94,7 +94,7 @@ async def _manifests(settings: Settings) -> str:
     from agentsd.core.errors import InvalidManifests
     from agentsd.files.tree import read_tree
 
-    tree = read_tree(settings.path)
+    tree = read_tree(settings.path, env=settings.env)
     violations = await validate(tree, make_checker(settings), find_recipients(settings.path))
     if errors_of(violations):
         raise InvalidManifests(errors_of(violations))

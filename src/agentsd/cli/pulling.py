@@ -79,6 +79,7 @@ def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None
         allow_older=bool(flags.get("allow_older")),
         adopt=bool(flags.get("adopt")),
         signers=_signers(settings),
+        env=settings.env,
     )
     mirror = Mirror(_folder(settings, remote), remote, check_ref(settings.git_ref))
     return Pulling(Checkout(), mirror, options, _statuses(settings, remote))

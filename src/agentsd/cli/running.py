@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentsd.cli.compose import make_catalog, make_checker, make_opener, make_sessions, make_sops
 from agentsd.cli.output import print_lines, stderr
-from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.core.errors import AgentsdError, ConfigError, StoreUnavailable
 from agentsd.settings import Settings
 from agentsd.store.database import Database
 
@@ -66,7 +66,8 @@ def make_syncer(
     prefix = f"{settings.path.as_posix().rstrip('/')}/"
     reporter = Reporter(database, options, prefix, settings.keep_revisions)
     pulled = pulling.checkout if pulling else None
-    return Syncer(settings.path, Reconciler(checker, database), options, reporter, gate=gate, pulled=pulled)
+    reconciler = Reconciler(checker, database)
+    return Syncer(settings.path, reconciler, options, reporter, env=settings.env, gate=gate, pulled=pulled)
 
 
 async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
@@ -77,7 +78,10 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) ->
     from agentsd.files.repository import check_repository
 
     mode = settings.write_back or otherwise
-    if mode == "off":
+    if settings.env and settings.write_back not in (None, "off"):
+        hint = "edit the files in git, or serve without --env"
+        raise ConfigError("an API that writes cannot tell base and overlay apart", hint=hint)
+    if mode == "off" or settings.env:
         return None
     if mode == "git":
         await check_repository(settings.path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from agentsd.cli.author import ENV
 from agentsd.cli.compose import load_settings, make_checker, open_database, run
 from agentsd.cli.fleet import converge, show_fleet, show_short
 from agentsd.cli.output import print_json, print_lines, progress, show_error, show_violations, stderr, stdout
@@ -20,7 +21,7 @@ from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.control.retention import prune
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
 from agentsd.core.markdown import plan_markdown
-from agentsd.core.render import plan_json, plan_lines, summary, violation_json
+from agentsd.core.render import placed, plan_json, plan_lines, summary, violation_json
 from agentsd.files.git import head_commit, is_older
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings
@@ -33,6 +34,7 @@ Ended = tuple[Outcome, Fleet | NotConverged | None]
 def _shared(command: Any) -> Any:
     for option in (
         click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
+        ENV,
         click.option("--source", help="Name of this tree; prune touches only its own rows [main]."),
         click.option("--no-prune", is_flag=True, help="Keep agents whose files are gone."),
         click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
@@ -99,13 +101,13 @@ def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: 
 
 
 def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Ended:
-    settings = load_settings(path=flags["path"], source=flags["source"])
+    settings = load_settings(path=flags["path"], source=flags["source"], env=flags["env"])
     try:
         return run(_reconcile(settings, flags, write=write, wait=wait))
     except InvalidManifests as error:
         prefix = _prefix(flags)
         if form == "json":
-            found = [violation_json(v) | {"path": prefix + v.path} for v in error.violations]
+            found = [violation_json(v) | {"path": placed(prefix, v.path)} for v in error.violations]
             print_json({"error": error.message, "violations": found})
         show_violations(error.violations, prefix)
         print_lines(stderr(), [(("bold red", "nothing was applied"),)] if write else [])
@@ -119,7 +121,7 @@ def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = 
 async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None) -> Ended:
     commit = await head_commit(settings.path)
     with progress("reading") as update:
-        tree = read_tree(settings.path)
+        tree = read_tree(settings.path, env=settings.env)
         if update:
             update(len(tree.files), len(tree.files))
     options = Options(

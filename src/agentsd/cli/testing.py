@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentsd.cli.author import PATH
+from agentsd.cli.author import ENV, PATH
 from agentsd.cli.compose import (
     load_settings,
     make_catalog,
@@ -42,6 +42,7 @@ _AT_ONCE = 4
 @click.command("test")
 @click.argument("agents", nargs=-1)
 @PATH
+@ENV
 @click.option("--all", "every", is_flag=True, help="Test every agent.")
 @click.option("--changed", metavar="REF", help="Test agents whose files changed since this branch left REF.")
 @click.option("--probes/--no-probes", default=True, help="Whether to ask each provider for a sign of life.")
@@ -50,6 +51,7 @@ _AT_ONCE = 4
 def test_command(
     agents: tuple[str, ...],
     path: Path | None,
+    env: str | None,
     every: bool,
     changed: str | None,
     probes: bool,
@@ -68,7 +70,7 @@ def test_command(
       agentsd test --changed origin/main --format junit > report.xml    in CI, for a pull request
       agentsd test support --no-probes                                  the checks alone
     """
-    settings = load_settings(path=path)
+    settings = load_settings(path=path, env=env)
     if not (agents or every or changed):
         raise ConfigError("which agents?", hint="name them, or say --changed REF or --all")
     verdicts = run(_test(settings, agents, every=every, changed=changed, probes=probes, checks=checks))
@@ -88,7 +90,7 @@ async def _test(
 ) -> list[Verdict]:
     from agentsd.runtime.building import Builder
 
-    tree = read_tree(settings.path)
+    tree = read_tree(settings.path, env=settings.env)
     paths = _chosen(tree, names) if names and not every else _manifests(tree)
     if changed:
         paths = await _changed(settings.path, tree, paths, changed)
@@ -180,7 +182,8 @@ def shelf_of(manifest: Manifest) -> Knowledge | None:
 
 
 def _manifests(tree: Tree) -> list[str]:
-    return [path for path in tree.files if path.rpartition("/")[2] != USER_FILE]
+    layers = tree.beside.layers
+    return [path for path in tree.files if path not in layers and path.rpartition("/")[2] != USER_FILE]
 
 
 def _chosen(tree: Tree, names: Sequence[str]) -> list[str]:
@@ -198,18 +201,25 @@ def _chosen(tree: Tree, names: Sequence[str]) -> list[str]:
 async def _changed(root: Path, tree: Tree, paths: Sequence[str], ref: str) -> list[str]:
     from agentsd.control.attachments import attach
     from agentsd.core.document import parse
+    from agentsd.core.layers import layered
     from agentsd.files.git import changed_files
 
     changed = await changed_files(root, ref)
+    if tree.overlay:
+        changed |= {tree.overlay + path for path in await changed_files(root / tree.overlay, ref)}
 
     def touched(path: str) -> bool:
         if path in changed:
             return True
+        layers = tree.beside.layers_of(path)
+        if any(one.path in changed for one in layers):
+            return True
         try:
-            attached, _ = attach(parse(path, tree.files[path].data), tree.beside)
+            below = [parse(one.path, one.data) for one in layers]
+            document = layered(parse(path, tree.files[path].data), below, lambda kind, provider: None)
         except InvalidManifests:
             return False  # broken before, and not touched since
-        return any(one.path in changed for one in attached.all)
+        return any(one.path in changed for one in attach(document, tree.beside)[0].all)
 
     found = [path for path in paths if touched(path)]
     if not found:

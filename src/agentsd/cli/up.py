@@ -16,6 +16,7 @@ import click
 
 from agentsd import __version__
 from agentsd.cli import logs
+from agentsd.cli.author import ENV
 from agentsd.cli.compose import cache_folder, load_settings, open_database, run
 from agentsd.cli.notifying import start_notifying
 from agentsd.cli.oldenv import first_import
@@ -59,6 +60,7 @@ _SERVING = (
 _TREE = (
     click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
     click.option("--source", help="Name of this tree [main]."),
+    ENV,
 )
 _WATCHING = (
     *_TREE,
@@ -141,7 +143,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
 
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
-    names = ("path", "source", "token_file", "data_dir", "write_back", *SETTINGS)
+    names = ("path", "source", "env", "token_file", "data_dir", "write_back", *SETTINGS)
     settings = load_settings(**{name: flags.get(name) for name in names})
     running = asyncio.Event()
     stop = _stop_on_signals(running)

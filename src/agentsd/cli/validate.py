@@ -10,10 +10,11 @@ from pathlib import Path
 import click
 
 from agentsd import __version__
+from agentsd.cli.author import ENV
 from agentsd.cli.compose import load_settings, make_checker
 from agentsd.cli.output import print_json, print_lines, show_violations, stderr
 from agentsd.core.errors import ConfigError
-from agentsd.core.render import violation_json, violations_github, violations_sarif
+from agentsd.core.render import placed, violation_json, violations_github, violations_sarif
 from agentsd.core.violations import Violation, errors_of
 from agentsd.settings import Settings
 
@@ -21,11 +22,12 @@ from agentsd.settings import Settings
 @click.command("validate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--path", "root", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
+@ENV
 @click.option("--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text")
 @click.option("--strict", is_flag=True, help="Warnings refuse as well.")
 @click.option("--require-mac", is_flag=True, help="A seal that no key at hand can verify is an error.")
 def validate_command(
-    paths: tuple[Path, ...], root: Path | None, form: str, strict: bool, require_mac: bool
+    paths: tuple[Path, ...], root: Path | None, env: str | None, form: str, strict: bool, require_mac: bool
 ) -> None:
     """Check manifests: form, seals, recipients, destinations and what holds between files.
 
@@ -37,7 +39,7 @@ def validate_command(
       agentsd validate agents.d/acme/sales.yaml what concerns this file
       agentsd validate --format github          as annotations of a pull request
     """
-    settings = load_settings(path=root)
+    settings = load_settings(path=root, env=env)
     folder, wanted = _selection(settings.path, paths)
     violations = asyncio.run(_validate(folder, settings, require_mac=require_mac))
     if wanted:
@@ -53,7 +55,7 @@ async def _validate(folder: Path, settings: Settings, *, require_mac: bool) -> t
     from agentsd.files.tree import read_tree
 
     checker = make_checker(settings, require_mac=require_mac)
-    return await validate(read_tree(folder), checker, find_recipients(folder))
+    return await validate(read_tree(folder, env=settings.env), checker, find_recipients(folder))
 
 
 def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
@@ -77,7 +79,7 @@ def _selected(violation: Violation, wanted: tuple[str, ...]) -> bool:
 def _print(violations: tuple[Violation, ...], form: str, folder: Path) -> None:
     prefix = f"{folder.as_posix().rstrip('/')}/"
     if form == "json":
-        print_json({"violations": [violation_json(v) | {"path": prefix + v.path} for v in violations]})
+        print_json({"violations": [violation_json(v) | {"path": placed(prefix, v.path)} for v in violations]})
     elif form == "github":
         sys.stdout.write(violations_github(violations, prefix))
     elif form == "sarif":

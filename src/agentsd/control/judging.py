@@ -47,6 +47,7 @@ class PullOptions:
     allow_older: bool = False
     adopt: bool = False
     signers: Signers | None = None
+    env: str | None = None  # the overlay, beside ``path``
     confirm: float = CONFIRM_SECONDS
 
 

@@ -44,9 +44,8 @@ def merge_rules(document: Document) -> Iterator[Violation]:
     for layer in document.layers:
         if layer is not document.own and layer.value.get("id", pinned) != pinned:
             message = f"an overlay cannot give {document.path} another id"
-            yield layer.violation(
-                ("id",), "layer-field", message, "remove the line: the id of the base stays"
-            )
+            hint = "remove the line: the id of the base stays"
+            yield layer.violation(("id",), "layer-field", message, hint, key=True)
     owner = owner_of(document.path)
     for pointer in borrowed(document, owner):
         lender = document.layer_of(pointer).path

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from agentsd.control.check import Checked
 from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.names import inner
 from agentsd.core.plan import Plan, Stored, applied
 from agentsd.files.tree import Beside, SourceFile, Tree
 from agentsd.store.agents import Head
@@ -120,10 +121,11 @@ def unchanged(row: StoredAgent, beside: Beside) -> bool:
         (one.path, one.digest) for one in row.attachments.layers
     ]:
         return False
-    taken = beside.owners if "/" not in row.path else ()
+    taken = beside.owners if "/" not in inner(row.path) else ()
     return all(
-        (file := beside.files.get(one.path)) is not None
-        and one.path.partition("/")[0] not in taken
+        (file := beside.files.get(inner(one.path))) is not None
+        and file.path == one.path
+        and inner(one.path).partition("/")[0] not in taken
         and file.digest == one.digest
         and file.problem is None
         for one in row.attachments.all

@@ -20,6 +20,7 @@ from agentsd.control.leader import Gate
 from agentsd.control.syncing import Report, Syncer
 from agentsd.core.errors import AgentsdError, Bug, MassDeletion, StaleSync, StoreError
 from agentsd.core.render import summary
+from agentsd.files.base import read_commit
 from agentsd.files.blobs import Reader
 from agentsd.files.mirror import Mirror, PullFailed, RefMissing
 from agentsd.files.signatures import Untrusted
@@ -94,7 +95,7 @@ class Puller:
         self._gate = gate
         self._tell = tell
         self._told: Verdict | None = None
-        self._reader = Reader(mirror.git)
+        self._readers = (Reader(mirror.git), Reader(mirror.git))
         self._wanted = asyncio.Event()
         self._failures = 0
         self._resync_at = 0.0
@@ -169,7 +170,7 @@ class Puller:
                 await self._record(known, commit, self._settled(known))
                 return None
             signer = await self._judge.accept(commit, known, None if forward else applied)
-            self._checkout.put(commit, await self._reader.read(commit, self._options.path))
+            self._checkout.put(commit, await self._read(commit))
             report = await self._round()
         except AgentsdError as error:
             report = await self._refused(error, commit)
@@ -239,7 +240,10 @@ class Puller:
             if good is not None and good == applied:
                 if self._options.signers:
                     await self._options.signers.verify(self._mirror, good)
-                self._checkout.put(good, await self._reader.read(good, self._options.path))
+                self._checkout.put(good, await self._read(good))
+
+    async def _read(self, commit: str) -> Tree:
+        return await read_commit(self._readers, commit, self._options.path, self._options.env)
 
     async def _conclude(
         self, report: Report, commit: str | None, known: Pull | None, signer: str | None

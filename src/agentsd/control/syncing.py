@@ -57,6 +57,7 @@ class Syncer:
         options: Options,
         on_report: OnReport,
         *,
+        env: str | None = None,
         gate: Gate | None = None,
         pulled: Pulled | None = None,
     ) -> None:
@@ -65,6 +66,7 @@ class Syncer:
         ``pulled`` gives the tree, instead of the folder; then nobody may ``keep_up``, but pull anew.
         """
         self.root = root
+        self.env = env  # the overlay, beside ``root``
         self._reconciler = reconciler
         self._options = replace(options, strict=False)
         self._on_report = on_report
@@ -191,7 +193,10 @@ class Syncer:
 
     async def _read(self, changes: Changes, *, settled: bool = False) -> Tree:
         before = self._tree
-        tree = reread(before, changes) if before and changes is not None else read_tree(self.root, before)
+        if before and changes is not None:
+            tree = reread(before, changes)
+        else:
+            tree = read_tree(self.root, before, env=self.env)
         if before and not settled and before.files.keys() - tree.files.keys():
             await asyncio.sleep(VANISHED)
             tree = read_tree(self.root, tree)

@@ -10,13 +10,13 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
 
 from watchfiles import Change, awatch
 
 from agentsd.control.syncing import Changes, Syncer
-from agentsd.files.tree import is_attachment_name, is_manifest_name
+from agentsd.files.tree import is_attachment_name, is_manifest_name, overlay_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ class Watcher:
 
     def __init__(self, syncer: Syncer, *, resync: float = 60.0) -> None:
         self._syncer = syncer
-        self._root = syncer.root
+        overlay = overlay_of(syncer.env)
+        self._roots = {prefix: syncer.root / prefix for prefix in ("", overlay)}
         self._resync = resync
         self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
@@ -60,12 +61,12 @@ class Watcher:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._resync
         while True:
-            identity = _identity(self._root)
-            if identity is None:
+            identity = [_identity(root) for root in self._roots.values()]
+            if None in identity:
                 yield None  # a missing folder is an error that the round reports
                 await asyncio.sleep(TICK)
                 continue
-            async with contextlib.aclosing(_events(self._root)) as events:
+            async with contextlib.aclosing(_events(self._roots)) as events:
                 async for batch in events:
                     if loop.time() >= due:
                         due = loop.time() + self._resync
@@ -73,16 +74,16 @@ class Watcher:
                         batch = None  # noqa: PLW2901
                     if batch is None or batch:
                         yield batch
-                    if _identity(self._root) != identity:
+                    if [_identity(root) for root in self._roots.values()] != identity:
                         break
             yield None  # whatever happened between the two watches
 
 
-async def _events(root: Path) -> AsyncGenerator[Changes, None]:
+async def _events(roots: Mapping[str, Path]) -> AsyncGenerator[Changes, None]:
     """What ``watchfiles`` saw: paths, None for "look at everything", an empty set for a tick."""
-    real = root.resolve()
+    real = {root.resolve(): prefix for prefix, root in roots.items()}
     watch = awatch(
-        real,
+        *real,
         watch_filter=None,
         step=STEP,
         debounce=DEBOUNCE,
@@ -97,18 +98,19 @@ async def _events(root: Path) -> AsyncGenerator[Changes, None]:
             first = False
 
 
-def _relevant(root: Path, batch: Iterable[tuple[Change, str]]) -> Changes:
+def _relevant(roots: Mapping[Path, str], batch: Iterable[tuple[Change, str]]) -> Changes:
     """The manifests among the changed paths; None where something else of interest changed."""
     paths = set()
     for kind, text in batch:
         path = Path(text)
-        if path == root or path.name.startswith("..data"):
+        if path in roots or path.name.startswith("..data"):
             return None
+        root = next(root for root in roots if path.is_relative_to(root))
         relative = path.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
             continue
         if is_manifest_name(path.name) or is_attachment_name(path.name):
-            paths.add(relative.as_posix())
+            paths.add(roots[root] + relative.as_posix())
         elif kind is not Change.modified and (not path.exists() or path.is_dir()):
             return None  # a folder came, went or was renamed (or a file that is none of ours went)
     return frozenset(paths)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from posixpath import normpath
 from typing import Any
 from urllib.parse import quote
 
@@ -173,7 +174,11 @@ def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
         if change.stored is not None and change.stored.drifted
     ]
     owners = [
-        {"user": user.username, "path": user_path(user), "fields": [_brief(field) for field in user.fields]}
+        {
+            "user": user.username,
+            "path": user_path(user) or f"{user.username}/_user.yaml",
+            "fields": [_brief(field) for field in user.fields],
+        }
         for user in plan.users
         if user.operation == "heal"
     ]
@@ -217,12 +222,17 @@ def field_json(field: FieldChange) -> dict[str, Any]:
     return {**body, "old": field.old, "new": field.new}
 
 
+def placed(prefix: str, path: str) -> str:
+    """A file's path for people and programs: an overlay's is beside the folder of manifests, not in it."""
+    return normpath(prefix + path) if path.startswith("../") else prefix + path
+
+
 def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
     """Violations for a terminal: ``file:line:column``, what is wrong, what to do."""
     for violation in violations:
         style = "bold red" if violation.severity == "error" else "yellow"
         yield (
-            ("bold", prefix + violation.where),
+            ("bold", placed(prefix, violation.where)),
             ("", " "),
             (style, violation.severity),
             ("", f" {violation.message} "),
@@ -250,7 +260,7 @@ def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
     """Workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
     for v in violations:
-        file, title = _command(prefix + v.path, True), _command(v.code, True)
+        file, title = _command(placed(prefix, v.path), True), _command(v.code, True)
         place = f"file={file},line={v.line},col={v.column},title={title}"
         text = f"{v.message}. {v.hint}" if v.hint else v.message
         lines.append(f"::{v.severity} {place}::{_command(text)}")
@@ -293,7 +303,7 @@ def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": quote(prefix + violation.path)},
+                    "artifactLocation": {"uri": quote(placed(prefix, violation.path))},
                     "region": {"startLine": violation.line, "startColumn": violation.column},
                 }
             }

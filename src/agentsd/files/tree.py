@@ -11,13 +11,13 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 
 from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import DEFAULTS_FILE, SUFFIXES, inner, is_overlay, printable
+from agentsd.core.names import DEFAULTS_FILE, OVERLAYS, SUFFIXES, inner, is_overlay, printable
 from agentsd.core.violations import Violation
 
 ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
@@ -54,7 +54,10 @@ class Tree:
         """What a manifest may name and is merged with, and whose it is."""
         owners = frozenset(name.partition("/")[0] for path in self.files if "/" in (name := inner(path)))
         layers = {path: file for path, file in self.files.items() if self._is_layer(path)}
-        return Beside(self.attachments, owners, layers, self.overlay)
+        texts = self.attachments
+        if self.overlay:  # what an overlay has takes the place of the file of the same name
+            texts = {inner(path): texts[path] for path in sorted(texts, key=is_overlay)}
+        return Beside(texts, owners, layers, self.overlay)
 
     def _is_layer(self, path: str) -> bool:
         """A folder's defaults, or an overlay's file over a manifest that is there."""
@@ -88,11 +91,18 @@ def _folders(path: str) -> Iterator[str]:
     return ("".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts)))
 
 
-def read_tree(root: Path, previous: Tree | None = None) -> Tree:
+def overlay_of(env: str | None) -> str:
+    """Where the overlay called ``env`` is, relative to the tree."""
+    return f"{OVERLAYS}{env}/" if env else ""
+
+
+def read_tree(root: Path, previous: Tree | None = None, *, env: str | None = None) -> Tree:
     """Read every manifest below ``root``; what ``previous`` holds unchanged is not read again.
 
-    Raises ``ConfigError`` where ``root`` is not a readable folder.
+    With those of the overlay ``env`` beside it; None: that of ``previous``.
+    Raises ``ConfigError`` where ``root``, or the overlay, is not a readable folder.
     """
+    overlay = overlay_of(env) or (previous.overlay if previous else "")
     if not root.is_dir():
         raise ConfigError(
             f"{root} is not a folder", hint="name the folder of manifests with --path, or make it"
@@ -101,26 +111,56 @@ def read_tree(root: Path, previous: Tree | None = None) -> Tree:
     real = os.path.realpath(root)
     files: dict[str, SourceFile] = {}
     attachments: dict[str, SourceFile] = {}
-    for path, entry, problem in _walk(str(root), "", (real,)):
-        read = SourceFile(path, NO_SIGNATURE, problem=problem) if problem else None
-        found = attachments if is_attachment_name(path) else files
-        found[path] = read or _read(real, entry, path, known.get(path))
-    return Tree(root, files, attachments)
+    places = [(str(root), "", real)]
+    if overlay:
+        places.append((os.path.join(root, overlay), overlay, _real_overlay(root, overlay)))  # noqa: PTH118
+    for folder, prefix, within in places:
+        for path, entry, problem in _walk(folder, prefix, (within,)):
+            read = SourceFile(path, NO_SIGNATURE, problem=problem) if problem else None
+            found = attachments if is_attachment_name(path) else files
+            found[path] = read or _read(within, entry, path, known.get(path))
+    return Tree(root, files, attachments, overlay)
+
+
+def overlaid(tree: Tree, above: Tree, env: str) -> Tree:
+    """``tree`` with the overlay that was read apart, as a tree of its own."""
+    prefix = overlay_of(env)
+
+    def moved(files: Mapping[str, SourceFile]) -> dict[str, SourceFile]:
+        return {prefix + path: _moved(file, prefix + path) for path, file in files.items()}
+
+    texts = {**tree.attachments, **moved(above.attachments)}
+    return Tree(tree.root, {**tree.files, **moved(above.files)}, texts, prefix)
+
+
+def _moved(file: SourceFile, path: str) -> SourceFile:
+    return replace(file, path=path, problem=file.problem and replace(file.problem, path=path))
+
+
+def _real_overlay(root: Path, overlay: str) -> str:
+    folder = os.path.join(root, overlay)  # noqa: PTH118
+    if not os.path.isdir(folder):  # noqa: PTH112
+        shown = os.path.normpath(folder)
+        raise ConfigError(
+            f"{shown} is not a folder", hint="name an overlay that is there with --env, or make it"
+        )
+    return os.path.realpath(folder)
 
 
 def reread(tree: Tree, paths: Iterable[str]) -> Tree:
     """The tree after a change of just these files (relative paths); the rest is not looked at."""
     files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
+    above = os.path.realpath(os.path.join(tree.root, tree.overlay))  # noqa: PTH118
     for name in paths:
         path = printable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
         found = attachments if is_attachment_name(path) else files
         if os.path.lexists(full):
-            found[path] = _read(real, full, path, found.get(path))
+            found[path] = _read(above if is_overlay(path) else real, full, path, found.get(path))
         else:
             found.pop(path, None)
-    return Tree(tree.root, files, attachments)
+    return Tree(tree.root, files, attachments, tree.overlay)
 
 
 def is_manifest_name(name: str) -> bool:
