@@ -1,4 +1,4 @@
--- Least privileges for agentsd's two roles. Run it as the owner of the tables, after `agentsd migrate`:
+-- Least privileges for agentsd's two roles. `agentsd migrate --grants` runs it, as the owner of the tables; so can
 --   psql "$OWNER_URL" -f deploy/grants.sql
 -- then give each process a login that is a member of one role:
 --   CREATE ROLE watch LOGIN PASSWORD '…' IN ROLE agentsd_sync;

@@ -1,6 +1,6 @@
 """Alembic, driven from Python: upgrade, downgrade and the current revision.
 
-The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``).
+The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``), and so are the grants.
 """
 
 from __future__ import annotations
@@ -47,6 +47,13 @@ def current(url: str) -> str | None:
         return MigrationContext.configure(connection).get_current_revision()
 
 
+def grant(url: str) -> None:
+    """Give the two roles what they need in the present schema, as ``grants()`` says. Blocking."""
+    with _connected(url) as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.execute(grants().read_bytes())
+
+
 def newest() -> str:
     """The newest revision among the scripts."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
@@ -58,6 +65,13 @@ def scripts() -> Path:
     package = Path(__file__).resolve().parents[1]
     installed = package / "_alembic"
     return installed if installed.is_dir() else package.parents[1] / "alembic"
+
+
+def grants() -> Path:
+    """The SQL of the least privileges."""
+    package = Path(__file__).resolve().parents[1]
+    installed = package / "_grants.sql"
+    return installed if installed.is_file() else package.parents[1] / "deploy/grants.sql"
 
 
 def engine_for(url: str) -> Engine:
