@@ -17,6 +17,7 @@ from agentsd.core.document import parse
 from agentsd.core.names import id_of
 from tests.e2e.client import Client
 from tests.e2e.home import Home
+from tests.e2e.processes import until
 from tests.e2e.writers import _GIT, Crowd, killing
 
 AGENT = """\
@@ -76,7 +77,8 @@ async def crowded(
     killer.cancel()
     server = await killer
     print(f"\n{mode}: {writers} writers for {seconds:g} s: {dict(crowd.tally.statuses)}")
-    assert (await home.run("sync", "--wait")).code == 0
+    assert (await home.run("sync")).code == 0  # without --wait: it would wait for those that were killed
+    await until(lambda: _served(client, url, database_url))
     await agreed(home, client, url, database_url, crowd, slugs)
     assert (await server.stop()).code == 0
     leftovers = [path.name for path in home.agents.rglob(".*")]
@@ -113,6 +115,13 @@ async def agreed(
         assert value.get("description", "") in {"", *tally.blind[slug]}
     assert defaults == 1
     assert sum(map(len, crowd.tally.kept.values())) > 0
+
+
+async def _served(client: Client, url: str, database_url: str) -> bool:
+    """Whether the server is at the store's version."""
+    async with await psycopg.AsyncConnection.connect(database_url) as connection:
+        row = await (await connection.execute("SELECT max(version) FROM versions")).fetchone()
+    return row == ((await client.get(f"{url}/api/agents?limit=1"))["version"],)
 
 
 def _opens(home: Home, data: bytes) -> Any:
