@@ -81,7 +81,7 @@ def plant(root: Path, files: dict[str, int | str]) -> None:
             continue
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=TREES)
 async def test_a_commit_reads_as_its_checkout(tmp_path: Path, files: dict[str, int | str]) -> None:
     """Names, hidden files, links within and out of the tree, and their faults, in the same order."""

@@ -249,6 +249,7 @@ class Puller:
         self, report: Report, commit: str | None, known: Pull | None, signer: str | None
     ) -> None:
         """Record what happened, tell the forge, and let git tidy up."""
+        self._pass(report, commit)
         if report.outcome is not None and commit is not None:
             mirror = self._mirror
             pull = Pull(self._options.source, mirror.remote.shown, mirror.ref, self._options.path)
@@ -258,7 +259,6 @@ class Puller:
         elif report.error is not None:
             failed = replace(self._settled(known), reason=_reason(report.error), message=report.error.message)
             await self._record(known, commit, failed)
-        self._pass(report, commit)
 
     def _settled(self, known: Pull | None) -> Pull:
         """What is known; where nothing was ever applied, by the present names."""
