@@ -1,0 +1,126 @@
+"""Three-way merge of documents, field by field. Pure.
+
+A field that one side changed is that side's; one that both changed alike is that. What both changed
+differently stays ours and is named. A section's address and its secrets are one thing: where one side
+changed the one and the other side the other, a secret would be sent where neither side sent it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from agentsd.core.violations import Pointer
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A sealed leaf: what it holds where a key is at hand, else its ciphertext. Its repr shows neither."""
+
+    text: Any = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """A merged document; in the places of ``conflicts`` it says what ours says."""
+
+    value: dict[str, Any] = field(repr=False)
+    conflicts: tuple[Pointer, ...] = ()
+
+
+class _Missing:
+    """Stands where a side has no such field."""
+
+
+MISSING: Final = _Missing()
+
+
+def merge(base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
+    """Both sides' changes since ``base``, in the order of ours. Sealed leaves are ``Sealed``."""
+    conflicts: list[Pointer] = []
+    value = _mappings(base, ours, theirs, (), conflicts)
+    return Merged(value, tuple(dict.fromkeys(conflicts)))
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same, types included; the order of keys does not count."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, Sealed) and isinstance(other, Sealed):
+        return alike(one.text, other.text)
+    return type(one) is type(other) and bool(one == other)
+
+
+def _merge(base: Any, ours: Any, theirs: Any, at: Pointer, conflicts: list[Pointer]) -> Any:
+    if alike(ours, theirs) or alike(theirs, base):
+        return ours
+    if alike(ours, base):
+        return theirs
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return _mappings(base if isinstance(base, Mapping) else {}, ours, theirs, at, conflicts)
+    if _are_rows(base, ours, theirs):
+        sides = enumerate(zip(base, ours, theirs, strict=True))
+        return [_merge(*three, (*at, index), conflicts) for index, three in sides]
+    conflicts.append(at)
+    return ours
+
+
+def _are_rows(*lists: Any) -> bool:
+    """Lists of as many sections on every side: item by item."""
+    return len({len(one) if isinstance(one, list) else -1 for one in lists}) == 1 and all(
+        isinstance(one, list) and all(isinstance(item, Mapping) for item in one) for one in lists
+    )
+
+
+def _mappings(
+    base: Mapping[str, Any],
+    ours: Mapping[str, Any],
+    theirs: Mapping[str, Any],
+    at: Pointer,
+    conflicts: list[Pointer],
+) -> dict[str, Any]:
+    if astray := [(*at, name) for name in _misdirected(base, ours, theirs)]:
+        conflicts += astray
+        return dict(ours)
+    merged: dict[str, Any] = {}
+    for name in _ordered([*ours], [*theirs]):
+        three = (side.get(name, MISSING) for side in (base, ours, theirs))
+        value = _merge(*three, (*at, name), conflicts)
+        if value is not MISSING:
+            merged[name] = value
+    return merged
+
+
+def _ordered(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+    """The names of ours, each new one of theirs behind the one that it follows there."""
+    names = list(ours)
+    for index, name in enumerate(theirs):
+        if name not in names:
+            before = next((one for one in reversed(theirs[:index]) if one in names), None)
+            names.insert(names.index(before) + 1 if before is not None else 0, name)
+    return names
+
+
+def _misdirected(
+    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> Iterator[str]:
+    """Secrets of a section that one side changed while the other one changed where they go."""
+    for side, other in ((ours, theirs), (theirs, ours)):
+        moved = [name for name in _changed(base, side) if _is_address(name)]
+        if moved and any(not alike(side.get(name, MISSING), other.get(name, MISSING)) for name in moved):
+            for name in _changed(base, other):
+                secret = isinstance(other.get(name), Sealed) and not _is_address(name)
+                if secret and not alike(side.get(name, MISSING), other[name]):
+                    yield name
+
+
+def _changed(base: Mapping[str, Any], side: Mapping[str, Any]) -> list[str]:
+    names = dict.fromkeys((*base, *side))
+    return [name for name in names if not alike(base.get(name, MISSING), side.get(name, MISSING))]
+
+
+def _is_address(name: str) -> bool:
+    return name == "provider" or "url" in name or "endpoint" in name or name == "host"
