@@ -35,14 +35,22 @@ _CONDITIONS = {"Ready": "ok", "Suspended": "none", "Orphaned": "warn"}
 @click.command("status")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--runs", "limit", default=5, help="How many runs to show [5].")
-def status_command(form: str, limit: int) -> None:
+@click.option("--watch", "watching", is_flag=True, help="Go on: a live screen, or a line for each change.")
+def status_command(form: str, limit: int, watching: bool) -> None:
     """How things stand, on one screen: leader, replicas, agents that are not well, knowledge, runs.
 
     \b
     Examples:
       agentsd status
       agentsd status --format json
+      agentsd status --watch
+      agentsd status --watch --format json      one JSON document a line, for each change
     """
+    if watching:
+        from agentsd.cli.watching import watch
+
+        run(watch(load_settings(), form, limit))
+        return
     found, place = run(_gather(load_settings(), limit))
     if form == "json":
         print_json(overview_json(found, place))
