@@ -42,6 +42,21 @@ def test_it_is_what_was_synced(synced: Shell) -> None:
     assert synced.run("plan", "--path", "restored", "--detailed-exitcode").code == 0
 
 
+def test_layers_come_along(stocked: Shell) -> None:
+    """Folder defaults and overlays, each where it belongs; the overlay is beside the folder."""
+    overlay = stocked.root / "envs/prod/a.yaml"
+    overlay.parent.mkdir(parents=True)
+    overlay.write_text("llm:\n  reply: in production\n")
+    stocked.write("_defaults.yaml", "language: en\n")
+    assert stocked.run("sync", "--env", "prod").code == 0
+    done = stocked.run("export", "restored/agents.d")
+    assert done.code == 0, done.err
+    assert files(stocked, "restored/agents.d") == files(stocked)
+    assert files(stocked, "restored/envs") == files(stocked, "envs")
+    again = stocked.run("plan", "--env", "prod", "--path", "restored/agents.d", "--detailed-exitcode")
+    assert again.code == 0, again.out
+
+
 def test_other_content_is_not_replaced(synced: Shell) -> None:
     """Nothing at all is written then; --force does. What is there already is left, what is more is told."""
     shutil.copytree(synced.root / "agents.d", synced.root / "restored")

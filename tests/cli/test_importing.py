@@ -87,6 +87,14 @@ class TestEnv:
         assert "name: Front desk" in (env.root / "agents.d/acme/desk.yaml").read_text()
         assert env.run("validate", "--strict").code == 0
 
+    def test_rules_fit_a_folder_of_any_name(self, env: Shell) -> None:
+        """Dots, blanks and brackets are no patterns."""
+        (env.root / ".sops.yaml").unlink()
+        done = env.run("import-env", ".env", "--path", "old/my agents (2).d")
+        assert done.code == 0, done.err
+        assert "made the rules" in done.err
+        assert env.run("validate", "--strict", "--path", "old/my agents (2).d").code == 0
+
     def test_with_the_public_half_alone(self, env: Shell) -> None:
         """CI may import: sealing needs no private key."""
         env.env(SOPS_AGE_KEY_FILE=None)

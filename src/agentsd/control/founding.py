@@ -27,6 +27,8 @@ stores:
     indent: 2
 """
 
+_SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
+
 
 @dataclass(frozen=True, slots=True)
 class Founded:
@@ -63,7 +65,8 @@ def add_key(file: Path) -> str:
 
 def rules_text(folder: str, recipients: Sequence[str]) -> str:
     """A ``.sops.yaml`` for the manifests in ``folder`` beside it, and for overlays."""
-    return RULES.format(folders=f"{re.escape(folder)}|envs", recipients=",".join(recipients))
+    literal = _SPECIAL.sub(r"\\\g<0>", folder)  # re.escape escapes what RE2 refuses, such as spaces
+    return RULES.format(folders=f"{literal}|envs", recipients=",".join(recipients))
 
 
 def found(root: Path, environ: Mapping[str, str], home: Path) -> Founded:
