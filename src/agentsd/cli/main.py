@@ -34,6 +34,7 @@ _COMMANDS = {
     "export": ("export", "Write the database's manifests as files, as they were synced."),
     "token": ("token", "Make, list and revoke API tokens."),
     "render": ("render", "What an agent and its layers say together, and where each value is from."),
+    "render": ("render", "What an agent and its layers say together, and where each value is from."),
     "test": ("testing", "Probe agents for real, and run the checks of their manifests."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
     "schema": ("schema", "Write or check the JSON Schemas."),

@@ -134,6 +134,9 @@ async def _edited(agent: str, flags: dict[str, Any], edit: _Edit) -> Written:
 
     action = click.get_current_context().command.name or ""
     settings = load_settings(path=flags["path"], source=flags["source"])
+    if settings.env:
+        hint = "edit the file that is meant, and sync"
+        raise ConfigError("AGENTSD_ENV is set: base and overlay cannot be told apart here", hint=hint)
     async with open_database(settings) as database:
         place = await _place(database, from_url(agent))
         about: dict[str, Any] = {"status": None, "path": place.path, "from_version": place.version}
