@@ -187,11 +187,37 @@ def test_the_hook_refuses_a_plain_secret(made: Shell) -> None:
     assert (done.code, "plaintext-secret" in done.err, "sk-plain" in done.err) == (1, True, False)
 
 
+def git(shell: Shell, *arguments: str) -> None:
+    """In the repository, as somebody."""
+    who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+    subprocess.run(["git", *who, *arguments], cwd=shell.root, check=True, capture_output=True)
+
+
+def test_a_pull_request_s_jobs_do_their_work(made: Shell) -> None:
+    """Plan and tests of what a branch changed, without a database; the plan without a key, too."""
+    git(made, "init", "-q", "-b", "main")
+    git(made, "add", ".")
+    git(made, "commit", "-qm", "Agents as code")
+    git(made, "update-ref", "refs/remotes/origin/main", "HEAD")
+    git(made, "switch", "-qc", "change")
+    file = made.root / "agents.d/assistant.yaml"
+    file.write_text(file.read_text().replace("You said:", "Heard:"))
+    git(made, "commit", "-qam", "Say it otherwise")
+    done = made.run("test", "--changed", "origin/main")
+    assert (done.code, "assistant" in done.out + done.err) == (0, True), done.err
+    made.env(HOME=str(made.root / "nobody"))
+    done = made.run("plan", "--against", "git:origin/main", "--format", "markdown")
+    assert done.code == 0, done.err
+    assert "assistant" in done.out
+    assert "Heard:" in done.out
+    assert "support" not in done.out
+
+
 def test_secrets_are_ignored_by_git(made: Shell) -> None:
     """Keys and old .env files are not added by accident; what was made is."""
-    subprocess.run(["git", "init", "-q"], cwd=made.root, check=True)
+    git(made, "init", "-q")
     for name in (".env", "keys.txt", "me.agekey"):
         (made.root / name).write_text("x")
-    subprocess.run(["git", "add", "."], cwd=made.root, check=True)
+    git(made, "add", ".")
     listed = subprocess.run(["git", "ls-files"], cwd=made.root, capture_output=True, text=True, check=True)
     assert set(listed.stdout.split()) == FILES | {GITHUB, GITLAB}
