@@ -45,7 +45,7 @@ async def roll(
     parent, url = await home.serve(database_url, "--workers", str(workers), **GRACE)
     children = Children(database)
     first = before = await children.count(workers)
-    load = Load(client, url)
+    load = Load(url)
     async with load.at_work():
         await load.more()
         for number in range(1, rounds + 1):

@@ -27,7 +27,7 @@ from agentsd.web.protocol import Protocol
 
 BACKLOG = 1024
 DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 1.0
+IDLE_SECONDS = 3.0
 """A connection that nobody used for so long may be closed; its client will hardly use it in that moment."""
 CUT_SECONDS = 1.0
 """What is still under way after the drain is cancelled, and has so long to end."""
