@@ -1,0 +1,80 @@
+"""What revisions changed, agents that outlive their files, and drift on record, through the API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from agentsd.control.journal import record_outcome
+from agentsd.control.reconcile import Options
+from agentsd.files.tree import read_tree
+from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
+
+
+@pytest.fixture
+async def writing(make: Make) -> Stack:
+    """A replica that writes files."""
+    return await make(write_back="files")
+
+
+async def test_what_changed(writing: Stack) -> None:
+    """Field by field; a secret as that it did; a prompt as a line diff; nothing for the first."""
+    stack = writing
+    stack.write(
+        "a.yaml", vendor_manifest("https://llm.example", prompt='"Be kind.\\nBe short."'), sealed=True
+    )
+    await stack.sync()
+    stack.write(
+        "a.yaml",
+        vendor_manifest("https://llm.example", prompt='"Be kind.\\nBe long."', key=f"{CANARY}-2"),
+        sealed=True,
+    )
+    await stack.sync()
+    status, page = await stack.get("/api/agents/a/revisions?diff=true")
+    assert status == 200
+    assert page["items"][1]["changes"] is None
+    changes: dict[str, Any] = {one["field"]: one for one in page["items"][0]["changes"]}
+    assert changes["llm.api_key"] == {"operation": "change", "field": "llm.api_key", "secret": "resealed"}
+    assert {"-Be short.", "+Be long."} <= set(changes["system_prompt"]["lines"])
+    _, one = await stack.get("/api/agents/a/revisions?diff=true&limit=1")
+    assert one["items"] == page["items"][:1]
+    assert "changes" not in (await stack.get("/api/agents/a/revisions"))[1]["items"][0]
+    assert (await stack.get("/api/agents/a/revisions?diff=maybe"))[0] == 400
+
+
+async def test_an_orphaned_agent_is_deleted_by_name(writing: Stack) -> None:
+    """Its file is gone, it is served on, and an explicit delete is the end of it; PUT keeps ``prune``."""
+    stack = writing
+    stack.write("a.yaml", echo("A") + "prune: false\n")
+    stack.write("b.yaml", echo("B"))
+    await stack.sync()
+    _, agent = await stack.get("/api/agents/a")
+    status, _ = await stack.ask("PUT", "/api/agents/a", json=agent | {"name": "New"})
+    assert status == 200
+    assert "prune: false" in (stack.root / "a.yaml").read_text()
+    (stack.root / "a.yaml").unlink()
+    stack.write("b.yaml", echo("B2"))
+    await stack.sync()
+    assert (await stack.get("/api/agents/a"))[0] == 200
+    status, gone = await stack.ask("DELETE", "/api/agents/a")
+    assert (status, gone["deleted"]) == (200, True), gone
+    assert (await stack.get("/api/agents/a"))[0] == 404
+    assert (await stack.get("/api/agents/b"))[0] == 200
+
+
+async def test_drift_is_on_record(writing: Stack) -> None:
+    """In the run that healed it."""
+    stack = writing
+    stack.write("a.yaml", echo("A"))
+    await stack.sync()
+    async with stack.database.transaction() as connection:
+        await connection.execute("UPDATE agents SET name = 'Hacked'")
+    stack.reconciler.forget()
+    outcome = await stack.reconciler.sync(read_tree(stack.root), Options())
+    now = datetime.now(UTC)
+    await record_outcome(stack.database, outcome, Options(), trigger="resync", started_at=now)
+    _, sync = await stack.get("/api/sync")
+    (drift,) = sync["runs"][0]["drift"]
+    assert drift["fields"] == [{"operation": "change", "field": "name", "old": "Hacked", "new": "A"}]
