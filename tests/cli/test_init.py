@@ -16,6 +16,7 @@ from tests.cli.conftest import Shell
 from tests.cli.sealed import opened
 
 FILES = {
+    ".gitattributes",
     ".gitignore",
     ".pre-commit-config.yaml",
     ".sops.yaml",
@@ -221,3 +222,5 @@ def test_secrets_are_ignored_by_git(made: Shell) -> None:
     git(made, "add", ".")
     listed = subprocess.run(["git", "ls-files"], cwd=made.root, capture_output=True, text=True, check=True)
     assert set(listed.stdout.split()) == FILES | {GITHUB, GITLAB}
+    done = made.run("merge-driver", "--install")
+    assert (done.code, ".gitattributes names them already" in done.err) == (0, True), done.err

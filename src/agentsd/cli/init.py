@@ -22,6 +22,7 @@ _TEMPLATES = {
     ".vscode/settings.json": "vscode-settings.json",
     ".vscode/extensions.json": "vscode-extensions.json",
     ".pre-commit-config.yaml": "pre-commit-config.yaml",
+    ".gitattributes": "gitattributes",
     ".gitignore": "gitignore",
     "README.md": "README.md",
 }
