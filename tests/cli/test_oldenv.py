@@ -56,9 +56,11 @@ def test_never_where_manifests_exist(fresh: Shell, database_url: str, name: str)
     assert not (fresh.root / "agents.d/development.yaml").exists()
 
 
-@pytest.mark.parametrize("text", ["DATABASE_URL=x\n", "GROQ_LLM_API_KEY=changeme\n", "", None])
-def test_never_of_another_program(fresh: Shell, database_url: str, text: str | None) -> None:
-    """Nor of placeholders, nor where there is none."""
+@pytest.mark.parametrize("text", ["DATABASE_URL=x\n", "", None])
+def test_never_of_another_program(
+    fresh: Shell, database_url: str, text: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor where there is none; that is no word worth."""
     env = fresh.root / ".env"
     if text is None:
         env.unlink()
@@ -66,15 +68,25 @@ def test_never_of_another_program(fresh: Shell, database_url: str, text: str | N
         env.write_text(text)
     assert start(database_url) is None
     assert list((fresh.root / "agents.d").iterdir()) == []
+    assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"GROQ_LLM_API_KEY=\xff\n", "not UTF-8"),
+        (b"GROQ_LLM_API_KEY=changeme\nSTT_PROVIDER=whisper.local\n", "no LLM that can be used yet"),
+    ],
+)
 def test_what_cannot_be_imported_is_told(
-    fresh: Shell, database_url: str, capsys: pytest.CaptureFixture[str]
+    fresh: Shell, database_url: str, data: bytes, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And stops nothing."""
-    (fresh.root / ".env").write_bytes(b"GROQ_LLM_API_KEY=\xff\n")
+    """And stops nothing; once it is filled in, it is imported."""
+    (fresh.root / ".env").write_bytes(data)
     assert start(database_url) is None
-    assert "not UTF-8" in capsys.readouterr().err
+    assert words in capsys.readouterr().err
+    (fresh.root / ".env").write_text(sample())
+    assert start(database_url) == "development"
 
 
 def test_not_while_postgres_is_away(fresh: Shell) -> None:

@@ -34,12 +34,15 @@ async def first_import(settings: Settings, database: Database) -> str | None:
         return None
     from agentsd.cli.importing import env_draft, read_migrated, tell_made, write_all
     from agentsd.cli.new import new_file
-    from agentsd.control.envfile import SLUG, is_old
+    from agentsd.control.envfile import SLUG
+    from agentsd.control.oldnames import NAMES
 
     try:
         read, migrated = await asyncio.to_thread(read_migrated, ENV_FILE)
-        if not is_old(read, migrated):
+        if not NAMES & read.variables.keys():
             return None
+        if "llm" not in migrated.sections:
+            raise ConfigError("it names no LLM that can be used yet")
         file = new_file(settings.path, SLUG)
         imported, founded = await write_all(settings, {file: env_draft(settings, migrated, SLUG)})
     except (AgentsdError, OSError) as error:
