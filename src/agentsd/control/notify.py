@@ -48,7 +48,7 @@ class Notifier:
         file: Path,
         *,
         leads: Callable[[], bool] = lambda: True,
-        period: float = 5.0,
+        period: float = 2.0,
         first_delay: float = 1.0,
     ) -> None:
         self._database = database
