@@ -154,6 +154,7 @@ async def serve_runtime(
     from agentsd.runtime.history import StoreHistory
     from agentsd.runtime.knowledge import Indexer, StoreKnowledge
     from agentsd.runtime.listener import Follower
+    from agentsd.runtime.timeline import Timeline
     from agentsd.telemetry import Metrics
     from agentsd.web.access import Access, is_loopback, load_tokens
     from agentsd.web.app import create_app
@@ -174,6 +175,7 @@ async def serve_runtime(
     follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper)
     knowledge = StoreKnowledge(database)
     indexer = Indexer(database, registry, knowledge)
+    timeline = Timeline(database)
     parts = Parts(
         registry,
         follower,
@@ -185,6 +187,7 @@ async def serve_runtime(
         writeback=writeback,
         guards=guards,
         knowledge=knowledge,
+        timeline=timeline,
         hook=hook,
     )
     async with AsyncExitStack() as stack:
@@ -192,6 +195,7 @@ async def serve_runtime(
         stack.push_async_callback(registry.aclose)
         tasks.add(asyncio.create_task(follower.run(), name="follow"))
         tasks.add(asyncio.create_task(indexer.run(), name="index"))
+        tasks.add(asyncio.create_task(timeline.run(), name="timeline"))
         if writeback is not None:
             stack.push_async_callback(writeback.aclose)
         bounds, drain = make_bounds(settings), settings.shutdown_drain
