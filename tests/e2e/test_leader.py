@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -11,8 +12,10 @@ from time import perf_counter
 import pytest
 from psycopg import AsyncConnection
 
+from agentsd.core.names import id_of
+from tests.e2e.client import Client
 from tests.e2e.daemons import APPLIED, RUNS, SAID, Daemons, Repository
-from tests.e2e.home import Home
+from tests.e2e.home import Home, echo
 from tests.e2e.processes import Process
 
 
@@ -60,6 +63,9 @@ async def one_after_the_other(
         await daemons.start()
     await daemons.applied(commit)
     took = await end_leaders(daemons, repository, ends)
+    status = await home.run("status", "--format", "json", AGENTSD_DATABASE_URL=database_url)
+    (leader,) = json.loads(status.out)["leaders"]
+    assert (leader["leads"], leader["pid"]) == (True, (await daemons.leader()).pid)
     expected = [f'reply: "g{number}"' for number in range(len(repository.commits))]
     said = await daemons.column(SAID)
     runs = await daemons.column(RUNS)
@@ -84,6 +90,26 @@ async def test_a_leader_that_is_killed_or_frozen(
 ) -> None:
     """The leader of two is killed, then frozen, then continued: commits are applied once, in order."""
     await one_after_the_other(home, database_url, connection, 2, [signal.SIGKILL, signal.SIGSTOP])
+
+
+async def test_an_edit_on_a_standby(home: Home, client: Client, database_url: str) -> None:
+    """Two `up` on one folder: what is written through the one that stands by is live on both."""
+    home.write("a.yaml", echo("hi", id=id_of("a"), name="before"))
+    env = {"AGENTSD_DATABASE_URL": database_url}
+    leader, first = await home.up(**env)
+    standby, second = await home.up(**env)
+    (told,) = (await client.get(f"{second}/api/sync"))["leaders"]
+    assert (told["leads"], told["pid"]) == (True, leader.pid)
+    status, reply = await client.raw("PATCH", f"{second}/api/agents/a", json={"name": "after"})
+    assert status == 200, reply
+    assert "name: after" in (home.agents / "a.yaml").read_text()
+    for url in (first, second):
+        await client.serves(url, 2)
+        assert (await client.get(f"{url}/api/agents/a"))["name"] == "after"
+    assert (await leader.stop()).code == 0
+    status, reply = await client.raw("PATCH", f"{second}/api/agents/a", json={"name": "alone"})
+    assert status == 200, reply
+    assert "Traceback" not in (await standby.stop()).err
 
 
 @pytest.mark.soak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from agentsd.core.chunking import Chunk
 from agentsd.core.errors import StoreRefused
 from agentsd.store import agents, audit, knowledge, replicas
 from agentsd.store.database import Database
+from agentsd.store.leadership import Candidate, lock_as
 from agentsd.store.replicas import Replica
 from tests.store.sample import change, manifest, plan_of, write
 
@@ -37,13 +39,19 @@ def urls(database_url: str) -> Iterator[dict[str, str]]:
 
 
 async def test_a_sync_may_write_agents_and_not_the_schema(urls: dict[str, str]) -> None:
-    """Everything that apply does; Alembic's own table it may only read."""
+    """Everything that apply and leading do; Alembic's own table it may only read."""
     database = Database(urls["agentsd_sync"])
     await database.check_schema()
     assert (await write(database, plan_of([change("create", manifest("a.yaml"))]))).version == 1
     with pytest.raises(StoreRefused, match="privilege"):
         async with database.transaction() as conn:
             await conn.execute("UPDATE alembic_version SET version_num = 'x'")
+    candidate = Candidate(database.listener_dsn, "main")
+    async with aclosing(candidate.standings()) as standings:
+        term = (await anext(standings)).term
+        assert term is not None
+        async with database.transaction() as conn:
+            await lock_as(conn, term)
     await database.aclose()
 
 
@@ -88,6 +96,7 @@ async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
         b"UPDATE agents SET system_prompt = 'x'",
         b"UPDATE users SET tokens = '[]'",
         b"DELETE FROM versions",
+        b"UPDATE leaders SET epoch = 0",
         b"DELETE FROM audit",
         b"UPDATE audit SET actor = 'x'",
         b"UPDATE knowledge_chunks SET text = 'x'",

@@ -349,6 +349,7 @@ async def test_faults_of_others_are_not_told(town: Stack) -> None:
     assert [error["path"] for run in told["runs"] for error in run["errors"]] == ["acme/copy.yaml"]
     assert all(run["counts"] == {} for run in told["runs"])
     assert all(replica["host"] is None for replica in told["replicas"])
+    assert told["leaders"] == []
     assert told["condition_counts"] == {"Invalid": 1}
     text = json.dumps(told)
     assert "globex" not in text
