@@ -1,6 +1,7 @@
 """Alembic, driven from Python: upgrade, downgrade and the current revision.
 
-The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``), and so are the grants.
+The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``);
+the grants are in ``deploy/grants.sql`` and ``agentsd/_grants.sql``.
 """
 
 from __future__ import annotations
