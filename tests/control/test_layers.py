@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
+from agentsd.cli.validate import validate_command
 from agentsd.control.reconcile import Options, Reconciler
 from agentsd.control.syncing import edited
 from agentsd.control.validate import validate
@@ -320,3 +323,33 @@ async def test_a_link_to_defaults_is_followed_and_a_missing_one_is_told(tmp_path
     assert {(v.path, v.code) for v in told} == {(TOP, "unreadable")}
     with pytest.raises(InvalidManifests):
         await Reconciler(make_checker(None), place.database).sync(read_tree(place.root), Options())
+
+
+@pytest.mark.parametrize(
+    ("chosen", "told"),
+    [
+        ("acme/a.yaml", {f"{ACME}:1:1"}),
+        (ACME, {f"{ACME}:1:1"}),
+        ("c.yaml", {"c.yaml:2:1"}),
+        (TOP, {"c.yaml:2:1", f"{ACME}:1:1"}),
+        ("_user.yaml", set()),
+    ],
+)
+def test_what_concerns_a_file(place: Place, chosen: str, told: set[str]) -> None:
+    """``validate PATH``: its layers too, and of a layer every manifest on it."""
+    place.write(
+        {
+            TOP: "language: en\n",
+            ACME: "greting: x\n",
+            "acme/a.yaml": echo(1),
+            "b.yaml": echo(2),
+            "c.yaml": bare(3, "llm: {}\n"),
+            "_user.yaml": "email: a@example.org\n",
+        }
+    )
+    options = ["--path", str(place.root), "--format", "json", str(place.root / chosen)]
+    done = CliRunner().invoke(validate_command, options)
+    found = json.loads(done.stdout)["violations"]
+    wheres = {f"{v['path']}:{v['line']}:{v['column']}".removeprefix(f"{place.root}/") for v in found}
+    assert wheres == told
+    assert done.exit_code == (1 if told else 0)

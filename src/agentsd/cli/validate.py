@@ -41,21 +41,27 @@ def validate_command(
     """
     settings = load_settings(path=root, env=env)
     folder, wanted = _selection(settings.path, paths)
-    violations = asyncio.run(_validate(folder, settings, require_mac=require_mac))
-    if wanted:
-        violations = tuple(v for v in violations if _selected(v, wanted))
+    violations = asyncio.run(_validate(folder, settings, wanted, require_mac=require_mac))
     _print(violations, form, folder)
     if errors_of(violations) or (strict and violations):
         sys.exit(1)
 
 
-async def _validate(folder: Path, settings: Settings, *, require_mac: bool) -> tuple[Violation, ...]:
+async def _validate(
+    folder: Path, settings: Settings, wanted: tuple[str, ...], *, require_mac: bool
+) -> tuple[Violation, ...]:
     from agentsd.control.recipients import find_recipients
     from agentsd.control.validate import validate
     from agentsd.files.tree import read_tree
 
     checker = make_checker(settings, require_mac=require_mac)
-    return await validate(read_tree(folder, env=settings.env), checker, find_recipients(folder))
+    tree = read_tree(folder, env=settings.env)
+    violations = await validate(tree, checker, find_recipients(folder))
+    if not wanted:
+        return violations
+    chosen = frozenset(path for path in tree.files if _selected(path, wanted))
+    files = tree.concerned(chosen)
+    return tuple(v for v in violations if v.path in files or _selected(v.path, wanted))
 
 
 def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
@@ -72,8 +78,8 @@ def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]
     raise ConfigError(f"{outside} is not in {root}", hint="name the folder of manifests with --path")
 
 
-def _selected(violation: Violation, wanted: tuple[str, ...]) -> bool:
-    return any(w in (".", violation.path) or violation.path.startswith(f"{w}/") for w in wanted)
+def _selected(path: str, wanted: tuple[str, ...]) -> bool:
+    return any(w in (".", path) or path.startswith(f"{w}/") for w in wanted)
 
 
 def _print(violations: tuple[Violation, ...], form: str, folder: Path) -> None:

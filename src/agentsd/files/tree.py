@@ -59,6 +59,16 @@ class Tree:
             texts = {inner(path): texts[path] for path in sorted(texts, key=is_overlay)}
         return Beside(texts, owners, layers, self.overlay)
 
+    def concerned(self, paths: frozenset[str]) -> frozenset[str]:
+        """``paths``, with the files that they make agents with: layers, and manifests on a layer."""
+        beside = self.beside
+        found = set(paths)
+        for name in self.files if beside.layers else ():
+            stack = {name, *(layer.path for layer in beside.layers_of(name))}
+            if name not in beside.layers and not stack.isdisjoint(paths):
+                found |= stack
+        return frozenset(found)
+
     def _is_layer(self, path: str) -> bool:
         """A folder's defaults, or an overlay's file over a manifest that is there."""
         if path.endswith(DEFAULTS_FILE) and path.removesuffix(DEFAULTS_FILE)[-1:] in ("", "/"):
