@@ -74,6 +74,12 @@ def test_what_may_be_meant_is_no_placeholder(value: str) -> None:
     assert why_placeholder(value) == ""
 
 
+@pytest.mark.parametrize("value", ["gsk_1\n2", "gsk\0_1", "gsk_\udcff", "a\u2028b"])
+def test_what_no_manifest_can_hold_is_none_either(value: str) -> None:
+    """Told, instead of a manifest that is refused."""
+    assert "control character" in why_placeholder(value)
+
+
 def test_what_is_said_badly() -> None:
     """No number, no such vendor, said twice, no line of the kind, a slip of the pen: each is told."""
     text = sample(ASYNC_AI_TTS_SAMPLE_RATE="fast", STT_PROVIDER="wisper.local", GROQ_LLM_MODL="m")

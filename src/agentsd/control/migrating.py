@@ -31,6 +31,7 @@ _PLACEHOLDER = re.compile(
     r"|.*[-_](here|placeholder|changeme)",
     re.IGNORECASE | re.DOTALL,
 )
+_UNWRITABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _SECRET_NAMES = ("api_key", "auth_token")  # what creation rules seal as a matter of course
 
 
@@ -69,6 +70,8 @@ def why_placeholder(value: str | None) -> str:
         return "it is empty"
     if _PLACEHOLDER.fullmatch(value.strip()):
         return "it holds a placeholder"
+    if _UNWRITABLE.search(value.strip()):
+        return "it holds a line break or a control character"
     if "${" in value:
         return "it refers to another variable, which is not looked up: write the value out"
     return ""
