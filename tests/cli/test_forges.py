@@ -15,7 +15,7 @@ from urllib.parse import parse_qs
 
 import pytest
 import yaml
-from check_jsonschema import main as check_jsonschema
+from check_jsonschema import main as check_jsonschema  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from tests.cli.conftest import Shell
