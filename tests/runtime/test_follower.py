@@ -111,6 +111,25 @@ async def test_a_restored_database_is_loaded_anew(world: World, sealed: Sealed) 
         assert world.value("agentsd_full_reloads_total") == 2
 
 
+async def test_heartbeats_tell_what_is_not_opened_yet(world: World, sealed: Sealed) -> None:
+    """Of the newest version; and that it is, as soon as it is."""
+
+    async def unopened() -> list[int]:
+        async with world.database.transaction() as connection:
+            return [one.unopened for one in await replicas.list_replicas(connection)]
+
+    await world.put(a=sealed())
+    await world.put(b=sealed(), c=sealed())
+    verifier = Verifier(world.registry)
+    verifier.pause()
+    async with following(world, verifier=verifier, poll_s=NEVER):
+        while await unopened() != [2]:
+            await asyncio.sleep(0.01)
+        verifier.resume()
+        while await unopened() != [0]:
+            await asyncio.sleep(0.01)
+
+
 async def test_heartbeats_tell_version_and_trouble(world: World, sealed: Sealed) -> None:
     """The store knows what each replica serves while it runs, and forgets it when it stops."""
 

@@ -35,7 +35,8 @@ class Laggard:
     silent: float  # s since it was last heard of
 
     def __str__(self) -> str:
-        at = f"{self.replica.place} at {self.replica.version}, last heard {self.silent:.0f} s ago"
+        opening = f" with {self.replica.unopened} agents to open" if self.replica.unopened else ""
+        at = f"{self.replica.place} at {self.replica.version}{opening}, last heard {self.silent:.0f} s ago"
         return at if self.silent < LIVE_SECONDS else f"{at}: killed, frozen or cut off"
 
 
@@ -152,7 +153,7 @@ class Roll:
         """How they stand by ``found``, all the replicas that are listed."""
         known = {one.id: one for one in found}
         for one in found:
-            if one.version >= self.version:
+            if self._is_done(one):
                 self._served[one.id] = one
         serving = [self._served[one.id] for one in self.called if one.id in self._served]
         behind = [known[one.id] for one in self.called if one.id not in self._served and one.id in known]
@@ -164,6 +165,11 @@ class Roll:
             tuple(bad for one in serving for bad in spoiled(one, self.changed)),
             self.silent,
         )
+
+    def _is_done(self, replica: Replica) -> bool:
+        """It serves the version and has looked into all that changed: much at once is opened afterwards."""
+        opened = replica.version > self.version or not (self.changed and replica.unopened)
+        return replica.version >= self.version and opened
 
 
 def spoiled(replica: Replica, changed: Collection[str]) -> list[Spoiled]:

@@ -69,4 +69,5 @@ class Heart:
             pid=os.getpid(),
             version=self._registry.told,
             degraded=degraded,
+            unopened=self._registry.openings.unopened(self._registry.told),
         )

@@ -74,6 +74,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._contact: float | None = None
         self._listener = Listener(database.listener_dsn)
+        self.verifier.done = self._heart.soon
         self._connections = 0
         self._recalled = False  # or tried to
         self._followed = False  # Postgres was asked, and what it said is served

@@ -80,6 +80,10 @@ class Openings:
         self._pending.pop(entry, None)
         self._doubtful.pop(entry, None)
 
+    def unopened(self, version: int) -> int:
+        """How many of this version nobody has looked into yet."""
+        return sum(entry.row.version == version for entry in self._pending)
+
     async def verify(self) -> int:
         """Look into some that nobody asked for yet; returns how many are left."""
         await self._look_into(list(islice(self._pending, _CHUNK)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from agentsd.runtime.registry import Registry
 
@@ -22,6 +23,7 @@ class Verifier:
         self._retry_s = retry_s
         self._going = asyncio.Event()
         self._going.set()
+        self.done: Callable[[], None] = lambda: None  # called when every agent was opened once
 
     def pause(self) -> None:
         """Stop after the few documents at hand."""
@@ -50,6 +52,7 @@ class Verifier:
                 if not left:
                     version = self._registry.snapshot.version
                     _log.info("every agent was opened once", extra={"version": version})
+                    self.done()
 
     async def _retry(self) -> None:
         while True:

@@ -26,6 +26,7 @@ class Replica:
     degraded: Sequence[Mapping[str, Any]] = ()  # of agents that serve an older version: slug, reason, message
     started_at: datetime | None = None  # both as Postgres tells the time; None: not stored yet
     seen_at: datetime | None = None
+    unopened: int = 0  # agents of that version that it has not looked into yet
 
     @property
     def place(self) -> str:
@@ -48,15 +49,17 @@ async def clock(connection: AsyncConnection) -> datetime:
 async def beat(connection: AsyncConnection, replica: Replica) -> None:
     """Say that ``replica`` lives and what it serves."""
     await connection.execute(
-        """INSERT INTO replicas (id, host, pid, version, degraded) VALUES (%s, %s, %s, %s, %s)
+        """INSERT INTO replicas (id, host, pid, version, degraded, unopened) VALUES (%s, %s, %s, %s, %s, %s)
            ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid,
-               version = excluded.version, degraded = excluded.degraded, seen_at = now()""",
+               version = excluded.version, degraded = excluded.degraded, unopened = excluded.unopened,
+               seen_at = now()""",
         (
             replica.id,
             replica.host,
             replica.pid,
             replica.version,
             orjson.dumps([dict(agent) for agent in replica.degraded]).decode(),
+            replica.unopened,
         ),
     )
 
@@ -64,7 +67,7 @@ async def beat(connection: AsyncConnection, replica: Replica) -> None:
 async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 60) -> list[Replica]:
     """Those that were heard of lately, the longest running first."""
     cursor = await connection.execute(
-        """SELECT id, host, pid, version, degraded, started_at, seen_at FROM replicas
+        """SELECT id, host, pid, version, degraded, started_at, seen_at, unopened FROM replicas
            WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
         (within_seconds,),
     )

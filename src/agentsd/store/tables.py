@@ -243,6 +243,7 @@ replicas = Table(
     Column("pid", Integer, nullable=False),
     Column("version", BigInteger, nullable=False),
     _json("degraded", "[]"),
+    Column("unopened", Integer, nullable=False, server_default=text("0")),
     _now("started_at"),
     _now("seen_at"),
 )

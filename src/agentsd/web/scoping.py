@@ -78,6 +78,7 @@ def replicas_of(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[
             **replica,
             "host": None,
             "pid": None,
+            "unopened": 0,
             "degraded": [agent for agent in replica["degraded"] if _is_of(agent.get("slug"), owner)],
         }
         for replica in replicas
