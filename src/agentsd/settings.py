@@ -142,6 +142,11 @@ class Settings(BaseSettings):
             return frozenset(part.strip().rstrip("/") for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("env", mode="before")
+    @classmethod
+    def _named(cls, value: object) -> object:
+        return value or None
+
     @field_validator("trusted_origins")
     @classmethod
     def _normalised(cls, value: frozenset[str]) -> frozenset[str]:

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 
+from agentsd.cli.compose import load_settings
+from agentsd.cli.validate import validate_command
 from agentsd.control.reconcile import Outcome
 from agentsd.control.syncing import Report, Syncer
 from agentsd.control.validate import validate
 from agentsd.control.watch import Watcher
 from agentsd.core.errors import ConfigError, InvalidManifests
+from agentsd.files.base import read_commit, tree_at
+from agentsd.files.blobs import Reader
+from agentsd.files.git import head_commit, run
 from agentsd.files.tree import Tree, read_tree, reread
 from agentsd.store import agents
 from tests.control.place import Place, echo, make_checker, operations, uid
@@ -195,3 +203,56 @@ async def test_the_daemon_watches_both(place: Place) -> None:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_commit_is_read_as_its_files_are(place: Place) -> None:
+    """In pull mode and for ``plan --against``: the same paths, bytes and layers as on disk."""
+    place.write(
+        {
+            "a.yaml": echo(1),
+            "acme/p.md": "base",
+            f"{PROD}_defaults.yaml": "greeting: one\n",
+            f"{PROD}a.yaml": "language: en\n",
+            f"{PROD}acme/p.md": "prod",
+        }
+    )
+    top = place.root.parent
+    for command in (
+        ("init", "-q"),
+        ("add", "-A"),
+        ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"),
+    ):
+        assert (await run(top, *command)).code == 0
+    commit = await head_commit(top)
+    assert commit is not None
+    git = partial(run, top)
+    for env in ("prod", None):
+        found = await read_commit((Reader(git), Reader(git)), commit, "agents.d", env)
+        on_disk = read_tree(place.root, env=env)
+        for one, other in ((found.files, on_disk.files), (found.attachments, on_disk.attachments)):
+            assert {path: file.data for path, file in one.items()} == {
+                path: file.data for path, file in other.items()
+            }
+        paths = [layer.path for layer in found.beside.layers_of("a.yaml")]
+        assert paths == [layer.path for layer in on_disk.beside.layers_of("a.yaml")]
+    with pytest.raises(ConfigError, match="no folder envs/staging"):
+        await read_commit((Reader(git), Reader(git)), commit, "agents.d", "staging")
+    then, before = await tree_at(place.root, "HEAD", "prod")
+    assert (then, before.files.keys()) == (commit, tree(place).files.keys())
+
+
+def test_the_command_line_knows_overlays(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By option and by environment; files are named as they are found from here, and a name is a name."""
+    place.write({"a.yaml": echo(1), f"{PROD}a.yaml": "greting: x\n"})
+    monkeypatch.chdir(place.root.parent)
+    monkeypatch.delenv("SOPS_AGE_KEY_FILE", raising=False)
+    runner = CliRunner()
+    assert runner.invoke(validate_command, []).exit_code == 0
+    done = runner.invoke(validate_command, ["--env", "prod", "--format", "json"])
+    assert [v["path"] for v in json.loads(done.stdout)["violations"]] == ["envs/prod/a.yaml"]
+    monkeypatch.setenv("AGENTSD_ENV", "prod")
+    assert "envs/prod/a.yaml:1:1" in runner.invoke(validate_command, []).stderr
+    assert load_settings(env="").env is None
+    for name in ("../x", "a/b", "..", "Prod", ".hidden"):
+        with pytest.raises(ConfigError):
+            load_settings(env=name)
