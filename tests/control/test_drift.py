@@ -15,10 +15,12 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from agentsd.cli.reporting import Reporter
 from agentsd.control.journal import record_outcome
+from agentsd.control.syncing import Report
 from agentsd.core.plan import FieldChange
 from agentsd.core.render import plan_json, plan_lines, summary
-from agentsd.store.runs import list_runs
+from agentsd.store.runs import list_conditions, list_runs
 from tests.control.place import Place, echo, groq, make_checker, operations, uid
 from tests.runtime.world import Keys
 
@@ -40,7 +42,7 @@ async def test_before_and_after(place: Place) -> None:
     found = fields(await place.plan())
     assert found["name"] == FieldChange("change", ("name",), "Hacked", "Echo")
     assert found["active"] == FieldChange("change", ("active",), False, True)
-    assert found["llm.reply"] == FieldChange("change", ("llm", "reply"), 7, "hello")
+    assert found["llm.reply"] == FieldChange("change", ("llm", "reply"), "no", "hello")
     assert found["system_prompt"].old == "Be rude."
     outcome = await place.sync()
     assert operations(outcome) == {("heal", "a")}
@@ -195,3 +197,17 @@ async def test_prune_that_was_taken_back(place: Place) -> None:
     await place.sync({"a.yaml": echo(1)})
     place.write({"a.yaml": None})
     assert operations(await place.sync()) == {("delete", "a")}
+
+
+async def test_a_daemon_tells_of_an_orphan_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    """When its file goes, and not with every change after that; its condition stays on record."""
+    reporter = Reporter(place.database, place.options, "agents.d/")
+    await reporter(Report(await place.sync({"a.yaml": echo(1), "b.yaml": echo(2, extra="prune: false\n")})))
+    place.write({"b.yaml": None})
+    await reporter(Report(await place.sync()))
+    assert "b  b.yaml is orphaned" in capsys.readouterr().err
+    await reporter(Report(await place.sync({"a.yaml": echo(1, reply="bye")})))
+    assert "orphaned" not in capsys.readouterr().err
+    async with place.database.transaction(snapshot=True) as connection:
+        (condition,) = await list_conditions(connection)
+    assert (condition.path, condition.type, condition.reason) == ("b.yaml", "Orphaned", "FileGone")

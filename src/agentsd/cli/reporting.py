@@ -54,8 +54,8 @@ class Reporter:
     async def _done(self, outcome: Outcome, options: Options) -> None:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
         orphans = tuple(row.slug for row in outcome.plan.orphaned)
-        news = outcome.head is not None or bad != self._last_bad or self._last_error is not None
-        news = news or orphans != self._last_orphans
+        told = orphans == self._last_orphans
+        news = outcome.head is not None or bad != self._last_bad or self._last_error is not None or not told
         self._last_orphans = orphans
         self._last_error = None
         if news or options.term != self._last_term:  # the last leader may have died before it told
@@ -64,7 +64,8 @@ class Reporter:
             with suppress(AgentsdError):
                 await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
         if news:
-            self._show(outcome, tuple(v for v in bad if v not in self._last_bad))
+            plan = replace(outcome.plan, orphaned=()) if told else outcome.plan
+            self._show(replace(outcome, plan=plan), tuple(v for v in bad if v not in self._last_bad))
             self._last_bad = bad
         if outcome.head or not self._pruned:
             changed = [change.id for change in outcome.plan.changes] if self._pruned else None
