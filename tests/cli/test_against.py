@@ -191,6 +191,26 @@ class TestPlanAgainst:
         meant = branch.run("plan", "--against", "git:main", "--allow-mass-delete")
         assert "refuse" not in meant.out
 
+    def test_layers_and_an_overlay(self, branch: Shell) -> None:
+        """What agents say together is compared; a layer that is broken is told once, with its own line."""
+        overlay = branch.root / "envs/prod"
+        overlay.mkdir(parents=True)
+        (overlay / "same.yaml").write_text("greeting: Hello\n")
+        git(branch.root, "add", "envs")
+        commit(branch)
+        git(branch.root, "switch", "-qc", "layers")
+        (overlay / "same.yaml").write_text("greeting: Good day\n")
+        branch.write("_defaults.yaml", "language: en\n")
+        plain = branch.run("plan", "--against", "git:change", "--format", "json").json()
+        assert plain["summary"]["update"] == 6
+        done = branch.run("plan", "--against", "git:change", "--env", "prod", "--format", "markdown")
+        assert done.code == 0
+        assert '- `greeting`: `"Hello"` → `"Good day"`' in done.out
+        (overlay / "same.yaml").write_text("greting: Hello\n")
+        done = branch.run("plan", "--against", "git:change", "--env", "prod", "--format", "markdown")
+        assert done.code == 1
+        assert "`envs/prod/same.yaml:1:1`" in done.out
+
     def test_hostile_names(self, branch: Shell) -> None:
         """A branch cannot say more than its place in the comment allows."""
         name = "a`|<img src=x onerror=1>@all\n## h"

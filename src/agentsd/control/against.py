@@ -20,7 +20,7 @@ from agentsd.core.names import id_of, is_uuid, owner_of, slug_of, user_id_of
 from agentsd.core.plan import Change, Desired, FieldChange, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Violation, errors_of, in_order
-from agentsd.files.tree import SourceFile, Tree
+from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 
 _SOURCE = "main"
 _TEXT_MAX = 1 << 18
@@ -92,13 +92,18 @@ def _stored(before: Tree, checker: Checker, ids: Mapping[str, UUID]) -> Stored:
     rows = [
         _row(one.manifest) if one.manifest else _unreadable(before.files[path], ids)
         for path, one in checked.items()
-        if one.user is None and one.layer is None and not path.rpartition("/")[2].startswith("_")
+        if one.user is None and path not in beside.layers and _is_manifest(path)
     ]
     owners = {
         row.owner: StoredUser(user_id_of(row.owner), row.owner, None, _SOURCE, None, None, 0) for row in rows
     }
     users = {one.user.username: _user(one.user) for one in checked.values() if one.user}
     return Stored(0, {row.id: row for row in rows}, {**owners, **users})
+
+
+def _is_manifest(path: str) -> bool:
+    name = path.rpartition("/")[2]
+    return is_manifest_name(name) and not name.startswith("_")
 
 
 def _row(m: Manifest) -> _Before:

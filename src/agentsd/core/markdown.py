@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from difflib import unified_diff
 from html import escape
 from itertools import accumulate
+from posixpath import normpath
 from typing import Any, TypeVar
 
 from agentsd.core.agent import SECTIONS
@@ -92,6 +93,11 @@ def _cell(text: str) -> str:
     return code(text if len(text) <= _LINE else f"{text[: _LINE - 1]}…").replace("|", "\\|")
 
 
+def _place(prefix: str, path: str) -> str:
+    """A file as seen from where the command ran: an overlay's is beside the folder of manifests."""
+    return normpath(f"{prefix}{path}") if prefix else path
+
+
 def _html(text: str) -> str:
     return f"<code>{escape(printable(text))}</code>"
 
@@ -114,19 +120,19 @@ def _rows(plan: Plan, prefix: str) -> Iterator[str]:
     for one in plan.quarantined:
         first, more = one.violations[0], len(one.violations) - 1
         rest = f" and {more} more" if more else ""
-        where = f"{prefix}{first.path}:{first.line}:{first.column}"
+        where = f"{_place(prefix, first.path)}:{first.line}:{first.column}"
         yield f"| `!` **quarantined** | | {_cell(first.message)}{rest} | {_cell(where)} |\n"
     for change in plan.changes:
         what = _what(change)
         sign = f"`{_SIGNS[change.operation]}` {change.operation}"
-        yield f"| {sign} | {_cell(title(change))} | {what} | {_cell(prefix + change.path)} |\n"
+        yield f"| {sign} | {_cell(title(change))} | {what} | {_cell(_place(prefix, change.path))} |\n"
     for user in filter(told, plan.users):
         owner = f"owner {user.username}"
         sign = f"`{_SIGNS[user.operation]}` {user.operation}"
         what = ", ".join(_cell(dotted(one.pointer)) for one in user.fields[:_FIELDS])
-        yield f"| {sign} | {_cell(owner)} | {what} | {_cell(prefix + user_path(user))} |\n"
+        yield f"| {sign} | {_cell(owner)} | {what} | {_cell(_place(prefix, user_path(user)))} |\n"
     for row in plan.orphaned:
-        yield f"| `!` orphaned | {_cell(row.slug)} | {ORPHANED} | {_cell(prefix + row.path)} |\n"
+        yield f"| `!` orphaned | {_cell(row.slug)} | {ORPHANED} | {_cell(_place(prefix, row.path))} |\n"
 
 
 def _what(change: Change) -> str:
@@ -155,11 +161,11 @@ def _providers(value: Mapping[str, Any]) -> Iterator[str]:
 
 def _quarantined(one: Quarantined, prefix: str) -> str:
     lines = [
-        f"- {code(f'{prefix}{v.path}:{v.line}:{v.column}')} {code(v.message)}"
+        f"- {code(f'{_place(prefix, v.path)}:{v.line}:{v.column}')} {code(v.message)}"
         + (f"<br>→ {code(v.hint)}" if v.hint else "")
         for v in one.violations[:_LINES]
     ]
-    return _folded(f"quarantined {_html(prefix + one.path)}", "\n".join(lines), is_open=True)
+    return _folded(f"quarantined {_html(_place(prefix, one.path))}", "\n".join(lines), is_open=True)
 
 
 def _fields(change: Change) -> tuple[FieldChange, ...]:
