@@ -41,7 +41,7 @@ class Bid:
 @asynccontextmanager
 async def bid(url: str, source: str = "main", **options: object) -> AsyncIterator[Bid]:
     """A candidate that gives up at the end."""
-    made = Bid(Candidate(Database(url).listener_dsn, source, **options))  # type: ignore[arg-type]
+    made = Bid(Candidate(Database(url).listener_dsn, source, **{"silence": 1.5, **options}))  # type: ignore[arg-type]
     task = asyncio.create_task(made.run())
     try:
         yield made

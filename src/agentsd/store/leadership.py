@@ -30,11 +30,12 @@ from agentsd.store.database import place_of
 from agentsd.store.faults import translate
 from agentsd.store.versions import APPLY_LOCK
 
-BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 3.0
-"""After so long without a heartbeat, Postgres ends the leader's session: three are missing then."""
-POLL_SECONDS = 0.5
-"""How often a standby tries."""
+"""After so long without a heartbeat, Postgres ends the leader's session."""
+BEATS = 3
+"""Heartbeats in that time."""
+TRIES = 6
+"""Tries of a standby in that time."""
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 2.0
 
@@ -187,7 +188,7 @@ class Candidate:
             elif (standing := Standing(leader=await self._leader(connection))) != told:
                 told = standing
                 yield standing
-            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.sleep(self._silence / TRIES)
 
     async def _take(self, connection: AsyncConnection) -> Term | None:
         """The lead, if it is free: a new epoch first, then the end of what the last leader left open."""
@@ -203,7 +204,7 @@ class Candidate:
     async def _lead(self, connection: AsyncConnection, term: Term) -> None:
         """Beat, until the connection breaks (raises), or until it is unfit or its epoch over (returns)."""
         while self._fit():
-            await asyncio.sleep(BEAT_SECONDS)
+            await asyncio.sleep(self._silence / BEATS)
             if await self._ask(connection, _EPOCH, self._source) != (term.epoch,):
                 break
         await self._ask(connection, f"SELECT pg_advisory_unlock({_LEAD})", self._source)
