@@ -121,6 +121,34 @@ async def test_what_did_not_change_is_not_read_again(origin: Origin) -> None:
     assert list((await reader.read(gone, "agents.d")).files) == ["acme/sales.yaml"]
 
 
+async def test_edits_read_as_everything_does(origin: Origin) -> None:
+    """Commit by commit, one reader finds what a fresh one finds: edits, moves, modes, links, large files."""
+    mirror = origin.mirror()
+    reader = Reader(mirror.git)
+    steps: list[dict[str, str | None]] = [
+        {"faq.md": "one", "name with blank.yaml": "name: B\n", ".hidden.yaml": "name: H\n"},
+        {"faq.md": "two", "support.yaml": "name: Two\n", ".hidden.yaml": "name: I\n"},
+        {"name with blank.yaml": "name: C\n", "acme/sales.yaml": "#" * (MAX_BYTES + 1)},
+        {"acme/sales.yaml": "name: Small again\n"},
+        {"faq.md": None, "new.yaml": "name: New\n"},
+        {"new.yaml": "name: Newer\n"},
+    ]
+    for step in steps:
+        origin.commit(step)
+        commit = await mirror.fetch()
+        read = await reader.read(commit, "agents.d")
+        assert told(read) == told(await Reader(mirror.git).read(commit, "agents.d"))
+    assert told(read) == told(read_tree(origin.place.folder))
+    (origin.place.folder / "support.yaml").chmod(0o755)
+    origin.commit({})
+    (origin.place.folder / "new.yaml").unlink()
+    (origin.place.folder / "new.yaml").symlink_to("support.yaml")
+    for step in ({}, {"support.yaml": "name: Linked\n"}):
+        commit = origin.commit(step)
+        await mirror.fetch()
+        assert told(await reader.read(commit, "agents.d")) == told(read_tree(origin.place.folder))
+
+
 async def test_the_folder_may_be_anywhere(origin: Origin) -> None:
     """The top of the repository is a folder, too; one that is missing is an error that says so."""
     mirror = origin.mirror()

@@ -51,6 +51,7 @@ _NOWHERE = re.compile(
 _BROKEN = re.compile(
     "corrupt|not a git repository: |bad object|missing (blob|tree|commit)|unable to read (tree|sha1)|is empty"
     "|did not send all necessary objects|invalid (sha1 )?pointer|unresolved deltas|bad shallow"
+    r"|\.lock': File exists"
 )
 
 
@@ -77,15 +78,18 @@ class Mirror:
         self.remote = remote
         self.ref = ref
         self._named: str | None = None  # the full name of ``ref``, once the remote knew it
+        self._swept = False
 
     async def fetch(self, *, tags: bool = False) -> str:
         """The commit that the ref is at now. ``tags``: with tags that point to it. Raises ``PullFailed``."""
         async with self._alone() as held:
-            self._sweep()
-            try:
-                return await self._fetch(held, tags=tags)
-            except _Broken:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            if not self._swept:
+                self._sweep()
+            for remedy in (self._sweep, self._remove):
+                try:
+                    return await self._fetch(held, tags=tags)
+                except _Broken:
+                    remedy()
             try:
                 return await self._fetch(held, tags=tags)
             except _Broken:
@@ -238,6 +242,10 @@ class Mirror:
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._swept = True
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _failure(self, ran: Ran) -> Exception:
         told, shown = ran.complaint, self.remote.shown

@@ -1,0 +1,165 @@
+"""The folders of one commit, as git lists them, and the walk over them: ``tree._walk``, without a disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from agentsd.core.names import printable
+from agentsd.core.violations import Violation
+from agentsd.files.tree import is_attachment_name, is_manifest_name
+
+_LINKS_MAX = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One file of a commit."""
+
+    name: str  # of the object, in hex
+    size: int
+    is_link: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One folder of a commit."""
+
+    entries: dict[str, Node] = field(default_factory=dict)
+
+
+Node: TypeAlias = Blob | Folder
+
+Found = tuple[str, Blob | None, Violation | None]
+"""Path, what is there, and what is wrong with it."""
+
+
+def plant(root: Folder, line: bytes) -> None:
+    """One line of ``git ls-tree -r -l -z``: ``<mode> <type> <object> <size>\\t<path>``."""
+    head, _, path = line.partition(b"\t")
+    mode, kind, name, size = head.split()
+    if kind != b"blob":  # a submodule: another repository's business
+        return
+    *folders, last = os.fsdecode(path).split("/")
+    node = root
+    for part in folders:
+        inner = node.entries.setdefault(part, Folder())
+        assert isinstance(inner, Folder)  # noqa: S101  (a tree object names each entry once)
+        node = inner
+    node.entries[last] = Blob(name.decode(), int(size), is_link=mode == b"120000")
+
+
+def blobs(folder: Folder) -> Iterator[Blob]:
+    """Every file below it."""
+    for node in folder.entries.values():
+        if isinstance(node, Blob):
+            yield node
+        else:
+            yield from blobs(node)
+
+
+class _Fault(Exception):
+    """A link that cannot be followed, and why."""
+
+
+_Place = tuple[str, ...]
+
+
+class Walk:
+    """Finds what the tree is made of; ``links`` says where the links lead, by object."""
+
+    def __init__(self, root: Folder, links: Mapping[str, str]) -> None:
+        self._root = root
+        self._links = links
+
+    def run(self) -> Iterator[Found]:
+        """Every manifest-like entry, in name order."""
+        return self._walk(self._root, (), "", ((),))
+
+    def _walk(self, folder: Folder, real: _Place, prefix: str, within: tuple[_Place, ...]) -> Iterator[Found]:
+        for name in sorted(folder.entries):
+            if name.startswith("."):
+                continue
+            path = prefix + printable(name)
+            node = folder.entries[name]
+            if is_manifest_name(name):
+                yield self._manifest((*real, name), path)
+            elif isinstance(node, Folder):
+                yield from self._walk(node, (*real, name), f"{path}/", within)
+            elif node.is_link:
+                yield from self._link((*real, name), path, within)
+            elif is_attachment_name(name):
+                yield path, node, None
+
+    def _manifest(self, place: _Place, path: str) -> Found:
+        try:
+            node = self._resolved(place)[1]
+        except _Fault as fault:
+            return path, None, _faulty(path, str(fault))
+        if isinstance(node, Folder):
+            hint = "a folder's name must not end in .yaml or .yml"
+            return path, None, Violation(path, "not-a-file", "this is a folder", hint)
+        return path, node, None
+
+    def _link(self, place: _Place, path: str, within: tuple[_Place, ...]) -> Iterator[Found]:
+        """What is neither a manifest nor a plain file: a link to a folder, or to a text."""
+        attachment = is_attachment_name(place[-1])
+        try:
+            real, node = self._resolved(place)
+        except _Fault as fault:
+            if attachment:  # where other links lead to that leave the folder is not known here
+                yield path, None, _faulty(path, str(fault))
+            return
+        if isinstance(node, Blob):
+            if attachment:
+                yield path, node, None
+        elif real in within or place[:-1][: len(real)] == real:
+            prefix = f"{path}/"
+            yield prefix, None, _faulty(prefix, "this link leads back to a folder around it")
+        else:
+            yield from self._walk(node, real, f"{path}/", (*within, real))
+
+    def _resolved(self, place: _Place) -> tuple[_Place, Node]:
+        """Where a path really leads. Raises ``_Fault``."""
+        waiting, done, links = list(place), list[str](), 0
+        while waiting:
+            part = waiting.pop(0)
+            if part == "..":
+                if not done:
+                    raise _Fault(_OUTSIDE)
+                done.pop()
+            elif part not in ("", "."):
+                node = self._at((*done, part))
+                if isinstance(node, Blob) and node.is_link:
+                    links += 1
+                    waiting = self._target(node, links) + waiting
+                else:
+                    done.append(part)
+        return tuple(done), self._at(tuple(done))
+
+    def _target(self, link: Blob, links: int) -> list[str]:
+        target = self._links[link.name]
+        if links > _LINKS_MAX:
+            raise _Fault("this link leads to itself")
+        if target.startswith("/"):
+            raise _Fault(_OUTSIDE)
+        return target.split("/")
+
+    def _at(self, place: _Place) -> Node:
+        node: Node = self._root
+        for part in place:
+            if not isinstance(node, Folder) or part not in node.entries:
+                raise _Fault("this link leads nowhere")
+            node = node.entries[part]
+        return node
+
+
+_OUTSIDE = "this link leads out of the folder of manifests"
+
+
+def _faulty(path: str, message: str) -> Violation:
+    if message == _OUTSIDE:
+        return Violation(path, "symlink-outside", message, "put the file itself here")
+    return Violation(path, "unreadable", message, "remove it, or restore what it points to")
