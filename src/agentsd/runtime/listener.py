@@ -24,7 +24,7 @@ from agentsd.runtime.packing import Kept
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.tokens import TokenBook
 from agentsd.runtime.verifier import Verifier
-from agentsd.store import agents, users
+from agentsd.store import agents, users, versions
 from agentsd.store.agents import Head, Loaded
 from agentsd.store.database import Database
 from agentsd.store.events import Hint, Listener
@@ -197,14 +197,14 @@ class Follower:
         """
         seen = self._seen()
         async with self._database.transaction(snapshot=True) as connection:
-            known = seen is not None and await agents.knows(connection, seen)
+            news = await versions.news(connection, seen or versions.NOTHING)
+            known = seen is not None and news.known
             if seen is not None and known:
-                loaded = await agents.load_changed(connection, seen.version)
+                loaded = await agents.load_changed(connection, seen.version, news.head)
             else:
                 loaded = await agents.load_all(connection)
-            if not known or not self._followed or loaded.head != seen:
-                trusted = known and self._followed  # what came from a file is read again
-                await self._load_tokens(connection, seen.version if seen and trusted else None)
+            if not known or not self._followed or news.users:  # what came from a file is read again
+                await self._load_tokens(connection)
         self._contact = time.monotonic()
         if not known:
             self._metrics.reloads.inc()
@@ -214,13 +214,12 @@ class Follower:
         elif loaded.head != seen:
             await self._registry.update(loaded)
 
-    async def _load_tokens(self, connection: AsyncConnection, since: int | None) -> None:
-        """Those of every owner, where one was written after ``since``."""
-        if since is None or not self._tokens.known or await users.changed_since(connection, since):
-            before, self._owners = self._owners, await users.load_tokens(connection)
-            self._tokens.replace(self._owners)
-            if self._keeper is not None and before not in (None, self._owners):
-                await self._keeper.forget()
+    async def _load_tokens(self, connection: AsyncConnection) -> None:
+        """Those of every owner."""
+        before, self._owners = self._owners, await users.load_tokens(connection)
+        self._tokens.replace(self._owners)
+        if self._keeper is not None and before not in (None, self._owners):
+            await self._keeper.forget()
 
     async def _recall(self) -> None:
         """Once, where Postgres was away from the start: serve what an earlier run kept."""

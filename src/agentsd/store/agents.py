@@ -128,9 +128,12 @@ async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[
     return dict(await cursor.fetchall())
 
 
-async def load_changed(connection: AsyncConnection, since: int) -> Loaded:
-    """Rows with ``version > since``, tombstones included. Use a snapshot transaction."""
-    now = await head(connection)
+async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> Loaded:
+    """Rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
+
+    Use a snapshot transaction.
+    """
+    now = now or await head(connection)
     cursor = await connection.execute(
         # The upper bound lets the planner see that few rows are meant, before it has any statistics.
         _ROWS + "WHERE a.version > %s AND a.version <= %s ORDER BY a.version, a.slug",

@@ -47,13 +47,6 @@ async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
     return tuple(OwnerTokens(row[0], row[1], tuple(row[2]), row[3]) for row in await cursor.fetchall())
 
 
-async def changed_since(connection: AsyncConnection, version: int) -> bool:
-    """Whether an owner was written after ``version``; one whose tokens went, too."""
-    cursor = await connection.execute("SELECT EXISTS (SELECT FROM users WHERE version > %s)", (version,))
-    row = await cursor.fetchone()
-    return bool(row and row[0])
-
-
 async def apply_users(
     connection: AsyncConnection,
     changes: Sequence[UserChange],

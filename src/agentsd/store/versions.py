@@ -50,6 +50,30 @@ async def knows(connection: AsyncConnection, seen: Head) -> bool:
     return bool(row and row[0])
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a runtime asks first."""
+
+    head: Head
+    known: bool  # whether what it saw is in this store's history
+    users: bool  # whether an owner was written since
+
+
+async def news(connection: AsyncConnection, seen: Head) -> News:
+    """Of a replica that serves ``seen``. One round trip, because all replicas ask in the same moment."""
+    cursor = await connection.execute(_NEWS, {"version": seen.version, "stamp": seen.stamp})
+    row = await cursor.fetchone()
+    return News(NOTHING, False, True) if row is None else News(Head(row[0], row[1]), row[2], row[3])
+
+
+_NEWS = """
+SELECT v.version, v.stamp,
+       EXISTS (SELECT FROM versions WHERE version = %(version)s AND stamp = %(stamp)s),
+       EXISTS (SELECT FROM users WHERE version > %(version)s)
+FROM versions v ORDER BY v.version DESC LIMIT 1
+"""
+
+
 async def grow(connection: AsyncConnection, source: str, commit: str | None, run_id: UUID) -> Head:
     """The next version. Only under ``lock``."""
     cursor = await connection.execute(
