@@ -84,16 +84,14 @@ def test_knowledge_is_kept_by_digest_only(stocked: Shell) -> None:
     assert stocked.run("export", "restored").code == 0
 
 
-@pytest.mark.parametrize(
-    "path", ["../evil.yaml", "/etc/evil.yaml", ".git/hooks.yaml", "a/../../b.yaml", "run.sh"]
-)
-def test_a_row_never_leads_out_of_the_folder(synced: Shell, database_url: str, path: str) -> None:
+def test_a_row_never_leads_out_of_the_folder(synced: Shell, database_url: str) -> None:
     """Whoever could write to the store does not write to this disk."""
-    with psycopg.connect(database_url) as connection:
-        connection.execute("UPDATE agents SET path = %s WHERE slug = 'a'", (path,))
-    done = synced.run("export", "restored")
-    assert (done.code, "a stored path leads out" in done.err) == (1, True), done.err
-    assert not (synced.root / "restored").exists()
+    for path in ("../evil.yaml", "/etc/evil.yaml", ".git/hooks.yaml", "a/../../b.yaml", "run.sh"):
+        with psycopg.connect(database_url) as connection:
+            connection.execute("UPDATE agents SET path = %s WHERE slug = 'a'", (path,))
+        done = synced.run("export", "restored")
+        assert (done.code, "a stored path leads out" in done.err) == (1, True), done.err
+        assert not (synced.root / "restored").exists()
 
 
 def test_a_link_never_leads_out_of_the_folder(synced: Shell) -> None:

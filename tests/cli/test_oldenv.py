@@ -48,25 +48,23 @@ def test_it_is_imported_once(fresh: Shell, database_url: str) -> None:
     assert list((fresh.root / "agents.d").iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["a.yaml", "acme/b.yml", "_user.yaml", "_defaults.yaml"])
-def test_never_where_manifests_exist(fresh: Shell, database_url: str, name: str) -> None:
+def test_never_where_manifests_exist(fresh: Shell, database_url: str) -> None:
     """Reserved files count: somebody has begun."""
-    fresh.write(name, echo(1))
-    assert start(database_url) is None
+    for name in ("a.yaml", "acme/b.yml", "_user.yaml", "_defaults.yaml"):
+        file = fresh.write(name, echo(1))
+        assert start(database_url) is None
+        file.unlink()
     assert not (fresh.root / "agents.d/development.yaml").exists()
 
 
-@pytest.mark.parametrize("text", ["DATABASE_URL=x\n", "", None])
 def test_never_of_another_program(
-    fresh: Shell, database_url: str, text: str | None, capsys: pytest.CaptureFixture[str]
+    fresh: Shell, database_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor where there is none; that is no word worth."""
     env = fresh.root / ".env"
-    if text is None:
-        env.unlink()
-    else:
-        env.write_text(text)
-    assert start(database_url) is None
+    for text in ("DATABASE_URL=x\n", "", None):
+        env.write_text(text) if text is not None else env.unlink()
+        assert start(database_url) is None
     assert list((fresh.root / "agents.d").iterdir()) == []
     assert capsys.readouterr().err == ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsd.control.envfile import Migrated, is_old, migrate, read_env, read_environ
@@ -138,6 +138,7 @@ def test_what_is_no_env_file(data: bytes) -> None:
         read_env(".env", data)
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.sampled_from(sorted(NAMES)), st.text(max_size=20), max_size=12))
 def test_whatever_they_hold_the_sections_are_valid(values: dict[str, str]) -> None:
     """Each section is one that its vendor takes, and every variable is told."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsd.control.litellm import Migrated, migrate, read_config
@@ -44,6 +44,7 @@ def migrated(models: list[Any], **environ: str) -> Migrated:
     return migrate(config, environ, CATALOG, owner="", trusted=frozenset())
 
 
+@settings(max_examples=50)
 @given(st.lists(ENTRY | JSON, max_size=4))
 def test_whatever_it_holds(models: list[Any]) -> None:
     """Slugs are slugs, each once; sections are their vendors'; every entry has a note."""
