@@ -199,7 +199,17 @@ def edit(path: str, before: bytes | None, after: bytes) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    "path", ["../evil.yaml", "/tmp/evil.yaml", "a/../../evil.yaml", "_user.yaml", "run.sh", ".x.yaml", ""]
+    "path",
+    [
+        "../evil.yaml",
+        "../envs/prod/x.yaml",
+        "/tmp/evil.yaml",
+        "a/../../evil.yaml",
+        "_user.yaml",
+        "run.sh",
+        ".x.yaml",
+        "",
+    ],
 )
 async def test_a_note_writes_manifests_only(tmp_path: Path, path: str) -> None:
     """Who can get a note into a pull request can change what a pull request can, and nothing else."""

@@ -80,6 +80,10 @@ def test_every_value_is_shown_with_its_place(root: Path) -> None:
     assert done.exit_code == 0, done.output
     lines = done.output.replace(f"{root}/", "").replace(f"{root.parent}/", "").splitlines()
     assert lines == [
+        f"id: {uid(1)}  # acme/sales.yaml:1",
+        "system_prompt: |  # acme/sales.yaml:2",
+        "  You sell.",
+        "  Politely.",
         "language: en  # acme/_defaults.yaml:1",
         "llm:",
         "  provider: groq.com  # acme/_defaults.yaml:3",
@@ -90,10 +94,6 @@ def test_every_value_is_shown_with_its_place(root: Path) -> None:
         '      api_key: "**********"  # acme/_defaults.yaml:8',
         "      model: spare  # acme/_defaults.yaml:9",
         "  temperature: 0.5  # envs/prod/acme/sales.yaml:2",
-        f"id: {uid(1)}  # acme/sales.yaml:1",
-        "system_prompt: |  # acme/sales.yaml:2",
-        "  You sell.",
-        "  Politely.",
         "tts:",
         "  provider: elevenlabs.io  # acme/sales.yaml:8",
         '  api_key: "**********"  # acme/sales.yaml:9',

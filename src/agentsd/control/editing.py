@@ -113,13 +113,14 @@ def _plain(document: Document) -> dict[str, Any]:
 def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """``wanted`` in the order of ``current``; a new field after the one that usually goes before it."""
     names = [name for name in current if name in wanted]
-    for name in sorted(wanted.keys() - current.keys(), key=_rank):
-        before = [place for place, other in enumerate(names) if _rank(other) < _rank(name)]
+    for name in sorted(wanted.keys() - current.keys(), key=rank):
+        before = [place for place, other in enumerate(names) if rank(other) < rank(name)]
         names.insert(before[-1] + 1 if before else 0, name)
     return {name: wanted[name] for name in names}
 
 
-def _rank(name: str) -> int:
+def rank(name: str) -> int:
+    """The place of a field in ``ORDER``."""
     return ORDER.index(name) if name in ORDER else len(ORDER)
 
 

@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agentsd.core.names import SUFFIXES, slug_of, slug_problem
+from agentsd.core.names import SUFFIXES, is_overlay, slug_of, slug_problem
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, FileRefused, swap
 
@@ -151,7 +151,7 @@ def _read(root: Path) -> _Left:
 
 def _left_edit(kept: dict[str, Any]) -> _LeftEdit:
     path, before, after = kept["path"], kept["before"], kept["after"]
-    if not path.endswith(SUFFIXES) or slug_problem(slug_of(path)):
+    if is_overlay(path) or not path.endswith(SUFFIXES) or slug_problem(slug_of(path)):
         raise ValueError
     return _LeftEdit(path, before, None if after is None else base64.b64decode(after))
 

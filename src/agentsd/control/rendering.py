@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from agentsd.control.editing import rank
 from agentsd.core.document import Document, locate, parse
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.layers import Layered, layered, layers_of
@@ -71,7 +72,8 @@ def render(tree: Tree, agent: str, catalog: Catalog) -> Rendered:
         for vendor in vendors.values()
         for name in vendor.settings.secret_fields()
     }
-    plain = {name: child for name, child in document.value.items() if name != "sops"}
+    names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank(name), name))
+    plain = {name: document.value[name] for name in names}
     return Rendered(agent, document, _masked(plain, secrets))
 
 
