@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import signal
 from hashlib import sha256
 
 import pytest
@@ -120,3 +121,39 @@ async def test_a_server_passes_the_call_on(
     await says(client, url, "signed")
     await told(client, url, last_attempted=good, last_applied=good, reason=None)
     assert (await watch.stop()).code == 0
+
+
+@pytest.mark.soak
+async def test_another_daemon_takes_over(
+    home: Home, origin: Origin, client: Client, database_url: str
+) -> None:
+    """Whoever leads is killed with -9 after each push: the other goes on with the newest commit, in order."""
+    options = ("watch", "--git", f"file://{origin.bare}", "--ref", "main", "--interval", "1h")
+    env = {"AGENTSD_DATABASE_URL": database_url}
+    daemons = {}
+    for name in ("a", "b"):
+        git_dir = str(home.root / f"git-{name}")
+        daemons[name] = await home.start(*options, **env, AGENTSD_GIT_DIR=git_dir)
+        if name == "a":
+            await daemons[name].says("version 1")
+    _, url = await home.serve(database_url)
+    for number in range(6):
+        commit = origin.commit({"support.yaml": echo(f"push {number}")})
+        leader, other = ("a", "b") if number % 2 == 0 else ("b", "a")
+        if number % 3:
+            assert await call(client, url) == 202
+        daemons[leader].send(signal.SIGKILL)
+        await daemons[leader].ended()
+
+        async def look(answer: str = f"push {number}") -> bool:
+            assert await call(client, url) == 202
+            return await client.say(url, "support") == answer
+
+        await until(look)
+        await told(client, url, last_applied=commit, reason=None)
+        git_dir = str(home.root / f"git-{leader}")
+        daemons[leader] = await home.start(*options, **env, AGENTSD_GIT_DIR=git_dir)
+        assert daemons[other].running
+    runs = (await client.get(f"{url}/api/sync"))["runs"]
+    applied = [run["commit"] for run in reversed(runs) if run["outcome"] == "applied"]
+    assert len(applied) == len(set(applied)), "a commit was applied twice"
