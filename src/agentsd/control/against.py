@@ -6,7 +6,7 @@ with. Nothing is opened, so everybody sees the same: of a secret, whether its ci
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -190,7 +190,7 @@ def _recipients(before: bytes, after: bytes) -> Iterator[FieldChange]:
     yield from (FieldChange("remove", ("sealed to",), key) for key in sorted(old - new))
 
 
-def _sealed_to(data: bytes) -> Collection[str]:
+def _sealed_to(data: bytes) -> set[str]:
     block = parse("", data).value.get("sops")
     groups = [block, *(block.get("key_groups") or ())] if isinstance(block, dict) else []
     return {

@@ -87,8 +87,8 @@ def _mappings(
         return dict(ours)
     merged: dict[str, Any] = {}
     for name in _ordered([*ours], [*theirs]):
-        three = (side.get(name, MISSING) for side in (base, ours, theirs))
-        value = _merge(*three, (*at, name), conflicts)
+        before, one, other = (side.get(name, MISSING) for side in (base, ours, theirs))
+        value = _merge(before, one, other, (*at, name), conflicts)
         if value is not MISSING:
             merged[name] = value
     return merged
