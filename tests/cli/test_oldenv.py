@@ -7,9 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.oldenv import env_fallback, first_import
+from agentsd.cli.oldenv import env_fallback, first_import, make_registry
+from agentsd.core.outbound import Outbound
+from agentsd.providers.catalog import default_catalog
+from agentsd.providers.http import HttpSessions
+from agentsd.runtime.building import Builder
+from agentsd.runtime.history import StoreHistory
 from agentsd.settings import Settings
+from agentsd.sops.identities import Identities
+from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
+from agentsd.telemetry import Metrics
 from tests.cli.conftest import Shell
 from tests.control.place import echo
 from tests.development import LLM_KEY, sample
@@ -105,3 +113,25 @@ def test_the_environment_s_agent(shell: Shell, capsys: pytest.CaptureFixture[str
     for environ in ({}, {"LLM_PROVIDER": "groq.com"}, OLD | {"GROQ_LLM_API_KEY": "changeme"}):
         assert env_fallback(Settings(), environ) is None
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("allowed", ["api.groq.com", "api.mistral.ai"])
+async def test_where_it_cannot_be_built_the_built_in_one_answers(
+    shell: Shell, capsys: pytest.CaptureFixture[str], allowed: str
+) -> None:
+    """Outbound rules hold for it; why it is not there is told, and the server starts."""
+    for name, value in OLD.items():
+        shell.env(**{name: value})
+    sessions = HttpSessions(outbound=Outbound.parse(frozenset({allowed, "whisper-stt"})))
+    builder = Builder(Opener(Identities(), None), default_catalog(), sessions)
+    history = StoreHistory(Database("postgresql://nobody@127.0.0.1:1/none"))
+    registry = make_registry(Settings(), builder, history, Metrics())
+    said = capsys.readouterr().err
+    if allowed == "api.groq.com":
+        assert (registry.fallback.slug, registry.shares_fallback) == ("development", False)
+    else:
+        assert (registry.fallback.slug, registry.shares_fallback) == ("echo", True)
+        assert "no agent is made of environment variables" in said
+    assert LLM_KEY not in said
+    await registry.aclose()
+    await sessions.aclose()

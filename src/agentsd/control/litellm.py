@@ -8,7 +8,7 @@ the caller gives; nothing else is.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -66,7 +66,7 @@ class _Entry:
 
     where: str  # model_list[3]
     name: str
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=False)
 
 
 class _Unfit(Exception):
