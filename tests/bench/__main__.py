@@ -2,6 +2,8 @@
 
 from tests.bench import (
     chatting,
+    coldstart,
+    converging,
     large,
     opening,
     pulling,
@@ -15,5 +17,6 @@ from tests.bench import (
 from tests.bench.report import main
 
 if __name__ == "__main__":
-    modules = (opening, validating, syncing, saving, pulling, reading, chatting, resolving, voice)
+    files = (opening, validating, syncing, saving, pulling)
+    modules = (*files, converging, coldstart, reading, chatting, resolving, voice)
     main(*(module.run for module in modules), extra=large.run)

@@ -31,7 +31,7 @@ MAGIC = b"agentsd snapshot\n"
 SUM = 64
 """Bytes of the checksum at the end."""
 
-_ROWS = 64  # of one chunk: what is packed between two calls that let other threads run
+_ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread runs
 
 
 class BadSnapshot(Exception):

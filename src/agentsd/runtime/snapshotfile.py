@@ -25,6 +25,7 @@ MAX_BYTES = 1 << 30
 
 _HEAD_MAX = 1 << 16
 _CLOCKS_DIFFER = 60.0  # s
+_REST = 0.0005  # s after each piece: the GIL let go of for a system call only is not taken by others in time
 
 
 def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
@@ -64,6 +65,7 @@ def _fill(file: BinaryIO, kept: Kept, origin: Origin) -> int:
         if size > MAX_BYTES:
             raise BadSnapshot(f"it would be larger than {MAX_BYTES >> 20} MiB")
         file.write(piece)
+        time.sleep(_REST)
     return size + file.write(digest.hexdigest().encode())
 
 
