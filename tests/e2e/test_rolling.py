@@ -96,7 +96,7 @@ async def roll(home: Home, database_url: str, count: int, restarts: int) -> None
     running: list[tuple[Process, str]] = []
     async with Balancer() as balancer:
         for _ in range(count):
-            running.append(await home.serve(database_url, **GRACE))
+            running.append(await home.serve(database_url, "--log-level", "warning", **GRACE))
             await balancer.add(running[-1][1])
         load = Load(balancer.url)
         async with load.at_work():
@@ -106,7 +106,7 @@ async def roll(home: Home, database_url: str, count: int, restarts: int) -> None
                 done = await old.stop(signal.SIGTERM)
                 assert (done.code, "Traceback" in done.err) == (0, False), done.err
                 del balancer.backends[url]
-                running.append(await home.serve(database_url, **GRACE))
+                running.append(await home.serve(database_url, "--log-level", "warning", **GRACE))
                 await balancer.add(running[-1][1])
                 await load.more()
         load.judge(f"{restarts} restarts of {count} runtimes behind a balancer")

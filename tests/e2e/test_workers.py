@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from functools import partial
 
 import pytest
 
@@ -11,7 +12,7 @@ from agentsd.store.database import Database
 from agentsd.store.replicas import list_replicas
 from tests.e2e.client import Client
 from tests.e2e.home import Home
-from tests.e2e.processes import exists, gone, until
+from tests.e2e.processes import Process, exists, gone, until
 from tests.e2e.test_rolling import GRACE, Load, stock
 
 
@@ -38,11 +39,16 @@ class Children:
         return found
 
 
+async def _replaced(parent: Process, times: int) -> bool:
+    return parent.err.count("every worker was replaced") == times
+
+
 async def roll(
     home: Home, client: Client, database: Database, database_url: str, workers: int, rounds: int
 ) -> None:
     await stock(home, database_url)
-    parent, url = await home.serve(database_url, "--workers", str(workers), **GRACE)
+    options = ("--workers", str(workers), "--log-level", "warning")
+    parent, url = await home.serve(database_url, *options, **GRACE)
     children = Children(database)
     first = before = await children.count(workers)
     load = Load(url)
@@ -50,7 +56,7 @@ async def roll(
         await load.more()
         for number in range(1, rounds + 1):
             parent.send(signal.SIGHUP)
-            await parent.says(f"(every worker was replaced(.|\n)*){{{number}}}")
+            await until(partial(_replaced, parent, number))
             before = await children.count(workers, without=before)
             await load.more()
     load.judge(f"{rounds} times {workers} workers replaced by SIGHUP")
