@@ -6,10 +6,23 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.bench import chatting, large, opening, pulling, reading, resolving, saving, syncing, validating
+from tests.bench import (
+    chatting,
+    coldstart,
+    converging,
+    large,
+    opening,
+    pulling,
+    reading,
+    resolving,
+    saving,
+    syncing,
+    validating,
+)
 from tests.bench.report import Figure, Run, Scale, show
 
-BENCHES = (opening, validating, syncing, saving, pulling, reading, chatting, resolving, large)
+FILES = (opening, validating, syncing, saving, pulling)
+BENCHES = (*FILES, converging, coldstart, reading, chatting, resolving, large)
 
 
 @pytest.mark.bench
