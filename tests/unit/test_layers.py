@@ -120,7 +120,7 @@ def test_another_provider_starts_its_section_anew() -> None:
 
 
 def test_a_list_belongs_to_one_layer() -> None:
-    """So no entry of ``fallback`` mixes one layer's secret with another's address; it comes and goes whole."""
+    """So no entry of ``fallback`` mixes one layer's secret with another's address."""
     chain = [{"provider": "two", "api_key": KEY}]
     below = {"llm": {"provider": "one", "model": "m", "fallback": chain}}
     own = [{"provider": "two", "api_url": "https://evil.test"}]

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from agentsd.core.agent import Manifest
 from agentsd.core.conflicts import conflicts
+from agentsd.core.markdown import plan_markdown
 from agentsd.core.names import owner_of
 from agentsd.core.plan import Desired, Stored, applied, diff, plan
-from agentsd.core.markdown import plan_markdown
 from agentsd.core.render import plan_json, plan_lines
 from tests.unit.values import CHECKED, EMPTY, desired, edited, manifest, sealed, with_values
 

@@ -1,4 +1,4 @@
-"""The agent that answers when no other does: in no store, and the built-in one needs no key and no network."""
+"""The agents that answer when no other does: in no store, without a key or a network of their own."""
 
 from __future__ import annotations
 

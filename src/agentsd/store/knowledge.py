@@ -8,7 +8,7 @@ different spaces are never compared.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from psycopg import AsyncConnection
 
@@ -79,7 +79,7 @@ async def stock(connection: AsyncConnection) -> Stock:
     if not await has_vectors(connection):
         return Stock(*counts)
     cursor = await connection.execute("SELECT space, count(*) FROM knowledge_vectors GROUP BY 1 ORDER BY 1")
-    return Stock(*counts, dict(await cursor.fetchall()))
+    return replace(Stock(*counts), spaces=dict(await cursor.fetchall()))
 
 
 async def has_vectors(connection: AsyncConnection) -> bool:

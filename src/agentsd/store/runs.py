@@ -90,7 +90,12 @@ async def list_runs(connection: AsyncConnection, *, source: str | None = None, l
            ORDER BY recorded_at DESC LIMIT %(limit)s""",
         {"source": source, "limit": limit},
     )
-    return [Run(*row[:10], tuple(row[10]), row[11]) for row in await cursor.fetchall()]
+    return [_run(row) for row in await cursor.fetchall()]
+
+
+def _run(row: tuple[Any, ...]) -> Run:
+    columns = (*row[:10], tuple(row[10]), *row[11:])
+    return Run(*columns)
 
 
 async def owners_of_versions(

@@ -35,7 +35,12 @@ async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
            WHERE u.deleted_at IS NULL""",
         binary=True,
     )
-    return {row[1]: StoredUser(*row[:7], tuple(row[7]), row[8]) for row in await cursor.fetchall()}
+    return {row[1]: _stored(row) for row in await cursor.fetchall()}
+
+
+def _stored(row: tuple[Any, ...]) -> StoredUser:
+    columns = (*row[:7], tuple(row[7]), *row[8:])
+    return StoredUser(*columns)
 
 
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
