@@ -75,7 +75,7 @@ class TestPlanAgainst:
             "| `~` update | `acme/sales` | `llm.api_key` **secret changed** | `agents.d/acme/sales.yaml` |",
             "| `+` create | `fresh` | `llm: groq.com` | `agents.d/fresh.yaml` |",
             "| `-` delete | `gone` | the agent goes | `agents.d/gone.yaml` |",
-            "| `→` rename | `old-name → new-name` |  | `agents.d/new-name.yaml` |",
+            "| `→` rename | `old-name → new-name` | the name alone | `agents.d/new-name.yaml` |",
             "| `~` update | `support` | `llm.reply`, `attached.prompts/support.md` "
             "| `agents.d/support.yaml` |",
         ]

@@ -263,6 +263,47 @@ class TestMergeDriver:
         assert "their version" in done.stderr
         assert text(branches) == before
 
+    def test_a_full_mac(self, branches: Shell) -> None:
+        """Where the seal vouches for plain fields too, every merge needs the key, and gets a new MAC."""
+        rules = branches.root / ".sops.yaml"
+        rules.write_text(rules.read_text().replace("    mac_only_encrypted: true\n", ""))
+        branches.write(FILE, BOTH)
+        command = [str(get_binary_path()), "encrypt", "-i", f"agents.d/{FILE}"]
+        subprocess.run(command, cwd=branches.root, check=True, capture_output=True)
+        commit(branches, text(branches))
+        git(branches.root, "branch", "-f", "theirs")
+        for branch, old, new in (
+            ("theirs", "voice_id: v", "voice_id: w"),
+            ("main", "name: Sales", "name: S"),
+        ):
+            git(branches.root, "switch", "-q", branch)
+            commit(branches, change(branches, old, new))
+        assert person(branches, "merge", "--no-edit", "theirs", key=False).returncode == 1
+        again = person(branches, "checkout", "--merge", f"agents.d/{FILE}")
+        assert again.returncode == 0, again.stderr
+        assert (opened(branches)["tts"]["voice_id"], opened(branches)["name"]) == ("w", "S")
+
+    def test_a_stash(self, branches: Shell) -> None:
+        """Is merged by the same driver."""
+        branches.write(FILE, change(branches, LLM, "sk-ours"))
+        git(branches.root, "stash")
+        commit(branches, change(branches, TTS, "sk-theirs"))
+        done = person(branches, "stash", "pop")
+        assert done.returncode == 0, done.stderr
+        assert opened(branches)["llm"]["api_key"] == "sk-ours"
+        assert opened(branches)["tts"]["api_key"] == "sk-theirs"
+
+    def test_a_rebase_that_stops(self, branches: Shell) -> None:
+        """On a conflict it stops; resolved by hand, it goes on, and what came before is in."""
+        diverge(branches, (LLM, "sk-ours"), (LLM, "sk-theirs"))
+        assert person(branches, "rebase", "theirs").returncode == 1
+        assert opened(branches)["llm"]["api_key"] == "sk-theirs"  # "ours" is what is rebased onto
+        branches.write(FILE, change(branches, "sk-theirs", "sk-ours"))
+        git(branches.root, "add", "agents.d")
+        assert person(branches, "rebase", "--continue").returncode == 0
+        assert opened(branches)["llm"]["api_key"] == "sk-ours"
+        nowhere(branches)
+
     def test_both_add_the_file(self, branches: Shell) -> None:
         """Without an ancestor only what both say alike is merged."""
         for branch, voice in (("theirs", "a"), ("main", "b")):

@@ -35,7 +35,7 @@ def test_a_plan_reads_well() -> None:
         "| `±` heal | `drift` |  | `agents.d/drift.yaml` |",
         "| `~` update | `edit` | `system_prompt`, `llm.api_key` **resealed** | `agents.d/edit.yaml` |",
         "| `+` create | `new` |  | `agents.d/new.yaml` |",
-        "| `→` rename | `from → to` |  | `agents.d/to.yaml` |",
+        "| `→` rename | `from → to` | the name alone | `agents.d/to.yaml` |",
         "| `+` create | `owner acme` |  | `agents.d/acme/_user.yaml` |",
     ]
     assert details[1].splitlines() == [

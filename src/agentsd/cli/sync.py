@@ -195,7 +195,7 @@ def _print(
         )
         return
     if form == "markdown":
-        sys.stdout.write(plan_markdown(outcome.plan))
+        sys.stdout.write(plan_markdown(outcome.plan, prefix=prefix))
         return
     if outcome.warnings:
         show_violations(outcome.warnings, prefix)

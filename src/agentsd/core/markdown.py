@@ -143,7 +143,9 @@ def _what(change: Change) -> str:
     named = [_named(one) for one in change.fields[:_FIELDS]]
     more = len(change.fields) - len(named)
     if not named:
-        return "the file, but no field of it" if change.operation == "update" else ""
+        return {"update": "the file, but no field of it", "rename": "the name alone"}.get(
+            change.operation, ""
+        )
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
