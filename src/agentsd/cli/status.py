@@ -49,7 +49,7 @@ def status_command(form: str, limit: int, watching: bool) -> None:
     if watching:
         from agentsd.cli.watching import watch
 
-        run(watch(load_settings(), form, limit))
+        run(watch(load_settings(), form, limit, overview_lines))
         return
     found, place = run(_gather(load_settings(), limit))
     if form == "json":

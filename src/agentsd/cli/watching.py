@@ -6,7 +6,7 @@ import asyncio
 import json
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,26 +36,30 @@ _STYLES = {
 }
 
 
-async def watch(settings: Settings, form: str, limit: int) -> None:
+Draw = Callable[[Overview, str, int], Iterable[Line]]
+"""An overview, where the database is, and the terminal's width → the screen."""
+
+
+async def watch(settings: Settings, form: str, limit: int, draw: Draw) -> None:
     """Until interrupted. A store that goes away is waited for, and said to be away."""
     async with open_database(settings, start=False) as database, _woken(database) as woken:
         if form == "text" and stdout().is_terminal:
             with _screen():
-                await _refresh(settings, database, woken, limit)
+                await _refresh(settings, database, woken, limit, draw)
         else:
             await _follow(settings, database, woken, form)
 
 
-async def _refresh(settings: Settings, database: Database, woken: asyncio.Event, limit: int) -> None:
+async def _refresh(
+    settings: Settings, database: Database, woken: asyncio.Event, limit: int, draw: Draw
+) -> None:
     """Draw the newest overview, over the last one."""
-    from agentsd.cli.status import overview_lines
-
     async for found in _overviews(settings, database, woken, limit):
         size = shutil.get_terminal_size()
         if found is None:
             lines: list[Line] = [(("red", "Postgres is away"), ("dim", "  waiting"))]
         else:
-            lines = list(overview_lines(found, database.place, size.columns))
+            lines = list(draw(found, database.place, size.columns))
         sys.stdout.write("\x1b[H\x1b[J")
         print_lines(stdout(), lines[: size.lines - 1])
         sys.stdout.flush()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.agent import StoredAgent
+from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.document import Document
 from agentsd.core.drift import ALTERED
 from agentsd.core.errors import InvalidManifests
@@ -54,7 +54,18 @@ def _held(columns: Mapping[str, Any] | None, altered: bool) -> Mapping[str, Any]
     return {**columns, ALTERED: "edited by hand"} if altered else columns
 
 
-async def unprunable(conn: AsyncConnection, missing: Sequence[StoredAgent], read: _Read) -> frozenset[UUID]:
+async def with_unprunable(
+    conn: AsyncConnection, good: Iterable[Manifest], stored: Stored, source: str, read: _Read
+) -> Stored:
+    """``stored`` with ``prune`` looked up for the rows of ``source`` that a file no longer holds."""
+    present = {manifest.id for manifest in good}
+    missing = [row for row in stored.agents.values() if row.source == source and row.id not in present]
+    kept = await _unprunable(conn, missing, read)
+    agents = {i: replace(row, prune=False) if i in kept else row for i, row in stored.agents.items()}
+    return replace(stored, agents=agents) if kept else stored
+
+
+async def _unprunable(conn: AsyncConnection, missing: Sequence[StoredAgent], read: _Read) -> frozenset[UUID]:
     """Those of ``missing`` whose last manifest, with its layers, says ``prune: false``."""
     digests = {layer.digest for row in missing for layer in row.attachments.layers}
     layers = await store.load_layers(conn, digests)

@@ -11,10 +11,11 @@ from typing import Any
 from uuid import uuid4
 
 from agentsd.control.reconcile import Options, Outcome
+from agentsd.core.driftlog import drift_json
 from agentsd.core.errors import AgentsdError, InvalidManifests, NotLeading, SyncRefused
 from agentsd.core.names import slug_of
 from agentsd.core.plan import Plan, Quarantined
-from agentsd.core.render import ORPHANED, counts, drift_json, violation_json
+from agentsd.core.render import ORPHANED, counts, violation_json
 from agentsd.core.violations import Violation
 from agentsd.store import runs
 from agentsd.store.database import Database

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.control.check import Checked, Checker
-from agentsd.control.drifting import unprunable, with_drift
+from agentsd.control.drifting import with_drift, with_unprunable
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
@@ -217,7 +217,8 @@ class Reconciler:
         prune = options.prune and not bad
         bad += user_conflicts(users.values(), stored.users, options.source, prune=prune)
         good = _without(good, bad)
-        stored = await self._with_missing(conn, good, stored, options)
+        if options.prune:
+            stored = await with_unprunable(conn, good, stored, options.source, self._checker.document)
         refused = {quarantined.path for quarantined in bad}
         bad += conflicts(
             good, stored.agents, options.source, prune=options.prune and not bad, refused=refused
@@ -233,18 +234,6 @@ class Reconciler:
         decided = plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
         _guard(decided, stored, options)
         return decided
-
-    async def _with_missing(
-        self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored, options: Options
-    ) -> Stored:
-        """``stored`` with ``prune`` looked up for the rows that a file no longer holds."""
-        if not options.prune:
-            return stored
-        present = {manifest.id for manifest in good}
-        missing = [r for r in stored.agents.values() if r.source == options.source and r.id not in present]
-        kept = await unprunable(conn, missing, self._checker.document)
-        agents = {i: replace(row, prune=False) if i in kept else row for i, row in stored.agents.items()}
-        return replace(stored, agents=agents) if kept else stored
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
         """``stored`` with the old documents of those rows that a file is about to change."""

@@ -33,7 +33,8 @@ _VERBS: dict[Operation, str] = {
     "delete": "to delete",
     "heal": "drifted, to heal",
 }
-_VALUE_MAX = 60
+VALUE_MAX = 60
+"""Characters of a value that are shown."""
 
 ORPHANED = "is orphaned: its file is gone, and `prune: false` keeps it; delete it through the API"
 
@@ -141,7 +142,7 @@ def secret_words(field: FieldChange) -> str:
 def shown(value: Any) -> str:
     """A value on one line, cut where it is long."""
     text = printable(json.dumps(value, ensure_ascii=False, default=str))
-    return text if len(text) <= _VALUE_MAX else f"{text[: _VALUE_MAX - 1]}…"
+    return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -164,41 +165,6 @@ def plan_json(plan: Plan) -> dict[str, Any]:
 def _user_json(user: UserChange) -> dict[str, Any]:
     fields = {"fields": [field_json(field) for field in user.fields]} if user.fields else {}
     return {"operation": user.operation, "username": user.username, **fields}
-
-
-def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
-    """What drifted, for the record: of prompts and other long texts only that they did."""
-    agents = [
-        {"slug": change.slug, "path": change.path, "fields": [_brief(field) for field in change.fields]}
-        for change in plan.changes
-        if change.stored is not None and change.stored.drifted
-    ]
-    owners = [
-        {
-            "user": user.username,
-            "path": user_path(user) or f"{user.username}/_user.yaml",
-            "fields": [_brief(field) for field in user.fields],
-        }
-        for user in plan.users
-        if user.operation == "heal"
-    ]
-    return (agents + owners)[:most]
-
-
-_TEXTS = ("system_prompt", "greeting", "description")
-
-
-def _brief(field: FieldChange) -> dict[str, Any]:
-    body = field_json(field)
-    if field.secret or field.pointer[0] in _TEXTS:
-        return {name: body[name] for name in body if name not in ("old", "new")}
-    return body | {name: json.loads(_whole(body[name])) for name in ("old", "new")}
-
-
-def _whole(value: Any) -> str:
-    """``value`` as JSON, or the start of that as a JSON string."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= _VALUE_MAX else json.dumps(shown(value), ensure_ascii=False)
 
 
 def _change_json(change: Change) -> dict[str, Any]:

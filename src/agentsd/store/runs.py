@@ -38,7 +38,7 @@ class Run:
         default_factory=dict
     )  # operation → number, and "unchanged", "quarantined"
     errors: Sequence[Mapping[str, Any]] = ()  # of a violation: path, code, message, line, column
-    drift: Sequence[Mapping[str, Any]] = ()  # what had been edited by hand, as ``core.render.drift_json``
+    drift: Sequence[Mapping[str, Any]] = ()  # what had been edited by hand, as ``core.driftlog.drift_json``
     recorded_at: datetime | None = field(default=None, compare=False)  # None: not stored yet
 
 
