@@ -14,6 +14,7 @@ import click
 import kubernetes_validate
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from agentsd.cli.main import cli
 from agentsd.files.git import _KEPT as GIT_KNOWS
@@ -286,3 +287,10 @@ def test_git_in_a_pod_takes_the_token_of_its_secret(tmp_path: Path) -> None:
         check=True,
     )
     assert "username=agentsd\npassword=s3cret\n" in done.stdout
+
+
+def test_grants_are_of_the_newest_schema_only() -> None:
+    """With a way back they are refused, before anything is connected to."""
+    for arguments in (["--grants", "--downgrade", "--revision", "base"], ["--grants", "--revision", "0001"]):
+        done = CliRunner().invoke(cli, ["migrate", *arguments])
+        assert (done.exit_code, "newest schema" in done.output) == (2, True), done.output

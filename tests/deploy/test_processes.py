@@ -50,12 +50,12 @@ def write(home: Home, reply: str) -> None:  # noqa: F811
     home.write("sealed.yaml", home.keys.seal(f"id: {id_of('sealed')}\n{SEALED}"))
 
 
-async def walk(machine: Machine, containers: Iterable[Container], runtimes: int) -> None:
-    """Migrate, two daemons, some runtimes behind a proxy; a request; each runtime stopped in turn."""
+async def walk(machine: Machine, containers: Iterable[Container], daemons: int, runtimes: int) -> None:
+    """Migrate, some daemons, some runtimes behind a proxy; a request; each runtime stopped in turn."""
     roles = {one.args[0]: one for one in containers}
     migrated = await (await machine.start(roles["migrate"])).ended()
     assert migrated.code == 0, migrated.said
-    daemons = [await machine.start(roles["watch"]) for _ in range(2)]
+    watching = [await machine.start(roles["watch"]) for _ in range(daemons)]
     serving = [await machine.start(roles["serve"]) for _ in range(runtimes)]
     async with Balancer() as balancer, Known(machine.secrets) as client:
         urls = await asyncio.gather(*(one.url() for one in serving))
@@ -71,7 +71,7 @@ async def walk(machine: Machine, containers: Iterable[Container], runtimes: int)
             assert await client.say(balancer.url, "assistant") == "changed"
             await ends_well(one)
             del balancer.backends[url]
-    await asyncio.gather(*(ends_well(one) for one in daemons))
+    await asyncio.gather(*(ends_well(one) for one in watching))
     assert sorted(
         path.name for path in machine.home.root.glob("container-*/cache/*")
     )  # for a start without it
@@ -129,7 +129,7 @@ async def test_compose(machine: Machine) -> None:
     """Manifests in a folder, three runtimes."""
     machine.mounts["/agents.d"] = machine.home.agents
     publish(machine, "hi")
-    await walk(machine, composed(), 3)
+    await walk(machine, composed(), 2, 3)
     with psycopg.connect(machine.url("serve")) as runtime, pytest.raises(psycopg.Error, match="denied"):
         runtime.execute("DELETE FROM agents")
 
@@ -139,7 +139,7 @@ async def test_kubernetes_with_a_repository(machine: Machine) -> None:
     git(machine.home.repo, "init", "-qb", "main")
     publish(machine, "hi")
     machine.env = {**QUICK, "AGENTSD_GIT_URL": str(machine.home.repo), "AGENTSD_GIT_INTERVAL": "0.3s"}
-    await walk(machine, clustered(rendered("kubernetes/overlays/prod")), 1)
+    await walk(machine, clustered(rendered("kubernetes/overlays/prod")), 1, 1)
 
 
 @pytest.mark.soak
@@ -147,4 +147,4 @@ async def test_kubernetes_with_a_config_map(machine: Machine) -> None:
     """Manifests in a volume that changes as a whole."""
     machine.mounts["/agents.d"] = machine.home.root / "volume"
     publish(machine, "hi")
-    await walk(machine, clustered(rendered("kubernetes/overlays/dev")), 1)
+    await walk(machine, clustered(rendered("kubernetes/overlays/dev")), 2, 1)
