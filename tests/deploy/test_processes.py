@@ -47,7 +47,8 @@ class Known(Client):
 def write(home: Home, reply: str) -> None:  # noqa: F811
     """Two agents: one answers, the other is sealed."""
     home.write("assistant.yaml", echo(reply, id=id_of("assistant")))
-    home.write("sealed.yaml", home.keys.seal(f"id: {id_of('sealed')}\n{SEALED}"))
+    if not (home.agents / "sealed.yaml").exists():
+        home.write("sealed.yaml", home.keys.seal(f"id: {id_of('sealed')}\n{SEALED}"))
 
 
 async def walk(machine: Machine, containers: Iterable[Container], daemons: int, runtimes: int) -> None:
