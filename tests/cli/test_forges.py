@@ -122,6 +122,7 @@ class TestGitHub:
         assert summary.startswith(f"{MARK}### agentsd plan: 1 to update; 1 unchanged\n")
         assert (clone.root / "runner/GITHUB_OUTPUT").read_text() == "changes=true\n"
 
+    @pytest.mark.soak
     def test_no_changes(self, clone: Shell) -> None:
         """Said as well."""
         git(clone.root / "clone", "reset", "-q", "--hard", "origin/main")
@@ -137,6 +138,7 @@ class TestGitHub:
         assert done.returncode == 1
         assert done.stdout.startswith("::error file=agents.d/b.yaml,line=6,col=1,title=unknown-key::")
 
+    @pytest.mark.soak
     def test_no_plan_at_all(self, clone: Shell) -> None:
         """A failure is none to comment."""
         environ = {**self.environ(clone), "AGENTSD_PATH": "nowhere"}
@@ -229,6 +231,7 @@ class TestGitLab:
         assert [note["body"].partition(":")[2][:12] for note in notes] == ["", " 1 to create"]
         assert notes[0]["body"] == "Looks good."
 
+    @pytest.mark.soak
     def test_without_a_token(self, clone: Shell) -> None:
         """The job's log has it; a broken manifest fails the job."""
         clone.write("b.yaml", echo(2) + "nme: x\n")
