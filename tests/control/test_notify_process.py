@@ -9,6 +9,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.control.place import echo
 from tests.control.test_notify import Hook, hook
 
@@ -34,6 +36,7 @@ async def watching(root: Path, database_url: str, urls: Path) -> AsyncIterator[a
         await process.communicate()
 
 
+@pytest.mark.soak
 async def test_a_killed_daemon_repeats_nothing(tmp_path: Path, hook: Hook, database_url: str) -> None:
     """Told, killed with -9, started again, mended: two posts in all, and a second failure is a third."""
     root, urls = tmp_path / "agents.d", tmp_path / "urls"
