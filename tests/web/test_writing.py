@@ -127,6 +127,16 @@ async def test_the_default_moves(open_stack: Stack) -> None:
     assert (await stack.get("/api/agents/b"))[1]["is_default"] is False
 
 
+async def test_what_is_current_is_not_deleted_by_that_name(open_stack: Stack) -> None:
+    """A deletion names its agent: the current one may have changed in between."""
+    stack = open_stack
+    stack.write("a.yaml", echo("a", default=True))
+    await stack.sync()
+    status, problem = await stack.ask("DELETE", "/api/agents/current")
+    assert (status, problem["param"]) == (422, "agent")
+    assert (stack.root / "a.yaml").exists()
+
+
 async def test_rollback(open_stack: Stack) -> None:
     """A revision comes back as a file, byte for byte, at a new version."""
     stack = open_stack

@@ -31,7 +31,7 @@ from agentsd.core.names import from_url, owner_of, slug_problem
 from agentsd.store.agents import revisions
 from agentsd.web.bodies import json_object
 from agentsd.web.live import live, written_reply
-from agentsd.web.lookup import find, principal_of, require_writer
+from agentsd.web.lookup import CURRENT, find, principal_of, require_writer
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem, bad_request
 from agentsd.web.refusals import problem_of
@@ -103,6 +103,9 @@ async def delete(request: web.Request) -> web.Response:
     deed = _Deed("delete", request.match_info["agent"])
 
     async def decide() -> _Work:
+        if request.match_info["agent"] == CURRENT:
+            hint = "whichever is current may be another one by now"
+            raise bad_request("name the agent that is to be deleted", hint=hint, param="agent", status=422)
         target, expected = _target(request, deed), _expected(request)
         return lambda writeback: writeback.delete(principal_of(request), target, expected)
 
