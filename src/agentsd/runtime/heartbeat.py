@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import random
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -17,6 +18,7 @@ from agentsd.store.database import Database
 BEAT_SECONDS = 10.0
 
 _BEAT_GAP = 0.1  # at most ten heartbeats a second, however fast the versions come
+_SPREAD = 0.1  # s
 _GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
@@ -51,6 +53,8 @@ class Heart:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
                     await self._now.wait()
+            # What is new came to all replicas in one moment: first all of them load it, then all tell.
+            await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311  (jitter)
 
     async def goodbye(self) -> None:
         """Leave the list of replicas, if Postgres is there to hear it."""
