@@ -8,12 +8,14 @@ from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, slug_problem, suggest_sl
 from agentsd.files.tree import Tree
 
 _DERIVED = 100  # characters of a slug that is made from a name
+_READ = 1000  # characters of the name that are looked at
 _NUMBER_MAX = 999_999
 
 
 def derived(owner: str, name: object) -> str:
     """A slug made from a name, in the folder of its owner. Raises ``InvalidEdit`` where none can be."""
-    base = suggest_slug(name).replace("/", "-").lower()[:_DERIVED] if isinstance(name, str) else "agent"
+    text = name[:_READ] if isinstance(name, str) else ""
+    base = suggest_slug(text).replace("/", "-").lower()[:_DERIVED]
     slug = base if owner == DEFAULT_OWNER else f"{owner}/{base}"
     problem = slug_problem(f"{slug}-{_NUMBER_MAX}")  # whatever ``free`` may try must be a slug
     if problem:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
+
+REGEX_MAX = 1000
+"""Characters of a regular expression: a longer one takes long to read."""
 
 
 class Check(BaseModel):
@@ -29,7 +32,7 @@ class Check(BaseModel):
         str | None,
         Field(
             min_length=1,
-            description="A regular expression (Python's) that is found in the answer.",
+            description="A regular expression (RE2's: without look-around) that is found in the answer.",
             examples=["(?i)nine|9"],
         ),
     ] = None
@@ -57,7 +60,7 @@ class Check(BaseModel):
             yield "the answer is empty"
         if self.contains is not None and self.contains.casefold() not in answer.casefold():
             yield f"the answer does not contain {self.contains!r}"
-        if self.regex is not None and not re.search(self.regex, answer):
+        if self.regex is not None and not _found(self.regex, answer):
             yield f"the answer does not match /{self.regex}/"
         if self.cites is not None and not any(_is(path, self.cites) for path in sources):
             cited = ", ".join(dict.fromkeys(sources)) or "nothing"
@@ -68,13 +71,26 @@ class Check(BaseModel):
 
 def regex_problem(pattern: str) -> str | None:
     """Why ``pattern`` is no regular expression; None if it is one."""
+    if len(pattern) > REGEX_MAX:
+        return f"it is longer than {REGEX_MAX} characters"
     try:
-        re.compile(pattern)
-    except re.error as error:
-        return f"{error.msg} at position {error.pos}"
-    except (RecursionError, OverflowError):
-        return "it is too large"
+        _searching(pattern)
+    except SchemaError as error:
+        return str(error).rstrip().splitlines()[-1].rpartition("rror: ")[2].rstrip(".") or "it cannot be read"
     return None
+
+
+def _found(pattern: str, answer: str) -> bool:
+    try:
+        _searching(pattern).validate_python(answer)
+    except (SchemaError, ValidationError):  # a sealed one is seen here for the first time
+        return False
+    return True
+
+
+def _searching(pattern: str) -> SchemaValidator:
+    """pydantic's engine takes linear time. Python's may take years, and halts every other request with it."""
+    return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
 
 
 def _is(path: str, name: str) -> bool:

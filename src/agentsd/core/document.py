@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -21,8 +23,7 @@ from agentsd.core.scalars import Unusable, is_text, resolve
 from agentsd.core.violations import Pointer, Violation
 
 MAX_BYTES = 1 << 20
-MAX_DEPTH = 100
-MAX_VIOLATIONS = 50
+MAX_DEPTH, MAX_VIOLATIONS = 100, 50
 
 _BAD_CHARACTER = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 """What YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse. It is compiled for few files: that takes 8 ms."""
@@ -78,18 +79,20 @@ def locate(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, in
     """1-based (line, column) of the node at ``pointer``, or of its key with ``key=True``.
 
     The nearest ancestor that exists answers for a pointer that does not; (1, 1) where nothing
-    can be read. For errors only: the file is scanned again. Never raises.
+    can be read. For errors only: the file is scanned again, once. Never raises.
     """
-    best = (1, 1)
-    try:
+    near = (_places(data).get((pointer[:size], key and size > 0)) for size in range(len(pointer), -1, -1))
+    return next(filter(None, near), (1, 1))
+
+
+@lru_cache(maxsize=1)  # errors come in hundreds, of one file after the other
+def _places(data: bytes) -> dict[tuple[Pointer, bool], tuple[int, int]]:
+    """Line and column of each node, and of each key, as far as the file can be read."""
+    places: dict[tuple[Pointer, bool], tuple[int, int]] = {}
+    with suppress(yaml.YAMLError, UnicodeDecodeError):
         for here, is_key, mark in _nodes(_events(data.decode())):
-            if is_key == (key and bool(here)) and here == pointer[: len(here)]:
-                best = (mark.line + 1, mark.column + 1)
-                if len(here) == len(pointer):
-                    break
-    except (yaml.YAMLError, UnicodeDecodeError):
-        pass
-    return best
+            places.setdefault((here, is_key), (mark.line + 1, mark.column + 1))
+    return places
 
 
 class _Stop(Exception):

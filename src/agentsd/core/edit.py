@@ -46,6 +46,9 @@ READ_ONLY = frozenset(
 )
 """Fields of a reply that no edit can set: they may be sent back, and are ignored."""
 
+_SHOWN = 100
+"""Characters of a field that there is not which an error repeats, and looks for a similar one of."""
+
 _EMPTY: Mapping[str, Any] = {
     **dict.fromkeys(("name", "description", "system_prompt", "system_prompt_file"), ""),
     **dict.fromkeys(("greeting", "language"), ""),
@@ -95,8 +98,9 @@ def fields_of(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str,
                 hint = "leave it out; a manifest is renamed in git (its id goes with it)"
                 raise InvalidEdit(f"{name} cannot be changed", hint=hint, param=name)
         elif name not in READ_ONLY:
-            hint = did_you_mean(name, [*FIELDS, "slug"]) or f"known here: {', '.join(FIELDS)}"
-            raise InvalidEdit(f"there is no field {name!r}", hint=hint, param=name)
+            short = name[:_SHOWN]
+            hint = did_you_mean(short, [*FIELDS, "slug"]) or f"known here: {', '.join(FIELDS)}"
+            raise InvalidEdit(f"there is no field {short!r}", hint=hint, param=short)
     return found
 
 

@@ -15,10 +15,15 @@ DEPTH_MAX = 100
 """Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
 
 
-async def json_object(request: web.Request) -> dict[str, Any]:
-    """The body as a JSON object. Raises ``Problem`` 400, 413 or 415."""
+async def json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
+    """The body as a JSON object; ``limit``: bytes, where fewer are taken than of others.
+
+    Raises ``Problem`` 400, 413 or 415.
+    """
     _check_type(request)
     raw = await _read(request)
+    if limit is not None and len(raw) > limit:
+        raise too_large(limit)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -38,6 +43,16 @@ def depth_of(value: Any) -> int:
         depth += 1
         level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
     return depth
+
+
+def values_in(value: Any, most: int) -> int:
+    """How many values ``value`` holds, itself among them; counted no further than one level past ``most``."""
+    found, level = 0, [value]
+    while level and found <= most:
+        found += len(level)
+        holders = [item for item in level if isinstance(item, (list, dict))]
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+    return found
 
 
 def _check_type(request: web.Request) -> None:

@@ -25,11 +25,12 @@ from aiohttp import web
 from agentsd.control.auditing import record_deed
 from agentsd.control.landing import Written
 from agentsd.control.writeback import Target, WriteBack
+from agentsd.core.document import MAX_BYTES
 from agentsd.core.edit import fields_of
 from agentsd.core.errors import AgentNotFound
-from agentsd.core.names import from_url, owner_of, slug_problem
+from agentsd.core.names import SLUG_MAX, from_url, owner_of, slug_problem
 from agentsd.store.agents import revisions
-from agentsd.web.bodies import json_object
+from agentsd.web.bodies import json_object, values_in
 from agentsd.web.live import live, written_reply
 from agentsd.web.lookup import CURRENT, find, principal_of, require_writer
 from agentsd.web.parts import PARTS
@@ -37,6 +38,12 @@ from agentsd.web.problem import Problem, bad_request
 from agentsd.web.refusals import problem_of
 
 _ONE = "/api/agents/{agent}"
+
+BODY_MAX = 3 * MAX_BYTES
+"""Bytes. No manifest is larger than a third of it; JSON may write a letter of two bytes in six."""
+
+VALUES_MAX = 5_000
+"""Texts, numbers, lists and mappings in a body. Each costs time at several steps, and other requests wait."""
 
 
 def routes() -> list[web.RouteDef]:
@@ -69,7 +76,7 @@ async def create(request: web.Request) -> web.Response:
     deed = _Deed("create", "")
 
     async def decide() -> _Work:
-        body = await json_object(request)
+        body = await _body(request)
         slug, user = _text(body, "slug"), _text(body, "user")
         owner = owner_of(f"{slug}.yaml") if slug is not None else user or principal_of(request).owner
         deed.target = slug or f"{owner}/"
@@ -89,7 +96,7 @@ async def change(request: web.Request) -> web.Response:
 
     async def decide() -> _Work:
         target = _target(request, deed)
-        body = await json_object(request)
+        body = await _body(request)
         identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
         fields, expected = fields_of(body, identity), _expected(request)
         who = principal_of(request)
@@ -129,7 +136,7 @@ async def rollback(request: web.Request) -> web.Response:
 
     async def decide() -> _Work:
         target, expected = _target(request, deed), _expected(request)
-        version = (await json_object(request)).get("version")
+        version = (await _body(request)).get("version")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
             raise bad_request("version must be a whole number, from the agent's revisions", param="version")
         data = await _revision(request, target.id, version)
@@ -259,8 +266,18 @@ def _wait(request: web.Request) -> bool:
     return wait == "all"
 
 
+async def _body(request: web.Request) -> dict[str, Any]:
+    """A body that may become a manifest. Raises ``Problem`` 400, 413, 415 or 422."""
+    body = await json_object(request, limit=BODY_MAX)
+    if values_in(body, VALUES_MAX) > VALUES_MAX:
+        raise bad_request(f"the body holds more than {VALUES_MAX} values", status=422)
+    return body
+
+
 def _text(body: dict[str, Any], name: str) -> str | None:
     value = body.get(name)
     if value is not None and not isinstance(value, str):
         raise bad_request(f"{name} must be a text", param=name, status=422)
+    if value is not None and len(value) > SLUG_MAX:
+        raise bad_request(f"{name} is longer than {SLUG_MAX} characters", param=name, status=422)
     return value

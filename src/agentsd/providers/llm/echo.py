@@ -20,6 +20,9 @@ _PLACE = re.compile(r"\{(message|system)\}")
 _WORD = re.compile(r"\s*\S+|\s+$")
 _MODEL = "echo"
 
+ANSWER_MAX = 1 << 20
+"""Characters. `{message}` may stand in a reply ten thousand times."""
+
 
 class EchoSettings(ProviderSettings):
     """Settings of ``echo.local``."""
@@ -87,7 +90,13 @@ class Echo:
     def _answer(self, request: Mapping[str, Any]) -> str:
         messages = request["messages"]
         words = {"message": _last(messages, "user"), "system": _first(messages, "system")}
-        return _PLACE.sub(lambda match: words[match[1]], self._reply)
+        parts, room = [], ANSWER_MAX
+        for number, part in enumerate(_PLACE.split(self._reply)):  # texts and names of places in turn
+            parts.append((words[part] if number % 2 else part)[:room])
+            room -= len(parts[-1])
+            if room <= 0:
+                break
+        return "".join(parts)
 
 
 async def _pause(seconds: float) -> None:
