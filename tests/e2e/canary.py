@@ -126,7 +126,8 @@ def _processes(pids: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
                 command = (entry / "cmdline").read_bytes()
                 name = command.replace(b"\0", b" ").decode("utf-8", "replace")[:80]
                 yield f"arguments of {name}", command, command
-                yield f"environment of {name}", (entry / "environ").read_bytes(), command
+                if command:  # else it is becoming another program, or ends: it has the environment of neither
+                    yield f"environment of {name}", (entry / "environ").read_bytes(), command
 
 
 def _binaries() -> Path:

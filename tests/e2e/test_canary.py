@@ -156,7 +156,7 @@ async def author(home: Home, secret: dict[str, str], vendor: str, refuser: str) 
 
 async def live(home: Home, client: Client, canaries: Canaries, secret: dict[str, str]) -> None:
     """The agents run, are asked, break, and are looked at with every command."""
-    up, url = await home.up("--log-format", "json", "--log-level", "debug")
+    up, url = await home.up("--log-format", "json", "--log-level", "debug", "--write-back", "off")
     database_url = attach(home.data)
     assert database_url
     async with listening(url, canaries):

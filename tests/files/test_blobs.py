@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from agentsd.core.document import MAX_BYTES
@@ -83,6 +83,7 @@ def plant(root: Path, files: dict[str, int | str]) -> None:
 
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(files=TREES)
+@example(files={"x": "x/faq.md"})
 async def test_a_commit_reads_as_its_checkout(tmp_path: Path, files: dict[str, int | str]) -> None:
     """Names, hidden files, links within and out of the tree, and their faults, in the same order."""
     top = Path(mkdtemp(dir=tmp_path))

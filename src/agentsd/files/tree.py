@@ -205,10 +205,17 @@ def _walk(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
             yield path, entry.path, None
         elif entry.is_dir(follow_symlinks=False):
             yield from _walk(entry.path, f"{path}/", within)
-        elif entry.is_dir():
+        elif _leads_to_folder(entry):
             yield from _follow(entry.path, f"{path}/", within)
         elif is_attachment_name(entry.name):
             yield path, entry.path, None
+
+
+def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself, or through what may not be entered
+        return False
 
 
 def _follow(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
