@@ -5,6 +5,7 @@ No test asserts on time: each would run for minutes, or for ever, where its boun
 
 from __future__ import annotations
 
+import asyncio
 import json
 from io import BytesIO
 from typing import Any
@@ -14,7 +15,8 @@ import pytest
 from agentsd.core.checks import Check, regex_problem
 from agentsd.core.document import Document
 from agentsd.core.validation import MOST, Validator
-from agentsd.providers.llm.echo import ANSWER_MAX
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.llm.echo import ANSWER_MAX, PIECES_MAX, EchoSettings, build
 from agentsd.web.writing import BODY_MAX, VALUES_MAX
 from tests.web.conftest import Make, Stack, echo
 
@@ -106,6 +108,20 @@ async def test_an_echo_is_not_larger_than_life(stack: Stack) -> None:
     assert (status, len(reply["choices"][0]["message"]["content"])) == (200, ANSWER_MAX)
 
 
+async def test_an_echo_lets_others_take_their_turn() -> None:
+    """A stream of many words comes in few pieces, whole, and whoever waits runs before its end."""
+    llm = build(EchoSettings(provider="echo.local"), HttpSessions())
+    messages = [{"role": "user", "content": "a " * 100_000}]
+    turns: list[int] = []
+    pieces: list[str] = []
+    asyncio.get_running_loop().call_soon(lambda: turns.append(len(pieces)))
+    async for chunk in llm.stream({"messages": messages}):
+        pieces += [choice["delta"].get("content") or "" for choice in chunk["choices"]]
+    assert "".join(pieces) == "a " * 100_000
+    assert len(pieces) < PIECES_MAX + 10
+    assert turns[0] < 10
+
+
 def test_a_file_with_a_fault_in_every_line() -> None:
     """The first hundred are told, each at its own line: the file is not scanned again for each of them."""
     names = [f"k{number}" for number in range(60_000)]
@@ -113,3 +129,11 @@ def test_a_file_with_a_fault_in_every_line() -> None:
     document = Document("a.yaml", text.encode(), dict.fromkeys(names, 0))
     found = Validator({"type": "object", "properties": {}, "additionalProperties": False}).check(document)
     assert [violation.line for violation in found] == list(range(1, MOST + 1))
+
+
+@pytest.mark.parametrize(("tag", "status"), [("*", 200), ('"*"', 412), ('W/"*"', 412)])
+async def test_a_quoted_star_is_no_star(stack: Stack, tag: str, status: int) -> None:
+    """Who sends it as a tag has read something else than the present file (RFC 9110, section 13.1.1)."""
+    headers = {"If-Match": tag}
+    got, _ = await stack.ask("PATCH", "/api/agents/a", json={"description": "B"}, headers=headers)
+    assert got == status

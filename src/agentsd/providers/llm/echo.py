@@ -23,6 +23,9 @@ _MODEL = "echo"
 ANSWER_MAX = 1 << 20
 """Characters. `{message}` may stand in a reply ten thousand times."""
 
+PIECES_MAX = 5000
+"""Of a stream, for each choice. Those of a longer answer are of several words."""
+
 
 class EchoSettings(ProviderSettings):
     """Settings of ``echo.local``."""
@@ -70,10 +73,12 @@ class Echo:
         indices = range(_count(request))
         for index in indices:
             yield _chunk(index, {"role": "assistant", "content": ""})
-        for word in _WORD.findall(text):
+        words = _WORD.findall(text)
+        step = len(words) // PIECES_MAX + 1
+        for start in range(0, len(words), step):
             await _pause(self._delay)
             for index in indices:
-                yield _chunk(index, {"content": word})
+                yield _chunk(index, {"content": "".join(words[start : start + step])})
         for index in indices:
             yield _chunk(index, {}, finish_reason="stop")
         if (request.get("stream_options") or {}).get("include_usage"):
@@ -100,10 +105,10 @@ class Echo:
 
 
 async def _pause(seconds: float) -> None:
-    if seconds:
-        import asyncio
+    """Without a delay as well, others get their turn: nothing else in here waits for anything."""
+    import asyncio
 
-        await asyncio.sleep(seconds)
+    await asyncio.sleep(seconds)
 
 
 def _last(messages: list[Any], role: str) -> str:
