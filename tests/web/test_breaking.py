@@ -137,3 +137,10 @@ async def test_a_quoted_star_is_no_star(stack: Stack, tag: str, status: int) -> 
     headers = {"If-Match": tag}
     got, _ = await stack.ask("PATCH", "/api/agents/a", json={"description": "B"}, headers=headers)
     assert got == status
+
+
+async def test_of_bad_patterns_the_first_is_told(stack: Stack) -> None:
+    """Each that is too large costs a tenth of a second to refuse, and a manifest may hold 200."""
+    checks = [{"say": "a", "regex": r"\pL{500}"}] * 200
+    status, problem = await stack.ask("PATCH", "/api/agents/a", json={"checks": checks})
+    assert (status, [one["code"] for one in problem["violations"]]) == (422, ["check-regex"])
