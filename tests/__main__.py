@@ -10,6 +10,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+WORKERS = ("-n", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+"""More than two cores: tests of processes wait more than they compute. In order: those are not the last."""
 CHECKS = (
     ("ruff check", "ruff", "check", "."),
     ("ruff format", "ruff", "format", "--check", "."),
@@ -18,7 +20,7 @@ CHECKS = (
     ("schemas", "agentsd", "schema", "--check", "schemas"),
     ("samples", "agentsd", "validate"),
     ("compose file", "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"),
-    ("tests", "pytest", "-q", "-n", "2", "--dist", "loadfile"),
+    ("tests", "pytest", "-q", *WORKERS),
 )
 
 

@@ -134,7 +134,7 @@ def _opens(home: Home, data: bytes) -> Any:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("mode", ["files", "git"])
+@pytest.mark.parametrize("mode", [pytest.param("files", marks=pytest.mark.soak), "git"])
 async def test_a_crowd(home: Home, client: Client, database_url: str, mode: str) -> None:
     """Twenty writers for some seconds, with a kill or two."""
     await crowded(home, client, database_url, mode, writers=20, seconds=5, kill_every=2)
