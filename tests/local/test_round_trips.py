@@ -115,7 +115,7 @@ async def test_partial_transcripts(make: Make) -> None:
     assert error_rate([(" ".join(SENTENCES[:3]), " ".join(finals))]) <= MOST
 
 
-@pytest.mark.parametrize("ear", EARS)
+@pytest.mark.parametrize("ear", [EARS[0], pytest.param(EARS[1], marks=pytest.mark.soak)])
 async def test_listening_to_several_at_once(make: Make, ear: str) -> None:
     """Streams side by side on one model hear each their own sound."""
     tts, stt = make("tts", "flite.local"), make("stt", ear)
