@@ -38,6 +38,8 @@ async def test_what_changed(writing: Stack) -> None:
     changes: dict[str, Any] = {one["field"]: one for one in page["items"][0]["changes"]}
     assert changes["llm.api_key"] == {"operation": "change", "field": "llm.api_key", "secret": "resealed"}
     assert {"-Be short.", "+Be long."} <= set(changes["system_prompt"]["lines"])
+    nothing = {"items": [], "next_before": None}
+    assert await stack.get("/api/agents/a/revisions?diff=true&before=0") == (200, nothing)
     _, one = await stack.get("/api/agents/a/revisions?diff=true&limit=1")
     assert one["items"] == page["items"][:1]
     assert "changes" not in (await stack.get("/api/agents/a/revisions"))[1]["items"][0]

@@ -30,7 +30,8 @@ def _value(revision: Revision) -> dict[str, Any]:
 def steps_between(newest_first: Sequence[Revision]) -> list[tuple[FieldChange, ...] | None]:
     """For each revision what it changed; None for the first of an agent, and for the oldest one given."""
     states = [state_of(revision) for revision in newest_first]
-    pairs = zip(newest_first, states, [*states[1:], None], strict=True)
+    before = [*states[1:], None] if states else []
+    pairs = zip(newest_first, states, before, strict=True)
     return [
         None if before is None or revision.operation == "create" else changes(before, state)
         for revision, state, before in pairs
