@@ -139,7 +139,8 @@ async def test_replies_are_as_described_at_length(fuzzed: Stack, tmp_path: Path)
     ran = await run(fuzzed, tmp_path, 50, "examples,coverage,fuzzing,stateful")
     print(ran.output)
     assert ran.code == 0, ran.output
-    assert succeeded(fuzzed) >= {one.id for one in OPERATIONS} - {*LASTING}
+    signed = {"pullNow"}  # only a forge that knows the secret is answered with success: see test_hooks
+    assert succeeded(fuzzed) >= {one.id for one in OPERATIONS} - {*LASTING} - signed
 
 
 def succeeded(stack: Stack) -> set[str]:
