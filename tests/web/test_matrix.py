@@ -37,6 +37,9 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("POST", "/hooks/git"): "signed",
     ("GET", "/api/agents"): "anyone",
     ("GET", "/api/providers"): "anyone",
+    ("GET", "/api/session"): "anyone",
+    ("POST", "/api/session"): "anyone",
+    ("DELETE", "/api/session"): "anyone",
     ("GET", "/api/sync"): "anyone",
     ("GET", "/api/audit"): "anyone",
     ("GET", "/api/events"): "anyone",
@@ -82,11 +85,12 @@ class Answer:
 
 
 def routes_of(stack: Stack) -> Iterator[tuple[str, str]]:
-    """Method and path of every route, as the app has them; HEAD goes with GET."""
+    """Method and path of every route, as the app has them; HEAD goes with GET, and pages hold nothing."""
     app = stack.running._runner.app
     for route in app.router.routes():
         assert route.resource is not None
-        if route.method != "HEAD":
+        page = route.resource.canonical == "/" or route.resource.canonical.startswith("/ui")
+        if route.method != "HEAD" and not page:
             yield route.method, route.resource.canonical
 
 

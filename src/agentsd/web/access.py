@@ -24,6 +24,9 @@ from agentsd.runtime.tokens import TokenBook
 PRINCIPAL = web.RequestKey("principal", Principal)
 """Who a request comes from: the border sets it for every request that it lets through."""
 
+SESSION = "agentsd_session"
+"""The cookie in which a browser keeps the token that its user signed in with; no script can read it."""
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 TOKEN_MIN = 16
 _HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
@@ -74,16 +77,19 @@ class Access:
         name = bare_host(host)
         return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts or is_loopback(name)
 
-    def origin_allowed(self, origin: str | None, host: str | None) -> bool:
-        """Whether a request that changes something comes from this server's own pages, or from no page."""
+    def origin_allowed(self, origin: str | None, host: str | None, *, cookie: bool = False) -> bool:
+        """Whether a request that changes something comes from this server's own pages, or from no page.
+
+        ``cookie``: a browser added what proves the request, whichever page asked; only our own pages may.
+        """
         if origin is None:
-            return True
+            return not cookie
         try:
             netloc = urlsplit(origin).netloc.lower()
         except ValueError:
             return False
         own = netloc == (host or "").lower() or netloc in self.hosts
-        return bool(netloc) and (own or origin.lower() in self.origins)
+        return bool(netloc) and (own or (not cookie and origin.lower() in self.origins))
 
 
 def bare_host(host: str) -> str:

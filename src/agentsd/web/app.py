@@ -22,6 +22,7 @@ from agentsd.web import (
     realtime,
     revisions,
     selection,
+    session,
     speech,
     sync,
     testing,
@@ -34,6 +35,7 @@ from agentsd.web.middleware import border
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.parts import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
 from agentsd.web.rendering import Views
+from agentsd.web.ui import pages as ui
 
 
 def create_app(parts: Parts) -> web.Application:
@@ -61,6 +63,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *writing.routes(),
         *testing.routes(),
         *selection.routes(),
+        *session.routes(),
         *revisions.routes(),
         *providers.routes(),
         *sync.routes(),
@@ -76,6 +79,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *health.routes(),
         *metrics.routes(parts.metrics),
         *openapi.routes(),
+        *ui.routes(),
     ]
 
 

@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.web import hooks
-from agentsd.web.access import PRINCIPAL, Access, bearer
+from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
 from agentsd.web.lookup import not_ready
 from agentsd.web.metrics import WebMetrics
@@ -26,9 +26,12 @@ from agentsd.web.problem import Problem, internal, of_error, of_http
 from agentsd.web.replies import secure
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-OPEN_PATHS = PROBES | {"/openapi.json", "/docs", hooks.PATH}
+OPEN_PATHS = PROBES | {"/", "/ui", "/openapi.json", "/docs", hooks.PATH}
 """No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
 forges prove their calls by a signature."""
+
+PAGES = "/ui/"
+"""Where the pages and their files are."""
 
 CLIENT_GONE = 499
 """What the log and metrics say of a client that left; nobody receives it."""
@@ -85,28 +88,35 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
 
 def admit(request: web.Request, access: Access) -> Principal:
     """Who asks. Raises ``Problem`` 401 without a valid token, 403 for host and origin, 503 while unsure."""
-    principal = _holder(request, access)
+    given = _authorization(request)
+    cookie = request.cookies.get(SESSION) if given is None and "Cookie" in request.headers else None
+    principal = _holder(request, access, bearer(given) or cookie)
     if principal is not NOBODY or not access.guarded:
-        _check_host(request, access)
+        _check_host(request, access, cookie=cookie is not None)
     return principal
 
 
-def _holder(request: web.Request, access: Access) -> Principal:
+def _holder(request: web.Request, access: Access, token: str | None) -> Principal:
     """Who shows a valid token; who need not."""
-    book, token = access.book, bearer(_authorization(request))
+    book = access.book
     principal = book.find(token) if token is not None else None
     if principal is not None:
         return principal
     if book.known and not access.guarded:
         return LOCAL
-    if request.path in OPEN_PATHS:
+    if is_open(request.path):
         return NOBODY
     if not book.known and (token is not None or not access.guarded):
         raise not_ready()  # it may be a user's, and those come with the first load
     raise _unauthorized(request)
 
 
-def _check_host(request: web.Request, access: Access) -> None:
+def is_open(path: str) -> bool:
+    """Whether no token is needed for it. Pages are empty until their scripts, with a token, ask for more."""
+    return path in OPEN_PATHS or path.startswith(PAGES)
+
+
+def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
     headers = request.headers
     if request.version not in _VERSIONS:
         raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
@@ -118,7 +128,7 @@ def _check_host(request: web.Request, access: Access) -> None:
             "this server does not answer to that Host",
             hint="use localhost or 127.0.0.1, or add the name to AGENTSD_ALLOWED_HOSTS",
         )
-    if _may_change(request) and not access.origin_allowed(headers.get("Origin"), host):
+    if _may_change(request) and not access.origin_allowed(headers.get("Origin"), host, cookie=cookie):
         raise Problem(
             403,
             "origin_not_allowed",

@@ -140,6 +140,18 @@ def reports() -> dict[str, Schema]:
         "Leader": told(Leader),
         "Pull": told(Pull, url=nullable(TEXT)),
         "Pulling": thing("What was set off.", pulling={"const": True}),
+        "Session": thing(
+            "Who asks. `guarded`: whether a token is needed at all. `write_back`: what the API may write.",
+            user=TEXT,
+            name=TEXT,
+            role={"type": "string", "enum": ["viewer", "editor", "admin"]},
+            expires=nullable({"type": "number"}),
+            guarded=FLAG,
+            write_back={"type": "string", "enum": ["off", "files", "git"]},
+            files=TEXT,
+            version=TEXT,
+        ),
+        "SignedOut": thing("The browser forgets the token.", signed_in={"const": False}),
         "Alive": thing("The process answers.", status={"const": "ok"}),
         "Readiness": thing(
             "Whether there are agents to serve. `age_seconds`: since Postgres last answered. "

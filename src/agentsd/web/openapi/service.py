@@ -10,6 +10,34 @@ GROUP = "Service"
 
 OPERATIONS = (
     Operation(
+        id="getSession",
+        method="GET",
+        path="/api/session",
+        group=GROUP,
+        summary="Who asks, and what may be written here",
+        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+    ),
+    Operation(
+        id="signIn",
+        method="POST",
+        path="/api/session",
+        group=GROUP,
+        summary="Keep this token in the browser",
+        description=(
+            "In a cookie that scripts cannot read; a request that comes with it and changes something needs "
+            "this server's own `Origin`. For pages: programs send `Authorization`."
+        ),
+        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+    ),
+    Operation(
+        id="signOut",
+        method="DELETE",
+        path="/api/session",
+        group=GROUP,
+        summary="Make the browser forget it",
+        replies=(Reply(200, "Done.", (Content(ref("SignedOut")),)),),
+    ),
+    Operation(
         id="listProviders",
         method="GET",
         path="/api/providers",

@@ -1,0 +1,61 @@
+"""The pages' files: read once from the package, kept with their headers.
+
+Their address holds a digest of them all (their *edition*), so a browser keeps them for good, and a page
+never mixes two editions. A page of an older edition that is still open gets the files there are now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from gzip import compress
+from hashlib import sha256
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+TYPES = {
+    "css": "text/css; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "svg": "image/svg+xml",
+    "wav": "audio/wav",
+}
+"""By suffix; a file of another kind is none of the pages'."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """One file. ``packed`` is its gzip; None where that would save nothing."""
+
+    data: bytes
+    kind: str
+    packed: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assets:
+    """All files by name (``js/shell.js``), and their edition."""
+
+    named: Mapping[str, Asset]
+    edition: str
+
+
+@cache
+def assets() -> Assets:
+    """The files of this program."""
+    found = dict(sorted(_found(files("agentsd.web.ui").joinpath("static"), "")))
+    digest = sha256()
+    for name, one in found.items():
+        digest.update(name.encode() + b"\0" + one.data)
+    return Assets(found, digest.hexdigest()[:16])
+
+
+def _found(folder: Traversable, above: str) -> Iterator[tuple[str, Asset]]:
+    for one in folder.iterdir():
+        name = f"{above}{one.name}"
+        if one.is_dir():
+            yield from _found(one, f"{name}/")
+        elif (kind := TYPES.get(name.rpartition(".")[2])) is not None:
+            data = one.read_bytes()
+            packed = None if kind == TYPES["wav"] else compress(data, mtime=0)
+            yield name, Asset(data, kind, packed)

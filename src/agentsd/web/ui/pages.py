@@ -1,0 +1,131 @@
+"""The pages: /ui/agents and the others, and their files.
+
+A page is a shell without data, so it needs no token: its script asks /api for everything, as whoever
+signed in. Nothing in it comes from a request. What it may load is this server's own, and no script can
+turn a text into markup or code (``require-trusted-types-for``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import cache
+
+from aiohttp import web
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from agentsd.web.replies import SECURITY, etag_of, headers_of, revalidated
+from agentsd.web.ui.assets import assets
+
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "media-src 'self' blob:",
+        "worker-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+        "frame-ancestors 'none'",
+        "require-trusted-types-for 'script'",
+        "trusted-types 'none'",
+    )
+)
+"""Content-Security-Policy of every page."""
+
+PERMISSIONS = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page. ``name`` is its address, template, script and style; ``label`` stands in the menu."""
+
+    name: str
+    title: str
+    label: str = ""
+
+
+PAGES = (
+    Page("agents", "Agents", "Agents"),
+    Page("agent", "Agent"),
+    Page("edit", "Edit an agent"),
+    Page("chat", "Chat", "Chat"),
+    Page("voice", "Voicebot", "Voicebot"),
+    Page("speech", "Text to speech", "Text to speech"),
+    Page("transcription", "Speech to text", "Speech to text"),
+    Page("sync", "Sync", "Sync"),
+    Page("users", "Users and tokens", "Users"),
+)
+
+FIRST = "/ui/agents"
+_FOREVER = "public, max-age=31536000, immutable"
+
+
+def routes() -> list[web.RouteDef]:
+    """All pages, and one route for their files."""
+    return [
+        web.get("/", _to_first),
+        web.get("/ui", _to_first),
+        *(web.get(f"/ui/{one.name}", _handler(one)) for one in PAGES),
+        web.get("/ui/static/{edition}/{name:.+}", static),
+        web.get("/ui/{page:.*}", missing),
+    ]
+
+
+async def _to_first(request: web.Request) -> web.Response:
+    raise web.HTTPFound(FIRST)
+
+
+def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def get(request: web.Request) -> web.Response:
+        body = rendered(page)
+        headers = headers_of(etag_of(body))
+        headers["Content-Type"] = "text/html; charset=utf-8"
+        headers["Content-Security-Policy"] = POLICY
+        headers["Permissions-Policy"] = PERMISSIONS
+        return revalidated(request, body, headers["ETag"], headers)
+
+    return get
+
+
+async def missing(request: web.Request) -> web.Response:
+    """A page that there is not, as a page."""
+    headers = {**SECURITY, "Content-Security-Policy": POLICY, "Content-Type": "text/html; charset=utf-8"}
+    return web.Response(body=rendered(Page("missing", "No such page")), status=404, headers=headers)
+
+
+async def static(request: web.Request) -> web.Response:
+    """One file; kept by browsers for as long as its address is of this edition."""
+    all_of_them = assets()
+    found = all_of_them.named.get(request.match_info["name"])
+    if found is None:
+        raise web.HTTPNotFound
+    current = request.match_info["edition"] == all_of_them.edition
+    headers = {**SECURITY, "Content-Type": found.kind, "Cache-Control": _FOREVER if current else "no-cache"}
+    if found.packed is None:
+        return web.Response(body=found.data, headers=headers)
+    headers["Vary"] = "Accept-Encoding"
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        return web.Response(body=found.data, headers=headers)
+    return web.Response(body=found.packed, headers={**headers, "Content-Encoding": "gzip"})
+
+
+@cache
+def rendered(page: Page) -> bytes:
+    """A page's HTML."""
+    template = _environment().get_template(f"{page.name}.html")
+    menu = [one for one in PAGES if one.label]
+    return template.render(page=page, menu=menu, static=f"/ui/static/{assets().edition}").encode()
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("agentsd.web.ui"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,89 @@
+// Talking to this server. The browser sends the session's cookie by itself; scripts never see a token.
+
+/** What the server refused, in its own words. `status` 0: it could not be reached. */
+export class Problem extends Error {
+  constructor(status, body = {}) {
+    super(body.detail ?? body.title ?? `the server answered ${status}`);
+    this.status = status;
+    this.code = body.code ?? "";
+    this.hint = body.hint ?? "";
+    this.param = body.param ?? null;
+    this.violations = body.violations ?? [];
+    this.body = body;
+  }
+}
+
+const signedOut = new Set();
+
+/** `work()` is asked, once a request was refused for want of a valid token, to sign in; it resolves when done. */
+export function onSignedOut(work) { signedOut.add(work); }
+
+/** `acme/sales` as it stands in an address. */
+export const inPath = (slug) => encodeURIComponent(slug.replaceAll("/", "~"));
+
+/** A fetch whose errors are `Problem`s. `body`: JSON; `data`: anything that fetch takes. */
+export async function request(method, path, { body, data, headers = {}, signal, again = true } = {}) {
+  const options = { method, headers: { ...headers }, signal, body: data, credentials: "same-origin" };
+  if (body !== undefined) {
+    options.body = JSON.stringify(body);
+    options.headers["Content-Type"] = "application/json";
+  }
+  let reply;
+  try {
+    reply = await fetch(path, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Problem(0, { detail: "the server cannot be reached", hint: "it may be restarting: try again" });
+  }
+  if (reply.ok) return reply;
+  if (reply.status === 401 && again && signedOut.size) {
+    for (const work of signedOut) await work();
+    return request(method, path, { body, data, headers, signal, again: false });
+  }
+  throw await problemOf(reply);
+}
+
+async function problemOf(reply) {
+  const told = await reply.json().catch(() => ({}));
+  return new Problem(reply.status, told.error && typeof told.error === "object" ? openai(told.error) : told);
+}
+
+const openai = (error) => ({ ...error, detail: error.message });
+
+/** The JSON of a GET. */
+export async function get(path, options) {
+  return (await request("GET", path, options)).json();
+}
+
+/** The JSON and the ETag of a GET: what an edit compares with (`If-Match`). */
+export async function getTagged(path, options) {
+  const reply = await request("GET", path, options);
+  return { data: await reply.json(), etag: reply.headers.get("ETag") };
+}
+
+/** The JSON of a request that changes something; `etag` goes along as `If-Match`. Null where nothing is said. */
+export async function send(method, path, body, { etag, ...options } = {}) {
+  const headers = etag ? { "If-Match": etag } : {};
+  const reply = await request(method, path, { body, headers, ...options });
+  return reply.status === 204 ? null : reply.json();
+}
+
+/** The events of a server-sent stream that a fetch brought: the text after `data:`, one by one. */
+export async function* eventsOf(reply) {
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const parts = (rest + value).split("\n\n");
+      rest = parts.pop();
+      for (const part of parts) {
+        const data = part.split("\n").filter((line) => line.startsWith("data:")).map((line) => line.slice(5).trim());
+        if (data.length) yield data.join("\n");
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

@@ -1,0 +1,63 @@
+// Which agent this page talks to: in the address (to be shared), remembered per user, and told to all who ask.
+
+import { get, inPath, send } from "./api.js";
+import { onAgents } from "./live.js";
+
+const bus = new EventTarget();
+let current = null;
+let key = "agentsd.agent";
+
+/** The agent as the API shows it; null before `settle`. */
+export const chosen = () => current;
+
+/** `work(agent, before)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it. */
+export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before)); }
+
+/** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
+export async function settle(user) {
+  key = `agentsd.agent.${user}`;
+  const asked = new URLSearchParams(location.search).get("agent");
+  current = (await found(asked)) ?? (await found(localStorage.getItem(key))) ?? (await get("/api/agents/current"));
+  remember(asked === null);
+  onAgents((slugs) => { if (slugs === null || slugs.includes(current.slug)) refresh(); });
+  return current;
+}
+
+/** Go on with another agent; the page, the conversation and the call stay. */
+export async function choose(slug) {
+  const next = await get(`/api/agents/${inPath(slug)}`);
+  told(next);
+  remember();
+  send("POST", `/api/agents/${inPath(slug)}/select`).catch(() => {}); // a suspended one cannot be `current`
+  return next;
+}
+
+async function found(slug) {
+  if (!slug) return null;
+  return get(`/api/agents/${inPath(slug)}`).catch((problem) => {
+    if (problem.status === 404) return null;
+    throw problem;
+  });
+}
+
+/** Read it again. An agent that is gone gives way to the server's current one. */
+async function refresh() {
+  try {
+    told((await found(current.id)) ?? (await get("/api/agents/current")));
+    remember();
+  } catch { /* the banner says why */ }
+}
+
+function told(next) {
+  const before = current;
+  current = next;
+  bus.dispatchEvent(new CustomEvent("choice", { detail: { agent: next, before } }));
+}
+
+function remember(quietly = false) {
+  try { localStorage.setItem(key, current.slug); } catch { /* a browser that keeps nothing */ }
+  if (quietly) return;
+  const address = new URL(location.href);
+  address.searchParams.set("agent", current.slug);
+  history.replaceState(history.state, "", address);
+}

@@ -1,0 +1,76 @@
+// Making elements. Texts become text nodes, always: nothing here, or anywhere, parses HTML.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)` */
+export function h(tag, props = {}, ...children) {
+  return built(document.createElement(tag.split(".")[0]), tag, props, children);
+}
+
+/** The same for SVG; properties are attributes. */
+export function svg(tag, attributes = {}, ...children) {
+  const element = document.createElementNS(SVG, tag.split(".")[0]);
+  for (const name of tag.split(".").slice(1)) element.classList.add(name);
+  for (const [name, value] of Object.entries(attributes)) if (value != null) element.setAttribute(name, value);
+  element.append(...nodes(children));
+  return element;
+}
+
+function built(element, tag, props, children) {
+  const classes = tag.split(".").slice(1);
+  if (classes.length) element.classList.add(...classes);
+  for (const [name, value] of Object.entries(props)) set(element, name, value);
+  element.append(...nodes(children));
+  return element;
+}
+
+// Addresses that run scripts; a manifest, a citation or an answer may try to bring one.
+const SAFE = /^(https?:|mailto:|blob:|\/(?!\/)|#|\?|[\w.~-]+(\/|$))/i;
+
+function set(element, name, value) {
+  if (value == null) return;
+  if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+  else if (name === "dataset") Object.assign(element.dataset, value);
+  else if (name === "class") element.classList.add(...value.split(" ").filter(Boolean));
+  else if (name === "href" || name === "src") { if (SAFE.test(value)) element.setAttribute(name, value); }
+  else if (name.startsWith("aria") && name !== "aria") {
+    element.setAttribute(`aria-${name.slice(4).toLowerCase()}`, String(value));
+  } else if (name in element && typeof value !== "string") element[name] = value;
+  else if (name === "value" || name === "textContent") element[name] = value;
+  else element.setAttribute(name === "htmlFor" ? "for" : name, value);
+}
+
+function nodes(children) {
+  return children.flat(Infinity).filter((one) => one != null && one !== false && one !== "")
+    .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
+}
+
+/** Replace what an element holds. */
+export function fill(element, ...children) {
+  element.replaceChildren(...nodes(children));
+  return element;
+}
+
+/** The element with that id; its absence is a fault of the template. */
+export function byId(id) {
+  const found = document.getElementById(id);
+  if (!found) throw new Error(`the page has no #${id}`);
+  return found;
+}
+
+let counter = 0;
+
+/** An id that no other element has. */
+export function newId(prefix = "id") {
+  counter += 1;
+  return `${prefix}-${counter}`;
+}
+
+/** A function that runs `ms` after the last time it was asked to. */
+export function debounced(work, ms) {
+  let timer;
+  return (...given) => {
+    clearTimeout(timer);
+    timer = setTimeout(() => work(...given), ms);
+  };
+}

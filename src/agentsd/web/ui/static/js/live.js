@@ -1,0 +1,83 @@
+// What changes on the server, as it happens: /api/events, one line for the page.
+
+import { get } from "./api.js";
+
+const KINDS = ["hello", "changed", "condition", "run", "resync"];
+const LOOK_MS = 5000;
+
+const bus = new EventTarget();
+let source = null;
+let state = { server: "ok", store: "ok", age: null, fromDisk: false };
+
+/** `work({ version, slugs, run?, condition? })` at each event of a kind. Returns what ends it. */
+export function on(kind, work) {
+  const listener = (event) => work(event.detail);
+  bus.addEventListener(kind, listener);
+  return () => bus.removeEventListener(kind, listener);
+}
+
+/** `work(slugs | null)` whenever agents may be others than before; null: any of them. */
+export function onAgents(work) {
+  const ends = [
+    on("changed", ({ slugs }) => work(slugs)),
+    on("condition", ({ slugs }) => work(slugs)),
+    on("resync", () => work(null)),
+  ];
+  return () => ends.forEach((end) => end());
+}
+
+/** `work({ server: "ok|away", store: "ok|away", age, fromDisk })` now and at each change. */
+export function onState(work) {
+  work(state);
+  return on("state", work);
+}
+
+/** Begin to listen. A hidden page lets go of its connection: a browser has only six for a server. */
+export function listen() {
+  document.addEventListener("visibilitychange", turned);
+  if (!document.hidden) open();
+  look();
+  setInterval(look, LOOK_MS);
+}
+
+function open() {
+  if (source) return;
+  source = new EventSource("/api/events");
+  for (const kind of KINDS) source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
+  let lost = false;
+  source.onerror = () => { lost = true; look(); };
+  source.onopen = () => {
+    look();
+    if (lost) tell("resync", { version: null, slugs: [] }); // what happened meanwhile was not heard
+    lost = false;
+  };
+}
+
+function turned() {
+  if (document.hidden) {
+    source?.close();
+    source = null;
+    return;
+  }
+  open();
+  look();
+  tell("resync", { version: null, slugs: [] }); // what happened meanwhile was not heard
+}
+
+async function look() {
+  if (document.hidden) return;
+  let found;
+  try {
+    const ready = await get("/readyz", { again: false });
+    found = { server: "ok", store: ready.store, age: ready.age_seconds, fromDisk: ready.from_disk };
+  } catch (problem) {
+    found = problem.status === 503 && problem.body.store
+      ? { server: "ok", store: problem.body.store, age: problem.body.age_seconds, fromDisk: problem.body.from_disk }
+      : { server: problem.status === 0 ? "away" : "ok", store: "ok", age: null, fromDisk: false };
+  }
+  if (source?.readyState === EventSource.CLOSED) { source = null; open(); } // a browser gives up on a refusal
+  state = found;
+  tell("state", found);
+}
+
+function tell(kind, detail) { bus.dispatchEvent(new CustomEvent(kind, { detail })); }

@@ -1,0 +1,48 @@
+// Small pieces that several pages show.
+
+import { h } from "./dom.js";
+import { ago, full } from "./format.js";
+
+const TONES = { Ready: "good", Degraded: "warn", Invalid: "bad", Suspended: "" };
+
+/** The tone of a condition: good, warn, bad or none. */
+export const toneOf = (condition) => TONES[condition?.type] ?? "bad";
+
+/** A condition as a badge; why, where it is not Ready, as its title. */
+export function conditionBadge(condition) {
+  const title = [condition.reason, condition.message].filter(Boolean).join(": ");
+  return h("span.badge", { class: toneOf(condition), title: title || null }, condition.type);
+}
+
+/** A time as "3 minutes ago"; the whole one on hover. */
+export function when(time) {
+  return time == null ? h("span.soft", {}, "–") : h("time", { datetime: String(time), title: full(time) }, ago(time));
+}
+
+/** A problem, in the place where it matters. */
+export function notice(problem, tone = "bad") {
+  const hint = problem.hint && problem.hint !== problem.message ? h("p.hint", {}, problem.hint) : null;
+  return h("div.notice", { class: tone, role: "alert" }, h("p", {}, sentence(problem.message)), hint);
+}
+
+/** Our messages begin in lower case, as they stand after a file's name; on their own they are sentences. */
+export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
+
+/** A unified diff, one line each. */
+export function diff(text) {
+  const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
+  const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
+  const lines = text.replace(/\n$/, "").split("\n");
+  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 }, lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
+}
+
+/** A text with a button that copies it. */
+export function copyable(text) {
+  const button = h("button.small", { type: "button", onclick: copy }, "Copy");
+  async function copy() {
+    await navigator.clipboard.writeText(text);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = "Copy"; }, 1500);
+  }
+  return h("div.stack.copyable", {}, h("pre", { tabIndex: 0 }, text), h("div.row", {}, button));
+}

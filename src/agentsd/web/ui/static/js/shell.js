@@ -1,0 +1,80 @@
+// What every page begins with: who asks, the menu, the switcher, banners, and the line to the server.
+
+import { get, onSignedOut, Problem } from "./api.js";
+import { settle } from "./choice.js";
+import { byId, fill, h } from "./dom.js";
+import { millis } from "./format.js";
+import { listen, onState } from "./live.js";
+import { notice } from "./marks.js";
+import { signIn, signOut } from "./signin.js";
+import { mountSwitcher } from "./switcher.js";
+
+/** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
+export async function boot() {
+  menu();
+  onSignedOut(signIn);
+  const session = await patiently(() => get("/api/session"));
+  who(session);
+  await patiently(() => settle(session.user));
+  mountSwitcher();
+  listen();
+  onState(banners);
+  return { ...session, canWrite: (owner) => mayWrite(session, owner) };
+}
+
+function mayWrite(session, owner) {
+  return session.role === "admin" || (session.role === "editor" && owner === session.user);
+}
+
+/** A server that starts or restarts says so; the page waits with it. */
+async function patiently(work) {
+  for (;;) {
+    try {
+      const found = await work();
+      fill(byId("banners"));
+      return found;
+    } catch (problem) {
+      if (!(problem instanceof Problem) || ![0, 503].includes(problem.status)) {
+        fill(byId("banners"), notice(problem));
+        throw problem;
+      }
+      fill(byId("banners"), h("p.banner.warning", {}, problem.status === 0 ? "The server cannot be reached. Trying again…" : "The server is starting…"));
+      await new Promise((resolve) => setTimeout(resolve, 1000));
+    }
+  }
+}
+
+function menu() {
+  const button = byId("menu-button");
+  const pages = byId("menu");
+  const toggle = (open) => {
+    pages.classList.toggle("open", open);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => toggle(!pages.classList.contains("open")));
+  pages.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+}
+
+function who(session) {
+  const theme = h("button.small", { type: "button", onclick: turn });
+  function turn() {
+    const dark = document.documentElement.dataset.theme === "dark";
+    localStorage.setItem("agentsd.theme", dark ? "light" : "dark");
+    document.dispatchEvent(new Event("agentsd:theme"));
+    label();
+  }
+  function label() { theme.textContent = document.documentElement.dataset.theme === "dark" ? "Light" : "Dark"; }
+  label();
+  theme.setAttribute("aria-label", "Switch between light and dark");
+  const told = session.guarded ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role) : h("div", {}, "No sign-in: this server only answers this machine.");
+  fill(byId("who"), told, h("div.row", {}, theme, session.guarded ? h("button.small", { type: "button", onclick: signOut }, "Sign out") : null), h("div", {}, `agentsd ${session.version}`));
+}
+
+function banners({ server, store, age, fromDisk }) {
+  const since = age == null ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
+  fill(byId("banners"),
+    server === "away" ? h("p.banner.bad", {}, "The server cannot be reached. This page shows what it last knew, and tries again.") : null,
+    server === "ok" && store === "away"
+      ? h("p.banner.warning", {}, `Postgres is away: agents answer as before, edits and history have to wait.${since}${fromDisk ? " What is served comes from an earlier run." : ""}`)
+      : null);
+}

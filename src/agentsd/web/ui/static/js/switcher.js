@@ -1,0 +1,123 @@
+// The agent switcher: a button, and a panel with a search field over a list (the ARIA combobox pattern).
+
+import { get } from "./api.js";
+import { chosen, choose, onChoice } from "./choice.js";
+import { byId, debounced, fill, h } from "./dom.js";
+import { count } from "./format.js";
+import { onAgents } from "./live.js";
+import { conditionBadge, toneOf } from "./marks.js";
+import { toast } from "./dialogs.js";
+
+const SHOWN = 50;
+const TYPING_MS = 60;
+
+/** Put the switcher into the page; it shows what `choice.js` says. */
+export function mountSwitcher() {
+  const place = byId("switcher");
+  const state = { items: [], active: 0, total: 0, asked: 0 };
+  const name = h("span.name");
+  const dot = h("span.dot");
+  const button = h("button.switcher-button", {
+    type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel", onclick: () => (panel.hidden ? open() : close()),
+  }, dot, name, h("span", { ariaHidden: "true" }, "▾"));
+  const list = h("ul.switcher-list", { id: "agents-list", role: "listbox", ariaLabel: "Agents" });
+  const note = h("div.switcher-count", { role: "status" });
+  const field = h("input", {
+    type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list", ariaAutocomplete: "list",
+    placeholder: "Find an agent by name or path", autocomplete: "off", spellcheck: "false",
+    oninput: debounced(() => load(), TYPING_MS), onkeydown: keys,
+  });
+  const panel = h("div.switcher-panel", { id: "agents-panel", hidden: true }, field, list, note);
+  fill(place, button, panel);
+
+  place.addEventListener("focusout", (event) => { if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false); });
+  document.addEventListener("pointerdown", (event) => { if (!place.contains(event.target)) close(false); });
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "k" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); open(); }
+  });
+  onChoice(show);
+  onAgents(() => { if (!panel.hidden) load(); });
+  show();
+
+  function show() {
+    const agent = chosen();
+    fill(name, agent.name);
+    dot.className = `dot ${toneOf(agent.condition)}`;
+    const why = agent.condition.type === "Ready" ? "" : `, ${agent.condition.type}`;
+    button.setAttribute("aria-label", `Agent: ${agent.name} (${agent.slug}${why}). Switch`);
+    button.title = `${agent.slug}, version ${agent.version}`;
+  }
+
+  function open() {
+    panel.hidden = false;
+    button.setAttribute("aria-expanded", "true");
+    field.value = "";
+    field.focus();
+    load();
+  }
+
+  function close(back = true) {
+    if (panel.hidden) return;
+    panel.hidden = true;
+    button.setAttribute("aria-expanded", "false");
+    if (back) button.focus();
+  }
+
+  async function load() {
+    const asked = (state.asked += 1);
+    const query = new URLSearchParams({ limit: SHOWN, view: "summary" });
+    if (field.value.trim()) query.set("q", field.value.trim());
+    try {
+      const found = await get(`/api/agents?${query}`);
+      if (asked !== state.asked) return; // a later one is under way
+      Object.assign(state, { items: found.items, total: found.total, active: 0 });
+      const at = found.items.findIndex((one) => one.id === chosen().id);
+      if (at > 0 && !field.value) state.active = at;
+      draw();
+    } catch (problem) {
+      fill(note, problem.message);
+    }
+  }
+
+  function draw() {
+    fill(list, state.items.map((one, index) => option(one, index)));
+    const more = state.total > state.items.length ? `${count(state.items.length)} of ${count(state.total)}: type to narrow` : "";
+    fill(note, state.items.length ? more : "no agent has that in its name or path");
+    mark();
+  }
+
+  function option(one, index) {
+    return h("li", {
+      id: `agents-option-${index}`, role: "option", ariaSelected: "false", dataset: { slug: one.slug },
+      onclick: () => take(one), onpointermove: () => { if (state.active !== index) { state.active = index; mark(); } },
+    },
+    h("span.what", {}, h("span", {}, one.name), h("span.slug", {}, one.slug)),
+    one.is_default ? h("span.badge.accent", {}, "default") : null,
+    one.condition.type === "Ready" ? null : conditionBadge(one.condition));
+  }
+
+  function mark() {
+    [...list.children].forEach((one, index) => one.setAttribute("aria-selected", String(index === state.active)));
+    const active = list.children[state.active];
+    if (active) field.setAttribute("aria-activedescendant", active.id);
+    else field.removeAttribute("aria-activedescendant");
+    active?.scrollIntoView({ block: "nearest" });
+  }
+
+  function keys(event) {
+    const last = state.items.length - 1;
+    const moves = { ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8, PageUp: state.active - 8 };
+    if (event.key === "Escape") { event.stopPropagation(); close(); }
+    else if (event.key === "Enter") { event.preventDefault(); if (state.items[state.active]) take(state.items[state.active]); }
+    else if (event.key in moves && last >= 0) {
+      event.preventDefault();
+      state.active = Math.min(last, Math.max(0, moves[event.key]));
+      mark();
+    }
+  }
+
+  async function take(one) {
+    close();
+    try { await choose(one.slug); } catch (problem) { toast(problem.message, "bad"); }
+  }
+}
