@@ -209,6 +209,11 @@ async def test_lists_and_totals_are_ones_own(town: Stack, user: User) -> None:
     foreign = sorted(set(all_slugs()) - set(own))
     _, page = await town.get("/api/agents", headers=user.headers)
     assert ([one["slug"] for one in page["items"]], page["total"]) == (own, len(own))
+    for query in ("sort=-name", "sort=condition&view=summary", "sort=version&q=s", "condition=Ready"):
+        _, page = await town.get(f"/api/agents?{query}", headers=user.headers)
+        expected = [slug for slug in own if "s" in slug or "q=" not in query]
+        assert sorted(one["slug"] for one in page["items"]) == expected, query
+        assert page["total"] == len(expected), query
     for owner, slugs in AGENTS.items():
         _, page = await town.get(f"/api/agents?owner={owner}", headers=user.headers)
         assert page["total"] == (len(slugs) if user.sees(owner) else 0)

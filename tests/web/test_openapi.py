@@ -106,6 +106,7 @@ async def test_agents_are_told_as_described(stack: Stack, described: dict[str, A
         assert check(described, "Agent", told) == []
     for path, name in (
         ("/api/agents", "AgentPage"),
+        ("/api/agents?view=summary", "AgentPage"),
         ("/api/agents/support/revisions", "RevisionPage"),
         ("/api/providers", "Providers"),
         ("/api/sync", "Sync"),

@@ -12,11 +12,10 @@ from aiohttp import web
 
 from agentsd.control.auditing import deed_view
 from agentsd.core.names import from_url
-from agentsd.core.violations import did_you_mean
 from agentsd.store.audit import load_deeds
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import principal_of
-from agentsd.web.pages import TEXT_MAX, parse_limit, shown
+from agentsd.web.pages import TEXT_MAX, check_names, parse_limit
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import bad_request
 from agentsd.web.replies import cached, etag_of
@@ -34,7 +33,7 @@ def routes() -> list[web.RouteDef]:
 
 async def get(request: web.Request) -> web.Response:
     """``{"items", "next_before"}``; ``limit`` and ``before`` (an id) page. 503 while Postgres is away."""
-    _check_names([name for name, _ in request.query.items()])
+    check_names([name for name, _ in request.query.items()], QUERY)
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
     before = _before(request.query.get("before"))
     asked, agent = _text(request, "owner"), _text(request, "agent")
@@ -56,18 +55,6 @@ async def get(request: web.Request) -> web.Response:
         {"items": [deed_view(deed) for deed in page], "next_before": page[-1].id if more else None}
     )
     return cached(request, body, etag_of(body))
-
-
-def _check_names(names: list[str]) -> None:
-    for name in names:
-        if name not in QUERY:
-            raise bad_request(
-                f"unknown query parameter {shown(name)}",
-                hint=did_you_mean(name[:TEXT_MAX], QUERY) or f"known: {', '.join(QUERY)}",
-                param=shown(name),
-            )
-    if len(set(names)) != len(names):
-        raise bad_request("a query parameter is given twice", hint="give each once")
 
 
 def _text(request: web.Request, name: str) -> str | None:

@@ -1,7 +1,8 @@
 """The query of a list: filters, page size and cursor; pure.
 
-A cursor is opaque to clients: base64url of the last slug of the page before. Paging by key
-rather than by number neither repeats nor skips an agent when others come and go in between.
+A cursor is opaque to clients: base64url of the last place of the page before, which is a slug, or in
+another order than that of slugs a key and a slug. Paging by place rather than by number neither repeats
+nor skips an agent when others come and go in between.
 """
 
 from __future__ import annotations
@@ -12,19 +13,24 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeVar
 from urllib.parse import urlencode
 
 from agentsd.core.violations import did_you_mean
 from agentsd.web.problem import Problem, bad_request
+from agentsd.web.sorting import GRAVITY, SLUGS, SORTS, Key, Order, Place
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 TEXT_MAX = 200
-FILTERS = ("owner", "q", "active", "provider")
-_KNOWN = (*FILTERS, "limit", "cursor")
+FILTERS = ("owner", "q", "active", "provider", "condition")
+VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
+_KNOWN = (*FILTERS, "sort", "view", "limit", "cursor")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_CURSOR_PREFIX = "1:"  # the cursor format's version
+_BY_SLUG, _BY_KEY = "1:", "2:"  # the cursor format's versions
 _DIGITS = re.compile(r"[0-9]{1,6}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +41,55 @@ class Query:
     q: str | None = None  # lower case; part of a slug or name
     active: bool | None = None
     provider: str | None = None  # "groq.com", of any kind
+    condition: str | None = None  # its type
+    order: Order = SLUGS
+    view: Literal["full", "summary"] = "full"
     limit: int = LIMIT_DEFAULT
-    after: str = ""  # the last slug of the page before
+    after: Place | None = None  # the last of the page before
 
     def next_link(self, path: str, cursor: str) -> str:
         """The value of ``Link`` for the next page."""
-        active = None if self.active is None else str(self.active).lower()
-        wanted = {"owner": self.owner, "q": self.q, "active": active, "provider": self.provider}
+        wanted = {
+            "owner": self.owner,
+            "q": self.q,
+            "active": None if self.active is None else str(self.active).lower(),
+            "provider": self.provider,
+            "condition": self.condition,
+            "sort": None if self.order == SLUGS else str(self.order),
+            "view": None if self.view == "full" else self.view,
+        }
         kept = {key: value for key, value in wanted.items() if value is not None}
         return f'<{path}?{urlencode({**kept, "limit": self.limit, "cursor": cursor})}>; rel="next"'
 
 
 def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
     """``names`` are all names of the query, with repetitions. Raises ``Problem`` 400."""
-    for name in names:
-        if name not in _KNOWN:
-            raise bad_request(
-                f"unknown query parameter {shown(name)}",
-                hint=did_you_mean(name[:TEXT_MAX], _KNOWN) or f"known: {', '.join(_KNOWN)}",
-                param=shown(name),
-            )
-    if len(set(names)) != len(names):
-        raise bad_request("a query parameter is given twice", hint="give each once")
+    check_names(names, _KNOWN)
+    order = Order.parse(_choice(query, "sort", SORTS) or str(SLUGS))
     return Query(
         owner=_text(query, "owner"),
         q=(_text(query, "q") or "").lower() or None,
         active=boolean(query, "active"),
         provider=_text(query, "provider"),
+        condition=_choice(query, "condition", GRAVITY),
+        order=order,
+        view=_choice(query, "view", VIEWS) or "full",
         limit=parse_limit(query.get("limit")),
-        after=decode_cursor(query["cursor"]) if "cursor" in query else "",
+        after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
     )
+
+
+def check_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Whether all ``names`` of a query are ``known``, and each is given once. Raises ``Problem`` 400."""
+    for name in names:
+        if name not in known:
+            raise bad_request(
+                f"unknown query parameter {shown(name)}",
+                hint=did_you_mean(name[:TEXT_MAX], known) or f"known: {', '.join(known)}",
+                param=shown(name),
+            )
+    if len(set(names)) != len(names):
+        raise bad_request("a query parameter is given twice", hint="give each once")
 
 
 def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int = LIMIT_MAX) -> int:
@@ -76,29 +101,60 @@ def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int 
     return int(text)
 
 
-def encode_cursor(slug: str) -> str:
-    """The cursor of the page after ``slug``."""
-    return base64.urlsafe_b64encode((_CURSOR_PREFIX + slug).encode()).decode().rstrip("=")
+def encode_cursor(after: Place, order: Order = SLUGS) -> str:
+    """The cursor of the page that follows ``after``."""
+    key, slug = after
+    text = f"{_BY_SLUG}{slug}" if order == SLUGS else f"{_BY_KEY}{order}:{slug}\0{key}"  # no slug has a NUL
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str) -> str:
-    """The slug that a cursor stands for. Raises ``Problem`` 400 for anything that we did not write."""
+def decode_cursor(cursor: str, order: Order = SLUGS) -> Place:
+    """The place that a cursor stands for.
+
+    Raises ``Problem`` 400 for anything that we did not write, or wrote for another order.
+    """
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
-        text = raw.decode("utf-8")
+        place = _place(raw.decode("utf-8"), order)
     except (binascii.Error, ValueError):
         raise _bad_cursor() from None
-    if not text.startswith(_CURSOR_PREFIX) or encode_cursor(text[len(_CURSOR_PREFIX) :]) != cursor:
+    if encode_cursor(place, order) != cursor:
         raise _bad_cursor()
-    return text[len(_CURSOR_PREFIX) :]
+    return place
 
 
-def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], str | None]:
-    """The page of sorted ``slugs`` that follows ``query.after``, and the cursor of the next one, if any."""
-    start = bisect_right(slugs, query.after) if query.after else 0
+def _place(text: str, order: Order) -> Place:
+    """Raises ``ValueError``, and ``Problem`` for a place in another order."""
+    version, rest = text[: len(_BY_SLUG)], text[len(_BY_SLUG) :]
+    if version not in (_BY_SLUG, _BY_KEY):
+        raise ValueError
+    said, _, rest = (str(SLUGS), "", rest) if version == _BY_SLUG else rest.partition(":")
+    if said != str(order):
+        raise bad_request(
+            "the cursor is of a list in another order",
+            hint="keep sort as it was, or start again without a cursor",
+            param="cursor",
+        )
+    if version == _BY_SLUG:
+        return rest, rest
+    slug, _, key = rest.partition("\0")
+    return _key(key, order), slug
+
+
+def _key(text: str, order: Order) -> Key:
+    if order.kind is str:
+        return text
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | None]:
+    """The page of sorted ``slugs`` that follows ``query.after``, and its end if there is a next one."""
+    start = bisect_right(slugs, query.after[1]) if query.after else 0
     page = slugs[start : start + query.limit]
     more = start + query.limit < len(slugs)
-    return page, encode_cursor(page[-1]) if more and page else None
+    return page, (page[-1], page[-1]) if more and page else None
 
 
 def shown(text: str) -> str:
@@ -111,6 +167,15 @@ def _text(query: Mapping[str, str], name: str) -> str | None:
     if value is not None and len(value) > TEXT_MAX:
         raise bad_request(f"{name} is longer than {TEXT_MAX} characters", param=name)
     return value
+
+
+def _choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+    value = query.get(name)
+    found = next((word for word in words if word == value), None)
+    if value is not None and found is None:
+        hint = did_you_mean(value[:TEXT_MAX], words)
+        raise bad_request(f"{name} must be one of {', '.join(words)}", hint=hint, param=name)
+    return found
 
 
 def boolean(query: Mapping[str, str], name: str) -> bool | None:

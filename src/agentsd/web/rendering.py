@@ -6,6 +6,7 @@ part is kept by row and the short tail is renewed when the entry's condition is 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -17,7 +18,14 @@ from agentsd.runtime.snapshot import Condition, Entry
 from agentsd.web.encoding import to_json
 from agentsd.web.masking import Masker
 from agentsd.web.replies import headers_of
-from agentsd.web.views import condition_view, document_of, may_name_provider, providers_of, row_view
+from agentsd.web.views import (
+    condition_view,
+    document_of,
+    may_name_provider,
+    providers_of,
+    row_view,
+    summary_view,
+)
 
 CACHE_BYTES = 64 << 20
 _OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
@@ -34,7 +42,8 @@ class Rendered:
     body: bytes
     etag: str
     headers: CIMultiDict[str]
-    providers: frozenset[str]
+    description: str
+    providers: Mapping[str, str]  # section → vendor
 
 
 class Views:
@@ -58,22 +67,30 @@ class Views:
         self._keep(rendered)
         return rendered
 
+    def summary(self, entry: Entry) -> bytes:
+        """What a list shows of ``entry``, as JSON. It is made anew: only the document is worth keeping."""
+        rendered = self.of(entry)
+        return to_json(summary_view(entry, rendered.description, rendered.providers))
+
     def names_provider(self, entry: Entry, provider: str) -> bool:
         """Whether one of the agent's sections names ``provider``. Parses only where it has to."""
-        return may_name_provider(entry.row.documents, provider) and provider in self.of(entry).providers
+        return (
+            may_name_provider(entry.row.documents, provider) and provider in self.of(entry).providers.values()
+        )
 
     def _render(self, entry: Entry, previous: Rendered | None) -> Rendered:
         row, condition, good = entry.row, entry.condition, entry.good
         if previous is None:
             document = document_of(row, self.destinations)
-            head = to_json(row_view(row, document, self.masker))[:-1]
-            providers = providers_of(document)
+            view = row_view(row, document, self.masker)
+            head, description = to_json(view)[:-1], view["description"]
+            providers: Mapping[str, str] = providers_of(document, self.masker)
         else:
-            head, providers = previous.head, previous.providers
+            head, description, providers = previous.head, previous.description, previous.providers
         said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
         body = head + b"," + to_json(said)[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
-        return Rendered(row, condition, good, head, body, etag, headers_of(etag), providers)
+        return Rendered(row, condition, good, head, body, etag, headers_of(etag), description, providers)
 
     def _keep(self, rendered: Rendered) -> None:
         self._drop(rendered.row.slug)

@@ -10,7 +10,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.core.layers import effective
 from agentsd.core.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.snapshot import Condition
+from agentsd.runtime.snapshot import Condition, Entry
 from agentsd.store.agents import Revision
 from agentsd.web.masking import Masker
 
@@ -35,6 +35,28 @@ def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict
         "commit": row.commit,
         "created_at": row.created_at,
         "updated_at": row.updated_at,
+    }
+
+
+def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
+    """One agent as a list shows it. ``description`` and ``providers`` (kind → vendor) are masked."""
+    row, good = entry.row, entry.good
+    return {
+        "id": row.id,
+        "user": row.owner,
+        "slug": row.slug,
+        "name": row.name,
+        "description": description,
+        "is_default": row.is_default,
+        "is_active": row.is_active,
+        "version": row.version,
+        "serving_version": good.version if good else None,
+        "commit": row.commit,
+        "path": row.path,
+        "source": row.source,
+        "updated_at": row.updated_at,
+        "condition": condition_view(entry.condition),
+        "providers": providers,
     }
 
 
@@ -96,11 +118,11 @@ def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mappi
         return {}
 
 
-def providers_of(document: Mapping[str, Any]) -> frozenset[str]:
-    """The vendors that a manifest names."""
-    sections = (document.get(kind) for kind in SECTIONS)
-    names = (section.get("provider") for section in sections if isinstance(section, Mapping))
-    return frozenset(name for name in names if isinstance(name, str))
+def providers_of(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
+    """The vendors that a manifest names, by section, those of sections that it has."""
+    sections = {kind: document.get(kind) for kind in SECTIONS}
+    names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
+    return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
 
 
 def may_name_provider(documents: Iterable[bytes], provider: str) -> bool:

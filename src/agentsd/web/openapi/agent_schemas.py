@@ -157,7 +157,12 @@ def _plain(node: Any) -> Any:
 
 def _told() -> dict[str, Schema]:
     agent = _agent()
-    page = {"items": listed(ref("Agent")), "total": COUNT, "next_cursor": nullable(TEXT), "version": COUNT}
+    page: Schema = {
+        "items": listed({"anyOf": [ref("Agent"), ref("AgentSummary")]}),
+        "total": COUNT,
+        "next_cursor": nullable(TEXT),
+        "version": COUNT,
+    }
     revision = {
         "version": COUNT,
         "operation": TEXT,
@@ -183,7 +188,8 @@ def _told() -> dict[str, Schema]:
     )
     return {
         "Agent": agent,
-        "AgentPage": thing("A page of the list, in the order of slugs.", page),
+        "AgentSummary": _summary(agent),
+        "AgentPage": thing("A page of the list; `total` is of the whole.", page),
         "WrittenAgent": {**agent, "properties": {**agent["properties"], "write_back": ref("WriteBack")}},
         "WriteBack": thing(
             "What became of the edit.",
@@ -238,6 +244,27 @@ def _agent() -> Schema:
         updated_at=nullable(TIME),
         condition=ref("Condition"),
         serving_version={**nullable(COUNT), "description": "The version that answers; null where none can."},
+    )
+
+
+def _summary(agent: Schema) -> Schema:
+    names = (
+        "id",
+        "user",
+        "slug",
+        "name",
+        "description",
+        "is_default",
+        "is_active",
+        "version",
+        "serving_version",
+    )
+    more = ("commit", "path", "source", "updated_at", "condition")
+    vendors: Schema = {"type": "object", "properties": dict.fromkeys(SECTIONS, TEXT)}
+    return thing(
+        "An agent as `view=summary` lists it.",
+        {name: agent["properties"][name] for name in (*names, *more)},
+        providers={**vendors, "description": "The vendors of the sections that it has."},
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, Schema, ref
 from agentsd.web.openapi.schemas import COUNT
-from agentsd.web.pages import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX
+from agentsd.web.pages import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
 from agentsd.web.revisions import LIMIT_DEFAULT as REVISIONS_DEFAULT
 from agentsd.web.revisions import LIMIT_MAX as REVISIONS_MAX
+from agentsd.web.sorting import GRAVITY, SORTS
 
 GROUP = "Agents"
 AGENT = Parameter(
@@ -52,7 +53,8 @@ OPERATIONS = (
         method="GET",
         path="/api/agents",
         group=GROUP,
-        summary="A page of agents, in the order of slugs",
+        summary="A page of agents",
+        description="In the order of slugs, if no other is asked for; equal ones always are.",
         parameters=(
             _limit(LIMIT_DEFAULT, LIMIT_MAX),
             Parameter("cursor", "query", "Of the next page: the reply before gives it.", {"type": "string"}),
@@ -60,6 +62,23 @@ OPERATIONS = (
             Parameter("q", "query", "Only those with this in slug or name.", _TEXT),
             Parameter("active", "query", "Only those that are active, or are not.", _FLAG),
             Parameter("provider", "query", "Only those that name this vendor.", _TEXT, "groq.com"),
+            Parameter(
+                "condition", "query", "Only those that fare so.", {"type": "string", "enum": [*GRAVITY]}
+            ),
+            Parameter(
+                "sort",
+                "query",
+                "By what the list is ordered; `-` turns it around. Conditions run from `Ready` over "
+                "`Suspended` and `Degraded` to `Invalid`. A cursor leads on in its own order only.",
+                {"type": "string", "enum": [*SORTS], "default": "slug"},
+                "-updated_at",
+            ),
+            Parameter(
+                "view",
+                "query",
+                "`summary`: without the manifests' texts and settings.",
+                {"type": "string", "enum": [*VIEWS], "default": "full"},
+            ),
             IF_NONE_MATCH,
         ),
         replies=(
