@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.document import MAX_BYTES, MAX_DEPTH, locate, parse
+from agentsd.core.document import MAX_BYTES, MAX_DEPTH, parse
 from agentsd.core.errors import InvalidManifests
+from agentsd.core.places import locate
 from agentsd.core.scalars import format_float
 from agentsd.core.violations import Violation
 

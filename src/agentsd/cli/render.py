@@ -19,6 +19,7 @@ from agentsd.files.tree import read_tree
 
 if TYPE_CHECKING:
     from agentsd.control.rendering import Rendered
+    from agentsd.core.origins import Origin
     from agentsd.core.render import Line
 
 
@@ -55,12 +56,12 @@ def render_command(context: click.Context, agent: str, path: Path | None, env: s
 
 
 def _lines(rendered: Rendered, prefix: str) -> Iterator[Line]:
+    places = {one.pointer: _place(one, prefix) for one in rendered.origins()}
     for text, pointer in rendered.lines():
         if pointer is None:
             yield (("", text),)
         else:
-            path, line = rendered.origin(pointer)
-            yield (("", text), ("cyan", f"  # {placed(prefix, path)}:{line}"))
+            yield (("", text), ("cyan", f"  # {places[pointer]}"))
 
 
 def _view(rendered: Rendered, prefix: str) -> dict[str, object]:
@@ -68,5 +69,9 @@ def _view(rendered: Rendered, prefix: str) -> dict[str, object]:
         "agent": rendered.slug,
         "layers": [placed(prefix, path) for path in rendered.layers],
         "value": rendered.value,
-        "origins": {dotted(at): f"{placed(prefix, path)}:{line}" for at, path, line in rendered.origins()},
+        "origins": {dotted(one.pointer): _place(one, prefix) for one in rendered.origins()},
     }
+
+
+def _place(one: Origin, prefix: str) -> str:
+    return f"{placed(prefix, one.path)}:{one.line}"

@@ -10,8 +10,9 @@ from typing import Any
 
 import yaml
 
-from agentsd.core.document import Document, locate
+from agentsd.core.document import Document
 from agentsd.core.errors import ConfigError
+from agentsd.core.places import locate
 from agentsd.core.violations import Violation
 
 CONFIG_NAME = ".sops.yaml"

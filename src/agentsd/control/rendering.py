@@ -8,10 +8,12 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from agentsd.control.editing import rank
-from agentsd.core.document import Document, locate, parse
+from agentsd.core.document import Document, parse
 from agentsd.core.errors import AgentNotFound
-from agentsd.core.layers import Layered, layered, layers_of
+from agentsd.core.layers import layered, layers_of
 from agentsd.core.names import USER_FILE, slug_of
+from agentsd.core.origins import Origin, origins, values
+from agentsd.core.places import Places
 from agentsd.core.plan import is_sealed
 from agentsd.core.secret import MASK, looks_secret
 from agentsd.core.violations import Pointer, did_you_mean
@@ -33,21 +35,15 @@ class Rendered:
         """The files that make it, the lowest first."""
         return tuple(layer.path for layer in layers_of(self.document))
 
-    def origin(self, pointer: Pointer) -> tuple[str, int]:
-        """The file, relative to the tree, and the line where the value stands."""
-        document = self.document
-        layer = document.layer_of(pointer) if isinstance(document, Layered) else document
-        return layer.path, locate(layer.data, pointer, key=isinstance(pointer[-1], str))[0]
-
-    def origins(self) -> Iterator[tuple[Pointer, str, int]]:
+    def origins(self) -> Iterator[Origin]:
         """Every value with its place."""
-        for pointer, _ in _values(self.value):
-            yield (pointer, *self.origin(pointer))
+        return origins(self.document, self.value)
 
     def lines(self) -> Iterator[tuple[str, Pointer | None]]:
         """As YAML, line by line, each with the value that begins on it."""
         text = dump(self.value)
-        begins = {locate(text.encode(), pointer)[0]: pointer for pointer, _ in _values(self.value)}
+        places = Places(text.encode())
+        begins = {places.of(pointer)[0]: pointer for pointer, _ in values(self.value)}
         for number, line in enumerate(text.split("\n")[:-1], 1):
             yield line, begins.get(number)
 
@@ -75,15 +71,6 @@ def render(tree: Tree, agent: str, catalog: Catalog) -> Rendered:
     names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank(name), name))
     plain = {name: document.value[name] for name in names}
     return Rendered(agent, document, _masked(plain, secrets))
-
-
-def _values(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    """Every value that holds no other, an empty container too, with its place."""
-    if not (isinstance(value, dict | list) and value):
-        yield pointer, value
-        return
-    for key, child in value.items() if isinstance(value, dict) else enumerate(value):
-        yield from _values(child, (*pointer, key))
 
 
 def _masked(value: Any, secrets: set[str]) -> Any:

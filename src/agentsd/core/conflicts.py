@@ -11,8 +11,8 @@ from typing import Any
 from uuid import UUID
 
 from agentsd.core.agent import Manifest, StoredAgent
-from agentsd.core.document import locate
 from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.places import locate
 from agentsd.core.plan import Quarantined
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Pointer, Violation

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 import yaml
-from yaml._yaml import CParser
 
 from agentsd.core.errors import InvalidManifests
+from agentsd.core.places import events, locate
 from agentsd.core.scalars import Unusable, is_text, resolve
 from agentsd.core.violations import Pointer, Violation
 
@@ -63,7 +61,7 @@ def parse(path: str, data: bytes) -> Document:
     text = _text_of(path, data)
     builder = _Builder(path)
     try:
-        builder.run(_events(text))
+        builder.run(events(text))
     except yaml.YAMLError as error:
         builder.violations.append(_syntax(path, error))
     except _Stop:
@@ -75,32 +73,8 @@ def parse(path: str, data: bytes) -> Document:
     return Document(path, data, builder.root)
 
 
-def locate(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
-    """1-based (line, column) of the node at ``pointer``, or of its key with ``key=True``.
-
-    The nearest ancestor that exists answers for a pointer that does not; (1, 1) where nothing
-    can be read. For errors only: the file is scanned again, once. Never raises.
-    """
-    near = (_places(data).get((pointer[:size], key and size > 0)) for size in range(len(pointer), -1, -1))
-    return next(filter(None, near), (1, 1))
-
-
-@lru_cache(maxsize=1)  # errors come in hundreds, of one file after the other
-def _places(data: bytes) -> dict[tuple[Pointer, bool], tuple[int, int]]:
-    """Line and column of each node, and of each key, as far as the file can be read."""
-    places: dict[tuple[Pointer, bool], tuple[int, int]] = {}
-    with suppress(yaml.YAMLError, UnicodeDecodeError):
-        for here, is_key, mark in _nodes(_events(data.decode())):
-            places.setdefault((here, is_key), (mark.line + 1, mark.column + 1))
-    return places
-
-
 class _Stop(Exception):
     """Nothing after this point can be read with any sense."""
-
-
-def _events(text: str) -> Iterator[Any]:
-    return iter(CParser(text).get_event, None)
 
 
 class _Builder:
@@ -207,35 +181,6 @@ class _Builder:
                 event, "yaml-documents", "a second document", "one file holds one manifest: split the file"
             )
             raise _Stop
-
-
-def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
-    """(pointer, whether this is the key, mark) of every node and key, in document order."""
-    frames: list[list[Any]] = []  # [is a mapping, the current key or index, whether a key comes next]
-    for event in events:
-        kind = event.__class__
-        if kind in {yaml.MappingEndEvent, yaml.SequenceEndEvent}:
-            frames.pop()
-            continue
-        if kind not in {yaml.ScalarEvent, yaml.AliasEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent}:
-            continue
-        is_key = bool(frames) and _advance(frames[-1], event)
-        yield tuple(frame[1] for frame in frames), is_key, event.start_mark
-        if kind in {yaml.MappingStartEvent, yaml.SequenceStartEvent}:
-            mapping = kind is yaml.MappingStartEvent
-            frames.append([mapping, None if mapping else -1, mapping])
-
-
-def _advance(frame: list[Any], event: Any) -> bool:
-    """Step to the next node of a container; True where that node is a key."""
-    mapping, place, key_next = frame
-    if not mapping:
-        frame[1] = place + 1
-        return False
-    frame[2] = not key_next
-    if key_next:
-        frame[1] = getattr(event, "value", None)
-    return bool(key_next)
 
 
 def _text_of(path: str, data: bytes) -> str:
