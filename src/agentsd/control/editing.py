@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,27 +35,44 @@ ORDER = (
 SCHEMA = "schemas/agent.schema.json"
 """Where a repository of manifests keeps the schema, beside the folder of manifests."""
 
+Secrets = Mapping[Pointer, str]
+"""What is to be sealed, by place."""
 
-@dataclass(frozen=True, slots=True)
-class Desk:
-    """What manifests below ``root`` are edited with."""
 
-    root: Path
-    catalog: Catalog
-    opener: Opener
-    sops: SopsBinary
+class Pen(ABC):
+    """Edits of manifests as bytes. How secrets are sealed is the subclass's."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def destinations(self, kind: str, provider: str) -> Destinations | None:
+        """Where the secrets of a provider's section may go."""
+
+    @abstractmethod
+    def heading(self, slug: str) -> str:
+        """What a new manifest begins with."""
+
+    @abstractmethod
+    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
+        """``document`` with ``value``, and with ``secrets`` as they stand in a file."""
 
     async def created(self, path: str, fields: Mapping[str, Any], beside: Beside) -> bytes:
         """A new manifest with an id of its own. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
         whole = self.with_layers(Document(path, b"", {"id": str(uuid4())}), beside)
         edit = self._edit(whole, fields, merge=False)
         value = {name: edit.value[name] for name in ORDER if name in edit.value}
-        text = schema_line(self.root, slug_of(path)) + dump(value)
+        text = self.heading(slug_of(path)) + dump(value)
         return await self._bytes(Document(path, text.encode(), value), Edit(value, edit.secrets))
 
     async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
         """The manifest after ``PATCH`` (``merge``) or ``PUT``. Raises as ``created``, and ``KeyNeeded``."""
         return await self._bytes(own_of(document), self._edit(document, fields, merge=merge))
+
+    async def with_default(self, document: Document, *, default: bool) -> bytes:
+        """The manifest with ``default: true``, or without it. Raises ``KeyNeeded`` under a full MAC."""
+        document = own_of(document)
+        value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
+        return await self._bytes(document, Edit(value | {"default": True} if default else value))
 
     def with_layers(self, document: Document, beside: Beside) -> Document:
         """The manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
@@ -77,28 +95,31 @@ class Desk:
             refuse_removal(fields, whole(complete(part)))
         return part
 
-    async def with_default(self, document: Document, *, default: bool) -> bytes:
-        """The manifest with ``default: true``, or without it. Raises ``KeyNeeded`` under a full MAC."""
-        document = own_of(document)
-        value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
-        return await self._bytes(document, Edit(value | {"default": True} if default else value))
+    async def _bytes(self, document: Document, edit: Edit) -> bytes:
+        return await self.sealed(document, _placed(document.value, edit.value), edit.secrets)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk(Pen):
+    """What manifests below ``root`` are edited with: secrets are sealed by the real sops."""
+
+    root: Path
+    catalog: Catalog
+    opener: Opener
+    sops: SopsBinary
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
-        """Where the secrets of a provider's section may go."""
-        try:
-            return self.catalog.vendor(kind, provider).settings.destinations()
-        except ConfigError:
-            return None
+        """As the catalog has it."""
+        return self.catalog.destinations(kind, provider)
 
-    async def _bytes(self, document: Document, edit: Edit) -> bytes:
-        return await resealed(
-            document,
-            _placed(document.value, edit.value),
-            edit.secrets,
-            file=self.root / document.path,
-            opener=self.opener,
-            sops=self.sops,
-        )
+    def heading(self, slug: str) -> str:
+        """The line that names the schema, where it is at hand."""
+        return schema_line(self.root, slug)
+
+    async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
+        """See ``resealed``."""
+        file = self.root / document.path
+        return await resealed(document, value, secrets, file=file, opener=self.opener, sops=self.sops)
 
 
 def own_of(document: Document) -> Document:
