@@ -20,6 +20,7 @@ CHECKS = (
     ("schemas", "agentsd", "schema", "--check", "schemas"),
     ("samples", "agentsd", "validate"),
     ("compose file", "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"),
+    ("browser", "python", "-m", "tests.browser"),
     ("tests", "pytest", "-q", *WORKERS),
 )
 

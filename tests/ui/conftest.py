@@ -13,7 +13,8 @@ from playwright.async_api import Browser, Page
 
 from tests.conftest import url_with
 from tests.ui import chromium
-from tests.ui.site import Site, Vendors, new_home, vendors as vendors_of
+from tests.ui.site import Site, Vendors, new_home
+from tests.ui.site import vendors as vendors_of
 
 Visit = Callable[..., Awaitable[Page]]
 NewSite = Callable[..., Awaitable[Site]]
@@ -67,7 +68,7 @@ def new_database(postgres_url: str, template: str) -> Iterator[Callable[[], str]
 
 @pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def site(vendors: Vendors, new_database: Callable[[], str]) -> AsyncIterator[Site]:
-    """Open, and writes its files as git commits. Shared: a test makes agents of its own, and harms no others."""
+    """Open, and writes files as git commits. Shared: a test makes agents of its own, and harms no others."""
     async with new_home(vendors) as home:
         home.env["AGENTSD_DATABASE_URL"] = new_database()
         process, url = await home.up("--write-back", "git")
@@ -76,7 +77,7 @@ async def site(vendors: Vendors, new_database: Callable[[], str]) -> AsyncIterat
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def new_site(vendors: Vendors, new_database: Callable[[], str]) -> AsyncIterator[NewSite]:
-    """``await new_site("--write-back", "off", AGENTSD_X="…", prepare=lambda home: …)``: another site, for one test.
+    """``await new_site("--write-back", "off", AGENTSD_X="…", prepare=lambda home: …)``: one for this test.
 
     ``prepare`` may write more into the home before it starts.
     """
@@ -95,7 +96,7 @@ async def new_site(vendors: Vendors, new_database: Callable[[], str]) -> AsyncIt
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser, site: Site) -> AsyncIterator[Visit]:
-    """``await visit("/ui/chat?agent=helper", at=another_site, color_scheme="dark")``: a page of a new visitor.
+    """``await visit("/ui/chat?agent=helper", at=another_site, color_scheme="dark")``: a new visitor's page.
 
     Whatever its scripts throw, and whatever the Content-Security-Policy blocks, fails the test.
     """

@@ -1,4 +1,4 @@
-"""A site: ``agentsd`` as a process of its own, with its folder of manifests in git, and its vendors' servers."""
+"""A site: ``agentsd`` as a process of its own, with its folder of manifests in git, and vendors' servers."""
 
 from __future__ import annotations
 
