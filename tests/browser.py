@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 
 from tests.ui import chromium
 
@@ -22,17 +23,22 @@ def main() -> int:
     """0 with a browser, and also without one where none can be had."""
     if chromium.find() is None and os.geteuid() == 0 and shutil.which("apt-get"):
         print("installing chromium", flush=True)
-        for command in (UPDATE, INSTALL):
-            subprocess.run(
-                command,
-                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                timeout=PATIENCE,
-                check=False,
-            )
+        with suppress(subprocess.TimeoutExpired):
+            for command in (UPDATE, INSTALL):
+                _run(command)
     print(chromium.find() or chromium.MISSING)
     return 0
+
+
+def _run(command: tuple[str, ...]) -> None:
+    subprocess.run(
+        command,
+        env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE,
+        check=False,
+    )
 
 
 if __name__ == "__main__":
