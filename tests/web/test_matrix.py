@@ -46,6 +46,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/v1/models"): "anyone",
     ("GET", "/api/agents/{agent}"): "reader",
     ("GET", "/api/agents/{agent}/revisions"): "reader",
+    ("GET", "/api/agents/{agent}/values"): "reader",
     ("POST", "/api/agents/{agent}/select"): "reader",
     ("POST", "/api/agents/{agent}/test"): "reader",
     ("GET", "/v1/models/{model}"): "reader",

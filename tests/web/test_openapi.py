@@ -108,6 +108,8 @@ async def test_agents_are_told_as_described(stack: Stack, described: dict[str, A
         ("/api/agents", "AgentPage"),
         ("/api/agents?view=summary", "AgentPage"),
         ("/api/agents/support/revisions", "RevisionPage"),
+        ("/api/agents/support/values", "ValueList"),
+        ("/api/agents/echo/values", "ValueList"),
         ("/api/providers", "Providers"),
         ("/api/sync", "Sync"),
         ("/v1/models", "ModelList"),

@@ -9,7 +9,7 @@ from aiohttp import web
 from agentsd.runtime.pacing import Pacer
 from agentsd.runtime.snapshot import Entry, Snapshot
 from agentsd.web.encoding import to_json
-from agentsd.web.lookup import CURRENT, find, principal_of, snapshot_of
+from agentsd.web.lookup import find, principal_of, snapshot_of
 from agentsd.web.pages import Query, encode_cursor, page_of, parse_query
 from agentsd.web.parts import PARTS, VIEWS
 from agentsd.web.rendering import Views
@@ -17,7 +17,6 @@ from agentsd.web.replies import cached, etag_of, revalidated
 from agentsd.web.sorting import SLUGS, Picker, Place
 from agentsd.web.views import fallback_view
 
-_VARY_CURRENT = "Authorization, Cookie"
 _AT_ONCE = 500
 
 
@@ -32,14 +31,11 @@ def routes() -> list[web.RouteDef]:
 
 async def get_one(request: web.Request) -> web.Response:
     """One agent, by slug or id, or the current one."""
-    ref = request.match_info["agent"]
-    entry = find(request, ref)
+    entry = find(request, request.match_info["agent"])
     if entry is None:
         body = to_json(fallback_view(request.app[PARTS].registry.fallback))
-        return cached(request, body, etag_of(body), vary=_VARY_CURRENT)
+        return cached(request, body, etag_of(body))
     rendered = request.app[VIEWS].of(entry)
-    if ref == CURRENT:
-        return cached(request, rendered.body, rendered.etag, vary=_VARY_CURRENT)
     return revalidated(request, rendered.body, rendered.etag, rendered.headers)
 
 

@@ -27,6 +27,7 @@ from agentsd.web import (
     sync,
     testing,
     transcriptions,
+    values,
     writing,
 )
 from agentsd.web.masking import Masker, secret_names
@@ -65,6 +66,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *selection.routes(),
         *session.routes(),
         *revisions.routes(),
+        *values.routes(),
         *providers.routes(),
         *sync.routes(),
         *audit.routes(),

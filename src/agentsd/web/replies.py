@@ -9,6 +9,8 @@ from multidict import CIMultiDict
 
 JSON = "application/json"
 REVALIDATE = "private, no-cache"
+VARY = "Authorization, Cookie"
+"""Who asks is told by a header or by a browser's session; which agent is current, by a cookie, too."""
 SECURITY = {
     "Server": "agentsd",  # rather than the versions of our libraries
     "X-Content-Type-Options": "nosniff",
@@ -30,20 +32,18 @@ def secure(response: web.StreamResponse) -> None:
             headers[name] = value
 
 
-def headers_of(etag: str, *, vary: str = "Authorization", link: str | None = None) -> CIMultiDict[str]:
+def headers_of(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
     """All headers of a JSON reply that may be kept and revalidated. ``etag`` is quoted."""
     headers = CIMultiDict(SECURITY)
-    headers.update({"Content-Type": JSON, "ETag": etag, "Vary": vary, "Cache-Control": REVALIDATE})
+    headers.update({"Content-Type": JSON, "ETag": etag, "Vary": VARY, "Cache-Control": REVALIDATE})
     if link is not None:
         headers["Link"] = link
     return headers
 
 
-def cached(
-    request: web.Request, body: bytes, etag: str, *, vary: str = "Authorization", link: str | None = None
-) -> web.Response:
+def cached(request: web.Request, body: bytes, etag: str, *, link: str | None = None) -> web.Response:
     """``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
-    return revalidated(request, body, etag, headers_of(etag, vary=vary, link=link))
+    return revalidated(request, body, etag, headers_of(etag, link=link))
 
 
 def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]) -> web.Response:

@@ -1,4 +1,4 @@
-"""The schemas of agents: what is sent, from the manifest's own schema, and what is told."""
+"""The schemas of agents: what is sent, from the manifest's own schema. What is told: ``agent_replies``."""
 
 from __future__ import annotations
 
@@ -9,18 +9,11 @@ from agentsd.control.schemas import Schemas, without_null
 from agentsd.core.agent import SECTIONS
 from agentsd.core.edit import FIELDS, IDENTITY, READ_ONLY
 from agentsd.core.sections import FALLBACK
+from agentsd.web.openapi.agent_replies import config_of, told
 from agentsd.web.openapi.model import Schema, ref
 from agentsd.web.openapi.schemas import (
-    ANYTHING,
-    COUNT,
-    FLAG,
-    HEX,
-    TEXT,
-    TIME,
-    UUID,
     listed,
     nullable,
-    thing,
     untitled,
 )
 
@@ -32,23 +25,12 @@ SLUG: Schema = {
     "description": "The file's path without suffix; its first folder is the owner. Absent: made of the name.",
     "examples": ["acme/sales"],
 }
-_CONFIG: Schema = {
-    "type": "object",
-    "description": "The section as the manifest has it, secrets masked; `{}` where there is none.",
-    "properties": {"provider": TEXT},
-}
 _ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "No such section."}
-_MODES: Schema = {"type": "string", "enum": ["files", "git"]}
-
-
-def config_of(kind: str) -> str:
-    """``llm`` → ``llm_provider_config``."""
-    return f"{kind}_provider_config"
 
 
 def agents(schemas: Schemas) -> dict[str, Schema]:
     """Everything about agents."""
-    return {**_vendors(schemas), **_sent(schemas), **_told()}
+    return {**_vendors(schemas), **_sent(schemas), **told()}
 
 
 # What is sent
@@ -150,128 +132,3 @@ def _plain(node: Any) -> Any:
         key: {name: _plain(child) for name, child in value.items()} if key == "properties" else _plain(value)
         for key, value in deepcopy(node).items()
     }
-
-
-# What is told
-
-
-def _told() -> dict[str, Schema]:
-    agent = _agent()
-    page: Schema = {
-        "items": listed({"anyOf": [ref("Agent"), ref("AgentSummary")]}),
-        "total": COUNT,
-        "next_cursor": nullable(TEXT),
-        "version": COUNT,
-    }
-    revision = {
-        "version": COUNT,
-        "operation": TEXT,
-        "slug": TEXT,
-        "user": TEXT,
-        "source": TEXT,
-        "path": TEXT,
-        "digest": HEX,
-        "commit": nullable(TEXT),
-        "run_id": nullable(UUID),
-        "created_at": TIME,
-        **_document(),
-    }
-    past = thing("One historic state; `changes` where `diff` asks for them, null for its first.", revision)
-    field_change = thing(
-        "A field that differs: with `old` and `new`, or `secret`, or the `lines` of a text's diff.",
-        operation={"enum": ["add", "change", "remove"]},
-        field=TEXT,
-        old={},
-        new={},
-        secret={"enum": ["changed", "resealed"], "description": "`resealed`: a new ciphertext."},
-        lines=listed(TEXT),
-    )
-    return {
-        "Agent": agent,
-        "AgentSummary": _summary(agent),
-        "AgentPage": thing("A page of the list; `total` is of the whole.", page),
-        "WrittenAgent": {**agent, "properties": {**agent["properties"], "write_back": ref("WriteBack")}},
-        "WriteBack": thing(
-            "What became of the edit.",
-            mode=_MODES,
-            path=nullable(TEXT),
-            commit=nullable(TEXT),
-            branch=nullable(TEXT),
-            pushed=nullable(FLAG),
-            message={"type": "string", "description": "What falls short of it being live everywhere."},
-        ),
-        "Written": thing(
-            "The edit of an agent that is not served: it is gone, or the edit waits on a branch.",
-            id=UUID,
-            slug=TEXT,
-            deleted=FLAG,
-            version=nullable(COUNT),
-            write_back=ref("WriteBack"),
-        ),
-        "Revision": {
-            **past,
-            "properties": {**past["properties"], "changes": nullable(listed(ref("FieldChange")))},
-        },
-        "FieldChange": {**field_change, "required": ["operation", "field"]},
-        "RevisionPage": thing(
-            "Newest first; `next_before` leads on.",
-            items=listed(ref("Revision")),
-            next_before=nullable(COUNT),
-        ),
-    }
-
-
-def _agent() -> Schema:
-    return thing(
-        "An agent. Secrets are always `**********`.",
-        _document(),
-        id=UUID,
-        user={"type": "string", "description": "The owner."},
-        slug=TEXT,
-        name=TEXT,
-        is_default={"type": "boolean", "description": "Answers when no agent is named."},
-        is_active={"type": "boolean", "description": "Suspended where false."},
-        digest={
-            **TEXT,
-            "pattern": "^([0-9a-f]{64})?$",
-            "description": "SHA-256 over what makes it; empty if built in.",
-        },
-        version={**COUNT, "description": "The version that last touched it."},
-        source={"type": "string", "description": "The tree that it came from."},
-        path=nullable(TEXT),
-        commit=nullable(TEXT),
-        created_at=nullable(TIME),
-        updated_at=nullable(TIME),
-        condition=ref("Condition"),
-        serving_version={**nullable(COUNT), "description": "The version that answers; null where none can."},
-    )
-
-
-def _summary(agent: Schema) -> Schema:
-    names = (
-        "id",
-        "user",
-        "slug",
-        "name",
-        "description",
-        "is_default",
-        "is_active",
-        "version",
-        "serving_version",
-    )
-    more = ("commit", "path", "source", "updated_at", "condition")
-    vendors: Schema = {"type": "object", "properties": dict.fromkeys(SECTIONS, TEXT)}
-    return thing(
-        "An agent as `view=summary` lists it.",
-        {name: agent["properties"][name] for name in (*names, *more)},
-        providers={**vendors, "description": "The vendors of the sections that it has."},
-    )
-
-
-def _document() -> Schema:
-    """What the manifest says; empty where it says nothing."""
-    texts = dict.fromkeys(("description", "system_prompt", "greeting"), TEXT)
-    optional = dict.fromkeys(("system_prompt_file", "language"), nullable(TEXT))
-    configs = {config_of(kind): _CONFIG for kind in SECTIONS}
-    others: Schema = {"rag_config": ANYTHING, "turn": ANYTHING, "checks": listed(ANYTHING)}
-    return {**texts, **optional, **configs, **others}

@@ -31,6 +31,7 @@ FOLLOWING = {
     "selectAgent": {"agent": "$response.body#/id"},
     "testAgent": {"agent": "$response.body#/id"},
     "listRevisions": {"agent": "$response.body#/id"},
+    "listValues": {"agent": "$response.body#/id"},
     "patchAgent": {"agent": "$response.body#/id"},
     "putAgent": {"agent": "$response.body#/id"},
     "setDefaultAgent": {"agent": "$response.body#/id"},
@@ -97,6 +98,18 @@ OPERATIONS = (
         description="`current` may be the built-in agent, which no file describes.",
         parameters=(AGENT, IF_NONE_MATCH),
         replies=(Reply(200, "The agent.", (Content(ref("Agent")),), KEPT, FOLLOWING), UNCHANGED),
+        errors=(404, 503),
+    ),
+    Operation(
+        id="listValues",
+        method="GET",
+        path="/api/agents/{agent}/values",
+        group=GROUP,
+        summary="What an agent's files say, and where",
+        description="Every value of the manifest with its layers merged in. None of the built-in agent, and "
+        "none while a file cannot be read: the condition says why.",
+        parameters=(AGENT, IF_NONE_MATCH),
+        replies=(Reply(200, "The values.", (Content(ref("ValueList")),), KEPT), UNCHANGED),
         errors=(404, 503),
     ),
     Operation(
