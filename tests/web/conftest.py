@@ -17,7 +17,7 @@ from pyrage import x25519
 
 from agentsd.control.check import Checker
 from agentsd.control.editing import Desk
-from agentsd.control.landing import Mode
+from agentsd.control.landing import GitOptions, Mode
 from agentsd.control.reconcile import Options, Reconciler
 from agentsd.control.syncing import Report, Syncer
 from agentsd.control.writeback import WriteBack
@@ -180,11 +180,12 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
             guards: Guards | None = None,
             bounds: Bounds | None = None,
             write_back: Mode = "off",
+            git: GitOptions | None = None,
             hook: Hook | None = None,
             fallback: Fallback | None = None,
         ) -> Stack:
             border = (access or Access(), guards or Guards(), bounds or Bounds())
-            parts = (keys, catalog, border, write_back, hook)
+            parts = (keys, catalog, border, (write_back, git or GitOptions()), hook)
             return await exits.enter_async_context(
                 _stack(database, tmp_path, *parts, follow=follow, drain=drain, fallback=fallback)
             )
@@ -205,7 +206,7 @@ async def _stack(
     keys: Keys,
     catalog: Catalog,
     border: tuple[Access, Guards, Bounds],
-    write_back: Mode,
+    written: tuple[Mode, GitOptions],
     hook: Hook | None,
     *,
     follow: bool,
@@ -223,7 +224,7 @@ async def _stack(
     knowledge = StoreKnowledge(database)
     checker = Checker(catalog, opener)
     writeback = (
-        None if write_back == "off" else _writeback(tmp_path, database, keys, catalog, checker, write_back)
+        None if written[0] == "off" else _writeback(tmp_path, database, keys, catalog, checker, written)
     )
     parts = Parts(
         registry,
@@ -253,7 +254,12 @@ async def _stack(
 
 
 def _writeback(
-    tmp_path: Path, database: Database, keys: Keys, catalog: Catalog, checker: Checker, mode: Mode
+    tmp_path: Path,
+    database: Database,
+    keys: Keys,
+    catalog: Catalog,
+    checker: Checker,
+    written: tuple[Mode, GitOptions],
 ) -> WriteBack:
     """What the API writes the tree with, by rules that seal ``api_key`` and ``api_url``."""
     (tmp_path / ".sops.yaml").write_text(keys.rules)
@@ -264,4 +270,4 @@ def _writeback(
         pass
 
     syncer = Syncer(root, Reconciler(checker, database), Options(strict=False), unheard)
-    return WriteBack(Desk(root, catalog, opener, sops), syncer, checker, mode=mode)
+    return WriteBack(Desk(root, catalog, opener, sops), syncer, checker, mode=written[0], git=written[1])

@@ -23,10 +23,12 @@ from agentsd.web.signed import Hook
 from tests.web.conftest import Make, Stack, echo
 from tests.web.people import ADMIN, AGENTS, ALICE, DAN, GLEN, GUS, OUTSIDERS, USERS, User, settle
 
-Grant = Literal["open", "signed", "anyone", "reader", "writer", "creator"]
+Grant = Literal["open", "signed", "anyone", "reader", "writer", "creator", "admin"]
 """open: without a token. signed: by a forge's signature, and by no token. anyone: with one; tells of own
 agents only. reader: who sees the agent.
-writer: who may write the agent. creator: who may write agents of the owner, be there one or not."""
+writer: who may write the agent.
+creator: who may write agents of the owner, be there one or not.
+admin: no other role, whatever the owner."""
 
 GRANTS: dict[tuple[str, str], Grant] = {
     ("GET", "/healthz"): "open",
@@ -42,6 +44,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("DELETE", "/api/session"): "anyone",
     ("GET", "/api/sync"): "anyone",
     ("GET", "/api/audit"): "anyone",
+    ("GET", "/api/users"): "anyone",
     ("GET", "/api/events"): "anyone",
     ("GET", "/v1/models"): "anyone",
     ("GET", "/api/agents/{agent}"): "reader",
@@ -61,6 +64,8 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("POST", "/api/agents/{agent}/set-default"): "writer",
     ("POST", "/api/agents/{agent}/rollback"): "writer",
     ("POST", "/api/agents"): "creator",
+    ("POST", "/api/users/{user}/tokens"): "admin",
+    ("DELETE", "/api/users/{user}/tokens/{name}"): "admin",
 }
 
 UPGRADE = {
@@ -98,6 +103,9 @@ def routes_of(stack: Stack) -> Iterator[tuple[str, str]]:
 def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
     """Arguments of the request for the agent ``ref``, in which nothing else is wrong."""
     target = {"path": path.replace("{agent}", ref.replace("/", "~")).replace("{model}", ref)}
+    target["path"] = (
+        target["path"].replace("{user}", ref.partition("/")[0]).replace("{name}", "no-such-token")
+    )
     changed = {"json": {"description": "Changed."}, "headers": STALE}
     sound = {"data": b"\0" * 3200, "headers": {"Content-Type": "audio/pcm;rate=16000;channels=1"}}
     special: dict[tuple[str, str], dict[str, Any]] = {
@@ -107,6 +115,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
         ("POST", "/v1/audio/transcriptions"): {**sound, "path": f"{path}?model={ref}"},
         ("GET", "/v1/realtime"): {"path": f"{path}?model={ref}", "headers": UPGRADE},
         ("POST", "/api/agents"): {"json": {"slug": ref, "no_such_field": 1}},
+        ("POST", "/api/users/{user}/tokens"): {"json": {"no_such_field": 1}},
         ("PUT", "/api/agents/{agent}"): changed,
         ("PATCH", "/api/agents/{agent}"): changed,
         ("DELETE", "/api/agents/{agent}"): changed,
@@ -172,16 +181,24 @@ def all_slugs() -> list[str]:
     return [slug for slugs in AGENTS.values() for slug in slugs]
 
 
+async def check_admins(town: Stack, method: str, path: str, user: User) -> None:
+    """403 for who is none, in the same words for every owner and for none."""
+    answers = [await ask(town, method, path, owner, user.headers) for owner in (*AGENTS, "nobody")]
+    assert {answer.status for answer in answers} <= ({404, 422} if user.role == "admin" else {403}), answers
+    assert user.role == "admin" or answers == answers[:1] * len(answers)
+
+
 @pytest.mark.parametrize("user", USERS, ids=lambda user: f"{user.owner}-{user.role}")
 async def test_the_matrix(town: Stack, user: User) -> None:
     """Every route, for agents of every owner, by slug and by id, beside one that is not there."""
     ids = {row.row.slug: str(row.row.id) for row in town.registry.snapshot.ids.values()}
     for (method, path), grant in GRANTS.items():
-        if grant == "signed":
-            assert (await ask(town, method, path, "-", user.headers)).status == 401, (method, path)
+        if grant in ("signed", "open", "anyone"):
+            expected = 401 if grant == "signed" else 200
+            assert (await ask(town, method, path, "-", user.headers)).status == expected, (method, path)
             continue
-        if grant in ("open", "anyone"):
-            assert (await ask(town, method, path, "-", user.headers)).status == 200, (method, path)
+        if grant == "admin":
+            await check_admins(town, method, path, user)
             continue
         for owner, (_, slug) in AGENTS.items():
             granted = user.sees(owner) if grant == "reader" else user.writes(owner)

@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from agentsd.core.render import Line, Span
     from agentsd.core.user import Role
 
-SCHEMA = "schemas/user.schema.json"
-"""Where a repository of manifests keeps the schema, beside the folder of manifests."""
-
 OWNER = click.option("--owner", default=DEFAULT_OWNER, help="Whose token [default: the top-level file].")
 
 _Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -169,19 +166,12 @@ async def _edited(settings: Settings, relative: str, edit: _Edit, action: str, t
 
 
 def _rewritten(settings: Settings, relative: str, before: bytes | None, edit: _Edit) -> bytes:
-    from agentsd.files.rewrite import rewrite
+    from agentsd.control.userfile import rewritten
 
     if before is None:
-        return rewrite(_new_text(settings.path, relative), edit({})).encode()
+        return rewritten(settings.path, relative, None, edit({}))
     value = parse(f"{settings.path.as_posix()}/{relative}", before).value  # UTF-8, or it is refused here
-    return rewrite(before.decode(), edit(value)).encode()
-
-
-def _new_text(root: Path, relative: str) -> str:
-    """The beginning of a new file: lets an editor complete and explain it, where the schema is at hand."""
-    if not (root.parent / SCHEMA).is_file():
-        return ""
-    return f"# yaml-language-server: $schema={'../' * (relative.count('/') + 1)}{SCHEMA}\n"
+    return rewritten(settings.path, relative, before, edit(value))
 
 
 def _created(

@@ -3,7 +3,8 @@
 A process that is killed between two files, or between a file and its commit, leaves this note;
 whoever writes or starts next finishes the work. It holds manifests as they are in git, so
 nothing in it is a secret in the clear. It is believed no more than a manifest is: somebody may have
-put it into a pull request, so it can change manifests, and nothing else.
+put it into a pull request, so it can change manifests, and nothing else. Of a user file, which says who
+may do what, it holds only what shows whether the edit of it was made and has to be committed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agentsd.core.names import SUFFIXES, is_overlay, slug_of, slug_problem
+from agentsd.core.names import SUFFIXES, USER_FILE, is_overlay, slug_of, slug_problem
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, FileRefused, swap
 
@@ -113,6 +114,7 @@ class _LeftEdit:
     path: str
     before: str | None
     after: bytes | None
+    made: str | None = None  # the digest of what a user file is to be; it is not known what that is
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,8 @@ def _finish(root: Path, edit: _LeftEdit) -> bool:
     """Whether the file is now as the edit wanted it."""
     with suppress(FileChanged):
         now = _now(root, edit.path)
+        if edit.made is not None:
+            return _digest(now) == edit.made
         if now == edit.after:
             return True
         if _digest(now) == edit.before:
@@ -151,12 +155,22 @@ def _read(root: Path) -> _Left:
 
 def _left_edit(kept: dict[str, Any]) -> _LeftEdit:
     path, before, after = kept["path"], kept["before"], kept["after"]
+    if _is_user_file(path):
+        return _LeftEdit(path, before, None, str(kept["made"]))
     if is_overlay(path) or not path.endswith(SUFFIXES) or slug_problem(slug_of(path)):
         raise ValueError
     return _LeftEdit(path, before, None if after is None else base64.b64decode(after))
 
 
+def _is_user_file(path: str) -> bool:
+    owner, _, name = path.rpartition("/")
+    return name == USER_FILE and "/" not in owner and not (owner and slug_problem(owner))
+
+
 def _edit(edit: FileEdit) -> dict[str, Any]:
+    if _is_user_file(edit.path):
+        made = _digest(edit.after)
+        return {"path": edit.path, "before": _digest(edit.before), "after": None, "made": made}
     after = None if edit.after is None else base64.b64encode(edit.after).decode()
     return {"path": edit.path, "before": _digest(edit.before), "after": after}
 

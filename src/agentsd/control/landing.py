@@ -22,7 +22,7 @@ from agentsd.files.push import push
 _log = logging.getLogger(__name__)
 
 Mode = Literal["off", "files", "git"]
-Action = Literal["create", "update", "delete", "set-default", "rollback"]
+Action = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,18 @@ class WriteConflict(AgentsdError):
     """The files are in a state in which this edit cannot be made."""
 
 
+class TokenExists(AgentsdError):
+    """There is a token of that name, or the very token."""
+
+
+class TokenNotFound(AgentsdError):
+    """There is no token of that name."""
+
+
+class LockedOut(AgentsdError):
+    """Afterwards nobody, or not who asks, could write here; it was not said that this is meant."""
+
+
 class PreconditionFailed(AgentsdError):
     """The agent is not what the caller saw."""
 

@@ -75,6 +75,10 @@ class WriteBack(Edits[Written]):
         async with self._one:
             pass
 
+    async def carry(self, who: Principal, owner: str, decide: Decide) -> Written:
+        """Another edit of files of ``owner`` than those of agents: see ``usering``. Raises as they do."""
+        return await self._made(who, owner, None, decide)
+
     # How they are made
 
     async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Written:

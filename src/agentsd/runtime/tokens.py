@@ -62,6 +62,16 @@ class TokenBook:
             return None
         return None if listed.holder.expired(self._now(now)) else listed.holder
 
+    def holder(self, sha256: str) -> Principal | None:
+        """Whose token has this hash (in hex), expired or not; None: nobody's."""
+        listed = self._listed.get(bytes.fromhex(sha256))
+        return listed.holder if listed else None
+
+    async def until(self, known: Callable[[], bool]) -> None:
+        """Wait until ``known()``, which is asked anew whenever tokens were replaced."""
+        while not known():
+            await self._renewed.wait()
+
     def valid(self, principal: Principal, now: float | None = None) -> bool:
         """Whether what ``principal`` once showed would still let it in with the same role."""
         if principal is LOCAL:

@@ -26,6 +26,18 @@ class OwnerTokens:
     email: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class ListedUser:
+    """One owner as a list of them tells it."""
+
+    username: str
+    email: str | None
+    source: str
+    path: str | None  # of its _user.yaml; None: the owner has none
+    version: int
+    tokens: tuple[Mapping[str, Any], ...]
+
+
 async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
     """Every owner that is not deleted, by name."""
     cursor = await connection.execute(
@@ -41,6 +53,19 @@ async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
 def _stored(row: tuple[Any, ...]) -> StoredUser:
     columns = (*row[:7], tuple(row[7]), *row[8:])
     return StoredUser(*columns)
+
+
+async def list_users(connection: AsyncConnection, owner: str | None = None) -> tuple[ListedUser, ...]:
+    """Every owner that is not deleted, by name; ``owner``: this one alone."""
+    cursor = await connection.execute(
+        """SELECT username, email, source, path, version, tokens FROM users
+           WHERE deleted_at IS NULL AND (%(owner)s::text IS NULL OR username = %(owner)s)
+           ORDER BY username""",
+        {"owner": owner},
+    )
+    return tuple(
+        ListedUser(row[0], row[1], row[2], row[3], row[4], tuple(row[5])) for row in await cursor.fetchall()
+    )
 
 
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:

@@ -27,6 +27,7 @@ from agentsd.web import (
     sync,
     testing,
     transcriptions,
+    users,
     values,
     writing,
 )
@@ -70,6 +71,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *providers.routes(),
         *sync.routes(),
         *audit.routes(),
+        *users.routes(),
         *events.routes(),
         *models.routes(),
         *chat.routes(),

@@ -31,13 +31,17 @@ async def live(parts: Parts, written: Written, *, everywhere: bool) -> str:
             await _served(parts, written.version)
     if parts.registry.snapshot.version < written.version:
         return "written and synced, but this replica does not serve it yet"
-    if everywhere:
-        try:
-            await wait_for_replicas(parts.database, written.version, ALL_SECONDS)
-        except NotConverged as error:
-            return error.message
-        except AgentsdError as error:
-            return f"written and synced; the other replicas could not be asked: {error.message}"
+    return await everyone(parts, written.version) if everywhere else ""
+
+
+async def everyone(parts: Parts, version: int) -> str:
+    """Wait until every replica serves ``version``. Says what falls short of that."""
+    try:
+        await wait_for_replicas(parts.database, version, ALL_SECONDS)
+    except NotConverged as error:
+        return error.message
+    except AgentsdError as error:
+        return f"written and synced; the other replicas could not be asked: {error.message}"
     return ""
 
 
@@ -51,7 +55,7 @@ async def _served(parts: Parts, version: int) -> None:
 def written_reply(request: web.Request, written: Written, message: str) -> web.Response:
     """The agent as it is served now, and what became of the edit."""
     views, snapshot = request.app[VIEWS], request.app[PARTS].registry.snapshot
-    told = to_json({"write_back": _write_back(written, message)})[1:]
+    told = to_json({"write_back": write_back_view(written, message)})[1:]
     entry = snapshot.ids.get(written.id)
     if written.version is None or written.action == "delete" or entry is None:
         body = to_json(_stub(written))[:-1] + b"," + told
@@ -76,7 +80,8 @@ def _stub(written: Written) -> dict[str, Any]:
     }
 
 
-def _write_back(written: Written, message: str) -> dict[str, Any]:
+def write_back_view(written: Written, message: str) -> dict[str, Any]:
+    """What became of an edit, as its reply tells it."""
     texts = [text for text in (written.message, message) if text]
     return {
         "mode": written.mode,

@@ -8,9 +8,12 @@ from typing import Any
 from agentsd.control.refusals import (
     AgentExists,
     Forbidden,
+    LockedOut,
     NotSynced,
     PreconditionFailed,
     ReadOnly,
+    TokenExists,
+    TokenNotFound,
     WriteConflict,
 )
 from agentsd.core.edit import InvalidEdit, SecretNeeded
@@ -36,6 +39,9 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (ReadOnly, 405, "read_only"),
     (Forbidden, 403, "forbidden"),
     (AgentExists, 409, "agent_exists"),
+    (TokenExists, 409, "token_exists"),
+    (TokenNotFound, 404, "token_not_found"),
+    (LockedOut, 409, "lockout"),
     (WriteConflict, 409, "conflict"),
     (PreconditionFailed, 412, "precondition_failed"),
     (SecretNeeded, 422, "secret_needed"),

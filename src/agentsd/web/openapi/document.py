@@ -8,7 +8,7 @@ from typing import Any
 from agentsd import __version__
 from agentsd.control.schemas import Schemas
 from agentsd.providers.catalog import Catalog
-from agentsd.web.openapi import agents, audit, openai, service, writing
+from agentsd.web.openapi import agents, audit, openai, plans, service, users, writing
 from agentsd.web.openapi.agent_schemas import agents as agent_schemas
 from agentsd.web.openapi.errors import errors_of, header, name_of, responses
 from agentsd.web.openapi.headers import ANYWHERE, HEADERS
@@ -19,8 +19,10 @@ from agentsd.web.openapi.schemas import common, reports
 OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
     *writing.OPERATIONS,
+    *users.OPERATIONS,
     *openai.OPERATIONS,
     *service.OPERATIONS,
+    *plans.OPERATIONS,
     *audit.OPERATIONS,
 )
 """Everything that the app answers, HEAD aside: where GET is answered, HEAD is, but for streams."""
@@ -28,6 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
 GROUPS = {
     agents.GROUP: "Read from memory: the files are the truth, and every replica serves what they say.",
     writing.GROUP: "Edits of files, live when the reply comes. A server that does not write answers 405.",
+    users.GROUP: "Of a token only its hash is kept, in its owner's `_user.yaml`, which these edit.",
     openai.GROUP: "Any OpenAI client talks to an agent: its slug is the `model`, a token the API key.",
     service.GROUP: "What the server knows of itself, and this document.",
 }
@@ -95,7 +98,14 @@ _BEARER = {
 
 def schemas(catalog: Catalog) -> dict[str, Schema]:
     """All components' schemas by name."""
-    made = {**common(), **agent_schemas(Schemas(catalog)), **openai_schemas(), **reports(), **audit.audit()}
+    made = {
+        **common(),
+        **agent_schemas(Schemas(catalog)),
+        **openai_schemas(),
+        **reports(),
+        **audit.audit(), **plans.plans(),
+        **users.users(),
+    }
     return dict(sorted(made.items()))
 
 

@@ -42,8 +42,8 @@ ERRORS: dict[int, Error] = {
         ("forbidden", "host_not_allowed", "origin_not_allowed"),
     ),
     404: Error(
-        "There is no such agent, or it is not yours to see.",
-        ("agent_not_found", "not_found"),
+        "There is no such agent or token, or it is not yours to see.",
+        ("agent_not_found", "not_found", "token_not_found"),
         ("model_not_found", "not_found"),
     ),
     405: Error(
@@ -56,7 +56,7 @@ ERRORS: dict[int, Error] = {
         "The present state does not allow it; `hint` says what would.",
         (
             *("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused", "mass_deletion"),
-            *("seal_broken", "sync_refused"),
+            *("seal_broken", "sync_refused", "token_exists", "lockout"),
         ),
     ),
     412: Error("The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",)),

@@ -17,6 +17,9 @@ from agentsd.web.openapi.html import prose, rows
 from agentsd.web.openapi.model import Content, Operation, Schema
 from agentsd.web.openapi.shapes import fields, shape
 
+_TOLD = ("editor", "admin")
+"""Roles that are worth a line: a viewer is anybody."""
+
 BASE = "http://base.invalid"
 """Stands for the server's own address, which every request may know by another name."""
 
@@ -73,7 +76,7 @@ def _operation(one: Operation, schemas: Mapping[str, Schema], *, guarded: bool) 
         f'<code class="call"><span class="method {one.method.lower()}">{one.method}</span> '
         f"{escape(one.path)}</code>",
         *([f"<p>{prose(one.description)}</p>"] if one.description else []),
-        *([f'<p class="soft">Needs a token of the role {one.role}.</p>'] if one.role == "editor" else []),
+        *([f'<p class="soft">Needs a token of the role {one.role}.</p>'] if one.role in _TOLD else []),
         f"<pre><code>{escape(curl(one, BASE, guarded=guarded))}</code></pre>",
         *_sent(one, schemas),
         *_answers(one, schemas),
