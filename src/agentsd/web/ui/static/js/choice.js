@@ -17,7 +17,7 @@ export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => 
 export async function settle(user) {
   key = `agentsd.agent.${user}`;
   const asked = new URLSearchParams(location.search).get("agent");
-  current = (await found(asked)) ?? (await found(localStorage.getItem(key))) ?? (await get("/api/agents/current"));
+  current = (await found(asked)) ?? (await found(localStorage.getItem(key))) ?? (await usual());
   remember(asked === null);
   onAgents((slugs) => { if (slugs === null || slugs.includes(current.slug)) refresh(); });
   return current;
@@ -32,6 +32,14 @@ export async function choose(slug) {
   return next;
 }
 
+/** The server's own choice; where that is but the built-in agent, the first one that there is. */
+async function usual() {
+  const agent = await get("/api/agents/current");
+  if (agent.path !== null) return agent;
+  const { items } = await get("/api/agents?active=true&limit=1");
+  return items[0] ?? agent;
+}
+
 async function found(slug) {
   if (!slug) return null;
   return get(`/api/agents/${inPath(slug)}`).catch((problem) => {
@@ -43,7 +51,7 @@ async function found(slug) {
 /** Read it again. An agent that is gone gives way to the server's current one. */
 async function refresh() {
   try {
-    told((await found(current.id)) ?? (await get("/api/agents/current")));
+    told((await found(current.path === null ? null : current.id)) ?? (await usual()));
     remember();
   } catch { /* the banner says why */ }
 }

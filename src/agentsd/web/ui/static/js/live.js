@@ -75,9 +75,18 @@ async function look() {
       ? { server: "ok", store: problem.body.store, age: problem.body.age_seconds, fromDisk: problem.body.from_disk }
       : { server: problem.status === 0 ? "away" : "ok", store: "ok", age: null, fromDisk: false };
   }
-  if (source?.readyState === EventSource.CLOSED) { source = null; open(); } // a browser gives up on a refusal
   state = found;
   tell("state", found);
+  if (source?.readyState === EventSource.CLOSED && found.server === "ok") await again();
+}
+
+/** A browser gives up a stream that is refused. If the token ended, asking for the session asks to sign in. */
+async function again() {
+  source = null;
+  try {
+    await get("/api/session");
+    open();
+  } catch { source ??= { readyState: EventSource.CLOSED, close() {} }; } // with the next look
 }
 
 function tell(kind, detail) { bus.dispatchEvent(new CustomEvent(kind, { detail })); }

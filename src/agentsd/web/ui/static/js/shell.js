@@ -12,8 +12,13 @@ import { mountSwitcher } from "./switcher.js";
 /** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
 export async function boot() {
   menu();
-  onSignedOut(signIn);
-  const session = await patiently(() => get("/api/session"));
+  let session = null;
+  onSignedOut(async () => {
+    await signIn();
+    const now = await get("/api/session", { again: false });
+    if (session !== null && now.user + now.role !== session.user + session.role) location.reload(); // another one's page
+  });
+  session = await patiently(() => get("/api/session"));
   who(session);
   await patiently(() => settle(session.user));
   mountSwitcher();
