@@ -220,6 +220,22 @@ async def test_a_note_writes_manifests_only(tmp_path: Path, path: str) -> None:
     assert [str(found) for found in tmp_path.rglob("*")] == [str(root)]
 
 
+async def test_a_note_of_a_user_file_holds_no_text(tmp_path: Path) -> None:
+    """So nobody becomes an admin by one: what was written is committed, and what was not is given up."""
+    root = tmp_path / "agents.d"
+    root.mkdir()
+    git(tmp_path, "init", "-q", "-b", "main")
+    for path in ("_user.yaml", "acme/_user.yaml"):
+        intents.note(root, Intent((FileEdit(path, None, b"email: a@b.example\n"),), ORDER))
+        assert b"email" not in (root / intents.NAME).read_bytes()
+        assert await Landing(root, GitOptions()).finish()
+        assert [one.name for one in root.iterdir()] == []
+    intents.note(root, Intent((FileEdit("_user.yaml", None, b"email: a@b.example\n"),), ORDER))
+    (root / "_user.yaml").write_text("email: a@b.example\n")
+    assert await Landing(root, GitOptions()).finish()
+    assert git(tmp_path, "show", "--format=%an", "--name-only").split() == ["acme/ci", "agents.d/_user.yaml"]
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "{}", '{"edits": [1], "commit": null}', '{"edits": [], "commit": {}}', "\0", "9"]
 )
