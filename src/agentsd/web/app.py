@@ -17,6 +17,7 @@ from agentsd.web import (
     health,
     hooks,
     metrics,
+    markdown,
     models,
     providers,
     realtime,
@@ -58,6 +59,7 @@ def create_app(parts: Parts) -> web.Application:
     app.add_routes(_routes(parts))
     return app
 
+    markdown.install(app)
 
 def _routes(parts: Parts) -> list[web.RouteDef]:
     return [
@@ -80,6 +82,7 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *embeddings.routes(),
         *realtime.routes(),
         *hooks.routes(),
+        *markdown.routes(),
         *health.routes(),
         *metrics.routes(parts.metrics),
         *openapi.routes(),

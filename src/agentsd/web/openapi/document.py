@@ -8,7 +8,7 @@ from typing import Any
 from agentsd import __version__
 from agentsd.control.schemas import Schemas
 from agentsd.providers.catalog import Catalog
-from agentsd.web.openapi import agents, audit, openai, plans, service, users, writing
+from agentsd.web.openapi import agents, audit, markdown, openai, plans, service, users, writing
 from agentsd.web.openapi.agent_schemas import agents as agent_schemas
 from agentsd.web.openapi.errors import errors_of, header, name_of, responses
 from agentsd.web.openapi.headers import ANYWHERE, HEADERS
@@ -22,6 +22,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *users.OPERATIONS,
     *openai.OPERATIONS,
     *service.OPERATIONS,
+    *markdown.OPERATIONS,
     *plans.OPERATIONS,
     *audit.OPERATIONS,
 )
@@ -103,6 +104,7 @@ def schemas(catalog: Catalog) -> dict[str, Schema]:
         **agent_schemas(Schemas(catalog)),
         **openai_schemas(),
         **reports(),
+        **markdown.markdown(),
         **audit.audit(), **plans.plans(),
         **users.users(),
     }

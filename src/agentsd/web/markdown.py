@@ -1,0 +1,199 @@
+"""POST /api/markdown: Markdown as a tree of a few harmless elements, from which pages build their nodes.
+
+A model writes what it likes, so nothing of it reaches a page as markup: HTML in it is text, links lead to
+http, https and mailto only, images become links, and whatever is no element of ``TAGS`` is left out. A
+text that is nested too deeply, or makes too much, comes back as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from aiohttp import web
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from agentsd.web.bodies import json_object, too_large
+from agentsd.web.encoding import to_json
+from agentsd.web.problem import bad_request
+from agentsd.web.replies import JSON
+
+Node = str | dict[str, Any]
+"""A text, or ``{"tag": "a", "attrs": {"href": …}, "children": […]}``; ``attrs`` may be missing."""
+
+TAGS = frozenset(
+    ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s", "a",
+     "hr", "br", "table", "thead", "tbody", "tr", "th", "td")
+)  # fmt: skip
+"""The only elements that there are."""
+
+MAX_BYTES = 64 << 10
+MAX_NODES = 20_000
+MAX_DEPTH = 20
+"""Levels of blocks, a list's item being two. The parser drops what is deeper, so we show the text itself."""
+
+_BODY_BYTES = 6 * MAX_BYTES + 1024  # as JSON a character may be written \\u0041
+_INLINE_BYTES = 4096
+"""What is parsed in a millisecond or two is not worth a thread."""
+
+_SAFE = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
+_TEXTS = {"softbreak": "\n", "html_inline": None, "html_block": None, "text": None, "text_special": None}
+_HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5"}
+_ALIGNED = re.compile(r"text-align:(left|center|right)")
+
+_ONE_AT_A_TIME = web.AppKey("markdown", asyncio.Semaphore)
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.post("/api/markdown", markdown)]
+
+
+def install(app: web.Application) -> None:
+    """However many ask for long texts at once, they take one thread."""
+    app[_ONE_AT_A_TIME] = asyncio.Semaphore()
+
+
+async def markdown(request: web.Request) -> web.Response:
+    """The tree of ``text``."""
+    body = await json_object(request, limit=_BODY_BYTES)
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise bad_request("text must be a string", param="text")
+    size = len(text.encode())
+    if size > MAX_BYTES:
+        raise too_large(MAX_BYTES)
+    if size <= _INLINE_BYTES:
+        return web.Response(body=_reply(text), content_type=JSON)
+    async with request.app[_ONE_AT_A_TIME]:
+        return web.Response(body=await asyncio.to_thread(_reply, text), content_type=JSON)
+
+
+def _reply(text: str) -> bytes:
+    return to_json({"nodes": tree(text)})
+
+
+def tree(text: str) -> list[Node]:
+    """What a page shows for ``text``."""
+    tokens = _parser().parse(text)
+    made = sum(1 + len(token.children or ()) for token in tokens)
+    if made > MAX_NODES or any(token.level >= MAX_DEPTH - 1 for token in tokens):
+        return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+    builder = _Builder()
+    builder.add(tokens)
+    return builder.found
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """It keeps nothing of what it parsed, so threads share it."""
+    options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
+    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+
+
+class _Builder:
+    """From a flat row of tokens to nodes; ``found`` is the result."""
+
+    def __init__(self) -> None:
+        self.found: list[Node] = []
+        self._open: list[list[Node]] = [self.found]
+        self._links = 0
+
+    def add(self, tokens: Iterable[Token]) -> None:
+        """Take the next tokens."""
+        for token in tokens:
+            if token.hidden:  # the paragraph of a tight list's item
+                continue
+            if token.nesting == 1:
+                self._begin(token)
+            elif token.nesting == -1:
+                self._end(token)
+            else:
+                self._put(token)
+
+    def _begin(self, token: Token) -> None:
+        children: list[Node] = []
+        tag = _HEADINGS.get(token.tag, "h6" if token.type == "heading_open" else token.tag)
+        attrs = _ATTRS.get(tag, _none)(token.attrs)
+        self._links += tag == "a"
+        if tag in TAGS and (tag != "a" or attrs):
+            self._node(tag, children, attrs)
+        else:  # a link that leads nowhere is its text
+            children = self._open[-1]
+        self._open.append(children)
+
+    def _end(self, token: Token) -> None:
+        self._open.pop()
+        self._links -= token.tag == "a"
+
+    def _put(self, token: Token) -> None:
+        if token.type == "inline":
+            self.add(token.children or ())
+        elif token.type in _TEXTS:
+            self._text(_TEXTS[token.type] or token.content)
+        elif token.type in ("fence", "code_block"):
+            self._node("pre", [{"tag": "code", "children": _texts(token.content)}])
+        elif token.type == "code_inline":
+            self._node("code", _texts(token.content))
+        elif token.type == "image":
+            self._image(token)
+        elif token.tag in ("hr", "br"):
+            self._node(token.tag, [])
+
+    def _image(self, token: Token) -> None:
+        """A page loads nothing from elsewhere."""
+        href = _href({"href": token.attrs.get("src", "")})
+        alt = token.content or href.get("href", "")
+        if href and not self._links:
+            self._node("a", _texts(alt), href)
+        else:
+            self._text(alt)
+
+    def _node(self, tag: str, children: list[Node], attrs: Mapping[str, Any] | None = None) -> None:
+        node: dict[str, Any] = {"tag": tag, "children": children}
+        self._open[-1].append(node | {"attrs": attrs} if attrs else node)
+
+    def _text(self, text: str) -> None:
+        siblings = self._open[-1]
+        if siblings and isinstance(siblings[-1], str):
+            siblings[-1] += text
+        elif text:
+            siblings.append(text)
+
+
+def _texts(text: str) -> list[Node]:
+    return [text] if text else []
+
+
+Attrs = Mapping[str, str | int | float]
+
+
+def _none(attrs: Attrs) -> dict[str, Any]:
+    return {}
+
+
+def _href(attrs: Attrs) -> dict[str, Any]:
+    href = str(attrs.get("href", ""))
+    return {"href": href} if _SAFE.fullmatch(href) else {}
+
+
+def _start(attrs: Attrs) -> dict[str, Any]:
+    return {"start": int(attrs["start"])} if "start" in attrs else {}
+
+
+def _class(attrs: Attrs) -> dict[str, Any]:
+    found = _ALIGNED.fullmatch(str(attrs.get("style", "")))
+    return {"class": found[1]} if found else {}
+
+
+_ATTRS: Mapping[str, Callable[[Attrs], dict[str, Any]]] = {
+    "a": _href,
+    "ol": _start,
+    "th": _class,
+    "td": _class,
+}
+"""Which attributes an element keeps."""
