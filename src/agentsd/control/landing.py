@@ -17,9 +17,13 @@ from agentsd.core.access import Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.files.commit import Author, CommitOrder, commit, commit_to_branch
 from agentsd.files.git import is_clean
+from agentsd.files.ignoring import refuse_unfit
 from agentsd.files.push import push
 
 _log = logging.getLogger(__name__)
+
+UNSTAMPED = "…"
+"""Stands for the stamp of an edit that is not made."""
 
 Mode = Literal["off", "files", "git"]
 Action = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
@@ -73,6 +77,16 @@ class Decided:
         return {edit.path: edit.after for edit in self.edits}
 
 
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an edit would come to, were it made now."""
+
+    decided: Decided
+    mode: Mode
+    branch: str | None = None  # that it would wait on
+    message: str | None = None  # of the commit, as a whole
+
+
 class Landing:
     """Lands edits of files below ``root``; ``git`` is None where nothing is committed."""
 
@@ -80,18 +94,30 @@ class Landing:
         self._root = root
         self._git = git
 
-    def order_of(self, who: Principal, decided: Decided) -> CommitOrder | None:
+    def order_of(self, who: Principal, decided: Decided, stamp: str | None = None) -> CommitOrder | None:
         """The commit that is to hold the edit, with the user as author and trailer."""
         if self._git is None:
             return None
         author = Author(who.actor, who.email or f"{who.name}@{who.owner}.agentsd.invalid")
-        subject = _filled(self._git.message, who.actor, decided)
+        subject = _filled(self._git.message, who.actor, decided, stamp)
         return CommitOrder(subject=subject, author=author, trailers=(("Agentsd-User", who.actor),))
 
     @property
     def branches(self) -> bool:
         """Whether every edit goes to a branch of its own, and changes nothing here."""
         return self._git is not None and bool(self._git.branch)
+
+    async def preview(self, who: Principal, decided: Decided, mode: Mode) -> Preview:
+        """How it would land. Raises what can be told before: ``WriteConflict``, ``GitRefused``."""
+        order, edits = self.order_of(who, decided, UNSTAMPED), decided.changing
+        self._refuse_outside([edit.path for edit in edits])
+        if self._git is None or order is None or not edits:
+            return Preview(decided, mode)
+        await self._refuse_drafts([edit.path for edit in edits])
+        kept = [edit.path for edit in edits if edit.after is not None]
+        await refuse_unfit(self._root, kept, detached=self.branches)
+        branch = _filled(self._git.branch, who.actor, decided, UNSTAMPED) if self.branches else None
+        return Preview(decided, mode, branch, order.message)
 
     async def carry_out(self, decided: Decided, order: CommitOrder | None) -> str | None:
         """Change the files, then commit them; an error takes back what was done. Returns the commit."""
@@ -173,5 +199,6 @@ class Landing:
         )
 
 
-def _filled(template: str, actor: str, decided: Decided) -> str:
-    return template.format(action=decided.action, slug=decided.slug, actor=actor, stamp=uuid4().hex[:8])
+def _filled(template: str, actor: str, decided: Decided, stamp: str | None = None) -> str:
+    stamp = stamp or uuid4().hex[:8]
+    return template.format(action=decided.action, slug=decided.slug, actor=actor, stamp=stamp)

@@ -113,6 +113,16 @@ async def resealed(
     return result.data
 
 
+async def unsealed(
+    document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str], stand_in: str
+) -> bytes:
+    """As ``resealed``, without key, rules or sops: ``stand_in`` is where something would be sealed."""
+    edit = _edit_of(document, value, secrets)
+    _check_origin(edit)
+    block = {} if edit.block is None else {"sops": edit.block}
+    return (await _rewritten(document, planted(edit.value, dict.fromkeys(edit.texts, stand_in)) | block)).data
+
+
 def _edit_of(document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str]) -> _Edit:
     for pointer, leaf in (*leaves(value), *secrets.items()):
         if isinstance(leaf, str) and _UNWRITABLE.search(leaf):

@@ -17,8 +17,8 @@ from dataclasses import replace
 
 from agentsd.control.check import Checker
 from agentsd.control.deciding import Decide, Edits, Target, refuse_viewers
-from agentsd.control.editing import Desk
-from agentsd.control.landing import Decided, GitOptions, Landing, Mode, Written
+from agentsd.control.editing import Desk, Pen
+from agentsd.control.landing import Decided, GitOptions, Landing, Mode, Preview, Written
 from agentsd.control.refusals import ReadOnly, WriteConflict
 from agentsd.control.syncing import Syncer, Turn
 from agentsd.control.verdict import refuse_quarantined, refuse_undeleted, version_of
@@ -91,6 +91,18 @@ class WriteBack(Edits[Written]):
                 continue
         raise WriteConflict("the file is being changed by someone else all the time", hint="try again")
 
+    @property
+    def rehearsal(self) -> Edits[Preview]:
+        """The same edits, decided and checked alike, and not made: nothing is touched."""
+        return _Rehearsal(self, self._pen, self._checker)
+
+    async def _rehearsed(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
+        """Decided on the files as they are: what a killed writer left undone is not finished for a look."""
+        self._check(who, owner, target)
+        async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
+            decided, _ = await _decided(turn, decide)
+            return await self._landing.preview(who, decided, self.mode)
+
     async def _attempt(self, who: Principal, decide: Decide) -> Written:
         async with self._turn() as turn:
             decided, version = await _decided(turn, decide)
@@ -135,6 +147,17 @@ class WriteBack(Edits[Written]):
         if why is None:
             return None
         return ReadOnly(f"{self._root} cannot be written: {why}", hint="edit the files in git, then sync")
+
+
+class _Rehearsal(Edits[Preview]):
+    """Edits of the files of a ``WriteBack`` that it does not make."""
+
+    def __init__(self, writeback: WriteBack, pen: Pen, checker: Checker) -> None:
+        super().__init__(pen, checker)
+        self._writeback = writeback
+
+    async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
+        return await self._writeback._rehearsed(who, owner, target, decide)
 
 
 async def _decided(turn: Turn, decide: Decide) -> tuple[Decided, int]:

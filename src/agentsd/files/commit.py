@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
 from agentsd.core.names import printable
+from agentsd.files.ignoring import refuse_ignored
 from agentsd.files.push import PushFailed, push
 from agentsd.files.repository import (
     GitBusy,
@@ -107,7 +108,7 @@ async def commit(
     if not names:
         return None
     async with repository.alone(deadline) as mine:
-        await _refuse_ignored(mine, names)
+        await refuse_ignored(mine, _present(mine, names))
 
         async def attempt() -> str | None:
             async with mine.index_lock(deadline):
@@ -180,7 +181,8 @@ async def commit_to_branch(
     named = {repository.located(folder, path): data for path, data in files.items()}
     async with repository.alone(deadline) as mine:
         mine.refuse_unfinished()
-        await _refuse_ignored(mine, [name for name, data in named.items() if data is not None])
+        kept = [name for name, data in named.items() if data is not None]
+        await refuse_ignored(mine, _present(mine, kept))
         base = await _base(mine)
         if not base.commit:
             raise GitRefused(f"{mine.top} has no commit yet", hint="make the first one on its main branch")
@@ -226,16 +228,8 @@ async def _new_branch(repository: Repository, branch: str) -> str:
     return ref
 
 
-async def _refuse_ignored(repository: Repository, names: Sequence[str]) -> None:
-    there = [name for name in names if (repository.top / name).exists()]
-    listing = "".join(f"./{name}\0" for name in there).encode(errors="surrogateescape")
-    any_name = {"GIT_LITERAL_PATHSPECS": "0"}  # which check-ignore does not know: hence the "./"
-    ran = await repository.ask("check-ignore", "-z", "--stdin", stdin=listing, environment=any_name)
-    if ran.code not in (0, 1):
-        raise GitRefused("git cannot tell which files it ignores", hint=f"in {repository.top}: git status")
-    if ran.code == 0:
-        ignored = printable(ran.text.split("\0")[0][2:])
-        raise GitRefused(f"git ignores {ignored}", hint=f"see which rule: git check-ignore -v {ignored}")
+def _present(repository: Repository, names: Sequence[str]) -> list[str]:
+    return [name for name in names if (repository.top / name).exists()]
 
 
 async def _base(repository: Repository) -> _Base:

@@ -6,6 +6,7 @@ import asyncio
 
 from aiohttp import web
 
+from agentsd.control.sketching import Sketchpad
 from agentsd.core.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import (
@@ -37,6 +38,7 @@ from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware import border
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.parts import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
+from agentsd.web.previewing import SKETCHPAD
 from agentsd.web.rendering import Views
 from agentsd.web.ui import pages as ui
 
@@ -51,6 +53,7 @@ def create_app(parts: Parts) -> web.Application:
     app[PARTS] = parts
     app[WEB_METRICS] = web_metrics
     app[VIEWS] = Views(_masker(parts), parts.catalog.destinations)
+    app[SKETCHPAD] = Sketchpad(parts.catalog)
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)

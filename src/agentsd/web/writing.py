@@ -8,6 +8,7 @@
     POST   /api/agents/{agent}/rollback      {"version": 41}: as it was at that version
 
 ``If-Match`` is compared with the file, not with memory. ``?wait=all`` waits for every replica.
+``?dry_run=true`` touches nothing, and shows what would come of it (see ``previewing``).
 Where this server writes no files, the answer is 405 and names the file to edit.
 """
 
@@ -34,6 +35,7 @@ from agentsd.web.bodies import json_object, values_in
 from agentsd.web.live import live, written_reply
 from agentsd.web.lookup import CURRENT, find, principal_of, require_writer
 from agentsd.web.parts import PARTS
+from agentsd.web.previewing import Work, is_dry, previewed
 from agentsd.web.problem import Problem, bad_request
 from agentsd.web.refusals import problem_of
 
@@ -68,14 +70,11 @@ class _Deed:
     from_version: int | None = None
 
 
-_Work = Callable[[WriteBack], Awaitable[Written]]
-
-
 async def create(request: web.Request) -> web.Response:
     """201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
     deed = _Deed("create", "")
 
-    async def decide() -> _Work:
+    async def decide() -> Work:
         body = await _body(request)
         slug, user = _text(body, "slug"), _text(body, "user")
         owner = owner_of(f"{slug}.yaml") if slug is not None else user or principal_of(request).owner
@@ -84,7 +83,7 @@ async def create(request: web.Request) -> web.Response:
         if slug is not None and user not in (None, owner):
             raise bad_request(f"the slug {slug!r} is not in the folder of {user!r}", param="user", status=422)
         fields = fields_of(body, {})
-        return lambda writeback: writeback.create(who, owner, slug, fields)
+        return lambda edits: edits.create(who, owner, slug, fields)
 
     return await asyncio.shield(_written(request, deed, decide))
 
@@ -94,13 +93,13 @@ async def change(request: web.Request) -> web.Response:
     merge = request.method == "PATCH"
     deed = _Deed("update", request.match_info["agent"])
 
-    async def decide() -> _Work:
+    async def decide() -> Work:
         target = _target(request, deed)
         body = await _body(request)
         identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
         fields, expected = fields_of(body, identity), _expected(request)
         who = principal_of(request)
-        return lambda writeback: writeback.change(who, target, fields, merge=merge, expected=expected)
+        return lambda edits: edits.change(who, target, fields, merge=merge, expected=expected)
 
     return await asyncio.shield(_written(request, deed, decide))
 
@@ -109,12 +108,12 @@ async def delete(request: web.Request) -> web.Response:
     """200 with what is gone."""
     deed = _Deed("delete", request.match_info["agent"])
 
-    async def decide() -> _Work:
+    async def decide() -> Work:
         if request.match_info["agent"] == CURRENT:
             hint = "whichever is current may be another one by now"
             raise bad_request("name the agent that is to be deleted", hint=hint, param="agent", status=422)
         target, expected = _target(request, deed), _expected(request)
-        return lambda writeback: writeback.delete(principal_of(request), target, expected)
+        return lambda edits: edits.delete(principal_of(request), target, expected)
 
     return await asyncio.shield(_written(request, deed, decide))
 
@@ -123,9 +122,9 @@ async def set_default(request: web.Request) -> web.Response:
     """200 with the agent, now its owner's default."""
     deed = _Deed("set-default", request.match_info["agent"])
 
-    async def decide() -> _Work:
+    async def decide() -> Work:
         target, expected = _target(request, deed), _expected(request)
-        return lambda writeback: writeback.set_default(principal_of(request), target, expected)
+        return lambda edits: edits.set_default(principal_of(request), target, expected)
 
     return await asyncio.shield(_written(request, deed, decide))
 
@@ -134,23 +133,26 @@ async def rollback(request: web.Request) -> web.Response:
     """200 with the agent as it was at ``version``, at a new version."""
     deed = _Deed("rollback", request.match_info["agent"])
 
-    async def decide() -> _Work:
+    async def decide() -> Work:
         target, expected = _target(request, deed), _expected(request)
         version = (await _body(request)).get("version")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
             raise bad_request("version must be a whole number, from the agent's revisions", param="version")
         data = await _revision(request, target.id, version)
-        return lambda writeback: writeback.restore(principal_of(request), target, data, expected)
+        return lambda edits: edits.restore(principal_of(request), target, data, expected)
 
     return await asyncio.shield(_written(request, deed, decide))
 
 
-async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[_Work]]) -> web.Response:
+async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[Work]]) -> web.Response:
     """A write to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
+    if is_dry(request):
+        _wait(request)
+        return await previewed(request, decide)
     try:
         writeback = _writeback(request)
         everywhere = _wait(request)
-        written = await (await decide())(writeback)
+        written: Written = await (await decide())(writeback)
         message = await live(request.app[PARTS], written, everywhere=everywhere)
     except Exception as error:
         problem = problem_of(error, principal_of(request).scope)
