@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from uuid import UUID
 
 from multidict import CIMultiDict
 
@@ -28,6 +29,8 @@ from agentsd.web.views import (
 )
 
 CACHE_BYTES = 64 << 20
+VENDORS_MAX = 200_000
+"""Agents whose vendors are kept: those that are gone are among them, at some 200 bytes each."""
 _OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
 
 
@@ -55,6 +58,8 @@ class Views:
         self._limit = limit
         self._used = 0
         self._kept: dict[str, Rendered] = {}
+        self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, and what it names
+        self._sets: dict[frozenset[str], frozenset[str]] = {}  # of many agents the same few
 
     def of(self, entry: Entry) -> Rendered:
         """``entry`` as it is now."""
@@ -73,10 +78,23 @@ class Views:
         return to_json(summary_view(entry, rendered.description, rendered.providers))
 
     def names_provider(self, entry: Entry, provider: str) -> bool:
-        """Whether one of the agent's sections names ``provider``. Parses only where it has to."""
-        return (
-            may_name_provider(entry.row.documents, provider) and provider in self.of(entry).providers.values()
-        )
+        """Whether one of the agent's sections names ``provider``. Parses only where it has to, and once."""
+        row = entry.row
+        digest, vendors = self._vendors.get(row.id, (b"", frozenset()))
+        if digest != row.digest:
+            if not may_name_provider(row.documents, provider):
+                return False
+            vendors = self._read_vendors(row)
+        return provider in vendors
+
+    def _read_vendors(self, row: AgentRow) -> frozenset[str]:
+        """Kept apart from views: all agents are asked for theirs, more than ``limit`` may hold of views."""
+        vendors = frozenset(providers_of(document_of(row, self.destinations), self.masker).values())
+        vendors = self._sets.setdefault(vendors, vendors)
+        if len(self._vendors) >= VENDORS_MAX:
+            self._vendors.clear()
+        self._vendors[row.id] = row.digest, vendors
+        return vendors
 
     def _render(self, entry: Entry, previous: Rendered | None) -> Rendered:
         row, condition, good = entry.row, entry.condition, entry.good
