@@ -5,6 +5,7 @@ from tests.bench import (
     coldstart,
     converging,
     large,
+    listing,
     opening,
     pulling,
     reading,
@@ -18,5 +19,5 @@ from tests.bench.report import main
 
 if __name__ == "__main__":
     files = (opening, validating, syncing, saving, pulling)
-    modules = (*files, converging, coldstart, reading, chatting, resolving, voice)
+    modules = (*files, converging, coldstart, reading, listing, chatting, resolving, voice)
     main(*(module.run for module in modules), extra=large.run)

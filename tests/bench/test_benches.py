@@ -11,6 +11,7 @@ from tests.bench import (
     coldstart,
     converging,
     large,
+    listing,
     opening,
     pulling,
     reading,
@@ -22,7 +23,7 @@ from tests.bench import (
 from tests.bench.report import Figure, Run, Scale, show
 
 FILES = (opening, validating, syncing, saving, pulling)
-BENCHES = (*FILES, converging, coldstart, reading, chatting, resolving, large)
+BENCHES = (*FILES, converging, coldstart, reading, listing, chatting, resolving, large)
 
 
 @pytest.mark.bench

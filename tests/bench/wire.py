@@ -31,7 +31,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def request(method: str, url: str, body: bytes = b"", **headers: str) -> bytes:
     """A whole request. ``headers``: content_type="…" is written ``content-type: …``."""
     parts = urlsplit(url)
-    lines = [f"{method} {parts.path} HTTP/1.1", f"host: {parts.netloc}"]
+    target = f"{parts.path}?{parts.query}" if parts.query else parts.path
+    lines = [f"{method} {target} HTTP/1.1", f"host: {parts.netloc}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     lines += [f"content-length: {len(body)}"] if body else []
     return "\r\n".join([*lines, "", ""]).encode() + body
