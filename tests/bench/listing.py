@@ -1,4 +1,4 @@
-"""Pages of the list as a person asks for them: 50 agents in every order, by text and by vendor; and values."""
+"""Pages of the list as people ask for them: 50 agents in every order, by text and by vendor; and values."""
 
 from __future__ import annotations
 
