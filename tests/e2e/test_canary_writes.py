@@ -48,7 +48,7 @@ REFUSED: tuple[tuple[str, int, str, str, dict[str, Any]], ...] = (
 )
 """(secret, status, method, path, body): the secret is put in as the model's key, too."""
 
-ODD = ("list", "object", "field", "malformed", "form", "stale", "draft", "no sops", "loose", "path")
+ODD = ("list", "object", "field", "malformed", "form", "stale", "draft", "no sops", "loose", "path", "dry")
 
 
 def make_secrets(home: Home) -> dict[str, str]:
@@ -119,12 +119,25 @@ async def in_git(home: Home, client: Client, canaries: Canaries, secret: dict[st
         name = 'x"\r\n"default": true\r\nSet-Cookie: a=b\u2028 <script>'
         made = await curl(201, "POST", "/api/agents", {"name": name, **section(vendor, secret["hostile"])})
         await client.stream(url, made.json["slug"])
+        await dry(curl, section(vendor, secret["dry"], model="d"))
         await refused(curl, secret, vendor)
         await odd(curl, secret, vendor, stale)
         home.edit("draft.yaml", "Draft", "Draft, changed")
         await curl(409, "PATCH", "/api/agents/draft", section(vendor, secret["draft"]))
         await ask_everything(client, url, canaries)
     await killed(home, up, url, canaries, section(vendor, secret["killed"]))
+
+
+async def dry(curl: Looking, config: dict[str, Any]) -> None:
+    """What is shown and not made, and what is refused to be shown."""
+    for method, path, body in (
+        ("POST", "/api/agents", {"slug": "dry", **config}),
+        ("PUT", "/api/agents/one", config),
+        ("PATCH", "/api/agents/one", config),
+    ):
+        told = await curl(200, method, f"{path}?dry_run=true", body)
+        assert "ENC[…]" in told.json["diff"]
+        await curl(422, method, f"{path}?dry_run=true", {**body, "turn": config["llm_provider_config"]})
 
 
 async def refused(curl: Looking, secret: dict[str, str], vendor: str) -> None:

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from agentsd.control.landing import Mode
+from tests.unit.repositories import git
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
+from tests.web.people import ADMIN, ALICE, ANN, GUS, settle
 
 GROQ = {"provider": "groq.com", "model": "llama-3.1-8b-instant", "api_key": CANARY}
 SEALED_TOO = " # the seal's own lines change, too\n"
@@ -202,3 +204,95 @@ async def test_a_matching_etag_is_taken(make: Make) -> None:
         assert f"+name: In {mode}" in told["diff"]
         (stack.root / "a.yaml").unlink()
         await stack.sync()
+
+
+async def test_on_a_read_only_server_secrets_are_left_to_a_person(make: Make) -> None:
+    """One that is given is neither sealed nor kept; one that is kept stays as it is in the file."""
+    stack = await make()
+    stack.write("acme/a.yaml", vendor_manifest("http://127.0.0.1:1"), sealed=True)
+    await stack.sync()
+    given = {"llm_provider_config": {"api_key": f"{CANARY}-2", "model": "large"}}
+    told = await previewed(stack, "PATCH", "/acme~a", json=given)
+    assert (told["mode"], told["file"]) == ("off", "agents.d/acme/a.yaml")
+    assert minus_and_plus(told["diff"]) == [
+        *("-    model: m", "-    api_key: ENC[…]"),
+        *("+    model: large", '+    api_key: "ENC[sealed by: agentsd edit acme/a]"'),
+    ]
+    assert "the seal" not in told["diff"]
+    told = await previewed(stack, "POST", "", json={"slug": "b", "llm_provider_config": GROQ})
+    assert '  api_key: "ENC[sealed by: agentsd edit b]"\n' in told["text"]
+    moved = {"llm_provider_config": {"provider": "groq.com", "model": "m", "api_key": "**********"}}
+    status, problem = await asked(stack, "PATCH", "/acme~a", json=moved)
+    assert (status, problem["code"]) == (422, "secret_needed")
+
+
+async def test_on_a_read_only_server_files_beside_the_manifest_are_not_asked_for(make: Make) -> None:
+    """A prompt's file may be there or not; what is inherited stays inherited."""
+    stack = await make()
+    (stack.root / "prompts").mkdir()
+    (stack.root / "prompts/a.md").write_text("Be kind.")
+    stack.write("_defaults.yaml", "greeting: Welcome.\nllm: {provider: echo.local}\n")
+    stack.write(
+        "a.yaml", "id: 3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11\nname: A\nsystem_prompt_file: prompts/a.md\n"
+    )
+    await stack.sync()
+    _, agent = await stack.get("/api/agents/a")
+    told = await previewed(stack, "PUT", "/a", json={**agent, "name": "B"})
+    assert minus_and_plus(told["diff"]) == ["-name: A", "+name: B"]
+    told = await previewed(stack, "PATCH", "/a", json={"system_prompt_file": "prompts/new.md"})
+    assert "+system_prompt_file: prompts/new.md" in told["diff"]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_rights_are_those_of_the_write(make: Make, mode: Mode) -> None:
+    """A viewer is refused; another owner's agent is not there; nobody without a token is heard."""
+    stack = await make(write_back=mode)
+    await settle(stack)
+    requests: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("PATCH", "/acme~sales", {"json": {"description": "x"}}),
+        ("PUT", "/acme~sales", {"json": {"llm_provider_config": {"provider": "echo.local"}}}),
+        ("DELETE", "/acme~sales", {}),
+        ("POST", "/acme~orders/set-default", {}),
+        ("POST", "/acme~sales/rollback", {"json": {"version": stack.registry.snapshot.version}}),
+        ("POST", "", {"json": {"slug": "acme/new", "llm_provider_config": {"provider": "echo.local"}}}),
+    )
+    for method, path, options in requests:
+        for user, status in ((ADMIN, 200), (ALICE, 200), (ANN, 403), (GUS, 404 if path else 403)):
+            got, told = await asked(stack, method, path, headers=user.headers, **options)
+            assert got == status, (method, path, user, told)
+        assert (await asked(stack, method, path, **options))[0] == 401
+
+
+async def test_in_git_the_commit_is_shown_and_not_made(make: Make) -> None:
+    """Its message, and git's own diff of the files; no object, no index, no commit is written."""
+    stack = await make(write_back="git")
+    top = stack.root.parent
+    stack.write("a.yaml", "# mine\n" + echo("A", default=True) + "\n# the end")
+    stack.write("b.yaml", echo("B"))
+    (top / ".gitignore").write_text("ignored.yaml\n")
+    git(top, "init", "-q", "-b", "main")
+    git(top, "add", ".")
+    git(top, "commit", "-q", "-m", "first")
+    await stack.sync()
+    told = await previewed(stack, "POST", "/b/set-default")
+    assert told["commit_message"] == "agentsd: set-default b\n\nAgentsd-User: default/local\n"
+    assert (told["mode"], told["branch"]) == ("git", None)
+    status, _ = await stack.ask("POST", "/api/agents/b/set-default")
+    assert status == 200
+    assert git(top, "log", "-1", "--format=%B").strip() == told["commit_message"].strip()
+    shown = [line for line in told["diff"].splitlines() if not line.startswith("@@")]
+    made = git(top, "show", "--format=", "HEAD").splitlines()
+    noise = ("diff --git", "index ", "@@")
+    assert shown == [line for line in made if not line.startswith(noise)]
+    gone = await previewed(stack, "DELETE", "/a")
+    assert gone["diff"].endswith("-# the end\n\\ No newline at end of file\n")
+    for method, path, body, code in (
+        ("POST", "", {"slug": "ignored", "llm_provider_config": {"provider": "echo.local"}}, "git_refused"),
+        ("PATCH", "/b", {"name": "C"}, "conflict"),
+    ):
+        (stack.root / "b.yaml").write_text(echo("B", default=True) + "# a draft\n")
+        status, problem = await asked(stack, method, path, json=body)
+        assert (status, problem["code"]) == (409, code), problem
+    (top / ".git/MERGE_HEAD").write_text("")
+    status, problem = await asked(stack, "DELETE", "/a")
+    assert (status, problem["code"]) == (409, "git_refused"), problem

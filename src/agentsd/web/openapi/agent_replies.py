@@ -81,6 +81,21 @@ def told() -> dict[str, Schema]:
             pushed=nullable(FLAG),
             message={"type": "string", "description": "What falls short of it being live everywhere."},
         ),
+        "Preview": thing(
+            "What an edit would come to. Seals are shortened to `ENC[…]`, and no secret is in it.",
+            mode={
+                "enum": ["off", "files", "git"],
+                "description": "`off`: shown on what is stored, for a person to make.",
+            },
+            path={"type": "string", "description": "The manifest, below the folder of manifests."},
+            file={"type": "string", "description": "The same with that folder: the file to edit."},
+            branch={**nullable(TEXT), "description": "That it would wait on; `…` for what is new each time."},
+            changed={"type": "boolean", "description": "False: the file says it already."},
+            diff={"type": "string", "description": "Of all files that it touches, as `git diff` shows it."},
+            text={"type": "string", "description": "The manifest as it would be; empty if it would go."},
+            commit_message=nullable(TEXT),
+            violations={**listed(ref("Violation")), "description": "Empty: what is refused is a 422."},
+        ),
         "Written": thing(
             "The edit of an agent that is not served: it is gone, or the edit waits on a branch.",
             id=UUID,
