@@ -1,3 +1,109 @@
+import { Player } from "../audio/player.js";
+import { spoken } from "../audio/spoken.js";
+import { chosen, onChoice } from "../choice.js";
+import { byId, fill, h } from "../dom.js";
+import { count } from "../format.js";
+import { notice } from "../marks.js";
 import { boot } from "../shell.js";
+import { lacking } from "../speech/lacking.js";
+import { resultView } from "../speech/result.js";
+import { barred } from "../voice/organs.js";
+
+const MOST = 16384; // characters; the server's own limit
+const SECTION = "tts:\n  provider: piper.local\n";
+const NAMES = { provider: "Vendor", voice: "Voice", voice_id: "Voice", model: "Model", model_id: "Model", language: "Language", speed: "Speed", sample_rate: "Rate", url: "Address", api_url: "Address" };
 
 await boot();
+
+const [field, say, stop, state] = ["text", "say", "stop", "state"].map(byId);
+const result = resultView();
+byId("result").append(result.element);
+let under = null; // the request that is under way, or still sounds: {abort, player}
+
+byId("speak").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
+field.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak").requestSubmit(); });
+field.addEventListener("input", counted);
+stop.addEventListener("click", () => { halt(); tell("Stopped"); });
+onChoice(draw);
+counted();
+draw();
+
+async function speak() {
+  const input = field.value;
+  if (!input.trim() || input.length > MOST) { field.focus(); return; }
+  halt();
+  const mine = (under = { abort: new AbortController(), player: null });
+  const [agent, begun] = [chosen().slug, performance.now()];
+  const times = { byte: null, sound: null, total: null };
+  const made = { samples: 0, rate: 0, agent: null };
+  const since = (ms = 0) => performance.now() + ms - begun;
+  fill(byId("errors"));
+  result.clear();
+  tell("Waiting for the voice…");
+  try {
+    const whole = await spoken({
+      agent, input, signal: mine.abort.signal,
+      onBegin({ rate, reply }) {
+        times.byte = since();
+        Object.assign(made, { rate, agent: `${reply.headers.get("X-Agent") ?? agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
+        mine.player = new Player(rate, { onIdle: () => idle(mine) });
+        tell("Speaking");
+      },
+      onSamples(samples) {
+        const ms = mine.player.push(samples);
+        times.sound ??= since(ms);
+        made.samples += samples.length;
+        if (under === mine) result.show(times, made);
+      },
+    });
+    if (under !== mine) return;
+    times.total = since();
+    mine.whole = true;
+    result.show(times, made);
+    if (whole.samples.length) result.whole(whole, agent);
+    idle(mine);
+  } catch (problem) {
+    if (under !== mine) return;
+    halt();
+    tell("");
+    fill(byId("errors"), notice(problem.status === undefined ? { message: "the voice broke off", hint: "the vendor or the line failed in the middle: try again" } : problem));
+  }
+}
+
+/** All of it came, and was played. */
+function idle(mine) {
+  if (under !== mine || !mine.whole || mine.player?.playing) return;
+  halt();
+  tell("Done");
+}
+
+function halt() {
+  const was = under;
+  under = null;
+  was?.abort.abort();
+  was?.player?.close();
+  draw();
+}
+
+function tell(text) {
+  fill(state, text);
+  draw();
+}
+
+function counted() {
+  const size = field.value.length;
+  fill(byId("count"), `${count(size)} of ${count(MOST)} characters`);
+  byId("count").className = size > MOST ? "error" : "help";
+  field.setAttribute("aria-invalid", String(size > MOST));
+}
+
+function draw() {
+  const agent = chosen();
+  const config = agent.tts_provider_config ?? {};
+  const bar = barred(agent);
+  say.disabled = Boolean(bar) || !config.provider;
+  stop.disabled = under === null;
+  byId("voice-card").hidden = !config.provider;
+  fill(byId("voice"), Object.entries(NAMES).filter(([key]) => config[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
+  fill(byId("lacks"), bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
+}

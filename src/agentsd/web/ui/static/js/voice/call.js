@@ -1,0 +1,204 @@
+// A call: what the server tells becomes sound, transcript and times; what is said and written goes to it.
+
+import { fromBase64, packed, toBase64, Unpacker } from "../audio/pcm.js";
+import { Player } from "../audio/player.js";
+import { Ears, RATE } from "./ears.js";
+import { dial } from "./line.js";
+import { organsOf } from "./organs.js";
+import { Timeline, Turns } from "./turns.js";
+
+const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
+
+/** `view`: {transcript, changed(), level(n), failed(problem), ended(problem|null), lostMicrophone()} */
+export class Call {
+  constructor(agent, view, { aloud = true } = {}) {
+    Object.assign(this, { agent, view, aloud, line: null, session: null, answer: null, active: null, served: "" });
+    this.speaking = false; // the caller is
+    this.waiting = false; // for an answer to what was spoken
+    this.silenced = new Set(); // answers that were cut short here
+    this.turns = new Turns();
+    this.timeline = new Timeline();
+    this.player = new Player(RATE, { onIdle: () => view.changed() });
+    this.ears = new Ears({ onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone });
+  }
+
+  get open() { return this.line !== null; }
+
+  /** What goes on: "you", "agent", "thinking" or "quiet". */
+  get doing() {
+    if (this.speaking) return "you";
+    if (this.player.playing) return "agent";
+    return this.active || this.waiting ? "thinking" : "quiet";
+  }
+
+  /** Throws a `Problem` where the server takes no call. */
+  async start() {
+    const line = await dial(this.agent.slug, { onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem) });
+    if (this.gone) return line.hangUp();
+    this.line = line;
+    this.speakOrWrite(this.aloud);
+    this.view.changed();
+  }
+
+  hangUp() {
+    this.line?.hangUp();
+    this.over(null);
+  }
+
+  over(problem) {
+    if (this.gone) return;
+    this.gone = true;
+    this.line = null;
+    this.ears.close();
+    this.player.close();
+    this.view.ended(problem);
+  }
+
+  send(event) { return this.line?.send(event) ?? false; }
+
+  // To the server
+
+  append(samples) {
+    if (!this.open) return;
+    const heard = organsOf(this.agent).stt ? samples : new Int16Array(samples.length); // silence: a turn that began still ends
+    if (!heard.length || !this.send({ type: "input_audio_buffer.append", audio: toBase64(packed(heard)) })) return;
+    this.timeline.sent((heard.length / RATE) * 1000, performance.now());
+  }
+
+  /** A text instead of speech. Whatever the agent is saying ends. */
+  write(text) {
+    const id = `item_${crypto.getRandomValues(new Uint32Array(4)).join("")}`.slice(0, 40);
+    if (this.active || this.waiting) this.send({ type: "response.cancel", event_id: "cancel:" });
+    this.hush();
+    this.waiting = true;
+    this.view.transcript.open(id, "You", "you");
+    this.view.transcript.whole(id, text);
+    this.send({ type: "conversation.item.create", item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] } });
+    this.turns.wrote();
+    this.send({ type: "response.create" });
+    this.view.changed();
+  }
+
+  speakOrWrite(aloud) {
+    this.aloud = aloud;
+    this.send({ type: "session.update", session: { type: "realtime", output_modalities: [aloud ? "audio" : "text"] } });
+  }
+
+  /** From the next turn on another agent answers. */
+  handOver(agent) {
+    this.send({ type: "session.update", event_id: "switch:", session: { type: "realtime", model: agent.slug } });
+  }
+
+  playSample() { return this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500); }
+
+  /** Stop playing, now; the server hears how much of the answer was played, and tells what it keeps of it. */
+  hush() {
+    const { answer } = this;
+    if (!answer || this.silenced.has(answer.id) || !(this.player.playing || this.active === answer.id)) return;
+    this.silenced.add(answer.id);
+    const played = Math.round(Math.min(this.player.playedMs, answer.ms));
+    this.player.stop();
+    if (answer.ms > 0) {
+      this.send({ type: "conversation.item.truncate", event_id: `truncate:${answer.item}`, item_id: answer.item, content_index: 0, audio_end_ms: played });
+    }
+    this.keptOf(answer.item);
+  }
+
+  keptOf(item) { this.send({ type: "conversation.item.retrieve", event_id: `retrieve:${item}`, item_id: item }); }
+
+  // From the server
+
+  take(event) {
+    const handler = HANDLERS[event.type];
+    if (!handler || this.gone) return;
+    handler(this, event);
+    this.view.changed();
+  }
+
+  failed(error) {
+    const id = error.event_id ?? "";
+    if (id.startsWith("retrieve:")) this.view.transcript.unheard(id.slice(9), "");
+    if (QUIET.test(id)) return;
+    if (!this.active) this.waiting = false; // a turn that failed before its answer began
+    this.view.failed(error, id.startsWith("switch:"));
+  }
+
+  began({ response }) {
+    const { transcript } = this.view;
+    const serves = `${response.agent} v${response.agent_version}`;
+    if (serves !== this.served) transcript.note(this.served ? "now answered by " : "answered by ", transcript.code(response.agent), ` v${response.agent_version}`);
+    Object.assign(this, { served: serves, active: response.id, waiting: false });
+    this.turns.answered(response.id, serves);
+  }
+
+  placed({ response_id: id, item }) {
+    this.answer = { id, item: item.id, ms: 0, unpacker: new Unpacker() };
+    this.player.begin();
+    this.view.transcript.open(item.id, this.served.replace(/ v\d+$/, ""), "agent");
+  }
+
+  word({ response_id: id, item_id: item, delta }) {
+    this.turns.word(id);
+    this.view.transcript.more(item, delta);
+  }
+
+  sound({ response_id: id, delta }) {
+    if (this.silenced.has(id) || this.answer?.id !== id) return;
+    const samples = this.answer.unpacker.take(fromBase64(delta));
+    this.answer.ms += (samples.length / RATE) * 1000;
+    this.turns.sounded(id, this.player.push(samples));
+  }
+
+  done({ response }) {
+    const item = response.output[0]?.id;
+    const cancelled = response.status === "cancelled";
+    if (cancelled) this.hush();
+    this.active = null;
+    this.turns.ended(response.id, response.status);
+    if (item) this.view.transcript.whole(item, null, cancelled ? "interrupted" : "no words");
+    if (item && cancelled && !this.silenced.has(response.id)) this.keptOf(item);
+  }
+
+  heardSpeech({ item_id: item }) {
+    this.speaking = true;
+    if (this.session?.audio.input.turn_detection?.interrupt_response !== false) this.hush();
+    this.view.transcript.open(item, "You", "you");
+  }
+
+  heardSilence({ item_id: item, audio_end_ms: end }) {
+    const now = performance.now();
+    Object.assign(this, { speaking: false, waiting: true });
+    const silence = this.session?.audio.input.turn_detection?.silence_duration_ms ?? 0;
+    this.turns.spoke(item, this.timeline.at(end - silence, now));
+  }
+
+  understood({ item_id: item, transcript }) {
+    this.turns.transcribed(item);
+    this.view.transcript.whole(item, transcript, "no words");
+    if (!transcript) this.waiting = false;
+  }
+}
+
+const AUDIO = "conversation.item.input_audio_transcription";
+const HANDLERS = {
+  "session.created": (call, { session }) => { call.session = session; },
+  "session.updated": (call, { session }) => { call.session = session; },
+  "input_audio_buffer.speech_started": (call, event) => call.heardSpeech(event),
+  "input_audio_buffer.speech_stopped": (call, event) => call.heardSilence(event),
+  [`${AUDIO}.delta`]: (call, { item_id: item, delta }) => call.view.transcript.more(item, delta),
+  [`${AUDIO}.completed`]: (call, event) => call.understood(event),
+  [`${AUDIO}.failed`]: (call, { item_id: item }) => {
+    call.waiting = false;
+    call.view.transcript.whole(item, null, "not understood");
+  },
+  "response.created": (call, event) => call.began(event),
+  "response.output_item.added": (call, event) => call.placed(event),
+  "response.output_audio_transcript.delta": (call, event) => call.word(event),
+  "response.output_text.delta": (call, event) => call.word(event),
+  "response.output_audio.delta": (call, event) => call.sound(event),
+  "response.done": (call, event) => call.done(event),
+  "conversation.item.retrieved": (call, { item }) => {
+    if (item.role === "assistant") call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
+  },
+  error: (call, { error }) => call.failed(error),
+};

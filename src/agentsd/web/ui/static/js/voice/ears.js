@@ -1,0 +1,69 @@
+// What the agent hears: the microphone, or the sample recording in its place. Always at the pace of real time.
+
+import { listen } from "../audio/capture.js";
+import { loudness, toSixteen } from "../audio/pcm.js";
+import { sampleRecording } from "../audio/wav.js";
+
+export const RATE = 24000;
+const PIECE_MS = 40;
+const PIECE = (RATE * PIECE_MS) / 1000;
+const AFTER_MS = 800; // of silence, beyond what ends a turn
+
+/** `onBlock(samples)` is what goes to the server, `onLevel(0..1)` what the meter shows. */
+export class Ears {
+  constructor({ onBlock, onLevel, onLost }) {
+    Object.assign(this, { onBlock, onLevel, onLost, microphone: null, muted: false, playing: null });
+  }
+
+  /** Throws `NoMicrophone`. */
+  async open() {
+    if (this.microphone) return;
+    const opened = await listen({ rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost() });
+    if (this.microphone || this.closed) opened.stop();
+    else this.microphone = opened;
+  }
+
+  heard(samples, level) {
+    if (this.playing) return; // the recording is heard instead
+    if (this.muted) samples = new Int16Array(samples.length); // silence, or a turn that has begun would never end
+    this.onLevel(this.muted ? 0 : level);
+    this.onBlock(samples);
+  }
+
+  lost() {
+    this.microphone = null;
+    this.onLevel(0);
+    this.onLost();
+  }
+
+  /** Say the sample recording, then be silent for as long as ends a turn. Resolves when it was said, or stopped. */
+  async playSample(silenceMs) {
+    if (this.playing) return;
+    const mine = (this.playing = {});
+    try {
+      const speech = await sampleRecording(RATE);
+      const pieces = Math.ceil((speech.length + (RATE * (silenceMs + AFTER_MS)) / 1000) / PIECE);
+      const begun = performance.now();
+      for (let at = 0; at < pieces && this.playing === mine; at += 1) {
+        const piece = new Float32Array(PIECE);
+        piece.set(speech.subarray(at * PIECE, (at + 1) * PIECE));
+        this.onLevel(loudness(piece));
+        this.onBlock(toSixteen(piece));
+        await until(begun + (at + 1) * PIECE_MS);
+      }
+    } finally {
+      if (this.playing === mine) this.playing = null;
+      this.onLevel(0);
+    }
+  }
+
+  close() {
+    this.closed = true;
+    this.playing = null;
+    this.microphone?.stop();
+    this.microphone = null;
+    this.onLevel(0);
+  }
+}
+
+const until = (time) => new Promise((resolve) => setTimeout(resolve, Math.max(0, time - performance.now())));

@@ -1,0 +1,68 @@
+// One WebSocket to /v1/realtime: events both ways, and in words why it is not there any more.
+
+import { get, Problem, request } from "../api.js";
+
+const GOING_AWAY = 1001;
+const REFUSED = 1008;
+const NO_UPGRADE = 426;
+
+/** `onEvent(event)` for each of the server's, `onClose(problem | null)` once; null: we hung up. Resolves when open. */
+export function dial(slug, { onEvent, onClose }) {
+  const address = new URL("/v1/realtime", location.href);
+  address.protocol = address.protocol.replace("http", "ws");
+  address.searchParams.set("model", slug);
+  const socket = new WebSocket(address, ["realtime"]);
+  const line = new Line(socket);
+  socket.addEventListener("message", ({ data }) => onEvent(JSON.parse(data)));
+  return new Promise((resolve, reject) => {
+    let opened = false;
+    socket.addEventListener("open", () => { opened = true; resolve(line); });
+    socket.addEventListener("close", async (event) => {
+      if (!opened) reject(await whyRefused(slug));
+      else onClose(line.left ? null : await whyClosed(event));
+    });
+  });
+}
+
+class Line {
+  constructor(socket) {
+    this.socket = socket;
+    this.left = false;
+  }
+
+  /** An event of ours; false where nobody takes it. */
+  send(event) {
+    if (this.socket.readyState !== WebSocket.OPEN) return false;
+    this.socket.send(JSON.stringify(event));
+    return true;
+  }
+
+  hangUp() {
+    this.left = true;
+    this.socket.close(1000);
+  }
+}
+
+/** A browser hides why a handshake was refused; the same address tells it to a plain request. */
+async function whyRefused(slug) {
+  try {
+    await request("GET", `/v1/realtime?model=${encodeURIComponent(slug)}`);
+  } catch (problem) {
+    if (problem.status === 503) return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+    if (problem.status !== NO_UPGRADE) return problem;
+  }
+  return told("the call was refused", "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
+}
+
+async function whyClosed({ code, reason }) {
+  if (code === REFUSED) {
+    get("/api/session").catch(() => {}); // which asks to sign in
+    return told("your sign-in has ended, and the call with it", "sign in, then call again");
+  }
+  if (code === GOING_AWAY) {
+    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call", "call again; what was said is not kept");
+  }
+  return told("the line was lost", "see whether the server runs, then call again; what was said is not kept");
+}
+
+const told = (detail, hint) => new Problem(0, { detail, hint });
