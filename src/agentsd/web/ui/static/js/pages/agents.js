@@ -1,3 +1,83 @@
+import { fillProviders, filters } from "../agents/filters.js";
+import { PAGE, agentList } from "../agents/list.js";
+import { asked, isNarrow, keepPlace, place } from "../agents/query.js";
+import { rowsOf } from "../agents/rows.js";
+import { byId, fill, h } from "../dom.js";
+import { count } from "../format.js";
+import { onAgents } from "../live.js";
+import { notice } from "../marks.js";
+import { arrive } from "../outcome.js";
 import { boot } from "../shell.js";
+import { keepTimes } from "../times.js";
 
-await boot();
+history.scrollRestoration = "manual"; // the rows come later than the browser thinks
+let back = place(); // before anything else stands in the history
+let fresh = true; // the next answer is to another question
+const ready = boot();
+const draw = rowsOf(byId("rows"));
+const list = agentList(show, fail);
+
+function show({ items, total, more }) {
+  const next = document.activeElement === byId("more") ? items[byId("rows").children.length] : null;
+  fill(byId("trouble"));
+  draw(items, { marked: !fresh });
+  const narrow = isNarrow(asked());
+  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? (total === 1 ? " matches" : " match") : ""}`;
+  fill(byId("count"), more ? `${count(items.length)} of ${all}` : all);
+  byId("clear").hidden = !narrow;
+  byId("wrap").hidden = total === 0;
+  byId("empty").hidden = total > 0;
+  if (total === 0) fill(byId("empty"), narrow ? "No agent matches." : "There is no agent yet.");
+  byId("more").hidden = !more;
+  byId("more").disabled = false;
+  fill(byId("more"), `Show ${Math.min(PAGE, total - items.length)} more`);
+  if (next) byId("rows").querySelector(`tr[data-slug="${CSS.escape(next.slug)}"] a`)?.focus({ preventScroll: true });
+  if (fresh) scrollTo(0, back.y);
+  back = { shown: 0, y: scrollY };
+  fresh = false;
+}
+
+function fail(problem) {
+  const again = h("button.small", { type: "button", onclick: () => ask(asked()) }, "Try again");
+  byId("more").disabled = false;
+  byId("clear").hidden = !isNarrow(asked());
+  fill(byId("trouble"), h("div.stack", {}, notice(problem), h("div.row", {}, again)));
+  if (fresh) fill(byId("count"), "The list could not be read.");
+}
+
+function ask(query, returning = false) {
+  fresh = true;
+  back = returning ? place() : { shown: 0, y: scrollY };
+  list.load(query, back.shown);
+}
+
+function where(session) {
+  byId("new").hidden = session.role === "viewer";
+  const text = byId("where");
+  const file = h("code", {}, session.files);
+  if (session.write_back === "off") {
+    fill(text, "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
+  } else if (session.role === "viewer") {
+    fill(text, "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
+  }
+  text.hidden = !text.hasChildNodes();
+}
+
+filters(ask);
+const session = await ready;
+where(session);
+arrive(byId("outcome"));
+list.load(asked(), back.shown);
+onAgents(() => list.refresh());
+byId("more").addEventListener("click", more);
+addEventListener("pagehide", () => keepPlace(list.size()));
+byId("rows").addEventListener("click", () => keepPlace(list.size()));
+keepTimes();
+fillProviders().catch(() => {}); // the list says what is wrong
+
+function more() {
+  byId("more").disabled = true;
+  fresh = true; // further rows are no changes
+  back = { shown: 0, y: scrollY };
+  list.more();
+}

@@ -1,0 +1,76 @@
+// Search, filters and order: a form, the heads of the columns, and the address say the same.
+
+import { get } from "../api.js";
+import { byId, debounced, h } from "../dom.js";
+import { NAMES, address, asked } from "./query.js";
+
+const TYPING_MS = 150;
+const FALLING = new Set(["version", "updated_at", "condition"]); // the highest, latest or worst is of most interest
+
+/** Wire them; `changed(query)` at each change. Returns what shows a query. */
+export function filters(changed) {
+  const form = byId("filters");
+  const heads = [...document.querySelectorAll("th[data-sort]")];
+  let typed = null; // the field that is being typed into: one step of the history for a word, not for a letter
+
+  function show(query) {
+    for (const name of NAMES) place(form.elements[name], query[name]);
+    const sort = query.sort || "slug";
+    for (const head of heads) {
+      if (head.dataset.sort === sort.replace(/^-/, "")) head.setAttribute("aria-sort", sort.startsWith("-") ? "descending" : "ascending");
+      else head.removeAttribute("aria-sort");
+    }
+  }
+
+  function go(query, step = true) {
+    address(query, { step });
+    show(query);
+    changed(query);
+  }
+
+  const heard = debounced((name) => {
+    const query = { ...asked(), [name]: form.elements[name].value.trim() };
+    if (query[name] === asked()[name]) return;
+    go(query, typed !== name);
+    typed = name;
+  }, TYPING_MS);
+
+  form.addEventListener("submit", (event) => event.preventDefault());
+  form.addEventListener("input", ({ target }) => { if (target.type === "search") heard(target.name); });
+  form.addEventListener("change", ({ target }) => {
+    if (target.type === "search") return;
+    typed = null;
+    go({ ...asked(), [target.name]: target.value });
+  });
+  form.addEventListener("focusout", () => { typed = null; });
+  for (const head of heads) head.querySelector("button").addEventListener("click", () => go({ ...asked(), sort: turned(head.dataset.sort, asked().sort || "slug") }));
+  byId("clear").addEventListener("click", () => {
+    go({ sort: asked().sort });
+    form.elements.q.focus();
+  });
+  addEventListener("popstate", () => { show(asked()); changed(asked(), true); });
+  show(asked());
+  return { show };
+}
+
+function turned(name, sort) {
+  if (sort === name) return `-${name}`;
+  if (sort === `-${name}`) return name;
+  return FALLING.has(name) ? `-${name}` : name;
+}
+
+/** A text that stands in the address may be none of the choices: it is shown, and the server says what is wrong. */
+function place(field, value = "") {
+  if (field.type === "search" && field === document.activeElement && field.value.trim() === value) return;
+  if (field.options && ![...field.options].some((one) => one.value === value)) field.append(h("option", { value }, value));
+  field.value = value;
+}
+
+/** Fill the choice of providers with those that the server knows. */
+export async function fillProviders() {
+  const kinds = await get("/api/providers");
+  const names = [...new Set(Object.values(kinds).flatMap((vendors) => Object.keys(vendors)))].sort();
+  const field = byId("f-provider");
+  const known = new Set([...field.options].map((one) => one.value));
+  field.append(...names.filter((name) => !known.has(name)).map((name) => h("option", { value: name }, name)));
+}

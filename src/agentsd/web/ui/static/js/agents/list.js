@@ -1,0 +1,73 @@
+// The list as the API gives it, a page after the other, and again when agents change.
+
+import { get } from "../api.js";
+
+export const PAGE = 50;
+const AT_ONCE = 1000; // the API gives no more in one reply
+const QUIET_MS = 200; // many agents may change at once
+
+/** `show(list)` after each answer, `fail(problem)` after each failure. `list`: `{ items, total, more }`. */
+export function agentList(show, fail) {
+  let query = {};
+  let kept = { items: [], total: 0, cursor: null };
+  let turn = 0;
+  let waiting = null;
+
+  /** From the start, at least `size` rows. */
+  function load(next, size = PAGE) {
+    query = next;
+    return renewed(size);
+  }
+
+  /** The next page. */
+  async function more() {
+    const mine = (turn += 1);
+    await settled(mine, async () => {
+      const found = await page(query, PAGE, kept.cursor);
+      return { ...found, items: [...kept.items, ...found.items] };
+    });
+  }
+
+  /** The same rows again, soon. */
+  function refresh() {
+    waiting ??= setTimeout(async () => {
+      await renewed(kept.items.length);
+      waiting = null;
+    }, QUIET_MS);
+  }
+
+  async function renewed(size) {
+    const mine = (turn += 1);
+    await settled(mine, () => first(query, Math.max(size, PAGE)));
+  }
+
+  async function settled(mine, work) {
+    try {
+      const found = await work();
+      if (mine !== turn) return; // a later question is under way
+      kept = found;
+      show({ items: kept.items, total: kept.total, more: kept.cursor !== null });
+    } catch (problem) {
+      if (mine === turn) fail(problem);
+    }
+  }
+
+  return { load, more, refresh, size: () => kept.items.length };
+}
+
+async function first(query, size) {
+  let found = await page(query, Math.min(size, AT_ONCE), null);
+  while (found.items.length < size && found.cursor !== null) {
+    const next = await page(query, Math.min(size - found.items.length, AT_ONCE), found.cursor);
+    found = { ...next, items: [...found.items, ...next.items] };
+  }
+  return found;
+}
+
+async function page(query, limit, cursor) {
+  const said = new URLSearchParams({ limit, view: "summary" });
+  for (const [name, value] of Object.entries(query)) if (value) said.set(name, value);
+  if (cursor !== null) said.set("cursor", cursor);
+  const found = await get(`/api/agents?${said}`);
+  return { items: found.items, total: found.total, cursor: found.next_cursor };
+}

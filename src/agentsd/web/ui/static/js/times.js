@@ -1,0 +1,16 @@
+// "3 minutes ago" grows old while a page is open.
+
+import { ago } from "./format.js";
+
+const EVERY_MS = 20_000;
+
+/** Keep every `<time>` of the page current. */
+export function keepTimes() {
+  setInterval(() => {
+    if (document.hidden) return;
+    for (const one of document.querySelectorAll("time[datetime]")) {
+      const text = ago(one.dateTime);
+      if (one.textContent !== text) one.textContent = text;
+    }
+  }, EVERY_MS);
+}
