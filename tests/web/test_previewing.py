@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from agentsd.control.landing import Mode
+from agentsd.control.reconcile import Options
+from agentsd.files.tree import read_tree
 from tests.unit.repositories import git
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
 from tests.web.people import ADMIN, ALICE, ANN, GUS, settle
@@ -241,6 +244,22 @@ async def test_on_a_read_only_server_files_beside_the_manifest_are_not_asked_for
     assert minus_and_plus(told["diff"]) == ["-name: A", "+name: B"]
     told = await previewed(stack, "PATCH", "/a", json={"system_prompt_file": "prompts/new.md"})
     assert "+system_prompt_file: prompts/new.md" in told["diff"]
+    stack.write("b.yaml", echo("B"))
+    stack.write("a.yaml", (stack.root / "a.yaml").read_text() + "default: true\n")
+    await stack.sync()
+    told = await previewed(stack, "POST", "/b/set-default")
+    assert minus_and_plus(told["diff"]) == ["-default: true", "-default: false", "+default: true"]
+
+
+async def test_an_agent_of_another_tree_is_shown_as_where_nothing_is_written(stack: Stack) -> None:
+    """This server cannot write its file; a person can."""
+    stack.write("a.yaml", echo("A"))
+    await stack.reconciler.sync(read_tree(stack.root), Options(source="other"))
+    while stack.registry.snapshot.version < 1:
+        await asyncio.sleep(0.002)
+    assert (await stack.ask("PATCH", "/api/agents/a", json={"name": "B"}))[0] == 405
+    told = await previewed(stack, "PATCH", "/a", json={"name": "B"})
+    assert (told["mode"], minus_and_plus(told["diff"])) == ("off", ["-name: A", "+name: B"])
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -172,6 +172,11 @@ class Edits(ABC, Generic[T]):
         checked = self._checker.check(file, tree.beside)
         return (checked.manifest.digest if checked.manifest else file.digest).hex()
 
+    def _is_default(self, file: SourceFile, tree: Tree) -> bool:
+        """Whether a sound manifest says that its agent is its owner's default."""
+        checked = self._checker.check(file, tree.beside)
+        return checked.manifest is not None and checked.manifest.default
+
     async def _cleared(self, tree: Tree, path: str, data: bytes) -> tuple[FileEdit, ...]:
         """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
         if read(path, data).value.get("default") is not True:
@@ -180,8 +185,7 @@ class Edits(ABC, Generic[T]):
         for other in tree.files.values():
             if other.path == path or owner_of(other.path) != owner or b"default" not in other.data:
                 continue
-            checked = self._checker.check(other, tree.beside)
-            if checked.manifest is not None and checked.manifest.default:
+            if self._is_default(other, tree):
                 cleared = await self._pen.with_default(read(other.path, other.data), default=False)
                 edits.append(FileEdit(other.path, other.data, cleared))
         return tuple(edits)

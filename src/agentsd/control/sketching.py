@@ -22,7 +22,7 @@ from agentsd.core.access import Principal
 from agentsd.core.agent import AgentRow
 from agentsd.core.document import Document
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.names import inner, is_overlay, slug_of
+from agentsd.core.names import inner, is_overlay, owner_of, slug_of
 from agentsd.core.pointers import leaves
 from agentsd.core.rules import Destinations
 from agentsd.core.violations import Pointer, Violation, errors_of
@@ -70,7 +70,8 @@ class Sketch(Edits[Preview]):
     Checked: rights, ``expected`` (against the stored digest), the schema, the rules for one manifest with
     its layers, and that a new name is free among the owner's agents. Not checked, for want of files and
     keys: seals, the files that a manifest names, trusted origins, what other sources hold, and whether the
-    file still is what was synced. Of an overlay it is not told which file should say it: the base is edited.
+    file still is what was synced. Of layers, those are known that an agent of the owner has; the manifest
+    itself is edited, also where an overlay says otherwise.
     """
 
     def __init__(self, pad: Pad, checker: Checker, rows: Rows) -> None:
@@ -89,6 +90,9 @@ class Sketch(Edits[Preview]):
 
     def _digest(self, file: SourceFile, tree: Tree) -> str:
         return file.digest.hex()  # as stored: it is over the files beside it, too, which are not here
+
+    def _is_default(self, file: SourceFile, tree: Tree) -> bool:
+        return any(row.is_default for row in self._rows(owner_of(file.path)) if row.path == file.path)
 
     def _violations(self, decided: Decided, tree: Tree) -> list[Violation]:
         return [one for path, data in decided.after.items() if data for one in self._faults(path, data, tree)]
