@@ -18,6 +18,7 @@ from pyrage import x25519
 from agentsd.control.check import Checker
 from agentsd.control.editing import Desk
 from agentsd.control.landing import GitOptions, Mode
+from agentsd.control.planning import Planner
 from agentsd.control.reconcile import Options, Reconciler
 from agentsd.control.syncing import Report, Syncer
 from agentsd.control.writeback import WriteBack
@@ -183,9 +184,10 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
             git: GitOptions | None = None,
             hook: Hook | None = None,
             fallback: Fallback | None = None,
+            planner: Planner | None = None,
         ) -> Stack:
             border = (access or Access(), guards or Guards(), bounds or Bounds())
-            parts = (keys, catalog, border, (write_back, git or GitOptions()), hook)
+            parts = (keys, catalog, border, (write_back, git or GitOptions()), (hook, planner))
             return await exits.enter_async_context(
                 _stack(database, tmp_path, *parts, follow=follow, drain=drain, fallback=fallback)
             )
@@ -207,7 +209,7 @@ async def _stack(
     catalog: Catalog,
     border: tuple[Access, Guards, Bounds],
     written: tuple[Mode, GitOptions],
-    hook: Hook | None,
+    others: tuple[Hook | None, Planner | None],
     *,
     follow: bool,
     drain: float,
@@ -236,7 +238,8 @@ async def _stack(
         guards=guards,
         writeback=writeback,
         knowledge=knowledge,
-        hook=hook,
+        hook=others[0],
+        planner=others[1],
     )
     running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from agentsd.cli.pulling import Pulling
     from agentsd.control.landing import Mode
     from agentsd.control.leader import Gate, Leadership
+    from agentsd.control.planning import Planner
     from agentsd.control.pulling import Puller
     from agentsd.control.syncing import Syncer
     from agentsd.control.watch import Watcher
@@ -68,6 +69,21 @@ def make_syncer(
     pulled = pulling.checkout if pulling else None
     reconciler = Reconciler(checker, database)
     return Syncer(settings.path, reconciler, options, reporter, env=settings.env, gate=gate, pulled=pulled)
+
+
+def make_planner(
+    settings: Settings, flags: Mapping[str, Any], database: Database, pulling: Pulling | None = None
+) -> Planner:
+    """What the API plans with: a look at the folder, or at what was pulled, by the daemon's own rules."""
+    from agentsd.control.planning import Planner
+    from agentsd.control.reconcile import Options, Reconciler
+
+    options = Options(source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False))
+    checker = make_checker(settings, require_mac=flags.get("require_mac", True))
+    pulled = pulling.checkout if pulling else None
+    return Planner(
+        settings.path, lambda: Reconciler(checker, database), options, env=settings.env, pulled=pulled
+    )
 
 
 async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
@@ -143,6 +159,7 @@ async def serve_runtime(
     writeback: WriteBack | None = None,
     hook: Hook | None = None,
     cache: Path | None = None,
+    planner: Planner | None = None,
 ) -> AsyncIterator[Running]:
     """The runtime and its HTTP interface; yields the server once the first load is served.
 
@@ -189,6 +206,7 @@ async def serve_runtime(
         knowledge=knowledge,
         timeline=timeline,
         hook=hook,
+        planner=planner,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)
@@ -196,6 +214,8 @@ async def serve_runtime(
         tasks.add(asyncio.create_task(follower.run(), name="follow"))
         tasks.add(asyncio.create_task(indexer.run(), name="index"))
         tasks.add(asyncio.create_task(timeline.run(), name="timeline"))
+        if planner is not None:
+            stack.push_async_callback(planner.aclose)
         if writeback is not None:
             stack.push_async_callback(writeback.aclose)
         bounds, drain = make_bounds(settings), settings.shutdown_drain

@@ -25,6 +25,7 @@ from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
 from agentsd.cli.running import (
     Tasks,
     background,
+    make_planner,
     make_syncer,
     make_writeback,
     reachable,
@@ -181,8 +182,9 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         if serving:
             hook = make_hook(settings, database, puller, leadership)
             cache = cache_folder(settings, alone=not watching, off=flags["no_cache"])
+            planner = make_planner(settings, flags, database, pulling)
             server = await stack.enter_async_context(
-                serve_runtime(group, settings, database, sockets, writeback, hook, cache)
+                serve_runtime(group, settings, database, sockets, writeback, hook, cache, planner)
             )
             if line:
                 line.ready()

@@ -7,6 +7,7 @@ store ── load ─▶ stored ─┘
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -182,8 +183,10 @@ class Reconciler:
             if known is None and row and self._is_settled(file, row, beside):
                 known = Checked(file.path, _unread(row))
             checked.append(known or await self._check_one(file, beside))
-            if progress and done % 64 == 0:
-                progress(done, total)
+            if done % 64 == 0:
+                await asyncio.sleep(0)  # there may be requests to answer
+                if progress:
+                    progress(done, total)
         self._memory.keep_checked(tree, beside, checked)
         if progress:
             progress(total, total)

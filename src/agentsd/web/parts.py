@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from agentsd.control.planning import Planner
 from agentsd.control.writeback import WriteBack
 from agentsd.providers.base import Knowledge
 from agentsd.providers.catalog import Catalog
@@ -42,6 +43,7 @@ class Parts:
     knowledge: Knowledge | None = None  # None: agents answer without their documents
     timeline: Timeline | None = None  # None: /api/events tells of agents alone
     hook: Hook | None = None  # None: forges have nothing to call here
+    planner: Planner | None = None  # None: this server sees no files
 
 
 PARTS = web.AppKey("parts", Parts)

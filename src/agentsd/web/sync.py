@@ -20,7 +20,7 @@ from agentsd.store.leadership import list_leaders
 from agentsd.store.pulls import Pull, list_pulls
 from agentsd.store.replicas import list_replicas
 from agentsd.store.runs import ManifestCondition, list_conditions, list_runs
-from agentsd.web import scoping
+from agentsd.web import planning, scoping
 from agentsd.web.encoding import to_json
 from agentsd.web.health import state_of
 from agentsd.web.lookup import principal_of
@@ -37,7 +37,7 @@ _STORED = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pul
 
 def routes() -> list[web.RouteDef]:
     """This resource's routes."""
-    return [web.get("/api/sync", get)]
+    return [web.get("/api/sync", get), web.get("/api/sync/plan", planning.get)]
 
 
 async def get(request: web.Request) -> web.Response:
@@ -45,6 +45,7 @@ async def get(request: web.Request) -> web.Response:
     parts, principal = request.app[PARTS], principal_of(request)
     snapshot = parts.registry.snapshot
     known = state_of(parts, principal) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
+    known["replica"] = parts.follower.replica_id
     problem = parts.follower.problem if principal.is_admin else None  # it names the database's host
     known["store_problem"] = problem.message if problem else None
     found = parts.registry.problems(owner=principal.scope)

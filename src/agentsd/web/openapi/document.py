@@ -105,7 +105,8 @@ def schemas(catalog: Catalog) -> dict[str, Schema]:
         **openai_schemas(),
         **reports(),
         **markdown.markdown(),
-        **audit.audit(), **plans.plans(),
+        **audit.audit(),
+        **plans.plans(),
         **users.users(),
     }
     return dict(sorted(made.items()))

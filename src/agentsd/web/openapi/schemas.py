@@ -163,6 +163,7 @@ def reports() -> dict[str, Schema]:
             "How files, store and replicas stand. What Postgres knows is null while it is away.",
             said,
             stamp=nullable(UUID),
+            replica={**UUID, "description": "Which of `replicas` answers."},
             loaded_at=nullable(TIME),
             store_problem=nullable(TEXT),
             problems=listed(problem),
