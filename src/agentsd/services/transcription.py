@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
+from dataclasses import replace
 from typing import cast
 
 from agentsd.core.errors import AgentUnavailable
@@ -15,10 +16,11 @@ PIECE_SECONDS = 0.1
 """How much of a recording is given to the vendor at a time; several refuse large messages."""
 
 
-def hear(agent: LiveAgent, sound: Sound) -> AsyncGenerator[str, None]:
-    """What is said in ``sound``, part by part, each final; closing it closes the vendor's stream.
+def follow(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
+    """What is said in ``sound`` as it is heard: partial parts are replaced by the next, final ones stay.
 
-    ``AgentUnavailable`` is raised here, ``ProviderError`` may come at any part.
+    Closing it closes the vendor's stream. ``AgentUnavailable`` is raised here, ``ProviderError`` may come
+    at any part.
     """
     if agent.stt is None:
         raise AgentUnavailable(
@@ -29,18 +31,18 @@ def hear(agent: LiveAgent, sound: Sound) -> AsyncGenerator[str, None]:
 
 async def transcribe(agent: LiveAgent, sound: Sound) -> str:
     """All that is said in ``sound``."""
-    async with aclosing(hear(agent, sound)) as parts:
-        return " ".join([part async for part in parts])
+    async with aclosing(follow(agent, sound)) as parts:
+        return " ".join([part.text async for part in parts if part.final])
 
 
-async def _heard(stt: STT, sound: Sound) -> AsyncGenerator[str, None]:
+async def _heard(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
     pcm = await at_rate(sound.pcm, sound.rate, stt.sample_rate)
     stream = cast("AsyncGenerator[Transcript, None]", stt.stream(_pieces(pcm, stt.sample_rate)))
     async with aclosing(stream):
         async for transcript in stream:
             text = transcript.text.strip()
-            if transcript.final and text:
-                yield text
+            if text:
+                yield replace(transcript, text=text)
 
 
 async def _pieces(pcm: bytes, rate: int) -> AsyncIterator[bytes]:

@@ -87,10 +87,10 @@ async def realtime(request: web.Request) -> web.StreamResponse:
 
 
 def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
+    if metrics.open >= CALLS_MAX:  # told to a plain GET, too: browsers hide why a handshake was refused
+        raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
     if not socket.can_prepare(request):
         raise bad_request("this is a WebSocket", hint="connect with ws:// or wss://", status=426)
-    if metrics.open >= CALLS_MAX:
-        raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
 
 
 def _resolve(request: web.Request, model: str) -> str:

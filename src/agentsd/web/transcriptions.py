@@ -2,13 +2,14 @@
 
 The recording comes as a form (OpenAI's), or as the bare body with ``Content-Type: audio/wav`` or
 ``audio/pcm;rate=16000;channels=1`` and everything else in the query. ``prompt``, ``temperature``
-and ``language`` are taken and not used: the manifest says how the agent listens.
+and ``language`` are taken and not used: the manifest says how the agent listens. ``partials`` (ours) adds
+to a stream what is heard so far and may still change, where the vendor tells it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,8 @@ from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agentsd.core.errors import AgentsdError
-from agentsd.providers.base import LiveAgent
-from agentsd.services.transcription import hear, transcribe
+from agentsd.providers.base import LiveAgent, Transcript
+from agentsd.services.transcription import follow, transcribe
 from agentsd.services.wav import CHANNELS_MAX, RATES, BadWav, Sound, read_wav, to_mono
 from agentsd.web.bodies import too_large
 from agentsd.web.encoding import to_json
@@ -59,8 +60,8 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
         raise bad_request("this response_format is not made here", hint=hint, param="response_format")
     sound = await asyncio.to_thread(sound_of, upload)
     async with lease_model(request, upload.fields.get("model")) as agent:
-        if upload.fields.get("stream", "").lower() in ("true", "1"):
-            return await _stream(request, agent, sound)
+        if _asked(upload, "stream"):
+            return await _stream(request, agent, sound, partials=_asked(upload, "partials"))
         text = await transcribe(agent, sound)
         return _reply(agent, sound, text, form)
 
@@ -165,33 +166,44 @@ def _reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Response
     return web.Response(body=to_json(body), content_type="application/json", headers=headers)
 
 
-async def _stream(request: web.Request, agent: LiveAgent, sound: Sound) -> web.StreamResponse:
+def _asked(upload: Upload, name: str) -> bool:
+    return upload.fields.get(name, "").lower() in ("true", "1")
+
+
+async def _stream(
+    request: web.Request, agent: LiveAgent, sound: Sound, *, partials: bool
+) -> web.StreamResponse:
     """Server-sent events ``transcript.text.delta`` and ``.done``: what is final comes as it is heard."""
-    async with aclosing(hear(agent, sound)) as parts:
-        first = await anext(parts, "")  # until it is here, an error is an HTTP status
+    async with aclosing(_told(follow(agent, sound), partials=partials)) as frames:
+        first = await anext(frames)  # until it is here, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})
         await response.prepare(request)
         try:
-            text = first
-            await write(response, _delta(first))
-            async for part in parts:
-                text += f" {part}"
-                await write(response, _delta(f" {part}"))
-            last = {"type": "transcript.text.done", "text": text}
+            await write(response, first)
+            async for frame in frames:
+                await write(response, frame)
         except AgentsdError as error:
-            last = of_error(error).as_openai()
+            await write(response, _frame(of_error(error).as_openai()))
         except ConnectionError:
             raise  # the client left
         except Exception as error:
             report(error)
-            last = internal().as_openai()
-        await write(response, _frame(last))
+            await write(response, _frame(internal().as_openai()))
         await response.write_eof()
         return response
 
 
-def _delta(text: str) -> bytes:
-    return _frame({"type": "transcript.text.delta", "delta": text})
+async def _told(parts: AsyncGenerator[Transcript, None], *, partials: bool) -> AsyncGenerator[bytes, None]:
+    text = ""
+    async with aclosing(parts):
+        async for part in parts:
+            said = f" {part.text}" if text else part.text
+            if part.final:
+                text += said
+                yield _frame({"type": "transcript.text.delta", "delta": said})
+            elif partials:
+                yield _frame({"type": "transcript.text.partial", "text": text + said})
+    yield _frame({"type": "transcript.text.done", "text": text})
 
 
 def _frame(value: Mapping[str, Any]) -> bytes:

@@ -101,6 +101,12 @@ OPERATIONS = (
             Parameter(
                 "stream", "query", "For a bare recording: as it is heard.", {"enum": ["true", "false"]}
             ),
+            Parameter(
+                "partials",
+                "query",
+                "For a bare recording, with `stream`: also what is heard so far and may still change.",
+                {"enum": ["true", "false"]},
+            ),
         ),
         body=Body(
             (

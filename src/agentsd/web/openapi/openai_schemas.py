@@ -105,6 +105,12 @@ def _sound() -> dict[str, Schema]:
         "model": {**MODEL, "type": "string"},
         "response_format": {"type": "string", "enum": list(WRITTEN), "default": "json"},
         "stream": {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "partials": {
+            "type": "string",
+            "enum": ["true", "false"],
+            "default": "false",
+            "description": "Ours, with `stream`: events `transcript.text.partial`, the `text` heard so far.",
+        },
         "language": _IGNORED,
         "prompt": _IGNORED,
         "temperature": _IGNORED,
