@@ -1,23 +1,8 @@
 """``python -m tests.bench``: all benches, one table."""
 
-from tests.bench import (
-    chatting,
-    coldstart,
-    converging,
-    large,
-    listing,
-    opening,
-    pulling,
-    reading,
-    resolving,
-    saving,
-    syncing,
-    validating,
-    voice,
-)
+from tests.bench import large
+from tests.bench.every import BENCHES
 from tests.bench.report import main
 
 if __name__ == "__main__":
-    files = (opening, validating, syncing, saving, pulling)
-    modules = (*files, converging, coldstart, reading, listing, chatting, resolving, voice)
-    main(*(module.run for module in modules), extra=large.run)
+    main(*(module.run for module in BENCHES), extra=large.run)

@@ -1,0 +1,20 @@
+"""Every bench that there is, in the order of the table."""
+
+from tests.bench import (
+    browsing,
+    chatting,
+    coldstart,
+    converging,
+    listing,
+    opening,
+    pulling,
+    reading,
+    resolving,
+    saving,
+    syncing,
+    validating,
+    voice,
+)
+
+FILES = (opening, validating, syncing, saving, pulling)
+BENCHES = (*FILES, converging, coldstart, reading, listing, browsing, chatting, resolving, voice)
