@@ -1,4 +1,4 @@
-"""The pages over 10,000 agents, in a real browser: until the list is there, and from a key to the switcher's answer.
+"""The pages over 10,000 agents, in a real browser: until the list is there, and until the switcher answers.
 
 The clock is the page's own. A visit is a new browser context: nothing is cached.
 """
@@ -17,7 +17,9 @@ from tests.ui import chromium
 
 WATCH = """
 const seen = (selector, done) => {
-  const look = () => { if (document.querySelector(selector)) { done(performance.now()); watcher.disconnect(); } };
+  const look = () => {
+    if (document.querySelector(selector)) { done(performance.now()); watcher.disconnect(); }
+  };
   const watcher = new MutationObserver(look);
   watcher.observe(document, { childList: true, subtree: true });
   look();
@@ -26,8 +28,10 @@ globalThis.usable = new Promise((done) => seen("table.agents tbody tr", done));
 """
 TYPED = """
 (text) => new Promise((done) => {
-  const field = document.querySelector(".switcher-panel input"), list = document.querySelector(".switcher-list");
-  const fits = () => list.children.length && [...list.children].every((one) => one.dataset.slug.includes(text));
+  const field = document.querySelector(".switcher-panel input");
+  const list = document.querySelector(".switcher-list");
+  const fits = () => list.children.length
+    && [...list.children].every((one) => one.dataset.slug.includes(text));
   const began = performance.now();
   const watcher = new MutationObserver(() => {
     if (fits()) { watcher.disconnect(); done(performance.now() - began); }
