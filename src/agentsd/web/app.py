@@ -17,12 +17,13 @@ from agentsd.web import (
     events,
     health,
     hooks,
-    metrics,
     markdown,
+    metrics,
     models,
     providers,
     realtime,
     revisions,
+    schema,
     selection,
     session,
     speech,
@@ -58,11 +59,11 @@ def create_app(parts: Parts) -> web.Application:
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
+    markdown.install(app)
     parts.guards.install(app)
     app.add_routes(_routes(parts))
     return app
 
-    markdown.install(app)
 
 def _routes(parts: Parts) -> list[web.RouteDef]:
     return [
@@ -74,18 +75,19 @@ def _routes(parts: Parts) -> list[web.RouteDef]:
         *revisions.routes(),
         *values.routes(),
         *providers.routes(),
+        *schema.routes(),
         *sync.routes(),
         *audit.routes(),
         *users.routes(),
         *events.routes(),
         *models.routes(),
         *chat.routes(),
+        *markdown.routes(),
         *speech.routes(),
         *transcriptions.routes(),
         *embeddings.routes(),
         *realtime.routes(),
         *hooks.routes(),
-        *markdown.routes(),
         *health.routes(),
         *metrics.routes(parts.metrics),
         *openapi.routes(),

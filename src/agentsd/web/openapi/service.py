@@ -47,6 +47,16 @@ OPERATIONS = (
         replies=(Reply(200, "The catalog.", (Content(ref("Providers")),), KEPT), UNCHANGED),
     ),
     Operation(
+        id="getSchema",
+        method="GET",
+        path="/api/schema",
+        group=GROUP,
+        summary="The JSON Schema of a manifest",
+        description="As this server checks it, plugins' vendors among the others.",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "A JSON Schema (2020-12).", (Content(ANYTHING),), KEPT), UNCHANGED),
+    ),
+    Operation(
         id="getSync",
         method="GET",
         path="/api/sync",

@@ -2,6 +2,7 @@
 
 import { get, onSignedOut, Problem } from "./api.js";
 import { settle } from "./choice.js";
+import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
 import { listen, onState } from "./live.js";
@@ -24,7 +25,15 @@ export async function boot() {
   mountSwitcher();
   listen();
   onState(banners);
+  tellWhatWasDone();
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
+}
+
+/** What the page before this one did, and left to be said here. */
+function tellWhatWasDone() {
+  const told = sessionStorage.getItem("agentsd.toast");
+  sessionStorage.removeItem("agentsd.toast");
+  if (told) toast(told);
 }
 
 function mayWrite(session, owner) {

@@ -1,0 +1,157 @@
+// A form at work: what was loaded, what became of it on the server meanwhile, and how it is saved.
+
+import { getTagged, inPath, Problem } from "../api.js";
+import { toast } from "../dialogs.js";
+import { fill, h } from "../dom.js";
+import { onAgents } from "../live.js";
+import { sentence } from "../marks.js";
+import { nameOf, settle } from "./conflict.js";
+import { clearFaults, faultsOf, ownFaults, showFaults } from "./faults.js";
+import { agentForm } from "./form.js";
+import { instructions, whyNot } from "./manual.js";
+import { bodyOf, changedIn, flatten, meetings, patchOf, pick } from "./patch.js";
+import { outcomeOf, preview, review } from "./review.js";
+
+const LOOKS = 20;
+const LOOK_MS = 250;
+
+/**
+ * `{ element, touched, slug, dirty, end }`. `task`: `{ kind: "new" | "copy" | "edit", view, etag, values, identity }`; `values`
+ * (flat) is what the form begins with; `done(reply)` when it is saved.
+ */
+export function editor(catalog, session, task, done) {
+  const editing = task.kind === "edit";
+  const places = Object.fromEntries(["notice", "faults", "result"].map((name) => [name, h("div")]));
+  const state = { base: editing ? flatten(task.view) : {}, etag: task.etag, open: [], leaving: false, busy: false };
+  const why = () => whyNot(session, editing ? task.view.user : task.identity.owner());
+  const status = h("span.grow.soft", { role: "status" });
+  const button = h("button.primary", { type: "submit" });
+  const form = agentForm(catalog, { onchange: changed, manual: session.write_back === "off" });
+  const banner = h("div");
+  const element = h("form.stack.edit", { noValidate: true, onsubmit: submit },
+    banner, places.notice, places.faults, task.identity?.element, form.element, places.result,
+    h("div.bar", {}, status, h("a.button", { href: task.back }, "Cancel"), button));
+
+  form.set(task.values ?? state.base);
+  changed();
+  const deaf = editing ? onAgents((slugs) => { if (slugs === null || slugs.includes(task.view.slug)) follow(); }) : () => {};
+  return { element, touched: changed, slug: () => task.view.slug, dirty: () => !state.leaving && differs(), end: deaf };
+
+  function controls() { return [...(task.identity?.controls ?? []), ...form.controls]; }
+  function differs() { return changedIn(editing ? state.base : (task.values ?? {}), form.get()).length > 0; }
+
+  function changed() {
+    const reason = why();
+    fill(banner, reason && h("p.notice", {}, reason));
+    fill(button, reason ? "Show what to do" : "Review and save");
+    const found = editing ? changedIn(state.base, form.get()).length : 0;
+    fill(status, editing ? (found ? `${found} ${found === 1 ? "field" : "fields"} changed` : "Nothing changed") : "");
+    fill(places.result);
+    form.told();
+  }
+
+  async function submit(event) {
+    event?.preventDefault();
+    if (state.busy) return;
+    state.busy = true;
+    try { await attempt(); } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      showFaults(places.faults, [], problem);
+    } finally { state.busy = false; }
+  }
+
+  async function attempt(note = null) {
+    clearFaults(places.faults, controls());
+    const faults = ownFaults(controls());
+    if (faults.length) return showFaults(places.faults, faults);
+    if (state.open.length && !(await decide())) return undefined;
+    const write = planned();
+    if (editing && Object.keys(write.body).length === 0) return toast("Nothing has changed.");
+    try {
+      if (why()) return await prepared(write);
+      const shown = await preview(write);
+      const result = await review(write, shown, note);
+      return result?.reply ? saved(result.reply) : result?.problem && refused(result.problem);
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      return refused(problem);
+    }
+  }
+
+  function planned() {
+    const draft = form.get();
+    if (!editing) return { method: "POST", path: "/api/agents", body: { ...task.identity.get(), ...bodyOf(draft) } };
+    return { method: "PATCH", path: `/api/agents/${inPath(task.view.slug)}`, body: patchOf(state.base, draft), etag: state.etag };
+  }
+
+  async function prepared(write) {
+    fill(places.result, h("section.card", { tabIndex: -1 }, await instructions(write, { slug: editing ? task.view.slug : task.identity.get().slug, files: session.files })));
+    places.result.firstChild.focus();
+  }
+
+  function saved(reply) {
+    state.leaving = true;
+    deaf();
+    done(reply, outcomeOf(reply));
+  }
+
+  async function refused(problem) {
+    if (problem.status === 412 && editing) return overtaken();
+    return showFaults(places.faults, faultsOf(problem, { find: (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer) }), problem);
+  }
+
+  /** The file is not what this form was made of. The server may need a moment to read it. */
+  async function overtaken() {
+    const before = state.etag;
+    for (let looks = 0; looks < LOOKS && state.etag === before; looks += 1) {
+      await follow();
+      if (state.etag === before) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    if (state.etag === before) {
+      throw new Problem(412, { detail: "the file was changed, and this server has not taken the change yet", hint: "it may be invalid: the page Sync says so. What you typed is still here" });
+    }
+    return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
+  }
+
+  /** Take what changed on the server into the fields that were not touched here. */
+  async function follow() {
+    if (state.leaving) return;
+    let found;
+    try { found = await getTagged(`/api/agents/${inPath(task.view.id)}`); } catch (problem) {
+      if (problem.status === 404) fill(places.notice, h("p.notice.bad", { role: "alert" }, "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+      return;
+    }
+    if (found.data.digest === task.view.digest) { task.view = found.data; return; }
+    const [theirs, draft] = [flatten(found.data), form.get()];
+    const { quiet, meeting } = meetings(state.base, theirs, draft);
+    for (const unit of quiet) form.put(unit, pick(theirs, unit));
+    const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && changedIn({ a: pick(theirs, one.unit) }, { a: pick(form.get(), one.unit) }).length);
+    const open = [...kept.map((one) => ({ ...one, theirs: pick(theirs, one.unit) })), ...meeting];
+    Object.assign(state, { base: theirs, etag: found.etag, open });
+    task.view = found.data;
+    changed();
+    tell(quiet, found.data.version);
+  }
+
+  function tell(quiet, version) {
+    const names = (units) => units.map((unit) => nameOf(unit, form)).join(", ");
+    const parts = [`The file was changed: this is version ${version} now.`];
+    if (quiet.length) parts.push(`Updated here: ${names(quiet)}.`);
+    if (state.open.length) parts.push(`Changed by both of you: ${names(state.open.map((one) => one.unit))}.`);
+    fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" }, h("p", {}, sentence(parts.join(" "))),
+      state.open.length ? h("div.row", {}, h("button.small", { type: "button", onclick: decide }, "Decide")) : null));
+  }
+
+  /** A choice for each field that both changed; whether all are settled. */
+  async function decide() {
+    const draft = form.get();
+    const asked = state.open.map((one) => ({ ...one, mine: pick(draft, one.unit) }));
+    const choices = await settle(asked, (unit) => nameOf(unit, form));
+    if (!choices) return false;
+    for (const one of asked) if (choices.get(one.unit) === "theirs") form.put(one.unit, one.theirs);
+    state.open = [];
+    fill(places.notice);
+    changed();
+    return true;
+  }
+}

@@ -1,0 +1,56 @@
+// What is wrong, at its field: a summary above the form, a message at each field, and the focus on the first.
+
+import { fill, h } from "../dom.js";
+import { notice, sentence } from "../marks.js";
+
+/** What the form itself finds: `[{ control, message }]`. */
+export function ownFaults(controls) {
+  return controls.map((control) => ({ control, message: control.check() })).filter(({ message }) => message);
+}
+
+/** What the server found, each with its field where the form has it. */
+export function faultsOf(problem, form) {
+  if (problem.violations.length) {
+    return problem.violations.map((one) => ({ ...one, control: form.find(pointerOf(one)), where: placeOf(one) }));
+  }
+  const control = problem.param ? form.find(problem.param) : null;
+  return control ? [{ control, message: problem.message, hint: problem.hint, again: problem.code === "secret_needed" }] : [];
+}
+
+/** What is missing is told of what it is missing from. */
+function pointerOf({ code, pointer, message }) {
+  const missing = code === "missing-key" && /'(\w+)' is missing$/.exec(message);
+  return missing ? [pointer, missing[1]].filter(Boolean).join(".") : (pointer ?? "");
+}
+
+const placeOf = ({ path, line, column }) => (path ? [path, line, column].filter((one) => one != null).join(":") : "");
+
+/** Take back what was shown before. */
+export function clearFaults(place, controls) {
+  fill(place);
+  for (const one of controls) one.clear();
+}
+
+/** Show them, and go to the first. Without any, the problem as a whole. */
+export function showFaults(place, faults, problem = null) {
+  const byControl = new Map();
+  for (const one of faults) if (one.control) byControl.set(one.control, [...(byControl.get(one.control) ?? []), one]);
+  for (const [control, found] of byControl) {
+    if (found.some((one) => one.again)) control.askAgain();
+    control.fail(found);
+  }
+  fill(place, faults.length ? summary(faults) : notice(problem));
+  const first = faults.find((one) => one.control);
+  if (first) first.control.focus();
+  else place.scrollIntoView({ block: "center" });
+}
+
+function summary(faults) {
+  const title = faults.length === 1 ? "One thing has to be mended:" : `${faults.length} things have to be mended:`;
+  return h("div.notice.bad", { role: "alert" }, h("p", {}, title), h("ul.faults", {}, faults.map(line)));
+}
+
+function line({ control, message, hint, where }) {
+  if (control) return h("li", {}, h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title), `: ${message}`);
+  return h("li", {}, where ? [h("code", {}, where), ": "] : null, sentence(message), hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
+}

@@ -1,0 +1,105 @@
+// The whole form of an agent: what the schema has, in an order that people expect.
+
+import { h } from "../dom.js";
+import { setting, settingsOf } from "./fields.js";
+import { apiPointer, groupOf, manifestName, SECTIONS } from "./patch.js";
+import { defined, group, section } from "./sections.js";
+
+const LEFT_OUT = ["id", "prune", "sops", "turn", "rag", "checks", ...SECTIONS.map(manifestName)];
+const FOLDED = ["system_prompt_file"];
+const ORDER = ["name", "description", "language", "default", "active", "system_prompt", "greeting"];
+const TITLES = { default: "Default", active: "Active", system_prompt_file: "System prompt from a file" };
+
+/**
+ * `{ element, get, set, put, find, controls }`: values are flat (see patch.js). `schema`: of /api/schema; `providers`:
+ * of /api/providers. `where`: `{ onchange, manual }`.
+ */
+export function agentForm({ schema, providers }, where) {
+  const general = group(generalSettings(schema), "", where);
+  const sections = SECTIONS.map((name) => section(name, sectionOf(name, schema, providers), where));
+  const rag = group(optional(settingsOf(defOf(schema, "rag"), { root: schema })), "rag_config", where);
+  const turn = group(settingsOf(defOf(schema, "turn"), { root: schema }).map((one) => ({ ...one, usual: false })), "turn", where);
+  const checks = group([checksOf(schema)], "", where);
+  const named = { rag_config: rag, turn };
+  const flat = [general, checks];
+  const [llm, tts, stt, embedding] = sections.map((one) => one.element);
+
+  const all = () => [...general.controls, ...sections.flatMap((one) => one.controls), ...rag.controls, ...turn.controls, ...checks.controls];
+  return {
+    element: h("div.stack", {},
+      card("General", null, general.elements), llm, tts, stt,
+      card("Knowledge", schema.properties.rag?.description, rag.elements), embedding,
+      card("Turn-taking", schema.properties.turn?.description, folded(turn)),
+      card("Checks", null, checks.elements)),
+    get controls() { return all(); },
+    get() {
+      const found = Object.assign({}, ...flat.map((one) => one.get()));
+      for (const one of sections) Object.assign(found, under(one.name, one.get()));
+      for (const [name, one] of Object.entries(named)) Object.assign(found, under(name, one.get()));
+      return defined(found);
+    },
+    set(values) {
+      for (const one of flat) one.set(values);
+      for (const one of sections) one.set(groupOf(values, one.name));
+      for (const [name, one] of Object.entries(named)) one.set(groupOf(values, name));
+    },
+    /** One unit of patch.js: a field, or a whole section. */
+    put(unit, value) {
+      const [first, ...rest] = unit.split(".");
+      const whole = sections.find((one) => one.name === first);
+      if (whole) return rest.length ? whole.put(rest.join("."), value) : whole.set(value);
+      return all().find((one) => one.pointer === unit)?.set(value);
+    },
+    find: (pointer) => nearest(all(), pointer),
+    told() { for (const one of [general, ...sections, rag, turn]) one.told(); },
+  };
+}
+
+/** The control that a pointer of the server leads to: its own, or that of what holds it. */
+function nearest(controls, pointer) {
+  for (let at = apiPointer(pointer); at; at = at.replace(/(\.[^.[\]]+|\[\d+\]|^[^.[\]]+)$/, "")) {
+    const found = controls.find((one) => one.pointer === at || one.pointer === `${at}.provider` || one.pointer === `${at}.sources`);
+    if (found) return found;
+  }
+  return null;
+}
+
+function generalSettings(schema) {
+  const found = settingsOf(schema, { skip: LEFT_OUT }).map((one) => ({
+    ...one, usual: !FOLDED.includes(one.name), title: TITLES[one.name] ?? one.title, manifest: one.name, name: apiPointer(one.name),
+  }));
+  const place = ({ manifest }) => (ORDER.includes(manifest) ? ORDER.indexOf(manifest) : ORDER.length);
+  return found.sort((one, other) => place(one) - place(other));
+}
+
+function checksOf(schema) {
+  const node = schema.properties.checks;
+  const examples = Object.entries(defOf(schema, "checks").properties ?? {}).filter(([name]) => ["say", "contains"].includes(name));
+  const itemExample = Object.fromEntries(examples.map(([name, one]) => [name, one.examples?.[0]]));
+  return { ...setting("checks", node, schema), title: "Checks, as a JSON list", itemExample };
+}
+
+function sectionOf(name, schema, providers) {
+  const manifest = manifestName(name);
+  const node = schema.properties[manifest] ?? {};
+  const title = (node.description ?? manifest).split(":")[0];
+  return { title, schema: node, root: schema, vendors: providers[manifest] ?? {} };
+}
+
+function defOf(schema, name) {
+  const node = schema.properties[name] ?? {};
+  const ref = node.$ref ?? node.items?.$ref ?? "";
+  return schema.$defs?.[ref.split("/").at(-1)] ?? node;
+}
+
+const optional = (settings) => settings.map((one) => ({ ...one, required: false, usual: true }));
+const under = (name, values) => Object.fromEntries(Object.entries(values).map(([key, value]) => [`${name}.${key}`, value]));
+
+/** Nobody needs these on a first visit; an error opens them. */
+function folded(one) {
+  return h("details.more", {}, h("summary", {}, `Settings (${one.controls.length})`), one.elements);
+}
+
+function card(title, help, elements) {
+  return h("fieldset.card", {}, h("legend", {}, title), help ? h("p.help", {}, help) : null, elements);
+}

@@ -1,0 +1,56 @@
+// Whose a new agent is, and what its file is called.
+
+import { get } from "../api.js";
+import { fill, h, newId } from "../dom.js";
+import { control } from "./controls.js";
+
+const TOP = "default";
+const SLUG = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9_-])?$";
+
+/** `{ element, controls, get }`; `get()` gives `{ user }` or `{ slug }`, which begins with its owner's folder. */
+export function identity(session, { owner, onchange }) {
+  const fixed = session.role !== "admin";
+  const user = control(ownerSetting(), { pointer: "user", onchange: changed });
+  const slug = control(slugSetting(), { pointer: "slug", onchange: changed });
+  const file = h("p.help", { role: "status" });
+  user.set(owner);
+  const input = user.element.querySelector("input");
+  input.readOnly = fixed;
+  if (!fixed) suggest(input);
+
+  function changed() { show(); onchange(); }
+  function path() {
+    const folder = (user.get() ?? TOP) === TOP ? "" : `${user.get()}/`;
+    return slug.get() === undefined ? undefined : folder + slug.get();
+  }
+  function show() {
+    fill(file, path() === undefined ? "The file is named after the agent's name." : ["The file: ", h("code", {}, `${session.files}/${path()}.yaml`)]);
+  }
+  show();
+  return {
+    controls: [user, slug],
+    element: h("fieldset.card", {}, h("legend", {}, "File"), h("div.fields", {}, user.element, slug.element), file),
+    owner: () => user.get() ?? TOP,
+    get: () => (path() === undefined ? { user: user.get() ?? TOP } : { slug: path() }),
+  };
+}
+
+const ownerSetting = () => ({
+  name: "user", kind: "text", title: "Owner", required: true, usual: true, example: "acme",
+  help: "The folder that the agent is in; `default` is the top.", schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
+});
+
+const slugSetting = () => ({
+  name: "slug", kind: "text", title: "Slug", required: false, usual: true, example: "support",
+  help: "What calls and addresses name it by; made of the name where empty.", schema: { pattern: SLUG, maxLength: 200 },
+});
+
+/** Owners that there are, as suggestions; a new one is a new folder. */
+async function suggest(input) {
+  const id = newId("owners");
+  try {
+    const { items } = await get("/api/users");
+    input.setAttribute("list", id);
+    input.after(h("datalist", { id }, items.map((one) => h("option", { value: one.username }))));
+  } catch { /* the name can be typed */ }
+}

@@ -1,0 +1,52 @@
+// Where this page cannot save: the file to edit, its text to copy, and the command for secrets.
+
+import { Problem } from "../api.js";
+import { h } from "../dom.js";
+import { copyable, diff, notice, sentence } from "../marks.js";
+import { inManifest } from "./patch.js";
+import { preview } from "./review.js";
+import { yaml } from "./yaml.js";
+
+/** The nodes for a prepared write. Raises a `Problem` 412 or 422: it belongs at the form. */
+export async function instructions(write, { slug, files }) {
+  try {
+    return shown(await preview(write), slug);
+  } catch (problem) {
+    const refused = problem instanceof Problem && [403, 405].includes(problem.status);
+    if (!refused) throw problem;
+    return told(write, slug, problem.body.file ?? `${files}/${slug || "NAME"}.yaml`);
+  }
+}
+
+function shown({ file, path, diff: changes, text }, slug) {
+  const name = slug || path.replace(/\.ya?ml$/, "");
+  return [
+    h("h2", {}, "What to do"),
+    h("ol.steps", {},
+      h("li", {}, "Put this into ", h("code", {}, file), ":", copyable(text)),
+      text.includes("ENC[sealed by:") ? h("li", {}, secretStep(name)) : null,
+      h("li", {}, syncStep())),
+    changes ? h("details", {}, h("summary", {}, "What changes in the file"), diff(changes)) : null,
+    text.includes("ENC[…]") ? h("p.help", {}, "Values that show as ", h("code", {}, "ENC[…]"), " are sealed: leave those lines of the file as they are.") : null,
+  ];
+}
+
+/** This role may not even have it previewed: what was typed, as YAML, for somebody who may. */
+function told({ method, body }, slug, file) {
+  const what = method === "POST" ? "A new file with this text:" : "These values, and the rest as it is:";
+  return [
+    notice({ message: "Your role may not change this agent", hint: "give this to somebody who may" }, "warn"),
+    h("h2", {}, "What to do"),
+    h("ol.steps", {}, h("li", {}, what, " ", h("code", {}, file), copyable(yaml(inManifest(body)))), h("li", {}, secretStep(slug || "NAME")), h("li", {}, syncStep())),
+  ];
+}
+
+const secretStep = (name) => ["Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops."];
+const syncStep = () => ["Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), "."];
+
+/** Why nothing can be saved here, or null. */
+export function whyNot(session, owner) {
+  if (session.write_back === "off") return sentence("this server writes no files: prepare the change here, and make it in the file");
+  if (!session.canWrite(owner)) return sentence(`your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`);
+  return null;
+}

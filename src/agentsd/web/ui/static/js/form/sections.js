@@ -1,0 +1,118 @@
+// Groups of fields: an object's, and a section's, whose fields follow its vendor.
+
+import { fill, h, newId } from "../dom.js";
+import { coded, control } from "./controls.js";
+import { setting, settingsOf } from "./fields.js";
+
+const SHOWN_WITHOUT_FOLD = 8;
+
+/** The fields of an object at `group` ("" for the agent's own). `{ elements, controls, get, set }` */
+export function group(settings, at, where) {
+  const controls = settings.map((one) => control(one, { ...where, pointer: at ? `${at}.${one.name}` : one.name }));
+  const fold = settings.some((one) => !one.usual) && (settings.length > SHOWN_WITHOUT_FOLD || settings.some((one) => one.usual));
+  const usual = controls.filter((one) => one.setting.usual || !fold);
+  const rest = controls.filter((one) => !usual.includes(one));
+  const label = h("summary");
+  const elements = [
+    h("div.fields", {}, usual.map((one) => one.element)),
+    rest.length ? h("details.more", {}, label, h("div.fields", {}, rest.map((one) => one.element))) : null,
+  ];
+  const told = () => {
+    const used = rest.filter((one) => one.get() !== undefined).length;
+    fill(label, "More settings", h("span.soft", {}, used ? ` (${rest.length}, ${used} set)` : ` (${rest.length})`));
+  };
+  told();
+  return {
+    elements, controls, told,
+    get: () => defined(Object.fromEntries(controls.map((one) => [one.setting.name, one.get()]))),
+    set(values) { for (const one of controls) one.set(values[one.setting.name]); told(); },
+  };
+}
+
+export const defined = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+
+/**
+ * A section that names a provider. What its vendor's form does not show (an unknown vendor, a field of
+ * another version) is kept as it is. `{ element, controls, get, set }`
+ */
+export function section(name, { title, schema, root, vendors }, where) {
+  const provider = vendorChoice(name, schema, vendors, where);
+  const place = h("div.stack");
+  const known = new Map(); // one group of fields for each vendor that was looked at: going back finds what was typed
+  let loaded = {};
+  let fields = null;
+
+  function show() {
+    const vendor = provider.get();
+    if (vendor !== undefined && !known.has(vendor)) known.set(vendor, made(name, vendor, vendors[vendor], schema, root, where));
+    fields = vendor === undefined ? null : known.get(vendor);
+    fill(place, fields?.about, fields?.elements);
+  }
+
+  function others() {
+    if (provider.get() !== loaded.provider) return {};
+    const shown = new Set(["provider", ...(fields?.controls.map((one) => one.setting.name) ?? [])]);
+    return Object.fromEntries(Object.entries(loaded).filter(([key]) => !shown.has(key)));
+  }
+
+  provider.onturn(() => show());
+  const element = h("fieldset.card", {}, h("legend", {}, title), provider.element, place);
+  element.dataset.section = name;
+  return {
+    element, name,
+    get controls() { return [provider, ...(fields?.controls ?? [])]; },
+    get: () => defined({ ...others(), provider: provider.get(), ...fields?.get() }),
+    set(values) {
+      loaded = values;
+      known.clear();
+      provider.set(values.provider);
+      show();
+      fields?.set(values);
+    },
+    /** One member alone; the others stay as they are being edited. */
+    put(key, value) {
+      loaded = defined({ ...loaded, [key]: value });
+      fields?.controls.find((one) => one.setting.name === key)?.set(value);
+    },
+    told: () => fields?.told(),
+  };
+}
+
+function vendorChoice(name, schema, vendors, where) {
+  const choices = Object.keys(vendors).sort();
+  const one = { ...setting("provider", { description: schema.properties?.provider?.description ?? "", enum: choices }, schema), title: "Provider" };
+  const turns = [];
+  const made_ = control(one, { ...where, pointer: `${name}.provider`, onchange: () => { turns.forEach((work) => work()); where.onchange(); } });
+  const select = made_.element.querySelector("select");
+  select.options[0].textContent = "None";
+  const set = (value) => {
+    if (value !== undefined && !choices.includes(value)) { // a vendor of a plugin that is not here
+      choices.push(value);
+      select.append(h("option", { value: String(choices.length - 1) }, `${value} (not known here)`));
+    }
+    made_.set(value);
+  };
+  return { ...made_, set, onturn: (work) => turns.push(work) };
+}
+
+function made(name, vendor, described, schema, root, where) {
+  if (!described) return { ...group([], name, where), about: h("p.help", {}, "This server does not know the vendor: its settings stay as they are.") };
+  const settings = settingsOf(described.schema, { secrets: described.secrets, skip: ["provider", "fallback"] });
+  const ordered = [...settings.filter((one) => one.required), ...settings.filter((one) => !one.required)];
+  const about = described.schema.description ?? "";
+  const fields = group([...ordered, fallbackOf(name, root)], name, where);
+  fields.set({});
+  return { ...fields, about: about.startsWith("Settings of") ? null : h("p.help", { id: newId("about") }, coded(about.replaceAll("``", "`"))) };
+}
+
+/** Who takes over; a list of sections, which only JSON shows as it is. */
+function fallbackOf(name, root) {
+  const node = root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
+  return {
+    ...setting("fallback", { type: "array", description: node.description }, root),
+    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as it is.`,
+    usual: false,
+    kind: "json",
+    example: [{ provider: "…" }],
+  };
+}
