@@ -55,7 +55,7 @@ class TokenDesk:
 
         def edit(tree: Tree, value: _Value) -> tuple[dict[str, Any], str]:
             if any(token.get("name") == entry["name"] for token in _tokens(value)):
-                told = f"{owner} has a token {entry['name']!r} already"
+                told = f"there is a token {entry['name']!r} of {owner} already"
                 raise TokenExists(told, hint="take another name, or revoke that one first")
             _refuse_known(tree, entry["sha256"])
             if who == LOCAL and entry["role"] != "admin" and not force:
@@ -162,7 +162,7 @@ def _refuse_known(tree: Tree, sha256: str) -> None:
     """A hash that two owners list is nobody's token. Looked for in the text: parsing them all takes long."""
     for file in tree.files.values():
         if file.path.endswith(USER_FILE) and sha256.encode() in file.data:
-            told = f"{owner_of(file.path)} has this token already, under some name"
+            told = f"this very token is listed for {owner_of(file.path)} already"
             raise TokenExists(told, hint="make a new one: no two tokens are alike")
 
 
@@ -172,7 +172,7 @@ def _named(value: _Value, owner: str, name: str) -> Mapping[str, Any]:
         if token.get("name") == name:
             return token
     near = did_you_mean(name, [str(token.get("name")) for token in tokens])
-    raise TokenNotFound(f"{owner} has no token {name!r}", hint=near or "GET /api/users lists them")
+    raise TokenNotFound(f"there is no token {name!r} of {owner}", hint=near or "GET /api/users lists them")
 
 
 def _tokens(value: _Value) -> list[Mapping[str, Any]]:
