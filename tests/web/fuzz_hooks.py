@@ -12,6 +12,9 @@ from hypothesis import strategies as st
 WHOLE = "zoe/whole"
 """An agent with every organ that nothing leads to, so that it is as it was from start to end."""
 
+CHANGED = "acme~sales"
+"""An agent that is there unless somebody names it to delete it."""
+
 NO_FAULT = {503: "agent_unavailable"}
 """An agent that is suspended, or lacks the organ that is asked for, is what its manifest says: no fault."""
 
@@ -34,10 +37,13 @@ def code_of(response: Any) -> str:
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
     """Talk to the whole agent where none or the current one is meant: others make that what they will.
 
-    A deletion is one: what is only shown as deleted would be found used after it was freed.
+    A deletion is one: what is only shown as deleted would be found used after it was freed. What changes
+    the current agent changes one that is there: the current one may be gone by now.
     """
     if case.method.upper() == "DELETE" and isinstance(case.query, dict):
         case.query.pop("dry_run", None)
+    elif case.method.upper() in ("PUT", "PATCH") and (case.path_parameters or {}).get("agent") == "current":
+        case.path_parameters["agent"] = CHANGED
     if case.path.startswith("/v1/"):
         for place in (case.body, case.query):
             if isinstance(place, dict) and place.get("model") in (None, "current"):
