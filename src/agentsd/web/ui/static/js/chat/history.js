@@ -1,0 +1,71 @@
+// The list of conversations: open, rename, delete.
+
+import { byId, fill, h, newId } from "../dom.js";
+import { confirm, dialog } from "../dialogs.js";
+import { when } from "../marks.js";
+
+/** Draws the list; `work` has `open(id)`, `changed()` after a name or a deletion, and `current()`, an id. */
+export class History {
+  constructor(store, work) {
+    Object.assign(this, { store, work });
+    addEventListener("storage", ({ key }) => { if (key === store.key) this.draw(); });
+    fold();
+  }
+
+  /** As it is kept now. */
+  draw() {
+    const all = this.store.all();
+    fill(byId("history-list"), all.length ? all.map((one) => this.row(one)) : h("li.soft.small", {}, "None yet."));
+  }
+
+  row(one) {
+    const current = one.id === this.work.current();
+    const open = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      this.work.open(one.id);
+    };
+    return h("li", {},
+      h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open }, h("span.title", {}, one.title), h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
+      h("div.row", {},
+        h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) }, "Rename"),
+        h("button.plain.small", { type: "button", ariaLabel: `Delete ${one.title}`, onclick: () => this.remove(one) }, "Delete")));
+  }
+
+  async rename(one) {
+    const title = await dialog("Rename this conversation", (close) => form(one.title, close));
+    if (!title) return;
+    this.store.rename(one.id, title);
+    this.work.changed();
+  }
+
+  async remove(one) {
+    const said = `“${one.title}” is kept nowhere else, so it is gone for good.`;
+    if (!(await confirm("Delete this conversation?", said, { action: "Delete", danger: true }))) return;
+    this.store.remove(one.id);
+    this.work.changed();
+    byId("question").focus();
+  }
+}
+
+function form(title, close) {
+  const id = newId("title");
+  const field = h("input", { id, value: title, required: true, maxLength: 100, autofocus: true, autocomplete: "off" });
+  const submit = (event) => { event.preventDefault(); close(field.value.trim()); };
+  return h("form.stack", { onsubmit: submit },
+    h("div.field", {}, h("label", { htmlFor: id }, "Title"), field),
+    h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Cancel"), h("button.primary", { type: "submit" }, "Rename")));
+}
+
+/** On a phone the list is folded away until it is asked for. */
+function fold() {
+  const button = byId("history-button");
+  const list = byId("history");
+  const set = (open) => {
+    list.classList.toggle("open", open);
+    button.setAttribute("aria-expanded", String(open));
+  };
+  button.addEventListener("click", () => set(!list.classList.contains("open")));
+  list.addEventListener("click", (event) => { if (event.target.closest("a, #new-chat")) set(false); });
+  list.addEventListener("keydown", (event) => { if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); } });
+}

@@ -1,0 +1,75 @@
+// Conversations, kept in this browser and nowhere else.
+
+const MOST = 50;
+const MOST_CHARACTERS = 1_000_000;
+
+/** Of one user. Several pages may be open: each writes only the conversation that it shows. */
+export class Store {
+  constructor(user) { this.key = `agentsd.chats.${user}`; }
+
+  /** All conversations, the latest first. */
+  all() {
+    try {
+      const found = JSON.parse(localStorage.getItem(this.key) ?? "[]");
+      return Array.isArray(found) ? found.filter((one) => one && Array.isArray(one.turns)) : [];
+    } catch {
+      return [];
+    }
+  }
+
+  /** The conversation with that id, or null. */
+  find(id) { return this.all().find((one) => one.id === id) ?? null; }
+
+  /** Whether anything is kept: not so after signing out. */
+  get exists() {
+    try { return localStorage.getItem(this.key) !== null; } catch { return false; }
+  }
+
+  /** Keep a conversation as it is now, before all others. False: the browser keeps nothing. */
+  save(conversation) {
+    conversation.updated = Date.now();
+    return this.write([conversation, ...this.all().filter((one) => one.id !== conversation.id)]);
+  }
+
+  /** Give it another title; its place stays. */
+  rename(id, title) { return this.write(this.all().map((one) => (one.id === id ? { ...one, title } : one))); }
+
+  /** Forget it. */
+  remove(id) { return this.write(this.all().filter((one) => one.id !== id)); }
+
+  write(conversations) {
+    const kept = conversations.slice(0, MOST);
+    while (kept.length > 1 && JSON.stringify(kept).length > MOST_CHARACTERS) kept.pop();
+    if (kept.length === 1) kept[0] = shortened(kept[0]);
+    try {
+      localStorage.setItem(this.key, JSON.stringify(kept));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** A conversation that alone is more than we keep loses its beginning. */
+function shortened(conversation) {
+  const turns = [...conversation.turns];
+  while (turns.length > 2 && JSON.stringify(turns).length > MOST_CHARACTERS) turns.shift();
+  return turns.length === conversation.turns.length ? conversation : { ...conversation, turns };
+}
+
+/** One that has not begun. */
+export function fresh() {
+  const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(36).padStart(2, "0")).join("");
+  return { id, title: "", created: Date.now(), updated: Date.now(), turns: [] };
+}
+
+/** What a conversation is called until somebody names it: its first question. */
+export function titleOf(text) {
+  const line = text.trim().replace(/\s+/g, " ");
+  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+}
+
+/** What the agent is told: all that was said. */
+export function messagesOf(turns) {
+  return turns.filter((turn) => turn.text).map((turn) => ({ role: turn.role, content: turn.text }));
+}

@@ -1,0 +1,107 @@
+// What was said, as it is shown: questions, answers, and notes of who answers.
+
+import { fill, h } from "../dom.js";
+import { millis } from "../format.js";
+import { notice } from "../marks.js";
+import { copyText, Growing } from "../markdown.js";
+import { marker, sources } from "./citations.js";
+
+/** What has to be said before an answer: another agent or another version of it than before; "" otherwise. */
+function changeOf(before, turn) {
+  if (!before || !turn.agent) return "";
+  if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), ` v${turn.version}`];
+  return before.version === turn.version ? "" : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
+}
+
+/** A question: `end(last)` offers to edit the last one. */
+export class Question {
+  constructor(turn, { edit }) {
+    this.edit = edit;
+    this.turn = turn;
+    this.foot = h("div");
+    this.element = h("article.turn.question", { ariaLabel: "You" }, h("p.said", {}, turn.text), this.foot);
+  }
+
+  /** What can be done about it. */
+  end(last) {
+    const button = h("button.small.plain", { type: "button", onclick: () => this.edit(this.turn.text) }, "Edit");
+    fill(this.foot, last ? h("div.row.actions", {}, button) : null);
+  }
+
+  /** What is shown, in order. */
+  get nodes() { return [this.element]; }
+}
+
+/** An answer: `write()` while it comes, `settle()` once it has ended, for better or worse. */
+export class Answer {
+  constructor(turn, { retry, drawn }) {
+    Object.assign(this, { turn, retry });
+    this.body = h("div.prose");
+    this.who = h("p.who-answers");
+    this.foot = h("div.foot");
+    this.element = h("article.turn.answer", { ariaLabel: "Answer" }, this.who, this.body, this.foot);
+    this.growing = new Growing(this.body, marker(() => turn.citations ?? []), drawn);
+    this.note = null;
+    this.name();
+  }
+
+  /** What is shown, in order. */
+  get nodes() { return this.note ? [this.note, this.element] : [this.element]; }
+
+  /** Say whose answer it is, once that is known, and whether it is another's than the one `before`. */
+  name(before) {
+    const { agent, version } = this.turn;
+    const change = changeOf(before, this.turn);
+    this.note = change ? h("div.note", {}, h("span", {}, change)) : null;
+    fill(this.who, agent ? [agent, " ", h("span.soft", {}, `v${version}`)] : null);
+    if (agent) this.element.setAttribute("aria-label", `Answer of ${agent}`);
+  }
+
+  /** It is coming. */
+  begin() {
+    this.element.setAttribute("aria-busy", "true");
+    this.element.classList.add("coming");
+  }
+
+  /** All of the text so far. */
+  write() { this.growing.update(this.turn.text); }
+
+  /** It has ended: resolves once all of it stands there. */
+  async settle() {
+    await this.growing.finish(this.turn.text);
+    this.element.removeAttribute("aria-busy");
+    this.element.classList.remove("coming");
+  }
+
+  /** What stands below it: sources, what went wrong, and what can be done. The `last` one may be asked for again. */
+  end(last) {
+    const { turn } = this;
+    if (turn.state === "coming") return;
+    fill(this.foot,
+      sources(turn.citations ?? []),
+      turn.state === "failed" ? notice(turn.problem) : null,
+      h("div.row.actions", {}, this.buttons(last), h("span.small.soft.times", {}, timesOf(turn))));
+  }
+
+  buttons(last) {
+    const copy = h("button.small.plain", { type: "button", onclick: () => copyText(this.turn.text, copy) }, "Copy");
+    const again = h("button.small", { class: this.turn.state === "failed" ? "" : "plain", type: "button", onclick: () => this.retry() }, "Retry");
+    return [last ? again : null, this.turn.text ? copy : null];
+  }
+}
+
+function timesOf(turn) {
+  const times = turn.first == null ? "" : `first token ${millis(turn.first)}, ${millis(turn.total)} in all`;
+  const stopped = turn.state === "stopped" ? h("span.badge.warn", {}, "stopped") : null;
+  return stopped && times ? [stopped, " ", times] : stopped ?? times;
+}
+
+/** Before anything was said: who answers, and its greeting. */
+export function greeting(agent) {
+  const lacks = !agent.llm_provider_config?.provider;
+  return h("div.empty.greeting", {},
+    h("h2", {}, agent.name),
+    agent.description ? h("p", {}, agent.description) : null,
+    agent.greeting ? h("p.hello", {}, agent.greeting) : null,
+    lacks ? h("p", {}, "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.") : null);
+}
