@@ -3,7 +3,7 @@
 import { inPath } from "../api.js";
 import { fill, h } from "../dom.js";
 import { short } from "../format.js";
-import { conditionBadge, sentence, when } from "../marks.js";
+import { conditionBadge, when } from "../marks.js";
 
 /** A function that makes `body` show the given summaries; `marked`: what changed is pointed out. */
 export function rowsOf(body) {
@@ -59,11 +59,11 @@ function providers(named) {
 
 function why(condition) {
   if (condition.type === "Ready") return null;
-  return h("div.why", { title: condition.message }, [condition.reason, sentence(condition.message)].filter(Boolean).join(": "));
+  return h("div.why", { title: condition.message }, [condition.reason, condition.message].filter(Boolean).join(": "));
 }
 
 /** Where what is served is not what the file says. */
 function lag({ version, serving_version: serving, condition }) {
-  if (serving === version || (serving === null && condition.type !== "Invalid" && condition.type !== "Degraded")) return null;
+  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) return null;
   return h("div.lag", {}, serving === null ? "none is served" : `serves ${serving}`);
 }

@@ -1,0 +1,73 @@
+// What can be done with the agent. Buttons are made once, so that a dialog can give the focus back.
+
+import { inPath } from "../api.js";
+import { chosen } from "../choice.js";
+import { byId, fill, h } from "../dom.js";
+import { carryOutcome, outcomeOf, showOutcome } from "../outcome.js";
+import { change } from "./change.js";
+import { commandOf, lockOf } from "./locked.js";
+
+/** Put them into the page; returns what makes them fit an agent. */
+export function actions(session) {
+  const act = (work) => () => work(chosen(), session);
+  const edit = h("a.button.primary", {}, "Edit");
+  const copy = h("a.button", {}, "Duplicate");
+  const standard = h("button", { type: "button", onclick: act(setDefault) }, "Set default");
+  const rest = h("button", { type: "button", onclick: act(suspend) });
+  const gone = h("button.danger", { type: "button", onclick: act(remove) }, "Delete");
+  fill(byId("actions"), edit, copy, standard, rest, gone);
+  return (agent) => {
+    const lock = lockOf(session, agent);
+    const mute = lock !== null && !lock.previews;
+    edit.setAttribute("href", `/ui/edit?agent=${inPath(agent.slug)}`);
+    edit.textContent = lock === null ? "Edit" : "Prepare an edit";
+    copy.setAttribute("href", `/ui/edit?copy=${inPath(agent.slug)}`);
+    edit.hidden = mute;
+    copy.hidden = agent.path === null || session.role === "viewer";
+    standard.hidden = mute || agent.is_default;
+    rest.textContent = agent.is_active ? "Suspend" : "Resume";
+    rest.hidden = mute;
+    gone.hidden = mute;
+  };
+}
+
+/** Ask about a write and carry it out; say what came of it. Resolves with the reply, or undefined. */
+export async function perform(agent, session, done, wanted) {
+  const lock = lockOf(session, agent);
+  const reply = await change(agent, { command: commandOf(agent), ...wanted, lock });
+  if (reply) showOutcome(byId("outcome"), outcomeOf(done, reply));
+  return reply;
+}
+
+function setDefault(agent, session) {
+  return perform(agent, session, `${agent.name} is the default of ${agent.user}`, {
+    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`, action: "Set default", method: "POST", more: "/set-default",
+  });
+}
+
+function suspend(agent, session) {
+  const resting = agent.is_active;
+  return perform(agent, session, `${agent.name} is ${resting ? "suspended" : "active again"}`, {
+    title: `${resting ? "Suspend" : "Resume"} ${agent.name}?`,
+    text: resting ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn." : "It answers again.",
+    action: resting ? "Suspend" : "Resume", method: "PATCH", body: { is_active: !resting },
+  });
+}
+
+async function remove(agent, session) {
+  const done = `${agent.name} is deleted`;
+  const reply = await change(agent, {
+    title: `Delete ${agent.name}?`, text: "Its file goes. Its revisions stay, and git keeps the file's history.",
+    action: "Delete", danger: true, typed: agent.slug, method: "DELETE", lock: lockOf(session, agent),
+    command: `git rm -- ${agent.path === null ? "" : quoted(`${session.files}/${agent.path}`)}\nagentsd sync`,
+  });
+  if (!reply) return;
+  if (!reply.deleted) {
+    showOutcome(byId("outcome"), outcomeOf(done, reply));
+    return;
+  }
+  carryOutcome(outcomeOf(done, reply));
+  location.assign("/ui/agents");
+}
+
+const quoted = (path) => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`);

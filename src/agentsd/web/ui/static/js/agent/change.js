@@ -1,0 +1,125 @@
+// A write, asked about first: what it would change is shown as git would, and a conflict is a choice.
+
+import { get, getTagged, send } from "../api.js";
+import { dialog } from "../dialogs.js";
+import { fill, h, newId } from "../dom.js";
+import { copyable, diff, notice, sentence } from "../marks.js";
+import { changesOf } from "./changes.js";
+import { api } from "./paths.js";
+
+/**
+ * Ask, and write. `wanted`: `{ title, text, action, method, more, body, typed, danger, lock, command }`;
+ * `more` follows the agent's address. With `lock` it is only shown. Resolves with the reply, or undefined.
+ */
+export function change(agent, wanted) {
+  return dialog(wanted.title, (close) => new Asking(agent, wanted, close).form, { wide: true });
+}
+
+class Asking {
+  constructor(agent, wanted, close) {
+    Object.assign(this, { agent, wanted, close, etag: null, base: agent, ready: false, busy: false });
+    this.preview = h("div.preview.stack", { role: "status" });
+    this.errors = h("div.stack", { role: "alert" });
+    this.button = h(`button.${wanted.danger ? "danger" : "primary"}`, { type: "submit", disabled: true, hidden: Boolean(wanted.lock) }, wanted.action);
+    this.field = wanted.typed && !wanted.lock ? h("input", { id: newId("typed"), autocomplete: "off", spellcheck: "false", oninput: () => this.allow() }) : null;
+    this.form = h("form.stack", { onsubmit: (event) => { event.preventDefault(); this.write(); } },
+      wanted.text ? h("p", {}, wanted.text) : null, this.preview, this.typing(), this.errors,
+      h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, wanted.lock ? "Close" : "Cancel"), this.button));
+    this.look();
+  }
+
+  typing() {
+    return this.field && h("div.field", {}, h("label", { htmlFor: this.field.id }, "Type ", h("code", {}, this.wanted.typed), " to confirm"), this.field);
+  }
+
+  allow() {
+    this.button.disabled = this.busy || !this.ready || (this.field !== null && this.field.value !== this.wanted.typed);
+  }
+
+  /** Read the agent, and what the write would make of it. */
+  async look() {
+    this.ready = false;
+    this.allow();
+    fill(this.errors);
+    fill(this.preview, h("p.soft", {}, "Looking at what would change…"));
+    try {
+      const { data, etag } = await getTagged(api(this.agent));
+      Object.assign(this, { base: data, etag });
+      const told = await this.send({ dry_run: "true" });
+      fill(this.preview, previewed(told, this.wanted));
+      this.ready = told.changed;
+    } catch (problem) {
+      fill(this.preview);
+      this.failed(problem);
+    }
+    this.allow();
+  }
+
+  async write() {
+    if (this.button.disabled) return;
+    this.busy = true;
+    this.allow();
+    fill(this.errors);
+    try {
+      this.close(await this.send({}));
+    } catch (problem) {
+      this.failed(problem);
+    }
+    this.busy = false;
+    this.allow();
+  }
+
+  send(query) {
+    const path = api(this.agent, this.wanted.more ?? "");
+    const said = new URLSearchParams(query);
+    return send(this.wanted.method, said.size ? `${path}?${said}` : path, this.wanted.body, { etag: this.etag });
+  }
+
+  failed(problem) {
+    if (problem.status === 412) return this.conflict();
+    const found = problem.violations.slice(problem.violations.length > 1 ? 0 : 1);
+    const where = problem.violations.map((one) => h("li", {}, h("code", {}, `${one.path}:${one.line}:${one.column}`), " ", found.length ? sentence(one.message) : null));
+    return fill(this.errors, notice(problem), where.length ? h("ul.violations", {}, where) : null, this.again("Try again"));
+  }
+
+  again(label) {
+    return h("div.row", {}, h("button.small", { type: "button", onclick: () => this.look() }, label));
+  }
+
+  /** The file is not what was read: nothing was written, and the person decides. */
+  conflict() {
+    this.ready = false;
+    const now = h("div.stack");
+    const see = h("button.small", { type: "button", onclick: () => this.newer(now) }, "Show what is there now");
+    const again = h("button.small", { type: "button", onclick: () => this.look() }, "Try again on it");
+    fill(this.preview);
+    fill(this.errors,
+      h("div.notice.warn", {}, h("p", {}, "This agent was changed after it was read here. Nothing was written."), h("p.hint", {}, "Look at what is there now, try again on it, or cancel.")),
+      h("div.row", {}, see, again), now);
+    see.focus();
+  }
+
+  async newer(place) {
+    try {
+      const { items } = await get(`${api(this.agent, "/revisions")}?diff=true&limit=20`);
+      const later = items.filter((one) => one.version > this.base.version);
+      const none = h("p.soft", {}, "The server has not taken up the newer file yet. If it stays so, the file may be invalid: see Conditions.");
+      fill(place, later.length ? later.map((one) => h("div", {}, h("p", {}, h("strong", {}, `Version ${one.version}`), ` (${one.operation})`), changesOf(one.changes))) : none);
+    } catch (problem) {
+      fill(place, notice(problem));
+    }
+  }
+}
+
+function previewed(told, { lock, command }) {
+  if (!told.changed) return h("p.notice", {}, "Nothing would change: the file says so already.");
+  const commit = told.commit_message?.split("\n")[0];
+  const where = told.branch ? ` on the branch ${told.branch}, to be merged` : "";
+  const does = told.text ? "Writes" : "Removes";
+  const lead = { off: `Make this change in ${told.file}, then run the command below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` };
+  return [
+    h("p.soft", {}, lead[told.mode]), diff(told.diff),
+    commit && told.mode === "git" ? h("p.small", {}, "Commit: ", h("code", {}, commit)) : null,
+    lock && command ? copyable(command) : null,
+  ];
+}

@@ -1,0 +1,42 @@
+// Which agent this is, and how it stands.
+
+import { inPath } from "../api.js";
+import { byId, fill, h } from "../dom.js";
+import { short } from "../format.js";
+import { conditionBadge, when } from "../marks.js";
+import { onDisk } from "./paths.js";
+
+const TALK = [["chat", "Chat"], ["voice", "Voicebot"], ["speech", "Text to speech"], ["transcription", "Speech to text"]];
+
+/** Show the head and the overview. */
+export function showHead(agent, files) {
+  document.title = `${agent.name} · agentsd`;
+  fill(byId("name"), agent.name);
+  fill(byId("marks"), h("code", {}, agent.slug), conditionBadge(agent.condition),
+    agent.is_default ? h("span.badge.accent", {}, "default") : null,
+    agent.path === null ? h("span.badge", {}, "built in") : null);
+  fill(byId("overview"), agent.description ? h("p", {}, agent.description) : null, facts(agent, files));
+  fill(byId("talk"), TALK.map(([page, label]) => h("a.button.small", { href: `/ui/${page}?agent=${inPath(agent.slug)}` }, label)));
+}
+
+function facts(agent, files) {
+  const rows = [
+    ["Condition", [agent.condition.type, why(agent.condition)]],
+    ["Version", [String(agent.version), served(agent)]],
+    ["Owner", agent.user],
+    ["File", agent.path === null ? "none" : h("code", {}, onDisk(files, agent.path))],
+    ["Commit", agent.commit ? h("code", { title: agent.commit }, short(agent.commit)) : "none"],
+    ["Last change", when(agent.updated_at)],
+  ];
+  return h("dl.facts.two", {}, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+}
+
+function why({ type, reason, message, since }) {
+  const said = type === "Ready" ? "" : `: ${[reason, message].filter(Boolean).join(", ")}`;
+  return [said, since ? h("span.soft", {}, " since ", when(since)) : null];
+}
+
+function served({ version, serving_version: serving, condition }) {
+  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) return null;
+  return h("span.badge.warn", {}, serving === null ? "none of it is served" : `version ${serving} is served`);
+}

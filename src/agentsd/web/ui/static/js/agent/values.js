@@ -1,0 +1,77 @@
+// What the manifest says, masked, and where each value stands.
+
+import { get } from "../api.js";
+import { toast } from "../dialogs.js";
+import { byId, fill, h } from "../dom.js";
+import { short } from "../format.js";
+import { notice } from "../marks.js";
+import { latest } from "./latest.js";
+import { api, onDisk } from "./paths.js";
+
+const GROUPS = [
+  ["llm", "Language model (llm)"], ["tts", "Voice (tts)"], ["stt", "Listening (stt)"], ["embedding", "Embedding"],
+  ["rag", "Knowledge (rag)"], ["turn", "Turn taking (turn)"], ["checks", "Checks"],
+];
+
+/** A function that shows the values of an agent, and asks again only where its document is another. */
+export function values(files) {
+  const ask = latest();
+  let shown = "";
+  return function show(agent) {
+    const key = `${agent.id} ${agent.digest} ${agent.version}`;
+    if (key === shown) return;
+    shown = key;
+    ask(() => get(api(agent, "/values")), (found) => draw(agent, found, files), (problem) => {
+      shown = "";
+      fill(byId("values"), notice(problem), h("div.row", {}, h("button.small", { type: "button", onclick: () => show(agent) }, "Try again")));
+    });
+  };
+}
+
+function draw(agent, found, files) {
+  fill(byId("values-of"), found.commit ? [`version ${found.version}, commit `, h("code", { title: found.commit }, short(found.commit))] : null);
+  if (!found.items.length) {
+    fill(byId("values"), h("p.soft", {}, agent.path === null ? "It is built in: nothing is configured." : "The manifest cannot be read: Conditions say why."));
+    return;
+  }
+  const known = new Set(GROUPS.map(([name]) => name));
+  const groups = [["", "Agent", found.items.filter((one) => !known.has(headOf(one.pointer)))],
+    ...GROUPS.map(([name, title]) => [name, title, found.items.filter((one) => headOf(one.pointer) === name)])];
+  fill(byId("values"), groups.filter(([, , items]) => items.length).map(([name, title, items]) => [h("h3", {}, title), table(name, title, items, files)]));
+}
+
+const headOf = (pointer) => pointer.match(/^[^.[]*/)[0];
+
+function table(name, title, items, files) {
+  const heads = ["Setting", "Value", "Stands at"].map((text) => h("th", { scope: "col" }, text));
+  return h("table.cards.values", { ariaLabel: title }, columns(), h("thead", {}, h("tr", {}, heads)), h("tbody", {}, items.map((one) => row(name, one, files))));
+}
+
+const columns = () => h("colgroup", {}, h("col.names"), h("col"), h("col.places"));
+
+function row(name, item, files) {
+  const setting = name && item.pointer.startsWith(`${name}.`) ? item.pointer.slice(name.length + 1) : item.pointer;
+  return h("tr", {},
+    h("th", { scope: "row" }, setting),
+    h("td", { dataset: { label: "Value" } }, valueOf(item)),
+    h("td", { dataset: { label: "Stands at" } }, from(item, files)));
+}
+
+function valueOf({ value, secret }) {
+  if (secret) return [h("code", {}, value), h("span.soft.small", {}, " secret")];
+  if (typeof value === "string") return value.includes("\n") ? h("pre", { tabIndex: 0 }, value.replace(/\n$/, "")) : value || h("span.soft", {}, "empty");
+  return h("code", {}, JSON.stringify(value));
+}
+
+function from({ path, line, column }, files) {
+  const place = `${onDisk(files, path)}:${line}`;
+  const copy = async () => {
+    try {
+      await navigator.clipboard.writeText(`${place}:${column}`);
+      toast(`Copied: ${place}:${column}`);
+    } catch {
+      toast("This browser does not let the page copy: select the text instead.", "bad");
+    }
+  };
+  return h("button.from", { type: "button", title: "Copy", ariaLabel: `Copy ${place}`, onclick: copy }, place);
+}
