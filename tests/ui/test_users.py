@@ -65,7 +65,8 @@ async def test_an_admin_makes_and_revokes_a_token(visit: Visit, new_site: NewSit
     await expect(dialog.get_by_label("admin", exact=True)).to_be_disabled()
     await dialog.get_by_label("Name").fill("ann")
     await page.keyboard.press("Enter")
-    await expect(dialog.locator(".error:not(:empty)")).to_contain_text("There is a token 'ann' of acme already")
+    wrong = dialog.locator(".error:not(:empty)")
+    await expect(wrong).to_contain_text("There is a token 'ann' of acme already")
     assert await violations(page) == []
     token = await make(page, "ci", "editor")
     assert await violations(page) == []

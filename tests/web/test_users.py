@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentsd.control.landing import GitOptions
+from agentsd.store.database import Database
 from agentsd.web.access import Access, Tokens
 from tests.unit.repositories import git
 from tests.web.conftest import Make, Stack, echo
@@ -114,8 +115,7 @@ async def test_a_token_is_valid_with_the_reply_and_ends_with_it(town: Stack) -> 
     assert now.startswith(text)
     assert "a-new-token-of-ci" not in now
     _, listed = await town.get("/api/users", headers=bearer("a-new-token-of-ci"))
-    del user["write_back"]
-    assert listed["items"] == [user]
+    assert [{**one, "write_back": user["write_back"]} for one in listed["items"]] == [user]
     status, left = await revoked(town, "acme/ci", ADMIN)
     assert (status, [one["name"] for one in left["tokens"]]) == (200, ["editor"])
     assert (await town.get("/api/users", headers=bearer("a-new-token-of-ci")))[0] == 401
@@ -236,6 +236,16 @@ async def test_a_read_only_server_says_how(make: Make) -> None:
     assert "agentsd token create NAME --owner acme" in problem["hint"]
     assert (await made(stack, "acme", "x", ALICE))[0] == 403
     assert (await stack.get("/api/users", headers=ADMIN.headers))[0] == 200
+
+
+async def test_postgres_is_away(town: Stack, database: Database) -> None:
+    """503, to be tried again; nothing is written."""
+    await database.aclose()
+    status, problem = await town.get("/api/users", headers=ADMIN.headers)
+    assert (status, problem["code"]) == (503, "store_unavailable")
+    before = (town.root / "acme/_user.yaml").read_bytes()
+    assert (await made(town, "acme", "x", ADMIN))[0] == 503
+    assert (town.root / "acme/_user.yaml").read_bytes() == before
 
 
 async def test_a_broken_file_is_left_to_a_person(town: Stack) -> None:
