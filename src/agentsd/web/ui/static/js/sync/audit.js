@@ -1,0 +1,90 @@
+// Who wrote what, and who was refused: newest first, in pages, of one agent where its name is given.
+
+import { get, inPath } from "../api.js";
+import { byId, debounced, fill, h } from "../dom.js";
+import { short } from "../format.js";
+import { notice, when } from "../marks.js";
+
+const PAGE = 20;
+const TYPING_MS = 250;
+const TOGETHER_MS = 300;
+const TONES = { done: "good", refused: "bad", failed: "bad" };
+
+/** `refresh()`: there may be new ones. */
+export function mountAudit() {
+  const state = { items: [], next: null, asked: 0 };
+  const field = byId("audit-agent");
+  const place = byId("audit");
+  field.addEventListener("input", debounced(anew, TYPING_MS));
+  anew();
+  return { refresh: debounced(refresh, TOGETHER_MS) };
+
+  async function anew() {
+    Object.assign(state, { items: [], next: null });
+    await load((page) => { state.items = page.items; state.next = page.next_before; });
+  }
+
+  /** What came since stands above what is shown. */
+  async function refresh() {
+    await load((page) => {
+      const known = new Set(state.items.map((one) => one.id));
+      const fresh = page.items.filter((one) => !known.has(one.id));
+      if (!fresh.length && state.items.length) return;
+      const gap = fresh.length === page.items.length; // more came than a page holds
+      state.items = gap ? page.items : [...fresh, ...state.items];
+      if (gap) state.next = page.next_before;
+    });
+  }
+
+  async function older() {
+    await load((page) => { state.items = [...state.items, ...page.items]; state.next = page.next_before; }, state.next);
+    place.querySelector("button")?.focus();
+  }
+
+  async function load(take, before = null) {
+    const asked = (state.asked += 1);
+    const query = new URLSearchParams({ limit: PAGE });
+    if (field.value.trim()) query.set("agent", field.value.trim());
+    if (before !== null) query.set("before", before);
+    try {
+      const page = await get(`/api/audit?${query}`);
+      if (asked !== state.asked) return;
+      take(page);
+      draw();
+    } catch (problem) {
+      if (asked !== state.asked) return;
+      if (problem.status === 503) fill(place, h("p.soft", {}, "The audit is known again when Postgres is back."));
+      else fill(place, notice(problem));
+    }
+  }
+
+  function draw() {
+    if (!state.items.length) {
+      fill(place, h("p.soft", {}, field.value.trim() ? `Nothing was written to ${field.value.trim()}, as far as you may see.` : "Nothing was written through the API or the commands yet."));
+      return;
+    }
+    const names = ["When", "Who", "What", "Outcome", "Version", "Commit"];
+    fill(place,
+      h("table.cards.audit", {}, h("caption.visually-hidden", {}, "Deeds, newest first"),
+        h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))),
+        h("tbody", {}, state.items.map(row))),
+      state.next === null ? null : h("div.row", {}, h("button.small", { type: "button", onclick: older }, "Older")));
+  }
+}
+
+function row(deed) {
+  const cell = (label, ...content) => h("td", { dataset: { label } }, content);
+  const versions = [deed.from_version, deed.to_version].filter((one) => one != null).join(" → ");
+  return h("tr", { dataset: { deed: deed.id } },
+    cell("When", when(deed.at)),
+    cell("Who", h("code", {}, deed.actor)),
+    cell("What", deed.action, " ", target(deed)),
+    cell("Outcome", deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–", deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
+    cell("Version", versions || "–"),
+    cell("Commit", deed.commit ? h("code", { title: deed.commit }, short(deed.commit)) : "–"));
+}
+
+function target(deed) {
+  if (!deed.target || deed.target.includes(":")) return h("code", {}, deed.target);
+  return h("a", { href: `/ui/agent?agent=${inPath(deed.target)}` }, deed.target);
+}
