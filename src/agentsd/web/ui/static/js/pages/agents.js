@@ -12,7 +12,7 @@ import { keepTimes } from "../times.js";
 
 history.scrollRestoration = "manual"; // the rows come later than the browser thinks
 let back = place(); // before anything else stands in the history
-let fresh = true; // the next answer is to another question
+let asking = "anew"; // what the next answer is: "anew" another list, "more" of the same, "again" the same
 const ready = boot();
 const draw = rowsOf(byId("rows"));
 const list = agentList(show, fail);
@@ -20,7 +20,7 @@ const list = agentList(show, fail);
 function show({ items, total, more }) {
   const next = document.activeElement === byId("more") ? items[byId("rows").children.length] : null;
   fill(byId("trouble"));
-  draw(items, { marked: !fresh });
+  draw(items, { marked: asking === "again" });
   const narrow = isNarrow(asked());
   const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? (total === 1 ? " matches" : " match") : ""}`;
   fill(byId("count"), more ? `${count(items.length)} of ${all}` : all);
@@ -29,24 +29,25 @@ function show({ items, total, more }) {
   byId("empty").hidden = total > 0;
   if (total === 0) fill(byId("empty"), narrow ? "No agent matches." : "There is no agent yet.");
   byId("more").hidden = !more;
-  byId("more").disabled = false;
   fill(byId("more"), `Show ${Math.min(PAGE, total - items.length)} more`);
   if (next) byId("rows").querySelector(`tr[data-slug="${CSS.escape(next.slug)}"] a`)?.focus({ preventScroll: true });
-  if (fresh) scrollTo(0, back.y);
-  back = { shown: 0, y: scrollY };
-  fresh = false;
+  if (asking === "anew") scrollTo(0, back.y);
+  asking = "again";
 }
 
 function fail(problem) {
   const again = h("button.small", { type: "button", onclick: () => ask(asked()) }, "Try again");
-  byId("more").disabled = false;
   byId("clear").hidden = !isNarrow(asked());
   fill(byId("trouble"), h("div.stack", {}, notice(problem), h("div.row", {}, again)));
-  if (fresh) fill(byId("count"), "The list could not be read.");
+  if (asking !== "anew") { asking = "again"; return; } // what is shown is still of this question
+  fill(byId("count"), "The list could not be read.");
+  draw([]);
+  byId("wrap").hidden = true;
+  byId("more").hidden = true;
 }
 
 function ask(query, returning = false) {
-  fresh = true;
+  asking = "anew";
   back = returning ? place() : { shown: 0, y: scrollY };
   list.load(query, back.shown);
 }
@@ -76,8 +77,7 @@ keepTimes();
 fillProviders().catch(() => {}); // the list says what is wrong
 
 function more() {
-  byId("more").disabled = true;
-  fresh = true; // further rows are no changes
-  back = { shown: 0, y: scrollY };
+  if (asking === "more") return; // it is on its way; a disabled button would lose the focus
+  asking = "more";
   list.more();
 }

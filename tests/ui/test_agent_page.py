@@ -1,0 +1,197 @@
+"""The page of one agent."""
+
+from __future__ import annotations
+
+import re
+
+import psycopg
+import pytest
+from playwright.async_api import Page, expect
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+from tests.conftest import url_with
+from tests.ui.conftest import NewSite, Visit
+from tests.ui.opening import commit, opened
+from tests.ui.site import KEY, Site
+
+PLAIN = "llm: {provider: echo.local}\n"
+DIALOG = "dialog[open]"
+
+
+async def confirm(page: Page, action: str) -> None:
+    """Press the dialog's own button, once its preview is there."""
+    button = page.locator(DIALOG).get_by_role("button", name=action, exact=True)
+    await expect(button).to_be_enabled()
+    await button.press("Enter")
+
+
+async def test_every_value_says_where_it_stands(visit: Visit, site: Site) -> None:
+    """File and line beside each value; of a secret only that there is one. Another agent needs no reload."""
+    page = await visit("/ui/agent?agent=acme~sales")
+    key = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="api_key"))
+    await expect(key).to_contain_text("**********")
+    await expect(key).to_contain_text("agents.d/acme/sales.yaml:8")
+    assert KEY not in await page.content()
+    await expect(page.locator("#replicas")).to_contain_text("1 of 1 serve version")
+    await page.evaluate("window.untouched = true")
+    await page.keyboard.press("Control+k")
+    await page.keyboard.type("clerk")
+    await expect(page.get_by_role("option")).to_have_count(1)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Clerk")
+    await expect(page.locator("#values")).to_contain_text("kokoro.local")
+    await page.get_by_role("button", name="Test agent").click()
+    verdict = page.locator("#verdict")
+    await expect(verdict.locator("tbody tr")).to_have_count(3)
+    await expect(verdict).to_contain_text("All is well.")
+    assert await page.evaluate("window.untouched") is True
+
+
+async def test_an_edit_on_disk_shows(visit: Visit, site: Site) -> None:
+    """Its revision and diff, without a reload; a broken file with its line, and the old one serves."""
+    page = await opened(visit, site, "evening.yaml", "name: Evening\nsystem_prompt: |\n  Be short.\n" + PLAIN)
+    await page.evaluate("window.untouched = true")
+    site.home.edit("evening.yaml", "Be short.", "Be kind.")
+    newest = page.locator("#revisions > li").first
+    await expect(newest).to_contain_text("-Be short.")
+    await expect(newest).to_contain_text("+Be kind.")
+    await expect(page.locator("#values")).to_contain_text("Be kind.")
+    site.home.edit("evening.yaml", "name:", "nome:")
+    await expect(page.locator("#conditions")).to_contain_text("nome")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Evening")
+    assert await page.evaluate("window.untouched") is True
+
+
+async def test_suspend_resume_and_default(visit: Visit, site: Site) -> None:
+    """Each shows its diff first, is a commit, and says so; Escape leaves all as it was."""
+    page = await opened(visit, site, "desk/first.yaml", "name: First\n" + PLAIN)
+    await page.get_by_role("button", name="Suspend").click()
+    await expect(page.locator(f"{DIALOG} .diff .add")).to_contain_text("+active: false")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("button", name="Suspend")).to_be_focused()
+    assert "active" not in site.read("desk/first.yaml")
+    await page.get_by_role("button", name="Suspend").press("Enter")
+    await confirm(page, "Suspend")
+    await expect(page.locator("#outcome")).to_contain_text("First is suspended (desk/first.yaml, commit ")
+    await expect(page.locator("#marks")).to_contain_text("Suspended")
+    assert "active: false" in site.git("show", "HEAD:agents.d/desk/first.yaml")
+    await page.get_by_role("button", name="Resume").click()
+    await confirm(page, "Resume")
+    await expect(page.locator("#marks")).to_contain_text("Ready")
+    await page.get_by_role("button", name="Set default").click()
+    await confirm(page, "Set default")
+    await expect(page.locator("#marks")).to_contain_text("default")
+    await expect(page.get_by_role("button", name="Set default")).to_be_hidden()
+    assert "default: true" in site.git("show", "HEAD:agents.d/desk/first.yaml")
+
+
+async def test_rolling_back(visit: Visit, site: Site) -> None:
+    """The file of an older revision comes back, as a commit."""
+    before = "name: Morning\ngreeting: Good morning.\n" + PLAIN
+    page = await opened(visit, site, "morning.yaml", before)
+    await expect(page.locator("#revisions > li")).to_have_count(1)
+    commit(site, "morning.yaml", before.replace("Good morning.", "What?"))
+    await expect(page.locator("#revisions > li")).to_have_count(2)
+    await page.get_by_role("button", name="Roll back to version").press("Enter")
+    await expect(page.locator(f"{DIALOG} .diff .add")).to_have_text("+greeting: Good morning.")
+    await confirm(page, "Roll back")
+    await expect(page.locator("#outcome")).to_contain_text("Morning is as it was at version")
+    await expect(page.locator("#revisions > li")).to_have_count(3)
+    assert site.git("show", "HEAD:agents.d/morning.yaml") == before
+    assert "morning" in site.git("log", "-1", "--format=%s")
+
+
+async def test_deleting_is_typed(visit: Visit, site: Site) -> None:
+    """Only the agent's own path deletes it; the list says what became of it."""
+    page = await opened(visit, site, "desk/gone.yaml", "name: Gone\n" + PLAIN)
+    await page.get_by_role("button", name="Delete").click()
+    await expect(page.locator(f"{DIALOG} .diff")).to_be_visible()
+    final = page.locator(DIALOG).get_by_role("button", name="Delete")
+    await expect(final).to_be_disabled()
+    await page.get_by_label("Type desk/gone to confirm").fill("desk/gon")
+    await expect(final).to_be_disabled()
+    await page.keyboard.press("End")
+    await page.keyboard.type("e")
+    await page.keyboard.press("Enter")
+    await expect(page).to_have_url(re.compile("/ui/agents"))
+    await expect(page.locator("#outcome")).to_contain_text("Gone is deleted (desk/gone.yaml, commit ")
+    assert not (site.agents / "desk/gone.yaml").exists()
+
+
+async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
+    """An edit in between is shown, nothing is lost, and the write goes on top of it when asked again."""
+    text = "name: Contested\ngreeting: Hello.\n" + PLAIN
+    page = await opened(visit, site, "contested.yaml", text)
+    await page.get_by_role("button", name="Suspend").click()
+    await expect(page.locator(f"{DIALOG} .diff")).to_be_visible()
+    commit(site, "contested.yaml", text.replace("Hello.", "Good evening."))
+    await expect(page.locator("#values")).to_contain_text("Good evening.")
+    await confirm(page, "Suspend")
+    await expect(page.locator(DIALOG)).to_contain_text("Nothing was written.")
+    await expect(page.locator(DIALOG).get_by_role("button", name="Suspend")).to_be_disabled()
+    see = page.get_by_role("button", name="Show what is there now")
+    await expect(see).to_be_focused()
+    await see.press("Enter")
+    await expect(page.locator(f"{DIALOG} .changes")).to_contain_text("Good evening.")
+    assert "active" not in site.read("contested.yaml")
+    await page.get_by_role("button", name="Try again on it").press("Enter")
+    await confirm(page, "Suspend")
+    await expect(page.locator("#marks")).to_contain_text("Suspended")
+    assert site.read("contested.yaml").count("Good evening.") == 1
+
+
+async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
+    """The file and the command instead of a write, and still its diff."""
+    site = await new_site("--write-back", "off")
+    page = await visit("/ui/agent?agent=acme~sales", at=site)
+    locked = page.locator("#locked")
+    await expect(locked).to_contain_text("To change this agent, edit agents.d/acme/sales.yaml")
+    await expect(locked.locator("pre")).to_contain_text("agentsd edit acme/sales")
+    await page.get_by_role("button", name="Suspend").click()
+    await expect(page.locator(f"{DIALOG} .diff .add")).to_contain_text("+active: false")
+    await expect(page.locator(DIALOG).get_by_role("button", name="Suspend")).to_be_hidden()
+    await page.get_by_role("button", name="Close").press("Enter")
+    await expect(page.get_by_role("button", name="Suspend")).to_be_focused()
+    assert "active" not in site.read("acme/sales.yaml")
+
+
+@pytest.mark.soak
+async def test_postgres_is_away(visit: Visit, new_site: NewSite) -> None:
+    """All that is in memory shows; history and replicas say that they wait, and come by themselves."""
+    site = await new_site()
+    page = await visit("/ui/agent?agent=helper", at=site)
+    await _postgres_for(site, allowed=False)
+    await expect(page.locator("#banners")).to_contain_text("Postgres is away")
+    await page.goto(f"{site.url}/ui/agent?agent=clerk")
+    await expect(page.locator("#revisions-trouble")).to_contain_text("It is shown as soon as it is back.")
+    await expect(page.locator("#values")).to_contain_text("kokoro.local")
+    await expect(page.locator("#replicas")).to_contain_text("Not known while Postgres is away.")
+    await _postgres_for(site, allowed=True)
+    await expect(page.locator("#revisions > li")).to_have_count(1)
+
+
+async def _postgres_for(site: Site, *, allowed: bool) -> None:
+    """Let the site's database take connections, or end them all and take none."""
+    url = site.home.env["AGENTSD_DATABASE_URL"]
+    name = str(conninfo_to_dict(url)["dbname"])
+    admin = await psycopg.AsyncConnection.connect(url_with(url, "postgres"), autocommit=True)
+    async with admin:
+        await admin.execute(
+            sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+                sql.Identifier(name), sql.Literal(allowed)
+            )
+        )
+        if not allowed:
+            await admin.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+
+
+async def test_the_built_in_agent(visit: Visit) -> None:
+    """It has no file: nothing of it can be changed, and the page says so."""
+    page = await visit("/ui/agent?agent=echo")
+    await expect(page.locator("#locked")).to_contain_text("This agent is built in")
+    for name in ("Suspend", "Delete", "Set default"):
+        await expect(page.get_by_role("button", name=name)).to_be_hidden()
+    await expect(page.locator("#actions a:visible")).to_have_count(0)
