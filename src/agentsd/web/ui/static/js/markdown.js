@@ -111,10 +111,12 @@ export class Growing {
     this.blocks = written;
   }
 
+  /** What is not Markdown yet: behind the last words, or below them where a new line has begun. */
   showTail() {
     const rest = this.text.slice(this.shown);
-    this.tail.textContent = rest;
-    if (rest && !this.tail.isConnected) lastBlock(this.place).append(this.tail);
+    const below = /^\n/.test(rest) || this.text[this.shown - 1] === "\n";
+    this.tail.textContent = below ? rest.trimStart() : rest;
+    if (rest && !this.tail.isConnected) (below ? this.place : lastBlock(this.place)).append(this.tail);
     this.drawn();
   }
 }

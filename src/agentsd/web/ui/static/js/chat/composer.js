@@ -53,6 +53,7 @@ export class Composer {
   submit() {
     if (this.coming) {
       this.work.stop();
+      this.focus();
       return;
     }
     const text = this.field.value.trim();

@@ -103,5 +103,6 @@ export function greeting(agent) {
     h("h2", {}, agent.name),
     agent.description ? h("p", {}, agent.description) : null,
     agent.greeting ? h("p.hello", {}, agent.greeting) : null,
+    agent.description || agent.greeting || lacks ? null : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
     lacks ? h("p", {}, "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.") : null);
 }

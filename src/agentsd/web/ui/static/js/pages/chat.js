@@ -14,7 +14,7 @@ const store = new Store(session.user);
 const scroll = scrolling(byId("jump"));
 const composer = new Composer({ send, stop: () => conversation.stop() });
 const conversation = new Conversation(byId("transcript"), store, {
-  coming: (coming) => composer.busy(coming),
+  coming: (coming) => { composer.busy(coming); if (coming) composer.focus(); },
   drawn: scroll.follow,
   kept,
   edit: (text) => { composer.edit(text); composer.field.focus(); },
@@ -42,7 +42,6 @@ function open(id) {
 function send(text, edited) {
   conversation.send(text, edited);
   scroll.toEnd();
-  composer.focus();
 }
 
 function kept(id) {
