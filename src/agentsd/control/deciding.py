@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 from uuid import UUID
@@ -172,20 +172,22 @@ class Edits(ABC, Generic[T]):
         checked = self._checker.check(file, tree.beside)
         return (checked.manifest.digest if checked.manifest else file.digest).hex()
 
-    def _is_default(self, file: SourceFile, tree: Tree) -> bool:
-        """Whether a sound manifest says that its agent is its owner's default."""
-        checked = self._checker.check(file, tree.beside)
-        return checked.manifest is not None and checked.manifest.default
+    def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
+        """The sound manifests that say that their agent is the default of ``owner``."""
+        for file in tree.files.values():
+            if owner_of(file.path) != owner or b"default" not in file.data:
+                continue
+            checked = self._checker.check(file, tree.beside)
+            if checked.manifest is not None and checked.manifest.default:
+                yield file
 
     async def _cleared(self, tree: Tree, path: str, data: bytes) -> tuple[FileEdit, ...]:
         """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
         if read(path, data).value.get("default") is not True:
             return ()
-        edits, owner = [], owner_of(path)
-        for other in tree.files.values():
-            if other.path == path or owner_of(other.path) != owner or b"default" not in other.data:
-                continue
-            if self._is_default(other, tree):
+        edits = []
+        for other in self._defaults(owner_of(path), tree):
+            if other.path != path:
                 cleared = await self._pen.with_default(read(other.path, other.data), default=False)
                 edits.append(FileEdit(other.path, other.data, cleared))
         return tuple(edits)

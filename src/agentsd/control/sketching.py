@@ -22,7 +22,7 @@ from agentsd.core.access import Principal
 from agentsd.core.agent import AgentRow
 from agentsd.core.document import Document
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.names import inner, is_overlay, owner_of, slug_of
+from agentsd.core.names import inner, is_overlay, slug_of
 from agentsd.core.pointers import leaves
 from agentsd.core.rules import Destinations
 from agentsd.core.violations import Pointer, Violation, errors_of
@@ -91,8 +91,9 @@ class Sketch(Edits[Preview]):
     def _digest(self, file: SourceFile, tree: Tree) -> str:
         return file.digest.hex()  # as stored: it is over the files beside it, too, which are not here
 
-    def _is_default(self, file: SourceFile, tree: Tree) -> bool:
-        return any(row.is_default for row in self._rows(owner_of(file.path)) if row.path == file.path)
+    def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
+        paths = [row.path for row in self._rows(owner) if row.is_default]
+        return (tree.files[path] for path in paths if path in tree.files)
 
     def _violations(self, decided: Decided, tree: Tree) -> list[Violation]:
         return [one for path, data in decided.after.items() if data for one in self._faults(path, data, tree)]
