@@ -8,7 +8,7 @@ import { latencyTable } from "../voice/latency.js";
 import { barred, lacks, organsOf } from "../voice/organs.js";
 import { Transcript } from "../voice/transcript.js";
 
-const DOING = { you: "You speak", agent: "The agent speaks", thinking: "The agent thinks", quiet: "Listening" };
+const DOING = { you: "You speak", agent: "The agent speaks", thinking: "The agent thinks" };
 const NAMES = { llm: "Thinks with", tts: "Speaks with", stt: "Listens with" };
 
 await boot();
@@ -142,11 +142,16 @@ function draw() {
 }
 
 function status() {
-  const text = !call ? "Not in a call" : !call.open ? "Calling…" : DOING[call.doing];
+  const text = !call ? "Not in a call" : !call.open ? "Calling…" : DOING[call.doing] ?? quiet();
   const shown = byId("status");
   if (shown.textContent === text) return;
   fill(shown, text);
   shown.className = `badge ${call?.open ? (call.doing === "quiet" ? "good" : "accent") : ""}`;
+}
+
+function quiet() {
+  if (!call.ears.microphone || !organsOf(call.agent).stt) return "Waiting for you";
+  return call.ears.muted ? "Muted" : "Listening";
 }
 
 function facts(agent) {

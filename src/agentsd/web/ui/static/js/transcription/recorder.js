@@ -1,0 +1,32 @@
+// The microphone until somebody stops it.
+
+import { listen } from "../audio/capture.js";
+import { RATE } from "./recording.js";
+
+const MOST_SECONDS = 780; // what 25 MiB hold
+
+/** `onTime(seconds)`, `onLevel(0..1)`, `onEnd()` where it stops by itself. `start` throws `NoMicrophone`. */
+export class Recorder {
+  constructor({ onTime, onLevel, onEnd }) { Object.assign(this, { onTime, onLevel, onEnd, blocks: [], taken: 0, microphone: null }); }
+
+  async start() {
+    this.microphone = await listen({ rate: RATE, onBlock: (samples, level) => this.take(samples, level), onEnd: () => this.onEnd() });
+  }
+
+  take(samples, level) {
+    if (!this.microphone) return;
+    this.blocks.push(samples);
+    this.taken += samples.length;
+    this.onLevel(level);
+    this.onTime(this.taken / RATE);
+    if (this.taken > MOST_SECONDS * RATE) this.onEnd();
+  }
+
+  /** What was recorded. */
+  stop() {
+    this.microphone?.stop();
+    this.microphone = null;
+    this.onLevel(0);
+    return this.blocks;
+  }
+}
