@@ -56,7 +56,7 @@ function violationsOf(condition, violations) {
 export function violation(one, session) {
   const place = [`${session.files}/${one.path}`, one.line, one.column].filter(Boolean).join(":");
   return h("li.violation", {},
-    h("code.place", {}, place), " ", h("span", {}, sentence(one.message)), " ",
+    h("code.place", {}, place), " ", h("span", {}, one.message), " ",
     one.code ? h("span.soft.small", {}, `[${one.code}]`) : null,
     one.hint ? h("p.hint", {}, sentence(one.hint)) : null);
 }
