@@ -30,7 +30,7 @@ async def violations(page: Page) -> list[str]:
 async def test_a_page_is_accessible(visit: Visit, name: str) -> None:
     """As it stands once it is loaded: light and wide, dark and on a phone, where nothing scrolls sideways."""
     page = await visit(f"/ui/{name}?agent=clerk", color_scheme="light")
-    await page.wait_for_load_state("load")
+    await page.wait_for_load_state("networkidle")
     assert await violations(page) == []
     await page.emulate_media(color_scheme="dark")
     await page.set_viewport_size(PHONE)

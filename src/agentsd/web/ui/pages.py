@@ -40,17 +40,21 @@ PERMISSIONS = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``name`` is its address, template, script and style; ``label`` stands in the menu."""
+    """One page. ``name`` is its address, template, script and style; ``label`` stands in the menu.
+
+    ``under``: the page of the menu that it belongs to.
+    """
 
     name: str
     title: str
     label: str = ""
+    under: str = ""
 
 
 PAGES = (
     Page("agents", "Agents", "Agents"),
-    Page("agent", "Agent"),
-    Page("edit", "Edit an agent"),
+    Page("agent", "Agent", under="agents"),
+    Page("edit", "Edit an agent", under="agents"),
     Page("chat", "Chat", "Chat"),
     Page("voice", "Voicebot", "Voicebot"),
     Page("speech", "Text to speech", "Text to speech"),
