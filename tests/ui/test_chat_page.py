@@ -252,3 +252,25 @@ async def test_by_keyboard_alone(visit: Visit) -> None:
     await expect(answers(page)).to_contain_text("Heard: Three")
     await expect(answers(page)).to_have_count(1)
     await expect(page.locator("#spoken")).to_have_text("Heard: Three")
+
+
+KEEPING = """async () => {
+  const page = document.querySelector("script[type=module]").src;
+  const { fresh, Store } = await import(page.replace("pages/chat.js", "chat/store.js"));
+  const store = new Store("somebody");
+  const keep = (size, count) => {
+    const turns = Array(count).fill({ role: "user", text: "x".repeat(size) });
+    const one = { ...fresh(), turns };
+    store.save(one);
+    const all = store.all();
+    return [all.length, all[0].id === one.id, all[0].turns.length];
+  };
+  for (let number = 0; number < 60; number += 1) keep(10, 1);
+  return [keep(400000, 1), keep(700000, 1), keep(400000, 4)];
+}"""
+
+
+async def test_what_is_kept_is_bounded(visit: Visit) -> None:
+    """The latest fifty, and a million characters: the oldest go, and of one that is too long its beginning."""
+    page = await visit("/ui/chat?agent=helper")
+    assert await page.evaluate(KEEPING) == [[50, True, 1], [1, True, 1], [1, True, 2]]

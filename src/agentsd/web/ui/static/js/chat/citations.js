@@ -52,7 +52,7 @@ function open(citation, button) {
     box.remove();
   });
   fill(box, h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close), h("div.passage-text", { tabIndex: 0 }, citation.text));
-  button.after(box);
+  button.closest(".turn").append(box); // not beside the mark: its paragraph may be made anew while text comes
   box.showPopover();
   beside(box, button);
   close.focus();

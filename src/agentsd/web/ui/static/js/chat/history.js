@@ -12,9 +12,12 @@ export class History {
     fold();
   }
 
-  /** As it is kept now. */
+  /** As it is kept now; where nothing of it changed, the focus in it stays. */
   draw() {
     const all = this.store.all();
+    const state = JSON.stringify([this.work.current(), all.map((one) => [one.id, one.title])]);
+    if (state === this.state) return;
+    this.state = state;
     fill(byId("history-list"), all.length ? all.map((one) => this.row(one)) : h("li.soft.small", {}, "None yet."));
   }
 

@@ -13,7 +13,7 @@ export async function ask(agent, messages, signal, told) {
   told.agent(reply.headers.get("X-Agent") ?? agent, Number(reply.headers.get("X-Agent-Version")));
   for await (const data of frames(reply)) {
     if (data === "[DONE]") return;
-    take(JSON.parse(data), told);
+    take(chunkOf(data), told);
   }
   throw new Problem(0, CUT);
 }
@@ -25,6 +25,10 @@ async function* frames(reply) {
     if (error.name === "AbortError") throw error;
     throw new Problem(0, CUT);
   }
+}
+
+function chunkOf(data) {
+  try { return JSON.parse(data); } catch { throw new Problem(0, CUT); }
 }
 
 function take(chunk, told) {

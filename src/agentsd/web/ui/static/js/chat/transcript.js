@@ -100,7 +100,7 @@ function timesOf(turn) {
 export function greeting(agent) {
   const lacks = !agent.llm_provider_config?.provider;
   return h("div.empty.greeting", {},
-    h("h2", {}, agent.name),
+    h("h3", {}, agent.name),
     agent.description ? h("p", {}, agent.description) : null,
     agent.greeting ? h("p.hello", {}, agent.greeting) : null,
     agent.description || agent.greeting || lacks ? null : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
