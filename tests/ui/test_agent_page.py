@@ -14,6 +14,7 @@ from tests.conftest import url_with
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.opening import commit, opened
 from tests.ui.site import KEY, Site
+from tests.ui.test_signing_in import ADMIN, ANN, sign_in, users
 
 PLAIN = "llm: {provider: echo.local}\n"
 DIALOG = "dialog[open]"
@@ -58,7 +59,9 @@ async def test_an_edit_on_disk_shows(visit: Visit, site: Site) -> None:
     await expect(newest).to_contain_text("+Be kind.")
     await expect(page.locator("#values")).to_contain_text("Be kind.")
     site.home.edit("evening.yaml", "name:", "nome:")
-    await expect(page.locator("#conditions")).to_contain_text("nome")
+    await expect(page.locator("#conditions")).to_contain_text(
+        "agents.d/evening.yaml:1:1 there is an unknown key"
+    )
     await expect(page.get_by_role("heading", level=1)).to_have_text("Evening")
     assert await page.evaluate("window.untouched") is True
 
@@ -97,6 +100,7 @@ async def test_rolling_back(visit: Visit, site: Site) -> None:
     await expect(page.locator(f"{DIALOG} .diff .add")).to_have_text("+greeting: Good morning.")
     await confirm(page, "Roll back")
     await expect(page.locator("#outcome")).to_contain_text("Morning is as it was at version")
+    await expect(page.locator("#outcome")).to_be_focused()
     await expect(page.locator("#revisions > li")).to_have_count(3)
     assert site.git("show", "HEAD:agents.d/morning.yaml") == before
     assert "morning" in site.git("log", "-1", "--format=%s")
@@ -142,9 +146,10 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
 
 
 async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
-    """The file and the command instead of a write, and still its diff."""
-    site = await new_site("--write-back", "off")
+    """The file and the command instead of a write: with its diff for who may write, without for a viewer."""
+    site = await new_site("--write-back", "off", prepare=users)
     page = await visit("/ui/agent?agent=acme~sales", at=site)
+    await sign_in(page, ADMIN)
     locked = page.locator("#locked")
     await expect(locked).to_contain_text("To change this agent, edit agents.d/acme/sales.yaml")
     await expect(locked.locator("pre")).to_contain_text("agentsd edit acme/sales")
@@ -154,6 +159,11 @@ async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
     await page.get_by_role("button", name="Close").press("Enter")
     await expect(page.get_by_role("button", name="Suspend")).to_be_focused()
     assert "active" not in site.read("acme/sales.yaml")
+    viewer = await visit("/ui/agent?agent=acme~sales", at=site)
+    await sign_in(viewer, ANN)
+    await expect(viewer.locator("#locked")).to_contain_text("Your token reads and talks (role viewer)")
+    await expect(viewer.locator("#locked")).to_contain_text("agents.d/acme/sales.yaml")
+    await expect(viewer.locator("#actions").locator("a:visible, button:visible")).to_have_count(0)
 
 
 @pytest.mark.soak

@@ -18,12 +18,13 @@ export function change(agent, wanted) {
 class Asking {
   constructor(agent, wanted, close) {
     Object.assign(this, { agent, wanted, close, etag: null, base: agent, ready: false, busy: false });
-    this.preview = h("div.preview.stack", { role: "status" });
+    this.lead = h("p.soft", { role: "status" });
+    this.preview = h("div.preview.stack");
     this.errors = h("div.stack", { role: "alert" });
     this.button = h(`button.${wanted.danger ? "danger" : "primary"}`, { type: "submit", disabled: true, hidden: Boolean(wanted.lock) }, wanted.action);
     this.field = wanted.typed && !wanted.lock ? h("input", { id: newId("typed"), autocomplete: "off", spellcheck: "false", oninput: () => this.allow() }) : null;
     this.form = h("form.stack", { onsubmit: (event) => { event.preventDefault(); this.write(); } },
-      wanted.text ? h("p", {}, wanted.text) : null, this.preview, this.typing(), this.errors,
+      wanted.text ? h("p", {}, wanted.text) : null, this.lead, this.preview, this.typing(), this.errors,
       h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, wanted.lock ? "Close" : "Cancel"), this.button));
     this.look();
   }
@@ -41,18 +42,23 @@ class Asking {
     this.ready = false;
     this.allow();
     fill(this.errors);
-    fill(this.preview, h("p.soft", {}, "Looking at what would change…"));
+    this.say("Looking at what would change…");
     try {
       const { data, etag } = await getTagged(api(this.agent));
       Object.assign(this, { base: data, etag });
       const told = await this.send({ dry_run: "true" });
-      fill(this.preview, previewed(told, this.wanted));
+      this.say(leadOf(told), previewed(told, this.wanted));
       this.ready = told.changed;
     } catch (problem) {
-      fill(this.preview);
+      this.say("");
       this.failed(problem);
     }
     this.allow();
+  }
+
+  say(lead, ...preview) {
+    fill(this.lead, lead);
+    fill(this.preview, preview);
   }
 
   async write() {
@@ -89,10 +95,10 @@ class Asking {
   /** The file is not what was read: nothing was written, and the person decides. */
   conflict() {
     this.ready = false;
+    this.say("");
     const now = h("div.stack");
     const see = h("button.small", { type: "button", onclick: () => this.newer(now) }, "Show what is there now");
     const again = h("button.small", { type: "button", onclick: () => this.look() }, "Try again on it");
-    fill(this.preview);
     fill(this.errors,
       h("div.notice.warn", {}, h("p", {}, "This agent was changed after it was read here. Nothing was written."), h("p.hint", {}, "Look at what is there now, try again on it, or cancel.")),
       h("div.row", {}, see, again), now);
@@ -102,8 +108,9 @@ class Asking {
   async newer(place) {
     try {
       const { items } = await get(`${api(this.agent, "/revisions")}?diff=true&limit=20`);
+      const condition = (await get("/api/sync")).conditions?.find((one) => one.path === this.agent.path && one.type === "Invalid");
       const later = items.filter((one) => one.version > this.base.version);
-      const none = h("p.soft", {}, "The server has not taken up the newer file yet. If it stays so, the file may be invalid: see Conditions.");
+      const none = h("p.soft", {}, condition ? `The newer file is not valid, and has to be mended first: ${condition.message}.` : "The server has not taken up the newer file yet: try again in a moment.");
       fill(place, later.length ? later.map((one) => h("div", {}, h("p", {}, h("strong", {}, `Version ${one.version}`), ` (${one.operation})`), changesOf(one.changes))) : none);
     } catch (problem) {
       fill(place, notice(problem));
@@ -111,14 +118,18 @@ class Asking {
   }
 }
 
-function previewed(told, { lock, command }) {
-  if (!told.changed) return h("p.notice", {}, "Nothing would change: the file says so already.");
-  const commit = told.commit_message?.split("\n")[0];
+function leadOf(told) {
+  if (!told.changed) return "Nothing would change: the file says so already.";
   const where = told.branch ? ` on the branch ${told.branch}, to be merged` : "";
   const does = told.text ? "Writes" : "Removes";
-  const lead = { off: `Make this change in ${told.file}, then run the command below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` };
+  return { off: `Make this change in ${told.file}, then run the command below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` }[told.mode];
+}
+
+function previewed(told, { lock, command }) {
+  if (!told.changed) return null;
+  const commit = told.commit_message?.split("\n")[0];
   return [
-    h("p.soft", {}, lead[told.mode]), diff(told.diff),
+    diff(told.diff),
     commit && told.mode === "git" ? h("p.small", {}, "Commit: ", h("code", {}, commit)) : null,
     lock && command ? copyable(command) : null,
   ];

@@ -27,7 +27,7 @@ export function revisions(session) {
   }, failed);
 
   function show(agent) {
-    if (agent.id === kept.id && agent.version === kept.version) return draw();
+    if (agent.id === kept.id && agent.version === kept.version) return null;
     if (agent.id !== kept.id) { kept = { id: agent.id, version: null, items: [], next: null }; draw(); }
     return load(agent);
   }

@@ -63,14 +63,15 @@ function conditions(agent, sync, replicas, files) {
   return [
     h("ul.plain-list.stack", {}, rows.map(([what, condition]) => h("li", {},
       h("div.row", {}, conditionBadge(condition), h("span", {}, what, condition.since ? h("span.soft.small", {}, " since ", when(condition.since)) : null)),
-      explained(condition)))),
+      explained(condition, files)))),
     sync.conditions === null ? h("p.soft.small", {}, "What became of the file, and of other replicas, is not known while Postgres is away.") : null,
   ];
 }
 
-function explained({ type, reason, message }) {
+/** Of a file's fault the message begins with line and column. */
+function explained({ type, reason, message, path }, files) {
   if (type === "Ready" || (!reason && !message)) return null;
-  return h("p.small", {}, h("strong", {}, reason), message ? `: ${message}` : "");
+  return h("p.small", {}, h("strong", {}, reason), message ? [": ", path && /^\d+:\d+ /.test(message) ? `${onDisk(files, path)}:${message}` : message] : "");
 }
 
 function served(agent, replicas) {
