@@ -59,7 +59,6 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (NotSynced, 503, "not_synced"),
     (GitBusy, 503, "busy"),
     (FolderBusy, 503, "busy"),
-    (CannotLock, 409, "conflict"),
 )
 
 
