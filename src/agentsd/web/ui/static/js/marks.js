@@ -25,8 +25,8 @@ export function notice(problem, tone = "bad") {
   return h("div.notice", { class: tone, role: "alert" }, h("p", {}, sentence(problem.message)), hint);
 }
 
-/** Our messages begin in lower case, as they stand after a file's name; on their own they are sentences. */
-export const sentence = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
+/** Our messages begin in lower case, as they stand after a file's name; on their own they are sentences. Names stay. */
+export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "") ? text[0].toUpperCase() + text.slice(1) : text ?? "");
 
 /** A unified diff, one line each. */
 export function diff(text) {

