@@ -130,6 +130,12 @@ async def test_secrets_stay_are_replaced_and_follow_no_vendor(
     secret = field(page, "llm_provider_config.api_key")
     await expect(secret).to_contain_text("Sealed: unchanged")
     assert KEY not in await page.content()
+    vendor = field(page, "llm_provider_config.provider").get_by_role("combobox")
+    await vendor.select_option(label="groq.com")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(secret.locator(".error")).to_contain_text("API key is needed")
+    await vendor.select_option(label="openai-compatible")
+    await expect(secret).to_contain_text("Sealed: unchanged")
     url = field(page, "llm_provider_config.api_url").get_by_role("textbox")
     await url.fill("https://elsewhere.example")
     await page.get_by_role("button", name="Review and save").click()
@@ -172,9 +178,12 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     await dialog.get_by_role("group", name="System prompt").get_by_label("Keep mine").check()
     await dialog.get_by_role("button", name="Apply").click()
     await expect(page.locator("dialog .diff")).to_contain_text("+system_prompt: be brief, mine")
+    commit(site, "shared.yaml", SHARED.format("Shared again", "two, theirs", "be long, theirs"))
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.locator("dialog")).to_contain_text("changed by somebody else meanwhile")
     await page.get_by_role("button", name="Save", exact=True).click()
     await page.wait_for_url("**/ui/agent?agent=shared")
-    assert site.read("shared.yaml") == SHARED.format("Shared anew", "two, theirs", "be brief, mine")
+    assert site.read("shared.yaml") == SHARED.format("Shared again", "two, theirs", "be brief, mine")
 
 
 async def test_a_copy_has_no_secrets_and_no_slug(visit: Visit, site: Site) -> None:

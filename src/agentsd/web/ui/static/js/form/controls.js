@@ -35,7 +35,7 @@ export function control(setting, { pointer, onchange, manual }) {
     set(value) { sealed.load(value === MASK); input.set(value === MASK ? undefined : value); },
     check: () => (sealed.holds() ? null : (input.unread?.() ?? problemOf(setting, get()))),
     fail(messages) {
-      fill(error, messages.map(({ message, hint }) => h("span.block", {}, sentence(message), hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null)));
+      fill(error, messages.map(({ message, hint }) => h("span.block", {}, sentence(message), hint ? h("span.hint.block", {}, sentence(hint)) : null)));
       error.hidden = false;
       input.element.setAttribute("aria-invalid", "true");
     },

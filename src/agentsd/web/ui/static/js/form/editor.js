@@ -71,10 +71,10 @@ export function editor(catalog, session, task, done) {
       if (why()) return await prepared(write);
       const shown = await preview(write);
       const result = await review(write, shown, note);
-      return result?.reply ? saved(result.reply) : result?.problem && refused(result.problem);
+      return result?.reply ? saved(result.reply) : result?.problem && (await refused(result.problem, write.etag));
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
-      return refused(problem);
+      return refused(problem, write.etag);
     }
   }
 
@@ -95,20 +95,20 @@ export function editor(catalog, session, task, done) {
     done(reply, outcomeOf(reply));
   }
 
-  async function refused(problem) {
-    if (problem.status === 412 && editing) return overtaken();
+  async function refused(problem, before) {
+    if (problem.code === "overtaken") throw problem;
+    if (problem.status === 412 && editing) return overtaken(before);
     return showFaults(places.faults, faultsOf(problem, { find: (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer) }), problem);
   }
 
   /** The file is not what this form was made of. The server may need a moment to read it. */
-  async function overtaken() {
-    const before = state.etag;
+  async function overtaken(before) {
     for (let looks = 0; looks < LOOKS && state.etag === before; looks += 1) {
       await follow();
       if (state.etag === before) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     if (state.etag === before) {
-      throw new Problem(412, { detail: "the file was changed, and this server has not taken the change yet", hint: "it may be invalid: the page Sync says so. What you typed is still here" });
+      throw new Problem(412, { code: "overtaken", detail: "the file was changed, and this server has not taken the change yet", hint: "it may be invalid: the page Sync says so. What you typed is still here" });
     }
     return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
   }

@@ -14,7 +14,8 @@ export function faultsOf(problem, form) {
     return problem.violations.map((one) => ({ ...one, control: form.find(pointerOf(one)), where: placeOf(one) }));
   }
   const control = problem.param ? form.find(problem.param) : null;
-  return control ? [{ control, message: problem.message, hint: problem.hint, again: problem.code === "secret_needed" }] : [];
+  const again = problem.code === "secret_needed";
+  return control ? [{ control, message: problem.message, hint: again ? "type it again" : problem.hint, pointer: problem.param, again }] : [];
 }
 
 /** What is missing is told of what it is missing from. */
@@ -37,7 +38,7 @@ export function showFaults(place, faults, problem = null) {
   for (const one of faults) if (one.control) byControl.set(one.control, [...(byControl.get(one.control) ?? []), one]);
   for (const [control, found] of byControl) {
     if (found.some((one) => one.again)) control.askAgain();
-    control.fail(found);
+    control.fail(found.map((one) => ({ ...one, message: own(one) })));
   }
   fill(place, faults.length ? summary(faults) : notice(problem));
   const first = faults.find((one) => one.control);
@@ -45,12 +46,19 @@ export function showFaults(place, faults, problem = null) {
   else place.scrollIntoView({ block: "center" });
 }
 
+/** A message at its field need not say which field that is. */
+function own({ message, pointer, control }) {
+  if (pointer && message.startsWith(`${pointer}: `)) return message.slice(pointer.length + 2);
+  return pointer && message.startsWith(`${pointer} `) ? control.setting.title + message.slice(pointer.length) : message;
+}
+
 function summary(faults) {
   const title = faults.length === 1 ? "One thing has to be mended:" : `${faults.length} things have to be mended:`;
   return h("div.notice.bad", { role: "alert" }, h("p", {}, title), h("ul.faults", {}, faults.map(line)));
 }
 
-function line({ control, message, hint, where }) {
-  if (control) return h("li", {}, h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title), `: ${message}`);
+function line(fault) {
+  const { control, message, hint, where } = fault;
+  if (control) return h("li", {}, h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title), `: ${own(fault)}`);
   return h("li", {}, where ? [h("code", {}, where), ": "] : null, sentence(message), hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
 }
