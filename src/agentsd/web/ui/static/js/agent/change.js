@@ -122,7 +122,7 @@ function leadOf(told) {
   if (!told.changed) return "Nothing would change: the file says so already.";
   const where = told.branch ? ` on the branch ${told.branch}, to be merged` : "";
   const does = told.text ? "Writes" : "Removes";
-  return { off: `Make this change in ${told.file}, then run the command below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` }[told.mode];
+  return { off: told.text ? `Make this change in ${told.file}; what to run is below:` : `Remove ${told.file}; what to run is below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` }[told.mode];
 }
 
 function previewed(told, { lock, command }) {

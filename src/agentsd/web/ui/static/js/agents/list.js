@@ -12,6 +12,7 @@ export function agentList(show, fail) {
   let kept = { items: [], total: 0, cursor: null };
   let turn = 0;
   let waiting = null;
+  let stale = false;
 
   /** From the start, at least `size` rows. */
   function load(next, size = PAGE) {
@@ -28,10 +29,14 @@ export function agentList(show, fail) {
     });
   }
 
-  /** The same rows again, soon. */
+  /** The same rows again, soon; what changes while they are on their way is asked for after them. */
   function refresh() {
+    stale = true;
     waiting ??= setTimeout(async () => {
-      await renewed(kept.items.length);
+      while (stale) {
+        stale = false;
+        await renewed(kept.items.length);
+      }
       waiting = null;
     }, QUIET_MS);
   }
