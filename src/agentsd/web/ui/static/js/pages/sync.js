@@ -66,7 +66,7 @@ async function load() {
 }
 
 function next() {
-  const quick = Date.now() < state.hotUntil || state.told?.data.store === "away" || (state.told && lags(state.told.data, state.said));
+  const quick = Date.now() < state.hotUntil || state.told?.data.store === "away" || (state.told && lags(state.told.data, state.said, state.told.now));
   state.timer = setTimeout(() => (document.hidden ? next() : load()), quick ? QUICK_MS : CALM_MS);
 }
 

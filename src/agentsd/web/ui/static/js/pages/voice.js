@@ -58,7 +58,7 @@ async function start({ microphone }) {
 function view() {
   return {
     transcript, level: level.show, changed: draw,
-    failed: (error) => fill(byId("notices"), notice(error)),
+    failed: (error) => fill(byId("notices"), error && notice(error)),
     ended: over,
     lostMicrophone: () => noMicrophone({ message: "the microphone is gone", hint: "connect it again, or write" }),
   };
@@ -132,6 +132,7 @@ function draw() {
   button.classList.toggle("primary", call === null);
   button.disabled = !call && Boolean(stop);
   mute.hidden = !call?.open || !listens;
+  byId("levels").hidden = !listens;
   mute.textContent = !call?.ears.microphone ? "Turn on the microphone" : call.ears.muted ? "Unmute" : "Mute";
   sample.disabled = !listens || Boolean(call?.ears.playing) || (!call && Boolean(stop));
   byId("send").disabled = !call && Boolean(stop);

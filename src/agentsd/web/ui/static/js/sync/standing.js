@@ -14,10 +14,10 @@ export const silence = (replica, now) => (replica.seen_at ? Math.max(0, now - Da
 /** Whether it counts as gone. */
 export const isSilent = (replica, now) => silence(replica, now) > SILENT_MS;
 
-/** Whether a replica serves an older version than there is. */
-export function lags(data, said) {
+/** Whether a replica that is there serves an older version than there is. */
+export function lags(data, said, now) {
   const head = headOf(data, said);
-  return (data.replicas ?? []).some((one) => one.version < head);
+  return (data.replicas ?? []).some((one) => one.version < head && !isSilent(one, now));
 }
 
 /** What people call a replica; who is no admin is not told hosts. */

@@ -16,9 +16,11 @@ function said({ data, head, now }) {
   }
   const live = data.replicas.filter((one) => !isSilent(one, now));
   const behind = live.filter((one) => one.version < head).length;
+  const silent = data.replicas.length - live.length;
   const invalid = data.condition_counts.Invalid ?? 0;
   const wrong = [
     behind ? `${many(behind, "replica")} of ${live.length} still ${behind === 1 ? "serves" : "serve"} an older version` : "",
+    silent ? `${many(silent, "replica")} ${silent === 1 ? "is" : "are"} silent` : "",
     invalid ? `${many(invalid, "manifest")} ${invalid === 1 ? "is" : "are"} set aside` : "",
     data.problems.length ? `${many(data.problems.length, "agent")} of this replica ${data.problems.length === 1 ? "fares" : "fare"} badly` : "",
   ].filter(Boolean);

@@ -9,7 +9,7 @@ import { Timeline, Turns } from "./turns.js";
 
 const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
 
-/** `view`: {transcript, changed(), level(n), failed(problem), ended(problem|null), lostMicrophone()} */
+/** `view`: {transcript, changed(), level(n), failed(problem|null), ended(problem|null), lostMicrophone()} */
 export class Call {
   constructor(agent, view, { aloud = true } = {}) {
     Object.assign(this, { agent, view, aloud, line: null, session: null, answer: null, active: null, served: "" });
@@ -86,7 +86,7 @@ export class Call {
 
   /** From the next turn on another agent answers. */
   handOver(agent) {
-    this.send({ type: "session.update", event_id: "switch:", session: { type: "realtime", model: agent.slug } });
+    this.send({ type: "session.update", session: { type: "realtime", model: agent.slug } });
   }
 
   playSample() { return this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500); }
@@ -120,7 +120,7 @@ export class Call {
     if (id.startsWith("retrieve:")) this.view.transcript.unheard(id.slice(9), "");
     if (QUIET.test(id)) return;
     if (!this.active) this.waiting = false; // a turn that failed before its answer began
-    this.view.failed(error, id.startsWith("switch:"));
+    this.view.failed(error);
   }
 
   began({ response }) {
@@ -129,6 +129,7 @@ export class Call {
     if (serves !== this.served) transcript.note(this.served ? "now answered by " : "answered by ", transcript.code(response.agent), ` v${response.agent_version}`);
     Object.assign(this, { served: serves, active: response.id, waiting: false });
     this.turns.answered(response.id, serves);
+    this.view.failed(null); // whatever was wrong before
   }
 
   placed({ response_id: id, item }) {

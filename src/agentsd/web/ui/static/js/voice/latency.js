@@ -4,7 +4,7 @@ import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 
 const SHOWN = 12;
-const HEADS = ["Turn", "Noticed", "Transcript", "First word", "First sound"];
+const HEADS = ["Turn", "Noticed", "Heard", "First word", "First sound"];
 const OUTCOMES = { cancelled: ["warn", "interrupted"], failed: ["bad", "failed"] };
 
 /** `{element, show(turns)}` */
