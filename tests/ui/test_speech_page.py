@@ -12,6 +12,7 @@ from playwright.async_api import Page, expect
 from tests.ui.conftest import Visit
 from tests.ui.site import Vendors
 from tests.ui.sound import RECORDER, played
+from tests.ui.test_accessibility import violations
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import voice_of
 
@@ -45,6 +46,7 @@ async def test_a_text_is_spoken(visit: Visit) -> None:
         assert file.readframes(file.getnframes()) == spoken
     duration = "document.querySelector('audio').duration"
     await page.wait_for_function(f"{duration} > 0")
+    assert await violations(page) == []
     assert abs(await page.evaluate(duration) - len(spoken) / 2 / 24_000) < 0.001
 
 
@@ -83,6 +85,7 @@ async def test_no_voice_and_too_much_text(visit: Visit) -> None:
     await expect(page.locator("#lacks")).to_contain_text("no voice")
     await expect(page.locator("#lacks pre")).to_contain_text("provider: piper.local")
     await expect(page.get_by_role("button", name="Speak")).to_be_disabled()
+    assert await violations(page) == []
     field = page.get_by_label("Text", exact=True)
     await field.fill("x" * 16_385)
     await expect(field).to_have_attribute("aria-invalid", "true")

@@ -6,13 +6,14 @@ import re
 import wave
 from io import BytesIO
 
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
 from agentsd.services import g711
 from tests.services.speech import spoken
 from tests.ui.conftest import Visit
 from tests.ui.site import Vendors
 from tests.ui.sound import DENIED, likeness
+from tests.ui.test_accessibility import violations
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import heard
 
@@ -47,8 +48,8 @@ def mulaw_of(pcm: bytes, rate: int) -> bytes:
 
 async def choose(page: Page, name: str, data: bytes) -> None:
     """Give a file."""
-    payload = {"name": name, "mimeType": "audio/wav", "buffer": data}
-    await page.get_by_label("Or choose a file").set_input_files([payload])  # type: ignore[list-item]
+    payload = FilePayload(name=name, mimeType="audio/wav", buffer=data)
+    await page.get_by_label("Or choose a file").set_input_files(payload)
 
 
 async def test_the_sample_recording(visit: Visit, vendors: Vendors) -> None:
@@ -89,6 +90,7 @@ async def test_files(visit: Visit, vendors: Vendors) -> None:
         "cannot read the file as sound"
     )
     assert await page.evaluate("window.harmed") is None
+    assert await violations(page) == []
 
 
 async def test_the_microphone(visit: Visit, vendors: Vendors) -> None:

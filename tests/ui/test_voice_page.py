@@ -16,6 +16,7 @@ from tests.services.speech import spoken
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import Site, Vendors
 from tests.ui.sound import DENIED, RECORDER, likeness, played
+from tests.ui.test_accessibility import violations
 from tests.vendors.openai_server import voice_of
 
 ANSWER = "This is a test."
@@ -46,7 +47,7 @@ async def write(page: Page, text: str) -> None:
 
 async def said(page: Page, who: str, text: str | re.Pattern[str]) -> None:
     """Wait until the last entry of ``who`` (you, agent) is whole, and is this."""
-    entry = page.locator(f".talk li.{who}").last
+    entry = page.locator(f".talk .entry.{who}").last
     await expect(entry.locator(".said")).to_have_text(text)
     await expect(entry).to_have_attribute("aria-busy", "false")
 
@@ -57,11 +58,11 @@ async def test_a_spoken_turn(visit: Visit, vendors: Vendors) -> None:
     await page.get_by_role("button", name="Start a call").click()
     status = page.locator("#status")
     await expect(status).to_have_text("You speak")
-    await expect(page.locator(".talk li.you .said")).to_contain_text("heard")  # while it is spoken
+    await expect(page.locator(".talk .entry.you .said")).to_contain_text("heard")  # while it is spoken
     assert await page.get_by_role("meter", name="Microphone level").count() == 1
     await page.get_by_role("button", name="Mute").click()
     await said(page, "agent", ANSWER)
-    await expect(page.locator(".talk li.note").first).to_have_text("answered by clerk v1")
+    await expect(page.locator(".talk .entry.note").first).to_have_text("answered by clerk v1")
     await expect(status).to_have_text("Muted")
     assert await played(page) == voice_of(ANSWER)
     heard = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
@@ -89,7 +90,7 @@ async def test_another_agent_in_mid_call(visit: Visit, site: Site, vendors: Vend
     await played(page)
     await write(page, "<img src=x onerror=alert(1)>")
     await said(page, "agent", "Porter hears <img src=x onerror=alert(1)>.")
-    note = page.locator(".talk li.note").last
+    note = page.locator(".talk .entry.note").last
     await expect(note).to_have_text(re.compile(r"^now answered by porter v\d+$"))
     before = await note.text_content()
     assert await played(page) != b""
@@ -128,6 +129,7 @@ async def test_barge_in(visit: Visit, vendors: Vendors) -> None:
     await expect(page.locator("#device")).to_be_empty()
     heard = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
     assert likeness(heard, spoken(16_000)) > 0.95
+    assert await violations(page) == []
 
 
 @pytest.mark.parametrize(
@@ -164,6 +166,7 @@ async def test_an_agent_that_only_thinks(visit: Visit) -> None:
     await said(page, "agent", "Heard: Hello")
     await expect(page.locator("#device")).to_be_empty()
     assert await played(page) == b""
+    assert await violations(page) == []
 
 
 async def test_a_suspended_agent(visit: Visit, site: Site) -> None:

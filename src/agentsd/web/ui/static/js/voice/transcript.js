@@ -5,7 +5,7 @@ import { fill, h } from "../dom.js";
 /** Its entries are by the id of the conversation's item. */
 export class Transcript {
   constructor() {
-    this.list = h("ol.talk", { role: "log", ariaLabel: "Transcript", tabIndex: 0 });
+    this.list = h("div.talk", { role: "log", ariaLabel: "Transcript", tabIndex: 0 });
     this.empty = h("p.empty", {}, "Nothing was said yet.");
     this.element = h("div.talk-frame", {}, this.empty, this.list);
     this.entries = new Map();
@@ -18,7 +18,7 @@ export class Transcript {
   }
 
   /** Something about the call itself. */
-  note(...content) { this.put(h("li.note", {}, content)); }
+  note(...content) { this.put(h("div.entry.note", {}, content)); }
 
   /** A name that stands in a note. */
   code(name) { return h("code", {}, name); }
@@ -27,7 +27,7 @@ export class Transcript {
   open(item, who, role) {
     if (this.entries.has(item)) return;
     const text = h("span.said", {}, role === "you" ? "…" : "");
-    const element = h("li", { class: role, ariaBusy: true }, h("span.speaker", {}, who), text);
+    const element = h("div.entry", { class: role, ariaBusy: true }, h("span.speaker", {}, who), text);
     this.entries.set(item, { element, text, said: "" });
     this.put(element);
   }
