@@ -77,6 +77,20 @@ async def test_probes_and_scrapers_are_not_counted(make: Make) -> None:
         assert "RateLimit" not in reply.headers
 
 
+async def test_nobody_spends_the_sign_in_of_others(make: Make) -> None:
+    """Pages are open: whoever has no token is counted by address, not by a quota that all of them share."""
+    stack = await limited(make, rate_limit="1/day")
+    for _ in range(3):
+        for headers in ({}, WRONG):
+            async with stack.client.get(f"{stack.url}/ui/agents", headers=headers) as reply:
+                assert (reply.status, reply.headers.get("RateLimit")) == (200, None)
+    stack = await limited(make, rate_limit_address="1/day")
+    async with stack.client.get(f"{stack.url}/ui/agents") as reply:
+        assert reply.headers["RateLimit"].startswith('"address";r=0;')
+    async with stack.client.get(f"{stack.url}/ui/agents") as reply:
+        assert reply.status == 429
+
+
 async def test_streams_and_sockets_count_and_tell(make: Make) -> None:
     """An event stream has the fields in its head; a WebSocket counts when it connects."""
     stack = await limited(make, rate_limit="2/day")

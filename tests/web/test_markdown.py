@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.web.bodies import depth_of
-from agentsd.web.markdown import MAX_BYTES, MAX_DEPTH, TAGS, Node, tree
+from agentsd.web.markdown import MAX_BYTES, MAX_DEPTH, TAGS, Node, cells_in, tree
 from tests.web.conftest import Stack
 
 PIECES = (
@@ -96,6 +96,31 @@ def test_tables_and_numbers_keep_what_matters() -> None:
 def test_what_is_too_much_comes_back_as_it_is(text: str) -> None:
     """Too deep, or too many elements: shown as the text that it is, and nothing is lost."""
     assert tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
+@pytest.mark.parametrize("before", ["", "> ", "a\v", "a\u2028"])
+def test_a_table_is_counted_before_it_is_parsed(end: str, before: str) -> None:
+    """A row of one letter gets as many cells as the head is wide: of 4 KiB it makes a second's work."""
+    rows = end.join(f"{before}a" for _ in range(1000))
+    text = f"{before}{'|a' * 400}|{end}{'>' if '>' in before else ''}{'|-' * 400}|{end}{rows}"
+    assert cells_in(text) >= 400_000
+    assert tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+
+
+@given(
+    st.lists(
+        st.sampled_from(["|a", "|", "a", "|-", "|:-:", "\n", "\n\n", "\r", "> ", "- ", "\v", "\t"]),
+        max_size=40,
+    )
+)
+def test_no_cell_is_missed(pieces: list[str]) -> None:
+    """The count is never below what the parser makes."""
+    text = "|a|b\n|-|-\n" + "".join(pieces)
+    made = sum(one["tag"] in ("td", "th") for one in elements(tree(text)))
+    assert (
+        made <= cells_in(text) + 2 * text.count("|") + 2
+    )  # the head stands above the line that is looked for
 
 
 async def test_a_page_asks(stack: Stack) -> None:

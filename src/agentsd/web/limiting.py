@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from aiohttp import web
 
-from agentsd.core.access import LOCAL, Principal
+from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.web.clients import Proxies
 from agentsd.web.problem import OPENAI_PREFIX, Problem
 from agentsd.web.quotas import Quota, QuotaMetrics, Reading
@@ -60,12 +60,16 @@ class Limiter:
             await self._count(request, [(self._failed, self._proxies.client_of(request))])
 
     def _due(self, request: web.Request, principal: Principal) -> list[tuple[Quota, str]]:
-        """The quotas that count this request, the widest first."""
+        """The quotas that count this request, the widest first.
+
+        Whoever opens a page without a token shares no token's quota: others could spend it, and nobody
+        would get to the sign-in.
+        """
         found = []
         local = principal is LOCAL
         if self._address is not None and (self._address.local or not local):
             found.append((self._address, self._proxies.client_of(request)))
-        if self._token is not None and (self._token.local or not local):
+        if self._token is not None and principal is not NOBODY and (self._token.local or not local):
             found.append((self._token, principal.actor))
         return found
 

@@ -33,16 +33,19 @@ TAGS = frozenset(
 
 MAX_BYTES = 64 << 10
 MAX_NODES = 20_000
+_NODES_A_CELL = 3  # its beginning, what is in it, its end
 MAX_DEPTH = 20
 """Levels of blocks, a list's item being two. The parser drops what is deeper, so we show the text itself."""
 
 _BODY_BYTES = 6 * MAX_BYTES + 1024  # as JSON a character may be written \\u0041
-_INLINE_BYTES = 4096
-"""What is parsed in a millisecond or two is not worth a thread."""
+_INLINE_BYTES = 1024
+"""What is parsed in a few milliseconds, hostile as it may be, is not worth a thread."""
 
 _SAFE = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
 _TEXTS = {"softbreak": "\n", "html_inline": None, "html_block": None, "text": None, "text_special": None}
 _HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5"}
+_LINE_END = re.compile(r"\r\n?|\n")
+_HEAD_ENDS = re.compile(r"[ \t|:>-]*\|[ \t|:>-]*")
 _ALIGNED = re.compile(r"text-align:(left|center|right)")
 
 _ONE_AT_A_TIME = web.AppKey("markdown", asyncio.Semaphore)
@@ -79,20 +82,39 @@ def _reply(text: str) -> bytes:
 
 def tree(text: str) -> list[Node]:
     """What a page shows for ``text``."""
+    as_it_is: list[Node] = [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+    if cells_in(text) * _NODES_A_CELL > MAX_NODES:
+        return as_it_is
     tokens = _parser().parse(text)
     made = sum(1 + len(token.children or ()) for token in tokens)
     if made > MAX_NODES or any(token.level >= MAX_DEPTH - 1 for token in tokens):
-        return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+        return as_it_is
     builder = _Builder()
     builder.add(tokens)
     return builder.found
+
+
+def cells_in(text: str) -> int:
+    """At least as many cells as its tables have. The parser fills each row up to the width of the head.
+
+    So a kilobyte makes a hundred thousand of them, which is to be known before it is parsed.
+    """
+    width = cells = 0
+    for line in _LINE_END.split(text):
+        if not line.strip(" \t"):
+            width = 0
+        elif _HEAD_ENDS.fullmatch(line):
+            width = max(width, line.count("|") + 1)
+        cells += width
+    return cells
 
 
 @cache
 def _parser() -> MarkdownIt:
     """It keeps nothing of what it parsed, so threads share it."""
     options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
-    return MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    return parser.disable("reference")  # 64 KiB of definitions may take a minute; and [1] is a citation here
 
 
 class _Builder:
