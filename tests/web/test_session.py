@@ -88,6 +88,21 @@ async def test_another_page_cannot_make_the_browser_write(town: Stack, origin: s
     assert "x" not in (town.root / "acme/sales.yaml").read_text().split("description:")[-1].splitlines()[0]
 
 
+async def test_a_page_that_came_in_plain_text_is_not_our_own(town: Stack) -> None:
+    """Host and port are the same for https and http: the browser tells whether the page is of one origin."""
+    headers = {**cookie(ALICE), "Origin": town.url}
+    path = "/api/agents/acme~orders/set-default"
+    for site in ("cross-site", "same-site", "none"):
+        assert (await town.ask("POST", path, headers={**headers, "Sec-Fetch-Site": site}))[0] == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await town.client.ws_connect(
+                f"{town.url}/v1/realtime?model=acme/sales", headers={**headers, "Sec-Fetch-Site": site}
+            )
+    assert (await town.ask("POST", path, headers={**ALICE.headers, "Sec-Fetch-Site": "cross-site"}))[0] == 200
+    headers["Sec-Fetch-Site"] = "same-origin"
+    assert (await town.ask("POST", "/api/agents/acme~sales/set-default", headers=headers))[0] == 200
+
+
 async def test_our_own_page_writes_and_calls(town: Stack) -> None:
     """With the cookie and this server's own origin."""
     headers = {**cookie(ALICE), "Origin": town.url}
@@ -124,7 +139,8 @@ async def test_pages_hold_nothing_of_anybody(town: Stack) -> None:
                 assert reply.headers["X-Content-Type-Options"] == "nosniff"
                 bodies.add(await reply.text())
         [body] = bodies
-        assert "acme" not in body
+        assert "Acme" not in body  # an agent's name; placeholders are examples
+        assert "ops@" not in body
         assert "://" not in body
         assert "<script>" not in body
         assert "style=" not in body

@@ -117,6 +117,9 @@ def is_open(path: str) -> bool:
 
 
 def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
+    """Raises ``Problem``. ``Sec-Fetch-Site`` tells http from https, which behind a proxy we cannot: a page
+    of the same name that came in plain text may be anybody's.
+    """
     headers = request.headers
     if request.version not in _VERSIONS:
         raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
@@ -128,7 +131,10 @@ def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
             "this server does not answer to that Host",
             hint="use localhost or 127.0.0.1, or add the name to AGENTSD_ALLOWED_HOSTS",
         )
-    if _may_change(request) and not access.origin_allowed(headers.get("Origin"), host, cookie=cookie):
+    if not _may_change(request):
+        return
+    foreign = cookie and headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+    if foreign or not access.origin_allowed(headers.get("Origin"), host, cookie=cookie):
         raise Problem(
             403,
             "origin_not_allowed",
