@@ -203,6 +203,7 @@ async def test_where_nothing_is_written_it_says_what_to_do(visit: Visit, new_sit
     assert await page.get_by_role("button", name="Review and save").count() == 0
     await field(page, "description").get_by_role("textbox").fill("Sells more")
     await page.get_by_role("button", name="Show what to do").click()
+    await expect(page.locator("ol.steps .diff")).to_contain_text("+description: Sells more")
     await expect(page.locator("ol.steps pre")).to_contain_text("description: Sells more")
     await expect(page.locator("ol.steps")).to_contain_text("agents.d/acme/sales.yaml")
     await page.goto(f"{site.url}/ui/edit?new")

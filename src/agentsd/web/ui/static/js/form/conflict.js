@@ -56,7 +56,9 @@ export function told(value) {
 
 /** What a unit is called; a field's title is its control's. */
 export function nameOf(unit, form) {
-  if (SECTIONS.includes(unit)) return form.element.querySelector(`[data-section="${CSS.escape(unit)}"] > legend`)?.textContent ?? unit;
+  const legend = (element) => element?.querySelector(":scope > legend")?.textContent;
+  if (SECTIONS.includes(unit)) return legend(form.element.querySelector(`[data-section="${CSS.escape(unit)}"]`)) ?? unit;
   const control = form.controls.find((one) => one.pointer === unit);
-  return control ? `${control.setting.title} (${unit})` : unit;
+  if (!control) return unit;
+  return unit.includes(".") ? `${legend(control.element.closest("fieldset"))}: ${control.setting.title}` : control.setting.title;
 }

@@ -43,7 +43,7 @@ export function control(setting, { pointer, onchange, manual }) {
     askAgain() { sealed.replace(); },
     focus() {
       for (let fold = element.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
-      (sealed.holds() || away ? sealed.button : input.element).focus();
+      (away ? sealed.told : sealed.holds() ? sealed.button : input.element).focus();
     },
   };
 }
@@ -54,7 +54,7 @@ function sealing({ setting, input, onchange, away }) {
   let state = "typed"; // typed, kept, removed
   const button = h("button.small", { type: "button" });
   const remove = h("button.small.plain", { type: "button", onclick: () => turn("removed", true) }, "Remove");
-  const told = h("span.grow.soft", { role: "status" });
+  const told = h("span.grow.soft", { role: "status", tabIndex: -1 });
   const element = h("div.row.sealed", { hidden: true }, told, button, remove);
   button.addEventListener("click", () => turn(state === "kept" ? "typed" : "kept", true));
 
@@ -70,17 +70,17 @@ function sealing({ setting, input, onchange, away }) {
     const name = setting.title;
     element.hidden = !had && !away;
     input.hidden = away || state !== "typed";
-    remove.hidden = state !== "kept" || setting.required;
-    button.hidden = away && !had;
+    remove.hidden = away || state !== "kept" || setting.required;
+    button.hidden = away && (!had || state === "kept");
     const action = state === "kept" ? "Replace" : "Keep";
     fill(button, action);
     button.setAttribute("aria-label", action === "Keep" ? `Keep the present ${name}` : `${action} ${name}`);
     remove.setAttribute("aria-label", `Remove ${name}`);
-    fill(told, away && state === "typed" ? "Not typed here: agentsd edit seals it." : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
+    fill(told, away && state === "typed" ? ["Not typed here: ", h("code", {}, "agentsd edit"), " seals it."] : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
   }
   draw();
   return {
-    element, button,
+    element, button, told,
     holds: () => state === "kept",
     wants: () => state === "typed" && (had || setting.required),
     load(masked) { had = masked; turn(masked ? "kept" : "typed"); },

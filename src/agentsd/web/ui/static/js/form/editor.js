@@ -21,7 +21,7 @@ const LOOK_MS = 250;
  */
 export function editor(catalog, session, task, done) {
   const editing = task.kind === "edit";
-  const places = Object.fromEntries(["notice", "faults", "result"].map((name) => [name, h("div")]));
+  const places = Object.fromEntries(["notice", "faults", "result"].map((name) => [name, h(`div.${name}-place`)]));
   const state = { base: editing ? flatten(task.view) : {}, etag: task.etag, open: [], leaving: false, busy: false };
   const why = () => whyNot(session, editing ? task.view.user : task.identity.owner());
   const status = h("span.grow.soft", { role: "status" });
@@ -139,7 +139,9 @@ export function editor(catalog, session, task, done) {
     if (quiet.length) parts.push(`Updated here: ${names(quiet)}.`);
     if (state.open.length) parts.push(`Changed by both of you: ${names(state.open.map((one) => one.unit))}.`);
     fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" }, h("p", {}, sentence(parts.join(" "))),
-      state.open.length ? h("div.row", {}, h("button.small", { type: "button", onclick: decide }, "Decide")) : null));
+      h("div.row", {}, state.open.length
+        ? h("button.small", { type: "button", onclick: decide }, "Decide")
+        : h("button.small", { type: "button", onclick: () => fill(places.notice) }, "OK"))));
   }
 
   /** A choice for each field that both changed; whether all are settled. */

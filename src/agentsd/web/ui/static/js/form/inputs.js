@@ -86,7 +86,7 @@ function lines(setting, attributes) {
 function json(setting, attributes) {
   const example = exampleOf(setting);
   const element = h("textarea.mono.json", { rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes) });
-  const parsed = () => { try { return [JSON.parse(element.value), null]; } catch (error) { return [undefined, error.message]; } };
+  const parsed = () => { try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; } }; // it is a change, too
   return {
     ...plain(element, () => parsed()[0], (value) => JSON.stringify(value, null, 2)),
     unread: () => {

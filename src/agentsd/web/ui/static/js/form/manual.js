@@ -20,16 +20,28 @@ export async function instructions(write, { slug, files }) {
 
 function shown({ file, path, diff: changes, text }, slug) {
   const name = slug || path.replace(/\.ya?ml$/, "");
+  const sealed = text.includes("ENC[…]");
   return [
     h("h2", {}, "What to do"),
     h("ol.steps", {},
-      h("li", {}, "Put this into ", h("code", {}, file), ":", copyable(text)),
+      h("li", {}, sealed ? toChange(file, changes, text) : toPaste(file, changes, text)),
       text.includes("ENC[sealed by:") ? h("li", {}, secretStep(name)) : null,
       h("li", {}, syncStep())),
-    changes ? h("details", {}, h("summary", {}, "What changes in the file"), diff(changes)) : null,
-    text.includes("ENC[…]") ? h("p.help", {}, "Values that show as ", h("code", {}, "ENC[…]"), " are sealed: leave those lines of the file as they are.") : null,
   ];
 }
+
+function toPaste(file, changes, text) {
+  const known = !changes.startsWith("--- /dev/null");
+  return ["This is the whole text of ", h("code", {}, file), ":", copyable(text), known ? folded("What changes in it", diff(changes)) : null];
+}
+
+/** Sealed values cannot be pasted: the file has them, and this page does not. */
+function toChange(file, changes, text) {
+  const note = h("p.help", {}, "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
+  return ["Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)), folded("The whole text as it will be", note, copyable(text))];
+}
+
+const folded = (title, ...nodes) => h("details", {}, h("summary", {}, title), nodes);
 
 /** This role may not even have it previewed: what was typed, as YAML, for somebody who may. */
 function told({ method, body }, slug, file) {
