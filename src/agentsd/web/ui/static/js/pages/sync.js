@@ -34,7 +34,11 @@ on("resync", () => { audit.refresh(); happened(0); });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 let store = "ok";
 onState((now) => {
-  if (now.store !== store) { store = now.store; soon(); audit.refresh(); }
+  if (now.store === store) return;
+  store = now.store;
+  soon();
+  audit.refresh();
+  if (store === "ok") plan.look();
 });
 setInterval(tick, TICK_MS);
 await load();

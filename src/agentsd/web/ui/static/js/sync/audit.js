@@ -73,7 +73,7 @@ export function mountAudit() {
 }
 
 function row(deed) {
-  const cell = (label, ...content) => h("td", { dataset: { label } }, content);
+  const cell = (label, ...content) => h("td", { class: content[0] === "–" ? "none" : "", dataset: { label } }, content);
   const versions = [deed.from_version, deed.to_version].filter((one) => one != null).join(" → ");
   return h("tr", { dataset: { deed: deed.id } },
     cell("When", when(deed.at)),

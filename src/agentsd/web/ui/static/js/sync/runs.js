@@ -42,7 +42,7 @@ function keep(rows, known, runs, make) {
 }
 
 function rowOf(run, session, admin, fresh) {
-  const cell = (label, ...content) => h("td", { dataset: { label } }, content);
+  const cell = (label, ...content) => h("td", { class: content[0] === "–" ? "none" : "", dataset: { label } }, content);
   const more = [faults(run, session), drifts(run, session)].filter(Boolean);
   return h("tr", { class: fresh ? "fresh" : "", dataset: { run: run.id } },
     cell("When", when(run.recorded_at ?? run.started_at)),
