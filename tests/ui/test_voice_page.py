@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from hashlib import sha256
 from typing import Any
 
 import aiohttp
@@ -17,6 +18,7 @@ from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import Site, Vendors
 from tests.ui.sound import DENIED, RECORDER, likeness, played
 from tests.ui.test_accessibility import violations
+from tests.ui.test_signing_in import ANN, sign_in, users
 from tests.vendors.openai_server import voice_of
 
 ANSWER = "This is a test."
@@ -41,6 +43,7 @@ def sent(page: Page) -> list[dict[str, Any]]:
 
 async def write(page: Page, text: str) -> None:
     """Send a text; in a new call, where there is none."""
+    await expect(page.get_by_role("button", name="Send")).to_be_enabled()
     await page.get_by_label("Write instead of speaking").fill(text)
     await page.keyboard.press("Enter")
 
@@ -111,7 +114,7 @@ async def test_barge_in(visit: Visit, vendors: Vendors) -> None:
 
     The sample recording speaks: it takes the microphone's place, and the vendor hears every word of it.
     """
-    words, vendors.llm.words = vendors.llm.words, ("We are open on weekdays from nine to five. ",) * 300
+    words, vendors.llm.words = vendors.llm.words, ("We are open on weekdays from nine to five. ",) * 250
     try:
         page = await visit("/ui/voice?agent=clerk", before=RECORDER + DENIED.format(name="NotFoundError"))
         events = sent(page)
@@ -193,6 +196,19 @@ async def test_the_server_stops(visit: Visit, new_site: NewSite) -> None:
     site.process.send_all(signal.SIGTERM)
     await expect(page.locator("#notices").get_by_role("alert")).to_contain_text("The server ended the call")
     await expect(page.get_by_role("button", name="Call again")).to_be_visible()
+
+
+@pytest.mark.soak
+async def test_a_token_ends(visit: Visit, new_site: NewSite) -> None:
+    """The cookie signs in to a call; with the token the call ends, and the page says why and asks again."""
+    site = await new_site(prepare=users)
+    page = await visit("/ui/voice?agent=acme/sales", at=site)
+    await sign_in(page, ANN)
+    await page.get_by_role("button", name="Start a call").click()
+    await expect(page.locator("#status")).to_have_text("Waiting for you")
+    site.home.edit("acme/_user.yaml", sha256(ANN.encode()).hexdigest(), "f" * 64)
+    await expect(page.locator("#notices")).to_contain_text("Your sign-in has ended")
+    await expect(page.get_by_role("dialog")).to_contain_text("Sign in")
 
 
 @pytest.mark.soak
