@@ -6,7 +6,7 @@ import { MASK, problemOf } from "./fields.js";
 import { inputOf } from "./inputs.js";
 
 /** What a page that cannot save gives for a secret that is needed: it says only that there is one. */
-const SOME_SECRET = "sealed elsewhere";
+export const SOME_SECRET = "sealed elsewhere";
 
 /**
  * `{ element, setting, pointer, get, set, check, fail, clear, focus, askAgain }`. `where`: `{ pointer, onchange,

@@ -26,7 +26,7 @@ export function editor(catalog, session, task, done) {
   const why = () => whyNot(session, editing ? task.view.user : task.identity.owner());
   const status = h("span.grow.soft", { role: "status" });
   const button = h("button.primary", { type: "submit" });
-  const form = agentForm(catalog, { onchange: changed, manual: session.write_back === "off" });
+  const form = agentForm(catalog, { onchange: changed, manual: why() !== null });
   const banner = h("div");
   const element = h("form.stack.edit", { noValidate: true, onsubmit: submit },
     banner, places.notice, places.faults, task.identity?.element, form.element, places.result,

@@ -3,6 +3,7 @@
 import { Problem } from "../api.js";
 import { h } from "../dom.js";
 import { copyable, diff, notice, sentence } from "../marks.js";
+import { SOME_SECRET } from "./controls.js";
 import { inManifest } from "./patch.js";
 import { preview } from "./review.js";
 import { yaml } from "./yaml.js";
@@ -49,8 +50,15 @@ function told({ method, body }, slug, file) {
   return [
     notice({ message: "Your role may not change this agent", hint: "give this to somebody who may" }, "warn"),
     h("h2", {}, "What to do"),
-    h("ol.steps", {}, h("li", {}, what, " ", h("code", {}, file), copyable(yaml(inManifest(body)))), h("li", {}, secretStep(slug || "NAME")), h("li", {}, syncStep())),
+    h("ol.steps", {}, h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))), h("li", {}, secretStep(slug || "NAME")), h("li", {}, syncStep())),
   ];
+}
+
+/** What a manifest says in the place of a secret that is to be sealed; nobody was asked for one. */
+function named(value, slug) {
+  if (value === SOME_SECRET) return `ENC[sealed by: agentsd edit ${slug || "NAME"}]`;
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, named(item, slug)]));
 }
 
 const secretStep = (name) => ["Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops."];
