@@ -9,7 +9,7 @@ from tests.ui.test_signing_in import ANN, sign_in, users
 
 
 async def test_a_secret_is_not_typed_where_it_cannot_be_saved(visit: Visit, new_site: NewSite) -> None:
-    """A viewer prepares a change for somebody else: no secret is asked for, so none is shown to be passed on."""
+    """A viewer prepares a change for somebody else: no secret is asked for, so none is passed on."""
     site = await new_site("--write-back", "files", prepare=users)
     page = await visit("/ui/edit?agent=acme~sales", at=site)
     await sign_in(page, ANN)
