@@ -92,9 +92,11 @@ def test_tables_and_numbers_keep_what_matters() -> None:
     assert ordered["attrs"] == {"start": 3}
 
 
-@pytest.mark.parametrize("text", ["> " * 30 + "a", "- " * 30 + "a", "#\n" * 30_000])
+@pytest.mark.parametrize(
+    "text", ["> " * 30 + "a", "- " * 30 + "a", "*" * 99 + "a" + "*" * 99, "#\n" * 30_000, "> ```\na\n" * 2000]
+)
 def test_what_is_too_much_comes_back_as_it_is(text: str) -> None:
-    """Too deep, or too many elements: shown as the text that it is, and nothing is lost."""
+    """Too deep, too many elements, too much work: shown as the text that it is, and nothing is lost."""
     assert tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
 
 
@@ -139,7 +141,8 @@ async def test_a_page_asks(stack: Stack) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize(
-    "piece", ["[", "*", "![", "[](", "> ", "- ", "- a\n", "_*~`[(", "a|b\n-|-\n", "[x][", "`", "<", "|"]
+    "piece",
+    ["[", "*", "![", "[](", "> ", "- ", "- a\n", "_*~`[(", "a|b\n-|-\n", "[x][", "`", "<", "|", "> ~~~\na\n"],
 )
 def test_hostile_texts_end(piece: str) -> None:
     """64 KiB of what makes parsers slow; the suite's own limit is the bound."""

@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from agentsd.web.bodies import json_object, too_large
@@ -35,7 +37,9 @@ MAX_BYTES = 64 << 10
 MAX_NODES = 20_000
 _NODES_A_CELL = 3  # its beginning, what is in it, its end
 MAX_DEPTH = 20
-"""Levels of blocks, a list's item being two. The parser drops what is deeper, so we show the text itself."""
+"""Levels of blocks (a list's item is two), and as many of what stands in a line."""
+MAX_STEPS = 60_000
+"""Of the parser, some 10 µs each. Well-meant 64 KiB take up to 35,000; hostile ones grow by the square."""
 
 _BODY_BYTES = 6 * MAX_BYTES + 1024  # as JSON a character may be written \\u0041
 _INLINE_BYTES = 1024
@@ -80,17 +84,22 @@ def _reply(text: str) -> bytes:
     return to_json({"nodes": tree(text)})
 
 
+class _TooMuch(Exception):
+    """The text takes more than it is worth."""
+
+
 def tree(text: str) -> list[Node]:
     """What a page shows for ``text``."""
-    as_it_is: list[Node] = [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
-    if cells_in(text) * _NODES_A_CELL > MAX_NODES:
-        return as_it_is
-    tokens = _parser().parse(text)
-    made = sum(1 + len(token.children or ()) for token in tokens)
-    if made > MAX_NODES or any(token.level >= MAX_DEPTH - 1 for token in tokens):
-        return as_it_is
-    builder = _Builder()
-    builder.add(tokens)
+    try:
+        if cells_in(text) * _NODES_A_CELL > MAX_NODES:
+            raise _TooMuch
+        tokens = _parser().parse(text, {_STEPS: 0})
+        if sum(1 + len(token.children or ()) for token in tokens) > MAX_NODES:
+            raise _TooMuch
+        builder = _Builder()
+        builder.add(tokens)
+    except _TooMuch:
+        return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
     return builder.found
 
 
@@ -114,7 +123,22 @@ def _parser() -> MarkdownIt:
     """It keeps nothing of what it parsed, so threads share it."""
     options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
-    return parser.disable("reference")  # 64 KiB of definitions may take a minute; and [1] is a citation here
+    parser.disable("reference")  # [1] is a citation here
+    parser.block.ruler.before("table", "steps", _step, {"alt": list(_INTERRUPTED)})
+    parser.inline.ruler.before("text", "steps", _step)
+    return parser
+
+
+_STEPS = "steps"
+_INTERRUPTED = ("paragraph", "reference", "blockquote", "list", "table")
+
+
+def _step(state: StateBlock | StateInline, *_: object) -> bool:
+    """A rule that never applies: it counts how often the parser tries them, in all of its loops."""
+    state.env[_STEPS] += 1
+    if state.env[_STEPS] > MAX_STEPS:
+        raise _TooMuch
+    return False
 
 
 class _Builder:
@@ -130,6 +154,8 @@ class _Builder:
         for token in tokens:
             if token.hidden:  # the paragraph of a tight list's item
                 continue
+            if token.level >= MAX_DEPTH - 1 or len(self._open) > 2 * MAX_DEPTH:
+                raise _TooMuch  # the parser drops what is deeper
             if token.nesting == 1:
                 self._begin(token)
             elif token.nesting == -1:
