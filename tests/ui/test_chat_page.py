@@ -271,6 +271,6 @@ KEEPING = """async () => {
 
 
 async def test_what_is_kept_is_bounded(visit: Visit) -> None:
-    """The latest fifty, and a million characters: the oldest go, and of one that is too long its beginning."""
+    """The latest fifty, and a million characters: the oldest go, and what a long one begins with."""
     page = await visit("/ui/chat?agent=helper")
     assert await page.evaluate(KEEPING) == [[50, True, 1], [1, True, 1], [1, True, 2]]
