@@ -1,25 +1,11 @@
 // Making elements. Texts become text nodes, always: nothing here, or anywhere, parses HTML.
 
-const SVG = "http://www.w3.org/2000/svg";
-
 /** `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)` */
 export function h(tag, props = {}, ...children) {
-  return built(document.createElement(tag.split(".")[0]), tag, props, children);
-}
-
-/** The same for SVG; properties are attributes. */
-export function svg(tag, attributes = {}, ...children) {
-  const element = document.createElementNS(SVG, tag.split(".")[0]);
-  for (const name of tag.split(".").slice(1)) element.classList.add(name);
-  for (const [name, value] of Object.entries(attributes)) if (value != null) element.setAttribute(name, value);
-  element.append(...nodes(children));
-  return element;
-}
-
-function built(element, tag, props, children) {
-  const classes = tag.split(".").slice(1);
+  const [name, ...classes] = tag.split(".");
+  const element = document.createElement(name);
   if (classes.length) element.classList.add(...classes);
-  for (const [name, value] of Object.entries(props)) set(element, name, value);
+  for (const [property, value] of Object.entries(props)) set(element, property, value);
   element.append(...nodes(children));
   return element;
 }

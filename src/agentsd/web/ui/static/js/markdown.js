@@ -12,7 +12,7 @@ const EVERY_MS = 250;
 const MOST = 65536; // what the server takes
 
 /** The tree of a text. */
-export const parsed = async (text, options) => (await send("POST", "/api/markdown", { text }, options)).nodes;
+const parsed = async (text, options) => (await send("POST", "/api/markdown", { text }, options)).nodes;
 
 /** Elements of a tree. `mark(text)` may make nodes of a text that is neither code nor in a link. */
 export function elements(nodes, mark = (text) => text) {

@@ -18,7 +18,7 @@ const ROLES = [
 const ENDS = [["30", "in 30 days"], ["90", "in 90 days"], ["365", "in a year"], ["day", "after a day of your choice"], ["", "never"]];
 
 /** The last valid day, in UTC, so many days from now. */
-export const dayIn = (days, now = Date.now()) => new Date(now + days * DAY_MS).toISOString().slice(0, 10);
+const dayIn = (days, now = Date.now()) => new Date(now + days * DAY_MS).toISOString().slice(0, 10);
 
 /** The command that does the same where the files are. */
 export function command(verb, owner, name, { role, expires } = {}) {

@@ -4,7 +4,7 @@ import { loudness, toSixteen } from "./pcm.js";
 import { Resampler } from "./resampler.js";
 
 /** Why there is no sound from a microphone. `message` says what is wrong, `hint` what to do. */
-export class NoMicrophone extends Error {
+class NoMicrophone extends Error {
   constructor(message, hint) {
     super(message);
     this.hint = hint;
@@ -18,7 +18,7 @@ const REASONS = {
 };
 
 /** Whether this page may ask for a microphone at all. */
-export const canListen = () => Boolean(navigator.mediaDevices?.getUserMedia);
+const canListen = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
  * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device goes away.

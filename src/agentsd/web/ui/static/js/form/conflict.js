@@ -48,7 +48,7 @@ function version(title, value, element = null) {
 }
 
 /** A value as a person reads it. */
-export function told(value) {
+function told(value) {
   if (value === undefined || (typeof value === "object" && Object.keys(value).length === 0)) return "(nothing)";
   if (value === MASK) return "(sealed)";
   return typeof value === "object" ? JSON.stringify(value, null, 2).replaceAll(`"${MASK}"`, "(sealed)") : String(value);

@@ -33,7 +33,7 @@ export function setting(name, node, root, required = false, secret = false) {
 }
 
 /** A node without references, null and what stands for sealed values. */
-export function resolved(node, root) {
+function resolved(node, root) {
   if (node.$ref) {
     const { $ref, ...rest } = node;
     return resolved({ ...definition($ref, root), ...rest }, root);
@@ -64,7 +64,7 @@ function isProse(schema) {
 }
 
 /** `connect_timeout_seconds` → "Connect timeout (seconds)"; a title that somebody wrote is kept. */
-export function titleOf(name, given) {
+function titleOf(name, given) {
   const words = name.split("_");
   const plain = (text) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
   if (given && plain(given) !== plain(name)) return given;

@@ -5,7 +5,7 @@
 import { MASK } from "./fields.js";
 
 export const SECTIONS = ["llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config"];
-export const GROUPS = [...SECTIONS, "rag_config", "turn"];
+const GROUPS = [...SECTIONS, "rag_config", "turn"];
 const TEXTS = ["name", "description", "system_prompt", "system_prompt_file", "greeting", "language"];
 const FLAGS = ["is_default", "is_active"];
 const WORDS = { is_default: "default", is_active: "active", rag_config: "rag" };
@@ -23,7 +23,7 @@ export function apiPointer(pointer) {
 const isEmpty = (value) => value == null || value === "" || (Array.isArray(value) && value.length === 0);
 
 /** Whether two values say the same. */
-export const same = (one, other) => canonical(one) === canonical(other);
+const same = (one, other) => canonical(one) === canonical(other);
 
 function canonical(value) {
   return JSON.stringify(value, (_, item) => (item && typeof item === "object" && !Array.isArray(item)
