@@ -5,7 +5,7 @@
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
-import { count, millis } from "../format.js";
+import { count } from "../format.js";
 import { when } from "../marks.js";
 import { isSilent, many, nameOf, onChange, silence } from "./standing.js";
 
@@ -147,5 +147,7 @@ function degraded(replica) {
 
 function heard(id, data, now) {
   const replica = data.replicas.find((one) => one.id === id);
-  return replica?.seen_at ? `${millis(Math.round(silence(replica, now) / 1000) * 1000).replace(".0", "")} ago` : "–";
+  if (!replica?.seen_at) return "–";
+  const seconds = Math.round(silence(replica, now) / 1000);
+  return seconds ? `${seconds} s ago` : "just now";
 }

@@ -56,7 +56,7 @@ function planOf({ plan, guard, warnings, at, commit }, leaders, session) {
   return h("div.stack", {},
     h("p", {}, h("strong", {}, nothing ? "Nothing to do: the database says what the files say." : headline(plan))),
     guard ? notice(guard, "warn") : null,
-    plan.empty ? null : h("p.soft", {}, whoApplies(plan, leaders)),
+    plan.empty || guard ? null : h("p.soft", {}, whoApplies(plan, leaders)),
     plan.changes.length || plan.users.length ? h("ul.changes", {}, plan.changes.slice(0, SHOWN).map((one) => change(one, session)), plan.users.slice(0, SHOWN).map(owner)) : null,
     plan.changes.length > SHOWN ? h("p.soft", {}, `and ${many(plan.changes.length - SHOWN, "other")}: `, h("code", {}, "agentsd plan"), " shows all") : null,
     setAside(plan, session),
