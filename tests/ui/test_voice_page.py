@@ -173,11 +173,18 @@ async def test_an_agent_that_only_thinks(visit: Visit) -> None:
 
 
 async def test_a_suspended_agent(visit: Visit, site: Site) -> None:
-    """There is no call to begin, and the page says why; taken up again, there is."""
+    """A call does not go over to it, and none begins; taken up again, it answers."""
     site.home.write("asleep.yaml", "name: Asleep\nactive: false\n" + echo("Awake: {message}"))
-    page = await visit("/ui/agents")
-    await page.wait_for_function("fetch('/api/agents/asleep').then((r) => r.ok)")
-    await page.goto(f"{site.url}/ui/voice?agent=asleep")
+    page = await visit("/ui/voice?agent=helper")
+    await write(page, "Hello")
+    await said(page, "agent", "Heard: Hello")
+    await page.locator(".switcher-button").click()
+    await page.keyboard.type("asleep")
+    await page.get_by_role("option", name="Asleep").click()
+    await expect(page.locator("#notices")).to_contain_text("goes on with helper")
+    await write(page, "Still there?")
+    await said(page, "agent", "Heard: Still there?")
+    await page.get_by_role("button", name="Hang up").click()
     await expect(page.locator("#lacks")).to_contain_text("suspended")
     await expect(page.get_by_role("button", name="Start a call")).to_be_disabled()
     site.home.edit("asleep.yaml", "active: false", "active: true")

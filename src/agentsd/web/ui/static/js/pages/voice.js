@@ -46,6 +46,7 @@ async function start({ microphone }) {
   draw();
   try {
     await mine.start();
+    if (chosen().id !== mine.agent.id) mine.handOver(chosen()); // chosen meanwhile
     if (microphone) await useMicrophone();
   } catch (problem) {
     mine.over(problem);
@@ -97,10 +98,13 @@ function muting() {
 }
 
 async function saySample() {
-  if (!(await start({ microphone: false }))) return;
-  const saying = call.playSample();
+  const fresh = call === null;
+  if (!(await start({ microphone: false })) || call.sampling) return;
+  const mine = call;
+  mine.sampling = true;
   draw();
-  try { await saying; } catch (problem) { fill(byId("notices"), notice(problem)); }
+  try { await mine.playSample({ fresh }); } catch (problem) { fill(byId("notices"), notice(problem)); }
+  mine.sampling = false;
   draw();
 }
 
@@ -116,7 +120,7 @@ async function write(event) {
 function another(agent, before) {
   if (call) {
     const other = agent.id !== before.id;
-    call.agent = agent;
+    if (!other && call.agent.id === agent.id) call.agent = agent;
     if (other && call.open) call.handOver(agent);
     if (other && call.open && call.wanted && !call.ears.microphone) useMicrophone();
   }
@@ -134,7 +138,7 @@ function draw() {
   mute.hidden = !call?.open || !listens;
   byId("levels").hidden = !listens;
   mute.textContent = !call?.ears.microphone ? "Turn on the microphone" : call.ears.muted ? "Unmute" : "Mute";
-  sample.disabled = !listens || Boolean(call?.ears.playing) || (!call && Boolean(stop));
+  sample.disabled = !listens || Boolean(call?.sampling) || (!call && Boolean(stop));
   byId("send").disabled = !call && Boolean(stop);
   status();
   fill(byId("lacks"), stop ? h("p.notice.warn", {}, stop) : lacks(agent).length ? h("ul.notice.warn.lacks", {}, lacks(agent).map((one) => h("li", {}, one))) : null);

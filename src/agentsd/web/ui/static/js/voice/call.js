@@ -7,6 +7,7 @@ import { dial } from "./line.js";
 import { organsOf } from "./organs.js";
 import { Timeline, Turns } from "./turns.js";
 
+const SWITCH = "switch";
 const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
 
 /** `view`: {transcript, changed(), level(n), failed(problem|null), ended(problem|null), lostMicrophone()} */
@@ -18,7 +19,8 @@ export class Call {
     this.silenced = new Set(); // answers that were cut short here
     this.turns = new Turns();
     this.timeline = new Timeline();
-    this.player = new Player(RATE, { onIdle: () => view.changed() });
+    this.greeted = new Promise((resolve) => { this.settle = resolve; });
+    this.player = new Player(RATE, { onIdle: () => this.quiet() });
     this.ears = new Ears({ onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone });
   }
 
@@ -48,6 +50,7 @@ export class Call {
   over(problem) {
     if (this.gone) return;
     this.gone = true;
+    this.settle();
     this.line = null;
     this.ears.close();
     this.player.close();
@@ -86,10 +89,16 @@ export class Call {
 
   /** From the next turn on another agent answers. */
   handOver(agent) {
-    this.send({ type: "session.update", session: { type: "realtime", model: agent.slug } });
+    this.before = this.agent;
+    this.agent = agent;
+    this.send({ type: "session.update", event_id: SWITCH, session: { type: "realtime", model: agent.slug } });
   }
 
-  playSample() { return this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500); }
+  /** The sample recording; in a call that has just begun, after the greeting. */
+  async playSample({ fresh = false } = {}) {
+    if (fresh && this.agent.greeting) await this.greeted;
+    if (this.open) await this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500);
+  }
 
   /** Stop playing, now; the server hears how much of the answer was played, and tells what it keeps of it. */
   hush() {
@@ -112,6 +121,12 @@ export class Call {
     const handler = HANDLERS[event.type];
     if (!handler || this.gone) return;
     handler(this, event);
+    this.quiet();
+  }
+
+  /** Something changed; where a first answer, a greeting, was heard to its end, `greeted` resolves. */
+  quiet() {
+    if (this.answer && this.doing === "quiet") this.settle();
     this.view.changed();
   }
 
@@ -119,6 +134,11 @@ export class Call {
     const id = error.event_id ?? "";
     if (id.startsWith("retrieve:")) this.view.transcript.unheard(id.slice(9), "");
     if (QUIET.test(id)) return;
+    this.settle();
+    if (id === SWITCH) {
+      this.agent = this.before;
+      error = { ...error, hint: `the call goes on with ${this.agent.slug}` };
+    }
     if (!this.active) this.waiting = false; // a turn that failed before its answer began
     this.view.failed(error);
   }
