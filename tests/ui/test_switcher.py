@@ -14,8 +14,7 @@ async def test_switching_keeps_the_page(visit: Visit) -> None:
     await page.evaluate("window.untouched = true")
     await page.keyboard.press("Control+k")
     await page.keyboard.type("librar")
-    await expect(page.get_by_role("option")).to_have_count(1)
-    await page.keyboard.press("Enter")
+    await page.keyboard.press("Enter")  # faster than any list: what was typed counts
     await expect(page.locator(".switcher-button")).to_contain_text("Librarian")
     assert page.url.endswith("agent=librarian")
     assert await page.evaluate("window.untouched") is True

@@ -14,7 +14,7 @@ const TYPING_MS = 60;
 /** Put the switcher into the page; it shows what `choice.js` says. */
 export function mountSwitcher() {
   const place = byId("switcher");
-  const state = { items: [], active: 0, total: 0, asked: 0 };
+  const state = { items: [], active: 0, total: 0, asked: 0, from: null, typed: null, wanted: false };
   const name = h("span.name");
   const dot = h("span.dot");
   const button = h("button.switcher-button", {
@@ -25,17 +25,25 @@ export function mountSwitcher() {
   const field = h("input", {
     type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list", ariaAutocomplete: "list",
     placeholder: "Find an agent by name or path", autocomplete: "off", spellcheck: "false",
-    oninput: debounced(() => load(), TYPING_MS), onkeydown: keys,
+    oninput: () => { state.wanted = false; soon(); }, onkeydown: keys,
   });
+  const soon = debounced(() => load(), TYPING_MS);
   const panel = h("div.switcher-panel", { id: "agents-panel", hidden: true }, field, list, note);
-  fill(place, button, panel);
+  const told = h("span.visually-hidden", { role: "status" });
+  fill(place, button, panel, told);
 
   place.addEventListener("focusout", (event) => { if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false); });
   document.addEventListener("pointerdown", (event) => { if (!place.contains(event.target)) close(false); });
   document.addEventListener("keydown", (event) => {
-    if (event.key === "k" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); open(); }
+    if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
+      event.preventDefault();
+      if (!document.querySelector("dialog[open]")) open();
+    }
   });
-  onChoice(show);
+  onChoice((agent, before) => {
+    show();
+    if (agent.id !== before.id) fill(told, `Agent: ${agent.name}`);
+  });
   onAgents(() => { if (!panel.hidden) load(); });
   show();
 
@@ -49,6 +57,7 @@ export function mountSwitcher() {
   }
 
   function open() {
+    if (panel.hidden) state.from = document.activeElement;
     panel.hidden = false;
     button.setAttribute("aria-expanded", "true");
     field.value = "";
@@ -60,20 +69,22 @@ export function mountSwitcher() {
     if (panel.hidden) return;
     panel.hidden = true;
     button.setAttribute("aria-expanded", "false");
-    if (back) button.focus();
+    if (back) (state.from?.isConnected && state.from !== document.body ? state.from : button).focus();
   }
 
   async function load() {
     const asked = (state.asked += 1);
     const query = new URLSearchParams({ limit: SHOWN, view: "summary" });
-    if (field.value.trim()) query.set("q", field.value.trim());
+    const typed = field.value.trim();
+    if (typed) query.set("q", typed);
     try {
       const found = await get(`/api/agents?${query}`);
       if (asked !== state.asked) return; // a later one is under way
-      Object.assign(state, { items: found.items, total: found.total, active: 0 });
+      Object.assign(state, { items: found.items, total: found.total, active: 0, typed });
       const at = found.items.findIndex((one) => one.id === chosen().id);
       if (at > 0 && !field.value) state.active = at;
       draw();
+      if (state.wanted) enter();
     } catch (problem) {
       fill(note, problem.message);
     }
@@ -108,12 +119,18 @@ export function mountSwitcher() {
     const last = state.items.length - 1;
     const moves = { ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8, PageUp: state.active - 8 };
     if (event.key === "Escape") { event.stopPropagation(); close(); }
-    else if (event.key === "Enter") { event.preventDefault(); if (state.items[state.active]) take(state.items[state.active]); }
+    else if (event.key === "Enter") { event.preventDefault(); enter(); }
     else if (event.key in moves && last >= 0) {
       event.preventDefault();
       state.active = Math.min(last, Math.max(0, moves[event.key]));
       mark();
     }
+  }
+
+  /** Take what is marked; who typed faster than the list came gets the list's first, once it is there. */
+  function enter() {
+    state.wanted = state.typed !== field.value.trim();
+    if (!state.wanted && state.items[state.active]) take(state.items[state.active]);
   }
 
   async function take(one) {
