@@ -32,43 +32,59 @@ async function speak() {
   const input = field.value;
   if (!input.trim() || input.length > MOST) { field.focus(); return; }
   halt();
-  const mine = (under = { abort: new AbortController(), player: playerAt(likelyRate(), null) }); // in the click, as browsers ask for
-  const [agent, begun] = [chosen().slug, performance.now()];
-  const times = { byte: null, sound: null, total: null };
-  const made = { samples: 0, rate: 0, agent: null };
-  const since = (ms = 0) => performance.now() + ms - begun;
+  const mine = (under = begun());
   fill(byId("errors"));
   result.clear();
   tell("Waiting for the voice…");
   try {
     const whole = await spoken({
-      agent, input, signal: mine.abort.signal,
-      onBegin({ rate, reply }) {
-        times.byte = since();
-        Object.assign(made, { rate, agent: `${reply.headers.get("X-Agent") ?? agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
-        mine.player = playerAt(rate, mine.player);
-        mine.player.onIdle = () => idle(mine);
-        tell("Speaking");
-      },
-      onSamples(samples) {
-        const ms = mine.player.push(samples);
-        times.sound ??= since(ms);
-        made.samples += samples.length;
-        if (under === mine) result.show(times, made);
-      },
+      agent: mine.agent, input, signal: mine.abort.signal,
+      onBegin: (told) => began(mine, told), onSamples: (samples) => sounded(mine, samples),
     });
-    if (under !== mine) return;
-    times.total = since();
-    mine.whole = true;
-    result.show(times, made);
-    if (whole.samples.length) result.whole(whole, agent);
-    idle(mine);
+    if (under === mine) finished(mine, whole);
   } catch (problem) {
-    if (under !== mine) return;
-    halt();
-    tell("");
-    fill(byId("errors"), notice(problem.status === undefined ? { message: "the voice broke off", hint: "the vendor or the line failed in the middle: try again" } : problem));
+    if (under === mine) failed(problem);
   }
+}
+
+/** One request: its times in ms since `from`, and what it made so far. Its player is made in the click, as browsers ask for. */
+function begun() {
+  return {
+    agent: chosen().slug, abort: new AbortController(), player: playerAt(likelyRate(), null), whole: false,
+    from: performance.now(), times: { byte: null, sound: null, total: null }, made: { samples: 0, rate: 0, agent: null },
+  };
+}
+
+const since = (mine, ms = 0) => performance.now() + ms - mine.from;
+
+function began(mine, { rate, reply }) {
+  mine.times.byte = since(mine);
+  Object.assign(mine.made, { rate, agent: `${reply.headers.get("X-Agent") ?? mine.agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
+  mine.player = playerAt(rate, mine.player);
+  mine.player.onIdle = () => idle(mine);
+  tell("Speaking");
+}
+
+function sounded(mine, samples) {
+  const ms = mine.player.push(samples);
+  mine.times.sound ??= since(mine, ms);
+  mine.made.samples += samples.length;
+  if (under === mine) result.show(mine.times, mine.made);
+}
+
+function finished(mine, whole) {
+  mine.times.total = since(mine);
+  mine.whole = true;
+  result.show(mine.times, mine.made);
+  if (whole.samples.length) result.whole(whole, mine.agent);
+  idle(mine);
+}
+
+function failed(problem) {
+  halt();
+  tell("");
+  const broken = { message: "the voice broke off", hint: "the vendor or the line failed in the middle: try again" };
+  fill(byId("errors"), notice(problem.status === undefined ? broken : problem));
 }
 
 const likelyRate = () => Number(chosen().tts_provider_config?.sample_rate) || 24000;
