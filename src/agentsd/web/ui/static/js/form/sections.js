@@ -110,7 +110,7 @@ function fallbackOf(name, root) {
   const node = root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
   return {
     ...setting("fallback", { type: "array", description: node.description }, root),
-    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as it is.`,
+    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as it is, as long as its place in the list does.`,
     usual: false,
     kind: "json",
     example: [{ provider: "…" }],
