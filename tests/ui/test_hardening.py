@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+from hashlib import sha256
 
+from playwright.async_api import Page, expect
+
+from tests.e2e.home import Home
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.test_signing_in import ANN, sign_in, users
+
+BOB = "agentsd_another-viewer-s-token-of-the-pages"
+COVER = "getComputedStyle(document.querySelector('dialog'), '::backdrop').backgroundColor"
+GROUND = "getComputedStyle(document.body).backgroundColor"
+SAID = "our merger with globex"
 
 
 async def test_a_secret_is_not_typed_where_it_cannot_be_saved(visit: Visit, new_site: NewSite) -> None:
@@ -24,3 +32,64 @@ async def test_a_secret_is_not_typed_where_it_cannot_be_saved(visit: Visit, new_
     await page.locator("[data-pointer='llm_provider_config.model'] input").fill("small")
     await page.get_by_role("button", name="Show what to do").click()
     await expect(page.locator("ol.steps pre")).to_contain_text("ENC[sealed by: agentsd edit acme/sales]")
+
+
+def people(home: Home) -> None:
+    """Two viewers of one owner."""
+    tokens = "".join(
+        f"  - {{name: {name}, role: viewer, sha256: {sha256(token.encode()).hexdigest()}}}\n"
+        for name, token in (("ann", ANN), ("bob", BOB))
+    )
+    home.write("acme/_user.yaml", f"tokens:\n{tokens}")
+    home.write("acme/parrot.yaml", "name: Parrot\ndefault: true\nllm: {provider: echo.local}\n")
+
+
+async def say(page: Page, text: str) -> None:
+    """Until it is answered."""
+    await expect(page.get_by_role("log")).to_contain_text("Parrot")
+    await page.get_by_label("Message").fill(text)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("log").get_by_role("article").last).to_contain_text(text)
+
+
+async def test_what_was_said_goes_with_who_said_it(visit: Visit, new_site: NewSite) -> None:
+    """Another person of the same owner does not find it; signing out in one tab clears the others.
+
+    Nor is it read behind the question for a token.
+    """
+    site = await new_site(prepare=people)
+    page = await visit("/ui/chat", at=site)
+    assert await page.evaluate(COVER) == await page.evaluate(GROUND)
+    await sign_in(page, ANN)
+    await say(page, SAID)
+    await page.context.clear_cookies()
+    await page.goto(f"{site.url}/ui/chat")
+    await sign_in(page, BOB)
+    await expect(page.locator("#who")).to_contain_text("acme/bob")
+    await expect(page.locator("#history-list")).to_contain_text("None yet")
+    await say(page, "I am Bob")
+    other = await page.context.new_page()
+    await other.goto(f"{site.url}/ui/agents")
+    await other.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Sign in")
+    left = await page.evaluate("document.documentElement.textContent + JSON.stringify(localStorage)")
+    assert "I am Bob" not in left
+    assert SAID not in left
+
+
+OURS = ("/ui/chat", "/", "?chat=1", "#a", "https://a.b/c", "mailto:a@b.c", "faq.md", "a/b")
+THEIRS = ("//a.b", "/\\a.b", "/\t/a.b", "/\n/a.b", "\\\\a.b", "javascript:1", "data:,1", "java\nscript:1")
+THEIRS += (" javascript:1", "\x01javascript:1", "vbscript:1", "a:b")
+ADDRESSES = """
+async (all) => {
+  const page = document.querySelector("script[type=module]").src;
+  const { h } = await import(page.replace(/js\\/.*/, "js/dom.js"));
+  return all.filter((href) => h("a", { href }).hasAttribute("href"));
+}
+"""
+
+
+async def test_addresses_that_run_or_lead_elsewhere_are_none(visit: Visit) -> None:
+    """An element gets an address only if it is one of ours, or says plainly where it leads."""
+    page = await visit("/ui/agents")
+    assert await page.evaluate(ADDRESSES, [*OURS, *THEIRS]) == [*OURS]

@@ -11,7 +11,8 @@ export function h(tag, props = {}, ...children) {
 }
 
 // Addresses that run scripts; a manifest, a citation or an answer may try to bring one.
-const SAFE = /^(https?:|mailto:|blob:|\/(?!\/)|#|\?|[\w.~-]+(\/|$))/i;
+// What a browser takes for "//", a backslash or a tab in it, leads elsewhere.
+const SAFE = /^(https?:|mailto:|blob:|\/(?![/\\\t\n\r])|#|\?|[\w.~-]+(\/|$))/i;
 
 function set(element, name, value) {
   if (value == null) return;

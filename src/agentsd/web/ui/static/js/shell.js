@@ -7,7 +7,7 @@ import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
 import { listen, onState } from "./live.js";
 import { notice } from "./marks.js";
-import { signIn, signOut } from "./signin.js";
+import { leaveTogether, signIn, signOut } from "./signin.js";
 import { mountSwitcher } from "./switcher.js";
 
 /** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
@@ -17,17 +17,20 @@ export async function boot() {
   onSignedOut(async () => {
     await signIn();
     const now = await get("/api/session", { again: false });
-    if (session !== null && now.user + now.role !== session.user + session.role) location.reload(); // another one's page
+    if (session !== null && whoOf(now) !== whoOf(session)) location.reload(); // another one's page
   });
   session = await patiently(() => get("/api/session"));
   who(session);
   await patiently(() => settle(session.user));
   mountSwitcher();
+  if (session.guarded) leaveTogether();
   listen();
   onState(banners);
   tellWhatWasDone();
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
+
+const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
 /** What the page before this one did, and left to be said here. */
 function tellWhatWasDone() {

@@ -45,6 +45,13 @@ function once() {
 /** A header takes no line breaks and no letters beyond Latin-1: such a token is simply wrong. */
 const headerSafe = (text) => (/^[\x21-\x7e]+$/.test(text) ? text : "not-a-token");
 
+/** Pages in other tabs, and those behind the back button, go when somebody signs out: all of them keep an agent. */
+export function leaveTogether() {
+  const isKept = (name) => name.startsWith("agentsd.agent.");
+  addEventListener("storage", ({ key, newValue }) => { if (key !== null && isKept(key) && newValue === null) location.reload(); });
+  addEventListener("pageshow", ({ persisted }) => { if (persisted && !Object.keys(localStorage).some(isKept)) location.reload(); });
+}
+
 /** Forget the token, and everything that this browser kept for its user. */
 export async function signOut() {
   await request("DELETE", "/api/session");

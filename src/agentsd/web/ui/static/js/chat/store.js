@@ -3,15 +3,15 @@
 const MOST = 50;
 const MOST_CHARACTERS = 1_000_000;
 
-/** Of one user. Several pages may be open: each writes only the conversation that it shows. */
+/** Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the conversation that it shows. */
 export class Store {
-  constructor(user) { this.key = `agentsd.chats.${user}`; }
+  constructor(who) { this.key = `agentsd.chats.${who}`; }
 
   /** All conversations, the latest first. */
   all() {
     try {
       const found = JSON.parse(localStorage.getItem(this.key) ?? "[]");
-      return Array.isArray(found) ? found.filter((one) => one && Array.isArray(one.turns)) : [];
+      return Array.isArray(found) ? found.filter(isSound) : [];
     } catch {
       return [];
     }
@@ -49,6 +49,14 @@ export class Store {
     }
   }
 }
+
+/** Whether a page can show it: another edition of it may have kept something else. */
+function isSound(one) {
+  const texts = typeof one?.id === "string" && typeof one.title === "string";
+  return texts && !Number.isNaN(new Date(one.updated).getTime()) && Array.isArray(one.turns) && one.turns.every(isTurn);
+}
+
+const isTurn = (turn) => typeof turn?.text === "string" && (turn.state !== "failed" || typeof turn.problem?.message === "string");
 
 /** A conversation that alone is more than we keep loses its beginning. */
 function shortened(conversation) {

@@ -10,7 +10,7 @@ import { byId } from "../dom.js";
 import { boot } from "../shell.js";
 
 const session = await boot();
-const store = new Store(session.user);
+const store = new Store(`${session.user}/${session.name}`);
 const scroll = scrolling(byId("jump"));
 const composer = new Composer({ send, stop: () => conversation.stop() });
 const conversation = new Conversation(byId("transcript"), store, {
