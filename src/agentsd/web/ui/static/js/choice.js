@@ -10,8 +10,8 @@ let key = "agentsd.agent";
 /** The agent as the API shows it; null before `settle`. */
 export const chosen = () => current;
 
-/** `work(agent, before)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it. */
-export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before)); }
+/** `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it; `gone`: `before` is no more. */
+export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before, detail.gone)); }
 
 /** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
 export async function settle(user) {
@@ -51,15 +51,16 @@ async function found(slug) {
 /** Read it again. An agent that is gone gives way to the server's current one. */
 async function refresh() {
   try {
-    told((await found(current.path === null ? null : current.id)) ?? (await usual()));
+    const same = await found(current.path === null ? null : current.id);
+    told(same ?? (await usual()), same === null && current.path !== null);
     remember();
   } catch { /* the banner says why */ }
 }
 
-function told(next) {
+function told(next, gone = false) {
   const before = current;
   current = next;
-  bus.dispatchEvent(new CustomEvent("choice", { detail: { agent: next, before } }));
+  bus.dispatchEvent(new CustomEvent("choice", { detail: { agent: next, before, gone } }));
 }
 
 function remember(quietly = false) {

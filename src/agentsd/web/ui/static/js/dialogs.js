@@ -20,11 +20,17 @@ export function dialog(title, content, { wide = false } = {}) {
   return new Promise((resolve) => {
     let result;
     const close = (value) => { result = value; box.close(); };
-    box.addEventListener("close", () => { box.remove(); before?.focus?.(); resolve(result); });
+    box.addEventListener("close", () => { box.remove(); giveBack(before); resolve(result); });
     fill(box, h("h2", { id }, title), content(close));
     document.body.append(box);
     box.showModal();
   });
+}
+
+/** The focus goes where it was; if that is gone meanwhile, to the page's content. */
+function giveBack(before) {
+  before?.focus?.();
+  if (document.activeElement === document.body) byId("main").focus({ preventScroll: true });
 }
 
 /**
@@ -43,7 +49,7 @@ export function confirm(title, text, { action = "Continue", typed = null, danger
       event.preventDefault();
       if (button.disabled) return;
       button.disabled = true;
-      try { close(await work()); } catch (problem) { fill(errors, notice(problem)); button.disabled = false; }
+      try { close(await work()); } catch (problem) { fill(errors, notice(problem)); button.disabled = false; button.focus(); }
     };
     return h("form.stack", { onsubmit: submit },
       h("p", {}, text), more,

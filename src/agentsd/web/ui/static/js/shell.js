@@ -1,7 +1,7 @@
 // What every page begins with: who asks, the menu, the switcher, banners, and the line to the server.
 
 import { get, onSignedOut, Problem } from "./api.js";
-import { settle } from "./choice.js";
+import { chosen, onChoice, settle } from "./choice.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
@@ -9,6 +9,8 @@ import { listen, onState } from "./live.js";
 import { notice } from "./marks.js";
 import { leaveTogether, signIn, signOut } from "./signin.js";
 import { mountSwitcher } from "./switcher.js";
+
+const TALKS = ["chat", "voice", "speech", "transcription"];
 
 /** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
 export async function boot() {
@@ -23,6 +25,8 @@ export async function boot() {
   who(session);
   await patiently(() => settle(session.user));
   mountSwitcher();
+  onChoice((agent, before, gone) => { if (gone) tellOfLoss(before, agent); });
+  title();
   if (session.guarded) leaveTogether();
   listen();
   onState(banners);
@@ -30,7 +34,25 @@ export async function boot() {
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
 
+/** The tab says whom a page talks to, where it talks to one. */
+function title() {
+  const page = document.title;
+  const name = () => { document.title = `${chosen().name} · ${page}`; };
+  if (!TALKS.includes(document.body.dataset.page)) return;
+  onChoice(name);
+  name();
+}
+
 const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
+
+/** The page's agent was deleted or renamed elsewhere: what stands here is another's now, and that must not be overlooked. */
+function tellOfLoss(before, agent) {
+  const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. This page goes on with ${agent.name} (${agent.slug}).`;
+  const told = h("div.notice.warn.row.spread.gone", { role: "alert" }, h("p", {}, text),
+    h("button.small.plain", { type: "button", onclick: () => { told.remove(); byId("main").focus(); } }, "Dismiss"));
+  document.querySelector("main > .gone")?.remove();
+  byId("main").prepend(told);
+}
 
 /** What the page before this one did, and left to be said here. */
 function tellWhatWasDone() {
@@ -55,7 +77,7 @@ async function patiently(work) {
         fill(byId("banners"), notice(problem));
         throw problem;
       }
-      fill(byId("banners"), h("p.banner.warning", {}, problem.status === 0 ? "The server cannot be reached. Trying again…" : "The server is starting…"));
+      say(problem.status === 0 ? "The server cannot be reached. Trying again…" : "The server is starting…", "warning");
       await new Promise((resolve) => setTimeout(resolve, 1000));
     }
   }
@@ -88,10 +110,15 @@ function who(session) {
 }
 
 function banners({ server, store, age, fromDisk }) {
+  if (server === "away") say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
+  else if (store === "away") say(`Postgres is away: agents answer as before, edits and history have to wait.${fromDisk ? " What is served comes from an earlier run." : ""}`, "warning", age);
+  else fill(byId("banners"));
+}
+
+/** A banner, read out once however often it is said; how long it has been so is for eyes. */
+function say(text, tone, age = null) {
   const since = age == null ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
-  fill(byId("banners"),
-    server === "away" ? h("p.banner.bad", {}, "The server cannot be reached. This page shows what it last knew, and tries again.") : null,
-    server === "ok" && store === "away"
-      ? h("p.banner.warning", {}, `Postgres is away: agents answer as before, edits and history have to wait.${since}${fromDisk ? " What is served comes from an earlier run." : ""}`)
-      : null);
+  const shown = byId("banners").querySelector(".banner");
+  if (shown?.firstChild.textContent !== text) fill(byId("banners"), h("p.banner", { class: tone }, h("span", {}, text), h("span", { ariaLive: "off" }, since)));
+  else fill(shown.lastChild, since);
 }

@@ -73,6 +73,7 @@ class Asking {
     }
     this.busy = false;
     this.allow();
+    if (document.activeElement === document.body) this.button.focus(); // a disabled button loses it
   }
 
   send(query) {

@@ -14,12 +14,13 @@ export function tester() {
   let tested = null;
 
   async function run() {
+    if (button.ariaDisabled) return;
     const agent = chosen();
     const mine = new AbortController();
     running?.abort();
     running = mine;
     tested = agent.id;
-    button.disabled = true;
+    button.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
     fill(byId("verdict"), h("p.soft", {}, "Asking its providers…"));
     try {
       const reply = await request("POST", `${api(agent, "/test")}?checks=${byId("checks").checked}`, { signal: mine.signal });
@@ -28,7 +29,7 @@ export function tester() {
       if (problem.name === "AbortError") return;
       fill(byId("verdict"), notice(problem));
     }
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
   }
 
   button.addEventListener("click", run);
@@ -40,7 +41,7 @@ export function tester() {
     if (tested === null || tested === agent.id) return;
     running?.abort();
     tested = null;
-    button.disabled = false;
+    button.removeAttribute("aria-disabled");
     fill(byId("verdict"));
   };
 }

@@ -24,7 +24,9 @@ async function begin() {
   addEventListener("beforeunload", (event) => { if (current?.dirty()) event.preventDefault(); });
   if (asked.has("new")) return mount(catalog, newTask("new", {}, session.user), "New agent");
   if (asked.has("copy")) return copy(catalog, asked.get("copy"));
-  onChoice((agent) => { if (agent.id !== current?.id) moved(catalog, agent); });
+  onChoice((agent, before, gone) => {
+    if (agent.id !== current?.id && !(gone && current?.dirty())) moved(catalog, agent); // of one that is gone the form itself tells
+  });
   return edit(catalog, asked.get("agent") ?? chosen().slug);
 }
 
@@ -71,7 +73,8 @@ function builtIn(agent) {
 
 function done(reply, outcome) {
   if (reply.version == null) { // on a branch: there is nothing to see of it yet
-    fill(page, h("div.stack", {}, h("p.notice.good", { role: "status" }, outcome), h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
+    fill(page, h("div.stack", { tabIndex: -1 }, h("p.notice.good", { role: "status" }, outcome), h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
+    page.firstChild.focus();
     return;
   }
   try { sessionStorage.setItem(TOLD, outcome); } catch { /* a browser that keeps nothing */ }
