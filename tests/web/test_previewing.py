@@ -139,6 +139,25 @@ async def test_a_new_secret_shows_as_another_seal(stack: Stack) -> None:
     assert told["diff"].endswith(SEALED_TOO)
 
 
+async def test_a_guess_is_not_confirmed(stack: Stack) -> None:
+    """Nobody learns from a look, which is not on record, whether a secret is the one that they try."""
+    stack.write("a.yaml", vendor_manifest("http://127.0.0.1:1"), sealed=True)
+    await stack.sync()
+    told = []
+    for guess in (CANARY, "not-the-secret"):
+        body = {"llm_provider_config": {"api_key": guess}}
+        told.append(await previewed(stack, "PATCH", "/a", json=body))
+        told[-1]["diff"] = told[-1]["diff"].removesuffix(
+            SEALED_TOO
+        )  # of a file of this very second it may stay
+    assert told[0] == told[1]
+    assert told[0]["changed"] is True
+    assert minus_and_plus(told[0]["diff"]) == ["-    api_key: ENC[…]", "+    api_key: ENC[…]"]
+    sent = {"llm_provider_config": {"api_key": CANARY}}
+    status, written = await stack.ask("PATCH", "/api/agents/a", json=sent)
+    assert (status, written["write_back"]["message"]) == (200, "nothing to change")
+
+
 async def test_a_secret_in_plain_text_does_not_show_on_its_way_out(stack: Stack) -> None:
     """Somebody wrote it into the file since the last sync; the edit removes it."""
     stack.write("a.yaml", echo("a"))

@@ -107,6 +107,7 @@ class Desk(Pen):
     catalog: Catalog
     opener: Opener
     sops: SopsBinary
+    blind: bool = False  # nothing will be written: see ``resealed``
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
         """As the catalog has it."""
@@ -118,8 +119,9 @@ class Desk(Pen):
 
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
         """See ``resealed``."""
-        file = self.root / document.path
-        return await resealed(document, value, secrets, file=file, opener=self.opener, sops=self.sops)
+        file, blind = self.root / document.path, self.blind
+        opener, sops = self.opener, self.sops
+        return await resealed(document, value, secrets, file=file, opener=opener, sops=sops, blind=blind)
 
 
 def own_of(document: Document) -> Document:

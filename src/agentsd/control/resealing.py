@@ -82,6 +82,7 @@ async def resealed(
     file: Path,
     opener: Opener,
     sops: SopsBinary,
+    blind: bool = False,
 ) -> bytes:
     """The bytes of ``file`` after an edit: its text with ``value``, and ``secrets`` sealed by the real sops.
 
@@ -92,6 +93,7 @@ async def resealed(
     Raises ``KeyNeeded`` where only a holder of the key can make the edit, ``SealTampered`` and other
     ``SealError`` where the original does not verify or ``value`` holds a seal from elsewhere, ``ConfigError``
     where no rule seals a secret, ``SopsFailed``, and ``CannotSplice``. Changes no file.
+    ``blind``: a secret that is given again is sealed again: whoever only looks learns of no guess.
     """
     edit = _edit_of(document, value, secrets)
     _check_origin(edit)
@@ -102,7 +104,7 @@ async def resealed(
             await _verify(unchanged, edit.wanted(), opener)
         return unchanged.data
     originals = await _originals(edit, opener)
-    if originals is not None:
+    if originals is not None and not blind:
         edit = _without_repetitions(edit, originals)
     if not edit.texts and next(edit.kept(), None) is None:
         return (await replace(edit, block=None).frame()).data

@@ -51,6 +51,7 @@ class WriteBack(Edits[Written]):
         self.mode = mode
         self.source = syncer.source
         self._root = desk.root
+        self._looking = replace(desk, blind=True)
         self._syncer = syncer
         self._landing = Landing(desk.root, git if mode == "git" else None)
         self._one = asyncio.Lock()
@@ -94,7 +95,7 @@ class WriteBack(Edits[Written]):
     @property
     def rehearsal(self) -> Edits[Preview]:
         """The same edits, decided and checked alike, and not made: nothing is touched."""
-        return _Rehearsal(self, self._pen, self._checker)
+        return _Rehearsal(self, self._looking, self._checker)
 
     async def _rehearsed(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
         """Decided on the files as they are: what a killed writer left undone is not finished for a look."""
