@@ -64,6 +64,15 @@ def test_a_section_without_secrets_may_go_anywhere() -> None:
     assert check({"api_url": "https://evil.example"}) == []
 
 
+def test_a_sealed_address_is_not_quoted() -> None:
+    """What the seal does not tie together is refused; where it would go stays sealed."""
+    section = {"api_key": "x", "api_url": "https://private.example"}
+    [wrong] = misdirected(section, frozenset(("api_key", "api_url")), HOME, frozenset(), bound=False)
+    assert "private.example" not in f"{wrong} {wrong.remedy}"
+    [wrong] = misdirected(section, frozenset(("api_key",)), HOME, frozenset(), bound=False)
+    assert "https://private.example" in wrong.remedy
+
+
 def test_a_secret_goes_to_the_vendor_by_default() -> None:
     """The default, and the vendor's own origin written out in any spelling."""
     assert check({"api_key": "x"}) == []

@@ -57,6 +57,16 @@ async def test_a_reply_is_what_all_layers_say_and_can_be_put_back(stack: Stack) 
     assert (stack.root / "a.yaml").read_text() == OWN
 
 
+async def test_a_refusal_does_not_say_what_is_sealed(stack: Stack) -> None:
+    """A key of one's own would go to an address that another file seals: nobody reads there which one."""
+    for url in ("/api/agents/a?dry_run=true", "/api/agents/a"):
+        status, problem = await stack.ask("PATCH", url, json={"llm_provider_config": {"api_key": "mine"}})
+        assert (status, problem["code"]) == (422, "invalid_manifest")
+        assert problem["violations"][0]["code"] == "secret-destination"
+        assert "an address that is sealed" in problem["detail"]
+        assert "llm.example" not in str(problem)
+
+
 async def test_an_edit_says_what_differs(stack: Stack) -> None:
     """By PUT and by PATCH; what is made equal to the layer's value again is inherited again."""
     top = (stack.root / "_defaults.yaml").read_bytes()

@@ -252,7 +252,7 @@ class Checker:
                     (*pointer, wrong.field),
                     "secret-destination",
                     f"{dotted((*pointer, wrong.field))} would send this section's secret to {wrong.origin}",
-                    f"seal the URL too, or add {wrong.origin} to AGENTSD_TRUSTED_ORIGINS",
+                    wrong.remedy,
                 )
 
     def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:

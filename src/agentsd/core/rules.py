@@ -44,6 +44,8 @@ class Destinations:
         return (self.secrets & section.keys()) | sealed
 
 
+SEALED_PLACE = "an address that is sealed"
+
 DestinationsOf = Callable[[str, str], Destinations | None]
 """(section, provider) → where its secrets may go; None for a provider that nobody knows."""
 
@@ -53,7 +55,16 @@ class Misdirected:
     """A destination field that would send a secret where it does not belong."""
 
     field: str
-    origin: str
+    origin: str  # ``SEALED_PLACE`` where it is sealed: messages quote it
+
+    @property
+    def remedy(self) -> str:
+        """What to do about it."""
+        if self.origin == SEALED_PLACE:
+            return (
+                "seal the address in one file with the secret, or add its origin to AGENTSD_TRUSTED_ORIGINS"
+            )
+        return f"seal the URL too, or add {self.origin} to AGENTSD_TRUSTED_ORIGINS"
 
 
 def misdirected(
@@ -82,4 +93,8 @@ def misdirected(
         if name not in sealed or not bound
     }
     origins = {name: origin(url) for name, url in places.items() if url}
-    return tuple(Misdirected(name, place) for name, place in origins.items() if place not in allowed)
+    return tuple(
+        Misdirected(name, SEALED_PLACE if name in sealed else place)
+        for name, place in origins.items()
+        if place not in allowed
+    )

@@ -195,8 +195,7 @@ class Builder:
             if wrong:
                 where = dotted((*pointer, wrong[0].field))
                 message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
-                hint = "seal the address too, or add its origin to AGENTSD_TRUSTED_ORIGINS"
-                raise Refused("SecretDestination", message, hint=hint)
+                raise Refused("SecretDestination", message, hint=wrong[0].remedy)
 
 
 def _check_strays(row: AgentRow, opened: Opened) -> None:
