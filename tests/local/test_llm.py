@@ -132,6 +132,18 @@ async def test_a_bad_request(make: Make) -> None:
         await llm.complete({"messages": "secret"})
 
 
+async def test_a_model_that_was_hardly_loaded(make: Make, catalog: Catalog) -> None:
+    """It is closed at once, again and again, and the process goes on."""
+    make("llm", NAME)  # or skipped
+    for _ in range(3):
+        sessions = HttpSessions()
+        llm = catalog.build("llm", catalog.settings_of("llm", {"provider": NAME}), sessions)
+        with pytest.raises(ProviderRejected):
+            await llm.complete({"messages": "secret"})
+        await llm.aclose()
+        await sessions.aclose()
+
+
 async def test_its_port_is_closed_to_others(make: Make, sessions: HttpSessions) -> None:
     """The port that llama.cpp's server opens on 127.0.0.1 answers nobody."""
     import urllib.request

@@ -78,6 +78,9 @@ class EmbeddedSettings(LocalSettings):
         return {key: value for key, value in chosen.items() if value is not None}
 
 
+_SHORTEST = {"messages": [{"role": "user", "content": "."}], "max_tokens": 1}
+
+
 class Model:
     """A loaded model, behind llama.cpp's own scheduler."""
 
@@ -100,12 +103,14 @@ class Model:
         params.warmup = False
         self._name = path.stem
         self._server: Any = xllamacpp.Server(params)
+        self._at_work = False  # whether its scheduler is known to run
 
     def chat(self, who: Who, request: dict[str, Any], emit: Emit[dict[str, Any]]) -> None:
         """Answer ``request`` chunk by chunk. Blocks; stops at the next token once nobody listens."""
         failed: list[ProviderError] = []
 
         def take(chunk: dict[str, Any]) -> bool:
+            self._at_work = True
             if "error" in chunk:
                 failed.append(_refusal(who, chunk["error"]))
                 return True
@@ -122,7 +127,13 @@ class Model:
             raise failed[0]
 
     def close(self) -> None:
-        """Stop the server and free the weights."""
+        """Stop the server and free the weights.
+
+        A server that is told to stop before its scheduler runs waits for it for ever, and holds Python's own
+        lock meanwhile. So one that never answered answers first: that proves that it runs.
+        """
+        if not self._at_work:
+            self._server.handle_chat_completions(_SHORTEST, lambda _: False)
         self._server = None
 
 
