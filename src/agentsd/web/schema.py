@@ -1,4 +1,4 @@
-"""GET /api/schema: the JSON Schema of a manifest, with the vendors that this server knows, plugins among them.
+"""GET /api/schema: the JSON Schema of a manifest, with the vendors that this server knows, plugins too.
 
 The same as ``schemas/agent.schema.json``, for editors, and for pages that make their forms of it.
 """
