@@ -8,11 +8,13 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.home import Home
 from tests.ui.conftest import NewSite, Visit
+from tests.ui.site import Site
 from tests.ui.test_signing_in import ANN, sign_in, users
 
 BOB = "agentsd_another-viewer-s-token-of-the-pages"
 COVER = "getComputedStyle(document.querySelector('dialog'), '::backdrop').backgroundColor"
 GROUND = "getComputedStyle(document.body).backgroundColor"
+TYPED = "sk-Typed7AndShownToNobody"
 SAID = "our merger with globex"
 
 
@@ -75,6 +77,33 @@ async def test_what_was_said_goes_with_who_said_it(visit: Visit, new_site: NewSi
     left = await page.evaluate("document.documentElement.textContent + JSON.stringify(localStorage)")
     assert "I am Bob" not in left
     assert SAID not in left
+
+
+async def test_a_typed_secret_is_not_shown_beside_what_others_did(visit: Visit, site: Site) -> None:
+    """Both chose another vendor: what is compared says that a key was typed, and not which."""
+    site.home.write("disputed.yaml", "name: Disputed\nllm: {provider: echo.local}\n")
+    commit(site)
+    page = await visit("/ui/edit?agent=disputed")
+    section = "[data-pointer='llm_provider_config.{}']"
+    await page.locator(section.format("provider")).locator("select").select_option(label="groq.com")
+    await page.locator(section.format("model")).locator("input").fill("small")
+    await page.locator(section.format("api_key")).locator("input").fill(TYPED)
+    theirs = '{provider: llama-cpp.local, model: m, api_url: "http://127.0.0.1:1"}'
+    site.home.write("disputed.yaml", f"name: Disputed\nllm: {theirs}\n")
+    commit(site)
+    await page.get_by_role("button", name="Decide").click()
+    dialog = page.get_by_role("dialog")
+    await expect(dialog).to_contain_text("(typed)")
+    assert TYPED not in await page.content()
+    await dialog.get_by_role("button", name="Keep all of mine").click()
+    await dialog.get_by_role("button", name="Apply").click()
+    await expect(page.locator(section.format("api_key")).locator("input")).to_have_value(TYPED)
+
+
+def commit(site: Site) -> None:
+    """All files, as another person does."""
+    site.git("add", "-A")
+    site.git("commit", "-q", "-m", "theirs")
 
 
 OURS = ("/ui/chat", "/", "?chat=1", "#a", "https://a.b/c", "mailto:a@b.c", "faq.md", "a/b")

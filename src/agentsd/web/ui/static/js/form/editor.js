@@ -6,6 +6,7 @@ import { fill, h } from "../dom.js";
 import { onAgents } from "../live.js";
 import { sentence } from "../marks.js";
 import { nameOf, settle } from "./conflict.js";
+import { MASK } from "./fields.js";
 import { clearFaults, faultsOf, ownFaults, showFaults } from "./faults.js";
 import { agentForm } from "./form.js";
 import { instructions, whyNot } from "./manual.js";
@@ -146,7 +147,7 @@ export function editor(catalog, session, task, done) {
 
   /** A choice for each field that both changed; whether all are settled. */
   async function decide() {
-    const draft = form.get();
+    const draft = withoutTyped(form.get(), form.controls);
     const asked = state.open.map((one) => ({ ...one, mine: pick(draft, one.unit) }));
     const choices = await settle(asked, (unit) => nameOf(unit, form));
     if (!choices) return false;
@@ -156,4 +157,11 @@ export function editor(catalog, session, task, done) {
     changed();
     return true;
   }
+}
+
+/** A draft as it may be shown: a secret that was typed stays in its field. */
+function withoutTyped(draft, fields) {
+  const secrets = new Set(fields.filter(({ setting }) => setting.kind === "secret").map(({ pointer }) => pointer));
+  const shown = ([pointer, value]) => [pointer, secrets.has(pointer) && value !== MASK ? "(typed)" : value];
+  return Object.fromEntries(Object.entries(draft).map(shown));
 }
