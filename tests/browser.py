@@ -15,8 +15,9 @@ from contextlib import suppress
 from tests.ui import chromium
 
 INSTALL = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "chromium")
-UPDATE = ("apt-get", "update", "-q")
-PATIENCE = 300
+UPDATE = ("apt-get", "update", "-q", "-o", "Acquire::Retries=1", "-o", "Acquire::http::Timeout=20")
+PATIENCE = 180
+"""Seconds of each command: a machine without a way to Debian must not wait long to find out."""
 
 
 def main() -> int:
