@@ -139,7 +139,9 @@ def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
             403,
             "origin_not_allowed",
             "a page of another origin may not do this",
-            hint="add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
+            hint="a sign-in is for pages of this very address, and http is not https"
+            if foreign
+            else "add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
         )
 
 
