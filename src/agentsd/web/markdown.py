@@ -42,7 +42,7 @@ MAX_STEPS = 60_000
 """Of the parser, some 10 µs each. Well-meant 64 KiB take up to 35,000; hostile ones grow by the square."""
 
 _BODY_BYTES = 6 * MAX_BYTES + 1024  # as JSON a character may be written \\u0041
-_INLINE_BYTES = 1024
+_INLINE_BYTES = 256
 """What is parsed in a few milliseconds, hostile as it may be, is not worth a thread."""
 
 _SAFE = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
