@@ -14,7 +14,8 @@ UNSEEN = """() => {
   const at = document.activeElement;
   const marked = (one) => one && (getComputedStyle(one).outlineStyle !== "none" || marked(one.parentElement));
   const box = at.getBoundingClientRect();
-  return at === document.body || marked(at) && box.width > 1 && box.right > 0 && box.left < innerWidth ? null : at.outerHTML;
+  const inside = box.width > 1 && box.right > 0 && box.left < innerWidth;
+  return at === document.body || (marked(at) && inside) ? null : at.outerHTML;
 }"""
 """The element that has the focus, if nothing shows that; null if it is seen."""
 

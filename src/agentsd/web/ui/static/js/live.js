@@ -40,11 +40,11 @@ export function listen() {
   setInterval(look, LOOK_MS);
 }
 
-function open() {
+/** `lost`: something may have happened that was not heard. */
+function open(lost = false) {
   if (source) return;
   source = new EventSource("/api/events");
   for (const kind of KINDS) source.addEventListener(kind, (event) => tell(kind, JSON.parse(event.data)));
-  let lost = false;
   source.onerror = () => { lost = true; look(); };
   source.onopen = () => {
     look();
@@ -75,8 +75,14 @@ async function look() {
       ? { server: "ok", store: problem.body.store, age: problem.body.age_seconds, fromDisk: problem.body.from_disk }
       : { server: problem.status === 0 ? "away" : "ok", store: "ok", age: null, fromDisk: false };
   }
+  const back = state.server === "away" && found.server === "ok";
   state = found;
   tell("state", found);
+  if (back && source?.readyState === EventSource.CONNECTING) { // a browser waits longer after each failure
+    source.close();
+    source = null;
+    open(true);
+  }
   if (source?.readyState === EventSource.CLOSED && found.server === "ok") await again();
 }
 
@@ -85,7 +91,7 @@ async function again() {
   source = null;
   try {
     await get("/api/session");
-    open();
+    open(true);
   } catch { source ??= { readyState: EventSource.CLOSED, close() {} }; } // with the next look
 }
 

@@ -21,7 +21,7 @@ export function when(time) {
 
 /** A problem, in the place where it matters. */
 export function notice(problem, tone = "bad") {
-  const hint = problem.hint && problem.hint !== problem.message ? h("p.hint", {}, problem.hint) : null;
+  const hint = problem.hint && problem.hint !== problem.message ? h("p.hint", {}, sentence(problem.hint)) : null;
   return h("div.notice", { class: tone, role: "alert" }, h("p", {}, sentence(problem.message)), hint);
 }
 

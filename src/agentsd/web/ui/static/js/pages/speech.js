@@ -128,6 +128,7 @@ function draw() {
   const config = agent.tts_provider_config ?? {};
   const bar = barred(agent);
   say.disabled = Boolean(bar) || !config.provider;
+  if (under === null && document.activeElement === stop) say.focus(); // a disabled button loses it
   stop.disabled = under === null;
   byId("voice-card").hidden = !config.provider;
   fill(byId("voice"), Object.entries(NAMES).filter(([key]) => config[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));

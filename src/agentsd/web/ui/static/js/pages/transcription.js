@@ -131,6 +131,7 @@ function draw() {
   byId("recording").hidden = !recorder;
   if (!recorder) timer.textContent = "0:00";
   for (const one of [sample, picker]) one.disabled = !able || recorder !== null;
+  if (under === null && document.activeElement === stop) record.focus(); // what is hidden loses it
   stop.hidden = under === null;
   byId("vendor-card").hidden = !organsOf(agent).stt;
   facts(agent.stt_provider_config ?? {}, agent.language);

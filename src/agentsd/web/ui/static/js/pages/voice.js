@@ -102,6 +102,7 @@ async function saySample() {
   if (!(await start({ microphone: false })) || call.sampling) return;
   const mine = call;
   mine.sampling = true;
+  if (document.activeElement === sample) button.focus(); // a disabled button loses it
   draw();
   try { await mine.playSample({ fresh }); } catch (problem) { fill(byId("notices"), notice(problem)); }
   mine.sampling = false;
