@@ -115,3 +115,17 @@ async def _suspend_and_delete(page: Page) -> None:
     await page.keyboard.type("keyed")
     await page.keyboard.press("Enter")
     await expect(page.locator("#outcome")).to_be_focused()
+
+
+async def test_a_conversation_is_renamed_by_keyboard(visit: Visit) -> None:
+    """What is typed takes the place of the old title, and the focus is where it was, in the list."""
+    page = await visit("/ui/chat?agent=helper")
+    await page.keyboard.type("first")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("log")).to_contain_text("Heard: first")
+    await tab_to(page, page.get_by_role("button", name="Rename first"), "Shift+Tab")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("dialog").get_by_role("textbox")).to_be_focused()
+    await page.keyboard.type("second")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Rename second")).to_be_focused()

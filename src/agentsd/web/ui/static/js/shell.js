@@ -91,7 +91,7 @@ function menu() {
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => toggle(!pages.classList.contains("open")));
-  pages.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+  for (const one of [button, pages]) one.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
 }
 
 function who(session) {

@@ -12,13 +12,16 @@ export class History {
     fold();
   }
 
-  /** As it is kept now; where nothing of it changed, the focus in it stays. */
+  /** As it is kept now; the focus in it stays. */
   draw() {
     const all = this.store.all();
     const state = JSON.stringify([this.work.current(), all.map((one) => [one.id, one.title])]);
     if (state === this.state) return;
     this.state = state;
-    fill(byId("history-list"), all.length ? all.map((one) => this.row(one)) : h("li.soft.small", {}, "None yet."));
+    const list = byId("history-list");
+    const back = focusIn(list);
+    fill(list, all.length ? all.map((one) => this.row(one)) : h("li.soft.small", {}, "None yet."));
+    back();
   }
 
   row(one) {
@@ -28,7 +31,7 @@ export class History {
       event.preventDefault();
       this.work.open(one.id);
     };
-    return h("li", {},
+    return h("li", { dataset: { id: one.id } },
       h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open }, h("span.title", {}, one.title), h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
       h("div.row", {},
         h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) }, "Rename"),
@@ -51,9 +54,22 @@ export class History {
   }
 }
 
+/** Where the focus is in the list, as a function that puts it there again. */
+function focusIn(list) {
+  const held = document.activeElement.closest("#history-list li");
+  if (!held) return () => {};
+  const parts = (row) => [...row?.querySelectorAll("a, button") ?? []];
+  const at = parts(held).indexOf(document.activeElement);
+  return () => {
+    const [link, ...buttons] = parts([...list.children].find((one) => one.dataset.id === held.dataset.id));
+    link?.focus(); // the buttons are shown where the focus is
+    buttons[at - 1]?.focus();
+  };
+}
+
 function form(title, close) {
   const id = newId("title");
-  const field = h("input", { id, value: title, required: true, maxLength: 100, autofocus: true, autocomplete: "off" });
+  const field = h("input", { id, value: title, required: true, maxLength: 100, autofocus: true, onfocus: () => field.select(), autocomplete: "off" });
   const submit = (event) => { event.preventDefault(); close(field.value.trim()); };
   return h("form.stack", { onsubmit: submit },
     h("div.field", {}, h("label", { htmlFor: id }, "Title"), field),
