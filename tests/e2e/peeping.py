@@ -42,7 +42,7 @@ class Peeper:
                 self._seen[str(path)] = _signature(path)
 
     def _run(self) -> None:
-        while not self._over.wait(0.002):
+        while not self._over.wait(0.005):
             for path in (*self._files(), *self._temporary(), *self._lent()):
                 with suppress(OSError):
                     self._look(path)

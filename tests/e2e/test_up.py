@@ -154,7 +154,7 @@ async def leased(client: Client, url: str) -> None:
     await until(look)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.soak)])
 async def test_a_second_signal_does_not_wait(clone: Home, client: Client, number: signal.Signals) -> None:
     """The first one lets streams finish; the second ends everything at once, Postgres too."""
     clone.write("slow.yaml", echo(" ".join(["word"] * 200), id=uuid4()) + "  delay_seconds: 0.2\n")

@@ -71,6 +71,7 @@ async def roll(
     assert not [pid for pid in first | after if exists(pid)]
 
 
+@pytest.mark.soak
 async def test_workers_are_replaced_and_restarted(
     home: Home, client: Client, database: Database, database_url: str
 ) -> None:

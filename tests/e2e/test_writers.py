@@ -137,7 +137,7 @@ def _opens(home: Home, data: bytes) -> Any:
 @pytest.mark.parametrize("mode", [pytest.param("files", marks=pytest.mark.soak), "git"])
 async def test_a_crowd(home: Home, client: Client, database_url: str, mode: str) -> None:
     """Twenty writers for some seconds, with a kill or two."""
-    await crowded(home, client, database_url, mode, writers=20, seconds=5, kill_every=2)
+    await crowded(home, client, database_url, mode, writers=20, seconds=4, kill_every=3)
 
 
 @pytest.mark.soak

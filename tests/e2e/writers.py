@@ -57,8 +57,12 @@ class Crowd:
             tasks = [asyncio.create_task(self._again(kinds[i % 4], client)) for i in range(writers)]
             tasks += [asyncio.create_task(asyncio.to_thread(self._script, calm)) for calm in (True, False)]
             await asyncio.sleep(seconds)
+            await until(self._something_kept)  # a busy machine may need longer
             self._over = True
             await asyncio.gather(*tasks)
+
+    async def _something_kept(self) -> bool:
+        return any(self.tally.kept.values())
 
     async def _again(self, edit: Any, client: aiohttp.ClientSession) -> None:
         while not self._over:

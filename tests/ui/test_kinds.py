@@ -34,7 +34,7 @@ KINDS = {
     "Postgres is away": Kind(writes=False, postgres=False),
 }
 
-IN_CI = ("open, read-only", "a viewer signed in", "Postgres is away")
+IN_CI = ("a viewer signed in", "Postgres is away")
 """The others are much like what every other test visits."""
 
 
