@@ -31,13 +31,13 @@ async def test_an_agent_that_is_gone_is_said_to_be_gone(visit: Visit, site: Site
 
 async def test_a_form_keeps_what_was_typed_for_an_agent_that_is_gone(visit: Visit, site: Site) -> None:
     """It is not offered to go back to what is not there."""
-    commit(site, "passing.yaml", f"name: Passing\n{ECHO}")
-    page = await visit("/ui/agents?q=passing")
-    await expect(page.locator('tr[data-slug="passing"]')).to_be_visible()
-    await page.goto(f"{site.url}/ui/edit?agent=passing")
+    commit(site, "vanishing.yaml", f"name: Vanishing\n{ECHO}")
+    page = await visit("/ui/agents?q=vanishing")
+    await expect(page.locator('tr[data-slug="vanishing"]')).to_be_visible()
+    await page.goto(f"{site.url}/ui/edit?agent=vanishing")
     await page.get_by_role("textbox", name="Description").fill("typed here")
-    (site.agents / "passing.yaml").unlink()
-    site.git("commit", "-q", "-a", "-m", "passing is gone")
+    (site.agents / "vanishing.yaml").unlink()
+    site.git("commit", "-q", "-a", "-m", "vanishing is gone")
     await expect(page.get_by_role("alert").filter(has_text="This agent is gone")).to_be_visible()
     await expect(page.get_by_role("textbox", name="Description")).to_have_value("typed here")
     await expect(page.get_by_role("button", name="Go back to it")).to_have_count(0)
@@ -71,3 +71,13 @@ async def test_a_page_outlives_its_server(visit: Visit, new_site: NewSite) -> No
     await expect(page.locator("#banners")).to_be_empty()
     await expect(page.locator("#rows tr")).to_have_count(1)
     await expect(page.locator("#trouble")).to_be_empty()
+
+
+async def test_what_changes_elsewhere_leaves_the_focus(visit: Visit, site: Site) -> None:
+    """A button of a list that is drawn anew has the focus again."""
+    page = await opened(visit, site, "steady.yaml", f"name: Steady\n{ECHO}")
+    copy = page.get_by_role("button", name="Copy agents.d/steady.yaml:1")
+    await copy.focus()
+    commit(site, "steady.yaml", f"name: Steadier\n{ECHO}")
+    await expect(page.locator("#values")).to_contain_text("Steadier")
+    await expect(copy).to_be_focused()

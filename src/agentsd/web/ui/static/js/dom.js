@@ -32,10 +32,19 @@ function nodes(children) {
     .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
 }
 
-/** Replace what an element holds. */
+/** Replace what an element holds. The focus goes from what it held to what is called the same. */
 export function fill(element, ...children) {
+  const at = element.contains(document.activeElement) ? document.activeElement : null;
   element.replaceChildren(...nodes(children));
+  if (at && !at.isConnected) twinOf(at, element)?.focus({ preventScroll: true });
   return element;
+}
+
+const nameOf = (one) => one.getAttribute("aria-label") ?? one.textContent;
+
+function twinOf(lost, place) {
+  const name = nameOf(lost);
+  return name ? [...place.querySelectorAll(lost.localName)].find((one) => nameOf(one) === name) : null;
 }
 
 /** The element with that id; its absence is a fault of the template. */
