@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playwright.async_api import expect
+from playwright.async_api import Route, expect
 
 from tests.ui.conftest import Visit
 from tests.ui.site import Site
@@ -37,4 +37,25 @@ async def test_it_is_live(visit: Visit, site: Site) -> None:
     await page.keyboard.type("passing")
     await page.get_by_role("option", name="Before").click()
     site.home.edit("passing.yaml", "Before", "After")
+    await expect(page.locator(".switcher-button")).to_contain_text("After")
+
+
+async def test_a_change_while_an_agent_is_read_is_not_missed(visit: Visit, site: Site) -> None:
+    """Of an agent that changes between its reading and its reply, the newer state is shown in the end."""
+    site.home.write("hasty.yaml", "name: Before\nllm: {provider: echo.local}\n")
+    page = await visit("/ui/chat")
+
+    async def late(route: Route) -> None:
+        old = await route.fetch()
+        site.home.edit("hasty.yaml", "Before", "After")
+        newer = page.request.get(f"{site.url}/api/agents/hasty")
+        while (await (await newer).json())["name"] == "Before":
+            newer = page.request.get(f"{site.url}/api/agents/hasty")
+        await page.unroute("**/api/agents/hasty")
+        await route.fulfill(response=old)
+
+    await page.route("**/api/agents/hasty", late)
+    await page.locator(".switcher-button").click()
+    await page.keyboard.type("hasty")
+    await page.get_by_role("option", name="Before").click()
     await expect(page.locator(".switcher-button")).to_contain_text("After")

@@ -6,6 +6,10 @@ import { onAgents } from "./live.js";
 const bus = new EventTarget();
 let current = null;
 let key = "agentsd.agent";
+let following = false;
+let heard = 0; // events about agents: what is read while one comes may be old already
+let asked = 0; // the newest reading counts, in whatever order the replies come
+let choosing = 0;
 
 /** The agent as the API shows it; null before `settle`. */
 export const chosen = () => current;
@@ -16,18 +20,31 @@ export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => 
 /** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
 export async function settle(user) {
   key = `agentsd.agent.${user}`;
-  const asked = new URLSearchParams(location.search).get("agent");
-  current = (await found(asked)) ?? (await found(localStorage.getItem(key))) ?? (await usual());
-  remember(asked === null);
-  onAgents((slugs) => { if (slugs === null || slugs.includes(current.slug)) refresh(); });
+  if (!following) onAgents(hear);
+  following = true;
+  const then = heard;
+  const wanted = new URLSearchParams(location.search).get("agent");
+  current = (await found(wanted)) ?? (await found(localStorage.getItem(key))) ?? (await usual());
+  remember(wanted === null);
+  if (heard !== then) refresh();
   return current;
+}
+
+function hear(slugs) {
+  heard += 1;
+  if (current && (slugs === null || slugs.includes(current.slug))) refresh();
 }
 
 /** Go on with another agent; the page, the conversation and the call stay. */
 export async function choose(slug) {
+  const mine = (choosing += 1);
+  const then = heard;
   const next = await get(`/api/agents/${inPath(slug)}`);
+  if (mine !== choosing) return current; // another was chosen since
+  asked += 1;
   told(next);
   remember();
+  if (heard !== then) refresh();
   send("POST", `/api/agents/${inPath(slug)}/select`).catch(() => {}); // a suspended one cannot be `current`
   return next;
 }
@@ -50,9 +67,12 @@ async function found(slug) {
 
 /** Read it again. An agent that is gone gives way to the server's current one. */
 async function refresh() {
+  const mine = (asked += 1);
   try {
     const same = await found(current.path === null ? null : current.id);
-    told(same ?? (await usual()), same === null && current.path !== null);
+    const next = same ?? (await usual());
+    if (mine !== asked) return;
+    told(next, same === null && current.path !== null);
     remember();
   } catch { /* the banner says why */ }
 }

@@ -4,6 +4,7 @@ import { get } from "./api.js";
 
 const KINDS = ["hello", "changed", "condition", "run", "resync"];
 const LOOK_MS = 5000;
+const HELLO_MS = 1000;
 
 const bus = new EventTarget();
 let source = null;
@@ -32,12 +33,17 @@ export function onState(work) {
   return on("state", work);
 }
 
-/** Begin to listen. A hidden page lets go of its connection: a browser has only six for a server. */
+/**
+ * Begin to listen; resolves once the server does tell, or after a second: who listens first and reads second
+ * misses nothing. A hidden page lets go of its connection: a browser has only six for a server.
+ */
 export function listen() {
+  const told = new Promise((resolve) => { const end = on("hello", () => { end(); resolve(); }); setTimeout(resolve, HELLO_MS); });
   document.addEventListener("visibilitychange", turned);
   if (!document.hidden) open();
   look();
   setInterval(look, LOOK_MS);
+  return document.hidden ? Promise.resolve() : told;
 }
 
 /** `lost`: something may have happened that was not heard. */

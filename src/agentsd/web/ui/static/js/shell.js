@@ -23,12 +23,12 @@ export async function boot() {
   });
   session = await patiently(() => get("/api/session"));
   who(session);
+  await listen();
   await patiently(() => settle(session.user));
   mountSwitcher();
   onChoice((agent, before, gone) => { if (gone) tellOfLoss(before, agent); });
   title();
   if (session.guarded) leaveTogether();
-  listen();
   onState(banners);
   tellWhatWasDone();
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
