@@ -51,10 +51,9 @@ async def test_a_change_while_an_agent_is_read_is_not_missed(visit: Visit, site:
         newer = page.request.get(f"{site.url}/api/agents/hasty")
         while (await (await newer).json())["name"] == "Before":
             newer = page.request.get(f"{site.url}/api/agents/hasty")
-        await page.unroute("**/api/agents/hasty")
         await route.fulfill(response=old)
 
-    await page.route("**/api/agents/hasty", late)
+    await page.route("**/api/agents/hasty", late, times=1)
     await page.locator(".switcher-button").click()
     await page.keyboard.type("hasty")
     await page.get_by_role("option", name="Before").click()
