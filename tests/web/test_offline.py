@@ -51,11 +51,12 @@ async def offline(installed: None, stack: Stack) -> Stack:
     return stack
 
 
-async def test_ten_sentences_over_http(offline: Stack) -> None:
+@pytest.mark.parametrize("count", [4, pytest.param(len(SENTENCES), marks=pytest.mark.soak)])
+async def test_sentences_over_http(offline: Stack, count: int) -> None:
     """Text → /v1/audio/speech → /v1/audio/transcriptions → text: at most 15 % of the words are wrong."""
     pairs = []
     async with client_of(offline) as client:
-        for sentence in SENTENCES:
+        for sentence in SENTENCES[:count]:
             speech = await client.audio.speech.create(
                 model="offline", voice="any", input=sentence, response_format="wav"
             )
