@@ -84,6 +84,6 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def _fresh(postgres_url: str, template: str) -> Iterator[str]:
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         yield url_with(postgres_url, name)
         admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

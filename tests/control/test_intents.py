@@ -163,7 +163,7 @@ async def between_the_files(scene: Scene, holder: str, number: int) -> bool:
     return not any("default: true" in path.read_text() for path in scene.place.root.glob("*.yaml"))
 
 
-@pytest.mark.parametrize("mode", ["files", "git"])
+@pytest.mark.parametrize("mode", [pytest.param("files", marks=pytest.mark.soak), "git"])
 async def test_killed(place: Place, database_url: str, mode: str) -> None:
     """At every fifth step: as before, or finished."""
     await kill_and_recover(place, database_url, mode, 5)

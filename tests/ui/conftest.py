@@ -57,7 +57,7 @@ def new_database(postgres_url: str, template: str) -> Iterator[Callable[[], str]
     def make() -> str:
         name = f"ui_{uuid4().hex}"
         with psycopg.connect(postgres_url, autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         names.append(name)
         return url_with(postgres_url, name)
 
