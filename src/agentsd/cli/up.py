@@ -291,7 +291,7 @@ def _welcome(url: str, seconds: float, watching: bool, model: str) -> None:
             ("dim", f"  (after {seconds:.1f} s)"),
         ),
         (),
-        (("dim", "  Talk to an agent:"),),
+        (("dim", "  Open it in a browser, or talk to an agent:"),),
         (("", f"    curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"),),
     ]
     if watching:
