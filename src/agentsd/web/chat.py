@@ -22,7 +22,7 @@ from agentsd.web.bodies import json_object
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import lease
 from agentsd.web.middleware import report
-from agentsd.web.models import find_model
+from agentsd.web.models import agent_headers, find_model
 from agentsd.web.parts import PARTS, WEB_METRICS
 from agentsd.web.problem import bad_request, internal, of_error
 from agentsd.web.streams import SSE_HEADERS, write
@@ -72,11 +72,6 @@ def _is_content(content: object) -> bool:
     if isinstance(content, list):
         return all(isinstance(part, dict) for part in content)
     return content is None or isinstance(content, str)
-
-
-def agent_headers(agent: LiveAgent) -> dict[str, str]:
-    """Which agent and which version of it answers."""
-    return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
 async def _stream(

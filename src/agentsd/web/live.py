@@ -14,12 +14,21 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.names import to_url
 from agentsd.web.encoding import to_json
 from agentsd.web.parts import PARTS, VIEWS, Parts
+from agentsd.web.problem import bad_request
 from agentsd.web.replies import JSON
 
 LOCAL_SECONDS = 10.0
 """How long a reply waits for its own replica; longer than any swap takes."""
 
 ALL_SECONDS = 30.0
+
+
+def waits_for_all(request: web.Request) -> bool:
+    """``?wait=all``: whether the reply waits for every replica. Raises ``Problem`` 400."""
+    wait = request.query.get("wait", "local")
+    if wait not in ("local", "all"):
+        raise bad_request("wait is local or all", param="wait")
+    return wait == "all"
 
 
 async def live(parts: Parts, written: Written, *, everywhere: bool) -> str:

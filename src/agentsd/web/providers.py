@@ -13,24 +13,15 @@ from aiohttp import web
 from agentsd.core.agent import SECTIONS
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.vendor import Vendor
-from agentsd.web.encoding import to_json
 from agentsd.web.parts import PARTS
-from agentsd.web.replies import cached, etag_of
+from agentsd.web.replies import made_once
 
 _REVEALING = ("default", "examples", "const", "enum")
 
 
 def routes() -> list[web.RouteDef]:
     """This resource's routes. The reply is made once: the catalog does not change."""
-    kept: list[tuple[bytes, str]] = []
-
-    async def get(request: web.Request) -> web.Response:
-        if not kept:
-            body = to_json(catalog_view(request.app[PARTS].catalog))
-            kept.append((body, etag_of(body)))
-        return cached(request, *kept[0])
-
-    return [web.get("/api/providers", get)]
+    return [web.get("/api/providers", made_once(lambda request: catalog_view(request.app[PARTS].catalog)))]
 
 
 def catalog_view(catalog: Catalog) -> dict[str, Any]:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
+from typing import Any
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
+
+from agentsd.web.encoding import to_json
 
 JSON = "application/json"
 REVALIDATE = "private, no-cache"
@@ -44,6 +49,19 @@ def headers_of(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
 def cached(request: web.Request, body: bytes, etag: str, *, link: str | None = None) -> web.Response:
     """``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
     return revalidated(request, body, etag, headers_of(etag, link=link))
+
+
+def made_once(value_of: Callable[[web.Request], Any]) -> Handler:
+    """A handler whose JSON is made at the first request, and kept: it is the same for all that follow."""
+    kept: list[tuple[bytes, str]] = []
+
+    async def get(request: web.Request) -> web.Response:
+        if not kept:
+            body = to_json(value_of(request))
+            kept.append((body, etag_of(body)))
+        return cached(request, *kept[0])
+
+    return get
 
 
 def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]) -> web.Response:

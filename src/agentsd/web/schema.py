@@ -8,19 +8,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from agentsd.control.schemas import Schemas
-from agentsd.web.encoding import to_json
 from agentsd.web.parts import PARTS
-from agentsd.web.replies import cached, etag_of
+from agentsd.web.replies import made_once
 
 
 def routes() -> list[web.RouteDef]:
     """This resource's routes. The reply is made once: the catalog does not change."""
-    kept: list[tuple[bytes, str]] = []
-
-    async def get(request: web.Request) -> web.Response:
-        if not kept:
-            body = to_json(Schemas(request.app[PARTS].catalog).agent)
-            kept.append((body, etag_of(body)))
-        return cached(request, *kept[0])
-
-    return [web.get("/api/schema", get)]
+    return [web.get("/api/schema", made_once(lambda request: Schemas(request.app[PARTS].catalog).agent))]

@@ -12,10 +12,8 @@ from agentsd.services.verdict import judge
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import find, lease
 from agentsd.web.models import agent_headers
+from agentsd.web.pages import boolean
 from agentsd.web.parts import PARTS
-from agentsd.web.problem import bad_request
-
-_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
 
 def routes() -> list[web.RouteDef]:
@@ -25,9 +23,7 @@ def routes() -> list[web.RouteDef]:
 
 async def test(request: web.Request) -> web.Response:
     """What was found, on the version that serves now."""
-    checks = _BOOLEANS.get(request.query.get("checks", "false").lower())
-    if checks is None:
-        raise bad_request("checks must be true or false", param="checks")
+    checks = boolean(request.query, "checks") or False
     entry = find(request, request.match_info["agent"])
     async with lease(request, entry) as agent:
         verdict = await judge(agent, request.app[PARTS].knowledge, checks=checks)

@@ -32,7 +32,7 @@ from agentsd.core.violations import did_you_mean
 from agentsd.store.users import list_users
 from agentsd.web.bodies import json_object
 from agentsd.web.encoding import to_json
-from agentsd.web.live import LOCAL_SECONDS, everyone, write_back_view
+from agentsd.web.live import LOCAL_SECONDS, everyone, waits_for_all, write_back_view
 from agentsd.web.lookup import principal_of
 from agentsd.web.pages import boolean, shown
 from agentsd.web.parts import PARTS, Parts
@@ -124,7 +124,7 @@ async def _written(
         path = _path(deed.owner)
         if parts.writeback is None:
             raise _read_only(parts, deed, path, "this server is read-only")
-        wait, guarded = _wait(request), bool(parts.access.book)
+        wait, guarded = waits_for_all(request), bool(parts.access.book)
         work = await decide(who)
         done = await work(TokenDesk(parts.writeback, others=bool(parts.access.tokens)))
         message = await _known(parts, deed, done, guarded=guarded, wait=wait)
@@ -238,13 +238,6 @@ def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
         "or start this server with --write-back files"
     )
     return Problem(405, "read_only", why, hint=hint, headers={"Allow": ""}, extra={"file": file})
-
-
-def _wait(request: web.Request) -> bool:
-    wait = request.query.get("wait", "local")
-    if wait not in ("local", "all"):
-        raise bad_request("wait is local or all", param="wait")
-    return wait == "all"
 
 
 def _entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import SLUG_MAX, from_url, owner_of, slug_problem
 from agentsd.store.agents import revisions
 from agentsd.web.bodies import json_object, values_in
-from agentsd.web.live import live, written_reply
+from agentsd.web.live import live, waits_for_all, written_reply
 from agentsd.web.lookup import CURRENT, find, principal_of, require_writer
 from agentsd.web.parts import PARTS
 from agentsd.web.previewing import Work, is_dry, previewed
@@ -147,11 +147,11 @@ async def rollback(request: web.Request) -> web.Response:
 async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[Work]]) -> web.Response:
     """A write to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
     if is_dry(request):
-        _wait(request)
+        waits_for_all(request)
         return await previewed(request, decide)
     try:
         writeback = _writeback(request)
-        everywhere = _wait(request)
+        everywhere = waits_for_all(request)
         written: Written = await (await decide())(writeback)
         message = await live(request.app[PARTS], written, everywhere=everywhere)
     except Exception as error:
@@ -259,13 +259,6 @@ def _expected(request: web.Request) -> frozenset[str] | None:
     if request.headers["If-Match"].strip() == "*":  # in quotes it is a tag like any other, and nobody's
         return None
     return frozenset(tag.value.partition(".")[0] for tag in tags if not tag.is_weak)
-
-
-def _wait(request: web.Request) -> bool:
-    wait = request.query.get("wait", "local")
-    if wait not in ("local", "all"):
-        raise bad_request("wait is local or all", param="wait")
-    return wait == "all"
 
 
 async def _body(request: web.Request) -> dict[str, Any]:

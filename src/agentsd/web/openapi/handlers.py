@@ -14,11 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
-from agentsd.web.encoding import to_json
 from agentsd.web.openapi.document import document
 from agentsd.web.openapi.page import BASE, page, style
 from agentsd.web.parts import PARTS
-from agentsd.web.replies import cached, etag_of, headers_of, revalidated
+from agentsd.web.replies import etag_of, headers_of, made_once, revalidated
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
 _USUAL = "127.0.0.1:8080"
@@ -27,19 +26,12 @@ _USUAL = "127.0.0.1:8080"
 def routes() -> list[web.RouteDef]:
     """This resource's routes. Both replies are made once: the catalog does not change."""
     described: list[dict[str, Any]] = []
-    documents: list[tuple[bytes, str]] = []
     pages: dict[bool, str] = {}
 
     def describe(request: web.Request) -> dict[str, Any]:
         if not described:
             described.append(document(request.app[PARTS].catalog))
         return described[0]
-
-    async def get_document(request: web.Request) -> web.Response:
-        if not documents:
-            body = to_json(describe(request))
-            documents.append((body, etag_of(body)))
-        return cached(request, *documents[0])
 
     async def get_docs(request: web.Request) -> web.Response:
         guarded = request.app[PARTS].access.guarded
@@ -51,7 +43,7 @@ def routes() -> list[web.RouteDef]:
         headers["Content-Security-Policy"] = policy()
         return revalidated(request, body, headers["ETag"], headers)
 
-    return [web.get("/openapi.json", get_document), web.get("/docs", get_docs)]
+    return [web.get("/openapi.json", made_once(describe)), web.get("/docs", get_docs)]
 
 
 def origin_of(request: web.Request) -> str:
