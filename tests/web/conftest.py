@@ -201,6 +201,16 @@ async def stack(make: Make) -> Stack:
     return await make()
 
 
+@pytest.fixture
+async def three(stack: Stack) -> Stack:
+    """A default agent, one of another owner, and a suspended one."""
+    stack.write("support.yaml", echo("Support", default=True))
+    stack.write("acme/sales.yaml", echo("Sales", default=True))
+    stack.write("idle.yaml", echo("Idle", active=False))
+    await stack.sync()
+    return stack
+
+
 @asynccontextmanager
 async def _stack(
     database: Database,

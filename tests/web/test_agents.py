@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from yarl import URL
 
 from agentsd.core.secret import MASK
@@ -15,16 +14,6 @@ FIELDS = {
     "version", "source", "path", "commit", "created_at", "updated_at", "condition", "serving_version",
     "system_prompt_file", "greeting", "language", "turn", "checks", "embedding_provider_config",
 }  # fmt: skip
-
-
-@pytest.fixture
-async def three(stack: Stack) -> Stack:
-    """A default agent, one of another owner, and a suspended one."""
-    stack.write("support.yaml", echo("Support", default=True))
-    stack.write("acme/sales.yaml", echo("Sales", default=True))
-    stack.write("idle.yaml", echo("Idle", active=False))
-    await stack.sync()
-    return stack
 
 
 async def test_an_agent_has_the_fields_of_the_table(three: Stack) -> None:

@@ -4,20 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Stack, echo, vendor_manifest
-
-
-@pytest.fixture
-async def three(stack: Stack) -> Stack:
-    """A default agent, one of another owner, and a suspended one."""
-    stack.write("support.yaml", echo("Support", default=True))
-    stack.write("acme/sales.yaml", echo("Sales", default=True))
-    stack.write("idle.yaml", echo("Idle", active=False))
-    await stack.sync()
-    return stack
 
 
 async def _pages(stack: Stack, query: str) -> list[dict[str, Any]]:
