@@ -9,8 +9,8 @@ Definitions, so that trees of different projects can be compared:
 - *gerund*: a module's name whose last word ends in ``ing`` (``string`` and the like are left out);
 - *one-word function*: a function or method, nested ones included and ``__dunder__`` ones left out, whose name
   without underscores at its ends contains no underscore;
-- *question docstring*: a docstring (of a module, class or function) that begins with What, Who, Whom, Whose or
-  Whether;
+- *question docstring*: a docstring (of a module, class or function) that begins with What, Who, Whom, Whose
+  or Whether;
 - *body*: the lines of a function below its signature and docstring.
 """
 

@@ -6,10 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
-from agentsd.providers.network import ApiKey
-from agentsd.providers.schema import Url
-from agentsd.providers.vendor import Vendor
+from agentsd.plugins import ApiKey, CompletionsSettings, Url, Vendor, build_completions
 
 
 class ShoutSettings(CompletionsSettings):
@@ -24,4 +21,4 @@ class ShoutSettings(CompletionsSettings):
     ] = "https://api.shout.example"
 
 
-VENDOR = Vendor(ShoutSettings, build)
+VENDOR = Vendor(ShoutSettings, build_completions)

@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from agentsd.providers.http import HttpSessions
-from agentsd.providers.schema import ProviderSettings
-from agentsd.providers.vendor import Vendor
+from agentsd.plugins import HttpSessions, ProviderSettings, Vendor
 
 
 class BeepSettings(ProviderSettings):
@@ -22,7 +20,7 @@ class BeepSettings(ProviderSettings):
 
 
 class Beep:
-    """See ``agentsd.providers.base.TTS``."""
+    """Follow ``agentsd.plugins.TTS``."""
 
     sample_rate = 16_000
 
