@@ -1,25 +1,26 @@
 """Public API for packages that add providers.
 
-A vendor package imports from this module only; everything else in ``agentsd`` may move between versions. The
-package registers a ``Vendor`` by an entry point of the group ``agentsd.providers``, named by kind and provider::
+A vendor package imports from this module only; everything else in ``agentsd`` may move between versions.
+The package registers a ``Vendor`` by an entry point of the group ``agentsd.providers``, named by kind and
+provider::
 
     [project.entry-points."agentsd.providers"]
     "tts.beep.example" = "beeper.voice:VENDOR"
 
 Settings
-    ``ProviderSettings`` is for a provider in this process, ``NetworkSettings`` for one on a network (it adds
-    timeouts, retries and limits), ``CompletionsSettings`` for one that speaks OpenAI's chat completions: its
-    settings are all that is needed, since ``build_completions`` makes the client. Fields of type ``ApiKey``,
-    ``OptionalApiKey`` or ``Secret`` must be sealed; ``Url`` fields are held to the trust rule; ``home`` names the
-    vendor's own origins.
+    ``ProviderSettings`` is for a provider in this process, ``NetworkSettings`` for one on a network (it
+    adds timeouts, retries and limits), ``CompletionsSettings`` for one that speaks OpenAI's chat completions:
+    its settings are all that is needed, since ``build_completions`` makes the client. Fields of type
+    ``ApiKey``, ``OptionalApiKey`` or ``Secret`` must be sealed; ``Url`` fields are held to the trust rule;
+    ``home`` names the vendor's own origins.
 
 Clients
-    ``LLM``, ``TTS``, ``STT`` and ``Embedding`` are the protocols that a client follows; audio is 16-bit signed
-    little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard.
+    ``LLM``, ``TTS``, ``STT`` and ``Embedding`` are the protocols that a client follows; audio is 16-bit
+    signed little-endian mono PCM. ``HttpSessions`` has pooled sessions that respect the outbound guard.
 
 Errors
-    A client raises ``ProviderError`` and its subclasses only, with a message of its own words: a vendor's text
-    may quote the key.
+    A client raises ``ProviderError`` and its subclasses only, with a message of its own words: a vendor's
+    text may quote the key.
 """
 
 from __future__ import annotations

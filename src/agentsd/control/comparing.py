@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import at
+from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer
 from agentsd.sops.format import seal_type
 

@@ -9,8 +9,8 @@ from agentsd.core.agent import Attachment
 from agentsd.core.document import Document
 from agentsd.core.layers import Layered, borrowed
 from agentsd.core.names import DEFAULT_OWNER, DEFAULTS_FILE, is_overlay, owner_of
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import get
+from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Violation, dotted
 from agentsd.files.tree import SourceFile
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from agentsd.core.checks import regex_problem
 from agentsd.core.document import Document
-from agentsd.core.plan import is_sealed
+from agentsd.core.sealed import is_sealed
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Violation, did_you_mean, dotted
 

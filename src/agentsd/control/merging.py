@@ -18,8 +18,8 @@ from agentsd.control.comparing import contents, path_of, planted
 from agentsd.control.resealing import resealed
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import AgentsdError, InvalidManifests, KeyNeeded, SealError, SealLocked
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import get, leaves
+from agentsd.core.sealed import is_sealed
 from agentsd.core.threeway import Merged, Sealed, alike, merge
 from agentsd.core.violations import Pointer, dotted
 from agentsd.files.rewrite import rewrite

@@ -14,7 +14,7 @@ from agentsd.core.layers import layered, layers_of
 from agentsd.core.names import USER_FILE, slug_of
 from agentsd.core.origins import Origin, origins, values
 from agentsd.core.places import Places
-from agentsd.core.plan import is_sealed
+from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK, looks_secret
 from agentsd.core.violations import Pointer, did_you_mean
 from agentsd.files.emit import dump

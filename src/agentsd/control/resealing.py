@@ -30,8 +30,8 @@ from agentsd.control.comparing import (
 from agentsd.control.sealing import sealed_by_rule
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, KeyNeeded, SealError, SealLocked, SealMalformed, SealUnsure
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import at, get, leaves
+from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer, dotted
 from agentsd.files.rewrite import rewrite
 from agentsd.sops.binary import SopsBinary

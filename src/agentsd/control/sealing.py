@@ -9,8 +9,8 @@ from agentsd.control.comparing import contents, planted
 from agentsd.control.seals import sealed_pointers
 from agentsd.core.document import Document, parse
 from agentsd.core.errors import ConfigError, InvalidManifests
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import get, leaves
+from agentsd.core.sealed import is_sealed
 from agentsd.files.rewrite import rewrite
 from agentsd.files.splice import CannotSplice, append_block, top_level_block
 from agentsd.sops.binary import SopsBinary

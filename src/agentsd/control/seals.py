@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from agentsd.core.document import Document
-from agentsd.core.plan import is_sealed
+from agentsd.core.sealed import is_sealed
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Pointer, Violation, dotted
 from agentsd.sops.opener import Opened

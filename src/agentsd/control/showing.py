@@ -15,7 +15,7 @@ from typing import Any
 from agentsd.control.editing import read
 from agentsd.control.intents import FileEdit
 from agentsd.control.landing import Preview
-from agentsd.core.plan import is_sealed
+from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
 from agentsd.core.unified import header, unified
 from agentsd.files.emit import dump

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer
 
 FieldOperation = Literal["add", "change", "remove"]
@@ -66,10 +67,3 @@ def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> Fiel
     told_apart = old is not None and new is not None and old != new
     newly = is_sealed(change.old) != is_sealed(change.new)
     return FieldChange("change", change.pointer, secret="changed" if told_apart or newly else "resealed")
-
-
-def is_sealed(value: Any) -> bool:
-    """Whether ``value`` is, or holds, an ``ENC[…]`` string (the form alone; nothing is verified)."""
-    if isinstance(value, list | Mapping):
-        return any(map(is_sealed, value.values() if isinstance(value, Mapping) else value))
-    return isinstance(value, str) and value.startswith("ENC[AES256_GCM,")

@@ -13,9 +13,9 @@ from typing import Any
 
 from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import AgentsdError
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import at, get, leaves, put
 from agentsd.core.rules import Destinations, DestinationsOf, origin
+from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Pointer, did_you_mean, dotted

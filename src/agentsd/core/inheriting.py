@@ -11,8 +11,8 @@ from copy import deepcopy
 from typing import Any
 
 from agentsd.core.edit import Edit, InvalidEdit, SecretNeeded, api_name
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import get, leaves, put
+from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
 from agentsd.core.violations import Pointer
 

@@ -17,9 +17,9 @@ from typing import Any
 from agentsd.core.agent import SECTIONS, Attachment
 from agentsd.core.document import Document, parse
 from agentsd.core.names import is_overlay, owner_of
-from agentsd.core.plan import is_sealed
 from agentsd.core.pointers import at, get, leaves
 from agentsd.core.rules import DestinationsOf
+from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Pointer, Violation
 
 Choices = dict[str, Any]

@@ -11,8 +11,9 @@ from typing import Literal
 from uuid import UUID
 
 from agentsd.core.agent import Attachments, Manifest, StoredAgent
-from agentsd.core.diff import FieldChange, diff, is_sealed
+from agentsd.core.diff import FieldChange, diff
 from agentsd.core.drift import drifted_agent, drifted_user
+from agentsd.core.sealed import is_sealed
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Violation
 

@@ -1,0 +1,15 @@
+"""The form of sealed values in a manifest that nobody opened. Pure; nothing is verified."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_BEGIN = "ENC[AES256_GCM,"
+
+
+def is_sealed(value: Any) -> bool:
+    """Return whether ``value`` is, or contains, a sealed string, judged by how it begins."""
+    if isinstance(value, list | Mapping):
+        return any(map(is_sealed, value.values() if isinstance(value, Mapping) else value))
+    return isinstance(value, str) and value.startswith(_BEGIN)
