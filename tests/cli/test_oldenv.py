@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.oldenv import env_fallback, first_import, make_registry
+from agentsd.cli.first_import import first_import
+from agentsd.cli.oldenv import env_fallback, make_registry
 from agentsd.core.outbound import Outbound
 from agentsd.providers.catalog import default_catalog
 from agentsd.providers.http import HttpSessions

@@ -18,8 +18,8 @@ from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.author import ENV
 from agentsd.cli.compose import cache_folder, load_settings, open_database, run
+from agentsd.cli.first_import import first_import
 from agentsd.cli.notifying import start_notifying
-from agentsd.cli.oldenv import first_import
 from agentsd.cli.output import Screen, print_lines, stderr
 from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
 from agentsd.cli.running import (

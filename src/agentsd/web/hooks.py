@@ -12,9 +12,8 @@ from agentsd.web.encoding import to_json
 from agentsd.web.parts import PARTS, Parts
 from agentsd.web.problem import Problem
 from agentsd.web.replies import JSON
-from agentsd.web.signed import Hook
+from agentsd.web.signed import PATH, Hook
 
-PATH = "/hooks/git"
 BODY_MAX = 25 << 20
 """Bytes; GitHub sends no more: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
 

@@ -19,7 +19,7 @@ from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Entry, Snapshot, not_found
 from agentsd.web.access import PRINCIPAL
 from agentsd.web.parts import PARTS
-from agentsd.web.problem import Problem
+from agentsd.web.problem import Problem, not_ready
 
 COOKIE = "agentsd_agent"
 """Holds the id of the agent that a browser selected."""
@@ -33,17 +33,6 @@ def snapshot_of(request: web.Request) -> Snapshot:
     if not parts.follower.ready.is_set():
         raise not_ready()
     return parts.registry.snapshot
-
-
-def not_ready() -> Problem:
-    """Before the first load."""
-    return Problem(
-        503,
-        "not_ready",
-        "the agents have not been loaded yet",
-        hint="try again in a moment; /readyz says when",
-        headers={"Retry-After": "1"},
-    )
 
 
 def principal_of(request: web.Request) -> Principal:

@@ -17,16 +17,15 @@ from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
-from agentsd.web import hooks
 from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
-from agentsd.web.lookup import not_ready
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.problem import Problem, internal, of_error, of_http
+from agentsd.web.problem import Problem, internal, not_ready, of_error, of_http
 from agentsd.web.replies import secure
+from agentsd.web.signed import PATH as HOOK_PATH
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-OPEN_PATHS = PROBES | {"/", "/ui", "/openapi.json", "/docs", hooks.PATH}
+OPEN_PATHS = PROBES | {"/", "/ui", "/openapi.json", "/docs", HOOK_PATH}
 """No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
 forges prove their calls by a signature."""
 

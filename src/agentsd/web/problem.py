@@ -147,6 +147,17 @@ def of_http(error: web.HTTPException, path: str) -> Problem:
     return Problem(status, code, _explain(error, path), headers=headers)
 
 
+def not_ready() -> Problem:
+    """Return the refusal of a request that came before the first load."""
+    return Problem(
+        503,
+        "not_ready",
+        "the agents have not been loaded yet",
+        hint="try again in a moment; /readyz says when",
+        headers={"Retry-After": "1"},
+    )
+
+
 def internal() -> Problem:
     """A fault of this program; the log has its place, the reply says nothing of it."""
     return Problem(500, "internal", "the server failed", hint="the server's log says where")

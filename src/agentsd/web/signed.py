@@ -17,6 +17,7 @@ from pathlib import Path
 
 from agentsd.core.errors import ConfigError
 
+PATH = "/hooks/git"
 SECRET_MIN = 16
 TOKEN = "X-Gitlab-Token"  # noqa: S105  (the header's name)
 SIGNATURES = {
