@@ -1,4 +1,4 @@
-"""The CI that ``init`` writes: its steps run as a runner runs them, in a fork, without a key, without a source."""
+"""The CI that ``init`` writes: its steps run as a runner runs them, in a fork, without key or source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ import yaml
 
 from tests.cli.conftest import Shell
 from tests.cli.test_init import GITHUB, GITLAB, INSTALL, git
-from tests.cli.test_init import made as made
 from tests.control.place import echo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,7 +135,7 @@ def test_a_merge_is_synced_without_a_key(fork: Shell, database_url: str) -> None
     ],
 )
 def test_nothing_is_installed_from_what_can_change(made: Shell, source: str) -> None:
-    """Without a source, or with one that names no content, the job stops with a line that says what to set."""
+    """Without a source, or with one that names no content, the job stops with a line that says why."""
     for text in (
         next(step["run"] for step in steps(made, "check") if step["name"] == "Install"),
         load(made.root / GITLAB)["default"]["before_script"][0],
@@ -148,8 +147,8 @@ def test_nothing_is_installed_from_what_can_change(made: Shell, source: str) -> 
         assert not list((made.root.parent / "runner").glob("agentsd*"))
 
 
-def test_a_wheel_is_installed_by_its_hash_and_sees_no_secret(made: Shell) -> None:
-    """The very content, from the file or the variable; what is installed runs without the secrets of later steps."""
+def test_a_wheel_is_installed_by_its_hash(made: Shell) -> None:
+    """The very content and no other; the source stands in the file, or in the variable."""
     wheel = made.root.parent / "agentsd-9.9-py3-none-any.whl"
     with ZipFile(wheel, "w") as archive:
         info = "agentsd-9.9.dist-info"
@@ -179,19 +178,8 @@ def test_the_installation_runs_without_secrets(made: Shell) -> None:
         '#!/bin/sh\nmkdir -p "$3/bin"\nprintf "#!/bin/sh\\nenv\\n" > "$3/bin/pip"\nchmod +x "$3/bin/pip"\n'
     )
     (fake / "python3").chmod(0o755)
-    secrets = dict.fromkeys(
-        (
-            "SOPS_AGE_KEY",
-            "AGENTSD_DATABASE_URL",
-            "AGENTSD_GITLAB_TOKEN",
-            "VAULT_TOKEN",
-            "GH_TOKEN",
-            "CI_JOB_TOKEN",
-            "AWS_SECRET_ACCESS_KEY",
-            "MY_PASSWORD",
-        ),
-        "canary",
-    )
+    names = "SOPS_AGE_KEY AGENTSD_DATABASE_URL AGENTSD_GITLAB_TOKEN VAULT_TOKEN GH_TOKEN CI_JOB_TOKEN"
+    secrets = dict.fromkeys([*names.split(), "AWS_SECRET_ACCESS_KEY", "MY_PASSWORD"], "canary")
     done = run(
         made,
         f'sh {INSTALL} "$RUNNER_TEMP/venv"',
@@ -244,7 +232,7 @@ ELSEWHERE = {"pyproject.toml", "docs/security.md", "tests/cli/test_ci.py"}
 
 
 def test_nobody_is_advised_to_install_it_from_an_index() -> None:
-    """No index has agentsd: whoever registers the name would run code at everybody who follows such a line."""
+    """No index has agentsd: whoever registers the name would run code where such a line is followed."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True)
     found = []
     for name in listed.stdout.split("\0"):
