@@ -122,3 +122,12 @@ def stocked(shell: Shell, database_url: str) -> Shell:
     shell.write("a.yaml", echo(1))
     shell.write("acme/b.yaml", shell.keys.seal(groq(2)))
     return shell
+
+
+@pytest.fixture
+def made(shell: Shell) -> Shell:
+    """A fresh repository in ``x``, and a shell in it; its key is where sops looks."""
+    done = shell.run("init", "x")
+    assert done.code == 0, done.err
+    shell.monkeypatch.chdir(shell.root / "x")
+    return Shell(shell.root / "x", shell.keys, shell.monkeypatch, shell.capsys)

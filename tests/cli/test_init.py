@@ -29,21 +29,12 @@ FILES = {
     "schemas/layer.schema.json",
     "schemas/user.schema.json",
 }
-GITHUB, GITLAB = ".github/workflows/agents.yml", ".gitlab-ci.yml"
+GITHUB, GITLAB, INSTALL = ".github/workflows/agents.yml", ".gitlab-ci.yml", ".ci/install-agentsd.sh"
 
 
 def files(root: Path) -> set[str]:
     """Every file below ``root``."""
     return {file.relative_to(root).as_posix() for file in root.rglob("*") if file.is_file()}
-
-
-@pytest.fixture
-def made(shell: Shell) -> Shell:
-    """A fresh repository in ``x``, and a shell in it; its key is where sops looks."""
-    done = shell.run("init", "x")
-    assert done.code == 0, done.err
-    shell.monkeypatch.chdir(shell.root / "x")
-    return Shell(shell.root / "x", shell.keys, shell.monkeypatch, shell.capsys)
 
 
 def identity(shell: Shell) -> str:
@@ -56,7 +47,7 @@ def identity(shell: Shell) -> str:
 
 def test_what_is_made(made: Shell) -> None:
     """Valid, sealed with the fresh key by its own rules, the private half nowhere in it."""
-    assert files(made.root) == FILES | {GITHUB, GITLAB}
+    assert files(made.root) == FILES | {GITHUB, GITLAB, INSTALL}
     done = made.run("validate", "--strict", "--require-mac")
     assert done.code == 0, done.err
     assert made.run("schema", "--check", "schemas").code == 0
@@ -102,7 +93,7 @@ def test_only_the_ci_that_is_asked_for(shell: Shell, ci: str) -> None:
     """And a key where one says."""
     done = shell.run("init", "x", "--ci", ci, "--key", "mine/key.txt")
     assert (done.code, "SOPS_AGE_KEY_FILE=" in done.err) == (0, True), done.err
-    assert files(shell.root / "x") == FILES | {GITHUB if ci == "github" else GITLAB}
+    assert files(shell.root / "x") == FILES | {GITHUB if ci == "github" else GITLAB, INSTALL}
     assert not (shell.root / "home/.config").exists()
     shell.monkeypatch.chdir(shell.root / "x")
     shell.env(SOPS_AGE_KEY_FILE="../mine/key.txt")
@@ -221,6 +212,6 @@ def test_secrets_are_ignored_by_git(made: Shell) -> None:
         (made.root / name).write_text("x")
     git(made, "add", ".")
     listed = subprocess.run(["git", "ls-files"], cwd=made.root, capture_output=True, text=True, check=True)
-    assert set(listed.stdout.split()) == FILES | {GITHUB, GITLAB}
+    assert set(listed.stdout.split()) == FILES | {GITHUB, GITLAB, INSTALL}
     done = made.run("merge-driver", "--install")
     assert (done.code, ".gitattributes names them already" in done.err) == (0, True), done.err

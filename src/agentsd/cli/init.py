@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
+from contextlib import suppress
 from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +29,11 @@ _TEMPLATES = {
     ".gitignore": "gitignore",
     "README.md": "README.md",
 }
-_CI = {"github": {".github/workflows/agents.yml": "github.yml"}, "gitlab": {".gitlab-ci.yml": "gitlab.yml"}}
+_INSTALL = ".ci/install-agentsd.sh"
+_CI = {
+    "github": {".github/workflows/agents.yml": "github.yml", _INSTALL: "install-agentsd.sh"},
+    "gitlab": {".gitlab-ci.yml": "gitlab.yml", _INSTALL: "install-agentsd.sh"},
+}
 _SEALED = "agents.d/support.yaml"
 _RULES = ".sops.yaml"
 
@@ -64,6 +71,8 @@ def init_command(folder: Path, ci: str, key: Path | None) -> None:
     contents[_SEALED] = asyncio.run(_sealed(rules, texts[_SEALED]))
     _write(folder, contents)
     _tell(folder, contents, keys_file, told=key is not None)
+    if _INSTALL in contents and b"pinned=''" in contents[_INSTALL]:
+        _tell_source(folder / _INSTALL)
 
 
 def _texts(ci: str) -> dict[str, bytes]:
@@ -78,8 +87,25 @@ def _texts(ci: str) -> dict[str, bytes]:
     texts = {path: (source / name).read_bytes() for path, name in chosen.items()}
     for path in ("agents.d/assistant.yaml", _SEALED):
         texts[path] = texts[path].replace(b"id: ID\n", f"id: {uuid4()}\n".encode())
+    if _INSTALL in texts:
+        texts[_INSTALL] = texts[_INSTALL].replace(b"pinned=''", f"pinned='{find_source()}'".encode())
     schemas = {f"schemas/{name}": text.encode() for name, text in Schemas(make_catalog()).files()}
     return texts | schemas
+
+
+def find_source() -> str:
+    """Return where this agentsd was installed from, if it is a commit that CI can install; else ``""``.
+
+    PEP 610: an installer notes the origin of what did not come from an index.
+    """
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    with suppress(PackageNotFoundError, ValueError, KeyError, TypeError):
+        noted = json.loads(distribution("agentsd").read_text("direct_url.json") or "{}")
+        found = f"git+{noted['url']}@{noted['vcs_info']['commit_id']}"
+        if re.fullmatch(r"git\+https://[\w.:/~-]+@([0-9a-f]{40}|[0-9a-f]{64})", found, re.ASCII):
+            return found
+    return ""
 
 
 def _check(folder: Path, paths: list[str], keys_file: Path) -> None:
@@ -129,3 +155,8 @@ def _tell(folder: Path, contents: dict[str, bytes], keys_file: Path, *, told: bo
         (("", "    git init && git add . && git commit -m 'Agents as code'"),),
     ]
     print_lines(stderr(), lines)
+
+
+def _tell_source(script: Path) -> None:
+    line = f"CI stops until {script} names where agentsd comes from: a commit, or a wheel with its hash"
+    print_lines(stderr(), [(), (("yellow", "! "), ("", line))])

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from agentsd.core.errors import AgentsdError, InvalidManifests
 from agentsd.core.render import Line, violation_lines
-from agentsd.core.violations import Violation, errors_of
+from agentsd.core.violations import UNVERIFIED, Violation, errors_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +105,7 @@ def gathered(violations: Sequence[Violation]) -> list[Violation]:
     """``violations``, with what is the same for many files told once: without a key, that is every seal."""
     alike: dict[tuple[str, ...], list[Violation]] = {}
     for violation in violations:
-        if violation.severity == "warning" or violation.code == "seal-unverified":
+        if violation.severity == "warning" or violation.code == UNVERIFIED:
             key = (violation.code, violation.message, violation.hint)
             alike.setdefault(key, []).append(violation)
     many = [same for same in alike.values() if len(same) > _ALIKE]

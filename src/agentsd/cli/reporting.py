@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 from agentsd.cli.output import print_lines, show_error, show_violations, stderr
 from agentsd.control.journal import record_error, record_outcome
@@ -12,6 +13,7 @@ from agentsd.control.reconcile import Options, Outcome
 from agentsd.control.retention import KEEP, prune
 from agentsd.control.syncing import Report
 from agentsd.core.errors import AgentsdError
+from agentsd.core.reminders import Reminder
 from agentsd.core.render import plan_lines, summary
 from agentsd.core.violations import Violation
 from agentsd.store.database import Database
@@ -22,7 +24,7 @@ _SHOWN = 20
 
 
 class Reporter:
-    """Shows and records each round, once: a round that says what the last one said is silent."""
+    """Shows and records each round, once; an error that lasts is shown again with growing pauses."""
 
     def __init__(self, database: Database, options: Options, prefix: str, keep: int = KEEP) -> None:
         self._database = database
@@ -32,6 +34,7 @@ class Reporter:
         self._pruned = False
         self._last_orphans: tuple[str, ...] = ()
         self._last_error: str | None = None
+        self._reminder = Reminder()
         self._last_bad: tuple[Violation, ...] = ()
         self._last_term: Term | None = None
 
@@ -44,10 +47,13 @@ class Reporter:
             await self._done(report.outcome, options)
 
     async def _failed(self, error: AgentsdError, options: Options) -> None:
-        if str(error) == self._last_error:
+        if not self._reminder.due(monotonic(), str(error)):
             return
+        known = str(error) == self._last_error
         self._last_error = str(error)
         show_error(error, self._prefix)
+        if known:
+            return
         with suppress(AgentsdError):
             await record_error(self._database, error, options, trigger="watch", started_at=datetime.now(UTC))
 
@@ -58,6 +64,7 @@ class Reporter:
         news = outcome.head is not None or bad != self._last_bad or self._last_error is not None or not told
         self._last_orphans = orphans
         self._last_error = None
+        self._reminder.clear()
         if news or options.term != self._last_term:  # the last leader may have died before it told
             self._last_term = options.term
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)

@@ -88,6 +88,8 @@ def overview_lines(found: Overview, place: str, width: int) -> Iterator[Line]:
     counts = f"{found.agents} agents of {found.owners} owners"
     yield (("bold", f"version {found.version}"), ("", f"  {counts}"))
     yield (("dim", place if len(place) <= width else f"…{place[1 - width :]}"),)
+    if found.read_only:
+        yield (("yellow", "Postgres is read-only: nothing is applied until it takes writes again"),)
     yield from screen(_sections(found), width)
 
 

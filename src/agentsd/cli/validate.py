@@ -15,7 +15,7 @@ from agentsd.cli.compose import load_settings, make_checker
 from agentsd.cli.output import print_json, print_lines, show_violations, stderr
 from agentsd.core.errors import ConfigError
 from agentsd.core.render import placed, violation_json, violations_github, violations_sarif
-from agentsd.core.violations import Violation, errors_of
+from agentsd.core.violations import UNVERIFIED, Violation, errors_of
 from agentsd.settings import Settings
 
 
@@ -24,7 +24,7 @@ from agentsd.settings import Settings
 @click.option("--path", "root", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
 @ENV
 @click.option("--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text")
-@click.option("--strict", is_flag=True, help="Warnings refuse as well.")
+@click.option("--strict", is_flag=True, help="Warnings refuse as well, but for seals that nobody verified.")
 @click.option("--require-mac", is_flag=True, help="A seal that no key at hand can verify is an error.")
 def validate_command(
     paths: tuple[Path, ...], root: Path | None, env: str | None, form: str, strict: bool, require_mac: bool
@@ -43,7 +43,7 @@ def validate_command(
     folder, wanted = _selection(settings.path, paths)
     violations = asyncio.run(_validate(folder, settings, wanted, require_mac=require_mac))
     _print(violations, form, folder)
-    if errors_of(violations) or (strict and violations):
+    if errors_of(violations) or (strict and any(v.code != UNVERIFIED for v in violations)):
         sys.exit(1)
 
 

@@ -36,7 +36,7 @@ from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted, errors_of
+from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
@@ -222,9 +222,7 @@ class Checker:
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
         if error:
             why, hint = error.message, error.hint
-        violation = document.violation(
-            ("sops",), "seal-unverified", f"the seal was not verified: {why}", hint
-        )
+        violation = document.violation(("sops",), UNVERIFIED, f"the seal was not verified: {why}", hint)
         if self._require_mac:
             return Checked(good.path, violations=(*good.violations, violation))
         warning = replace(violation, severity="warning")

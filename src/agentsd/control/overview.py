@@ -8,7 +8,7 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
-from agentsd.store import agents, knowledge, leadership, pulls, replicas, runs
+from agentsd.store import agents, knowledge, leadership, pulls, replicas, runs, writability
 from agentsd.store.knowledge import Stock
 from agentsd.store.leadership import Leader
 from agentsd.store.pulls import Pull
@@ -45,6 +45,7 @@ class Overview:
     pulls: Sequence[Pull]
     runs: Sequence[Run]
     conditions: Sequence[ManifestCondition]
+    read_only: bool = False  # Postgres takes no writes: a standby, or fenced off
 
     @property
     def ailing(self) -> list[Ailing]:
@@ -75,4 +76,5 @@ async def overview(connection: AsyncConnection, source: str, *, runs_shown: int 
         pulls=await pulls.list_pulls(connection),
         runs=await runs.list_runs(connection, limit=runs_shown),
         conditions=await runs.list_conditions(connection),
+        read_only=await writability.is_read_only(connection),
     )

@@ -16,7 +16,7 @@ from uuid import UUID
 
 from agentsd.control.leader import Gate
 from agentsd.control.reconcile import Options, Outcome, Reconciler
-from agentsd.core.errors import AgentsdError, Bug, NotLeading, StoreUnavailable
+from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
 from agentsd.store.leadership import Term
@@ -127,7 +127,7 @@ class Syncer:
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
             options = replace(self._options, commit=commit, explicit=explicit, term=term)
-            report = Report(await self._reconciler.sync(tree, options), commit=commit, term=term)
+            report = Report(await self._sync(tree, options), commit=commit, term=term)
             self._owed = False
         except NotLeading:
             return self._stand_by()
@@ -138,6 +138,14 @@ class Syncer:
         if not quiet or (report.outcome and report.outcome.head):
             await self._on_report(report)
         return report
+
+    async def _sync(self, tree: Tree, options: Options) -> Outcome:
+        """Reconcile; once more, from the start, where the session that it had was to blame."""
+        try:
+            return await self._reconciler.sync(tree, options)
+        except (SessionLost, StoreReadOnly):
+            self._reconciler.forget()
+            return await self._reconciler.sync(tree, options)
 
     def _stand_by(self) -> Report:
         if not self._owed:

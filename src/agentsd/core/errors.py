@@ -11,7 +11,9 @@
     ├── SopsFailed              the sops binary refused or is missing
     ├── StoreError
     │   ├── StoreUnavailable    Postgres cannot be reached (retryable)
-    │   ├── StoreRefused        wrong password, missing grant, read-only server
+    │   │   └── SessionLost     this session cannot go on, and a new one may (retryable)
+    │   ├── StoreRefused        wrong password, missing grant
+    │   │   └── StoreReadOnly   a standby, or a primary that is fenced off (retryable)
     │   ├── SchemaMismatch      the database is older or newer than this program
     │   └── NotLeading          another process has taken the lead, so this one must not apply (retryable)
     ├── SyncRefused             a sync that would do harm
@@ -106,6 +108,16 @@ class StoreUnavailable(StoreError):
 
 class StoreRefused(StoreError):
     """Postgres answers but refuses: wrong password, missing grant, read-only server."""
+
+
+class SessionLost(StoreUnavailable):
+    """The session ended or is unfit: a new one may do what it could not."""
+
+
+class StoreReadOnly(StoreRefused):
+    """Postgres answers and takes no writes: a standby, or a primary during a switch-over."""
+
+    retryable = True
 
 
 class SchemaMismatch(StoreError):

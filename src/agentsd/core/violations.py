@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+UNVERIFIED = "seal-unverified"
+"""The code of a seal that no key at hand opens: fit to be stored, since a runtime verifies it before use."""
 Pointer = tuple[str | int, ...]
 """The keys and indices from a document's root to a node: ``("llm", "api_key")``."""
 

@@ -18,6 +18,7 @@ from uuid import UUID, uuid4
 from psycopg import AsyncConnection
 
 from agentsd.core.errors import AgentsdError, StoreUnavailable
+from agentsd.core.reminders import Reminder
 from agentsd.runtime.coldstart import Keeper, Recalled
 from agentsd.runtime.heartbeat import BEAT_SECONDS, Heart
 from agentsd.runtime.packing import Kept
@@ -72,6 +73,7 @@ class Follower:
         self._poll_s = poll_s
         self._heart = Heart(database, registry, self.replica_id, beat_s)
         self._wake = asyncio.Event()
+        self._reminder = Reminder()
         self._contact: float | None = None
         self._listener = Listener(database.listener_dsn)
         self.verifier.done = self._heart.soon
@@ -175,6 +177,7 @@ class Follower:
         if self.problem is not None:
             _log.info("following the store again", extra={"version": self._registry.snapshot.version})
         self.problem = None
+        self._reminder.clear()
         self.recalled = None
         self._metrics.from_disk.set(0)
         self.ready.set()
@@ -186,7 +189,7 @@ class Follower:
     def _failed(self, error: AgentsdError) -> None:
         name = type(error).__name__
         self._metrics.follow_failures.labels(name).inc()
-        if type(self.problem) is not type(error):
+        if self._reminder.due(time.monotonic(), name):
             _log.warning("cannot follow the store: %s", error.message, extra={"error": name})
         self.problem = error
 

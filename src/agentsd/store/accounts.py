@@ -1,31 +1,33 @@
 """Running Postgres when we are root: it refuses to, so it gets an account of its own, and a way in.
 
-Its folder may stand below one that only root may enter (/root). That one is not opened to everybody: the
-account alone gets the right to pass through it (not to list it), by an access control list.
+Its data may stand below a folder that only root may enter (/root). No such folder is opened, to nobody: the
+server gets its data folder as an open handle. Programs cannot be started that way, so those that the account
+cannot reach are linked or copied into a folder of agentsd's own.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
-import stat
-import struct
+import shutil
 import subprocess
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ENODATA
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 from agentsd.core.errors import ConfigError
 
 NAME = "pgserver"  # the wheel's own choice, so that both can use one data folder
 
-_ACL = "system.posix_acl_access"
-# linux/posix_acl_xattr.h: a u32 version, then entries of u16 tag, u16 rights, u32 id; sorted by tag.
-_VERSION, _ENTRY, _NO_ID = struct.pack("<I", 2), struct.Struct("<HHI"), 0xFFFFFFFF
-_OWNER, _USER, _GROUP_OWNER, _GROUP, _MASK, _OTHER = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
-_PASS = 1
+STATE = Path("/var/lib/agentsd")
+"""What agentsd keeps as root, in a folder that its account can pass through."""
+_HANDLES = Path("/proc/self/fd")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def server_account(binaries: Path) -> Account | None:
         )
         try:
             entry = pwd.getpwnam(NAME)
+            _log.warning("made the system account %s: Postgres does not run as root", NAME)
         except KeyError:
             raise ConfigError(
                 f"Postgres does not run as root, and the account {NAME!r} cannot be made",
@@ -71,44 +74,75 @@ def give(path: Path, account: Account | None) -> None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def open_way(path: Path, account: Account | None) -> None:
-    """Let ``account`` pass through every folder above ``path`` that shuts it out."""
+def can_reach(path: Path, account: Account | None) -> bool:
+    """Return whether ``account`` may pass through every folder down to ``path``, a folder."""
     if account is None:
+        return True
+    asked = ["/bin/sh", "-c", 'cd "$1"', "sh", str(path)]
+    done = subprocess.run(asked, check=False, capture_output=True, cwd="/", env={}, **as_account(account))
+    return done.returncode == 0
+
+
+@contextmanager
+def reached(folder: Path, account: Account | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the path by which a program run as ``account`` finds ``folder``, and arguments for subprocess.
+
+    Where folders above shut it out, that is an open handle: those folders stay as they are.
+    """
+    given = as_account(account)
+    if can_reach(folder, account):
+        yield folder, given
         return
-    for folder in path.parents:
-        state = folder.stat()
-        mine = (state.st_uid == account.uid and state.st_mode & stat.S_IXUSR) or state.st_mode & stat.S_IXOTH
-        if not mine:
-            _let_pass(folder, account, state.st_mode)
-
-
-def _let_pass(folder: Path, account: Account, mode: int) -> None:
+    if not _HANDLES.is_dir():
+        raise ConfigError(
+            f"Postgres does not run as root, and its account {NAME!r} cannot reach {folder}",
+            hint="choose a data folder below /var/lib, or set AGENTSD_DATABASE_URL",
+        )
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.setxattr(folder, _ACL, _with_entry(_entries(folder, mode), account.uid))
-    except (OSError, AttributeError):
-        # No access control lists here: the right to pass, not to list, for everybody.
-        with suppress(OSError):
-            folder.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+        yield _HANDLES / str(handle), {**given, "pass_fds": (handle,)}
+    finally:
+        os.close(handle)
 
 
-def _entries(folder: Path, mode: int) -> dict[tuple[int, int], int]:
-    """Rights by tag and id: the folder's list, or what its mode says."""
+def reachable_programs(package: Path, name: str, account: Account | None, state: Path = STATE) -> Path:
+    """Return ``package``, a folder of programs, or what stands for it where ``account`` can start them.
+
+    ``name`` tells its versions apart. Hard links, where the file system allows it: no room is taken.
+    """
+    if can_reach(package, account):
+        return package
+    made = state / name
+    if not made.is_dir():
+        try:
+            state.mkdir(mode=0o755, parents=True, exist_ok=True)
+            fresh = Path(mkdtemp(prefix=f"{name}.", dir=state))
+            fresh.chmod(0o755)
+            for folder in _parts(package):
+                shutil.copytree(folder, fresh / folder.name, symlinks=True, copy_function=_link)
+            fresh.rename(made)
+        except FileExistsError:
+            shutil.rmtree(fresh)  # another process was faster
+        except OSError as error:
+            raise ConfigError(
+                f"Postgres does not run as root, its account {NAME!r} cannot reach {package}, and the "
+                f"programs cannot be put into {state}: {error.strerror}",
+                hint="install agentsd in a folder that others may enter, or set AGENTSD_DATABASE_URL",
+            ) from None
+    return made / package.name
+
+
+def _parts(package: Path) -> Iterator[Path]:
+    """Yield the package and the folder of libraries that its wheel has beside it."""
+    yield package
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        yield libraries
+
+
+def _link(source: str, target: str) -> str:
     try:
-        raw = os.getxattr(folder, _ACL)
-    except OSError as error:
-        if error.errno != ENODATA:
-            raise
-        return {
-            (_OWNER, _NO_ID): mode >> 6 & 7,
-            (_GROUP_OWNER, _NO_ID): mode >> 3 & 7,
-            (_OTHER, _NO_ID): mode & 7,
-        }
-    return {(tag, who): rights for tag, rights, who in _ENTRY.iter_unpack(raw[len(_VERSION) :])}
-
-
-def _with_entry(entries: dict[tuple[int, int], int], uid: int) -> bytes:
-    """The list with the right to pass for ``uid``. The mask caps every named entry, so it grows with it."""
-    group = entries.get((_MASK, _NO_ID), entries[_GROUP_OWNER, _NO_ID])
-    changed = {**entries, (_USER, uid): entries.get((_USER, uid), 0) | _PASS, (_MASK, _NO_ID): group | _PASS}
-    packed = (_ENTRY.pack(tag, rights, who) for (tag, who), rights in sorted(changed.items()))
-    return _VERSION + b"".join(packed)
+        os.link(source, target, follow_symlinks=False)
+    except OSError:
+        shutil.copy2(source, target, follow_symlinks=False)
+    return target

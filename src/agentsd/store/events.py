@@ -19,6 +19,7 @@ import psycopg
 from psycopg import AsyncConnection
 
 from agentsd.core.errors import StoreError
+from agentsd.store import writability
 from agentsd.store.database import dsn_of, place_of
 from agentsd.store.faults import translate
 from agentsd.store.versions import CHANNEL, Head, notify
@@ -74,6 +75,7 @@ class Listener:
                     async with aclosing(self._follow(connection)) as changes:
                         async for hint in changes:
                             yield hint
+                    continue  # writes go to another server by now
             except (psycopg.Error, TimeoutError) as error:
                 yield Hint("lost", error=self._translate(error))
             # Full jitter: after a restart of Postgres, the replicas do not all come back at once.
@@ -81,7 +83,7 @@ class Listener:
             delay = min(delay * 2, self._longest_delay)
 
     async def _connect(self) -> AsyncConnection:
-        connection = await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
+        connection = await writability.connect(self._dsn)
         try:
             async with asyncio.timeout(self._heartbeat):
                 await connection.execute(f"LISTEN {self._channel}")
@@ -92,7 +94,10 @@ class Listener:
         return connection
 
     async def _follow(self, connection: AsyncConnection) -> AsyncGenerator[Hint]:
-        """Hints from one connection, until it breaks. Silence is answered by a question."""
+        """Hints from one connection, until it breaks, or until another server takes the writes.
+
+        Silence is answered by a question: on an old primary that was left up, it would last for ever.
+        """
         while True:
             async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:
                 async for note in notes:
@@ -100,8 +105,18 @@ class Listener:
                     if note.channel == self._channel:
                         yield Hint("changed", _head_of(note.payload))
             async with asyncio.timeout(self._heartbeat):
-                await connection.execute("SELECT 1")
+                read_only = await writability.is_read_only(connection)
             self.contact = monotonic()
+            if read_only and await self._writable_elsewhere():
+                return
+
+    async def _writable_elsewhere(self) -> bool:
+        """Return whether a new session takes writes."""
+        try:
+            async with asyncio.timeout(self._heartbeat), await writability.connect(self._dsn) as connection:
+                return not await writability.is_read_only(connection)
+        except (psycopg.Error, TimeoutError):
+            return False
 
     def _translate(self, error: Exception) -> StoreError:
         known = error if isinstance(error, psycopg.Error) else psycopg.OperationalError()

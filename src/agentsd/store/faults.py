@@ -10,7 +10,14 @@ import re
 
 import psycopg
 
-from agentsd.core.errors import SchemaMismatch, StoreError, StoreRefused, StoreUnavailable
+from agentsd.core.errors import (
+    SchemaMismatch,
+    SessionLost,
+    StoreError,
+    StoreReadOnly,
+    StoreRefused,
+    StoreUnavailable,
+)
 
 _MIGRATE = "run: agentsd migrate"
 _LATER = "check that Postgres runs and can be reached from here"
@@ -28,9 +35,18 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
         "create it (createdb), or correct the name in AGENTSD_DATABASE_URL",
     ),
     "25006": (
-        StoreRefused,
+        StoreReadOnly,
         "is read-only",
-        "point AGENTSD_DATABASE_URL at the primary, not at a standby",
+        "point AGENTSD_DATABASE_URL at the primary, not at a standby; during a switch-over: wait",
+    ),
+    "25P03": (SessionLost, "ended a transaction that waited too long", "look at the load of this machine"),
+    "57P01": (SessionLost, "ended the session", _LATER),
+    "57P02": (SessionLost, "crashed and ended the session", _LATER),
+    "57P05": (SessionLost, "ended an idle session", _LATER),
+    "26000": (
+        SessionLost,
+        "lost a prepared statement",
+        "behind a pooler, set AGENTSD_DATABASE_DIRECT_URL to Postgres itself",
     ),
     "42501": (
         StoreRefused,
@@ -52,8 +68,10 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
         "another source or a hand edit holds it: run agentsd plan",
     ),
 }
+_SESSION_FAULTS = frozenset({"25006", "25P03", "26000", "57P01", "57P02", "57P03", "57P04", "57P05"})
+
 _CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
-    "08": (StoreUnavailable, "broke the connection", _LATER),
+    "08": (SessionLost, "broke the connection", _LATER),
     "40": (StoreUnavailable, "ended the transaction in favour of another", "try again"),
     "53": (StoreUnavailable, "has no room left (connections, memory or disk)", _LATER),
     "57": (StoreUnavailable, "is shutting down or starting up", _LATER),
@@ -77,10 +95,28 @@ _SAYINGS = (
 def translate(error: psycopg.Error, place: str) -> StoreError:
     """The error to raise instead of ``error``. ``place`` names the server without a password."""
     code = error.sqlstate or _code_of_text(error)
+    if _is_stale_plan(error):
+        return SessionLost(f"Postgres at {place} changed its tables under a prepared statement", hint=_LATER)
     if code is None:
         return StoreUnavailable(f"Postgres at {place} cannot be reached", hint=_LATER)
     kind, words, hint = _KNOWN.get(code) or _CLASSES.get(code[:2]) or _unknown(code)
     return kind(f"Postgres at {place} {words}", hint=hint)
+
+
+def is_session_fault(error: psycopg.Error) -> bool:
+    """Return whether a new session may do what this one cannot: it is to be closed, not used again."""
+    code = error.sqlstate
+    if code is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return code.startswith("08") or code in _SESSION_FAULTS or _is_stale_plan(error)
+
+
+def _is_stale_plan(error: psycopg.Error) -> bool:
+    """Return whether a migration changed what a prepared statement of this session returns.
+
+    The code alone (0A000) says no more than "not supported", and the text is in the server's language.
+    """
+    return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
 
 
 def _code_of_text(error: psycopg.Error) -> str | None:

@@ -26,6 +26,7 @@ from psycopg import AsyncConnection
 from psycopg.conninfo import make_conninfo
 
 from agentsd.core.errors import ConfigError, NotLeading, StoreError, StoreUnavailable
+from agentsd.store import writability
 from agentsd.store.database import place_of
 from agentsd.store.faults import translate
 from agentsd.store.versions import APPLY_LOCK
@@ -138,14 +139,15 @@ class Candidate:
                 await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
                 delay = min(delay * 2, _LONGEST_DELAY)
                 continue
-            delay = _FIRST_DELAY
             try:
                 async with connection, aclosing(self._campaign(connection)) as standings:
                     async for standing in standings:
+                        delay = _FIRST_DELAY
                         yield standing
             except (psycopg.Error, TimeoutError) as error:
                 yield self._broken(error)
-            await asyncio.sleep(_FIRST_DELAY)
+            await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
+            delay = min(delay * 2, _LONGEST_DELAY)
 
     def _told(self, error: Exception) -> StoreError | ConfigError:
         if isinstance(error, ConfigError):
@@ -160,7 +162,7 @@ class Candidate:
 
     async def _connect(self) -> AsyncConnection:
         """A session that the server ends soon after this process went silent."""
-        connection = await AsyncConnection.connect(self._dsn, autocommit=True, prepare_threshold=None)
+        connection = await writability.connect(self._dsn)
         try:
             row = await self._ask(connection, "SELECT pg_backend_pid()")
             if row != (connection.info.backend_pid,):  # a pooler makes one up
@@ -191,7 +193,12 @@ class Candidate:
             await asyncio.sleep(self._silence / TRIES)
 
     async def _take(self, connection: AsyncConnection) -> Term | None:
-        """The lead, if it is free: a new epoch first, then the end of what the last leader left open."""
+        """The lead, if it is free: a new epoch first, then the end of what the last leader left open.
+
+        A read-only server has no lead to give: raises, and the next session may lead to another server.
+        """
+        if await self._ask(connection, writability.QUERY) != (False,):
+            raise psycopg.errors.ReadOnlySqlTransaction
         if await self._ask(connection, f"SELECT pg_try_advisory_lock({_LEAD})", self._source) != (True,):
             return None
         row = await self._ask(connection, _RAISE, self._source, socket.gethostname(), os.getpid())
@@ -202,10 +209,13 @@ class Candidate:
         return Term(self._source, row[0]) if row else None
 
     async def _lead(self, connection: AsyncConnection, term: Term) -> None:
-        """Beat, until the connection breaks (raises), or until it is unfit or its epoch over (returns)."""
+        """Beat, until the connection breaks (raises), or until it is unfit or its epoch over (returns).
+
+        On a server that became read-only the epoch counts as over: another process may lead elsewhere.
+        """
         while self._fit():
             await asyncio.sleep(self._silence / BEATS)
-            if await self._ask(connection, _EPOCH, self._source) != (term.epoch,):
+            if await self._ask(connection, _BEAT, self._source) != (term.epoch, False):
                 break
         await self._ask(connection, f"SELECT pg_advisory_unlock({_LEAD})", self._source)
 
@@ -241,6 +251,7 @@ FROM leaders ORDER BY source
 """  # noqa: S608  (constants)
 
 _EPOCH = "SELECT epoch FROM leaders WHERE source = %s"
+_BEAT = f"SELECT epoch, ({writability.QUERY}) FROM leaders WHERE source = %s"  # noqa: S608  (constants)
 
 _RAISE = """
 INSERT INTO leaders AS l (source, epoch, host, pid, backend) VALUES (%s, 1, %s, %s, pg_backend_pid())

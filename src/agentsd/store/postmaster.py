@@ -40,11 +40,13 @@ def hold(path: Path) -> int:
 def running(data_dir: Path) -> tuple[int, Path] | None:
     """Pid and socket folder of the server that answers on ``data_dir``; a stale pid file counts as none.
 
+    A socket folder that is relative is so to the data.
+
     postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a line.
     """
     try:
         lines = (data_dir / "postmaster.pid").read_text().splitlines()
-        pid, sockets, status = int(lines[0]), Path(lines[4]), lines[7].strip()
+        pid, sockets, status = int(lines[0]), data_dir / lines[4], lines[7].strip()
     except (OSError, IndexError, ValueError):
         return None
     return (pid, sockets) if status == "ready" and _answers(sockets / SOCKET) else None
@@ -65,7 +67,8 @@ def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
     if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
         return data_dir
     name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    short = Path(gettempdir()) / f"agentsd-{name}"
+    # The account of root's server may be shut out of a TMPDIR of root's, and is never of /tmp.
+    short = Path(gettempdir() if account is None else "/tmp") / f"agentsd-{name}"  # noqa: S108
     short.mkdir(mode=0o700, exist_ok=True)
     accounts.give(short, account)
     owner = os.geteuid() if account is None else account.uid

@@ -48,11 +48,18 @@ def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
     if principal is not NOBODY:
         counts["agents"] = len(snapshot.entries if scope is None else snapshot.slugs(scope))
         counts["degraded"] = len(parts.registry.problems(owner=scope))
-    age, problem = parts.follower.age(), parts.follower.problem
+    age = parts.follower.age()
     return {
         "version": snapshot.version,
         "age_seconds": round(age, 3) if age < math.inf else None,
         "from_disk": parts.follower.recalled is not None,
-        "store": "away" if problem or age > AWAY_SECONDS else "ok",
+        "store": store_state(parts),
         **counts,
     }
+
+
+def store_state(parts: Parts) -> str:
+    """Return ``ok``, ``read-only`` (Postgres answers and takes no edit, for now) or ``away``."""
+    if parts.follower.problem or parts.follower.age() > AWAY_SECONDS:
+        return "away"
+    return "read-only" if parts.database.read_only else "ok"

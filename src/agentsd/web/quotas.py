@@ -160,7 +160,7 @@ def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
         )
     except ImportError:
         raise ConfigError(
-            "a shared rate limit needs the Redis client", hint="pip install 'agentsd[redis]'"
+            "a shared rate limit needs the Redis client", hint="in a clone of agentsd: pip install '.[redis]'"
         ) from None
     except (ConfigurationError, ValueError):  # whose text may quote the password
         raise ConfigError(

@@ -46,15 +46,21 @@ async def get(request: web.Request) -> web.Response:
     snapshot = parts.registry.snapshot
     known = state_of(parts, principal) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
     known["replica"] = parts.follower.replica_id
-    problem = parts.follower.problem if principal.is_admin else None  # it names the database's host
-    known["store_problem"] = problem.message if problem else None
     found = parts.registry.problems(owner=principal.scope)
     problems = [{"slug": slug, **condition_view(condition)} for slug, condition in found]
     try:
         told = await _ask(parts, principal)
     except StoreError:
         told = dict.fromkeys(_STORED) | {"store": "away"}
+    known["store_problem"] = _problem(parts) if principal.is_admin else None  # it names the database's host
     return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON)
+
+
+def _problem(parts: Parts) -> str | None:
+    problem = parts.follower.problem
+    if problem is None and parts.database.read_only:
+        problem = parts.database.read_only_error()
+    return problem.message if problem else None
 
 
 async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
@@ -72,7 +78,7 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
         conditions = scoping.conditions_of(conditions, scope)
     told = [asdict(replica) for replica in replicas]
     return {
-        "store": "ok",
+        "store": "read-only" if parts.database.read_only else "ok",
         "runs": [asdict(run) for run in runs],
         **_conditions(conditions),
         "leaders": [asdict(leader) for leader in leaders],

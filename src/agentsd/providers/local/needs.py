@@ -8,8 +8,8 @@ from pathlib import Path
 
 from agentsd.core.errors import ConfigError
 
-EXTRA = "pip install 'agentsd[local]'"
-"""The command that installs every package of the optional extra."""
+EXTRA = "pip install '.[local]'"
+"""The command that installs every package of the optional extra, in a clone: no index has agentsd."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,11 @@ class Needs:
         missing = self.missing()
         if missing:
             names = " and ".join(need.name for need in missing)
-            message = f"{vendor} needs {names}, not installed on this machine: {self.advice()}"
-            raise ConfigError(message, hint="then start agentsd anew; agentsd doctor shows what is there")
+            where = f"not installed on this machine; in a clone of agentsd: {self.advice()}"
+            raise ConfigError(
+                f"{vendor} needs {names}, {where}",
+                hint="then start agentsd anew; agentsd doctor shows what is there",
+            )
 
 
 def package(module: str, name: str, install: str = EXTRA) -> Need:

@@ -128,7 +128,7 @@ def reports() -> dict[str, Schema]:
         "version": COUNT,
         "age_seconds": nullable({"type": "number", "minimum": 0}),
         "from_disk": FLAG,
-        "store": {"type": "string", "enum": ["ok", "away"]},
+        "store": {"type": "string", "enum": ["ok", "read-only", "away"]},
         "agents": COUNT,
         "degraded": COUNT,
     }

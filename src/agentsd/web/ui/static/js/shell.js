@@ -112,6 +112,7 @@ function who(session) {
 function banners({ server, store, age, fromDisk }) {
   if (server === "away") say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
   else if (store === "away") say(`Postgres is away: agents answer as before, edits and history have to wait.${fromDisk ? " What is served comes from an earlier run." : ""}`, "warning", age);
+  else if (store === "read-only") say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
   else fill(byId("banners"));
 }
 

@@ -32,7 +32,7 @@ function factsOf(data) {
 
 function store(data) {
   const age = data.age_seconds == null ? "it never answered" : `answered ${data.age_seconds < 1 ? "just now" : `${millis(data.age_seconds * 1000)} ago`}`;
-  const badge = data.store === "ok" ? h("span.badge.good", {}, "ok") : h("span.badge.bad", {}, "away");
+  const badge = data.store === "ok" ? h("span.badge.good", {}, "ok") : h("span.badge.bad", {}, data.store);
   return [badge, ` ${age}`, data.store_problem ? `: ${data.store_problem}` : ""];
 }
 
