@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from agentsd.core.engines import CONTEXT_TOKENS, ENGINES, ENGINES_PER_OWNER, EngineLimits
 from agentsd.core.names import ENVIRONMENT
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE, origin
@@ -18,6 +20,12 @@ def seconds(value: object) -> object:
     """``30s``, ``5m`` and ``1h`` in seconds; anything else as it is."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else value
+
+
+def size(value: object) -> object:
+    """Bytes of ``512MiB`` and ``4GiB`` (``M``, ``G`` too); anything else as it is."""
+    found = re.fullmatch(r"(\d{1,9})([MG])(iB)?", value) if isinstance(value, str) else None
+    return int(found[1]) << {"M": 20, "G": 30}[found[2]] if found else value
 
 
 class Settings(BaseSettings):
@@ -131,6 +139,28 @@ class Settings(BaseSettings):
     notify_url_file: Path | None = Field(
         default=None, description="Webhooks that hear of failure and recovery, one a line; slack: for Slack."
     )
+    model_dirs: Annotated[frozenset[Path], NoDecode] = Field(
+        default=frozenset(), description="Folders that a manifest's model_path may lead to, by commas."
+    )
+    engine_memory: Annotated[int, BeforeValidator(size)] = Field(
+        default=0, ge=0, description="Memory of one local model: 2GiB; 0: half of the machine's."
+    )
+    engines_memory: Annotated[int, BeforeValidator(size)] = Field(
+        default=0, ge=0, description="Memory of all local models: 8GiB; 0: three quarters of the machine's."
+    )
+    engine_context: int = Field(
+        default=CONTEXT_TOKENS, ge=256, description="Most context_tokens x parallel of a local LLM."
+    )
+    engine_threads: int = Field(
+        default=0, ge=0, description="Most CPU threads of one local LLM; 0: all cores."
+    )
+    engines: int = Field(default=ENGINES, ge=1, description="Processes of local models at a time.")
+    engines_per_owner: int = Field(
+        default=ENGINES_PER_OWNER, ge=1, description="Of them, those that were started for one owner."
+    )
+    engines_shared: bool = Field(
+        default=True, description="Whether owners that name the same local model share one process."
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(
@@ -164,6 +194,27 @@ class Settings(BaseSettings):
         except (KeyError, IndexError, ValueError):
             raise ValueError("knows {action} {slug} {actor} {stamp} only") from None
         return value
+
+    @field_validator("model_dirs", mode="before")
+    @classmethod
+    def _paths(cls, value: object) -> object:
+        if isinstance(value, str):
+            return frozenset(Path(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @property
+    def engine_limits(self) -> EngineLimits:
+        """Bounds of the models that run on this machine."""
+        return EngineLimits(
+            folders=tuple(sorted(os.path.realpath(folder) for folder in self.model_dirs)),
+            context_tokens=self.engine_context,
+            threads=self.engine_threads,
+            memory=self.engine_memory,
+            total_memory=self.engines_memory,
+            engines=self.engines,
+            per_owner=self.engines_per_owner,
+            shared=self.engines_shared,
+        )
 
     @field_validator("outbound")
     @classmethod

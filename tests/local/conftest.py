@@ -1,14 +1,18 @@
-"""Providers that run in this process. A test is skipped where what its provider needs is not installed."""
+"""Providers that run on this machine. A test is skipped where what its provider needs is not installed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from agentsd.core.engines import EngineLimits
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.local.engines import Engines
 
 Make = Callable[..., Any]
 
@@ -20,9 +24,9 @@ def catalog() -> Catalog:
 
 
 @pytest.fixture
-async def sessions() -> AsyncIterator[HttpSessions]:
-    """Sessions and models that must all have been released when the test ends."""
-    pool = HttpSessions()
+async def sessions(tmp_path: Path) -> AsyncIterator[HttpSessions]:
+    """Sessions and models that must all have been released in the end; models may be in ``tmp_path``."""
+    pool = HttpSessions(engines=Engines(EngineLimits(folders=(os.path.realpath(tmp_path),))))
     yield pool
     left = pool.engines.holders()
     await pool.aclose()

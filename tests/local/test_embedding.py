@@ -1,4 +1,4 @@
-"""MiniLM in this process."""
+"""MiniLM on this machine."""
 
 from __future__ import annotations
 

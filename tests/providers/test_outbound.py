@@ -174,7 +174,7 @@ def test_an_agent_with_such_a_url_has_a_condition(catalog: Catalog, tmp_path: An
     builder = Builder(Opener(find_identities({}, tmp_path), None), catalog, HttpSessions())
     section = {"provider": "openai-compatible", "model": "m", "api_url": "http://169.254.169.254"}
     with pytest.raises(Refused) as caught:
-        builder.build("llm", catalog.settings_of("llm", section))
+        builder.build("llm", catalog.settings_of("llm", section), "default")
     assert caught.value.reason == "OutboundForbidden"
     assert "metadata" in caught.value.message
     assert "169.254" not in caught.value.message

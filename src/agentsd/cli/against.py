@@ -46,7 +46,9 @@ async def _compare(settings: Settings, ref: str, *, prune: bool) -> tuple[str, C
     with progress("reading"):
         commit, before = await tree_at(settings.path, ref, settings.env)
         after = read_tree(settings.path, env=settings.env)
-    checker = Checker(make_catalog(), Opener(Identities()), trusted=settings.trusted_origins)
+    checker = Checker(
+        make_catalog(), Opener(Identities()), trusted=settings.trusted_origins, limits=settings.engine_limits
+    )
     return commit, compare(before, after, checker, prune=prune)
 
 

@@ -56,8 +56,10 @@ def make_sessions(settings: Settings) -> HttpSessions:
     """Connections to vendors, within the outbound rules."""
     from agentsd.core.outbound import Outbound
     from agentsd.providers.http import HttpSessions
+    from agentsd.providers.local.engines import Engines
 
-    return HttpSessions(outbound=Outbound.parse(settings.outbound))
+    engines = Engines(settings.engine_limits)
+    return HttpSessions(outbound=Outbound.parse(settings.outbound), engines=engines)
 
 
 @cache
@@ -92,7 +94,13 @@ def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
     from agentsd.control.check import Checker
 
     opener = make_opener(settings)
-    return Checker(make_catalog(), opener, trusted=settings.trusted_origins, require_mac=require_mac)
+    return Checker(
+        make_catalog(),
+        opener,
+        trusted=settings.trusted_origins,
+        limits=settings.engine_limits,
+        require_mac=require_mac,
+    )
 
 
 @asynccontextmanager

@@ -21,6 +21,7 @@ from agentsd.control.seals import claimed_fields, seal_form, strays
 from agentsd.core import chunking
 from agentsd.core.agent import SECTIONS, AgentHead, Attachments, Manifest
 from agentsd.core.document import Document, parse
+from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import (
     InvalidManifests,
     SealError,
@@ -69,11 +70,13 @@ class Checker:
         opener: Opener,
         *,
         trusted: frozenset[str] = frozenset(),
+        limits: EngineLimits = EngineLimits(),  # noqa: B008  (frozen)
         require_mac: bool = False,
     ) -> None:
         self._catalog = catalog
         self._opener = opener
         self._trusted = trusted
+        self._limits = limits
         self._require_mac = require_mac
         self._schemas = Schemas(catalog)
         self._layers: dict[str, tuple[bytes, Checked]] = {}  # by path, with the digest; as many as there are
@@ -81,7 +84,7 @@ class Checker:
     @cached_property
     def fingerprint(self) -> bytes:
         """What a file was checked against: a stored row with the same one need not be checked again."""
-        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, 3]
+        rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, self._limits.context_tokens, 3]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
     @property
@@ -186,7 +189,7 @@ class Checker:
         if not violations:
             claimed = claimed_fields(document.value)
             violations = [*seal_form(own), *self._destinations(document, document.value, claimed)]
-            violations += (*beyond_schema(document), *merge_rules(document))
+            violations += (*beyond_schema(document, self._limits), *merge_rules(document))
             attachments, problems = attach(document, beside)
             violations += problems
         if errors_of(violations):

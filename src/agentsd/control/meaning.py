@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from agentsd.core.checks import regex_problem
 from agentsd.core.document import Document
 from agentsd.core.sealed import is_sealed
+from agentsd.core.engines import CHOSEN, CONTEXT_HINT, EMBEDDED, EngineLimits
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Violation, did_you_mean, dotted
 
 
-def beyond_schema(document: Document) -> Iterator[Violation]:
+def beyond_schema(document: Document, limits: EngineLimits) -> Iterator[Violation]:
     """Everything that is wrong in itself, whatever stands in other files."""
     yield from _spaces(document)
+    yield from _contexts(document, limits)
     yield from _checks(document)
 
 
@@ -26,6 +28,19 @@ def _spaces(document: Document) -> Iterator[Violation]:
                 message = f"{dotted((*pointer, name))}: vectors of another model cannot be compared"
                 hint = f"a fallback of an embedding has the same {name}, at another address"
                 yield document.violation((*pointer, name), "fallback-space", message, hint)
+
+
+def _contexts(document: Document, limits: EngineLimits) -> Iterator[Violation]:
+    """An editor must not take memory beyond the operator's bound."""
+    for pointer, section in providers_in(document.value):
+        if section.get("provider") != EMBEDDED:
+            continue
+        tokens, parallel = (section.get(name, default) for name, default in CHOSEN)
+        if not isinstance(tokens, int) or not isinstance(parallel, int):
+            continue  # sealed: held to the bound at run time
+        if problem := limits.check_context(tokens, parallel):
+            where = (*pointer, next((name for name, _ in CHOSEN if name in section), "provider"))
+            yield document.violation(where, "engine-context", f"{dotted(where)}: {problem}", CONTEXT_HINT)
 
 
 def _checks(document: Document) -> Iterator[Violation]:

@@ -6,7 +6,7 @@ process that only validates manifests pays neither for it nor for asyncio (0.15 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -39,7 +39,7 @@ class HttpSessions:
     connections: int = 512
     keepalive_seconds: float = 30.0
     dns_cache_seconds: int = 60
-    engines: Engines = field(default_factory=Engines)  # models that run in this process
+    engines: Engines = field(default_factory=Engines)  # models that run on this machine
     outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
     _pools: dict[str, _Pool] = field(default_factory=dict)
 
@@ -57,6 +57,10 @@ class HttpSessions:
         pool = self._pools.setdefault(origin, _Pool(host))
         pool.holders += 1
         return Claim(self, origin, pool)
+
+    def of(self, owner: str) -> HttpSessions:
+        """The same sessions and models, for agents of ``owner``: bounds of models are counted by owner."""
+        return replace(self, engines=self.engines.of(owner))
 
     def holders(self) -> dict[str, int]:
         """How many claims each origin has."""

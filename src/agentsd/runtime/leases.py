@@ -44,7 +44,7 @@ class Box:
 class Boxes:
     """Every open provider of a process."""
 
-    def __init__(self, build: Callable[[str, ProviderSettings], Provider], metrics: Metrics) -> None:
+    def __init__(self, build: Callable[[str, ProviderSettings, str], Provider], metrics: Metrics) -> None:
         self._build = build
         self._metrics = metrics
         self._open: dict[tuple[UUID, str], list[Box]] = {}
@@ -53,7 +53,7 @@ class Boxes:
         self._drained = asyncio.Event()
         self._drained.set()
 
-    def take(self, agent: UUID, kind: str, settings: ProviderSettings) -> Box:
+    def take(self, agent: UUID, owner: str, kind: str, settings: ProviderSettings) -> Box:
         """The box of ``agent``'s provider with these very settings; built if there is none.
 
         Raises what the vendor's constructor raises; then nothing is held.
@@ -61,18 +61,18 @@ class Boxes:
         boxes = self._open.get((agent, kind), ())
         box = next((box for box in boxes if box.settings == settings), None)
         if box is None:
-            box = Box(agent, kind, settings, self._build(kind, settings))
+            box = Box(agent, kind, settings, self._build(kind, settings, owner))
             self._open.setdefault((agent, kind), []).append(box)
             self._metrics.providers.labels(kind).inc()
         box.holders += 1
         return box
 
-    def take_all(self, agent: UUID, settings: Mapping[str, ProviderSettings]) -> dict[str, Box]:
+    def take_all(self, agent: UUID, owner: str, settings: Mapping[str, ProviderSettings]) -> dict[str, Box]:
         """One box for every kind in ``settings``: all, or (with the error) none."""
         boxes: dict[str, Box] = {}
         try:
             for kind, section in settings.items():
-                boxes[kind] = self.take(agent, kind, section)
+                boxes[kind] = self.take(agent, owner, kind, section)
         except BaseException:
             self.give_back(boxes)
             raise

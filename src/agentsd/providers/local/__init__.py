@@ -1,1 +1,1 @@
-"""What the providers that run inside this process share: what they need, and the models in memory."""
+"""What the providers of this machine share: what they need, and the models, each in a process of its own."""

@@ -1,251 +1,226 @@
-"""Models in memory: loaded once per path, shared by every provider that names them, freed with the last.
+"""Models in memory: each in a process of its own, shared by all providers that name it, ended with the last.
 
-A model works in threads of its own, never on the event loop and never in the loop's shared pool,
-so neither a long answer nor a slow load holds up anything else. How many threads it has bounds how
-many requests it works on at a time; others wait their turn.
+A native library that a damaged model file makes abort, hang or grow ends its own process, never the server.
+A process starts at the first request. One that ended is started again at the next request; one that keeps
+failing rests for longer and longer in between. The operator's bounds (``EngineLimits``) hold for all of them:
+where one more would exceed a bound, the one that was idle for longest ends.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncGenerator, Callable, Hashable
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+import os
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
-from agentsd.core.errors import AgentsdError
+from agentsd.core.engines import EngineLimits
+from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
 from agentsd.providers.faults import Who
+from agentsd.providers.local.spec import EngineFailure, EngineSpec, LoadFailure, Part
 
 if TYPE_CHECKING:
     import asyncio
 
-
-class Engine(Protocol):
-    """A loaded model."""
-
-    def close(self) -> None:
-        """Free its memory. Called once, in a thread, when nothing runs on it."""
-
-
-E = TypeVar("E", bound=Engine)
-T = TypeVar("T")
-
-
-class Stopped(Exception):
-    """The caller went away before the work began."""
-
-
-class Shared(Generic[E]):
-    """One model and its threads. It loads at the first work; a load that failed is tried again."""
-
-    def __init__(self, load: Callable[[], E], threads: int) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
-        self.holders = 0
-        self.executor = ThreadPoolExecutor(threads, thread_name_prefix="agentsd-model")
-        self._load = load
-        self._lock = threading.Lock()
-        self._engine: E | None = None
-
-    @property
-    def loaded(self) -> bool:
-        """Whether the model is in memory."""
-        return self._engine is not None
-
-    def engine(self) -> E:
-        """The model, loaded if it was not. Call it in a thread."""
-        with self._lock:
-            if self._engine is None:
-                self._engine = self._load()
-            return self._engine
-
-    def close(self) -> None:
-        """Wait for what runs, then free the model. Call it in a thread."""
-        self.executor.shutdown(wait=True)
-        with self._lock:
-            engine, self._engine = self._engine, None
-        if engine is not None:
-            engine.close()
+    from agentsd.providers.local.pool import Pool, Shared
+    from agentsd.providers.local.process import EngineProcess, Request
 
 
 class Engines:
-    """The models of one event loop."""
+    """The models of one event loop, as one owner sees them."""
 
-    def __init__(self) -> None:
-        self._shared: dict[Hashable, Shared[Any]] = {}
+    def __init__(self, limits: EngineLimits = EngineLimits(), *, owner: str = "") -> None:  # noqa: B008  (frozen)
+        self.limits = limits
+        self._owner = owner
+        self._made: list[Pool] = []  # at the first claim, since it imports asyncio; shared by all views
 
-    def claim(
-        self, who: Who, key: Hashable, load: Callable[[], E], *, threads: int = 1, timeout: float = 60.0
-    ) -> Claim[E]:
-        """A claim on the model called ``key``. Loads nothing; ``load`` runs in a thread at the first work."""
-        shared: Shared[E] | None = self._shared.get(key)
-        if shared is None:
-            shared = self._shared[key] = Shared(load, threads)
-        shared.holders += 1
-        return Claim(self, key, shared, who, timeout)
-
-    def holders(self) -> dict[Hashable, int]:
-        """How many claims each model has."""
-        return {key: shared.holders for key, shared in self._shared.items()}
-
-    def loaded(self) -> frozenset[Hashable]:
-        """Which models are in memory."""
-        return frozenset(key for key, shared in self._shared.items() if shared.loaded)
-
-    async def aclose(self) -> None:
-        """Free every model, claimed or not."""
-        everything, self._shared = list(self._shared.values()), {}
-        for shared in everything:
-            await _in_thread(shared.close)
-
-    async def release(self, key: Hashable, shared: Shared[Any]) -> None:
-        """One claim fewer; the last one frees the model."""
-        shared.holders -= 1
-        if shared.holders == 0 and self._shared.get(key) is shared:
-            del self._shared[key]
-            await _in_thread(shared.close)
-
-
-class Emit(Generic[T]):
-    """How work in a thread hands a part of its answer to the event loop."""
-
-    __slots__ = ("_loop", "_put", "_stop")
-
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, put: Callable[[T], None], stop: threading.Event
-    ) -> None:
-        self._loop = loop
-        self._put = put
-        self._stop = stop
+    def of(self, owner: str) -> Engines:
+        """Return the same models, for agents of ``owner``: bounds are counted by owner."""
+        view = Engines(self.limits, owner=owner)
+        view._made = self._made
+        return view
 
     @property
-    def stopped(self) -> bool:
-        """Whether nobody listens any more: the work should end."""
-        return self._stop.is_set()
+    def _pool(self) -> Pool:
+        if not self._made:
+            from agentsd.providers.local.pool import Pool
 
-    def __call__(self, part: T) -> bool:
-        """Hand over ``part``; True if the work should end."""
-        try:
-            self._loop.call_soon_threadsafe(self._put, part)
-        except RuntimeError:  # the loop is closed
-            return True
-        return self.stopped
+            self._made.append(Pool(self.limits))
+        return self._made[0]
+
+    def threads(self, wanted: int | None) -> int:
+        """Return how many CPU threads an engine gets: half of the cores where the manifest wants no number.
+
+        The rest is left to speech and to the event loop: threads that wait for a core slow all others down.
+        """
+        cores = os.cpu_count() or 2
+        return min(wanted or max(1, cores // 2), self.limits.threads or cores)
+
+    def claim(
+        self,
+        who: Who,
+        spec: EngineSpec,
+        *,
+        timeout: float = 60.0,
+        refusal: Callable[[str], ProviderError | None] = lambda _code: None,
+    ) -> Claim:
+        """Return a claim on the model of ``spec``. Starts nothing.
+
+        ``refusal``: the error for a code that the engine refuses a request with, None for unknown ones.
+        """
+        key = spec if self.limits.shared else (spec, self._owner)
+        shared = self._pool.share(key, spec)
+        shared.holders += 1
+        return Claim(self, key, shared, who, timeout, refusal)
+
+    def holders(self) -> dict[Hashable, int]:
+        """Return how many claims each model has."""
+        return {key: shared.holders for key, shared in self._pool.shared.items()}
+
+    def loaded(self) -> frozenset[Hashable]:
+        """Return which models are in memory."""
+        return frozenset(key for key, shared in self._pool.shared.items() if shared.current)
+
+    async def aclose(self) -> None:
+        """End every process, claimed or not."""
+        if self._made:
+            await self._pool.aclose()
+
+    async def start(self, shared: Shared) -> EngineProcess:
+        """Return the process of a model, started for this owner if there is none."""
+        return await shared.process(self._owner)
+
+    async def release(self, key: Hashable, shared: Shared) -> None:
+        """Count one claim fewer; the last one ends the process."""
+        shared.holders -= 1
+        if shared.holders == 0 and self._pool.shared.get(key) is shared:
+            del self._pool.shared[key]
+            await shared.close()
 
 
-class Claim(Generic[E]):
+class Claim:
     """One provider's claim on a model."""
 
-    def __init__(self, engines: Engines, key: Hashable, shared: Shared[E], who: Who, timeout: float) -> None:
+    def __init__(
+        self,
+        engines: Engines,
+        key: Hashable,
+        shared: Shared,
+        who: Who,
+        timeout: float,
+        refusal: Callable[[str], ProviderError | None],
+    ) -> None:
         self._engines = engines
         self._key = key
         self._shared = shared
         self._who = who
         self._timeout = timeout
-        self._stops: set[threading.Event] = set()
+        self._refusal = refusal
+        self._requests: dict[Request, EngineProcess] = {}
+        self._warming: asyncio.Task[None] | None = None
         self._released = False
 
-    async def run(self, work: Callable[[E], T]) -> T:
-        """``work`` on the model, in one of its threads. Raises ``ProviderError``.
+    async def run(self, op: str, fields: Mapping[str, Any], body: bytes = b"") -> list[Part]:
+        """Return all parts of an answer. Cancelled, it returns at once. Raises ``ProviderError``."""
+        return [part async for part in self.stream(op, fields, body)]
 
-        Cancelled, it returns at once: work that waits for a thread is dropped, work that runs goes
-        on to its end, unheard.
-        """
+    async def stream(
+        self, op: str, fields: Mapping[str, Any], body: bytes = b""
+    ) -> AsyncGenerator[Part, None]:
+        """Yield the parts of an answer as they come. Closing the iterator stops the work at its next part."""
         import asyncio
 
-        stop = threading.Event()
+        process: EngineProcess | None = None
+        request: Request | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                return await self._submit(stop, work)
-        except Exception as error:
-            raise self._failure(error) from None
-        finally:
-            stop.set()
-
-    async def stream(self, work: Callable[[E, Emit[T]], None]) -> AsyncGenerator[T, None]:
-        """What ``work`` emits, as it comes. Closing the iterator stops the work at its next part."""
-        import asyncio
-
-        stop, parts = threading.Event(), asyncio.Queue[Any]()
-        emit: Emit[T] = Emit(asyncio.get_running_loop(), parts.put_nowait, stop)
-        try:
-            job = self._submit(stop, lambda engine: work(engine, emit))
-            job.add_done_callback(lambda done: parts.put_nowait(_End(_error_of(done))))
+                self._check_open()
+                process = await self._engines.start(self._shared)
+                self._check_open()
+                request = await process.send(op, fields, body)
+            self._requests[request] = process
             while True:
                 async with asyncio.timeout(self._timeout):
-                    part = await parts.get()
-                if isinstance(part, _End):
-                    if part.error:
-                        raise part.error
-                    return
+                    part = await request.next()
+                if part is None:
+                    break
                 yield part
+            self._shared.touch(answered=True)
         except Exception as error:
             raise self._failure(error) from None
         finally:
-            stop.set()
+            if process and request:
+                self._requests.pop(request, None)
+                process.leave(request)
 
-    def later(self, work: Callable[[E], object]) -> None:
-        """``work`` after what was asked for so far, unheard: for tidying up behind a cancelled caller."""
-        if not self._released:
-            self._submit(threading.Event(), work).add_done_callback(_error_of)
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """Keep the process between the requests of one stream of sound."""
+        self._shared.streams += 1
+        try:
+            yield
+        finally:
+            self._shared.streams -= 1
+
+    def later(self, op: str, fields: Mapping[str, Any]) -> None:
+        """Ask for ``op`` after what was asked for so far, unheard, if the process still runs."""
+        process = self._shared.current
+        if process and not self._released:
+            process.post(op, fields)
+
+    def warm(self) -> None:
+        """Start loading in the background. A failure shows at the first use."""
+        import asyncio
+
+        from agentsd.providers.local.pool import retrieve
+
+        self._warming = asyncio.create_task(self._warm())
+        self._warming.add_done_callback(retrieve)
 
     async def release(self) -> None:
         """Give the claim up; what still runs for it is stopped. May be called twice."""
         if self._released:
             return
         self._released = True
-        for stop in self._stops:
-            stop.set()
+        for request, process in self._requests.items():
+            process.leave(request)
+            request.end(EngineFailure(EngineFailure.CLOSED))
         await self._engines.release(self._key, self._shared)
 
-    def _submit(self, stop: threading.Event, work: Callable[[E], T]) -> asyncio.Future[T]:
-        import asyncio
+    async def _warm(self) -> None:
+        await self._engines.start(self._shared)
 
+    def _check_open(self) -> None:
         if self._released:
-            raise ProviderUnavailable(f"{self._who.vendor} was closed", hint="try again")
-        self._stops.add(stop)
-        job = asyncio.get_running_loop().run_in_executor(self._shared.executor, self._work, stop, work)
-        job.add_done_callback(lambda _: self._stops.discard(stop))
-        return job
-
-    def _work(self, stop: threading.Event, work: Callable[[E], T]) -> T:
-        if stop.is_set():
-            raise Stopped
-        return work(self._shared.engine())
+            raise EngineFailure(EngineFailure.CLOSED)
 
     def _failure(self, error: Exception) -> AgentsdError:
-        """A library's failure in our own words: its text may quote the prompt."""
+        """Return a failure in our own words: a library's text may quote the prompt."""
         vendor, kind = self._who.vendor, self._who.kind
         if isinstance(error, AgentsdError):
             return error
         if isinstance(error, TimeoutError):
             hint = f"this machine is busy: try again, or raise {kind}.timeout_seconds"
             return ProviderTimeout(f"{vendor} did not answer in time", hint=hint)
-        if isinstance(error, Stopped):
+        code = error.code if isinstance(error, EngineFailure) else type(error).__name__
+        if isinstance(error, LoadFailure):
+            hint = f"its file may be damaged or too large: check {kind}.model_path, AGENTSD_ENGINE_MEMORY"
+            return ProviderUnavailable(f"{vendor} cannot load its model: {code}", hint=hint)
+        if isinstance(error, EngineFailure):
+            self._shared.touch(answered=code not in _NOT_ANSWERED)
+        if code == EngineFailure.CLOSED:
             return ProviderUnavailable(f"{vendor} was closed", hint="try again")
+        if code == EngineFailure.ENDED:
+            hint = f"try again: it is started anew; if this goes on, check the file of {kind}.model_path"
+            return ProviderUnavailable(f"{vendor}: its engine's process ended unexpectedly", hint=hint)
         hint = f"run: agentsd doctor, and check the manifest's {kind} section"
-        return ProviderUnavailable(f"{vendor} failed: {type(error).__name__}", hint=hint)
+        return self._refusal(code) or ProviderUnavailable(f"{vendor} failed: {code}", hint=hint)
 
 
-class _End:
-    """The last part of a stream, and what ended it."""
-
-    __slots__ = ("error",)
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
+_NOT_ANSWERED = (EngineFailure.ENDED, EngineFailure.CLOSED)
 
 
-def _error_of(job: asyncio.Future[Any]) -> BaseException | None:
-    """What a finished job raised; asking for it keeps asyncio from warning that nobody did."""
-    return Stopped() if job.cancelled() else job.exception()
-
-
-async def _in_thread(work: Callable[[], None]) -> None:
-    import asyncio
-
-    await asyncio.to_thread(work)
-
-
-def preloaded(claim: Claim[Any], *, wanted: bool) -> None:
+def preloaded(claim: Claim, *, wanted: bool) -> None:
     """Start loading now, if ``wanted`` and inside an event loop. A failure shows at the first use."""
     import asyncio
 
@@ -255,4 +230,4 @@ def preloaded(claim: Claim[Any], *, wanted: bool) -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    claim.later(lambda _engine: None)
+    claim.warm()

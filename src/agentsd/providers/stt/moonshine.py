@@ -1,4 +1,4 @@
-"""Moonshine in this process: English speech to text as it is spoken, with partial transcripts.
+"""Moonshine on this machine: English speech to text as it is spoken, with partial transcripts.
 
 https://github.com/moonshine-ai/moonshine. Version 0.1.0 of the package brings the weights of
 ``tiny-en``; later ones download them.
@@ -6,28 +6,28 @@ https://github.com/moonshine-ai/moonshine. Version 0.1.0 of the package brings t
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import Annotated, Any, ClassVar, Literal
+import secrets
+from collections.abc import AsyncGenerator, AsyncIterator
+from itertools import count
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.base import Transcript
+from agentsd.core.errors import ProviderError
+from agentsd.providers.base import ProviderUnavailable, Transcript
 from agentsd.providers.faults import Who
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.pcm import SAMPLE_BYTES, Samples
 from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs((package("moonshine_voice", "moonshine-voice"),))
 RATE = 16_000
-TAIL = bytes(RATE)
-"""Half a second of silence after the end: without it the last word is guessed at."""
-FORCED = 1
-"""The library's flag for "transcribe all there is, now". Its own ``stop`` forgets what was not yet."""
-_NEVER = 1e9  # seconds; the library must not transcribe on its own, between our calls
+MODULE = "agentsd.providers.local.native.moonshine"
+UNKNOWN_STREAM, TOO_MANY = "unknown_stream", "too_many_streams"
 
 
 class MoonshineSettings(LocalSettings):
@@ -47,69 +47,6 @@ class MoonshineSettings(LocalSettings):
     ] = 1.0
 
 
-class Transcriber:
-    """The loaded model."""
-
-    def __init__(self) -> None:
-        from moonshine_voice import ModelArch
-        from moonshine_voice.transcriber import Transcriber as Library
-
-        path = folder_of("moonshine_voice") / "assets" / "tiny-en"
-        self._library: Any = Library(path, ModelArch.TINY, _NEVER, {"return_audio_data": "false"})
-
-    def listen(self) -> Ear:
-        """A new stream on this model."""
-        return Ear(self._library.create_stream())
-
-    def close(self) -> None:
-        """Free the weights."""
-        self._library.close()
-
-
-class Ear:
-    """One stream of sound. Its methods block, and are called one at a time."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-        self._stream.start()
-        self._done: set[int] = set()  # lines that were told as final
-        self._partial = ""
-
-    def hear(self, pcm: bytes) -> list[Transcript]:
-        """What is new after ``pcm``."""
-        self._add(pcm)
-        return self._new(self._stream.update_transcription())
-
-    def finish(self, pcm: bytes) -> list[Transcript]:
-        """What is new after ``pcm`` and the end of the sound."""
-        self._add(pcm + TAIL)
-        return self._new(self._stream.update_transcription(FORCED), over=True)
-
-    def close(self) -> None:
-        """Free the stream. May be called twice."""
-        self._stream.close()
-
-    def _add(self, pcm: bytes) -> None:
-        if pcm:
-            self._stream.add_audio([sample / 32768 for sample in array("h", pcm)], RATE)
-
-    def _new(self, transcript: Any, *, over: bool = False) -> list[Transcript]:
-        """Complete lines are final, once each; the last one may go on."""
-        told = []
-        for line in transcript.lines if transcript else ():
-            text = line.text.strip()
-            if line.line_id in self._done:
-                continue
-            if line.is_complete or over:
-                self._done.add(line.line_id)
-                self._partial = ""
-                told += [Transcript(text, final=True)] if text else []
-            elif text and text != self._partial:
-                self._partial = text
-                told.append(Transcript(text, final=False))
-        return told
-
-
 class Moonshine:
     """Listens. One thread does the model's work for all streams, in turn."""
 
@@ -117,43 +54,51 @@ class Moonshine:
         NEEDS.check(settings.provider)
         self.sample_rate = RATE
         self._step = int(settings.update_seconds * RATE) * SAMPLE_BYTES
+        self._who = Who(settings.provider, settings.kind)
+        self._numbers = count(secrets.randbits(48))  # of streams; other agents share the model
+        model = {"path": str(folder_of("moonshine_voice") / "assets" / "tiny-en")}
         self._claim = sessions.engines.claim(
-            Who(settings.provider, settings.kind),
-            (settings.provider,),
-            Transcriber,
+            self._who,
+            EngineSpec.of(settings.provider, MODULE, model),
             timeout=settings.timeout_seconds,
+            refusal=self._refusal,
         )
         preloaded(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Transcripts as they come: see ``STT``."""
-        ears: list[Ear] = []  # filled in the thread, so that a cancelled caller still leaves none open
-        try:
-            await self._claim.run(lambda model: ears.append(model.listen()))
-            rest, samples = b"", Samples()
-            async for sound in pcm:
-                rest += samples.take(sound) or b""
-                if len(rest) >= self._step:
-                    heard, rest = rest, b""
-                    for transcript in await self._claim.run(_hearing(ears, heard)):
-                        yield transcript
-            for transcript in await self._claim.run(lambda _: ears[0].finish(rest)):
-                yield transcript
-        finally:
-            self._claim.later(lambda _: _close(ears))
+        number = next(self._numbers)
+        with self._claim.streaming():
+            try:
+                await self._claim.run("open", {"stream": number})
+                rest, samples = b"", Samples()
+                async for sound in pcm:
+                    rest += samples.take(sound) or b""
+                    if len(rest) >= self._step:
+                        heard, rest = rest, b""
+                        for transcript in await self._hear(number, heard):
+                            yield transcript
+                for transcript in await self._hear(number, rest, over=True):
+                    yield transcript
+            finally:
+                self._claim.later("close", {"stream": number})
 
     async def aclose(self) -> None:
         """Give up the claim on the model."""
         await self._claim.release()
 
+    async def _hear(self, number: int, sound: bytes, *, over: bool = False) -> list[Transcript]:
+        """Return what is new after ``sound``; ``over``: and after the end of all sound."""
+        parts = await self._claim.run("hear", {"stream": number, "over": over}, sound)
+        return [Transcript(str(p.fields.get("text", "")), final=bool(p.fields.get("final"))) for p in parts]
 
-def _hearing(ears: list[Ear], sound: bytes) -> Callable[[Transcriber], list[Transcript]]:
-    return lambda _: ears[0].hear(sound)
-
-
-def _close(ears: list[Ear]) -> None:
-    for ear in ears:
-        ear.close()
+    def _refusal(self, code: str) -> ProviderError | None:
+        if code == UNKNOWN_STREAM:
+            message = f"{self._who.vendor} was started anew in the middle of the speech"
+            return ProviderUnavailable(message, hint="try again")
+        if code == TOO_MANY:
+            return ProviderUnavailable(f"{self._who.vendor} hears too many at a time", hint="try again later")
+        return None
 
 
 def build(settings: MoonshineSettings, sessions: HttpSessions) -> Moonshine:

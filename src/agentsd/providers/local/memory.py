@@ -1,0 +1,27 @@
+"""What memory there is, for bounds that the operator left to be derived."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+def available_memory() -> int:
+    """Return the bytes that this machine, or the container it is, has in all."""
+    machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min([machine, *(limit for limit in map(_limit, CGROUP_LIMITS) if limit)])
+
+
+def _limit(path: str) -> int | None:
+    try:
+        text = Path(path).read_text().strip()
+    except (OSError, ValueError):
+        return None
+    return int(text) if text.isdecimal() and int(text) else None
+
+
+def shown(size: int) -> str:
+    """Return ``size`` in bytes as people write it: ``3.1 GiB``."""
+    return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"

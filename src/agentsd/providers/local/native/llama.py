@@ -1,0 +1,80 @@
+"""llama.cpp, by xllamacpp: its own server as a library, with slots, batching, templates, tools, grammars."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentsd.providers.local.host import Call, Refusal
+from agentsd.providers.local.native.gguf import memory_need
+
+PROMPT_BATCH = 256
+"""Tokens of a prompt that are read at a time: a cancelled request stops between two batches."""
+TOO_LONG = "exceed_context_size_error"
+UNREADABLE = "unreadable_request"
+_CODE = re.compile(r"[a-z0-9_]{1,48}")
+
+
+def need(settings: Mapping[str, Any]) -> int:
+    """Return the bytes that the model is estimated to take."""
+    return memory_need(Path(settings["path"]), settings["context"] * settings["parallel"])
+
+
+class Llama:
+    """A loaded model, behind llama.cpp's own scheduler."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        import xllamacpp
+
+        path, parallel = Path(settings["path"]), settings["parallel"]
+        params = xllamacpp.CommonParams()
+        params.model.path = str(path)
+        params.n_ctx = settings["context"] * parallel  # llama.cpp shares it out among its slots
+        params.n_parallel = parallel
+        params.cpuparams.n_threads = settings["threads"]
+        params.n_batch = PROMPT_BATCH
+        params.cache_ram_mib = 0  # the default keeps up to 8 GiB of old prompts
+        params.api_keys = [secrets.token_urlsafe(32)]
+        params.ui = False
+        params.endpoint_slots = False
+        params.verbosity = 0  # its log quotes prompts
+        params.warmup = False
+        self._name = path.stem
+        self.operations = {"chat": self._chat}
+        with tempfile.TemporaryDirectory(prefix="agentsd-") as folder:
+            # The library always listens. Its socket is in a folder of mode 0700, and is unlinked at once.
+            params.hostnames = [os.path.join(folder, "llama.sock")]  # noqa: PTH118
+            self._server: Any = xllamacpp.Server(params)
+
+    def _chat(self, call: Call) -> None:
+        """Answer chunk by chunk; stop at the next token once nobody listens."""
+        failed: list[str] = []
+
+        def take(chunk: dict[str, Any]) -> bool:
+            if "error" in chunk:
+                failed.append(_code(chunk["error"]))
+                return True
+            if "prompt_progress" in chunk:
+                return call.stopped
+            return call.emit({}, json.dumps({**chunk, "model": self._name}).encode())
+
+        try:
+            self._server.handle_chat_completions(json.loads(call.body), take)
+        except (ValueError, RuntimeError):  # raised before anything is written
+            raise Refusal(UNREADABLE) from None
+        if failed:
+            raise Refusal(failed[0])
+
+
+def _code(error: Any) -> str:
+    code = error.get("type") if isinstance(error, dict) else None
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else "server_error"
+
+
+load = Llama

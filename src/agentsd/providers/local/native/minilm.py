@@ -1,0 +1,66 @@
+"""all-MiniLM-L6-v2, by onnxruntime: WordPiece tokens, mean over them, length 1."""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentsd.providers.local.host import Call
+
+LONGEST = 256
+"""Tokens of a text that count, as the model was trained; the rest is cut off."""
+BASE_BYTES = 128 << 20
+
+
+def need(settings: Mapping[str, Any]) -> int:
+    """Return the bytes that the model is estimated to take."""
+    return Path(settings["path"]).stat().st_size * 2 + BASE_BYTES
+
+
+class MiniLm:
+    """The loaded model."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        self._tokenizer: Any = Tokenizer.from_file(settings["tokenizer"])
+        self._tokenizer.enable_truncation(max_length=LONGEST)
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = 1  # a text is too short to share out
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
+        self._session: Any = onnxruntime.InferenceSession(
+            settings["path"], options, providers=["CPUExecutionProvider"]
+        )
+        self._inputs = {each.name for each in self._session.get_inputs()}
+        self.operations = {"embed": self._embed}
+
+    def _embed(self, call: Call) -> None:
+        """Send the vectors of the body's texts, as 64-bit numbers one after the other.
+
+        One by one: so a text's vector does not depend on what else was asked for.
+        """
+        vectors = array("d")
+        for text in json.loads(call.body):
+            if call.stopped:
+                return
+            vectors.extend(self._vector(text))
+        call.emit({}, vectors.tobytes())
+
+    def _vector(self, text: str) -> list[float]:
+        import numpy
+
+        ids = numpy.array([self._tokenizer.encode(text).ids], dtype=numpy.int64)
+        feeds = {"input_ids": ids, "attention_mask": numpy.ones_like(ids)}
+        if "token_type_ids" in self._inputs:
+            feeds["token_type_ids"] = numpy.zeros_like(ids)
+        mean = self._session.run(None, feeds)[0][0].mean(axis=0)
+        vector: list[float] = (mean / max(float(numpy.linalg.norm(mean)), 1e-12)).tolist()
+        return vector
+
+
+load = MiniLm

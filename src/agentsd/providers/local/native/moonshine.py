@@ -1,0 +1,97 @@
+"""Moonshine: one stream of the library for each stream of sound."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from agentsd.providers.local.host import Call, Refusal
+
+RATE = 16_000
+TAIL = bytes(RATE)
+"""Half a second of silence after the end: without it the last word is guessed at."""
+FORCED = 1
+"""The library's flag for "transcribe all there is, now". Its own ``stop`` forgets what was not yet."""
+UNKNOWN_STREAM = "unknown_stream"
+STREAMS = 1024
+"""Streams of sound that are open at a time."""
+TOO_MANY = "too_many_streams"
+BASE_BYTES = 256 << 20
+_NEVER = 1e9  # seconds; the library must not transcribe on its own, between our calls
+
+
+def need(settings: Mapping[str, Any]) -> int:
+    """Return the bytes that the model is estimated to take."""
+    return sum(file.stat().st_size for file in Path(settings["path"]).iterdir()) * 2 + BASE_BYTES
+
+
+class Moonshine:
+    """The loaded model. One thread works on it, so its streams take turns."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        from moonshine_voice import ModelArch
+        from moonshine_voice.transcriber import Transcriber
+
+        path = Path(settings["path"])
+        self._library: Any = Transcriber(path, ModelArch.TINY, _NEVER, {"return_audio_data": "false"})
+        self._streams: dict[int, _Stream] = {}
+        self.operations = {"open": self._open, "hear": self._hear, "close": self._close}
+
+    def _open(self, call: Call) -> None:
+        if len(self._streams) >= STREAMS:
+            raise Refusal(TOO_MANY)
+        self._streams[call.fields["stream"]] = _Stream(self._library.create_stream())
+
+    def _hear(self, call: Call) -> None:
+        stream = self._streams.get(call.fields["stream"])
+        if stream is None:
+            raise Refusal(UNKNOWN_STREAM)
+        for text, final in stream.hear(call.body, over=call.fields["over"]):
+            call.emit({"text": text, "final": final})
+
+    def _close(self, call: Call) -> None:
+        stream = self._streams.pop(call.fields["stream"], None)
+        if stream:
+            stream.close()
+
+
+class _Stream:
+    """One stream of sound, and what of its text was sent already."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._stream.start()
+        self._done: set[int] = set()  # lines that were sent as final
+        self._partial = ""
+
+    def hear(self, pcm: bytes, *, over: bool) -> list[tuple[str, bool]]:
+        """Return (text, final) of what is new after ``pcm``; ``over``: and after the end of the sound."""
+        sound = pcm + TAIL if over else pcm
+        if sound:
+            self._stream.add_audio([sample / 32768 for sample in array("h", sound)], RATE)
+        return self._new(self._stream.update_transcription(*((FORCED,) if over else ())), over=over)
+
+    def close(self) -> None:
+        """Free the stream."""
+        self._stream.close()
+
+    def _new(self, transcript: Any, *, over: bool) -> list[tuple[str, bool]]:
+        """Complete lines are final, once each; the last one may go on."""
+        new: list[tuple[str, bool]] = []
+        for line in transcript.lines if transcript else ():
+            text = line.text.strip()
+            if line.line_id in self._done:
+                continue
+            if line.is_complete or over:
+                self._done.add(line.line_id)
+                self._partial = ""
+                new += [(text, True)] if text else []
+            elif text and text != self._partial:
+                self._partial = text
+                new.append((text, False))
+        return new
+
+
+load = Moonshine

@@ -1,0 +1,46 @@
+"""What the server and its providers exchange with engines: plain values, without the means to run any."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+class EngineFailure(Exception):
+    """A request that was not answered, by a code: a library's exception, a refusal, or one of these."""
+
+    ENDED = "process_ended"
+    CLOSED = "closed"
+    UNREAD = "unread_answer"
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class LoadFailure(EngineFailure):
+    """A model that could not be loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSpec:
+    """One model with its settings: what decides whether two providers can share a process."""
+
+    vendor: str
+    module: str  # with ``need`` and ``load``: see ``host``
+    settings: tuple[tuple[str, Any], ...]
+    threads: int = 1  # requests that it works on at a time
+
+    @classmethod
+    def of(cls, vendor: str, module: str, settings: Mapping[str, Any], threads: int = 1) -> EngineSpec:
+        """Return the spec for plain JSON ``settings``."""
+        return cls(vendor, module, tuple(sorted(settings.items())), threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of an answer."""
+
+    fields: Mapping[str, Any]
+    body: bytes = b""
