@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from posixpath import normpath
 
-from agentsd.control.extraction import text_of
+from agentsd.control.extraction import is_costly, passages
 from agentsd.core.agent import Attachment, Attachments
 from agentsd.core.document import Document
 from agentsd.core.errors import ConfigError
@@ -34,6 +34,13 @@ def attach(document: Document, beside: Beside) -> tuple[Attachments, list[Violat
         problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
     sources = tuple(attachment for pointer, attachment in found.items() if pointer != PROMPT)
     return Attachments(found.get(PROMPT), sources), problems
+
+
+def costly_owners(beside: Beside) -> frozenset[str]:
+    """Owners with a file that takes long to read; their manifests are checked beside the event loop."""
+    files = beside.files
+    owners = {owner_of(path) for path, file in files.items() if is_costly(path, file.data)}
+    return frozenset(owners | {DEFAULT_OWNER} if owners else ())  # the top names files of other folders, too
 
 
 def _named(document: Document) -> Iterator[tuple[Pointer, str]]:
@@ -72,7 +79,7 @@ def _faulty(document: Document, pointer: Pointer, file: SourceFile) -> Violation
         problem = file.problem
         return document.violation(pointer, problem.code, f"{file.path}: {problem.message}", problem.hint)
     try:
-        text_of(file.path, file.data)
+        passages(file.path, file.data)
     except ConfigError as error:
         return document.violation(pointer, "attachment-unreadable", error.message, error.hint)
     return None

@@ -16,14 +16,16 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
+from agentsd.control.attachments import costly_owners
 from agentsd.control.check import Checked, Checker
 from agentsd.control.drifting import with_drift, with_unprunable
+from agentsd.control.extraction import INLINE_BYTES
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.errors import InvalidManifests, MassDeletion
-from agentsd.core.names import user_id_of
+from agentsd.core.names import owner_of, user_id_of
 from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
@@ -133,7 +135,9 @@ class Reconciler:
         files, last = self._memory.edited(tree, options.source), self._last
         if files is None or len(files) > _EDITED or last is None or options.explicit:
             return None
-        edited = [await self._check_one(file, self._memory.beside) for file in files]
+        beside = self._memory.beside
+        costly = costly_owners(beside)
+        edited = [await self._check_one(file, beside, costly) for file in files]
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction(snapshot=not write) as conn:
@@ -176,13 +180,14 @@ class Reconciler:
     ) -> list[Checked]:
         rows = rows_of(stored, source)
         total, beside = len(tree.files), tree.beside
+        costly = costly_owners(beside)
         checked = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
             known = self._memory.recall(file, row, beside)
             if known is None and row and self._is_settled(file, row, beside):
                 known = Checked(file.path, _unread(row))
-            checked.append(known or await self._check_one(file, beside))
+            checked.append(known or await self._check_one(file, beside, costly))
             if done % 64 == 0:
                 await asyncio.sleep(0)  # there may be requests to answer
                 if progress:
@@ -192,8 +197,11 @@ class Reconciler:
             progress(total, total)
         return checked
 
-    async def _check_one(self, file: SourceFile, beside: Beside) -> Checked:
-        checked = self._checker.check(file, beside)
+    async def _check_one(self, file: SourceFile, beside: Beside, costly: frozenset[str]) -> Checked:
+        if len(file.data) > INLINE_BYTES or owner_of(file.path) in costly:
+            checked = await asyncio.to_thread(self._checker.check, file, beside)
+        else:
+            checked = self._checker.check(file, beside)
         return await self._checker.settle(checked) if checked.unsure else checked
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
