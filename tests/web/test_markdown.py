@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.web.bodies import depth_of
-from agentsd.web.markdown import MAX_BYTES, MAX_DEPTH, TAGS, Node, cells_in, tree
+from agentsd.web.markdown_tree import MAX_BYTES, MAX_DEPTH, TAGS, Node, cells_in, tree
 from tests.web.conftest import Stack
 
 PIECES = (

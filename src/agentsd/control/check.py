@@ -38,6 +38,7 @@ from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
 from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of
+from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted, errors_of, first_of
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
@@ -105,7 +106,14 @@ class Checker:
         return Validator(self._schemas.user)
 
     def check(self, file: SourceFile, beside: Beside = Beside()) -> Checked:  # noqa: B008  (frozen)
-        """Everything that can be told in this process. ``beside``: the files that a manifest may name."""
+        """Everything that can be told in this process. ``beside``: the files that a manifest may name.
+
+        May take seconds: on an event loop, call it in a thread.
+        """
+        checked = self._check(file, beside)
+        return replace(checked, violations=first_of(checked.violations))
+
+    def _check(self, file: SourceFile, beside: Beside) -> Checked:
         if file.problem:
             return Checked(file.path, violations=(file.problem,))
         name = file.path.rpartition("/")[2]

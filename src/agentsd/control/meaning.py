@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from agentsd.core.checks import regex_problem
+from agentsd.core.checks import regex_problem, regex_weight
 from agentsd.core.document import Document
 from agentsd.core.sealed import is_sealed
 from agentsd.core.engines import CHOSEN, CONTEXT_HINT, EMBEDDED, EngineLimits
+from agentsd.core.errors import SandboxError
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Violation, did_you_mean, dotted
+from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.shared import shared_sandbox
+
+_INLINE_WEIGHT = 30
+_LIMITS = Limits(cpu_seconds=5.0)
+"""For all regular expressions of one manifest."""
 
 
 def beyond_schema(document: Document, limits: EngineLimits) -> Iterator[Violation]:
@@ -45,15 +53,43 @@ def _contexts(document: Document, limits: EngineLimits) -> Iterator[Violation]:
 
 def _checks(document: Document) -> Iterator[Violation]:
     sources = (document.value.get("rag") or {}).get("sources", [])
-    for index, check in enumerate(document.value.get("checks", ())):
-        pattern, cites = check.get("regex"), check.get("cites")
-        problem = regex_problem(pattern) if pattern is not None and not is_sealed(pattern) else None
-        if problem:
-            message = f"checks[{index}].regex: not a regular expression: {problem}"
-            hint = "in YAML, put it in single quotes: '\\d+'"
-            yield document.violation(("checks", index, "regex"), "check-regex", message, hint)
-            return  # to find another one too large may take a tenth of a second
+    checks = document.value.get("checks", ())
+    yield from _regexes(document, checks)
+    for index, check in enumerate(checks):
+        cites = check.get("cites")
         if cites is not None and not is_sealed(cites) and cites not in sources:
             message = f"checks[{index}].cites: not one of this agent's sources"
             hint = did_you_mean(cites, sources) or "name one of rag.sources, as it stands there"
             yield document.violation(("checks", index, "cites"), "check-cites", message, hint)
+
+
+def _regexes(document: Document, checks: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
+    """The first regular expression that is not one: to find another one too large may take long."""
+    plain = {index: check["regex"] for index, check in enumerate(checks) if "regex" in check}
+    plain = {index: pattern for index, pattern in plain.items() if not is_sealed(pattern)}
+    found = _first_problem(list(plain.values()))
+    if found:
+        index = list(plain)[found[0]]
+        message = f"checks[{index}].regex: not a regular expression: {found[1]}"
+        hint = "in YAML, put it in single quotes: '\\d+'"
+        yield document.violation(("checks", index, "regex"), "check-regex", message, hint)
+
+
+def _first_problem(patterns: Sequence[str]) -> tuple[int, str] | None:
+    """Place and problem of the first one that is not a regular expression. Reads heavy ones in a worker."""
+    if sum(map(regex_weight, patterns)) <= _INLINE_WEIGHT:
+        found = regex_problems(patterns)
+    else:
+        try:
+            found = shared_sandbox().call(regex_problems, patterns, limits=_LIMITS)
+        except (SandboxError, OSError):
+            return 0, "together with the others of this file it takes too long to read"
+    place, problem = found or (0, "")
+    known = isinstance(place, int) and 0 <= place < len(patterns) and isinstance(problem, str)
+    return (place, problem) if known and problem else None
+
+
+def regex_problems(patterns: Sequence[str]) -> list[Any]:
+    """``[place, problem]`` of the first one that is not a regular expression, or nothing."""
+    told = ([place, regex_problem(pattern)] for place, pattern in enumerate(patterns))
+    return next((one for one in told if one[1]), [])

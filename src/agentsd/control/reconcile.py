@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from uuid import UUID, uuid4
 
@@ -37,6 +37,9 @@ from agentsd.store.leadership import Term, lock_as
 
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+
+_BATCH = 64
+"""Files that are checked in one go."""
 
 _EDITED = 100
 """More edited files than this are as quickly dealt with in a whole round."""
@@ -133,7 +136,7 @@ class Reconciler:
         files, last = self._memory.edited(tree, options.source), self._last
         if files is None or len(files) > _EDITED or last is None or options.explicit:
             return None
-        edited = [await self._check_one(file, self._memory.beside) for file in files]
+        edited = list((await self._check_all(files, self._memory.beside)).values())
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction(snapshot=not write) as conn:
@@ -176,25 +179,35 @@ class Reconciler:
     ) -> list[Checked]:
         rows = rows_of(stored, source)
         total, beside = len(tree.files), tree.beside
-        checked = []
+        checked: dict[str, Checked] = {}
+        waiting: list[SourceFile] = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
             known = self._memory.recall(file, row, beside)
             if known is None and row and self._is_settled(file, row, beside):
                 known = Checked(file.path, _unread(row))
-            checked.append(known or await self._check_one(file, beside))
-            if done % 64 == 0:
+            if known:
+                checked[file.path] = known
+            else:
+                waiting.append(file)
+            if len(waiting) == _BATCH:
+                checked |= await self._check_all(waiting, beside)
+                waiting = []
+            if done % _BATCH == 0:
                 await asyncio.sleep(0)  # there may be requests to answer
                 if progress:
                     progress(done, total)
-        self._memory.keep_checked(tree, beside, checked)
+        checked |= await self._check_all(waiting, beside)
+        whole = [checked[path] for path in tree.files]
+        self._memory.keep_checked(tree, beside, whole)
         if progress:
             progress(total, total)
-        return checked
+        return whole
 
-    async def _check_one(self, file: SourceFile, beside: Beside) -> Checked:
-        checked = self._checker.check(file, beside)
-        return await self._checker.settle(checked) if checked.unsure else checked
+    async def _check_all(self, files: Sequence[SourceFile], beside: Beside) -> dict[str, Checked]:
+        """By path. Beside the event loop: how long it takes is for whoever writes the files to say."""
+        found = await asyncio.to_thread(lambda: [self._checker.check(file, beside) for file in files])
+        return {one.path: await self._checker.settle(one) if one.unsure else one for one in found}
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.

@@ -202,12 +202,12 @@ class Syncer:
     async def _read(self, changes: Changes, *, settled: bool = False) -> Tree:
         before = self._tree
         if before and changes is not None:
-            tree = reread(before, changes)
+            tree = await asyncio.to_thread(reread, before, changes)
         else:
-            tree = read_tree(self.root, before, env=self.env)
+            tree = await asyncio.to_thread(read_tree, self.root, before, env=self.env)
         if before and not settled and before.files.keys() - tree.files.keys():
             await asyncio.sleep(VANISHED)
-            tree = read_tree(self.root, tree)
+            tree = await asyncio.to_thread(read_tree, self.root, tree)
         return tree
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import yaml
@@ -22,6 +23,8 @@ from agentsd.core.violations import Pointer, Violation
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH, MAX_VIOLATIONS = 100, 50
+MAX_NODES = 10_000
+"""Keys, values and entries of one file: each takes microseconds of every reader. Manifests have dozens."""
 
 _BAD_CHARACTER = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 """What YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse. It is compiled for few files: that takes 8 ms."""
@@ -95,12 +98,20 @@ class _Builder:
         if len(self.violations) >= MAX_VIOLATIONS:
             raise _Stop
 
+    def bounded(self, events: Iterator[Any]) -> Iterator[Any]:
+        """The first events; of more, a violation."""
+        yield from islice(events, MAX_NODES)
+        for event in events:
+            message = f"more than {MAX_NODES:,} keys, values and entries"
+            self.report(event, "too-large", message, "move long lists into files named by rag.sources")
+            raise _Stop
+
     def run(self, events: Iterator[Any]) -> None:
         """Fill ``root``. The loop is one piece because it is the hot path of every open."""
         stack: list[tuple[Any, Any]] = []
         holder: Any = None  # the container that is being filled; None at the root
         key: Any = _MISSING  # the key that waits for its value
-        for event in events:
+        for event in self.bounded(events):
             kind = event.__class__
             if kind is yaml.ScalarEvent:
                 if key is _MISSING and holder.__class__ is dict:

@@ -20,6 +20,10 @@
     │   ├── MassDeletion
     │   └── StaleSync
     ├── ConfigError             a setting or command line that cannot work
+    ├── SandboxError            work in a worker process did not end with a result
+    │   ├── LimitExceeded       it takes more than it may; ``limit`` says of what
+    │   ├── WorkerFailed        the worker process ended, or answered garbage
+    │   └── FunctionFailed      the function raised an exception of type ``kind``
     ├── AgentNotFound           no such agent
     ├── AgentUnavailable        the agent exists, but cannot run: a condition says why
     ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
@@ -32,7 +36,7 @@ from __future__ import annotations
 
 import traceback
 from pathlib import PurePath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,6 +150,35 @@ class ConfigError(AgentsdError):
     """A setting or a command line that cannot work."""
 
     exit_code = 2
+
+
+Limit = Literal["cpu", "memory", "time", "input", "output", "queue"]
+"""What a call in a worker process may exceed."""
+
+
+class SandboxError(AgentsdError):
+    """Work in a worker process did not end with a result."""
+
+
+class LimitExceeded(SandboxError):
+    """A call takes more than it may; ``limit`` says of what."""
+
+    def __init__(self, limit: Limit, allowed: str) -> None:
+        super().__init__(f"this takes more than {allowed}", hint="make what is to be read smaller or simpler")
+        self.limit: Limit = limit
+        self.retryable = limit == "queue"
+
+
+class WorkerFailed(SandboxError):
+    """A worker process ended in mid-call, or answered garbage."""
+
+
+class FunctionFailed(SandboxError):
+    """The function raised an exception of type ``kind``, whose text may quote what it read."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__(f"this cannot be read ({kind})")
+        self.kind = kind
 
 
 class AgentNotFound(AgentsdError):

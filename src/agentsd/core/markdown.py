@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import unified_diff
 from html import escape
 from itertools import accumulate
 from posixpath import normpath
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from agentsd.core.agent import SECTIONS
 from agentsd.core.diff import diff
+from agentsd.core.linediff import diff_lines
 from agentsd.core.names import printable
 from agentsd.core.plan import Change, FieldChange, Plan, Quarantined
 from agentsd.core.render import ORPHANED, secret_words, shown, summary, title, told, user_path
@@ -227,4 +227,4 @@ def _lines(text: str | None) -> list[str]:
 def _differing(old: Sequence[str], new: Sequence[str]) -> Iterable[str]:
     if max(len(old), len(new)) > _COMPARED:
         return [f"- {len(old):,} lines", f"+ {len(new):,} lines"]
-    return [*unified_diff(old, new, lineterm="", n=2)][2:]  # without the names of the files
+    return diff_lines(old, new)

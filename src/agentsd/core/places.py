@@ -44,7 +44,7 @@ def locate(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, in
     return _latest(data).of(pointer, key=key)
 
 
-@lru_cache(maxsize=1)  # errors come in hundreds, of one file after the other
+@lru_cache(maxsize=4)  # errors come in hundreds, of one file after the other, or of a file and its layers
 def _latest(data: bytes) -> Places:
     return Places(data)
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import unified_diff
+from itertools import islice
 from typing import Any
 
 from agentsd.core.diff import FieldChange, diff
+from agentsd.core.linediff import diff_lines
 from agentsd.core.names import printable
 from agentsd.core.render import Line, field_json, field_lines
 from agentsd.core.secret import MASK, looks_secret
@@ -18,6 +19,11 @@ from agentsd.core.violations import dotted
 
 _LINES_MAX = 200
 """Lines of one text's diff that are told; of more, that there are more."""
+
+_LINE_MAX = 2_000
+"""Characters of one line that are told."""
+_TEXT_MAX = 1 << 20
+"""Characters of a text that is compared line by line."""
 
 _TEXTS = ("system_prompt", "prompt")
 
@@ -85,8 +91,13 @@ def _is_text(one: FieldChange) -> bool:
 
 
 def _lines(one: FieldChange) -> Iterator[str]:
-    old, new = (str(value or "").splitlines() for value in (one.old, one.new))
-    told = list(unified_diff(old, new, lineterm="", n=2))[2:]  # without the names of files
-    yield from told[:_LINES_MAX]
-    if len(told) > _LINES_MAX:
-        yield f"… and {len(told) - _LINES_MAX} lines more"
+    texts = str(one.old or ""), str(one.new or "")
+    if max(map(len, texts)) > _TEXT_MAX:
+        yield f"… too long to compare: {len(texts[0]):,} characters, and {len(texts[1]):,} now"
+        return
+    old, new = (text.splitlines() for text in texts)
+    lines = diff_lines(old, new)
+    yield from (line[:_LINE_MAX] for line in islice(lines, _LINES_MAX))
+    left = sum(1 for _ in lines)
+    if left:
+        yield f"… and {left} lines more"

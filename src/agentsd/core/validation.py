@@ -14,12 +14,9 @@ from itertools import islice
 from typing import Any
 
 from agentsd.core.document import Document
-from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted
+from agentsd.core.violations import MOST, Pointer, Violation, did_you_mean, dotted
 
 Schema = dict[str, Any]
-
-MOST = 100
-"""Errors of one file that are told: nobody reads more, and a file can hold a hundred thousand."""
 
 _SEAL = re.compile(r"ENC\[AES256_GCM,data:[^,]+,iv:[^,]+,tag:[^,]+,type:([a-z]+)\]")
 _QUOTE_IT = "put the value in quotes, then seal it: agentsd edit FILE"
@@ -46,12 +43,12 @@ class Validator:
         return validators.extend(Draft202012Validator, type_checker=checker)(self._schema)  # type: ignore[no-untyped-call]
 
     def check(self, document: Document) -> list[Violation]:
-        """What in ``document`` the schema refuses, ``MOST`` of it at most; empty where it is valid."""
+        """What in ``document`` the schema refuses, ``MOST`` and one at most; empty where it is valid."""
         if self._accepts(document.value):
             return []
         errors = self._thorough.iter_errors(document.value)
         found = (violation for error in errors for violation in _violations(document, error))
-        return list(dict.fromkeys(islice(found, MOST)))
+        return list(dict.fromkeys(islice(found, MOST + 1)))
 
     def _accepts(self, value: Mapping[str, Any]) -> bool:
         try:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from itertools import islice
 from typing import Literal
+
+MOST = 100
+"""Violations of one file that are reported: nobody reads more, and a file can hold a hundred thousand."""
+
+_NEAR_LENGTH, _NEAR_WORDS = 200, 500
+"""Of what is compared for a hint: that takes the square of the length, for each word."""
 
 Severity = Literal["error", "warning"]
 UNVERIFIED = "seal-unverified"
@@ -48,13 +55,27 @@ def dotted(pointer: Pointer) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """``did you mean 'model'?``, or nothing when no known word is near."""
-    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    if len(word) > _NEAR_LENGTH:
+        return ""
+    words = (one for one in islice(known, _NEAR_WORDS) if len(one) <= _NEAR_LENGTH)
+    near = get_close_matches(word, list(words), n=1, cutoff=0.6)
     return f"did you mean {near[0]!r}?" if near else ""
 
 
 def errors_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
     """Those that refuse, without the warnings."""
     return tuple(violation for violation in violations if violation.severity == "error")
+
+
+def first_of(violations: Sequence[Violation]) -> tuple[Violation, ...]:
+    """As many as somebody reads of one file, errors before warnings, and that there are more."""
+    if len(violations) <= MOST:
+        return tuple(violations)
+    ordered = sorted(violations, key=lambda one: one.severity != "error")
+    more = replace(
+        ordered[MOST], code="too-many", message="and more, not shown here", hint="mend these first"
+    )
+    return (*ordered[:MOST], more)
 
 
 def in_order(violations: Sequence[Violation]) -> tuple[Violation, ...]:

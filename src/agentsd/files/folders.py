@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from agentsd.core.names import printable
 from agentsd.core.violations import Violation
-from agentsd.files.tree import is_attachment_name, is_manifest_name
+from agentsd.files.budget import LIMITS, Budget, TreeLimits
+from agentsd.files.tree import ATTACHMENT_MAX, is_attachment_name, is_manifest_name
 
 _LINKS_MAX = 40
+_PATH_MAX = 4095  # characters of a link's target, as Linux has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +54,14 @@ def plant(root: Folder, line: bytes) -> None:
 
 
 def blobs(folder: Folder) -> Iterator[Blob]:
-    """Every file below it."""
-    for node in folder.entries.values():
-        if isinstance(node, Blob):
-            yield node
-        else:
-            yield from blobs(node)
+    """Every file below it, however deep."""
+    waiting = [folder]
+    while waiting:
+        for node in waiting.pop().entries.values():
+            if isinstance(node, Blob):
+                yield node
+            else:
+                waiting.append(node)
 
 
 class _Fault(Exception):
@@ -68,15 +72,34 @@ _Place = tuple[str, ...]
 
 
 class Walk:
-    """Finds what the tree is made of; ``links`` says where the links lead, by object."""
+    """Finds what the tree is made of, as far as the budget goes; ``links``: where each leads, by object."""
 
-    def __init__(self, root: Folder, links: Mapping[str, str]) -> None:
+    def __init__(self, root: Folder, links: Mapping[str, str], limits: TreeLimits = LIMITS) -> None:
         self._root = root
         self._links = links
+        self._budget = Budget(limits)
 
     def run(self) -> Iterator[Found]:
-        """Every manifest-like entry, in name order."""
-        return self._walk(self._root, (), "", ((),))
+        """Every manifest-like entry, in name order; then what was too much."""
+        for path, blob, problem in self._walk(self._root, (), "", ((),)):
+            if problem or self._budget.take(path, min(blob.size, ATTACHMENT_MAX) if blob else 0):
+                yield path, blob, problem
+        for violation in self._budget.violations:
+            yield violation.path, None, violation
+
+    def _enter(
+        self,
+        folder: Folder,
+        real: _Place,
+        prefix: str,
+        within: tuple[_Place, ...],
+        link: Hashable | None = None,
+    ) -> Iterator[Found]:
+        problem = self._budget.enter(prefix, link)
+        if problem:
+            yield prefix, None, problem
+        else:
+            yield from self._walk(folder, real, prefix, within)
 
     def _walk(self, folder: Folder, real: _Place, prefix: str, within: tuple[_Place, ...]) -> Iterator[Found]:
         for name in sorted(folder.entries):
@@ -84,10 +107,12 @@ class Walk:
                 continue
             path = prefix + printable(name)
             node = folder.entries[name]
+            if self._budget.is_spent(path):
+                continue
             if is_manifest_name(name):
                 yield self._manifest((*real, name), path)
             elif isinstance(node, Folder):
-                yield from self._walk(node, (*real, name), f"{path}/", within)
+                yield from self._enter(node, (*real, name), f"{path}/", within)
             elif node.is_link:
                 yield from self._link((*real, name), path, within)
             elif is_attachment_name(name):
@@ -119,7 +144,7 @@ class Walk:
             prefix = f"{path}/"
             yield prefix, None, _faulty(prefix, "this link leads back to a folder around it")
         else:
-            yield from self._walk(node, real, f"{path}/", (*within, real))
+            yield from self._enter(node, real, f"{path}/", (*within, real), link=real)
 
     def _resolved(self, place: _Place) -> tuple[_Place, Node]:
         """Where a path really leads. Raises ``_Fault``."""
@@ -141,7 +166,7 @@ class Walk:
 
     def _target(self, link: Blob, links: int) -> list[str]:
         target = self._links[link.name]
-        if links > _LINKS_MAX:
+        if links > _LINKS_MAX or len(target) > _PATH_MAX:
             raise _Fault("this link leads to itself")
         if target.startswith("/"):
             raise _Fault(_OUTSIDE)

@@ -10,15 +10,18 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from io import FileIO
+from itertools import islice
 from pathlib import Path
 
 from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import DEFAULTS_FILE, OVERLAYS, SUFFIXES, inner, is_overlay, printable
 from agentsd.core.violations import Violation
+from agentsd.files.budget import LIMITS, Budget, TreeLimits
 
 ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
 ATTACHMENT_MAX = 16 << 20
@@ -106,10 +109,13 @@ def overlay_of(env: str | None) -> str:
     return f"{OVERLAYS}{env}/" if env else ""
 
 
-def read_tree(root: Path, previous: Tree | None = None, *, env: str | None = None) -> Tree:
+def read_tree(
+    root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = LIMITS
+) -> Tree:
     """Read every manifest below ``root``; what ``previous`` holds unchanged is not read again.
 
-    With those of the overlay ``env`` beside it; None: that of ``previous``.
+    With those of the overlay ``env`` beside it; None: that of ``previous``. What exceeds ``limits`` is a
+    violation of that folder, and the rest of the tree is read.
     Raises ``ConfigError`` where ``root``, or the overlay, is not a readable folder.
     """
     overlay = overlay_of(env) or (previous.overlay if previous else "")
@@ -124,12 +130,19 @@ def read_tree(root: Path, previous: Tree | None = None, *, env: str | None = Non
     places = [(str(root), "", real)]
     if overlay:
         places.append((os.path.join(root, overlay), overlay, _real_overlay(root, overlay)))  # noqa: PTH118
+    budget = Budget(limits)
     for folder, prefix, within in places:
-        for path, entry, problem in _walk(folder, prefix, (within,)):
-            read = SourceFile(path, NO_SIGNATURE, problem=problem) if problem else None
+        for path, entry, problem in _Walk(budget).run(folder, prefix, (within,)):
+            file = _refused(problem) if problem else _read(within, entry, path, known.get(path))
             found = attachments if is_attachment_name(path) else files
-            found[path] = read or _read(within, entry, path, known.get(path))
+            if problem or budget.take(path, len(file.data)):
+                found[path] = file
+    files |= {violation.path: _refused(violation) for violation in budget.violations}
     return Tree(root, files, attachments, overlay)
+
+
+def _refused(violation: Violation) -> SourceFile:
+    return SourceFile(violation.path, NO_SIGNATURE, problem=violation)
 
 
 def overlaid(tree: Tree, above: Tree, env: str) -> Tree:
@@ -162,15 +175,29 @@ def reread(tree: Tree, paths: Iterable[str]) -> Tree:
     files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
     above = os.path.realpath(os.path.join(tree.root, tree.overlay))  # noqa: PTH118
+    growing = False
     for name in paths:
         path = printable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
         found = attachments if is_attachment_name(path) else files
+        before = found.get(path)
         if os.path.lexists(full):
-            found[path] = _read(above if is_overlay(path) else real, full, path, found.get(path))
+            found[path] = file = _read(above if is_overlay(path) else real, full, path, before)
+            growing |= before is None or len(file.data) > len(before.data) + _GROWTH_BYTES
         else:
             found.pop(path, None)
-    return Tree(tree.root, files, attachments, tree.overlay)
+    changed = Tree(tree.root, files, attachments, tree.overlay)
+    return read_tree(tree.root, changed) if growing and _is_large(changed) else changed
+
+
+_GROWTH_BYTES = 64 << 10
+_LARGE = LIMITS.owner_files // 2, LIMITS.owner_bytes // 2
+
+
+def _is_large(tree: Tree) -> bool:
+    """Whether it may exceed what an owner may have, so that the budget has to be counted."""
+    everything = (*tree.files.values(), *tree.attachments.values())
+    return len(everything) > _LARGE[0] or sum(len(file.data) for file in everything) > _LARGE[1]
 
 
 def is_manifest_name(name: str) -> bool:
@@ -187,28 +214,68 @@ Found = tuple[str, str, Violation | None]
 """Relative path, full path, and what keeps a folder from being looked into."""
 
 
-def _walk(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
-    """Every manifest-like entry, in name order. ``within``: the real root, and each link followed so far."""
-    try:
-        with os.scandir(folder) as entries:
-            ordered = sorted(entries, key=lambda entry: entry.name)
-    except (FileNotFoundError, NotADirectoryError):  # replaced while we walked: a rescan follows
-        return
-    except OSError as error:
-        yield prefix, folder, _unreadable(prefix, error)
-        return
-    for entry in ordered:
-        if entry.name.startswith("."):
-            continue
-        path = prefix + printable(entry.name)
-        if is_manifest_name(entry.name):
-            yield path, entry.path, None
-        elif entry.is_dir(follow_symlinks=False):
-            yield from _walk(entry.path, f"{path}/", within)
-        elif _leads_to_folder(entry):
-            yield from _follow(entry.path, f"{path}/", within)
-        elif is_attachment_name(entry.name):
-            yield path, entry.path, None
+class _Walk:
+    """Finds what the tree is made of, as far as the budget goes."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+
+    def run(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+        """Every manifest-like entry, in name order. ``within``: the real root, and each link followed."""
+        entries = self._entries(folder, prefix)
+        if isinstance(entries, Violation):
+            yield prefix, folder, entries
+            return
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            path = prefix + printable(entry.name)
+            if self._budget.is_spent(path):
+                continue
+            if is_manifest_name(entry.name):
+                yield path, entry.path, None
+            elif entry.is_dir(follow_symlinks=False):
+                yield from self._enter(entry.path, f"{path}/", within)
+            elif _leads_to_folder(entry):
+                yield from self._follow(entry.path, f"{path}/", within)
+            elif is_attachment_name(entry.name):
+                yield path, entry.path, None
+
+    def _entries(self, folder: str, prefix: str) -> list[os.DirEntry[str]] | Violation:
+        """What the folder holds, by name."""
+        most = self._budget.limits.entries
+        try:
+            with os.scandir(folder) as entries:
+                found = list(islice(entries, most + 1))
+        except (FileNotFoundError, NotADirectoryError):  # replaced while we walked: a rescan follows
+            return []
+        except OSError as error:
+            return _unreadable(prefix, error)
+        if len(found) > most:
+            hint = "split the folder, or remove what is not needed: nothing of it is read"
+            return Violation(prefix, "too-much", f"more than {most:,} entries", hint)
+        return sorted(found, key=lambda entry: entry.name)
+
+    def _enter(
+        self, folder: str, prefix: str, within: tuple[str, ...], link: Hashable | None = None
+    ) -> Iterator[Found]:
+        problem = self._budget.enter(prefix, link)
+        if problem:
+            yield prefix, folder, problem
+        else:
+            yield from self.run(folder, prefix, within)
+
+    def _follow(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+        """A link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
+        real = os.path.realpath(folder)
+        problem = _escape(within[0], folder, prefix)
+        if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
+            message = "this link leads back to a folder around it"
+            problem = Violation(prefix, "unreadable", message, "remove it")
+        if problem:
+            yield prefix, folder, problem
+        else:
+            yield from self._enter(folder, prefix, (*within, real), link=real)
 
 
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
@@ -216,18 +283,6 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself, or through what may not be entered
         return False
-
-
-def _follow(folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
-    """A link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
-    real = os.path.realpath(folder)
-    problem = _escape(within[0], folder, prefix)
-    if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
-        problem = Violation(prefix, "unreadable", "this link leads back to a folder around it", "remove it")
-    if problem:
-        yield prefix, folder, problem
-    else:
-        yield from _walk(folder, prefix, (*within, real))
 
 
 def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
@@ -241,14 +296,29 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
         problem = _problem(path, status) or (_escape(real_root, full, path) if linked else None)
         if problem:
             return SourceFile(path, signature, problem=problem)
-        with open(full, "rb") as file:  # noqa: PTH123
-            data = file.read(ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1)
+        data = _content(full, ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1)
     except OSError as error:
         return SourceFile(path, NO_SIGNATURE, problem=_unreadable(path, error))
     if len(data) > ATTACHMENT_MAX:
         problem = Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
         return SourceFile(path, signature, problem=problem)
     return SourceFile(path, signature, sha256(data).digest(), data)
+
+
+def _content(full: str, most: int) -> bytes:
+    """The first bytes of a regular file, whatever stands at its path by now: a pipe would never end."""
+    descriptor = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with FileIO(descriptor) as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        return _read_at_most(file, most)
+
+
+def _read_at_most(file: FileIO, most: int) -> bytes:
+    data = file.read(most)
+    while len(data) < most and (piece := file.read(most - len(data))):
+        data += piece
+    return data
 
 
 def _problem(path: str, status: os.stat_result) -> Violation | None:

@@ -198,6 +198,47 @@ async def revisions(
     return await _rows(connection, await cursor.fetchall(), Revision)
 
 
+async def revision_page(
+    connection: AsyncConnection,
+    agent_id: UUID,
+    *,
+    limit: int,
+    size: int,
+    before: int | None = None,
+    owner: str | None = None,
+) -> tuple[list[Revision], bool]:
+    """As ``revisions``, of documents that are together not larger than ``size``; and whether there are more.
+
+    There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read anew.
+    """
+    cursor = await connection.execute(
+        """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,
+                  data, prompt, sources, layers, total
+           FROM (
+             SELECT r.*, d.data, p.data AS prompt, r.attachments->'sources' AS sources,
+                    r.attachments->'layers' AS layers, row_number() OVER newest AS place,
+                    count(*) OVER () AS total,
+                    sum(octet_length(d.data) + coalesce(octet_length(p.data), 0)
+                        + coalesce(jsonb_array_length(r.attachments->'layers'), 0) * %s) OVER newest AS bytes
+             FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
+             LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
+             WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
+               AND (%s::text IS NULL OR r.owner = %s)
+             WINDOW newest AS (ORDER BY r.version DESC)
+           ) AS found
+           WHERE place <= 2 OR bytes <= %s
+           ORDER BY version DESC LIMIT %s""",
+        (_LAYER_BYTES, agent_id, before, before, owner, owner, size, limit),
+        binary=True,
+    )
+    rows = await cursor.fetchall()
+    found = await _rows(connection, [row[:-1] for row in rows], Revision)
+    return found, bool(rows) and rows[0][-1] > len(rows)
+
+
+_LAYER_BYTES = 40_000
+
+
 _ROWS = """
 SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
        a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,

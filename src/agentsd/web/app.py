@@ -59,7 +59,7 @@ def create_app(parts: Parts) -> web.Application:
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
-    markdown.install(app)
+    revisions.install(app)
     parts.guards.install(app)
     app.add_routes(_routes(parts))
     return app

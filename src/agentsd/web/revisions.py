@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,7 @@ from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid
 from agentsd.core.revising import changes_json
 from agentsd.runtime.snapshot import not_found
-from agentsd.store.agents import Revision, revisions
+from agentsd.store.agents import Revision, revision_page
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import find, principal_of
 from agentsd.web.pages import boolean, parse_limit
@@ -24,11 +25,20 @@ from agentsd.web.views import document_of, document_view
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
+PAGE_BYTES = 2 << 20
+"""Of documents and prompts on one page, which takes up to a second to read: then a page has fewer items."""
+
+_ONE_AT_A_TIME = web.AppKey("revisions", asyncio.Semaphore)
 
 
 def routes() -> list[web.RouteDef]:
     """This resource's routes."""
     return [web.get("/api/agents/{agent}/revisions", get)]
+
+
+def install(app: web.Application) -> None:
+    """However many ask for pages at once, they take one thread."""
+    app[_ONE_AT_A_TIME] = asyncio.Semaphore()
 
 
 async def get(request: web.Request) -> web.Response:
@@ -44,17 +54,26 @@ async def get(request: web.Request) -> web.Response:
     ref, scope = request.match_info["agent"], principal_of(request).scope
     agent, known = _agent_id(request, ref)
     async with request.app[PARTS].database.transaction(snapshot=True) as connection:
-        found = await revisions(connection, agent, limit=limit + 1, before=before, owner=scope)
+        found, more = await revision_page(
+            connection, agent, limit=limit + 1, size=PAGE_BYTES, before=before, owner=scope
+        )
     if not found and not known:
         raise not_found(ref)
-    views = request.app[VIEWS]
-    more = len(found) > limit
-    items = [revision_view(revision, views) for revision in found[:limit]]
+    async with request.app[_ONE_AT_A_TIME]:
+        body = await asyncio.to_thread(
+            _reply, found, limit, request.app[VIEWS], more=more, compared=bool(compared)
+        )
+    return cached(request, body, etag_of(body))
+
+
+def _reply(found: list[Revision], limit: int, views: Views, *, more: bool, compared: bool) -> bytes:
+    """The page. The last one that was found only shows what the one after it changed, if there are more."""
+    shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
+    items = [revision_view(revision, views) for revision in shown]
     if compared:
         for item, changed in zip(items, steps_between(found), strict=False):
             item["changes"] = None if changed is None else changes_json(changed)
-    body = to_json({"items": items, "next_before": found[limit - 1].version if more else None})
-    return cached(request, body, etag_of(body))
+    return to_json({"items": items, "next_before": shown[-1].version if len(shown) < len(found) else None})
 
 
 def revision_view(revision: Revision, views: Views) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentsd.web.markdown import MAX_BYTES, TAGS
+from agentsd.web.markdown_tree import MAX_BYTES, TAGS
 from agentsd.web.openapi.model import Body, Content, Operation, Reply, Schema, ref
 from agentsd.web.openapi.schemas import TEXT, listed, thing
 from agentsd.web.openapi.service import GROUP

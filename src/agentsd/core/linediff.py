@@ -1,0 +1,142 @@
+"""The lines in which two texts differ, in bounded time. Pure.
+
+Myers' greedy algorithm (1986), which takes the product of length and difference, given up where that
+is too much: what differs is then shown as removed and added as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+DIFFERENCES_MAX = 400
+"""Lines that are removed and added, up to which the least change is looked for."""
+STEPS_MAX = 400_000
+"""Lines that are compared for that: a tenth of a second."""
+
+Part = tuple[bool, int, int, int, int]
+"""(equal, from, to, from, to): lines of the old text, and of the new one."""
+
+
+def parts(before: Sequence[str], after: Sequence[str]) -> list[Part]:
+    """All of both texts, in order; parts that are equal and parts that differ take turns."""
+    head = _common(before, after)
+    tail = _common(before[head:][::-1], after[head:][::-1])
+    ends = len(before) - tail, len(after) - tail
+    found: list[Part] = [(True, 0, head, 0, head)] if head else []
+    if head < max(ends):
+        middle = _least(before[head : ends[0]], after[head : ends[1]])
+        found += [(equal, i + head, j + head, k + head, m + head) for equal, i, j, k, m in middle]
+    if tail:
+        found.append((True, ends[0], len(before), ends[1], len(after)))
+    return found
+
+
+def groups(found: Sequence[Part], around: int) -> Iterator[list[Part]]:
+    """What differs, with a few equal lines around it; what is near to each other in one group."""
+    group: list[Part] = []
+    for place, (equal, i, j, k, m) in enumerate(found):
+        if not equal:
+            group.append((False, i, j, k, m))
+            continue
+        first, last = place == 0, place == len(found) - 1
+        if not first and (last or j - i > 2 * around):
+            length = min(around, j - i)
+            yield [*group, (True, i, i + length, k, k + length)]
+            group = []
+        if not last:
+            length = min(around, j - i) if first or j - i > 2 * around else j - i
+            group.append((True, j - length, j, m - length, m))
+    if any(not equal for equal, *_ in group):
+        yield group
+
+
+def heading(group: Sequence[Part]) -> str:
+    """The line above a group: where it stands in both texts."""
+    first, last = group[0], group[-1]
+    return f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
+
+
+def marked(group: Sequence[Part], before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+    """The lines of a group, each behind a blank, a minus or a plus."""
+    for equal, i, j, k, m in group:
+        for mark, lines in [(" ", before[i:j])] if equal else [("-", before[i:j]), ("+", after[k:m])]:
+            yield from (mark + line for line in lines)
+
+
+def diff_lines(before: Sequence[str], after: Sequence[str], around: int = 2) -> Iterator[str]:
+    """A diff of lines without their ends, without the names of files."""
+    for group in groups(parts(before, after), around):
+        yield heading(group)
+        yield from marked(group, before, after)
+
+
+def _least(before: Sequence[str], after: Sequence[str]) -> list[Part]:
+    moves = _moves(before, after) if before and after else None
+    if moves is None:
+        return [(False, 0, len(before), 0, len(after))]
+    found: list[Part] = []
+    for x, y, dx, dy in moves:
+        equal = bool(dx and dy)
+        if found and found[-1][0] == equal:
+            _, i, _, k, _ = found.pop()
+            found.append((equal, i, x + dx, k, y + dy))
+        else:
+            found.append((equal, x, x + dx, y, y + dy))
+    return found
+
+
+def _moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]] | None:
+    """The shortest way from (0, 0) to both ends: (x, y, dx, dy) each; None where it takes too long."""
+    reached: dict[int, int] = {1: 0}  # diagonal → how far
+    history: list[dict[int, int]] = []
+    size, steps = len(before), 0
+    for distance in range(min(DIFFERENCES_MAX, len(before) + len(after)) + 1):
+        history.append(dict(reached))
+        for diagonal in range(-distance, distance + 1, 2):
+            x = start = _next(reached, diagonal, distance)
+            y = x - diagonal
+            while x < size and y < len(after) and before[x] == after[y]:
+                x, y = x + 1, y + 1
+            reached[diagonal] = x
+            steps += x - start + 1
+            if x >= size and y >= len(after):
+                return _traced(history, size, len(after))
+        if steps > STEPS_MAX:
+            break
+    return None
+
+
+def _next(reached: dict[int, int], diagonal: int, distance: int) -> int:
+    """Where a diagonal is entered: from above (a line is added), or from the left (one is removed)."""
+    if diagonal == -distance or (diagonal != distance and reached[diagonal - 1] < reached[diagonal + 1]):
+        return reached[diagonal + 1]
+    return reached[diagonal - 1] + 1
+
+
+def _traced(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int, int]]:
+    """The way, found from its end."""
+    moves = []
+    for distance in range(len(history) - 1, -1, -1):
+        reached, diagonal = history[distance], x - y
+        start = _next(reached, diagonal, distance)
+        if x > start:
+            moves.append((start, start - diagonal, x - start, x - start))
+        added = diagonal == -distance or (
+            diagonal != distance and reached[diagonal - 1] < reached[diagonal + 1]
+        )
+        x, y = (start, start - diagonal - 1) if added else (start - 1, start - diagonal)
+        if distance:
+            moves.append((x, y, 0, 1) if added else (x, y, 1, 0))
+    return moves[::-1]
+
+
+def _common(before: Sequence[str], after: Sequence[str]) -> int:
+    """How many lines both begin with."""
+    pairs = zip(before, after, strict=False)
+    return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(before), len(after)))
+
+
+def _range(start: int, stop: int) -> str:
+    length = stop - start
+    first = start + 1 if length else start  # an empty range stands behind the line before it
+    return f"{first}" if length == 1 else f"{first},{length}"

@@ -1,0 +1,16 @@
+"""What one call in a worker may use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits of one call. Sizes in bytes, times in seconds."""
+
+    memory: int = 512 << 20  # address space of the worker, some 50 MiB of which are its own
+    cpu_seconds: float = 10.0
+    wall_seconds: float = 20.0  # so that a machine that is busy does not fail what is cheap
+    input_bytes: int = 64 << 20
+    output_bytes: int = 32 << 20

@@ -1,0 +1,323 @@
+"""``Sandbox``: workers that are started when they are needed, kept warm, and killed at their limits."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pickle
+import re
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+import orjson
+
+from agentsd.core import errors
+from agentsd.core.errors import AgentsdError, FunctionFailed, LimitExceeded, WorkerFailed
+from agentsd.sandbox import wire
+from agentsd.sandbox.limits import Limits
+
+WORKERS = 2
+"""Worker processes at a time."""
+QUEUE_MAX = 64
+"""Calls that wait for a worker; a further one is refused."""
+QUEUE_SECONDS = 60.0
+"""Wait for a worker."""
+CALLS_MAX = 500
+"""Calls of one worker; then another one takes its place, so that no library's leak adds up."""
+
+_GRACE_SECONDS = 0.25  # between a worker's end of file and its exit status
+_BOOT = "import sys; sys.path[:] = sys.argv[1:]; from agentsd.sandbox.worker import main; main()"
+_KEPT_VARIABLES = ("LD_LIBRARY_PATH", "SYSTEMROOT")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}", re.ASCII)
+_PIECE_BYTES = 1 << 20
+
+Result = TypeVar("Result")
+
+
+class Sandbox:
+    """Runs top-level functions in worker processes with limits. Thread-safe.
+
+    A worker is another program, not a fork: it shares neither memory, nor environment, nor descriptors
+    with this process. It ends when this process does, however that ends.
+    """
+
+    def __init__(
+        self,
+        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        *,
+        workers: int = WORKERS,
+        queue: int = QUEUE_MAX,
+    ) -> None:
+        self.limits = limits
+        self._size = workers
+        self._queue = queue
+        self._turns = threading.Condition()
+        self._waiting = 0
+        self._running: list[str] = []  # the key of each call under way
+        self._idle: list[_Worker] = []
+        self._workers: set[_Worker] = set()
+        self._finalizer = weakref.finalize(self, _kill_all, self._workers)
+
+    def call(
+        self,
+        function: Callable[..., Result],
+        *arguments: object,
+        limits: Limits | None = None,
+        key: str = "",
+    ) -> Result:
+        """What ``function(*arguments)`` returns: bytes, or plain values as JSON has them (a tuple: a list).
+
+        ``key``: whose work it is; one key has one worker at a time. Raises ``LimitExceeded``,
+        ``WorkerFailed``, ``FunctionFailed`` where it raised what is not an error of agentsd, else that error.
+        Blocks: on an event loop, await ``run``.
+        """
+        limits = limits or self.limits
+        payload = pickle.dumps((function.__module__, function.__qualname__, arguments, limits))
+        if len(payload) > limits.input_bytes:
+            raise _exceeded("input", limits)
+        with self._turn(key, limits):
+            worker = self._take()
+            try:
+                result: Result = worker.call(payload, limits)
+            finally:
+                self._keep(worker)
+        return result
+
+    async def run(
+        self,
+        function: Callable[..., Result],
+        *arguments: object,
+        limits: Limits | None = None,
+        key: str = "",
+    ) -> Result:
+        """``call`` beside the event loop, in a thread that does not keep the process from ending."""
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Result] = loop.create_future()
+
+        def work() -> None:
+            try:
+                told = partial(_set_result, future, self.call(function, *arguments, limits=limits, key=key))
+            except BaseException as error:
+                told = partial(_set_exception, future, error)
+            with contextlib.suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(told)
+
+        threading.Thread(target=work, name="sandbox", daemon=True).start()
+        return await future
+
+    def close(self) -> None:
+        """Kill all workers; calls under way fail."""
+        self._finalizer()
+
+    @contextlib.contextmanager
+    def _turn(self, key: str, limits: Limits) -> Iterator[None]:
+        """A place among the calls under way."""
+        with self._turns:
+            if self._waiting >= self._queue:
+                raise _exceeded("queue", limits)
+            self._waiting += 1
+            free = self._turns.wait_for(lambda: self._is_free(key), QUEUE_SECONDS)
+            self._waiting -= 1
+            if not free:
+                raise _exceeded("queue", limits)
+            self._running.append(key)
+        try:
+            yield
+        finally:
+            with self._turns:
+                self._running.remove(key)
+                self._turns.notify_all()
+
+    def _is_free(self, key: str) -> bool:
+        return len(self._running) < self._size and (not key or key not in self._running)
+
+    def _take(self) -> _Worker:
+        while True:
+            with self._turns:
+                worker = self._idle.pop() if self._idle else None
+            if worker is None:
+                worker = _Worker()
+                with self._turns:
+                    self._workers.add(worker)
+                return worker
+            if worker.is_ready():
+                return worker
+            self._drop(worker)
+
+    def _keep(self, worker: _Worker) -> None:
+        if not worker.sound or worker.calls >= CALLS_MAX or not self._finalizer.alive:
+            self._drop(worker)
+            return
+        with self._turns:
+            self._idle.append(worker)
+
+    def _drop(self, worker: _Worker) -> None:
+        worker.kill()
+        with self._turns:
+            self._workers.discard(worker)
+
+
+class _Worker:
+    """One worker process, used by one thread at a time."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-I", "-B", "-c", _BOOT, *map(os.path.abspath, sys.path)],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=_environment(),
+                start_new_session=True,  # a terminal's Ctrl-C is the parent's business
+            )
+        self.calls = 0
+        self.sound = True  # between calls: it answered the last one as it should
+
+    def is_ready(self) -> bool:
+        """Whether it waits for a call: it neither ended nor wrote what nobody asked for."""
+        return self._process.poll() is None and not self._has_input()
+
+    def _has_input(self) -> bool:
+        poll = select.poll()  # select() takes no descriptor above 1023
+        poll.register(self._socket, select.POLLIN)
+        return bool(poll.poll(0))
+
+    def kill(self) -> None:
+        """End it at once, and wait for its status: nothing of it stays."""
+        self.sound = False
+        self._socket.close()
+        self._process.kill()
+        self._process.wait()
+
+    def call(self, payload: bytes, limits: Limits) -> Any:
+        self.calls += 1
+        self.sound = False
+        deadline = time.monotonic() + limits.wall_seconds
+        try:
+            self._socket.settimeout(limits.wall_seconds)
+            self._socket.sendall(wire.HEADER.pack(wire.CALL, len(payload)))
+            self._socket.sendall(payload)
+            kind, size = wire.HEADER.unpack(self._receive(wire.HEADER.size, deadline))
+            reply = self._receive(_checked_size(kind, size, limits), deadline)
+        except TimeoutError:
+            raise _exceeded("time", limits) from None
+        except OSError:
+            raise self._ended(limits) from None
+        return self._result(kind, reply, limits)
+
+    def _receive(self, size: int, deadline: float) -> bytes:
+        data = bytearray()
+        while len(data) < size:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            piece = self._socket.recv(min(size - len(data), _PIECE_BYTES))
+            if not piece:
+                raise ConnectionResetError
+            data += piece
+        return bytes(data)
+
+    def _ended(self, limits: Limits) -> AgentsdError:
+        """Why a worker ended in mid-call, by its exit status."""
+        try:
+            status = self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return WorkerFailed("a worker process closed its pipe")
+        if status == -signal.SIGXCPU:
+            return _exceeded("cpu", limits)
+        return WorkerFailed(f"a worker process ended in mid-call (status {status})")
+
+    def _result(self, kind: bytes, reply: bytes, limits: Limits) -> Any:
+        """What a whole reply stands for. The worker is sound unless it lacks memory or answered garbage."""
+        if kind == wire.EXHAUSTED:
+            raise _exceeded("memory", limits)
+        if kind == wire.TOO_LARGE:
+            raise _exceeded("output", limits)
+        try:
+            result = reply if kind == wire.BYTES else None if kind == wire.FOREIGN else orjson.loads(reply)
+            error = _error(kind, reply, result)
+        except (ValueError, TypeError, KeyError):
+            raise _garbage() from None
+        self.sound = True
+        if error:
+            raise error
+        return result
+
+
+def _checked_size(kind: bytes, size: int, limits: Limits) -> int:
+    """The size that a reply says it has. Nothing is read of one that is larger than it may be."""
+    if kind not in wire.KINDS:
+        raise _garbage()
+    if size > (limits.output_bytes if kind in wire.RESULTS else wire.ERROR_BYTES):
+        raise _exceeded("output", limits)
+    return size
+
+
+def _error(kind: bytes, reply: bytes, told: Any) -> AgentsdError | None:
+    """The error that a reply stands for; None for a result. Raises what the reply is not shaped like."""
+    if kind in wire.RESULTS:
+        return None
+    name = reply.decode("ascii") if kind == wire.FOREIGN else str(told["type"])
+    if not _NAME.fullmatch(name):
+        raise ValueError(name)
+    if kind == wire.FOREIGN:
+        return FunctionFailed(name)
+    found = getattr(errors, name, None)
+    plain = isinstance(found, type) and issubclass(found, AgentsdError) and _is_plain(found)
+    kind_of_error: type[AgentsdError] = found if plain and found else AgentsdError
+    return kind_of_error(str(told["message"]), hint=str(told["hint"]))
+
+
+def _is_plain(found: type[AgentsdError]) -> bool:
+    """Whether it is made of a message and a hint alone."""
+    return found.__init__ is AgentsdError.__init__
+
+
+def _exceeded(limit: errors.Limit, limits: Limits) -> LimitExceeded:
+    allowed = {
+        "cpu": f"{limits.cpu_seconds:g} s of CPU time",
+        "memory": f"{limits.memory >> 20:,} MiB of memory",
+        "time": f"{limits.wall_seconds:g} s",
+        "input": f"{limits.input_bytes:,} bytes to read",
+        "output": f"{limits.output_bytes:,} bytes of result",
+        "queue": "a free worker process in time",
+    }[limit]
+    return LimitExceeded(limit, allowed)
+
+
+def _garbage() -> WorkerFailed:
+    return WorkerFailed("a worker process answered something else than a result")
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of ours but where libraries are. One arena: RLIMIT_AS counts what each of them reserves."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
+    return {**kept, "MALLOC_ARENA_MAX": "1"}
+
+
+def _kill_all(workers: set[_Worker]) -> None:
+    for worker in list(workers):
+        worker.kill()
+
+
+def _set_result(future: asyncio.Future[Any], result: object) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)

@@ -1,0 +1,13 @@
+"""The sandbox of this process. Workers are few by machine, not by caller, so all callers share it."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from agentsd.sandbox.pool import Sandbox
+
+
+@cache
+def shared_sandbox() -> Sandbox:
+    """Made when it is first asked for; a process that reads nothing hostile starts no worker."""
+    return Sandbox()

@@ -1,0 +1,117 @@
+"""The worker process: reads a call, sets its limits, makes it, writes what came of it; until its pipe ends.
+
+The pipe is descriptor 0, the only one that leads anywhere. Descriptors 1 and 2 are ``/dev/null``.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import pickle
+import resource
+import select
+import threading
+import time
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from agentsd.sandbox import wire
+from agentsd.sandbox.limits import Limits
+
+_PIPE = 0
+_PIECE_BYTES = 1 << 20
+
+
+def main() -> None:
+    """Serve calls until the parent closes the pipe, or ends."""
+    _give_up()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    while True:
+        head = _read(wire.HEADER.size)
+        _, size = wire.HEADER.unpack(head)
+        kind, payload = _reply(_read(size))
+        _write(wire.HEADER.pack(kind, len(payload)) + payload)
+        if kind == wire.EXHAUSTED:
+            os._exit(0)  # what is left of it is unknown
+
+
+def _reply(request: bytes) -> tuple[bytes, bytes]:
+    """Kind and payload of the reply to one call."""
+    limits: Limits
+    try:
+        module, name, arguments, limits = pickle.loads(request)  # noqa: S301  (from our parent)
+        del request
+        _bound(limits)
+        kind, payload = _call(getattr(import_module(module), name), arguments)
+        return (kind, payload) if len(payload) <= limits.output_bytes else (wire.TOO_LARGE, b"")
+    except MemoryError:
+        return wire.EXHAUSTED, b""
+    except Exception as error:
+        return _error(error)
+
+
+def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bytes, bytes]:
+    import orjson
+
+    result = function(*arguments)
+    return (wire.BYTES, result) if isinstance(result, bytes) else (wire.VALUE, orjson.dumps(result))
+
+
+def _error(error: Exception) -> tuple[bytes, bytes]:
+    """An error of agentsd has a text of our own; of any other, only its type is known to hold no data."""
+    import orjson
+
+    from agentsd.core.errors import AgentsdError
+
+    if not isinstance(error, AgentsdError):
+        return wire.FOREIGN, type(error).__name__.encode()
+    told = {"type": type(error).__name__, "message": error.message, "hint": error.hint}
+    return wire.KNOWN, orjson.dumps(told)
+
+
+def _give_up() -> None:
+    """What no call needs: core dumps, files to write, children."""
+    _limit(resource.RLIMIT_CORE, 0)
+    _limit(resource.RLIMIT_FSIZE, 0)
+    os.setpriority(os.PRIO_PROCESS, 0, 5)  # whoever serves goes first
+
+
+def _bound(limits: Limits) -> None:
+    """Arm the limits of one call. CPU time counts from the process's start, so what is used is added."""
+    _limit(resource.RLIMIT_AS, limits.memory)
+    used = time.process_time()
+    _limit(resource.RLIMIT_CPU, math.ceil(used + limits.cpu_seconds))
+
+
+def _limit(which: int, soft: int) -> None:
+    hard = resource.getrlimit(which)[1]
+    soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
+    resource.setrlimit(which, (soft, hard))
+
+
+def _end_with_parent() -> None:
+    """End as soon as the parent has, in mid-call too. A parent-death signal goes by thread, not process."""
+    poll = select.poll()
+    poll.register(_PIPE, select.POLLRDHUP)
+    poll.poll()
+    os._exit(0)
+
+
+def _read(size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        piece = os.read(_PIPE, min(size - len(data), _PIECE_BYTES))
+        if not piece:
+            os._exit(0)
+        data += piece
+    return bytes(data)
+
+
+def _write(data: bytes) -> None:
+    view = memoryview(data)
+    try:
+        while view:
+            view = view[os.write(_PIPE, view[:_PIECE_BYTES]) :]
+    except OSError:  # the parent has gone
+        os._exit(0)
