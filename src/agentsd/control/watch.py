@@ -16,6 +16,7 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from agentsd.control.syncing import Changes, Syncer
+from agentsd.core.backoff import Backoff
 from agentsd.files.tree import is_attachment_name, is_manifest_name, overlay_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ log = logging.getLogger(__name__)
 STEP = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
 DEBOUNCE = 50  # ms after which it is handed over in any case
 TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
-BACKOFF_MAX = 10.0  # s
+_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
 
 
 class Watcher:
@@ -44,11 +45,11 @@ class Watcher:
 
     async def _round(self, changes: Changes) -> None:
         """Reconcile, again and again with back-off while the store is away."""
-        attempt = 0
+        failures = 0
         while not await self._try(changes):
             changes = None
-            attempt += 1
-            await asyncio.sleep(random.uniform(0.1, min(BACKOFF_MAX, 0.2 * 2**attempt)))  # noqa: S311
+            await asyncio.sleep(_BACKOFF.delay(failures, random.random()))  # noqa: S311  (jitter)
+            failures += 1
 
     async def _try(self, changes: Changes) -> bool:
         """One attempt. False: worth another one soon. Who stands by is woken by ``Syncer.keep_up``."""

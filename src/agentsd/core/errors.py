@@ -155,7 +155,9 @@ class ProviderError(AgentsdError):
 class Bug(AgentsdError):
     """An exception that nobody foresaw, told by type and place: its own text may quote a secret."""
 
-    def __init__(self, error: Exception) -> None:
+    def __init__(self, error: BaseException) -> None:
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
         frames = traceback.extract_tb(error.__traceback__)
         ours = [frame for frame in frames if "agentsd" in PurePath(frame.filename).parts] or frames
         place = f" at {PurePath(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
