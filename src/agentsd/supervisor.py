@@ -163,7 +163,8 @@ class SupervisedTasks:
     async def aclose(self) -> None:
         """Cancel the tasks, the last started first, and wait for their ends."""
         for task in reversed(self._tasks):
-            task.cancel()
+            if not task.cancelling():  # a second time would cut its clean-up short
+                task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
