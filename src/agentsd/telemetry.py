@@ -85,6 +85,12 @@ class Metrics:
         self.snapshot_bytes = Gauge(
             "agentsd_snapshot_bytes", "Size of the snapshot on disk.", registry=registry
         )
+        self.task_restarts = Counter(
+            "agentsd_task_restarts",
+            "Background tasks that failed and were restarted.",
+            ["task"],
+            registry=registry,
+        )
         self.resyncs = Counter(
             "agentsd_subscriber_resyncs", "Slow subscribers whose queue was replaced.", registry=registry
         )

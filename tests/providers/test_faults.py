@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from agentsd.core.errors import ProviderError
@@ -93,6 +93,44 @@ def test_retry_after_reads_seconds_and_dates() -> None:
     assert retry_after({"Retry-After": "soon"}) is None
     assert retry_after({"Retry-After": "nan"}) is None
     assert retry_after({}) is None
+
+
+DATES = st.from_regex(
+    r"([A-Z][a-z]{2}, )?-?[0-9]{1,12} [A-Z][a-z]{2} [0-9]{1,12} [0-9]{1,12}:[0-9]{1,12}(:[0-9]{1,5})?"
+    r" ([A-Z]{1,4}|[+-][0-9]{1,24})",
+    fullmatch=True,
+)
+
+
+@given(st.one_of(st.text(max_size=80), DATES, st.decimals().map(str), st.integers().map(str)))
+@example("Mon, 01 Jan 99999 00:00:00 GMT")
+@example("Mon, 01 Jan 99999999999 00:00:00 GMT")
+@example("Mon, 01 Jan 2026 99999999999:00:00 GMT")
+@example("Mon, 01 Jan 2026 00:00:00 +9999999999999999999999")
+@example("9" * 5000)
+def test_no_retry_after_raises(said: str) -> None:
+    """Whatever a vendor writes there is a bounded number of seconds, or none."""
+    for name in ("Retry-After", "retry-after-ms"):
+        seconds = retry_after({name: said})
+        assert seconds is None or 0 <= seconds <= 86_400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+)
+
+
+@given(JSON, st.sampled_from(["code", "err_code", "status", "type"]))
+@example("٣٣٣", "code")
+def test_no_reported_error_raises(said: object, key: str) -> None:
+    assert isinstance(reported(WHO, said), ProviderError)
+    assert isinstance(reported(WHO, {key: said}), ProviderError)
+
+
+@given(st.integers(min_value=300), JSON)
+def test_no_status_raises(status: int, code: object) -> None:
+    assert isinstance(refused(WHO, status, {}, code), ProviderError)
 
 
 def test_a_bug_of_ours_is_not_called_a_vendors_fault() -> None:

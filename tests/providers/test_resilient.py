@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from agentsd.core.errors import ConfigError
 from agentsd.providers import base, chain, resilient
@@ -291,3 +294,77 @@ async def test_leaving_closes_the_vendors_stream(bench: Bench) -> None:
         await anext(speech)
         await speech.aclose()
         await asyncio.wait_for(server.last.disconnected.wait(), 5)
+
+
+@asynccontextmanager
+async def answering(body: bytes, status: int = 200, **headers: str) -> AsyncIterator[str]:
+    """A vendor that answers everything with these bytes; yields its URL."""
+
+    async def answer(request: web.Request) -> web.Response:
+        kind = {"Content-Type": "application/json"}
+        return web.Response(body=body, status=status, headers=kind | headers)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    server = TestServer(app)
+    await server.start_server()
+    try:
+        yield f"{server.make_url('')}".rstrip("/")
+    finally:
+        await server.close()
+
+
+async def test_what_a_client_did_not_foresee_is_the_vendors_error(bench: Bench) -> None:
+    """A number that no float holds: typed, in our own words, counted, and the fallback answers."""
+    huge = b'{"data":[{"index":0,"embedding":[' + b"9" * 400 + b"]}]}"
+    async with answering(huge) as odd, OpenAIServer() as good:
+        section = {**QUICK, "provider": "openai-compatible", "model": "m"}
+        provider = bench.make("embedding", {**section, "api_url": odd})
+        with pytest.raises(base.ProviderError) as caught:
+            await provider.embed(["a"])
+        assert "999" not in str(caught.value)
+        both = bench.make("embedding", {**section, "api_url": odd}, {**section, "api_url": good.url})
+        assert len(await both.embed(["a"])) == 1
+
+
+async def test_whatever_a_plug_in_raises_is_its_error(bench: Bench) -> None:
+    """Whole and streamed; what is sent to it stays the sender's own error."""
+
+    class Broken:
+        sample_rate = 16_000
+
+        async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+            raise LookupError("sk-canary")
+
+        async def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
+            async for _ in text:
+                raise OverflowError("sk-canary")
+            yield b""
+
+        async def aclose(self) -> None: ...
+
+    member: chain.Member[Any] = chain.Member(Broken(), "tts", "broken.example", bench.metrics)
+    with pytest.raises(base.ProviderProtocolError, match=r"broken\.example.*LookupError") as caught:
+        await chain.Chain([member]).once(lambda one: one.embed([]))
+    assert "canary" not in str(caught.value)
+    with pytest.raises(base.ProviderProtocolError, match="OverflowError"):
+        await spoken(resilient.ResilientTTS(chain.Chain([member])))
+
+    async def cut() -> AsyncIterator[str]:
+        raise ConnectionResetError
+        yield ""
+
+    with pytest.raises(ConnectionResetError):
+        [pcm async for pcm in resilient.ResilientTTS(chain.Chain([member])).stream(cut())]
+    labels = {"kind": "tts", "provider": "broken.example", "error": "ProviderProtocolError"}
+    assert bench.value("agentsd_provider_errors_total", **labels) == 2
+
+
+@pytest.mark.parametrize("said", ["Mon, 01 Jan 99999999999 00:00:00 GMT", "9" * 4000])
+async def test_no_retry_after_is_more_than_a_refusal(bench: Bench, said: str) -> None:
+    async with answering(b"{}", 429, **{"Retry-After": said}) as url:
+        provider = bench.make(
+            "embedding", {**QUICK, "provider": "openai-compatible", "model": "m", "api_url": url}
+        )
+        with pytest.raises(base.ProviderRateLimited):
+            await provider.embed(["a"])

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from agentsd.core.backoff import Backoff
 from agentsd.core.errors import StoreUnavailable
 from agentsd.store.agents import Head
 from agentsd.store.database import Database
@@ -32,7 +33,7 @@ async def announce_and_fail(database: Database, head: Head) -> None:
 async def hints(database: Database) -> AsyncIterator[asyncio.Queue[Hint]]:
     """The hints of a listener that is connected already."""
     seen: asyncio.Queue[Hint] = asyncio.Queue()
-    listener = Listener(database.listener_dsn, heartbeat_seconds=0.5, first_delay=0.01)
+    listener = Listener(database.listener_dsn, heartbeat_seconds=0.5, backoff=Backoff(0.01))
     task = asyncio.create_task(following(listener, seen))
     assert (await seen.get()).kind == "connected"
     yield seen
@@ -76,7 +77,7 @@ async def test_a_cut_connection_comes_back(
 async def test_a_server_that_is_down_is_tried_again_and_again() -> None:
     """Each attempt is one ``lost``; the loop ends only by cancellation."""
     seen: asyncio.Queue[Hint] = asyncio.Queue()
-    listener = Listener("postgresql://x:canary@127.0.0.1:1/db", first_delay=0.001, longest_delay=0.01)
+    listener = Listener("postgresql://x:canary@127.0.0.1:1/db", backoff=Backoff(0.001, 0.01))
     task = asyncio.create_task(following(listener, seen))
     for _ in range(4):
         hint = await seen.get()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agentsd.sops.binary import SopsBinary
     from agentsd.sops.opener import Opener
     from agentsd.store.database import Database
+    from agentsd.supervisor import Supervisor
 
 T = TypeVar("T")
 
@@ -111,6 +112,7 @@ async def open_database(
     exclusive: bool = False,
     start: bool = True,
     check: bool = True,
+    supervisor: Supervisor | None = None,
 ) -> AsyncIterator[Database]:
     """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
 
@@ -120,7 +122,7 @@ async def open_database(
     """
     from agentsd.store.database import Database
 
-    async with _url(settings, exclusive, start) as (url, direct, ours):
+    async with _url(settings, exclusive, start, supervisor) as (url, direct, ours):
         database = Database(url, direct)
         try:
             if migrate or ours:
@@ -144,7 +146,7 @@ async def _migrated(database: Database) -> None:
 
 @asynccontextmanager
 async def _url(
-    settings: Settings, exclusive: bool, start: bool
+    settings: Settings, exclusive: bool, start: bool, supervisor: Supervisor | None
 ) -> AsyncIterator[tuple[str, str | None, bool]]:
     """(url, direct url, whether we started it)."""
     if settings.database_url:
@@ -152,6 +154,7 @@ async def _url(
         yield settings.database_url.get_secret_value(), direct.get_secret_value() if direct else None, False
         return
     from agentsd.store.embedded import EmbeddedPostgres, attach, default_data_dir
+    from agentsd.supervisor import Supervisor
 
     folder = settings.data_dir or default_data_dir()
     running = None if exclusive else await asyncio.to_thread(attach, folder)
@@ -165,12 +168,11 @@ async def _url(
         )
     postgres = EmbeddedPostgres(folder)
     url = await asyncio.to_thread(postgres.start)
-    guard = asyncio.create_task(postgres.supervise())
     try:
-        yield url, None, True
+        async with (supervisor or Supervisor()).group() as tasks:
+            tasks.start("postgres", postgres.supervise)
+            yield url, None, True
     finally:
-        guard.cancel()
-        await asyncio.gather(guard, return_exceptions=True)
         await asyncio.to_thread(postgres.stop)
 
 

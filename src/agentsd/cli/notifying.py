@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 from agentsd.settings import Settings
@@ -10,10 +9,11 @@ from agentsd.settings import Settings
 if TYPE_CHECKING:
     from agentsd.control.leader import Leadership
     from agentsd.store.database import Database
+    from agentsd.supervisor import SupervisedTasks
 
 
 def start_notifying(
-    tasks: set[asyncio.Task[None]], settings: Settings, database: Database, leadership: Leadership
+    tasks: SupervisedTasks, settings: Settings, database: Database, leadership: Leadership
 ) -> None:
     """Among ``tasks``, where ``AGENTSD_NOTIFY_URL_FILE`` names a file. Raises ``ConfigError`` if unfit."""
     if settings.notify_url_file is None:
@@ -23,4 +23,4 @@ def start_notifying(
 
     read_receivers(settings.notify_url_file)
     notifier = Notifier(database, settings.source, settings.notify_url_file, leads=lambda: leadership.leads)
-    tasks.add(asyncio.create_task(notifier.run(), name="notify"))
+    tasks.start("notify", notifier.run)

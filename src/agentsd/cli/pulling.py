@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from agentsd.files.signatures import Signers
     from agentsd.settings import Settings
     from agentsd.store.database import Database
+    from agentsd.supervisor import Supervisor
     from agentsd.web.signed import Hook
 
 PULLING: tuple[Callable[[Any], Any], ...] = (
@@ -52,12 +53,23 @@ class Pulling:
     options: PullOptions
     statuses: Statuses | None
 
-    def puller(self, syncer: Syncer, database: Database, leadership: Leadership) -> Puller:
+    def puller(
+        self, syncer: Syncer, database: Database, leadership: Leadership, supervisor: Supervisor
+    ) -> Puller:
         """Pulls for ``syncer``, which was given the checkout."""
         from agentsd.control.pulling import Puller
 
         tell = self.statuses.tell if self.statuses else None
-        return Puller(syncer, self.checkout, database, self.mirror, self.options, gate=leadership, tell=tell)
+        return Puller(
+            syncer,
+            self.checkout,
+            database,
+            self.mirror,
+            self.options,
+            gate=leadership,
+            tell=tell,
+            supervisor=supervisor,
+        )
 
 
 def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None:

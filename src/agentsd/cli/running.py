@@ -7,6 +7,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,26 +27,13 @@ if TYPE_CHECKING:
     from agentsd.control.watch import Watcher
     from agentsd.control.writeback import WriteBack
     from agentsd.runtime.coldstart import Keeper
+    from agentsd.supervisor import SupervisedTasks, Supervisor
     from agentsd.telemetry import Metrics
     from agentsd.web.access import Access
     from agentsd.web.server import Running
     from agentsd.web.signed import Hook
 
 _RETRY_SECONDS = 1.0
-
-Tasks = set[asyncio.Task[None]]
-
-
-@asynccontextmanager
-async def background() -> AsyncIterator[Tasks]:
-    """Background tasks that end with the block, in reverse order."""
-    tasks: Tasks = set()
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def make_syncer(
@@ -109,7 +97,7 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) ->
 
 
 async def start_watching(
-    tasks: Tasks,
+    tasks: SupervisedTasks,
     syncer: Syncer,
     resync: float,
     database: Database,
@@ -121,24 +109,29 @@ async def start_watching(
     """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
     from agentsd.control.watch import Watcher
 
-    puller = pulling.puller(syncer, database, leadership) if pulling else None
+    supervisor = tasks.supervisor
+    puller = pulling.puller(syncer, database, leadership, supervisor) if pulling else None
     watcher = puller or Watcher(syncer, resync=resync)
-    tasks.add(asyncio.create_task(_watch(watcher, database, leadership), name="watch"))
+    campaign = partial(_campaign, watcher, database, leadership, supervisor)
+    tasks.start("campaign", campaign, ready=watcher.first_round)
     if puller is None:
-        tasks.add(asyncio.create_task(syncer.keep_up(), name="lead"))
+        tasks.start("lead", syncer.keep_up)
     if pulling and pulling.statuses:
-        tasks.add(asyncio.create_task(pulling.statuses.run(), name="statuses"))
+        tasks.start("statuses", pulling.statuses.run)
     if wait:
-        await watcher.first_round.wait()
+        await supervisor.wait(watcher.first_round)
     return puller
 
 
-async def _watch(watcher: Watcher | Puller, database: Database, leadership: Leadership) -> None:
+async def _campaign(
+    watcher: Watcher | Puller, database: Database, leadership: Leadership, supervisor: Supervisor
+) -> None:
     """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
     while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
-    async with leadership.campaigning():
-        await watcher.run()
+    async with leadership.campaigning(supervisor), supervisor.group() as tasks:
+        tasks.start("watch", watcher.run, ready=watcher.first_round)
+        await asyncio.Event().wait()
 
 
 async def reachable(database: Database) -> bool:
@@ -152,7 +145,8 @@ async def reachable(database: Database) -> bool:
 
 @asynccontextmanager
 async def serve_runtime(
-    tasks: Tasks,
+    supervisor: Supervisor,
+    metrics: Metrics,
     settings: Settings,
     database: Database,
     sockets: Sequence[socket.socket],
@@ -172,13 +166,12 @@ async def serve_runtime(
     from agentsd.runtime.knowledge import Indexer, StoreKnowledge
     from agentsd.runtime.listener import Follower
     from agentsd.runtime.timeline import Timeline
-    from agentsd.telemetry import Metrics
     from agentsd.web.access import Access, is_loopback, load_tokens
     from agentsd.web.app import create_app
     from agentsd.web.parts import Parts
     from agentsd.web.server import start
 
-    catalog, sessions, metrics = make_catalog(), make_sessions(settings), Metrics()
+    catalog, sessions = make_catalog(), make_sessions(settings)
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )
@@ -189,7 +182,7 @@ async def serve_runtime(
     access = Access(tokens, settings.allowed_hosts, loopback=local, origins=origins)
     await _refuse_shut(access, hosts, database)
     keeper = _make_keeper(cache, settings, database, metrics) if cache else None
-    follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper)
+    follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper, supervisor=supervisor)
     knowledge = StoreKnowledge(database)
     indexer = Indexer(database, registry, knowledge)
     timeline = Timeline(database)
@@ -207,19 +200,21 @@ async def serve_runtime(
         timeline=timeline,
         hook=hook,
         planner=planner,
+        supervisor=supervisor,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(sessions.aclose)
         stack.push_async_callback(registry.aclose)
-        tasks.add(asyncio.create_task(follower.run(), name="follow"))
-        tasks.add(asyncio.create_task(indexer.run(), name="index"))
-        tasks.add(asyncio.create_task(timeline.run(), name="timeline"))
+        tasks = await stack.enter_async_context(supervisor.group())
+        tasks.start("follow", follower.run)
+        tasks.start("index", indexer.run)
+        tasks.start("timeline", timeline.run)
         if planner is not None:
             stack.push_async_callback(planner.aclose)
         if writeback is not None:
             stack.push_async_callback(writeback.aclose)
         bounds, drain = make_bounds(settings), settings.shutdown_drain
-        server = await start(create_app(parts), sockets, bounds=bounds, drain=drain)
+        server = await start(create_app(parts), sockets, bounds=bounds, drain=drain, supervisor=supervisor)
         stack.push_async_callback(server.stop)
         await _first_load(follower)
         yield server

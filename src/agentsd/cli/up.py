@@ -23,8 +23,6 @@ from agentsd.cli.notifying import start_notifying
 from agentsd.cli.output import Screen, print_lines, stderr
 from agentsd.cli.pulling import PULLING, SETTINGS, make_hook, make_pulling
 from agentsd.cli.running import (
-    Tasks,
-    background,
     make_planner,
     make_syncer,
     make_writeback,
@@ -141,6 +139,8 @@ def watch_command(**flags: Any) -> None:
 
 async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
     from agentsd.control.leader import Leadership
+    from agentsd.supervisor import Supervisor
+    from agentsd.telemetry import Metrics
 
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
@@ -152,20 +152,24 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
     console = Screen(StringIO()) if line else stderr()  # a worker's parent has said it
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
     pulling = make_pulling(settings, flags) if watching else None
+    metrics = Metrics()
+    supervisor = Supervisor(metrics)
     async with AsyncExitStack() as stack:
         sockets = _listen(flags, settings) if serving else []
         for one in sockets:
             stack.callback(one.close)
         everything = watching and serving
         database = await stack.enter_async_context(
-            open_database(settings, migrate=everything, exclusive=everything, check=False)
+            open_database(
+                settings, migrate=everything, exclusive=everything, check=False, supervisor=supervisor
+            )
         )
         if await reachable(database):
             print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
         imported = await first_import(settings, database) if everything and not pulling else None
-        group = await stack.enter_async_context(background())
+        group = await stack.enter_async_context(supervisor.group())
         leadership = Leadership(database, settings.source) if watching else None
         syncer = make_syncer(settings, flags, database, leadership, pulling)
         writeback = (
@@ -184,14 +188,16 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             cache = cache_folder(settings, alone=not watching, off=flags["no_cache"])
             planner = make_planner(settings, flags, database, pulling)
             server = await stack.enter_async_context(
-                serve_runtime(group, settings, database, sockets, writeback, hook, cache, planner)
+                serve_runtime(
+                    supervisor, metrics, settings, database, sockets, writeback, hook, cache, planner
+                )
             )
             if line:
                 line.ready()
             else:
                 _welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
         running.set()
-        await _until_stopped(stop, group)
+        await supervisor.wait(stop)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
         if serving and not watching and stop.number is signal.SIGTERM:
             await server.leave(settings.shutdown_grace)
@@ -253,17 +259,6 @@ async def _lead_workers(flags: dict[str, Any], count: int) -> int:
 def _interrupt() -> None:
     """Out of the event loop. Raised inside the task that is stopping, it would wait for the streams."""
     raise KeyboardInterrupt
-
-
-async def _until_stopped(stop: asyncio.Event, tasks: Tasks) -> None:
-    """Wait for a signal. A background task ends by a fault only, and takes the process with it."""
-    signalled = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait({signalled, *tasks}, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        signalled.cancel()
-    for task in done - {signalled}:
-        task.result()
 
 
 def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:

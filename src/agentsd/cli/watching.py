@@ -20,6 +20,7 @@ from agentsd.core.render import Line
 from agentsd.store.database import Database
 from agentsd.store.events import Listener
 from agentsd.store.runs import RUNS
+from agentsd.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from agentsd.settings import Settings
@@ -112,12 +113,9 @@ async def _woken(database: Database) -> AsyncIterator[asyncio.Event]:
         async for _ in Listener(database.listener_dsn, channel=RUNS):
             woken.set()
 
-    task = asyncio.create_task(listen())
-    try:
+    async with Supervisor().group() as tasks:
+        tasks.start("listen", listen)
         yield woken
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 def _say(events: Iterable[Event], form: str) -> None:

@@ -18,18 +18,20 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 from agentsd.cli.output import print_lines, stderr
+from agentsd.core.backoff import Backoff
+from agentsd.supervisor import Supervisor
 
 READY_SECONDS = 60.0
 """In which a successor must serve, or its predecessor stays."""
 STEADY_SECONDS = 30.0
 """A child that served so long died by itself, not of how it was started."""
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 10.0
+_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
 _OWN = {"workers", "listen_fd", "control_fd", "host", "port"}
 _READY = b"r"
@@ -149,6 +151,7 @@ class Workers:
         self._count = count
         self._slots: list[Worker] = []
         self._alive: dict[Worker, asyncio.Task[int]] = {}
+        self._served: set[int] = set()  # the slots in which a child ever came to serve
         self._signals = 0
         self._stopping = asyncio.Event()
         self._rolling = asyncio.Event()
@@ -161,15 +164,16 @@ class Workers:
             loop.add_signal_handler(number, self._stop, number)
         loop.add_signal_handler(signal.SIGHUP, self._rolling.set)
         self._slots = [await self._start() for _ in range(self._count)]
-        tasks = [asyncio.create_task(self._keep(slot)) for slot in range(self._count)]
-        tasks.append(asyncio.create_task(self._roll_when_told()))
-        tasks.append(asyncio.create_task(self._greet(welcome)))
-        await self._stopping.wait()
-        for one in self._sockets:
-            one.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        async with Supervisor().group() as tasks:
+            for slot in range(self._count):
+                tasks.start(f"worker_{slot}", partial(self._keep, slot))
+            tasks.start("roll", self._roll_when_told)
+            greeting = asyncio.create_task(self._greet(welcome))
+            await self._stopping.wait()
+            for one in self._sockets:
+                one.close()
+        greeting.cancel()
+        await asyncio.gather(greeting, return_exceptions=True)
         while self._alive:
             await asyncio.wait(self._alive.values())
         return self._failed
@@ -193,21 +197,22 @@ class Workers:
 
     async def _keep(self, slot: int) -> None:
         """A child in this place, always."""
-        delay = _FIRST_DELAY
-        ever = False
-        while not self._stopping.is_set():
+        failures = 0
+        while True:
             worker = self._slots[slot]
             code = await asyncio.shield(worker.ended)
-            ever = ever or worker.served
+            if worker.served:
+                self._served.add(slot)
             if worker is not self._slots[slot]:
                 continue  # replaced
-            if not ever:
+            if slot not in self._served:
                 self._give_up(code)
-                return
-            delay = _FIRST_DELAY if worker.steady else delay
+                await asyncio.Event().wait()
+            failures = 0 if worker.steady else failures
+            delay = _BACKOFF.delay(failures)
             _say(f"worker {worker.pid} ended ({_ending(code)}); another one starts in {delay:.1f} s")
             await asyncio.sleep(delay)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            failures += 1
             self._slots[slot] = await self._start()
 
     def _give_up(self, code: int) -> None:

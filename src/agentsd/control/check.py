@@ -30,6 +30,7 @@ from agentsd.core.errors import (
     SealTampered,
     SealUnsure,
     SopsFailed,
+    describe,
 )
 from agentsd.core.layers import layered, together
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
@@ -116,18 +117,23 @@ class Checker:
     def _check(self, file: SourceFile, beside: Beside) -> Checked:
         if file.problem:
             return Checked(file.path, violations=(file.problem,))
-        name = file.path.rpartition("/")[2]
         try:
-            if name == DEFAULTS_FILE or file.path in beside.layers:
-                return self._layer(file)
-            if name.startswith("_"):
-                return self._check_reserved(file, name)
-            problem = name_violation(file.path)
-            if problem:
-                return Checked(file.path, violations=(problem,))
-            return self._check_manifest(file, beside)
+            return self._check(file, beside)
         except InvalidManifests as error:
             return Checked(file.path, violations=error.violations)
+        except Exception as error:  # of this file: the others are checked all the same
+            return _unchecked(file.path, error)
+
+    def _check(self, file: SourceFile, beside: Beside) -> Checked:
+        name = file.path.rpartition("/")[2]
+        if name == DEFAULTS_FILE or file.path in beside.layers:
+            return self._layer(file)
+        if name.startswith("_"):
+            return self._check_reserved(file, name)
+        problem = name_violation(file.path)
+        if problem:
+            return Checked(file.path, violations=(problem,))
+        return self._check_manifest(file, beside)
 
     async def settle(self, checked: Checked) -> Checked:
         """The real sops' word on a file that in-process opening was not certain of."""
@@ -140,7 +146,15 @@ class Checker:
             return self._refused(replace(checked, unsure=None), document, error)
         except SopsFailed as error:  # a key service that is away must not stop the other files
             return replace(self._locked(checked, document, error), unsure=document)
-        return self._verified(checked, document, opened)
+        except Exception as error:
+            return _unchecked(checked.path, error)
+        return self._settled(checked, document, opened)
+
+    def _settled(self, checked: Checked, document: Document, opened: Opened) -> Checked:
+        try:
+            return self._verified(checked, document, opened)
+        except Exception as error:
+            return _unchecked(checked.path, error)
 
     def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
         """A stored manifest merged with its layers. Raises ``InvalidManifests``."""
@@ -150,7 +164,7 @@ class Checker:
         """Keyed fingerprints of the sealed values of a document, or None where no key opens it."""
         try:
             return self._opener.open(document).prints(key)
-        except SealError:
+        except Exception:  # a stored document may have been changed by hand
             return None
 
     def _check_reserved(self, file: SourceFile, name: str) -> Checked:
@@ -173,6 +187,8 @@ class Checker:
                 checked = self._check_layer(file)
             except InvalidManifests as error:
                 checked = Checked(file.path, violations=error.violations)
+            except Exception as error:
+                checked = _unchecked(file.path, error)
             self._layers[file.path] = known = (file.digest, checked)
         return known[1]
 
@@ -285,3 +301,10 @@ def _misfits(
             message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
             hint = "seal a right one: agentsd edit FILE"
             yield document.violation((*pointer, *item["loc"]), "opened-value", message, hint)
+
+
+def _unchecked(path: str, error: Exception) -> Checked:
+    """Return the violation of a file whose check failed in a way that nobody foresaw."""
+    message = f"this file cannot be checked ({describe(error)})"
+    hint = "change or remove it, and please report it: this is a bug in agentsd"
+    return Checked(path, violations=(Violation(path, "unchecked", message, hint),))

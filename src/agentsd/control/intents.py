@@ -13,6 +13,8 @@ import base64
 import json
 import logging
 import os
+import stat
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +22,16 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from agentsd.core.errors import describe
 from agentsd.core.names import SUFFIXES, USER_FILE, is_overlay, slug_of, slug_problem
 from agentsd.files.commit import Author, CommitOrder
-from agentsd.files.swap import FileChanged, FileRefused, swap
+from agentsd.files.swap import FileChanged, FileRefused, refusal_of, swap
 
 NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
+
+NOTE_MAX_BYTES = 64 << 20
+"""More than any edit that the API takes needs."""
 
 _log = logging.getLogger(__name__)
 
@@ -56,12 +62,17 @@ def note(root: Path, intent: Intent) -> None:
     """Put the intent down for good before its first step."""
     data = json.dumps({"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)})
     temporary = root / f"{NAME}.{os.getpid()}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(root / NAME)
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(root / NAME)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise refusal_of(root / NAME, error) from None
 
 
 def done(root: Path) -> None:
@@ -99,12 +110,26 @@ def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
         left = _read(root)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):  # written by something else than ``note``
-        _log.warning("the note of an unfinished edit makes no sense and is dropped", extra={"path": NAME})
-        done(root)
+    except Exception as error:  # written by something else than ``note``, which may have written anything
+        _discard(root, describe(error))
         return None
     inside = (edit for edit in left.edits if is_inside(root, edit.path))
     return tuple(edit.path for edit in inside if _finish(root, edit)), left.order
+
+
+def _discard(root: Path, why: str) -> None:
+    """Put aside what stands at the note's place and cannot be one, whatever kind of file it is."""
+    aside = root / f"{NAME}.{time.time_ns()}.refused"
+    try:
+        if (root / NAME).is_symlink() or not (root / NAME).is_dir():
+            done(root)
+        else:
+            (root / NAME).rename(aside)
+    except OSError as error:
+        why = f"{why}; {os.strerror(error.errno or 0)}"
+    _log.warning(
+        "the note of an unfinished edit makes no sense and is dropped", extra={"path": NAME, "error": why}
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +169,25 @@ def _now(root: Path, path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise FileRefused(root / path, error) from None
+        raise refusal_of(root / path, error) from None
 
 
 def _read(root: Path) -> _Left:
-    kept = json.loads((root / NAME).read_text())
+    kept = json.loads(_content(root / NAME))
     order = kept["commit"]
     return _Left(tuple(map(_left_edit, kept["edits"])), None if order is None else _commit_order(order))
+
+
+def _content(path: Path) -> bytes:
+    """Return what a regular file holds. Raises ``ValueError`` for anything else, without waiting for it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("not a regular file")
+        data = file.read(NOTE_MAX_BYTES + 1)
+    if len(data) > NOTE_MAX_BYTES:
+        raise ValueError("too large")
+    return data
 
 
 def _left_edit(kept: dict[str, Any]) -> _LeftEdit:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from psycopg import AsyncConnection
 
 from agentsd.control.extraction import passages
+from agentsd.core.agent import Attachment
+from agentsd.core.chunking import Chunk
+from agentsd.core.errors import describe
 from agentsd.core.plan import Plan
 from agentsd.store import knowledge
+
+_log = logging.getLogger(__name__)
 
 
 async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
@@ -16,12 +22,23 @@ async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
     attached = [source for c in decided.changes if c.desired for source in c.desired.attachments.sources]
     sources = {source.digest: source for source in attached if source.data is not None}
     missing = await knowledge.missing_sources(conn, sources.keys())
-    cut = {
-        digest: (source.path, await asyncio.to_thread(passages, source.path, source.data or b""))
-        for digest, source in sources.items()
-        if digest in missing
-    }
+    cut = {}
+    for digest, source in sources.items():
+        if digest in missing and (found := await _passages(source)) is not None:
+            cut[digest] = source.path, found
     await knowledge.store_sources(conn, cut)
+
+
+async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
+    """Return the passages of a source; None, and a line in the log, where it cannot be cut.
+
+    Its check said that it can. What differs now must not stop everybody's apply.
+    """
+    try:
+        return await asyncio.to_thread(passages, source.path, source.data or b"")
+    except Exception as error:
+        _log.error("a source of knowledge is left out", extra={"file": source.path, "error": describe(error)})
+        return None
 
 
 async def drop_sources(conn: AsyncConnection, decided: Plan) -> None:

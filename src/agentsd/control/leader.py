@@ -17,6 +17,7 @@ from typing import Protocol
 
 from agentsd.store.database import Database
 from agentsd.store.leadership import Candidate, Standing, Term
+from agentsd.supervisor import Supervisor
 
 STUCK_SECONDS = 180.0
 """An event loop that does nothing for so long is no leader."""
@@ -75,9 +76,9 @@ class Leadership:
         return self._standing.term if self._standing else None
 
     @asynccontextmanager
-    async def campaigning(self) -> AsyncIterator[None]:
+    async def campaigning(self, supervisor: Supervisor | None = None) -> AsyncIterator[None]:
         """Stand for the lead; give it up at the end."""
-        heart = _Heart(self, asyncio.get_running_loop())
+        heart = _Heart(self, asyncio.get_running_loop(), supervisor or Supervisor())
         heart.start()
         try:
             yield
@@ -114,16 +115,19 @@ class Leadership:
 class _Heart(threading.Thread):
     """Beats in an event loop of its own, and hands what it finds to the other."""
 
-    def __init__(self, leadership: Leadership, main: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, leadership: Leadership, main: asyncio.AbstractEventLoop, supervisor: Supervisor
+    ) -> None:
         super().__init__(name="leadership", daemon=True)
         self._leadership = leadership
         self._main = main
+        self._supervisor = supervisor
         self._loop = asyncio.new_event_loop()
         self._task: asyncio.Task[None] | None = None
 
     def run(self) -> None:
         with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=lambda: self._loop) as runner:
-            runner.run(self._beat())
+            runner.run(self._supervisor.run({"leadership": self._beat, "leadership_tick": self._tick}))
 
     def stop(self) -> None:
         """End it, from the other thread."""
@@ -135,13 +139,9 @@ class _Heart(threading.Thread):
             task.cancel()
 
     async def _beat(self) -> None:
-        ticking = asyncio.create_task(self._tick())
-        try:
-            async with aclosing(self._leadership._candidate.standings()) as standings:
-                async for standing in standings:
-                    asyncio.run_coroutine_threadsafe(self._leadership.note(standing), self._main)
-        finally:
-            ticking.cancel()
+        async with aclosing(self._leadership._candidate.standings()) as standings:
+            async for standing in standings:
+                asyncio.run_coroutine_threadsafe(self._leadership.note(standing), self._main)
 
     async def _tick(self) -> None:
         while True:

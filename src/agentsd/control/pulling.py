@@ -29,6 +29,7 @@ from agentsd.store import pulls
 from agentsd.store.database import Database
 from agentsd.store.events import Listener
 from agentsd.store.pulls import Pull
+from agentsd.supervisor import Supervisor
 
 FIRST_SECONDS = 10.0
 """How long the first attempt may keep the process from serving what the store holds."""
@@ -84,6 +85,7 @@ class Puller:
         *,
         gate: Gate | None = None,
         tell: Callable[[Verdict], None] | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """``gate`` is the syncer's. ``tell`` hears what becomes of each commit."""
         self.first_round = asyncio.Event()  # set after the first attempt, or when that takes long
@@ -100,6 +102,7 @@ class Puller:
         self._failures = 0
         self._resync_at = 0.0
         self._judge = Judge(mirror, options)
+        self._supervisor = supervisor or Supervisor()
 
     def pull(self) -> None:
         """Pull at once: somebody knows that there is something new."""
@@ -107,11 +110,14 @@ class Puller:
 
     async def run(self) -> None:
         """Pull until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
-            group.create_task(self._lead())
-            group.create_task(self._patience())
-            group.create_task(self._follow())
+        tasks = {"pull": self._follow, "pull_requests": self._listen}
+        if self._gate is not None:
+            tasks["pull_lead"] = self._lead
+        waiting = asyncio.get_running_loop().call_later(FIRST_SECONDS, self.first_round.set)
+        try:
+            await self._supervisor.run(tasks)
+        finally:
+            waiting.cancel()
 
     async def _follow(self) -> None:
         hooked = False
@@ -140,10 +146,6 @@ class Puller:
         if self._gate is not None:
             async for _ in self._gate.gained():
                 self.pull()
-
-    async def _patience(self) -> None:
-        await asyncio.sleep(FIRST_SECONDS)
-        self.first_round.set()
 
     async def _turn(self) -> float:
         """One attempt; seconds until the next."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import random
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from agentsd.control.syncing import Changes, Syncer
+from agentsd.core.backoff import Backoff
+from agentsd.core.errors import describe
 from agentsd.files.tree import is_attachment_name, is_manifest_name, overlay_of
 
 log = logging.getLogger(__name__)
@@ -23,7 +26,7 @@ log = logging.getLogger(__name__)
 STEP = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
 DEBOUNCE = 50  # ms after which it is handed over in any case
 TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
-BACKOFF_MAX = 10.0  # s
+_BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
 
 
 class Watcher:
@@ -34,6 +37,7 @@ class Watcher:
         overlay = overlay_of(syncer.env)
         self._roots = {prefix: syncer.root / prefix for prefix in ("", overlay)}
         self._resync = resync
+        self._failures = 0  # of watches, in a row
         self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
     async def run(self) -> None:
@@ -44,11 +48,11 @@ class Watcher:
 
     async def _round(self, changes: Changes) -> None:
         """Reconcile, again and again with back-off while the store is away."""
-        attempt = 0
+        failures = 0
         while not await self._try(changes):
             changes = None
-            attempt += 1
-            await asyncio.sleep(random.uniform(0.1, min(BACKOFF_MAX, 0.2 * 2**attempt)))  # noqa: S311
+            await asyncio.sleep(_BACKOFF.delay(failures, random.random()))  # noqa: S311  (jitter)
+            failures += 1
 
     async def _try(self, changes: Changes) -> bool:
         """One attempt. False: worth another one soon. Who stands by is woken by ``Syncer.keep_up``."""
@@ -66,7 +70,7 @@ class Watcher:
                 yield None  # a missing folder is an error that the round reports
                 await asyncio.sleep(TICK)
                 continue
-            async with contextlib.aclosing(_events(self._roots)) as events:
+            async with contextlib.aclosing(self._watched()) as events:
                 async for batch in events:
                     if loop.time() >= due:
                         due = loop.time() + self._resync
@@ -77,6 +81,20 @@ class Watcher:
                     if [_identity(root) for root in self._roots.values()] != identity:
                         break
             yield None  # whatever happened between the two watches
+
+    async def _watched(self) -> AsyncGenerator[Changes, None]:
+        """Batches of one watch. One that fails (a name that is not UTF-8) ends, after a growing pause."""
+        try:
+            async with contextlib.aclosing(_events(self._roots)) as events:
+                async for batch in events:
+                    yield batch
+                    self._failures = 0 if batch is not None else self._failures
+        except Exception as error:
+            if not self._failures:
+                why = describe(error)
+                log.warning("watching the folder failed and begins anew", extra={"error": why})
+            await asyncio.sleep(_BACKOFF.delay(self._failures, random.random()))  # noqa: S311  (jitter)
+            self._failures += 1
 
 
 async def _events(roots: Mapping[str, Path]) -> AsyncGenerator[Changes, None]:
@@ -89,6 +107,7 @@ async def _events(roots: Mapping[str, Path]) -> AsyncGenerator[Changes, None]:
         debounce=DEBOUNCE,
         rust_timeout=int(TICK * 1000),
         yield_on_timeout=True,
+        ignore_permission_denied=True,  # the round names a folder that cannot be read
         recursive=True,
     )
     first = True
@@ -105,13 +124,15 @@ def _relevant(roots: Mapping[Path, str], batch: Iterable[tuple[Change, str]]) ->
         path = Path(text)
         if path in roots or path.name.startswith("..data"):
             return None
-        root = next(root for root in roots if path.is_relative_to(root))
+        root = next((root for root in roots if path.is_relative_to(root)), None)
+        if root is None:
+            return None
         relative = path.relative_to(root)
         if any(part.startswith(".") for part in relative.parts):
             continue
         if is_manifest_name(path.name) or is_attachment_name(path.name):
             paths.add(roots[root] + relative.as_posix())
-        elif kind is not Change.modified and (not path.exists() or path.is_dir()):
+        elif kind is not Change.modified and (not os.path.exists(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112
             return None  # a folder came, went or was renamed (or a file that is none of ours went)
     return frozenset(paths)
 

@@ -197,14 +197,21 @@ class ProviderError(AgentsdError):
     """A vendor failed; the subclasses are in ``agentsd.providers.base``."""
 
 
+def describe(error: BaseException) -> str:
+    """Return type and place of an exception, ``KeyError at chain:74``: its own text may quote a secret."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "agentsd" in PurePath(frame.filename).parts] or frames
+    place = f" at {PurePath(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
+    return f"{type(error).__name__}{place}"
+
+
 class Bug(AgentsdError):
     """An exception that nobody foresaw, told by type and place: its own text may quote a secret."""
 
-    def __init__(self, error: Exception) -> None:
-        frames = traceback.extract_tb(error.__traceback__)
-        ours = [frame for frame in frames if "agentsd" in PurePath(frame.filename).parts] or frames
-        place = f" at {PurePath(ours[-1].filename).stem}:{ours[-1].lineno}" if ours else ""
+    def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"this is a bug in agentsd: {type(error).__name__}{place}",
+            f"this is a bug in agentsd: {describe(error)}",
             hint="please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)",
         )

@@ -16,6 +16,7 @@ import fcntl
 import logging
 import os
 import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,7 @@ _MARK = b"an agentsd is writing this index\n"
 _SETTINGS = r"^((user|committer)\.(name|email)|commit\.gpgsign|hook\..*\.(command|event))$"
 _LOCK = re.compile(r"Unable to create '([^'\n]+\.lock)'")
 _UNWRITABLE = re.compile("Permission denied|Read-only file system|insufficient permission|No space left")
+_FULL = re.compile("No space left|quota exceeded|File too large|file write error|unable to write")
 _UNFINISHED = {
     "MERGE_HEAD": "merge",
     "rebase-merge": "rebase",
@@ -48,6 +50,12 @@ T = TypeVar("T")
 
 class GitRefused(AgentsdError):
     """Git, or the state of the repository, does not allow it; nothing was committed."""
+
+
+class GitFull(GitRefused):
+    """Git has no room to write: the disk or the user's share of it is full; nothing was committed."""
+
+    retryable = True
 
 
 class GitBusy(AgentsdError):
@@ -161,8 +169,7 @@ class Repository:
 
     def _taken(self, lock: Path) -> bool:
         try:
-            with lock.open("xb") as file:
-                file.write(_MARK)
+            _write_mark(lock)
         except FileExistsError:
             if ours := _is_ours(lock):
                 _log.warning("took over %s: the agentsd that wrote it was killed", lock)
@@ -233,6 +240,18 @@ def _flocked(descriptor: int) -> bool:
     return True
 
 
+def _write_mark(lock: Path) -> None:
+    """Take the lock; one without its mark, for want of room, would be somebody else's for good."""
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.write(descriptor, _MARK)
+    except OSError:
+        lock.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def _is_ours(lock: Path) -> bool:
     try:
         return lock.read_bytes() == _MARK
@@ -269,6 +288,9 @@ def _no_hooks(settings: Mapping[str, str]) -> dict[str, str]:
 def _refusal(ran: Ran, command: str, top: Path) -> AgentsdError:
     if locked := _LOCK.search(ran.complaint):
         return _busy(Path(locked[1]))
+    if _FULL.search(ran.complaint) or ran.code == -signal.SIGXFSZ:
+        hint = f"make room on the disk of {top}, then try again"
+        return GitFull(f"git has no room to write in {top}", hint=hint)
     if command == "commit-tree":
         hint = "can it sign without a passphrase? give it the key, or set: git config commit.gpgSign false"
         return GitRefused("git cannot make the commit", hint=hint)

@@ -32,6 +32,7 @@ from agentsd.files.temporaries import (
 _AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: two seconds
 
 
@@ -56,6 +57,22 @@ class FileRefused(AgentsdError):
         )
 
 
+class DiskFull(FileRefused):
+    """There is no room for the file: the disk or the user's share of it is full."""
+
+    retryable = True
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the operating system refused for want of room."""
+    return error.errno in _FULL
+
+
+def refusal_of(path: Path, error: OSError) -> FileRefused:
+    """Return the error for what the operating system said about ``path``."""
+    return (DiskFull if is_full(error) else FileRefused)(path, error)
+
+
 def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
     """Make ``path`` hold ``data`` if it holds ``expected`` now; None stands for no file.
 
@@ -72,15 +89,15 @@ def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
         if data is None:
             _remove(target, expected or b"")
         elif expected is None:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _create(target, data)
+            with _parents_of(target):
+                _create(target, data)
         else:
             _exchange(target, expected, data)
         if data is None and path.is_symlink():
             path.unlink(missing_ok=True)
         sync_folder(target.parent)
     except OSError as error:
-        raise FileRefused(path, error) from None
+        raise refusal_of(path, error) from None
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -128,6 +145,20 @@ def _create(path: Path, data: bytes) -> None:
             _put(temporary, path)
         except FileExistsError:
             raise FileChanged(path) from None
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Make the folders around ``path``; where the block fails, those that were made go again."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # by now it may hold somebody else's file
+                folder.rmdir()
+        raise
 
 
 def _put(temporary: Path, path: Path) -> None:

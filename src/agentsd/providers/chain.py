@@ -14,8 +14,9 @@ from contextlib import aclosing
 from time import perf_counter
 from typing import Any, Generic, TypeVar, cast
 
-from agentsd.core.errors import ProviderError
+from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
+from agentsd.providers.faults import unforeseen
 from agentsd.providers.tape import Tape
 from agentsd.telemetry import Metrics
 
@@ -66,15 +67,25 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
+        except AgentsdError:
+            raise
+        except Exception as error:
+            raise self._unforeseen(error) from None
         finally:
             self._leave()
         self._first.observe(perf_counter() - began)
         return answer
 
     async def call(
-        self, start: Callable[[P], AsyncIterator[T]], since: Callable[[], float]
+        self,
+        start: Callable[[P], AsyncIterator[T]],
+        since: Callable[[], float],
+        is_of_input: Callable[[Exception], bool],
     ) -> AsyncGenerator[T, None]:
-        """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began."""
+        """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began.
+
+        ``is_of_input``: whether an error is of what is sent to the vendor, and not the vendor's.
+        """
         await self._enter()
         began = perf_counter()
         try:
@@ -87,6 +98,10 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
+        except Exception as error:
+            if isinstance(error, AgentsdError) or is_of_input(error):
+                raise
+            raise self._unforeseen(error) from None
         finally:
             self._leave()
 
@@ -136,6 +151,11 @@ class Member(Generic[P]):
         if self._places is not None:
             self._places.release()
 
+    def _unforeseen(self, error: Exception) -> ProviderError:
+        known = unforeseen(self.name, error)
+        self._count(type(known).__name__)
+        return known
+
     def _count(self, error: str) -> None:
         self._metrics.provider_errors.labels(self.kind, self.name, error).inc()
 
@@ -158,7 +178,7 @@ class Call(Generic[P, T]):
         """The answer of ``member``, tried again where that is safe. Sets ``answered``, or ``failure``."""
         for number in range(1 + member.retries):
             try:
-                async with aclosing(member.call(self._start, self._since)) as items:
+                async with aclosing(member.call(self._start, self._since, self._is_of_input)) as items:
                     async for item in items:
                         self._begin()
                         yield item
@@ -182,6 +202,9 @@ class Call(Generic[P, T]):
         """Nothing was answered, and all that was sent can be sent again."""
         tape = self._tape
         return not self._begun and (tape is None or (tape.whole and error is not tape.failure))
+
+    def _is_of_input(self, error: Exception) -> bool:
+        return self._tape is not None and error is self._tape.failure
 
     def _since(self) -> float:
         if self._tape is None:

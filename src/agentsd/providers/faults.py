@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agentsd.core.errors import ProviderError
+from agentsd.core.errors import ProviderError, describe
 from agentsd.providers.base import (
     ProviderAuthError,
     ProviderForbidden,
@@ -33,7 +33,10 @@ if TYPE_CHECKING:
 
 _CODE = re.compile(r"[a-z]+(?:[_-][a-z]+){0,8}")  # no digits: a key has some
 _CODE_MAX = 48
+_DIGITS = re.compile("[0-9]{3}")
 _RETRY_MAX = 86_400.0
+_NUMBER_MAX = 32  # characters
+_DATE_MAX = 64
 
 _CODE_KEYS = ("code", "err_code", "status", "type")
 
@@ -139,6 +142,14 @@ def garbled(who: Who, what: str) -> ProviderProtocolError:
     )
 
 
+def unforeseen(vendor: str, error: Exception) -> ProviderError:
+    """Return the error for whatever else a vendor's client or a plug-in raises, by type and place."""
+    return ProviderProtocolError(
+        f"{vendor} answered something that agentsd cannot handle ({describe(error)})",
+        hint="try again; if it stays, please report it with the vendor's name",
+    )
+
+
 def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
     """Audio at another rate than the manifest's, which would play too fast or too slow."""
     return ProviderProtocolError(
@@ -232,7 +243,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _number(text: str | None, unit: float) -> float | None:
     try:
-        number = float(text or "") / unit
+        number = float(text[:_NUMBER_MAX] if text else "") / unit
     except ValueError:
         return None
     return number if math.isfinite(number) else None
@@ -242,16 +253,18 @@ def _until(date: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        moment = parsedate_to_datetime(date)
-    except ValueError:
+        moment = parsedate_to_datetime(date[:_DATE_MAX])
+        aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (aware - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, ArithmeticError, LookupError):  # a year that no calendar holds overflows
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return (aware - datetime.now(UTC)).total_seconds()
 
 
 def _status_of(code: Any) -> int | None:
     if isinstance(code, str):
-        return int(code) if code.isdecimal() and len(code) == 3 else _STATUS_OF_CODE.get(code)
+        return (
+            int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else _STATUS_OF_CODE.get(code)
+        )
     return code if isinstance(code, int) and 300 <= code < 600 else None
 
 

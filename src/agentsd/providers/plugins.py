@@ -49,6 +49,8 @@ def installed(paths: Sequence[str] | None = None) -> Installed:
             catalog = _with(catalog, point)
         except ConfigError as error:
             problems.append(error)
+        except Exception as error:  # of metadata that is broken
+            problems.append(_broken(point, f"it cannot be read: {type(error).__name__}"))
     return Installed(catalog, tuple(problems))
 
 
@@ -108,7 +110,7 @@ def _load(point: EntryPoint) -> object:
         return point.load()
     except ImportError as error:
         raise _broken(point, f"importing it fails: there is no {error.name or 'such module'}") from None
-    except Exception as error:  # whatever a foreign module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
         raise _broken(point, f"importing it fails: {type(error).__name__}") from None
 
 

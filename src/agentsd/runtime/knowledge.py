@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Sequence
 
 from agentsd.core.chunking import Passage
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, Bug
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.registry import Registry
 from agentsd.store import knowledge
@@ -50,7 +50,7 @@ class StoreKnowledge:
             return None
         try:
             (vector,) = await agent.embedding.embed([query])
-        except AgentsdError as error:
+        except Exception as error:  # whatever a vendor answers, words are left
             _log.warning(
                 "searching by words only", extra={"agent": agent.slug, "error": type(error).__name__}
             )
@@ -95,9 +95,12 @@ class Indexer:
             try:
                 async with self._registry.lease(slug) as agent:
                     await self._embed(agent)
-            except AgentsdError as error:  # the agent or its vendor is away: the next round tries again
+            except Exception as error:  # of this agent, or of its vendor: the next round tries again
+                known = error if isinstance(error, AgentsdError) else Bug(error)
                 _log.warning(
-                    "passages were not embedded", extra={"agent": slug, "error": type(error).__name__}
+                    "passages were not embedded: %s",
+                    known.message,
+                    extra={"agent": slug, "error": type(error).__name__},
                 )
 
     async def _embed(self, agent: LiveAgent) -> None:

@@ -13,10 +13,12 @@ import logging
 import random
 import time
 from contextlib import aclosing, suppress
+from functools import partial
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
+from agentsd.core.backoff import Backoff
 from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.core.reminders import Reminder
 from agentsd.runtime.coldstart import Keeper, Recalled
@@ -30,14 +32,14 @@ from agentsd.store.agents import Head, Loaded
 from agentsd.store.database import Database
 from agentsd.store.events import Hint, Listener
 from agentsd.store.users import OwnerTokens
+from agentsd.supervisor import Supervisor, TaskFunction
 from agentsd.telemetry import Metrics
 
 POLL_SECONDS = 30.0
 LISTEN_FIRST_SECONDS = 3.0
 """How long the first load waits for LISTEN; where that cannot be had, polling has to do."""
 
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 10.0
+_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +59,7 @@ class Follower:
         verifier: Verifier | None = None,
         tokens: TokenBook | None = None,
         keeper: Keeper | None = None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         """``keeper``: keeps what is served on disk, to start from while Postgres is away."""
         self.replica_id = replica_id or uuid4()
@@ -64,6 +67,7 @@ class Follower:
         self.recalled: Recalled | None = None  # what is served from disk, until Postgres answers
         self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well
         self.verifier = verifier or Verifier(registry)
+        self._supervisor = supervisor or Supervisor(metrics)
         self._database = database
         self._registry = registry
         self._tokens = tokens if tokens is not None else TokenBook()
@@ -100,26 +104,26 @@ class Follower:
     async def run(self) -> None:
         """Listen, load, follow, verify and send heartbeats, until cancelled. Outlives every error."""
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._listen())
-                group.create_task(self._follow())
-                group.create_task(self._beats())
-                group.create_task(self._watch())
-                group.create_task(self.verifier.run())
-                if self._keeper is not None:
-                    group.create_task(self._keeper.run(self._content))
+            await self._supervisor.run(self._tasks())
         finally:
             await self._heart.goodbye()
 
+    def _tasks(self) -> dict[str, TaskFunction]:
+        tasks: dict[str, TaskFunction] = {
+            "listen": self._listen,
+            "load": self._follow,
+            "heartbeat": self._beats,
+            "changes": self._watch,
+            "verify": partial(self.verifier.run, self._supervisor),
+        }
+        if self._keeper is not None:
+            tasks["snapshot"] = partial(self._keeper.run, self._content)
+        return tasks
+
     async def _listen(self) -> None:
-        while True:
-            try:
-                async with aclosing(self._listener.hints()) as hints:
-                    async for hint in hints:
-                        self._note(hint)
-            except Exception as error:
-                _log.error("listening failed", extra={"error": type(error).__name__})
-                await asyncio.sleep(_LONGEST_DELAY)
+        async with aclosing(self._listener.hints()) as hints:
+            async for hint in hints:
+                self._note(hint)
 
     def _note(self, hint: Hint) -> None:
         if hint.kind == "connected":
@@ -143,15 +147,15 @@ class Follower:
 
     async def _follow(self) -> None:
         await self._woken(LISTEN_FIRST_SECONDS)
-        delay = _FIRST_DELAY
+        failures = 0
         while True:
             self._wake.clear()
             if await self._catch_up():
-                delay = _FIRST_DELAY
+                failures = 0
                 await self._woken(self._poll_s)
             else:
-                await self._woken(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                await self._woken(_BACKOFF.delay(failures, random.random()))  # noqa: S311  (jitter)
+                failures += 1
 
     async def _woken(self, seconds: float) -> None:
         """Wait for a hint, for so many seconds at most."""

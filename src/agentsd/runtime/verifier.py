@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 
 from agentsd.runtime.registry import Registry
+from agentsd.supervisor import Supervisor
 
 RETRY_SECONDS = 30.0
 """How often agents are tried again that failed for a reason that may pass (a key service, the store)."""
@@ -33,32 +34,21 @@ class Verifier:
         """Go on."""
         self._going.set()
 
-    async def run(self) -> None:
+    async def run(self, supervisor: Supervisor) -> None:
         """Verify whatever comes in, and try failures again that may pass."""
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._walk())
-            group.create_task(self._retry())
+        await supervisor.run({"verify_new": self._walk, "verify_again": self._retry})
 
     async def _walk(self) -> None:
         while True:
             await self._registry.openings.waiting.wait()
             await self._going.wait()
-            try:
-                left = await self._registry.openings.verify()
-            except Exception as error:
-                _log.error("the verifier failed", extra={"error": type(error).__name__})
-                await asyncio.sleep(self._retry_s)
-            else:
-                if not left:
-                    version = self._registry.snapshot.version
-                    _log.info("every agent was opened once", extra={"version": version})
-                    self.done()
+            if not await self._registry.openings.verify():
+                version = self._registry.snapshot.version
+                _log.info("every agent was opened once", extra={"version": version})
+                self.done()
 
     async def _retry(self) -> None:
         while True:
             await asyncio.sleep(self._retry_s)
             await self._going.wait()
-            try:
-                await self._registry.openings.verify_again()
-            except Exception as error:
-                _log.error("the verifier failed", extra={"error": type(error).__name__})
+            await self._registry.openings.verify_again()

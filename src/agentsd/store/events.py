@@ -18,6 +18,7 @@ from uuid import UUID
 import psycopg
 from psycopg import AsyncConnection
 
+from agentsd.core.backoff import Backoff
 from agentsd.core.errors import StoreError
 from agentsd.store import writability
 from agentsd.store.database import dsn_of, place_of
@@ -25,6 +26,8 @@ from agentsd.store.faults import translate
 from agentsd.store.versions import CHANNEL, Head, notify
 
 __all__ = ["CHANNEL", "Hint", "Listener", "notify"]
+
+_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +53,13 @@ class Listener:
         *,
         channel: str = CHANNEL,
         heartbeat_seconds: float = 5,
-        first_delay: float = 0.1,
-        longest_delay: float = 10,
+        backoff: Backoff = _BACKOFF,
     ) -> None:
         """``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications."""
         self._channel = channel
         self._dsn = dsn_of(dsn) if "://" in dsn else dsn
         self._heartbeat = heartbeat_seconds
-        self._first_delay = first_delay
-        self._longest_delay = longest_delay
+        self._backoff = backoff
         self.contact: float | None = None  # time.monotonic() when the server last answered
 
     def __aiter__(self) -> AsyncIterator[Hint]:
@@ -66,11 +67,11 @@ class Listener:
 
     async def hints(self) -> AsyncGenerator[Hint]:
         """The hints, from now on."""
-        delay = self._first_delay
+        failures = 0
         while True:
             try:
                 async with await self._connect() as connection:
-                    delay = self._first_delay
+                    failures = 0
                     yield Hint("connected")
                     async with aclosing(self._follow(connection)) as changes:
                         async for hint in changes:
@@ -79,8 +80,8 @@ class Listener:
             except (psycopg.Error, TimeoutError) as error:
                 yield Hint("lost", error=self._translate(error))
             # Full jitter: after a restart of Postgres, the replicas do not all come back at once.
-            await asyncio.sleep(random.uniform(0, delay))  # noqa: S311
-            delay = min(delay * 2, self._longest_delay)
+            await asyncio.sleep(random.uniform(0, self._backoff.delay(failures)))  # noqa: S311
+            failures += 1
 
     async def _connect(self) -> AsyncConnection:
         connection = await writability.connect(self._dsn)

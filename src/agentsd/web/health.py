@@ -40,6 +40,7 @@ async def ready(request: web.Request) -> web.Response:
 def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
     """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered.
 
+    ``failing_tasks``: background tasks that were restarted and have not run steadily since.
     ``from_disk``: an earlier run's snapshot is served, as old as ``age_seconds`` says.
     Agents are counted as far as the principal sees them; a probe without a token learns of none.
     """
@@ -54,6 +55,7 @@ def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
         "age_seconds": round(age, 3) if age < math.inf else None,
         "from_disk": parts.follower.recalled is not None,
         "store": store_state(parts),
+        "failing_tasks": [one.task for one in parts.supervisor.failing()] if parts.supervisor else [],
         **counts,
     }
 

@@ -15,6 +15,7 @@ from agentsd.runtime.listener import Follower
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.timeline import Timeline
 from agentsd.store.database import Database
+from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
 from agentsd.web.guards import Guards
@@ -44,6 +45,7 @@ class Parts:
     timeline: Timeline | None = None  # None: /api/events tells of agents alone
     hook: Hook | None = None  # None: forges have nothing to call here
     planner: Planner | None = None  # None: this server sees no files
+    supervisor: Supervisor | None = None  # None: nobody reports on background tasks
 
 
 PARTS = web.AppKey("parts", Parts)

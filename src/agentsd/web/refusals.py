@@ -29,9 +29,9 @@ from agentsd.core.errors import (
 )
 from agentsd.core.violations import Violation, dotted
 from agentsd.files.lock import CannotLock, FolderBusy
-from agentsd.files.repository import GitBusy, GitRefused
+from agentsd.files.repository import GitBusy, GitFull, GitRefused
 from agentsd.files.splice import CannotSplice
-from agentsd.files.swap import FileRefused
+from agentsd.files.swap import DiskFull, FileRefused, is_full
 from agentsd.web import scoping
 from agentsd.web.problem import Problem, of_error
 
@@ -48,6 +48,8 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (InvalidEdit, 422, "invalid_manifest"),
     (CannotSplice, 422, "invalid_manifest"),
     (KeyNeeded, 409, "key_needed"),
+    (GitFull, 503, "disk_full"),
+    (DiskFull, 503, "disk_full"),
     (GitRefused, 409, "git_refused"),
     (MassDeletion, 409, "mass_deletion"),
     (SyncRefused, 409, "sync_refused"),
@@ -71,6 +73,8 @@ def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
         return error
     if isinstance(error, InvalidManifests):
         return _invalid(error.violations if scope is None else scoping.violations_of(error.violations, scope))
+    if isinstance(error, OSError) and is_full(error):
+        return Problem(503, "disk_full", "there is no room on this server's disk", hint="try again later")
     if not isinstance(error, AgentsdError):
         return None
     for kind, status, code in _REFUSALS:

@@ -21,6 +21,7 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.core.errors import ConfigError
+from agentsd.supervisor import SupervisedTasks, Supervisor
 from agentsd.web.connections import Bounds, Keeper
 from agentsd.web.parts import CLOSING, LEAVING, PARTS, WEB_METRICS
 from agentsd.web.protocol import Protocol
@@ -45,13 +46,15 @@ class Running:
         listening: Sequence[asyncio.AbstractServer],
         urls: Sequence[str],
         drain: float,
+        supervisor: Supervisor,
     ) -> None:
         self._runner = runner
         self._protocols = protocols
         self._listening = listening
         self._drain = drain
         self.keeper = keeper
-        self._keeping = asyncio.create_task(keeper.run(), name="connections")
+        self._keeping = SupervisedTasks(supervisor)
+        self._keeping.start("connections", keeper.run)
         self.urls = tuple(urls)
 
     @property
@@ -70,8 +73,7 @@ class Running:
             async with asyncio.timeout(self._drain):
                 await self._protocols.gone()
         await self._runner.cleanup()
-        self._keeping.cancel()
-        await asyncio.wait({self._keeping})
+        await self._keeping.aclose()
 
     async def leave(self, grace: float = 0.0) -> None:
         """Go on serving for so many seconds, and ask everybody to go elsewhere."""
@@ -156,6 +158,7 @@ async def start(
     *,
     drain: float = DRAIN_SECONDS,
     bounds: Bounds | None = None,
+    supervisor: Supervisor | None = None,
 ) -> Running:
     """Serve ``app`` on bound sockets. ``drain`` is how long ``stop`` waits for open streams, in seconds.
 
@@ -171,7 +174,7 @@ async def start(
     keeper = _keeper(app, protocols, bounds)
     loop = asyncio.get_running_loop()
     listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Running(runner, protocols, keeper, listening, urls_of(sockets), drain)
+    return Running(runner, protocols, keeper, listening, urls_of(sockets), drain, supervisor or Supervisor())
 
 
 def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:

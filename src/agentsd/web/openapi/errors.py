@@ -80,7 +80,7 @@ ERRORS: dict[int, Error] = {
     ),
     503: Error(
         "Not now: the agents are not loaded yet, the agent cannot run, or what it needs is away.",
-        (*_NOT_NOW, "store_unavailable", "busy", "not_synced", "sops_failed"),
+        (*_NOT_NOW, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
         (*_NOT_NOW, "provider_unavailable", "too_many_calls"),
         _RETRY,
     ),

@@ -129,6 +129,7 @@ def reports() -> dict[str, Schema]:
         "age_seconds": nullable({"type": "number", "minimum": 0}),
         "from_disk": FLAG,
         "store": {"type": "string", "enum": ["ok", "read-only", "away"]},
+        "failing_tasks": {"type": "array", "items": {"type": "string"}},
         "agents": COUNT,
         "degraded": COUNT,
     }
@@ -155,7 +156,8 @@ def reports() -> dict[str, Schema]:
         "Alive": thing("The process answers.", status={"const": "ok"}),
         "Readiness": thing(
             "Whether there are agents to serve. `age_seconds`: since Postgres last answered. "
-            "`from_disk`: what is served comes from an earlier run's file, as old as that.",
+            "`from_disk`: what is served comes from an earlier run's file, as old as that. "
+            "`failing_tasks`: background tasks that were restarted and have not run steadily since.",
             said,
             status={"type": "string", "enum": ["ready", "loading", "stopping"]},
         ),
