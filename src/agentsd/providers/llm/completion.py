@@ -62,6 +62,7 @@ FAILED_REASONS = frozenset(
 SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "standard", "on_demand"})
 TEXTS = ("content", "refusal", "reasoning", "reasoning_content")
 """Fields of a message that are texts."""
+_ORDINARY = frozenset({"role", *TEXTS})
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
 """What ``usage`` counts; anything but a count here makes the answer an invalid one."""
 EXTRA_COUNTS = ("prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "num_cached_tokens")
@@ -172,7 +173,7 @@ class Normalizer:
                 out[field] = self._content((index, field), value[field], field)
         if body == "message":
             out.setdefault("content", None)
-        if len(value) > len(out):
+        if not value.keys() <= _ORDINARY:
             self._rest(index, value, out, body)
         return out
 
