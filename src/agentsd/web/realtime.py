@@ -86,11 +86,11 @@ async def realtime(request: web.Request) -> web.StreamResponse:
     except Exception as error:
         if not socket.prepared:
             raise
-        await _fail(socket, error)
+        await end_broken(socket, error)
     return socket
 
 
-async def _fail(socket: web.WebSocketResponse, error: Exception) -> None:
+async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
     """End a call that broke: an ``error`` event and a close, since HTTP is over once the socket is open.
 
     Nothing is sent where the client left, or does not read.
