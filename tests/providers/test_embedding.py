@@ -64,4 +64,4 @@ async def test_an_answer_without_its_vectors_is_refused(make: Make, rows: Any) -
     """Too few, without numbers, or numbered wrongly."""
     client = make("embedding", api_url="http://127.0.0.1:9", **SECTION)
     with pytest.raises(base.ProviderProtocolError):
-        client._vectors(rows, 1)
+        client.client._vectors(rows, 1)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.providers.sse import MAX_EVENT, EventParser, EventTooLong
+from agentsd.providers.limits import CHAT
+from agentsd.providers.sse import ErrorEvent, EventParser, EventTooLong
 
 PAYLOAD = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)
 
@@ -49,7 +50,6 @@ def test_any_bytes_parse_the_same_when_cut(data: bytes, cut: int) -> None:
         (b"data: a", [b"a"]),
         (b"\xef\xbb\xbfdata: a\n\n", [b"a"]),
         (b"id: 1\nretry: 2\nevent: e\ndata: a\n\n\n\n", [b"a"]),
-        (b"error: {}\n\n", []),
         (b"", []),
     ],
 )
@@ -71,4 +71,32 @@ def test_an_event_is_held_back_until_its_blank_line() -> None:
 def test_an_endless_event_is_refused(piece: bytes) -> None:
     """A line or an event that grows without end does not fill the memory."""
     with pytest.raises(EventTooLong):
-        parse(*[piece] * (MAX_EVENT // len(piece) + 2))
+        parse(*[piece] * (CHAT.event // len(piece) + 2))
+
+
+@pytest.mark.parametrize(
+    ("data", "event"),
+    [
+        (b"event: error\ndata: {}\n\n", b"{}"),
+        (b"event: error\n\n", b""),
+        (b'error: {"code":400}\n\n', b'{"code":400}'),
+        (b"data: {}\nevent:error\n\n", b"{}"),
+    ],
+)
+def test_an_error_is_told_from_data(data: bytes, event: bytes) -> None:
+    """By the event's name, or by llama.cpp's own field; what comes after it is data again."""
+    failed, after = parse(data + b"data: a\n\n")
+    assert (type(failed), failed) == (ErrorEvent, event)
+    assert (type(after), after) == (bytes, b"a")
+
+
+def test_an_event_may_be_large() -> None:
+    """An image arrives as one event, in thousands of pieces."""
+    data = b"data: " + b"x" * (4 << 20) + b"\n\n"
+    assert parse(*(data[at : at + 4096] for at in range(0, len(data), 4096))) == [b"x" * (4 << 20)]
+
+
+def test_empty_lines_of_an_event_count() -> None:
+    """A million data lines without a text would fill the memory as well."""
+    with pytest.raises(EventTooLong):
+        parse(*[b"data:\n" * 10_000] * 40)

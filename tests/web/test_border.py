@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ TOKENS = Access(Tokens((sha256(TOKEN.encode()).digest(),)))
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
-async def raw(stack: Stack, data: bytes) -> bytes:
+async def raw(stack: Stack | SimpleNamespace, data: bytes) -> bytes:
     """What the server answers to bytes on a socket."""
     port = int(stack.url.rpartition(":")[2])
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -202,3 +203,97 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing(
         await running.stop()
     assert "unexpected ValueError" in caplog.text
     assert CANARY not in caplog.text
+
+
+async def _served(*routes: Any) -> Any:
+    """An app behind the border; stop it."""
+    from aiohttp import web
+
+    from agentsd.telemetry import Metrics
+    from agentsd.web.metrics import WebMetrics
+    from agentsd.web.middleware import border
+    from agentsd.web.server import bind, start
+
+    access = Access()
+    access.book.replace(())
+    app = web.Application(middlewares=[border(access, WebMetrics(Metrics()))])
+    app.add_routes(routes)
+    return await start(app, bind("127.0.0.1", 0))
+
+
+UPGRADE = (
+    b"GET /call HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("error", [ValueError(CANARY), ExceptionGroup(CANARY, [KeyError(CANARY)])])
+async def test_no_error_page_is_written_into_an_open_websocket(
+    stack: Stack, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
+    """What breaks after the upgrade cuts the connection: bytes of HTTP would be frames to the client."""
+    from aiohttp import web
+
+    async def broken(request: web.Request) -> Any:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str("hello")
+        raise error
+
+    running = await _served(web.get("/call", broken))
+    try:
+        answer = await raw(SimpleNamespace(url=running.url), UPGRADE)
+    finally:
+        await running.stop()
+    head, _, frames = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 101")
+    assert frames == b"\x81\x05hello"
+    assert f"unexpected {type(error).__name__}" in caplog.text
+    assert CANARY not in caplog.text
+
+
+async def test_no_error_page_is_written_into_a_stream(stack: Stack) -> None:
+    """What breaks in the middle of a reply cuts it; it does not look whole."""
+    from aiohttp import web
+
+    async def broken(request: web.Request) -> Any:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"data: 1\n\n")
+        raise ValueError(CANARY)
+
+    running = await _served(web.get("/stream", broken))
+    try:
+        answer = await raw(
+            SimpleNamespace(url=running.url), b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+    finally:
+        await running.stop()
+    assert answer.endswith(b"data: 1\n\n\r\n")
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+async def test_a_call_that_breaks_ends_with_an_error_event(stack: Stack) -> None:
+    """And with 1011; nothing of the error's text is told."""
+    from aiohttp import WSMsgType, web
+
+    from agentsd.web.realtime import end_broken
+
+    async def broken(request: web.Request) -> Any:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await end_broken(
+            socket, ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [KeyError(CANARY)])])
+        )
+        return socket
+
+    running = await _served(web.get("/call", broken))
+    try:
+        async with stack.client.ws_connect(f"{running.url}/call") as socket:
+            event = await socket.receive_json()
+            end = await socket.receive()
+    finally:
+        await running.stop()
+    assert (event["type"], event["error"]["code"]) == ("error", "internal")
+    assert CANARY not in str(event)
+    assert (end.type, end.data) == (WSMsgType.CLOSE, 1011)

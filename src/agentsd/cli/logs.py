@@ -6,21 +6,44 @@ import json
 import logging
 from datetime import UTC, datetime
 
+OURS = "agentsd"
+"""The logger of this program; all others are libraries'."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
 
 def setup(form: str, level: str) -> None:
     """Log to stderr. ``form`` is ``text`` or ``json``; ``level`` as ``logging`` names it."""
     handler = logging.StreamHandler()
-    handler.setFormatter(_Json() if form == "json" else _Text())
+    handler.setFormatter(formatter_of(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     logging.getLogger("agentsd").setLevel(level.upper())
 
 
+def formatter_of(form: str) -> logging.Formatter:
+    """What writes lines of that form."""
+    return _Json() if form == "json" else _Text()
+
+
 def _extras(record: logging.LogRecord) -> dict[str, object]:
+    if record.name.partition(".")[0] != OURS:
+        return {}
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """What is logged of a record: our own wholly, of a library's nothing that came from outside.
+
+    Libraries put exceptions' texts, URLs and peers into their arguments, and asyncio the ``repr`` of an
+    exception into its message; so their template stays as it is, without arguments, up to its first line.
+    """
+    if record.name.partition(".")[0] == OURS:
+        return record.getMessage()
+    template = str(record.msg).split("\n", 1)[0] if record.args or record.name == "asyncio" else "a message"
+    kind = record.exc_info[0] if record.exc_info else None
+    raised = f" ({kind.__name__})" if kind else ""
+    return f"{record.name}: {template}{raised}"
 
 
 class _Text(logging.Formatter):
@@ -28,7 +51,7 @@ class _Text(logging.Formatter):
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
         extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"{at} {level}{record.getMessage()}{extras}"
+        return f"{at} {level}{message_of(record)}{extras}"
 
 
 class _Json(logging.Formatter):
@@ -37,7 +60,7 @@ class _Json(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": message_of(record),
             **_extras(record),
         }
         return json.dumps(body, ensure_ascii=False, default=str)

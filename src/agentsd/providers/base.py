@@ -9,7 +9,8 @@ ProviderError                 a vendor failed; ``retryable`` says whether trying
 ├── ProviderUnavailable       5xx, closed early
 │   └── ProviderUnreachable   no connection
 ├── ProviderTimeout           no first byte, or a stall, within the limit
-└── ProviderProtocolError     an answer that is not the vendor's protocol
+├── ProviderProtocolError     an answer that is not the vendor's protocol
+└── ProviderBroken            the vendor's client itself failed
 """
 
 from __future__ import annotations
@@ -75,6 +76,10 @@ class ProviderProtocolError(ProviderError):
     """The answer is not in the vendor's protocol."""
 
 
+class ProviderBroken(ProviderError):
+    """The vendor's client raised what it should not: a fault of the program or of a plugin."""
+
+
 class Provider(Protocol):
     """A vendor's client. Building one opens no connection; ``aclose`` releases what was opened since."""
 
@@ -86,7 +91,8 @@ class LLM(Provider, Protocol):
     """Chat completions in the OpenAI shapes, which every LLM vendor here speaks.
 
     ``request`` is the body of ``/v1/chat/completions`` without ``model`` and ``stream``:
-    ``{"messages": [...], "temperature": ..., "tools": ...}``. Replies are the vendor's, parsed.
+    ``{"messages": [...], "temperature": ..., "tools": ...}``. A vendor's client returns the vendor's
+    reply, parsed; from ``Catalog.build`` it comes normalised (``providers.llm.completion``).
     """
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:

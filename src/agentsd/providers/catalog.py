@@ -15,6 +15,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.core.rules import Destinations
 from agentsd.core.sections import FALLBACK
 from agentsd.core.violations import did_you_mean
+from agentsd.providers.border import guarded
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.http import HttpSessions
@@ -120,13 +121,16 @@ class Catalog:
             raise ConfigError(problems, hint="run: agentsd validate") from None
 
     def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
-        """The client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``. Opens no connection."""
+        """The client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``. Opens no connection.
+
+        It comes behind ``providers.border``: nothing of a vendor gets past that but content.
+        """
         build = self.vendor(kind, settings.provider).build
         if build is None:
             raise ConfigError(
                 f"{kind}: {settings.provider} has no client yet", hint="choose another provider"
             )
-        return build(settings, sessions)
+        return guarded(kind, build(settings, sessions), settings)
 
 
 def _problem(section: str, detail: Mapping[str, Any]) -> str:

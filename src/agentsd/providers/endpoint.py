@@ -4,24 +4,34 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from agentsd.providers.base import ProviderRejected
-from agentsd.providers.faults import Who, forbidden, garbled, refused, reported, translated
+from agentsd.providers.faults import (
+    Who,
+    forbidden,
+    garbled,
+    refuse_error,
+    refused,
+    reported,
+    timed_out,
+    too_large,
+    translated,
+)
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.limits import CHAT, FRAMES, AnswerLimits
 from agentsd.providers.network import Timeouts
 from agentsd.providers.outbound import OutboundRefused
-from agentsd.providers.sse import EventParser, EventTooLong
+from agentsd.providers.sse import ErrorEvent, EventParser, EventTooLong
 
 if TYPE_CHECKING:
     import asyncio
 
     import aiohttp
 
-MAX_BODY = 64 << 20
-"""Bytes of an answer that is read as a whole."""
 MAX_ERROR_BODY = 64 << 10
 """Bytes of an error's body that are looked at for its machine code."""
 LINGER_SECONDS = 0.25
@@ -31,10 +41,16 @@ LINGER_SECONDS = 0.25
 class Endpoint:
     """A claim on an origin's session, and how to talk to one vendor there."""
 
-    __slots__ = ("_claim", "headers", "timeouts", "url", "who")
+    __slots__ = ("_claim", "headers", "limits", "timeouts", "url", "who")
 
     def __init__(
-        self, sessions: HttpSessions, url: str, who: Who, headers: Mapping[str, str], timeouts: Timeouts
+        self,
+        sessions: HttpSessions,
+        url: str,
+        who: Who,
+        headers: Mapping[str, str],
+        timeouts: Timeouts,
+        limits: AnswerLimits = CHAT,
     ) -> None:
         _check_headers(who, headers)
         try:
@@ -48,6 +64,7 @@ class Endpoint:
         self.who = who
         self.headers = headers
         self.timeouts = timeouts
+        self.limits = limits
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -93,11 +110,13 @@ class Endpoint:
 class Reply:
     """A vendor's answer, read under the endpoint's limits."""
 
-    __slots__ = ("_endpoint", "_response")
+    __slots__ = ("_began", "_endpoint", "_response", "_size")
 
     def __init__(self, response: aiohttp.ClientResponse, endpoint: Endpoint) -> None:
         self._response = response
         self._endpoint = endpoint
+        self._size = 0  # bytes that were read
+        self._began = monotonic()
 
     @property
     def content_type(self) -> str:
@@ -109,32 +128,49 @@ class Reply:
         who = self._endpoint.who
         async with within(self._endpoint.timeouts.first):
             data = await self._read_all()
-        value = _loads(data)
+        value = _loads(who, data, self._endpoint.limits.values)
         if not isinstance(value, dict):
             raise garbled(who, "answered something that is not a JSON object")
-        if value.get("error"):
-            raise reported(who, value["error"])
+        refuse_error(who, value)
         return value
 
     async def read(self, *, first: bool = False) -> bytes:
         """The next bytes of the body as they come; empty at its end. ``first`` allows the longer wait."""
-        timeouts = self._endpoint.timeouts
+        timeouts, limits = self._endpoint.timeouts, self._endpoint.limits
         async with within(timeouts.first if first else timeouts.idle):
-            return await self._response.content.readany()
+            data = await self._response.content.readany()
+        self._size += len(data)
+        if self._size > limits.stream:
+            raise too_large(self._endpoint.who, "an answer", limits.stream)
+        if monotonic() - self._began > timeouts.whole:
+            raise timed_out(self._endpoint.who)
+        return data
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """The ``data`` of server-sent events as they come."""
-        parser = EventParser()
+        """The ``data`` of server-sent events as they come.
+
+        Comments keep a stream alive, but not for ever: an event must come within ``timeouts.silence``.
+        """
+        who, limits, silence = self._endpoint.who, self._endpoint.limits, self._endpoint.timeouts.silence
+        parser, count, latest = EventParser(limits.event), 0, monotonic()
         try:
             data = await self.read(first=True)
             while data:
-                for event in parser.feed(data):
-                    yield event
+                events = parser.feed(data)
+                for event in events:
+                    yield _checked(who, event)
+                count += len(events)
+                if count > limits.events:
+                    raise too_large(who, "a stream", limits.events, "events")
+                if events:
+                    latest = monotonic()
+                elif monotonic() - latest > silence:
+                    raise timed_out(who)
                 data = await self.read()
         except EventTooLong:
-            raise garbled(self._endpoint.who, "sent an event that is too long") from None
+            raise too_large(who, "an event", limits.event) from None
         for event in parser.close():
-            yield event
+            yield _checked(who, event)
 
     async def linger(self) -> None:
         """Reads what little is left of a finished stream, so that its connection can be used again."""
@@ -147,13 +183,23 @@ class Reply:
             return
 
     async def _read_all(self) -> bytes:
-        parts, size = [], 0
+        parts, size, most = [], 0, self._endpoint.limits.body
         async for chunk in self._response.content.iter_any():
             parts.append(chunk)
             size += len(chunk)
-            if size > MAX_BODY:
-                raise garbled(self._endpoint.who, "sent an answer that is too long")
+            if size > most:
+                raise too_large(self._endpoint.who, "an answer", most)
         return b"".join(parts)
+
+
+def _checked(who: Who, event: bytes) -> bytes:
+    """``event``, if it does not report an error."""
+    if isinstance(event, ErrorEvent):
+        value = _parsed(event)
+        if isinstance(value, dict):
+            refuse_error(who, value)
+        raise reported(who, value)
+    return event
 
 
 def within(seconds: float | None) -> asyncio.Timeout:
@@ -172,15 +218,12 @@ def encode(who: Who, body: Mapping[str, Any]) -> bytes:
         raise ProviderRejected(f"{who.vendor}: the request cannot be written as JSON", hint=hint) from None
 
 
-def decode(who: Who, data: bytes | str) -> dict[str, Any]:
+def decode(who: Who, data: bytes | str, limits: AnswerLimits = FRAMES) -> dict[str, Any]:
     """One frame as a JSON object; an error object is raised. A number or other text is not the protocol."""
-    value = _loads(data)
+    value = _loads(who, data, limits.values)
     if not isinstance(value, dict):
         raise garbled(who, "sent a frame that is not a JSON object")
-    if value.get("error"):
-        raise reported(who, value["error"])
-    if value.get("type") in ("error", "Error"):
-        raise reported(who, {**value, "type": None})
+    refuse_error(who, value)
     return value
 
 
@@ -191,7 +234,18 @@ def _check_headers(who: Who, headers: Mapping[str, str]) -> None:
         raise ProviderRejected(f"{who.vendor}: the key cannot be sent in a header", hint=hint)
 
 
-def _loads(data: bytes | str) -> Any:
+def _loads(who: Who, data: bytes | str, values: int) -> Any:
+    """``data`` parsed; None where it is not JSON. Refused before that where it has too many values."""
+    if len(data) > values and _commas(data) > values:
+        raise too_large(who, "an answer", values, "values")
+    return _parsed(data)
+
+
+def _commas(data: bytes | str) -> int:
+    return data.count(b",") if isinstance(data, bytes) else data.count(",")
+
+
+def _parsed(data: bytes | str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
@@ -205,6 +259,6 @@ async def _code_of(response: aiohttp.ClientResponse) -> object:
             data = await response.content.read(MAX_ERROR_BODY)
     except Exception:  # the status is the news; a body that cannot be read adds nothing
         return None
-    value = _loads(data)
+    value = _parsed(data)
     error = value.get("error") if isinstance(value, dict) else None
     return (error.get("code") or error.get("type")) if isinstance(error, dict) else None

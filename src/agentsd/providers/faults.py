@@ -1,13 +1,12 @@
 """The one border where a vendor's failures become ours.
 
 Messages are written here, in our own words: a vendor's text may quote the prompt or the key.
-The one thing that is quoted is a short machine code such as ``model_not_found``.
+The one thing that is quoted is a machine code of a fixed list, such as ``model_not_found``.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agentsd.core.errors import ProviderError, describe
 from agentsd.providers.base import (
     ProviderAuthError,
+    ProviderBroken,
     ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
@@ -26,13 +26,12 @@ from agentsd.providers.base import (
     ProviderUnavailable,
     ProviderUnreachable,
 )
+from agentsd.providers.limits import HEADER_BYTES_MAX
 from agentsd.providers.outbound import OutboundRefused
 
 if TYPE_CHECKING:
     import aiohttp
 
-_CODE = re.compile(r"[a-z]+(?:[_-][a-z]+){0,8}")  # no digits: a key has some
-_CODE_MAX = 48
 _DIGITS = re.compile("[0-9]{3}")
 _RETRY_MAX = 86_400.0
 _NUMBER_MAX = 32  # characters
@@ -59,6 +58,55 @@ _STATUS_OF_CODE = {
     "invalid_request_error": 400,
     "context_length_exceeded": 400,
 }
+
+
+_CODES = frozenset(_STATUS_OF_CODE) | {
+    "account_deactivated",
+    "api_error",
+    "audio_too_short",
+    "bad_request",
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "concurrency_limit_exceeded",
+    "content_filter",
+    "content_policy_violation",
+    "detected_unusual_activity",
+    "engine_overloaded",
+    "exceed_context_size_error",
+    "expired_api_key",
+    "failed_generation",
+    "input_timeout_exceeded",
+    "insufficient_credits",
+    "internal_error",
+    "internal_server_error",
+    "invalid_model",
+    "invalid_parameter_error",
+    "invalid_prompt",
+    "invalid_value",
+    "json_validate_failed",
+    "max_character_limit_exceeded",
+    "missing_required_parameter",
+    "model_decommissioned",
+    "model_not_active",
+    "model_terms_required",
+    "not_found",
+    "overloaded_error",
+    "permission_denied",
+    "request_too_large",
+    "requests_limit_exceeded",
+    "server_error",
+    "service_unavailable",
+    "string_above_max_length",
+    "timeout",
+    "tokens_limit_exceeded",
+    "tool_use_failed",
+    "unavailable_error",
+    "unsupported_country_region_territory",
+    "unsupported_parameter",
+    "unsupported_value",
+    "voice_access_denied",
+}
+"""Vendors' machine codes that are repeated. A word of any other kind may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +167,34 @@ def reported(who: Who, error: object) -> ProviderError:
     if status is not None:
         return refused(who, status, code=fields.get("type") if isinstance(code, int) else code)
     return ProviderUnavailable(f"{who.vendor} reported an error{_quoted(code)}", hint="try again later")
+
+
+def refuse_error(who: Who, value: Mapping[str, Any]) -> None:
+    """Raise the error that an object of an answer reports, if it does."""
+    error = value.get("error")
+    if error:
+        raise reported(who, error)
+    if value.get("type") in _ERROR_TYPES or value.get("object") == "error":
+        raise reported(who, {**value, "type": None})
+
+
+_ERROR_TYPES = ("error", "Error")
+
+
+def too_large(who: Who, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
+    """More than is read: ``what`` has more than ``limit`` of ``unit``."""
+    return ProviderProtocolError(
+        f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
+        hint=f"ask for less at a time, or check the URL in the manifest's {who.kind} section",
+    )
+
+
+def broken(who: Who, error: Exception) -> ProviderBroken:
+    """An exception that nobody foresaw. Its text may quote anything, so only its type is named."""
+    return ProviderBroken(
+        f"the client of {who.vendor} failed: {type(error).__name__}",
+        hint="report it to whoever made this provider; the server's log says where it failed",
+    )
 
 
 def closed_early(who: Who) -> ProviderUnavailable:
@@ -210,10 +286,13 @@ def _not_connected(who: Who, error: Exception) -> ProviderError:
 def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:
     """A refused WebSocket and a redirect have a status; a head that is no HTTP only pretends to (400)."""
     import aiohttp
+    from aiohttp.http_exceptions import LineTooLong
 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
     if handshake or 300 <= error.status < 400:
         return refused(who, error.status, error.headers)
+    if isinstance(error.__cause__, LineTooLong):
+        return too_large(who, "a header", HEADER_BYTES_MAX)
     return garbled(who, "answered something that is not this protocol")
 
 
@@ -269,7 +348,5 @@ def _status_of(code: Any) -> int | None:
 
 
 def _quoted(code: object) -> str:
-    """`` (model_not_found)`` if ``code`` is a plain machine word, else nothing."""
-    if isinstance(code, str) and len(code) <= _CODE_MAX and _CODE.fullmatch(code):
-        return f" ({code})"
-    return ""
+    """`` (model_not_found)`` if ``code`` is a known machine word, else nothing."""
+    return f" ({code})" if isinstance(code, str) and code in _CODES else ""

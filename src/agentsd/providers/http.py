@@ -14,6 +14,7 @@ from agentsd import __version__
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
+from agentsd.providers.limits import HEADER_BYTES_MAX
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.outbound import OutboundRefused, socket_factory
 
@@ -135,6 +136,8 @@ def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
         middlewares=(_refuse_redirects,),
         headers={"User-Agent": f"agentsd/{__version__}"},
         trust_env=False,
+        max_line_size=HEADER_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
     )
 
 

@@ -10,6 +10,11 @@ from pydantic import ConfigDict, Field
 from agentsd.core.secret import Secret
 from agentsd.providers.schema import ProviderSettings
 
+SILENCE_SECONDS = 300.0
+"""Longest time in which a vendor sends only what keeps a connection alive."""
+ANSWER_SECONDS = 3600.0
+"""Longest time that one answer may take to arrive."""
+
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 """A time limit."""
 
@@ -31,11 +36,17 @@ OptionalApiKey = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Limits in seconds: to connect, to the first byte of an answer, and between two parts of it."""
+    """Limits in seconds: to connect, to the first byte of an answer, and between two parts of it.
+
+    ``silence`` bounds what a vendor may keep alive with bytes that are not an answer (comments, pings),
+    ``whole`` an answer from its head to its end.
+    """
 
     connect: float = 5.0
     first: float = 60.0
     idle: float = 30.0
+    silence: float = SILENCE_SECONDS
+    whole: float = ANSWER_SECONDS
 
 
 class NetworkSettings(ProviderSettings):

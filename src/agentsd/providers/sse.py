@@ -4,27 +4,37 @@ Follows https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-a
 lines end with LF, CRLF or CR, a line that starts with ``:`` is a comment, several ``data``
 lines of one event are joined by a line feed. One leniency: an event that the end of the stream
 cut short of its blank line still counts, because some servers never send that line.
+
+An event named ``error``, and a line ``error: …`` (llama.cpp's server), are ``ErrorEvent``.
 """
 
 from __future__ import annotations
 
-MAX_EVENT = 1 << 20
-"""Bytes that one event may have; a longer one is an attack or not an event stream."""
+from agentsd.providers.limits import CHAT
+
+LINE_BYTES = 32
+"""What a line weighs beside its text: a million empty ones fill the memory as well."""
 
 
 class EventTooLong(ValueError):
-    """An event is longer than ``MAX_EVENT``."""
+    """An event is longer than it may be."""
+
+
+class ErrorEvent(bytes):
+    """The data of an event that reports an error."""
 
 
 class EventParser:
-    """Turns chunks of bytes, cut anywhere, into the ``data`` of events."""
+    """Turns chunks of bytes, cut anywhere, into the ``data`` of events of at most ``limit`` bytes."""
 
-    __slots__ = ("_after_cr", "_data", "_rest", "_size")
+    __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size")
 
-    def __init__(self) -> None:
-        self._rest = b""  # an unfinished line
+    def __init__(self, limit: int = CHAT.event) -> None:
+        self._limit = limit
+        self._rest = bytearray()  # an unfinished line
         self._data: list[bytes] = []  # data lines of the unfinished event
         self._size = 0
+        self._failed = False  # the unfinished event reports an error
         self._after_cr = False  # the last chunk ended with CR: a LF that follows belongs to it
 
     def feed(self, chunk: bytes) -> list[bytes]:
@@ -33,16 +43,20 @@ class EventParser:
             self._after_cr = False
             if chunk.startswith(b"\n"):
                 chunk = chunk[1:]
-        lines = (self._rest + chunk if self._rest else chunk).splitlines(keepends=True)
-        self._rest = b""
+        lines = chunk.splitlines(keepends=True)
         events: list[bytes] = []
         for line in lines:
-            if line.endswith((b"\n", b"\r")):
-                self._line(line.rstrip(b"\r\n"), events)
+            if not line.endswith((b"\n", b"\r")):
+                self._rest += line
+            elif self._rest:
+                self._rest += line
+                whole = bytes(self._rest)
+                self._rest.clear()
+                self._line(whole.rstrip(b"\r\n"), events)
             else:
-                self._rest = line
+                self._line(line.rstrip(b"\r\n"), events)
         self._after_cr = bool(lines) and lines[-1].endswith(b"\r")
-        if self._size + len(self._rest) > MAX_EVENT:
+        if self._size + len(self._rest) > self._limit:
             raise EventTooLong
         return events
 
@@ -50,20 +64,32 @@ class EventParser:
         """The event that the end of the stream completes, if any."""
         events: list[bytes] = []
         if self._rest:
-            self._line(self._rest, events)
+            self._line(bytes(self._rest), events)
         self._line(b"", events)
-        self._rest = b""
+        self._rest.clear()
         return events
 
     def _line(self, line: bytes, events: list[bytes]) -> None:
         if not line:
-            if self._data:
-                events.append(b"\n".join(self._data))
-                self._data.clear()
-                self._size = 0
+            self._end(events)
         elif line.startswith(b"data:"):
-            value = line[6:] if line.startswith(b"data: ") else line[5:]
-            self._data.append(value)
-            self._size += len(value)
+            self._add(line[6:] if line.startswith(b"data: ") else line[5:])
+        elif line.startswith(b"event:"):
+            self._failed = line[6:].strip() == b"error"
+        elif line.startswith(b"error:"):
+            self._failed = True
+            self._add(line[6:].strip())
         elif line.startswith(b"\xef\xbb\xbfdata:"):  # a byte order mark before the first line
             self._line(line[3:], events)
+
+    def _add(self, value: bytes) -> None:
+        self._data.append(value)
+        self._size += len(value) + LINE_BYTES
+
+    def _end(self, events: list[bytes]) -> None:
+        if self._data or self._failed:
+            data = b"\n".join(self._data)
+            events.append(ErrorEvent(data) if self._failed else data)
+            self._data.clear()
+            self._size = 0
+            self._failed = False

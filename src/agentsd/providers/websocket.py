@@ -8,12 +8,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.endpoint import Endpoint, decode, within
-from agentsd.providers.faults import Who, closed_early, garbled, translated, turned_away, wrong_rate
+from agentsd.providers.faults import (
+    Who,
+    closed_early,
+    garbled,
+    timed_out,
+    too_large,
+    translated,
+    turned_away,
+    wrong_rate,
+)
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.limits import FRAMES
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.pcm import BadAudio, Samples, base64_audio
 
@@ -26,11 +37,12 @@ Frame = str | bytes
 S = TypeVar("S")
 T = TypeVar("T")
 
-MAX_MESSAGE = 16 << 20
-"""Bytes that one message of a vendor may have."""
+RATES = range(1000, 400_000)
+"""Hertz that a vendor may name."""
+ODD_RATE = "names a sample rate that no audio has"
 CLOSE_SECONDS = 0.1
 """How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
-NORMAL, POLICY_VIOLATION = 1000, 1008
+NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
 """Close codes (RFC 6455 §7.4.1). By the second, vendors refuse a key, a voice or a request."""
 
 
@@ -75,7 +87,7 @@ class SpeechReader(Reader[bytes]):
     def check_rate(self, told: object, wanted: int) -> None:
         """Refuses audio at another rate than the manifest's."""
         if isinstance(told, int) and told != wanted:
-            raise wrong_rate(self.who, told, wanted)
+            raise wrong_rate(self.who, told, wanted) if told in RATES else garbled(self.who, ODD_RATE)
 
 
 class SocketClient:
@@ -91,7 +103,7 @@ class SocketClient:
         query: Mapping[str, str] | None = None,
     ) -> None:
         self.who = Who(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts)
+        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAMES)
         self._query = query or {}
 
     def converse(self, outgoing: AsyncIterator[Frame], reader: Reader[T]) -> AsyncGenerator[T, None]:
@@ -142,6 +154,7 @@ async def converse(
                 socket.end(reader)
                 return
             item = reader.read(frame)
+            socket.check(useful=item is not None)
             if item is not None:
                 yield item
     finally:
@@ -165,6 +178,9 @@ class Socket:
         self._lost = False  # sending failed, since the connection is gone
         self._over = False  # a good end, whatever the socket says
         self._failure: BaseException | None = None  # why sending stopped
+        self._limits = endpoint.limits
+        self._frames = self._size = 0  # that came
+        self._began = self._latest = monotonic()
 
     @classmethod
     async def connect(cls, endpoint: Endpoint, query: Mapping[str, str]) -> Socket:
@@ -178,7 +194,7 @@ class Socket:
                     params=query,
                     headers=endpoint.headers,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
-                    max_msg_size=MAX_MESSAGE,
+                    max_msg_size=endpoint.limits.frame,
                 )
         return cls(ws, endpoint)
 
@@ -222,10 +238,26 @@ class Socket:
         self._heard = True
         if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             data: Frame = message.data
+            self._frames += 1
+            self._size += len(data)
             return data
         if message.type is aiohttp.WSMsgType.ERROR:
+            if getattr(message.data, "code", None) == MESSAGE_TOO_BIG:
+                raise too_large(self._who, "a message", self._limits.frame)
             raise garbled(self._who, "sent a frame that is not the WebSocket protocol")
         return None
+
+    def check(self, *, useful: bool) -> None:
+        """Refuse an answer without end, and one that only pretends to go on. Called after each frame."""
+        if self._frames > self._limits.events:
+            raise too_large(self._who, "a stream", self._limits.events, "frames")
+        if self._size > self._limits.stream:
+            raise too_large(self._who, "an answer", self._limits.stream)
+        now = monotonic()
+        if useful or not self._owed:
+            self._latest = now
+        if now - self._latest > self._timeouts.silence or now - self._began > self._timeouts.whole:
+            raise timed_out(self._who)
 
     def end(self, reader: Reader[Any]) -> None:
         """The socket is closed: returns if that is a good end, raises otherwise."""

@@ -126,14 +126,11 @@ def _role(message: Mapping[str, Any]) -> str:
 
 
 def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:
-    """The vendor's answer under the agent's name, with what OpenAI's clients require."""
-    answer["model"] = slug
-    answer["object"] = kind
-    if not answer.get("id"):
-        answer["id"] = own_id
-    if not answer.get("created"):
-        answer["created"] = created
-    return answer
+    """The vendor's answer under the agent's name, with what OpenAI's clients require.
+
+    The identifier is ours: a vendor's may be any text.
+    """
+    return {"id": own_id, "created": created, **answer, "model": slug, "object": kind}
 
 
 def _completion_id() -> str:

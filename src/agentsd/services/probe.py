@@ -24,6 +24,7 @@ from agentsd.providers.base import (
     Embedding,
     LiveAgent,
     ProviderAuthError,
+    ProviderBroken,
     ProviderForbidden,
     ProviderNotFound,
     ProviderProtocolError,
@@ -68,6 +69,7 @@ _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
         "wrong-url",
         "what is at the URL of {at} speaks something else: correct its URL and path",
     ),
+    (ProviderBroken, "broken", "report it to whoever made this provider"),
     (ProviderRejected, "rejected", "the vendor refuses the settings of {at}: look at each of its fields"),
     (ProviderError, "failed", "the vendor failed: try again later; {section}.fallback lets another answer"),
 )

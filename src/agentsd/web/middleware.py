@@ -11,6 +11,7 @@ import logging
 import traceback
 from functools import partial
 from time import perf_counter
+from typing import NoReturn
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
@@ -73,8 +74,11 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
             secure(redirection)
             raise
         except Exception as error:
-            response = _problem(error, request.path).response(request.path)
-            status = response.status
+            problem = _problem(error, request.path)
+            status = problem.status
+            if has_begun(request):
+                cut(request)
+            response = problem.response(request.path)
         finally:
             if guard is not None:
                 guard.ended()
@@ -178,6 +182,18 @@ def _problem(error: Exception, path: str) -> Problem:
         return of_http(error, path)
     report(error)
     return internal()
+
+
+def has_begun(request: web.Request) -> bool:
+    """Whether bytes of a reply have left: a second head would land in the middle of it, or in a WebSocket."""
+    return request.writer.output_size > 0
+
+
+def cut(request: web.Request) -> NoReturn:
+    """End the connection without the mark of a whole reply. Raises ``ConnectionError``."""
+    if request.transport is not None:
+        request.transport.close()
+    raise ConnectionResetError
 
 
 def report(error: Exception) -> None:

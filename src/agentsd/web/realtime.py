@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Coroutine, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import aclosing, suppress
 from typing import Any
 
 import orjson
@@ -52,6 +52,8 @@ CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
 IDLE_SECONDS = 900.0
 """How long a client may send nothing: a line that is open and silent holds one of the places."""
+FAREWELL_SECONDS = 5.0
+"""How long the last event of a call that broke may take."""
 BACKLOG_MAX = 10_000
 """Events that a client may leave unread before it counts as gone."""
 
@@ -81,9 +83,37 @@ async def realtime(request: web.Request) -> web.StreamResponse:
                 commands = Commands(call, session, lambda model: _resolve(request, model))
                 ended = parts.access.book.ended(principal)
                 await Conversing(socket, call, commands).run(request.app[CLOSING], ended)
-    except* ConnectionError:  # the client left, or does not read
-        pass
+    except Exception as error:
+        if not socket.prepared:
+            raise
+        await end_broken(socket, error)
     return socket
+
+
+async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
+    """End a call that broke: an ``error`` event and a close, since HTTP is over once the socket is open.
+
+    Nothing is sent where the client left, or does not read.
+    """
+    unexpected = [one for one in _leaves(error) if not isinstance(one, ConnectionError)]
+    for one in unexpected:
+        report(one)
+    if not unexpected:
+        return
+    frame = {"event_id": new_id("event"), **error_frame(internal())}
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await socket.send_frame(to_json(frame), WSMsgType.TEXT)
+            await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the server failed")
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """The errors of a group of groups."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
 
 
 def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:

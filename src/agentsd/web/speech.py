@@ -23,7 +23,7 @@ from agentsd.services.rates import resampled
 from agentsd.services.speech import Speech, speak
 from agentsd.services.wav import stream_header
 from agentsd.web.bodies import json_object
-from agentsd.web.middleware import report
+from agentsd.web.middleware import cut, report
 from agentsd.web.models import agent_headers, lease_model
 from agentsd.web.parts import WEB_METRICS
 from agentsd.web.problem import bad_request
@@ -97,7 +97,7 @@ async def _stream(request: web.Request, agent: LiveAgent, wish: Wish) -> web.Str
         except Exception as error:
             if not isinstance(error, AgentsdError):
                 report(error)
-            _cut(request)
+            cut(request)
         await response.write_eof()
         return response
 
@@ -111,10 +111,3 @@ def _at(spoken: Speech, rate: int) -> AsyncGenerator[bytes, None]:
 def _headers(agent: LiveAgent, wish: Wish, rate: int) -> dict[str, str]:
     kind = "audio/wav" if wish.wav else f"audio/pcm;rate={rate};channels=1"
     return {**SECURITY, **agent_headers(agent), "Content-Type": kind, "X-Sample-Rate": str(rate)}
-
-
-def _cut(request: web.Request) -> None:
-    """End the connection without the mark that would say that the audio is whole."""
-    if request.transport is not None:
-        request.transport.close()
-    raise ConnectionResetError

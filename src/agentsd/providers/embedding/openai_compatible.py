@@ -13,6 +13,7 @@ from pydantic import Field
 from agentsd.providers.endpoint import Endpoint, encode
 from agentsd.providers.faults import Who, garbled
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.limits import VECTORS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -43,6 +44,10 @@ class OpenAIEmbeddingSettings(NetworkSettings):
     ] = "/v1/embeddings"
 
 
+BATCH_MAX = 128
+"""Texts of one request: 128 vectors of 3,072 numbers are 400,000 values to parse at once."""
+
+
 class OpenAIEmbedding:
     """Posts texts and returns their vectors."""
 
@@ -50,7 +55,7 @@ class OpenAIEmbedding:
         self._who = Who(settings.provider, settings.kind)
         url = settings.api_url.rstrip("/") + settings.embeddings_path
         headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, VECTORS)
         self._how: dict[str, Any] = {"model": settings.model, "encoding_format": "float"}
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions
@@ -58,22 +63,28 @@ class OpenAIEmbedding:
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in order: see ``Embedding``."""
-        if not texts:
-            return []
-        async with self._endpoint.post(encode(self._who, {**self._how, "input": list(texts)})) as reply:
-            answer = await reply.json()
-        return self._vectors(answer.get("data"), len(texts))
+        vectors: list[list[float]] = []
+        for start in range(0, len(texts), BATCH_MAX):
+            vectors += await self._some(list(texts[start : start + BATCH_MAX]))
+        return vectors
 
     async def aclose(self) -> None:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
 
+    async def _some(self, texts: list[str]) -> list[list[float]]:
+        async with self._endpoint.post(encode(self._who, {**self._how, "input": texts})) as reply:
+            answer = await reply.json()
+        return self._vectors(answer.get("data"), len(texts))
+
     def _vectors(self, rows: Any, count: int) -> list[list[float]]:
         """Rows may come in any order; their index counts."""
         try:
+            if len(rows) > count:
+                raise ValueError
             vectors = {int(row["index"]): [float(number) for number in row["embedding"]] for row in rows}
             return [vectors[index] for index in range(count)]
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise garbled(self._who, "answered without a vector for each text") from None
 
 

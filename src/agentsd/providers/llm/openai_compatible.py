@@ -18,6 +18,7 @@ from pydantic import Field
 from agentsd.providers.endpoint import Endpoint, decode, encode
 from agentsd.providers.faults import Who, closed_early, garbled
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.limits import CHAT
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -134,7 +135,7 @@ class OpenAICompatible:
                 async for event in events:
                     if done := event.strip() == DONE:
                         break
-                    chunk = decode(self._who, event)
+                    chunk = decode(self._who, event, CHAT)
                     if isinstance(chunk.get("choices"), list):
                         finished = finished or _finished(chunk["choices"])
                         yield chunk

@@ -15,6 +15,7 @@ from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.endpoint import Endpoint
 from agentsd.providers.faults import Who, garbled
 from agentsd.providers.http import HttpSessions
+from agentsd.providers.limits import TRANSCRIPT
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.pcm import to_wav
 from agentsd.providers.schema import Url, UrlPath
@@ -75,7 +76,7 @@ class OpenAITranscription:
         self._who = Who(settings.provider, settings.kind)
         url = settings.api_url.rstrip("/") + settings.transcriptions_path
         headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT)
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         self._fields = {name: value for name, value in fields.items() if value is not None}

@@ -1,0 +1,199 @@
+"""The border between vendors' clients, plugins included, and everything above.
+
+``Catalog.build`` puts every client behind one of these. Answers leave it normalised and with the
+provider's own secrets masked; whatever a client raises leaves it as a ``ProviderError``, so an odd
+answer costs its own request and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import traceback
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
+
+from agentsd.core.errors import AgentsdError
+from agentsd.core.secret import Secret
+from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
+from agentsd.providers.faults import Who, broken, garbled, too_large
+from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
+from agentsd.providers.llm.completion import Normalizer
+from agentsd.providers.redaction import Redactor
+from agentsd.providers.schema import ProviderSettings
+
+P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class _Guarded(Generic[P]):
+    """What the four kinds have in common."""
+
+    def __init__(self, client: P, who: Who, redactor: Redactor) -> None:
+        self.client = client
+        self.who = who
+        self.redactor = redactor
+
+    async def aclose(self) -> None:
+        """Close the client."""
+        await self.client.aclose()
+
+    @contextmanager
+    def contained(self, source: Source[Any] | None = None) -> Iterator[None]:
+        """Run a block of a client; what it raises is an ``AgentsdError``, or what ``source`` raised."""
+        try:
+            yield
+        except AgentsdError:
+            raise
+        except Exception as error:
+            if source is not None and error is source.failure:
+                raise
+            place = "".join(traceback.format_tb(error.__traceback__))
+            _log.error("unexpected %s in the client of %s\n%s", type(error).__name__, self.who.vendor, place)
+            raise broken(self.who, error) from None
+
+
+class GuardedLLM(_Guarded[LLM]):
+    """See ``LLM``."""
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One whole ``chat.completion`` object."""
+        with self.contained():
+            answer = await self.client.complete(request)
+            return Normalizer(self.who, self.redactor).whole(answer)
+
+    async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        """``chat.completion.chunk`` objects as they come."""
+        normalizer = Normalizer(self.who, self.redactor)
+        with self.contained():
+            chunks = self.client.stream(request)
+            try:
+                async for chunk in chunks:
+                    yield normalizer.chunk(chunk)
+            finally:
+                await _close(chunks)
+
+
+class GuardedTTS(_Guarded[TTS]):
+    """See ``TTS``."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz of the client."""
+        return self.client.sample_rate
+
+    async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+        """PCM as it comes."""
+        source, size = Source(text), 0
+        with self.contained(source):
+            sound = self.client.stream(source)
+            try:
+                async for pcm in sound:
+                    size += len(pcm)
+                    if size > SPEECH_BYTES_MAX:
+                        raise too_large(self.who, "speech", SPEECH_BYTES_MAX)
+                    yield pcm
+            finally:
+                await _close(sound)
+
+
+class GuardedSTT(_Guarded[STT]):
+    """See ``STT``."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz of the client."""
+        return self.client.sample_rate
+
+    async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
+        """Transcripts as they come."""
+        source, size = Source(pcm), 0
+        with self.contained(source):
+            transcripts = self.client.stream(source)
+            try:
+                async for transcript in transcripts:
+                    size = max(size, len(transcript.text)) + (len(transcript.text) if transcript.final else 0)
+                    if size > TRANSCRIPT_CHARACTERS_MAX:
+                        raise too_large(self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters")
+                    yield replace(transcript, text=self.redactor.redact(transcript.text))
+            finally:
+                await _close(transcripts)
+
+
+class GuardedEmbedding(_Guarded[Embedding]):
+    """See ``Embedding``."""
+
+    @property
+    def space(self) -> str:
+        """Which vectors can be compared."""
+        return self.client.space
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order."""
+        with self.contained():
+            vectors = await self.client.embed(texts)
+            _check_vectors(self.who, vectors, len(texts))
+            return vectors
+
+
+class Source(Generic[T]):
+    """What goes into a client; it keeps its failure, so that it can be told from the client's own."""
+
+    __slots__ = ("_items", "failure")
+
+    def __init__(self, items: AsyncIterator[T]) -> None:
+        self._items = aiter(items)
+        self.failure: BaseException | None = None
+
+    def __aiter__(self) -> Source[T]:
+        return self
+
+    async def __anext__(self) -> T:
+        try:
+            return await anext(self._items)
+        except StopAsyncIteration:
+            raise
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+_KINDS: Mapping[str, type[_Guarded[Any]]] = {
+    "llm": GuardedLLM,
+    "tts": GuardedTTS,
+    "stt": GuardedSTT,
+    "embedding": GuardedEmbedding,
+}
+
+
+def guarded(kind: str, client: Any, settings: ProviderSettings) -> Any:
+    """``client`` behind the border of its kind."""
+    return _KINDS[kind](client, Who(settings.provider, kind), Redactor(secrets_of(settings)))
+
+
+def secrets_of(settings: ProviderSettings) -> list[str]:
+    """The secrets that a provider was given."""
+    values = (getattr(settings, name) for name in type(settings).secret_fields())
+    return [value.reveal() for value in values if isinstance(value, Secret)]
+
+
+def _check_vectors(who: Who, vectors: Sequence[Sequence[float]], count: int) -> None:
+    """One for each text, all of one length, of finite numbers."""
+    sizes = {len(vector) for vector in vectors}
+    if len(vectors) != count or len(sizes) > 1:
+        raise garbled(who, "answered without a vector for each text, all of one length")
+    if any(size > DIMENSIONS_MAX for size in sizes):
+        raise garbled(who, f"sent a vector of more than {DIMENSIONS_MAX} numbers")
+    if not all(math.isfinite(number) for vector in vectors for number in vector):
+        raise garbled(who, "sent a vector with something that is not a finite number")
+
+
+async def _close(stream: Any) -> None:
+    """Close a client's stream where it can be: that is what closes the vendor's connection."""
+    aclose = getattr(stream, "aclose", None)
+    if aclose is not None:
+        await aclose()

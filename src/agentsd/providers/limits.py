@@ -1,0 +1,38 @@
+"""How much a vendor may answer: bounded before it is parsed, whatever it is. Pure.
+
+Every bound is on what one agent's vendor sends for one request. An answer beyond one is a
+``ProviderProtocolError`` that names the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MIB = 1 << 20
+
+HEADER_BYTES_MAX = 32 << 10
+"""Bytes of one header line of a vendor's answer; aiohttp takes 128 of them."""
+SPEECH_BYTES_MAX = 256 * MIB
+"""Bytes of one spoken answer: 46 minutes at 48 kHz."""
+TRANSCRIPT_CHARACTERS_MAX = 1 << 20
+"""Characters of all transcripts of one utterance."""
+DIMENSIONS_MAX = 16_384
+"""Numbers of one vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerLimits:
+    """Bounds of one answer. The defaults are those of a chat: a text, or a few images in base64."""
+
+    body: int = 8 * MIB  # bytes of an answer that is read as a whole
+    event: int = 8 * MIB  # bytes of one event of a stream: an image arrives as one
+    values: int = 250_000  # commas of one JSON text: what it costs to parse grows with its values
+    stream: int = SPEECH_BYTES_MAX  # bytes of a streamed answer
+    events: int = 1_000_000  # events of a streamed answer, frames of a WebSocket
+    frame: int = 8 * MIB  # bytes of one WebSocket message
+
+
+CHAT = AnswerLimits()
+TRANSCRIPT = AnswerLimits(body=2 * MIB, values=100_000)
+VECTORS = AnswerLimits(body=16 * MIB, values=1_000_000)
+FRAMES = AnswerLimits(values=10_000)

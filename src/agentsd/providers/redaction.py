@@ -1,0 +1,97 @@
+"""Masking a provider's own secrets in what it answers. Pure.
+
+A vendor that quotes the key it was given, in a text that is meant for a client, must not show it there.
+Texts come in pieces, so a key may be cut between two of them: ``RedactedStream`` holds back what may
+become one. At most ``HOLD_AFTER`` - 1 characters of a key, its beginning, leave before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import quote
+
+from agentsd.core.secret import MASK
+
+SECRET_MIN = 12
+"""Characters of the shortest secret that is masked in texts: `none` or `dummy` are words as well as keys."""
+HOLD_AFTER = 8
+"""Characters of a secret's beginning at the end of a piece from which on the rest is held back."""
+
+
+class Redactor:
+    """Masks whole secrets in whole texts."""
+
+    __slots__ = ("_all", "_masked")
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+        self._all = tuple(sorted(known, key=len, reverse=True))
+        self._masked = tuple(secret for secret in self._all if len(secret) >= SECRET_MIN)
+
+    def __bool__(self) -> bool:
+        return bool(self._masked)
+
+    @property
+    def masked(self) -> tuple[str, ...]:
+        """The secrets that are masked, longest first."""
+        return self._masked
+
+    def redact(self, text: str) -> str:
+        """``text`` with a mask in the place of each secret."""
+        for secret in self._masked:
+            if secret in text:
+                text = text.replace(secret, MASK)
+        return text
+
+    def touches(self, word: str) -> bool:
+        """Whether ``word``, an identifier, contains a secret or is a large part of one."""
+        return any(secret in word or (len(word) >= HOLD_AFTER and word in secret) for secret in self._all)
+
+
+class RedactedStream:
+    """Masks secrets in one text that comes in pieces."""
+
+    __slots__ = ("_firsts", "_secrets", "_sent", "_tail")
+
+    def __init__(self, redactor: Redactor) -> None:
+        self._secrets = redactor.masked
+        self._firsts = {secret[0] for secret in self._secrets}
+        self._tail = ""  # the end of the text so far, where it is the beginning of a secret
+        self._sent = 0  # characters of it that have left already
+
+    def take(self, piece: str) -> str:
+        """What may leave now. What is held back at the end of the text is never sent."""
+        if not self._tail and not any(first in piece for first in self._firsts):
+            return piece
+        text, sent, at, out = self._tail + piece, self._sent, 0, []
+        while (found := self._next(text, at)) is not None:
+            start, end = found
+            out += [text[max(at, sent) : start], MASK]
+            at = end
+        kept = self._beginning(text, at)
+        begins = len(text) - kept
+        cut = max(at, sent, begins + HOLD_AFTER - 1) if kept >= HOLD_AFTER else len(text)
+        out.append(text[max(at, sent) : cut])
+        self._tail, self._sent = text[begins:], max(0, cut - begins)
+        return "".join(out)
+
+    def _next(self, text: str, at: int) -> tuple[int, int] | None:
+        """The first secret at or after ``at``, as start and end."""
+        hits = [(start, -len(secret)) for secret in self._secrets if (start := text.find(secret, at)) >= 0]
+        if not hits:
+            return None
+        start, size = min(hits)
+        return start, start - size
+
+    def _beginning(self, text: str, at: int) -> int:
+        """How many characters at the end of ``text`` are the beginning of a secret."""
+        return max((_overlap(text, at, secret) for secret in self._secrets), default=0)
+
+
+def _overlap(text: str, at: int, secret: str) -> int:
+    start = max(at, len(text) - len(secret) + 1)
+    while (start := text.find(secret[0], start)) >= 0:
+        if secret.startswith(text[start:]):
+            return len(text) - start
+        start += 1
+    return 0
