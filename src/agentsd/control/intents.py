@@ -20,7 +20,15 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agentsd.core.names import SUFFIXES, USER_FILE, is_overlay, slug_of, slug_problem
+from agentsd.core.names import (
+    SUFFIXES,
+    USER_FILE,
+    is_overlay,
+    owner_of,
+    owner_of_place,
+    slug_of,
+    slug_problem,
+)
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, FileRefused, swap
 
@@ -86,8 +94,9 @@ def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
 
 
 def is_inside(root: Path, path: str) -> bool:
-    """Whether no link leads a write of ``path`` out of the tree."""
-    return Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    """Whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
+    real, top = Path(os.path.realpath(root / path)), os.path.realpath(root)
+    return real.is_relative_to(top) and owner_of_place(real.relative_to(top).as_posix()) == owner_of(path)
 
 
 def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
