@@ -2,8 +2,9 @@
 
 A process that is killed between two files, or between a file and its commit, leaves this note;
 whoever writes or starts next finishes the work. It holds manifests as they are in git, so
-nothing in it is a secret in the clear. It is believed no more than a manifest is: somebody may have
-put it into a pull request, so it can change manifests, and nothing else. Of a user file, which says who
+nothing in it is a secret in the clear. Somebody may put such a file into a pull request, with an author of
+their choice; so it is believed only with the keyed print of this installation (``files.keyfile``), and even
+then it can change manifests of their own owner, and nothing else. Of a user file, which says who
 may do what, it holds only what shows whether the edit of it was made and has to be committed.
 """
 
@@ -13,7 +14,7 @@ import base64
 import json
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -29,6 +30,7 @@ from agentsd.core.names import (
     slug_of,
     slug_problem,
 )
+from agentsd.files import keyfile
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, FileRefused, swap
 
@@ -62,7 +64,8 @@ class Intent:
 
 def note(root: Path, intent: Intent) -> None:
     """Put the intent down for good before its first step."""
-    data = json.dumps({"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)})
+    kept = {"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)}
+    data = json.dumps({**kept, "print": keyfile.sign(root, _canonical(kept))})
     temporary = root / f"{NAME}.{os.getpid()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -108,8 +111,8 @@ def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
         left = _read(root)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):  # written by something else than ``note``
-        _log.warning("the note of an unfinished edit makes no sense and is dropped", extra={"path": NAME})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # of something else than ``note``
+        _log.warning("a note of an unfinished edit that is not ours is dropped", extra={"path": NAME})
         done(root)
         return None
     inside = (edit for edit in left.edits if is_inside(root, edit.path))
@@ -156,8 +159,15 @@ def _now(root: Path, path: str) -> bytes | None:
         raise FileRefused(root / path, error) from None
 
 
+def _canonical(kept: Mapping[str, Any]) -> bytes:
+    return json.dumps(kept, sort_keys=True).encode()
+
+
 def _read(root: Path) -> _Left:
     kept = json.loads((root / NAME).read_text())
+    keyed_print = kept.pop("print", None)
+    if not keyfile.is_ours(root, _canonical(kept), keyed_print):
+        raise ValueError
     order = kept["commit"]
     return _Left(tuple(map(_left_edit, kept["edits"])), None if order is None else _commit_order(order))
 
