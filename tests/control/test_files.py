@@ -92,15 +92,62 @@ def test_links_that_stay_inside(tmp_path: Path) -> None:
         assert all(file.problem is None for file in tree.files.values())
 
 
+LINKS_TO_ANOTHER_OWNER = [
+    ("beta/k.md", "../acme/k.md"),  # a text
+    ("beta/docs", "../acme"),  # a folder of texts
+    ("beta/x.yaml", "../acme/a.yaml"),  # a manifest
+    ("beta/_defaults.yaml", "../acme/_defaults.yaml"),
+    ("beta/up", ".."),  # everybody's folder
+    ("beta/k.md", "../top.md"),  # of the owner default
+    ("gamma", "acme"),  # a whole owner under another name
+    ("gamma", "..data/acme"),  # as a volume has it
+    ("beta/k.md", "../..data/acme/k.md"),
+    ("beta/k.md", "../acme/../acme/sub/../k.md"),
+    ("top2.yaml", "acme/a.yaml"),  # from the top into an owner's folder
+]
+
+
+@pytest.mark.parametrize(("link", "target"), LINKS_TO_ANOTHER_OWNER)
+def test_a_link_stays_in_its_owners_folder(tmp_path: Path, link: str, target: str) -> None:
+    """Whatever is linked, at whatever depth: nothing of another owner is read, and the rule is named."""
+    write(
+        tmp_path, "acme/a.yaml", "acme/_defaults.yaml", "acme/sub/s.yaml", "..v1/acme/a.yaml", "beta/b.yaml"
+    )
+    for text in ("acme/k.md", "..v1/acme/k.md", "top.md"):
+        (tmp_path / text).write_text("the secret of acme")
+    (tmp_path / "..data").symlink_to("..v1")
+    (tmp_path / link).symlink_to(target)
+    tree = read_tree(tmp_path)
+    read = {**tree.files, **tree.attachments}
+    below = [path for path in read if path.rstrip("/") == link or path.startswith(f"{link}/")]
+    problems = [read[path].problem for path in below]
+    assert problems
+    assert all(problem and problem.code in ("symlink-owner", "unreadable") for problem in problems)
+    assert not any(read[path].data for path in below)
+    again = reread(tree, below)
+    assert not any({**again.files, **again.attachments}[path].data for path in below if path[-1] != "/")
+
+
+def test_a_folder_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
+    """Where only the file below it was named as changed."""
+    write(tmp_path, "acme/docs/a.yaml", "beta/docs/a.yaml")
+    tree = read_tree(tmp_path)
+    (tmp_path / "beta/docs").rename(tmp_path / "beta/old")
+    (tmp_path / "beta/docs").symlink_to("../acme/docs")
+    file = reread(tree, ["beta/docs/a.yaml"]).files["beta/docs/a.yaml"]
+    assert file.problem
+    assert (file.problem.code, file.data) == ("symlink-owner", b"")
+
+
 def test_links_in_a_ring(tmp_path: Path) -> None:
     """Two folders that lead to each other end with a word, not with the stack."""
-    (tmp_path / "a").mkdir()
-    (tmp_path / "b").mkdir()
-    (tmp_path / "a/to_b").symlink_to("../b")
-    (tmp_path / "b/to_a").symlink_to("../a")
+    (tmp_path / "x/a").mkdir(parents=True)
+    (tmp_path / "x/b").mkdir()
+    (tmp_path / "x/a/to_b").symlink_to("../b")
+    (tmp_path / "x/b/to_a").symlink_to("../a")
     tree = read_tree(tmp_path)
     problems = {path: file.problem for path, file in tree.files.items()}
-    assert problems.keys() == {"a/to_b/to_a/to_b/", "b/to_a/to_b/to_a/"}
+    assert problems.keys() == {"x/a/to_b/to_a/to_b/", "x/b/to_a/to_b/to_a/"}
     assert all(problem and "leads back" in problem.message for problem in problems.values())
 
 

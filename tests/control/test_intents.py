@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import os
+import stat
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,6 +22,7 @@ import yaml
 from agentsd.control import intents
 from agentsd.control.intents import FileEdit, Intent
 from agentsd.control.landing import Decided, GitOptions, Landing
+from agentsd.control.refusals import WriteConflict
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileRefused
 from tests.control.place import Place, echo
@@ -234,6 +236,61 @@ async def test_a_note_of_a_user_file_holds_no_text(tmp_path: Path) -> None:
     (root / "_user.yaml").write_text("email: a@b.example\n")
     assert await Landing(root, GitOptions()).finish()
     assert git(tmp_path, "show", "--format=%an", "--name-only").split() == ["acme/ci", "agents.d/_user.yaml"]
+
+
+@pytest.mark.parametrize("keyed_print", [None, "", "0" * 64, 7, "\udcff", "a copy"])
+@pytest.mark.parametrize("repository", [True, False])
+async def test_a_forged_note_makes_no_commit(tmp_path: Path, keyed_print: object, repository: bool) -> None:
+    """Neither with a made-up print, nor with one of another note or of another tree."""
+    root, other = tmp_path / "agents.d", tmp_path / "other"
+    root.mkdir()
+    other.mkdir()
+    (root / "a.yaml").write_text(A)
+    if repository:
+        git(tmp_path, "init", "-q", "-b", "main")
+        git(tmp_path, "add", ".")
+        git(tmp_path, "commit", "-q", "-m", "first")
+    intents.note(other, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
+    note = json.loads((other / intents.NAME).read_text())
+    if keyed_print != "a copy":
+        note["print"] = keyed_print
+    (other / intents.NAME).unlink()
+    (root / intents.NAME).write_text(json.dumps(note))
+    assert not await Landing(root, GitOptions() if repository else None).finish()
+    assert (root / "a.yaml").read_text() == A
+    assert not (root / intents.NAME).exists()
+    if repository:
+        assert git(tmp_path, "log", "--format=%s").split() == ["first"]
+        assert stat.S_IMODE((tmp_path / ".git/write-back.key").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("change", ["author", "path", "after"])
+async def test_a_note_of_ours_that_was_changed_is_not_ours(tmp_path: Path, change: str) -> None:
+    """Whatever is changed in it."""
+    (tmp_path / "a.yaml").write_text(A)
+    intents.note(tmp_path, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
+    note = json.loads((tmp_path / intents.NAME).read_text())
+    if change == "author":
+        note["commit"]["author"] = ["default/admin", "admin@example.org"]
+    else:
+        note["edits"][0][change] = {"path": "b.yaml", "after": None}[change]
+    (tmp_path / intents.NAME).write_text(json.dumps(note))
+    assert not await Landing(tmp_path, None).finish()
+    assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.yaml", A)]
+
+
+async def test_a_link_into_another_owners_folder_is_not_written_through(tmp_path: Path) -> None:
+    """Neither by an edit nor by what finishes one."""
+    (tmp_path / "acme").mkdir()
+    (tmp_path / "beta").mkdir()
+    (tmp_path / "acme/a.yaml").write_text(A)
+    (tmp_path / "beta/sub").symlink_to("../acme")
+    edits = (FileEdit("beta/sub/a.yaml", A.encode(), B.encode()),)
+    with pytest.raises(WriteConflict, match="its owner's folder"):
+        await Landing(tmp_path, None).carry_out(Decided("update", UUID(int=1), "b", "b", edits), None)
+    intents.note(tmp_path, Intent(edits, None))
+    await Landing(tmp_path, None).finish()
+    assert (tmp_path / "acme/a.yaml").read_text() == A
 
 
 @pytest.mark.parametrize(

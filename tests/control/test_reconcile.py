@@ -10,10 +10,12 @@ import pytest
 from agentsd.control.reconcile import Reconciler
 from agentsd.core.errors import InvalidManifests, MassDeletion
 from agentsd.store import agents
+from agentsd.store.users import load_tokens
 from tests.control.place import Place, echo, groq, make_checker, operations, uid
 from tests.runtime.world import Keys
 
 DEFAULT = "default: true\n"
+A, B = "a" * 64, "b" * 64
 
 
 def one(number: int) -> UUID:
@@ -185,6 +187,48 @@ async def test_removing_many_is_refused(place: Place) -> None:
         file.unlink()
     with pytest.raises(MassDeletion, match="3 agents"):
         await place.sync()
+
+
+async def test_a_mass_deletion_holds_up_its_own_owner_only(place: Place) -> None:
+    """A daemon goes on with what others changed, names the owner, and does it once it is meant."""
+    await place.sync(
+        {f"acme/a{n}.yaml": echo(n) for n in range(1, 7)} | {"beta/b.yaml": echo(9), "c.yaml": echo(10)}
+    )
+    gone = dict.fromkeys((f"acme/a{n}.yaml" for n in range(1, 7)), None)
+    outcome = await place.sync({**gone, "beta/b.yaml": echo(9, reply="new"), "c.yaml": None}, strict=False)
+    assert operations(outcome) == {("update", "beta/b"), ("delete", "c")}
+    (held,) = outcome.plan.quarantined
+    assert (held.path, held.violations[0].code) == ("acme/", "mass-deletion")
+    assert len(outcome.plan.held_back) == 6
+    with pytest.raises(MassDeletion, match="6 agents"):
+        await place.sync()
+    outcome = await place.sync(strict=False, allow_mass_delete=True)
+    assert len(outcome.plan.changes) == 6
+
+
+async def test_a_token_is_its_first_owners(place: Place) -> None:
+    """Whoever lists another's hash is refused by name; a row written by hand gets it neither."""
+
+    def listed(name: str, sha256: str) -> str:
+        return f"tokens:\n  - name: {name}\n    sha256: {sha256}\n    role: editor\n"
+
+    async def holders() -> dict[str, list[str]]:
+        async with place.database.transaction(snapshot=True) as connection:
+            tokens = await load_tokens(connection)
+        return {one.username: [str(token["sha256"]) for token in one.tokens] for one in tokens if one.tokens}
+
+    await place.sync({"acme/_user.yaml": listed("ci", A), "beta/_user.yaml": listed("own", B)})
+    outcome = await place.sync({"beta/_user.yaml": listed("theft", A)}, strict=False)
+    ((violation,),) = [one.violations for one in outcome.plan.quarantined]
+    assert (violation.code, violation.where) == ("token-reused", "beta/_user.yaml:3:13")
+    assert await holders() == {"acme": [A], "beta": [B]}
+    await place.sync({"acme/_user.yaml": listed("ci", "c" * 64)}, strict=False)  # acme revokes it
+    outcome = await place.sync(strict=False)
+    assert [one.path for one in outcome.plan.quarantined] == ["beta/_user.yaml"]
+    await place.execute(
+        "UPDATE users SET tokens = (SELECT tokens FROM users WHERE username = 'acme') WHERE username = 'beta'"
+    )
+    assert await holders() == {"acme": ["c" * 64]}
 
 
 async def test_users_follow_their_files(place: Place) -> None:

@@ -36,6 +36,8 @@ TARGETS = (
     "acme",
     "..",
     "x/faq.md",
+    "../x/faq.md",
+    "../acme",
     "../..",
     "/etc/passwd",
     "gone",

@@ -7,8 +7,15 @@ from dataclasses import replace
 import pytest
 
 from agentsd.core.agent import Manifest
-from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
+from agentsd.core.conflicts import (
+    conflicts,
+    owner_conflicts,
+    reused_seals,
+    reused_tokens,
+    user_conflicts,
+)
 from agentsd.core.plan import Quarantined, Stored
+from agentsd.core.user import User
 from tests.unit.values import EMPTY, edited, manifest, stored_of, user
 
 ONE = "11111111-1111-4111-8111-111111111111"
@@ -120,6 +127,85 @@ def test_history_knows_the_first_owner() -> None:
     both = {"acme/a.yaml": ["seal-reused"], "b.yaml": ["seal-reused"]}
     assert codes(reused_seals([thief, owner], {})) == both
     assert codes(reused_seals([thief, owner], {b"k": "default"})) == {"acme/a.yaml": ["seal-reused"]}
+
+
+def test_a_copy_does_not_hold_up_the_next_edit() -> None:
+    """A file that fails by what is known claims nothing new: else a copy would set the owner's edit aside."""
+    owner = manifest("acme/a.yaml", seals=[b"key", b"new"])
+    thief = manifest("beta/a.yaml", seals=[b"key", b"new"])
+    assert codes(reused_seals([owner, thief], {b"key": "acme"})) == {"beta/a.yaml": ["seal-reused"]}
+
+
+def test_an_id_goes_along_when_its_owner_moves_the_file() -> None:
+    """Another owner who lists the id does not get it by the order of names."""
+    moved, thief = manifest("acme/new.yaml", id=ONE), manifest("aaa/x.yaml", id=ONE)
+    stored = stored_of(manifest("acme/old.yaml", id=ONE))
+    assert clash(thief, moved, stored=stored) == {"aaa/x.yaml": ["id-duplicate"]}
+
+
+def test_a_broken_file_holds_up_its_own_owner_only() -> None:
+    """A place that acme's deletion leaves free is free, whatever is wrong with a file of beta."""
+    stored = stored_of(manifest("acme/a.yaml", id=ONE), manifest("beta/b.yaml"))
+    renewed = manifest("acme/a.yaml", id=TWO)
+    found = conflicts([renewed], stored.agents, "main", refused={"beta/b.yaml"})
+    assert codes(found) == {}
+    found = conflicts([renewed], stored.agents, "main", refused={"acme/other.yaml"})
+    assert codes(found) == {"acme/a.yaml": ["place-taken"]}
+
+
+def listing(path: str, *hashes: str) -> User:
+    """A user file with these tokens."""
+    tokens = [{"name": f"t{number}", "sha256": sha256} for number, sha256 in enumerate(hashes)]
+    lines = "".join(f"  - name: {token['name']}\n    sha256: {token['sha256']}\n" for token in tokens)
+    return replace(user(path), tokens=tuple(tokens), data=f"tokens:\n{lines}".encode())
+
+
+A, B = "a" * 64, "b" * 64
+
+
+def test_a_token_belongs_to_whoever_had_it_first() -> None:
+    """Of two new ones nobody's, else the stored holder's; the violation is at the line of the hash."""
+    acme, beta = listing("acme/_user.yaml", A), listing("beta/_user.yaml", B, A)
+    both = {"acme/_user.yaml": ["token-reused"], "beta/_user.yaml": ["token-reused"]}
+    assert codes(reused_tokens([acme, beta], {})) == both
+    (found,) = reused_tokens([acme, beta], {A: "acme"})
+    (violation,) = found.violations
+    assert (violation.code, violation.where) == ("token-reused", "beta/_user.yaml:5:13")
+    assert "'acme'" in violation.message
+    assert codes(reused_tokens([beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
+    assert reused_tokens([acme], {A: "acme"}) == []
+
+
+def test_a_failing_claim_of_a_token_claims_nothing_else() -> None:
+    """Beta's file fails by the old token of acme, so acme's new one is acme's."""
+    acme, beta = listing("acme/_user.yaml", A, B), listing("beta/_user.yaml", A, B)
+    assert codes(reused_tokens([acme, beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
+
+
+def test_the_top_level_file_has_its_tokens() -> None:
+    """It alone makes admins: nobody takes a token of it over, not even by having been first."""
+    top, beta = listing("_user.yaml", A), listing("beta/_user.yaml", A)
+    for known in ({}, {A: "beta"}, {A: "default"}):
+        assert codes(reused_tokens([top, beta], known)) == {"beta/_user.yaml": ["token-reused"]}
+
+
+def test_owners_differ_in_more_than_case() -> None:
+    """The stored one keeps its name, with or without a user file."""
+    files = [manifest("acme/a.yaml"), manifest("Acme/b.yaml")]
+    assert codes(owner_conflicts(files, [], {"acme"})) == {"Acme/b.yaml": ["owner-case"]}
+    assert codes(owner_conflicts(files[:1], [user("ACME/_user.yaml")], {"acme"})) == {
+        "ACME/_user.yaml": ["owner-case"]
+    }
+    assert owner_conflicts(files[1:], [], {"acme"}) == []
+
+
+def test_letter_case_does_not_tell_two_emails_apart() -> None:
+    """The stored holder keeps its address."""
+    acme, beta = user("acme/_user.yaml", "Ops@Acme.example"), user("beta/_user.yaml", "ops@acme.EXAMPLE")
+    stored = stored_of(users=[acme])
+    assert codes(user_conflicts([beta, acme], stored.users, "main")) == {
+        "beta/_user.yaml": ["email-duplicate"]
+    }
 
 
 def test_a_copy_does_not_inherit_the_id_of_a_broken_file() -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from agentsd.core.plan import Stored, applied, diff, mass_deletion, plan
+from agentsd.core.agent import Manifest
+from agentsd.core.plan import Stored, applied, diff, mass_deletion, mass_deletions, plan
 from agentsd.core.user import StoredUser
 from tests.unit.values import (
     CHECKED,
@@ -97,6 +98,48 @@ def test_nothing_is_pruned_while_a_file_is_quarantined() -> None:
     assert decided.changes == ()
     assert decided.held_back == ("c",)
     assert [q.path for q in decided.quarantined] == ["b.yaml"]
+
+
+def test_a_quarantine_holds_up_its_own_owner_only() -> None:
+    """A broken file of beta stops no deletion of acme; a folder that cannot be read stops all of them."""
+    stored = stored_of(manifest("acme/a.yaml"), manifest("acme/b.yaml"), manifest("beta/b.yaml"))
+    wanted = [manifest("acme/a.yaml")]
+    decided = plan(desired(*wanted, bad=["beta/x.yaml"]), stored, source="main")
+    assert [(c.operation, c.slug) for c in decided.changes] == [("delete", "acme/b")]
+    assert decided.held_back == ("beta/b",)
+    for unread in ("", "../envs/prod/"):
+        decided = plan(desired(*wanted, bad=[unread]), stored, source="main")
+        assert decided.changes == ()
+        assert decided.held_back == ("acme/b", "beta/b")
+
+
+def owned(owner: str, count: int) -> list[Manifest]:
+    """So many agents of an owner."""
+    return [manifest(f"{owner}/a{number}.yaml") for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("left", "found"),
+    [
+        ([*owned("acme", 3), *owned("beta", 9)], {"acme": 6}),  # five, and more than half of acme's
+        (owned("beta", 9), {"acme": 9}),  # the whole folder
+        ([*owned("acme", 5), *owned("beta", 9)], {}),
+        ([*owned("acme", 9), *owned("beta", 2)], {"beta": 7}),
+        ([*owned("acme", 3), *owned("beta", 4)], {"acme": 6, "beta": 5}),
+        ([], {"acme": 9, "beta": 9}),
+    ],
+)
+def test_mass_deletions_are_told_by_owner(left: list[Manifest], found: dict[str, int]) -> None:
+    """What one owner loses does not count against another."""
+    stored = stored_of(*owned("acme", 9), *owned("beta", 9))
+    assert mass_deletions(plan(desired(*left), stored, source="main"), stored) == found
+
+
+def test_small_owners_that_go_together_are_an_accident() -> None:
+    """No owner alone would be held."""
+    stored = stored_of(*(manifest(f"o{number}/a.yaml") for number in range(9)))
+    left = [manifest(f"o{number}/a.yaml") for number in range(3)]
+    assert len(mass_deletions(plan(desired(*left), stored, source="main"), stored)) == 6
 
 
 def test_drift_is_healed_once() -> None:

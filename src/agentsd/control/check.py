@@ -38,8 +38,7 @@ from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of
-from agentsd.core.violations import Pointer, Violation, did_you_mean, dotted, errors_of, first_of
+from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of, first_of
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings

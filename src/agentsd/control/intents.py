@@ -2,8 +2,9 @@
 
 A process that is killed between two files, or between a file and its commit, leaves this note;
 whoever writes or starts next finishes the work. It holds manifests as they are in git, so
-nothing in it is a secret in the clear. It is believed no more than a manifest is: somebody may have
-put it into a pull request, so it can change manifests, and nothing else. Of a user file, which says who
+nothing in it is a secret in the clear. Somebody may put such a file into a pull request, with an author of
+their choice; so it is believed only with the keyed print of this installation (``files.keyfile``), and even
+then it can change manifests of their own owner, and nothing else. Of a user file, which says who
 may do what, it holds only what shows whether the edit of it was made and has to be committed.
 """
 
@@ -15,7 +16,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,7 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from agentsd.core.errors import describe
-from agentsd.core.names import SUFFIXES, USER_FILE, is_overlay, slug_of, slug_problem
+from agentsd.core.names import (
+    SUFFIXES,
+    USER_FILE,
+    is_overlay,
+    owner_of,
+    owner_of_place,
+    slug_of,
+    slug_problem,
+)
+from agentsd.files import keyfile
 from agentsd.files.commit import Author, CommitOrder
 from agentsd.files.swap import FileChanged, FileRefused, refusal_of, swap
 
@@ -60,7 +70,8 @@ class Intent:
 
 def note(root: Path, intent: Intent) -> None:
     """Put the intent down for good before its first step."""
-    data = json.dumps({"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)})
+    kept = {"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)}
+    data = json.dumps({**kept, "print": keyfile.sign(root, _canonical(kept))})
     temporary = root / f"{NAME}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -97,8 +108,9 @@ def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
 
 
 def is_inside(root: Path, path: str) -> bool:
-    """Whether no link leads a write of ``path`` out of the tree."""
-    return Path(os.path.realpath(root / path)).is_relative_to(os.path.realpath(root))
+    """Whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
+    real, top = Path(os.path.realpath(root / path)), os.path.realpath(root)
+    return real.is_relative_to(top) and owner_of_place(real.relative_to(top).as_posix()) == owner_of(path)
 
 
 def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
@@ -172,8 +184,15 @@ def _now(root: Path, path: str) -> bytes | None:
         raise refusal_of(root / path, error) from None
 
 
+def _canonical(kept: Mapping[str, Any]) -> bytes:
+    return json.dumps(kept, sort_keys=True).encode()
+
+
 def _read(root: Path) -> _Left:
     kept = json.loads(_content(root / NAME))
+    keyed_print = kept.pop("print", None)
+    if not keyfile.is_ours(root, _canonical(kept), keyed_print):
+        raise ValueError
     order = kept["commit"]
     return _Left(tuple(map(_left_edit, kept["edits"])), None if order is None else _commit_order(order))
 

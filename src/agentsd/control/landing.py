@@ -180,11 +180,11 @@ class Landing:
             _log.warning("an unfinished edit is finished, but for its commit", extra={"paths": paths})
 
     def _refuse_outside(self, paths: Sequence[str]) -> None:
-        """Raise ``WriteConflict`` where a linked folder would lead an edit out of the tree."""
+        """Raise ``WriteConflict`` where a link would lead an edit out of the tree, or to another owner."""
         outside = [path for path in paths if not intents.is_inside(self._root, path)]
         if outside:
             raise WriteConflict(
-                f"{outside[0]} would be written outside the folder of manifests: a link leads out",
+                f"{outside[0]} would be written outside its owner's folder: a link leads out",
                 hint="choose another folder, or put a real one in the link's place",
             )
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from agentsd.core.checks import regex_problem, regex_weight
 from agentsd.core.document import Document
-from agentsd.core.sealed import is_sealed
 from agentsd.core.engines import CHOSEN, CONTEXT_HINT, EMBEDDED, EngineLimits
 from agentsd.core.errors import SandboxError
+from agentsd.core.sealed import is_sealed
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Violation, did_you_mean, dotted
 from agentsd.sandbox.limits import Limits

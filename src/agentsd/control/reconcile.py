@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
@@ -21,10 +22,25 @@ from agentsd.control.drifting import with_drift, with_unprunable
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
-from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
+from agentsd.core.conflicts import (
+    conflicts,
+    owner_conflicts,
+    reused_seals,
+    reused_tokens,
+    user_conflicts,
+)
 from agentsd.core.errors import InvalidManifests, MassDeletion
 from agentsd.core.names import user_id_of
-from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
+from agentsd.core.plan import (
+    Desired,
+    Held,
+    Plan,
+    Quarantined,
+    Stored,
+    mass_deletions,
+    plan,
+    too_many_deletions,
+)
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import Beside, SourceFile, Tree
@@ -34,6 +50,7 @@ from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
 from agentsd.store.leadership import Term, lock_as
+from agentsd.store.users import holders_of_tokens
 
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
@@ -230,15 +247,12 @@ class Reconciler:
         seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
         bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
         users = {c.user.username: c.user for c in checked if c.user}
-        prune = options.prune and not bad
-        bad += user_conflicts(users.values(), stored.users, options.source, prune=prune)
+        bad += await _user_conflicts(conn, good, users, stored, options, bad)
         good = _without(good, bad)
         if options.prune:
             stored = await with_unprunable(conn, good, stored, options.source, self._checker.document)
         refused = {quarantined.path for quarantined in bad}
-        bad += conflicts(
-            good, stored.agents, options.source, prune=options.prune and not bad, refused=refused
-        )
+        bad += conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
         good = _without(good, bad)
         if bad and options.strict:
             raise InvalidManifests(in_order([v for q in bad for v in q.violations]))
@@ -247,9 +261,7 @@ class Reconciler:
         stored = await self._with_values(conn, good, stored)
         manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
         desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
-        decided = plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
-        _guard(decided, stored, options)
-        return decided
+        return _guarded(desired, stored, options)
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
         """``stored`` with the old documents of those rows that a file is about to change."""
@@ -338,10 +350,56 @@ def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> di
     return {**users, **{name: User(user_id_of(name), name) for name in owners}}
 
 
-def _guard(decided: Plan, stored: Stored, options: Options) -> None:
-    count = 0 if options.allow_mass_delete else mass_deletion(decided, stored, options.explicit)
-    if count:
+async def _user_conflicts(
+    conn: AsyncConnection,
+    good: Iterable[Manifest],
+    users: Mapping[str, User],
+    stored: Stored,
+    options: Options,
+    bad: Iterable[Quarantined],
+) -> list[Quarantined]:
+    """Return what is wrong between owners: their names, their tokens and their emails."""
+    listed = {name: {str(token.get("sha256")) for token in user.tokens} for name, user in users.items()}
+    kept = {name: {str(token.get("sha256")) for token in row.tokens} for name, row in stored.users.items()}
+    new = {sha256 for name, hashes in listed.items() for sha256 in hashes - kept.get(name, set())}
+    known = {sha256: name for name, hashes in kept.items() for sha256 in hashes}
+    known |= await holders_of_tokens(conn, new) if new else {}
+    held = Held.by(one.path for one in bad)
+    prune = options.prune
+    return [
+        *owner_conflicts(good, users.values(), stored.users.keys()),
+        *reused_tokens(users.values(), known),
+        *user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
+    ]
+
+
+def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
+    """Return the plan, without the deletions of owners that look like an accident.
+
+    Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
+    """
+    how: dict[str, Any] = {
+        "source": options.source,
+        "prune": options.prune,
+        "explicit": options.explicit,
+    }
+    decided = plan(desired, stored, **how)
+    found = {} if options.allow_mass_delete else mass_deletions(decided, stored, options.explicit)
+    if not found:
+        return decided
+    if options.strict or too_many_deletions(decided, stored, options.explicit):
+        count = sum(found.values())
         raise MassDeletion(
             f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",
             hint="nothing was touched; if it is meant, say --allow-mass-delete",
         )
+    held = (*desired.quarantined, *(_mass_deletion(owner, found[owner]) for owner in sorted(found)))
+    return plan(replace(desired, quarantined=held), stored, **how)
+
+
+def _mass_deletion(owner: str, count: int) -> Quarantined:
+    """Return what stands for an owner whose deletions are held back."""
+    path = f"{owner}/"
+    message = f"this would remove {count} agents of owner {owner!r} at once"
+    hint = "none of them was removed; if it is meant, run: agentsd sync --allow-mass-delete"
+    return Quarantined(path, (Violation(path, "mass-deletion", message, hint),))

@@ -6,7 +6,13 @@ from collections.abc import Iterator
 
 from agentsd.control.check import Checked, Checker
 from agentsd.control.recipients import Recipients
-from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
+from agentsd.core.conflicts import (
+    conflicts,
+    owner_conflicts,
+    reused_seals,
+    reused_tokens,
+    user_conflicts,
+)
 from agentsd.core.document import parse
 from agentsd.core.violations import Violation, in_order
 from agentsd.files.tree import Tree
@@ -28,7 +34,13 @@ async def validate(
 def _across(checked: list[Checked]) -> Iterator[Violation]:
     manifests = [one.manifest for one in checked if one.manifest]
     users = [one.user for one in checked if one.user]
-    found = (*conflicts(manifests, {}, ""), *reused_seals(manifests, {}), *user_conflicts(users, {}, ""))
+    found = (
+        *conflicts(manifests, {}, ""),
+        *reused_seals(manifests, {}),
+        *owner_conflicts(manifests, users, ()),
+        *reused_tokens(users, {}),
+        *user_conflicts(users, {}, ""),
+    )
     for quarantined in found:
         yield from quarantined.violations
 

@@ -53,6 +53,17 @@ def owner_of(path: str) -> str:
     return first if slash else DEFAULT_OWNER
 
 
+def owner_of_place(place: str) -> str:
+    """Return whose folder a real place within the tree is, after its links were followed.
+
+    Hidden folders at the top belong to nobody: a ConfigMap keeps ``acme/`` as ``..2026_11_30/acme/``.
+    """
+    parts = place.split("/")
+    while len(parts) > 1 and parts[0].startswith("."):
+        parts.pop(0)
+    return owner_of("/".join(parts))
+
+
 def id_of(slug: str) -> UUID:
     """The id of a manifest that pins none: uuid5 of its slug, so that a rename is a new agent."""
     return uuid5(_NAMESPACE, slug)

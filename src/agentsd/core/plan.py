@@ -5,7 +5,8 @@ A pure function over frozen values: ``plan(desired, stored)``. Files against sto
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 from uuid import UUID
@@ -13,6 +14,7 @@ from uuid import UUID
 from agentsd.core.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.diff import FieldChange, diff
 from agentsd.core.drift import drifted_agent, drifted_user
+from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
 from agentsd.core.sealed import is_sealed
 from agentsd.core.user import StoredUser, User
 from agentsd.core.violations import Violation
@@ -21,6 +23,7 @@ __all__ = [
     "Change",
     "Desired",
     "FieldChange",
+    "Held",
     "Operation",
     "Plan",
     "Quarantined",
@@ -30,7 +33,9 @@ __all__ = [
     "diff",
     "is_sealed",
     "mass_deletion",
+    "mass_deletions",
     "plan",
+    "too_many_deletions",
 ]
 
 Operation = Literal["create", "update", "rename", "delete", "heal"]
@@ -67,6 +72,29 @@ class Quarantined:
 
     path: str
     violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Owners of whom nothing is pruned, since one of their files is set aside.
+
+    Another owner's deletions go on: a broken file must hold up nobody else.
+    """
+
+    owners: frozenset[str] = frozenset()
+    whole: bool = False  # the folder of manifests itself could not be read
+
+    def __contains__(self, owner: object) -> bool:
+        return self.whole or owner in self.owners
+
+    def __bool__(self) -> bool:
+        return self.whole or bool(self.owners)
+
+    @classmethod
+    def by(cls, paths: Iterable[str]) -> Held:
+        """Return the owners of ``paths``, which were set aside."""
+        named = set(paths)
+        return cls(frozenset(map(owner_of, named)), any(not inner(path) for path in named))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +146,11 @@ def plan(
 ) -> Plan:
     """What has to change so that ``stored`` says what ``desired`` says.
 
-    Only rows of ``source`` are pruned, none while one of its files is quarantined, and none that says
-    ``prune: false``; but those that somebody named (``explicit``) go in any case.
+    Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none that
+    says ``prune: false``; but those that somebody named (``explicit``) go in any case.
     """
     kept = {quarantined.path for quarantined in desired.quarantined}
+    held = Held.by(kept)
     changes = [
         change
         for manifest in desired.manifests.values()
@@ -134,7 +163,9 @@ def plan(
         if row.source == source and row.id not in desired.manifests and row.path not in kept
     ]
     orphaned = tuple(row for row in missing if not row.prune and row.id not in explicit)
-    leaving = [row for row in missing if (prune and not kept and row.prune) or row.id in explicit]
+    leaving = [
+        row for row in missing if (prune and row.owner not in held and row.prune) or row.id in explicit
+    ]
     deletes = [_delete(row) for row in leaving]
     return Plan(
         source=source,
@@ -201,6 +232,7 @@ def _user_changes(
     desired: Desired, stored: Stored, source: str, orphaned: Sequence[StoredAgent], *, prune: bool
 ) -> tuple[UserChange, ...]:
     kept = {quarantined.path for quarantined in desired.quarantined}
+    held = Held.by(kept)
     wanted = [
         change
         for user in desired.users.values()
@@ -216,7 +248,7 @@ def _user_changes(
     leaving = [
         change
         for row in absent
-        for change in [_leave(row, kept, stays=bool(kept) or row.username in owning)]
+        for change in [_leave(row, kept, stays=row.username in held or row.username in owning)]
         if prune and change is not None
     ]
     return tuple(sorted([*wanted, *leaving], key=lambda change: change.username))
@@ -246,20 +278,47 @@ def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange 
 
 
 MASS_DELETION_FLOOR = 5
-"""Fewer deletions than this are never held to be an accident."""
+"""Fewer deletions than this are never held to be an accident, unless nothing is left."""
+
+OWNER_GONE_FLOOR = 2
+"""An owner of so many agents who loses all of them at once has lost a folder; with fewer, an agent left."""
 
 
 def mass_deletion(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> int:
-    """How many agents the plan removes, if that looks like an accident; else 0.
+    """Return how many agents the plan removes that look like an accident, of all owners together."""
+    return sum(mass_deletions(plan, stored, explicit).values())
 
-    At least five and more than half of the source's agents, or all of them with none in their place.
-    Those that somebody named (``explicit``) do not count.
-    """
+
+def too_many_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> bool:
+    """Return whether the plan removes every agent of the source, with none in their place."""
     own = sum(row.source == plan.source for row in stored.agents.values())
     deleted = sum(c.operation == "delete" and c.id not in explicit for c in plan.changes)
-    created = sum(change.operation == "create" for change in plan.changes)
-    many = deleted >= MASS_DELETION_FLOOR and deleted * 2 > own
-    return deleted if deleted and (many or (deleted == own and not created)) else 0
+    return 0 < deleted == own and not any(change.operation == "create" for change in plan.changes)
+
+
+def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> Mapping[str, int]:
+    """Return how many agents the plan removes by owner, where that looks like an accident.
+
+    Of one owner: at least five and more than half, or the whole of a folder with nothing in its place. Of
+    several owners together: at least five and more than half of the source, or everything. What somebody
+    named (``explicit``) does not count.
+    """
+    gone = Counter(c.owner for c in plan.changes if c.operation == "delete" and c.id not in explicit)
+    if not gone or too_many_deletions(plan, stored, explicit):
+        return gone
+    own = Counter(row.owner for row in stored.agents.values() if row.source == plan.source)
+    come = {change.owner for change in plan.changes if change.operation != "delete"}
+    many = {
+        owner: count
+        for owner, count in gone.items()
+        if (count >= MASS_DELETION_FLOOR and count * 2 > own[owner])
+        or (count == own[owner] >= OWNER_GONE_FLOOR and owner not in come and owner != DEFAULT_OWNER)
+    }
+    rest = {owner: count for owner, count in gone.items() if owner not in many}
+    scattered = sum(rest.values())
+    if len(rest) > 1 and scattered >= MASS_DELETION_FLOOR and scattered * 2 > own.total():
+        return gone
+    return many
 
 
 def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:

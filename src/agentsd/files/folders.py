@@ -10,7 +10,7 @@ from typing import TypeAlias
 from agentsd.core.names import printable
 from agentsd.core.violations import Violation
 from agentsd.files.budget import LIMITS, Budget, TreeLimits
-from agentsd.files.tree import ATTACHMENT_MAX, is_attachment_name, is_manifest_name
+from agentsd.files.tree import ATTACHMENT_MAX, foreign_link, is_attachment_name, is_manifest_name
 
 _LINKS_MAX = 40
 _PATH_MAX = 4095  # characters of a link's target, as Linux has it
@@ -120,13 +120,14 @@ class Walk:
 
     def _manifest(self, place: _Place, path: str) -> Found:
         try:
-            node = self._resolved(place)[1]
+            real, node = self._resolved(place)
         except _Fault as fault:
             return path, None, _faulty(path, str(fault))
         if isinstance(node, Folder):
             hint = "a folder's name must not end in .yaml or .yml"
             return path, None, Violation(path, "not-a-file", "this is a folder", hint)
-        return path, node, None
+        problem = foreign_link(path, "/".join(real), is_folder=False)
+        return path, None if problem else node, problem
 
     def _link(self, place: _Place, path: str, within: tuple[_Place, ...]) -> Iterator[Found]:
         """What is neither a manifest nor a plain file: a link to a folder, or to a text."""
@@ -139,10 +140,14 @@ class Walk:
             return
         if isinstance(node, Blob):
             if attachment:
-                yield path, node, None
-        elif real in within or place[:-1][: len(real)] == real:
-            prefix = f"{path}/"
+                problem = foreign_link(path, "/".join(real), is_folder=False)
+                yield path, None if problem else node, problem
+            return
+        prefix = f"{path}/"
+        if real in within or place[:-1][: len(real)] == real:
             yield prefix, None, _faulty(prefix, "this link leads back to a folder around it")
+        elif problem := foreign_link(prefix, "/".join(real), is_folder=True):
+            yield prefix, None, problem
         else:
             yield from self._enter(node, real, f"{path}/", (*within, real), link=real)
 

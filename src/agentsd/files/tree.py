@@ -2,7 +2,8 @@
 
 Only names that can be manifests are looked at (``*.yaml``, ``*.yml``); hidden files and folders
 are not, so editors' temporary files, ``.git`` and Kubernetes' ``..data`` folder pass unseen. A
-symlink is followed as long as it stays inside the tree: that is how a ConfigMap is mounted.
+symlink is followed as long as it stays inside the tree and inside its owner's folder: that is how a
+ConfigMap is mounted. Hard links cannot be told from files.
 """
 
 from __future__ import annotations
@@ -19,7 +20,16 @@ from pathlib import Path
 
 from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import DEFAULTS_FILE, OVERLAYS, SUFFIXES, inner, is_overlay, printable
+from agentsd.core.names import (
+    DEFAULTS_FILE,
+    OVERLAYS,
+    SUFFIXES,
+    inner,
+    is_overlay,
+    owner_of,
+    owner_of_place,
+    printable,
+)
 from agentsd.core.violations import Violation
 from agentsd.files.budget import LIMITS, Budget, TreeLimits
 
@@ -179,10 +189,16 @@ def reread(tree: Tree, paths: Iterable[str]) -> Tree:
     for name in paths:
         path = printable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
+        within = above if is_overlay(path) else real
         found = attachments if is_attachment_name(path) else files
         before = found.get(path)
         if os.path.lexists(full):
-            found[path] = file = _read(above if is_overlay(path) else real, full, path, before)
+            problem = _escape(within, full, path)  # a folder around it may be a link, or have become one
+            found[path] = file = (
+                SourceFile(path, NO_SIGNATURE, problem=problem)
+                if problem and not os.path.islink(full)  # noqa: PTH114
+                else _read(within, full, path, before)
+            )
             growing |= before is None or len(file.data) > len(before.data) + _GROWTH_BYTES
         else:
             found.pop(path, None)
@@ -296,7 +312,8 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
         problem = _problem(path, status) or (_escape(real_root, full, path) if linked else None)
         if problem:
             return SourceFile(path, signature, problem=problem)
-        data = _content(full, ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1)
+        size_max = ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1
+        data = _content(os.path.realpath(full) if linked else full, size_max)
     except OSError as error:
         return SourceFile(path, NO_SIGNATURE, problem=_unreadable(path, error))
     if len(data) > ATTACHMENT_MAX:
@@ -332,11 +349,20 @@ def _problem(path: str, status: os.stat_result) -> Violation | None:
 
 
 def _escape(real_root: str, full: str, path: str) -> Violation | None:
-    if os.path.realpath(full).startswith(real_root + os.sep):
+    real = os.path.realpath(full)
+    if not real.startswith(real_root + os.sep):
+        message = "this link leads out of the folder of manifests"
+        return Violation(path, "symlink-outside", message, "put the file itself here")
+    return foreign_link(path, real[len(real_root) + 1 :], is_folder=path.endswith("/"))
+
+
+def foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | None:
+    """Return what is wrong where a link at ``path`` leads to another owner's ``place``, or None."""
+    owner = owner_of_place(f"{place}/" if is_folder else place)
+    if owner == owner_of(path):
         return None
-    return Violation(
-        path, "symlink-outside", "this link leads out of the folder of manifests", "put the file itself here"
-    )
+    message = f"this link leads to what belongs to owner {printable(owner)!r}"
+    return Violation(path, "symlink-owner", message, "put the file itself here: a link stays with its owner")
 
 
 def _unreadable(path: str, error: OSError) -> Violation:

@@ -24,7 +24,7 @@ from agentsd.store import writability
 from agentsd.store.faults import is_session_fault, translate
 from agentsd.store.writability import Writability
 
-SCHEMA_REVISION = "0008"
+SCHEMA_REVISION = "0009"
 """The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
 
 CONNECT_SECONDS = 5

@@ -205,6 +205,14 @@ seals = Table(
     Column("owner", String(SLUG_MAX), nullable=False),
 )
 
+token_hashes = Table(
+    "token_hashes",
+    metadata,
+    Column("sha256", String(64), primary_key=True),
+    Column("owner", String(SLUG_MAX), nullable=False),
+    Column("version", BigInteger, nullable=False),
+)
+
 sync_runs = Table(
     "sync_runs",
     metadata,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -10,10 +11,12 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.core.names import user_id_of
+from agentsd.core.names import USER_FILE, user_id_of
 from agentsd.core.plan import UserChange
 from agentsd.core.user import StoredUser, User
 from agentsd.store.rows import batches, columns_of
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +72,36 @@ async def list_users(connection: AsyncConnection, owner: str | None = None) -> t
 
 
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
-    """The tokens of every owner that has some."""
+    """The tokens of every owner that has some, without those that the store knows to be another's.
+
+    The rules see to that before an apply; a row that was edited by hand is held to it here.
+    """
     cursor = await connection.execute(
         """SELECT username, path, tokens, email FROM users
            WHERE deleted_at IS NULL AND tokens <> '[]'::jsonb ORDER BY username"""
     )
-    return tuple(OwnerTokens(row[0], row[1], tuple(row[2]), row[3]) for row in await cursor.fetchall())
+    rows = await cursor.fetchall()
+    listed = {str(_field(token, "sha256")) for row in rows for token in row[2]}
+    known = await holders_of_tokens(connection, listed)
+    found = []
+    for username, path, tokens, email in rows:
+        own = [one for one in tokens if known.get(str(_field(one, "sha256")), username) == username]
+        if len(own) < len(tokens):
+            _log.warning("a token of another owner is passed over", extra={"owner": username})
+        found.append(OwnerTokens(username, path, tuple(own), email))
+    return tuple(found)
+
+
+def _field(token: Any, name: str) -> Any:
+    return token.get(name) if isinstance(token, Mapping) else None
+
+
+async def holders_of_tokens(connection: AsyncConnection, hashes: Collection[str]) -> dict[str, str]:
+    """Return which owner each of these tokens (SHA-256 in hex) was first listed under, history included."""
+    cursor = await connection.execute(
+        "SELECT sha256, owner FROM token_hashes WHERE sha256 = ANY(%s)", (list(hashes),)
+    )
+    return dict(await cursor.fetchall())
 
 
 async def apply_users(
@@ -92,6 +119,7 @@ async def apply_users(
         await connection.execute(_TOMBSTONE, {"usernames": gone, "version": version})
     if desired:
         await _write(connection, desired, source, version)
+        await _remember_tokens(connection, desired, version)
     if owners:
         names = sorted(owners)
         ids = [user_id_of(name) for name in names]
@@ -108,6 +136,20 @@ async def _write(connection: AsyncConnection, desired: Sequence[User], source: s
     )
     columns = columns_of([_row(user) for user in desired])
     await connection.execute(_UPSERT, (source, version, *columns))
+
+
+async def _remember_tokens(connection: AsyncConnection, desired: Sequence[User], version: int) -> None:
+    """First come, first kept; but the top-level file, which alone makes admins, takes what it lists."""
+    for claims, top in ((_TOKENS_OF_TOP, True), (_TOKENS, False)):
+        rows = [
+            (str(token.get("sha256")), user.username)
+            for user in desired
+            for token in user.tokens
+            if (user.path == USER_FILE) is top
+        ]
+        distinct = list(dict(rows).items())
+        if distinct:
+            await connection.execute(claims, (version, *columns_of(distinct)))
 
 
 def _row(user: User) -> tuple[Any, ...]:
@@ -127,6 +169,18 @@ _DOCUMENTS = """
 INSERT INTO documents AS d (digest, path, data)
 SELECT * FROM unnest(%b::bytea[], %b::text[], %b::bytea[])
 ON CONFLICT (digest) DO UPDATE SET data = excluded.data WHERE d.data <> excluded.data
+"""
+
+_TOKENS = """
+INSERT INTO token_hashes (sha256, owner, version)
+SELECT s.sha256, s.owner, %s FROM unnest(%b::text[], %b::text[]) AS s (sha256, owner) ON CONFLICT DO NOTHING
+"""
+
+_TOKENS_OF_TOP = """
+INSERT INTO token_hashes AS t (sha256, owner, version)
+SELECT s.sha256, s.owner, %s FROM unnest(%b::text[], %b::text[]) AS s (sha256, owner)
+ON CONFLICT (sha256) DO UPDATE SET owner = excluded.owner, version = excluded.version
+WHERE t.owner <> excluded.owner
 """
 
 _TOMBSTONE = """
