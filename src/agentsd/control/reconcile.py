@@ -20,6 +20,7 @@ from agentsd.control.check import Checked, Checker
 from agentsd.control.drifting import with_drift, with_unprunable
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
+from agentsd.control.settling import Settling
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
 from agentsd.core.errors import InvalidManifests, MassDeletion
@@ -38,6 +39,12 @@ from agentsd.store.leadership import Term, lock_as
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
 
+ROUND_PATIENCE = 1.0
+"""Seconds that slow seals, all of them together, may hold up one round of a daemon."""
+
+STRICT_PATIENCE = 120.0
+"""The same for a single command, which has no later round."""
+
 _EDITED = 100
 """More edited files than this are as quickly dealt with in a whole round."""
 
@@ -55,6 +62,7 @@ class Options:
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
     explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
+    patience: float | None = None  # seconds for seals that sops judges; None: by ``strict``
     term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
 
 
@@ -78,8 +86,17 @@ class Reconciler:
         self._checker = checker
         self._database = database
         self._memory = Memory()
+        self._settling = Settling(checker)
         self._last: Outcome | None = None
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
+
+    def on_settled(self, hear: Callable[[str], None]) -> None:
+        """Have ``hear`` called with the path of a file whose slow seal was settled after its round."""
+        self._settling.hear = hear
+
+    async def aclose(self) -> None:
+        """Give up seals that are still being settled."""
+        await self._settling.aclose()
 
     def forget(self) -> None:
         """Look anew at the store, where drift may show, and at seals that could not be verified.
@@ -103,6 +120,9 @@ class Reconciler:
 
     async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
         started = time.perf_counter()
+        self._settling.begin_round(
+            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE)
+        )
         outcome = await self._edit(tree, options, write=write)
         if outcome is None:
             outcome = await self._all(tree, options, progress, write=write)
@@ -176,6 +196,7 @@ class Reconciler:
     ) -> list[Checked]:
         rows = rows_of(stored, source)
         total, beside = len(tree.files), tree.beside
+        self._settling.keep_only(tree.files)
         checked = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
@@ -194,7 +215,7 @@ class Reconciler:
 
     async def _check_one(self, file: SourceFile, beside: Beside) -> Checked:
         checked = self._checker.check(file, beside)
-        return await self._checker.settle(checked) if checked.unsure else checked
+        return await self._settling.settled(checked) if checked.unsure else checked
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.

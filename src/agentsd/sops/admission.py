@@ -90,20 +90,22 @@ _ENDS = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 def _extent(text: str) -> tuple[int, int]:
     """Where the entry ``sops`` of the root, a mapping, begins and ends, in characters."""
     depth, start, is_key = 0, -1, True
-    event: Any
-    event: Any
     for event in events(text):
         opens = event.__class__ in _STARTS
         closes = event.__class__ in _ENDS
         depth -= closes
         if depth == 1 and closes and start >= 0:
-            return start, int(event.end_mark.index)
+            return start, _index(event.end_mark)
         if depth == 1 and isinstance(event, yaml.ScalarEvent):
-            start = event.start_mark.index if is_key and event.value == "sops" else -1
+            start = _index(event.start_mark) if is_key and event.value == "sops" else -1
         if depth == 1 and (closes or isinstance(event, yaml.ScalarEvent)):
             is_key = not is_key
         depth += opens
     return 0, 0
+
+
+def _index(mark: Any) -> int:
+    return int(mark.index)
 
 
 # Creation rules

@@ -22,8 +22,8 @@ from typing import Any
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
 from agentsd.core.key_services import KeyServices
 from agentsd.core.violations import Pointer
-from agentsd.sops.admission import Admitted, admit_rule, admit_seal, refuse_unresolved
-from agentsd.sops.environment import environment_for
+from agentsd.sops.admission import Admitted, admit_rule, admit_seal, forbidden, refuse_unresolved
+from agentsd.sops.environment import environment_for, without_credentials
 from agentsd.sops.lending import lent
 from agentsd.sops.offline_gpg import offline_gpg
 
@@ -150,6 +150,19 @@ class SopsBinary:
             text = json.dumps(value).encode()
             await self._call(arguments, text, _SET, admitted, cwd="/", lends=file.inherited)
             return file.read()
+
+    def environment_of_editor(
+        self, data: bytes, environ: Mapping[str, str], *, opened: bool
+    ) -> dict[str, str]:
+        """Return what ``sops edit`` of the file ``data`` may see of ``environ``, for the editor, too.
+
+        sops is then given the whole file, so every key in it has to be allowed (``KeyServiceForbidden``),
+        unless an age key of its only group has ``opened`` it: sops tries these first.
+        """
+        admitted = admit_seal(data, self.services)
+        if admitted.refusals and not opened:
+            raise forbidden(admitted.refusals)
+        return without_credentials(admitted.kinds, environ)
 
     @property
     def executable(self) -> Path:

@@ -57,7 +57,7 @@ def environment_for(
 def without_credentials(kinds: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return ``environ`` without the credentials of services that a file does not need: for an editor."""
     foreign = tuple(start for kind, starts in _OF_KIND.items() if kind not in kinds for start in starts)
-    ours = ("AGENTSD_", "SOPS_KEYSERVICE", "SOPS_CONFIG")
+    ours = ("AGENTSD_", "SOPS_KEYSERVICE", "SOPS_CONFIG", "SOPS_DECRYPTION_ORDER")
     kept = {name: value for name, value in environ.items() if not name.startswith((*foreign, *ours))}
     return kept | _ADDED | {name: environ[name] for name in ("XDG_RUNTIME_DIR", "GPG_TTY") if name in environ}
 
