@@ -11,6 +11,7 @@ from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from agentsd.core.engines import CONTEXT_TOKENS, ENGINES, ENGINES_PER_OWNER, EngineLimits
+from agentsd.core.key_services import KeyServices
 from agentsd.core.names import ENVIRONMENT
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE, origin
@@ -58,6 +59,10 @@ class Settings(BaseSettings):
     )
     outbound: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="The only hosts, *.suffixes and networks that providers may be at."
+    )
+    key_services: Annotated[frozenset[str], NoDecode] = Field(
+        default=frozenset({"pgp"}),
+        description="What sops may use to open seals: https://vault…, arn:aws:kms:…, aws-kms, pgp, …",
     )
     cors_origins: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="Origins whose pages may use the API, separated by commas."
@@ -164,7 +169,13 @@ class Settings(BaseSettings):
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(
-        "trusted_origins", "allowed_hosts", "outbound", "cors_origins", "trusted_proxies", mode="before"
+        "trusted_origins",
+        "allowed_hosts",
+        "outbound",
+        "key_services",
+        "cors_origins",
+        "trusted_proxies",
+        mode="before",
     )
     @classmethod
     def _split(cls, value: object) -> object:
@@ -220,4 +231,10 @@ class Settings(BaseSettings):
     @classmethod
     def _known(cls, value: frozenset[str]) -> frozenset[str]:
         Outbound.parse(value)
+        return value
+
+    @field_validator("key_services")
+    @classmethod
+    def _key_services(cls, value: frozenset[str]) -> frozenset[str]:
+        KeyServices.parse(value)
         return value

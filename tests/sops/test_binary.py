@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from pyrage import x25519
 
-from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
+from agentsd.core.errors import (
+    AgentsdError,
+    SealLocked,
+    SealMalformed,
+    SealTampered,
+    SopsFailed,
+)
 from agentsd.sops.binary import SopsBinary
 from tests.sops.real import RULES, Sops, document
 
@@ -116,14 +122,15 @@ async def test_decryption_refusals_are_told_apart(sops: Sops, binary: SopsBinary
 
 
 async def test_it_sees_no_more_of_the_environment_than_it_needs(tmp_path: Path) -> None:
-    """Settings of other programs, and of agentsd itself, are not passed on."""
+    """Settings of other programs, of agentsd itself and of services that the file does not need stay."""
     environ = {
         "PATH": os.environ["PATH"], "SOPS_AGE_KEY": "k", "AWS_PROFILE": "p", "HOME": "/h",
         "AGENTSD_DATABASE_URL": "postgresql://u:pw@h", "GROQ_API_KEY": "g", "SOPS_CONFIG": "/etc/x",
+        "VAULT_TOKEN": "t", "SOPS_KEYSERVICE": "tcp://h:1", "SOPS_VAULT_URIS": "http://h/v1/t/keys/k",
     }  # fmt: skip
     binary = SopsBinary(script(tmp_path, "cat >/dev/null; env"), environ=environ)
     seen = dict(line.split("=", 1) for line in (await binary.decrypt_text(b"")).decode().splitlines())
-    assert set(environ) & set(seen) == {"PATH", "SOPS_AGE_KEY", "AWS_PROFILE", "HOME"}
+    assert set(environ) & set(seen) == {"PATH", "SOPS_AGE_KEY", "HOME"}
 
 
 async def test_no_document_is_on_the_command_line(tmp_path: Path) -> None:
@@ -181,7 +188,7 @@ async def test_it_is_killed_when_its_caller_is_cancelled(tmp_path: Path) -> None
     pid_file = tmp_path / "pid"
     path = script(tmp_path, f"echo $$ > {pid_file}; exec sleep 600")
     binary = SopsBinary(path, environ={"PATH": os.environ["PATH"]})
-    call = asyncio.create_task(binary.decrypt(b"x" * 1000))
+    call = asyncio.create_task(binary.decrypt(PLAIN))
     pid = await running(pid_file)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

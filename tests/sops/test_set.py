@@ -104,8 +104,8 @@ async def test_the_value_is_on_no_command_line(tmp_path: Path) -> None:
     told = tmp_path / "told"
     body = f'echo "$@" > {told}; cat "$7" >> {told}; printf "|" >> {told}; cat >> {told}; echo out > "$7"'
     binary = SopsBinary(script(tmp_path, body), environ={"PATH": os.environ["PATH"]})
-    assert await binary.set(b"sealed", ("llm", "fallback", 0, "api_key"), "canary") == b"out\n"
+    assert await binary.set(b"a: sealed", ("llm", "fallback", 0, "api_key"), "canary") == b"out\n"
     command, _, rest = told.read_text().partition("\n")
     assert command.startswith("set --input-type yaml --output-type yaml --value-stdin /proc/self/fd/")
     assert command.endswith(' ["llm"]["fallback"][0]["api_key"]')
-    assert rest == 'sealed|"canary"'
+    assert rest == 'a: sealed|"canary"'

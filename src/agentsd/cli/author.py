@@ -13,10 +13,10 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.compose import load_settings, make_checker, make_sops
+from agentsd.cli.compose import load_settings, make_checker, make_opener, make_sops
 from agentsd.cli.output import print_lines, show_violations, stderr
 from agentsd.core.document import parse
-from agentsd.core.errors import ConfigError, InvalidManifests
+from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.names import SUFFIXES, from_url
 from agentsd.core.violations import errors_of
 from agentsd.files.swap import replace_file
@@ -156,4 +156,18 @@ def _run_editor(settings: Settings, copy: Path, *, sealed: bool) -> None:
         return
     from agentsd.sops.editor import edit_in_place
 
-    edit_in_place(make_sops(settings).executable, copy, editor, os.environ)
+    sops, data = make_sops(settings), copy.read_bytes()
+    environ = sops.environment_of_editor(data, os.environ, opened=_opens(settings, data))
+    edit_in_place(sops.executable, copy, editor, environ)
+
+
+def _opens(settings: Settings, data: bytes) -> bool:
+    """Whether an age key at hand opens a file, of one group of keys, without sops."""
+    document = parse("", data)
+    if document.value["sops"].get("key_groups"):
+        return False
+    try:
+        make_opener(settings).open(document)
+    except (SealError, ConfigError):
+        return False
+    return True

@@ -48,9 +48,12 @@ def make_opener(settings: Settings) -> Opener:
 
 def make_sops(settings: Settings) -> SopsBinary:
     """The real sops."""
+    from agentsd.core.key_services import KeyServices
+    from agentsd.core.outbound import Outbound
     from agentsd.sops.binary import SopsBinary
 
-    return SopsBinary(settings.sops, environ=os.environ)
+    services = KeyServices.parse(settings.key_services, Outbound.parse(settings.outbound))
+    return SopsBinary(settings.sops, environ=os.environ, services=services)
 
 
 def make_sessions(settings: Settings) -> HttpSessions:

@@ -172,6 +172,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
         group = await stack.enter_async_context(supervisor.group())
         leadership = Leadership(database, settings.source) if watching else None
         syncer = make_syncer(settings, flags, database, leadership, pulling)
+        stack.push_async_callback(syncer.aclose)
         writeback = (
             await make_writeback(settings, syncer, "files" if watching and not pulling else "off")
             if serving

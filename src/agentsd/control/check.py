@@ -24,6 +24,7 @@ from agentsd.core.document import Document, parse
 from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import (
     InvalidManifests,
+    KeyServiceForbidden,
     SealError,
     SealLocked,
     SealMalformed,
@@ -55,6 +56,7 @@ class Checked:
     violations: tuple[Violation, ...] = ()
     unsure: Document | None = None  # only the real sops can tell, and it was not (or could not be) asked
     layer: Document | None = None  # what manifests are merged with
+    pending: bool = False  # the real sops has not answered yet: worth another look soon
 
     def verified(self) -> Checked:
         """The same, once its seal was."""
@@ -110,10 +112,11 @@ class Checker:
 
         May take seconds: on an event loop, call it in a thread.
         """
-        checked = self._check(file, beside)
+        checked = self._check_guarded(file, beside)
         return replace(checked, violations=first_of(checked.violations))
 
-    def _check(self, file: SourceFile, beside: Beside) -> Checked:
+    def _check_guarded(self, file: SourceFile, beside: Beside) -> Checked:
+        """Check one file; whatever is raised is a violation of that file."""
         if file.problem:
             return Checked(file.path, violations=(file.problem,))
         try:
@@ -154,6 +157,17 @@ class Checker:
             return self._verified(checked, document, opened)
         except Exception as error:
             return _unchecked(checked.path, error)
+
+    def pend(self, checked: Checked) -> Checked:
+        """A file whose seal the real sops still looks at: it is quarantined where a MAC is required."""
+        assert checked.unsure is not None  # noqa: S101 - only such files wait
+        message = "the seal is not verified yet: sops has not answered"
+        hint = "it is applied as soon as sops answers; does its key service?"
+        violation = checked.unsure.violation(("sops",), "seal-pending", message, hint)
+        if self._require_mac:
+            return Checked(checked.path, violations=(*checked.violations, violation), pending=True)
+        warning = replace(violation, severity="warning")
+        return replace(checked, violations=(*checked.violations, warning), pending=True)
 
     def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
         """A stored manifest merged with its layers. Raises ``InvalidManifests``."""
@@ -225,8 +239,8 @@ class Checker:
         """``good``, if its seal is: with what opening ``document`` tells."""
         if "sops" not in document.value:
             return good.verified()
-        if not self._opener.can_open:
-            return self._locked(good, document)
+        if obstacle := self._opener.obstacle(document):
+            return self._locked(good, document, obstacle)
         try:
             opened = self._opener.open(document)
         except (SealUnsure, SealTampered, SealMalformed):
@@ -237,22 +251,27 @@ class Checker:
 
     def _refused(self, good: Checked, document: Document, error: SealError) -> Checked:
         if isinstance(error, SealLocked):
-            return self._locked(good, document)
+            return self._locked(good, document, error)
         code = "seal-malformed" if isinstance(error, SealMalformed) else "seal-tampered"
         violation = document.violation(("sops",), code, error.message, error.hint)
         return Checked(good.path, violations=(violation,))
 
-    def _locked(self, good: Checked, document: Document, error: SopsFailed | None = None) -> Checked:
+    def _locked(self, good: Checked, document: Document, error: SealLocked | SopsFailed) -> Checked:
         """No key opens it: fit to be stored (a runtime verifies before it uses), unless a MAC is required."""
-        why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
-        hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
-        if error:
-            why, hint = error.message, error.hint
-        violation = document.violation(("sops",), UNVERIFIED, f"the seal was not verified: {why}", hint)
-        if self._require_mac:
+        violation = self._unverified(document, error)
+        if self._require_mac or (isinstance(error, KeyServiceForbidden) and error.final):
             return Checked(good.path, violations=(*good.violations, violation))
         warning = replace(violation, severity="warning")
         return replace(good, violations=(*good.violations, warning))
+
+    def _unverified(self, document: Document, error: SealLocked | SopsFailed) -> Violation:
+        if isinstance(error, KeyServiceForbidden):
+            return document.violation(error.pointer, "key-service", error.message, error.hint)
+        why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
+        hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
+        if isinstance(error, SopsFailed):
+            why, hint = error.message, error.hint
+        return document.violation(("sops",), UNVERIFIED, f"the seal was not verified: {why}", hint)
 
     def _verified(self, good: Checked, document: Document, opened: Opened) -> Checked:
         violations = [*strays(document, opened)]

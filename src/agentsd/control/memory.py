@@ -49,7 +49,7 @@ class Memory:
         row is gone or was edited by hand.
         """
         known = self._checked.get(file.path)
-        if known is None or known[0] != file.digest or file.problem:
+        if known is None or known[0] != file.digest or file.problem or known[1].pending:
             return None
         manifest = known[1].manifest
         names_files = known[1].violations if manifest is None else manifest.attachments

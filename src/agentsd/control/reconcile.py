@@ -21,6 +21,7 @@ from agentsd.control.check import Checked, Checker
 from agentsd.control.drifting import with_drift, with_unprunable
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
+from agentsd.control.settling import Settling
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import (
     conflicts,
@@ -57,6 +58,11 @@ _PRINTED = 1000
 
 _BATCH = 64
 """Files that are checked in one go."""
+ROUND_PATIENCE = 1.0
+"""Seconds that slow seals, all of them together, may hold up one round of a daemon."""
+
+STRICT_PATIENCE = 120.0
+"""The same for a single command, which has no later round."""
 
 _EDITED = 100
 """More edited files than this are as quickly dealt with in a whole round."""
@@ -75,6 +81,7 @@ class Options:
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
     explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
+    patience: float | None = None  # seconds for seals that sops judges; None: by ``strict``
     term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
 
 
@@ -98,8 +105,17 @@ class Reconciler:
         self._checker = checker
         self._database = database
         self._memory = Memory()
+        self._settling = Settling(checker)
         self._last: Outcome | None = None
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
+
+    def on_settled(self, hear: Callable[[str], None]) -> None:
+        """Have ``hear`` called with the path of a file whose slow seal was settled after its round."""
+        self._settling.hear = hear
+
+    async def aclose(self) -> None:
+        """Give up seals that are still being settled."""
+        await self._settling.aclose()
 
     def forget(self) -> None:
         """Look anew at the store, where drift may show, and at seals that could not be verified.
@@ -123,6 +139,9 @@ class Reconciler:
 
     async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
         started = time.perf_counter()
+        self._settling.begin_round(
+            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE)
+        )
         outcome = await self._edit(tree, options, write=write)
         if outcome is None:
             outcome = await self._all(tree, options, progress, write=write)
@@ -196,6 +215,7 @@ class Reconciler:
     ) -> list[Checked]:
         rows = rows_of(stored, source)
         total, beside = len(tree.files), tree.beside
+        self._settling.keep_only(tree.files)
         checked: dict[str, Checked] = {}
         waiting: list[SourceFile] = []
         for done, file in enumerate(tree.files.values()):
@@ -224,7 +244,7 @@ class Reconciler:
     async def _check_all(self, files: Sequence[SourceFile], beside: Beside) -> dict[str, Checked]:
         """By path. Beside the event loop: how long it takes is for whoever writes the files to say."""
         found = await asyncio.to_thread(lambda: [self._checker.check(file, beside) for file in files])
-        return {one.path: await self._checker.settle(one) if one.unsure else one for one in found}
+        return {one.path: await self._settling.settled(one) if one.unsure else one for one in found}
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.

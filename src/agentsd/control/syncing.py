@@ -28,6 +28,7 @@ VANISHED = 0.2  # s for a file that is gone to come back: editors remove before 
 GIT_PATIENCE = 30.0  # s to wait for a git operation under way
 LEADER_PATIENCE = 10.0  # s in which a leader elsewhere must take an edit that was made here
 LEADER_LOOK = 0.05  # s between looks whether it has
+EDIT_PATIENCE = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
 AGAIN = 0.5  # s until a round that was owed is tried again
 
 OnReport = Callable[["Report"], Awaitable[None]]
@@ -75,6 +76,9 @@ class Syncer:
         self._owed = False  # a round was asked for while somebody else led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
+        self._late: set[str] = set()  # paths whose slow seals were settled after their round
+        self._catching_up: asyncio.Task[None] | None = None
+        reconciler.on_settled(self._catch_up)
 
     @property
     def source(self) -> str:
@@ -92,6 +96,25 @@ class Syncer:
         """
         async with self._busy:
             return await self._round(changes, quiet=quiet)
+
+    async def aclose(self) -> None:
+        """End what goes on between rounds."""
+        await self._reconciler.aclose()
+        if self._catching_up:
+            self._catching_up.cancel()
+            await asyncio.gather(self._catching_up, return_exceptions=True)
+
+    def _catch_up(self, path: str) -> None:
+        """Have a round soon for a file whose seal is settled by now."""
+        self._late.add(path)
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._rounds_of_late(), name="settled")
+
+    async def _rounds_of_late(self) -> None:
+        while self._late:
+            paths = frozenset(self._late)
+            self._late.clear()
+            await self.round(paths)
 
     async def keep_up(self) -> None:
         """Do what is owed as soon as this process leads. Never ends."""
@@ -117,7 +140,12 @@ class Syncer:
             yield Turn(self)
 
     async def _round(
-        self, changes: Changes, explicit: frozenset[UUID] = frozenset(), *, quiet: bool = False
+        self,
+        changes: Changes,
+        explicit: frozenset[UUID] = frozenset(),
+        *,
+        quiet: bool = False,
+        patience: float | None = None,
     ) -> Report:
         commit, term = None, None
         try:
@@ -126,7 +154,7 @@ class Syncer:
                 return self._stand_by()
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
-            options = replace(self._options, commit=commit, explicit=explicit, term=term)
+            options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
             report = Report(await self._sync(tree, options), commit=commit, term=term)
             self._owed = False
         except NotLeading:
@@ -162,7 +190,7 @@ class Syncer:
     async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> Report:
         """Our own edit: reconciled here, or awaited from whoever leads and watches the same files."""
         deadline = asyncio.get_running_loop().time() + LEADER_PATIENCE
-        while (report := await self._round(paths, explicit)).standby:
+        while (report := await self._round(paths, explicit, patience=EDIT_PATIENCE)).standby:
             try:
                 commit, self._tree = await self._gather(None, settled=True)
                 outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
@@ -182,7 +210,8 @@ class Syncer:
     async def _preview(self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID]) -> Outcome:
         self._tree = await self._read(frozenset(edits))
         tree = edited(self._tree, edits)
-        return await self._reconciler.plan(tree, replace(self._options, explicit=explicit))
+        options = replace(self._options, explicit=explicit, patience=EDIT_PATIENCE)
+        return await self._reconciler.plan(tree, options)
 
     async def _gather(self, changes: Changes, *, settled: bool) -> tuple[str | None, Tree]:
         """The commit and the tree, read while git was not writing. ``settled``: what is gone is gone."""

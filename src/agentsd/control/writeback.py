@@ -20,10 +20,10 @@ from agentsd.control.deciding import Decide, Edits, Target, refuse_viewers
 from agentsd.control.editing import Desk, Pen
 from agentsd.control.landing import Decided, GitOptions, Landing, Mode, Preview, Written
 from agentsd.control.refusals import ReadOnly, WriteConflict
-from agentsd.control.syncing import Syncer, Turn
+from agentsd.control.syncing import EDIT_PATIENCE, Syncer, Turn
 from agentsd.control.verdict import refuse_quarantined, refuse_undeleted, version_of
 from agentsd.core.access import Principal
-from agentsd.core.errors import AgentsdError
+from agentsd.core.errors import AgentsdError, SopsFailed
 from agentsd.files.lock import folder_lock, unwritable
 from agentsd.files.swap import FileChanged, sweep
 
@@ -163,7 +163,13 @@ class _Rehearsal(Edits[Preview]):
 
 async def _decided(turn: Turn, decide: Decide) -> tuple[Decided, int]:
     """What an edit comes to, and the store's version; raises where a sync would not take it."""
-    decided = await decide(await turn.tree())
+    tree = await turn.tree()
+    try:
+        async with asyncio.timeout(EDIT_PATIENCE):
+            decided = await decide(tree)
+    except TimeoutError:
+        message = f"the edit was not made within {EDIT_PATIENCE:g} s"
+        raise SopsFailed(message, hint="does the file's key service answer? try again") from None
     outcome = await turn.preview(decided.after, decided.explicit)
     refuse_quarantined(outcome, decided)
     refuse_undeleted(outcome, decided)

@@ -4,6 +4,7 @@
     ├── InvalidManifests        one or more manifests break a rule; carries every violation
     ├── SealError               a sealed value could not be opened
     │   ├── SealLocked          no identity at hand opens it
+    │   │   └── KeyServiceForbidden  only a key service that the operator does not allow could
     │   ├── SealTampered        a value, tag or MAC does not verify
     │   ├── SealMalformed       the seal itself cannot be read
     │   └── SealUnsure          in-process opening cannot be certain: ask the real sops
@@ -41,7 +42,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentsd.core.violations import Violation
+    from agentsd.core.violations import Pointer, Violation
 
 
 class AgentsdError(Exception):
@@ -74,6 +75,20 @@ class SealError(AgentsdError):
 
 class SealLocked(SealError):
     """No identity at hand opens the seal."""
+
+
+class KeyServiceForbidden(SealLocked):
+    """Only a key service could open the seal that the operator does not allow; sops was not started.
+
+    ``pointer`` is where the document names it; ``final``: no setting allows it.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", pointer: Pointer = ("sops",), final: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.pointer = pointer
+        self.final = final
 
 
 class SealTampered(SealError):

@@ -7,6 +7,7 @@ The one thing that is quoted is a machine code of a fixed list, such as ``model_
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass

@@ -23,6 +23,9 @@ from agentsd.runtime.warmth import Warm
 VERIFY_REST = 0.005
 """Seconds that the verifier leaves to others after each slice of work."""
 
+LOOK_SECONDS = 1.0
+"""Seconds that the verifier waits for one agent: a slow key service must not hold up the others."""
+
 _CHUNK = 20  # agents whose seals are asked about in one query
 
 _log = logging.getLogger(__name__)
@@ -110,7 +113,9 @@ class Openings:
             checked, entry = pair
             wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
             if wanted and not self._closed:
-                await asyncio.wait({self._flight(entry, checked)})
+                _, slow = await asyncio.wait({self._flight(entry, checked)}, timeout=LOOK_SECONDS)
+                if slow and entry in self._pending:  # it opens on; next time the others come first
+                    self._pending[entry] = self._pending.pop(entry)
 
         pacer = Pacer(rest_s=VERIFY_REST)
         checked = await self._resolver.read([entry.row for entry in entries], pacer)

