@@ -40,15 +40,15 @@ SENTENCE = ("It ", "is ", "nine. ", "Then ", "we ", "close.")
 
 def run(scale: Scale) -> Sequence[Figure]:
     """Calls: what the voice pipeline adds to its providers, and switching the agent in mid-call."""
-    with workspace() as folder, _vendors() as urls:
+    with workspace() as folder, vendor_servers() as urls:
         made = Fleet(folder / "agents.d", folder / "no-key", 2)
         made.root.mkdir()
         made.key_file.write_text("")
         for name in AGENTS:
             llm = urls.get(name, urls["llm"])
-            (made.root / f"{name}.yaml").write_text(json.dumps(_manifest({**urls, "llm": llm})))
+            (made.root / f"{name}.yaml").write_text(json.dumps(manifest_of({**urls, "llm": llm})))
         with up(made, folder) as server:
-            direct, through, switches = run_async(_measure(server.url, _manifest(urls), scale.samples))
+            direct, through, switches = run_async(_measure(server.url, manifest_of(urls), scale.samples))
             silenced = run_async(_interrupt(server.url, max(3, scale.samples // 10)))
     return [
         Figure("call, end of speech → first sound, added, p50", p50(through) - p50(direct), "ms", 10),
@@ -61,7 +61,8 @@ def run(scale: Scale) -> Sequence[Figure]:
     ]
 
 
-def _manifest(urls: dict[str, str]) -> dict[str, Any]:
+def manifest_of(urls: dict[str, str]) -> dict[str, Any]:
+    """Return a voice agent at these servers."""
     sockets = {kind: url.replace("http://", "ws://") for kind, url in urls.items()}
     return {
         "id": str(uuid4()),
@@ -219,7 +220,7 @@ def _base64(sound: bytes) -> str:
 
 
 @contextmanager
-def _vendors() -> Iterator[dict[str, str]]:
+def vendor_servers() -> Iterator[dict[str, str]]:
     """One server of each kind, in processes of their own. ``kind → URL``."""
     environ = {"PATH": ""}
     with ExitStack() as stack:

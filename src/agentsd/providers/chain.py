@@ -227,8 +227,9 @@ class Chain(Generic[P]):
         """One whole answer. Raises ``ProviderError``."""
 
         failure: ProviderError | None = None
+        error: ProviderError | None = None
         for member in self._in_order():
-            error: ProviderError | None = None
+            error = None
             for number in range(1 + member.retries):
                 try:
                     return await member.once(ask)
@@ -240,7 +241,10 @@ class Chain(Generic[P]):
                     break
                 await asyncio.sleep(pause)
             member.rest(error)
-        raise failure or ProviderUnavailable("nobody was asked")
+        try:
+            raise failure or ProviderUnavailable("nobody was asked")
+        finally:
+            failure = error = None  # they refer to this frame
 
     async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
         """An answer as it comes. Raises ``ProviderError``: the first provider's, where nobody answers."""
@@ -252,7 +256,10 @@ class Chain(Generic[P]):
                 return
             member.rest(call.latest)
         if call.failure is not None:
-            raise call.failure
+            try:
+                raise call.failure
+            finally:
+                call.failure = call.latest = None  # it refers to this frame
 
     async def aclose(self) -> None:
         """Close all, also after one failed; then raise what it raised."""

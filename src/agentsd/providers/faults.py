@@ -260,7 +260,10 @@ def translated(who: Who) -> Iterator[None]:
         known = _translate(who, error)
         if known is None:
             raise
-        raise known from None
+        try:
+            raise known from None
+        finally:
+            del known  # it refers to this frame
 
 
 def _translate(who: Who, error: Exception) -> ProviderError | None:

@@ -79,6 +79,9 @@ class Tape(Generic[S]):
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
+        self._task = self.failure = (
+            None  # an error refers to the frames that it was raised in, and so to this
+        )
 
     async def _read(self) -> None:
         try:

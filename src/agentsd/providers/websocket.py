@@ -163,6 +163,7 @@ async def converse(
             await asyncio.wait((pump,))
         finally:
             await socket.aclose()
+            socket.forget_failure()
 
 
 class Socket:
@@ -269,6 +270,10 @@ class Socket:
             raise turned_away(self._who)
         if not (self._ws.close_code == NORMAL and reader.asked_all and reader.may_close()):
             raise closed_early(self._who)
+
+    def forget_failure(self) -> None:
+        """Let go of why sending stopped: an error refers to its frames, and so to this."""
+        self._failure = None
 
     async def aclose(self) -> None:
         """Says goodbye, and does not wait long for an answer."""

@@ -1,13 +1,19 @@
 """Telling speech from other sound: Silero's model (https://github.com/snakers4/silero-vad), on the CPU.
 
-One frame of 32 ms costs 0.1 ms; a detector holds 10 MB and takes 50 ms to load, so ``load`` does
-that in a thread. It remembers what it heard: one detector for each call, none for the process.
+One frame of 32 ms costs 0.2 ms; a detector holds 10 MB and takes 50 ms to load, so detectors are loaded
+in threads and pass from call to call. One remembers what it heard: it serves one call at a time, and is
+reset before the next.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import sys
+import time
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 RATE = 16_000
 """Hertz that the model hears at."""
@@ -15,6 +21,12 @@ RATE = 16_000
 FRAME_SAMPLES = 512
 FRAME_MS = 32
 """What one probability is about."""
+
+DETECTORS_IDLE_MAX = 64
+"""Detectors that wait for their next call: one above it is freed at once."""
+DETECTOR_IDLE_SECONDS = 20.0
+"""How long a detector waits for its next call before it is freed."""
+LOADING_THREADS = 2
 
 
 class Detector:
@@ -38,7 +50,72 @@ class Detector:
             samples /= 32768
             yield float(self._model.process(samples.data))
 
+    def reset(self) -> None:
+        """Forget everything that was heard."""
+        self._rest = b""
+        self._model.reset()
 
-async def load() -> Detector:
-    """A new detector, made without holding up the event loop."""
-    return await asyncio.to_thread(Detector)
+
+class DetectorPool:
+    """Detectors of a process: a call takes one and gives it back. Every method is for the event loop."""
+
+    def __init__(
+        self, idle_max: int = DETECTORS_IDLE_MAX, idle_seconds: float = DETECTOR_IDLE_SECONDS
+    ) -> None:
+        self._idle_max = idle_max
+        self._idle_seconds = idle_seconds
+        self._idle: deque[tuple[float, Detector]] = deque()  # since when; the longest idle first
+        self._threads = ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="vad")
+
+    def __len__(self) -> int:
+        """Return how many detectors are idle."""
+        return len(self._idle)
+
+    async def take(self) -> Detector:
+        """Return a detector that has heard nothing; load one, in a thread, if none is idle."""
+        if self._idle:
+            return self._idle.pop()[1]
+        loading = asyncio.get_running_loop().run_in_executor(self._threads, Detector)
+        try:
+            return await asyncio.shield(loading)
+        except asyncio.CancelledError:
+            loading.add_done_callback(self._keep_loaded)
+            raise
+
+    def give_back(self, detector: Detector) -> None:
+        """Keep ``detector`` for another call, for a while."""
+        detector.reset()
+        self._idle.append((time.monotonic(), detector))
+        asyncio.get_running_loop().call_later(self._idle_seconds, self._expire)
+        if len(self._idle) > self._idle_max:
+            self._free([self._idle.popleft()[1]])
+
+    def _keep_loaded(self, loading: asyncio.Future[Detector]) -> None:
+        """Keep what a call that has ended meanwhile had asked for."""
+        if not loading.cancelled() and loading.exception() is None:
+            self.give_back(loading.result())
+
+    def _expire(self) -> None:
+        """Free the detectors whose time is over."""
+        since = time.monotonic() - self._idle_seconds
+        stale: list[Detector] = []
+        while self._idle and self._idle[0][0] <= since:
+            stale.append(self._idle.popleft()[1])
+        if stale:
+            self._free(stale)
+
+    def _free(self, detectors: list[Detector]) -> None:
+        self._threads.submit(_free, detectors)
+
+
+DETECTORS = DetectorPool()
+"""Those of this process."""
+
+
+def _free(detectors: list[Detector]) -> None:
+    """Free ``detectors``, and hand their memory back: glibc would keep most of it, in fragments."""
+    detectors.clear()
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)

@@ -23,6 +23,7 @@ from agentsd.services import chat, rag
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.call import Call, calling
 from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.flow import TaskGroup
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.running import Talk
 from agentsd.services.voicebot.turns import CallRefused
@@ -158,7 +159,7 @@ class Conversing:
         Raises ``ConnectionError`` (in a group).
         """
         self._commands.tell_session("session.created")
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             ways = (self._write(), self._end(closing), self._expel(ended), self._idle(), self._wait())
             beside = [tasks.create_task(one) for one in ways]
             try:

@@ -62,30 +62,18 @@ class Commands:
         self.session = session
         self._call = call
         self._resolve = resolve
-        self._handlers: dict[str, Callable[[Event], Awaitable[None] | None]] = {
-            "session.update": self._session_update,
-            "input_audio_buffer.append": self._append,
-            "input_audio_buffer.commit": lambda _: _nothing(call.commit()),
-            "input_audio_buffer.clear": lambda _: call.clear(),
-            "conversation.item.create": self._item_create,
-            "conversation.item.delete": self._item_delete,
-            "conversation.item.truncate": self._item_truncate,
-            "conversation.item.retrieve": self._item_retrieve,
-            "response.create": self._response_create,
-            "response.cancel": self._response_cancel,
-        }
 
     async def handle(self, event: Event) -> None:
         """Do what ``event`` says. Raises ``Problem`` or an ``AgentsdError``; then nothing was changed."""
         kind = event.get("type")
-        handler = self._handlers.get(kind) if isinstance(kind, str) else None
+        handler = HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
             raise bad_request(
                 "there is no client event of this type",
                 param="type",
-                hint="known: " + ", ".join(self._handlers),
+                hint="known: " + ", ".join(HANDLERS),
             )
-        waiting = handler(event)
+        waiting = handler(self, event)
         if waiting is not None:
             await waiting
 
@@ -96,8 +84,9 @@ class Commands:
     def view(self) -> Frame:
         """``session`` as events tell it."""
         call = self._call
+        serving = call.serving
         return self.session.view(
-            call.agent, call.version, call.turn_settings.model_dump(), voiced=call.voiced
+            serving.agent, serving.version, call.turn_settings.model_dump(), voiced=serving.voiced
         )
 
     async def _session_update(self, event: Event) -> None:
@@ -108,6 +97,12 @@ class Commands:
         self.session = session
         self._call.preferences = session.preferences()
         self.tell_session()
+
+    def _commit(self, _: Event) -> None:
+        self._call.commit()
+
+    def _clear(self, _: Event) -> None:
+        self._call.clear()
 
     async def _append(self, event: Event) -> None:
         audio = event.get("audio")
@@ -170,9 +165,20 @@ class Commands:
             raise Problem(400, "response_cancel_not_active", "there is no response to cancel")
 
 
-def _nothing(_: object) -> None:
-    return None
-
-
 def _no_item(param: str) -> Problem:
     return Problem(400, "item_not_found", "the conversation has no such item", param=param)
+
+
+HANDLERS: Mapping[str, Callable[[Commands, Event], Awaitable[None] | None]] = {
+    "session.update": Commands._session_update,
+    "input_audio_buffer.append": Commands._append,
+    "input_audio_buffer.commit": Commands._commit,
+    "input_audio_buffer.clear": Commands._clear,
+    "conversation.item.create": Commands._item_create,
+    "conversation.item.delete": Commands._item_delete,
+    "conversation.item.truncate": Commands._item_truncate,
+    "conversation.item.retrieve": Commands._item_retrieve,
+    "response.create": Commands._response_create,
+    "response.cancel": Commands._response_cancel,
+}
+"""Client events and their handlers; unbound, so that a call's commands do not refer to themselves."""

@@ -25,7 +25,7 @@ from agentsd.services.voicebot.events import (
     Truncated,
     Words,
 )
-from agentsd.services.voicebot.flow import closing, content_of, first_of
+from agentsd.services.voicebot.flow import TaskGroup, closing, content_of, detach, first_of
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
 from agentsd.services.voicebot.playback import Playback, spoken_part
@@ -90,20 +90,25 @@ class Answer:
                 if self.open:  # it may have been interrupted before it began
                     await self._produce(source)
         except Exception as error:
-            self._failed(first_of(error) if isinstance(error, BaseExceptionGroup) else error)
+            if not self._tell_failure(first_of(error)):
+                raise first_of(error) from None
         else:
             self._end("completed")
         finally:
             self._scope = None
             self._end("cancelled", "client_cancelled")  # if it has not ended: the call is over
 
-    def _failed(self, error: BaseException) -> None:
-        """Tell a vendor's failure; raise what is none. After an interruption nothing of it matters."""
+    def _tell_failure(self, error: BaseException) -> bool:
+        """End the answer as failed. Return False for an error that is not a vendor's, to be raised.
+
+        After an interruption no error matters.
+        """
         if isinstance(error, AgentsdError):
-            self._end("failed", error=error)
+            self._end("failed", error=detach(error))
         elif self.open:
             self._end("failed", error=AgentsdError("the server failed", hint="the server's log says where"))
-            raise error
+            return False
+        return True
 
     def interrupt(self, reason: Reason) -> bool:
         """Stop now. False if it has ended already."""
@@ -132,7 +137,7 @@ class Answer:
         if not self.aloud or tts is None:
             return await self._write(source, None)
         pieces: Pipe[str] = Pipe(AHEAD)
-        async with asyncio.TaskGroup() as tasks:
+        async with TaskGroup() as tasks:
             tasks.create_task(self._write(source, pieces))
             await self._speak(tts, pieces)
         return None

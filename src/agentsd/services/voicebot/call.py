@@ -18,14 +18,15 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from agentsd.core.agent import Turn as TurnSettings
-from agentsd.providers.base import Leases, LiveAgent
+from agentsd.providers.base import Leases
 from agentsd.services import chat
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.conversation import Conversation, Item, new_id
 from agentsd.services.voicebot.ear import Ear, Speech
+from agentsd.services.voicebot.flow import TaskGroup
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.running import Runner, Talk
+from agentsd.services.voicebot.running import Runner, Serving, Talk
 from agentsd.services.voicebot.turns import Ask, CallRefused, Preferences, Turn
 from agentsd.services.voicebot.turntaking import Began, Ended
 from agentsd.services.voicebot.utterance import Utterance
@@ -53,9 +54,10 @@ async def calling(
     """
     async with leases.lease(ref) as agent:
         first = agent
-    async with asyncio.TaskGroup() as tasks:
-        call = Call(ref, first, preferences or Preferences(), metrics, clock)
-        call.runner = Runner(leases, tasks, call.queue, call.serves, clock=clock, talk=talk, metrics=metrics)
+    async with TaskGroup() as tasks:
+        events: Pipe[ev.Event] = Pipe(EVENTS_AHEAD)
+        runner = Runner(leases, tasks, events, Serving(first), clock=clock, talk=talk, metrics=metrics)
+        call = Call(ref, runner, events, preferences or Preferences(), metrics, clock)
         try:
             yield call
         finally:
@@ -63,23 +65,23 @@ async def calling(
 
 
 class Call:
-    """Made by ``calling``. Its methods are for one task, ``events`` for one other."""
+    """Made by ``calling``. Its methods are for one task, ``events`` for one other.
 
-    runner: Runner
+    Nothing that it refers to refers to it, so that it is freed as soon as it has ended.
+    """
 
     def __init__(
         self,
         ref: str,
-        agent: LiveAgent,
+        runner: Runner,
+        events: Pipe[ev.Event],
         preferences: Preferences,
         metrics: VoiceMetrics | None,
         clock: Callable[[], float],
     ) -> None:
-        self.agent, self.version = agent.slug, agent.version  # that serve now
-        self.voiced = agent.tts is not None
-        self.queue: Pipe[ev.Event] = Pipe(EVENTS_AHEAD)
+        self.runner = runner
+        self.queue = events
         self._ref = ref
-        self._manifest, self._greeting = agent.spec.turn, agent.spec.greeting
         self._preferences = preferences
         self._metrics = metrics
         self._clock = clock
@@ -99,6 +101,11 @@ class Call:
         self.queue.push(ev.Note(value))
 
     @property
+    def serving(self) -> Serving:
+        """The agent that serves now."""
+        return self.runner.serving
+
+    @property
     def conversation(self) -> Conversation:
         """What was said so far."""
         return self.runner.conversation
@@ -113,30 +120,18 @@ class Call:
         old, self._preferences = self._preferences, preferences
         if (preferences.input_rate, preferences.detect) != (old.input_rate, old.detect):
             self._drop_utterance()
-            self._ear = None
+            self._close_ear()
 
     @property
     def turn_settings(self) -> TurnSettings:
         """How turns are taken: the manifest's settings, and this call's over them."""
-        return self._preferences.turn_over(self._manifest)
-
-    def serves(self, agent: LiveAgent) -> None:
-        """``agent`` was leased for a turn: it is told if it is another than before."""
-        if self._becomes(agent):
-            self.queue.push(ev.AgentServes(agent.slug, agent.version))
-
-    def _becomes(self, agent: LiveAgent) -> bool:
-        before = (self.agent, self.version)
-        self.agent, self.version = agent.slug, agent.version
-        self.voiced = agent.tts is not None
-        self._manifest, self._greeting = agent.spec.turn, agent.spec.greeting
-        return before != (self.agent, self.version)
+        return self._preferences.turn_over(self.serving.turn)
 
     async def switch(self, ref: str) -> None:
         """Another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
         async with self.runner.leases.lease(ref) as agent:
             self._ref = ref
-            self._becomes(agent)
+            self.serving.change(agent)
 
     async def feed(self, pcm: bytes) -> None:
         """Sound from the microphone: whole samples at ``preferences.input_rate``.
@@ -152,6 +147,9 @@ class Call:
             self._ear = await Ear.open(self._preferences.input_rate, self.turn_settings)
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
+            if self._closing:  # meanwhile
+                self._close_ear()
+                return
             ear.turn = self.turn_settings
             for heard in ear.hear(part):
                 self._take(heard)
@@ -202,7 +200,7 @@ class Call:
 
     def greet(self) -> None:
         """The agent's ``greeting``, if it has one. It stands first in the conversation."""
-        if self._greeting:
+        if self.serving.greeting:
             self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
 
     def cancel(self) -> bool:
@@ -229,10 +227,17 @@ class Call:
     def hang_up(self) -> None:
         """End everything now."""
         self._closing = True
+        self._speaker = None
+        self._close_ear()
         for turn in self.runner.turns:
             if turn.task is not None:
                 turn.task.cancel()
         self.queue.end()
+
+    def _close_ear(self) -> None:
+        ear, self._ear = self._ear, None
+        if ear is not None:
+            ear.close()
 
     def _feed_unheard(self, pcm: bytes) -> None:
         """Without a detector everything counts, until the client commits or clears it."""

@@ -27,7 +27,7 @@ class Ear:
 
     def __init__(self, detector: vad.Detector, rate: int, turn: Turn) -> None:
         self.turn = turn
-        self._detector = detector
+        self._detector: vad.Detector | None = detector
         self._resampler = Resampler(rate, vad.RATE, "LQ")
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
@@ -35,8 +35,14 @@ class Ear:
 
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> Ear:
-        """With a detector of its own."""
-        return cls(await vad.load(), rate, turn)
+        """With a detector of its own, until ``close``."""
+        return cls(await vad.DETECTORS.take(), rate, turn)
+
+    def close(self) -> None:
+        """Give the detector back. Nothing is heard from now on."""
+        detector, self._detector = self._detector, None
+        if detector is not None:
+            vad.DETECTORS.give_back(detector)
 
     def slices(self, pcm: bytes) -> Iterator[bytes]:
         """``pcm`` cut into about one frame each: what ``hear`` takes."""
@@ -62,6 +68,8 @@ class Ear:
         self._before.clear()
 
     def _signals(self, pcm: bytes) -> Iterator[Began | Ended | None]:
+        if self._detector is None:
+            return
         for probability in self._detector.probabilities(self._resampler.take(pcm)):
             self._state, signal = step(self._state, probability, self.turn)
             yield signal

@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from traceback import clear_frames
+from types import TracebackType
 from typing import Any, TypeVar
 
+E = TypeVar("E", bound=BaseException)
 T = TypeVar("T")
+
+
+class TaskGroup(asyncio.TaskGroup):
+    """asyncio's, from whose errors no frame hangs that refers to the error again.
+
+    Before Python 3.13 its ``__aexit__`` leaves such a cycle (https://github.com/python/cpython/issues/124958):
+    whatever a call holds would stay until a full collection.
+    """
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            await super().__aexit__(kind, error, trace)
+        except BaseException as raised:
+            clear_frames(raised.__traceback__)
+            raise
+        finally:
+            self._parent_task = None  # a cancelled task refers to its frames, and they to this group
+            del error, trace
 
 
 @asynccontextmanager
@@ -29,9 +53,14 @@ def content_of(chunk: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+def first_of(error: BaseException) -> BaseException:
     """The first error in a group of groups: what went wrong before the rest was cancelled."""
-    error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    return error
+
+
+def detach(error: E) -> E:
+    """Return ``error`` without the frames and errors before it: whoever keeps it keeps nothing else."""
+    error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

@@ -16,8 +16,8 @@ from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services.voicebot.answering import Answer
 from agentsd.services.voicebot.conversation import Conversation
-from agentsd.services.voicebot.events import Event, Failed, Heard, NotTranscribed, Transcribed
-from agentsd.services.voicebot.flow import closing
+from agentsd.services.voicebot.events import AgentServes, Event, Failed, Heard, NotTranscribed, Transcribed
+from agentsd.services.voicebot.flow import closing, detach
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
 from agentsd.services.voicebot.turns import Turn
@@ -32,6 +32,21 @@ OPENING = "The call has begun, and nobody has spoken yet: open the conversation.
 _log = logging.getLogger(__name__)
 
 
+class Serving:
+    """The agent of the newest lease of one call."""
+
+    def __init__(self, agent: LiveAgent) -> None:
+        self.change(agent)
+
+    def change(self, agent: LiveAgent) -> bool:
+        """Take over what is known of ``agent``. Return whether it is another agent or version."""
+        before = getattr(self, "agent", None), getattr(self, "version", None)
+        self.agent, self.version = agent.slug, agent.version
+        self.voiced = agent.tts is not None
+        self.turn, self.greeting = agent.spec.turn, agent.spec.greeting
+        return before != (self.agent, self.version)
+
+
 class Runner:
     """The turns of one call."""
 
@@ -40,7 +55,7 @@ class Runner:
         leases: Leases,
         tasks: asyncio.TaskGroup,
         events: Pipe[Event],
-        serves: Callable[[LiveAgent], None],
+        serving: Serving,
         *,
         clock: Callable[[], float],
         talk: Talk,
@@ -52,7 +67,7 @@ class Runner:
         self.leases = leases
         self._tasks = tasks
         self._events = events
-        self._serves = serves
+        self.serving = serving
         self._clock = clock
         self._talk = talk
         self._metrics = metrics
@@ -63,26 +78,35 @@ class Runner:
         turn.earlier = tuple(self.turns)
         self.turns.append(turn)
         turn.task = self._tasks.create_task(self._run(turn))
+        turn.task.add_done_callback(lambda _: self._forget(turn))
 
     async def _run(self, turn: Turn) -> None:
         try:
             async with self.leases.lease(turn.ref) as agent:
-                self._serves(agent)
+                if self.serving.change(agent):
+                    self._events.push(AgentServes(agent.slug, agent.version))
                 if turn.utterance is not None:
                     await self._listen(agent, turn, turn.utterance)
                 turn.heard.set()
                 await self._reply(agent, turn)
         except AgentsdError as error:  # of the lease: listening and answering tell their own
             await _spoken(turn)
-            self._events.push(Failed(error))
+            self._events.push(Failed(detach(error)))
         except Exception as error:
             _report(error)
+            detach(error)
             if turn.answer is None:  # an answer tells its own end
                 hint = "the server's log says where"
                 self._events.push(Failed(AgentsdError("the server failed", hint=hint)))
         finally:
-            turn.heard.set()
-            turn.earlier = ()
+            self._forget(turn)
+
+    def _forget(self, turn: Turn) -> None:
+        """Drop what ended, also before it began. A cancelled task refers to the frames that it ran in."""
+        turn.heard.set()
+        turn.earlier = ()
+        turn.task = None
+        if turn in self.turns:
             self.turns.remove(turn)
 
     # Listening
@@ -94,7 +118,7 @@ class Runner:
         except AgentsdError as error:
             await utterance.ended.wait()
             turn.replies = False
-            self._events.push(NotTranscribed(utterance.item, error))
+            self._events.push(NotTranscribed(utterance.item, detach(error)))
             return
         await utterance.ended.wait()  # a recogniser may have enough before the caller has finished
         item = self.conversation.find(utterance.item)
@@ -132,7 +156,7 @@ class Runner:
             source = agent.spec.greeting if turn.greets else self._completion(agent, turn)
         except AgentsdError as error:  # without an LLM there is nothing to begin
             answer.open = False
-            self._events.push(Failed(error))
+            self._events.push(Failed(detach(error)))
             return
         self._events.push(answer.began(self.conversation.add(answer.item, first=turn.greets)))
         if turn.stopped is not None:
