@@ -134,10 +134,11 @@ class Builder:
         """Whether this program can run the vendor; of some it knows the settings only."""
         return self._catalog.vendor(kind, settings.provider).build is not None
 
-    def build(self, kind: str, settings: ProviderSettings) -> Provider:
-        """A provider. Raises ``Refused``; connects to nothing."""
+    def build(self, kind: str, settings: ProviderSettings, owner: str = DEFAULT_OWNER) -> Provider:
+        """A provider of an agent of ``owner``. Raises ``Refused``; connects to nothing."""
         try:
-            provider = resilient.build(self._catalog, kind, settings, self._sessions, self._metrics)
+            sessions = self._sessions.of(owner)
+            provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)
         except Exception as error:  # a vendor's constructor may raise anything, and quote a secret
             why = error.message if isinstance(error, AgentsdError) else type(error).__name__
             message = f"the {kind} provider {settings.provider} cannot be built: {why}"

@@ -20,6 +20,6 @@ async def single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAge
     async with AsyncExitStack() as stack:
         for kind, settings in recipe.settings.items():
             if builder.has_client(kind, settings):
-                providers[kind] = builder.build(kind, settings)
+                providers[kind] = builder.build(kind, settings, row.owner)
                 stack.push_async_callback(providers[kind].aclose)
         yield LiveAgent(**fields_of(row, recipe), **providers)
