@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from agentsd.providers.http import HttpSessions
@@ -59,3 +61,45 @@ def test_what_is_no_url_is_refused() -> None:
     with pytest.raises(ValueError, match="URL"):
         sessions.acquire("http://h:99999")
     assert sessions.holders() == {}
+
+
+async def test_owners_share_no_session() -> None:
+    """So 512 streams of one leave another's requests to the same vendor alone; one owner's are shared."""
+    sessions = HttpSessions()
+    acme, beta = sessions.of("acme").acquire("http://h"), sessions.of("beta").acquire("http://h")
+    again = sessions.of("acme").acquire("http://h")
+    assert acme.session is again.session
+    assert acme.session is not beta.session
+    assert sessions.holders() == {"http://h": 3}
+    await acme.release()
+    await again.release()
+    assert sessions.holders() == {"http://h": 1}
+    assert not beta.session.closed
+    await sessions.aclose()
+    assert sessions.opened() == frozenset()
+    await beta.release()
+
+
+async def test_streams_of_one_owner_do_not_hold_up_another() -> None:
+    """Every connection that one owner may have is taken; the other one's first request goes through."""
+
+    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hold, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    sessions = HttpSessions(connections=2)
+    acme, beta = sessions.of("acme").acquire(url), sessions.of("beta").acquire(url)
+    held = [await acme.session.get(url) for _ in range(2)]
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await acme.session.get(url)
+    async with asyncio.timeout(10):
+        held.append(await beta.session.get(url))
+    for reply in held:
+        reply.close()
+    await sessions.aclose()
+    server.close()

@@ -11,6 +11,7 @@ import pytest
 
 from agentsd.runtime.knowledge import Indexer, StoreKnowledge
 from agentsd.store import knowledge as stored
+from tests.vendors.base import Fault
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Stack, echo, vendor_manifest
 
@@ -126,3 +127,72 @@ async def _vectors(stack: Stack) -> int:
     async with stack.database.transaction(snapshot=True) as conn:
         row = await (await conn.execute("SELECT count(*) FROM knowledge_vectors")).fetchone()
     return int(row[0]) if row else 0
+
+
+EMBEDDING = "embedding:\n  provider: openai-compatible\n  model: e\n  api_url: {url}\n"
+KNOWING = "name: {name}\nllm:\n  provider: echo.local\n  reply: hi\nrag:\n  sources: [faq.md]\n"
+
+
+def _knowing(stack: Stack, owner: str, url: str) -> None:
+    """An agent with the same document and model name as every other one of these."""
+    stack.write(f"{owner}/faq.md", FAQ.format(days="ten"))
+    stack.write(f"{owner}/a.yaml", KNOWING.format(name=owner) + EMBEDDING.format(url=url))
+
+
+async def _spaces(stack: Stack) -> dict[str, int]:
+    """How many vectors each space has."""
+    async with stack.database.transaction(snapshot=True) as conn:
+        return dict((await stored.stock(conn)).spaces)
+
+
+async def _needs_vectors(stack: Stack) -> None:
+    async with stack.database.transaction() as conn:
+        if not await stored.has_vectors(conn):
+            pytest.skip("this Postgres has no pgvector")
+
+
+async def test_vectors_belong_to_an_owner_and_to_a_server(stack: Stack, vendor: OpenAIServer) -> None:
+    """One document, one model's name: each owner has its own server embed it, and no URL shows."""
+    await _needs_vectors(stack)
+    async with OpenAIServer() as other:
+        _knowing(stack, "acme", vendor.url)
+        _knowing(stack, "beta", other.url)
+        _knowing(stack, "gamma", other.url)
+        worker = asyncio.create_task(
+            Indexer(stack.database, stack.registry, StoreKnowledge(stack.database), retry_s=0.05).run()
+        )
+        try:
+            await stack.sync()
+            async with asyncio.timeout(30):
+                while len(await _spaces(stack)) < 3:
+                    await asyncio.sleep(0.02)
+        finally:
+            worker.cancel()
+            await asyncio.wait({worker})
+        spaces = await _spaces(stack)
+        assert sorted(space.partition("#")[0] for space in spaces) == [
+            f"{owner}/openai-compatible" for owner in ("acme", "beta", "gamma")
+        ]
+        assert not any("127.0.0.1" in space for space in spaces)
+        assert (_calls(vendor), _calls(other)) == (1, 2)
+
+
+async def test_a_silent_embedder_holds_up_its_own_owner_only(stack: Stack, vendor: OpenAIServer) -> None:
+    """The others' passages are embedded while one vendor never answers."""
+    await _needs_vectors(stack)
+    async with OpenAIServer(fault=Fault.STALL) as silent:
+        _knowing(stack, "acme", silent.url)
+        _knowing(stack, "beta", vendor.url)
+        indexer = Indexer(
+            stack.database, stack.registry, StoreKnowledge(stack.database), retry_s=0.05, batch_s=3600
+        )
+        worker = asyncio.create_task(indexer.run())
+        try:
+            await stack.sync()
+            async with asyncio.timeout(30):
+                while not await _vectors(stack):
+                    await asyncio.sleep(0.02)
+            assert {space.partition("/")[0] for space in await _spaces(stack)} == {"beta"}
+        finally:
+            worker.cancel()
+            await asyncio.wait({worker})

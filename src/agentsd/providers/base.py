@@ -137,7 +137,10 @@ class Embedding(Provider, Protocol):
 
     @property
     def space(self) -> str:
-        """Names the vector space: provider and model. Vectors of different spaces cannot be compared."""
+        """Names the vector space: provider and model. Vectors of different spaces cannot be compared.
+
+        One that asks a server has ``address`` as well, its URL: a model's name does not make servers equal.
+        """
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """One vector for each text, in order, all of one length. Raises ``ProviderError``."""

@@ -1,4 +1,4 @@
-"""Pooled HTTP sessions: one per origin, opened on first use, closed when nobody holds it.
+"""Pooled HTTP sessions: one per owner and origin, opened on first use, closed when nobody holds it.
 
 Vendors' clients never import aiohttp; this package does, in the functions that connect. So a
 process that only validates manifests pays neither for it nor for asyncio (0.15 s together).
@@ -6,11 +6,13 @@ process that only validates manifests pays neither for it nor for asyncio (0.15 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from agentsd import __version__
+from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.outbound import Outbound
 from agentsd.core.rules import NOWHERE
 from agentsd.core.rules import origin as origin_of
@@ -31,10 +33,10 @@ class _Pool:
 
 @dataclass(slots=True)
 class HttpSessions:
-    """The sessions of one event loop. A new provider for an origin keeps its warm connections.
+    """The sessions of one event loop. A new provider for an origin keeps its owner's warm connections.
 
-    ``connections`` bounds what is open to one origin at a time; a request beyond it waits, and
-    its wait counts against the time to the first byte.
+    ``connections`` bounds what one owner has open to one origin at a time; a request beyond it waits, and
+    its wait counts against the time to the first byte. Owners share no connection, so none waits for another.
     """
 
     connections: int = 512
@@ -42,7 +44,12 @@ class HttpSessions:
     dns_cache_seconds: int = 60
     engines: Engines = field(default_factory=Engines)  # models that run on this machine
     outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
-    _pools: dict[str, _Pool] = field(default_factory=dict)
+    owner: str = DEFAULT_OWNER  # whose providers take sessions here
+    _pools: dict[tuple[str, str], _Pool] = field(default_factory=dict)  # of all owners
+
+    def of(self, owner: str) -> HttpSessions:
+        """Return the sessions and models as the providers of ``owner`` take them; bounds count by owner."""
+        return self if owner == self.owner else replace(self, owner=owner, engines=self.engines.of(owner))
 
     def acquire(self, url: str) -> Claim:
         """A claim on the session for ``url``'s origin. Opens nothing.
@@ -55,34 +62,34 @@ class HttpSessions:
         host = urlsplit(origin).hostname or ""
         if reason := self.outbound.refuses_host(host):
             raise OutboundRefused(reason)
-        pool = self._pools.setdefault(origin, _Pool(host))
+        pool = self._pools.setdefault((self.owner, origin), _Pool(host))
         pool.holders += 1
         return Claim(self, origin, pool)
 
-    def of(self, owner: str) -> HttpSessions:
-        """The same sessions and models, for agents of ``owner``: bounds of models are counted by owner."""
-        return replace(self, engines=self.engines.of(owner))
-
     def holders(self) -> dict[str, int]:
         """How many claims each origin has."""
-        return {origin: pool.holders for origin, pool in self._pools.items()}
+        holders = Counter[str]()
+        for (_, origin), pool in self._pools.items():
+            holders[origin] += pool.holders
+        return dict(holders)
 
     def opened(self) -> frozenset[str]:
         """Origins whose session is open."""
-        return frozenset(origin for origin, pool in self._pools.items() if pool.session is not None)
+        return frozenset(origin for (_, origin), pool in self._pools.items() if pool.session is not None)
 
     async def aclose(self) -> None:
         """Close every session and free every model, held or not."""
-        pools, self._pools = self._pools, {}
-        for pool in pools.values():
+        pools = list(self._pools.values())
+        self._pools.clear()  # which every owner's view shares
+        for pool in pools:
             await _close(pool)
         await self.engines.aclose()
 
     async def _release(self, origin: str, pool: _Pool) -> None:
         pool.holders -= 1
         if pool.holders <= 0:
-            if self._pools.get(origin) is pool:
-                del self._pools[origin]
+            if self._pools.get((self.owner, origin)) is pool:
+                del self._pools[self.owner, origin]
             await _close(pool)
 
     def _open(self, pool: _Pool) -> aiohttp.ClientSession:

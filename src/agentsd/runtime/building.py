@@ -134,8 +134,8 @@ class Builder:
         """Whether this program can run the vendor; of some it knows the settings only."""
         return self._catalog.vendor(kind, settings.provider).build is not None
 
-    def build(self, kind: str, settings: ProviderSettings, owner: str) -> Provider:
-        """A provider for an agent of ``owner``. Raises ``Refused``; connects to nothing."""
+    def build(self, kind: str, settings: ProviderSettings, owner: str = DEFAULT_OWNER) -> Provider:
+        """A provider of an agent of ``owner``. Raises ``Refused``; connects to nothing."""
         try:
             sessions = self._sessions.of(owner)
             provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)

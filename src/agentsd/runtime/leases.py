@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Protocol
 from uuid import UUID
 
+from agentsd.core.names import DEFAULT_OWNER
 from agentsd.providers.base import LiveAgent, Provider
 from agentsd.providers.schema import ProviderSettings
 from agentsd.telemetry import Metrics
@@ -31,10 +32,13 @@ _log = logging.getLogger(__name__)
 class Box:
     """One provider and how many builds hold it."""
 
-    __slots__ = ("agent", "holders", "kind", "provider", "settings")
+    __slots__ = ("agent", "holders", "kind", "owner", "provider", "settings")
 
-    def __init__(self, agent: UUID, kind: str, settings: ProviderSettings, provider: Provider) -> None:
+    def __init__(
+        self, agent: UUID, owner: str, kind: str, settings: ProviderSettings, provider: Provider
+    ) -> None:
         self.agent = agent
+        self.owner = owner
         self.kind = kind
         self.settings = settings
         self.provider = provider
@@ -53,26 +57,29 @@ class Boxes:
         self._drained = asyncio.Event()
         self._drained.set()
 
-    def take(self, agent: UUID, owner: str, kind: str, settings: ProviderSettings) -> Box:
+    def take(self, agent: UUID, kind: str, settings: ProviderSettings, owner: str) -> Box:
         """The box of ``agent``'s provider with these very settings; built if there is none.
 
-        Raises what the vendor's constructor raises; then nothing is held.
+        One that was built for another owner is not taken: its connections are that one's. Raises what the
+        vendor's constructor raises; then nothing is held.
         """
         boxes = self._open.get((agent, kind), ())
-        box = next((box for box in boxes if box.settings == settings), None)
+        box = next((box for box in boxes if box.owner == owner and box.settings == settings), None)
         if box is None:
-            box = Box(agent, kind, settings, self._build(kind, settings, owner))
+            box = Box(agent, owner, kind, settings, self._build(kind, settings, owner))
             self._open.setdefault((agent, kind), []).append(box)
             self._metrics.providers.labels(kind).inc()
         box.holders += 1
         return box
 
-    def take_all(self, agent: UUID, owner: str, settings: Mapping[str, ProviderSettings]) -> dict[str, Box]:
+    def take_all(
+        self, agent: UUID, settings: Mapping[str, ProviderSettings], owner: str = DEFAULT_OWNER
+    ) -> dict[str, Box]:
         """One box for every kind in ``settings``: all, or (with the error) none."""
         boxes: dict[str, Box] = {}
         try:
             for kind, section in settings.items():
-                boxes[kind] = self.take(agent, owner, kind, section)
+                boxes[kind] = self.take(agent, kind, section, owner)
         except BaseException:
             self.give_back(boxes)
             raise

@@ -124,7 +124,7 @@ class Resolver:
             for kind, settings in recipe.settings.items()
             if self._builder.has_client(kind, settings)
         }
-        boxes = self._boxes.take_all(wanted.id, wanted.owner, usable)
+        boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
         return Built(live_agent(fields_of(wanted, recipe), boxes), boxes, self._boxes)
 
     async def _fall_back(

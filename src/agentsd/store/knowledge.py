@@ -1,7 +1,7 @@
 """Knowledge: the passages of sources, found by their words and, where pgvector is, by their meaning.
 
 A source is known by the digest of its bytes, so two agents, or two commits, that name the same text
-share its passages and vectors. ``space`` names a vector space (provider and model): vectors of
+share its passages. ``space`` names a vector space (owner, provider, server and model): vectors of
 different spaces are never compared.
 """
 

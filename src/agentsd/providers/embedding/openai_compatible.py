@@ -59,6 +59,7 @@ class OpenAIEmbedding:
         self._how: dict[str, Any] = {"model": settings.model, "encoding_format": "float"}
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions
+        self.address = url
         self.space = f"{settings.provider}:{settings.model}:{settings.dimensions or ''}"
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
