@@ -28,7 +28,7 @@ class Fallback:
 
     def built(self, boxes: Boxes) -> Built:
         """The agent with its providers. Raises ``Refused`` where one cannot be built."""
-        mine = boxes.take_all(id_of(self.slug), DEFAULT_OWNER, self.settings)
+        mine = boxes.take_all(id_of(self.slug), self.settings)
         fields = {
             "id": id_of(self.slug),
             "slug": self.slug,
