@@ -8,6 +8,7 @@ store ── load ─▶ stored ─┘
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
-from agentsd.core.errors import InvalidManifests, MassDeletion
+from agentsd.core.errors import InvalidManifests, MassDeletion, describe
 from agentsd.core.names import user_id_of
 from agentsd.core.plan import Desired, Plan, Quarantined, Stored, mass_deletion, plan
 from agentsd.core.user import User
@@ -34,6 +35,8 @@ from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
 from agentsd.store.leadership import Term, lock_as
+
+_log = logging.getLogger(__name__)
 
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
@@ -248,10 +251,16 @@ class Reconciler:
         layers = await store.load_layers(conn, below)
         for agent_id, data in (await store.load_documents(conn, new)).items():
             row, manifest = agents[agent_id], new[agent_id]
-            named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
-            document = self._checker.document(row.path, data, named)
             seals = (manifest.seals, manifest.lent)
-            resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            try:
+                named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
+                document = self._checker.document(row.path, data, named)
+                resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            except Exception as error:  # it was edited by hand, and is about to be replaced
+                _log.warning(
+                    "a stored document cannot be read (%s)", describe(error), extra={"path": row.path}
+                )
+                continue
             prints = self._checker.prints(document, self._print_key) if resealed else None
             agents[agent_id] = replace(row, value=document.value, prints=prints)
         return replace(stored, agents=agents)

@@ -7,6 +7,7 @@ while it does, so that no round sees half of an edit. With a ``Gate``, only a le
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -20,6 +21,8 @@ from agentsd.core.errors import AgentsdError, Bug, NotLeading, StoreUnavailable
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
 from agentsd.store.leadership import Term
+
+log = logging.getLogger(__name__)
 
 Changes = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: look at everything."""
@@ -107,7 +110,7 @@ class Syncer:
         """Report that there was nothing to reconcile, or that it must not be."""
         report = Report(error=error, commit=commit)
         async with self._busy:
-            await self._on_report(report)
+            await self._tell(report)
         return report
 
     @asynccontextmanager
@@ -136,8 +139,16 @@ class Syncer:
             known = error if isinstance(error, AgentsdError) else Bug(error)
             report = Report(error=known, commit=commit, term=term)
         if not quiet or (report.outcome and report.outcome.head):
-            await self._on_report(report)
+            await self._tell(report)
         return report
+
+    async def _tell(self, report: Report) -> None:
+        """Pass a report on; what comes of that changes nothing about the round."""
+        try:
+            await self._on_report(report)
+        except Exception as error:
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            log.warning("a round was not reported: %s", known.message)
 
     def _stand_by(self) -> Report:
         if not self._owed:

@@ -20,6 +20,7 @@ from psycopg.pq import TransactionStatus
 
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store.faults import translate
+from agentsd.store.tolerance import tolerate
 
 SCHEMA_REVISION = "0008"
 """The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
@@ -105,6 +106,7 @@ class Database:
         async with self._slot():
             try:
                 connection = await self._begin(f"BEGIN {mode}{self._limits}")
+                tolerate(connection)
                 try:
                     yield connection
                     await self._commit(connection)

@@ -22,7 +22,7 @@ from agentsd.core.backoff import Backoff
 from agentsd.core.errors import StoreError
 from agentsd.store.database import dsn_of, place_of
 from agentsd.store.faults import translate
-from agentsd.store.versions import CHANNEL, Head, notify
+from agentsd.store.versions import CHANNEL, Head, head, notify
 
 __all__ = ["CHANNEL", "Hint", "Listener", "notify"]
 
@@ -103,6 +103,10 @@ class Listener:
             async with asyncio.timeout(self._heartbeat):
                 await connection.execute("SELECT 1")
             self.contact = monotonic()
+            if self._channel == CHANNEL:  # a dump that is restored announces nothing
+                async with asyncio.timeout(self._heartbeat):
+                    now = await head(connection)
+                yield Hint("changed", now)
 
     def _translate(self, error: Exception) -> StoreError:
         known = error if isinstance(error, psycopg.Error) else psycopg.OperationalError()
