@@ -22,6 +22,10 @@ from agentsd.core.errors import AgentsdError, Bug, ConfigError, SchemaMismatch, 
 if TYPE_CHECKING:
     from agentsd.telemetry import Metrics
 
+ENDINGS = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+"""What a border lets through. All else may be raised by a plug-in or by native code (``SystemExit``, a
+panic, which are no ``Exception``), and asyncio would end the process for some of it."""
+
 OPERATOR_FAULTS = (ConfigError, SchemaMismatch, StoreRefused)
 """What ends the process at start-up: trying again cannot help before the operator acts."""
 

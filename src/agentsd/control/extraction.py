@@ -6,6 +6,7 @@ import io
 
 from agentsd.core.chunking import Chunk, chunks
 from agentsd.core.errors import ConfigError
+from agentsd.supervisor import ENDINGS
 
 
 def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
@@ -29,6 +30,8 @@ def _pdf(path: str, data: bytes) -> str:
     try:
         reader = PdfReader(io.BytesIO(data))
         return "\n\n".join(page.extract_text() for page in reader.pages)
-    except Exception as error:  # a reader of a format so old may raise anything
+    except ENDINGS:
+        raise
+    except BaseException as error:  # a reader of a format so old may raise anything
         hint = "save it anew from the program that made it, or give its text as Markdown"
         raise ConfigError(f"{path} cannot be read as PDF ({type(error).__name__})", hint=hint) from None

@@ -91,6 +91,14 @@ class Reconciler:
         """
         self._memory.forget()
 
+    async def is_outdated(self) -> bool:
+        """Return whether the store's history is not the one that the last round saw: a dump was restored."""
+        seen = self._memory.head
+        if seen is None:
+            return False
+        async with self._database.transaction(snapshot=True) as conn:
+            return not await store.knows(conn, seen)
+
     async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
         """What a sync would do. Writes nothing."""
         return await self._run(tree, options, progress, write=False)

@@ -20,7 +20,9 @@ from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, StoreUnavailable
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
+from agentsd.store.events import Hint
 from agentsd.store.leadership import Term
+from agentsd.supervisor import ENDINGS
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +108,13 @@ class Syncer:
                 if await self._led() != term:
                     break
 
+    async def follow_store(self, hints: AsyncIterator[Hint]) -> None:
+        """Reconcile everything as soon as a dump was restored over what was applied. Never ends."""
+        async for hint in hints:
+            if hint.kind != "lost" and await self._reconciler.is_outdated():
+                self.forget()
+                await self.round(None)
+
     async def refuse(self, error: AgentsdError, commit: str | None) -> Report:
         """Report that there was nothing to reconcile, or that it must not be."""
         report = Report(error=error, commit=commit)
@@ -134,7 +143,9 @@ class Syncer:
             self._owed = False
         except NotLeading:
             return self._stand_by()
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
             report = Report(error=known, commit=commit, term=term)

@@ -12,6 +12,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.runtime.registry import Registry
 from agentsd.store import knowledge
 from agentsd.store.database import Database
+from agentsd.supervisor import ENDINGS
 
 RETRY_SECONDS = 30.0
 """How often passages are looked at again that could not be embedded."""
@@ -95,7 +96,9 @@ class Indexer:
             try:
                 async with self._registry.lease(slug) as agent:
                     await self._embed(agent)
-            except Exception as error:  # of this agent, or of its vendor: the next round tries again
+            except ENDINGS:
+                raise
+            except BaseException as error:  # of this agent, or of its vendor: the next round tries again
                 known = error if isinstance(error, AgentsdError) else Bug(error)
                 _log.warning(
                     "passages were not embedded: %s",

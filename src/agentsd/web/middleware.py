@@ -17,6 +17,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
+from agentsd.supervisor import ENDINGS
 from agentsd.web import hooks
 from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
@@ -73,7 +74,9 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
             status = redirection.status
             secure(redirection)
             raise
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:  # a plug-in's SystemExit, a panic in native code
             response = _problem(error, request.path).response(request.path)
             status = response.status
         finally:
@@ -170,7 +173,7 @@ def _unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _problem(error: Exception, path: str) -> Problem:
+def _problem(error: BaseException, path: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):
@@ -181,7 +184,7 @@ def _problem(error: Exception, path: str) -> Problem:
     return internal()
 
 
-def report(error: Exception) -> None:
+def report(error: BaseException) -> None:
     """Log where an unexpected error arose, without its text, which may quote what a client sent."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s\n%s", type(error).__name__, place)
