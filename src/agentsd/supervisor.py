@@ -14,13 +14,17 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentsd.core.backoff import Backoff
-from agentsd.core.errors import AgentsdError, Bug, ConfigError, SchemaMismatch, StoreRefused
+from agentsd.core.errors import AgentsdError, Bug, ConfigError, SchemaMismatch, StoreRefused, describe
 
 if TYPE_CHECKING:
     from agentsd.telemetry import Metrics
+
+ENDINGS = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+"""What a border lets through. All else may be raised by a plug-in or by native code (``SystemExit``, a
+panic, which are no ``Exception``), and asyncio would end the process for some of it."""
 
 OPERATOR_FAULTS = (ConfigError, SchemaMismatch, StoreRefused)
 """What ends the process at start-up: trying again cannot help before the operator acts."""
@@ -143,6 +147,16 @@ class Supervisor:
             delay,
             extra={"task": failure.task, "failures": failure.failures},
         )
+
+
+def log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what a callback or a task that nobody awaits raised, by type and place.
+
+    The event loop's own handler would log its text, which may quote a secret.
+    """
+    error = context.get("exception")
+    why = describe(error) if isinstance(error, BaseException) else "no exception"
+    _log.error("something in the background failed", extra={"error": why})
 
 
 class SupervisedTasks:

@@ -339,3 +339,43 @@ async def test_an_error_takes_back_what_was_done(tmp_path: Path, caplog: pytest.
     assert (tmp_path / "a.yaml").read_text() == A
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b"]
     assert caplog.records == []
+
+
+def put_note(root: Path, kind: str) -> None:
+    """Something at the place of a note that no writer has left."""
+    note = root / intents.NAME
+    match kind:
+        case "folder":
+            (note / "inner").mkdir(parents=True)
+        case "link":
+            note.symlink_to("/etc/passwd")
+        case "nowhere":
+            note.symlink_to("/nonexistent")
+        case "loop":
+            note.symlink_to(note.name)
+        case "fifo":
+            os.mkfifo(note)
+        case "deep":
+            note.write_text("[" * 100_000)
+        case "bytes":
+            note.write_bytes(b"\xff\xfe")
+        case "huge":
+            with note.open("wb") as file:
+                file.truncate(4 << 30)
+        case "number":
+            note.write_text('{"commit": null, "edits": ' + "9" * 5000 + "}")
+
+
+@pytest.mark.parametrize(
+    "kind", ["folder", "link", "nowhere", "loop", "fifo", "deep", "bytes", "huge", "number"]
+)
+def test_what_is_not_a_note_is_put_aside(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever stands there: it is said once, nothing waits for it, and the next note can be written."""
+    put_note(tmp_path, kind)
+    assert intents.finish(tmp_path) is None
+    assert "makes no sense" in caplog.text
+    caplog.clear()
+    assert intents.finish(tmp_path) is None
+    assert not caplog.text
+    intents.note(tmp_path, Intent((FileEdit("a.yaml", None, b"name: x\n"),)))
+    assert intents.finish(tmp_path) == (("a.yaml",), None)

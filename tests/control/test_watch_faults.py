@@ -18,6 +18,7 @@ from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
+from agentsd.store.events import Listener
 from tests.control.daemon import Daemon, daemon
 from tests.control.place import Place, echo, make_checker
 from tests.runtime.world import Keys
@@ -83,3 +84,20 @@ async def test_a_resync_heals_drift(place: Place) -> None:
     async with daemon(place, resync=0.2) as one:
         await place.execute("UPDATE agents SET name = 'x'")
         await one.until(lambda report: ("heal", "a") in one.seen)
+
+
+async def test_a_restored_dump_is_healed_at_the_next_contact(running: Daemon, database_url: str) -> None:
+    """Nothing announces it, and no file changes."""
+    place = running.place
+    place.write({"a.yaml": echo(1)})
+    await running.until(lambda report: report.outcome and ("create", "a") in running.seen)
+    syncer = Syncer(place.root, place.reconciler, place.options, running.report)
+    hints = Listener(place.database.listener_dsn, heartbeat_seconds=0.05).hints()
+    task = asyncio.create_task(syncer.follow_store(hints))
+    with psycopg.connect(database_url, autocommit=True) as admin:
+        admin.execute("UPDATE agents SET name = 'old'")
+        admin.execute("UPDATE versions SET stamp = gen_random_uuid()")
+    await running.until(lambda report: report.outcome and ("heal", "a") in running.seen)
+    task.cancel()
+    await asyncio.wait({task})
+    await hints.aclose()

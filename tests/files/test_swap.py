@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.files.swap import FileChanged, FileRefused, replace_file, swap, sweep
+from agentsd.files.swap import DiskFull, FileChanged, FileRefused, replace_file, swap, sweep
+from tests.limits import full_disk
 
 COUNT = """
 import json, os, sys
@@ -263,3 +264,15 @@ def test_replaced_whatever_it_held(tmp_path: Path) -> None:
     replace_file(tmp_path / "a.yaml", b"one")
     replace_file(tmp_path / "a.yaml", b"two")
     assert ((tmp_path / "a.yaml").read_bytes(), names(tmp_path)) == (b"two", ["a.yaml"])
+
+
+def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    """Made or replaced: an error of its own, that may pass; no temporary file and no folder stays."""
+    file = tmp_path / "a.yaml"
+    file.write_bytes(b"one")
+    with full_disk(100_000):
+        for path, expected in ((file, b"one"), (tmp_path / "acme/eu/b.yaml", None)):
+            with pytest.raises(DiskFull) as caught:
+                swap(path, expected, b"x" * 200_000)
+            assert caught.value.retryable
+            assert (names(tmp_path), file.read_bytes()) == (["a.yaml"], b"one")

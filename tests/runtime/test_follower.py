@@ -259,3 +259,44 @@ async def test_postgres_may_be_killed_and_restarted(
     await registry.aclose(drain_s=0)
     await sessions.aclose()
     await database.aclose()
+
+
+@pytest.mark.parametrize("told", [{"listen_s": 0.05, "beat_s": NEVER}, {"listen_s": NEVER, "beat_s": 0.05}])
+async def test_a_restored_dump_is_noticed_at_the_next_contact(world: World, told: dict[str, float]) -> None:
+    """Nothing announces it, and nobody polls; whoever has contact sees that the history is another one."""
+    text = "id: {}\nllm:\n  provider: echo.local\n  reply: {}\n"
+    agent = uuid4()
+    await world.put(a=text.format(agent, "old"), b=text.format(uuid4(), "b"))
+    await world.put(a=text.format(agent, "new"))
+    async with following(world, poll_s=NEVER, **told):
+        await settled(world, lambda: len(world.registry.snapshot.entries) == 2)
+        with psycopg.connect(world.database.listener_dsn, autocommit=True) as admin:
+            admin.execute("UPDATE agents SET deleted_at = now(), version = 1 WHERE slug = 'b'")
+            admin.execute("UPDATE versions SET stamp = gen_random_uuid()")
+        await settled(world, lambda: "b" not in world.registry.snapshot.entries)
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        """attachments = '{"sources": 5}'""",
+        """attachments = '{"layers": [{"path": "x", "digest": "zz"}]}'""",
+        """attachments = '"x"'""",
+        "updated_at = 'infinity', created_at = '4000-01-01 BC'",
+    ],
+)
+async def test_a_row_that_was_edited_by_hand_hurts_nobody_else(world: World, edit: str) -> None:
+    """It answers as its document says, or is Invalid and says so; the others are served."""
+    text = "id: {}\nllm:\n  provider: echo.local\n  reply: hello\n"
+    await world.put(a=text.format(uuid4()), b=text.format(uuid4()))
+    with psycopg.connect(world.database.listener_dsn, autocommit=True) as admin:
+        admin.execute(f"UPDATE agents SET {edit} WHERE slug = 'a'".encode())  # noqa: S608
+    async with following(world):
+        async with world.registry.lease("b") as agent:
+            assert agent.llm is not None
+        await world.registry.openings.verify_again()
+        while world.registry.openings.unopened(1):
+            await asyncio.sleep(0.002)
+        assert world.condition("a").type in ("Ready", "Invalid")
+        named = "sources" in edit or "layers" in edit
+        assert (world.condition("a").reason == "InvalidManifest") is named

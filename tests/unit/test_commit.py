@@ -6,11 +6,14 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
+from secrets import token_hex
 
 import pytest
 
 from agentsd.files.commit import GitRefused, check_repository, commit, commit_to_branch
 from agentsd.files.git import head_commit
+from agentsd.files.repository import GitFull
+from tests.limits import full_disk
 from tests.unit.repositories import ORDER, Place, git, new_place, plant_hooks
 
 
@@ -259,3 +262,17 @@ async def test_commits_are_signed_as_configured(place: Place, tmp_path: Path) ->
     with pytest.raises(GitRefused, match=r"commit\.gpgSign false"):
         await commit(place.folder, ["support.yaml", place.write("new.yaml", "2")], ORDER)
     assert place.everything().items() >= {k: v for k, v in before.items() if ".git" in k}.items()
+
+
+async def test_a_full_disk_is_an_error_of_its_own(place: Place) -> None:
+    """Nothing is committed, staged or locked, and the next commit works."""
+    path = place.write("acme/sales.yaml", token_hex(300_000))
+    before = place.everything()
+    with full_disk(150_000):
+        with pytest.raises(GitFull) as caught:
+            await commit(place.folder, [path], ORDER)
+        assert caught.value.retryable
+        with pytest.raises(GitFull):
+            await commit_to_branch(place.folder, {path: token_hex(300_000).encode()}, "edit", ORDER)
+    assert place.everything() == before
+    assert await commit(place.folder, [path], ORDER) == git(place.top, "rev-parse", "HEAD")

@@ -35,6 +35,7 @@ from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
+from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from agentsd.web.access import Access
 from agentsd.web.app import create_app
@@ -112,6 +113,7 @@ class Stack:
     metrics: Metrics
     running: Running
     client: aiohttp.ClientSession
+    supervisor: Supervisor
 
     @property
     def url(self) -> str:
@@ -230,6 +232,7 @@ async def _stack(
     root.mkdir(exist_ok=True)
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
     sessions, metrics = HttpSessions(), Metrics()
+    supervisor = Supervisor(metrics)
     builder = Builder(opener, catalog, sessions, metrics=metrics)
     registry = Registry(builder, StoreHistory(database), metrics, fallback=fallback)
     follower = Follower(database, registry, metrics, tokens=access.book)
@@ -250,6 +253,7 @@ async def _stack(
         knowledge=knowledge,
         hook=others[0],
         planner=others[1],
+        supervisor=supervisor,
     )
     running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None
@@ -257,7 +261,9 @@ async def _stack(
         await follower.ready.wait()
     reconciler = Reconciler(checker, database)
     async with aiohttp.ClientSession() as client:
-        yield Stack(root, keys, database, reconciler, registry, follower, metrics, running, client)
+        yield Stack(
+            root, keys, database, reconciler, registry, follower, metrics, running, client, supervisor
+        )
     await running.stop()
     if following:
         following.cancel()

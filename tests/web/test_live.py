@@ -16,7 +16,7 @@ import pytest
 from agentsd.core.errors import ConfigError
 from agentsd.web.server import bind
 from tests.vendors.openai_server import OpenAIServer
-from tests.web.conftest import Make, Stack, echo, vendor_manifest
+from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
 
 
 async def test_not_ready_before_the_first_load(make: Make) -> None:
@@ -185,3 +185,22 @@ def test_an_address_of_another_machine_is_refused() -> None:
     for host in ("192.0.2.1", "no-such-host.invalid"):
         with pytest.raises(ConfigError, match="cannot bind"):
             bind(host, 0)
+
+
+async def test_a_background_task_that_fails_is_shown(stack: Stack) -> None:
+    """In /readyz, which stays 200, and in /metrics; by name, without the text of what it raised."""
+
+    async def fail() -> None:
+        raise ValueError(CANARY)
+
+    assert (await stack.get("/readyz"))[1]["failing_tasks"] == []
+    async with stack.supervisor.group() as tasks:
+        tasks.start("index", fail)
+        while not stack.supervisor.failing():
+            await asyncio.sleep(0)
+        status, body = await stack.get("/readyz")
+        assert (status, body["failing_tasks"]) == (200, ["index"])
+        async with stack.client.get(f"{stack.url}/metrics") as reply:
+            text = await reply.text()
+    assert 'agentsd_task_restarts_total{task="index"}' in text
+    assert CANARY not in text

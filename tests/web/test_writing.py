@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import Any
 
 import pytest
 
 from agentsd.core.document import parse
+from tests.limits import full_disk
 from tests.web.conftest import CANARY, Keys, Make, Stack, echo
 
+ECHO = {"provider": "echo.local"}
 GROQ = {"provider": "groq.com", "model": "llama-3.1-8b-instant", "api_key": CANARY}
 
 
@@ -225,3 +228,24 @@ async def test_nothing_of_the_wrong_kind_is_not_nothing(open_stack: Stack) -> No
     """An empty object is no empty text: what the schema refuses is refused, not left out."""
     for body in ({"name": {}}, {"name": "A", "checks": ""}, {"name": "A", "is_default": []}):
         assert (await open_stack.ask("POST", "/api/agents", json=body))[0] == 422, body
+
+
+async def test_a_full_disk_is_503_and_leaves_nothing(open_stack: Stack) -> None:
+    """Create and change; a folder that was made for it goes too, and what is small is still written."""
+    stack, root = open_stack, open_stack.root
+    await _created(stack, name="A", llm_provider_config=ECHO)
+    before = {path: path.read_bytes() for path in root.rglob("*") if path.is_file()}
+    long = {"system_prompt": token_hex(150_000)}
+    with full_disk(200_000):
+        for method, path, body in (
+            ("PATCH", "/api/agents/a", long),
+            ("POST", "/api/agents", {"slug": "acme/b", "llm_provider_config": ECHO} | long),
+        ):
+            status, problem = await stack.ask(method, path, json=body)
+            assert (status, problem["code"]) == (503, "disk_full"), problem
+            assert {path: path.read_bytes() for path in root.rglob("*") if path.is_file()} == before
+            assert not (root / "acme").exists()
+        status, changed = await stack.ask("PATCH", "/api/agents/a", json={"description": "short"})
+        assert status == 200, changed
+    status, changed = await stack.ask("PATCH", "/api/agents/a", json=long)
+    assert status == 200, changed

@@ -13,6 +13,7 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 
 def setup(form: str, level: str) -> None:
     """Log to stderr. ``form`` is ``text`` or ``json``; ``level`` as ``logging`` names it."""
+    logging.raiseExceptions = False  # a log that cannot be written ends nothing, and quotes nothing
     handler = logging.StreamHandler()
     handler.setFormatter(formatter_of(form))
     root = logging.getLogger()

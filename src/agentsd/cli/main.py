@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -86,6 +87,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run, and exit with the promised status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    open_standard_streams()
     if sys.argv[1:2] and sys.argv[1] in _SHORT:
         gc.disable()
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for them takes longer than ten files
@@ -97,6 +99,31 @@ def main() -> None:
         if os.environ.get("AGENTSD_DEBUG") and not isinstance(error, _EXPECTED):
             raise
         sys.exit(_tell(error))
+    finally:
+        _flush_stderr()
+
+
+def open_standard_streams() -> None:
+    """Open what is closed (``2>&-``) on the null device.
+
+    A socket or a file that took its number would otherwise get what libraries print.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest free number is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
+
+
+def _flush_stderr() -> None:
+    """Let go of what cannot be written: the interpreter would end with a status of its own."""
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 
 
 _EXPECTED = (AgentsdError, click.ClickException, click.exceptions.Exit)
@@ -115,7 +142,8 @@ def _tell(error: Exception) -> int:
         case BrokenPipeError():
             sys.stderr.close()
         case OSError(filename=str() as name, strerror=str() as reason):
-            sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
+            with suppress(OSError, ValueError):
+                sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
         case _:
             return _show(Bug(error))
     return 1

@@ -37,7 +37,17 @@ class Screen:
         return Console(file=self._stream, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
     def print(self, lines: Iterable[Line]) -> None:
-        """Lines of styled spans, as ``core.render`` makes them."""
+        """Lines of styled spans, as ``core.render`` makes them.
+
+        Notes that nobody reads (a closed stderr, a full disk behind it) end nothing; results do.
+        """
+        try:
+            self._print(lines)
+        except (OSError, ValueError):
+            if self._stream is not sys.stderr:
+                raise
+
+    def _print(self, lines: Iterable[Line]) -> None:
         if not self.is_terminal:
             self._stream.writelines(
                 "".join(text for _, text in line).translate(_CONTROL) + "\n" for line in lines

@@ -108,12 +108,14 @@ async def start_watching(
 ) -> Puller | None:
     """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
     from agentsd.control.watch import Watcher
+    from agentsd.store.events import Listener
 
     supervisor = tasks.supervisor
     puller = pulling.puller(syncer, database, leadership, supervisor) if pulling else None
     watcher = puller or Watcher(syncer, resync=resync)
     campaign = partial(_campaign, watcher, database, leadership, supervisor)
     tasks.start("campaign", campaign, ready=watcher.first_round)
+    tasks.start("store", lambda: syncer.follow_store(Listener(database.listener_dsn).hints()))
     if puller is None:
         tasks.start("lead", syncer.keep_up)
     if pulling and pulling.statuses:

@@ -139,13 +139,14 @@ def watch_command(**flags: Any) -> None:
 
 async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
     from agentsd.control.leader import Leadership
-    from agentsd.supervisor import Supervisor
+    from agentsd.supervisor import Supervisor, log_stray
     from agentsd.telemetry import Metrics
 
     began = time.perf_counter()
     logs.setup(flags["log_format"], flags["log_level"])
     names = ("path", "source", "env", "token_file", "data_dir", "write_back", *SETTINGS)
     settings = load_settings(**{name: flags.get(name) for name in names})
+    asyncio.get_running_loop().set_exception_handler(log_stray)
     running = asyncio.Event()
     stop = _stop_on_signals(running)
     line = _line_to_parent(flags, stop)

@@ -44,6 +44,7 @@ from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
 from agentsd.sops.opener import Opened, Opener
+from agentsd.supervisor import ENDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ class Checker:
             return self._check(file, beside)
         except InvalidManifests as error:
             return Checked(file.path, violations=error.violations)
-        except Exception as error:  # of this file: the others are checked all the same
+        except ENDINGS:
+            raise
+        except BaseException as error:  # of this file: the others are checked all the same
             return _unchecked(file.path, error)
 
     def _check(self, file: SourceFile, beside: Beside) -> Checked:
@@ -148,14 +151,18 @@ class Checker:
             return self._refused(replace(checked, unsure=None), document, error)
         except SopsFailed as error:  # a key service that is away must not stop the other files
             return replace(self._locked(checked, document, error), unsure=document)
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             return _unchecked(checked.path, error)
         return self._settled(checked, document, opened)
 
     def _settled(self, checked: Checked, document: Document, opened: Opened) -> Checked:
         try:
             return self._verified(checked, document, opened)
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             return _unchecked(checked.path, error)
 
     def pend(self, checked: Checked) -> Checked:
@@ -200,7 +207,9 @@ class Checker:
                 checked = self._check_layer(file)
             except InvalidManifests as error:
                 checked = Checked(file.path, violations=error.violations)
-            except Exception as error:
+            except ENDINGS:
+                raise
+            except BaseException as error:
                 checked = _unchecked(file.path, error)
             self._layers[file.path] = known = (file.digest, checked)
         return known[1]
@@ -321,7 +330,7 @@ def _misfits(
             yield document.violation((*pointer, *item["loc"]), "opened-value", message, hint)
 
 
-def _unchecked(path: str, error: Exception) -> Checked:
+def _unchecked(path: str, error: BaseException) -> Checked:
     """Return the violation of a file whose check failed in a way that nobody foresaw."""
     message = f"this file cannot be checked ({describe(error)})"
     hint = "change or remove it, and please report it: this is a bug in agentsd"

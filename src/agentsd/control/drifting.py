@@ -12,7 +12,6 @@ from psycopg import AsyncConnection
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.document import Document
 from agentsd.core.drift import ALTERED
-from agentsd.core.errors import InvalidManifests
 from agentsd.core.plan import Stored
 from agentsd.store import agents as store
 from agentsd.store.drift import altered_documents, held_columns
@@ -83,5 +82,5 @@ def _keeps(row: StoredAgent, data: bytes, layers: Sequence[tuple[str, bytes]], r
     """A document that cannot be read any more decides nothing: it is kept, and a person looks."""
     try:
         return read(row.path, data, layers).value.get("prune") is False
-    except InvalidManifests:
+    except Exception:  # whatever somebody wrote there
         return True

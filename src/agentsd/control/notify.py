@@ -21,6 +21,7 @@ from typing import Any
 import aiohttp
 
 from agentsd.control.receivers import Message, Receiver, State, read_receivers
+from agentsd.core.backoff import Backoff
 from agentsd.core.errors import AgentsdError, ConfigError, StoreError
 from agentsd.store.database import Database
 from agentsd.store.notices import Failing, Notice, load_notices, put_failing, set_told, slugs_of
@@ -28,7 +29,7 @@ from agentsd.store.replicas import Replica, list_replicas
 from agentsd.store.runs import ManifestCondition, Run, list_conditions, list_runs
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
-_BACKOFF_MAX = 300.0  # s
+_LONGEST_DELAY_SECONDS = 300.0
 _LAST = 2.0  # s that a receiver may still take while the process stops
 _MOST = 50
 """Failing manifests that are told one by one; of more, how many there are."""
@@ -56,7 +57,7 @@ class Notifier:
         self._file = file
         self._leads = leads
         self._period = period
-        self._first_delay = first_delay
+        self._backoff = Backoff(first_delay, _LONGEST_DELAY_SECONDS)
         self._woken = asyncio.Event()
         self._waits: dict[str, tuple[int, float]] = {}  # fingerprint → attempts, time of the next one
         self._led = False  # and so is the one who tells that the store is away
@@ -157,7 +158,7 @@ class Notifier:
         if 200 <= status < 300:
             self._waits.pop(receiver.fingerprint, None)
             return True
-        delay = min(_BACKOFF_MAX, self._first_delay * 2**attempts) * random.uniform(0.5, 1)  # noqa: S311
+        delay = self._backoff.delay(attempts, random.random())  # noqa: S311  (jitter)
         self._waits[receiver.fingerprint] = (attempts + 1, loop.time() + delay)
         loop.call_later(delay, self._woken.set)
         reason = f"status {status}" if status else "no answer"
@@ -181,7 +182,7 @@ async def _post(http: aiohttp.ClientSession, receiver: Receiver, message: Messag
     try:
         async with http.post(receiver.url, json=message.body(receiver.kind), allow_redirects=False) as answer:
             return answer.status
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+    except Exception:  # whatever a receiver answers, the others are told
         return 0
 
 

@@ -8,6 +8,7 @@ store ── load ─▶ stored ─┘
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -30,7 +31,7 @@ from agentsd.core.conflicts import (
     reused_tokens,
     user_conflicts,
 )
-from agentsd.core.errors import InvalidManifests, MassDeletion
+from agentsd.core.errors import InvalidManifests, MassDeletion, describe
 from agentsd.core.names import user_id_of
 from agentsd.core.plan import (
     Desired,
@@ -52,6 +53,8 @@ from agentsd.store.checks import mark_checked
 from agentsd.store.database import Database
 from agentsd.store.leadership import Term, lock_as
 from agentsd.store.users import holders_of_tokens
+
+_log = logging.getLogger(__name__)
 
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
@@ -123,6 +126,14 @@ class Reconciler:
         The daemon's periodic resync.
         """
         self._memory.forget()
+
+    async def is_outdated(self) -> bool:
+        """Return whether the store's history is not the one that the last round saw: a dump was restored."""
+        seen = self._memory.head
+        if seen is None:
+            return False
+        async with self._database.transaction(snapshot=True) as conn:
+            return not await store.knows(conn, seen)
 
     async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
         """What a sync would do. Writes nothing."""
@@ -293,10 +304,16 @@ class Reconciler:
         layers = await store.load_layers(conn, below)
         for agent_id, data in (await store.load_documents(conn, new)).items():
             row, manifest = agents[agent_id], new[agent_id]
-            named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
-            document = self._checker.document(row.path, data, named)
             seals = (manifest.seals, manifest.lent)
-            resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            try:
+                named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
+                document = self._checker.document(row.path, data, named)
+                resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            except Exception as error:  # it was edited by hand, and is about to be replaced
+                _log.warning(
+                    "a stored document cannot be read (%s)", describe(error), extra={"path": row.path}
+                )
+                continue
             prints = self._checker.prints(document, self._print_key) if resealed else None
             agents[agent_id] = replace(row, value=document.value, prints=prints)
         return replace(stored, agents=agents)

@@ -7,6 +7,7 @@ while it does, so that no round sees half of an edit. With a ``Gate``, only a le
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,11 @@ from agentsd.control.reconcile import Options, Outcome, Reconciler
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.files.git import head_commit, lock_of
 from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
+from agentsd.store.events import Hint
 from agentsd.store.leadership import Term
+from agentsd.supervisor import ENDINGS
+
+log = logging.getLogger(__name__)
 
 Changes = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: look at everything."""
@@ -126,11 +131,18 @@ class Syncer:
                 if await self._led() != term:
                     break
 
+    async def follow_store(self, hints: AsyncIterator[Hint]) -> None:
+        """Reconcile everything as soon as a dump was restored over what was applied. Never ends."""
+        async for hint in hints:
+            if hint.kind != "lost" and await self._reconciler.is_outdated():
+                self.forget()
+                await self.round(None)
+
     async def refuse(self, error: AgentsdError, commit: str | None) -> Report:
         """Report that there was nothing to reconcile, or that it must not be."""
         report = Report(error=error, commit=commit)
         async with self._busy:
-            await self._on_report(report)
+            await self._tell(report)
         return report
 
     @asynccontextmanager
@@ -159,12 +171,14 @@ class Syncer:
             self._owed = False
         except NotLeading:
             return self._stand_by()
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
             report = Report(error=known, commit=commit, term=term)
         if not quiet or (report.outcome and report.outcome.head):
-            await self._on_report(report)
+            await self._tell(report)
         return report
 
     async def _sync(self, tree: Tree, options: Options) -> Outcome:
@@ -174,6 +188,14 @@ class Syncer:
         except (SessionLost, StoreReadOnly):
             self._reconciler.forget()
             return await self._reconciler.sync(tree, options)
+
+    async def _tell(self, report: Report) -> None:
+        """Pass a report on; what comes of that changes nothing about the round."""
+        try:
+            await self._on_report(report)
+        except Exception as error:
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            log.warning("a round was not reported: %s", known.message)
 
     def _stand_by(self) -> Report:
         if not self._owed:

@@ -18,6 +18,7 @@ from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 from agentsd.providers.faults import unforeseen
 from agentsd.providers.tape import Tape
+from agentsd.supervisor import ENDINGS
 from agentsd.telemetry import Metrics
 
 P = TypeVar("P", bound=Provider)
@@ -67,9 +68,9 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
-        except AgentsdError:
+        except (AgentsdError, *ENDINGS):
             raise
-        except Exception as error:
+        except BaseException as error:
             raise self._unforeseen(error) from None
         finally:
             self._leave()
@@ -80,7 +81,7 @@ class Member(Generic[P]):
         self,
         start: Callable[[P], AsyncIterator[T]],
         since: Callable[[], float],
-        is_of_input: Callable[[Exception], bool],
+        is_of_input: Callable[[BaseException], bool],
     ) -> AsyncGenerator[T, None]:
         """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began.
 
@@ -98,7 +99,9 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             if isinstance(error, AgentsdError) or is_of_input(error):
                 raise
             raise self._unforeseen(error) from None
@@ -151,7 +154,7 @@ class Member(Generic[P]):
         if self._places is not None:
             self._places.release()
 
-    def _unforeseen(self, error: Exception) -> ProviderError:
+    def _unforeseen(self, error: BaseException) -> ProviderError:
         known = unforeseen(self.name, error)
         self._count(type(known).__name__)
         return known
@@ -203,7 +206,7 @@ class Call(Generic[P, T]):
         tape = self._tape
         return not self._begun and (tape is None or (tape.whole and error is not tape.failure))
 
-    def _is_of_input(self, error: Exception) -> bool:
+    def _is_of_input(self, error: BaseException) -> bool:
         return self._tape is not None and error is self._tape.failure
 
     def _since(self) -> float:

@@ -219,7 +219,7 @@ def garbled(who: Who, what: str) -> ProviderProtocolError:
     )
 
 
-def unforeseen(vendor: str, error: Exception) -> ProviderError:
+def unforeseen(vendor: str, error: BaseException) -> ProviderError:
     """Return the error for whatever else a vendor's client or a plug-in raises, by type and place."""
     return ProviderProtocolError(
         f"{vendor} answered something that agentsd cannot handle ({describe(error)})",

@@ -34,6 +34,7 @@ from agentsd.providers.http import HttpSessions
 from agentsd.providers.schema import ProviderSettings
 from agentsd.sops.format import seals_of
 from agentsd.sops.opener import Opened, Opener
+from agentsd.supervisor import ENDINGS
 from agentsd.telemetry import Metrics
 
 OPEN_TIMEOUT = 30.0
@@ -102,7 +103,9 @@ class Builder:
             message = f"the document of {row.slug} breaks a rule: {codes}"
         except SealError as error:
             return Candidate(row, refused=Refused(type(error).__name__, error.message, hint=error.hint))
-        except Exception as error:  # one document must not stop the others
+        except ENDINGS:
+            raise
+        except BaseException as error:  # one document must not stop the others
             message = f"the document of {row.slug} cannot be read: {type(error).__name__}"
         hint = f"run: agentsd validate {row.path}"
         return Candidate(row, refused=Refused("InvalidManifest", message, hint=hint))
@@ -139,7 +142,9 @@ class Builder:
         try:
             sessions = self._sessions.of(owner)
             provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)
-        except Exception as error:  # a vendor's constructor may raise anything, and quote a secret
+        except ENDINGS:
+            raise
+        except BaseException as error:  # a vendor's constructor may raise anything, and quote a secret
             why = error.message if isinstance(error, AgentsdError) else type(error).__name__
             message = f"the {kind} provider {settings.provider} cannot be built: {why}"
             if isinstance(error, ProviderForbidden):

@@ -14,6 +14,7 @@ from uuid import UUID
 from agentsd.runtime.registry import Registry
 from agentsd.store import replicas
 from agentsd.store.database import Database
+from agentsd.store.versions import Head, head
 
 BEAT_SECONDS = 10.0
 
@@ -38,17 +39,18 @@ class Heart:
         """There is something to tell."""
         self._now.set()
 
-    async def beats(self) -> AsyncIterator[None]:
-        """Beat for ever; every one that arrived is yielded."""
+    async def beats(self) -> AsyncIterator[Head]:
+        """Beat for ever; yield the store's head at every one that arrived."""
         while True:
             self._now.clear()
             try:
                 async with self._database.transaction() as connection:
                     await replicas.beat(connection, self._replica())
+                    now = await head(connection)
             except Exception as error:  # the next one may work; the follower tells of the trouble
                 _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
             else:
-                yield
+                yield now
             await asyncio.sleep(_BEAT_GAP)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):

@@ -13,6 +13,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.runtime.registry import Registry
 from agentsd.store import knowledge
 from agentsd.store.database import Database
+from agentsd.supervisor import ENDINGS
 
 RETRY_SECONDS = 30.0
 """How often passages are looked at again that could not be embedded."""
@@ -174,7 +175,9 @@ class Indexer:
         try:
             async with self._registry.lease(slug) as agent:
                 await self._embed(agent)
-        except Exception as error:  # whatever one agent or its vendor raises, the next one is looked at
+        except ENDINGS:
+            raise
+        except BaseException as error:  # whatever one agent or its vendor raises, the next one is looked at
             now, last = asyncio.get_running_loop().time(), self._pauses.get(slug, (0.0, 0.0))[1]
             pause = min(max(2 * last, self._retry_s), RETRY_MAX_SECONDS)
             self._pauses[slug] = (now + pause, pause)

@@ -36,6 +36,8 @@ from agentsd.supervisor import Supervisor, TaskFunction
 from agentsd.telemetry import Metrics
 
 POLL_SECONDS = 30.0
+LISTEN_SECONDS = 5.0
+"""Silence on the LISTEN connection after which the store is asked whether its history is still the same."""
 LISTEN_FIRST_SECONDS = 3.0
 """How long the first load waits for LISTEN; where that cannot be had, polling has to do."""
 
@@ -60,6 +62,7 @@ class Follower:
         tokens: TokenBook | None = None,
         keeper: Keeper | None = None,
         supervisor: Supervisor | None = None,
+        listen_s: float = LISTEN_SECONDS,
     ) -> None:
         """``keeper``: keeps what is served on disk, to start from while Postgres is away."""
         self.replica_id = replica_id or uuid4()
@@ -79,7 +82,7 @@ class Follower:
         self._wake = asyncio.Event()
         self._reminder = Reminder()
         self._contact: float | None = None
-        self._listener = Listener(database.listener_dsn)
+        self._listener = Listener(database.listener_dsn, heartbeat_seconds=listen_s)
         self.verifier.done = self._heart.soon
         self._connections = 0
         self._recalled = False  # or tried to
@@ -275,5 +278,7 @@ class Follower:
 
     async def _beats(self) -> None:
         await self.ready.wait()
-        async for _ in self._heart.beats():
+        async for head in self._heart.beats():
             self._contact = time.monotonic()
+            if head != self._seen():
+                self._wake.set()

@@ -19,6 +19,7 @@ from agentsd.runtime.resolving import Checked, Outcome, Resolver
 from agentsd.runtime.snapshot import Condition, Entry, Snapshot
 from agentsd.runtime.swapping import Prepared
 from agentsd.runtime.warmth import Warm
+from agentsd.supervisor import ENDINGS
 
 VERIFY_REST = 0.005
 """Seconds that the verifier leaves to others after each slice of work."""
@@ -134,7 +135,9 @@ class Openings:
             if checked is None:
                 (checked,) = await self._resolver.read([entry.row])
             self._settle(entry, await self._resolver.resolve(checked, entry))
-        except Exception as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
+        except ENDINGS:
+            raise
+        except BaseException as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
             name = type(error).__name__
             _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
             said = Condition("Invalid", "Internal", f"opening failed: {name}", self._now())

@@ -130,7 +130,9 @@ def _sorted_out(given: Iterable[_Given]) -> dict[bytes, _Listed]:
 
 def _listed(owner: OwnerTokens, token: Mapping[str, Any]) -> _Listed | None:
     """One entry; None where it breaks a rule: only the top-level file makes admins."""
-    role, expires = token.get("role", "viewer"), token.get("expires")
+    if not isinstance(token, Mapping):
+        return None
+    role, expires = str(token.get("role", "viewer")), token.get("expires")
     if role not in ROLES or (role == "admin" and owner.path != USER_FILE):
         return None
     try:

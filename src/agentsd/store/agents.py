@@ -18,6 +18,7 @@ from agentsd.core.plan import Stored
 from agentsd.store.applying import ApplyStamp, apply
 from agentsd.store.pulls import applied_commit
 from agentsd.store.rows import read_attached
+from agentsd.store.tolerance import named
 from agentsd.store.users import load_users
 from agentsd.store.versions import NOTHING, Head, head, knows, lock
 
@@ -150,26 +151,25 @@ async def load_all(connection: AsyncConnection) -> Loaded:
     return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
 
 
-_Named = list[dict[str, str]] | None
-"""``[{"path", "digest"}, …]``, as in the column ``attachments``."""
+_UNREADABLE = Attachment("the column attachments", b"")
+"""Makes the agent of a row that was edited by hand Invalid, instead of something else than its files say."""
 
 
 async def _rows(
     connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
 ) -> list[Row]:
     """Rows that end with sources and layers; the layers' bytes are read once, however many share them."""
-    digests = {bytes.fromhex(one["digest"]) for row in rows for one in row[-1] or ()}
+    digests = {digest for row in rows for _, digest in named(row[-1]) or ()}
     found = await load_layers(connection, digests)
-    return [kind(*row[:-2], _sources(row[-2]), _layers(row[-1], found)) for row in rows]
+    return [kind(*row[:-2], named(row[-2]) or (), _layers(row[-2:], found)) for row in rows]
 
 
-def _sources(stored: _Named) -> tuple[tuple[str, bytes], ...]:
-    return tuple((source["path"], bytes.fromhex(source["digest"])) for source in stored or ())
-
-
-def _layers(stored: _Named, found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
-    named = [(one["path"], bytes.fromhex(one["digest"])) for one in stored or ()]
-    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in named)
+def _layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
+    """The layers; where the row does not name sources and layers any more, one that cannot be read."""
+    sources, layers = map(named, stored)
+    if sources is None or layers is None:
+        return (_UNREADABLE,)
+    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in layers)
 
 
 async def revisions(

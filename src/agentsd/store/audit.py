@@ -15,6 +15,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from agentsd.core.names import SLUG_MAX, owner_of, printable
+from agentsd.store.tolerance import mapping
 
 KEPT_DAYS = 400
 """Older deeds go."""
@@ -82,7 +83,7 @@ async def load_deeds(
             "limit": limit,
         },
     )
-    return [Deed(*row) for row in await cursor.fetchall()]
+    return [_deed(row) for row in await cursor.fetchall()]
 
 
 async def load_deeds_of(
@@ -94,7 +95,12 @@ async def load_deeds_of(
            WHERE at >= %s AND detail->>'to_version' = ANY(%s::text[]) ORDER BY id DESC""",
         (since, [str(version) for version in versions]),
     )
-    return [Deed(*row) for row in await cursor.fetchall()]
+    return [_deed(row) for row in await cursor.fetchall()]
+
+
+def _deed(row: tuple[Any, ...]) -> Deed:
+    columns = (*row[:6], mapping(row[6]))
+    return Deed(*columns)
 
 
 def _short(text: str) -> str:

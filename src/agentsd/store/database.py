@@ -22,6 +22,7 @@ from psycopg.pq import TransactionStatus
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store import writability
 from agentsd.store.faults import is_session_fault, translate
+from agentsd.store.tolerance import tolerate
 from agentsd.store.writability import Writability
 
 SCHEMA_REVISION = "0009"
@@ -119,6 +120,7 @@ class Database:
         async with self._slot():
             try:
                 connection = await self._begin(f"BEGIN {mode}{self._limits}")
+                tolerate(connection)
                 try:
                     yield connection
                     await self._commit(connection)

@@ -23,7 +23,7 @@ from agentsd.core.errors import StoreError
 from agentsd.store import writability
 from agentsd.store.database import dsn_of, place_of
 from agentsd.store.faults import translate
-from agentsd.store.versions import CHANNEL, Head, notify
+from agentsd.store.versions import CHANNEL, Head, head, notify
 
 __all__ = ["CHANNEL", "Hint", "Listener", "notify"]
 
@@ -110,6 +110,10 @@ class Listener:
             self.contact = monotonic()
             if read_only and await self._writable_elsewhere():
                 return
+            if self._channel == CHANNEL:  # a dump that is restored announces nothing
+                async with asyncio.timeout(self._heartbeat):
+                    now = await head(connection)
+                yield Hint("changed", now)
 
     async def _writable_elsewhere(self) -> bool:
         """Return whether a new session takes writes."""

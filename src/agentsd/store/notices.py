@@ -10,6 +10,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from agentsd.store.rows import columns_of
+from agentsd.store.tolerance import strings
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ async def load_notices(connection: AsyncConnection, source: str) -> list[Notice]
         (source,),
     )
     rows = await cursor.fetchall()
-    return [Notice(row[0], row[1], row[2], row[3], frozenset(row[4]), row[5]) for row in rows]
+    return [Notice(row[0], row[1], row[2], row[3], strings(row[4]), row[5]) for row in rows]
 
 
 async def slugs_of(connection: AsyncConnection, source: str, slugs: Collection[str]) -> frozenset[str]:

@@ -11,6 +11,8 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
+from agentsd.store.tolerance import mappings
+
 LIVE_SECONDS = 15.0
 """A replica that was silent for longer counts as gone: it beats every ten seconds, and when it changes."""
 
@@ -71,7 +73,12 @@ async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 
            WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
         (within_seconds,),
     )
-    return [Replica(*row) for row in await cursor.fetchall()]
+    return [_replica(row) for row in await cursor.fetchall()]
+
+
+def _replica(row: tuple[Any, ...]) -> Replica:
+    columns = (*row[:4], mappings(row[4]), *row[5:])
+    return Replica(*columns)
 
 
 async def remove(connection: AsyncConnection, replica_id: UUID) -> None:

@@ -13,6 +13,7 @@ from agentsd.core.agent import KINDS, Attachment, Attachments, Manifest
 from agentsd.core.errors import StoreRefused
 from agentsd.core.names import owner_of, slug_of, user_id_of
 from agentsd.core.plan import Change
+from agentsd.store.tolerance import mapping, named
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"),
@@ -79,15 +80,16 @@ def _named(attachment: Attachment) -> dict[str, str]:
     return {"path": attachment.path, "digest": attachment.digest.hex()}
 
 
-def read_attached(stored: Mapping[str, Any]) -> Attachments:
-    """The reverse of ``attached``."""
-    prompt = stored.get("prompt")
-    sources, layers = (tuple(map(_attachment, stored.get(name, ()))) for name in ("sources", "layers"))
-    return Attachments(_attachment(prompt) if prompt else None, sources, layers)
-
-
-def _attachment(stored: Mapping[str, str]) -> Attachment:
-    return Attachment(stored["path"], bytes.fromhex(stored["digest"]))
+def read_attached(stored: object) -> Attachments:
+    """The reverse of ``attached``; empty where somebody wrote something else, so that a sync heals it."""
+    known = mapping(stored)
+    prompt = named([known["prompt"]] if known.get("prompt") else None) or ()
+    sources, layers = (named(known.get(name)) or () for name in ("sources", "layers"))
+    return Attachments(
+        next((Attachment(*one) for one in prompt), None),
+        tuple(Attachment(*one) for one in sources),
+        tuple(Attachment(*one) for one in layers),
+    )
 
 
 def manifest_of(change: Change) -> Manifest:

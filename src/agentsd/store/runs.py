@@ -15,6 +15,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from agentsd.store.rows import columns_of
+from agentsd.store.tolerance import mapping, mappings
 
 RUNS = "agentsd_runs"
 """The channel on which a recorded run is announced, without a payload."""
@@ -94,7 +95,7 @@ async def list_runs(connection: AsyncConnection, *, source: str | None = None, l
 
 
 def _run(row: tuple[Any, ...]) -> Run:
-    columns = (*row[:10], tuple(row[10]), *row[11:])
+    columns = (*row[:8], mapping(row[8]), mappings(row[9]), mappings(row[10]), *row[11:])
     return Run(*columns)
 
 

@@ -44,7 +44,8 @@ class ListedUser:
 async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
     """Every owner that is not deleted, by name."""
     cursor = await connection.execute(
-        """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version, u.tokens,
+        """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version,
+                  jsonb_path_query_array(u.tokens, '$[*] ? (@.type() == "object")'),
                   coalesce(sha256(d.data) <> u.document_digest, false)
            FROM users u LEFT JOIN documents d ON d.digest = u.document_digest
            WHERE u.deleted_at IS NULL""",
@@ -61,7 +62,9 @@ def _stored(row: tuple[Any, ...]) -> StoredUser:
 async def list_users(connection: AsyncConnection, owner: str | None = None) -> tuple[ListedUser, ...]:
     """Every owner that is not deleted, by name; ``owner``: this one alone."""
     cursor = await connection.execute(
-        """SELECT username, email, source, path, version, tokens FROM users
+        """SELECT username, email, source, path, version,
+                  jsonb_path_query_array(tokens, '$[*] ? (@.type() == "object")')
+           FROM users
            WHERE deleted_at IS NULL AND (%(owner)s::text IS NULL OR username = %(owner)s)
            ORDER BY username""",
         {"owner": owner},
@@ -77,7 +80,8 @@ async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
     The rules see to that before an apply; a row that was edited by hand is held to it here.
     """
     cursor = await connection.execute(
-        """SELECT username, path, tokens, email FROM users
+        """SELECT username, path, jsonb_path_query_array(tokens, '$[*] ? (@.type() == "object")'), email
+           FROM users
            WHERE deleted_at IS NULL AND tokens <> '[]'::jsonb ORDER BY username"""
     )
     rows = await cursor.fetchall()

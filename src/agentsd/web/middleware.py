@@ -18,6 +18,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
+from agentsd.supervisor import ENDINGS
 from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
 from agentsd.web.metrics import WebMetrics
@@ -67,13 +68,13 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
                     request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
                 response = await handler(request)
             status = response.status
-        except ConnectionError:
-            raise  # the client left; aiohttp closes up
+        except (ConnectionError, *ENDINGS):
+            raise  # the client left, aiohttp closes up; or this process ends
         except web.HTTPRedirection as redirection:
             status = redirection.status
             secure(redirection)
             raise
-        except Exception as error:
+        except BaseException as error:  # a plug-in's SystemExit, a panic in native code
             problem = _problem(error, request.path)
             status = problem.status
             if has_begun(request):
@@ -173,7 +174,7 @@ def _unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _problem(error: Exception, path: str) -> Problem:
+def _problem(error: BaseException, path: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):
@@ -196,7 +197,7 @@ def cut(request: web.Request) -> NoReturn:
     raise ConnectionResetError
 
 
-def report(error: Exception) -> None:
+def report(error: BaseException) -> None:
     """Log where an unexpected error arose, without its text, which may quote what a client sent."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s\n%s", type(error).__name__, place)
