@@ -23,8 +23,8 @@ INLINE_BYTES = 32 << 10
 """Of a text that is cut at once: that takes a few milliseconds."""
 PASSAGES_MAX = 20_000
 """Passages of one file: what 16 MiB of running text makes, with room to spare."""
-LIMITS = Limits(memory=1 << 30, cpu_seconds=20.0, wall_seconds=40.0)
-"""For one file. A book of a thousand pages takes about half of that."""
+LIMITS = Limits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
+"""For one file. A book of a thousand pages takes about ten seconds; whoever syncs waits for it, once."""
 
 _KEPT_BYTES = 32 << 20
 _PDF_HINT = "save it anew from the program that made it, or give its text as Markdown"
@@ -89,7 +89,7 @@ def _outcome_of(work: Callable[[], _Pieces]) -> _Outcome:
     except ConfigError as error:
         return _Refusal(error.message, error.hint)
     except LimitExceeded as error:
-        lasting = error.limit not in ("queue", "time")
+        lasting = error.limit != "queue"
         return _Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting=lasting)
     except FunctionFailed as error:
         return _Refusal(f"cannot be read ({error.kind})", _PDF_HINT)
