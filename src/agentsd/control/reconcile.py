@@ -245,11 +245,21 @@ class Reconciler:
         refused = {quarantined.path for quarantined in bad}
         users = {name: user for name, user in users.items() if user.path not in refused}
         stored = await self._with_values(conn, good, stored)
-        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
-        desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
-        decided = plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
+        decided = await asyncio.to_thread(self._planned, good, users, tuple(bad), stored, options)
         _guard(decided, stored, options)
         return decided
+
+    def _planned(
+        self,
+        good: Iterable[Manifest],
+        users: Mapping[str, User],
+        bad: tuple[Quarantined, ...],
+        stored: Stored,
+        options: Options,
+    ) -> Plan:
+        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
+        desired = Desired(manifests, _with_owners(users, manifests.values()), bad, self._checker.fingerprint)
+        return plan(desired, stored, source=options.source, prune=options.prune, explicit=options.explicit)
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
         """``stored`` with the old documents of those rows that a file is about to change."""
@@ -259,15 +269,33 @@ class Reconciler:
         agents = dict(stored.agents)
         below = {layer.digest for agent_id in new for layer in agents[agent_id].attachments.layers}
         layers = await store.load_layers(conn, below)
-        for agent_id, data in (await store.load_documents(conn, new)).items():
-            row, manifest = agents[agent_id], new[agent_id]
-            named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
-            document = self._checker.document(row.path, data, named)
-            seals = (manifest.seals, manifest.lent)
-            resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
-            prints = self._checker.prints(document, self._print_key) if resealed else None
-            agents[agent_id] = replace(row, value=document.value, prints=prints)
+        documents = await store.load_documents(conn, new)
+        agents |= await asyncio.to_thread(self._valued, documents, stored, new, layers)
         return replace(stored, agents=agents)
+
+    def _valued(
+        self,
+        documents: Mapping[UUID, bytes],
+        stored: Stored,
+        new: Mapping[UUID, Manifest],
+        layers: Mapping[bytes, bytes],
+    ) -> dict[UUID, StoredAgent]:
+        """The rows of ``documents`` with what those say. Takes as long as there is to read."""
+        valued = {}
+        for agent_id, data in documents.items():
+            row, manifest = stored.agents[agent_id], new[agent_id]
+            named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
+            try:
+                document = self._checker.document(row.path, data, named)
+            except InvalidManifests:  # a row that cannot be read any more is replaced all the same
+                continue
+            resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != (
+                manifest.seals,
+                manifest.lent,
+            )
+            prints = self._checker.prints(document, self._print_key) if resealed else None
+            valued[agent_id] = replace(row, value=document.value, prints=prints)
+        return valued
 
     def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
         if row is None or row.prints is None or manifest.data is None:
