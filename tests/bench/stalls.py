@@ -88,7 +88,13 @@ def cases() -> dict[str, Work]:
     found["64 KiB of Markdown, 16 at a time"] = _markdown
     found["revisions?diff=true of 900 kB texts, 4 at a time"] = _revisions
     found["values and dry runs of 900 kB, 4 at a time"] = _dry_runs
+    found["a body of 4,000,000 lists, 4 at a time"] = _bodies
     return found
+
+
+def _bodies(place: Place) -> None:
+    body = {"model": "hostile", "messages": [[]] * 2_600_000}
+    _at_a_time(4, lambda: place.ask("POST", "/v1/chat/completions", body))
 
 
 def _at_a_time(count: int, work: Callable[[], object]) -> None:
