@@ -70,6 +70,22 @@ def test_a_pdf_that_takes_too_long_is_refused_and_stays_refused(monkeypatch: pyt
         passages("beta/b.pdf", data)
 
 
+def test_an_owner_of_files_that_take_too_long_waits_and_others_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each would hold up the round of all owners."""
+    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30, wall_seconds=0.05))
+    for number in range(extraction.STRIKES_MAX):
+        with pytest.raises(ConfigError, match="takes more than"):
+            passages("slow/a.pdf", pdf(b"(a) Tj\n" * (19_000 + number), pages=60))
+    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30))
+    other = pdf(TEXT, pages=3)
+    with pytest.raises(ConfigError, match="is not read: 3 other files of slow"):
+        passages("slow/b.pdf", other)
+    assert passages("quick/b.pdf", other)
+    assert passages("slow/b.pdf", other)  # what is known costs nothing
+
+
 def test_a_pdf_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extraction, "LIMITS", Limits(memory=100 << 20))
     bomb = zlib.compress(bytes(120 << 20), 1)
