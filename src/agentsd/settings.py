@@ -131,6 +131,12 @@ class Settings(BaseSettings):
     notify_url_file: Path | None = Field(
         default=None, description="Webhooks that hear of failure and recovery, one a line; slack: for Slack."
     )
+    worker_memory: int = Field(
+        default=1024,
+        ge=128,
+        le=65_536,
+        description="MiB of a worker process, which reads PDFs and other hostile data; two run at most.",
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(
