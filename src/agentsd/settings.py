@@ -166,6 +166,12 @@ class Settings(BaseSettings):
     engines_shared: bool = Field(
         default=True, description="Whether owners that name the same local model share one process."
     )
+    worker_memory: int = Field(
+        default=1024,
+        ge=128,
+        le=65_536,
+        description="MiB of a worker process, which reads PDFs and other hostile data; two run at most.",
+    )
     sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
 
     @field_validator(

@@ -75,6 +75,12 @@ def test_a_limit_ends_the_call_and_the_next_one_works(
     assert sandbox.call(work.echo, 1) == 1
 
 
+def test_the_operator_bounds_memory_whatever_a_call_asks_for(sandbox: Sandbox) -> None:
+    sandbox.memory_max = 200 << 20
+    with pytest.raises(LimitExceeded, match="200 MiB of memory"):
+        sandbox.call(work.hoard, limits=Limits(memory=4 << 30))
+
+
 def test_output_and_input_are_bounded(sandbox: Sandbox) -> None:
     small = Limits(input_bytes=1000, output_bytes=1000)
     with pytest.raises(LimitExceeded) as caught:

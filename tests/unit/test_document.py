@@ -219,3 +219,12 @@ def test_values_keep_the_order_of_the_file() -> None:
     value = parse("x.yaml", b"z: 1\na: {y: 1, b: 2}\nm: []\n").value
     assert list(value) == ["z", "a", "m"]
     assert all(first > second for first, second in pairwise(value["a"]))
+
+
+@pytest.mark.parametrize("piece", ["1,", "[],", "{},", ".1,", "a,"])
+def test_a_file_with_too_many_nodes_is_refused_where_they_exceed_the_limit(piece: str) -> None:
+    """A megabyte of them takes seconds of whoever reads it; here it ends at ``MAX_NODES``."""
+    with pytest.raises(InvalidManifests) as caught:
+        parse("a.yaml", f"x: [{piece * 20_000}]".encode())
+    assert [one.code for one in caught.value.violations] == ["too-large"]
+    assert caught.value.violations[0].column > 9_000

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
+from agentsd.sandbox.shared import shared_sandbox
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,11 +32,13 @@ T = TypeVar("T")
 def load_settings(**overrides: Any) -> Settings:
     """The environment, with the command line's options over it (None: not given)."""
     try:
-        return Settings(**{name: value for name, value in overrides.items() if value is not None})
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
+    shared_sandbox().memory_max = settings.worker_memory << 20
+    return settings
 
 
 def make_opener(settings: Settings) -> Opener:

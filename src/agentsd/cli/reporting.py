@@ -21,6 +21,8 @@ from agentsd.store.leadership import Term
 
 _SHOWN = 20
 """Changes shown line by line; of more, only the count is."""
+_SHOWN_BAD = 500
+"""Violations shown, of one round."""
 
 
 class Reporter:
@@ -72,7 +74,8 @@ class Reporter:
                 await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
         if news:
             plan = replace(outcome.plan, orphaned=()) if told else outcome.plan
-            self._show(replace(outcome, plan=plan), tuple(v for v in bad if v not in self._last_bad))
+            known = frozenset(self._last_bad)
+            self._show(replace(outcome, plan=plan), tuple(v for v in bad if v not in known))
             self._last_bad = bad
         if outcome.head or not self._pruned:
             changed = [change.id for change in outcome.plan.changes] if self._pruned else None
@@ -87,7 +90,10 @@ class Reporter:
         shown = replace(outcome.plan, changes=changes, quarantined=())
         print_lines(console, plan_lines(shown if outcome.head else replace(shown, changes=(), users=())))
         if bad:
-            show_violations(bad, self._prefix)
+            show_violations(bad[:_SHOWN_BAD], self._prefix)
+            if len(bad) > _SHOWN_BAD:
+                more = f"  … and {len(bad) - _SHOWN_BAD:,} more: agentsd validate"
+                print_lines(console, [(("dim", more),)])
         version = outcome.head.version if outcome.head else outcome.stored.version
         print_lines(
             console,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -119,7 +120,7 @@ class Edits(ABC, Generic[T]):
         async def decide(tree: Tree) -> Decided:
             edits: tuple[FileEdit, ...] = ()
             if expected is not None or target.path in tree.files:
-                edits = (FileEdit(target.path, self._present(tree, target, expected), None),)
+                edits = (FileEdit(target.path, await self._present(tree, target, expected), None),)
             return Decided(
                 "delete", target.id, target.slug, target.path, edits, explicit=frozenset((target.id,))
             )
@@ -141,7 +142,7 @@ class Edits(ABC, Generic[T]):
             if revive and target.path not in tree.files:
                 refuse_elsewhere(tree, target.id)
             else:
-                before = self._present(tree, target, expected)
+                before = await self._present(tree, target, expected)
             old = Document(target.path, b"", {}) if before is None else read(target.path, before)
             data = await made(self._pen.with_layers(old, tree.beside))
             edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
@@ -151,7 +152,7 @@ class Edits(ABC, Generic[T]):
 
     # What must hold
 
-    def _present(self, tree: Tree, target: Target, expected: frozenset[str] | None) -> bytes:
+    async def _present(self, tree: Tree, target: Target, expected: frozenset[str] | None) -> bytes:
         """The file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
         file = tree.files.get(target.path)
         if file is None or file.problem:
@@ -161,19 +162,19 @@ class Edits(ABC, Generic[T]):
             )
         if id_in(read(target.path, file.data)) != target.id:
             raise WriteConflict(f"{target.path} now describes another agent", hint="read the list again")
-        if expected is not None and self._digest(file, tree) not in expected:
+        if expected is not None and await asyncio.to_thread(self._digest, file, tree) not in expected:
             raise PreconditionFailed(
                 "the agent has changed since you read it", hint="read it again, and edit what you get"
             )
         return file.data
 
     def _digest(self, file: SourceFile, tree: Tree) -> str:
-        """As in the agent's ETag: over the manifest and what it names."""
+        """As in the agent's ETag: over the manifest and what it names. May take long to read."""
         checked = self._checker.check(file, tree.beside)
         return (checked.manifest.digest if checked.manifest else file.digest).hex()
 
     def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
-        """The sound manifests that say that their agent is the default of ``owner``."""
+        """The sound manifests that say that their agent is the default of ``owner``. May take long."""
         for file in tree.files.values():
             if owner_of(file.path) != owner or b"default" not in file.data:
                 continue
@@ -186,7 +187,7 @@ class Edits(ABC, Generic[T]):
         if read(path, data).value.get("default") is not True:
             return ()
         edits = []
-        for other in self._defaults(owner_of(path), tree):
+        for other in await asyncio.to_thread(lambda: list(self._defaults(owner_of(path), tree))):
             if other.path != path:
                 cleared = await self._pen.with_default(read(other.path, other.data), default=False)
                 edits.append(FileEdit(other.path, other.data, cleared))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,16 @@ async def _unprunable(conn: AsyncConnection, missing: Sequence[StoredAgent], rea
     digests = {layer.digest for row in missing for layer in row.attachments.layers}
     layers = await store.load_layers(conn, digests)
     documents = await store.load_documents(conn, [row.id for row in missing]) if missing else {}
+    return await asyncio.to_thread(_kept, missing, documents, layers, read)
+
+
+def _kept(
+    missing: Sequence[StoredAgent],
+    documents: Mapping[UUID, bytes],
+    layers: Mapping[bytes, bytes],
+    read: _Read,
+) -> frozenset[UUID]:
+    """See ``_unprunable``. Takes as long as there is to read."""
     kept = set()
     for row in missing:
         named = [(one.path, layers.get(one.digest, b"")) for one in row.attachments.layers]

@@ -7,6 +7,7 @@ for a while, refusals included: the same file is asked for by a check and by the
 from __future__ import annotations
 
 import io
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from threading import Lock
 
 from agentsd.core.chunking import Chunk, chunks
 from agentsd.core.errors import AgentsdError, ConfigError, FunctionFailed, LimitExceeded
+from agentsd.core.names import owner_of
 from agentsd.sandbox.limits import Limits
 from agentsd.sandbox.shared import shared_sandbox
 
@@ -23,8 +25,11 @@ INLINE_BYTES = 32 << 10
 """Of a text that is cut at once: that takes a few milliseconds."""
 PASSAGES_MAX = 20_000
 """Passages of one file: what 16 MiB of running text makes, with room to spare."""
-LIMITS = Limits(memory=1 << 30, cpu_seconds=20.0, wall_seconds=40.0)
-"""For one file. A book of a thousand pages takes about half of that."""
+LIMITS = Limits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
+"""For one file. A book of a thousand pages takes about ten seconds; whoever syncs waits for it, once."""
+STRIKES_MAX = 3
+"""Files of one owner that may take all that ``LIMITS`` allow; then no other one is read for a while."""
+STRIKE_SECONDS = 600.0
 
 _KEPT_BYTES = 32 << 20
 _PDF_HINT = "save it anew from the program that made it, or give its text as Markdown"
@@ -41,6 +46,7 @@ class _Refusal:
     why: str
     hint: str
     lasting: bool = True  # False: it may be different once the machine is less busy
+    costly: bool = False  # it took all that one file may
 
 
 _Outcome = tuple[Chunk, ...] | _Refusal
@@ -71,14 +77,20 @@ def _kind(path: str) -> str:
 
 def _recalled(path: str, data: bytes) -> _Outcome:
     """What became of these bytes before; else a worker reads them."""
-    kind = _kind(path)
+    kind, owner = _kind(path), owner_of(path)
     digest = sha256(f"{kind}:".encode() + data).digest()
     kept = _kept()
     outcome = kept.get(digest)
-    if outcome is None:
-        outcome = _outcome_of(lambda: shared_sandbox().call(_pieces, kind, data, limits=LIMITS))
-        if not isinstance(outcome, _Refusal) or outcome.lasting:
-            kept.put(digest, outcome)
+    if outcome is not None:
+        return outcome
+    if kept.strikes(owner) >= STRIKES_MAX:
+        why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
+        return _Refusal(why, "mend or remove those", lasting=False)
+    outcome = _outcome_of(lambda: shared_sandbox().call(_pieces, kind, data, limits=LIMITS, key=owner))
+    if not isinstance(outcome, _Refusal) or outcome.lasting:
+        kept.put(digest, outcome)
+    if isinstance(outcome, _Refusal) and outcome.costly:
+        kept.strike(owner)
     return outcome
 
 
@@ -89,8 +101,8 @@ def _outcome_of(work: Callable[[], _Pieces]) -> _Outcome:
     except ConfigError as error:
         return _Refusal(error.message, error.hint)
     except LimitExceeded as error:
-        lasting = error.limit not in ("queue", "time")
-        return _Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting=lasting)
+        lasting, costly = error.limit != "queue", error.limit in ("cpu", "time")
+        return _Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting, costly)
     except FunctionFailed as error:
         return _Refusal(f"cannot be read ({error.kind})", _PDF_HINT)
     except AgentsdError as error:
@@ -141,9 +153,10 @@ def _text_of_pdf(data: bytes) -> str:
 
 
 class _Kept:
-    """The outcomes of the files that were read last, as many as fit. Thread-safe."""
+    """The outcomes of the files that were read last, as many as fit, and who had costly ones. Thread-safe."""
 
     def __init__(self) -> None:
+        self._strikes: dict[str, list[float]] = {}  # owner → when (monotonic)
         self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
         self._size = 0
         self._lock = Lock()
@@ -162,6 +175,20 @@ class _Kept:
             self._size += _size(outcome)
             while self._size > _KEPT_BYTES:
                 self._size -= _size(self._outcomes.popitem(last=False)[1])
+
+    def strike(self, owner: str) -> None:
+        """Note that a file of ``owner`` took all that it may."""
+        with self._lock:
+            self._strikes.setdefault(owner, []).append(time.monotonic())
+
+    def strikes(self, owner: str) -> int:
+        """How often that was, lately."""
+        since = time.monotonic() - STRIKE_SECONDS
+        with self._lock:
+            lately = [one for one in self._strikes.pop(owner, ()) if one > since]
+            if lately:
+                self._strikes[owner] = lately
+            return len(lately)
 
 
 @cache

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -22,6 +23,9 @@ from agentsd.store.database import Database
 from agentsd.store.leadership import Term, hold
 from agentsd.store.runs import ManifestCondition, Run
 
+ERRORS_MAX = 1000
+"""Violations of one run that are on record. The conditions have the first ones of each agent."""
+
 
 async def record_outcome(
     database: Database, outcome: Outcome, options: Options, *, trigger: str, started_at: datetime
@@ -30,6 +34,7 @@ async def record_outcome(
 
     Where ``options.term`` is over, what was applied is on record, and conditions are the next leader's.
     """
+    errors = (violation_json(v) for q in outcome.plan.quarantined for v in q.violations)
     run = Run(
         id=outcome.run_id,
         source=options.source,
@@ -40,7 +45,7 @@ async def record_outcome(
         commit=options.commit,
         version=outcome.head.version if outcome.head else None,
         counts=counts(outcome.plan),
-        errors=[violation_json(v) for q in outcome.plan.quarantined for v in q.violations],
+        errors=list(islice(errors, ERRORS_MAX)),
         drift=drift_json(outcome.plan) if outcome.head else (),
     )
     try:
@@ -69,7 +74,7 @@ async def record_error(
 
 def _errors(error: AgentsdError) -> list[dict[str, Any]]:
     if isinstance(error, InvalidManifests):
-        return [violation_json(violation) for violation in error.violations]
+        return [violation_json(violation) for violation in error.violations[:ERRORS_MAX]]
     return [{"code": type(error).__name__, "message": error.message, "hint": error.hint}]
 
 

@@ -16,7 +16,7 @@ from agentsd.sandbox.limits import Limits
 from agentsd.sandbox.shared import shared_sandbox
 
 _INLINE_WEIGHT = 30
-_LIMITS = Limits(cpu_seconds=5.0)
+_LIMITS = Limits(cpu_seconds=2.0, wall_seconds=10.0)
 """For all regular expressions of one manifest."""
 
 

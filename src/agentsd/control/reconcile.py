@@ -290,8 +290,18 @@ class Reconciler:
         refused = {quarantined.path for quarantined in bad}
         users = {name: user for name, user in users.items() if user.path not in refused}
         stored = await self._with_values(conn, good, stored)
+        return await asyncio.to_thread(self._planned, good, users, tuple(bad), stored, options)
+
+    def _planned(
+        self,
+        good: Iterable[Manifest],
+        users: Mapping[str, User],
+        bad: tuple[Quarantined, ...],
+        stored: Stored,
+        options: Options,
+    ) -> Plan:
         manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
-        desired = Desired(manifests, _with_owners(users, good), tuple(bad), self._checker.fingerprint)
+        desired = Desired(manifests, _with_owners(users, manifests.values()), bad, self._checker.fingerprint)
         return _guarded(desired, stored, options)
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
@@ -302,12 +312,25 @@ class Reconciler:
         agents = dict(stored.agents)
         below = {layer.digest for agent_id in new for layer in agents[agent_id].attachments.layers}
         layers = await store.load_layers(conn, below)
-        for agent_id, data in (await store.load_documents(conn, new)).items():
-            row, manifest = agents[agent_id], new[agent_id]
-            seals = (manifest.seals, manifest.lent)
+        documents = await store.load_documents(conn, new)
+        agents |= await asyncio.to_thread(self._valued, documents, stored, new, layers)
+        return replace(stored, agents=agents)
+
+    def _valued(
+        self,
+        documents: Mapping[UUID, bytes],
+        stored: Stored,
+        new: Mapping[UUID, Manifest],
+        layers: Mapping[bytes, bytes],
+    ) -> dict[UUID, StoredAgent]:
+        """The rows of ``documents`` with what those say. Takes as long as there is to read."""
+        valued = {}
+        for agent_id, data in documents.items():
+            row, manifest = stored.agents[agent_id], new[agent_id]
             try:
                 named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
                 document = self._checker.document(row.path, data, named)
+                seals = (manifest.seals, manifest.lent)
                 resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
             except Exception as error:  # it was edited by hand, and is about to be replaced
                 _log.warning(
@@ -315,8 +338,8 @@ class Reconciler:
                 )
                 continue
             prints = self._checker.prints(document, self._print_key) if resealed else None
-            agents[agent_id] = replace(row, value=document.value, prints=prints)
-        return replace(stored, agents=agents)
+            valued[agent_id] = replace(row, value=document.value, prints=prints)
+        return valued
 
     def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
         if row is None or row.prints is None or manifest.data is None:

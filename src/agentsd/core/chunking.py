@@ -86,9 +86,11 @@ def _heading(line: str) -> tuple[int, str] | None:
     """Level and title, in linear time: a regular expression takes the cube of the blanks in a line."""
     rest = line.lstrip("#")
     level = len(line) - len(rest)
-    title = rest.strip()
-    if not 1 <= level <= 6 or not title or not rest[0].isspace():
+    if not 1 <= level <= 6 or not rest[:1].isspace():
         return None
+    title = rest.strip()
+    if not title:  # blanks alone: the last one is the title, if it is not the only one
+        return (level, rest[-1]) if len(rest) > 1 else None
     return level, (title.rstrip("#").rstrip() or title[0])[:HEADING_MAX]
 
 
@@ -114,13 +116,15 @@ def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph
 
 def _cut(text: str, limit: int) -> Iterator[str]:
     """``text`` in pieces of at most ``limit``: at the ends of sentences, where there are any."""
-    piece = ""
+    parts: list[str] = []
+    size = 0  # of the parts, joined
     for sentence in _SENTENCE_END.split(text):
         for part in (sentence[i : i + limit] for i in range(0, max(len(sentence), 1), limit)):
-            if piece and len(piece) + 1 + len(part) > limit:
-                yield piece
-                piece = part
-            else:
-                piece = f"{piece} {part}" if piece else part
-    if piece:
-        yield piece
+            if parts and size + 1 + len(part) > limit:
+                yield " ".join(parts)
+                parts, size = [], 0
+            if parts or part:
+                size += len(part) + bool(parts)
+                parts.append(part)
+    if parts:
+        yield " ".join(parts)

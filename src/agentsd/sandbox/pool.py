@@ -16,6 +16,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ from agentsd.sandbox.limits import Limits
 
 WORKERS = 2
 """Worker processes at a time."""
+MEMORY_MAX = 1 << 30
+"""Bytes of one worker, whatever a call asks for; ``Sandbox.memory_max`` is what the operator wants."""
 QUEUE_MAX = 64
 """Calls that wait for a worker; a further one is refused."""
 QUEUE_SECONDS = 60.0
@@ -59,6 +62,7 @@ class Sandbox:
         queue: int = QUEUE_MAX,
     ) -> None:
         self.limits = limits
+        self.memory_max = MEMORY_MAX
         self._size = workers
         self._queue = queue
         self._turns = threading.Condition()
@@ -82,6 +86,7 @@ class Sandbox:
         Blocks: on an event loop, await ``run``.
         """
         limits = limits or self.limits
+        limits = replace(limits, memory=min(limits.memory, self.memory_max))
         payload = pickle.dumps((function.__module__, function.__qualname__, arguments, limits))
         if len(payload) > limits.input_bytes:
             raise _exceeded("input", limits)

@@ -5,6 +5,7 @@ The pipe is descriptor 0, the only one that leads anywhere. Descriptors 1 and 2 
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import pickle
@@ -71,10 +72,12 @@ def _error(error: Exception) -> tuple[bytes, bytes]:
 
 
 def _give_up() -> None:
-    """What no call needs: core dumps, files to write, children."""
+    """What no call needs: core dumps, files to write, precedence over whoever serves."""
+    with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
+        file.write("1000")  # where memory runs out, the worker goes first
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
-    os.setpriority(os.PRIO_PROCESS, 0, 5)  # whoever serves goes first
+    os.setpriority(os.PRIO_PROCESS, 0, 5)
 
 
 def _bound(limits: Limits) -> None:

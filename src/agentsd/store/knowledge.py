@@ -19,6 +19,9 @@ Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 BATCH = 32
 """Passages embedded by one call."""
 
+_INSERTED = 500
+"""Passages of one statement: to write it takes a millisecond or so of the event loop."""
+
 _K = 60
 """Of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
 
@@ -44,11 +47,16 @@ async def store_sources(
             "INSERT INTO knowledge_sources (digest, path, chunker) VALUES (%s, %s, %s)",
             (digest, path, VERSION),
         )
-        await connection.execute(
-            """INSERT INTO knowledge_chunks (source_digest, ordinal, heading, text)
-               SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::text[])""",
-            (digest, [c.ordinal for c in chunks], [c.heading for c in chunks], [c.text for c in chunks]),
-        )
+        for start in range(0, len(chunks), _INSERTED):
+            await _insert(connection, digest, chunks[start : start + _INSERTED])
+
+
+async def _insert(connection: AsyncConnection, digest: bytes, chunks: Sequence[Chunk]) -> None:
+    await connection.execute(
+        """INSERT INTO knowledge_chunks (source_digest, ordinal, heading, text)
+           SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::text[])""",
+        (digest, [c.ordinal for c in chunks], [c.heading for c in chunks], [c.text for c in chunks]),
+    )
 
 
 async def drop_unused(connection: AsyncConnection) -> int:

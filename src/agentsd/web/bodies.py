@@ -8,11 +8,20 @@ import orjson
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from agentsd.core.errors import SandboxError
+from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.shared import shared_sandbox
+from agentsd.web.lookup import principal_of
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem, bad_request
 
 DEPTH_MAX = 100
 """Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
+
+HOLDERS_MAX, VALUES_MAX = 50_000, 250_000
+"""Lists and objects of one body, and values: to read more freezes the event loop for too long."""
+
+_LIMITS = Limits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
 
 
 async def json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
@@ -24,6 +33,8 @@ async def json_object(request: web.Request, *, limit: int | None = None) -> dict
     raw = await _read(request)
     if limit is not None and len(raw) > limit:
         raise too_large(limit)
+    if _may_be_many(raw):
+        await _refuse_many(raw, principal_of(request).owner)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -34,6 +45,37 @@ async def json_object(request: web.Request, *, limit: int | None = None) -> dict
     if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and depth_of(value) > DEPTH_MAX:
         raise bad_request(f"the body is nested deeper than {DEPTH_MAX} levels")
     return value
+
+
+def _may_be_many(raw: bytes) -> bool:
+    """Whether to read the body may freeze the event loop. Not sure: a text may hold as many commas."""
+    return raw.count(b"[") + raw.count(b"{") > HOLDERS_MAX or raw.count(b",") > VALUES_MAX
+
+
+async def _refuse_many(raw: bytes, owner: str) -> None:
+    """Raise ``Problem`` 413 where the body has too many values; a worker counts them."""
+    try:
+        fits = await shared_sandbox().run(fits_in, raw, limits=_LIMITS, key=owner)
+    except (SandboxError, OSError):
+        fits = False
+    if fits is not True:
+        message = f"the body has more than {HOLDERS_MAX:,} lists and objects, or {VALUES_MAX:,} values"
+        raise bad_request(message, status=413)
+
+
+def fits_in(raw: bytes) -> bool:
+    """Whether a body has a number of values that is read in a moment; also True for what is not JSON."""
+    try:
+        level = [orjson.loads(raw)]
+    except orjson.JSONDecodeError:
+        return True
+    holders = values = 0
+    while level and holders <= HOLDERS_MAX and values <= VALUES_MAX:
+        values += len(level)
+        found = [item for item in level if isinstance(item, (list, dict))]
+        holders += len(found)
+        level = [inner for item in found for inner in (item.values() if isinstance(item, dict) else item)]
+    return holders <= HOLDERS_MAX and values <= VALUES_MAX
 
 
 def depth_of(value: Any) -> int:
