@@ -210,10 +210,9 @@ async def test_refused_handshakes(make: Make, name: str) -> None:
         await writer.drain()
 
     class Refusing(RawServer):
-        async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.readuntil(b"\r\n\r\n")
             await refuse(b"", writer)
-            writer.close()
 
     async with Refusing() as server:
         told = {key: value.format(ws=server.ws_url) for key, value in fields.items()}

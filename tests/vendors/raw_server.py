@@ -29,6 +29,7 @@ class RawServer:
         self.requests: list[bytes] = []
         self.port = 0
         self._server: asyncio.Server | None = None
+        self._busy: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
@@ -48,8 +49,22 @@ class RawServer:
     async def __aexit__(self, *_: object) -> None:
         if self._server is not None:
             self._server.close()
+        for task in self._busy:
+            task.cancel()
+        if self._busy:
+            await asyncio.wait(self._busy)
+        await asyncio.sleep(0)  # aborted transports close in the next step
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._answer(reader, writer))
+        self._busy.add(task)
+        task.add_done_callback(self._busy.discard)
+        try:
+            await asyncio.wait((task,))
+        finally:
+            writer.transport.abort() if task.cancelled() else writer.close()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError, asyncio.IncompleteReadError):
             head = await reader.readuntil(b"\r\n\r\n")
             body = await _body(head, reader)
@@ -63,7 +78,6 @@ class RawServer:
                     await reader.read(1 << 20)
             else:
                 await self.answer(head + body, writer)
-        writer.close()
 
 
 async def _body(head: bytes, reader: asyncio.StreamReader) -> bytes:

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
+import traceback
 from datetime import UTC, datetime
+from types import TracebackType
 
 OURS = "agentsd"
 """The logger of this program; all others are libraries'."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+
+_log = logging.getLogger(__name__)
 
 
 def setup(form: str, level: str) -> None:
@@ -19,7 +26,23 @@ def setup(form: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger("agentsd").setLevel(level.upper())
+    logging.getLogger(OURS).setLevel(level.upper())
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread
+
+
+def _log_unraisable(raised: sys.UnraisableHookArgs) -> None:
+    """Log where a finalizer failed, without the error's text, which Python would print."""
+    _log_place("finalizer", raised.exc_type, raised.exc_traceback)
+
+
+def _log_thread(raised: threading.ExceptHookArgs) -> None:
+    """Log where a thread failed, without the error's text, which Python would print."""
+    _log_place("thread", raised.exc_type, raised.exc_traceback)
+
+
+def _log_place(what: str, kind: type[BaseException], trace: TracebackType | None) -> None:
+    _log.error("unexpected %s in a %s\n%s", kind.__name__, what, "".join(traceback.format_tb(trace)))
 
 
 def formatter_of(form: str) -> logging.Formatter:

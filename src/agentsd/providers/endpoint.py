@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from agentsd.providers.faults import (
     translated,
 )
 from agentsd.providers.http import HttpSessions
-from agentsd.providers.limits import CHAT, FRAMES, AnswerLimits
+from agentsd.providers.limits import CHAT, FRAMES, SLICE_BYTES, AnswerLimits
 from agentsd.providers.network import Timeouts
 from agentsd.providers.outbound import OutboundRefused
 from agentsd.providers.sse import ErrorEvent, EventParser, EventTooLong
@@ -152,19 +152,21 @@ class Reply:
         Comments keep a stream alive, but not for ever: an event must come within ``timeouts.silence``.
         """
         who, limits, silence = self._endpoint.who, self._endpoint.limits, self._endpoint.timeouts.silence
-        parser, count, latest = EventParser(limits.event), 0, monotonic()
+        parser, latest = EventParser(limits.event), monotonic()
         try:
             data = await self.read(first=True)
             while data:
-                events = parser.feed(data)
-                for event in events:
-                    yield _checked(who, event)
-                count += len(events)
-                if count > limits.events:
-                    raise too_large(who, "a stream", limits.events, "events")
-                if events:
-                    latest = monotonic()
-                elif monotonic() - latest > silence:
+                for part in sliced(data):
+                    events = parser.feed(part)
+                    for event in events:
+                        yield _checked(who, event)
+                    if events:
+                        latest = monotonic()
+                    if len(data) > SLICE_BYTES:
+                        await yield_to_others()
+                if parser.lines > limits.lines:
+                    raise too_large(who, "a stream", limits.lines, "lines")
+                if monotonic() - latest > silence:
                     raise timed_out(who)
                 data = await self.read()
         except EventTooLong:
@@ -190,6 +192,20 @@ class Reply:
             if size > most:
                 raise too_large(self._endpoint.who, "an answer", most)
         return b"".join(parts)
+
+
+def sliced(data: bytes) -> Sequence[bytes]:
+    """``data`` in slices whose parsing halts nobody."""
+    if len(data) <= SLICE_BYTES:
+        return (data,)
+    return [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
+
+
+async def yield_to_others() -> None:
+    """Let the loop's other tasks run."""
+    import asyncio
+
+    await asyncio.sleep(0)
 
 
 def _checked(who: Who, event: bytes) -> bytes:

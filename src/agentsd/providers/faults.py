@@ -290,14 +290,23 @@ def _not_connected(who: Who, error: Exception) -> ProviderError:
 def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:
     """A refused WebSocket and a redirect have a status; a head that is no HTTP only pretends to (400)."""
     import aiohttp
-    from aiohttp.http_exceptions import LineTooLong
 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
     if handshake or 300 <= error.status < 400:
         return refused(who, error.status, error.headers)
-    if isinstance(error.__cause__, LineTooLong):
+    if _is_too_long(error):
         return too_large(who, "a header", HEADER_BYTES_MAX)
     return garbled(who, "answered something that is not this protocol")
+
+
+def _is_too_long(error: BaseException) -> bool:
+    """Whether a line of the head was longer than it may be; aiohttp keeps the reason as a cause."""
+    from aiohttp.http_exceptions import LineTooLong
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, LineTooLong):
+        cause = cause.__cause__
+    return cause is not None
 
 
 _REACH = "check the URL in the manifest's {kind} section, and that it can be reached from here"

@@ -130,6 +130,8 @@ async def _close(pool: _Pool) -> None:
 def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
     import aiohttp
 
+    from agentsd.providers.responses import BoundedResponse
+
     connector = aiohttp.TCPConnector(
         limit=limits.connections,
         keepalive_timeout=limits.keepalive_seconds,
@@ -143,6 +145,7 @@ def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
         middlewares=(_refuse_redirects,),
         headers={"User-Agent": f"agentsd/{__version__}"},
         trust_env=False,
+        response_class=BoundedResponse,
         max_line_size=HEADER_BYTES_MAX,
         max_field_size=HEADER_BYTES_MAX,
     )

@@ -12,6 +12,12 @@ MIB = 1 << 20
 
 HEADER_BYTES_MAX = 32 << 10
 """Bytes of one header line of a vendor's answer; aiohttp takes 128 of them."""
+RECEIVE_BYTES = 32 << 10
+"""Bytes taken from a connection at a time: asyncio's 256 KiB may be 64,000 frames to parse at once."""
+SLICE_BYTES = 16 << 10
+"""Bytes of a stream that are parsed at a time: others get their turn between two of them."""
+INFORMATIONAL_MAX = 8
+"""Informational heads (1xx) before the real one; HTTP sets no bound."""
 SPEECH_BYTES_MAX = 256 * MIB
 """Bytes of one spoken answer: 46 minutes at 48 kHz."""
 TRANSCRIPT_CHARACTERS_MAX = 1 << 20
@@ -28,7 +34,8 @@ class AnswerLimits:
     event: int = 8 * MIB  # bytes of one event of a stream: an image arrives as one
     values: int = 250_000  # commas of one JSON text: what it costs to parse grows with its values
     stream: int = SPEECH_BYTES_MAX  # bytes of a streamed answer
-    events: int = 1_000_000  # events of a streamed answer, frames of a WebSocket
+    lines: int = 3_000_000  # lines of a streamed answer: an event has two, a comment one
+    frames: int = 1_000_000  # messages of a WebSocket
     frame: int = 8 * MIB  # bytes of one WebSocket message
 
 

@@ -21,24 +21,16 @@ HOLD_AFTER = 8
 class Redactor:
     """Masks whole secrets in whole texts."""
 
-    __slots__ = ("_all", "_masked")
+    __slots__ = ("_all", "masked")
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
         self._all = tuple(sorted(known, key=len, reverse=True))
-        self._masked = tuple(secret for secret in self._all if len(secret) >= SECRET_MIN)
-
-    def __bool__(self) -> bool:
-        return bool(self._masked)
-
-    @property
-    def masked(self) -> tuple[str, ...]:
-        """The secrets that are masked, longest first."""
-        return self._masked
+        self.masked = tuple(secret for secret in self._all if len(secret) >= SECRET_MIN)  # longest first
 
     def redact(self, text: str) -> str:
         """``text`` with a mask in the place of each secret."""
-        for secret in self._masked:
+        for secret in self.masked:
             if secret in text:
                 text = text.replace(secret, MASK)
         return text
@@ -61,8 +53,12 @@ class RedactedStream:
 
     def take(self, piece: str) -> str:
         """What may leave now. What is held back at the end of the text is never sent."""
-        if not self._tail and not any(first in piece for first in self._firsts):
-            return piece
+        if not self._tail:
+            for first in self._firsts:  # a loop: this runs for each piece of each answer
+                if first in piece:
+                    break
+            else:
+                return piece
         text, sent, at, out = self._tail + piece, self._sent, 0, []
         while (found := self._next(text, at)) is not None:
             start, end = found

@@ -27,9 +27,10 @@ class ErrorEvent(bytes):
 class EventParser:
     """Turns chunks of bytes, cut anywhere, into the ``data`` of events of at most ``limit`` bytes."""
 
-    __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size")
+    __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size", "lines")
 
     def __init__(self, limit: int = CHAT.event) -> None:
+        self.lines = 0  # that came, comments included
         self._limit = limit
         self._rest = bytearray()  # an unfinished line
         self._data: list[bytes] = []  # data lines of the unfinished event
@@ -44,6 +45,7 @@ class EventParser:
             if chunk.startswith(b"\n"):
                 chunk = chunk[1:]
         lines = chunk.splitlines(keepends=True)
+        self.lines += len(lines)
         events: list[bytes] = []
         for line in lines:
             if not line.endswith((b"\n", b"\r")):

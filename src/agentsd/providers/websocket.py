@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from agentsd.providers.base import ProviderUnavailable
-from agentsd.providers.endpoint import Endpoint, decode, within
+from agentsd.providers.endpoint import Endpoint, decode, within, yield_to_others
 from agentsd.providers.faults import (
     Who,
     closed_early,
@@ -40,6 +40,8 @@ T = TypeVar("T")
 RATES = range(1000, 400_000)
 """Hertz that a vendor may name."""
 ODD_RATE = "names a sample rate that no audio has"
+FRAMES_AT_ONCE = 64
+"""Frames after which others get their turn, if a vendor sends them faster than they are read."""
 CLOSE_SECONDS = 0.1
 """How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
 NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
@@ -180,7 +182,7 @@ class Socket:
         self._over = False  # a good end, whatever the socket says
         self._failure: BaseException | None = None  # why sending stopped
         self._limits = endpoint.limits
-        self._frames = self._size = 0  # that came
+        self._frames = self._size = 0  # that came, and their bytes
         self._began = self._latest = monotonic()
 
     @classmethod
@@ -196,6 +198,7 @@ class Socket:
                     headers=endpoint.headers,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
                     max_msg_size=endpoint.limits.frame,
+                    autoping=False,
                 )
         return cls(ws, endpoint)
 
@@ -239,7 +242,6 @@ class Socket:
         self._heard = True
         if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
             data: Frame = message.data
-            self._frames += 1
             self._size += len(data)
             return data
         if message.type is aiohttp.WSMsgType.ERROR:
@@ -250,8 +252,6 @@ class Socket:
 
     def check(self, *, useful: bool) -> None:
         """Refuse an answer without end, and one that only pretends to go on. Called after each frame."""
-        if self._frames > self._limits.events:
-            raise too_large(self._who, "a stream", self._limits.events, "frames")
         if self._size > self._limits.stream:
             raise too_large(self._who, "an answer", self._limits.stream)
         now = monotonic()
@@ -286,9 +286,25 @@ class Socket:
             async with within(None) as self._limit:
                 if self._owed:
                     self._limit.reschedule(self._deadline(quiet))
-                return await self._ws.receive()
+                return await self._message()
         finally:
             self._limit = None
+
+    async def _message(self) -> aiohttp.WSMessage:
+        """The next message that is not a ping; aiohttp answers those without letting anybody else run."""
+        import aiohttp
+
+        while True:
+            message = await self._ws.receive()
+            self._frames += 1
+            if self._frames > self._limits.frames:
+                raise too_large(self._who, "a stream", self._limits.frames, "frames")
+            if self._frames % FRAMES_AT_ONCE == 0:
+                await yield_to_others()
+            if message.type is aiohttp.WSMsgType.PING:
+                await self._ws.pong(message.data)
+            elif message.type is not aiohttp.WSMsgType.PONG:
+                return message
 
     async def _send(self, frame: Frame) -> None:
         try:

@@ -78,6 +78,8 @@ DETAILS = {
     ),
 }
 
+_MARKS = frozenset({"error", "object", "type"})
+"""Members of which one is there where an object reports an error."""
 _CALL_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _FINGERPRINT = re.compile(r"fp_[0-9a-f]{6,16}")
 _AUDIO_ID = re.compile(r"audio_[0-9a-f]{8,64}")
@@ -119,7 +121,8 @@ class Normalizer:
     def _object(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise garbled(self.who, "sent something that is not a JSON object")
-        refuse_error(self.who, value)
+        if not _MARKS.isdisjoint(value):
+            refuse_error(self.who, value)
         return value
 
     def _answer(self, value: dict[str, Any], raw: list[Any], kind: str, body: str) -> dict[str, Any]:
@@ -170,7 +173,9 @@ class Normalizer:
             out["role"] = "assistant"
         for field in TEXTS:
             if field in value:
-                out[field] = self._content((index, field), value[field], field)
+                text = value[field]
+                key = (index, field)
+                out[field] = self._text(key, text) if type(text) is str else self._content(key, text, field)
         if body == "message":
             out.setdefault("content", None)
         if not value.keys() <= _ORDINARY:
@@ -358,7 +363,7 @@ class Normalizer:
     # Texts
 
     def _text(self, key: tuple[Any, ...], text: str) -> str:
-        if not self._redactor:
+        if not self._redactor.masked:
             return text
         if self._streams is None:
             masked = self._redactor.redact(text)
