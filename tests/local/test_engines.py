@@ -17,6 +17,7 @@ import pytest
 from agentsd.core.engines import EngineLimits
 from agentsd.providers.base import ProviderRejected, ProviderTimeout, ProviderUnavailable
 from agentsd.providers.faults import Who
+from agentsd.providers.local import process
 from agentsd.providers.local.engines import Claim, Engines, preloaded
 from agentsd.providers.local.spec import EngineSpec
 
@@ -219,6 +220,33 @@ async def test_a_model_that_stalls_is_a_timeout(shelf: Shelf, tmp_path: Path) ->
     assert "llm.timeout_seconds" in caught.value.hint
     await claim.release()
     await patient.release()
+
+
+@pytest.mark.parametrize("how", ["hangs", "frozen"])
+async def test_a_stuck_process_is_replaced(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Work that nobody waits for and that does not end, or a process that does nothing at all, is ended."""
+    monkeypatch.setattr(process, "STUCK_SECONDS", 0.05)
+    patient, claim = shelf.claim(), shelf.claim(timeout=0.2)
+    pid = await process_of(patient)
+    if how == "frozen":
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ProviderTimeout):
+        await claim.run("gate", {"file": "/nowhere", "name": ""})
+    while exists(pid):
+        await asyncio.sleep(0.01)
+    assert await process_of(patient) != pid
+    await claim.release()
+    await patient.release()
+
+
+async def test_a_load_that_hangs_is_ended(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a library reads for ever: a typed error, and no process left."""
+    monkeypatch.setattr(process, "LOAD_TIMEOUT_SECONDS", 0.5)
+    claim = shelf.claim(load="hang")
+    with pytest.raises(ProviderTimeout):
+        await claim.run("echo", {})
+    assert not any(exists(pid) for pid in shelf.loads())
+    await claim.release()
 
 
 async def test_releasing_under_running_work(shelf: Shelf) -> None:
