@@ -1,4 +1,4 @@
-"""Model files that are damaged, or are none: the server lives, others' models answer, the error is typed."""
+"""Files that are damaged, or not models at all: the server lives, others answer, the error is typed."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ async def test_a_whisper_folder_with_flipped_bytes(make: Make, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "empty", "absent", "link out", "dots", "device", "loop"])
-def test_what_is_no_model_is_refused_at_once(tmp_path: Path, kind: str) -> None:
+def test_a_path_that_is_not_a_model_is_refused_at_once(tmp_path: Path, kind: str) -> None:
     """A FIFO is not waited for; a link or dots lead out of the folders; nothing is named."""
     home, path = tmp_path / "models", tmp_path / "models" / "m.gguf"
     home.mkdir()
@@ -202,7 +202,7 @@ BAD_DESCRIPTIONS = (
 
 
 @pytest.mark.parametrize("text", [*BAD_DESCRIPTIONS, "fifo"], ids=range(len(BAD_DESCRIPTIONS) + 1))
-def test_a_voice_whose_description_is_none(make: Make, tmp_path: Path, text: str) -> None:
+def test_a_voice_without_a_valid_description(make: Make, tmp_path: Path, text: str) -> None:
     """It is refused when the agent is built, at once, in our own words."""
     (tmp_path / "v.onnx").write_bytes(b"x")
     beside = tmp_path / "v.onnx.json"

@@ -198,7 +198,7 @@ async def test_a_stream_ends_as_its_work_does(shelf: Shelf) -> None:
 
 
 async def test_a_refusal_is_the_providers_own_error(shelf: Shelf) -> None:
-    """A code becomes the error that the provider made for it; what is no plain word is not quoted."""
+    """A code becomes the error that the provider made for it; only plain words are quoted."""
     spec = EngineSpec.of(WHO.vendor, MODULE, {})
     known = {"too_long": ProviderRejected("too long")}
     claim = shelf.engines.claim(WHO, spec, refusal=known.get)
@@ -350,6 +350,9 @@ async def test_memory_of_one_engine(shelf: Shelf) -> None:
     with pytest.raises(ProviderUnavailable, match=r"needs about 3\.0 GiB of memory.* 128 MiB") as caught:
         await big.run("echo", {})
     assert "AGENTSD_ENGINE_MEMORY" in caught.value.hint
+    for _ in range(5):  # also while it rests
+        with pytest.raises(ProviderUnavailable, match=r"needs about 3\.0 GiB"):
+            await big.run("echo", {})
     assert shelf.loads() == []
     with pytest.raises(ProviderUnavailable, match="MemoryError"):
         await claim.run("grow", {"mib": 1024})

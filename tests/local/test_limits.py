@@ -27,7 +27,7 @@ def test_bounds_come_from_the_environment(tmp_path: Path, monkeypatch: pytest.Mo
     assert Engines(limits).threads(256) == Engines(limits).threads(None) == 1
 
 
-def test_a_size_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_size_that_is_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is refused at the start, by its name."""
     monkeypatch.setenv("AGENTSD_ENGINE_MEMORY", "lots")
     with pytest.raises(ConfigError, match="AGENTSD_ENGINE_MEMORY"):

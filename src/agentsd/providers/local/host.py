@@ -146,7 +146,7 @@ def main() -> None:
     _end_with(int(sys.argv[1]))
     try:
         _run(_take_channel())
-    except (OSError, BadFrame):  # the server is gone, or is none
+    except (OSError, BadFrame):  # the server is gone
         pass
     finally:
         os._exit(0)
