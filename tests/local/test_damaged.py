@@ -118,6 +118,18 @@ async def test_a_gguf_that_ends_early(make: Make, tmp_path: Path) -> None:
         await llm.aclose()
 
 
+async def test_a_gguf_that_is_cut_while_it_is_mapped(make: Make, tmp_path: Path) -> None:
+    """SIGBUS ends the process that reads pages not in memory; the whole file is loaded anew."""
+    path = tmp_path / "model.gguf"
+    shutil.copyfile(gguf(), path)
+    llm = make("llm", LLAMA, model_path=str(path), parallel=1)
+    assert await outcome(llm) == "answer"
+    os.truncate(path, 1 << 20)
+    assert await outcome(llm) in {"ProviderUnavailable", "answer"}
+    shutil.copyfile(gguf(), path)
+    assert await outcome(llm) == "answer"
+
+
 async def test_a_voice_with_flipped_bytes(make: Make, tmp_path: Path) -> None:
     """An ONNX file, at its start and in its graph: an answer or a typed error; the good voice speaks on."""
     good = make("tts", "piper.local")
