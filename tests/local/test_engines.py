@@ -17,7 +17,7 @@ import pytest
 from agentsd.core.engines import EngineLimits
 from agentsd.providers.base import ProviderRejected, ProviderTimeout, ProviderUnavailable
 from agentsd.providers.faults import Who
-from agentsd.providers.local import process
+from agentsd.providers.local import pool, process
 from agentsd.providers.local.engines import Claim, Engines, preloaded
 from agentsd.providers.local.spec import EngineSpec
 
@@ -381,6 +381,24 @@ async def test_memory_of_all_engines(shelf: Shelf, tmp_path: Path) -> None:
         await stream.aclose()
     for claim in (a, b, c):
         await claim.release()
+
+
+@pytest.mark.parametrize("limits", [EngineLimits(memory=1 << 30, total_memory=200 << 20)])
+async def test_memory_that_grows_beyond_the_bound_of_all(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is measured while they run: the largest process ends, the other one goes on."""
+    monkeypatch.setattr(pool, "WATCH_SECONDS", 0.05)
+    small, large = shelf.claim(name="small"), shelf.claim(name="large")
+    held, pid = await process_of(small), await process_of(large)
+    with suppress(ProviderUnavailable):
+        await large.run("grow", {"mib": 300})
+    while exists(pid):
+        await asyncio.sleep(0.01)
+    assert await process_of(small) == held
+    assert await process_of(large) != pid
+    await small.release()
+    await large.release()
 
 
 @pytest.mark.parametrize("limits", [EngineLimits(engines=3, per_owner=2)])
