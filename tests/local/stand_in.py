@@ -13,7 +13,7 @@ from agentsd.providers.local.host import Call, Refusal
 
 
 def need(settings: Mapping[str, Any]) -> int:
-    """Return what the test says."""
+    """Return what the test chose."""
     need_bytes: int = settings.get("need", 0)
     return need_bytes
 

@@ -17,6 +17,7 @@ import pytest
 from agentsd.core.engines import EngineLimits
 from agentsd.providers.base import ProviderRejected, ProviderTimeout, ProviderUnavailable
 from agentsd.providers.faults import Who
+from agentsd.providers.local import pool, process
 from agentsd.providers.local.engines import Claim, Engines, preloaded
 from agentsd.providers.local.spec import EngineSpec
 
@@ -197,7 +198,7 @@ async def test_a_stream_ends_as_its_work_does(shelf: Shelf) -> None:
 
 
 async def test_a_refusal_is_the_providers_own_error(shelf: Shelf) -> None:
-    """A code becomes the error that the provider made for it; what is no plain word is not quoted."""
+    """A code becomes the error that the provider made for it; only plain words are quoted."""
     spec = EngineSpec.of(WHO.vendor, MODULE, {})
     known = {"too_long": ProviderRejected("too long")}
     claim = shelf.engines.claim(WHO, spec, refusal=known.get)
@@ -219,6 +220,33 @@ async def test_a_model_that_stalls_is_a_timeout(shelf: Shelf, tmp_path: Path) ->
     assert "llm.timeout_seconds" in caught.value.hint
     await claim.release()
     await patient.release()
+
+
+@pytest.mark.parametrize("how", ["hangs", "frozen"])
+async def test_a_stuck_process_is_replaced(shelf: Shelf, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Work that nobody waits for and that does not end, or a process that does nothing at all, is ended."""
+    monkeypatch.setattr(process, "STUCK_SECONDS", 0.05)
+    patient, claim = shelf.claim(), shelf.claim(timeout=0.2)
+    pid = await process_of(patient)
+    if how == "frozen":
+        os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ProviderTimeout):
+        await claim.run("gate", {"file": "/nowhere", "name": ""})
+    while exists(pid):
+        await asyncio.sleep(0.01)
+    assert await process_of(patient) != pid
+    await claim.release()
+    await patient.release()
+
+
+async def test_a_load_that_hangs_is_ended(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that a library reads for ever: a typed error, and no process left."""
+    monkeypatch.setattr(process, "LOAD_TIMEOUT_SECONDS", 0.5)
+    claim = shelf.claim(load="hang")
+    with pytest.raises(ProviderTimeout):
+        await claim.run("echo", {})
+    assert not any(exists(pid) for pid in shelf.loads())
+    await claim.release()
 
 
 async def test_releasing_under_running_work(shelf: Shelf) -> None:
@@ -322,6 +350,9 @@ async def test_memory_of_one_engine(shelf: Shelf) -> None:
     with pytest.raises(ProviderUnavailable, match=r"needs about 3\.0 GiB of memory.* 128 MiB") as caught:
         await big.run("echo", {})
     assert "AGENTSD_ENGINE_MEMORY" in caught.value.hint
+    for _ in range(5):  # also while it rests
+        with pytest.raises(ProviderUnavailable, match=r"needs about 3\.0 GiB"):
+            await big.run("echo", {})
     assert shelf.loads() == []
     with pytest.raises(ProviderUnavailable, match="MemoryError"):
         await claim.run("grow", {"mib": 1024})
@@ -350,6 +381,24 @@ async def test_memory_of_all_engines(shelf: Shelf, tmp_path: Path) -> None:
         await stream.aclose()
     for claim in (a, b, c):
         await claim.release()
+
+
+@pytest.mark.parametrize("limits", [EngineLimits(memory=1 << 30, total_memory=200 << 20)])
+async def test_memory_that_grows_beyond_the_bound_of_all(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is measured while they run: the largest process ends, the other one goes on."""
+    monkeypatch.setattr(pool, "WATCH_SECONDS", 0.05)
+    small, large = shelf.claim(name="small"), shelf.claim(name="large")
+    held, pid = await process_of(small), await process_of(large)
+    with suppress(ProviderUnavailable):
+        await large.run("grow", {"mib": 300})
+    while exists(pid):
+        await asyncio.sleep(0.01)
+    assert await process_of(small) == held
+    assert await process_of(large) != pid
+    await small.release()
+    await large.release()
 
 
 @pytest.mark.parametrize("limits", [EngineLimits(engines=3, per_owner=2)])

@@ -39,7 +39,7 @@ async def test_building_without_the_packages(
     kind: str, name: str, command: str, catalog: Catalog, sessions: HttpSessions,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Every in-process provider says the exact command, and claims no model."""
+    """Every provider of this machine names the exact command, and claims no model."""
     monkeypatch.setattr(needs, "_is_importable", lambda _module: False)
     monkeypatch.setattr(needs, "_on_path", lambda _name: False)
     settings = catalog.settings_of(kind, {"provider": name})
@@ -50,7 +50,7 @@ async def test_building_without_the_packages(
 
 
 def test_settings_import_no_engine() -> None:
-    """Reading every in-process provider's settings, as ``validate`` does, imports none of the engines."""
+    """Reading every local provider's settings, as ``validate`` does, imports none of the engines."""
     code = (
         "import sys; from agentsd.providers.catalog import default_catalog; catalog = default_catalog();"
         + "".join(f"catalog.settings_of({kind!r}, {{'provider': {name!r}}});" for kind, name, _ in VENDORS)

@@ -249,3 +249,16 @@ async def test_a_full_disk_is_503_and_leaves_nothing(open_stack: Stack) -> None:
         assert status == 200, changed
     status, changed = await stack.ask("PATCH", "/api/agents/a", json=long)
     assert status == 200, changed
+
+
+async def test_an_edit_takes_no_more_memory_than_the_operator_allows(open_stack: Stack) -> None:
+    """A PATCH to 3 GB of an LLM's context is refused and changes nothing, also in a fallback."""
+    stack = open_stack
+    await _created(stack, name="A", llm_provider_config={"provider": "llama-cpp.embedded"})
+    before = (stack.root / "a.yaml").read_bytes()
+    huge = {"context_tokens": 4096, "parallel": 32}
+    for change in (huge, {"fallback": [{"provider": "llama-cpp.embedded", **huge}]}):
+        status, answer = await stack.ask("PATCH", "/api/agents/a", json={"llm_provider_config": change})
+        assert status == 422, answer
+        assert "AGENTSD_ENGINE_CONTEXT" in str(answer)
+        assert (stack.root / "a.yaml").read_bytes() == before

@@ -121,7 +121,7 @@ async def _local(settings: Settings) -> str:
     needs = {name: needed for name, needed in vendors if needed is not None}
     ready = [name for name, needed in needs.items() if not needed.missing()]
     missing = [f"{name}: {needed.advice()}" for name, needed in needs.items() if needed.missing()]
-    return "; ".join([f"{', '.join(ready) or 'no provider'} can run in this process", *missing])
+    return "; ".join([f"{', '.join(ready) or 'no provider'} can run on this machine", *missing])
 
 
 def _embedded_runs(settings: Settings) -> bool:

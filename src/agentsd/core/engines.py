@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 CONTEXT_TOKENS = 32_768
-ENGINES = 8
-ENGINES_PER_OWNER = 4
+ENGINES = 16
+ENGINES_PER_OWNER = 8
 EMBEDDED = "llama-cpp.embedded"
 DEFAULT_CONTEXT_TOKENS = 2048
 DEFAULT_PARALLEL = 2

@@ -23,6 +23,7 @@ from typing import Any, BinaryIO, Protocol
 from agentsd.providers.local.frames import HEAD, REQUEST_BYTES, BadFrame, lengths, pack, unpack
 
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
+NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 KILL = 9
 OOM_SCORE = "700"
 """Where the kernel runs out of memory, it ends an engine rather than the server."""
@@ -145,7 +146,7 @@ def main() -> None:
     _end_with(int(sys.argv[1]))
     try:
         _run(_take_channel())
-    except (OSError, BadFrame):  # the server is gone, or is none
+    except (OSError, BadFrame):  # the server is gone
         pass
     finally:
         os._exit(0)
@@ -191,7 +192,9 @@ def _end_with(parent: int) -> None:
     import ctypes
 
     with suppress(OSError, AttributeError):  # elsewhere than on Linux the channel's end has to do
-        ctypes.CDLL(None).prctl(DEATH_SIGNAL, KILL)
+        library = ctypes.CDLL(None)
+        library.prctl(DEATH_SIGNAL, KILL)
+        library.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
 

@@ -22,6 +22,10 @@ OVERHEAD_BYTES = 256 << 20
 """What a process may map beyond its bound: stacks of threads, which are reserved but hardly used."""
 
 
+class TooLarge(ProviderUnavailable):
+    """A model that exceeds the bound of one engine by itself: it will not fit later either."""
+
+
 class Shared:
     """One model and its process."""
 
@@ -37,6 +41,7 @@ class Shared:
         self._starting: asyncio.Task[EngineProcess] | None = None
         self._failures = 0
         self._retry_at = 0.0
+        self._too_large: TooLarge | None = None
 
     @property
     def current(self) -> EngineProcess | None:
@@ -103,6 +108,8 @@ class Shared:
             self._count_failure()
         left = self._retry_at - asyncio.get_running_loop().time()
         if left > 0:
+            if self._too_large:
+                raise TooLarge(self._too_large.message, hint=self._too_large.hint)
             raise ProviderUnavailable(
                 f"{self.spec.vendor}: its engine failed {self._failures} times in a row; "
                 f"it is tried again in {max(1, round(left))} s",
@@ -121,6 +128,10 @@ class Shared:
             self.owner, self.need = owner, 0
             memory = self._pool.memory + OVERHEAD_BYTES
             self._process = await EngineProcess.start(self.spec, memory, partial(self._pool.admit, self))
+        except TooLarge as error:
+            self._count_failure()
+            self._too_large = error
+            raise
         except (LoadFailure, TimeoutError):
             self._count_failure()
             raise
@@ -169,7 +180,7 @@ class Pool:
     def admit(self, shared: Shared, need: int) -> None:
         """Reckon ``need`` bytes for a model that is about to be loaded. Raises ``ProviderUnavailable``."""
         if need > self.memory:
-            raise ProviderUnavailable(
+            raise TooLarge(
                 f"{shared.spec.vendor} needs about {shown(need)} of memory, "
                 f"and this server allows an engine {shown(self.memory)}",
                 hint="choose a smaller model or a shorter context, or raise AGENTSD_ENGINE_MEMORY",

@@ -26,6 +26,11 @@ ENVIRONMENT = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
 """Variables of the server that an engine's process gets; secrets are in none of them."""
+QUIET = {
+    "GGML_NO_BACKTRACE": "1",  # by default llama.cpp starts a debugger on itself when it aborts
+    "HF_HUB_OFFLINE": "1",
+    "PYTHONDONTWRITEBYTECODE": "1",
+}
 LOAD_TIMEOUT_SECONDS = 300.0
 """Longest time from a process's start until its model is loaded."""
 STUCK_SECONDS = 120.0
@@ -254,7 +259,7 @@ def _environment() -> dict[str, str]:
     """Return the variables of an engine's process: a few of the server's, and where it imports from."""
     kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
     imports = os.pathsep.join(place for place in sys.path if place)
-    return {**kept, "PYTHONPATH": imports, "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **QUIET, "PYTHONPATH": imports}
 
 
 def _code(value: object) -> str:

@@ -1,4 +1,4 @@
-"""What the settings of all in-process providers have in common."""
+"""What the settings of all providers of this machine have in common."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.providers.schema import ProviderSettings
 
 
 class LocalSettings(ProviderSettings):
-    """Base of the settings of providers that run inside this process: no URL, no key."""
+    """Base of the settings of providers that run on this machine: no URL, no key."""
 
     model_config = ConfigDict(defer_build=True)  # as for the network's vendors: built on first use
 

@@ -105,7 +105,7 @@ def _path(settings: PiperSettings, limits: EngineLimits) -> Path:
 
 
 def _rate(settings: PiperSettings, path: Path) -> int:
-    """Return hertz, from the voice's own description. Raises ``ConfigError`` where there is none."""
+    """Return hertz, from the voice's own description. Raises ``ConfigError`` where that is missing."""
     try:
         rate = read_description(Path(f"{path}.json"))["audio"]["sample_rate"]
     except (OSError, ValueError, KeyError, TypeError):

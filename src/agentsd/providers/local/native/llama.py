@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from agentsd.providers.local.native.gguf import memory_need
 
 PROMPT_BATCH = 256
 """Tokens of a prompt that are read at a time: a cancelled request stops between two batches."""
+SOCKET_PATH_BYTES = 90
+"""Longest folder whose socket still has a valid address (108 bytes in all)."""
 TOO_LONG = "exceed_context_size_error"
 UNREADABLE = "unreadable_request"
 _CODE = re.compile(r"[a-z0-9_]{1,48}")
@@ -47,9 +50,9 @@ class Llama:
         params.warmup = False
         self._name = path.stem
         self.operations = {"chat": self._chat}
-        with tempfile.TemporaryDirectory(prefix="agentsd-") as folder:
-            # The library always listens. Its socket is in a folder of mode 0700, and is unlinked at once.
-            params.hostnames = [os.path.join(folder, "llama.sock")]  # noqa: PTH118
+        with _socket_folder() as folder:
+            if folder:
+                params.hostnames = [f"{folder}/llama.sock"]
             self._server: Any = xllamacpp.Server(params)
 
     def _chat(self, call: Call) -> None:
@@ -70,6 +73,23 @@ class Llama:
             raise Refusal(UNREADABLE) from None
         if failed:
             raise Refusal(failed[0])
+
+
+@contextmanager
+def _socket_folder() -> Iterator[str | None]:
+    """Yield a folder of mode 0700 for the socket on which the library always listens; then remove it.
+
+    None where there is no place for one: the server then has a port of 127.0.0.1, closed by its random key.
+    """
+    try:
+        folder = tempfile.mkdtemp(prefix="agentsd-")
+    except OSError:
+        yield None
+        return
+    try:
+        yield folder if len(folder) < SOCKET_PATH_BYTES else None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _code(error: Any) -> str:

@@ -1,0 +1,57 @@
+"""What a schema cannot state: bounds of the operator on what a manifest asks of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agentsd.control.check import Checker
+from agentsd.control.validate import validate
+from agentsd.core.engines import EngineLimits
+from agentsd.core.violations import Violation
+from agentsd.files.tree import read_tree
+from agentsd.providers.catalog import default_catalog
+from agentsd.sops.identities import Identities
+from agentsd.sops.opener import Opener
+from tests.control.place import uid
+
+LLAMA = "provider: llama-cpp.embedded"
+HEAD = f"id: {uid(1)}\nllm:\n  "
+
+
+async def found_in(root: Path, text: str, limits: EngineLimits = EngineLimits()) -> tuple[Violation, ...]:  # noqa: B008
+    """What is wrong with a tree of one file."""
+    root.mkdir(exist_ok=True)
+    (root / "a.yaml").write_text(text)
+    return await validate(
+        read_tree(root), Checker(default_catalog(), Opener(Identities(), None), limits=limits)
+    )
+
+
+TOO_MUCH = {
+    "both": (f"{HEAD}{LLAMA}\n  context_tokens: 65536\n  parallel: 2\n", "llm.context_tokens", 4),
+    "parallel alone": (f"{HEAD}{LLAMA}\n  parallel: 32\n", "llm.parallel", 4),
+    "one that stands in": (
+        f"{HEAD}provider: echo.local\n  fallback:\n  - {LLAMA}\n    context_tokens: 1048576\n",
+        "llm.fallback.0.context_tokens",
+        6,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", TOO_MUCH)
+async def test_more_context_than_the_operator_allows(tmp_path: Path, case: str) -> None:
+    """A violation at its line, before anything is stored; a higher bound of the operator lets it pass."""
+    text, where, line = TOO_MUCH[case]
+    (violation,) = await found_in(tmp_path / "agents.d", text)
+    assert (violation.code, violation.line) == ("engine-context", line)
+    assert ".".join(map(str, violation.pointer)) == where
+    assert "AGENTSD_ENGINE_CONTEXT" in violation.hint
+    assert await found_in(tmp_path / "agents.d", text, EngineLimits(context_tokens=1 << 25)) == ()
+
+
+async def test_what_fits_is_valid(tmp_path: Path) -> None:
+    """At the bound itself."""
+    text = f"{HEAD}{LLAMA}\n  context_tokens: 16384\n  parallel: 2\n"
+    assert await found_in(tmp_path / "agents.d", text) == ()
