@@ -1,9 +1,9 @@
 """Measures how long the event loop of a process stands still, from within.
 
-``python -m tests.stall_meter FILE up --port 0`` is ``agentsd up --port 0`` with a ticker on the loop of its main
-thread. Each stall above ``NOTED_SECONDS`` is a line of JSON in FILE: ``{"at", "wall", "cpu"}``, when it ended
-(seconds since the epoch), how late the ticker was, and how much CPU time the loop's thread used meanwhile. Wall
-without CPU is somebody else's: another thread that holds the interpreter, or a busy machine.
+``python -m tests.stall_meter FILE up --port 0`` is ``agentsd up --port 0`` with a ticker on the loop of its
+main thread. Each stall above ``NOTED_SECONDS`` is a line of JSON in FILE, ``{"at", "wall", "cpu"}``: when it
+ended (seconds since the epoch), how late the ticker was, and how much CPU time the loop's thread used
+meanwhile. Wall without CPU is somebody else's: another thread that holds the interpreter, or a busy machine.
 """
 
 from __future__ import annotations
