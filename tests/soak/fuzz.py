@@ -24,9 +24,9 @@ from tests.soak.inputs import INPUTS, Bench, Hurt
 from tests.soak.site import ACME, CANARY, MEMORY_MAX_BYTES, REPLY, Site, ask, site
 from tests.stall_meter import Stall, worst
 
-INPUT_SECONDS = 40.0
-"""After so long an input that has not ended is a finding."""
 CHECK_SECONDS = 1.0
+ANSWER_SECONDS = 5.0
+"""So long may the other owner's answer take, three times as long an edit of its own, eight times an input."""
 FROZEN_SECONDS = 20.0
 """A server that answers nobody for so long is ended and started anew."""
 GOAL_SECONDS = 0.05
@@ -80,9 +80,18 @@ class Result:
 class Fuzzer:
     """One run over one site."""
 
-    def __init__(self, made: Site, session: aiohttp.ClientSession, seed: int, keep: Path | None) -> None:
+    def __init__(
+        self,
+        made: Site,
+        session: aiohttp.ClientSession,
+        seed: int,
+        keep: Path | None,
+        *,
+        answer_seconds: float,
+    ) -> None:
         self._site = made
-        self._bench = Bench(made, session)
+        self._answer_seconds = answer_seconds
+        self._bench = Bench(made, session, settle_seconds=answer_seconds * 3)
         self._keep = keep
         self._now = ("start", 0)
         self._failing = 0.0  # seconds for which nobody was answered
@@ -116,10 +125,14 @@ class Fuzzer:
         random, began = Random(f"{self.result.seed}:{kind}:{number}"), time.time()
         doing = asyncio.create_task(self._do(kind, random))
         frozen = asyncio.create_task(self._frozen.wait())
-        await asyncio.wait({doing, frozen}, timeout=INPUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {doing, frozen}, timeout=self._answer_seconds * 8, return_when=asyncio.FIRST_COMPLETED
+        )
         if not doing.done():
             self._find(
-                "the server stands still" if frozen.done() else f"not over after {INPUT_SECONDS:.0f} s"
+                "the server stands still"
+                if frozen.done()
+                else f"not over after {self._answer_seconds * 8:.0f} s"
             )
         for task in (doing, frozen):
             task.cancel()
@@ -199,7 +212,7 @@ class Fuzzer:
 
     async def _watch(self) -> None:
         """Check what must hold, every second."""
-        timeout = aiohttp.ClientTimeout(total=5)
+        timeout = aiohttp.ClientTimeout(total=self._answer_seconds)
         async with aiohttp.ClientSession(timeout=timeout) as session:
             while True:
                 problem = await self._check(session)
@@ -214,7 +227,7 @@ class Fuzzer:
                 self.result.memory = (before, max(most, size), after)
                 if size > MEMORY_MAX_BYTES:
                     self._find(f"more than {MEMORY_MAX_BYTES >> 30} GiB of memory")
-                if size > MEMORY_MAX_BYTES or self._failing * 5 > FROZEN_SECONDS:
+                if size > MEMORY_MAX_BYTES or self._failing * self._answer_seconds > FROZEN_SECONDS:
                     self._failing = 0.0
                     self._frozen.set()
                 await asyncio.sleep(CHECK_SECONDS)
@@ -228,7 +241,7 @@ class Fuzzer:
                 if reply.status != 200:
                     return f"/readyz answers {reply.status}"
         except TimeoutError:
-            return "the other owner had no answer in 5 s"
+            return f"the other owner had no answer in {self._answer_seconds:.0f} s"
         except aiohttp.ClientError as error:
             return f"the other owner had no answer: {type(error).__name__}"
         return ""
@@ -257,12 +270,14 @@ async def fuzz(
     count: int | None = None,
     seconds: float = 600,
     keep: Path | None = None,
+    answer_seconds: float = ANSWER_SECONDS,
 ) -> Result:
     """Run the harness against a server of its own."""
-    timeout = aiohttp.ClientTimeout(total=INPUT_SECONDS)
+    timeout = aiohttp.ClientTimeout(total=answer_seconds * 8)
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the hostile vendor's connections are cut
     async with site() as made, aiohttp.ClientSession(timeout=timeout) as session:
-        return await Fuzzer(made, session, seed, keep).run(kinds, first=first, count=count, seconds=seconds)
+        fuzzer = Fuzzer(made, session, seed, keep, answer_seconds=answer_seconds)
+        return await fuzzer.run(kinds, first=first, count=count, seconds=seconds)
 
 
 def main() -> None:

@@ -24,9 +24,6 @@ from tests.services.speech import spoken
 from tests.soak import shapes
 from tests.soak.site import ACME, BETA, CANARY, Site, ask
 
-SETTLE_SECONDS = 15.0
-"""So long may another owner's edit take while a hostile file is in the tree."""
-
 
 class Hurt(Exception):
     """An invariant that does not hold: somebody else was hurt, or a secret came out."""
@@ -42,6 +39,8 @@ class Bench:
     mark: str = "mark"
     """The name of the other owner's agent that is edited to see whether edits still go live."""
     marks: int = 0
+    settle_seconds: float = 15.0
+    """So long may another owner's edit take while a hostile file is in the tree."""
 
     @property
     def beta(self) -> Path:
@@ -75,11 +74,11 @@ class Bench:
         text = f"name: Mark\nllm:\n  provider: echo.local\n  reply: {said}\n"
         await asyncio.to_thread(file.write_text, text)
         try:
-            async with asyncio.timeout(SETTLE_SECONDS):
+            async with asyncio.timeout(self.settle_seconds):
                 while said not in (await ask(self.session, self.site, f"acme/{self.mark}", ACME))[1]:
                     await asyncio.sleep(0.02)
         except TimeoutError:
-            raise Hurt(f"another owner's edit was not live after {SETTLE_SECONDS:.0f} s") from None
+            raise Hurt(f"another owner's edit was not live after {self.settle_seconds:.0f} s") from None
 
     async def with_file(self, name: str, data: bytes) -> None:
         """Have a file in beta's folder for one settled round."""
