@@ -9,71 +9,23 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import sys
 import time
-from dataclasses import dataclass, field
 from random import Random
 
 import aiohttp
 
+from tests.soak.acme import Sample
 from tests.soak.inputs import INPUTS, Bench, Hurt
-from tests.soak.site import ACME, REPLY, Site, ask, site
+from tests.soak.site import Site, site
 from tests.stall_meter import worst
 
 KINDS = ("api", "markdown", "vendor", "realtime", "manifest", "document", "indexing")
 """What an editor can do through the API, and what the manifests and documents that it writes can do."""
 ATTACKERS = 4
 QUIET_SECONDS = 30.0
-PAUSE_SECONDS = 0.02
-"""Between two questions of one of acme's clients."""
-CLIENTS = 2
 GOAL = 2.0
-
-
-@dataclass
-class Sample:
-    """Acme's chat over some time."""
-
-    seconds: list[float] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-
-    def at(self, share: float) -> float:
-        """A quantile, in milliseconds."""
-        ordered = sorted(self.seconds) or [0.0]
-        return ordered[min(int(len(ordered) * share), len(ordered) - 1)] * 1e3
-
-    def line(self, title: str) -> str:
-        """One line of the report."""
-        return (
-            f"{title:<13} {len(self.seconds):>7} answers  p50 {self.at(0.5):7.1f} ms  "
-            f"p99 {self.at(0.99):7.1f} ms  max {self.at(1.0):7.1f} ms  failures {len(self.failures)}"
-        )
-
-
-async def measure(made: Site, seconds: float) -> Sample:
-    """Ask acme's agent for so long, as some clients do."""
-    sample = Sample()
-    ends = time.monotonic() + seconds
-    timeout = aiohttp.ClientTimeout(total=30)
-    async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
-        for _ in range(CLIENTS):
-            group.create_task(_client(made, session, ends, sample))
-    return sample
-
-
-async def _client(made: Site, session: aiohttp.ClientSession, ends: float, sample: Sample) -> None:
-    while time.monotonic() < ends:
-        try:
-            status, text, took = await ask(session, made, "acme/good", ACME)
-        except (aiohttp.ClientError, TimeoutError) as error:
-            sample.failures.append(type(error).__name__)
-            await asyncio.sleep(1)
-        else:
-            if status == 200 and REPLY in text:
-                sample.seconds.append(took)
-            else:
-                sample.failures.append(str(status))
-        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def attack(made: Site, session: aiohttp.ClientSession, seed: int, counts: dict[str, int]) -> None:
@@ -97,15 +49,16 @@ async def attack(made: Site, session: aiohttp.ClientSession, seed: int, counts: 
 async def run(seed: int, seconds: float, quiet_seconds: float = QUIET_SECONDS) -> tuple[Sample, Sample, int]:
     """Measure quiet, then under attack; returns both, and how often the process ended."""
     timeout = aiohttp.ClientTimeout(total=30)
-    async with site() as made, aiohttp.ClientSession(timeout=timeout) as session:
-        await measure(made, 2)  # warm
-        quiet = await measure(made, quiet_seconds)
+    async with site() as (made, acme), aiohttp.ClientSession(timeout=timeout) as session:
+        os.nice(10)  # attackers are elsewhere: here they are not to take the processors from what is measured
+        await acme.measure(made.url, 2)  # warm
+        quiet = await acme.measure(made.url, quiet_seconds)
         began, before = time.time(), made.memory()
         counts: dict[str, int] = {}
         attackers = [
             asyncio.create_task(attack(made, session, seed + number, counts)) for number in range(ATTACKERS)
         ]
-        attacked = await measure(made, seconds)
+        attacked = await acme.measure(made.url, seconds)
         for one in attackers:
             one.cancel()
         await asyncio.wait(attackers)

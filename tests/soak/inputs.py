@@ -22,7 +22,8 @@ from agentsd.runtime.packing import SUM, BadSnapshot, pieces
 from tests.runtime.snapshots import ORIGIN, kept_of
 from tests.services.speech import spoken
 from tests.soak import shapes
-from tests.soak.site import ACME, BETA, CANARY, Site, ask
+from tests.soak.acme import TOKEN, ask
+from tests.soak.site import BETA, CANARY, Site
 
 
 class Hurt(Exception):
@@ -75,7 +76,7 @@ class Bench:
         await asyncio.to_thread(file.write_text, text)
         try:
             async with asyncio.timeout(self.settle_seconds):
-                while said not in (await ask(self.session, self.site, f"acme/{self.mark}", ACME))[1]:
+                while said not in (await ask(self.session, self.site.url, f"acme/{self.mark}", TOKEN))[1]:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise Hurt(f"another owner's edit was not live after {self.settle_seconds:.0f} s") from None

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from hashlib import sha256
@@ -20,18 +20,15 @@ from random import Random
 from tempfile import mkdtemp
 from typing import Any
 
-import aiohttp
-
 import agentsd
 from tests.e2e.processes import Process, end_postgres
 from tests.runtime.world import Keys, new_keys
+from tests.soak.acme import TOKEN, Measurer, measurer
 from tests.soak.vendor import HostileStt, HostileTts, HostileVendor
-from tests.vendors.openai_server import OpenAIServer
 
-ACME, BETA, ADMIN = "agentsd_acme-token", "agentsd_beta-token", "agentsd_admin-token"
+BETA, ADMIN = "agentsd_beta-token", "agentsd_admin-token"
 CANARY = "sk-canary-of-beta-77"
 """The key that beta's hostile vendor is sent: it may reach that vendor, and nobody else."""
-REPLY = "This is a test."
 MEMORY_MAX_BYTES = 3 << 30
 """A server that takes more is ended: the machine is shared."""
 
@@ -39,8 +36,8 @@ MEMORY_MAX_BYTES = 3 << 30
 class Site:
     """The files, the vendors and the process."""
 
-    def __init__(self, root: Path, keys: Keys, good: OpenAIServer, vendor: HostileVendor) -> None:
-        self.root, self.keys, self.good, self.vendor = root, keys, good, vendor
+    def __init__(self, root: Path, keys: Keys, good_url: str, vendor: HostileVendor) -> None:
+        self.root, self.keys, self.good_url, self.vendor = root, keys, good_url, vendor
         self.agents = root / "agents.d"
         self.stalls = root / "stalls.jsonl"
         self.tts = HostileTts(record=False)
@@ -61,9 +58,9 @@ class Site:
         (self.agents / "acme").mkdir(parents=True)
         (self.agents / "beta/docs").mkdir(parents=True)
         (self.agents / "_user.yaml").write_text(user("root", ADMIN, "admin"))
-        (self.agents / "acme/_user.yaml").write_text(user("ci", ACME, "editor"))
+        (self.agents / "acme/_user.yaml").write_text(user("ci", TOKEN, "editor"))
         (self.agents / "beta/_user.yaml").write_text(user("ci", BETA, "editor"))
-        good = chat(self.good.url, "acme-model")
+        good = chat(self.good_url, "acme-model")
         (self.agents / "acme/good.yaml").write_text(json.dumps({"name": "Good", "llm": good}))
         (self.agents / "beta/docs/a.md").write_text("# Hours\n\nNine to five.\n")
         for name, text in self.betas().items():
@@ -179,28 +176,19 @@ def children(pid: int) -> list[int]:
 
 
 @asynccontextmanager
-async def site() -> AsyncIterator[Site]:
-    """A server at work, and its folder; everything is gone afterwards."""
+async def site() -> AsyncIterator[tuple[Site, Measurer]]:
+    """A server at work, and who measures it; everything is gone afterwards."""
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # the hostile vendor's connections are cut
     root = Path(mkdtemp(prefix="agentsd-soak-"))
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, root, ignore_errors=True)
-        good = await stack.enter_async_context(OpenAIServer(record=False))
+        acme = await stack.enter_async_context(measurer())
         vendor = await stack.enter_async_context(HostileVendor())
-        made = Site(root, new_keys(), good, vendor)
+        made = Site(root, new_keys(), acme.vendor_url, vendor)
         await stack.enter_async_context(made.tts)
         await stack.enter_async_context(made.stt)
         (root / "home").mkdir()
         made.fill()
         await made.start()
         stack.push_async_callback(made.stop)
-        yield made
-
-
-async def ask(session: aiohttp.ClientSession, site: Site, model: str, token: str) -> tuple[int, str, float]:
-    """One chat: status, text, seconds."""
-    began = time.perf_counter()
-    body = {"model": model, "messages": [{"role": "user", "content": "hello"}]}
-    headers = {"Authorization": f"Bearer {token}"}
-    async with session.post(f"{site.url}/v1/chat/completions", json=body, headers=headers) as reply:
-        text = await reply.text()
-        return reply.status, text, time.perf_counter() - began
+        yield made, acme
