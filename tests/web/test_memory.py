@@ -17,6 +17,7 @@ from agentsd.web.guards import Guards
 from agentsd.web.memory import MIB, Budget
 from agentsd.web.problem import Problem
 from agentsd.web.transcriptions import FIELDS_MAX
+from tests.services.speech import silence
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Make, Stack, echo, vendor_manifest
 from tests.web.sockets import Raw
@@ -175,6 +176,16 @@ async def test_events_that_nobody_reads_are_bounded(narrow: Stack) -> None:
         assert budget_of(narrow).held < 8 * MIB
         for _ in range(60):
             await line.until("conversation.item.retrieved")
+
+
+async def test_a_long_silence_holds_nothing(narrow: Stack) -> None:
+    """Half a minute in which nobody speaks is heard, and forgotten."""
+    async with call(narrow, "echo-it") as line:
+        for _ in range(10):
+            await line.append(silence(3))
+        await line.send("input_audio_buffer.clear")
+        await line.until("input_audio_buffer.cleared")
+        assert budget_of(narrow).held < 2_000
 
 
 async def test_a_call_of_an_owner_without_memory_is_told(narrow: Stack) -> None:
