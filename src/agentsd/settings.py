@@ -87,6 +87,14 @@ class Settings(BaseSettings):
     max_connections_per_address: int = Field(
         default=512, ge=0, description="Connections at a time of one address; 0: no limit."
     )
+    max_memory: int = Field(
+        default=1024,
+        ge=0,
+        description="MiB that large bodies, unread replies and calls may hold at a time; 0: no limit.",
+    )
+    max_memory_per_owner: int = Field(
+        default=512, ge=0, description="MiB of it that one owner's may hold; 0: no limit."
+    )
     write_back: Literal["off", "files", "git"] | None = Field(
         default=None,
         description="What the API may write: nothing, files, or files and commits. up: files; serve: off.",

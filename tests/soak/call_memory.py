@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
+from agentsd.services.vad import DETECTOR_IDLE_SECONDS
 from tests.bench.fleet import Fleet
 from tests.bench.processes import Server, up, workspace
 from tests.bench.voice import manifest_of, vendor_servers
@@ -39,7 +40,7 @@ class Memory:
 
 
 def measure(calls: int = CALLS, every: int = EVERY) -> list[Memory]:
-    """Make ``calls`` calls; return the memory before them and after each ``every``."""
+    """Make ``calls`` calls; return the memory before them, after each ``every``, and when all is idle."""
     with workspace() as folder, vendor_servers() as urls:
         fleet = Fleet(folder / "agents.d", folder / "no-key", 2)
         fleet.root.mkdir()
@@ -58,6 +59,8 @@ async def _measure(server: Server, calls: int, every: int) -> list[Memory]:
         for first in range(0, calls, every):
             await _calls(client, server.url, range(first, min(first + every, calls)))
             table.append(await _memory(server, min(first + every, calls)))
+        await asyncio.sleep(DETECTOR_IDLE_SECONDS)
+        table.append(await _memory(server, calls))
         return table
 
 

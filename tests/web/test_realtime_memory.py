@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
+from agentsd.services.vad import DETECTORS
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
@@ -77,6 +78,17 @@ async def _aborted_speech(line: Line) -> None:
     _abort(line)
 
 
+async def _while_loading(line: Line) -> None:
+    DETECTORS._idle.clear()
+    await line.append(silence(0.1))
+
+
+async def _in_thought(line: Line) -> None:
+    await line.speak()
+    await line.until("response.output_audio_transcript.delta")
+    _abort(line)
+
+
 async def _interrupted(line: Line) -> None:
     await _in_the_answer(line)
     await line.append(spoken())
@@ -130,6 +142,7 @@ ENDS: dict[str, Callable[[Line], Awaitable[None]]] = {
     "closed in the answer": _in_the_answer,
     "aborted in the answer": _aborted_answer,
     "aborted while heard": _aborted_speech,
+    "closed while its detector is loaded": _while_loading,
     "interrupted": _interrupted,
     "cancelled": _cancelled,
     "another rate": _changed_rate,
@@ -190,3 +203,10 @@ async def test_a_failed_vendor_leaves_nothing(bot: Stack, voices: Vendors) -> No
         left[kind, fault] = await left_by(bot, _failed)
         getattr(voices, kind).fault = None
     assert left == {pair: Counter() for pair in FAULTS}
+
+
+@pytest.mark.parametrize("kind", ["tts", "stt"])
+async def test_a_silent_vendor_leaves_nothing(bot: Stack, voices: Vendors, kind: str) -> None:
+    """A caller hangs up on a vendor that is connected and does not answer."""
+    getattr(voices, kind).fault = Fault.SILENT
+    assert await left_by(bot, _in_thought if kind == "tts" else _aborted_speech) == Counter()

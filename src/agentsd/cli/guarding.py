@@ -28,6 +28,7 @@ def make_guards(settings: Settings, metrics: Metrics) -> Guards:
     from agentsd.web.clients import Proxies
     from agentsd.web.cors import Cors
     from agentsd.web.guards import Guards
+    from agentsd.web.memory import MIB, Budget
 
     try:
         proxies = Proxies.parse(settings.trusted_proxies)
@@ -41,7 +42,8 @@ def make_guards(settings: Settings, metrics: Metrics) -> Guards:
     except ValueError as error:
         hint = "list each origin by itself, without a path; * is not allowed"
         raise ConfigError(f"AGENTSD_CORS_ORIGINS: {error}", hint=hint) from None
-    return Guards(_make_limiter(settings, metrics, proxies), cors, proxies)
+    memory = Budget(settings.max_memory_per_owner * MIB, settings.max_memory * MIB)
+    return Guards(_make_limiter(settings, metrics, proxies), cors, proxies, memory)
 
 
 def _make_limiter(settings: Settings, metrics: Metrics, proxies: Proxies) -> Limiter | None:

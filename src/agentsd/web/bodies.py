@@ -11,7 +11,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from agentsd.core.errors import SandboxError
 from agentsd.sandbox.limits import Limits
 from agentsd.sandbox.shared import shared_sandbox
-from agentsd.web.lookup import principal_of
+from agentsd.web.lookup import hold_of, principal_of
+from agentsd.web.memory import COUNTED_BYTES, HOLD, size_of_json
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem, bad_request
 
@@ -31,6 +32,7 @@ async def json_object(request: web.Request, *, limit: int | None = None) -> dict
     """
     _check_type(request)
     raw = await _read(request)
+    _count(request, raw)
     if limit is not None and len(raw) > limit:
         raise too_large(limit)
     if _may_be_many(raw):
@@ -97,6 +99,16 @@ def values_in(value: Any, most: int) -> int:
     return found
 
 
+def _count(request: web.Request, raw: bytes) -> None:
+    """Count a large body and its values, instead of what it might have been. Raises ``Problem`` 429."""
+    if len(raw) >= COUNTED_BYTES:
+        hold = hold_of(request)
+        hold.set(0)
+        hold.grow(size_of_json(raw))
+    elif HOLD in request:
+        request[HOLD].set(0)
+
+
 def _check_type(request: web.Request) -> None:
     kind = request.content_type
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
@@ -111,7 +123,12 @@ async def _read(request: web.Request) -> bytes:
     limit = request.app[PARTS].max_body
     if request.content_length is not None and request.content_length > limit:
         raise too_large(limit)
+    expected = request.content_length
+    if expected is None or "Content-Encoding" in request.headers:
+        expected = limit
     try:
+        if expected >= COUNTED_BYTES:
+            hold_of(request).grow(expected)
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise too_large(limit) from None

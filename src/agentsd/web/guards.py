@@ -9,6 +9,7 @@ from aiohttp import web
 
 from agentsd.web.clients import Proxies
 from agentsd.web.cors import Cors
+from agentsd.web.memory import Budget
 
 if TYPE_CHECKING:
     from agentsd.web.limiting import Limiter
@@ -24,6 +25,7 @@ class Guards:
     limiter: Limiter | None = None
     cors: Cors = field(default_factory=Cors)
     proxies: Proxies = field(default_factory=Proxies)
+    memory: Budget = field(default_factory=Budget)
 
     def install(self, app: web.Application) -> None:
         """Have every reply say what the guards have to say, streams and sockets included."""

@@ -17,6 +17,7 @@ from agentsd.providers.base import Leases, LiveAgent
 from agentsd.runtime.fallback import FALLBACK_REF
 from agentsd.runtime.registry import Registry
 from agentsd.runtime.snapshot import Entry, Snapshot, not_found
+from agentsd.web import memory
 from agentsd.web.access import PRINCIPAL
 from agentsd.web.parts import PARTS
 from agentsd.web.problem import Problem, not_ready
@@ -38,6 +39,11 @@ def snapshot_of(request: web.Request) -> Snapshot:
 def principal_of(request: web.Request) -> Principal:
     """Who asks; the border found it out."""
     return request[PRINCIPAL]
+
+
+def hold_of(request: web.Request) -> memory.Hold:
+    """What memory the request holds, counted for its owner."""
+    return memory.hold_of(request, request.app[PARTS].guards.memory, request[PRINCIPAL].owner)
 
 
 def owner_of(request: web.Request) -> str:

@@ -21,8 +21,10 @@ from agentsd.core.errors import AgentsdError
 from agentsd.supervisor import ENDINGS
 from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
+from agentsd.web.lookup import not_ready
+from agentsd.web.memory import COUNTED_BYTES, Budget, count_reply, hold_of
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.problem import Problem, internal, not_ready, of_error, of_http
+from agentsd.web.problem import OPENAI_PREFIX, Problem, internal, not_ready, of_error, of_http
 from agentsd.web.replies import secure
 from agentsd.web.signed import PATH as HOOK_PATH
 
@@ -50,6 +52,8 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
     """The app's only middleware."""
     limiter, cors = (guards.limiter, guards.cors or None) if guards else (None, None)
 
+    memory = guards.memory if guards else Budget()
+
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
@@ -67,6 +71,10 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
                 else:
                     request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
                 response = await handler(request)
+                if (response.content_length or 0) >= COUNTED_BYTES:
+                    repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
+                    hold = hold_of(request, memory, request[PRINCIPAL].owner)
+                    count_reply(hold, response, refuse=repeatable)
             status = response.status
         except (ConnectionError, *ENDINGS):
             raise  # the client left, aiohttp closes up; or this process ends

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 from typing import Protocol as Interface
 
 from aiohttp import StreamReader, web
 
+from agentsd.web.memory import HOLD, release
 from agentsd.web.problem import Problem, internal
 from agentsd.web.replies import secure
+
+REPLY_SECONDS = 60.0
+REPLY_RATE = 4096
+"""Bytes a second, after ``REPLY_SECONDS``, that a client has to take of a large reply."""
 
 
 class Guard(Interface):
@@ -38,6 +45,33 @@ class Protocol(web.RequestHandler):
         make = self._request_factory
         if make is not None:
             self._request_factory = lambda message, *rest: make(message._replace(should_close=True), *rest)
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer a request; what memory it holds is given back however that ends."""
+        try:
+            return await super()._handle_request(request, start_time, request_handler)
+        finally:
+            release(request)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send what is left of a reply; give up a client that takes a large one too slowly."""
+        held = request[HOLD].size if HOLD in request else 0
+        if not held:
+            return await super().finish_response(request, resp, start_time)
+        try:
+            async with asyncio.timeout(REPLY_SECONDS + held / REPLY_RATE):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            return resp, True
 
     def handle_error(
         self,

@@ -29,6 +29,7 @@ from agentsd.services.voicebot.running import Talk
 from agentsd.services.voicebot.turns import CallRefused
 from agentsd.web.encoding import to_json
 from agentsd.web.lookup import leases_of, principal_of, ref_of
+from agentsd.web.memory import Hold
 from agentsd.web.middleware import report
 from agentsd.web.models import find_model
 from agentsd.web.parts import CLOSING, PARTS, Parts
@@ -42,7 +43,9 @@ SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
 EVENT_MAX = 1 << 20
 """Bytes of one client event: 16 s of sound in base64. A larger one is an ``error`` event."""
-MESSAGE_MAX = 16 << 20
+LARGE_EVENT = 1024
+"""Bytes: smaller events are taken however much memory is held, since they may free some."""
+MESSAGE_MAX = 2 << 20
 """Bytes that are received at all: beyond it the socket closes with 1009."""
 EVENTS_PER_SECOND = 200.0
 EVENTS_BURST = 4000.0
@@ -55,8 +58,10 @@ IDLE_SECONDS = 900.0
 """How long a client may send nothing: a line that is open and silent holds one of the places."""
 FAREWELL_SECONDS = 5.0
 """How long the last event of a call that broke may take."""
-BACKLOG_MAX = 10_000
-"""Events that a client may leave unread before it counts as gone."""
+BACKLOG_EVENTS = 1000
+BACKLOG_BYTES = 4 << 20
+"""What a client may leave unread of events, and of their texts: then its own events wait, and after
+``WRITE_SECONDS`` without progress it counts as gone."""
 
 VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
 
@@ -75,15 +80,16 @@ async def realtime(request: web.Request) -> web.StreamResponse:
     _check(request, socket, metrics)
     ref, session = _resolve(request, request.query.get("model", "")), Session(new_id("sess"))
     principal = principal_of(request)
+    hold = parts.guards.memory.hold(principal.owner)
     try:
-        with metrics.call():
+        with metrics.call(), hold:
             async with calling(
                 leases_of(request), ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
             ) as call:
                 await socket.prepare(request)
                 commands = Commands(call, session, lambda model: _resolve(request, model))
                 ended = parts.access.book.ended(principal)
-                await Conversing(socket, call, commands).run(request.app[CLOSING], ended)
+                await Conversing(socket, call, commands, hold).run(request.app[CLOSING], ended)
     except Exception as error:
         if not socket.prepared:
             raise
@@ -144,14 +150,16 @@ def _talk(parts: Parts) -> Talk:
 class Conversing:
     """One socket and one call: a task that reads, one that writes, one that waits for the server's end."""
 
-    def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands) -> None:
+    def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands, hold: Hold) -> None:
         self._socket = socket
         self._call = call
         self._commands = commands
+        self._hold = hold
         self._frames = Frames(new_id("conv"))
         self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
         self._heard = time.monotonic()  # when the client last sent something
+        self._sent = asyncio.Event()  # something was
 
     async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
         """Until the client leaves, the server stops or its token ``ended``.
@@ -205,6 +213,10 @@ class Conversing:
                 await self._send({"type": "session.updated", "session": self._commands.view()})
             for frame in self._frames.of(event):
                 await self._send(frame)
+            if isinstance(event, ev.Note):
+                self._hold.set(self._call.held)
+            self._sent.set()
+        self._sent.set()
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
 
     async def _send(self, frame: Frame) -> None:
@@ -223,8 +235,14 @@ class Conversing:
             problem, event_id = await self._handled(message.data, text=message.type is WSMsgType.TEXT)
             if problem is not None:
                 self._call.note(error_frame(problem, event_id))
-            if len(self._call.queue) > BACKLOG_MAX:
-                raise ClientStalled
+            await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Take no more of a client that does not read what it got for it."""
+        queue = self._call.queue
+        while not queue.ended and (len(queue) > BACKLOG_EVENTS or queue.weight > BACKLOG_BYTES):
+            self._sent.clear()
+            await self._sent.wait()
 
     async def _handled(self, data: str | bytes, *, text: bool) -> tuple[Problem | None, str | None]:
         """What was wrong with a client's event, and its id."""
@@ -236,6 +254,8 @@ class Conversing:
             event_id = given[:512] if isinstance(given, str) else None
             if event.get("type") != "session.update":
                 self._greet()
+            if len(data) >= LARGE_EVENT:
+                self._hold.check(len(data))
             await self._commands.handle(event)
             self._greet()
         except Problem as problem:
@@ -247,6 +267,8 @@ class Conversing:
         except Exception as error:
             report(error)
             return internal(), event_id
+        finally:
+            self._hold.set(self._call.held)
         return None, event_id
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from agentsd.services.voicebot.call import Call
-from agentsd.services.voicebot.conversation import Item, Role, new_id
+from agentsd.services.voicebot.conversation import TEXT_BYTES_MAX, Item, Role, new_id
 from agentsd.services.voicebot.turns import Ask
 from agentsd.web.problem import Problem, bad_request
 from agentsd.web.realtime_frames import Frame, user_item
@@ -79,7 +79,7 @@ class Commands:
 
     def tell_session(self, kind: str = "session.updated") -> None:
         """The session as it is now, in its place among the events."""
-        self._call.note({"type": kind, "session": self.view()})
+        self._call.note({"type": kind, "session": self.view()}, len(self.session.instructions))
 
     def view(self) -> Frame:
         """``session`` as events tell it."""
@@ -123,11 +123,19 @@ class Commands:
             raise _no_item("previous_item_id")
         text = "".join(part.text for part in message.content)
         item = Item(message.id or new_id("item"), message.role, text)
+        if not conversation.fits(item):
+            raise Problem(
+                413,
+                "conversation_too_large",
+                f"the texts of one call have {TEXT_BYTES_MAX} bytes at most",
+                hint="send less, or conversation.item.delete what is not needed any more",
+                param="item",
+            )
         previous = conversation.add(item, after)
         shown = user_item(item, "output_text" if message.role == "assistant" else "input_text")
         for kind in ("added", "done"):
             self._call.note(
-                {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": shown}
+                {"type": f"conversation.item.{kind}", "previous_item_id": previous, "item": shown}, len(text)
             )
 
     def _item_delete(self, event: Event) -> None:
@@ -142,7 +150,9 @@ class Commands:
         if item is None:
             raise _no_item("item_id")
         kind = "output_text" if item.role == "assistant" else "input_text"
-        self._call.note({"type": "conversation.item.retrieved", "item": user_item(item, kind)})
+        self._call.note(
+            {"type": "conversation.item.retrieved", "item": user_item(item, kind)}, len(item.text)
+        )
 
     def _item_truncate(self, event: Event) -> None:
         wanted: Truncation = parsed(Truncation, event, "event")

@@ -9,7 +9,7 @@ to a stream what is heard so far and may still change, where the vendor tells it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +23,8 @@ from agentsd.services.transcription import follow, transcribe
 from agentsd.services.wav import CHANNELS_MAX, RATES, BadWav, Sound, read_wav, to_mono
 from agentsd.web.bodies import too_large
 from agentsd.web.encoding import to_json
+from agentsd.web.lookup import hold_of
+from agentsd.web.memory import Hold
 from agentsd.web.middleware import report
 from agentsd.web.models import agent_headers, lease_model
 from agentsd.web.problem import bad_request, internal, of_error
@@ -81,7 +83,7 @@ async def _read(request: web.Request) -> Upload:
     if kind == "multipart/form-data":
         return await _read_form(request)
     if kind.startswith("audio/"):
-        audio = await _bounded(request.content.iter_any(), AUDIO_MAX)
+        audio = await _bounded(request.content.iter_any(), AUDIO_MAX, hold_of(request))
         return Upload(dict(request.query), audio, request.headers.get("Content-Type", ""))
     hint = "send multipart/form-data with the fields file and model, or the recording itself as audio/wav"
     raise bad_request("the body is no recording", hint=hint, status=415)
@@ -112,34 +114,37 @@ def _wav(audio: bytes) -> Sound:
 async def _read_form(request: web.Request) -> Upload:
     fields: dict[str, str] = {}
     audio, kind = None, ""
-    reader = await request.multipart()
+    reader, hold, parts = await request.multipart(), hold_of(request), 0
     while (part := await reader.next()) is not None:
-        if isinstance(part, MultipartReader) or len(fields) >= FIELDS_MAX:
+        parts += 1
+        if isinstance(part, MultipartReader) or parts > FIELDS_MAX:
             raise bad_request("the form is nested, or has too many fields")
+        if part.name == "file" and audio is not None:
+            raise bad_request("the form has more than one recording", param="file")
         if part.name == "file":
-            audio, kind = await _contents(part, AUDIO_MAX), part.headers.get("Content-Type", "")
+            audio = await _bounded(_chunks(part), AUDIO_MAX, hold)
+            kind = part.headers.get("Content-Type", "")
         else:
-            fields[part.name or ""] = (await _contents(part, FIELD_MAX)).decode("utf-8", "replace")
+            data = await _bounded(_chunks(part), FIELD_MAX, hold)
+            fields[part.name or ""] = data.decode("utf-8", "replace")
     if audio is None:
         raise bad_request("the form has no recording", hint="send it as the field file", param="file")
     return Upload(fields, audio, kind)
 
 
-async def _contents(part: BodyPartReader, limit: int) -> bytes:
-    data = bytearray()
+async def _chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
     while chunk := await part.read_chunk(1 << 16):
-        data += chunk
-        if len(data) > limit:
-            raise too_large(limit)
-    return bytes(data)
+        yield chunk
 
 
-async def _bounded(chunks: Any, limit: int) -> bytes:
+async def _bounded(chunks: AsyncIterator[bytes], limit: int, hold: Hold) -> bytes:
+    """All of ``chunks``; counted twice, since it is decoded later. Raises ``Problem`` 413 and 429."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
         if len(data) > limit:
             raise too_large(limit)
+        hold.grow(2 * len(chunk))
     return bytes(data)
 
 

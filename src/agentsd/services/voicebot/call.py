@@ -34,6 +34,9 @@ from agentsd.services.voicebot.utterance import Utterance
 EVENTS_AHEAD = 256
 """Events that may wait for a slow reader; then the vendors' streams wait."""
 
+UNHEARD_BYTES_MAX = 16 << 20
+"""Sound of one call that no recogniser has taken yet: what is beyond is refused, or dropped."""
+
 TURNS_MAX = 8
 """Turns that may be under way: one answers, the others are still being transcribed."""
 
@@ -55,7 +58,7 @@ async def calling(
     async with leases.lease(ref) as agent:
         first = agent
     async with TaskGroup() as tasks:
-        events: Pipe[ev.Event] = Pipe(EVENTS_AHEAD)
+        events: Pipe[ev.Event] = Pipe(EVENTS_AHEAD, _size_of)
         runner = Runner(leases, tasks, events, Serving(first), clock=clock, talk=talk, metrics=metrics)
         call = Call(ref, runner, events, preferences or Preferences(), metrics, clock)
         try:
@@ -96,9 +99,14 @@ class Call:
                 event.playback.sent(event.ms, self._clock())
             yield event
 
-    def note(self, value: Mapping[str, Any]) -> None:
-        """Put something of one's own among the events."""
-        self.queue.push(ev.Note(value))
+    def note(self, value: Mapping[str, Any], size: int = 0) -> None:
+        """Put something of one's own among the events; ``size``: bytes of its texts."""
+        self.queue.push(ev.Note(value, size))
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that the call holds: its texts, notes that wait, sound that nobody took yet."""
+        return self.conversation.size + self.queue.weight + self._unheard
 
     @property
     def serving(self) -> Serving:
@@ -239,12 +247,16 @@ class Call:
         if ear is not None:
             ear.close()
 
+    @property
+    def _unheard(self) -> int:
+        return sum(turn.utterance.waiting for turn in self.runner.turns if turn.utterance is not None)
+
     def _feed_unheard(self, pcm: bytes) -> None:
         """Without a detector everything counts, until the client commits or clears it."""
         if self._speaker is None:
             self._speaker = self._listen()
         utterance = self._speaker.utterance
-        if utterance is None or utterance.full:
+        if utterance is None or utterance.full or self._unheard > UNHEARD_BYTES_MAX:
             hint = "send input_audio_buffer.commit or .clear"
             raise CallRefused("the audio buffer is full", code="input_audio_buffer_full", hint=hint)
         utterance.put(pcm)
@@ -259,7 +271,8 @@ class Call:
         if turn is None or turn.utterance is None:
             return
         if isinstance(heard, Speech):
-            turn.utterance.put(heard.pcm)
+            if self._unheard <= UNHEARD_BYTES_MAX:
+                turn.utterance.put(heard.pcm)
         elif isinstance(heard, Ended):
             self._speaker = None
             self.queue.push(ev.SpeechEnded(turn.utterance.item, heard.at_ms))
@@ -302,3 +315,7 @@ class Call:
         turn.asked_at = None if turn.greets else self._clock()
         self.runner.start(turn)
         return turn
+
+
+def _size_of(event: ev.Event) -> int:
+    return event.size if isinstance(event, ev.Note) else 0

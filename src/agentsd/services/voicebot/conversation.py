@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Literal
 from uuid import uuid4
 
@@ -10,6 +11,9 @@ Role = Literal["user", "assistant", "system"]
 
 ITEMS_MAX = 400
 """Older items are forgotten: a call has no other bound, and no model reads more."""
+
+TEXT_BYTES_MAX = 2 << 20
+"""Memory of one call's texts: beyond it, older items are forgotten, and a client's new ones are refused."""
 
 
 def new_id(prefix: str) -> str:
@@ -42,6 +46,21 @@ class Conversation:
         """Whether the last that was said was said by the caller."""
         said = [item for item in self._items if item.text and item.role != "system"]
         return bool(said) and said[-1].role == "user"
+
+    @property
+    def size(self) -> int:
+        """Bytes of memory that the texts hold."""
+        return sum(getsizeof(item.text) for item in self._items)
+
+    def fits(self, item: Item) -> bool:
+        """Return whether ``item`` can be added without forgetting texts."""
+        return self.size + getsizeof(item.text) <= TEXT_BYTES_MAX
+
+    def shrink(self) -> None:
+        """Forget the oldest items until the texts are within their bound. The newest stays."""
+        size = self.size
+        while size > TEXT_BYTES_MAX and len(self._items) > 1:
+            size -= getsizeof(self._items.pop(0).text)
 
     def find(self, item_id: str) -> Item | None:
         """The item of that id."""

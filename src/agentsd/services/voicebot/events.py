@@ -146,6 +146,7 @@ class Note:
     """Something of the embedder's own, in its place among the others."""
 
     value: Mapping[str, Any]
+    size: int = 0  # bytes of its texts
 
 
 Event = (

@@ -13,8 +13,10 @@ T = TypeVar("T")
 class Pipe(AsyncIterator[T], Generic[T]):
     """``put`` waits for room; ``push`` does not. One reader, ``async for``, until ``end``."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, weigh: Callable[[T], int] = lambda _: 0) -> None:
+        self.weight = 0  # of what is in it
         self._limit = limit
+        self._weigh = weigh
         self._items: deque[T] = deque()
         self._some = asyncio.Event()
         self._room = asyncio.Event()
@@ -34,6 +36,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
         if self._ended:
             return
         self._items.append(item)
+        self.weight += self._weigh(item)
         self._changed()
 
     async def put(self, item: T) -> None:
@@ -50,12 +53,14 @@ class Pipe(AsyncIterator[T], Generic[T]):
     def discard(self, stale: Callable[[T], bool]) -> None:
         """Take out every item that is ``stale``."""
         self._items = deque(item for item in self._items if not stale(item))
+        self.weight = sum(map(self._weigh, self._items))
         self._changed()
 
     def take(self) -> list[T]:
         """Everything that is in it now."""
         items = list(self._items)
         self._items.clear()
+        self.weight = 0
         self._changed()
         return items
 
@@ -69,6 +74,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
                 raise StopAsyncIteration
             await self._some.wait()
         item = self._items.popleft()
+        self.weight -= self._weigh(item)
         self._changed()
         return item
 

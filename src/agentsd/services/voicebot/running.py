@@ -124,6 +124,7 @@ class Runner:
         item = self.conversation.find(utterance.item)
         if item is not None:
             item.text = text
+            self.conversation.shrink()
         self._events.push(Transcribed(utterance.item, text, utterance.seconds))
         turn.replies = turn.replies and (bool(text) or self.conversation.awaits_answer)
 
@@ -166,6 +167,7 @@ class Runner:
         finally:
             if not answer.item.text:
                 self.conversation.remove(answer.item.id)
+            self.conversation.shrink()
 
     def _new_answer(self, agent: LiveAgent, turn: Turn) -> Answer:
         wanted, preferences = turn.ask.aloud, turn.preferences

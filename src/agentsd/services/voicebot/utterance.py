@@ -20,7 +20,7 @@ class Utterance:
         self.ended = asyncio.Event()
         self._left = int(max_seconds * rate) * SAMPLE_BYTES
         self._size = 0
-        self._chunks: Pipe[bytes] = Pipe(1)  # only ever pushed to: ``_left`` is its bound
+        self._chunks: Pipe[bytes] = Pipe(1, len)  # only ever pushed to: ``_left`` is its bound
 
     @property
     def full(self) -> bool:
@@ -31,6 +31,11 @@ class Utterance:
     def seconds(self) -> float:
         """How long it is so far."""
         return self._size / (self.rate * SAMPLE_BYTES)
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that no recogniser has taken yet."""
+        return self._chunks.weight
 
     def put(self, pcm: bytes) -> None:
         """More of it."""
