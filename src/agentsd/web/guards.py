@@ -11,6 +11,7 @@ from agentsd.web.clients import Proxies
 from agentsd.web.cors import Cors
 
 if TYPE_CHECKING:
+    from agentsd.web.budgets import OwnerBudgets
     from agentsd.web.limiting import Limiter
 
 HSTS = "max-age=31536000"
@@ -24,6 +25,7 @@ class Guards:
     limiter: Limiter | None = None
     cors: Cors = field(default_factory=Cors)
     proxies: Proxies = field(default_factory=Proxies)
+    budgets: OwnerBudgets | None = None
 
     def install(self, app: web.Application) -> None:
         """Have every reply say what the guards have to say, streams and sockets included."""

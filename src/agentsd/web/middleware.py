@@ -47,7 +47,8 @@ _log = logging.getLogger(__name__)
 
 def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
     """The app's only middleware."""
-    limiter, cors = (guards.limiter, guards.cors or None) if guards else (None, None)
+    guards = guards or Guards()
+    limiter, cors, budgets = guards.limiter, guards.cors or None, guards.budgets
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -65,7 +66,7 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
                     request[PRINCIPAL] = admit(request, access)
                 else:
                     request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
-                response = await handler(request)
+                response = await (budgets.handle(request, handler) if budgets else handler(request))
             status = response.status
         except ConnectionError:
             raise  # the client left; aiohttp closes up
