@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store.faults import translate
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
 
 CONNECT_SECONDS = 5
