@@ -42,7 +42,7 @@ def conflicts(
     held = Held.by(refused)
 
     def leaves(row: StoredAgent) -> bool:
-        return prune and row.source == source and row.prune and row.owner not in held
+        return prune and row.prune and row.source == source and not (held and row.owner in held)
 
     while copied or not _no_conflicts(good, stored, source, leaves):
         found = defaultdict(list)
@@ -68,7 +68,7 @@ def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leav
         len(ids) == count
         and len({m.slug.casefold() for m in manifests}) == count
         and len(set(defaults)) == len(defaults)
-        and all(row.source == source and (row.id in ids or leaves(row)) for row in stored.values())
+        and all(row.source == source and (leaves(row) or row.id in ids) for row in stored.values())
     )
 
 
@@ -259,9 +259,9 @@ def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> l
     by what is known claims nothing else: a copy of a file must not hold up the next edit of that file.
     """
     owners = {seal: {owner} for seal, owner in known.items()}
-    ordered = sorted(manifests, key=lambda m: m.path)
+    ordered = sorted((m for m in manifests if m.seals or m.lent), key=lambda m: m.path)
     for manifest in ordered:
-        if not _fits(manifest, known):
+        if known and not _fits(manifest, known):
             continue
         for owner, seals in (manifest.owner, manifest.seals), (DEFAULT_OWNER, manifest.lent):
             for seal in seals - known.keys():
