@@ -30,16 +30,19 @@ def conflicts(
     *,
     prune: bool = True,
     refused: Collection[str] = (),
+    corrected: bool = False,
 ) -> list[Quarantined]:
     """Manifests that cannot stand beside another one, or beside a row that stays.
 
     ``prune`` says whether this source's rows without a manifest will go. A manifest that is set
     aside leaves its row where it is, and then nothing of its owner is pruned: so this goes on until no more
-    fall. ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy.
+    fall. ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy. With
+    ``corrected`` they hold up nobody's deletions, as if they were corrected.
     """
     good, bad = list(manifests), dict[str, list[Violation]]()
     copied = {row.id: row for row in stored.values() if row.source == source and row.path in refused}
-    held = Held.by(refused)
+    before = () if corrected else tuple(refused)
+    held = Held.by(before)
 
     def leaves(row: StoredAgent) -> bool:
         return prune and row.prune and row.source == source and not (held and row.owner in held)
@@ -55,7 +58,7 @@ def conflicts(
         if not found:
             break
         bad |= found
-        good, held = [m for m in good if m.path not in found], Held.by((*refused, *bad))
+        good, held = [m for m in good if m.path not in found], Held.by((*before, *bad))
     return [Quarantined(path, tuple(violations)) for path, violations in bad.items()]
 
 
