@@ -95,6 +95,12 @@ class Settings(BaseSettings):
     max_memory_per_owner: int = Field(
         default=512, ge=0, description="MiB of it that one owner's may hold; 0: no limit."
     )
+    max_requests_per_owner: int = Field(
+        default=1024, ge=0, description="Requests, streams and calls at a time of one owner; 0: no limit."
+    )
+    max_works_per_owner: int = Field(
+        default=32, ge=0, description="Writes, dry runs, plans and diffs at a time of one owner; 0: no limit."
+    )
     write_back: Literal["off", "files", "git"] | None = Field(
         default=None,
         description="What the API may write: nothing, files, or files and commits. up: files; serve: off.",

@@ -245,6 +245,16 @@ BAD = (
     ),
     Bad("Unicode", text(echo(9), "Über.yml"), "slug-invalid", 1, 1, "ASCII", "Uber.yml", "Über.yml"),
     Bad("dots", text(echo(9), "a..yaml"), "slug-invalid", 1, 1, "ASCII", "a.yaml", "a..yaml"),
+    Bad(
+        "an owner's name",
+        text("email: a@b.example\n", "Ünï/_user.yaml"),
+        "slug-invalid",
+        1,
+        1,
+        "ASCII",
+        "rename",
+        "Ünï/_user.yaml",
+    ),
     Bad("line break", text(echo(9), "a\nb.yaml"), "slug-invalid", 1, 1, "ASCII", "rename", "a\\nb.yaml"),
     Bad(
         "reserved", text(echo(9), "current.yaml"), "slug-invalid", 1, 1, "reserved", "rename", "current.yaml"

@@ -63,26 +63,28 @@ async def test_what_a_stranger_names_is_kept_short_and_printable(database: Datab
 
 
 async def test_the_audit_prunes_itself(database: Database, database_url: str) -> None:
-    """By age, and by count: refusals never push out what was done."""
-    fill = """INSERT INTO audit (actor, action, target, detail, at)
-              SELECT 'a', 'update', %s, jsonb_build_object('outcome', %s::text), now() - %s * interval '1 day'
-              FROM generate_series(1, %s)"""
+    """By age, and by count: refusals never push out what was done, nor one owner's those of another."""
+    fill = """INSERT INTO audit (actor, action, target, owner, detail, at)
+              SELECT 'a', 'update', t, t, jsonb_build_object('outcome', %s::text),
+                     now() - %s * interval '1 day'
+              FROM generate_series(1, %s), CAST(%s AS text) AS t"""
     with psycopg.connect(database_url, autocommit=True) as raw:
         raw.execute("ALTER TABLE audit DISABLE TRIGGER audit_prune")
-        raw.execute(fill, ("old", "done", KEPT_DAYS + 1, 3))
-        raw.execute(fill, ("done", "done", KEPT_DAYS - 1, 5))
-        raw.execute(fill, ("refused", "refused", 0, KEPT_DEEDS + 7))
+        raw.execute(fill, ("done", KEPT_DAYS + 1, 3, "old"))
+        raw.execute(fill, ("done", KEPT_DAYS - 1, 5, "done"))
+        raw.execute(fill, ("refused", 1, 4, "quiet"))
+        raw.execute(fill, ("refused", 0, KEPT_DEEDS + 7, "refused"))
         raw.execute("ALTER TABLE audit ENABLE TRIGGER audit_prune")
         raw.execute("ALTER TABLE audit ALTER id RESTART WITH 200000")
     await keep(database, "last", outcome="refused")
     with psycopg.connect(database_url) as raw:
         found = dict(raw.execute("SELECT target, count(*) FROM audit GROUP BY target").fetchall())
-    assert found == {"done": 5, "refused": KEPT_DEEDS - 1, "last": 1}
+    assert found == {"done": 5, "quiet": 4, "refused": KEPT_DEEDS - 1, "last": 1}
 
 
 def test_the_bounds_are_those_of_the_migration() -> None:
     """Written down twice, as migrations must not change with the code."""
-    text = (scripts() / "versions/0004_audit_owner.py").read_text()
+    text = (scripts() / "versions/0010_audit_by_owner.py").read_text()
     assert f"interval ''{KEPT_DAYS} days''" in text
     assert f"OFFSET {KEPT_DEEDS} LIMIT" in text
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from agentsd.core.errors import ConfigError, SchemaMismatch, StoreUnavailable
 from agentsd.store.database import SCHEMA_REVISION, Database
 from agentsd.store.migrations import current, downgrade, engine_for, newest, upgrade
 from agentsd.store.tables import is_ours, metadata
+
+A, B = "a" * 64, "b" * 64
 
 
 def objects(url: str) -> set[str]:
@@ -117,3 +120,29 @@ def test_two_that_start_together_migrate_one_after_the_other(empty_database_url:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(upgrade, [empty_database_url] * 4))
     assert current(empty_database_url) == SCHEMA_REVISION
+
+
+def test_tokens_get_their_first_owner(database_url: str) -> None:
+    """Of one that several list: the top-level file, else the oldest row; what is no list is passed over."""
+    downgrade(database_url, "0008")
+    rows = (
+        ("zeta", 1, [A, B], "zeta/_user.yaml"),
+        ("acme", 2, [A, B], "acme/_user.yaml"),
+        ("default", 3, [B], "_user.yaml"),
+    )
+    with psycopg.connect(database_url) as raw:
+        for name, version, hashes, path in rows:
+            tokens = json.dumps([{"name": "t", "sha256": one} for one in hashes])
+            raw.execute(
+                """INSERT INTO users (id, username, tokens, path, source, version)
+                   VALUES (gen_random_uuid(), %s, %s, %s, 'main', %s)""",
+                (name, tokens, path, version),
+            )
+        raw.execute(
+            """INSERT INTO users (id, username, tokens, source, version)
+               VALUES (gen_random_uuid(), 'odd', '{"sha256": 1}', 'main', 4)"""
+        )
+    upgrade(database_url)
+    with psycopg.connect(database_url) as raw:
+        found = dict(raw.execute("SELECT sha256, owner FROM token_hashes").fetchall())
+    assert found == {A: "zeta", B: "default"}

@@ -149,6 +149,35 @@ async def test_a_broken_user_file_opens_nothing(town: Stack) -> None:
     assert await status(town, ALICE) == 200
 
 
+async def test_nobody_ends_a_token_by_listing_its_hash(town: Stack, database: Database) -> None:
+    """Neither by a file, nor by a row that was written by hand; and nobody gets it when it is revoked."""
+    from agentsd.control.reconcile import Options
+    from agentsd.files.tree import read_tree
+
+    async def settled() -> list[str]:
+        outcome = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+        while outcome.head and town.registry.snapshot.version < outcome.head.version:
+            await asyncio.sleep(0.002)
+        return [violation.code for one in outcome.plan.quarantined for violation in one.violations]
+
+    theft = ALICE.entry.replace("name: editor", "name: theft")
+    town.write("globex/_user.yaml", f"tokens:\n{GUS.entry}{theft}")
+    town.write("globex/fresh.yaml", echo("Fresh"))
+    assert await settled() == ["token-reused"]
+    assert [await status(town, user) for user in (ALICE, GUS)] == [200, 200]
+    async with database.transaction() as connection:
+        await connection.execute(
+            """UPDATE users SET tokens = tokens || (SELECT tokens FROM users WHERE username = 'acme')
+               WHERE username = 'globex'"""
+        )
+    town.write("globex/fresher.yaml", echo("Fresher"))
+    assert await settled() == ["token-reused"]
+    assert [await status(town, user) for user in (ALICE, GUS)] == [200, 200]
+    write_users(town, "acme", [ANN])
+    assert await settled() == ["token-reused"]
+    assert [await status(town, user) for user in (ALICE, ANN, GUS)] == [401, 200, 200]
+
+
 async def test_revoking_is_not_held_up_by_a_broken_file(town: Stack) -> None:
     """A user file that goes takes its tokens along, though nothing is pruned while another file is bad."""
     from agentsd.control.reconcile import Options

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from agentsd.telemetry import Metrics
 from agentsd.web.access import Access, Tokens
 from agentsd.web.guards import Guards
 from tests.web.conftest import Make, Stack
+from tests.web.people import ADMIN, ALICE, ANN, GUS, settle
 from tests.web.redis_server import redis
 from tests.web.test_border import BEARER, TOKEN, TOKENS
 
@@ -227,3 +231,55 @@ def test_connections_are_bounded_by_settings() -> None:
     """In all, and of an address."""
     bounds = make_bounds(Settings(max_connections=7, max_connections_per_address=3))
     assert (bounds.total, bounds.per_address) == (7, 3)
+
+
+async def test_an_owner_has_a_budget_of_what_is_under_way(make: Make) -> None:
+    """All tokens of one owner together; others and admins get in, and what ends makes room."""
+    stack = await make(guards=guards(max_requests_per_owner=2)[0])
+    await settle(stack)
+    async with AsyncExitStack() as streams:
+        for user in (ALICE, ANN):
+            feed = stack.client.get(f"{stack.url}/api/events", headers=user.headers)
+            assert (await streams.enter_async_context(feed)).status == 200
+        async with stack.client.get(f"{stack.url}/api/agents", headers=ALICE.headers) as reply:
+            assert (reply.status, reply.headers["Retry-After"]) == (429, "1")
+            assert (await reply.json(content_type=None))["code"] == "owner_busy"
+        async with stack.client.get(f"{stack.url}/v1/models", headers=ANN.headers) as reply:
+            assert reply.status == 429
+            assert (await reply.json())["error"]["code"] == "owner_busy"
+        for user in (GUS, ADMIN):
+            assert (await stack.get("/api/agents", headers=user.headers))[0] == 200
+    async with asyncio.timeout(10):
+        while (await stack.get("/api/agents", headers=ALICE.headers))[0] != 200:
+            await asyncio.sleep(0.02)
+
+
+async def test_an_owner_has_a_budget_of_costly_work(make: Make) -> None:
+    """Writes and dry runs of one owner do not queue up before everybody else's; reads go on."""
+    limits = guards(max_works_per_owner=1)[0]
+    assert limits.budgets
+    stack = await make(guards=limits)
+    await settle(stack)
+    over = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"text": '
+        await over.wait()
+        yield b'"x"}'
+
+    async def write(user: Any) -> int:
+        path = f"{stack.url}/api/agents/{user.owner}~sales?dry_run=true"
+        async with stack.client.patch(path, json={"name": "X"}, headers=user.headers) as reply:
+            return reply.status
+
+    headers = {**ALICE.headers, "Content-Type": "application/json"}
+    first = asyncio.create_task(stack.client.post(f"{stack.url}/api/markdown", data=slow(), headers=headers))
+    async with asyncio.timeout(10):
+        while not limits.budgets._works:
+            await asyncio.sleep(0.01)
+    assert await write(ALICE) == 429
+    assert await write(GUS) != 429
+    assert (await stack.get("/api/agents", headers=ALICE.headers))[0] == 200
+    over.set()
+    (await first).release()
+    assert await write(ALICE) != 429

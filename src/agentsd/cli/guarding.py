@@ -25,6 +25,7 @@ def make_bounds(settings: Settings) -> Bounds:
 
 def make_guards(settings: Settings, metrics: Metrics) -> Guards:
     """Rate limits, listed origins and trusted proxies. Raises ``ConfigError``."""
+    from agentsd.web.budgets import OwnerBudgets
     from agentsd.web.clients import Proxies
     from agentsd.web.cors import Cors
     from agentsd.web.guards import Guards
@@ -43,7 +44,8 @@ def make_guards(settings: Settings, metrics: Metrics) -> Guards:
         hint = "list each origin by itself, without a path; * is not allowed"
         raise ConfigError(f"AGENTSD_CORS_ORIGINS: {error}", hint=hint) from None
     memory = Budget(settings.max_memory_per_owner * MIB, settings.max_memory * MIB)
-    return Guards(_make_limiter(settings, metrics, proxies), cors, proxies, memory)
+    budgets = OwnerBudgets(metrics, settings.max_requests_per_owner, settings.max_works_per_owner)
+    return Guards(_make_limiter(settings, metrics, proxies), cors, proxies, memory, budgets)
 
 
 def _make_limiter(settings: Settings, metrics: Metrics, proxies: Proxies) -> Limiter | None:

@@ -13,7 +13,13 @@ from uuid import UUID
 
 from agentsd.control.check import Checked, Checker
 from agentsd.core.agent import Attachment, Manifest, StoredAgent
-from agentsd.core.conflicts import conflicts, reused_seals, user_conflicts
+from agentsd.core.conflicts import (
+    conflicts,
+    owner_conflicts,
+    reused_seals,
+    reused_tokens,
+    user_conflicts,
+)
 from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.names import id_of, is_uuid, owner_of, slug_of, user_id_of
@@ -64,10 +70,13 @@ def _judged(
     good = [one.manifest for one in checked if one.manifest]
     users = {one.user.username: one.user for one in checked if one.user}
     bad = bad + reused_seals(good, _seal_owners(stored))
+    holders = {str(t.get("sha256")): name for name, row in stored.users.items() for t in row.tokens}
+    bad += owner_conflicts(good, users.values(), stored.users.keys())
+    bad += reused_tokens(users.values(), holders)
     bad += user_conflicts(users.values(), stored.users, _SOURCE, prune=prune)
     good = _good(good, bad)
     refused = {one.path for one in bad}
-    bad += conflicts(good, stored.agents, _SOURCE, prune=prune, refused=refused)
+    bad += conflicts(good, stored.agents, _SOURCE, prune=prune, refused=refused, corrected=True)
     refused = {one.path for one in bad}
     return _good(good, bad), {n: user for n, user in users.items() if user.path not in refused}, bad
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from agentsd.core.access import end_of
 from agentsd.core.document import Document
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, user_id_of
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, slug_problem, suggest_slug, user_id_of
 from agentsd.core.user import User
 from agentsd.core.violations import Violation
 
@@ -30,6 +30,9 @@ def user_rules(document: Document) -> Iterator[Violation]:
     """Only the top-level file makes admins; a user file stands at the top or in an owner's folder."""
     owner = owner_of(document.path)
     at_top = "/" not in document.path
+    if problem := slug_problem(owner):
+        hint = f"rename the folder, for example to {suggest_slug(owner)}"
+        yield Violation(document.path, "slug-invalid", problem, hint)
     if document.path.count("/") > 1 or (owner == DEFAULT_OWNER and not at_top):
         right = USER_FILE if owner == DEFAULT_OWNER else f"{owner}/{USER_FILE}"
         message = "a user file belongs at the top or in an owner's own folder"

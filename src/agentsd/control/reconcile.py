@@ -11,6 +11,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -419,16 +420,18 @@ async def _user_conflicts(
     bad: Iterable[Quarantined],
 ) -> list[Quarantined]:
     """Return what is wrong between owners: their names, their tokens and their emails."""
-    listed = {name: {str(token.get("sha256")) for token in user.tokens} for name, user in users.items()}
-    kept = {name: {str(token.get("sha256")) for token in row.tokens} for name, row in stored.users.items()}
-    new = {sha256 for name, hashes in listed.items() for sha256 in hashes - kept.get(name, set())}
-    known = {sha256: name for name, hashes in kept.items() for sha256 in hashes}
-    known |= await holders_of_tokens(conn, new) if new else {}
+    listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
+    doubtful = {sha256 for sha256, count in listed.items() if count > 1}
+    for name, user in users.items():
+        row = stored.users.get(name)
+        if row is None or row.tokens != user.tokens:
+            doubtful |= {str(token.get("sha256")) for token in user.tokens}
+    known = await holders_of_tokens(conn, doubtful) if doubtful else {}
     held = Held.by(one.path for one in bad)
     prune = options.prune
     return [
         *owner_conflicts(good, users.values(), stored.users.keys()),
-        *reused_tokens(users.values(), known),
+        *(reused_tokens(users.values(), known) if doubtful else ()),
         *user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
     ]
 

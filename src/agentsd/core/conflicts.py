@@ -30,19 +30,22 @@ def conflicts(
     *,
     prune: bool = True,
     refused: Collection[str] = (),
+    corrected: bool = False,
 ) -> list[Quarantined]:
     """Manifests that cannot stand beside another one, or beside a row that stays.
 
     ``prune`` says whether this source's rows without a manifest will go. A manifest that is set
     aside leaves its row where it is, and then nothing of its owner is pruned: so this goes on until no more
-    fall. ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy.
+    fall. ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy. With
+    ``corrected`` they hold up nobody's deletions, as if they were corrected.
     """
     good, bad = list(manifests), dict[str, list[Violation]]()
     copied = {row.id: row for row in stored.values() if row.source == source and row.path in refused}
-    held = Held.by(refused)
+    before = () if corrected else tuple(refused)
+    held = Held.by(before)
 
     def leaves(row: StoredAgent) -> bool:
-        return prune and row.source == source and row.prune and row.owner not in held
+        return prune and row.prune and row.source == source and not (held and row.owner in held)
 
     while copied or not _no_conflicts(good, stored, source, leaves):
         found = defaultdict(list)
@@ -55,7 +58,7 @@ def conflicts(
         if not found:
             break
         bad |= found
-        good, held = [m for m in good if m.path not in found], Held.by((*refused, *bad))
+        good, held = [m for m in good if m.path not in found], Held.by((*before, *bad))
     return [Quarantined(path, tuple(violations)) for path, violations in bad.items()]
 
 
@@ -68,7 +71,7 @@ def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leav
         len(ids) == count
         and len({m.slug.casefold() for m in manifests}) == count
         and len(set(defaults)) == len(defaults)
-        and all(row.source == source and (row.id in ids or leaves(row)) for row in stored.values())
+        and all(row.source == source and (leaves(row) or row.id in ids) for row in stored.values())
     )
 
 
@@ -259,9 +262,9 @@ def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> l
     by what is known claims nothing else: a copy of a file must not hold up the next edit of that file.
     """
     owners = {seal: {owner} for seal, owner in known.items()}
-    ordered = sorted(manifests, key=lambda m: m.path)
+    ordered = sorted((m for m in manifests if m.seals or m.lent), key=lambda m: m.path)
     for manifest in ordered:
-        if not _fits(manifest, known):
+        if known and not _fits(manifest, known):
             continue
         for owner, seals in (manifest.owner, manifest.seals), (DEFAULT_OWNER, manifest.lent):
             for seal in seals - known.keys():

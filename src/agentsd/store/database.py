@@ -25,7 +25,7 @@ from agentsd.store.faults import is_session_fault, translate
 from agentsd.store.tolerance import tolerate
 from agentsd.store.writability import Writability
 
-SCHEMA_REVISION = "0009"
+SCHEMA_REVISION = "0010"
 """The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
 
 CONNECT_SECONDS = 5

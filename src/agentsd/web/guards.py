@@ -12,6 +12,7 @@ from agentsd.web.cors import Cors
 from agentsd.web.memory import Budget
 
 if TYPE_CHECKING:
+    from agentsd.web.budgets import OwnerBudgets
     from agentsd.web.limiting import Limiter
 
 HSTS = "max-age=31536000"
@@ -26,6 +27,7 @@ class Guards:
     cors: Cors = field(default_factory=Cors)
     proxies: Proxies = field(default_factory=Proxies)
     memory: Budget = field(default_factory=Budget)
+    budgets: OwnerBudgets | None = None
 
     def install(self, app: web.Application) -> None:
         """Have every reply say what the guards have to say, streams and sockets included."""

@@ -21,7 +21,6 @@ from agentsd.core.errors import AgentsdError
 from agentsd.supervisor import ENDINGS
 from agentsd.web.access import PRINCIPAL, SESSION, Access, bearer
 from agentsd.web.guards import Guards
-from agentsd.web.lookup import not_ready
 from agentsd.web.memory import COUNTED_BYTES, Budget, count_reply, hold_of
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.problem import OPENAI_PREFIX, Problem, internal, not_ready, of_error, of_http
@@ -50,9 +49,8 @@ _log = logging.getLogger(__name__)
 
 def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
     """The app's only middleware."""
-    limiter, cors = (guards.limiter, guards.cors or None) if guards else (None, None)
-
-    memory = guards.memory if guards else Budget()
+    guards = guards or Guards()
+    limiter, cors, budgets = guards.limiter, guards.cors or None, guards.budgets
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -70,11 +68,8 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
                     request[PRINCIPAL] = admit(request, access)
                 else:
                     request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
-                response = await handler(request)
-                if (response.content_length or 0) >= COUNTED_BYTES:
-                    repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
-                    hold = hold_of(request, memory, request[PRINCIPAL].owner)
-                    count_reply(hold, response, refuse=repeatable)
+                response = await (budgets.handle(request, handler) if budgets else handler(request))
+                _count_reply(request, response, guards.memory)
             status = response.status
         except (ConnectionError, *ENDINGS):
             raise  # the client left, aiohttp closes up; or this process ends
@@ -96,6 +91,13 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
         return response
 
     return middleware
+
+
+def _count_reply(request: web.Request, response: web.StreamResponse, memory: Budget) -> None:
+    """Count a large reply to what its owner holds; refuse it where the request can be made again."""
+    if (response.content_length or 0) >= COUNTED_BYTES:
+        repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
+        count_reply(hold_of(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
 
 
 def admit(request: web.Request, access: Access) -> Principal:

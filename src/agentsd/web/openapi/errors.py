@@ -69,8 +69,8 @@ ERRORS: dict[int, Error] = {
     426: Error("This is a WebSocket: connect with ws:// or wss://.", _INVALID),
     429: Error(
         "Too many requests, here or at the provider.",
-        ("rate_limited",),
-        ("rate_limit_exceeded", "provider_rate_limited"),
+        ("rate_limited", "owner_busy"),
+        ("rate_limit_exceeded", "owner_busy", "provider_rate_limited"),
         _RETRY,
     ),
     500: Error("A fault of this program; its log says where.", ("internal",)),
