@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
@@ -12,12 +13,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 import pytest
+from pyrage import x25519
 
 from agentsd.core.errors import AgentsdError, KeyServiceForbidden, SealLocked, SopsFailed
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.identities import Identities
+from agentsd.sops.identities import Identities, find_identities
 from agentsd.sops.opener import Opener
 from tests.files.remote import end_agent
+from tests.sops.age_plugin import IDENTITY, RECIPIENT, install
 from tests.sops.real import Sops, document
 from tests.sops.services import PLAIN, binary, opener, seal, vault_key, with_block
 from tests.vendors.base import Fault
@@ -230,7 +233,9 @@ async def gpg(home: Path, *arguments: str, data: bytes = b"") -> bytes:
 
 async def fingerprint(home: Path, name: str) -> str:
     """The fingerprint of a fresh key."""
-    await gpg(home, "--quick-generate-key", f"{name} <{name}@example.org>", "rsa2048", "default", "never")
+    await gpg(
+        home, "--quick-generate-key", f"{name} <{name}@example.org>", "future-default", "default", "never"
+    )
     listed = (await gpg(home, "--list-keys", "--with-colons", name)).decode()
     return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
 
@@ -272,3 +277,25 @@ async def test_a_fingerprint_is_one(sops: Sops, fp: str) -> None:
     key = {"fp": fp, "enc": "-----BEGIN PGP MESSAGE-----", "created_at": "2026-01-01T00:00:00Z"}
     with pytest.raises(KeyServiceForbidden, match="fingerprint"):
         await binary({}, "pgp").decrypt(with_block(sops.seal(PLAIN), age=None, pgp=[key]))
+
+
+# Plug-ins of age
+
+
+async def test_a_plugin_of_the_operators_key_file_opens(tmp_path: Path) -> None:
+    """It seals where it is named, opens because the key file names it, and is not run otherwise."""
+    ran = tmp_path / "ran"
+    install(tmp_path, ran)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    config = tmp_path / ".sops.yaml"
+    config.write_text(json.dumps({"creation_rules": [{"age": RECIPIENT, "encrypted_regex": "^api_key$"}]}))
+    with pytest.raises(SopsFailed, match="plug-in") as caught:
+        await binary(environ).encrypt(PLAIN.encode(), path="x.yaml", config=config)
+    assert "age-plugin-canary" in caught.value.hint
+    assert not ran.exists()
+    sealed = await binary(environ, "age-plugin-canary").encrypt(PLAIN.encode(), path="x.yaml", config=config)
+    with pytest.raises(SealLocked):
+        await binary({**environ, "SOPS_AGE_KEY": str(x25519.Identity.generate())}).decrypt(sealed)
+    identities = find_identities({"SOPS_AGE_KEY": IDENTITY}, tmp_path)
+    asked = Opener(identities, binary({**environ, "SOPS_AGE_KEY": IDENTITY}))
+    assert (await asked.open_surely(document(sealed))).value == OPENED
