@@ -6,17 +6,27 @@ import asyncio
 import json
 import shutil
 import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import pyrage
 import pytest
 from pyrage import x25519
 
-from agentsd.core.errors import AgentsdError, KeyServiceForbidden, SealLocked, SopsFailed
-from agentsd.sops.binary import SopsBinary
+from agentsd.core.errors import (
+    AgentsdError,
+    KeyServiceForbidden,
+    SealLocked,
+    SealMalformed,
+    SealUnsure,
+    SopsFailed,
+)
+from agentsd.sops.binary import MEMORY_MAX_BYTES, SopsBinary
 from agentsd.sops.identities import Identities, find_identities
 from agentsd.sops.opener import Opener
 from tests.files.remote import end_agent
@@ -299,3 +309,54 @@ async def test_a_plugin_of_the_operators_key_file_opens(tmp_path: Path) -> None:
     identities = find_identities({"SOPS_AGE_KEY": IDENTITY}, tmp_path)
     asked = Opener(identities, binary({**environ, "SOPS_AGE_KEY": IDENTITY}))
     assert (await asked.open_surely(document(sealed))).value == OPENED
+
+
+# What an outsider's seal may cost
+
+
+SCRYPT = (
+    b"age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 30\n"
+    b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+    + bytes(64)
+)
+
+
+def test_a_wrapped_key_with_a_thousand_recipients_is_not_tried_here(sops: Sops, keys: list[Any]) -> None:
+    """131 kB of them held up the event loop for a minute; a passphrase of 2^30 rounds costs nothing."""
+    strangers = [x25519.Identity.generate().to_public() for _ in range(100)]
+    opener_ = Opener(Identities((keys[0],)))
+    for wrapped in (
+        pyrage.encrypt(b"x" * 32, strangers, armored=True),
+        armored(SCRYPT),
+    ):
+        key = {"recipient": sops.recipients[0], "enc": wrapped.decode()}
+        with pytest.raises((SealUnsure, SealLocked)):
+            opener_.open(document(with_block(sops.seal(PLAIN), age=[key])))
+    many = [{"recipient": sops.recipients[0], "enc": "x"}] * 101
+    with pytest.raises(SealMalformed, match="too large"):
+        opener_.open(document(with_block(sops.seal(PLAIN), age=many)))
+
+
+def armored(data: bytes) -> bytes:
+    text = b64encode(data).decode()
+    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    return f"-----BEGIN AGE ENCRYPTED FILE-----\n{lines}\n-----END AGE ENCRYPTED FILE-----\n".encode()
+
+
+async def test_output_without_end_is_cut(tmp_path: Path) -> None:
+    """What sops prints is bounded, and the process is gone."""
+    program = tmp_path / "sops"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nexec yes\n")
+    program.chmod(0o755)
+    with pytest.raises(SopsFailed, match="printed more than"):
+        await SopsBinary(program, environ={"PATH": "/usr/bin:/bin"}).decrypt(PLAIN.encode())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+async def test_memory_and_files_are_bounded(tmp_path: Path) -> None:
+    """As the program sees them once it has its input."""
+    program = tmp_path / "sops"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nulimit -d; ulimit -n; ulimit -t; ulimit -c\n")
+    program.chmod(0o755)
+    seen = await SopsBinary(program, environ={"PATH": "/usr/bin:/bin"}).decrypt_text(PLAIN.encode())
+    assert seen.split() == [str(MEMORY_MAX_BYTES // 1024).encode(), b"256", b"20", b"0"]

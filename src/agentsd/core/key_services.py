@@ -17,12 +17,12 @@ from agentsd.core.outbound import Outbound
 from agentsd.core.violations import Pointer
 
 SETTING = "AGENTSD_KEY_SERVICES"
-KEYS_MAX = 128
+KEYS_MAX = 100
 """Keys of one seal, in all its groups."""
 WRAPPED_MAX_BYTES = 16 << 10
 """One wrapped data key; a post-quantum age key takes about 3 KiB, an RSA key of 4096 bits 1 KiB."""
 WRAPPED_TOTAL_BYTES = 128 << 10
-"""All wrapped data keys of one seal: each may cost an elliptic-curve operation for every 130 bytes."""
+"""All wrapped data keys of one seal."""
 VERSION_MAX = 64
 RULE_KEYS_MAX = 2000
 """Keys of one creation rule that are looked at; a rule with more is refused."""
