@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
-import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
@@ -32,7 +30,7 @@ from agentsd.sops.opener import Opener
 from tests.files.remote import end_agent
 from tests.sops.age_plugin import IDENTITY, RECIPIENT, install
 from tests.sops.real import Sops, document
-from tests.sops.services import PLAIN, binary, opener, seal, vault_key, with_block
+from tests.sops.services import PLAIN, binary, fingerprint, gpg, opener, seal, vault_key, with_block
 from tests.vendors.base import Fault
 from tests.vendors.kms_server import ACCESS_KEY, KmsServer
 from tests.vendors.listener import Listener
@@ -230,24 +228,6 @@ def gpg_home() -> Iterator[Path]:
     yield home
     end_agent(home)
     shutil.rmtree(home, ignore_errors=True)
-
-
-async def gpg(home: Path, *arguments: str, data: bytes = b"") -> bytes:
-    """What gpg prints."""
-    command = ("gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
-    done = await asyncio.to_thread(
-        subprocess.run, (*command, *arguments), input=data, capture_output=True, check=True
-    )
-    return done.stdout
-
-
-async def fingerprint(home: Path, name: str) -> str:
-    """The fingerprint of a fresh key."""
-    await gpg(
-        home, "--quick-generate-key", f"{name} <{name}@example.org>", "future-default", "default", "never"
-    )
-    listed = (await gpg(home, "--list-keys", "--with-colons", name)).decode()
-    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
 
 
 async def test_pgp_opens_from_the_keyring_without_an_age_key(gpg_home: Path, tmp_path: Path) -> None:

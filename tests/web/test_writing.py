@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from agentsd.core.document import parse
+from tests.sops.services import vault_key, with_block
+from tests.vendors.listener import Listener
 from tests.web.conftest import CANARY, Keys, Make, Stack, echo
 
 GROQ = {"provider": "groq.com", "model": "llama-3.1-8b-instant", "api_key": CANARY}
@@ -225,3 +228,27 @@ async def test_nothing_of_the_wrong_kind_is_not_nothing(open_stack: Stack) -> No
     """An empty object is no empty text: what the schema refuses is refused, not left out."""
     for body in ({"name": {}}, {"name": "A", "checks": ""}, {"name": "A", "is_default": []}):
         assert (await open_stack.ask("POST", "/api/agents", json=body))[0] == 422, body
+
+
+async def test_no_write_reaches_a_key_service_that_nobody_named(open_stack: Stack) -> None:
+    """Not by a file whose only key is said to be elsewhere: its secret, given anew, is sealed by the rules.
+
+    Nor by a creation rule: nothing is written.
+    """
+    stack = open_stack
+    await _created(stack, name="A", llm_provider_config=GROQ)
+    file = stack.root / "a.yaml"
+    with Listener() as listener:
+        hostile = with_block(file.read_bytes(), age=None, hc_vault=[vault_key(listener.url)])
+        file.write_bytes(hostile)
+        secret = {"llm_provider_config": {**GROQ, "api_key": "gsk-other-1"}}
+        status, answer = await stack.ask("PATCH", "/api/agents/a", json=secret)
+        assert status == 200, answer
+        assert set(parse("a.yaml", file.read_bytes()).value["sops"]) & {"age", "hc_vault"} == {"age"}
+        uri = f"{listener.url}/v1/transit/keys/agents"
+        rules = {"creation_rules": [{"encrypted_regex": "^api_key$", "hc_vault_transit_uri": uri}]}
+        (stack.root.parent / ".sops.yaml").write_text(json.dumps(rules))
+        status, answer = await stack.ask("POST", "/api/agents", json={"name": "B", **secret})
+        assert (status, answer["error"]["code"]) == (503, "sops_failed")
+        assert not (stack.root / "b.yaml").exists()
+        assert listener.connections == 0
