@@ -249,6 +249,7 @@ async def test_no_write_reaches_a_key_service_that_nobody_named(open_stack: Stac
         rules = {"creation_rules": [{"encrypted_regex": "^api_key$", "hc_vault_transit_uri": uri}]}
         (stack.root.parent / ".sops.yaml").write_text(json.dumps(rules))
         status, answer = await stack.ask("POST", "/api/agents", json={"name": "B", **secret})
-        assert (status, answer["error"]["code"]) == (503, "sops_failed")
+        assert (status, answer["code"]) == (503, "sops_failed"), answer
+        assert f"{uri} to AGENTSD_KEY_SERVICES" in str(answer)
         assert not (stack.root / "b.yaml").exists()
         assert listener.connections == 0

@@ -202,6 +202,11 @@ class KeyServices:
         """Return the groups whose keys a creation rule names."""
         return frozenset(kind for _, kind, _ in islice(_keys_of_rule(rule, ()), RULE_KEYS_MAX))
 
+    def hosts_of_rule(self, rule: Mapping[str, Any]) -> frozenset[str]:
+        """Return the hosts that sops connects to for a creation rule, which was not refused."""
+        keys = islice(_keys_of_rule(rule, ()), RULE_KEYS_MAX)
+        return frozenset(_need_of_rule(kind, key).host for _, kind, key in keys) - {""}
+
     def _refused(self, kind: str, need: _Need, pointer: Pointer) -> Iterator[Refusal]:
         for what, value in need.entries:
             if not self._lists(kind, value):

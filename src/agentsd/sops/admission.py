@@ -121,10 +121,10 @@ def admit_rule(path: str, config: Path | None, recipients: Sequence[str], servic
     refusals = [refusal for rule in rules for refusal in services.refuse_rule(rule)]
     if refusals:
         worst = next(iter(sorted(refusals, key=lambda one: not one.final)))
-        where = f"{file}: " if file else ""
+        where = f"{file.parent.name}/{file.name}: " if file else ""
         raise SopsFailed(f"{where}{worst.message}", hint=worst.hint)
     kinds = frozenset[str]().union(*map(services.kinds_of_rule, rules))
-    return Admitted(b"", kinds)
+    return Admitted(b"", kinds, frozenset[str]().union(*map(services.hosts_of_rule, rules)))
 
 
 def find_config(path: Path) -> Path | None:
@@ -135,7 +135,9 @@ def find_config(path: Path) -> Path | None:
 
 
 def _rules_of(file: Path) -> list[dict[str, Any]]:
-    unreadable = SopsFailed(f"{file} cannot be read as sops creation rules", hint="check .sops.yaml", code=1)
+    unreadable = SopsFailed(
+        f"{file.name} cannot be read as sops creation rules", hint="check .sops.yaml", code=1
+    )
     try:
         with file.open("rb") as opened:
             data = opened.read(CONFIG_MAX_BYTES + 1)
