@@ -269,6 +269,33 @@ async def test_a_fingerprint_is_one(sops: Sops, fp: str) -> None:
         await binary({}, "pgp").decrypt(with_block(sops.seal(PLAIN), age=None, pgp=[key]))
 
 
+# Creation rules that two programs could read differently
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "creation_rules:\n  - !!binary aGNfdmF1bHRfdHJhbnNpdF91cmk=: {uri}\n    age: {age}\n",
+        "creation_rules:\n  - hc_vault_transit_uri: !!binary aHR0cDovL3g=\n    age: {age}\n",
+        "x: &x {{hc_vault_transit_uri: '{uri}'}}\ncreation_rules:\n  - <<: *x\n    age: {age}\n",
+        "creation_rules:\n  - &a\n    age: {age}\n    key_groups: [*a, *a, *a]\n",
+        "creation_rules:\n" + "  - {{path_regex: ^z$, age: {age}}}\n" * 1001,
+        "creation_rules: [x]\n",
+        "creation_rules: {uri}\n",
+        "- 1\n",
+    ],
+)
+async def test_a_rule_is_read_as_sops_reads_it_or_not_at_all(sops: Sops, tmp_path: Path, text: str) -> None:
+    """Tags, merge keys, anchors within themselves, too many rules, other forms: nothing is sealed or sent."""
+    with Listener() as listener:
+        uri = f"{listener.url}/v1/transit/keys/agents"
+        config = tmp_path / ".sops.yaml"
+        config.write_text(text.format(uri=uri, age=sops.recipients[0]))
+        with pytest.raises(SopsFailed):
+            await binary({"VAULT_TOKEN": TOKEN}).encrypt(PLAIN.encode(), path="x.yaml", config=config)
+        assert listener.connections == 0
+
+
 # Plug-ins of age
 
 

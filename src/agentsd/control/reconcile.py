@@ -39,7 +39,7 @@ from agentsd.store.leadership import Term, lock_as
 _PRINTED = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
 
-ROUND_PATIENCE = 1.0
+ROUND_PATIENCE = 0.5
 """Seconds that slow seals, all of them together, may hold up one round of a daemon."""
 
 STRICT_PATIENCE = 120.0

@@ -444,6 +444,9 @@ def _keys_of_rule(rule: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[P
                 yield (*pointer, name), kind, key.strip() if isinstance(key, str) else key
     for name in ("key_groups", "merge"):
         groups = rule.get(name)
+        if isinstance(groups, list) and len(groups) > RULE_KEYS_MAX:
+            yield (*pointer, name), "age", None
+            return
         for index, one in enumerate(groups if isinstance(groups, list) else []):
             if isinstance(one, Mapping):
                 yield from _keys_of_rule(one, (*pointer, name, index))
