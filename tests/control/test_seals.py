@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from tempfile import mkdtemp
 from uuid import UUID
 
 import pytest
 
+from agentsd.control.check import Checked, Checker
+from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests
+from agentsd.files.tree import NO_SIGNATURE, SourceFile
+from agentsd.providers.catalog import default_catalog
+from agentsd.sops.binary import SopsBinary
+from agentsd.sops.identities import Identities
+from agentsd.sops.opener import Opener
 from tests.control.place import Place, echo, groq, make_checker, uid
+from tests.files.remote import end_agent
 from tests.runtime.world import Keys
+from tests.sops.services import fingerprint, seal, with_block
 
 
 def one(number: int) -> UUID:
@@ -79,3 +92,28 @@ async def test_a_seal_belongs_to_its_owner_for_ever(place: Place, keys: Keys) ->
     with pytest.raises(InvalidManifests) as raised:
         await place.sync({"acme/a.yaml": text})
     assert raised.value.violations[0].code == "seal-reused"
+
+
+async def settled(checker: Checker, path: str, data: bytes) -> Checked:
+    """What a file turns out to be, after sops was asked."""
+    return await checker.settle(checker.check(SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)))
+
+
+async def test_files_sealed_to_pgp_open_without_an_age_key(tmp_path: Path) -> None:
+    """The real sops is asked, though no age key is at hand; what it cannot open stays unverified."""
+    home = Path(mkdtemp(prefix="g"))
+    try:
+        mine = await fingerprint(home, "ada")
+        sealed = await seal(tmp_path, {"pgp": mine, "mac_only_encrypted": True}, groq(1), GNUPGHOME=str(home))
+        sops = SopsBinary(environ={"PATH": "/usr/bin:/bin", "GNUPGHOME": str(home)})
+        checker = Checker(default_catalog(), Opener(Identities(), sops), require_mac=True)
+        checked = await settled(checker, "a.yaml", sealed)
+        assert checked.manifest is not None
+        assert checked.manifest.verified
+        key = parse("a.yaml", sealed).value["sops"]["pgp"][0]
+        damaged = with_block(sealed, pgp=[{**key, "enc": key["enc"].replace("\n", "\nA", 2)}])
+        (violation,) = (await settled(checker, "a.yaml", damaged)).violations
+        assert violation.code == "seal-unverified"
+    finally:
+        end_agent(home)
+        shutil.rmtree(home, ignore_errors=True)

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import pytest
 
+from agentsd.providers.catalog import default_catalog
+from agentsd.runtime import openings
+from agentsd.runtime.building import Builder, Refused
+from agentsd.sops.binary import SopsBinary
+from agentsd.sops.identities import find_identities
+from agentsd.sops.opener import Opener
+from agentsd.store import agents
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import Keys, World, loaded, new_registry, tampered
+from tests.sops.services import vault_key, with_block
+from tests.vendors.listener import Listener
 from tests.vendors.openai_server import OpenAIServer
 
 
@@ -121,3 +132,49 @@ async def test_a_cancelled_update_changes_nothing_and_leaks_nothing(
         assert agent.version == 2
     assert registry.snapshot.find("b").condition.reason == "SealTampered"
     await registry.aclose(drain_s=0)
+
+
+async def test_slow_seals_of_one_owner_leave_the_verifier_to_others(
+    world: World,
+    sealed: Sealed,
+    keys: Keys,
+    vendor: OpenAIServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Thirty agents of beta's whose sops never answers: acme's, which comes later, is opened all the same."""
+    monkeypatch.setattr(openings, "LOOK_SECONDS", 0.01)
+    sops = program(tmp_path / "sops", "exec sleep 60")
+    registry = new_registry(
+        world.database, keys, world.sessions, world.metrics, trusted=[vendor.url], program=sops
+    )
+    one = sealed()
+    (number,) = re.findall("id: (.+)", one)
+    slow = {f"beta__s{n:02}": tampered(one).replace(number, str(uuid4())) for n in range(30)}
+    await world.put(**slow)
+    await world.put(acme__z=sealed(id=uuid4(), model="two"))
+    await loaded(world, registry)
+    for _ in range(6):
+        await registry.openings.verify()
+    assert registry.snapshot.find("acme/z").condition.reason == "Opened"
+    assert registry.snapshot.find("beta/s29").condition.reason == "NotOpened"
+    await registry.aclose(drain_s=0)
+
+
+async def test_a_row_cannot_send_the_token_anywhere(
+    world: World, sealed: Sealed, keys: Keys, vendor: OpenAIServer
+) -> None:
+    """A row of the database whose seal names a service that this runtime's operator does not."""
+    environ = {"VAULT_TOKEN": "hvs.canary", "PATH": "/usr/bin:/bin"}
+    with Listener() as listener:
+        identities = find_identities({"SOPS_AGE_KEY": keys.identity}, Path("/nonexistent"))
+        opener = Opener(identities, SopsBinary(environ=environ))
+        builder = Builder(opener, default_catalog(), world.sessions, trusted_origins=[vendor.url])
+        text = with_block(sealed().encode(), age=None, hc_vault=[vault_key(listener.url)]).decode()
+        await world.put(hostile=text)
+        async with world.database.transaction(snapshot=True) as connection:
+            rows = (await agents.load_all(connection)).rows
+        with pytest.raises(Refused) as caught:
+            await builder.open(await builder.read(rows[0]), {})
+        assert (caught.value.reason, caught.value.retryable) == ("KeyServiceForbidden", False)
+        assert listener.connections == 0

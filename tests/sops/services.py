@@ -64,3 +64,21 @@ def binary(
 def opener(environ: Mapping[str, str], *entries: str, timeout: float = 30.0) -> Opener:
     """Without any age identity."""
     return Opener(Identities(), binary(environ, *entries, timeout=timeout))
+
+
+async def gpg(home: Path, *arguments: str, data: bytes = b"") -> bytes:
+    """What gpg prints."""
+    command = ("gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
+    done = await asyncio.to_thread(
+        subprocess.run, (*command, *arguments), input=data, capture_output=True, check=True
+    )
+    return done.stdout
+
+
+async def fingerprint(home: Path, name: str) -> str:
+    """The fingerprint of a fresh key."""
+    await gpg(
+        home, "--quick-generate-key", f"{name} <{name}@example.org>", "future-default", "default", "never"
+    )
+    listed = (await gpg(home, "--list-keys", "--with-colons", name)).decode()
+    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))

@@ -133,6 +133,17 @@ async def test_it_sees_no_more_of_the_environment_than_it_needs(tmp_path: Path) 
     assert set(environ) & set(seen) == {"PATH", "SOPS_AGE_KEY", "HOME"}
 
 
+async def test_a_key_command_has_what_it_needs(sops: Sops, tmp_path: Path) -> None:
+    """It is run with the whole environment, once; sops gets the key, and not what the command needs."""
+    ran = tmp_path / "ran"
+    command = script(tmp_path, f'test -n "$VAULT_TOKEN" && echo ran >> {ran} && echo "$KEY"')
+    environ = {"PATH": "/usr/bin:/bin", "KEY": sops.environ["SOPS_AGE_KEY"].split()[0], "VAULT_TOKEN": "t"}
+    binary = SopsBinary(environ={**environ, "HOME": str(tmp_path), "SOPS_AGE_KEY_CMD": str(command)})
+    for _ in range(2):
+        assert (await binary.decrypt(sops.seal(PLAIN.decode())))["api_key"] == "canary-91"
+    assert ran.read_text() == "ran\n"
+
+
 async def test_no_document_is_on_the_command_line(tmp_path: Path) -> None:
     """What is to be sealed goes through standard input only."""
     binary = SopsBinary(script(tmp_path, 'cat >/dev/null; echo "$@"'), environ={"PATH": os.environ["PATH"]})

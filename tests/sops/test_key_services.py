@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
 import shutil
-import subprocess
+import sys
+from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import pyrage
 import pytest
+from pyrage import x25519
 
-from agentsd.core.errors import AgentsdError, KeyServiceForbidden, SealLocked, SopsFailed
-from agentsd.sops.binary import SopsBinary
-from agentsd.sops.identities import Identities
+from agentsd.core.errors import (
+    AgentsdError,
+    KeyServiceForbidden,
+    SealLocked,
+    SealMalformed,
+    SealUnsure,
+    SopsFailed,
+)
+from agentsd.sops.binary import MEMORY_MAX_BYTES, SopsBinary
+from agentsd.sops.identities import Identities, find_identities
 from agentsd.sops.opener import Opener
 from tests.files.remote import end_agent
+from tests.sops.age_plugin import IDENTITY, RECIPIENT, install
 from tests.sops.real import Sops, document
-from tests.sops.services import PLAIN, binary, opener, seal, vault_key, with_block
+from tests.sops.services import PLAIN, binary, fingerprint, gpg, opener, seal, vault_key, with_block
 from tests.vendors.base import Fault
 from tests.vendors.kms_server import ACCESS_KEY, KmsServer
 from tests.vendors.listener import Listener
@@ -219,22 +230,6 @@ def gpg_home() -> Iterator[Path]:
     shutil.rmtree(home, ignore_errors=True)
 
 
-async def gpg(home: Path, *arguments: str, data: bytes = b"") -> bytes:
-    """What gpg prints."""
-    command = ("gpg", "--homedir", str(home), "--batch", "--pinentry-mode", "loopback", "--passphrase", "")
-    done = await asyncio.to_thread(
-        subprocess.run, (*command, *arguments), input=data, capture_output=True, check=True
-    )
-    return done.stdout
-
-
-async def fingerprint(home: Path, name: str) -> str:
-    """The fingerprint of a fresh key."""
-    await gpg(home, "--quick-generate-key", f"{name} <{name}@example.org>", "rsa2048", "default", "never")
-    listed = (await gpg(home, "--list-keys", "--with-colons", name)).decode()
-    return next(line.split(":")[9] for line in listed.splitlines() if line.startswith("fpr:"))
-
-
 async def test_pgp_opens_from_the_keyring_without_an_age_key(gpg_home: Path, tmp_path: Path) -> None:
     """By default; not where the operator took PGP off the list."""
     environ = {"GNUPGHOME": str(gpg_home)}
@@ -272,3 +267,103 @@ async def test_a_fingerprint_is_one(sops: Sops, fp: str) -> None:
     key = {"fp": fp, "enc": "-----BEGIN PGP MESSAGE-----", "created_at": "2026-01-01T00:00:00Z"}
     with pytest.raises(KeyServiceForbidden, match="fingerprint"):
         await binary({}, "pgp").decrypt(with_block(sops.seal(PLAIN), age=None, pgp=[key]))
+
+
+# Creation rules that two programs could read differently
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "creation_rules:\n  - !!binary aGNfdmF1bHRfdHJhbnNpdF91cmk=: {uri}\n    age: {age}\n",
+        "creation_rules:\n  - hc_vault_transit_uri: !!binary aHR0cDovL3g=\n    age: {age}\n",
+        "x: &x {{hc_vault_transit_uri: '{uri}'}}\ncreation_rules:\n  - <<: *x\n    age: {age}\n",
+        "creation_rules:\n  - &a\n    age: {age}\n    key_groups: [*a, *a, *a]\n",
+        "creation_rules:\n" + "  - {{path_regex: ^z$, age: {age}}}\n" * 1001,
+        "creation_rules: [x]\n",
+        "creation_rules: {uri}\n",
+        "- 1\n",
+    ],
+)
+async def test_a_rule_is_read_as_sops_reads_it_or_not_at_all(sops: Sops, tmp_path: Path, text: str) -> None:
+    """Tags, merge keys, anchors within themselves, too many rules, other forms: nothing is sealed or sent."""
+    with Listener() as listener:
+        uri = f"{listener.url}/v1/transit/keys/agents"
+        config = tmp_path / ".sops.yaml"
+        config.write_text(text.format(uri=uri, age=sops.recipients[0]))
+        with pytest.raises(SopsFailed):
+            await binary({"VAULT_TOKEN": TOKEN}).encrypt(PLAIN.encode(), path="x.yaml", config=config)
+        assert listener.connections == 0
+
+
+# Plug-ins of age
+
+
+async def test_a_plugin_of_the_operators_key_file_opens(tmp_path: Path) -> None:
+    """It seals where it is named, opens because the key file names it, and is not run otherwise."""
+    ran = tmp_path / "ran"
+    install(tmp_path, ran)
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "HOME": str(tmp_path)}
+    config = tmp_path / ".sops.yaml"
+    config.write_text(json.dumps({"creation_rules": [{"age": RECIPIENT, "encrypted_regex": "^api_key$"}]}))
+    with pytest.raises(SopsFailed, match="plug-in") as caught:
+        await binary(environ).encrypt(PLAIN.encode(), path="x.yaml", config=config)
+    assert "age-plugin-canary" in caught.value.hint
+    assert not ran.exists()
+    sealed = await binary(environ, "age-plugin-canary").encrypt(PLAIN.encode(), path="x.yaml", config=config)
+    with pytest.raises(SealLocked):
+        await binary({**environ, "SOPS_AGE_KEY": str(x25519.Identity.generate())}).decrypt(sealed)
+    identities = find_identities({"SOPS_AGE_KEY": IDENTITY}, tmp_path)
+    asked = Opener(identities, binary({**environ, "SOPS_AGE_KEY": IDENTITY}))
+    assert (await asked.open_surely(document(sealed))).value == OPENED
+
+
+# What an outsider's seal may cost
+
+
+SCRYPT = (
+    b"age-encryption.org/v1\n-> scrypt AAAAAAAAAAAAAAAAAAAAAA 30\n"
+    b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n--- AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\n"
+    + bytes(64)
+)
+
+
+def test_a_wrapped_key_with_a_thousand_recipients_is_not_tried_here(sops: Sops, keys: list[Any]) -> None:
+    """131 kB of them held up the event loop for a minute; a passphrase of 2^30 rounds costs nothing."""
+    strangers = [x25519.Identity.generate().to_public() for _ in range(100)]
+    opener_ = Opener(Identities((keys[0],)))
+    for wrapped in (
+        pyrage.encrypt(b"x" * 32, strangers, armored=True),
+        armored(SCRYPT),
+    ):
+        key = {"recipient": sops.recipients[0], "enc": wrapped.decode()}
+        with pytest.raises((SealUnsure, SealLocked)):
+            opener_.open(document(with_block(sops.seal(PLAIN), age=[key])))
+    many = [{"recipient": sops.recipients[0], "enc": "x" * 40}] * 101
+    with pytest.raises(SealMalformed, match="too large"):
+        opener_.open(document(with_block(sops.seal(PLAIN), age=many)))
+
+
+def armored(data: bytes) -> bytes:
+    text = b64encode(data).decode()
+    lines = "\n".join(text[start : start + 64] for start in range(0, len(text), 64))
+    return f"-----BEGIN AGE ENCRYPTED FILE-----\n{lines}\n-----END AGE ENCRYPTED FILE-----\n".encode()
+
+
+async def test_output_without_end_is_cut(tmp_path: Path) -> None:
+    """What sops prints is bounded, and the process is gone."""
+    program = tmp_path / "sops"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nexec yes\n")
+    program.chmod(0o755)
+    with pytest.raises(SopsFailed, match="printed more than"):
+        await SopsBinary(program, environ={"PATH": "/usr/bin:/bin"}).decrypt(PLAIN.encode())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process are Linux's")
+async def test_memory_and_files_are_bounded(tmp_path: Path) -> None:
+    """As the program sees them once it has its input."""
+    program = tmp_path / "sops"
+    program.write_text("#!/bin/sh\ncat >/dev/null\nulimit -d; ulimit -n; ulimit -t; ulimit -c\n")
+    program.chmod(0o755)
+    seen = await SopsBinary(program, environ={"PATH": "/usr/bin:/bin"}).decrypt_text(PLAIN.encode())
+    assert seen.split() == [str(MEMORY_MAX_BYTES // 1024).encode(), b"256", b"20", b"0"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from secrets import token_hex
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 
 from agentsd.core.document import parse
 from tests.limits import full_disk
+from tests.sops.services import vault_key, with_block
+from tests.vendors.listener import Listener
 from tests.web.conftest import CANARY, Keys, Make, Stack, echo
 
 ECHO = {"provider": "echo.local"}
@@ -262,3 +265,28 @@ async def test_an_edit_takes_no_more_memory_than_the_operator_allows(open_stack:
         assert status == 422, answer
         assert "AGENTSD_ENGINE_CONTEXT" in str(answer)
         assert (stack.root / "a.yaml").read_bytes() == before
+
+
+async def test_no_write_reaches_a_key_service_that_nobody_named(open_stack: Stack) -> None:
+    """Not by a file whose only key is said to be elsewhere: its secret, given anew, is sealed by the rules.
+
+    Nor by a creation rule: nothing is written.
+    """
+    stack = open_stack
+    await _created(stack, name="A", llm_provider_config=GROQ)
+    file = stack.root / "a.yaml"
+    with Listener() as listener:
+        hostile = with_block(file.read_bytes(), age=None, hc_vault=[vault_key(listener.url)])
+        file.write_bytes(hostile)
+        secret = {"llm_provider_config": {**GROQ, "api_key": "gsk-other-1"}}
+        status, answer = await stack.ask("PATCH", "/api/agents/a", json=secret)
+        assert status == 200, answer
+        assert set(parse("a.yaml", file.read_bytes()).value["sops"]) & {"age", "hc_vault"} == {"age"}
+        uri = f"{listener.url}/v1/transit/keys/agents"
+        rules = {"creation_rules": [{"encrypted_regex": "^api_key$", "hc_vault_transit_uri": uri}]}
+        (stack.root.parent / ".sops.yaml").write_text(json.dumps(rules))
+        status, answer = await stack.ask("POST", "/api/agents", json={"name": "B", **secret})
+        assert (status, answer["code"]) == (503, "sops_failed"), answer
+        assert f"{uri} to AGENTSD_KEY_SERVICES" in str(answer)
+        assert not (stack.root / "b.yaml").exists()
+        assert listener.connections == 0

@@ -62,7 +62,7 @@ _PRINTED = 1000
 
 _BATCH = 64
 """Files that are checked in one go."""
-ROUND_PATIENCE = 1.0
+ROUND_PATIENCE = 0.5
 """Seconds that slow seals, all of them together, may hold up one round of a daemon."""
 
 STRICT_PATIENCE = 120.0

@@ -1,8 +1,8 @@
 """Seals that only the real sops can judge, judged beside the rounds: a slow one holds up its file only.
 
 Each round has some patience for all of them together. What is not settled by then is pending, and goes on
-in the background; whoever asks again, for the same bytes, is given the result. How many sops run at a
-time, and how many of them for one owner, is bounded where sops is called.
+in the background, where no later round waits for it; whoever asks again, for the same bytes, is given the
+result. How many sops run at a time, and how many of them for one owner, is bounded where sops is called.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Settling:
             self._drop(path)
             flight = _Flight(checked, asyncio.create_task(self._checker.settle(checked)))
             self._flights[path] = flight
-        left = self._deadline - asyncio.get_running_loop().time()
+        left = 0.0 if flight.late else self._deadline - asyncio.get_running_loop().time()
         try:
             await asyncio.wait({flight.task}, timeout=max(left, 0))
         except asyncio.CancelledError:

@@ -17,12 +17,12 @@ from agentsd.core.outbound import Outbound
 from agentsd.core.violations import Pointer
 
 SETTING = "AGENTSD_KEY_SERVICES"
-KEYS_MAX = 128
+KEYS_MAX = 100
 """Keys of one seal, in all its groups."""
 WRAPPED_MAX_BYTES = 16 << 10
 """One wrapped data key; a post-quantum age key takes about 3 KiB, an RSA key of 4096 bits 1 KiB."""
 WRAPPED_TOTAL_BYTES = 128 << 10
-"""All wrapped data keys of one seal: each may cost an elliptic-curve operation for every 130 bytes."""
+"""All wrapped data keys of one seal."""
 VERSION_MAX = 64
 RULE_KEYS_MAX = 2000
 """Keys of one creation rule that are looked at; a rule with more is refused."""
@@ -201,6 +201,11 @@ class KeyServices:
     def kinds_of_rule(self, rule: Mapping[str, Any]) -> frozenset[str]:
         """Return the groups whose keys a creation rule names."""
         return frozenset(kind for _, kind, _ in islice(_keys_of_rule(rule, ()), RULE_KEYS_MAX))
+
+    def hosts_of_rule(self, rule: Mapping[str, Any]) -> frozenset[str]:
+        """Return the hosts that sops connects to for a creation rule, which was not refused."""
+        keys = islice(_keys_of_rule(rule, ()), RULE_KEYS_MAX)
+        return frozenset(_need_of_rule(kind, key).host for _, kind, key in keys) - {""}
 
     def _refused(self, kind: str, need: _Need, pointer: Pointer) -> Iterator[Refusal]:
         for what, value in need.entries:
@@ -439,6 +444,9 @@ def _keys_of_rule(rule: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[P
                 yield (*pointer, name), kind, key.strip() if isinstance(key, str) else key
     for name in ("key_groups", "merge"):
         groups = rule.get(name)
+        if isinstance(groups, list) and len(groups) > RULE_KEYS_MAX:
+            yield (*pointer, name), "age", None
+            return
         for index, one in enumerate(groups if isinstance(groups, list) else []):
             if isinstance(one, Mapping):
                 yield from _keys_of_rule(one, (*pointer, name, index))

@@ -121,10 +121,10 @@ def admit_rule(path: str, config: Path | None, recipients: Sequence[str], servic
     refusals = [refusal for rule in rules for refusal in services.refuse_rule(rule)]
     if refusals:
         worst = next(iter(sorted(refusals, key=lambda one: not one.final)))
-        where = f"{file}: " if file else ""
+        where = f"{file.parent.name}/{file.name}: " if file else ""
         raise SopsFailed(f"{where}{worst.message}", hint=worst.hint)
     kinds = frozenset[str]().union(*map(services.kinds_of_rule, rules))
-    return Admitted(b"", kinds)
+    return Admitted(b"", kinds, frozenset[str]().union(*map(services.hosts_of_rule, rules)))
 
 
 def find_config(path: Path) -> Path | None:
@@ -135,20 +135,27 @@ def find_config(path: Path) -> Path | None:
 
 
 def _rules_of(file: Path) -> list[dict[str, Any]]:
-    unreadable = SopsFailed(f"{file} cannot be read as sops creation rules", hint="check .sops.yaml", code=1)
+    unreadable = SopsFailed(
+        f"{file.name} cannot be read as sops creation rules", hint="check .sops.yaml", code=1
+    )
     try:
         with file.open("rb") as opened:
             data = opened.read(CONFIG_MAX_BYTES + 1)
         text = data.decode()
-        if len(data) > CONFIG_MAX_BYTES or any(getattr(one, "value", "") == "<<" for one in events(text)):
+        if len(data) > CONFIG_MAX_BYTES or any(map(_is_ambiguous, events(text))):
             raise unreadable
         value = yaml.load(text, Loader=yaml.CSafeLoader)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         raise unreadable from None
     rules = (value.get("creation_rules") if isinstance(value, dict) else None) or []
-    if not isinstance(rules, list) or not all(isinstance(rule, dict) for rule in rules):
+    if not isinstance(rules, list) or len(rules) > RULES_MAX or not all(isinstance(r, dict) for r in rules):
         raise unreadable
-    return rules[:RULES_MAX]
+    return rules
+
+
+def _is_ambiguous(event: Any) -> bool:
+    """Whether sops may read another key or value than is read here: merge keys, and tags such as !!binary."""
+    return getattr(event, "value", "") == "<<" or getattr(event, "tag", None) is not None
 
 
 def _may_fit(rule: Mapping[str, Any], path: Path, file: Path) -> bool:

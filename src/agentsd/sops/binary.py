@@ -24,6 +24,7 @@ from agentsd.core.key_services import KeyServices
 from agentsd.core.violations import Pointer
 from agentsd.sops.admission import Admitted, admit_rule, admit_seal, forbidden, refuse_unresolved
 from agentsd.sops.environment import environment_for, without_credentials
+from agentsd.sops.identities import run_key_command
 from agentsd.sops.lending import lent
 from agentsd.sops.offline_gpg import offline_gpg
 
@@ -35,6 +36,7 @@ MEMORY_MAX_BYTES = 1 << 30
 """Memory that sops, and each program that it starts, may write to."""
 CPU_MAX_SECONDS = 20
 FILES_MAX = 256
+THREAD_FROM_BYTES = 64 << 10
 CALLS_MAX = 8
 """Calls at a time that open a seal, of all owners."""
 CALLS_PER_OWNER = 2
@@ -86,6 +88,7 @@ class SopsBinary:
         self._timeout = timeout
         self.services = services or KeyServices()
         self._calls = Calls()
+        self._commanded: str | None = None  # what the operator's key command printed
 
     async def encrypt(
         self,
@@ -128,8 +131,14 @@ class SopsBinary:
         """The plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
         return await self._decrypt(data, "", "yaml")
 
+    async def _admitted(self, data: bytes) -> Admitted:
+        """What sops is given of ``data``; a long text is read in a thread."""
+        if len(data) < THREAD_FROM_BYTES:
+            return admit_seal(data, self.services)
+        return await asyncio.to_thread(admit_seal, data, self.services)
+
     async def _decrypt(self, data: bytes, owner: str, form: str) -> bytes:
-        admitted = admit_seal(data, self.services)
+        admitted = await self._admitted(data)
         typed = ["--input-type", "yaml", "--output-type", form]
         async with self._calls.turn(owner):
             return await self._call(["decrypt", *typed], admitted.data, _DECRYPT, admitted, cwd="/")
@@ -143,7 +152,7 @@ class SopsBinary:
         MAC is renewed. A whole number comes out as a float: sops reads it as JSON. ``ignore_mac``: for what
         was verified before it was changed, because the old MAC is not looked at. Raises as ``decrypt`` does.
         """
-        admitted = admit_seal(data, self.services)
+        admitted = await self._admitted(data)
         options = ["--input-type", "yaml", "--output-type", "yaml", *(["--ignore-mac"] if ignore_mac else [])]
         with lent(admitted.data) as file:
             arguments = ["set", *options, "--value-stdin", file.path, _index(pointer)]
@@ -185,7 +194,7 @@ class SopsBinary:
         lends: Sequence[int] = (),
     ) -> bytes:
         async with AsyncExitStack() as stack:
-            environ = environment_for(admitted.kinds, self._environ, self.services)
+            environ = environment_for(admitted.kinds, await self._keyed(), self.services)
             if "pgp" in admitted.kinds:
                 environ |= stack.enter_context(offline_gpg(environ))
             try:
@@ -204,6 +213,16 @@ class SopsBinary:
             error = _refusal(process.returncode, refusals)
             raise admitted.explain(error) if isinstance(error, SealLocked) else error
         return output
+
+    async def _keyed(self) -> Mapping[str, str]:
+        """The environment, with what a key command prints in its place: it may need more than sops sees."""
+        if "SOPS_AGE_KEY_CMD" not in self._environ:
+            return self._environ
+        if self._commanded is None:
+            self._commanded = await asyncio.to_thread(run_key_command, self._environ)
+        keys = "\n".join(filter(None, (self._environ.get("SOPS_AGE_KEY"), self._commanded)))
+        kept = {name: value for name, value in self._environ.items() if name != "SOPS_AGE_KEY_CMD"}
+        return {**kept, "SOPS_AGE_KEY": keys} if keys else kept
 
     async def _start(
         self, arguments: Sequence[str], environ: Mapping[str, str], cwd: str | None, lends: Sequence[int]

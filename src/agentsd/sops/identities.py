@@ -110,6 +110,14 @@ def _read(path: Path) -> str:
         raise ConfigError(f"{path}: no text") from None
 
 
+def run_key_command(environ: Mapping[str, str]) -> str:
+    """Return what ``SOPS_AGE_KEY_CMD`` prints, nothing where it fails; with all of the environment."""
+    try:
+        return _run(environ["SOPS_AGE_KEY_CMD"], environ)
+    except ConfigError:
+        return ""
+
+
 def _run(command: str, environ: Mapping[str, str]) -> str:
     try:
         argv = shlex.split(command, comments=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hmac
 import re
+from binascii import Error as Base64Error
+from binascii import a2b_base64
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -39,6 +41,12 @@ _ARMOR = re.compile(
     r"-----BEGIN AGE ENCRYPTED FILE-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
     r"-----END AGE ENCRYPTED FILE-----\n?"
 )
+_SMALL_BYTES = 4 << 10
+"""A file of no more can hold no keys that would take long."""
+_STANZAS_MAX = 4
+"""Recipients of one wrapped key that are tried here. sops writes one, and the time that pyrage takes grows
+with the square of their number (1,000 in 131 kB: 63 s); the real sops is bounded, in a process of its own."""
+_SHORT = 800  # characters; one recipient takes 430, and each further one 130
 _NOT_OURS = "No matching keys found"  # pyrage's way to say that another identity is needed
 _OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
@@ -119,7 +127,8 @@ class Opener:
         if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
             raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
         block = document.value["sops"]
-        if isinstance(block, dict) and (refusal := oversized(block)):
+        large = len(document.data) > _SMALL_BYTES and isinstance(block, dict)
+        if large and (refusal := oversized(block)):
             raise SealMalformed(refusal.message, hint=refusal.hint)
         seal = seal_of(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
@@ -166,7 +175,7 @@ class Opener:
             return None
         damaged = False
         for wrapped in group.age:
-            if not _ARMOR.fullmatch(wrapped):
+            if not _ARMOR.fullmatch(wrapped) or _stanzas(wrapped) > _STANZAS_MAX:
                 raise SealUnsure("a wrapped key of an unusual form", hint=_ASK)
             try:
                 return bytes(pyrage.decrypt(wrapped.encode(), self._age))
@@ -184,6 +193,16 @@ class Opener:
                 "set SOPS_AGE_KEY_FILE to your age key, or put it into sops/age/keys.txt of the config folder"
             )
         return "ask a holder of the key to add your recipient: sops updatekeys"
+
+
+def _stanzas(armored: str) -> int:
+    """How many recipients a wrapped key claims to have; a short one has few."""
+    if len(armored) < _SHORT:
+        return 1
+    try:
+        return a2b_base64("".join(armored.strip().split("\n")[1:-1])).count(b"\n-> ")
+    except Base64Error:
+        return _STANZAS_MAX  # pyrage refuses it at once
 
 
 _ASK = "the real sops has to decide"
