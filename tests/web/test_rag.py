@@ -8,6 +8,8 @@ import math
 from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
 from agentsd.runtime.knowledge import Indexer, StoreKnowledge
 from agentsd.store import knowledge as stored
@@ -193,6 +195,40 @@ async def test_a_silent_embedder_holds_up_its_own_owner_only(stack: Stack, vendo
                 while not await _vectors(stack):
                     await asyncio.sleep(0.02)
             assert {space.partition("/")[0] for space in await _spaces(stack)} == {"beta"}
+        finally:
+            worker.cancel()
+            await asyncio.wait({worker})
+
+
+@pytest.mark.parametrize("answer", [b'{"data": [{"index": 0, "embedding": [' + b"9" * 400 + b"]}]}", b"{}"])
+async def test_one_vendor_ends_nobody_elses_indexing(
+    stack: Stack, vendor: OpenAIServer, answer: bytes
+) -> None:
+    """A vendor of one agent answers what no float or date holds; the passages of the next are embedded."""
+    async with stack.database.transaction() as conn:
+        if not await stored.has_vectors(conn):
+            pytest.skip("this Postgres has no pgvector")
+
+    async def odd(request: web.Request) -> web.Response:
+        late = {"Retry-After": "Mon, 01 Jan 99999999999 00:00:00 GMT", "Content-Type": "application/json"}
+        return web.Response(body=answer, status=429 if answer == b"{}" else 200, headers=late)
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", odd)
+    section = "embedding:\n  provider: openai-compatible\n  model: {}\n  api_url: {}\n"
+    async with TestServer(app) as server:
+        stack.write("faq.md", FAQ.format(days="thirty"))
+        rag = "rag:\n  sources: [faq.md]\n"
+        stack.write("a.yaml", echo("a") + rag + section.format("odd", str(server.make_url("")).rstrip("/")))
+        stack.write("b.yaml", echo("b") + rag + section.format("good", vendor.url))
+        await stack.sync()
+        found = StoreKnowledge(stack.database)
+        worker = asyncio.create_task(Indexer(stack.database, stack.registry, found, retry_s=0.05).run())
+        try:
+            async with asyncio.timeout(30):
+                while not await _vectors(stack):
+                    await asyncio.sleep(0.02)
+            assert not worker.done()
         finally:
             worker.cancel()
             await asyncio.wait({worker})

@@ -23,7 +23,7 @@ from agentsd.control.refusals import ReadOnly, WriteConflict
 from agentsd.control.syncing import EDIT_PATIENCE, Syncer, Turn
 from agentsd.control.verdict import refuse_quarantined, refuse_undeleted, version_of
 from agentsd.core.access import Principal
-from agentsd.core.errors import AgentsdError, SopsFailed
+from agentsd.core.errors import AgentsdError, Bug, SopsFailed
 from agentsd.files.lock import folder_lock, unwritable
 from agentsd.files.swap import FileChanged, sweep
 
@@ -67,8 +67,9 @@ class WriteBack(Edits[Written]):
             async with self._one, folder_lock(self._root):
                 sweep(self._root)
                 return await self._landing.finish()
-        except AgentsdError as error:
-            _log.warning("an unfinished edit waits: %s", error.message)
+        except Exception as error:  # whatever stands in the folder: the start goes on
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            _log.warning("an unfinished edit waits: %s", known.message)
             return True
 
     async def aclose(self) -> None:
