@@ -35,8 +35,8 @@ from agentsd.sops.opener import Opener
 STAND_IN: Final = "ENC[sealed by: agentsd edit {slug}]"
 """Stands for a secret that was given: it is neither sealed nor kept here."""
 
-_ELSEWHERE = frozenset(("attachment-missing", "secret-destination"))
-"""What only a sync can tell: it sees the files beside the manifest, and knows which origins are trusted."""
+_ELSEWHERE = frozenset(("attachment-missing", "engine-context", "secret-destination"))
+"""What only a sync can find: it has the files beside the manifest, the trusted origins, bounds of models."""
 
 _SEAL = "ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]"
 _SOPS = {"mac": _SEAL, "lastmodified": "2000-01-01T00:00:00Z"}

@@ -12,7 +12,7 @@ from agentsd.providers.local.host import Call
 
 LONGEST = 256
 """Tokens of a text that count, as the model was trained; the rest is cut off."""
-BASE_BYTES = 128 << 20
+BASE_BYTES = 192 << 20
 
 
 def need(settings: Mapping[str, Any]) -> int:
