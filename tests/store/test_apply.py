@@ -212,7 +212,7 @@ async def test_users_move_emails_and_are_only_tombstoned(database: Database, dat
     """Two owners swap their emails; one goes and comes back with the same id."""
 
     def user(name: str, email: str | None) -> User:
-        tokens = ({"name": "ci", "sha256": "0" * 64, "role": "viewer"},)
+        tokens = ({"name": "ci", "sha256": name * 64, "role": "viewer"},)
         return User(user_id_of(name), name, email, tokens, f"{name}/_user.yaml", f"email: {email}".encode())
 
     a, b = user("a", "one@example.org"), user("b", "two@example.org")
