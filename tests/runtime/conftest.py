@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -71,10 +71,18 @@ def catalog() -> Catalog:
     return replace(default_catalog(), tts={"voice.test": Vendor(VoiceSettings, Voice)})
 
 
+class Naming(OpenAIServer):
+    """Answers with the model's name, word for word as often as words are wanted."""
+
+    def answer(self, body: dict[str, Any]) -> Iterable[str]:
+        """Return the model's name for each word."""
+        return [body["model"]] * len(self.words)
+
+
 @pytest.fixture
 async def vendor() -> AsyncIterator[OpenAIServer]:
-    """A server of chat completions."""
-    async with OpenAIServer() as server:
+    """A server of chat completions, whose models say their names."""
+    async with Naming() as server:
         yield server
 
 
