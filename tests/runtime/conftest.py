@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
+from agentsd.providers.border import GuardedTTS
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
 from agentsd.providers.resilient import ResilientTTS
@@ -45,7 +46,8 @@ class Voice:
 def voice_in(tts: object) -> Voice:
     """The vendor's client behind an agent's voice."""
     assert isinstance(tts, ResilientTTS)
-    voice: object = tts.chain.first
+    assert isinstance(tts.chain.first, GuardedTTS)
+    voice: object = tts.chain.first.client
     assert isinstance(voice, Voice)
     return voice
 
