@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
@@ -46,9 +46,8 @@ class Voice:
 def voice_in(tts: object) -> Voice:
     """The vendor's client behind an agent's voice."""
     assert isinstance(tts, ResilientTTS)
-    guarded = tts.chain.first
-    assert isinstance(guarded, GuardedTTS)
-    voice: object = guarded.client
+    assert isinstance(tts.chain.first, GuardedTTS)
+    voice: object = tts.chain.first.client
     assert isinstance(voice, Voice)
     return voice
 
@@ -71,18 +70,10 @@ def catalog() -> Catalog:
     return replace(default_catalog(), tts={"voice.test": Vendor(VoiceSettings, Voice)})
 
 
-class Naming(OpenAIServer):
-    """Answers with the model's name, word for word as often as words are wanted."""
-
-    def answer(self, body: dict[str, Any]) -> Iterable[str]:
-        """Return the model's name for each word."""
-        return [body["model"]] * len(self.words)
-
-
 @pytest.fixture
 async def vendor() -> AsyncIterator[OpenAIServer]:
-    """A server of chat completions, whose models say their names."""
-    async with Naming() as server:
+    """A server of chat completions."""
+    async with OpenAIServer() as server:
         yield server
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agentsd.services.voicebot.flow import content_of
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import World, following, serves, until
 from tests.vendors.openai_server import OpenAIServer
@@ -32,8 +33,8 @@ class Streams:
             async with self._world.registry.lease("a") as agent:
                 assert agent.llm is not None
                 chunks = [chunk async for chunk in agent.llm.stream(ASK)]
-            said = [chunk["choices"][0]["delta"].get("content") for chunk in chunks if chunk["choices"]]
-            assert set(filter(None, said)) == {self._models[agent.version]}
+            said = [content_of(chunk) for chunk in chunks]
+            assert "".join(said) == self._models[agent.version]
             assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
             self.versions.add(agent.version)
             self.finished += 1
@@ -75,7 +76,7 @@ async def swap_under_streams(world: World, text: str, *, swaps: int, clients: in
 
 async def test_swaps_under_streams(world: World, sealed: Sealed, vendor: OpenAIServer) -> None:
     """Sixty swaps under five streams: every stream ends well, and only the last version is left open."""
-    vendor.delay, vendor.record = 0.002, False
+    vendor.delay, vendor.record, vendor.naming = 0.002, False, True
     streams = await swap_under_streams(world, sealed(), swaps=60, clients=5)
     assert streams.finished > 5
     assert len(streams.versions) > 5
@@ -91,7 +92,7 @@ async def test_a_thousand_swaps_under_twenty_streams(
     world: World, sealed: Sealed, vendor: OpenAIServer
 ) -> None:
     """Nothing grows: sockets, memory, providers."""
-    vendor.delay, vendor.record = 0.002, False
+    vendor.delay, vendor.record, vendor.naming = 0.002, False, True
     text = sealed()
     gc.collect()
     before, used = sockets(), memory()

@@ -41,6 +41,7 @@ class OpenAIServer(VendorServer):
     ) -> None:
         super().__init__(**options)
         self.words = tuple(words)
+        self.naming = False  # the answer is the name of the model
         self.done = done
         self.noisy = noisy
         self.audio = audio
@@ -56,7 +57,7 @@ class OpenAIServer(VendorServer):
 
     def answer(self, body: dict[str, Any]) -> Iterable[str]:
         """The words of a streamed answer."""
-        return self.words
+        return (body["model"],) if self.naming else self.words
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
         body = orjson.loads(await request.read())
