@@ -26,6 +26,8 @@ GOAL_MS = 50.0
 CASE_SECONDS = 90.0
 """After which a case is given up, and the server is started anew."""
 REQUEST_SECONDS = 60.0
+NOTICE_SECONDS = 0.5
+"""In which the watcher has seen what a case wrote: the next save is another round."""
 
 _QUICK = ("a heading of 3,000 blanks", "1 MiB of numbers", "44 links that double at each step")
 
@@ -168,6 +170,7 @@ def _measure(place: Place, title: str, work: Work) -> tuple[Figure, bool]:
     began, sound = time.time(), True
     try:
         work(place)
+        time.sleep(NOTICE_SECONDS)
         place.settle()
     except TimeoutError:
         sound = False
