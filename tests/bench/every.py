@@ -11,10 +11,11 @@ from tests.bench import (
     reading,
     resolving,
     saving,
+    stalls,
     syncing,
     validating,
     voice,
 )
 
 FILES = (opening, validating, syncing, saving, pulling)
-BENCHES = (*FILES, converging, coldstart, reading, listing, browsing, chatting, resolving, voice)
+BENCHES = (*FILES, converging, coldstart, reading, listing, browsing, chatting, resolving, voice, stalls)

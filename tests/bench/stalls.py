@@ -26,6 +26,10 @@ GOAL_MS = 50.0
 CASE_SECONDS = 90.0
 """After which a case is given up, and the server is started anew."""
 REQUEST_SECONDS = 60.0
+NOTICE_SECONDS = 0.5
+"""In which the watcher has seen what a case wrote: the next save is another round."""
+
+_QUICK = ("a heading of 3,000 blanks", "1 MiB of numbers", "44 links that double at each step")
 
 Work = Callable[["Place"], None]
 
@@ -146,6 +150,8 @@ def _running(folder: Path, agents: int) -> Iterator[Place]:
 def run(scale: Scale) -> Sequence[Figure]:
     """The longest stall of the event loop."""
     figures, waiting = [], list(cases().items())
+    if scale == Scale.tiny():
+        waiting = [one for one in waiting if one[0] in _QUICK]
     while waiting:
         with ExitStack() as stack:
             folder = stack.enter_context(workspace())
@@ -164,6 +170,7 @@ def _measure(place: Place, title: str, work: Work) -> tuple[Figure, bool]:
     began, sound = time.time(), True
     try:
         work(place)
+        time.sleep(NOTICE_SECONDS)
         place.settle()
     except TimeoutError:
         sound = False
