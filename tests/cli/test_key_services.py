@@ -37,7 +37,7 @@ COMMANDS = [
     ["validate"],
     ["validate", "--strict"],
     ["validate", "--require-mac"],
-    ["validate", "--json"],
+    ["validate", "--format", "json"],
     ["render", "agents.d/beta/a.yaml"],
     ["test", "beta/a"],
     ["doctor"],
