@@ -77,10 +77,11 @@ async def test_meaning_and_words_are_fused(database: Database) -> None:
 
 
 async def test_replicas_share_the_embedding(database: Database) -> None:
-    """While one replica embeds passages, another one takes none of them."""
+    """While one replica embeds passages, another one takes none of them; but other owners' do not wait."""
     await _stored(database)
     async with database.transaction() as first, database.transaction() as second:
         if not await knowledge.has_vectors(first):
             pytest.skip("this Postgres has no pgvector")
         assert await knowledge.embed_missing(first, [FAQ], "toy", _by_letters) == 3
         assert await knowledge.embed_missing(second, [FAQ], "toy", _by_letters) == 0
+        assert await knowledge.embed_missing(second, [FAQ], "another owner's", _by_letters) == 3

@@ -143,7 +143,9 @@ async def test_a_listener_leaves_a_read_only_server(database_url: str) -> None:
     """LISTEN works on a fenced primary and hears nothing: it moves as soon as a new session may write."""
     fence(database_url)
     seen: asyncio.Queue[Hint] = asyncio.Queue()
-    listener = Listener(Database(database_url).listener_dsn, heartbeat_seconds=0.1, backoff=Backoff(0.01, 0.5))
+    listener = Listener(
+        Database(database_url).listener_dsn, heartbeat_seconds=0.1, backoff=Backoff(0.01, 0.5)
+    )
     task = asyncio.create_task(following(listener, seen))
     assert (await seen.get()).kind == "connected"
     unfence(database_url)

@@ -21,6 +21,8 @@ BATCH = 32
 
 _INSERTED = 500
 """Passages of one statement: to write it takes a millisecond or so of the event loop."""
+_LOCK_SEED = 0x6B6E6F77
+"""Keeps the locks of vector spaces apart from other advisory locks."""
 
 _K = 60
 """Of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
@@ -102,14 +104,21 @@ async def embed_missing(
 ) -> int:
     """Embed some passages of ``digests`` without a vector in ``space``. Says how many; 0: none is left.
 
-    Replicas share the work: a passage that another one is embedding is skipped (SKIP LOCKED).
+    Replicas share the work: while one embeds in a space, another finds nothing to do there. The lock is the
+    space's, not the passages': owners with the same text share those, and must not wait for each other.
     """
+    cursor = await connection.execute(
+        "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))", (space, _LOCK_SEED)
+    )
+    locked = await cursor.fetchone()
+    if not locked or not locked[0]:
+        return 0
     cursor = await connection.execute(
         """SELECT c.source_digest, c.ordinal, c.heading, c.text FROM knowledge_chunks c
            WHERE c.source_digest = ANY(%s) AND NOT EXISTS (
                SELECT FROM knowledge_vectors v
                WHERE v.source_digest = c.source_digest AND v.ordinal = c.ordinal AND v.space = %s)
-           ORDER BY c.source_digest, c.ordinal LIMIT %s FOR UPDATE OF c SKIP LOCKED""",
+           ORDER BY c.source_digest, c.ordinal LIMIT %s""",
         (list(digests), space, BATCH),
     )
     rows = await cursor.fetchall()
