@@ -28,7 +28,7 @@ def test_inputs_come_from_their_seed_alone() -> None:
 @pytest.mark.timeout(400)
 async def test_a_few_hostile_inputs_of_each_kind(tmp_path: Path) -> None:
     """The process lives, the other owner is answered and its edits go live, no key comes out."""
-    result = await fuzz(SEED, count=2, seconds=300, keep=tmp_path, answer_seconds=30)
+    result = await fuzz(SEED, count=1, seconds=300, keep=tmp_path, answer_seconds=30)
     assert set(result.tried) == set(INPUTS)
     assert not result.findings, "\n".join(result.lines())
     assert (result.ends, result.hurt) == (0, 0)
