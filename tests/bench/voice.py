@@ -23,7 +23,7 @@ from agentsd.providers.base import LLM, STT, TTS
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.http import HttpSessions
 from tests.bench.fleet import Fleet
-from tests.bench.processes import serving, up, workspace
+from tests.bench.processes import Server, serving, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99
 from tests.bench.wire import run as run_async
 from tests.services.speech import spoken
@@ -50,6 +50,7 @@ def run(scale: Scale) -> Sequence[Figure]:
         with up(made, folder) as server:
             direct, through, switches = run_async(_measure(server.url, manifest_of(urls), scale.samples))
             silenced = run_async(_interrupt(server.url, max(3, scale.samples // 10)))
+            left = run_async(_end_calls(server, scale.samples))
     return [
         Figure("call, end of speech → first sound, added, p50", p50(through) - p50(direct), "ms", 10),
         Figure("  p99", p99(through) - p99(direct), "ms"),
@@ -58,6 +59,7 @@ def run(scale: Scale) -> Sequence[Figure]:
         Figure("  p99", p99(switches), "ms", 5, anchor=100, against="the mission: < 100 ms"),
         Figure("barge-in, the sound that tells speech → agent silent, p50", p50(silenced), "ms"),
         Figure("  p99", p99(silenced), "ms", 100, anchor=100, against="the mission: 100 ms"),
+        Figure("memory that one ended call leaves", left, "MB", 0.1),
     ]
 
 
@@ -101,6 +103,20 @@ async def _interrupt(url: str, samples: int) -> list[float]:
         for _ in range(samples):
             spent.append(await line.interrupt(sound) * 1e3)
     return spent
+
+
+async def _end_calls(server: Server, calls: int) -> float:
+    """Megabytes that each call left, of so many that began with sound and ended, one after the other."""
+    sound = _base64(spoken(24_000)[:48_000])
+    async with aiohttp.ClientSession() as http:
+        before = 0.0
+        for number in range(calls + 5):
+            if number == 5:
+                before = server.resident()
+            async with http.ws_connect(f"{server.url}/v1/realtime?model=a") as socket:
+                line = _Line(socket)
+                await line.hear(sound)
+        return (server.resident() - before) / calls
 
 
 async def _directly(catalog: Catalog, sessions: HttpSessions, manifest: dict[str, Any]) -> float:
@@ -171,6 +187,12 @@ class _Line:
         await self._send("session.update", session={"type": "realtime", **session})
         await self._until("session.updated")
         return time.perf_counter() - started
+
+    async def hear(self, sound: str) -> None:
+        """Sound, until it has been heard."""
+        await self._send("input_audio_buffer.append", audio=sound)
+        await self._send("input_audio_buffer.clear")
+        await self._until("input_audio_buffer.cleared")
 
     async def turn(self, sound: bytes) -> float:
         """Seconds from the end of speech to the first sound."""

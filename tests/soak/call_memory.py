@@ -84,12 +84,18 @@ async def _call(client: aiohttp.ClientSession, url: str, number: int) -> None:
             return
         await line.append(silence(0.3) + spoken() + silence(0.1 if way == "close while heard" else 0.8))
         if way == "close while heard":
-            await line.until("input_audio_buffer.speech_started")
+            await _until(line, "input_audio_buffer.speech_started")
         elif way == "abort in the answer":
-            await line.until("response.output_audio.delta")
+            await _until(line, "response.output_audio.delta")
             _abort(socket)
         else:
-            await line.done()
+            await _until(line, "response.done")
+
+
+async def _until(line: Line, kind: str) -> None:
+    """Wait for an event of that type, or for a failed turn: vendors are slow on a busy machine."""
+    while (await line.next())["type"] not in (kind, "error"):
+        pass
 
 
 def _abort(socket: aiohttp.ClientWebSocketResponse) -> None:

@@ -35,6 +35,7 @@ class Conversation:
 
     def __init__(self) -> None:
         self._items: list[Item] = []
+        self.size = 0  # bytes of memory that the texts held when items were last added, removed or completed
 
     @property
     def last(self) -> Item | None:
@@ -47,20 +48,18 @@ class Conversation:
         said = [item for item in self._items if item.text and item.role != "system"]
         return bool(said) and said[-1].role == "user"
 
-    @property
-    def size(self) -> int:
-        """Bytes of memory that the texts hold."""
-        return sum(getsizeof(item.text) for item in self._items)
-
     def fits(self, item: Item) -> bool:
         """Return whether ``item`` can be added without forgetting texts."""
         return self.size + getsizeof(item.text) <= TEXT_BYTES_MAX
 
     def shrink(self) -> None:
         """Forget the oldest items until the texts are within their bound. The newest stays."""
-        size = self.size
-        while size > TEXT_BYTES_MAX and len(self._items) > 1:
-            size -= getsizeof(self._items.pop(0).text)
+        self._weigh()
+        while self.size > TEXT_BYTES_MAX and len(self._items) > 1:
+            self.size -= getsizeof(self._items.pop(0).text)
+
+    def _weigh(self) -> None:
+        self.size = sum(getsizeof(item.text) for item in self._items)
 
     def find(self, item_id: str) -> Item | None:
         """The item of that id."""
@@ -72,7 +71,9 @@ class Conversation:
         at = self._items.index(known) + 1 if known else len(self._items)
         at = 0 if first else at
         self._items.insert(at, item)
-        del self._items[: max(0, len(self._items) - ITEMS_MAX)]
+        self.size += getsizeof(item.text)
+        if len(self._items) > ITEMS_MAX:
+            self.size -= getsizeof(self._items.pop(0).text)
         at = next((index for index, other in enumerate(self._items) if other is item), 0)
         return self._items[at - 1].id if at else None
 
@@ -82,6 +83,7 @@ class Conversation:
         if found is None:
             return False
         self._items.remove(found)
+        self._weigh()
         return True
 
     def messages(self) -> list[dict[str, str]]:
