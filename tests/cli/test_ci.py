@@ -227,8 +227,8 @@ NAMES = re.compile(
     r"|(?:uvx|pipx)\s+[^\n`]*?(?<![\w./])agentsd(?![\w/.-])|agentsd\[\w"
 )
 TEXTS = {".md", ".py", ".yml", ".yaml", ".toml", ".txt", ".sh", ".js", ".html", ".json", "", ".cfg"}
-ELSEWHERE = {"pyproject.toml", "docs/security.md", "tests/cli/test_ci.py"}
-"""The project's own extras; a page that is written with the release; and this file."""
+ELSEWHERE = {"pyproject.toml", "tests/cli/test_ci.py"}
+"""The project's own extras, and this file."""
 
 
 def test_nobody_is_advised_to_install_it_from_an_index() -> None:
