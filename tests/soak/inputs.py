@@ -354,7 +354,7 @@ async def realtime(bench: Bench, random: Random) -> None:
                     async for message in socket:
                         if CANARY in str(message.data):
                             raise Hurt("a call: the key of the vendor is in an event")
-    except aiohttp.ClientError:
+    except (aiohttp.ClientError, ConnectionError):  # it hung up, as it may
         pass
     finally:
         bench.site.seed_vendors(None)
