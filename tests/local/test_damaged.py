@@ -89,7 +89,11 @@ async def test_a_gguf_with_flipped_bytes(make: Make, tmp_path: Path) -> None:
         list(range(60_000_000, 60_090_000, 45)),
     ]
     found = await damage(make, tmp_path, cases)
-    assert found[:4] == ["ProviderUnavailable"] * 4
+    assert set(found[:2]) <= {
+        "ProviderUnavailable",
+        "TooLarge",
+    }  # what it claims to need may be refused first
+    assert found[2:4] == ["ProviderUnavailable"] * 2
 
 
 @pytest.mark.soak

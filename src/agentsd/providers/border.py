@@ -55,6 +55,9 @@ class _Guarded(Generic[P]):
             place = "".join(traceback.format_tb(error.__traceback__))
             _log.error("unexpected %s in the client of %s\n%s", type(error).__name__, self.who.vendor, place)
             raise broken(self.who, error) from None
+        finally:
+            if source is not None:
+                source.failure = None  # it refers to the frames that it was raised in, and so to its source
 
 
 class GuardedLLM(_Guarded[LLM]):
