@@ -31,7 +31,6 @@ from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 _SOURCE = "main"
 _TEXT_MAX = 1 << 18
 """Characters of a prompt that are compared; of a longer one only that it changed is told."""
-_UNVERIFIED = (UNVERIFIED, "seal-pending", "key-service")
 _GROUP = ("age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms")
 _SAID = ("recipient", "fp", "arn", "resource_id", "vault_url", "vault_address", "key_path", "name", "key_id")
 """What names a key in a seal; what wraps the data key, and when, is left out."""
@@ -222,7 +221,7 @@ def _warnings(checked: Iterable[Checked], before: Tree, after: Tree) -> tuple[Vi
         violation
         for one in checked
         for violation in one.violations
-        if violation.severity == "warning" and violation.code not in _UNVERIFIED
+        if violation.severity == "warning" and violation.code not in UNVERIFIED
     ]
     same = {
         p for p, file in after.files.items() if p in before.files and before.files[p].digest == file.digest

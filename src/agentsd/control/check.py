@@ -39,7 +39,15 @@ from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of, first_of
+from agentsd.core.violations import (
+    SEAL_UNVERIFIED,
+    Pointer,
+    Violation,
+    did_you_mean,
+    dotted,
+    errors_of,
+    first_of,
+)
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
@@ -280,7 +288,7 @@ class Checker:
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
         if isinstance(error, SopsFailed):
             why, hint = error.message, error.hint
-        return document.violation(("sops",), UNVERIFIED, f"the seal was not verified: {why}", hint)
+        return document.violation(("sops",), SEAL_UNVERIFIED, f"the seal was not verified: {why}", hint)
 
     def _verified(self, good: Checked, document: Document, opened: Opened) -> Checked:
         violations = [*strays(document, opened)]
