@@ -231,9 +231,28 @@ def _lives(pid: int) -> bool:
 
 
 def test_no_zombies_stay(sandbox: Sandbox) -> None:
+    before = set(_children())  # of other tests' sandboxes
     for _ in range(3):
         with pytest.raises(WorkerFailed):
             sandbox.call(work.crash)
     sandbox.close()
-    children = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
-    assert not [pid for pid in children if "sandbox" in Path(f"/proc/{pid}/cmdline").read_text()]
+    started = set(_children()) - before
+    assert not [pid for pid in started if "sandbox" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
+
+
+async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> None:
+    """Nobody waits for a hostile file that was removed meanwhile; the only worker is free for the next."""
+    long = Limits(cpu_seconds=60.0, wall_seconds=60.0)
+    running = asyncio.create_task(sandbox.run(work.spin, limits=long, key="a"))
+    while not sandbox._running:
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(sandbox.run(work.spin, limits=long, key="a"))
+    await asyncio.sleep(0)
+    for task in (waiting, running):
+        task.cancel()
+    await asyncio.wait({waiting, running})
+    assert await sandbox.run(work.echo, 7, limits=long, key="a") == 7
