@@ -247,10 +247,10 @@ def _children() -> list[str]:
 async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> None:
     """Nobody waits for a hostile file that was removed meanwhile; the only worker is free for the next."""
     long = Limits(cpu_seconds=60.0, wall_seconds=60.0)
-    running = asyncio.create_task(sandbox.run(work.spin, limits=long, key="a"))
+    running = asyncio.create_task(sandbox.run(work.spin, 30.0, limits=long, key="a"))
     while not sandbox._running:
         await asyncio.sleep(0.01)
-    waiting = asyncio.create_task(sandbox.run(work.spin, limits=long, key="a"))
+    waiting = asyncio.create_task(sandbox.run(work.spin, 30.0, limits=long, key="a"))
     await asyncio.sleep(0)
     for task in (waiting, running):
         task.cancel()

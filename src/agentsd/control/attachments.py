@@ -11,7 +11,7 @@ from agentsd.control.extraction import Extraction, Known, Refusal, is_costly, re
 from agentsd.core.agent import Attachment, Attachments
 from agentsd.core.document import Document
 from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
-from agentsd.core.violations import MOST, Pointer, Violation, did_you_mean
+from agentsd.core.violations import ATTACHMENT_PENDING, MOST, Pointer, Violation, did_you_mean
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, Beside, SourceFile, is_attachment_name
 
 PROMPT: Pointer = ("system_prompt_file",)
@@ -94,7 +94,7 @@ def _attach_file(document: Document, pointer: Pointer, file: SourceFile, read: R
 def _pending(document: Document, pointer: Pointer, file: SourceFile) -> Violation:
     message = f"{file.path} is still being read"
     hint = "the agent is applied as soon as it was read, and serves as it was before until then"
-    return document.violation(pointer, "attachment-pending", message, hint)
+    return document.violation(pointer, ATTACHMENT_PENDING, message, hint)
 
 
 def _named(document: Document) -> Iterator[tuple[Pointer, str]]:

@@ -12,7 +12,7 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -90,7 +90,7 @@ class Options:
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
     explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
-    patience: float | None = None  # seconds for slow files; None: by ``strict``
+    patience: float | None = None  # seconds for seals that sops judges; None: by ``strict``
     term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
 
 
@@ -126,6 +126,10 @@ class Reconciler:
     async def aclose(self) -> None:
         """Give up what is still being settled."""
         await self._settling.aclose()
+
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait for what the manifests at ``paths`` wait for, so long at most; rounds go on meanwhile."""
+        await self._settling.wait_for(paths, seconds)
 
     def forget(self) -> None:
         """Look anew at the store, where drift may show, and at seals that could not be verified.
@@ -294,15 +298,16 @@ class Reconciler:
         waiting: dict[str, set[str]] = {}
         sources: dict[str, SourceFile] = {}
         for path, one in found.items():
-            for source in (unread.source for unread in one.unread):
+            for unread in one.unread:
+                source = unread.source
                 if (kind_of(source.path), source.digest) not in known:
                     sources[source.path] = source
-                    waiting.setdefault(source.path, set()).add(path)
+                    waiting.setdefault(source.path, set()).update({path, unread.pending.path})
         jobs = {
             f"text {path}": Job(source.digest, frozenset(waiting[path]), partial(self._extract, source))
             for path, source in sources.items()
         }
-        read = await self._settling.settle(jobs)
+        read = await self._settling.settle(jobs, at_most=None if self._settling.renewed else ROUND_PATIENCE)
         texts: dict[str, Extraction | Known | None] = {
             unread.source.path: Known.STORED for one in found.values() for unread in one.unread
         }

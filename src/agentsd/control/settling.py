@@ -9,7 +9,8 @@ How much of it runs at a time, and how much for one owner, is bounded where it i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -42,23 +43,26 @@ class Settling:
         self.hear: Callable[[str], None] = lambda _: None  # called with a path that was settled late
         self._flights: dict[str, _Flight] = {}
         self._asked: set[str] = set()  # since the last ``drop_unasked``
+        self._wanted: Counter[str] = Counter()  # who waits for a job outside the rounds
         self._deadline = 0.0
         self._patience = 0.0
-        self._renewed = False
+        self.renewed = False  # the round is the only one there is
 
     def begin_round(self, patience: float, *, renewed: bool = False) -> None:
         """Give the jobs that are asked for from now on so many seconds, all together.
 
         ``renewed``: as many again with each one that is done, for who has no later round.
         """
-        self._patience, self._renewed = patience, renewed
+        self._patience, self.renewed = patience, renewed
         self._renew()
 
-    async def settle(self, jobs: Mapping[str, Job[Result]]) -> dict[str, Result]:
-        """Return the results of those jobs that are done in time."""
+    async def settle(
+        self, jobs: Mapping[str, Job[Result]], *, at_most: float | None = None
+    ) -> dict[str, Result]:
+        """Return the results of those jobs that are done in time: the round's, or ``at_most`` s from now."""
         flights = {name: self._flight(name, job) for name, job in jobs.items()}
         try:
-            await self._wait([flight for flight in flights.values() if not flight.late])
+            await self._wait([flight for flight in flights.values() if not flight.late], at_most)
         except asyncio.CancelledError:
             self._drop(flights)
             raise
@@ -70,10 +74,23 @@ class Settling:
                 self._leave(name, flight)
         return done
 
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait, outside the rounds, for what the manifests at ``paths`` wait for; no round drops it."""
+        names = {name for name, flight in self._flights.items() if not flight.paths.isdisjoint(paths)}
+        tasks = {self._flights[name].task for name in names}
+        if not tasks:
+            return
+        self._wanted.update(names)
+        try:
+            await asyncio.wait(tasks, timeout=seconds)
+        finally:
+            self._wanted.subtract(names)
+
     def drop_unasked(self) -> None:
-        """Give up what nobody asked for since the last time: its file is gone, or names it no more."""
-        self._drop(self._flights.keys() - self._asked)
+        """Give up what nobody asked for since the last time: its file is gone, or is named no more."""
+        self._drop(self._flights.keys() - self._asked - {n for n, count in self._wanted.items() if count > 0})
         self._asked.clear()
+        self._wanted = +self._wanted
 
     async def aclose(self) -> None:
         """Give up everything; no sops and no worker is left running for it."""
@@ -93,13 +110,14 @@ class Settling:
         flight.paths = job.paths
         return flight
 
-    async def _wait(self, flights: Iterable[_Flight]) -> None:
+    async def _wait(self, flights: Iterable[_Flight], at_most: float | None) -> None:
         tasks = {flight.task for flight in flights}
-        when = asyncio.FIRST_COMPLETED if self._renewed else asyncio.ALL_COMPLETED
+        when = asyncio.FIRST_COMPLETED if self.renewed else asyncio.ALL_COMPLETED
         while tasks:
-            left = self._deadline - asyncio.get_running_loop().time()
-            done, tasks = await asyncio.wait(tasks, timeout=max(left, 0), return_when=when)
-            if not done or not self._renewed:
+            left = max(self._deadline - asyncio.get_running_loop().time(), 0)
+            patience = left if at_most is None else min(left, at_most)
+            done, tasks = await asyncio.wait(tasks, timeout=patience, return_when=when)
+            if not done or not self.renewed:
                 return
             self._renew()
 
