@@ -105,7 +105,7 @@ async def test_what_is_settled_late_is_applied(
     await late.reconciler.aclose()
 
 
-SLOW = pdf(WORK, contents=2000)
+SLOW = pdf(WORK, pages=2000)
 """Half an hour of a worker's time, of which it gets 15 s."""
 NAMED = "rag:\n  sources: [a.pdf]\n"
 
@@ -155,7 +155,7 @@ async def test_an_owner_of_slow_pdfs_leaves_a_worker_to_others(open_place: Place
     async with daemon(open_place) as running:
         for number in range(3):
             named = echo(10 + number, extra=f"rag:\n  sources: [{number}.pdf]\n")
-            slow_pdf = pdf(WORK + b" " * number, contents=2000)
+            slow_pdf = pdf(WORK + b" " * number, pages=2000)
             open_place.write({f"beta/{number}.pdf": slow_pdf, f"beta/a{number}.yaml": named})
         pending = [(f"beta/a{number}.yaml", "attachment-pending") for number in range(3)]
         await settled(running, *pending)
