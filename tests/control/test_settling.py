@@ -113,7 +113,7 @@ NAMED = "rag:\n  sources: [a.pdf]\n"
 @pytest.fixture
 def open_place(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place that quarantines, whose rounds have little patience, and where nothing was read before."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.02)
+    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
     extraction._kept.cache_clear()
     yield replace(place, options=replace(place.options, strict=False))
     extraction._kept.cache_clear()

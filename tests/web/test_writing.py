@@ -299,7 +299,7 @@ async def test_an_edit_waits_for_a_slow_file_and_others_do_not(
     open_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PDF that takes a second is waited for outside the turn; one that takes too long refuses its own."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.02)
+    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
     extraction._kept.cache_clear()
     stack = open_stack
     for name in ("A", "B"):
