@@ -64,6 +64,14 @@ def test_the_rule_says_where_and_what_to_do(hostile: Shell, listener: Listener) 
     assert hostile.run("validate", "--require-mac").code == 1
 
 
+def test_strict_is_green_without_the_keys_of_a_key_service(hostile: Shell) -> None:
+    """A fork's CI has neither keys nor a list of key services: that is about CI, not about the file."""
+    (hostile.root / ".sops.yaml").unlink()  # it names an age key
+    done = hostile.run("validate", "--strict")
+    assert done.code == 0, done.err
+    assert "[key-service]" in done.err
+
+
 def test_no_sync_sends_anything(hostile: Shell, listener: Listener, database_url: str) -> None:
     """Plan, sync and export; the other owner's agent is stored."""
     hostile.env(AGENTSD_DATABASE_URL=database_url)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from agentsd.control import reconcile
 from agentsd.control.journal import record_outcome
 from agentsd.control.judging import PullOptions, SourceMoved
 from agentsd.control.pulling import Checkout, Puller, Verdict
@@ -286,3 +287,25 @@ async def test_the_store_is_away_for_a_while(place: Place, origin: Origin, keys:
         await pulled.until(lambda report: report.error)
         await place.execute("ALTER TABLE pulls_away RENAME TO pulls")
         await pulled.applied(commit)
+
+
+async def test_the_forge_hears_of_a_commit_once_its_files_are_read(
+    place: Place, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that it is refused, while a text is still being read; it is applied without another pull."""
+    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
+    place.options = replace(place.options, strict=False)
+    async with pulling(place, origin.mirror()) as pulled:
+        await pulled.applied(origin.git("rev-parse", "HEAD"))
+        text = "# Hours\n\n" + "We open at nine, and close at five. " * 1000
+        named = echo(3, extra="rag:\n  sources: [hours.md]\n")
+        commit = origin.commit({"beta/hours.md": text, "beta/knowing.yaml": named})
+        report = await pulled.applied(commit)
+        assert report.outcome
+        assert [one.violations[0].code for one in report.outcome.plan.quarantined] == ["attachment-pending"]
+        await pulled.until(lambda report: report.outcome and not report.outcome.plan.quarantined)
+        assert "beta/knowing" in await names(place)
+        async with asyncio.timeout(15):
+            while pulled.verdicts[-1].commit != commit:
+                await asyncio.sleep(0.01)
+        assert [verdict.good for verdict in pulled.verdicts] == [True, True]

@@ -1,4 +1,4 @@
-"""Slow seals are settled beside the rounds: one owner's tarpit holds up nobody's edits."""
+"""Slow seals and files are settled beside the rounds: one owner's tarpit holds up nobody's edits."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control import reconcile
+from agentsd.control import extraction, reconcile
 from agentsd.control.check import Checker
 from agentsd.control.reconcile import Reconciler
+from agentsd.control.syncing import Report
+from agentsd.core.errors import InvalidManifests
 from agentsd.core.key_services import KeyServices
 from agentsd.providers.catalog import default_catalog
+from agentsd.sandbox.limits import Limits
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
-from tests.control.daemon import daemon
-from tests.control.place import Place, echo, groq
+from tests.bench.hostile import TEXT, WORK, pdf
+from tests.control.daemon import Daemon, daemon
+from tests.control.place import Place, echo, groq, make_checker
 from tests.runtime.world import Keys
 from tests.sops.services import vault_key, with_block
 from tests.vendors.listener import Listener
@@ -99,3 +103,111 @@ async def test_what_is_settled_late_is_applied(
         await running.applied(("create", "acme/a"))
         assert await late.slugs() == {"acme/a"}
     await late.reconciler.aclose()
+
+
+SLOW = pdf(WORK, pages=2000)
+"""Half an hour of a worker's time, of which it gets 15 s."""
+NAMED = "rag:\n  sources: [a.pdf]\n"
+
+
+@pytest.fixture
+def open_place(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A place that quarantines, whose rounds have little patience, and where nothing was read before."""
+    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
+    extraction._kept.cache_clear()
+    yield replace(place, options=replace(place.options, strict=False))
+    extraction._kept.cache_clear()
+
+
+def codes(report: Report) -> dict[str, str]:
+    """What is quarantined, and why."""
+    assert report.outcome is not None
+    return {one.path: one.violations[0].code for one in report.outcome.plan.quarantined}
+
+
+async def settled(running: Daemon, *expected: tuple[str, str]) -> None:
+    """Wait until just these are quarantined, by path and code."""
+    await running.until(lambda report: report.outcome and codes(report) == dict(expected))
+
+
+PENDING = ("beta/a.yaml", "attachment-pending")
+UNREADABLE = ("beta/a.yaml", "attachment-unreadable")
+
+
+async def test_a_slow_pdf_holds_up_its_agent_only(open_place: Place) -> None:
+    """29 s before: edits of others go through while it is read, and its agent stays as it was."""
+    await open_place.sync({"acme/a.yaml": echo(1), "beta/a.yaml": echo(2, reply="old")})
+    before = (await open_place.stored()).agents
+    async with daemon(open_place) as running:
+        open_place.write({"beta/a.pdf": SLOW, "beta/a.yaml": echo(2, reply="new", extra=NAMED)})
+        await settled(running, PENDING)
+        for reply in ("one", "two"):
+            open_place.write({"acme/a.yaml": echo(1, reply=reply)})
+            report = await running.applied(("update", "acme/a"))
+            assert codes(report) == dict([PENDING])
+        (row,) = (row for row in (await open_place.stored()).agents.values() if row.path == "beta/a.yaml")
+        assert row.digest == before[row.id].digest
+    await open_place.reconciler.aclose()
+
+
+async def test_an_owner_of_slow_pdfs_leaves_a_worker_to_others(open_place: Place) -> None:
+    """Three of one owner are read one by one; meanwhile another owner's is read and applied by itself."""
+    async with daemon(open_place) as running:
+        for number in range(3):
+            named = echo(10 + number, extra=f"rag:\n  sources: [{number}.pdf]\n")
+            slow_pdf = pdf(WORK + b" " * number, pages=2000)
+            open_place.write({f"beta/{number}.pdf": slow_pdf, f"beta/a{number}.yaml": named})
+        pending = [(f"beta/a{number}.yaml", "attachment-pending") for number in range(3)]
+        await settled(running, *pending)
+        open_place.write({"acme/a.pdf": pdf(TEXT), "acme/a.yaml": echo(1, extra=NAMED)})
+        report = await running.applied(("create", "acme/a"))
+        assert codes(report) == dict(pending)
+    await open_place.reconciler.aclose()
+
+
+async def test_a_pdf_that_is_read_late_is_applied(open_place: Place) -> None:
+    """Without a change of any file, as soon as it was read; then it is not read for an edit of its agent."""
+    async with daemon(open_place) as running:
+        open_place.write({"beta/a.pdf": pdf(WORK), "beta/a.yaml": echo(2, extra=NAMED)})
+        await settled(running, PENDING)
+        await running.applied(("create", "beta/a"))
+    extraction._kept.cache_clear()
+    again = replace(open_place, reconciler=Reconciler(make_checker(None), open_place.database))
+    outcome = await again.sync({"beta/a.yaml": echo(2, reply="new", extra=NAMED)})
+    assert [change.operation for change in outcome.plan.changes] == ["update"]
+
+
+async def test_a_pdf_that_is_refused_late_is_a_violation(
+    open_place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, and mended by a file that can be read."""
+    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30, cpu_seconds=1.0))
+    async with daemon(open_place) as running:
+        open_place.write({"beta/a.pdf": SLOW, "beta/a.yaml": echo(2, extra=NAMED)})
+        await settled(running, PENDING)
+        await settled(running, UNREADABLE)
+        open_place.write({"beta/a.pdf": pdf(TEXT)})
+        await running.applied(("create", "beta/a"))
+
+
+async def test_what_is_removed_while_it_is_pending_frees_its_turn(open_place: Place) -> None:
+    """The next file of that owner is read and applied; the removed one is heard of no more."""
+    open_place.write({"beta/a.pdf": SLOW, "beta/a.yaml": echo(2, extra=NAMED)})
+    async with daemon(open_place) as running:
+        open_place.write({"beta/a.pdf": None, "beta/a.yaml": None})
+        await settled(running)
+        open_place.write({"beta/a.pdf": pdf(TEXT), "beta/b.yaml": echo(3, extra=NAMED)})
+        await running.applied(("create", "beta/b"))
+        assert extraction._kept().strikes("beta") == 0  # it was given up long before its limit
+
+
+async def test_a_single_command_waits_for_a_pdf(open_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A strict round has no later one; it names what is not read in time."""
+    files = {"beta/a.pdf": pdf(WORK, pages=2), "beta/a.yaml": echo(2, extra=NAMED)}
+    outcome = await open_place.sync(files, strict=True)
+    assert [change.operation for change in outcome.plan.changes] == ["create"]
+    monkeypatch.setattr(reconcile, "STRICT_PATIENCE", 0.02)
+    with pytest.raises(InvalidManifests) as refused:
+        await open_place.sync({"beta/a.pdf": SLOW}, strict=True)
+    assert [violation.code for violation in refused.value.violations] == ["attachment-pending"]
+    await open_place.reconciler.aclose()

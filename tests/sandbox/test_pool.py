@@ -242,3 +242,21 @@ def test_no_zombies_stay(sandbox: Sandbox) -> None:
             sandbox.call(work.crash)
     sandbox.close()
     assert _children() <= before
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
+
+
+async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> None:
+    """Nobody waits for a hostile file that was removed meanwhile; the only worker is free for the next."""
+    long = Limits(cpu_seconds=60.0, wall_seconds=60.0)
+    running = asyncio.create_task(sandbox.run(work.spin, 30.0, limits=long, key="a"))
+    while not sandbox._running:
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(sandbox.run(work.spin, 30.0, limits=long, key="a"))
+    await asyncio.sleep(0)
+    for task in (waiting, running):
+        task.cancel()
+    await asyncio.wait({waiting, running})
+    assert await sandbox.run(work.echo, 7, limits=long, key="a") == 7

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from secrets import token_hex
 from typing import Any
 
 import pytest
 
+from agentsd.control import extraction, reconcile, writeback
 from agentsd.core.document import parse
+from tests.bench.hostile import WORK, pdf
 from tests.limits import full_disk
 from tests.sops.services import vault_key, with_block
 from tests.vendors.listener import Listener
@@ -290,3 +293,30 @@ async def test_no_write_reaches_a_key_service_that_nobody_named(open_stack: Stac
         assert f"{uri} to AGENTSD_KEY_SERVICES" in str(answer)
         assert not (stack.root / "b.yaml").exists()
         assert listener.connections == 0
+
+
+async def test_an_edit_waits_for_a_slow_file_and_others_do_not(
+    open_stack: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A PDF that takes a second is waited for outside the turn; one that takes too long refuses its own."""
+    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
+    extraction._kept.cache_clear()
+    stack = open_stack
+    for name in ("A", "B"):
+        await _created(stack, name=name, llm_provider_config=ECHO)
+    (stack.root / "a.pdf").write_bytes(pdf(WORK))
+    known = {"rag_config": {"sources": ["a.pdf"]}}
+    status, answer = await stack.ask("PATCH", "/api/agents/a", json=known)
+    assert (status, answer["rag_config"]["sources"]) == (200, ["a.pdf"]), answer
+    extraction._kept.cache_clear()  # as after a restart: what is stored is not read again
+    status, answer = await stack.ask("PATCH", "/api/agents/a", json={"system_prompt": "Be kind.\n"})
+    assert status == 200, answer
+    (stack.root / "a.pdf").write_bytes(pdf(WORK, pages=2000))
+    monkeypatch.setattr(writeback, "EDIT_PATIENCE", 0.5)
+    edit = asyncio.create_task(stack.ask("PATCH", "/api/agents/a", json={"system_prompt": "Be brief.\n"}))
+    status, answer = await stack.ask("PATCH", "/api/agents/b", json={"system_prompt": "Be swift.\n"})
+    assert status == 200, answer
+    status, answer = await edit
+    assert status == 422, answer
+    assert "attachment-pending" in str(answer)
+    assert "Be kind." in (stack.root / "a.yaml").read_text()

@@ -34,7 +34,7 @@ async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
     checker = make_checker(settings)
     file = SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data)
     beside = read_tree(settings.path).beside if settings.path.is_dir() else Beside()
-    checked = await checker.settle(checker.check(file, beside))
+    checked = await checker.check_wholly(file, beside)
     errors = errors_of(checked.violations)
     if errors:
         raise InvalidManifests([replace(v, path=f"{settings.path}/{v.path}") for v in errors])

@@ -115,7 +115,7 @@ def gathered(violations: Sequence[Violation]) -> list[Violation]:
     """``violations``, with what is the same for many files told once: without a key, that is every seal."""
     alike: dict[tuple[str, ...], list[Violation]] = {}
     for violation in violations:
-        if violation.severity == "warning" or violation.code == UNVERIFIED:
+        if violation.severity == "warning" or violation.code in UNVERIFIED:
             key = (violation.code, violation.message, violation.hint)
             alike.setdefault(key, []).append(violation)
     many = [same for same in alike.values() if len(same) > _ALIKE]

@@ -135,7 +135,7 @@ class _Tester:
             return Verdict(slug, problem=error.message, fix=error.hint)
 
     async def _manifest(self, path: str) -> Manifest:
-        checked = await self.checker.settle(self.checker.check(self.tree.files[path], self.tree.beside))
+        checked = await self.checker.check_wholly(self.tree.files[path], self.tree.beside)
         if checked.manifest is None or errors_of(checked.violations):
             raise InvalidManifests(checked.violations)
         return checked.manifest
@@ -219,7 +219,7 @@ async def _changed(root: Path, tree: Tree, paths: Sequence[str], ref: str) -> li
             document = layered(parse(path, tree.files[path].data), below, lambda kind, provider: None)
         except InvalidManifests:
             return False  # broken before, and not touched since
-        return any(one.path in changed for one in attach(document, tree.beside)[0].all)
+        return any(one.path in changed for one in attach(document, tree.beside).attachments.all)
 
     found = [path for path in paths if touched(path)]
     if not found:

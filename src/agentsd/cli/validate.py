@@ -43,7 +43,7 @@ def validate_command(
     folder, wanted = _selection(settings.path, paths)
     violations = asyncio.run(_validate(folder, settings, wanted, require_mac=require_mac))
     _print(violations, form, folder)
-    if errors_of(violations) or (strict and any(v.code != UNVERIFIED for v in violations)):
+    if errors_of(violations) or (strict and any(v.code not in UNVERIFIED for v in violations)):
         sys.exit(1)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from agentsd.control.check import Checked, Checker
+from agentsd.control.extraction import extract_blocking
 from agentsd.core.agent import Attachment, Manifest, StoredAgent
 from agentsd.core.conflicts import (
     conflicts,
@@ -31,7 +32,6 @@ from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 _SOURCE = "main"
 _TEXT_MAX = 1 << 18
 """Characters of a prompt that are compared; of a longer one only that it changed is told."""
-_UNVERIFIED = (UNVERIFIED, "seal-pending", "key-service")
 _GROUP = ("age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms")
 _SAID = ("recipient", "fp", "arn", "resource_id", "vault_url", "vault_address", "key_path", "name", "key_id")
 """What names a key in a seal; what wraps the data key, and when, is left out."""
@@ -51,7 +51,7 @@ def compare(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) 
 
     A file of ``after`` that breaks a rule is quarantined; the others are planned as if it were corrected.
     """
-    checked = [checker.check(file, after.beside) for file in after.files.values()]
+    checked = [checker.check(file, after.beside, extract_blocking) for file in after.files.values()]
     stored = _stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
     bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
     good, users, bad = _judged(checked, bad, stored, prune=prune)
@@ -97,7 +97,7 @@ class _Before(StoredAgent):
 def _stored(before: Tree, checker: Checker, ids: Mapping[str, UUID]) -> Stored:
     """The tree before as a store that it was applied to. ``ids``: of the tree after, by path."""
     beside = before.beside
-    checked = {path: checker.check(file, beside) for path, file in before.files.items()}
+    checked = {path: checker.check(file, beside, extract_blocking) for path, file in before.files.items()}
     rows = [
         _row(one.manifest) if one.manifest else _unreadable(before.files[path], ids)
         for path, one in checked.items()
@@ -222,7 +222,7 @@ def _warnings(checked: Iterable[Checked], before: Tree, after: Tree) -> tuple[Vi
         violation
         for one in checked
         for violation in one.violations
-        if violation.severity == "warning" and violation.code not in _UNVERIFIED
+        if violation.severity == "warning" and violation.code not in UNVERIFIED
     ]
     same = {
         p for p, file in after.files.items() if p in before.files and before.files[p].digest == file.digest

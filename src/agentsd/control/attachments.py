@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from itertools import islice
 from posixpath import normpath
 
-from agentsd.control.extraction import passages
+from agentsd.control.extraction import Extraction, Known, Refusal, is_costly, recall
 from agentsd.core.agent import Attachment, Attachments
 from agentsd.core.document import Document
-from agentsd.core.errors import ConfigError
 from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
-from agentsd.core.violations import MOST, Pointer, Violation, did_you_mean
+from agentsd.core.violations import ATTACHMENT_PENDING, MOST, Pointer, Violation, did_you_mean
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, Beside, SourceFile, is_attachment_name
 
 PROMPT: Pointer = ("system_prompt_file",)
@@ -22,29 +22,79 @@ _KNOWN_MAX = 500
 """Files among which a misspelled one is looked for."""
 
 
-def attach(document: Document, beside: Beside) -> tuple[Attachments, list[Violation]]:
-    """What ``document`` names, and what is wrong with it."""
-    found: dict[Pointer, Attachment] = {}
-    problems: list[Violation] = []
+Read = Callable[[str, bytes], Extraction | Known | None]
+"""What is known of a file: what was read of it, that this is stored already, or nothing yet (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A source that a worker process has to read first, and what is wrong until then."""
+
+    source: SourceFile
+    pending: Violation
+
+
+@dataclass(slots=True)
+class Attached:
+    """What a manifest names, and what is wrong with it."""
+
+    found: dict[Pointer, Attachment] = field(default_factory=dict)
+    problems: list[Violation] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    passing: bool = False  # a problem is about the machine or the moment, not about a file
+
+    @property
+    def attachments(self) -> Attachments:
+        """Prompt and sources."""
+        sources = tuple(attachment for pointer, attachment in self.found.items() if pointer != PROMPT)
+        return Attachments(self.found.get(PROMPT), sources)
+
+
+def attach(document: Document, beside: Beside, read: Read = recall) -> Attached:
+    """Return what ``document`` names. ``read``: what is known of a file that it names."""
+    into = Attached()
     for pointer, name in islice(_named(document), SOURCES_MAX + 1):
         file = _find(document, name, beside)
         problem = _misnamed(document, pointer, name)
-        if problem is None:
-            problem = _faulty(document, pointer, file) if file else _missing(document, pointer, name, beside)
+        if problem is None and file is None:
+            problem = _missing(document, pointer, name, beside)
         if problem:
-            problems.append(problem)
-            if len(problems) > MOST:
-                break
+            into.problems.append(problem)
         elif file:
-            found[pointer] = Attachment(file.path, file.digest, file.data)
+            _attach_file(document, pointer, file, read, into)
+        if len(into.problems) > MOST:
+            break
     if "system_prompt_file" in document.value and document.value.get("system_prompt"):
         message = "system_prompt and system_prompt_file: one of the two"
-        problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
+        into.problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
     if len((document.value.get("rag") or {}).get("sources", ())) > SOURCES_MAX:
         message, hint = f"more than {SOURCES_MAX:,} sources", "join some of them"
-        problems.append(document.violation(("rag", "sources"), "too-many", message, hint))
-    sources = tuple(attachment for pointer, attachment in found.items() if pointer != PROMPT)
-    return Attachments(found.get(PROMPT), sources), problems
+        into.problems.append(document.violation(("rag", "sources"), "too-many", message, hint))
+    return into
+
+
+def _attach_file(document: Document, pointer: Pointer, file: SourceFile, read: Read, into: Attached) -> None:
+    if file.problem:
+        problem = file.problem
+        message = f"{file.path}: {problem.message}"
+        into.problems.append(document.violation(pointer, problem.code, message, problem.hint))
+        return
+    extraction = read(file.path, file.data)
+    if isinstance(extraction, Refusal):
+        message = f"{file.path} {extraction.why}"
+        into.problems.append(document.violation(pointer, "attachment-unreadable", message, extraction.hint))
+        into.passing |= not extraction.lasting
+        return
+    if extraction is None:
+        into.unread.append(Unread(file, _pending(document, pointer, file)))
+    kept = extraction if isinstance(extraction, tuple) and is_costly(file.path, file.data) else None
+    into.found[pointer] = Attachment(file.path, file.digest, file.data, kept)
+
+
+def _pending(document: Document, pointer: Pointer, file: SourceFile) -> Violation:
+    message = f"{file.path} is still being read"
+    hint = "the agent is applied as soon as it was read, and serves as it was before until then"
+    return document.violation(pointer, ATTACHMENT_PENDING, message, hint)
 
 
 def _named(document: Document) -> Iterator[tuple[Pointer, str]]:
@@ -76,17 +126,6 @@ def _misnamed(document: Document, pointer: Pointer, name: str) -> Violation | No
     message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT else 'a source'}"
     hint = f"it ends in {', '.join(suffixes)}, and starts with neither '.' nor '_'"
     return document.violation(pointer, "attachment-name", message, hint)
-
-
-def _faulty(document: Document, pointer: Pointer, file: SourceFile) -> Violation | None:
-    if file.problem:
-        problem = file.problem
-        return document.violation(pointer, problem.code, f"{file.path}: {problem.message}", problem.hint)
-    try:
-        passages(file.path, file.data)
-    except ConfigError as error:
-        return document.violation(pointer, "attachment-unreadable", error.message, error.hint)
-    return None
 
 
 def _missing(document: Document, pointer: Pointer, name: str, beside: Beside) -> Violation:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from agentsd.control.attachments import attach
+from agentsd.control.attachments import Attached, Read, Unread, attach
+from agentsd.control.extraction import Extraction, Known, extract, recall
 from agentsd.control.layering import attached, explained, merge_rules, own_fields
 from agentsd.control.manifests import manifest_of, name_violation
 from agentsd.control.meaning import beyond_schema
@@ -19,7 +21,7 @@ from agentsd.control.owners import user_of, user_rules
 from agentsd.control.schemas import Schemas
 from agentsd.control.seals import claimed_fields, seal_form, strays
 from agentsd.core import chunking
-from agentsd.core.agent import SECTIONS, AgentHead, Attachments, Manifest
+from agentsd.core.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.document import Document, parse
 from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import (
@@ -39,7 +41,15 @@ from agentsd.core.rules import misdirected
 from agentsd.core.sections import is_bound, providers_in, sealed_fields
 from agentsd.core.user import User
 from agentsd.core.validation import Validator
-from agentsd.core.violations import UNVERIFIED, Pointer, Violation, did_you_mean, dotted, errors_of, first_of
+from agentsd.core.violations import (
+    SEAL_UNVERIFIED,
+    Pointer,
+    Violation,
+    did_you_mean,
+    dotted,
+    errors_of,
+    first_of,
+)
 from agentsd.files.tree import Beside, SourceFile
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
@@ -57,7 +67,8 @@ class Checked:
     violations: tuple[Violation, ...] = ()
     unsure: Document | None = None  # only the real sops can tell, and it was not (or could not be) asked
     layer: Document | None = None  # what manifests are merged with
-    pending: bool = False  # the real sops has not answered yet: worth another look soon
+    pending: bool = False  # what is wrong may pass by itself: worth another look soon
+    unread: tuple[Unread, ...] = ()  # sources that have to be read before it is sure what this is
 
     def verified(self) -> Checked:
         """The same, once its seal was."""
@@ -108,20 +119,26 @@ class Checker:
     def _user(self) -> Validator:
         return Validator(self._schemas.user)
 
-    def check(self, file: SourceFile, beside: Beside = Beside()) -> Checked:  # noqa: B008  (frozen)
+    def check(
+        self,
+        file: SourceFile,
+        beside: Beside = Beside(),  # noqa: B008  (frozen)
+        read: Read = recall,
+    ) -> Checked:
         """Everything that can be told in this process. ``beside``: the files that a manifest may name.
 
-        May take seconds: on an event loop, call it in a thread.
+        ``read``: what is known of these; others are ``unread``. May take seconds: on an event loop, call it
+        in a thread.
         """
-        checked = self._check_guarded(file, beside)
+        checked = self._check_guarded(file, beside, read)
         return replace(checked, violations=first_of(checked.violations))
 
-    def _check_guarded(self, file: SourceFile, beside: Beside) -> Checked:
+    def _check_guarded(self, file: SourceFile, beside: Beside, read: Read) -> Checked:
         """Check one file; whatever is raised is a violation of that file."""
         if file.problem:
             return Checked(file.path, violations=(file.problem,))
         try:
-            return self._check(file, beside)
+            return self._check(file, beside, read)
         except InvalidManifests as error:
             return Checked(file.path, violations=error.violations)
         except ENDINGS:
@@ -129,7 +146,7 @@ class Checker:
         except BaseException as error:  # of this file: the others are checked all the same
             return _unchecked(file.path, error)
 
-    def _check(self, file: SourceFile, beside: Beside) -> Checked:
+    def _check(self, file: SourceFile, beside: Beside, read: Read) -> Checked:
         name = file.path.rpartition("/")[2]
         if name == DEFAULTS_FILE or file.path in beside.layers:
             return self._layer(file)
@@ -138,7 +155,16 @@ class Checker:
         problem = name_violation(file.path)
         if problem:
             return Checked(file.path, violations=(problem,))
-        return self._check_manifest(file, beside)
+        return self._check_manifest(file, beside, read)
+
+    async def check_wholly(self, file: SourceFile, beside: Beside) -> Checked:
+        """Return everything that can be found out, however long it takes."""
+        checked = await asyncio.to_thread(self.check, file, beside)
+        if checked.unread:
+            sources = {one.source.path: one.source.data for one in checked.unread}
+            texts = {path: await extract(path, data) for path, data in sources.items()}
+            checked = await asyncio.to_thread(self.check, file, beside, partial(recall_from, texts))
+        return await self.settle(checked)
 
     async def settle(self, checked: Checked) -> Checked:
         """The real sops' word on a file that in-process opening was not certain of."""
@@ -166,7 +192,14 @@ class Checker:
             return _unchecked(checked.path, error)
 
     def pend(self, checked: Checked) -> Checked:
-        """A file whose seal the real sops still looks at: it is quarantined where a MAC is required."""
+        """A file that is not settled yet.
+
+        One with an unread source is quarantined; so is one whose seal the real sops still looks at, where a
+        MAC is required.
+        """
+        if checked.unread:
+            violations = (*checked.violations, *(one.pending for one in checked.unread))
+            return Checked(checked.path, violations=first_of(violations), pending=True)
         assert checked.unsure is not None  # noqa: S101 - only such files wait
         message = "the seal is not verified yet: sops has not answered"
         hint = "it is applied as soon as sops answers; does its key service?"
@@ -223,7 +256,7 @@ class Checker:
             return Checked(file.path, violations=tuple(violations))
         return self._opened(Checked(file.path, layer=document), document)
 
-    def _check_manifest(self, file: SourceFile, beside: Beside) -> Checked:
+    def _check_manifest(self, file: SourceFile, beside: Beside, read: Read) -> Checked:
         own, files = parse(file.path, file.data), beside.layers_of(file.path)
         layers = [self._layer(one) for one in files]
         broken = [violation for one in layers for violation in errors_of(one.violations)]
@@ -231,18 +264,20 @@ class Checker:
             return Checked(file.path, violations=tuple(broken))
         document = layered(own, [one.layer for one in layers if one.layer], self._catalog.destinations)
         violations = explained(document, self._agent.check(document))
-        attachments = Attachments()
+        named = Attached()
         if not violations:
             claimed = claimed_fields(document.value)
             violations = [*seal_form(own), *self._destinations(document, document.value, claimed)]
             violations += (*beyond_schema(document, self._limits), *merge_rules(document))
-            attachments, problems = attach(document, beside)
-            violations += problems
+            named = attach(document, beside, read)
+            violations += named.problems
+        unread = tuple(named.unread)
         if errors_of(violations):
-            return Checked(file.path, violations=tuple(violations))
-        attachments = replace(attachments, layers=attached(files))
+            return Checked(file.path, violations=tuple(violations), pending=named.passing, unread=unread)
+        attachments = replace(named.attachments, layers=attached(files))
         manifest, warnings = manifest_of(document, file.digest, attachments)
-        return self._opened(Checked(file.path, manifest, violations=warnings), document)
+        opened = self._opened(Checked(file.path, manifest, violations=warnings), document)
+        return replace(opened, unread=unread)
 
     def _opened(self, good: Checked, document: Document) -> Checked:
         """``good``, if its seal is: with what opening ``document`` tells."""
@@ -280,7 +315,7 @@ class Checker:
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
         if isinstance(error, SopsFailed):
             why, hint = error.message, error.hint
-        return document.violation(("sops",), UNVERIFIED, f"the seal was not verified: {why}", hint)
+        return document.violation(("sops",), SEAL_UNVERIFIED, f"the seal was not verified: {why}", hint)
 
     def _verified(self, good: Checked, document: Document, opened: Opened) -> Checked:
         violations = [*strays(document, opened)]
@@ -316,6 +351,14 @@ class Checker:
         yield from _misfits(document, (), AgentHead, head)
         for pointer, section in providers_in(opened):
             yield from _misfits(document, pointer, self._settings_of(pointer, section), section)
+
+
+def recall_from(
+    texts: Mapping[str, Extraction | Known | None], path: str, data: bytes
+) -> Extraction | Known | None:
+    """Return what was read of a file, by ``texts`` or lately."""
+    found = texts.get(path)
+    return recall(path, data) if found is None else found
 
 
 def _misfits(

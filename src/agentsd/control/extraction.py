@@ -6,27 +6,28 @@ for a while, refusals included: the same file is asked for by a check and by the
 
 from __future__ import annotations
 
+import asyncio
 import io
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from functools import cache
 from hashlib import sha256
 from threading import Lock
 
 from agentsd.core.chunking import Chunk, chunks
-from agentsd.core.errors import AgentsdError, ConfigError, FunctionFailed, LimitExceeded
+from agentsd.core.errors import ConfigError, FunctionFailed, LimitExceeded
 from agentsd.core.names import owner_of
 from agentsd.sandbox.limits import Limits
-from agentsd.sandbox.shared import shared_sandbox
+from agentsd.sandbox.shared import extraction_sandbox
 
 INLINE_BYTES = 32 << 10
 """Of a text that is cut at once: that takes a few milliseconds."""
 PASSAGES_MAX = 20_000
 """Passages of one file: what 16 MiB of running text makes, with room to spare."""
 LIMITS = Limits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
-"""For one file. A book of a thousand pages takes about ten seconds; whoever syncs waits for it, once."""
+"""For one file. A book of a thousand pages takes about ten seconds."""
 STRIKES_MAX = 3
 """Files of one owner that may take all that ``LIMITS`` allow; then no other one is read for a while."""
 STRIKE_SECONDS = 600.0
@@ -40,7 +41,7 @@ _Pieces = list[list[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class _Refusal:
+class Refusal:
     """Why a file has no passages."""
 
     why: str
@@ -49,21 +50,25 @@ class _Refusal:
     costly: bool = False  # it took all that one file may
 
 
-_Outcome = tuple[Chunk, ...] | _Refusal
+Extraction = tuple[Chunk, ...] | Refusal
+"""Passages of a file, or why it has none."""
+
+
+class Known(Enum):
+    """A file that need not be read."""
+
+    STORED = "stored"  # its passages are in the store
 
 
 def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
-    """The passages of a Markdown, text or PDF file. Raises ``ConfigError`` for one that cannot be read.
+    """Return the passages of a Markdown, text or PDF file. Raises ``ConfigError`` where it cannot be read.
 
-    Blocks for as long as ``LIMITS`` allow where ``is_costly``: on an event loop, call it in a thread.
+    Blocks for as long as ``LIMITS`` allow where ``is_costly``: on an event loop, await ``extract``.
     """
-    if is_costly(path, data):
-        outcome = _recalled(path, data)
-    else:
-        outcome = _outcome_of(lambda: _pieces(_kind(path), data))
-    if isinstance(outcome, _Refusal):
-        raise ConfigError(f"{path} {outcome.why}", hint=outcome.hint)
-    return outcome
+    extraction = extract_blocking(path, data)
+    if isinstance(extraction, Refusal):
+        raise ConfigError(f"{path} {extraction.why}", hint=extraction.hint)
+    return extraction
 
 
 def is_costly(path: str, data: bytes) -> bool:
@@ -71,44 +76,93 @@ def is_costly(path: str, data: bytes) -> bool:
     return path.endswith(".pdf") or len(data) > INLINE_BYTES
 
 
-def _kind(path: str) -> str:
+def recall(path: str, data: bytes) -> Extraction | None:
+    """Return what can be had at once; None: the file has to be read by a worker process."""
+    if is_costly(path, data):
+        return _kept().get(_digest(path, data))
+    try:
+        return _chunks(_pieces(kind_of(path), data))
+    except Exception as error:
+        return _refusal(error)
+
+
+def extract_blocking(path: str, data: bytes) -> Extraction:
+    """Return what comes of a file, and wait for a worker process where one has to read it."""
+    known = _at_once(path, data)
+    if known is not None:
+        return known
+    try:
+        call = extraction_sandbox().call
+        found = _chunks(call(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path)))
+    except Exception as error:
+        return _kept_refusal(path, data, _refusal(error))
+    return _kept_passages(path, data, found)
+
+
+async def extract(path: str, data: bytes) -> Extraction:
+    """Do what ``extract_blocking`` does beside the event loop. Cancelling it frees the worker process."""
+    known = await asyncio.to_thread(_at_once, path, data)
+    if known is not None:
+        return known
+    try:
+        run = extraction_sandbox().run
+        pieces = await run(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path))
+        found = await asyncio.to_thread(_chunks, pieces)
+    except Exception as error:
+        return _kept_refusal(path, data, _refusal(error))
+    return await asyncio.to_thread(_kept_passages, path, data, found)
+
+
+def kind_of(path: str) -> str:
+    """Return how a file is read: the same bytes are something else as text than as PDF."""
     return path.rpartition(".")[2]
 
 
-def _recalled(path: str, data: bytes) -> _Outcome:
-    """What became of these bytes before; else a worker reads them."""
-    kind, owner = _kind(path), owner_of(path)
-    digest = sha256(f"{kind}:".encode() + data).digest()
-    kept = _kept()
-    outcome = kept.get(digest)
-    if outcome is not None:
-        return outcome
-    if kept.strikes(owner) >= STRIKES_MAX:
-        why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
-        return _Refusal(why, "mend or remove those", lasting=False)
-    outcome = _outcome_of(lambda: shared_sandbox().call(_pieces, kind, data, limits=LIMITS, key=owner))
-    if not isinstance(outcome, _Refusal) or outcome.lasting:
-        kept.put(digest, outcome)
-    if isinstance(outcome, _Refusal) and outcome.costly:
-        kept.strike(owner)
-    return outcome
+def _digest(path: str, data: bytes) -> bytes:
+    return sha256(f"{kind_of(path)}:".encode() + data).digest()
 
 
-def _outcome_of(work: Callable[[], _Pieces]) -> _Outcome:
-    """One border: whatever a hostile file brings about is a refusal of that file."""
-    try:
-        return _chunks(work())
-    except ConfigError as error:
-        return _Refusal(error.message, error.hint)
-    except LimitExceeded as error:
-        lasting, costly = error.limit != "queue", error.limit in ("cpu", "time")
-        return _Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting, costly)
-    except FunctionFailed as error:
-        return _Refusal(f"cannot be read ({error.kind})", _PDF_HINT)
-    except AgentsdError as error:
-        return _Refusal(f"cannot be read ({type(error).__name__})", _PDF_HINT)
-    except OSError:  # no process can be started
-        return _Refusal("cannot be read just now: no worker process starts", "try again", lasting=False)
+def _at_once(path: str, data: bytes) -> Extraction | None:
+    known = recall(path, data)
+    return _suspension(path) if known is None else known
+
+
+def _suspension(path: str) -> Refusal | None:
+    """Return why no file of this owner is read just now."""
+    owner = owner_of(path)
+    if _kept().strikes(owner) < STRIKES_MAX:
+        return None
+    why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
+    return Refusal(why, "mend or remove those", lasting=False)
+
+
+def _kept_passages(path: str, data: bytes, found: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    _kept().put(_digest(path, data), found)
+    return found
+
+
+def _kept_refusal(path: str, data: bytes, refusal: Refusal) -> Refusal:
+    if refusal.lasting:
+        _kept().put(_digest(path, data), refusal)
+    if refusal.costly:
+        _kept().strike(owner_of(path))
+    return refusal
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Translate an error at one border: whatever a hostile file brings about is a refusal of that file."""
+    match error:
+        case ConfigError():
+            return Refusal(error.message, error.hint)
+        case LimitExceeded():
+            lasting, costly = error.limit != "queue", error.limit in ("cpu", "time")
+            return Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting, costly)
+        case FunctionFailed():
+            return Refusal(f"cannot be read ({error.kind})", _PDF_HINT)
+        case OSError():  # no process can be started
+            return Refusal("cannot be read just now: no worker process starts", "try again", lasting=False)
+        case _:
+            return Refusal(f"cannot be read ({type(error).__name__})", _PDF_HINT)
 
 
 def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
@@ -157,17 +211,17 @@ class _Kept:
 
     def __init__(self) -> None:
         self._strikes: dict[str, list[float]] = {}  # owner → when (monotonic)
-        self._outcomes: OrderedDict[bytes, _Outcome] = OrderedDict()
+        self._outcomes: OrderedDict[bytes, Extraction] = OrderedDict()
         self._size = 0
         self._lock = Lock()
 
-    def get(self, digest: bytes) -> _Outcome | None:
+    def get(self, digest: bytes) -> Extraction | None:
         with self._lock:
             if digest in self._outcomes:
                 self._outcomes.move_to_end(digest)
             return self._outcomes.get(digest)
 
-    def put(self, digest: bytes, outcome: _Outcome) -> None:
+    def put(self, digest: bytes, outcome: Extraction) -> None:
         with self._lock:
             if digest in self._outcomes:
                 return
@@ -196,8 +250,8 @@ def _kept() -> _Kept:
     return _Kept()
 
 
-def _size(outcome: _Outcome) -> int:
+def _size(outcome: Extraction) -> int:
     """About what it takes in memory."""
-    if isinstance(outcome, _Refusal):
+    if isinstance(outcome, Refusal):
         return 500
     return sum(200 + len(one.heading) + len(one.text) for one in outcome)

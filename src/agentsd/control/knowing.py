@@ -32,8 +32,11 @@ async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
 async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
     """Return the passages of a source; None, and a line in the log, where it cannot be cut.
 
-    Its check said that it can. What differs now must not stop everybody's apply.
+    Its check said that it can. What differs now must not stop everybody's apply. What takes long comes with
+    the plan, unless somebody removed it from the store since the check.
     """
+    if source.passages is not None:
+        return source.passages
     try:
         return await asyncio.to_thread(passages, source.path, source.data or b"")
     except Exception as error:

@@ -9,6 +9,7 @@ from agentsd.core.checks import regex_problem, regex_weight
 from agentsd.core.document import Document
 from agentsd.core.engines import CHOSEN, CONTEXT_HINT, EMBEDDED, EngineLimits
 from agentsd.core.errors import SandboxError
+from agentsd.core.names import owner_of
 from agentsd.core.sealed import is_sealed
 from agentsd.core.sections import providers_in
 from agentsd.core.violations import Violation, did_you_mean, dotted
@@ -67,7 +68,7 @@ def _regexes(document: Document, checks: Sequence[Mapping[str, Any]]) -> Iterato
     """The first regular expression that is not one: to find another one too large may take long."""
     plain = {index: check["regex"] for index, check in enumerate(checks) if "regex" in check}
     plain = {index: pattern for index, pattern in plain.items() if not is_sealed(pattern)}
-    found = _first_problem(list(plain.values()))
+    found = _first_problem(list(plain.values()), owner_of(document.path))
     if found:
         index = list(plain)[found[0]]
         message = f"checks[{index}].regex: not a regular expression: {found[1]}"
@@ -75,13 +76,13 @@ def _regexes(document: Document, checks: Sequence[Mapping[str, Any]]) -> Iterato
         yield document.violation(("checks", index, "regex"), "check-regex", message, hint)
 
 
-def _first_problem(patterns: Sequence[str]) -> tuple[int, str] | None:
+def _first_problem(patterns: Sequence[str], owner: str) -> tuple[int, str] | None:
     """Place and problem of the first one that is not a regular expression. Reads heavy ones in a worker."""
     if sum(map(regex_weight, patterns)) <= _INLINE_WEIGHT:
         found = regex_problems(patterns)
     else:
         try:
-            found = shared_sandbox().call(regex_problems, patterns, limits=_LIMITS)
+            found = shared_sandbox().call(regex_problems, patterns, limits=_LIMITS, key=owner)
         except (SandboxError, OSError):
             return 0, "together with the others of this file it takes too long to read"
     place, problem = found or (0, "")

@@ -27,6 +27,7 @@ class Memory:
         self.beside = Beside()
         self._source = ""
         self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._pending: set[str] = set()  # paths of ``_checked``
         self._settled: Tree | None = None  # the store says all that this tree says
 
     def forget(self) -> None:
@@ -62,11 +63,15 @@ class Memory:
     def keep_checked(self, tree: Tree, beside: Beside, checked: Sequence[Checked]) -> None:
         """Note what every file turned out to be, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
+        self._pending = {one.path for one in checked if one.pending}
         self.users = tuple(one for one in checked if one.user)
         self.beside, self._settled = beside, None
 
     def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
-        """The files that changed in place since everything was settled; None where more happened."""
+        """The files that changed in place since everything was settled; None where more happened.
+
+        With those that were pending then.
+        """
         before = self._settled
         if before is None or self._source != source or len(before.files) != len(tree.files):
             return None
@@ -76,7 +81,9 @@ class Memory:
         changed = [(file, known) for file, known in pairs if file is not known]
         if any(file.path != known.path for file, known in changed):
             return None
-        return [file for file, known in changed if file.digest != known.digest or file.problem]
+        edited = [file for file, known in changed if file.digest != known.digest or file.problem]
+        pending = self._pending.difference(file.path for file in edited)
+        return [*edited, *(tree.files[path] for path in pending if path in tree.files)]
 
     def touches_nothing_else(self, one: Checked) -> bool:
         """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
@@ -97,12 +104,13 @@ class Memory:
         self.head, self.stored = head, applied(self.stored, plan, head.version, checked)
         for one in edited:
             self._checked[one.path] = (tree.files[one.path].digest, one)
-        if plan.quarantined:
-            return
-        for path in self._checked.keys() & {change.path for change in plan.changes}:
+            (self._pending.add if one.pending else self._pending.discard)(one.path)
+        changed = {change.path for change in plan.changes} - {one.path for one in plan.quarantined}
+        for path in self._checked.keys() & changed:
             digest, one = self._checked[path]
             self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
-        self._settled = tree
+        if not plan.quarantined:
+            self._settled = tree
 
 
 def _stored(manifest: Manifest | None) -> Manifest | None:

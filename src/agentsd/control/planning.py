@@ -78,7 +78,11 @@ class Planner:
     async def _look(self) -> Planned:
         commit, tree = self._pulled() if self._pulled else await self._read()
         options = replace(self._options, commit=commit, allow_mass_delete=True)
-        outcome = await self._make().plan(tree, options)
+        reconciler = self._make()
+        try:
+            outcome = await reconciler.plan(tree, options)
+        finally:
+            await reconciler.aclose()  # what is pending has a round to wait for it
         guarded = not self._options.allow_mass_delete
         removes = mass_deletion(outcome.plan, outcome.stored) if guarded else 0
         return Planned(outcome, commit, datetime.now(UTC), removes)

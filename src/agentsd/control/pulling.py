@@ -20,6 +20,7 @@ from agentsd.control.leader import Gate
 from agentsd.control.syncing import Report, Syncer
 from agentsd.core.errors import AgentsdError, Bug, MassDeletion, StaleSync, StoreError
 from agentsd.core.render import summary
+from agentsd.core.violations import PENDING
 from agentsd.files.base import read_commit
 from agentsd.files.blobs import Reader
 from agentsd.files.mirror import Mirror, PullFailed, RefMissing
@@ -103,6 +104,7 @@ class Puller:
         self._resync_at = 0.0
         self._judge = Judge(mirror, options)
         self._supervisor = supervisor or Supervisor()
+        syncer.on_late = lambda report: self._pass(report, report.commit)
 
     def pull(self) -> None:
         """Pull at once: somebody knows that there is something new."""
@@ -288,6 +290,9 @@ def _verdict(report: Report, commit: str | None) -> Verdict | None:
     if commit is None or (report.error is not None and report.error.retryable):
         return None
     if report.outcome is not None:
+        found = [one for quarantined in report.outcome.plan.quarantined for one in quarantined.violations]
+        if any(one.code in PENDING for one in found):
+            return None
         bad = len(report.outcome.plan.quarantined)
         text = summary(report.outcome.plan)
         return Verdict(commit, not bad, f"{bad} refused; {text}" if bad else text)

@@ -12,18 +12,21 @@ import logging
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
-from agentsd.control.check import Checked, Checker
+from agentsd.control.attachments import Read
+from agentsd.control.check import Checked, Checker, recall_from
 from agentsd.control.drifting import with_drift, with_unprunable
+from agentsd.control.extraction import Extraction, Known, extract, kind_of, recall
 from agentsd.control.knowing import drop_sources, store_sources
 from agentsd.control.memory import Memory, rows_of, unchanged
-from agentsd.control.settling import Settling
+from agentsd.control.settling import Job, Settling
 from agentsd.core.agent import Manifest, StoredAgent
 from agentsd.core.conflicts import (
     conflicts,
@@ -33,7 +36,7 @@ from agentsd.core.conflicts import (
     user_conflicts,
 )
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe
-from agentsd.core.names import user_id_of
+from agentsd.core.names import owner_of, user_id_of
 from agentsd.core.plan import (
     Desired,
     Held,
@@ -47,6 +50,8 @@ from agentsd.core.plan import (
 from agentsd.core.user import User
 from agentsd.core.violations import Violation, errors_of, in_order
 from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.sandbox.pool import WORKERS
+from agentsd.sops.binary import Calls
 from agentsd.sops.format import seals_of
 from agentsd.store import agents as store
 from agentsd.store.agents import ApplyStamp, Head
@@ -63,10 +68,10 @@ _PRINTED = 1000
 _BATCH = 64
 """Files that are checked in one go."""
 ROUND_PATIENCE = 0.5
-"""Seconds that slow seals, all of them together, may hold up one round of a daemon."""
+"""Seconds that slow files, all of them together, may hold up one round of a daemon."""
 
 STRICT_PATIENCE = 120.0
-"""The same for a single command, which has no later round."""
+"""The same for a single command, which has no later round: as many again after each file that is done."""
 
 _EDITED = 100
 """More edited files than this are as quickly dealt with in a whole round."""
@@ -109,17 +114,22 @@ class Reconciler:
         self._checker = checker
         self._database = database
         self._memory = Memory()
-        self._settling = Settling(checker)
+        self._settling = Settling()
+        self._turns = Calls(total=WORKERS, per_owner=1)  # to have a source read
         self._last: Outcome | None = None
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
 
     def on_settled(self, hear: Callable[[str], None]) -> None:
-        """Have ``hear`` called with the path of a file whose slow seal was settled after its round."""
+        """Have ``hear`` called with the path of a manifest whose slow work was done after its round."""
         self._settling.hear = hear
 
     async def aclose(self) -> None:
-        """Give up seals that are still being settled."""
+        """Give up what is still being settled."""
         await self._settling.aclose()
+
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait for what the manifests at ``paths`` wait for, so long at most; rounds go on meanwhile."""
+        await self._settling.wait_for(paths, seconds)
 
     def forget(self) -> None:
         """Look anew at the store, where drift may show, and at seals that could not be verified.
@@ -152,7 +162,8 @@ class Reconciler:
     async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
         started = time.perf_counter()
         self._settling.begin_round(
-            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE)
+            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE),
+            renewed=options.strict,
         )
         outcome = await self._edit(tree, options, write=write)
         if outcome is None:
@@ -184,7 +195,7 @@ class Reconciler:
         files, last = self._memory.edited(tree, options.source), self._last
         if files is None or len(files) > _EDITED or last is None or options.explicit:
             return None
-        edited = list((await self._check_all(files, self._memory.beside)).values())
+        edited = list((await self._check_all(files, self._memory.beside, self._memory.stored)).values())
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction(snapshot=not write) as conn:
@@ -227,7 +238,6 @@ class Reconciler:
     ) -> list[Checked]:
         rows = rows_of(stored, source)
         total, beside = len(tree.files), tree.beside
-        self._settling.keep_only(tree.files)
         checked: dict[str, Checked] = {}
         waiting: list[SourceFile] = []
         for done, file in enumerate(tree.files.values()):
@@ -240,23 +250,82 @@ class Reconciler:
             else:
                 waiting.append(file)
             if len(waiting) == _BATCH:
-                checked |= await self._check_all(waiting, beside)
+                checked |= await self._check_all(waiting, beside, stored)
                 waiting = []
             if done % _BATCH == 0:
                 await asyncio.sleep(0)  # there may be requests to answer
                 if progress:
                     progress(done, total)
-        checked |= await self._check_all(waiting, beside)
+        checked |= await self._check_all(waiting, beside, stored)
+        self._settling.drop_unasked()
         whole = [checked[path] for path in tree.files]
         self._memory.keep_checked(tree, beside, whole)
         if progress:
             progress(total, total)
         return whole
 
-    async def _check_all(self, files: Sequence[SourceFile], beside: Beside) -> dict[str, Checked]:
+    async def _check_all(
+        self, files: Sequence[SourceFile], beside: Beside, stored: Stored | None
+    ) -> dict[str, Checked]:
         """By path. Beside the event loop: how long it takes is for whoever writes the files to say."""
-        found = await asyncio.to_thread(lambda: [self._checker.check(file, beside) for file in files])
-        return {one.path: await self._settling.settled(one) if one.unsure else one for one in found}
+        found = await asyncio.to_thread(self._check_many, files, beside)
+        if any(one.unread for one in found.values()):
+            found |= await self._read(found, files, beside, stored)
+        unsure = {path: one for path, one in found.items() if one.unsure and not one.pending}
+        jobs = {
+            f"seal {path}": Job(one, frozenset({path}), partial(self._checker.settle, one))
+            for path, one in unsure.items()
+        }
+        settled = await self._settling.settle(jobs)
+        for path, one in unsure.items():
+            found[path] = settled.get(f"seal {path}") or self._checker.pend(one)
+        return found
+
+    def _check_many(
+        self, files: Iterable[SourceFile], beside: Beside, read: Read = recall
+    ) -> dict[str, Checked]:
+        return {file.path: self._checker.check(file, beside, read) for file in files}
+
+    async def _read(
+        self,
+        found: Mapping[str, Checked],
+        files: Sequence[SourceFile],
+        beside: Beside,
+        stored: Stored | None,
+    ) -> dict[str, Checked]:
+        """Return what manifests with unread sources turn out to be, once these were read or are pending."""
+        known = self._known_sources(stored)
+        waiting: dict[str, set[str]] = {}
+        sources: dict[str, SourceFile] = {}
+        for path, one in found.items():
+            for unread in one.unread:
+                source = unread.source
+                if (kind_of(source.path), source.digest) not in known:
+                    sources[source.path] = source
+                    waiting.setdefault(source.path, set()).update({path, unread.pending.path})
+        jobs = {
+            f"text {path}": Job(source.digest, frozenset(waiting[path]), partial(self._extract, source))
+            for path, source in sources.items()
+        }
+        read = await self._settling.settle(jobs, at_most=None if self._settling.renewed else ROUND_PATIENCE)
+        texts: dict[str, Extraction | Known | None] = {
+            unread.source.path: Known.STORED for one in found.values() for unread in one.unread
+        }
+        texts |= {path: read.get(f"text {path}") for path in sources}
+        again = [file for file in files if found[file.path].unread]
+        checked = await asyncio.to_thread(self._check_many, again, beside, partial(recall_from, texts))
+        return {path: self._checker.pend(one) if one.unread else one for path, one in checked.items()}
+
+    def _known_sources(self, stored: Stored | None) -> set[tuple[str, bytes]]:
+        """Return kind and digest of the sources whose passages are stored, as they would be cut today."""
+        rows = stored.agents.values() if stored else ()
+        sound = (row for row in rows if row.checked == self._checker.fingerprint and not row.drifted)
+        return {(kind_of(one.path), one.digest) for row in sound for one in row.attachments.sources}
+
+    async def _extract(self, source: SourceFile) -> Extraction:
+        """Read a source in its owner's turn: one at a time, whatever the others of that owner take."""
+        async with self._turns.turn(owner_of(source.path)):
+            return await extract(source.path, source.data)
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
         """The very bytes that were checked by the same rules before, and verified if we could.

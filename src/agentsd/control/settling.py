@@ -1,87 +1,141 @@
-"""Seals that only the real sops can judge, judged beside the rounds: a slow one holds up its file only.
+"""Slow work on files, done beside the rounds: what takes long holds up its own file only.
 
-Each round has some patience for all of them together. What is not settled by then is pending, and goes on
-in the background, where no later round waits for it; whoever asks again, for the same bytes, is given the
-result. How many sops run at a time, and how many of them for one owner, is bounded where sops is called.
+Seals that only the real sops can judge, and files of knowledge that a worker process reads. Each round has
+some patience for all of them together. What is not settled by then is pending, and goes on in the
+background, where no later round waits for it; whoever asks again, for the same bytes, is given the result.
+How much of it runs at a time, and how much for one owner, is bounded where it is done.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
-from agentsd.control.check import Checked, Checker
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class _Flight:
-    """One file that is being settled. ``late``: a round went on without it."""
+class Job(Generic[Result]):
+    """Slow work on one file."""
 
-    asked: Checked
-    task: asyncio.Task[Checked]
+    asked: object  # equal: the same work
+    paths: frozenset[str]  # of manifests that wait for it
+    begin: Callable[[], Coroutine[Any, Any, Result]]  # what it raises is nobody's business: it must not
+
+
+@dataclass(slots=True)
+class _Flight:
+    """A job under way. ``late``: a round went on without it."""
+
+    asked: object
+    task: asyncio.Task[Any]
+    paths: frozenset[str] = field(default_factory=frozenset)
     late: bool = False
 
 
 class Settling:
-    """Files whose seals are being settled, by path."""
+    """Jobs under way, by the name of what they are about."""
 
-    def __init__(self, checker: Checker) -> None:
+    def __init__(self) -> None:
         self.hear: Callable[[str], None] = lambda _: None  # called with a path that was settled late
-        self._checker = checker
         self._flights: dict[str, _Flight] = {}
+        self._asked: set[str] = set()  # since the last ``drop_unasked``
+        self._wanted: Counter[str] = Counter()  # who waits for a job outside the rounds
         self._deadline = 0.0
+        self._patience = 0.0
+        self.renewed = False  # the round is the only one there is
 
-    def begin_round(self, patience: float) -> None:
-        """Give the seals that are asked for from now on so many seconds, all together."""
-        self._deadline = asyncio.get_running_loop().time() + patience
+    def begin_round(self, patience: float, *, renewed: bool = False) -> None:
+        """Give the jobs that are asked for from now on so many seconds, all together.
 
-    async def settled(self, checked: Checked) -> Checked:
-        """Return the word of sops on ``checked``, or that it is pending."""
-        path = checked.path
-        flight = self._flights.get(path)
-        if flight is None or flight.asked != checked:
-            self._drop(path)
-            flight = _Flight(checked, asyncio.create_task(self._checker.settle(checked)))
-            self._flights[path] = flight
-        left = 0.0 if flight.late else self._deadline - asyncio.get_running_loop().time()
+        ``renewed``: as many again with each one that is done, for who has no later round.
+        """
+        self._patience, self.renewed = patience, renewed
+        self._renew()
+
+    async def settle(
+        self, jobs: Mapping[str, Job[Result]], *, at_most: float | None = None
+    ) -> dict[str, Result]:
+        """Return the results of those jobs that are done in time: the round's, or ``at_most`` s from now."""
+        flights = {name: self._flight(name, job) for name, job in jobs.items()}
         try:
-            await asyncio.wait({flight.task}, timeout=max(left, 0))
+            await self._wait([flight for flight in flights.values() if not flight.late], at_most)
         except asyncio.CancelledError:
-            self._drop(path)
+            self._drop(flights)
             raise
-        if not flight.task.done():
-            self._leave(flight)
-            return self._checker.pend(checked)
-        del self._flights[path]
-        return flight.task.result()
+        done = {name: flight.task.result() for name, flight in flights.items() if flight.task.done()}
+        for name, flight in flights.items():
+            if name in done:
+                del self._flights[name]
+            else:
+                self._leave(name, flight)
+        return done
 
-    def keep_only(self, paths: Collection[str]) -> None:
-        """Give up files that are not there any more."""
-        for path in self._flights.keys() - set(paths):
-            self._drop(path)
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait, outside the rounds, for what the manifests at ``paths`` wait for; no round drops it."""
+        names = {name for name, flight in self._flights.items() if not flight.paths.isdisjoint(paths)}
+        tasks = {self._flights[name].task for name in names}
+        if not tasks:
+            return
+        self._wanted.update(names)
+        try:
+            await asyncio.wait(tasks, timeout=seconds)
+        finally:
+            self._wanted.subtract(names)
+
+    def drop_unasked(self) -> None:
+        """Give up what nobody asked for since the last time: its file is gone, or is named no more."""
+        self._drop(self._flights.keys() - self._asked - {n for n, count in self._wanted.items() if count > 0})
+        self._asked.clear()
+        self._wanted = +self._wanted
 
     async def aclose(self) -> None:
-        """Give up everything; no sops is left running."""
+        """Give up everything; no sops and no worker is left running for it."""
         tasks = [flight.task for flight in self._flights.values()]
-        for path in list(self._flights):
-            self._drop(path)
+        self._drop(list(self._flights))
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _leave(self, flight: _Flight) -> None:
-        """Let a file go on without its round."""
+    def _renew(self) -> None:
+        self._deadline = asyncio.get_running_loop().time() + self._patience
+
+    def _flight(self, name: str, job: Job[Any]) -> _Flight:
+        self._asked.add(name)
+        flight = self._flights.get(name)
+        if flight is None or flight.asked != job.asked:
+            self._drop([name])
+            flight = self._flights[name] = _Flight(job.asked, asyncio.create_task(job.begin()))
+        flight.paths = job.paths
+        return flight
+
+    async def _wait(self, flights: Iterable[_Flight], at_most: float | None) -> None:
+        tasks = {flight.task for flight in flights}
+        when = asyncio.FIRST_COMPLETED if self.renewed else asyncio.ALL_COMPLETED
+        while tasks:
+            left = max(self._deadline - asyncio.get_running_loop().time(), 0)
+            patience = left if at_most is None else min(left, at_most)
+            done, tasks = await asyncio.wait(tasks, timeout=patience, return_when=when)
+            if not done or not self.renewed:
+                return
+            self._renew()
+
+    def _leave(self, name: str, flight: _Flight) -> None:
+        """Let a job go on without its round."""
         if flight.late:
             return
-        path = flight.asked.path
-        self._flights[path] = _Flight(flight.asked, flight.task, late=True)
+        flight.late = True
 
-        def tell(task: asyncio.Task[Checked]) -> None:
-            if not task.cancelled() and (now := self._flights.get(path)) and now.task is task:
-                self.hear(path)
+        def report(task: asyncio.Task[Any]) -> None:
+            if not task.cancelled() and self._flights.get(name) is flight:
+                for path in flight.paths:
+                    self.hear(path)
 
-        flight.task.add_done_callback(tell)
+        flight.task.add_done_callback(report)
 
-    def _drop(self, path: str) -> None:
-        flight = self._flights.pop(path, None)
-        if flight is not None:
-            flight.task.cancel()
+    def _drop(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            flight = self._flights.pop(name, None)
+            if flight is not None:
+                flight.task.cancel()

@@ -81,7 +81,8 @@ class Syncer:
         self._owed = False  # a round was asked for while somebody else led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
-        self._late: set[str] = set()  # paths whose slow seals were settled after their round
+        self.on_late: Callable[[Report], None] = lambda _: None  # called after a round for such paths
+        self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
         reconciler.on_settled(self._catch_up)
 
@@ -110,7 +111,7 @@ class Syncer:
             await asyncio.gather(self._catching_up, return_exceptions=True)
 
     def _catch_up(self, path: str) -> None:
-        """Have a round soon for a file whose seal is settled by now."""
+        """Have a round soon for a manifest that nothing is pending for by now."""
         self._late.add(path)
         if self._catching_up is None or self._catching_up.done():
             self._catching_up = asyncio.create_task(self._rounds_of_late(), name="settled")
@@ -119,7 +120,11 @@ class Syncer:
         while self._late:
             paths = frozenset(self._late)
             self._late.clear()
-            await self.round(paths)
+            self.on_late(await self.round(paths))
+
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait for what the manifests at ``paths`` wait for, so long at most. Outside a turn."""
+        await self._reconciler.wait_for(paths, seconds)
 
     async def keep_up(self) -> None:
         """Do what is owed as soon as this process leads. Never ends."""

@@ -23,7 +23,7 @@ async def validate(
 ) -> tuple[Violation, ...]:
     """Errors and warnings of all files in one run, in the order of files and lines."""
     beside = tree.beside
-    checked = [await checker.settle(checker.check(file, beside)) for file in tree.files.values()]
+    checked = [await checker.check_wholly(file, beside) for file in tree.files.values()]
     found = [violation for one in checked for violation in one.violations]
     found += _across(checked)
     if recipients:

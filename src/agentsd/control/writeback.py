@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 from agentsd.control.check import Checker
 from agentsd.control.deciding import Decide, Edits, Target, refuse_viewers
@@ -23,13 +24,16 @@ from agentsd.control.refusals import ReadOnly, WriteConflict
 from agentsd.control.syncing import EDIT_PATIENCE, Syncer, Turn
 from agentsd.control.verdict import refuse_quarantined, refuse_undeleted, version_of
 from agentsd.core.access import Principal
-from agentsd.core.errors import AgentsdError, Bug, SopsFailed
+from agentsd.core.errors import AgentsdError, Bug, InvalidManifests, SopsFailed
+from agentsd.core.violations import ATTACHMENT_PENDING, errors_of
 from agentsd.files.lock import folder_lock, unwritable
 from agentsd.files.swap import FileChanged, sweep
 
 __all__ = ["Target", "WriteBack"]
 
 _log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 ATTEMPTS = 10
 """How often an edit is decided anew because somebody else changed the file in between."""
@@ -88,10 +92,24 @@ class WriteBack(Edits[Written]):
         self._check(who, owner, target)
         for _ in range(ATTEMPTS):
             try:
-                return await self._attempt(who, decide)
+                return await self._patiently(lambda: self._attempt(who, decide))
             except FileChanged:
                 continue
         raise WriteConflict("the file is being changed by someone else all the time", hint="try again")
+
+    async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
+        """Return what ``attempt`` does; once more after a wait, where it only lacks what is still being read.
+
+        That wait keeps nobody out: neither rounds nor other edits.
+        """
+        try:
+            return await attempt()
+        except InvalidManifests as error:
+            if {one.code for one in errors_of(error.violations)} != {ATTACHMENT_PENDING}:
+                raise
+            paths = {one.path for one in error.violations}
+        await self._syncer.wait_for(paths, EDIT_PATIENCE)
+        return await attempt()
 
     @property
     def rehearsal(self) -> Edits[Preview]:
@@ -101,9 +119,13 @@ class WriteBack(Edits[Written]):
     async def _rehearsed(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
         """Decided on the files as they are: what a killed writer left undone is not finished for a look."""
         self._check(who, owner, target)
-        async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
-            decided, _ = await _decided(turn, decide)
-            return await self._landing.preview(who, decided, self.mode)
+
+        async def attempt() -> Preview:
+            async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
+                decided, _ = await _decided(turn, decide)
+                return await self._landing.preview(who, decided, self.mode)
+
+        return await self._patiently(attempt)
 
     async def _attempt(self, who: Principal, decide: Decide) -> Written:
         async with self._turn() as turn:

@@ -7,7 +7,7 @@ and ``stt`` are added by ``control.schemas`` from the catalog of providers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Annotated, Any
@@ -16,6 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentsd.core.checks import Check
+from agentsd.core.chunking import Chunk
 
 KINDS = ("llm", "tts", "stt")
 """The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""
@@ -173,6 +174,8 @@ class Attachment:
     path: str  # relative to the tree
     digest: bytes  # SHA-256 of its bytes
     data: bytes | None = None  # None: stored already, so not read again
+    passages: tuple[Chunk, ...] | None = field(default=None, compare=False, repr=False)
+    """Of a source that takes long to read: what was read of it. None: stored already, or read in no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +197,10 @@ class Attachments:
 
     def without_data(self) -> Attachments:
         """The same without the bytes, for what is stored already."""
-        bare = [tuple(replace(one, data=None) for one in some) for some in (self.sources, self.layers)]
+        bare = [
+            tuple(replace(one, data=None, passages=None) for one in some)
+            for some in (self.sources, self.layers)
+        ]
         return Attachments(self.prompt and replace(self.prompt, data=None), *bare)
 
 

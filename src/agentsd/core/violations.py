@@ -15,8 +15,14 @@ _NEAR_LENGTH, _NEAR_WORDS = 200, 500
 """Of what is compared for a hint: that takes the square of the length, for each word."""
 
 Severity = Literal["error", "warning"]
-UNVERIFIED = "seal-unverified"
+SEAL_UNVERIFIED = "seal-unverified"
 """The code of a seal that no key at hand opens: fit to be stored, since a runtime verifies it before use."""
+UNVERIFIED = frozenset({SEAL_UNVERIFIED, "seal-pending", "key-service"})
+"""Codes of seals that nobody verified here: about whoever checks, not about the file, unless an error."""
+ATTACHMENT_PENDING = "attachment-pending"
+"""The code of a source that is still being read: the error passes by itself."""
+PENDING = frozenset({ATTACHMENT_PENDING, "seal-pending"})
+"""Codes of what is not decided yet."""
 Pointer = tuple[str | int, ...]
 """The keys and indices from a document's root to a node: ``("llm", "api_key")``."""
 

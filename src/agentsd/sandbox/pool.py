@@ -85,18 +85,40 @@ class Sandbox:
         ``WorkerFailed``, ``FunctionFailed`` where it raised what is not an error of agentsd, else that error.
         Blocks: on an event loop, await ``run``.
         """
-        limits = limits or self.limits
+        result: Result = self._call(_Ticket(key), limits or self.limits, function, arguments)
+        return result
+
+    def _call(
+        self, ticket: _Ticket, limits: Limits, function: Callable[..., Any], arguments: tuple[object, ...]
+    ) -> Any:
         limits = replace(limits, memory=min(limits.memory, self.memory_max))
         payload = pickle.dumps((function.__module__, function.__qualname__, arguments, limits))
         if len(payload) > limits.input_bytes:
             raise _exceeded("input", limits)
-        with self._turn(key, limits):
+        with self._turn(ticket, limits):
             worker = self._take()
             try:
-                result: Result = worker.call(payload, limits)
+                self._assign(ticket, worker)
+                return worker.call(payload, limits)
             finally:
+                with self._turns:
+                    ticket.worker = None
                 self._keep(worker)
-        return result
+
+    def _assign(self, ticket: _Ticket, worker: _Worker) -> None:
+        """Note who works on a call, so that it can be abandoned."""
+        with self._turns:
+            ticket.worker = worker
+            if ticket.abandoned:
+                raise _abandoned()
+
+    def _abandon(self, ticket: _Ticket) -> None:
+        """End a call that nobody waits for any more, and free its place at once."""
+        with self._turns:
+            ticket.abandoned = True
+            if ticket.worker is not None:
+                ticket.worker.interrupt()
+            self._turns.notify_all()
 
     async def run(
         self,
@@ -105,34 +127,46 @@ class Sandbox:
         limits: Limits | None = None,
         key: str = "",
     ) -> Result:
-        """``call`` beside the event loop, in a thread that does not keep the process from ending."""
+        """``call`` beside the event loop, in a thread that does not keep the process from ending.
+
+        A cancelled call is abandoned: its worker is killed.
+        """
+        ticket = _Ticket(key)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
 
         def work() -> None:
             try:
-                told = partial(_set_result, future, self.call(function, *arguments, limits=limits, key=key))
+                result = self._call(ticket, limits or self.limits, function, arguments)
+                told = partial(_set_result, future, result)
             except BaseException as error:
                 told = partial(_set_exception, future, error)
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 loop.call_soon_threadsafe(told)
 
         threading.Thread(target=work, name="sandbox", daemon=True).start()
-        return await future
+        try:
+            return await future
+        except asyncio.CancelledError:
+            self._abandon(ticket)
+            raise
 
     def close(self) -> None:
         """Kill all workers; calls under way fail."""
         self._finalizer()
 
     @contextlib.contextmanager
-    def _turn(self, key: str, limits: Limits) -> Iterator[None]:
+    def _turn(self, ticket: _Ticket, limits: Limits) -> Iterator[None]:
         """A place among the calls under way."""
+        key = ticket.key
         with self._turns:
             if self._waiting >= self._queue:
                 raise _exceeded("queue", limits)
             self._waiting += 1
-            free = self._turns.wait_for(lambda: self._is_free(key), QUEUE_SECONDS)
+            free = self._turns.wait_for(lambda: ticket.abandoned or self._is_free(key), QUEUE_SECONDS)
             self._waiting -= 1
+            if ticket.abandoned:
+                raise _abandoned()
             if not free:
                 raise _exceeded("queue", limits)
             self._running.append(key)
@@ -160,7 +194,7 @@ class Sandbox:
             self._drop(worker)
 
     def _keep(self, worker: _Worker) -> None:
-        if not worker.sound or worker.calls >= CALLS_MAX or not self._finalizer.alive:
+        if worker.interrupted or not worker.sound or worker.calls >= CALLS_MAX or not self._finalizer.alive:
             self._drop(worker)
             return
         with self._turns:
@@ -170,6 +204,15 @@ class Sandbox:
         worker.kill()
         with self._turns:
             self._workers.discard(worker)
+
+
+class _Ticket:
+    """One call: whose it is, who works on it, and whether anybody waits for it."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+        self.worker: _Worker | None = None  # while it works on the call
+        self.abandoned = False
 
 
 class _Worker:
@@ -188,6 +231,7 @@ class _Worker:
                 start_new_session=True,  # a terminal's Ctrl-C is the parent's business
             )
         self.calls = 0
+        self.interrupted = False
         self.sound = True  # between calls: it answered the last one as it should
 
     def is_ready(self) -> bool:
@@ -205,6 +249,11 @@ class _Worker:
         self._socket.close()
         self._process.kill()
         self._process.wait()
+
+    def interrupt(self) -> None:
+        """End it from another thread: the call under way fails."""
+        self.interrupted = True
+        self._process.kill()
 
     def call(self, payload: bytes, limits: Limits) -> Any:
         self.calls += 1
@@ -301,6 +350,10 @@ def _exceeded(limit: errors.Limit, limits: Limits) -> LimitExceeded:
         "queue": "a free worker process in time",
     }[limit]
     return LimitExceeded(limit, allowed)
+
+
+def _abandoned() -> WorkerFailed:
+    return WorkerFailed("nobody waits for this call any more")
 
 
 def _garbage() -> WorkerFailed:

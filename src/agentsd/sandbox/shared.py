@@ -1,4 +1,4 @@
-"""The sandbox of this process. Workers are few by machine, not by caller, so all callers share it."""
+"""The sandboxes of this process. Workers are few by machine, not by caller, so all callers share them."""
 
 from __future__ import annotations
 
@@ -10,4 +10,10 @@ from agentsd.sandbox.pool import Sandbox
 @cache
 def shared_sandbox() -> Sandbox:
     """Made when it is first asked for; a process that reads nothing hostile starts no worker."""
+    return Sandbox()
+
+
+@cache
+def extraction_sandbox() -> Sandbox:
+    """Return the one for files that may take a minute: requests and checks never wait behind them."""
     return Sandbox()
