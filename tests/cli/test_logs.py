@@ -94,3 +94,22 @@ def test_finalizers_and_threads_do_not_tell_their_error() -> None:
     assert "unexpected ValueError in a finalizer" in done.stderr
     assert "unexpected ValueError in a thread" in done.stderr
     assert CANARY not in done.stderr
+
+
+ENDED = """
+from agentsd.cli import main
+class Panic(BaseException): pass
+def fail(**_): raise {error}
+main.cli.main = fail
+main.main()
+"""
+
+
+@pytest.mark.parametrize("kind", ["Panic", "SystemExit", "ValueError"])
+def test_what_ends_a_command_does_not_tell_its_text(kind: str) -> None:
+    """A panic in native code and a library that ends the process as well: by type and place only."""
+    code = [sys.executable, "-c", ENDED.format(error=f"{kind}('{CANARY}')")]
+    ended = subprocess.run(code, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert CANARY not in ended.stderr + ended.stdout
+    assert kind in ended.stderr

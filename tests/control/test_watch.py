@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from agentsd.control.watch import TICK
 from agentsd.core.errors import ConfigError, MassDeletion
 from tests.control.daemon import Daemon, daemon
 from tests.control.place import Place, echo
@@ -196,3 +198,17 @@ async def test_touched_files_are_not_read_again(running: Daemon) -> None:
     os.utime(running.place.root / "a.yaml")
     running.place.write({"acme/b.yaml": echo(2, reply="bye")})
     await running.applied(("update", "acme/b"))
+
+
+async def test_the_folder_is_made_again(running: Daemon) -> None:
+    """As a deployment does it: removed and copied anew, often with the inode that it had before."""
+    root = running.place.root
+    shutil.rmtree(root)
+    root.mkdir()
+    running.place.write({"a.yaml": echo(1, reply="new")})
+    await running.until(lambda report: ("update", "a") in running.seen)
+    running.seen.clear()
+    await asyncio.sleep(1.5 * TICK)  # after that, what the watch of the removed folder saw is used up
+    running.place.write({"a.yaml": echo(1, reply="edited")})
+    async with asyncio.timeout(20):  # a resync comes after 60 s
+        await running.until(lambda report: ("update", "a") in running.seen)

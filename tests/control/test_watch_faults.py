@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -11,7 +13,7 @@ import psycopg
 from agentsd.control.check import Checked, Checker
 from agentsd.control.reconcile import Reconciler
 from agentsd.control.syncing import Report, Syncer
-from agentsd.control.watch import Watcher
+from agentsd.control.watch import WATCH_BACKOFF, Watcher
 from agentsd.core.errors import Bug, StoreUnavailable
 from agentsd.files.tree import SourceFile
 from agentsd.providers.catalog import default_catalog
@@ -101,3 +103,13 @@ async def test_a_restored_dump_is_healed_at_the_next_contact(running: Daemon, da
     task.cancel()
     await asyncio.wait({task})
     await hints.aclose()
+
+
+async def test_a_folder_whose_name_is_not_text(running: Daemon) -> None:
+    """No watch lasts while it is there; others' edits still arrive, after a second at most."""
+    Path(os.fsdecode(os.fsencode(running.place.root) + b"/\xff\xfe")).mkdir()
+    for number in range(3):
+        running.place.write({"a.yaml": echo(1, reply=f"r{number}")})
+        await running.until(lambda report: ("update", "a") in running.seen)
+        running.seen.clear()
+    assert WATCH_BACKOFF.delay(1_000_000) <= 1

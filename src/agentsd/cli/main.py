@@ -95,7 +95,11 @@ def main() -> None:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except Exception as error:
+    except SystemExit as ended:
+        if isinstance(ended.code, int | None):
+            raise
+        sys.exit(_show(Bug(ended)))  # the interpreter would print the text that a library gave it
+    except BaseException as error:  # a panic in native code is not an Exception
         if os.environ.get("AGENTSD_DEBUG") and not isinstance(error, _EXPECTED):
             raise
         sys.exit(_tell(error))
@@ -129,7 +133,7 @@ def _flush_stderr() -> None:
 _EXPECTED = (AgentsdError, click.ClickException, click.exceptions.Exit)
 
 
-def _tell(error: Exception) -> int:
+def _tell(error: BaseException) -> int:
     """Say what ended the command; the exit status."""
     match error:
         case click.exceptions.Exit():

@@ -27,6 +27,9 @@ STEP = 2  # ms of silence after which a burst of events is handed over; 1 would 
 DEBOUNCE = 50  # ms after which it is handed over in any case
 TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
 _BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
+WATCH_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=1.0)
+"""Before a failed watch begins anew. As long as a folder's name is not UTF-8, every watch fails, and these
+rounds are what others' edits wait for."""
 
 
 class Watcher:
@@ -65,21 +68,22 @@ class Watcher:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._resync
         while True:
-            identity = [_identity(root) for root in self._roots.values()]
-            if None in identity:
-                yield None  # a missing folder is an error that the round reports
-                await asyncio.sleep(TICK)
-                continue
-            async with contextlib.aclosing(self._watched()) as events:
-                async for batch in events:
-                    if loop.time() >= due:
-                        due = loop.time() + self._resync
-                        self._syncer.forget()
-                        batch = None  # noqa: PLW2901
-                    if batch is None or batch:
-                        yield batch
-                    if [_identity(root) for root in self._roots.values()] != identity:
-                        break
+            with contextlib.ExitStack() as handles:
+                identity = [_hold(root, handles) for root in self._roots.values()]
+                if None in identity:
+                    yield None  # a missing folder is an error that the round reports
+                    await asyncio.sleep(TICK)
+                    continue
+                async with contextlib.aclosing(self._watched()) as events:
+                    async for batch in events:
+                        if loop.time() >= due:
+                            due = loop.time() + self._resync
+                            self._syncer.forget()
+                            batch = None  # noqa: PLW2901
+                        if batch is None or batch:
+                            yield batch
+                        if [_identity(root) for root in self._roots.values()] != identity:
+                            break
             yield None  # whatever happened between the two watches
 
     async def _watched(self) -> AsyncGenerator[Changes, None]:
@@ -93,7 +97,8 @@ class Watcher:
             if not self._failures:
                 why = describe(error)
                 log.warning("watching the folder failed and begins anew", extra={"error": why})
-            await asyncio.sleep(_BACKOFF.delay(self._failures, random.random()))  # noqa: S311  (jitter)
+            pause = WATCH_BACKOFF.delay(self._failures, random.random())  # noqa: S311  (jitter)
+            await asyncio.sleep(pause)
             self._failures += 1
 
 
@@ -135,6 +140,20 @@ def _relevant(roots: Mapping[Path, str], batch: Iterable[tuple[Change, str]]) ->
         elif kind is not Change.modified and (not os.path.exists(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112
             return None  # a folder came, went or was renamed (or a file that is none of ours went)
     return frozenset(paths)
+
+
+def _hold(root: Path, handles: contextlib.ExitStack) -> tuple[int, int] | None:
+    """Return the identity of a folder, which no other folder gets as long as its handle is open.
+
+    A folder that was removed and made again often has the same inode, and the watch of the old one is deaf.
+    """
+    try:
+        descriptor = os.open(root, getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    handles.callback(os.close, descriptor)
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
 
 
 def _identity(root: Path) -> tuple[int, int] | None:
