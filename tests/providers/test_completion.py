@@ -213,3 +213,17 @@ def test_tokens_of_a_masked_text_are_dropped() -> None:
     (choice,) = whole(answer)["choices"]
     assert choice["message"]["content"] == f"It is {MASK}."
     assert "logprobs" not in choice
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["sk/canary+of&beta77", "sk%2Fcanary%2Bof%26beta77", "sk\\/canary+of&beta77", "sk/canary+of&amp;beta77"],
+)
+def test_a_key_is_masked_as_texts_write_it(written: str) -> None:
+    """In a URL, in HTML, in JSON within a text: as the arguments of a tool call are, and PHP writes them."""
+    redactor = Redactor(["sk/canary+of&beta77"])
+    assert redactor.redact(f'{{"a":"{written}"}}') == f'{{"a":"{MASK}"}}'
+    assert "".join(map(RedactedStream(redactor).take, f" {written} ")) in (
+        f" {MASK} ",
+        f" {written[:7]}{MASK} ",
+    )

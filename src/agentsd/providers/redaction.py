@@ -7,7 +7,9 @@ become one. At most ``HOLD_AFTER`` - 1 characters of a key, its beginning, leave
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from html import escape
 from urllib.parse import quote
 
 from agentsd.core.secret import MASK
@@ -24,7 +26,7 @@ class Redactor:
     __slots__ = ("_all", "masked")
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = {form for secret in secrets if secret for form in (secret, quote(secret, safe=""))}
+        known = {form for secret in secrets if secret for form in _forms(secret)}
         self._all = tuple(sorted(known, key=len, reverse=True))
         self.masked = tuple(secret for secret in self._all if len(secret) >= SECRET_MIN)  # longest first
 
@@ -38,6 +40,12 @@ class Redactor:
     def touches(self, word: str) -> bool:
         """Whether ``word``, an identifier, contains a secret or is a large part of one."""
         return any(secret in word or (len(word) >= HOLD_AFTER and word in secret) for secret in self._all)
+
+
+def _forms(secret: str) -> set[str]:
+    """``secret`` as it stands in texts, URLs, HTML, and in JSON within a text (a tool call's arguments)."""
+    in_json = json.dumps(secret)[1:-1]
+    return {secret, quote(secret, safe=""), escape(secret), in_json, in_json.replace("/", "\\/")}
 
 
 class RedactedStream:
