@@ -237,3 +237,13 @@ def test_no_zombies_stay(sandbox: Sandbox) -> None:
     sandbox.close()
     children = Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
     assert not [pid for pid in children if "sandbox" in Path(f"/proc/{pid}/cmdline").read_text()]
+
+
+def test_a_worker_has_less_priority_than_its_server_whatever_that_has() -> None:
+    """A server that was started with a lower priority of its own, too."""
+    code = (
+        "import os; from agentsd.sandbox.pool import Sandbox; os.nice(3); "
+        "print(Sandbox().call(os.getpriority, os.PRIO_PROCESS, 0) - os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(result.stdout) == 10
