@@ -9,6 +9,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from agentsd.control.watch import TICK
 from agentsd.core.errors import ConfigError, MassDeletion
 from tests.control.daemon import Daemon, daemon
@@ -212,3 +214,44 @@ async def test_the_folder_is_made_again(running: Daemon) -> None:
     running.place.write({"a.yaml": echo(1, reply="edited")})
     async with asyncio.timeout(20):  # a resync comes after 60 s
         await running.until(lambda report: ("update", "a") in running.seen)
+
+
+@pytest.mark.parametrize("target", ["../../acme", "../..", "/usr/share"])
+async def test_links_of_one_owner_leave_the_edits_of_others_seen(place: Place, target: str) -> None:
+    """Where they lead to another owner's folder, too, and after they are gone. The period is far away."""
+    place.write({"acme/b.yaml": echo(2), "beta/c.yaml": echo(3)})
+    odd = place.root.with_name("odd")
+    odd.mkdir()
+    (odd / "link").symlink_to(target)
+    async with asyncio.timeout(30), daemon(place, resync=3600.0) as one:
+        odd.rename(place.root / "beta/odd")
+        await one.until(lambda report: "beta/odd/link/" in one.quarantined)
+        place.write({"acme/b.yaml": echo(2, reply="bye")})
+        await one.until(lambda report: ("update", "acme/b") in one.seen)
+        shutil.rmtree(place.root / "beta/odd")
+        await one.until(lambda report: not one.quarantined)
+        one.seen.clear()
+        place.write({"acme/b.yaml": echo(2, reply="again")})
+        await one.until(lambda report: ("update", "acme/b") in one.seen)
+
+
+async def test_names_that_end_the_watch_hold_up_nobody_for_long(place: Place) -> None:
+    """One after the other, as long as somebody makes them: the pause does not grow."""
+    place.write({"acme/b.yaml": echo(2), "beta/c.yaml": echo(3)})
+    odd = os.fsencode(place.root / "beta") + b"/\xff.txt"
+    async with asyncio.timeout(20), daemon(place, resync=3600.0) as one:
+        for number in range(12):
+            Path(os.fsdecode(odd)).write_text("x")
+            Path(os.fsdecode(odd)).unlink()
+            one.seen.clear()
+            place.write({"acme/b.yaml": echo(2, reply=f"bye {number}")})
+            await one.until(lambda report: ("update", "acme/b") in one.seen)
+
+
+async def test_a_link_within_an_owners_folder_is_followed(place: Place) -> None:
+    """A file that has two names is read by both."""
+    place.write({"acme/real/b.yaml": "llm: {provider: echo.local}\n"})
+    (place.root / "acme/link").symlink_to("real")
+    async with asyncio.timeout(30), daemon(place, resync=3600.0) as one:
+        place.write({"acme/real/c.yaml": "llm: {provider: echo.local}\n"})
+        await one.applied(("create", "acme/link/c"), ("create", "acme/real/c"))

@@ -244,10 +244,6 @@ def test_no_zombies_stay(sandbox: Sandbox) -> None:
     assert _children() <= before
 
 
-def _children() -> list[str]:
-    return Path(f"/proc/{os.getpid()}/task/{threading.get_native_id()}/children").read_text().split()
-
-
 async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> None:
     """Nobody waits for a hostile file that was removed meanwhile; the only worker is free for the next."""
     long = Limits(cpu_seconds=60.0, wall_seconds=60.0)
@@ -260,3 +256,13 @@ async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> No
         task.cancel()
     await asyncio.wait({waiting, running})
     assert await sandbox.run(work.echo, 7, limits=long, key="a") == 7
+
+
+def test_a_worker_has_less_priority_than_its_server_whatever_that_has() -> None:
+    """A server that was started with a lower priority of its own, too."""
+    code = (
+        "import os; from agentsd.sandbox.pool import Sandbox; os.nice(3); "
+        "print(Sandbox().call(os.getpriority, os.PRIO_PROCESS, 0) - os.getpriority(os.PRIO_PROCESS, 0))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(result.stdout) == 10

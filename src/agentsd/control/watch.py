@@ -2,6 +2,8 @@
 
 A notification of the file system is a hint. What is true is read from the tree: just the files
 named, where only manifests changed in place; everything, where folders or links moved, and on a period.
+Each folder is watched by its real path, and those of the tree alone: a watch that followed links would give
+the folder of another owner a second name, and take its watch away together with the link.
 """
 
 from __future__ import annotations
@@ -11,25 +13,40 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from threading import Event
+from typing import Self, TypeVar
 
-from watchfiles import Change, awatch
+from watchfiles import Change
+from watchfiles._rust_notify import RustNotify
 
 from agentsd.control.syncing import Changes, Syncer
 from agentsd.core.backoff import Backoff
 from agentsd.core.errors import describe
-from agentsd.files.tree import is_attachment_name, is_manifest_name, overlay_of
+from agentsd.files.budget import top_of
+from agentsd.files.tree import Folders, find_folders, is_attachment_name, is_manifest_name, overlay_of
 
 log = logging.getLogger(__name__)
 
 STEP = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
 DEBOUNCE = 50  # ms after which it is handed over in any case
 TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
+REWATCH_SECONDS = 0.2
+"""From the start of one watch to that of the next, at least; and four times what the start took."""
+POLL_SECONDS = 1.0
+"""From one to the next at most; between looks at everything where nothing can be watched."""
+FOLDERS_PER_OWNER = 500
+"""Watched folders. What changes in a further one is seen when something else does, or on the period."""
+_COST = 4
+_WARN_SECONDS = 60.0
 _BACKOFF = Backoff(first_seconds=0.2, longest_seconds=10.0)
-WATCH_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=1.0)
-"""Before a failed watch begins anew. As long as a folder's name is not UTF-8, every watch fails, and these
-rounds are what others' edits wait for."""
+
+Batch = set[tuple[int, str]]
+Result = TypeVar("Result")
 
 
 class Watcher:
@@ -37,17 +54,20 @@ class Watcher:
 
     def __init__(self, syncer: Syncer, *, resync: float = 60.0) -> None:
         self._syncer = syncer
-        overlay = overlay_of(syncer.env)
-        self._roots = {prefix: syncer.root / prefix for prefix in ("", overlay)}
+        self._overlay = overlay_of(syncer.env)
+        self._roots = [syncer.root / prefix for prefix in dict.fromkeys(("", self._overlay))]
         self._resync = resync
-        self._failures = 0  # of watches, in a row
+        self._due = 0.0  # when to look anew at everything
+        self._warned = float("-inf")
         self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
     async def run(self) -> None:
         """One round now, then one for every change and every period. Survives every error."""
+        self._due = asyncio.get_running_loop().time() + self._resync
         await self._round(None)
-        async for changes in self._changes():
-            await self._round(changes)
+        async with contextlib.aclosing(self._changes()) as batches:
+            async for changes in batches:
+                await self._round(changes)
 
     async def _round(self, changes: Changes) -> None:
         """Reconcile, again and again with back-off while the store is away."""
@@ -64,81 +84,134 @@ class Watcher:
         return report.error is None or not report.error.retryable
 
     async def _changes(self) -> AsyncGenerator[Changes, None]:
-        """Batches of changes, for ever; watching starts again when the folder itself is replaced."""
+        """Batches of changes, for ever: of one watch after the other.
+
+        Each begins with a look at everything, so that what happened between two of them is seen. The pause
+        is bounded, whatever ended the watch: anybody who may write one file can end it (with a name that is
+        not UTF-8), and others' edits wait for the next.
+        """
         loop = asyncio.get_running_loop()
-        due = loop.time() + self._resync
         while True:
-            with contextlib.ExitStack() as handles:
-                identity = [_hold(root, handles) for root in self._roots.values()]
-                if None in identity:
-                    yield None  # a missing folder is an error that the round reports
-                    await asyncio.sleep(TICK)
-                    continue
-                async with contextlib.aclosing(self._watched()) as events:
-                    async for batch in events:
-                        if loop.time() >= due:
-                            due = loop.time() + self._resync
-                            self._syncer.forget()
-                            batch = None  # noqa: PLW2901
-                        if batch is None or batch:
-                            yield batch
-                        if [_identity(root) for root in self._roots.values()] != identity:
-                            break
-            yield None  # whatever happened between the two watches
+            began, ready = loop.time(), None
+            try:
+                async with contextlib.aclosing(self._watched()) as batches:
+                    async for batch in batches:
+                        yield batch
+                        ready = ready or loop.time()
+            except Exception as error:
+                self._warn(error)
+            if ready is None:
+                yield None  # what cannot be watched is polled; a missing folder is an error of the round
+            pause = max(REWATCH_SECONDS, _COST * (ready - began)) if ready else POLL_SECONDS
+            await asyncio.sleep(began + min(pause, POLL_SECONDS) - loop.time())
 
     async def _watched(self) -> AsyncGenerator[Changes, None]:
-        """Batches of one watch. One that fails (a name that is not UTF-8) ends, after a growing pause."""
-        try:
-            async with contextlib.aclosing(_events(self._roots)) as events:
-                async for batch in events:
-                    yield batch
-                    self._failures = 0 if batch is not None else self._failures
-        except Exception as error:
-            if not self._failures:
-                why = describe(error)
-                log.warning("watching the folder failed and begins anew", extra={"error": why})
-            pause = WATCH_BACKOFF.delay(self._failures, random.random())  # noqa: S311  (jitter)
-            await asyncio.sleep(pause)
-            self._failures += 1
+        """Batches of one watch, the first of which is everything. Ends when folders or links moved."""
+        loop = asyncio.get_running_loop()
+        find = partial(find_folders, self._syncer.root, self._overlay)
+        with _Thread() as thread, contextlib.ExitStack() as handles:
+            identities = [_hold(root, handles) for root in self._roots]
+            folders = await thread.run(find)
+            async with _events(thread, folders) as wait:
+                self._begin_period()
+                yield None
+                if await thread.run(find) != folders:
+                    return  # one that came while the others were being watched is not watched
+                while loop.time() < self._due:
+                    changes = _relevant(folders, await wait())
+                    if changes is None or [_identity(root) for root in self._roots] != identities:
+                        return
+                    if changes:
+                        yield changes
+
+    def _begin_period(self) -> None:
+        """Where the period is over, have the store looked at anew, and begin another one."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._due:
+            self._due = now + self._resync
+            self._syncer.forget()
+
+    def _warn(self, error: Exception) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._warned > _WARN_SECONDS and all(map(_identity, self._roots)):
+            self._warned = now
+            log.warning("watching the folder failed and begins anew", extra={"error": describe(error)})
 
 
-async def _events(roots: Mapping[str, Path]) -> AsyncGenerator[Changes, None]:
-    """What ``watchfiles`` saw: paths, None for "look at everything", an empty set for a tick."""
-    real = {root.resolve(): prefix for prefix, root in roots.items()}
-    watch = awatch(
-        *real,
-        watch_filter=None,
-        step=STEP,
-        debounce=DEBOUNCE,
-        rust_timeout=int(TICK * 1000),
-        yield_on_timeout=True,
-        ignore_permission_denied=True,  # the round names a folder that cannot be read
-        recursive=True,
+class _Thread:
+    """A thread of its own: those that everybody shares may all be taken."""
+
+    def __init__(self) -> None:
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="watch")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown(wait=False)
+
+    def run(self, function: Callable[[], Result]) -> asyncio.Future[Result]:
+        """Run ``function`` after those before it."""
+        return asyncio.get_running_loop().run_in_executor(self._executor, function)
+
+
+@contextlib.asynccontextmanager
+async def _events(thread: _Thread, folders: Folders) -> AsyncIterator[Callable[[], Awaitable[Batch]]]:
+    """Watch ``folders``; yield what waits for the next events, at most for ``TICK``."""
+    stop = Event()
+    begun = await thread.run(partial(_begin, _to_watch(folders)))
+
+    async def wait() -> Batch:
+        found = await thread.run(partial(begun.watch, DEBOUNCE, STEP, int(TICK * 1000), stop))
+        return found if isinstance(found, set) else set()
+
+    try:
+        yield wait
+    finally:
+        stop.set()
+        thread.run(begun.close)  # in its turn: the thread is still waiting
+
+
+def _begin(paths: list[str]) -> RustNotify:
+    """Start a watch. ``ignore_permission_denied``: the round names a folder that cannot be read."""
+    return RustNotify(
+        paths,
+        debug=False,
+        force_polling=False,
+        poll_delay_ms=300,
+        recursive=False,
+        ignore_permission_denied=True,
     )
-    first = True
-    async with contextlib.aclosing(watch):
-        async for batch in watch:
-            yield None if first else _relevant(real, batch)  # changed before the watch began?
-            first = False
 
 
-def _relevant(roots: Mapping[Path, str], batch: Iterable[tuple[Change, str]]) -> Changes:
-    """The manifests among the changed paths; None where something else of interest changed."""
-    paths = set()
+def _to_watch(folders: Folders) -> list[str]:
+    """Return the folders to watch, those above before what they hold: as many of each owner as it may."""
+    counts: Counter[str] = Counter()
+    paths = []
+    for path, (prefix, *_) in folders.prefixes.items():
+        counts[top_of(prefix)] += 1
+        if counts[top_of(prefix)] <= FOLDERS_PER_OWNER and _is_text(path):
+            paths.append(path)
+    return paths
+
+
+def _is_text(path: str) -> bool:
+    return path.encode("utf-8", "ignore").decode() == path
+
+
+def _relevant(folders: Folders, batch: Iterable[tuple[int, str]]) -> Changes:
+    """Return the manifests among the changed paths; None where a folder came, went or changed."""
+    paths: set[str] = set()
     for kind, text in batch:
-        path = Path(text)
-        if path in roots or path.name.startswith("..data"):
+        above, name = os.path.split(text)
+        if text in folders.places or name.startswith("..data"):
             return None
-        root = next((root for root in roots if path.is_relative_to(root)), None)
-        if root is None:
-            return None
-        relative = path.relative_to(root)
-        if any(part.startswith(".") for part in relative.parts):
+        if name.startswith("."):
             continue
-        if is_manifest_name(path.name) or is_attachment_name(path.name):
-            paths.add(roots[root] + relative.as_posix())
-        elif kind is not Change.modified and (not os.path.exists(path) or os.path.isdir(path)):  # noqa: PTH110, PTH112
-            return None  # a folder came, went or was renamed (or a file that is none of ours went)
+        if is_manifest_name(name) or is_attachment_name(name):
+            paths.update(prefix + name for prefix in folders.prefixes.get(above, ()))
+        elif kind != Change.modified and os.path.isdir(text):  # noqa: PTH112
+            return None
     return frozenset(paths)
 
 

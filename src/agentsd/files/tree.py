@@ -151,6 +151,43 @@ def read_tree(
     return Tree(root, files, attachments, overlay)
 
 
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders that a tree is read from, by their real paths. Equal ones are the same folders."""
+
+    prefixes: Mapping[str, tuple[str, ...]]  # what the tree calls each: more than one where links lead to it
+    places: frozenset[str]  # where a folder, or a link to one, stands: one that is refused, too
+    identities: tuple[tuple[int, int], ...]  # device and inode, in the order of ``prefixes``
+
+
+def find_folders(root: Path, overlay: str = "", *, limits: TreeLimits = LIMITS) -> Folders:
+    """Return the folders that ``read_tree`` looks into: the same links are followed, and no other.
+
+    Raises ``OSError`` where one goes meanwhile.
+    """
+    prefixes: dict[str, tuple[str, ...]] = {}
+    places: set[str] = set()
+    for prefix in dict.fromkeys(("", overlay)):
+        budget, real = Budget(limits), os.path.realpath(root / prefix)
+        walk = _Walk(budget)
+        for path, full, problem in walk.run(real, prefix, (real,)):
+            budget.take(path, 0)
+            if problem:
+                places.add(_place(full))
+        for inside, folder in walk.folders:
+            place = os.path.realpath(folder)
+            prefixes[place] = (*prefixes.get(place, ()), inside)
+            places |= {place, _place(folder)}
+    statuses = [os.stat(place) for place in prefixes]  # noqa: PTH116
+    return Folders(prefixes, frozenset(places), tuple((one.st_dev, one.st_ino) for one in statuses))
+
+
+def _place(path: str) -> str:
+    """Return where the entry at ``path`` really stands, be it a link or not."""
+    above, name = os.path.split(path)
+    return os.path.join(os.path.realpath(above), name)  # noqa: PTH118
+
+
 def _refused(violation: Violation) -> SourceFile:
     return SourceFile(violation.path, NO_SIGNATURE, problem=violation)
 
@@ -231,13 +268,15 @@ Found = tuple[str, str, Violation | None]
 
 
 class _Walk:
-    """Finds what the tree is made of, as far as the budget goes."""
+    """Finds what the tree is made of, as far as the budget goes. ``folders``: each looked into, and where."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
+        self.folders: list[tuple[str, str]] = []
 
     def run(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
         """Every manifest-like entry, in name order. ``within``: the real root, and each link followed."""
+        self.folders.append((prefix, folder))
         entries = self._entries(folder, prefix)
         if isinstance(entries, Violation):
             yield prefix, folder, entries
