@@ -19,7 +19,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.store.database import Database
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}

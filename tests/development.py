@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentsd.control.envfile import HEAD, SLUG, migrate, read_env
-from agentsd.control.migrating import drafted, written
+from agentsd.control.importers.dotenv import HEAD, SLUG, migrate, read_env
+from agentsd.control.importers.draft import drafted, written
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
 from tests.vendors.async_ai_server import AsyncAIServer

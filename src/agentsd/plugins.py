@@ -43,11 +43,11 @@ from agentsd.providers.base import (
     ProviderUnreachable,
     Transcript,
 )
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.llm.openai_compatible import CompletionsSettings
 from agentsd.providers.llm.openai_compatible import build as build_completions
 from agentsd.providers.network import ApiKey, NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import ProviderSettings, Url, UrlPath
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 __all__ = [

@@ -10,11 +10,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from agentsd.core.engines import CONTEXT_TOKENS, ENGINES, ENGINES_PER_OWNER, EngineLimits
-from agentsd.core.key_services import KeyServices
 from agentsd.core.names import ENVIRONMENT
-from agentsd.core.outbound import Outbound
-from agentsd.core.rules import NOWHERE, origin
+from agentsd.core.trust.engine_limits import CONTEXT_TOKENS, ENGINES, ENGINES_PER_OWNER, EngineLimits
+from agentsd.core.trust.key_services import KeyServices
+from agentsd.core.trust.outbound import Outbound
+from agentsd.core.trust.rules import NOWHERE, origin
 
 
 def seconds(value: object) -> object:

@@ -10,11 +10,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentsd.runtime import snapshotfile
-from agentsd.runtime.packing import Kept, Origin
-from agentsd.store import agents
+from agentsd.runtime.snapshot_cache import file as snapshotfile
+from agentsd.runtime.snapshot_cache.format import Kept, Origin
 from agentsd.store.database import SCHEMA_REVISION, Database
-from agentsd.store.embedded import attach
+from agentsd.store.embedded.server import attach
+from agentsd.store.queries import agents
 from tests.bench.fleet import Fleet, fleet
 from tests.bench.processes import AGENTSD, Server, postgres, serving, settle, spend, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99
@@ -77,7 +77,7 @@ async def _kept(url: str) -> Kept:
 
 def _start(made: Fleet, kept: Kept, folder: Path) -> float:
     """``agentsd serve`` where Postgres is not there."""
-    from agentsd.runtime.coldstart import file_in
+    from agentsd.runtime.snapshot_cache.keeper import file_in
 
     origin = Origin(Database(NOBODY).place, "main", SCHEMA_REVISION)
     snapshotfile.write(file_in(folder, origin), kept, origin, time.time())

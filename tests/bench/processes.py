@@ -16,7 +16,7 @@ from urllib.request import urlopen
 
 import psycopg
 
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
 from tests.bench.fleet import Fleet
 

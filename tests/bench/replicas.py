@@ -14,11 +14,11 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.runtime.building import Builder
-from agentsd.runtime.history import StoreHistory
-from agentsd.runtime.listener import Follower
-from agentsd.runtime.registry import Registry
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.registry import Registry
+from agentsd.runtime.follower.follower import Follower
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database

@@ -8,18 +8,18 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentsd.control.check import Checker
-from agentsd.control.reconcile import Options, Reconciler
+from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.validation.checker import Checker
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.runtime.building import Builder
-from agentsd.runtime.history import StoreHistory
-from agentsd.runtime.registry import Registry
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.registry import Registry
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
-from agentsd.store import agents
 from agentsd.store.database import Database
+from agentsd.store.queries import agents
 from agentsd.telemetry import Metrics
 from tests.bench.fleet import Fleet, fleet, slug
 from tests.bench.processes import postgres

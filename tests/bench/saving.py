@@ -19,9 +19,9 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from agentsd.control.watch import DEBOUNCE, STEP
-from agentsd.store.embedded import attach
-from agentsd.store.events import Listener
+from agentsd.control.sync.watcher import DEBOUNCE, STEP
+from agentsd.store.embedded.server import attach
+from agentsd.store.listener import Listener
 from tests.bench.fleet import Fleet, fleet, slug
 from tests.bench.processes import Server, settle, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99

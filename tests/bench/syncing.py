@@ -7,8 +7,8 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentsd.control.check import Checker
-from agentsd.control.reconcile import Options, Reconciler
+from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.validation.checker import Checker
 from agentsd.files.tree import read_tree, reread
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import find_identities

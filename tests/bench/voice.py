@@ -21,7 +21,7 @@ import aiohttp
 
 from agentsd.providers.base import LLM, STT, TTS
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.bench.fleet import Fleet
 from tests.bench.processes import Server, serving, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99

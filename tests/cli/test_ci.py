@@ -16,8 +16,8 @@ from zipfile import ZipFile
 import pytest
 import yaml
 
+from tests.cli.commands.test_init import GITHUB, GITLAB, INSTALL, git
 from tests.cli.conftest import Shell
-from tests.cli.test_init import GITHUB, GITLAB, INSTALL, git
 from tests.control.place import echo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -265,7 +265,7 @@ def test_what_counts_as_such_advice(line: str, bad: bool) -> None:
 
 def test_init_writes_down_where_it_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that an installer noted; a folder or a plain URL of this machine is none."""
-    from agentsd.cli.init import find_source
+    from agentsd.cli.commands.init import find_source
 
     assert "file:" not in find_source()
     assert os.linesep not in find_source()

@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from tests.cli.conftest import Shell
 from tests.control.place import echo, groq
-from tests.unit.repositories import git
+from tests.files.git.repositories import git
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent

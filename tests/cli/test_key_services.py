@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentsd.core.document import parse
+from agentsd.core.manifest.document import parse
 from tests.cli.conftest import Shell
 from tests.control.place import echo, groq
 from tests.sops.services import vault_key, with_block

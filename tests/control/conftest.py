@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control.reconcile import Reconciler
+from agentsd.control.sync.reconciler import Reconciler
 from agentsd.store.database import Database
 from tests.control.daemon import Daemon, daemon
 from tests.control.place import Place, echo, make_checker

@@ -18,22 +18,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import agentsd.files.commit
-from agentsd.control.editing import Desk
-from agentsd.control.landing import Mode
-from agentsd.control.reconcile import Options, Reconciler
-from agentsd.control.syncing import Report, Syncer
-from agentsd.control.writeback import Target, WriteBack
+import agentsd.files.git.commit
+from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.writeback.delivery import Mode
+from agentsd.control.writeback.manifest_editor import Desk
+from agentsd.control.writeback.writer import Target, WriteBack
 from agentsd.core.access import LOCAL
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
-from agentsd.store.agents import load_stored
 from agentsd.store.database import Database
+from agentsd.store.queries.agents import load_stored
 from tests.control.place import make_checker
 
-assert agentsd.files.commit  # imported before the fork
+assert agentsd.files.git.commit  # imported before the fork
 
 _FILES = ("open", "os.rename", "os.remove", "os.link", "os.mkdir", "os.symlink", "shutil.rmtree")
 _OTHERS = ("subprocess.Popen", "ctypes.dlsym", "fcntl.flock", "fcntl.fcntl")

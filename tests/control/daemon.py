@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from agentsd.control.syncing import Report, Syncer
-from agentsd.control.watch import Watcher
+from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.watcher import Watcher
 from agentsd.core.errors import AgentsdError
 from tests.control.place import Place, operations
 

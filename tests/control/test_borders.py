@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.check import Checked, Checker
-from agentsd.control.syncing import Report, Syncer
-from agentsd.core.document import Document
+from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.validation.checker import Checked, Checker
+from agentsd.core.manifest.document import Document
 from agentsd.files.tree import SourceFile
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import Identities

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.compose import load_settings, make_checker
-from agentsd.control import meaning
-from agentsd.control.check import Checked
-from agentsd.core.checks import regex_problem
+from agentsd.cli.compose.parts import load_settings, make_checker
+from agentsd.control.validation import semantics as meaning
+from agentsd.control.validation.checker import Checked
+from agentsd.core.manifest.checks import regex_problem
 from agentsd.core.violations import MOST, did_you_mean
 from agentsd.files.tree import NO_SIGNATURE, Beside, SourceFile
 from agentsd.sandbox.limits import Limits

@@ -8,10 +8,10 @@ import zlib
 
 import pytest
 
-from agentsd.control import extraction
-from agentsd.control.extraction import passages
-from agentsd.core.chunking import chunks
+from agentsd.control.validation import text_extraction as extraction
+from agentsd.control.validation.text_extraction import passages
 from agentsd.core.errors import ConfigError
+from agentsd.core.text.chunking import chunks
 from agentsd.sandbox.limits import Limits
 from tests.bench.hostile import TEXT, pdf
 

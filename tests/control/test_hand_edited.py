@@ -8,9 +8,10 @@ from uuid import UUID
 
 import psycopg
 
-from agentsd.control.notify import _degraded
-from agentsd.control.overview import overview
-from agentsd.store import agents, audit, notices, replicas, runs, users
+from agentsd.control.notifications.notifier import _degraded
+from agentsd.control.status.overview import overview
+from agentsd.store.queries import agents, audit, replicas, runs, users
+from agentsd.store.queries import notifications as notices
 from tests.control.place import Place, echo, make_checker, uid
 
 AGENT = "UPDATE agents SET {} WHERE slug = 'a'"

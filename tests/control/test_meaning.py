@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control.check import Checker
-from agentsd.control.validate import validate
-from agentsd.core.engines import EngineLimits
+from agentsd.control.validation.checker import Checker
+from agentsd.control.validation.validate import validate
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog

@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control import extraction, reconcile
-from agentsd.control.check import Checker
-from agentsd.control.reconcile import Reconciler
-from agentsd.control.syncing import Report
+from agentsd.control.sync import reconciler as reconcile
+from agentsd.control.sync.reconciler import Reconciler
+from agentsd.control.sync.syncer import Report
+from agentsd.control.validation import text_extraction as extraction
+from agentsd.control.validation.checker import Checker
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.key_services import KeyServices
+from agentsd.core.trust.key_services import KeyServices
 from agentsd.providers.catalog import default_catalog
 from agentsd.sandbox.limits import Limits
 from agentsd.sops.binary import SopsBinary

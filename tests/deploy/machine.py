@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.deploy.containers import DEPLOY, Container
 from tests.e2e.home import Home
 from tests.e2e.processes import Process

@@ -17,10 +17,12 @@ import yaml
 from click.testing import CliRunner
 
 from agentsd.cli.main import cli
-from agentsd.files.git import _KEPT as GIT_KNOWS
+from agentsd.files.git.command import _KEPT as GIT_KNOWS
 from agentsd.settings import Settings
 from agentsd.telemetry import Metrics
-from agentsd.web import health, hooks, metrics
+from agentsd.web import metrics
+from agentsd.web.rest import git_webhook as hooks
+from agentsd.web.rest import health
 from tests.deploy.containers import (
     DEPLOY,
     OVERLAYS,

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client import CollectorRegistry
 
-from agentsd.runtime.conditions import _TYPES as CONDITIONS
+from agentsd.runtime.agents.condition_counts import _TYPES as CONDITIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.telemetry import Metrics
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.quotas import QuotaMetrics
+from agentsd.web.middleware.quota import QuotaMetrics
 from tests.deploy.containers import DEPLOY, composed
 
 ALERTS = DEPLOY / "prometheus/alerts.yaml"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from agentsd.core.names import id_of
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.deploy.containers import Container, clustered, composed, rendered
 from tests.deploy.machine import Machine
 from tests.e2e.balancer import Balancer

@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from agentsd.store.embedded import MAJOR
+from agentsd.store.embedded.server import MAJOR
 
 PART = 12
 """So many characters of a secret are a leak."""

@@ -9,7 +9,7 @@ from tempfile import mkdtemp
 
 import pytest
 
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.home import Home

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from psycopg import AsyncConnection
 
 from agentsd.core.names import id_of
-from agentsd.store.leadership import Leader, list_leaders
+from agentsd.store.leader_election import Leader, list_leaders
 from tests.e2e.checkout import ME
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import Process, until

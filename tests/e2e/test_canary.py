@@ -13,7 +13,7 @@ from uuid import uuid4
 import aiohttp
 import yaml
 
-from agentsd.store.embedded import attach
+from agentsd.store.embedded.server import attach
 from tests.e2e.canary import TEMPORARY, Canaries, needles
 from tests.e2e.client import Client
 from tests.e2e.home import Home

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from agentsd.store.embedded import attach
+from agentsd.store.embedded.server import attach
 from tests.e2e.canary import TEMPORARY, Canaries
 from tests.e2e.client import Client
 from tests.e2e.curl import Curl, Reply
@@ -19,7 +19,7 @@ from tests.e2e.parrot import Parrot
 from tests.e2e.peeping import Peeper
 from tests.e2e.processes import Process, until
 from tests.e2e.test_canary import ask_everything, listening
-from tests.unit.repositories import git
+from tests.files.git.repositories import git
 
 KEPT = ("created", "put", "patched", "hostile", "killed")
 """Secrets of agents that come to be."""

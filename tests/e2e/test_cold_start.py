@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from agentsd.core.names import id_of
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo

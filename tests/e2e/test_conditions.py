@@ -12,7 +12,7 @@ import aiohttp
 import psycopg
 import pytest
 
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo

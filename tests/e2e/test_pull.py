@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import until
-from tests.files.remote import Origin, new_origin, ssh_key
+from tests.files.git.remote import Origin, new_origin, ssh_key
 
 SECRET = "the-secret-of-this-hook"
 BODY = b'{"ref": "refs/heads/main"}'

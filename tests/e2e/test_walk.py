@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from agentsd.store.embedded import attach
+from agentsd.store.embedded.server import attach
 from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.curl import PROGRAM, Curl, Reply

@@ -7,7 +7,7 @@ import pytest
 from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.curl import Curl
-from tests.unit.repositories import HOOKS
+from tests.files.git.repositories import HOOKS
 
 EDIT = {"description": "Edited"}
 LINES = {"support.yaml": (("description: First-line support by voice and chat",), ("description: Edited",))}

@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 
 from agentsd.store.database import Database
-from agentsd.store.replicas import list_replicas
+from agentsd.store.queries.replicas import list_replicas
 from tests.e2e.client import Client
 from tests.e2e.home import Home
 from tests.e2e.processes import Process, exists, gone, until

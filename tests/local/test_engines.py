@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from agentsd.core.engines import EngineLimits
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderRejected, ProviderTimeout, ProviderUnavailable
-from agentsd.providers.faults import Who
+from agentsd.providers.errors import Who
 from agentsd.providers.local import pool, process
 from agentsd.providers.local.engines import Claim, Engines, preloaded
 from agentsd.providers.local.spec import EngineSpec
@@ -440,7 +440,7 @@ async def test_owners_apart(shelf: Shelf) -> None:
 
 ORPHAN = """
 import asyncio, os, signal, sys
-from agentsd.providers.faults import Who
+from agentsd.providers.errors import Who
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.local.spec import EngineSpec
 

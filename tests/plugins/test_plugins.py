@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.providers import resilient
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.plugins import Installed, installed
+from agentsd.providers.resilience import build as resilient
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.telemetry import Metrics
 from tests.vendors.openai_server import OpenAIServer
 

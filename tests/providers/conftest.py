@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 
 QUICK = {"connect_timeout_seconds": 5, "timeout_seconds": 5, "idle_timeout_seconds": 5}
 """Limits that no test reaches unless it means to."""

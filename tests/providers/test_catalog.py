@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.core.rules import origin
+from agentsd.core.trust.rules import origin
 from agentsd.providers.catalog import EMBEDDING, LLM, STT, TTS, Catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 VENDORS = [

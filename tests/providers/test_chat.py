@@ -8,8 +8,8 @@ from uuid import UUID
 
 import pytest
 
-from agentsd.core.agent import AgentHead
 from agentsd.core.errors import AgentUnavailable
+from agentsd.core.manifest.agent import AgentHead
 from agentsd.providers import base
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat

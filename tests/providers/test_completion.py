@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentsd.core.errors import ProviderError
 from agentsd.core.secret import MASK
 from agentsd.providers.base import ProviderProtocolError, ProviderRateLimited, ProviderUnavailable
-from agentsd.providers.faults import Who
+from agentsd.providers.errors import Who
 from agentsd.providers.llm.completion import CALLS_MAX, CHOICES_MAX, Normalizer
 from agentsd.providers.redaction import HOLD_AFTER, RedactedStream, Redactor
 from tests.vendors.leaves import chunk, completion, mutated

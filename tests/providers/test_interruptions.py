@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.providers import test_listening, test_speech
 from tests.providers.conftest import Make
 from tests.vendors.base import VendorServer

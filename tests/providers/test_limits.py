@@ -16,9 +16,7 @@ import pytest
 
 from agentsd.providers.base import ProviderBroken, ProviderProtocolError, ProviderTimeout, Transcript
 from agentsd.providers.border import GuardedEmbedding, GuardedSTT, GuardedTTS
-from agentsd.providers.endpoint import Endpoint
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who
 from agentsd.providers.limits import (
     CHAT,
     DIMENSIONS_MAX,
@@ -30,7 +28,9 @@ from agentsd.providers.limits import (
 )
 from agentsd.providers.network import Timeouts
 from agentsd.providers.redaction import Redactor
-from agentsd.providers.websocket import Reader, converse
+from agentsd.providers.transport.endpoint import Endpoint
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.websocket import Reader, converse
 from tests.providers.conftest import Make
 from tests.vendors.raw_server import RawServer, frame, reply, sse, streamed
 

@@ -11,7 +11,7 @@ import pytest
 from agentsd.core.errors import ProviderError
 from agentsd.providers import base
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.transport.sessions import HttpSessions
 from tests.providers.conftest import HASTY, Make
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import WORDS, OpenAIServer

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 import pytest
 
 from agentsd.core.errors import ProviderError
-from agentsd.core.outbound import Outbound
+from agentsd.core.trust.outbound import Outbound
 from agentsd.providers.base import ProviderForbidden, ProviderUnreachable
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.endpoint import Endpoint
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who
 from agentsd.providers.network import Timeouts
-from agentsd.providers.websocket import Socket
-from agentsd.runtime.building import Builder, Refused
+from agentsd.providers.transport.endpoint import Endpoint
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.websocket import Socket
+from agentsd.runtime.agents.builder import Builder, Refused
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from tests.providers.conftest import QUICK

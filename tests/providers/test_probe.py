@@ -8,11 +8,11 @@ from uuid import uuid4
 
 import pytest
 
-from agentsd.core.agent import AgentHead
-from agentsd.providers import resilient
+from agentsd.core.manifest.agent import AgentHead
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.resilience import build as resilient
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.services.probe import probe
 from agentsd.telemetry import Metrics
 from tests.providers.conftest import HASTY, QUICK

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.providers.text import SENTENCE_MAX, sentences, words
+from agentsd.providers.transport.text_chunks import SENTENCE_MAX, sentences, words
 
 
 async def of(pieces: Iterable[str]) -> AsyncIterator[str]:

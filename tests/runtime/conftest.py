@@ -12,9 +12,9 @@ from pydantic import Field
 
 from agentsd.providers.border import GuardedTTS
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.providers.resilient import ResilientTTS
+from agentsd.providers.resilience.build import ResilientTTS
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 from agentsd.store.database import Database
 from agentsd.telemetry import Metrics

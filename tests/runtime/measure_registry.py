@@ -14,14 +14,14 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from uuid import UUID, uuid4
 
-from agentsd.core.agent import AgentRow
+from agentsd.core.manifest.agent import AgentRow
 from agentsd.providers.catalog import default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.runtime.building import Builder
-from agentsd.runtime.registry import Registry
-from agentsd.store.agents import Head, Loaded
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.registry import Registry
+from agentsd.store.queries.agents import Head, Loaded
 from agentsd.telemetry import Metrics
-from tests.runtime.test_swaps import memory
+from tests.runtime.agents.test_swaps import memory
 from tests.runtime.world import new_keys, text_of
 
 NOW = datetime.now(UTC)

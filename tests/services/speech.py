@@ -5,7 +5,7 @@ from __future__ import annotations
 import wave
 from pathlib import Path
 
-from agentsd.services.resample import Resampler
+from agentsd.audio.resampler import Resampler
 
 WAV = Path(__file__).with_name("hours.wav")
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.agent import Turn
-from agentsd.services import g711
-from agentsd.services.resample import Resampler, milliseconds
-from agentsd.services.vad import RATE, Detector, DetectorPool
+from agentsd.audio import g711
+from agentsd.audio.resampler import Resampler, milliseconds
+from agentsd.audio.vad import RATE, Detector, DetectorPool
+from agentsd.core.manifest.agent import Turn
 from agentsd.services.voicebot.ear import Ear, Speech
 from agentsd.services.voicebot.turntaking import Began, Ended
 from tests.services.speech import silence, spoken

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
-from agentsd.services.vad import DETECTOR_IDLE_SECONDS
+from agentsd.audio.vad import DETECTOR_IDLE_SECONDS
 from tests.bench.fleet import Fleet
 from tests.bench.processes import Server, up, workspace
 from tests.bench.voice import manifest_of, vendor_servers

@@ -17,8 +17,8 @@ from typing import Any
 
 import aiohttp
 
-from agentsd.runtime import snapshotfile
-from agentsd.runtime.packing import SUM, BadSnapshot, pieces
+from agentsd.runtime.snapshot_cache import file as snapshotfile
+from agentsd.runtime.snapshot_cache.format import SUM, BadSnapshot, pieces
 from tests.runtime.snapshots import ORIGIN, kept_of
 from tests.services.speech import spoken
 from tests.soak import shapes

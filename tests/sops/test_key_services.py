@@ -27,7 +27,7 @@ from agentsd.core.errors import (
 from agentsd.sops.binary import MEMORY_MAX_BYTES, SopsBinary
 from agentsd.sops.identities import Identities, find_identities
 from agentsd.sops.opener import Opener
-from tests.files.remote import end_agent
+from tests.files.git.remote import end_agent
 from tests.sops.age_plugin import IDENTITY, RECIPIENT, install
 from tests.sops.real import Sops, document
 from tests.sops.services import PLAIN, binary, fingerprint, gpg, opener, seal, vault_key, with_block

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests
+from agentsd.core.manifest.document import parse
 from tests.sops.real import Sops, same
 
 

@@ -17,10 +17,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from agentsd.store.agents import apply, load_all, load_changed, load_stored, lock
 from agentsd.store.database import Database
-from agentsd.store.embedded import EmbeddedPostgres
+from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade
+from agentsd.store.queries.agents import apply, load_all, load_changed, load_stored, lock
 from tests.store.sample import change, manifest, plan_of, stamp, stored
 
 

@@ -7,11 +7,11 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentsd.core.agent import Manifest, StoredAgent
+from agentsd.core.manifest.agent import Manifest, StoredAgent
 from agentsd.core.names import owner_of, slug_of
-from agentsd.core.plan import Change, Operation, Plan, Stored, UserChange
-from agentsd.store.agents import ApplyStamp, Head, apply, load_stored, lock
+from agentsd.core.plan.plan import Change, Operation, Plan, Stored, UserChange
 from agentsd.store.database import Database
+from agentsd.store.queries.agents import ApplyStamp, Head, apply, load_stored, lock
 
 CHECKED = sha256(b"schema").digest()
 SEALED = "ENC[AES256_GCM,data:YWJj,iv:ZGVm,tag:Z2hp,type:str]"

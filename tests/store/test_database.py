@@ -17,8 +17,8 @@ from agentsd.core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from agentsd.store.agents import lock
 from agentsd.store.database import Database, dsn_of, place_of
+from agentsd.store.queries.agents import lock
 from tests.conftest import url_with
 
 SECRET = "hunter2-canary"

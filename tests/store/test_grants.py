@@ -10,12 +10,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from agentsd.core.chunking import Chunk
 from agentsd.core.errors import StoreRefused
-from agentsd.store import agents, audit, knowledge, replicas
+from agentsd.core.text.chunking import Chunk
 from agentsd.store.database import Database
-from agentsd.store.leadership import Candidate, lock_as
-from agentsd.store.replicas import Replica
+from agentsd.store.leader_election import Candidate, lock_as
+from agentsd.store.queries import agents, audit, knowledge, replicas
+from agentsd.store.queries.replicas import Replica
 from tests.store.sample import change, manifest, plan_of, write
 
 GRANTS = Path(__file__).resolve().parents[2] / "deploy/grants.sql"

@@ -17,16 +17,16 @@ from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.core.backoff import Backoff
 from agentsd.core.errors import SessionLost, StoreReadOnly, StoreUnavailable
-from agentsd.core.reminders import Reminder
-from agentsd.store import accounts
+from agentsd.core.reminder import Reminder
 from agentsd.store.database import Database
-from agentsd.store.embedded import EmbeddedPostgres
-from agentsd.store.events import CHANNEL, Hint, Listener
+from agentsd.store.embedded import os_account as accounts
+from agentsd.store.embedded.server import EmbeddedPostgres
+from agentsd.store.listener import CHANNEL, Hint, Listener
 from agentsd.store.migrations import upgrade
 from tests.conftest import FAST
 from tests.e2e.processes import until
-from tests.store.test_events import following
-from tests.store.test_leadership import bid
+from tests.store.test_leader_election import bid
+from tests.store.test_listener import following
 
 STANDBY = {**FAST, "wal_level": "replica", "max_wal_senders": "4", "hot_standby": "on"}
 INSERT = "INSERT INTO seals VALUES (convert_to(gen_random_uuid()::text, 'utf8'), 'x')"

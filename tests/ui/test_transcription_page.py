@@ -8,7 +8,7 @@ from io import BytesIO
 
 from playwright.async_api import FilePayload, Page, expect
 
-from agentsd.services import g711
+from agentsd.audio import g711
 from tests.services.speech import spoken
 from tests.ui.conftest import Visit
 from tests.ui.site import Vendors

@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from playwright.async_api import Page, expect
 
-from agentsd.control.tokens import is_token, make_token
+from agentsd.core.api_tokens import is_token, make_token
 from agentsd.web.ui.assets import assets
 from tests.e2e.home import Home
 from tests.ui.conftest import NewSite, Visit

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.core.key_services import (
+from agentsd.core.trust.key_services import (
     KEYS_MAX,
     KINDS,
     WRAPPED_MAX_BYTES,
@@ -16,7 +16,7 @@ from agentsd.core.key_services import (
     KeyServices,
     oversized,
 )
-from agentsd.core.outbound import Outbound
+from agentsd.core.trust.outbound import Outbound
 
 AGE = {"recipient": "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p", "enc": "x"}
 VAULT = {"vault_address": "https://vault.example.org:8200", "engine_path": "transit", "key_name": "agents"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.linediff import DIFFERENCES_MAX, diff_lines, parts
+from agentsd.core.text.line_diff import DIFFERENCES_MAX, diff_lines, parts
 
 LINES = st.lists(st.sampled_from("abcd"), max_size=30)
 

@@ -15,35 +15,35 @@ import aiohttp
 import pytest
 from pyrage import x25519
 
-from agentsd.control.check import Checker
-from agentsd.control.editing import Desk
-from agentsd.control.landing import GitOptions, Mode
-from agentsd.control.planning import Planner
-from agentsd.control.reconcile import Options, Reconciler
-from agentsd.control.syncing import Report, Syncer
-from agentsd.control.writeback import WriteBack
+from agentsd.control.sync.planner import Planner
+from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.validation.checker import Checker
+from agentsd.control.writeback.delivery import GitOptions, Mode
+from agentsd.control.writeback.manifest_editor import Desk
+from agentsd.control.writeback.writer import WriteBack
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.http import HttpSessions
-from agentsd.runtime.building import Builder
-from agentsd.runtime.fallback import Fallback
-from agentsd.runtime.history import StoreHistory
-from agentsd.runtime.knowledge import StoreKnowledge
-from agentsd.runtime.listener import Follower
-from agentsd.runtime.registry import Registry
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.fallback import Fallback
+from agentsd.runtime.agents.registry import Registry
+from agentsd.runtime.follower.follower import Follower
+from agentsd.runtime.follower.knowledge import StoreKnowledge
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
-from agentsd.web.access import Access
 from agentsd.web.app import create_app
-from agentsd.web.connections import Bounds
-from agentsd.web.guards import Guards
-from agentsd.web.parts import Parts
-from agentsd.web.server import Running, bind, start
-from agentsd.web.signed import Hook
+from agentsd.web.context import Parts
+from agentsd.web.middleware.auth import Access
+from agentsd.web.middleware.policies import Guards
+from agentsd.web.middleware.webhook_signature import Hook
+from agentsd.web.server.connection_limits import Bounds
+from agentsd.web.server.server import Running, bind, start
 from tests.vendors.openai_server import OpenAIServer
 
 CANARY = "canary-7d1f-secret-that-nobody-may-see"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agentsd.sandbox.limits import Limits
-from agentsd.web import markdown
-from agentsd.web.bodies import HOLDERS_MAX, VALUES_MAX, fits_in
+from agentsd.web.json_body import HOLDERS_MAX, VALUES_MAX, fits_in
+from agentsd.web.rest import markdown
 from tests.web.conftest import Make, echo
 
 

@@ -7,17 +7,17 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 
-from agentsd.control.envfile import HEAD, SLUG, migrate, read_env
-from agentsd.core.agent import AgentHead
+from agentsd.control.importers.dotenv import HEAD, SLUG, migrate, read_env
+from agentsd.core.manifest.agent import AgentHead
 from agentsd.providers.catalog import default_catalog
-from agentsd.runtime.fallback import Fallback
-from agentsd.web.access import Access
+from agentsd.runtime.agents.fallback import Fallback
+from agentsd.web.middleware.auth import Access
 from tests.development import LLM_KEY, SECRETS, TTS_KEY, Servers, manifest, sample, servers
 from tests.services.speech import spoken
 from tests.vendors.openai_server import heard, voice_of
 from tests.web.conftest import Make, Stack, echo
+from tests.web.openai.test_audio import wav_of
 from tests.web.people import ADMIN, DAN, GUS
-from tests.web.test_audio import wav_of
 
 HELLO = [{"role": "user", "content": "hello"}]
 MORE = {"MISTRAL_LLM_API_KEY": "mi_Key9", "OPENROUTER_LLM_API_KEY": "or_Key9"}

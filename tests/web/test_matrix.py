@@ -16,10 +16,10 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from agentsd.control.journal import record_outcome
-from agentsd.control.reconcile import Options
+from agentsd.control.sync.reconciler import Options
+from agentsd.control.sync.run_log import record_outcome
 from agentsd.files.tree import read_tree
-from agentsd.web.signed import Hook
+from agentsd.web.middleware.webhook_signature import Hook
 from tests.web.conftest import Make, Stack, echo
 from tests.web.people import ADMIN, AGENTS, ALICE, DAN, GLEN, GUS, OUTSIDERS, USERS, User, settle
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from agentsd.web.guards import Guards
-from agentsd.web.memory import MIB, Budget
-from agentsd.web.problem import Problem
-from agentsd.web.transcriptions import FIELDS_MAX
+from agentsd.web.http.problem import Problem
+from agentsd.web.middleware.memory_budget import MIB, Budget
+from agentsd.web.middleware.policies import Guards
+from agentsd.web.openai.transcriptions import FIELDS_MAX
 from tests.services.speech import silence
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Make, Stack, echo, vendor_manifest
@@ -56,7 +56,7 @@ async def narrow(make: Make, vendor: OpenAIServer) -> Stack:
 
 def budget_of(stack: Stack) -> Budget:
     """What the server counts."""
-    from agentsd.web.parts import PARTS
+    from agentsd.web.context import PARTS
 
     memory: Budget = stack.running._runner.app[PARTS].guards.memory
     return memory

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
+from agentsd.audio.resampler import Resampler
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.local import needs
-from agentsd.services.resample import Resampler
 from tests.local.speech import SENTENCES, error_rate, heard, words
 from tests.web.conftest import Stack, echo
-from tests.web.test_chat import client_of
+from tests.web.openai.test_chat_completions import client_of
 from tests.web.voices import call
 
 OFFLINE = """\

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 
-from agentsd.services.vad import DETECTORS
+from agentsd.audio.vad import DETECTORS
 from tests.services.speech import silence, spoken
 from tests.vendors.base import Fault
 from tests.web.conftest import Stack
@@ -18,11 +18,11 @@ from tests.web.voices import Line, Vendors, call, running, vendors
 
 ROOMS = (
     "agentsd.services.voicebot.",
-    "agentsd.services.vad",
-    "agentsd.services.resample",
-    "agentsd.web.realtime",
-    "agentsd.providers.websocket",
-    "agentsd.providers.tape",
+    "agentsd.audio.vad",
+    "agentsd.audio.resampler",
+    "agentsd.web.openai.realtime.endpoint",
+    "agentsd.providers.transport.websocket",
+    "agentsd.providers.resilience.tape",
     "soxr",
 )
 """Modules whose objects belong to one call."""

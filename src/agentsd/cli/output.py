@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from agentsd.core.errors import AgentsdError, InvalidManifests
-from agentsd.core.render import Line, violation_lines
+from agentsd.core.text.render import Line, violation_lines
 from agentsd.core.violations import UNVERIFIED, Violation, errors_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Screen:
         return Console(file=self._stream, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
     def print(self, lines: Iterable[Line]) -> None:
-        """Lines of styled spans, as ``core.render`` makes them.
+        """Lines of styled spans, as ``core.text.render`` makes them.
 
         Notes that nobody reads (a closed stderr, a full disk behind it) end nothing; results do.
         """

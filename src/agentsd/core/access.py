@@ -15,8 +15,8 @@ from datetime import UTC, datetime, timedelta
 from math import inf
 from typing import get_args
 
+from agentsd.core.manifest.user import Role
 from agentsd.core.names import DEFAULT_OWNER
-from agentsd.core.user import Role
 
 ROLES: frozenset[str] = frozenset(get_args(Role))
 

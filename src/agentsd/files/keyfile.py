@@ -12,7 +12,7 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 
-from agentsd.files.git import lock_of
+from agentsd.files.git.command import lock_of
 
 NAME = "write-back.key"
 KEY_BYTES = 32

@@ -18,8 +18,8 @@ from io import FileIO
 from itertools import islice
 from pathlib import Path
 
-from agentsd.core.document import MAX_BYTES
 from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.document import MAX_BYTES
 from agentsd.core.names import (
     DEFAULTS_FILE,
     OVERLAYS,

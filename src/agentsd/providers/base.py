@@ -21,9 +21,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 from uuid import UUID
 
-from agentsd.core.agent import AgentHead
-from agentsd.core.chunking import Passage
 from agentsd.core.errors import ProviderError
+from agentsd.core.manifest.agent import AgentHead
+from agentsd.core.text.chunking import Passage
 
 
 class ProviderAuthError(ProviderError):
@@ -45,7 +45,7 @@ class ProviderNotFound(ProviderError):
 
 
 class ProviderForbidden(ProviderError):
-    """This server does not connect to the vendor's address: see ``core.outbound``."""
+    """This server does not connect to the vendor's address: see ``core.trust.outbound``."""
 
 
 class ProviderRejected(ProviderError):
@@ -147,7 +147,7 @@ class Embedding(Provider, Protocol):
 
 
 class Knowledge(Protocol):
-    """Where passages are found. Implemented by ``runtime.knowledge``."""
+    """Where passages are found. Implemented by ``runtime.follower.knowledge``."""
 
     async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
         """The passages of the agent's sources nearest to ``query``, best first, ``rag.top_k`` at most.
@@ -175,7 +175,7 @@ class LiveAgent:
 
 
 class Leases(Protocol):
-    """Where a service gets an agent from. Implemented by ``runtime.registry``."""
+    """Where a service gets an agent from. Implemented by ``runtime.agents.registry``."""
 
     def lease(self, ref: str) -> AbstractAsyncContextManager[LiveAgent]:
         """The agent (by slug or id) as it is now, held until the context ends, whatever is swapped meanwhile.

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from agentsd.core.errors import AgentsdError
 from agentsd.core.secret import Secret
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
-from agentsd.providers.faults import Who, broken, garbled, too_large
+from agentsd.providers.errors import Who, broken, garbled, too_large
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.completion import Normalizer
 from agentsd.providers.redaction import Redactor

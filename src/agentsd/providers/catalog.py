@@ -12,13 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError
-from agentsd.core.rules import Destinations
-from agentsd.core.sections import FALLBACK
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import did_you_mean
 from agentsd.providers.border import guarded
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.llm import (
     echo,
     groq,
@@ -33,6 +32,7 @@ from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.stt import deepgram as deepgram_stt
 from agentsd.providers.stt import faster_whisper, moonshine, whisper
 from agentsd.providers.stt import openai_compatible as openai_stt
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.tts import async_ai, elevenlabs, flite, hume, kokoro, piper
 from agentsd.providers.tts import deepgram as deepgram_tts
 from agentsd.providers.tts import openai_compatible as openai_tts

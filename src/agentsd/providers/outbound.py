@@ -10,7 +10,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from agentsd.core.outbound import Outbound
+from agentsd.core.trust.outbound import Outbound
 
 if TYPE_CHECKING:
     import socket

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.vendor import Vendor

@@ -13,9 +13,9 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import Field, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
-from agentsd.core.agent import Strict
-from agentsd.core.rules import Destinations
+from agentsd.core.manifest.agent import Strict
 from agentsd.core.secret import Secret
+from agentsd.core.trust.rules import Destinations
 
 Url = Annotated[
     str,

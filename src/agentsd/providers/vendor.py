@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.local.needs import Needs
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.sessions import HttpSessions
 
 
 @dataclass(frozen=True, slots=True)

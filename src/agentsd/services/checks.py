@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
-from agentsd.core.checks import Check
 from agentsd.core.errors import AgentsdError
+from agentsd.core.manifest.checks import Check
 from agentsd.providers.base import Knowledge, LiveAgent
 from agentsd.services import chat, rag
 

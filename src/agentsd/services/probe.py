@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, Protocol, cast, runtime_checkable
 
-from agentsd.core.agent import SECTIONS
 from agentsd.core.errors import ProviderError
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.providers.base import (
     LLM,
     STT,

@@ -11,8 +11,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
-from agentsd.core.chunking import Passage
 from agentsd.core.errors import AgentsdError
+from agentsd.core.text.chunking import Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
 PATIENCE = 3.0

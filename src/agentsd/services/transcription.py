@@ -7,10 +7,10 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
+from agentsd.audio.rates import at_rate
+from agentsd.audio.wav import Sound
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import STT, LiveAgent, Transcript
-from agentsd.services.rates import at_rate
-from agentsd.services.wav import Sound
 
 PIECE_SECONDS = 0.1
 """How much of a recording is given to the vendor at a time; several refuse large messages."""

@@ -14,11 +14,11 @@ from typing import Any
 
 import yaml
 
-from agentsd.core.document import parse
 from agentsd.core.errors import InvalidManifests, KeyServiceForbidden, SealLocked, SealMalformed, SopsFailed
-from agentsd.core.key_services import KeyServices, Refusal
-from agentsd.core.outbound import Outbound
-from agentsd.core.places import events
+from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.positions import events
+from agentsd.core.trust.key_services import KeyServices, Refusal
+from agentsd.core.trust.outbound import Outbound
 
 CONFIG_NAME = ".sops.yaml"
 CONFIG_MAX_BYTES = 1 << 20

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
-from agentsd.core.key_services import KeyServices
+from agentsd.core.trust.key_services import KeyServices
 from agentsd.core.violations import Pointer
 from agentsd.sops.admission import Admitted, admit_rule, admit_seal, forbidden, refuse_unresolved
 from agentsd.sops.environment import environment_for, without_credentials

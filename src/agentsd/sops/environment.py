@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from agentsd.core.key_services import NETWORK, KeyServices
+from agentsd.core.trust.key_services import NETWORK, KeyServices
 
 _ALWAYS = frozenset(
     (

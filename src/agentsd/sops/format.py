@@ -16,10 +16,10 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from agentsd.core.document import Document
 from agentsd.core.errors import SealTampered, SealUnsure
-from agentsd.core.layers import is_of, layers_of
-from agentsd.core.scalars import format_float
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.layers import is_of, layers_of
+from agentsd.core.manifest.scalars import format_float
 
 _BASE64 = r"([A-Za-z0-9+/]+={0,2})"
 _SEALED = re.compile(

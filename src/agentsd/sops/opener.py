@@ -14,7 +14,6 @@ from typing import Any
 
 import pyrage
 
-from agentsd.core.document import Document
 from agentsd.core.errors import (
     KeyServiceForbidden,
     SealError,
@@ -23,9 +22,10 @@ from agentsd.core.errors import (
     SealTampered,
     SealUnsure,
 )
-from agentsd.core.key_services import oversized
-from agentsd.core.layers import Layered
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.layers import Layered
 from agentsd.core.names import owner_of
+from agentsd.core.trust.key_services import oversized
 from agentsd.core.violations import Pointer
 from agentsd.sops.admission import forbidden
 from agentsd.sops.binary import SopsBinary

@@ -21,7 +21,7 @@ from psycopg.pq import TransactionStatus
 
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store import writability
-from agentsd.store.faults import is_session_fault, translate
+from agentsd.store.errors import is_session_fault, translate
 from agentsd.store.tolerance import tolerate
 from agentsd.store.writability import Writability
 

@@ -23,7 +23,7 @@ from sqlalchemy.pool import NullPool
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
 from agentsd.store.database import dsn_of, place_of
-from agentsd.store.faults import translate
+from agentsd.store.errors import translate
 
 _MIGRATION_LOCK = 0x6167656E74736402  # two processes that start together migrate one after the other
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, TSVECTOR
 
-from agentsd.core.agent import DESCRIPTION_MAX, NAME_MAX
+from agentsd.core.manifest.agent import DESCRIPTION_MAX, NAME_MAX
 from agentsd.core.names import SLUG_MAX
 
 EMAIL_MAX = 320  # RFC 5321: 64 octets before the @, 255 after it
@@ -112,7 +112,7 @@ agents = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 over the layers' bytes
     Column("document_digest", LargeBinary, ForeignKey("documents.digest"), nullable=False),
     Column("layer_digests", ARRAY(LargeBinary), nullable=False),  # in order, the manifest itself last
-    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.rows.attached``.
+    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.queries.agent_rows.attached``.
     _json("attachments", "{}"),
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),

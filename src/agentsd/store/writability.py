@@ -12,7 +12,7 @@ from time import monotonic
 from psycopg import AsyncConnection, AsyncCursor, OperationalError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from agentsd.core.reminders import Reminder
+from agentsd.core.reminder import Reminder
 
 QUERY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
 """True where a transaction that begins now is read-only, unless it asks for something else."""

@@ -6,42 +6,28 @@ import asyncio
 
 from aiohttp import web
 
-from agentsd.control.sketching import Sketchpad
-from agentsd.core.agent import SECTIONS
+from agentsd.control.writeback.offline_preview import Sketchpad
+from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
-from agentsd.web import (
-    agents,
-    audit,
-    chat,
-    embeddings,
-    events,
-    health,
-    hooks,
-    markdown,
-    metrics,
-    models,
-    providers,
-    realtime,
-    revisions,
-    schema,
-    selection,
-    session,
-    speech,
-    sync,
-    testing,
-    transcriptions,
-    users,
-    values,
-    writing,
-)
-from agentsd.web.masking import Masker, secret_names
+from agentsd.web import metrics
+from agentsd.web.context import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware import border
+from agentsd.web.middleware.request import border
+from agentsd.web.openai import chat_completions as chat
+from agentsd.web.openai import embeddings, models, speech, transcriptions
+from agentsd.web.openai.realtime import endpoint as realtime
 from agentsd.web.openapi import handlers as openapi
-from agentsd.web.parts import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
-from agentsd.web.previewing import SKETCHPAD
-from agentsd.web.rendering import Views
+from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
+from agentsd.web.rest import git_webhook as hooks
+from agentsd.web.rest.agents import probe as testing
+from agentsd.web.rest.agents import read as agents
+from agentsd.web.rest.agents import revisions, values
+from agentsd.web.rest.agents import select as selection
+from agentsd.web.rest.agents import write as writing
+from agentsd.web.rest.agents.dry_run import SKETCHPAD
 from agentsd.web.ui import pages as ui
+from agentsd.web.views.agent_cache import Views
+from agentsd.web.views.masking import Masker, secret_names
 
 
 def create_app(parts: Parts) -> web.Application:

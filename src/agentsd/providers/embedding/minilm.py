@@ -12,12 +12,12 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from agentsd.providers.faults import Who, garbled
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, garbled
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs(

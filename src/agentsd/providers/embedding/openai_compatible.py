@@ -10,12 +10,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.endpoint import Endpoint, encode
-from agentsd.providers.faults import Who, garbled
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, garbled
 from agentsd.providers.limits import VECTORS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.transport.endpoint import Endpoint, encode
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 

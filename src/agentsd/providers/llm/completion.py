@@ -23,7 +23,7 @@ from uuid import uuid4
 
 import orjson
 
-from agentsd.providers.faults import Who, garbled, refuse_error, reported
+from agentsd.providers.errors import Who, garbled, refuse_error, reported
 from agentsd.providers.redaction import RedactedStream, Redactor
 
 CHOICES_MAX = 128

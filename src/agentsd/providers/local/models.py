@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import ConfigError
+from agentsd.core.trust.engine_limits import EngineLimits
 
 DESCRIPTION_BYTES = 1 << 20
 """Largest JSON file beside a model."""

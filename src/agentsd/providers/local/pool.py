@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from functools import partial
 from typing import Any
 
-from agentsd.core.engines import EngineLimits
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.local.memory import available_memory, shown
 from agentsd.providers.local.process import EngineProcess

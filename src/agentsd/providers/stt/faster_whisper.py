@@ -14,16 +14,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.engines import EngineLimits
+from agentsd.audio.pcm import SAMPLE_BYTES, Samples
+from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderRejected, Transcript
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
-from agentsd.providers.pcm import SAMPLE_BYTES, Samples
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 ENGINE = package("faster_whisper", "faster-whisper")

@@ -13,15 +13,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.audio.pcm import SAMPLE_BYTES, Samples
 from agentsd.core.errors import ProviderError
 from agentsd.providers.base import ProviderUnavailable, Transcript
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
-from agentsd.providers.pcm import SAMPLE_BYTES, Samples
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs((package("moonshine_voice", "moonshine-voice"),))

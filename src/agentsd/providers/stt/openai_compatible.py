@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.audio.pcm import to_wav
 from agentsd.providers.base import ProviderRejected, Transcript
-from agentsd.providers.endpoint import Endpoint
-from agentsd.providers.faults import Who, garbled
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, garbled
 from agentsd.providers.limits import TRANSCRIPT
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
-from agentsd.providers.pcm import to_wav
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.transport.endpoint import Endpoint
+from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.base import Transcript
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.schema import Url, UrlPath
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.websocket import Frame, Reader, SocketClient, framed
 from agentsd.providers.vendor import Vendor
-from agentsd.providers.websocket import Frame, Reader, SocketClient, framed
 
 
 class WhisperSettings(NetworkSettings):

@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.endpoint import encode
-from agentsd.providers.http import HttpSessions
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
-from agentsd.providers.text import words
+from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.text_chunks import words
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
 from agentsd.providers.vendor import Vendor
-from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class AsyncAISettings(NetworkSettings):

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
+from agentsd.audio.pcm import BadAudio, wav_header
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
-from agentsd.providers.faults import Who, garbled, wrong_rate
-from agentsd.providers.http import HttpSessions
+from agentsd.providers.errors import Who, garbled, wrong_rate
 from agentsd.providers.local.needs import Needs, program
 from agentsd.providers.local.settings import LocalSettings
-from agentsd.providers.pcm import BadAudio, wav_header
-from agentsd.providers.text import sentences
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.text_chunks import sentences
 from agentsd.providers.vendor import Vendor
 
 if TYPE_CHECKING:

@@ -7,15 +7,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.endpoint import encode
-from agentsd.providers.faults import Who, garbled
-from agentsd.providers.http import HttpSessions
+from agentsd.audio.pcm import BadAudio, wav_header
+from agentsd.providers.errors import Who, garbled
 from agentsd.providers.network import NetworkSettings
-from agentsd.providers.pcm import BadAudio, wav_header
 from agentsd.providers.schema import Url
-from agentsd.providers.text import sentences
+from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.text_chunks import sentences
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
 from agentsd.providers.vendor import Vendor
-from agentsd.providers.websocket import Frame, SocketClient, SpeechReader, framed
 
 
 class KokoroSettings(NetworkSettings):

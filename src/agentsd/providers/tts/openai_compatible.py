@@ -11,13 +11,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.endpoint import Endpoint, Reply, encode
-from agentsd.providers.faults import Who, garbled, wrong_rate
-from agentsd.providers.http import HttpSessions
+from agentsd.audio.pcm import BadAudio, Samples, Wav, wav_header
+from agentsd.providers.errors import Who, garbled, wrong_rate
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
-from agentsd.providers.pcm import BadAudio, Samples, Wav, wav_header
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.text import sentences
+from agentsd.providers.transport.endpoint import Endpoint, Reply, encode
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.text_chunks import sentences
 from agentsd.providers.vendor import Vendor
 
 HEADER_MAX = 4096

@@ -12,16 +12,16 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.engines import EngineLimits
 from agentsd.core.errors import ConfigError
-from agentsd.providers.faults import Who
-from agentsd.providers.http import HttpSessions
+from agentsd.core.trust.engine_limits import EngineLimits
+from agentsd.providers.errors import Who
 from agentsd.providers.local.engines import preloaded
 from agentsd.providers.local.models import find_model, read_description
 from agentsd.providers.local.needs import Needs, folder_of, package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
-from agentsd.providers.text import sentences
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.providers.transport.text_chunks import sentences
 from agentsd.providers.vendor import Vendor
 
 ENGINE = package("piper", "piper-tts")

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from agentsd.audio.resampler import Resampler, milliseconds
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import TTS, LiveAgent
-from agentsd.services.resample import Resampler, milliseconds
 from agentsd.services.voicebot.conversation import Item, new_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,

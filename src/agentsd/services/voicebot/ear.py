@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agentsd.core.agent import Turn
-from agentsd.services import vad
-from agentsd.services.resample import SAMPLE_BYTES, Resampler
+from agentsd.audio import vad
+from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
+from agentsd.core.manifest.agent import Turn
 from agentsd.services.voicebot.turntaking import CONFIRM_FRAMES, Began, Ended, State, step
 
 _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS

@@ -2,7 +2,7 @@
 
 Models write Markdown; a voice must not say asterisks, link targets or code. Words pass as soon as
 they are whole, so that a vendor which speaks words need not wait for a sentence; one which speaks
-sentences finds their ends itself (``providers.text``), and gets line breaks for it.
+sentences finds their ends itself (``providers.transport.text_chunks``), and gets line breaks for it.
 """
 
 from __future__ import annotations

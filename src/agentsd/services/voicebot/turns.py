@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from agentsd.core.agent import Turn as TurnSettings
 from agentsd.core.errors import AgentsdError
+from agentsd.core.manifest.agent import Turn as TurnSettings
 from agentsd.services.voicebot.answering import Answer
 from agentsd.services.voicebot.events import Reason
 from agentsd.services.voicebot.utterance import Utterance

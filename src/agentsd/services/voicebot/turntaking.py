@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agentsd.core.agent import Turn
-from agentsd.services.vad import FRAME_MS
+from agentsd.audio.vad import FRAME_MS
+from agentsd.core.manifest.agent import Turn
 
 CONFIRM_FRAMES = 2
 """Frames of speech in a row that make it certain: the delay of a barge-in is 64 ms."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
 from agentsd.providers.base import Transcript
-from agentsd.services.resample import SAMPLE_BYTES, Resampler
 from agentsd.services.voicebot.conversation import new_id
 from agentsd.services.voicebot.pipes import Pipe
 

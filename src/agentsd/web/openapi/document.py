@@ -6,15 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentsd import __version__
-from agentsd.control.schemas import Schemas
+from agentsd.control.validation.schema import Schemas
 from agentsd.providers.catalog import Catalog
-from agentsd.web.openapi import agents, audit, markdown, openai, plans, service, users, writing
-from agentsd.web.openapi.agent_schemas import agents as agent_schemas
 from agentsd.web.openapi.errors import errors_of, header, name_of, responses
 from agentsd.web.openapi.headers import ANYWHERE, HEADERS
 from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, Schema
-from agentsd.web.openapi.openai_schemas import openai as openai_schemas
-from agentsd.web.openapi.schemas import common, reports
+from agentsd.web.openapi.operations import agent_writes as writing
+from agentsd.web.openapi.operations import agents, audit, markdown, openai, service, users
+from agentsd.web.openapi.operations import plan as plans
+from agentsd.web.openapi.schemas.agent_request import agents as agent_schemas
+from agentsd.web.openapi.schemas.common import common, reports
+from agentsd.web.openapi.schemas.openai import openai as openai_schemas
 
 OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,

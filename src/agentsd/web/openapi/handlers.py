@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import web
 
+from agentsd.web.context import PARTS
+from agentsd.web.http.caching import etag_of, headers_of, made_once, revalidated
+from agentsd.web.openapi.docs.page import BASE, page, style
 from agentsd.web.openapi.document import document
-from agentsd.web.openapi.page import BASE, page, style
-from agentsd.web.parts import PARTS
-from agentsd.web.replies import etag_of, headers_of, made_once, revalidated
 
 _HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:]+\](:[0-9]{1,5})?")
 _USUAL = "127.0.0.1:8080"

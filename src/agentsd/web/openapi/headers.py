@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from agentsd.web.http.caching import SECURITY
 from agentsd.web.openapi.model import Schema
-from agentsd.web.replies import SECURITY
 
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}

@@ -14,7 +14,7 @@ from functools import cache
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from agentsd.web.replies import SECURITY, etag_of, headers_of, revalidated
+from agentsd.web.http.caching import SECURITY, etag_of, headers_of, revalidated
 from agentsd.web.ui.assets import assets
 
 POLICY = "; ".join(

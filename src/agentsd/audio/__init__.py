@@ -1,0 +1,1 @@
+"""Sound: WAV, PCM, G.711, resampling and voice detection."""

@@ -1,0 +1,29 @@
+"""PCM at another rate: whole recordings and streams, by ``audio.resampler``."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from agentsd.audio.resampler import Resampler
+
+
+async def at_rate(pcm: bytes, source: int, target: int) -> bytes:
+    """A whole recording at ``target`` hertz; a long one must not hold up the others."""
+    if source == target:
+        return pcm
+    return await asyncio.to_thread(Resampler(source, target).take, pcm, last=True)
+
+
+async def resampled(
+    chunks: AsyncGenerator[bytes, None], source: int, target: int
+) -> AsyncGenerator[bytes, None]:
+    """A stream at ``target`` hertz, as it comes; closing it closes ``chunks``."""
+    resampler = Resampler(source, target)
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            if converted := resampler.take(chunk):
+                yield converted
+    if rest := resampler.take(b"", last=True):
+        yield rest

@@ -1,0 +1,85 @@
+"""``agentsd export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from agentsd.cli.compose.parts import load_settings, open_database, run
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import AgentsdError, ConfigError
+from agentsd.files.tree import read_tree
+
+if TYPE_CHECKING:
+    from agentsd.control.importers.export import Exported
+    from agentsd.settings import Settings
+
+_SHOWN = 5
+
+
+@click.command("export")
+@click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
+@click.option("--source", help="Name of the tree [main].")
+@click.option("--force", is_flag=True, help="Replace files that hold something else.")
+def export_command(folder: Path | None, source: str | None, force: bool) -> None:
+    """Write the database's manifests as files, byte for byte as they were synced; DIR is agents.d.
+
+    Secrets stay sealed. Layers, prompts and user files come along; of knowledge the database has only
+    digests. A file that holds something else is never replaced without --force; a sync of the
+    result changes nothing.
+
+    \b
+    Examples:
+      agentsd export
+      agentsd export restored/agents.d --source main
+    """
+    settings = load_settings(source=source, path=folder)
+    exported = run(_gather(settings))
+    _write(settings.path, exported, settings.source, force=force)
+
+
+async def _gather(settings: Settings) -> Exported:
+    from agentsd.control.importers.export import stored_files
+
+    async with open_database(settings, start=False) as database:
+        return await stored_files(database, settings.source)
+
+
+def _write(root: Path, exported: Exported, source: str, *, force: bool) -> None:
+    from agentsd.control.importers.export import compare, write
+
+    if not exported.files:
+        raise ConfigError(f"the database has nothing of source {source!r}", hint="see: agentsd status")
+    comparison = compare(root, exported)
+    if comparison.other and not force:
+        raise ConfigError(
+            f"{_named(root, comparison.other)}: the file holds something else; nothing was written",
+            hint="export into another folder, or replace it with --force",
+        )
+    write(root, exported, comparison)
+    counts = (
+        f"{len(comparison.new)} new, {len(comparison.other)} replaced, {len(comparison.same)} there already"
+    )
+    text = f"{root}: {exported.agents} agents and {exported.users} user files of source {source!r} ({counts})"
+    print_lines(stderr(), [(("green", "✓ "), ("", text))])
+    _tell_others(root, exported)
+    if comparison.lacking:
+        raise AgentsdError(
+            f"{_named(root, comparison.lacking)}: not in the database, which keeps digests of knowledge only",
+            hint="copy it from git; a sync without it is refused",
+        )
+
+
+def _tell_others(root: Path, exported: Exported) -> None:
+    """What a sync of the folder would add."""
+    others = sorted(read_tree(root).files.keys() - exported.files.keys())
+    if others:
+        text = f"{_named(root, others)}: in the folder, but not in the database: a sync adds it"
+        print_lines(stderr(), [(("yellow", "  ! "), ("", text))])
+
+
+def _named(root: Path, paths: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(str(root / path) for path in paths[:_SHOWN])
+    return f"{shown} and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else shown

@@ -1,0 +1,189 @@
+"""``agentsd history``."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from agentsd.cli.compose.parts import load_settings, open_database, run
+from agentsd.cli.output import print_json, print_lines, stderr, stdout
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.names import from_url, is_uuid
+from agentsd.core.text.columns import columns
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+    from agentsd.control.status.history import Entry
+    from agentsd.core.plan.diff import FieldChange
+    from agentsd.core.text.render import Span
+    from agentsd.settings import Settings
+    from agentsd.store.queries.revisions import Step
+
+    _Changed = dict[tuple[UUID, int], tuple[FieldChange, ...] | None]
+
+_DIGEST = 8
+_COMMIT = 10
+"""Hex digits that are shown."""
+
+_STYLES = {"create": "green", "delete": "red", "heal": "magenta"}
+_OUTCOMES = {"done": "green", "refused": "yellow", "failed": "red"}
+_HEADER = ("when (UTC)", "version", "what", "agent", "by", "outcome", "commit", "digest")
+
+
+@click.command("history")
+@click.argument("agent", required=False)
+@click.option(
+    "--limit", default=30, type=click.IntRange(1, 10_000), help="How many entries to show, at most [30]."
+)
+@click.option("--diff", is_flag=True, help="Show what each revision changed; needs no key.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+def history_command(agent: str | None, limit: int, diff: bool, form: str) -> None:
+    """What became of an agent, or of all: every revision and every deed, newest first.
+
+    Shows when, who, which commit, and how it ended: writes that were refused are there, too. AGENT is a slug
+    or an id, also of an agent that was renamed or deleted. --diff takes an AGENT; of secrets it says
+    "changed" or "resealed", and prompts are told as line diffs.
+
+    \b
+    Examples:
+      agentsd history
+      agentsd history acme/sales --limit 100
+      agentsd history acme/sales --diff
+      agentsd history --format json
+    """
+    if diff and not agent:
+        raise click.UsageError("--diff tells of one agent: name it.")
+    entries, changed = run(_gather(load_settings(), from_url(agent) if agent else None, limit, diff=diff))
+    if form == "json":
+        print_json({"items": [_view(entry) | _changes(entry, changed) for entry in entries]})
+    elif entries and diff:
+        _print_diffs(entries, changed)
+    elif entries:
+        print_lines(stdout(), columns(_HEADER, [_row(entry) for entry in entries]))
+    else:
+        print_lines(stderr(), [(("", "nothing has happened yet"),)])
+
+
+async def _gather(
+    settings: Settings, ref: str | None, limit: int, *, diff: bool
+) -> tuple[Sequence[Entry], _Changed]:
+    from agentsd.control.status.history import chronicle
+    from agentsd.store.queries.audit import load_deeds, load_deeds_of
+    from agentsd.store.queries.revisions import load_steps
+
+    agent_id = UUID(ref) if ref and is_uuid(ref) else None
+    slug = None if agent_id else ref
+    async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
+        steps = await load_steps(conn, limit=limit, slug=slug, agent_id=agent_id)
+        targets = None if ref is None else {step.slug for step in steps} | ({slug} if slug else set())
+        deeds = await load_deeds(conn, limit=limit, target=targets)
+        since = min((step.created_at for step in steps), default=datetime.max.replace(tzinfo=UTC))
+        makers = await load_deeds_of(conn, {step.version for step in steps}, since=since)
+        changed = await _compared(conn, {step.agent_id for step in steps}, limit) if diff else {}
+    if ref is not None and not (steps or deeds):
+        raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
+    return chronicle(steps, deeds, makers, limit), changed
+
+
+async def _compared(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
+    """What every revision changed, by agent and version."""
+    from agentsd.control.status.revisions import steps_between
+    from agentsd.store.queries.agents import revisions
+
+    changed: _Changed = {}
+    for agent_id in agents:
+        found = await revisions(conn, agent_id, limit=limit + 1)
+        for revision, fields in zip(found, steps_between(found), strict=True):
+            changed[agent_id, revision.version] = fields
+    return changed
+
+
+def _of(entry: Entry, changed: _Changed) -> tuple[FieldChange, ...] | None:
+    return changed.get((entry.step.agent_id, entry.step.version)) if entry.step else None
+
+
+def _changes(entry: Entry, changed: _Changed) -> dict[str, Any]:
+    from agentsd.core.text.revision_changes import changes_json
+
+    fields = _of(entry, changed)
+    return {"changes": None if fields is None else changes_json(fields)} if changed else {}
+
+
+def _print_diffs(entries: Sequence[Entry], changed: _Changed) -> None:
+    """A line for each entry, and below it what it changed."""
+    from agentsd.core.text.revision_changes import changes_lines
+
+    head, *rows = columns(_HEADER, [_row(entry) for entry in entries])
+    print_lines(stdout(), [head])
+    for entry, row in zip(entries, rows, strict=True):
+        print_lines(stdout(), [row, *changes_lines(_of(entry, changed) or ())])
+
+
+def _row(entry: Entry) -> tuple[Span, ...]:
+    step, deed = entry.step, entry.deed
+    what = step.operation if step else deed.action if deed else ""
+    outcome, style = _outcome(entry)
+    return (
+        ("dim", entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")),
+        ("bold", str(step.version) if step else ""),
+        (_STYLES.get(what, "yellow") if step else "", what),
+        ("bold", step.slug if step else deed.target if deed else ""),
+        ("", entry.who or ""),
+        (style, outcome),
+        ("", (_commit(entry) or "")[:_COMMIT]),
+        ("dim", _change(step) if step else ""),
+    )
+
+
+def _outcome(entry: Entry) -> tuple[str, str]:
+    """``refused 412 precondition_failed``, and its style. A revision is always done."""
+    if entry.deed is None:
+        return "done", "green"
+    detail = entry.deed.detail
+    outcome = str(detail.get("outcome", "done"))
+    known = (detail.get("status"), detail.get("code")) if outcome != "done" else ()
+    return " ".join([outcome, *(str(part) for part in known if part)]), _OUTCOMES.get(outcome, "")
+
+
+def _commit(entry: Entry) -> str | None:
+    commit = entry.deed.detail.get("commit") if entry.deed else None
+    return commit or (entry.step.commit if entry.step else None)
+
+
+def _change(step: Step) -> str:
+    """``1f2e3d4c → 5b6a7988``: how the digest moved."""
+    new = step.digest.hex()[:_DIGEST]
+    if step.operation == "delete":
+        return f"{new} →"
+    if step.previous in (None, step.digest):
+        return new
+    return f"{step.previous.hex()[:_DIGEST] if step.previous else ''} → {new}"
+
+
+def _view(entry: Entry) -> dict[str, Any]:
+    """One entry as JSON: a revision, with the deed that made it, or a deed."""
+    from agentsd.control.status.audit import deed_view
+
+    step, deed = entry.step, entry.deed
+    if step is None:
+        return {"kind": "deed", **(deed_view(deed) if deed else {})}
+    return {
+        "kind": "revision",
+        "at": step.created_at,
+        "version": step.version,
+        "operation": step.operation,
+        "agent": step.slug,
+        "id": step.agent_id,
+        "user": step.owner,
+        "path": step.path,
+        "by": entry.who,
+        "commit": _commit(entry),
+        "digest": step.digest.hex(),
+        "previous_digest": step.previous.hex() if step.previous else None,
+        "deed": deed_view(deed) if deed else None,
+    }

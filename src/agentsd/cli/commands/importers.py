@@ -1,0 +1,251 @@
+"""``agentsd import-env`` and ``agentsd import``: what other systems were set up with, as sealed manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentsd.cli.commands.author import PATH, require_valid
+from agentsd.cli.commands.new import new_file
+from agentsd.cli.compose.parts import load_settings, make_catalog, make_opener, make_sops
+from agentsd.cli.output import print_json, print_lines, stderr, stdout
+from agentsd.core.errors import ConfigError, SealError, SealLocked
+from agentsd.core.manifest.document import parse
+from agentsd.core.names import from_url, slug_of
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.control.importers.dotenv import Migrated, Read
+    from agentsd.control.importers.draft import Draft, Note
+    from agentsd.control.sealing.bootstrap import Founded
+
+_MARKS = {
+    "used": ("green", "✓"),
+    "assumed": ("yellow", "?"),
+    "unused": ("dim", "-"),
+    "placeholder": ("yellow", "!"),
+    "missing": ("bold red", "✗"),
+}
+DRY_RUN = click.option("--dry-run", is_flag=True, help="Report only; write nothing.")
+FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of one manifest. ``opened``: the key at hand opened what was written."""
+
+    draft: Draft
+    file: Path
+    opened: bool = False
+
+
+@click.command("import-env")
+@click.argument("env_file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@PATH
+@click.option("--slug", default="development", help="Slug of the agent [development].")
+@click.option("--name", help="Display name [Development Agent].")
+@DRY_RUN
+@FORM
+def import_env_command(
+    env_file: Path, path: Path | None, slug: str, name: str | None, dry_run: bool, form: str
+) -> None:
+    """Make one sealed manifest of the .env of the system before, and say what became of every variable.
+
+    The file is parsed, never run, and stays as it is. Secrets are sealed and never shown; placeholders
+    such as `changeme` are told, and not written. Without a .sops.yaml one is made, and without an age
+    key a fresh one, outside the repository.
+
+    \b
+    Examples:
+      agentsd import-env .env --dry-run
+      agentsd import-env .env
+      agentsd import-env old/.env --slug acme/desk --name "Front desk"
+    """
+    settings = load_settings(path=path)
+    _, migrated = read_migrated(env_file)
+    slug = from_url(slug)
+    file = new_file(settings.path, slug)
+    if not migrated.sections:
+        _report(form, env_file, (), migrated.notes, None, written=False)
+        raise ConfigError(
+            f"{env_file} says nothing that makes an agent", hint="docs/howto/migrate.md lists the variables"
+        )
+    draft = env_draft(settings, migrated, slug, name)
+    made = None if dry_run else asyncio.run(write_all(settings, {file: draft}))
+    imported = made[0] if made else [Imported(draft, file)]
+    _report(form, env_file, imported, migrated.notes, made[1] if made else None, written=not dry_run)
+    if made and form == "text":
+        text = f"{env_file} is as it was: it holds keys in plain text, so remove it once the agent answers"
+        print_lines(stderr(), [(("dim", f"    → {text}"),)])
+
+
+def read_migrated(file: Path) -> tuple[Read, Migrated]:
+    """What a .env says, and what it makes. Raises ``ConfigError``."""
+    from agentsd.control.importers.dotenv import migrate, read_env
+
+    read = read_env(str(file), file.read_bytes())
+    return read, migrate(read, make_catalog())
+
+
+def env_draft(settings: Settings, migrated: Migrated, slug: str, name: str | None = None) -> Draft:
+    """The manifest of what was read."""
+    from agentsd.control.importers.dotenv import HEAD
+    from agentsd.control.importers.draft import drafted
+
+    head = {**HEAD, "name": name} if name else HEAD
+    return drafted(slug, head, migrated.sections, make_catalog(), settings.trusted_origins)
+
+
+async def write_all(
+    settings: Settings, drafts: Mapping[Path, Draft]
+) -> tuple[list[Imported], Founded | None]:
+    """Seal and check every draft, then write all of them. Raises before anything is written, but for keys."""
+    from agentsd.control.importers.draft import written
+    from agentsd.control.sealing.bootstrap import found
+    from agentsd.control.writeback.manifest_editor import schema_line
+    from agentsd.files.atomic.compare_and_swap import swap
+
+    secret = any(draft.has_secrets for draft in drafts.values())
+    founded = found(settings.path, os.environ, Path.home()) if secret else None
+    sops = make_sops(settings)
+    results: dict[Path, tuple[bytes, bool]] = {}
+    for file, draft in drafts.items():
+        relative = file.relative_to(settings.path).as_posix()
+        line = schema_line(settings.path, slug_of(relative))
+        data = await written(draft, file, relative, sops, line)
+        await require_valid(settings, relative, data)
+        results[file] = data, await _opens(settings, relative, data, draft)
+    for file, (data, _) in results.items():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        swap(file, None, data)
+    return [Imported(draft, file, results[file][1]) for file, draft in drafts.items()], founded
+
+
+async def _opens(settings: Settings, relative: str, data: bytes, draft: Draft) -> bool:
+    """Whether the key at hand opens it; without one, or with another's, nothing is known."""
+    opener = make_opener(settings)
+    if not opener.can_open:
+        return False
+    try:
+        opened = await opener.open_surely(parse(relative, data))
+    except SealLocked:
+        return False
+    if opened.value != draft.value:
+        raise SealError("what was sealed does not open to what was read", hint="please report this")
+    return True
+
+
+def _report(
+    form: str,
+    source: Path,
+    imported: Sequence[Imported],
+    notes: Sequence[Note],
+    founded: Founded | None,
+    *,
+    written: bool,
+) -> None:
+    from agentsd.control.importers.draft import count
+
+    if form == "json":
+        manifests = [_view(one) for one in imported]
+        view = {
+            "source": str(source),
+            "written": written,
+            "manifests": manifests,
+            "counts": count(notes),
+            "notes": [note.view() for note in notes],
+            "key": str(founded.key) if founded and founded.key else None,
+            "rules": str(founded.rules) if founded and founded.rules else None,
+        }
+        print_json(view)
+        return
+    print_lines(stdout(), [*_note_lines(notes)])
+    tell_made(imported, founded, written=written)
+
+
+def _view(one: Imported) -> dict[str, Any]:
+    return {
+        "slug": one.draft.slug,
+        "path": str(one.file),
+        "providers": one.draft.providers,
+        "sealed": one.draft.has_secrets,
+        "opened": one.opened,
+    }
+
+
+def _note_lines(notes: Sequence[Note]) -> Iterable[tuple[tuple[str, str], ...]]:
+    width = min(max((len(note.name) for note in notes), default=0), 40)
+    for note in notes:
+        style, mark = _MARKS[note.outcome]
+        where = f"  (line {note.line})" if note.line and not note.name.startswith("line ") else ""
+        yield (
+            (style, f"  {mark} "),
+            ("", f"{note.name:<{width}}  "),
+            ("dim", f"{note.outcome}: "),
+            (
+                "",
+                note.text,
+            ),
+            ("dim", where),
+        )
+
+
+def tell_made(imported: Sequence[Imported], founded: Founded | None, *, written: bool) -> None:
+    """What was written, one line each."""
+    lines: list[tuple[tuple[str, str], ...]] = []
+    for path, what in ((founded.key, "age key"), (founded.rules, "rules")) if founded else ():
+        if path:
+            note = "; keep a copy in a safe place: nothing opens without it" if what == "age key" else ""
+            lines.append((("green", "✓ "), ("", f"made the {what} {path}"), ("dim", note)))
+    for one in imported:
+        vendors = ", ".join(f"{kind} {vendor}" for kind, vendor in one.draft.providers.items())
+        state = "sealed, valid and opened" if one.opened and one.draft.has_secrets else "valid"
+        done = f"wrote {one.file}" if written else f"would write {one.file}"
+        lines.append(
+            (("green", "✓ "), ("", f"{done}  ({vendors})"), ("dim", f"; {state}" if written else ""))
+        )
+    print_lines(stderr(), lines)
+
+
+@click.command("import")
+@click.option("--from", "kind", type=click.Choice(["litellm"]), required=True, help="What FILE is of.")
+@click.argument("config", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@PATH
+@click.option("--owner", default="", help="Folder that the agents go to [the top].")
+@DRY_RUN
+@FORM
+def import_command(kind: str, config: Path, path: Path | None, owner: str, dry_run: bool, form: str) -> None:
+    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent a model.
+
+    Keys that it reads from the environment (os.environ/NAME) are read from yours, and sealed. What cannot
+    be taken over is told; deployments of one name become fallbacks of one agent.
+
+    \b
+    Examples:
+      agentsd import --from litellm config.yaml --dry-run
+      agentsd import --from litellm config.yaml --owner acme
+    """
+    from agentsd.control.importers.litellm import migrate, read_config
+
+    settings = load_settings(path=path)
+    read = read_config(str(config), config.read_bytes())
+    trusted = settings.trusted_origins
+    migrated = migrate(read, os.environ, make_catalog(), owner=owner, trusted=trusted)
+    if not migrated.drafts:
+        _report(form, config, (), migrated.notes, None, written=False)
+        raise ConfigError(f"{config} has no model that can be an agent", hint="the notes say why")
+    drafts = {new_file(settings.path, draft.slug): draft for draft in migrated.drafts}
+    if dry_run:
+        imported, founded = [Imported(draft, file) for file, draft in drafts.items()], None
+    else:
+        imported, founded = asyncio.run(write_all(settings, drafts))
+    _report(form, config, imported, migrated.notes, founded, written=not dry_run)
+    if any(note.outcome == "missing" for note in migrated.notes):
+        sys.exit(1)

@@ -1,0 +1,82 @@
+"""``agentsd merge-driver`` and ``diff-driver``: what git runs on sealed manifests."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import click
+
+from agentsd.cli.compose.parts import load_settings, make_opener, make_sops
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.names import printable
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command("merge-driver")
+@click.argument("base", required=False, type=_FILE)
+@click.argument("ours", required=False, type=_FILE)
+@click.argument("theirs", required=False, type=_FILE)
+@click.argument("path", required=False, type=_FILE)
+@click.option("--install", is_flag=True, help="Make git use it, and the diff driver, in this repository.")
+def merge_driver_command(
+    base: Path | None, ours: Path | None, theirs: Path | None, path: Path | None, install: bool
+) -> None:
+    """Merge manifests field by field, secrets too. Git runs it: %O %A %B %P.
+
+    What is sealed stays sealed: in the file, in the index and after a conflict. Two changes of different
+    secrets need the private key; without one, what can be merged by ciphertexts is.
+
+    \b
+    Examples:
+      agentsd merge-driver --install            once in each clone
+      git checkout --merge agents.d/a.yaml      merge a file again, now with the key
+    """
+    if install:
+        from agentsd.cli.commands.merge_driver_setup import install_drivers
+
+        install_drivers()
+        return
+    if base is None or ours is None or theirs is None or path is None:
+        raise click.UsageError("git gives four files: %O %A %B %P; to set it up: --install")
+    sys.exit(asyncio.run(_merge(base, ours, theirs, path)))
+
+
+async def _merge(base: Path, ours: Path, theirs: Path, path: Path) -> int:
+    from agentsd.control.sealing.merge_driver import merged
+
+    settings = load_settings()
+    versions = [one.read_bytes() for one in (base, ours, theirs)]
+    result = await merged(*versions, file=path, opener=make_opener(settings), sops=make_sops(settings))
+    if result.data is not None and result.data != versions[1]:
+        ours.write_bytes(result.data)
+    if result.clean:
+        return 0
+    name = printable(str(path))
+    lines = [(("bold red", "conflict: "), ("", f"{name}: {problem}")) for problem in result.problems]
+    hint = result.hint.replace("FILE", shlex.quote(name))
+    print_lines(stderr(), [*lines, (("dim", "    → "), ("", hint))])
+    return 1
+
+
+@click.command("diff-driver")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+def diff_driver_command(file: Path) -> None:
+    """Print a manifest as a diff should show it: a short hash for each ciphertext, no sops metadata.
+
+    \b
+    Examples:
+      agentsd merge-driver --install            git diff and git log -p use it from then on
+    """
+    from agentsd.core.trust.masking import masked
+
+    text = file.read_bytes().decode(errors="surrogateescape")
+    try:
+        sys.stdout.buffer.write(masked(text).encode(errors="surrogateescape"))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,0 +1,81 @@
+"""``agentsd merge-driver --install``: git's settings of this clone, and ``.gitattributes`` for everybody."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import ConfigError
+from agentsd.core.names import SUFFIXES
+from agentsd.files.git.command import repository_of, run
+
+_NAME = "agentsd"
+_OVERLAYS = "envs"
+_SPECIAL = re.compile("[^A-Za-z0-9._/-]")
+
+
+def install_drivers() -> None:
+    """Raises ``ConfigError`` outside a repository, or where git refuses."""
+    folder = load_settings().path
+    top = repository_of(folder if folder.is_dir() else Path())
+    if top is None:
+        raise ConfigError(f"{folder} is in no git repository", hint="git init")
+    asyncio.run(_configure(top))
+    added = _add_attributes(top, _patterns(top, folder.resolve()))
+    told = (
+        "named the manifests in .gitattributes: commit it" if added else ".gitattributes names them already"
+    )
+    print_lines(
+        stderr(),
+        [
+            (("green", "✓ "), ("", f"git merges and shows the manifests of {top} by agentsd, in this clone")),
+            (("green", "✓ "), ("", told)),
+        ],
+    )
+
+
+async def _configure(top: Path) -> None:
+    program = f"{shlex.quote(sys.executable)} -P -m agentsd".replace(
+        "%", "%%"
+    )  # -P: no code of the work tree
+    settings = {
+        f"merge.{_NAME}.name": "manifests of agents, field by field",
+        f"merge.{_NAME}.driver": f"{program} merge-driver %O %A %B %P",
+        # Ancestors that are merged on the way must not decide a conflict that nobody has seen.
+        f"merge.{_NAME}.recursive": "binary",
+        f"diff.{_NAME}.textconv": f"{program.replace('%%', '%')} diff-driver",
+    }
+    for name, value in settings.items():
+        if (await run(top, "config", "--local", name, value)).code:
+            raise ConfigError(f"git cannot set {name} in {top}", hint="may you write .git/config?")
+
+
+def _patterns(top: Path, folder: Path) -> list[str]:
+    folders = [folder.relative_to(top)]
+    if (folder.parent / _OVERLAYS).is_dir():
+        folders.append((folder.parent / _OVERLAYS).relative_to(top))
+    return [
+        f"{_quoted('' if one == Path() else f'{one.as_posix()}/')}**/*{suffix} merge={_NAME} diff={_NAME}"
+        for one in folders
+        for suffix in SUFFIXES
+    ]
+
+
+def _quoted(path: str) -> str:
+    """A path as a pattern of gitattributes(5): what could mean more than itself matches any character."""
+    return _SPECIAL.sub("?", path)
+
+
+def _add_attributes(top: Path, lines: list[str]) -> bool:
+    file = top / ".gitattributes"
+    text = file.read_text() if file.exists() else ""
+    missing = [line for line in lines if line not in text.splitlines()]
+    if missing:
+        gap = "" if not text or text.endswith("\n") else "\n"
+        file.write_text(f"{text}{gap}{chr(10).join(missing)}\n")
+    return bool(missing)

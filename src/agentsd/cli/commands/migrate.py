@@ -1,0 +1,43 @@
+"""``agentsd migrate``."""
+
+from __future__ import annotations
+
+import click
+
+from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import ConfigError
+
+
+@click.command("migrate")
+@click.option("--revision", default="head", help="Where to migrate to [head].")
+@click.option("--downgrade", is_flag=True, help="The revision is an older one: data may be lost.")
+@click.option("--grants", is_flag=True, help="Then give the roles of watch and serve their least privileges.")
+def migrate_command(revision: str, downgrade: bool, grants: bool) -> None:
+    """Bring the schema of AGENTSD_DATABASE_URL (or AGENTSD_DATABASE_DIRECT_URL) to this version.
+
+    `agentsd up` migrates its embedded Postgres by itself.
+
+    \b
+    Examples:
+      agentsd migrate
+      agentsd migrate --grants
+      agentsd migrate --downgrade --revision base
+    """
+    from agentsd.store import migrations
+
+    if grants and (downgrade or revision != "head"):
+        raise click.UsageError("--grants is of the newest schema only")
+    settings = load_settings()
+    secret = settings.database_direct_url or settings.database_url
+    if secret is None:
+        raise ConfigError("no database is named", hint="set AGENTSD_DATABASE_URL=postgresql://user@host/name")
+    url = secret.get_secret_value()
+    if downgrade:
+        migrations.downgrade(url, revision)
+    else:
+        migrations.upgrade(url, revision)
+    print_lines(stderr(), [(("green", "✓ "), ("", f"the schema is at {migrations.current(url) or 'base'}"))])
+    if grants:
+        migrations.grant(url)
+        print_lines(stderr(), [(("green", "✓ "), ("", "agentsd_sync and agentsd_runtime may do their work"))])

@@ -1,0 +1,255 @@
+"""``agentsd rollback``, ``suspend`` and ``resume``: an edit of one file, then the sync of its folder."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import click
+
+from agentsd.cli.compose.parts import (
+    load_settings,
+    make_catalog,
+    make_checker,
+    make_opener,
+    make_sops,
+    open_database,
+    run,
+)
+from agentsd.cli.output import print_json, print_lines, stderr
+from agentsd.core.errors import AgentNotFound, AgentsdError, ConfigError
+from agentsd.core.names import from_url, is_uuid
+
+if TYPE_CHECKING:
+    from agentsd.control.sync.syncer import Report, Syncer
+    from agentsd.control.writeback.delivery import Written
+    from agentsd.control.writeback.writer import WriteBack
+    from agentsd.settings import Settings
+    from agentsd.store.database import Database
+    from agentsd.store.queries.agent_lookup import Place
+    from agentsd.store.queries.agents import Revision
+
+_OPTIONS = (
+    click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
+    click.option("--source", help="Name of this tree [main]."),
+    click.option("--commit", is_flag=True, help="Commit the edit to the repository around the folder."),
+    click.option("--format", "form", type=click.Choice(["text", "json"]), default="text"),
+)
+
+
+def _with_options(command: Any) -> Any:
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+@click.command("rollback")
+@click.argument("agent")
+@click.argument("revision", type=click.IntRange(1, (1 << 63) - 1))
+@_with_options
+def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None:
+    """Put an agent's manifest back as it was at version REVISION, then sync.
+
+    AGENT is a slug or an id, also of an agent that was deleted: its file comes back. REVISION is a
+    version, as `agentsd history` shows them. Files beside the manifest (prompts, knowledge) stay as
+    they are, and are named where they differ. Where the files cannot be written from here, the exit
+    status is 1, and the git command to run instead is printed.
+
+    \b
+    Examples:
+      agentsd history acme/sales --diff
+      agentsd rollback acme/sales 41
+      agentsd rollback acme/sales 41 --commit
+    """
+
+    async def edit(settings: Settings, database: Database, place: Place, writeback: WriteBack) -> Written:
+        from agentsd.control.status.restore_command import differing
+        from agentsd.core.access import LOCAL
+
+        found = await _revision(database, place, revision)
+        target = _target(place, found if place.deleted else None)
+        if (reason := writeback.refusal(target)) is not None:
+            raise _by_hand(settings, reason, found)
+        written = await writeback.restore(LOCAL, target, found.data, revive=place.deleted)
+        for name in differing(settings.path, found):
+            what = f"{name} is not as it was at version {found.version}; it stays as it is"
+            print_lines(stderr(), [(("yellow", "  ! "), ("", what))])
+        return written
+
+    written = run(_edited(agent, flags, edit))
+    _tell(written, form, f"is as it was at version {revision}")
+
+
+@click.command("suspend")
+@click.argument("agent")
+@_with_options
+def suspend_command(agent: str, form: str, **flags: Any) -> None:
+    """Take an agent off the air without deleting it: `active: false` in its manifest, then sync.
+
+    \b
+    Examples:
+      agentsd suspend acme/sales
+      agentsd suspend acme/sales --commit
+    """
+    _tell(run(_edited(agent, flags, _activity(False))), form, "is suspended")
+
+
+@click.command("resume")
+@click.argument("agent")
+@_with_options
+def resume_command(agent: str, form: str, **flags: Any) -> None:
+    """Put a suspended agent back on the air: `active: true` in its manifest, then sync.
+
+    \b
+    Examples:
+      agentsd resume acme/sales
+    """
+    _tell(run(_edited(agent, flags, _activity(True))), form, "is active")
+
+
+_Edit = Callable[["Settings", "Database", "Place", "WriteBack"], Awaitable["Written"]]
+
+
+def _activity(active: bool) -> _Edit:
+    async def edit(settings: Settings, database: Database, place: Place, writeback: WriteBack) -> Written:
+        from agentsd.core.access import LOCAL
+
+        if place.deleted:
+            raise AgentNotFound(
+                f"{place.slug} was deleted", hint=f"to bring it back: agentsd rollback {place.slug} REVISION"
+            )
+        return await writeback.change(LOCAL, _target(place), {"active": active}, merge=True)
+
+    return edit
+
+
+async def _edited(agent: str, flags: dict[str, Any], edit: _Edit) -> Written:
+    """One edit, on record whatever came of it."""
+    from agentsd.control.status.audit import record_deed
+    from agentsd.core.access import LOCAL
+
+    action = click.get_current_context().command.name or ""
+    settings = load_settings(path=flags["path"], source=flags["source"])
+    if settings.env:
+        hint = "edit the file that is meant, and sync"
+        raise ConfigError("AGENTSD_ENV is set: base and overlay cannot be told apart here", hint=hint)
+    async with open_database(settings) as database:
+        place = await _place(database, from_url(agent))
+        about: dict[str, Any] = {"status": None, "path": place.path, "from_version": place.version}
+        try:
+            async with _writeback(settings, database, commit=flags["commit"]) as writeback:
+                written = await edit(settings, database, place, writeback)
+        except AgentsdError:
+            await record_deed(database, LOCAL.actor, action, place.slug, outcome="refused", **about)
+            raise
+        version = written.version if written.changed else None
+        done: dict[str, Any] = {**about, "to_version": version, "commit": written.commit}
+        await record_deed(database, LOCAL.actor, action, place.slug, outcome="done", **done)
+    return written
+
+
+@asynccontextmanager
+async def _writeback(settings: Settings, database: Database, *, commit: bool) -> AsyncIterator[WriteBack]:
+    from agentsd.control.writeback.delivery import GitOptions
+    from agentsd.control.writeback.manifest_editor import Desk
+    from agentsd.control.writeback.writer import WriteBack
+    from agentsd.files.atomic.folder_lock import unwritable
+    from agentsd.files.git.repository import check_repository
+
+    here = unwritable(settings.path) is None
+    if commit and here:
+        await check_repository(settings.path)
+    desk = Desk(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
+    git = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
+    syncer = await _syncer(settings, database, here=here)
+    writeback = WriteBack(desk, syncer, make_checker(settings), mode="git" if commit else "files", git=git)
+    try:
+        yield writeback
+    finally:
+        await writeback.aclose()
+
+
+async def _syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:
+    """Syncs the folder, puts each round on record, and refuses a tree that was overtaken."""
+    from agentsd.cli.commands.sync import refuse_older
+    from agentsd.control.sync.reconciler import Options, Reconciler
+    from agentsd.control.sync.run_log import record_outcome
+    from agentsd.control.sync.syncer import Syncer
+    from agentsd.files.git.command import head_commit
+
+    options = Options(source=settings.source, strict=False)
+    reconciler = Reconciler(make_checker(settings), database)
+    head = await head_commit(settings.path) if here else None
+    if head is not None:
+        await refuse_older(reconciler, settings, head)
+
+    async def record(report: Report) -> None:
+        if report.outcome is not None:
+            started = datetime.now(UTC) - timedelta(seconds=report.outcome.seconds)
+            await record_outcome(database, report.outcome, options, trigger="cli", started_at=started)
+
+    return Syncer(settings.path, reconciler, options, record)
+
+
+async def _place(database: Database, ref: str) -> Place:
+    from agentsd.store.queries.agent_lookup import find_place
+
+    agent_id = UUID(ref) if is_uuid(ref) else None
+    async with database.transaction(snapshot=True) as conn:
+        place = await find_place(conn, slug=None if agent_id else ref, agent_id=agent_id)
+    if place is None:
+        raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
+    return place
+
+
+async def _revision(database: Database, place: Place, version: int) -> Revision:
+    from agentsd.store.queries.agents import revisions
+
+    async with database.transaction(snapshot=True) as conn:
+        found = await revisions(conn, place.id, limit=1, before=version + 1)
+    if not found or found[0].operation == "delete":
+        what = "was deleted by then" if found else "has no such revision"
+        raise ConfigError(
+            f"{place.slug} {what}: {version}", hint=f"choose another: agentsd history {place.slug}"
+        )
+    return found[0]
+
+
+def _target(place: Place, revision: Revision | None = None) -> Any:
+    """Where it is, or for one that comes back, where it was in that revision."""
+    from agentsd.control.writeback.writer import Target
+
+    at: Place | Revision = revision or place
+    return Target(place.id, at.slug, at.owner, at.path, at.source)
+
+
+def _by_hand(settings: Settings, reason: AgentsdError, revision: Revision) -> AgentsdError:
+    """``reason``, with the command that a person runs instead."""
+    from agentsd.control.status.restore_command import checkout_command
+    from agentsd.control.writeback.errors import ReadOnly
+
+    command = checkout_command(settings.path, revision)
+    if command is None:
+        hint = "the commit of that revision is not on record; what changed: agentsd history AGENT --diff"
+    else:
+        hint = f"in the repository of the manifests, run: {command}"
+    return ReadOnly(reason.message, hint=hint)
+
+
+def _tell(written: Written, form: str, what: str) -> None:
+    if form == "json":
+        names: Sequence[str] = ("action", "slug", "path", "version", "changed", "commit", "branch", "pushed")
+        body = {name: getattr(written, name) for name in names}
+        print_json({**body, "id": written.id, "message": written.message})
+        return
+    live = f"live as version {written.version}" if written.version else f"on branch {written.branch}"
+    live += f", commit {written.commit[:12]}" if written.commit else ""
+    known = what if written.changed else f"{what} already"
+    lines = [(("green", "✓ "), ("bold", written.slug), ("", f" {known} "), ("dim", f"({live})"))]
+    print_lines(stderr(), lines)
+    if written.message and written.changed:
+        print_lines(stderr(), [(("yellow", "  ! "), ("", written.message))])

@@ -1,0 +1,62 @@
+"""``agentsd schema``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from agentsd.cli.compose.parts import make_catalog
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import AgentsdError
+
+
+@click.command("schema")
+@click.option(
+    "--write", "write_to", type=click.Path(path_type=Path), metavar="DIR", help="Write the schemas."
+)
+@click.option(
+    "--check", "check_in", type=click.Path(path_type=Path), metavar="DIR", help="Fail if they differ."
+)
+def schema_command(write_to: Path | None, check_in: Path | None) -> None:
+    """Write or check the JSON Schemas of manifests and user files; without options, print the agent's.
+
+    \b
+    Examples:
+      agentsd schema --write schemas    after adding a provider
+      agentsd schema --check schemas    in CI
+    """
+    from agentsd.control.validation.schema import Schemas
+
+    files = dict(Schemas(make_catalog()).files())
+    if write_to:
+        _write(write_to, files)
+    elif check_in:
+        _check(check_in, files)
+    else:
+        sys.stdout.write(files["agent.schema.json"])
+
+
+def _write(folder: Path, files: dict[str, str]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        print_lines(stderr(), [(("green", "✓ "), ("", f"wrote {folder / name}"))])
+
+
+def _check(folder: Path, files: dict[str, str]) -> None:
+    stale = [name for name, text in files.items() if _read(folder / name) != text]
+    if stale:
+        raise AgentsdError(
+            f"{', '.join(str(folder / name) for name in stale)}: not what this version makes",
+            hint=f"run: agentsd schema --write {folder}",
+        )
+    print_lines(stderr(), [(("green", "✓ "), ("", f"the schemas in {folder} are up to date"))])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError:
+        return None

@@ -1,0 +1,237 @@
+"""``agentsd token``: API tokens, which live in ``_user.yaml`` as hashes."""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from agentsd.cli.commands.author import PATH, require_valid
+from agentsd.cli.compose.audit import note_deed
+from agentsd.cli.compose.parts import load_settings, make_checker, run
+from agentsd.cli.output import print_json, print_lines, show_violations, stderr, stdout
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.document import parse
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of
+from agentsd.core.text.columns import columns
+from agentsd.core.violations import Violation, did_you_mean
+from agentsd.files.tree import Tree, reread
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.core.api_tokens import Listed
+    from agentsd.core.manifest.user import Role
+    from agentsd.core.text.render import Line, Span
+
+OWNER = click.option("--owner", default=DEFAULT_OWNER, help="Whose token [default: the top-level file].")
+
+_Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+@click.group("token")
+def token_command() -> None:
+    """API tokens: make one, list them, revoke one. They live in _user.yaml, as hashes only.
+
+    \b
+    Examples:
+      agentsd token create ci --role editor --expires 90d
+      agentsd token list
+      agentsd token revoke ci
+    """
+
+
+@token_command.command("create")
+@click.argument("name")
+@OWNER
+@click.option(
+    "--role",
+    type=click.Choice(["viewer", "editor", "admin"]),
+    default="viewer",
+    help="viewer reads and talks; editor also writes; admin (without --owner) sees all [viewer].",
+)
+@click.option("--expires", metavar="WHEN", help="90d, 12h, or the last valid day: 2027-01-31 [never].")
+@PATH
+def create_command(name: str, owner: str, role: str, expires: str | None, path: Path | None) -> None:
+    """Make a token, and print it: once, alone on standard output. It is not kept anywhere.
+
+    Its SHA-256 goes into the owner's _user.yaml; commit that file like any other change.
+
+    \b
+    Examples:
+      agentsd token create laptop
+      agentsd token create ci --owner acme --role editor --expires 90d
+      TOKEN=$(agentsd token create root --role admin --expires 2027-01-31)
+    """
+    from agentsd.core import api_tokens as tokens
+
+    settings = load_settings(path=path)
+    relative = tokens.user_path(owner)
+    ends = tokens.expiry(expires, datetime.now(UTC)) if expires else None
+    token = tokens.make_token(secrets.token_bytes(tokens.RANDOM_BYTES))
+    entry = tokens.new_entry(name, owner, cast("Role", role), tokens.hash_of(token), ends)
+    first = _open(settings)
+    new_owner = not (settings.path / relative).parent.is_dir()
+    edit = partial(tokens.with_token, entry=entry)
+    run(_edited(settings, relative, edit, "token-create", f"token:{owner}/{name}"))
+    print_lines(stderr(), _created(settings, relative, entry, first=first, new_owner=new_owner))
+    sys.stdout.write(f"{token}\n")
+    sys.stdout.flush()
+
+
+@token_command.command("list")
+@click.option("--owner", help="Only this owner's [all].")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@PATH
+def list_command(owner: str | None, form: str, path: Path | None) -> None:
+    """List the tokens of every owner: name, role, expiry, and how the hash begins.
+
+    \b
+    Examples:
+      agentsd token list
+      agentsd token list --owner acme --format json
+    """
+    settings = load_settings(path=path)
+    found, bad = _checked(settings, owner)
+    if form == "json":
+        print_json({"tokens": [asdict(one) for one in found]})
+    elif found:
+        rows = [_row(one) for one in found]
+        print_lines(stdout(), columns(("owner", "name", "role", "expires", "sha256"), rows))
+    elif not bad:
+        print_lines(stderr(), [(("", "there are no tokens; to make one: agentsd token create NAME"),)])
+    if bad:
+        show_violations(bad, f"{settings.path.as_posix()}/")
+        sys.exit(1)
+
+
+@token_command.command("revoke")
+@click.argument("name")
+@OWNER
+@PATH
+def revoke_command(name: str, owner: str, path: Path | None) -> None:
+    """Revoke a token: take it out of its owner's _user.yaml. Live like any other change.
+
+    \b
+    Examples:
+      agentsd token revoke laptop
+      agentsd token revoke ci --owner acme
+    """
+    from agentsd.core import api_tokens as tokens
+
+    settings = load_settings(path=path)
+    relative = tokens.user_path(owner)
+    _require(settings, relative)
+    edit = partial(tokens.without_token, name=name)
+    run(_edited(settings, relative, edit, "token-revoke", f"token:{owner}/{name}"))
+    lines: list[Line] = [(("green", "✓ "), ("", f"revoked token {name}: {settings.path / relative}")), _NEXT]
+    if _open(settings):
+        what = (
+            "it was the last: once it is gone, a server on loopback is open to this machine, others to nobody"
+        )
+        lines.append((("yellow", "  ! "), ("", what)))
+    print_lines(stderr(), lines)
+
+
+def _row(one: Listed) -> list[Span]:
+    ends = ("red", f"{one.expires} (expired)") if one.expired else ("", one.expires or "never")
+    role = ("bold" if one.role == "admin" else "", one.role)
+    return [("", one.owner), ("bold", one.name), role, ends, ("dim", one.hash)]
+
+
+_NEXT: Line = (
+    ("dim", "  live once it is synced: commit it and run agentsd sync, or let `up` or `watch` pick it up"),
+)
+
+
+async def _edited(settings: Settings, relative: str, edit: _Edit, action: str, target: str) -> None:
+    """One edit of a user file: valid before it replaces, and on record where a database is at hand."""
+    from agentsd.files.atomic.compare_and_swap import swap
+    from agentsd.files.atomic.folder_lock import folder_lock
+
+    file = settings.path / relative
+    async with folder_lock(settings.path):
+        before = file.read_bytes() if file.exists() else None
+        after = _rewritten(settings, relative, before, edit)
+        await require_valid(settings, relative, after)
+        file.parent.mkdir(exist_ok=True)
+        swap(file, before, after)
+    await note_deed(settings, action, target, path=relative, owner=owner_of(relative))
+
+
+def _rewritten(settings: Settings, relative: str, before: bytes | None, edit: _Edit) -> bytes:
+    from agentsd.control.writeback.user_file import rewritten
+
+    if before is None:
+        return rewritten(settings.path, relative, None, edit({}))
+    value = parse(f"{settings.path.as_posix()}/{relative}", before).value  # UTF-8, or it is refused here
+    return rewritten(settings.path, relative, before, edit(value))
+
+
+def _created(
+    settings: Settings, relative: str, entry: Mapping[str, Any], *, first: bool, new_owner: bool
+) -> list[Line]:
+    """What was done, and what comes of it."""
+    ends = entry.get("expires")
+    lasts = f"until {ends} (UTC)" if ends else "without an end (--expires gives it one)"
+    what = f"token {entry['name']} as {entry['role']}, {lasts}: {settings.path / relative}"
+    lines: list[Line] = [
+        (("green", "✓ "), ("", what)),
+        (("dim", "  it is shown once, now: keep it in a safe place; the file holds its hash only"),),
+        _NEXT,
+    ]
+    if new_owner:
+        folder = (settings.path / relative).parent
+        lines.insert(1, (("yellow", "  ! "), ("", f"there was no such owner yet: {folder} is new")))
+    if first:
+        lines.append((("yellow", "  ! "), ("", "it is the first: from then on every request needs a token")))
+    return lines
+
+
+def _checked(settings: Settings, owner: str | None = None) -> tuple[list[Listed], list[Violation]]:
+    """The tokens of every valid user file, or of one owner's, and what is wrong with the others."""
+    from agentsd.core.api_tokens import listed, user_path
+
+    files = _user_files(settings.path)
+    if owner is not None:
+        _require(settings, user_path(owner))
+        files = [user_path(owner)]
+    found: list[Listed] = []
+    bad: list[Violation] = []
+    checker = make_checker(settings)
+    for file in reread(Tree(settings.path, {}), files).files.values():
+        checked = checker.check(file)
+        bad += checked.violations
+        if checked.user:
+            found += listed(checked.user.username, checked.user.tokens, datetime.now(UTC))
+    return found, bad
+
+
+def _open(settings: Settings) -> bool:
+    """Whether no request needs a token, as the files stand."""
+    found, bad = _checked(settings)
+    return not (found or bad or settings.token_file)
+
+
+def _require(settings: Settings, relative: str) -> None:
+    if not (settings.path / relative).is_file():
+        near = did_you_mean(owner_of(relative), [owner_of(file) for file in _user_files(settings.path)])
+        raise ConfigError(
+            f"{settings.path / relative} is not there: this owner has no token",
+            hint=near or "see: agentsd token list",
+        )
+
+
+def _user_files(root: Path) -> list[str]:
+    """The top-level file, then every owner's, relative to ``root``."""
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not a folder", hint="name the folder of manifests with --path")
+    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")
+    names = (USER_FILE, *(f"{folder}/{USER_FILE}" for folder in folders))
+    return [name for name in names if (root / name).is_file()]

@@ -1,0 +1,296 @@
+"""``agentsd up``, ``serve`` and ``watch``: the long-running processes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentsd import __version__
+from agentsd.cli import logs
+from agentsd.cli.commands.author import ENV
+from agentsd.cli.commands.first_import import first_import
+from agentsd.cli.compose.notifications import start_notifying
+from agentsd.cli.compose.parts import cache_folder, load_settings, open_database, run
+from agentsd.cli.compose.pull import PULLING, SETTINGS, make_hook, make_pulling
+from agentsd.cli.compose.runtime import (
+    make_planner,
+    make_syncer,
+    make_writeback,
+    reachable,
+    serve_runtime,
+    start_watching,
+)
+from agentsd.cli.output import Screen, print_lines, stderr
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.cli.workers import Line
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+_LOGGING = (
+    click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of log lines."
+    ),
+    click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"),
+)
+_SERVING = (
+    click.option("--host", default="127.0.0.1", help="Address to listen on [127.0.0.1]."),
+    click.option(
+        "--port", default=8080, type=click.IntRange(0, 65535), help="Port; 0 picks a free one [8080]."
+    ),
+    click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one a line."),
+    click.option(
+        "--write-back",
+        type=click.Choice(["off", "files", "git"]),
+        help="What the API may write [up: files, serve: off].",
+    ),
+    click.option("--no-cache", is_flag=True, help="Keep nothing on disk to start from without Postgres."),
+)
+_TREE = (
+    click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
+    click.option("--source", help="Name of this tree [main]."),
+    ENV,
+)
+_WATCHING = (
+    *_TREE,
+    *PULLING,
+    click.option(
+        "--require-mac/--no-require-mac",
+        default=True,
+        help="Quarantine seals that no key at hand can verify [on].",
+    ),
+    click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
+    click.option("--resync", default=60.0, help="Seconds between full resyncs [60]."),
+)
+
+
+def _with(*options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def decorate(command: Any) -> Any:
+        for option in reversed([one for group in options for one in group]):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+@click.command("up")
+@_with(_WATCHING, _SERVING, _LOGGING)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where embedded Postgres keeps its data.")
+def up_command(**flags: Any) -> None:
+    """Everything in one process: Postgres, migrate, sync on every change, API on 127.0.0.1:8080.
+
+    Without AGENTSD_DATABASE_URL, Postgres comes embedded, with its data in your data folder.
+
+    \b
+    Examples:
+      agentsd up
+      agentsd up --path ./agents.d --port 9000
+      SOPS_AGE_KEY_FILE=~/keys.txt agentsd up
+    """
+    run(_main(flags, watching=True, serving=True))
+
+
+@click.command("serve")
+@_with(_SERVING, _TREE, _LOGGING)
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    help="Processes that share the port; SIGHUP replaces them in turn.",
+)
+@click.option("--listen-fd", type=int, multiple=True, hidden=True)
+@click.option("--control-fd", type=int, hidden=True)
+def serve_command(**flags: Any) -> None:
+    """The runtime alone: serves what is in the database, and follows it. Run as many as you like.
+
+    \b
+    Examples:
+      AGENTSD_DATABASE_URL=postgresql://agentsd@db/agentsd agentsd serve
+      AGENTSD_TOKEN_FILE=/run/secrets/tokens agentsd serve --host 0.0.0.0
+      agentsd serve --workers 4
+    """
+    if flags["workers"]:
+        code = run(_lead_workers(flags, flags["workers"]))
+        raise click.exceptions.Exit(code)
+    run(_main(flags, watching=False, serving=True))
+
+
+@click.command("watch")
+@_with(_WATCHING, _LOGGING)
+def watch_command(**flags: Any) -> None:
+    """The sync daemon alone: reconciles the folder into the database on every change.
+
+    \b
+    Examples:
+      AGENTSD_DATABASE_URL=postgresql://agentsd@db/agentsd agentsd watch --path agents.d
+      agentsd watch --git https://git.example.org/org/agents.git --ref main --interval 30s
+    """
+    run(_main(flags, watching=True, serving=False))
+
+
+async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
+    from agentsd.control.sync.leadership import Leadership
+    from agentsd.supervisor import Supervisor, log_stray
+    from agentsd.telemetry import Metrics
+
+    began = time.perf_counter()
+    logs.setup(flags["log_format"], flags["log_level"])
+    names = ("path", "source", "env", "token_file", "data_dir", "write_back", *SETTINGS)
+    settings = load_settings(**{name: flags.get(name) for name in names})
+    asyncio.get_running_loop().set_exception_handler(log_stray)
+    running = asyncio.Event()
+    stop = _stop_on_signals(running)
+    line = _line_to_parent(flags, stop)
+    console = Screen(StringIO()) if line else stderr()  # a worker's parent has said it
+    print_lines(console, [(("bold", f"agentsd {__version__}"),)])
+    pulling = make_pulling(settings, flags) if watching else None
+    metrics = Metrics()
+    supervisor = Supervisor(metrics)
+    async with AsyncExitStack() as stack:
+        sockets = _listen(flags, settings) if serving else []
+        for one in sockets:
+            stack.callback(one.close)
+        everything = watching and serving
+        database = await stack.enter_async_context(
+            open_database(
+                settings, migrate=everything, exclusive=everything, check=False, supervisor=supervisor
+            )
+        )
+        if await reachable(database):
+            print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
+        else:
+            print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
+        imported = await first_import(settings, database) if everything and not pulling else None
+        group = await stack.enter_async_context(supervisor.group())
+        leadership = Leadership(database, settings.source) if watching else None
+        syncer = make_syncer(settings, flags, database, leadership, pulling)
+        stack.push_async_callback(syncer.aclose)
+        writeback = (
+            await make_writeback(settings, syncer, "files" if watching and not pulling else "off")
+            if serving
+            else None
+        )
+        puller = None
+        if leadership:
+            start_notifying(group, settings, database, leadership)
+            puller = await start_watching(
+                group, syncer, flags["resync"], database, leadership, pulling, wait=serving
+            )
+        if serving:
+            hook = make_hook(settings, database, puller, leadership)
+            cache = cache_folder(settings, alone=not watching, off=flags["no_cache"])
+            planner = make_planner(settings, flags, database, pulling)
+            server = await stack.enter_async_context(
+                serve_runtime(
+                    supervisor, metrics, settings, database, sockets, writeback, hook, cache, planner
+                )
+            )
+            if line:
+                line.ready()
+            else:
+                _welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
+        running.set()
+        await supervisor.wait(stop)
+        print_lines(console, [(("dim", "stopping: open streams may finish"),)])
+        if serving and not watching and stop.number is signal.SIGTERM:
+            await server.leave(settings.shutdown_grace)
+
+
+class _Stop(asyncio.Event):
+    """Set when the process is to end."""
+
+    number: signal.Signals | None = None  # the signal that said so
+
+
+def _stop_on_signals(running: asyncio.Event) -> _Stop:
+    """Set by the first SIGINT or SIGTERM; before ``running``, that ends the start-up. A second one kills."""
+    stop = _Stop()
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def handle(given: signal.Signals) -> None:
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, _interrupt)
+        stop.number = given
+        stop.set()
+        if task and not running.is_set():
+            task.cancel()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, handle, number)
+    return stop
+
+
+def _line_to_parent(flags: Mapping[str, Any], stop: asyncio.Event) -> Line | None:
+    """Of a worker, which ends when its parent does."""
+    if flags.get("control_fd") is None:
+        return None
+    from agentsd.cli.workers import Line
+
+    line = Line(flags["control_fd"])
+    line.on_end(stop.set)
+    return line
+
+
+async def _lead_workers(flags: dict[str, Any], count: int) -> int:
+    """The parent of so many workers; its exit status."""
+    from agentsd.cli.workers import Workers, options_of
+    from agentsd.web.server.server import urls_of
+
+    began = time.perf_counter()
+    logs.setup(flags["log_format"], flags["log_level"])
+    sockets = _listen(flags, load_settings(token_file=flags.get("token_file")))
+    print_lines(stderr(), [(("bold", f"agentsd {__version__}"), ("dim", f"  {count} workers"))])
+    url = urls_of(sockets)[0]
+
+    def welcome() -> None:
+        _welcome(url, time.perf_counter() - began, False, "assistant")
+
+    return await Workers(options_of(serve_command, flags), sockets, count).run(welcome)
+
+
+def _interrupt() -> None:
+    """Out of the event loop. Raised inside the task that is stopping, it would wait for the streams."""
+    raise KeyboardInterrupt
+
+
+def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
+    """Bind first, so that a busy port or an unusable token file is told before anything starts.
+
+    A worker's parent has bound them.
+    """
+    from agentsd.web.middleware.auth import load_tokens
+    from agentsd.web.server.server import bind
+
+    if flags.get("listen_fd"):
+        return [socket.socket(fileno=fd) for fd in flags["listen_fd"]]
+
+    load_tokens(settings.token_file)
+    return bind(flags["host"], flags["port"])
+
+
+def _welcome(url: str, seconds: float, watching: bool, model: str) -> None:
+    body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}'
+    lines: list[tuple[tuple[str, str], ...]] = [
+        (
+            ("green", "  ✓ "),
+            ("", "listening  "),
+            ("bold cyan", url),
+            ("dim", f"  (after {seconds:.1f} s)"),
+        ),
+        (),
+        (("dim", "  Open it in a browser, or talk to an agent:"),),
+        (("", f"    curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"),),
+    ]
+    if watching:
+        lines.append((("dim", "  Change a manifest, and the next answer comes from it. Stop with Ctrl-C."),))
+    print_lines(stderr(), lines)

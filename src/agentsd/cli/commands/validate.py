@@ -1,0 +1,96 @@
+"""``agentsd validate``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from agentsd import __version__
+from agentsd.cli.commands.author import ENV
+from agentsd.cli.compose.parts import load_settings, make_checker
+from agentsd.cli.output import print_json, print_lines, show_violations, stderr
+from agentsd.core.errors import ConfigError
+from agentsd.core.text.render import placed, violation_json, violations_github, violations_sarif
+from agentsd.core.violations import UNVERIFIED, Violation, errors_of
+from agentsd.settings import Settings
+
+
+@click.command("validate")
+@click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
+@click.option("--path", "root", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
+@ENV
+@click.option("--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text")
+@click.option("--strict", is_flag=True, help="Warnings refuse as well, but for seals that nobody verified.")
+@click.option("--require-mac", is_flag=True, help="A seal that no key at hand can verify is an error.")
+def validate_command(
+    paths: tuple[Path, ...], root: Path | None, env: str | None, form: str, strict: bool, require_mac: bool
+) -> None:
+    """Check manifests: form, seals, recipients, destinations and what holds between files.
+
+    Needs no key and no database. Exits with 0, or 1 where a file breaks a rule.
+
+    \b
+    Examples:
+      agentsd validate                          every manifest of agents.d
+      agentsd validate agents.d/acme/sales.yaml what concerns this file
+      agentsd validate --format github          as annotations of a pull request
+    """
+    settings = load_settings(path=root, env=env)
+    folder, wanted = _selection(settings.path, paths)
+    violations = asyncio.run(_validate(folder, settings, wanted, require_mac=require_mac))
+    _print(violations, form, folder)
+    if errors_of(violations) or (strict and any(v.code not in UNVERIFIED for v in violations)):
+        sys.exit(1)
+
+
+async def _validate(
+    folder: Path, settings: Settings, wanted: tuple[str, ...], *, require_mac: bool
+) -> tuple[Violation, ...]:
+    from agentsd.control.validation.recipients import find_recipients
+    from agentsd.control.validation.validate import validate
+    from agentsd.files.tree import read_tree
+
+    checker = make_checker(settings, require_mac=require_mac)
+    tree = read_tree(folder, env=settings.env)
+    violations = await validate(tree, checker, find_recipients(folder))
+    if not wanted:
+        return violations
+    chosen = frozenset(path for path in tree.files if _selected(path, wanted))
+    files = tree.concerned(chosen)
+    return tuple(v for v in violations if v.path in files or _selected(v.path, wanted))
+
+
+def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+    """The tree to read, and which of its files to report on (none: all).
+
+    A path inside the tree is judged as a part of it; a single folder elsewhere is a tree of its own.
+    """
+    inside = [path for path in paths if path.resolve().is_relative_to(root.resolve())]
+    if len(inside) == len(paths):
+        return root, tuple(path.resolve().relative_to(root.resolve()).as_posix() for path in inside)
+    if len(paths) == 1 and paths[0].is_dir():
+        return paths[0], ()
+    outside = next(path for path in paths if path not in inside)
+    raise ConfigError(f"{outside} is not in {root}", hint="name the folder of manifests with --path")
+
+
+def _selected(path: str, wanted: tuple[str, ...]) -> bool:
+    return any(w in (".", path) or path.startswith(f"{w}/") for w in wanted)
+
+
+def _print(violations: tuple[Violation, ...], form: str, folder: Path) -> None:
+    prefix = f"{folder.as_posix().rstrip('/')}/"
+    if form == "json":
+        print_json({"violations": [violation_json(v) | {"path": placed(prefix, v.path)} for v in violations]})
+    elif form == "github":
+        sys.stdout.write(violations_github(violations, prefix))
+    elif form == "sarif":
+        print_json(violations_sarif(violations, __version__, prefix))
+    elif violations:
+        show_violations(violations, prefix)
+    else:
+        print_lines(stderr(), [(("green", "✓ "), ("", f"{folder}: every manifest is valid"))])

@@ -1,0 +1,33 @@
+"""Deeds of commands, on record where a database is at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from contextlib import suppress
+
+from agentsd.cli.compose.parts import open_database
+from agentsd.core.errors import AgentsdError
+from agentsd.settings import Settings
+
+_PATIENCE = 3.0
+"""Seconds: the command is done, and whoever typed it waits."""
+
+
+async def note_deed(settings: Settings, action: str, target: str, *, path: str, owner: str) -> None:
+    """Keep what a command did, if a database answers; it is never required, and none is started."""
+    from agentsd.control.status.audit import record_deed
+
+    with suppress(AgentsdError, TimeoutError):
+        async with asyncio.timeout(_PATIENCE), open_database(settings, start=False) as database:
+            await record_deed(
+                database, _actor(), action, target, outcome="done", status=None, path=path, owner=owner
+            )
+
+
+def _actor() -> str:
+    """``cli:alice``: no owner's name holds a colon, so it is never taken for a token's."""
+    try:
+        return f"cli:{getpass.getuser()}"
+    except (KeyError, OSError, ImportError):  # a container's user may have no name
+        return "cli"

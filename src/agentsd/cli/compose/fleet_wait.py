@@ -1,0 +1,56 @@
+"""What ``sync --wait`` waits for, and what it tells about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from agentsd.cli.output import print_lines, progress, stderr, stdout
+from agentsd.control.sync.convergence import Fleet, NotConverged, wait_for_replicas
+
+if TYPE_CHECKING:
+    from agentsd.control.sync.reconciler import Outcome
+    from agentsd.core.text.render import Line
+    from agentsd.store.database import Database
+
+
+async def converge(database: Database, outcome: Outcome, timeout: float) -> Fleet | NotConverged:
+    """Wait for every replica that is live. A sync that changed nothing waits for what was applied before."""
+    version = outcome.head.version if outcome.head else outcome.stored.version
+    if outcome.head:
+        changed = {change.slug for change in outcome.plan.changes if change.operation != "delete"}
+    else:
+        changed = {row.slug for row in outcome.stored.agents.values() if row.version == version}
+    try:
+        with progress("replicas") as update:
+            return await wait_for_replicas(database, version, timeout, update, changed=changed)
+    except NotConverged as error:
+        return error
+
+
+def show_fleet(fleet: Fleet) -> None:
+    """Who serves on standard output; who left on standard error."""
+    serving = len(fleet.serving)
+    text = f"serving on {serving} replica{'' if serving == 1 else 's'}" if serving else "no replica runs"
+    print_lines(stdout(), [(("green", "✓ "), ("", text), ("dim", f" (version {fleet.version})"))])
+    show_left(fleet)
+
+
+def show_short(error: NotConverged) -> None:
+    """Every replica that lags and every agent that is not well, one a line; then what it comes to."""
+    fleet = error.fleet
+    lines: list[Line] = [(("yellow", "  ! "), ("", str(laggard))) for laggard in fleet.laggards]
+    for bad in fleet.spoiled:
+        lines += [(("red", "  ✗ "), ("", str(bad))), (("dim", f"      {bad.message}"),)]
+    text = f"{len(fleet.serving)} of {fleet.expected} replicas serve version {fleet.version}"
+    print_lines(stderr(), [*lines, (("bold red", f"✗ {error.what}: "), ("", text))])
+    show_left(fleet)
+    print_lines(stderr(), [(("dim", "    → "), ("", error.hint))])
+
+
+def show_left(fleet: Fleet) -> None:
+    """Those that nobody waits for any more."""
+    for one in fleet.left:
+        text = f"{one.place} stopped before it served version {fleet.version}"
+        print_lines(stderr(), [(("dim", "  - "), ("", text))])
+    for silent in fleet.silent:
+        print_lines(stderr(), [(("dim", "  - "), ("", f"{silent}; not waited for"))])

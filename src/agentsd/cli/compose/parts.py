@@ -1,0 +1,201 @@
+"""Composition: settings in, parts out. What several commands need is put together here, once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from agentsd.core.errors import ConfigError, SchemaMismatch
+from agentsd.sandbox.shared import extraction_sandbox, shared_sandbox
+from agentsd.settings import Settings
+
+if TYPE_CHECKING:
+    from agentsd.control.validation.checker import Checker
+    from agentsd.providers.catalog import Catalog
+    from agentsd.providers.transport.sessions import HttpSessions
+    from agentsd.sops.binary import SopsBinary
+    from agentsd.sops.opener import Opener
+    from agentsd.store.database import Database
+    from agentsd.supervisor import Supervisor
+
+T = TypeVar("T")
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """The environment, with the command line's options over it (None: not given)."""
+    try:
+        settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        name = "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
+    for sandbox in (shared_sandbox(), extraction_sandbox()):
+        sandbox.memory_max = settings.worker_memory << 20
+    return settings
+
+
+def make_opener(settings: Settings) -> Opener:
+    """Opens seals with the keys that sops would find."""
+    from agentsd.sops.identities import find_identities
+    from agentsd.sops.opener import Opener
+
+    return Opener(find_identities(os.environ, Path.home()), make_sops(settings))
+
+
+def make_sops(settings: Settings) -> SopsBinary:
+    """The real sops."""
+    from agentsd.core.trust.key_services import KeyServices
+    from agentsd.core.trust.outbound import Outbound
+    from agentsd.sops.binary import SopsBinary
+
+    services = KeyServices.parse(settings.key_services, Outbound.parse(settings.outbound))
+    return SopsBinary(settings.sops, environ=os.environ, services=services)
+
+
+def make_sessions(settings: Settings) -> HttpSessions:
+    """Connections to vendors, within the outbound rules."""
+    from agentsd.core.trust.outbound import Outbound
+    from agentsd.providers.local.engines import Engines
+    from agentsd.providers.transport.sessions import HttpSessions
+
+    engines = Engines(settings.engine_limits)
+    return HttpSessions(outbound=Outbound.parse(settings.outbound), engines=engines)
+
+
+@cache
+def make_catalog() -> Catalog:
+    """The vendors of this environment, other packages' included; what is wrong with those is told once."""
+    from agentsd.cli.output import print_lines, stderr
+    from agentsd.providers.plugins import installed
+
+    found = installed()
+    for problem in found.problems:
+        lines = [
+            (("yellow", "warning: "), ("", problem.message)),
+            (("dim", "    → "), ("", problem.hint)),
+        ]
+        print_lines(stderr(), lines)
+    return found.catalog
+
+
+def cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
+    """Where a runtime keeps its snapshot; by default only one that runs without a daemon beside it does."""
+    if off or settings.cache_dir:
+        return None if off else settings.cache_dir
+    if not alone:
+        return None
+    from platformdirs import user_cache_path
+
+    return user_cache_path("agentsd")
+
+
+def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
+    """Checks files against the rules."""
+    from agentsd.control.validation.checker import Checker
+
+    opener = make_opener(settings)
+    return Checker(
+        make_catalog(),
+        opener,
+        trusted=settings.trusted_origins,
+        limits=settings.engine_limits,
+        require_mac=require_mac,
+    )
+
+
+@asynccontextmanager
+async def open_database(
+    settings: Settings,
+    *,
+    migrate: bool = False,
+    exclusive: bool = False,
+    start: bool = True,
+    check: bool = True,
+    supervisor: Supervisor | None = None,
+) -> AsyncIterator[Database]:
+    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
+
+    ``exclusive``: never attach; a second process on the same data folder is a ``ConfigError``.
+    ``start``: False only attaches, for commands that look and leave nothing behind.
+    ``check``: False leaves it to the caller to check the schema, and so to go on while Postgres is away.
+    """
+    from agentsd.store.database import Database
+
+    async with _url(settings, exclusive, start, supervisor) as (url, direct, ours):
+        database = Database(url, direct)
+        try:
+            if migrate or ours:
+                await _migrated(database)
+            elif check:
+                await database.check_schema()
+            yield database
+        finally:
+            await database.aclose()
+
+
+async def _migrated(database: Database) -> None:
+    """Bring the schema up to date; Alembic is only imported where there is something to do."""
+    try:
+        await database.check_schema()
+    except SchemaMismatch:
+        from agentsd.store import migrations
+
+        await asyncio.to_thread(migrations.upgrade, database.direct_url)
+
+
+@asynccontextmanager
+async def _url(
+    settings: Settings, exclusive: bool, start: bool, supervisor: Supervisor | None
+) -> AsyncIterator[tuple[str, str | None, bool]]:
+    """(url, direct url, whether we started it)."""
+    if settings.database_url:
+        direct = settings.database_direct_url
+        yield settings.database_url.get_secret_value(), direct.get_secret_value() if direct else None, False
+        return
+    from agentsd.store.embedded.server import EmbeddedPostgres, attach, default_data_dir
+    from agentsd.supervisor import Supervisor
+
+    folder = settings.data_dir or default_data_dir()
+    running = None if exclusive else await asyncio.to_thread(attach, folder)
+    if running:
+        yield running, None, False
+        return
+    if not start:
+        raise ConfigError(
+            f"no database: AGENTSD_DATABASE_URL is not set, and no `agentsd up` runs on {folder}",
+            hint="start one: agentsd up",
+        )
+    postgres = EmbeddedPostgres(folder)
+    url = await asyncio.to_thread(postgres.start)
+    try:
+        async with (supervisor or Supervisor()).group() as tasks:
+            tasks.start("postgres", postgres.supervise)
+            yield url, None, True
+    finally:
+        await asyncio.to_thread(postgres.stop)
+
+
+def run(main: Coroutine[Any, Any, T]) -> T:
+    """Run a command's coroutine; on uvloop where it is installed. A cancelled one was interrupted."""
+    try:
+        return _runner()(main)
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _runner() -> Callable[[Coroutine[Any, Any, T]], T]:
+    if sys.platform == "win32":
+        return asyncio.run
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run
+    return uvloop.run

@@ -1,0 +1,187 @@
+"""The parts of pull mode, put together of settings and options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.secret import Secret
+
+if TYPE_CHECKING:
+    from agentsd.control.pull.commit_policy import PullOptions
+    from agentsd.control.pull.commit_status import Statuses
+    from agentsd.control.pull.puller import Checkout, Puller
+    from agentsd.control.sync.leadership import Leadership
+    from agentsd.control.sync.syncer import Syncer
+    from agentsd.core.trust.remotes import Remote
+    from agentsd.files.git.mirror import Mirror
+    from agentsd.files.git.signatures import Signers
+    from agentsd.settings import Settings
+    from agentsd.store.database import Database
+    from agentsd.supervisor import Supervisor
+    from agentsd.web.middleware.webhook_signature import Hook
+
+PULLING: tuple[Callable[[Any], Any], ...] = (
+    click.option("--git", "git_url", metavar="URL", help="Pull from this repository; --path is in it."),
+    click.option("--ref", "git_ref", help="Branch, tag or other ref to pull [HEAD]."),
+    click.option("--interval", "git_interval", metavar="TIME", help="Time between pulls: 30s, 5m [30s]."),
+    click.option("--adopt", is_flag=True, help="Take a source over that was applied from another remote."),
+    click.option("--allow-older", is_flag=True, help="Pull a commit older than the applied one."),
+    click.option(
+        "--verify-commits",
+        type=click.Path(path_type=Path),
+        help="Apply only what is signed by whom this file lists (allowed_signers, or OpenPGP keys).",
+    ),
+    click.option("--verify", type=click.Choice(["commits", "tags"]), help="What has to be signed [commits]."),
+)
+SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
+"""Those of the options that are settings, too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pulling:
+    """What pull mode is made of."""
+
+    checkout: Checkout
+    mirror: Mirror
+    options: PullOptions
+    statuses: Statuses | None
+
+    def puller(
+        self, syncer: Syncer, database: Database, leadership: Leadership, supervisor: Supervisor
+    ) -> Puller:
+        """Pulls for ``syncer``, which was given the checkout."""
+        from agentsd.control.pull.puller import Puller
+
+        tell = self.statuses.tell if self.statuses else None
+        return Puller(
+            syncer,
+            self.checkout,
+            database,
+            self.mirror,
+            self.options,
+            gate=leadership,
+            tell=tell,
+            supervisor=supervisor,
+        )
+
+
+def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None:
+    """None where nothing is to be pulled. Raises ``ConfigError``."""
+    if settings.git_url is None:
+        return None
+    from agentsd.control.pull.commit_policy import PullOptions
+    from agentsd.control.pull.puller import Checkout
+    from agentsd.core.trust.remotes import check_ref
+    from agentsd.files.git.mirror import Mirror
+
+    _refuse_writing(settings)
+    remote = _remote(settings.git_url.get_secret_value())
+    options = PullOptions(
+        settings.source,
+        _inside(settings.path),
+        interval=settings.git_interval,
+        resync=flags.get("resync", 60.0),
+        allow_older=bool(flags.get("allow_older")),
+        adopt=bool(flags.get("adopt")),
+        signers=_signers(settings),
+        env=settings.env,
+    )
+    mirror = Mirror(_folder(settings, remote), remote, check_ref(settings.git_ref))
+    return Pulling(Checkout(), mirror, options, _statuses(settings, remote))
+
+
+def make_hook(
+    settings: Settings, database: Database, puller: Puller | None, leadership: Leadership | None
+) -> Hook | None:
+    """What a forge may call, where its secret is told. Raises ``ConfigError``."""
+    if settings.hook_secret_file is None:
+        return None
+    from agentsd.store.queries import pulls
+    from agentsd.web.middleware.webhook_signature import Hook, load_secrets
+
+    async def pull() -> None:
+        if puller is not None:
+            puller.pull()
+        if puller is None or leadership is None or not leadership.leads:
+            async with database.transaction() as connection:
+                await pulls.request(connection)
+
+    return Hook(load_secrets(settings.hook_secret_file), pull)
+
+
+def _refuse_writing(settings: Settings) -> None:
+    if settings.write_back in ("files", "git"):
+        raise ConfigError(
+            "with --git the API cannot write: the files are at the remote",
+            hint="leave --write-back out; edit the repository and push",
+        )
+
+
+def _remote(text: str) -> Remote:
+    from agentsd.core.trust.remotes import parse_remote
+
+    remote = parse_remote(text)
+    if remote.scheme == "file" and "://" not in text:
+        return parse_remote(str(Path(text).expanduser().resolve()))
+    return remote
+
+
+def _inside(path: Path) -> str:
+    """The folder of manifests in the repository."""
+    inner = PurePosixPath(path.as_posix())
+    if inner.is_absolute() or ".." in inner.parts:
+        raise ConfigError("with --git, --path names a folder in the repository", hint="such as agents.d")
+    return inner.as_posix()
+
+
+def _folder(settings: Settings, remote: Remote) -> Path:
+    """Where this source's repository is kept: one folder for each remote."""
+    from agentsd.store.embedded.server import default_data_dir
+
+    if settings.git_dir is not None:
+        parent = settings.git_dir
+    elif settings.data_dir is None:
+        parent = default_data_dir().with_name("git")
+    elif settings.database_url is None:  # the data folder itself is Postgres' own
+        parent = settings.data_dir.with_name(f"{settings.data_dir.name}.git")
+    else:
+        parent = settings.data_dir / "git"
+    mark = sha256(remote.identity.encode()).hexdigest()[:12]
+    return parent.expanduser().resolve() / f"{settings.source}-{mark}.git"
+
+
+def _signers(settings: Settings) -> Signers | None:
+    from agentsd.files.git.signatures import Signers
+
+    if settings.verify_commits is None:
+        if settings.verify == "tags":
+            raise ConfigError("--verify tags needs to know whom to trust", hint="add --verify-commits FILE")
+        return None
+    signers = Signers(settings.verify_commits, settings.verify)
+    signers.check()
+    return signers
+
+
+def _statuses(settings: Settings, remote: Remote) -> Statuses | None:
+    if settings.forge_token_file is None:
+        return None
+    from agentsd.control.pull.commit_status import Forge, Statuses
+
+    try:
+        token = settings.forge_token_file.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        token = ""
+    if not token or not token.isprintable():
+        raise ConfigError(
+            f"the forge's token file {settings.forge_token_file} holds no token",
+            hint="one line, readable here",
+        )
+    kind, api = settings.forge, settings.forge_url
+    return Statuses(Forge.of(remote, Secret(token), kind=kind, api=api, source=settings.source))

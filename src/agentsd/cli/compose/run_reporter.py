@@ -1,0 +1,108 @@
+"""What the sync daemon tells: people on stderr, and the store's record of runs."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+
+from agentsd.cli.output import print_lines, show_error, show_violations, stderr
+from agentsd.control.sync.reconciler import Options, Outcome
+from agentsd.control.sync.retention import KEEP, prune
+from agentsd.control.sync.run_log import record_error, record_outcome
+from agentsd.control.sync.syncer import Report
+from agentsd.core.errors import AgentsdError
+from agentsd.core.reminder import Reminder
+from agentsd.core.text.render import plan_lines, summary
+from agentsd.core.violations import Violation
+from agentsd.store.database import Database
+from agentsd.store.leader_election import Term
+
+_SHOWN = 20
+"""Changes shown line by line; of more, only the count is."""
+_SHOWN_BAD = 500
+"""Violations shown, of one round."""
+
+
+class Reporter:
+    """Shows and records each round, once; an error that lasts is shown again with growing pauses."""
+
+    def __init__(self, database: Database, options: Options, prefix: str, keep: int = KEEP) -> None:
+        self._database = database
+        self._options = options
+        self._prefix = prefix
+        self._keep = keep
+        self._pruned = False
+        self._last_orphans: tuple[str, ...] = ()
+        self._last_error: str | None = None
+        self._reminder = Reminder()
+        self._last_bad: tuple[Violation, ...] = ()
+        self._last_term: Term | None = None
+
+    async def __call__(self, report: Report) -> None:
+        """Take one report of the ``Watcher``."""
+        options = replace(self._options, commit=report.commit, term=report.term)
+        if report.error:
+            await self._failed(report.error, options)
+        elif report.outcome:
+            await self._done(report.outcome, options)
+
+    async def _failed(self, error: AgentsdError, options: Options) -> None:
+        if not self._reminder.due(monotonic(), str(error)):
+            return
+        known = str(error) == self._last_error
+        self._last_error = str(error)
+        show_error(error, self._prefix)
+        if known:
+            return
+        with suppress(AgentsdError):
+            await record_error(self._database, error, options, trigger="watch", started_at=datetime.now(UTC))
+
+    async def _done(self, outcome: Outcome, options: Options) -> None:
+        bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
+        orphans = tuple(row.slug for row in outcome.plan.orphaned)
+        told = orphans == self._last_orphans
+        news = outcome.head is not None or bad != self._last_bad or self._last_error is not None or not told
+        self._last_orphans = orphans
+        self._last_error = None
+        self._reminder.clear()
+        if news or options.term != self._last_term:  # the last leader may have died before it told
+            self._last_term = options.term
+            started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
+            with suppress(AgentsdError):
+                await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
+        if news:
+            plan = replace(outcome.plan, orphaned=()) if told else outcome.plan
+            known = frozenset(self._last_bad)
+            self._show(replace(outcome, plan=plan), tuple(v for v in bad if v not in known))
+            self._last_bad = bad
+        if outcome.head or not self._pruned:
+            changed = [change.id for change in outcome.plan.changes] if self._pruned else None
+            self._pruned = True
+            await prune(self._database, self._keep, changed)
+
+    def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
+        console = stderr()
+        changes = outcome.plan.changes
+        if len(changes) > _SHOWN:  # what somebody edited by hand is told in any case
+            changes = tuple(change for change in changes if change.operation == "heal")
+        shown = replace(outcome.plan, changes=changes, quarantined=())
+        print_lines(console, plan_lines(shown if outcome.head else replace(shown, changes=(), users=())))
+        if bad:
+            show_violations(bad[:_SHOWN_BAD], self._prefix)
+            if len(bad) > _SHOWN_BAD:
+                more = f"  … and {len(bad) - _SHOWN_BAD:,} more: agentsd validate"
+                print_lines(console, [(("dim", more),)])
+        version = outcome.head.version if outcome.head else outcome.stored.version
+        print_lines(
+            console,
+            [
+                (
+                    ("yellow" if bad else "green", "! " if bad else "✓ "),
+                    ("bold", f"version {version}"),
+                    ("", f": {summary(outcome.plan)} "),
+                    ("dim", f"({outcome.seconds * 1000:.0f} ms)"),
+                )
+            ],
+        )

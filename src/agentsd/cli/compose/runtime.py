@@ -1,0 +1,268 @@
+"""The parts of the long-running processes: the watcher, and the runtime behind its HTTP interface."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from agentsd.cli.compose.parts import make_catalog, make_checker, make_opener, make_sessions, make_sops
+from agentsd.cli.output import print_lines, stderr
+from agentsd.core.errors import AgentsdError, ConfigError, StoreUnavailable
+from agentsd.settings import Settings
+from agentsd.store.database import Database
+
+if TYPE_CHECKING:
+    from agentsd.cli.compose.pull import Pulling
+    from agentsd.control.pull.puller import Puller
+    from agentsd.control.sync.leadership import Gate, Leadership
+    from agentsd.control.sync.planner import Planner
+    from agentsd.control.sync.syncer import Syncer
+    from agentsd.control.sync.watcher import Watcher
+    from agentsd.control.writeback.delivery import Mode
+    from agentsd.control.writeback.writer import WriteBack
+    from agentsd.runtime.snapshot_cache.keeper import Keeper
+    from agentsd.supervisor import SupervisedTasks, Supervisor
+    from agentsd.telemetry import Metrics
+    from agentsd.web.middleware.auth import Access
+    from agentsd.web.middleware.webhook_signature import Hook
+    from agentsd.web.server.server import Running
+
+_RETRY_SECONDS = 1.0
+
+
+def make_syncer(
+    settings: Settings,
+    flags: Mapping[str, Any],
+    database: Database,
+    gate: Gate | None = None,
+    pulling: Pulling | None = None,
+) -> Syncer:
+    """Reconciles the folder into the store, and tells and records what came of it, where ``gate`` lets it."""
+    from agentsd.cli.compose.run_reporter import Reporter
+    from agentsd.control.sync.reconciler import Options, Reconciler
+    from agentsd.control.sync.syncer import Syncer
+
+    options = Options(
+        source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False), strict=False
+    )
+    checker = make_checker(settings, require_mac=flags.get("require_mac", True))
+    prefix = f"{settings.path.as_posix().rstrip('/')}/"
+    reporter = Reporter(database, options, prefix, settings.keep_revisions)
+    pulled = pulling.checkout if pulling else None
+    reconciler = Reconciler(checker, database)
+    return Syncer(settings.path, reconciler, options, reporter, env=settings.env, gate=gate, pulled=pulled)
+
+
+def make_planner(
+    settings: Settings, flags: Mapping[str, Any], database: Database, pulling: Pulling | None = None
+) -> Planner:
+    """What the API plans with: a look at the folder, or at what was pulled, by the daemon's own rules."""
+    from agentsd.control.sync.planner import Planner
+    from agentsd.control.sync.reconciler import Options, Reconciler
+
+    options = Options(source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False))
+    checker = make_checker(settings, require_mac=flags.get("require_mac", True))
+    pulled = pulling.checkout if pulling else None
+    return Planner(
+        settings.path, lambda: Reconciler(checker, database), options, env=settings.env, pulled=pulled
+    )
+
+
+async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
+    """What the API writes files with, after it finished what a killed process left; None: nothing."""
+    from agentsd.control.writeback.delivery import GitOptions
+    from agentsd.control.writeback.manifest_editor import Desk
+    from agentsd.control.writeback.writer import WriteBack
+    from agentsd.files.git.repository import check_repository
+
+    mode = settings.write_back or otherwise
+    if settings.env and settings.write_back not in (None, "off"):
+        hint = "edit the files in git, or serve without --env"
+        raise ConfigError("an API that writes cannot tell base and overlay apart", hint=hint)
+    if mode == "off" or settings.env:
+        return None
+    if mode == "git":
+        await check_repository(settings.path)
+    desk = Desk(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
+    options = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
+    writeback = WriteBack(desk, syncer, make_checker(settings), mode=mode, git=options)
+    await writeback.recover()
+    return writeback
+
+
+async def start_watching(
+    tasks: SupervisedTasks,
+    syncer: Syncer,
+    resync: float,
+    database: Database,
+    leadership: Leadership,
+    pulling: Pulling | None = None,
+    *,
+    wait: bool,
+) -> Puller | None:
+    """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
+    from agentsd.control.sync.watcher import Watcher
+    from agentsd.store.listener import Listener
+
+    supervisor = tasks.supervisor
+    puller = pulling.puller(syncer, database, leadership, supervisor) if pulling else None
+    watcher = puller or Watcher(syncer, resync=resync)
+    campaign = partial(_campaign, watcher, database, leadership, supervisor)
+    tasks.start("campaign", campaign, ready=watcher.first_round)
+    tasks.start("store", lambda: syncer.follow_store(Listener(database.listener_dsn).hints()))
+    if puller is None:
+        tasks.start("lead", syncer.keep_up)
+    if pulling and pulling.statuses:
+        tasks.start("statuses", pulling.statuses.run)
+    if wait:
+        await supervisor.wait(watcher.first_round)
+    return puller
+
+
+async def _campaign(
+    watcher: Watcher | Puller, database: Database, leadership: Leadership, supervisor: Supervisor
+) -> None:
+    """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
+    while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
+        await asyncio.sleep(_RETRY_SECONDS)
+    async with leadership.campaigning(supervisor), supervisor.group() as tasks:
+        tasks.start("watch", watcher.run, ready=watcher.first_round)
+        await asyncio.Event().wait()
+
+
+async def reachable(database: Database) -> bool:
+    """Whether Postgres answers. Raises ``StoreError`` where it does, but is not fit for this program."""
+    try:
+        await database.check_schema()
+    except StoreUnavailable:
+        return False
+    return True
+
+
+@asynccontextmanager
+async def serve_runtime(
+    supervisor: Supervisor,
+    metrics: Metrics,
+    settings: Settings,
+    database: Database,
+    sockets: Sequence[socket.socket],
+    writeback: WriteBack | None = None,
+    hook: Hook | None = None,
+    cache: Path | None = None,
+    planner: Planner | None = None,
+) -> AsyncIterator[Running]:
+    """The runtime and its HTTP interface; yields the server once the first load is served.
+
+    ``cache``: the folder of the snapshot that it starts from while Postgres is away.
+    """
+    from agentsd.cli.compose.env_agent import make_registry
+    from agentsd.cli.compose.policies import make_bounds, make_guards
+    from agentsd.runtime.agents.builder import Builder
+    from agentsd.runtime.agents.document_history import StoreHistory
+    from agentsd.runtime.follower.follower import Follower
+    from agentsd.runtime.follower.knowledge import Indexer, StoreKnowledge
+    from agentsd.runtime.follower.run_feed import Timeline
+    from agentsd.web.app import create_app
+    from agentsd.web.context import Parts
+    from agentsd.web.middleware.auth import Access, is_loopback, load_tokens
+    from agentsd.web.server.server import start
+
+    catalog, sessions = make_catalog(), make_sessions(settings)
+    builder = Builder(
+        make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
+    )
+    registry = make_registry(settings, builder, StoreHistory(database), metrics)
+    hosts = [one.getsockname()[0] for one in sockets]
+    guards, local = make_guards(settings, metrics), all(map(is_loopback, hosts))
+    tokens, origins = load_tokens(settings.token_file), guards.cors.origins
+    access = Access(tokens, settings.allowed_hosts, loopback=local, origins=origins)
+    await _refuse_shut(access, hosts, database)
+    keeper = _make_keeper(cache, settings, database, metrics) if cache else None
+    follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper, supervisor=supervisor)
+    knowledge = StoreKnowledge(database)
+    indexer = Indexer(database, registry, knowledge)
+    timeline = Timeline(database)
+    parts = Parts(
+        registry,
+        follower,
+        database,
+        catalog,
+        metrics,
+        access,
+        settings.path.as_posix(),
+        writeback=writeback,
+        guards=guards,
+        knowledge=knowledge,
+        timeline=timeline,
+        hook=hook,
+        planner=planner,
+        supervisor=supervisor,
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(sessions.aclose)
+        stack.push_async_callback(registry.aclose)
+        tasks = await stack.enter_async_context(supervisor.group())
+        tasks.start("follow", follower.run)
+        tasks.start("index", indexer.run)
+        tasks.start("timeline", timeline.run)
+        if planner is not None:
+            stack.push_async_callback(planner.aclose)
+        if writeback is not None:
+            stack.push_async_callback(writeback.aclose)
+        bounds, drain = make_bounds(settings), settings.shutdown_drain
+        server = await start(create_app(parts), sockets, bounds=bounds, drain=drain, supervisor=supervisor)
+        stack.push_async_callback(server.stop)
+        await _first_load(follower)
+        yield server
+
+
+def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: Metrics) -> Keeper:
+    from agentsd.runtime.snapshot_cache.format import Origin
+    from agentsd.runtime.snapshot_cache.keeper import Keeper
+    from agentsd.store.database import SCHEMA_REVISION
+
+    return Keeper(cache, Origin(database.place, settings.source, SCHEMA_REVISION), metrics)
+
+
+async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:
+    """Raise ``ConfigError`` where others reach the server and nobody has a token.
+
+    While Postgres is away that is not known; the server then starts, and lets nobody in until it is.
+    """
+    from agentsd.store.queries.users import load_tokens
+    from agentsd.web.middleware.auth import check_bind
+
+    if access.guarded and not access.book:
+        try:
+            async with database.transaction(snapshot=True) as connection:
+                known = await load_tokens(connection)
+        except StoreUnavailable:
+            return
+        check_bind(hosts, bool(known))
+
+
+async def _first_load(follower: Any) -> None:
+    """Wait until the runtime serves what the store holds; say so when that takes long."""
+    try:
+        async with asyncio.timeout(5):
+            await follower.ready.wait()
+        _settle_memory()
+        if follower.recalled:
+            said = f"serving from disk, as of {follower.age():.0f} s ago: Postgres is away"
+            print_lines(stderr(), [(("yellow", "  ! "), ("", said))])
+    except TimeoutError:
+        problem: AgentsdError | None = follower.problem
+        reason = problem.message if problem else "no answer from Postgres yet"
+        print_lines(stderr(), [(("yellow", "  ! "), ("", f"serving, but not ready: {reason}"))])
+
+
+def _settle_memory() -> None:
+    """Thousands of documents that stay for good: the collector need not walk them at every pass."""
+    gc.collect()
+    gc.freeze()

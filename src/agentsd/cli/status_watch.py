@@ -1,0 +1,152 @@
+"""``agentsd status --watch``: the screen again and again, or what happens, line by line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
+
+from agentsd.cli.compose.parts import open_database
+from agentsd.cli.output import print_lines, stdout
+from agentsd.control.status.diff import Event, between
+from agentsd.control.status.overview import Overview, overview
+from agentsd.core.errors import StoreUnavailable
+from agentsd.core.names import printable
+from agentsd.core.text.render import Line
+from agentsd.store.database import Database
+from agentsd.store.listener import Listener
+from agentsd.store.queries.runs import RUNS
+from agentsd.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from agentsd.settings import Settings
+
+PERIOD = 2.0
+"""Seconds between looks at what no notification tells: replicas, leaders, the time that passes."""
+
+_RUNS = 50
+
+_STYLES = {
+    **dict.fromkeys(("refused", "failed", "Invalid", "Degraded", "nobody", "away"), "red"),
+    **dict.fromkeys(("Orphaned", "Suspended", "left", "drifted"), "yellow"),
+    **dict.fromkeys(("applied", "Ready", "joined", "leads", "healed", "back"), "green"),
+}
+
+
+Draw = Callable[[Overview, str, int], Iterable[Line]]
+"""An overview, where the database is, and the terminal's width → the screen."""
+
+
+async def watch(settings: Settings, form: str, limit: int, draw: Draw) -> None:
+    """Until interrupted. A store that goes away is waited for, and said to be away."""
+    async with open_database(settings, start=False) as database, _woken(database) as woken:
+        if form == "text" and stdout().is_terminal:
+            with _screen():
+                await _refresh(settings, database, woken, limit, draw)
+        else:
+            await _follow(settings, database, woken, form)
+
+
+async def _refresh(
+    settings: Settings, database: Database, woken: asyncio.Event, limit: int, draw: Draw
+) -> None:
+    """Draw the newest overview, over the last one."""
+    async for found in _overviews(settings, database, woken, limit):
+        size = shutil.get_terminal_size()
+        if found is None:
+            lines: list[Line] = [(("red", "Postgres is away"), ("dim", "  waiting"))]
+        else:
+            lines = list(draw(found, database.place, size.columns))
+        sys.stdout.write("\x1b[H\x1b[J")
+        print_lines(stdout(), lines[: size.lines - 1])
+        sys.stdout.flush()
+
+
+async def _follow(settings: Settings, database: Database, woken: asyncio.Event, form: str) -> None:
+    """One line for each thing that happens, the first for how things stand."""
+    last: Overview | None = None
+    away = False
+    async for found in _overviews(settings, database, woken, _RUNS):
+        if found is None:
+            _say([Event("store", "postgres", "away")] if not away else [], form)
+            away = True
+            continue
+        _say([Event("store", "postgres", "back")] if away else [], form)
+        away = False
+        if last is None:
+            counts = {"agents": found.agents, "owners": found.owners, "replicas": len(found.replicas)}
+            _say([Event("status", "agents", str(found.version), "", counts)], form)
+        else:
+            _say(between(last, found), form)
+        last = found
+
+
+async def _overviews(
+    settings: Settings, database: Database, woken: asyncio.Event, limit: int
+) -> AsyncIterator[Overview | None]:
+    """The overview now, whenever something is recorded, and on a period; None while the store is away."""
+    while True:
+        woken.clear()
+        try:
+            async with database.transaction(snapshot=True) as conn:
+                found = await overview(conn, settings.source, runs_shown=limit)
+            yield found
+        except StoreUnavailable:
+            yield None
+        try:
+            async with asyncio.timeout(PERIOD):
+                await woken.wait()
+        except TimeoutError:
+            continue
+
+
+@asynccontextmanager
+async def _woken(database: Database) -> AsyncIterator[asyncio.Event]:
+    """Set whenever a run is put on record."""
+    woken = asyncio.Event()
+
+    async def listen() -> None:
+        async for _ in Listener(database.listener_dsn, channel=RUNS):
+            woken.set()
+
+    async with Supervisor().group() as tasks:
+        tasks.start("listen", listen)
+        yield woken
+
+
+def _say(events: Iterable[Event], form: str) -> None:
+    for event in events:
+        if form == "json":
+            sys.stdout.write(json.dumps(event.body(), ensure_ascii=False, default=str) + "\n")
+        else:
+            print_lines(stdout(), [_line(event)])
+    sys.stdout.flush()
+
+
+def _line(event: Event) -> Line:
+    told = {name: value for name, value in event.more.items() if value not in (None, 0, {}, "")}
+    counts = ", ".join(f"{value} {name}" for name, value in dict(told.pop("counts", {})).items() if value)
+    parts = [f"{name} {value}" for name, value in told.items()] + ([counts] if counts else [])
+    text = "  ".join([printable(event.text)] * bool(event.text) + parts)
+    style = _STYLES.get(event.state, "")
+    return (
+        ("dim", f"{event.kind:<10}"),
+        ("bold", f"{printable(event.name)} "),
+        (style, event.state),
+        ("", f"  {text}"),
+    )
+
+
+@contextmanager
+def _screen() -> Iterator[None]:
+    """A screen of its own; what was on the terminal before comes back."""
+    sys.stdout.write("\x1b[?1049h\x1b[?25l")
+    try:
+        yield
+    finally:
+        sys.stdout.write("\x1b[?25h\x1b[?1049l")
+        sys.stdout.flush()

@@ -1,0 +1,113 @@
+"""Verdicts on agents, for a person and for a CI system. Values in, text out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from xml.etree.ElementTree import Element, SubElement, indent, tostring
+
+from agentsd.core.text.render import Line, Span
+from agentsd.services.checks import Result
+from agentsd.services.probe import Finding
+from agentsd.services.verdict import Verdict
+
+_SHOWN = 300
+"""Characters of an answer that are shown."""
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML cannot hold (https://www.w3.org/TR/xml/#charsets)."""
+_GOOD: Span = ("green", "  ✓ ")
+_BAD: Span = ("bold red", "  ✗ ")
+
+
+def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+    """Agent by agent: a line for each thing that was tested, and beneath what failed why, and what to do."""
+    for verdict in verdicts:
+        yield (("bold", verdict.agent), ("dim", f"  {verdict.seconds:.1f} s"))
+        if verdict.problem:
+            yield _BAD, ("", verdict.problem)
+            yield from _fix(verdict.fix)
+        for finding in verdict.providers:
+            yield from _finding_lines(finding)
+        for result in verdict.checks:
+            yield from _result_lines(result)
+        if verdict.ok and not (verdict.providers or verdict.checks):
+            yield (("dim", "    nothing to test"),)
+    yield _summary(verdicts)
+
+
+def _finding_lines(finding: Finding) -> Iterator[Line]:
+    at: Span = ("", f"{finding.at} ({finding.provider}): {finding.message}")
+    if finding.ok:
+        yield _GOOD, at, ("dim", f"  {finding.seconds * 1000:.0f} ms")
+        return
+    yield _BAD, at, ("dim", f"  [{finding.reason}]")
+    yield from _fix(finding.fix)
+
+
+def _result_lines(result: Result) -> Iterator[Line]:
+    yield (
+        _GOOD if result.ok else _BAD,
+        ("", f"check: {_short(result.title)}"),
+        ("dim", f"  {result.seconds:.1f} s"),
+    )
+    for failure in result.failures:
+        yield ("", "      "), ("red", failure)
+    if not result.ok and result.answer:
+        yield ("dim", "      answer: "), ("", _short(result.answer))
+
+
+def _fix(text: str) -> Iterator[Line]:
+    if text:
+        yield ("dim", "      → "), ("", text)
+
+
+def _summary(verdicts: Sequence[Verdict]) -> Line:
+    bad = [verdict.agent for verdict in verdicts if not verdict.ok]
+    if not bad:
+        return (("green", f"✓ {len(verdicts)} agent{'' if len(verdicts) == 1 else 's'} tested, all is well"),)
+    return (("bold red", f"✗ {len(bad)} of {len(verdicts)} failed: "), ("", ", ".join(bad)))
+
+
+def junit(verdicts: Sequence[Verdict]) -> str:
+    """JUnit's XML, as CI systems read it: a suite for each agent, a case for each provider and check."""
+    root = Element("testsuites", name="agentsd test")
+    for verdict in verdicts:
+        cases = [*_cases(verdict)]
+        failed = sum(bool(message) for _, _, message, _ in cases)
+        suite = SubElement(
+            root,
+            "testsuite",
+            name=verdict.agent,
+            tests=str(len(cases)),
+            failures=str(failed),
+            time=f"{verdict.seconds:.3f}",
+        )
+        for name, seconds, message, detail in cases:
+            case = SubElement(
+                suite, "testcase", classname=verdict.agent, name=_clean(name), time=f"{seconds:.3f}"
+            )
+            if message:
+                SubElement(case, "failure", message=_clean(message)).text = _clean(detail)
+    indent(root)
+    return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
+
+
+def _cases(verdict: Verdict) -> Iterator[tuple[str, float, str, str]]:
+    """(name, seconds, failure, detail); an empty failure is a pass."""
+    if verdict.problem:
+        yield "opens", verdict.seconds, verdict.problem, verdict.fix
+    for one in verdict.providers:
+        failure = "" if one.ok else f"{one.message} [{one.reason}]"
+        yield f"{one.at} ({one.provider})", one.seconds, failure, one.fix
+    for check in verdict.checks:
+        detail = f"said: {check.say}\nanswer: {check.answer}"
+        yield f"check: {check.title}", check.seconds, "; ".join(check.failures), detail
+
+
+def _clean(text: str) -> str:
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def _short(text: str) -> str:
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

@@ -1,0 +1,1 @@
+"""Manifests made from other systems, and from the store."""

@@ -1,0 +1,152 @@
+"""What every import shares: notes on each thing that was read, and a manifest sealed as a whole."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from agentsd.control.sealing.seal import seal
+from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.scalars import Unusable, resolve
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.trust.rules import misdirected
+from agentsd.files.yaml.emitter import dump
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.schema import ProviderSettings
+from agentsd.sops.binary import SopsBinary
+
+Outcome = Literal["used", "assumed", "unused", "placeholder", "missing"]
+
+_PLACEHOLDER = re.compile(
+    r"change[-_ ]?me|replace[-_ ]?me|fill[-_ ]?me|to[-_ ]?do|tbd|none|null|nil|placeholder|dummy|example"
+    r"|secret|key|api[-_ ]?key|token|password|\.{2,}|[*x#]+|.*x{5,}.*|<.*>|\[.*\]"
+    r"|(your|insert|enter|put|add|replace|change)[-_ ].*|my[-_ ](api[-_ ])?key"
+    r"|.*[-_](here|placeholder|changeme)",
+    re.IGNORECASE | re.DOTALL,
+)
+_UNWRITABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_SECRET_NAMES = ("api_key", "auth_token")  # what creation rules seal as a matter of course
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """What became of one thing that was read. Holds no value, which may be a secret."""
+
+    name: str
+    outcome: Outcome
+    text: str  # where it went, or why not
+    line: int | None = None
+
+    def view(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"name": self.name, "line": self.line, "outcome": self.outcome, "text": self.text}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One manifest in the making, in plain text. ``sealed``: fields to be sealed in it besides secrets."""
+
+    slug: str
+    value: dict[str, Any] = field(repr=False)
+    has_secrets: bool = False
+    sealed: frozenset[str] = frozenset()
+
+    @property
+    def providers(self) -> dict[str, str]:
+        """Section → vendor."""
+        return {kind: self.value[kind]["provider"] for kind in SECTIONS if kind in self.value}
+
+
+def why_placeholder(value: str | None) -> str:
+    """Why ``value`` is nothing that could work; empty where it may be meant."""
+    if value is None or not value.strip():
+        return "it is empty"
+    if _PLACEHOLDER.fullmatch(value.strip()):
+        return "it holds a placeholder"
+    if _UNWRITABLE.search(value.strip()):
+        return "it holds a line break or a control character"
+    if "${" in value:
+        return "it refers to another variable, which is not looked up: write the value out"
+    return ""
+
+
+def drafted(
+    slug: str,
+    head: Mapping[str, Any],
+    sections: Mapping[str, dict[str, Any]],
+    catalog: Catalog,
+    trusted: Collection[str],
+) -> Draft:
+    """A manifest with an id of its own. An address that gets a secret, and is not the vendor's, is sealed."""
+    entries = list(_entries(sections))
+    urls = [field for kind, section in entries for field in _foreign(catalog, kind, section, trusted)]
+    secret = any(
+        catalog.vendor(kind, one["provider"]).settings.secret_fields() & one.keys() for kind, one in entries
+    )
+    return Draft(slug, {"id": str(uuid4()), **head, **sections}, secret, frozenset(urls))
+
+
+def _entries(sections: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for kind, section in sections.items():
+        yield kind, section
+        yield from ((kind, entry) for entry in section.get(FALLBACK, ()))
+
+
+def _foreign(catalog: Catalog, kind: str, section: Mapping[str, Any], trusted: Collection[str]) -> list[str]:
+    known = catalog.vendor(kind, section["provider"]).settings.destinations()
+    return [wrong.field for wrong in misdirected(section, frozenset(), known, frozenset(trusted))]
+
+
+async def written(draft: Draft, file: Path, relative: str, sops: SopsBinary, prefix: str = "") -> bytes:
+    """The manifest's bytes: sealed by the rules that fit ``file``, and its foreign addresses with them.
+
+    Raises ``ConfigError`` and ``SopsFailed``.
+    """
+    data = (prefix + dump(draft.value)).encode()
+    if not draft.has_secrets:
+        return data
+    names = sorted({*_SECRET_NAMES, *draft.sealed}) if draft.sealed else []
+    pattern = f"^({'|'.join(names)})$" if names else ""
+    return await seal(parse(relative, data), file, sops, encrypted_regex=pattern)
+
+
+def typed(settings: type[ProviderSettings], name: str, text: str) -> Any:
+    """A text as a value of its field's type. What cannot be one stays a text, for the schema to refuse."""
+    annotation = settings.model_fields[name].annotation
+    choices = {one for part in (annotation, *get_args(annotation)) for one in (part, *get_args(part))}
+    if name in settings.secret_fields() or str in choices or text in choices:
+        return text
+    try:
+        return resolve(text)
+    except Unusable:
+        return text
+
+
+def refused(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dict[str, str]:
+    """Field → which rule of the schema it breaks (``missing``, ``string_pattern_mismatch``…); no values."""
+    try:
+        settings.model_validate(dict(section))
+    except ValidationError as error:
+        details = error.errors(include_input=False, include_url=False, include_context=False)
+        return {str(detail["loc"][0]): str(detail["type"]) for detail in details if detail["loc"]}
+    return {}
+
+
+def example(settings: type[ProviderSettings], name: str) -> Any:
+    """The schema's example of a required field that is no secret; None where it has none."""
+    examples = settings.model_fields[name].examples if name not in settings.secret_fields() else None
+    return examples[0] if examples else None
+
+
+def count(notes: Sequence[Note]) -> dict[str, int]:
+    """How many of each outcome, in the order of ``Outcome``."""
+    outcomes: tuple[str, ...] = get_args(Outcome)
+    counts = {outcome: sum(note.outcome == outcome for note in notes) for outcome in outcomes}
+    return {outcome: number for outcome, number in counts.items() if number}

@@ -1,0 +1,121 @@
+"""The store as files again: the documents byte for byte, where their tree had them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from agentsd.core.errors import ConfigError, StoreRefused
+from agentsd.core.manifest.agent import Attachment, StoredAgent
+from agentsd.core.names import inner
+from agentsd.core.plan.plan import Stored
+from agentsd.files.atomic.compare_and_swap import replace_file, swap
+from agentsd.files.tree import ATTACHMENT_SUFFIXES, is_manifest_name
+from agentsd.store.database import Database
+from agentsd.store.queries.agents import load_layers, load_stored
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What the store has of one source."""
+
+    files: Mapping[str, bytes]  # by path relative to the tree, in order
+    absent: Mapping[str, bytes]  # named by manifests, but the store holds their digest only
+    agents: int
+    users: int
+
+
+async def stored_files(database: Database, source: str) -> Exported:
+    """Manifests, layers, prompts and user files of ``source``. Raises ``StoreRefused`` for damaged rows."""
+    async with database.transaction(snapshot=True) as connection:
+        stored = await load_stored(connection, source)
+        agents = [one for one in stored.agents.values() if one.source == source]
+        wanted = dict(_documents(agents))
+        found = await load_layers(connection, set(wanted.values()))
+    files = {path: _intact(path, digest, found) for path, digest in wanted.items()}
+    users = dict(_users(stored, source))
+    sources = {one.path: one.digest for agent in agents for one in agent.attachments.sources}
+    for path in (*files, *users, *sources):
+        _check(path)
+    return Exported(dict(sorted((files | users).items())), sources, len(agents), len(users))
+
+
+def _documents(agents: Iterable[StoredAgent]) -> Iterable[tuple[str, bytes]]:
+    for agent in agents:
+        yield agent.path, agent.document_digest or agent.digest
+        beside: list[Attachment] = list(agent.attachments.layers)
+        if agent.attachments.prompt:
+            beside.append(agent.attachments.prompt)
+        yield from ((one.path, one.digest) for one in beside)
+
+
+def _users(stored: Stored, source: str) -> Iterable[tuple[str, bytes]]:
+    for user in stored.users.values():
+        if user.source == source and user.path and user.data is not None:
+            yield user.path, user.data
+
+
+def _intact(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> bytes:
+    data = found.get(digest)
+    if data is None or sha256(data).digest() != digest:
+        raise StoreRefused(
+            f"the stored document of {path} is missing or was changed by hand",
+            hint="restore a backup, or take the file from git",
+        )
+    return data
+
+
+def _check(path: str) -> None:
+    """A row may have been written by anybody: no file of ours is outside the folder, hidden, or a program."""
+    parts = inner(path).split("/")
+    plain = all(part and not part.startswith(".") and "\\" not in part and "\0" not in part for part in parts)
+    if not plain or not (is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES)):
+        raise StoreRefused(
+            "a stored path leads out of the tree, or is no manifest's", hint="look at agents.path"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A folder against what is to be written into it."""
+
+    new: tuple[str, ...]
+    same: tuple[str, ...]
+    other: tuple[str, ...]  # files that hold something else
+    lacking: tuple[str, ...]  # of ``absent``: not in the folder either
+
+
+def compare(root: Path, exported: Exported) -> Comparison:
+    """What writing would do. Raises ``ConfigError`` where a link leads out of ``root``, and ``OSError``."""
+    found = {path: _content(root, path) for path in exported.files}
+    lacking = (
+        path
+        for path, digest in exported.absent.items()
+        if (data := _content(root, path)) is None or sha256(data).digest() != digest
+    )
+    return Comparison(
+        tuple(path for path, data in found.items() if data is None),
+        tuple(path for path, data in found.items() if data == exported.files[path]),
+        tuple(path for path, data in found.items() if data is not None and data != exported.files[path]),
+        tuple(lacking),
+    )
+
+
+def _content(root: Path, path: str) -> bytes | None:
+    file = root / path
+    home = root.absolute().parent if path.startswith("../") else root
+    if not file.resolve().is_relative_to(home.resolve()):
+        raise ConfigError(f"{file} is a link that leads out of {home}", hint="remove it, or export elsewhere")
+    return file.read_bytes() if file.exists() else None
+
+
+def write(root: Path, exported: Exported, comparison: Comparison) -> None:
+    """Write what is new, and replace what is other. Raises ``FileChanged`` where somebody was faster."""
+    for path in comparison.new:
+        file = root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        swap(file, None, exported.files[path])
+    for path in comparison.other:
+        replace_file(root / path, exported.files[path])

@@ -1,0 +1,231 @@
+"""LiteLLM's ``config.yaml`` as agents: each name of its ``model_list`` becomes one.
+
+https://docs.litellm.ai/docs/proxy/configs. Deployments that share a name stand in for each other here,
+where LiteLLM spreads the load over them. What is named ``os.environ/NAME`` is read from the variables that
+the caller gives; nothing else is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from agentsd.control.importers.draft import Draft, Note, Outcome, drafted, refused, why_placeholder
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.names import slug_problem, suggest_slug
+from agentsd.providers.catalog import Catalog
+
+MAX_BYTES = 1 << 20
+_VENDORS = {
+    "groq": "groq.com",
+    "mistral": "mistral.ai",
+    "openrouter": "openrouter.ai",
+    "openai": "openai.com",
+    "text-completion-openai": "",
+    **dict.fromkeys(
+        ("anthropic", "azure", "azure_ai", "bedrock", "cohere", "gemini", "palm", "replicate", "sagemaker"),
+        "",
+    ),
+    **dict.fromkeys(("vertex_ai", "vertex_ai_beta", "watsonx", "huggingface", "triton", "petals"), ""),
+}
+"""LiteLLM's prefix → our vendor; empty: a protocol of its own, so an address does not help."""
+
+_NATIVE = frozenset(("ollama", "ollama_chat"))
+"""Their address is of their own protocol; they speak OpenAI's beside it, under /v1."""
+
+_BASES = {
+    "groq.com": "https://api.groq.com/openai/v1",
+    "mistral.ai": "https://api.mistral.ai/v1",
+    "openrouter.ai": "https://openrouter.ai/api/v1",
+    "openai.com": "https://api.openai.com/v1",
+}
+_PLAIN = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "max_tokens": "max_tokens",
+    "timeout": "timeout_seconds",
+}
+_ENVIRON = "os.environ/"
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """The manifests, and a note on everything that was read."""
+
+    drafts: tuple[Draft, ...]
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """One deployment of the list."""
+
+    where: str  # model_list[3]
+    name: str
+    params: Mapping[str, Any] = field(repr=False)
+
+
+class _Unfit(Exception):
+    """Why a deployment cannot be one of ours; ``missing``: for want of a variable."""
+
+    def __init__(self, text: str, *, missing: str = "") -> None:
+        super().__init__(text)
+        self.text = text
+        self.outcome: Outcome = "missing" if missing else "unused"
+
+
+def read_config(name: str, data: bytes) -> dict[str, Any]:
+    """The YAML of a configuration. Raises ``ConfigError``, which quotes nothing of it."""
+    if len(data) > MAX_BYTES:
+        raise ConfigError(f"{name} is larger than 1 MiB", hint="is it a LiteLLM config.yaml?")
+    try:
+        value = yaml.load(data, Loader=yaml.CSafeLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
+        raise ConfigError(f"{name}{place}: no YAML", hint="put it right, then retry") from None
+    if not isinstance(value, dict) or not isinstance(value.get("model_list"), list):
+        raise ConfigError(f"{name} has no model_list", hint="is it a LiteLLM config.yaml?")
+    return value
+
+
+def migrate(
+    config: Mapping[str, Any],
+    environ: Mapping[str, str],
+    catalog: Catalog,
+    *,
+    owner: str,
+    trusted: frozenset[str],
+) -> Migrated:
+    """One draft for each name whose deployments can be ours, below ``owner`` (empty: at the top)."""
+    notes = [Note(str(key), "unused", "it is the proxy's own") for key in config if key != "model_list"]
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for entry in _entries(config["model_list"], notes):
+        try:
+            section, keys = _section(entry, environ, catalog, notes)
+        except _Unfit as unfit:
+            notes.append(Note(f"{entry.where} {entry.name}", unfit.outcome, unfit.text))
+            continue
+        sections = groups.setdefault(entry.name, [])
+        sections.append(section)
+        place = "llm" if len(sections) == 1 else f"llm.{FALLBACK}[{len(sections) - 2}]"
+        slug = _slug(entry.name, owner)
+        notes += [Note(name, "used", f"{slug}: {place}.{field}") for name, field in keys.items()]
+        notes.append(Note(f"{entry.where} {entry.name}", "used", f"{slug}: {place}, {section['provider']}"))
+    return Migrated(tuple(_drafts(groups, owner, catalog, trusted, notes)), tuple(notes))
+
+
+def _entries(models: list[Any], notes: list[Note]) -> Iterator[_Entry]:
+    for index, model in enumerate(models):
+        where = f"model_list[{index}]"
+        params = model.get("litellm_params") if isinstance(model, dict) else None
+        if not isinstance(params, dict) or not isinstance(params.get("model"), str):
+            notes.append(Note(where, "unused", "it has no litellm_params.model"))
+            continue
+        name = model.get("model_name")
+        yield _Entry(where, name if isinstance(name, str) and name else params["model"], params)
+
+
+def _section(
+    entry: _Entry, environ: Mapping[str, str], catalog: Catalog, notes: list[Note]
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """The section, and which variable went into which field. Raises ``_Unfit``."""
+    keys: dict[str, str] = {}
+    base = _text(entry, "api_base", environ, keys) or _text(entry, "base_url", environ, keys)
+    provider, model = _vendor(entry, base)
+    section: dict[str, Any] = {"provider": provider}
+    key = _text(entry, "api_key", environ, keys)
+    if key:
+        section["api_key"] = key
+    section["model"] = model
+    if base and base.rstrip("/") != _BASES.get(provider):
+        native = entry.params["model"].partition("/")[0] in _NATIVE
+        section["api_url"] = base.rstrip("/")
+        section["completions_path"] = "/v1/chat/completions" if native else "/chat/completions"
+    section |= {
+        ours: entry.params[theirs] for theirs, ours in _PLAIN.items() if entry.params.get(theirs) is not None
+    }
+    _checked(section, catalog)
+    known = {"model", "api_key", "api_base", "base_url", *_PLAIN}
+    left = ", ".join(str(name) for name in entry.params if name not in known)
+    if left:
+        notes.append(Note(f"{entry.where} {entry.name}", "unused", f"no field of ours: {left}"))
+    return section, {name: field for name, field in keys.items() if field in section}
+
+
+def _vendor(entry: _Entry, base: str) -> tuple[str, str]:
+    """(our vendor, the model as it calls it). Raises ``_Unfit``."""
+    full = str(entry.params["model"])
+    prefix, slash, rest = full.partition("/")
+    custom = entry.params.get("custom_llm_provider")
+    if isinstance(custom, str) and custom and prefix != custom:
+        prefix, slash, rest = custom, "/", full
+    if "*" in full or "*" in entry.name:
+        raise _Unfit("a wildcard is no agent: name the models")
+    if not slash:
+        prefix, rest = "openai", full
+    found = _VENDORS.get(prefix)
+    if found == "":
+        raise _Unfit(f"{prefix} speaks a protocol of its own, and agentsd has no client for it")
+    if found == "openai.com" and base and base.rstrip("/") != _BASES[found]:
+        return "openai-compatible", rest
+    if found is None and not base:
+        raise _Unfit(f"agentsd has no vendor {prefix}: give its OpenAI-compatible address as api_base")
+    return found or "openai-compatible", rest
+
+
+def _text(entry: _Entry, name: str, environ: Mapping[str, str], keys: dict[str, str]) -> str:
+    """A parameter; of ``os.environ/NAME`` the variable's value. Raises ``_Unfit`` where that is missing."""
+    value = entry.params.get(name)
+    if not isinstance(value, str) or not value.strip():
+        return ""
+    field = "api_key" if name == "api_key" else "api_url"
+    if value.startswith(_ENVIRON):
+        variable = value.removeprefix(_ENVIRON).strip()
+        why = why_placeholder(environ.get(variable)) if variable in environ else "it is not set"
+        if why:
+            raise _Unfit(f"left out: {variable} is needed, and {why}", missing=variable)
+        keys[variable] = field
+        return environ[variable].strip()
+    if name == "api_key" and why_placeholder(value):
+        raise _Unfit("left out: its api_key holds a placeholder", missing=name)
+    return value.strip()
+
+
+def _checked(section: dict[str, Any], catalog: Catalog) -> None:
+    """Raises ``_Unfit`` where the section is none, with field and rule, never a value."""
+    problems = refused(catalog.vendor("llm", section["provider"]).settings, section)
+    if "api_key" in problems:
+        raise _Unfit(f"left out: {section['provider']} needs an api_key", missing="api_key")
+    if problems:
+        told = ", ".join(f"{name} ({rule.replace('_', ' ')})" for name, rule in problems.items())
+        raise _Unfit(f"left out: no value for llm: {told}")
+
+
+def _slug(name: str, owner: str) -> str:
+    slug = suggest_slug(name.replace("/", "-"))
+    slug = f"model-{slug}" if slug_problem(slug) else slug
+    return f"{owner}/{slug}" if owner else slug
+
+
+def _drafts(
+    groups: Mapping[str, list[dict[str, Any]]],
+    owner: str,
+    catalog: Catalog,
+    trusted: frozenset[str],
+    notes: list[Note],
+) -> Iterator[Draft]:
+    taken: dict[str, str] = {}
+    for name, sections in groups.items():
+        slug = _slug(name, owner)
+        if slug in taken:
+            notes.append(Note(name, "unused", f"{taken[slug]} is {slug} already: rename one of them"))
+            continue
+        taken[slug] = name
+        first, *others = sections
+        llm = {**first, FALLBACK: others} if others else first
+        yield drafted(slug, {"name": name}, {"llm": llm}, catalog, trusted)

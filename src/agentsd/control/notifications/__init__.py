@@ -1,0 +1,1 @@
+"""Notifications of failures and recoveries, sent to webhooks."""

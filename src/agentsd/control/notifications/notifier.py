@@ -1,0 +1,227 @@
+"""Notifications: what fails and what recovered, told once to every receiver.
+
+    look (what fails now, out of the store) → on record (``store.queries.notifications``) → tell → note who knows
+
+Nothing here is part of a sync: it looks at what syncs and replicas left on record. Only the leader of
+several watchers does; who was told what is in the store, so that a restart, or another leader, goes on.
+While Postgres is away nothing is on record: that it is, is told by the one who notices, from memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from agentsd.control.notifications.webhooks import Message, Receiver, State, read_receivers
+from agentsd.core.backoff import Backoff
+from agentsd.core.errors import AgentsdError, ConfigError, StoreError
+from agentsd.store.database import Database
+from agentsd.store.queries.notifications import Failing, Notice, load_notices, put_failing, set_told, slugs_of
+from agentsd.store.queries.replicas import Replica, list_replicas
+from agentsd.store.queries.runs import ManifestCondition, Run, list_conditions, list_runs
+
+_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_LONGEST_DELAY_SECONDS = 300.0
+_LAST = 2.0  # s that a receiver may still take while the process stops
+_MOST = 50
+"""Failing manifests that are told one by one; of more, how many there are."""
+
+STORE = Failing("store", "StoreAway", "Postgres cannot be reached, or refuses")
+
+_log = logging.getLogger(__name__)
+
+
+class Notifier:
+    """Tells the receivers of ``file``, until it is cancelled. ``leads`` says whether this process may."""
+
+    def __init__(
+        self,
+        database: Database,
+        source: str,
+        file: Path,
+        *,
+        leads: Callable[[], bool] = lambda: True,
+        period: float = 2.0,
+        first_delay: float = 1.0,
+    ) -> None:
+        self._database = database
+        self._source = source
+        self._file = file
+        self._leads = leads
+        self._period = period
+        self._backoff = Backoff(first_delay, _LONGEST_DELAY_SECONDS)
+        self._woken = asyncio.Event()
+        self._waits: dict[str, tuple[int, float]] = {}  # fingerprint → attempts, time of the next one
+        self._led = False  # and so is the one who tells that the store is away
+        self._away: set[str] | None = None  # who was told that the store is away; None: it is not
+        self._problem = ""
+
+    def wake(self) -> None:
+        """Something was put on record just now."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Look now, whenever woken, and on a period. Survives every error."""
+        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as http:
+            while True:
+                self._woken.clear()
+                await self._round(http)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._period)
+
+    async def _round(self, http: aiohttp.ClientSession) -> None:
+        try:
+            receivers = read_receivers(self._file)
+            self._problem = ""
+        except ConfigError as error:
+            if error.message != self._problem:
+                self._problem = error.message
+                _log.warning("nobody is notified: %s", error.message)
+            return
+        try:
+            if self._leads():
+                self._led = True
+                await self._look()
+                await self._tell_all(http, receivers)
+            elif self._led:  # no more: because the store is away, or for another one
+                async with self._database.transaction(snapshot=True):
+                    self._led = False
+            await self._tell_away(http, receivers, away=False)
+        except StoreError:
+            await self._tell_away(http, receivers, away=True)
+        except AgentsdError as error:
+            _log.warning("a look at what fails went wrong: %s", error.message)
+
+    async def _look(self) -> None:
+        """Put on record what fails now."""
+        async with self._database.transaction() as conn:
+            latest = await list_runs(conn, source=self._source, limit=1)
+            conditions = await list_conditions(conn, self._source)
+            degraded = _degraded(await list_replicas(conn))
+            own = await slugs_of(conn, self._source, degraded)
+            agents = (one for slug, one in degraded.items() if slug in own)
+            failing = [*_run(latest), *_manifests(conditions), *agents]
+            await put_failing(conn, self._source, failing)
+
+    async def _tell_all(self, http: aiohttp.ClientSession, receivers: Sequence[Receiver]) -> None:
+        async with self._database.transaction(snapshot=True) as conn:
+            notices = await load_notices(conn, self._source)
+        present = {receiver.fingerprint for receiver in receivers}
+        for notice in notices:
+            known = set(notice.told if notice.failing else notice.told & present)
+            for receiver in receivers:
+                if (receiver.fingerprint in known) != notice.failing:
+                    await _to_the_end(self._tell(http, receiver, notice, known))
+            if not (notice.failing or known):  # whoever knew is no receiver any more
+                await self._note(notice, known)
+
+    async def _tell(
+        self, http: aiohttp.ClientSession, receiver: Receiver, notice: Notice, known: set[str]
+    ) -> None:
+        if await self._send(http, receiver, _message(self._source, notice)):
+            known ^= {receiver.fingerprint}
+            await self._note(notice, known)
+
+    async def _note(self, notice: Notice, known: set[str]) -> None:
+        async with self._database.transaction() as conn:
+            await set_told(conn, self._source, notice.key, known)
+
+    async def _tell_away(
+        self, http: aiohttp.ClientSession, receivers: Sequence[Receiver], *, away: bool
+    ) -> None:
+        if not away and self._away is None:
+            return
+        known = self._away if self._away is not None else set()
+        notice = Notice(STORE.key, STORE.reason, STORE.message, away, frozenset(), datetime.now(UTC))
+        for receiver in receivers:
+            if (receiver.fingerprint in known) != away and await self._send(
+                http, receiver, _message(self._source, notice)
+            ):
+                known ^= {receiver.fingerprint}
+        self._away = known if away or known & {one.fingerprint for one in receivers} else None
+
+    async def _send(self, http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> bool:
+        """Whether it arrived. One that fails is left alone for a while, longer each time."""
+        loop = asyncio.get_running_loop()
+        attempts, due = self._waits.get(receiver.fingerprint, (0, 0.0))
+        if loop.time() < due:
+            return False
+        status = await _post(http, receiver, message)
+        if 200 <= status < 300:
+            self._waits.pop(receiver.fingerprint, None)
+            return True
+        delay = self._backoff.delay(attempts, random.random())  # noqa: S311  (jitter)
+        self._waits[receiver.fingerprint] = (attempts + 1, loop.time() + delay)
+        loop.call_later(delay, self._woken.set)
+        reason = f"status {status}" if status else "no answer"
+        _log.warning("a notification did not arrive: line %d of the file, %s", receiver.line, reason)
+        return False
+
+
+async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """What was sent is noted though the process stops meanwhile: else the next one would repeat it."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task}, timeout=_LAST)
+        task.cancel()
+        raise
+
+
+async def _post(http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> int:
+    """The status of the answer; 0: there was none. What failed may hold the URL, so nothing of it is told."""
+    try:
+        async with http.post(receiver.url, json=message.body(receiver.kind), allow_redirects=False) as answer:
+            return answer.status
+    except Exception:  # whatever a receiver answers, the others are told
+        return 0
+
+
+def _message(source: str, notice: Notice) -> Message:
+    at = (notice.since if notice.failing else datetime.now(UTC)).astimezone(UTC)
+    state: State = "failing" if notice.failing else "recovered"
+    moment = at.isoformat(timespec="seconds").replace("+00:00", "Z")
+    return Message(state, source, notice.key, notice.reason, notice.message, moment)
+
+
+def _run(latest: Sequence[Run]) -> Iterator[Failing]:
+    for run in latest:
+        if run.outcome in ("refused", "failed"):
+            first = run.errors[0] if run.errors else {}
+            where = f"{first['path']}: " if first.get("path") else ""
+            text = f"{where}{first.get('message', '')}"
+            yield Failing("run", str(first.get("code") or run.outcome), text)
+
+
+def _manifests(conditions: Sequence[ManifestCondition]) -> Iterator[Failing]:
+    invalid = [one for one in conditions if one.type == "Invalid"]
+    if len(invalid) > _MOST:
+        yield Failing("manifests", "Invalid", f"{len(invalid)} manifests are invalid")
+        return
+    for one in invalid:
+        yield Failing(f"manifest:{one.path}", one.reason, one.message)
+
+
+def _degraded(replicas: Sequence[Replica]) -> dict[str, Failing]:
+    """By agent: that it is degraded is one condition, on however many replicas, and while those restart."""
+    where: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for replica in replicas:
+        for agent in list(replica.degraded)[:_MOST]:
+            where.setdefault(str(agent.get("slug")), []).append((replica.host, agent))
+    return {slug: _failing(slug, found) for slug, found in where.items()}
+
+
+def _failing(slug: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> Failing:
+    host, agent = found[0]
+    on = f"on {host}" if len(found) == 1 else f"on {len(found)} replicas"
+    text = f"{agent.get('message') or 'degraded'} ({on})"
+    return Failing(f"agent:{slug}", str(agent.get("reason") or "Degraded"), text)

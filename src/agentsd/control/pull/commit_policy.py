@@ -1,0 +1,117 @@
+"""Whether a commit that was pulled may be applied: by whom it is signed, and which way the ref moved.
+
+What the ref says is followed, also after a force-push. Only a commit that is older than the applied one is
+refused, unless the ref itself went back: unless, that is, this very ref of this very remote was applied
+further on. A mirror that lags shows the same for a moment, so that is believed only when it is still so a
+while later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from agentsd.core.errors import StaleSync, SyncRefused
+from agentsd.core.trust.remotes import parse_remote
+from agentsd.files.git.mirror import Mirror
+from agentsd.files.git.signatures import Signers
+from agentsd.store.queries.pulls import Pull
+
+CONFIRM_SECONDS = 5.0
+"""How long a ref must have been back at an older commit before that is believed."""
+
+_log = logging.getLogger(__name__)
+
+
+class SourceMoved(SyncRefused):
+    """The source was applied from another remote."""
+
+
+class NotYet(Exception):
+    """The ref went back; after ``seconds`` it is believed."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """How one source is pulled; seconds."""
+
+    source: str
+    path: str  # of the manifests in the repository
+    interval: float = 30.0
+    resync: float = 60.0
+    allow_older: bool = False
+    adopt: bool = False
+    signers: Signers | None = None
+    env: str | None = None  # the overlay, beside ``path``
+    confirm: float = CONFIRM_SECONDS
+
+
+class Judge:
+    """Judges the commits of one ref of one remote."""
+
+    def __init__(self, mirror: Mirror, options: PullOptions) -> None:
+        self._mirror = mirror
+        self._options = options
+        self._gone_back: tuple[str, float] | None = None  # the older commit, and since when it is seen
+
+    def refuse_moved(self, known: Pull | None) -> None:
+        """Raises ``SourceMoved`` where another remote was applied before."""
+        if known is None or known.last_applied is None or self._options.adopt:
+            return
+        if parse_remote(known.url).identity != self._mirror.remote.identity:
+            raise SourceMoved(
+                f"the source {known.source!r} was applied from {known.url}",
+                hint=f"say --adopt to take it from {self._mirror.remote.shown}, or give this tree a --source",
+            )
+
+    async def accept(self, commit: str, known: Pull | None, applied: str | None) -> str | None:
+        """Who signed it, where that is asked for. ``applied``: what it must not be older than.
+
+        Raises ``Untrusted``, ``StaleSync``, ``NotYet``.
+        """
+        signers = self._options.signers
+        signer = await signers.verify(self._mirror, commit) if signers else None
+        if applied is not None and applied != commit and not self._options.allow_older:
+            await self._refuse_older(commit, applied, self._seen(known))
+        self._gone_back = None
+        return signer
+
+    def _seen(self, known: Pull | None) -> str | None:
+        """Where this ref of this remote was when it was last applied."""
+        if known is None or known.ref != self._mirror.ref:
+            return None
+        same = parse_remote(known.url).identity == self._mirror.remote.identity
+        return known.last_applied if same else None
+
+    async def _refuse_older(self, commit: str, applied: str, seen: str | None) -> None:
+        mirror = self._mirror
+        if seen is not None and await mirror.is_older(commit, seen):
+            self._believe(commit)
+            return
+        older = await mirror.is_older(commit, applied)
+        if not older and seen is None:
+            older = await mirror.is_older_there(commit, applied)  # what is here does not go back far enough
+        if older:
+            raise StaleSync(
+                f"commit {commit[:12]} of {mirror.ref!r} is older than {applied[:12]}, which is applied",
+                hint="is --ref right, or the remote behind? to go back on purpose, say --allow-older",
+            )
+
+    def _believe(self, commit: str) -> None:
+        """Raises ``NotYet`` until the ref was seen at the older ``commit`` for long enough."""
+        if self._gone_back is None or self._gone_back[0] != commit:
+            self._gone_back = (commit, now())
+        waited = now() - self._gone_back[1]
+        if waited < self._options.confirm:
+            raise NotYet(self._options.confirm - waited)
+        _log.warning("the ref went back, and is followed", extra={"commit": commit})
+
+
+def now() -> float:
+    """The running loop's clock."""
+    return asyncio.get_running_loop().time()

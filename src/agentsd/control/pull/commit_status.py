@@ -1,0 +1,135 @@
+"""Commit statuses: the forge is told what became of a commit, and shows it beside it.
+
+GitHub: POST /repos/{owner}/{repo}/statuses/{sha}
+https://docs.github.com/rest/commits/statuses (Gitea and Forgejo answer the same below /api/v1).
+GitLab: POST /projects/{path, percent-encoded}/statuses/{sha}
+https://docs.gitlab.com/api/commits/#set-commit-pipeline-status
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import aiohttp
+
+from agentsd.control.pull.puller import Verdict
+from agentsd.core.errors import ConfigError
+from agentsd.core.secret import Secret
+from agentsd.core.trust.remotes import Remote
+
+Kind = Literal["github", "gitlab"]
+
+TEXT_MAX = 140  # GitHub's limit
+ATTEMPTS = 5
+_SECONDS = 10.0
+_KNOWN: dict[str, tuple[Kind, str]] = {
+    "github.com": ("github", "https://api.github.com"),
+    "gitlab.com": ("gitlab", "https://gitlab.com/api/v4"),
+    "codeberg.org": ("github", "https://codeberg.org/api/v1"),
+}
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Forge:
+    """Where statuses go."""
+
+    kind: Kind
+    api: str  # without a slash at its end
+    project: str  # "org/repo"
+    token: Secret
+    context: str = "agentsd"  # the name of the status
+
+    @classmethod
+    def of(cls, remote: Remote, token: Secret, *, kind: Kind | None, api: str, source: str) -> Forge:
+        """The forge of ``remote``. Raises ``ConfigError`` where it is not known and not told."""
+        known = _KNOWN.get(remote.host)
+        if known is None and not (kind and api):
+            raise ConfigError(
+                f"commit statuses: {remote.host or 'a path'} is no forge that is known",
+                hint="set AGENTSD_FORGE (github or gitlab) and AGENTSD_FORGE_URL, its API",
+            )
+        kind, address = (
+            kind or (known[0] if known else "github"),
+            (api or (known[1] if known else "")).rstrip("/"),
+        )
+        parts = urlsplit(address)
+        if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
+            hint = "write https://api.github.com or https://gitlab.example.org/api/v4"
+            raise ConfigError("AGENTSD_FORGE_URL is no address of an API", hint=hint)
+        project = remote.path.strip("/").removesuffix(".git")
+        return cls(kind, address, project, token, f"agentsd/{source}")
+
+    def url(self, commit: str) -> str:
+        """Where the status of ``commit`` is set."""
+        if self.kind == "github":
+            return f"{self.api}/repos/{quote(self.project)}/statuses/{commit}"
+        return f"{self.api}/projects/{quote(self.project, safe='')}/statuses/{commit}"
+
+    def body(self, verdict: Verdict) -> dict[str, str]:
+        """The status."""
+        text = verdict.text if len(verdict.text) <= TEXT_MAX else f"{verdict.text[: TEXT_MAX - 1]}…"
+        if self.kind == "github":
+            state = "success" if verdict.good else "failure"
+            return {"state": state, "context": self.context, "description": text}
+        return {"state": "success" if verdict.good else "failed", "name": self.context, "description": text}
+
+    def headers(self) -> dict[str, str]:
+        """The credential, as each wants it."""
+        token = self.token.reveal()
+        given = {"Authorization": f"Bearer {token}"} if self.kind == "github" else {"PRIVATE-TOKEN": token}
+        return {**given, "Accept": "application/json", "User-Agent": "agentsd"}
+
+
+@dataclass
+class Statuses:
+    """Tells a forge in the background; only the newest verdict is worth telling."""
+
+    forge: Forge
+    delay: float = 1.0  # s before the second attempt
+    _waiting: asyncio.Queue[Verdict] = field(default_factory=asyncio.Queue)
+
+    def tell(self, verdict: Verdict) -> None:
+        """Have it told, as soon as it can be."""
+        self._waiting.put_nowait(verdict)
+
+    async def run(self) -> None:
+        """Tell until cancelled. A forge that is away, or refuses, costs log lines and nothing else."""
+        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
+            while True:
+                await self._send(session, await self._waiting.get())
+
+    async def _send(self, session: aiohttp.ClientSession, verdict: Verdict) -> None:
+        """Until it is told, refused, or overtaken by a newer one."""
+        for attempt in range(1, ATTEMPTS + 1):
+            status = await self._post(session, verdict)
+            if status is not None and status < 300:
+                return
+            if (status is not None and status < 500 and status != 429) or not self._waiting.empty():
+                break
+            longest = self.delay * 2.0**attempt
+            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
+        _log.warning(
+            "the forge did not take a commit's status",
+            extra={"commit": verdict.commit, "status": status, "forge": self.forge.api},
+        )
+
+    async def _post(self, session: aiohttp.ClientSession, verdict: Verdict) -> int | None:
+        """The reply's status; None: there was none."""
+        forge = self.forge
+        try:
+            async with session.post(
+                forge.url(verdict.commit),
+                json=forge.body(verdict),
+                headers=forge.headers(),
+                allow_redirects=False,  # the token is for this host
+            ) as reply:
+                return reply.status
+        except Exception:  # whatever a forge answers
+            return None

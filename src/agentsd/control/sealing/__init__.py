@@ -1,0 +1,1 @@
+"""Sealing of manifests: new seals, changed seals, merges of sealed files."""

@@ -1,0 +1,74 @@
+"""Sealing a plain manifest: the real sops seals, and only what it sealed changes in the text."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+from agentsd.control.sealing.compare import contents, planted
+from agentsd.control.validation.seals import sealed_pointers
+from agentsd.core.errors import ConfigError, InvalidManifests
+from agentsd.core.manifest.document import Document, parse
+from agentsd.core.manifest.pointers import get, leaves
+from agentsd.core.sealed import is_sealed
+from agentsd.files.yaml.blocks import CannotSplice, append_block, top_level_block
+from agentsd.files.yaml.edit import rewrite
+from agentsd.sops.binary import SopsBinary
+
+
+async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_regex: str = "") -> bytes:
+    """The text of ``document`` with its secrets sealed by the creation rules that fit ``file``.
+
+    Comments, order and blank lines stay, or where that cannot be done with certainty the text is
+    as sops wrote it. The plaintext goes to sops through a pipe only. ``encrypted_regex`` replaces what
+    the rule seals. Raises ``ConfigError`` where it is sealed already or no rule fits, ``SopsFailed``
+    where sops refuses.
+    """
+    if "sops" in document.value:
+        raise ConfigError(f"{file} is sealed already", hint=f"to change it: agentsd edit {file}")
+    sealed = await sealed_by_rule(document, file, sops, encrypted_regex)
+    if all(pointer[0] == "sops" for pointer in sealed_pointers(sealed.value)):
+        raise ConfigError(
+            f"{file} holds nothing that .sops.yaml tells to seal",
+            hint="a manifest without secrets may stay plain",
+        )
+    return sealed.data
+
+
+async def sealed_by_rule(
+    document: Document, file: Path, sops: SopsBinary, encrypted_regex: str = ""
+) -> Document:
+    """``document`` sealed by the creation rules that fit ``file``, be it anything or nothing of it.
+
+    Its text stays as in ``seal``. Raises ``SopsFailed``.
+    """
+    path = str(file.absolute())
+    output = await sops.encrypt(document.data, path=path, encrypted_regex=encrypted_regex)
+    sealed = parse(document.path, output)
+    try:
+        return _spliced(document, sealed)
+    except (CannotSplice, InvalidManifests):
+        seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
+        if planted(document.value, seals) != contents(sealed.value):
+            raise  # sops 3.11 writes null for some texts: its word is taken for seals only
+        return sealed
+
+
+def _spliced(document: Document, sealed: Document) -> Document:
+    """``document`` with the seals of ``sealed``, and its ``sops`` block at the very end.
+
+    Nothing else is taken from what sops wrote: 1.0 became 1 there, and comments in lists items of them.
+    """
+    seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
+    if any(get(document.value, pointer) in (None, {}, []) for pointer in seals):
+        raise CannotSplice("sops reads the text differently", hint="put texts in quotes")
+    values = planted(document.value, seals)
+    blanks = planted(values, dict.fromkeys(seals))  # so that no quotes and no block stay around a seal
+    text = rewrite(rewrite(document.data.decode(), blanks), values)
+    whole = {**values, "sops": sealed.value["sops"]}
+    with suppress(InvalidManifests):  # in braces, or behind an end mark: not by appending
+        block = top_level_block(sealed.data.decode(), "sops")
+        result = parse(document.path, append_block(text, block).encode())
+        if result.value == whole:
+            return result
+    return parse(document.path, rewrite(text, whole).encode())

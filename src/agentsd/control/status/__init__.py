@@ -1,0 +1,1 @@
+"""Overviews, histories and revisions, as values for people and machines."""

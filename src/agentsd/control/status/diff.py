@@ -1,0 +1,93 @@
+"""From one overview to the next: what happened in between, as ``agentsd status --watch`` tells it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from agentsd.control.status.overview import Overview
+from agentsd.store.queries.runs import ManifestCondition
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    kind: str  # version, run, condition, agent, replica, leader, drift
+    name: str  # of what: a path, a slug, a replica's place, a source
+    state: str  # what it is now
+    text: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+    def body(self) -> dict[str, Any]:
+        """As JSON."""
+        text = {"message": self.text} if self.text else {}
+        return {"kind": self.kind, "name": self.name, "state": self.state, **text, **self.more}
+
+
+def between(old: Overview, new: Overview) -> Iterator[Event]:
+    """Runs first, the oldest of them first; of what is gone, that it is over."""
+    known = {run.id for run in old.runs}
+    for run in reversed(new.runs):
+        if run.id not in known:
+            first = str(run.errors[0].get("message", "")) if run.errors else ""
+            more = {
+                "trigger": run.trigger,
+                "version": run.version,
+                "commit": run.commit,
+                "drift": len(run.drift),
+            }
+            yield Event("run", run.source, run.outcome, first, {**more, "counts": dict(run.counts)})
+    if new.version != old.version:
+        yield Event("version", "agents", str(new.version), "", {"agents": new.agents})
+    yield from _told(
+        "condition", old.conditions, new.conditions, _path, lambda one: (one.type, one.reason, one.message)
+    )
+    yield from _told(
+        "agent", old.ailing, new.ailing, lambda one: one.slug, lambda one: (one.type, one.reason, one.message)
+    )
+    yield from _replicas(old, new)
+    leaders = [{one.source: one for one in view.leaders if one.leads} for view in (old, new)]
+    for source, leader in leaders[1].items():
+        if str(leaders[0].get(source)) != str(leader):
+            yield Event("leader", source, "leads", str(leader))
+    for source in leaders[0].keys() - leaders[1].keys():
+        yield Event("leader", source, "nobody")
+    for slug in sorted({*new.drifted} - {*old.drifted}):
+        yield Event("drift", slug, "drifted")
+    for slug in sorted({*old.drifted} - {*new.drifted}):
+        yield Event("drift", slug, "healed")
+
+
+def _path(one: ManifestCondition) -> str:
+    return one.path
+
+
+def _told(
+    kind: str,
+    old: Iterable[T],
+    new: Iterable[T],
+    name: Callable[[T], str],
+    state: Callable[[T], tuple[str, str, str]],
+) -> Iterator[Event]:
+    before, after = ({name(one): state(one) for one in some} for some in (old, new))
+    for key, (type_, reason, message) in after.items():
+        if before.get(key) != (type_, reason, message):
+            yield Event(kind, key, type_, message, {"reason": reason})
+    for key in sorted(before.keys() - after.keys()):
+        yield Event(kind, key, "Ready")
+
+
+def _replicas(old: Overview, new: Overview) -> Iterator[Event]:
+    before, after = ({one.id: one for one in view.replicas} for view in (old, new))
+    for key, one in after.items():
+        known = before.get(key)
+        if known is None or known.version != one.version:
+            yield Event(
+                "replica", one.place, "joined" if known is None else "serves", "", {"version": one.version}
+            )
+    for key in before.keys() - after.keys():
+        yield Event("replica", before[key].place, "left")

@@ -1,0 +1,59 @@
+"""The chronicle: what became of agents and what was done or refused, as one list. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from agentsd.store.queries.audit import Deed
+from agentsd.store.queries.revisions import Step
+
+_RECORDED_WITHIN = timedelta(minutes=2)
+"""A deed is kept when its reply is known, which may wait for every replica."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A revision, with the deed that made it where that is known; or a deed that made none."""
+
+    at: datetime
+    step: Step | None = None
+    deed: Deed | None = None
+
+    @property
+    def who(self) -> str | None:
+        """Whoever did it; of a sync what started it: "watch", "cli"."""
+        if self.deed is not None:
+            return self.deed.actor
+        return self.step.trigger if self.step is not None else None
+
+
+def chronicle(
+    steps: Sequence[Step], deeds: Sequence[Deed], makers: Sequence[Deed], limit: int
+) -> list[Entry]:
+    """The newest ``limit`` entries.
+
+    ``makers`` are the deeds that made the versions of ``steps``: each is told with its step, not twice.
+    """
+    entries = [
+        Entry(step.created_at, step, next((deed for deed in makers if _made(deed, step)), None))
+        for step in steps
+    ]
+    told = {entry.deed.id for entry in entries if entry.deed is not None}
+    entries += [Entry(deed.at, deed=deed) for deed in deeds if deed.id not in told]
+    entries.sort(key=lambda entry: (entry.at, entry.step.version if entry.step else 0), reverse=True)
+    return entries[:limit]
+
+
+def _made(deed: Deed, step: Step) -> bool:
+    """Whether ``deed`` made ``step``: a new default also takes the old one's place.
+
+    A deed that changed nothing names the version that it found, which somebody else made.
+    """
+    told = deed.detail
+    if told.get("outcome") != "done" or told.get("to_version") != step.version:
+        return False
+    if told.get("from_version") == step.version or deed.at - step.created_at > _RECORDED_WITHIN:
+        return False
+    return deed.target == step.slug or (deed.action == "set-default" and deed.owner == step.owner)

@@ -1,0 +1,82 @@
+"""The overview: all that the store knows about how things stand, read in one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import AsyncConnection
+
+from agentsd.store import leader_election as leadership
+from agentsd.store import writability
+from agentsd.store.leader_election import Leader
+from agentsd.store.queries import agents, knowledge, pulls, replicas, runs
+from agentsd.store.queries.knowledge import Stock
+from agentsd.store.queries.pulls import Pull
+from agentsd.store.queries.replicas import Replica
+from agentsd.store.queries.runs import ManifestCondition, Run
+
+SHOWN_SECONDS = 300.0
+"""A replica that ended without a word is shown for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ailing:
+    """An agent that some replicas cannot run in its newest version."""
+
+    slug: str
+    type: str  # Degraded or Invalid
+    reason: str
+    message: str
+    replicas: tuple[str, ...]  # host:pid
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """How things stand."""
+
+    now: datetime  # as Postgres tells the time, like every moment here
+    version: int
+    agents: int
+    owners: int
+    drifted: tuple[str, ...]
+    knowledge: Stock
+    leaders: Sequence[Leader]
+    replicas: Sequence[Replica]
+    pulls: Sequence[Pull]
+    runs: Sequence[Run]
+    conditions: Sequence[ManifestCondition]
+    read_only: bool = False  # Postgres takes no writes: a standby, or fenced off
+
+    @property
+    def ailing(self) -> list[Ailing]:
+        """By agent and reason: on which replicas it is not well."""
+        found: dict[tuple[str, str, str], list[tuple[Mapping[str, str], str]]] = {}
+        for replica in self.replicas:
+            for agent in replica.degraded:
+                key = (str(agent.get("slug")), str(agent.get("type")), str(agent.get("reason")))
+                found.setdefault(key, []).append((agent, replica.place))
+        return [
+            Ailing(*key, str(told[0][0].get("message", "")), tuple(place for _, place in told))
+            for key, told in sorted(found.items())
+        ]
+
+
+async def overview(connection: AsyncConnection, source: str, *, runs_shown: int = 5) -> Overview:
+    """How things stand; ``source`` is the tree whose drift is looked for. Use a snapshot transaction."""
+    stored = await agents.load_stored(connection, source)
+    return Overview(
+        now=await replicas.clock(connection),
+        version=stored.version,
+        agents=len(stored.agents),
+        owners=len(stored.users),
+        drifted=tuple(sorted(row.slug for row in stored.agents.values() if row.drifted)),
+        knowledge=await knowledge.stock(connection),
+        leaders=await leadership.list_leaders(connection),
+        replicas=await replicas.list_replicas(connection, within_seconds=SHOWN_SECONDS),
+        pulls=await pulls.list_pulls(connection),
+        runs=await runs.list_runs(connection, limit=runs_shown),
+        conditions=await runs.list_conditions(connection),
+        read_only=await writability.is_read_only(connection),
+    )

@@ -1,0 +1,88 @@
+"""What an agent and its layers say together: masked, with the place of each value. Needs no key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+
+from agentsd.control.writeback.manifest_editor import rank
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.manifest.document import Document, parse
+from agentsd.core.manifest.layers import layered, layers_of
+from agentsd.core.manifest.positions import Places
+from agentsd.core.manifest.value_origins import Origin, origins, values
+from agentsd.core.names import USER_FILE, slug_of
+from agentsd.core.sealed import is_sealed
+from agentsd.core.secret import MASK, looks_secret
+from agentsd.core.violations import Pointer, did_you_mean
+from agentsd.files.tree import Tree
+from agentsd.files.yaml.emitter import dump
+from agentsd.providers.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One agent: ``value`` is masked and has no ``sops``."""
+
+    slug: str
+    document: Document
+    value: dict[str, Any]
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The files that make it, the lowest first."""
+        return tuple(layer.path for layer in layers_of(self.document))
+
+    def origins(self) -> Iterator[Origin]:
+        """Every value with its place."""
+        return origins(self.document, self.value)
+
+    def lines(self) -> Iterator[tuple[str, Pointer | None]]:
+        """As YAML, line by line, each with the value that begins on it."""
+        text = dump(self.value)
+        places = Places(text.encode())
+        begins = {places.of(pointer)[0]: pointer for pointer, _ in values(self.value)}
+        for number, line in enumerate(text.split("\n")[:-1], 1):
+            yield line, begins.get(number)
+
+
+def render(tree: Tree, agent: str, catalog: Catalog) -> Rendered:
+    """The agent of a slug. Raises ``AgentNotFound``, and ``InvalidManifests`` for what cannot be read."""
+    beside = tree.beside
+    manifests = {
+        slug_of(path): file
+        for path, file in tree.files.items()
+        if path not in beside.layers and PurePosixPath(path).name != USER_FILE
+    }
+    file = manifests.get(agent)
+    if file is None:
+        hint = did_you_mean(agent, manifests) or f"agents are the files of {tree.root}"
+        raise AgentNotFound(f"there is no agent {agent!r}", hint=hint)
+    below = [parse(one.path, one.data) for one in beside.layers_of(file.path)]
+    document = layered(parse(file.path, file.data), below, catalog.destinations)
+    secrets = {
+        name
+        for vendors in (catalog.llm, catalog.tts, catalog.stt, catalog.embedding)
+        for vendor in vendors.values()
+        for name in vendor.settings.secret_fields()
+    }
+    names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank(name), name))
+    plain = {name: document.value[name] for name in names}
+    return Rendered(agent, document, _masked(plain, secrets))
+
+
+def _masked(value: Any, secrets: set[str]) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: MASK
+            if child not in (None, "") and (name in secrets or looks_secret(name))
+            else _masked(child, secrets)
+            for name, child in value.items()
+        }
+    if isinstance(value, list):
+        return [_masked(child, secrets) for child in value]
+    return (
+        MASK if is_sealed(value) or (isinstance(value, str) and value.lstrip().startswith("ENC[")) else value
+    )

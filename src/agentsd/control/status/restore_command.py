@@ -1,0 +1,55 @@
+"""Going back to a revision where no file can be written here: what a person runs instead."""
+
+from __future__ import annotations
+
+import shlex
+from hashlib import sha256
+from pathlib import Path
+
+from agentsd.files.git.command import repository_of
+from agentsd.store.queries.agents import Revision
+
+
+def checkout_command(root: Path, revision: Revision) -> str | None:
+    """The command that brings back the revision's files; None where its commit is not on record."""
+    if revision.commit is None:
+        return None
+    top = repository_of(root)
+    attached = [path for path, _ in revision.sources] + [layer.path for layer in revision.layers]
+    paths = [_in_repository(root, top, path) for path in (revision.path, *_prompt_path(revision), *attached)]
+    where = ["-C", str(top)] if top is not None else []
+    return shlex.join(["git", *where, "checkout", revision.commit, "--", *paths])
+
+
+def _in_repository(root: Path, top: Path | None, path: str) -> str:
+    """As git names it; a guess where there is no repository: the folder at its top."""
+    file = root / path
+    if top is not None:
+        return file.resolve().relative_to(top.resolve()).as_posix()
+    return f"{root.name}/{path}"
+
+
+def _prompt_path(revision: Revision) -> tuple[str, ...]:
+    """The file of the prompt, relative to the tree: a manifest names it from its owner's folder."""
+    from agentsd.core.manifest.document import parse
+
+    named = parse(revision.path, revision.data).value.get("system_prompt_file")
+    if revision.prompt is None or not isinstance(named, str):
+        return ()
+    folder = revision.path.partition("/")[0] if "/" in revision.path else ""
+    return (f"{folder}/{named}" if folder else named,)
+
+
+def differing(root: Path, revision: Revision) -> list[str]:
+    """Files beside the manifest that are not as they were then: a rollback leaves them as they are."""
+    wanted = {**dict(revision.sources), **{layer.path: layer.digest for layer in revision.layers}}
+    if revision.prompt is not None:
+        wanted |= {path: sha256(revision.prompt).digest() for path in _prompt_path(revision)}
+    return sorted(path for path, digest in wanted.items() if _digest(root / path) != digest)
+
+
+def _digest(file: Path) -> bytes | None:
+    try:
+        return sha256(file.read_bytes()).digest()
+    except OSError:
+        return None

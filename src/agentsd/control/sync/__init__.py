@@ -1,0 +1,1 @@
+"""Reconciliation of a tree of files with the store."""

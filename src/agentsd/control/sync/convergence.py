@@ -1,0 +1,200 @@
+"""Waiting for the fleet: what ``sync --wait`` means by done.
+
+The replicas that were live when the version was committed are waited for, and nobody else: who starts
+later loads that version anyway. A replica is live while it sends heartbeats, and done when one of them
+tells the version, which it does only once everything that a swap brings is opened and counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from agentsd.core.errors import StoreUnavailable, SyncRefused
+from agentsd.store.database import Database
+from agentsd.store.queries.replicas import LIVE_SECONDS, Replica, clock, list_replicas
+
+STEP = 0.05
+
+_FORGOTTEN = 300.0  # s; of replicas that have been silent for longer nothing is said
+_KEPT = 86_400.0  # s; the store keeps replicas that ended without a word for a day
+_NAMED = 10  # laggards or agents in one message
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Laggard:
+    """A replica that was live at the commit and does not serve the version."""
+
+    replica: Replica
+    silent: float  # s since it was last heard of
+
+    def __str__(self) -> str:
+        opening = f" with {self.replica.unopened} agents to open" if self.replica.unopened else ""
+        at = f"{self.replica.place} at {self.replica.version}{opening}, last heard {self.silent:.0f} s ago"
+        return at if self.silent < LIVE_SECONDS else f"{at}: killed, frozen or cut off"
+
+
+@dataclass(frozen=True, slots=True)
+class Spoiled:
+    """An agent that the version degraded on a replica."""
+
+    slug: str
+    replica: Replica
+    type: str  # Degraded or Invalid
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.slug} is {self.type} on {self.replica.place}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """How the replicas that were live at the commit stand towards ``version``."""
+
+    version: int
+    serving: tuple[Replica, ...] = ()
+    laggards: tuple[Laggard, ...] = ()
+    left: tuple[Replica, ...] = ()  # ended in good order before they served it; they serve nobody now
+    spoiled: tuple[Spoiled, ...] = ()
+    silent: tuple[Laggard, ...] = ()  # were so at the commit already: not waited for
+
+    @property
+    def expected(self) -> int:
+        """How many there are to wait for."""
+        return len(self.serving) + len(self.laggards)
+
+
+class NotConverged(SyncRefused):
+    """The sync is applied, but not every replica serves it, or one of them cannot. ``fleet`` says how."""
+
+    def __init__(self, fleet: Fleet, timeout: float) -> None:
+        self.fleet = fleet
+        told = [str(one) for one in (*fleet.laggards, *fleet.spoiled)]
+        late = f"not live everywhere after {timeout:g} s"
+        self.what = f"applied, but {late if fleet.laggards else 'not well everywhere'}"
+        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        super().__init__(
+            f"version {fleet.version} is {self.what}: {'; '.join(told[:_NAMED])}{more}",
+            hint="see: agentsd status",
+        )
+
+
+async def wait_for_replicas(
+    database: Database,
+    version: int,
+    timeout: float,
+    progress: Progress | None = None,
+    *,
+    changed: Collection[str] = (),
+) -> Fleet:
+    """Return when all replicas that are live now serve ``version`` or newer. Raises ``NotConverged``.
+
+    Call it right after the commit. ``changed``: the agents that the version changed, none of which may be
+    degraded by it. While Postgres is away the clock goes on; raises ``StoreUnavailable`` at its end.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout
+    roll: Roll | None = None
+    while True:
+        late = asyncio.get_running_loop().time() >= deadline
+        try:
+            now, found = await _look(database)
+        except StoreUnavailable:
+            if late:
+                raise
+        else:
+            roll = roll or Roll(version, live(found, now), frozenset(changed), _silent(found, now, version))
+            fleet = roll.fleet(found, now)
+            if progress:
+                progress(len(fleet.serving), fleet.expected)
+            if late or not fleet.laggards:
+                return _judged(fleet, timeout)
+        await asyncio.sleep(STEP)
+
+
+def live(replicas: Sequence[Replica], now: datetime) -> list[Replica]:
+    """Those with a recent heartbeat."""
+    return [one for one in replicas if one.silent(now) < LIVE_SECONDS]
+
+
+def _silent(replicas: Sequence[Replica], now: datetime, version: int) -> tuple[Laggard, ...]:
+    told = [Laggard(one, one.silent(now)) for one in replicas if one.version < version]
+    return tuple(one for one in told if LIVE_SECONDS <= one.silent < _FORGOTTEN)
+
+
+def _judged(fleet: Fleet, timeout: float) -> Fleet:
+    if fleet.laggards or fleet.spoiled:
+        raise NotConverged(fleet, timeout)
+    return fleet
+
+
+async def _look(database: Database) -> tuple[datetime, list[Replica]]:
+    async with database.transaction(snapshot=True) as conn:
+        return await clock(conn), await list_replicas(conn, within_seconds=_KEPT)
+
+
+@dataclass(slots=True)
+class Roll:
+    """Who was live at the commit, and who has served the version since."""
+
+    version: int
+    called: Sequence[Replica]
+    changed: frozenset[str]
+    silent: tuple[Laggard, ...] = ()
+    _served: dict[UUID, Replica] = field(default_factory=dict)
+
+    def fleet(self, found: Sequence[Replica], now: datetime) -> Fleet:
+        """How they stand by ``found``, all the replicas that are listed."""
+        known = {one.id: one for one in found}
+        for one in found:
+            if self._is_done(one):
+                self._served[one.id] = one
+        serving = [self._served[one.id] for one in self.called if one.id in self._served]
+        behind = [known[one.id] for one in self.called if one.id not in self._served and one.id in known]
+        return Fleet(
+            self.version,
+            tuple(serving),
+            tuple(Laggard(one, one.silent(now)) for one in behind),
+            tuple(one for one in self.called if one.id not in known and one.id not in self._served),
+            tuple(bad for one in serving for bad in spoiled(one, self.changed)),
+            self.silent,
+        )
+
+    def _is_done(self, replica: Replica) -> bool:
+        """It serves the version and has looked into all that changed: much at once is opened afterwards."""
+        opened = replica.version > self.version or not (self.changed and replica.unopened)
+        return replica.version >= self.version and opened
+
+
+def spoiled(replica: Replica, changed: Collection[str]) -> list[Spoiled]:
+    """Those of ``changed`` that the replica says are not well."""
+    return [
+        Spoiled(agent["slug"], replica, *(str(agent.get(key, "")) for key in ("type", "reason", "message")))
+        for agent in replica.degraded
+        if agent.get("slug") in changed
+    ]
+
+
+def fleet_json(fleet: Fleet) -> Mapping[str, Any]:
+    """For machines: replicas by ``host:pid``, silence in seconds."""
+    return {
+        "version": fleet.version,
+        "serving": [one.place for one in fleet.serving],
+        "laggards": [
+            {"replica": one.replica.place, "version": one.replica.version, "silent_seconds": one.silent}
+            for one in fleet.laggards
+        ],
+        "left": [one.place for one in fleet.left],
+        "silent": [one.replica.place for one in fleet.silent],
+        "degraded": [
+            {"agent": one.slug, "replica": one.replica.place, "condition": one.type, "reason": one.reason}
+            | {"message": one.message}
+            for one in fleet.spoiled
+        ],
+    }

@@ -1,0 +1,99 @@
+"""What a sync would do now, for whoever asks: planned, and never done.
+
+One look at a time; who asks while one is under way gets what that one finds. Each starts from the store
+as it is and remembers nothing, so that drift shows. It holds no lock: no sync waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.control.sync.syncer import Pulled
+from agentsd.core.plan.plan import mass_deletion
+from agentsd.files.git.command import head_commit
+from agentsd.files.tree import Tree, read_tree
+
+PATIENCE = 30.0
+"""Seconds for a look, with everybody who waits for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What one look found. ``removes``: so many agents would go that a guard holds the sync back; else 0."""
+
+    outcome: Outcome
+    commit: str | None
+    at: datetime
+    removes: int = 0
+
+
+class Planner:
+    """Plans for one folder and one source."""
+
+    def __init__(
+        self,
+        root: Path,
+        make: Callable[[], Reconciler],
+        options: Options,
+        *,
+        env: str | None = None,
+        pulled: Pulled | None = None,
+        patience: float = PATIENCE,
+    ) -> None:
+        """``make`` gives a reconciler for one look. ``pulled`` gives the tree, instead of the folder."""
+        self.root = root
+        self._make = make
+        self._options = replace(options, strict=False)
+        self._env = env
+        self._pulled = pulled
+        self._patience = patience
+        self._looking: asyncio.Task[Planned] | None = None
+
+    async def look(self) -> Planned:
+        """The plan as of now, or of the look that is under way.
+
+        Raises ``ConfigError`` or ``PullFailed`` where there are no files, ``StoreError`` where there is no
+        store, and ``TimeoutError``.
+        """
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._bounded(), name="plan")
+            self._looking.add_done_callback(_heard)
+        return await asyncio.shield(self._looking)
+
+    async def aclose(self) -> None:
+        """End what is under way."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+
+    async def _bounded(self) -> Planned:
+        async with asyncio.timeout(self._patience):
+            return await self._look()
+
+    async def _look(self) -> Planned:
+        commit, tree = self._pulled() if self._pulled else await self._read()
+        options = replace(self._options, commit=commit, allow_mass_delete=True)
+        reconciler = self._make()
+        try:
+            outcome = await reconciler.plan(tree, options)
+        finally:
+            await reconciler.aclose()  # what is pending has a round to wait for it
+        guarded = not self._options.allow_mass_delete
+        removes = mass_deletion(outcome.plan, outcome.stored) if guarded else 0
+        return Planned(outcome, commit, datetime.now(UTC), removes)
+
+    async def _read(self) -> tuple[str | None, Tree]:
+        """In a thread: the files may be many, and this process serves."""
+        tree = await asyncio.to_thread(read_tree, self.root, env=self._env)
+        return await head_commit(self.root), tree
+
+
+def _heard(task: asyncio.Task[Planned]) -> None:
+    """Who asked may have left; then nobody looks at what went wrong."""
+    if not task.cancelled():
+        task.exception()

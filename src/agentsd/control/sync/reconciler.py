@@ -1,0 +1,537 @@
+"""Files → store: gather, decide, apply.
+
+tree ─ check ─▶ desired ─┐
+                         ├─ plan ─▶ guards ─▶ apply (one transaction)
+store ── load ─▶ stored ─┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+from uuid import UUID, uuid4
+
+from psycopg import AsyncConnection
+
+from agentsd.control.sync.background_checks import Job, Settling
+from agentsd.control.sync.drift import with_drift, with_unprunable
+from agentsd.control.sync.knowledge import drop_sources, store_sources
+from agentsd.control.sync.state_cache import Memory, rows_of, unchanged
+from agentsd.control.validation.attachments import Read
+from agentsd.control.validation.checker import Checked, Checker, recall_from
+from agentsd.control.validation.text_extraction import Extraction, Known, extract, kind_of, recall
+from agentsd.core.errors import InvalidManifests, MassDeletion, describe
+from agentsd.core.manifest.agent import Manifest, StoredAgent
+from agentsd.core.manifest.user import User
+from agentsd.core.names import owner_of, user_id_of
+from agentsd.core.plan.conflicts import (
+    conflicts,
+    owner_conflicts,
+    reused_seals,
+    reused_tokens,
+    user_conflicts,
+)
+from agentsd.core.plan.plan import (
+    Desired,
+    Held,
+    Plan,
+    Quarantined,
+    Stored,
+    mass_deletions,
+    plan,
+    too_many_deletions,
+)
+from agentsd.core.violations import Violation, errors_of, in_order
+from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.sandbox.pool import WORKERS
+from agentsd.sops.binary import Calls
+from agentsd.sops.format import seals_of
+from agentsd.store.database import Database
+from agentsd.store.leader_election import Term, lock_as
+from agentsd.store.queries import agents as store
+from agentsd.store.queries.agents import ApplyStamp, Head
+from agentsd.store.queries.rule_digests import mark_checked
+from agentsd.store.queries.users import holders_of_tokens
+
+_log = logging.getLogger(__name__)
+
+_PRINTED = 1000
+"""New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+
+_BATCH = 64
+"""Files that are checked in one go."""
+ROUND_PATIENCE = 0.5
+"""Seconds that slow files, all of them together, may hold up one round of a daemon."""
+
+STRICT_PATIENCE = 120.0
+"""The same for a single command, which has no later round: as many again after each file that is done."""
+
+_EDITED = 100
+"""More edited files than this are as quickly dealt with in a whole round."""
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total) while files are checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How one reconciliation behaves."""
+
+    source: str = "main"
+    commit: str | None = None  # the git commit that the tree is at
+    prune: bool = True
+    allow_mass_delete: bool = False
+    strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
+    explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
+    patience: float | None = None  # seconds for seals that sops judges; None: by ``strict``
+    term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a reconciliation decided and, unless it was only planned, did."""
+
+    plan: Plan = field(repr=False)
+    stored: Stored = field(repr=False)
+    warnings: tuple[Violation, ...] = ()
+    head: Head | None = None  # None: nothing was written
+    suspended: tuple[str, ...] = ()  # paths of manifests that say ``active: false``
+    run_id: UUID = field(default_factory=uuid4)
+    seconds: float = 0.0
+
+
+class Reconciler:
+    """Reconciles one tree into one store. Remembers both, so that a daemon's work is the change."""
+
+    def __init__(self, checker: Checker, database: Database) -> None:
+        self._checker = checker
+        self._database = database
+        self._memory = Memory()
+        self._settling = Settling()
+        self._turns = Calls(total=WORKERS, per_owner=1)  # to have a source read
+        self._last: Outcome | None = None
+        self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
+
+    def on_settled(self, hear: Callable[[str], None]) -> None:
+        """Have ``hear`` called with the path of a manifest whose slow work was done after its round."""
+        self._settling.hear = hear
+
+    async def aclose(self) -> None:
+        """Give up what is still being settled."""
+        await self._settling.aclose()
+
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait for what the manifests at ``paths`` wait for, so long at most; rounds go on meanwhile."""
+        await self._settling.wait_for(paths, seconds)
+
+    def forget(self) -> None:
+        """Look anew at the store, where drift may show, and at seals that could not be verified.
+
+        The daemon's periodic resync.
+        """
+        self._memory.forget()
+
+    async def is_outdated(self) -> bool:
+        """Return whether the store's history is not the one that the last round saw: a dump was restored."""
+        seen = self._memory.head
+        if seen is None:
+            return False
+        async with self._database.transaction(snapshot=True) as conn:
+            return not await store.knows(conn, seen)
+
+    async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+        """What a sync would do. Writes nothing."""
+        return await self._run(tree, options, progress, write=False)
+
+    async def sync(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+        """Make the store say what the files say, in one transaction, or raise and change nothing."""
+        return await self._run(tree, options, progress, write=True)
+
+    async def applied_commit(self, source: str) -> str | None:
+        """The git commit that ``source`` last applied, where it is known."""
+        async with self._database.transaction(snapshot=True) as conn:
+            return (await self._load(conn, source)).commit
+
+    async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+        started = time.perf_counter()
+        self._settling.begin_round(
+            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE),
+            renewed=options.strict,
+        )
+        outcome = await self._edit(tree, options, write=write)
+        if outcome is None:
+            outcome = await self._all(tree, options, progress, write=write)
+        return replace(outcome, seconds=time.perf_counter() - started)
+
+    async def _all(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+        """A round over every file and every row."""
+        async with self._database.transaction(snapshot=True) as conn:
+            stored = await self._load(conn, options.source)
+        checked = await self._check(tree, stored, options.source, progress)
+        async with self._database.transaction(snapshot=not write) as conn:
+            if write:
+                await _lock(conn, options)
+            stored = await self._load(conn, options.source)
+            outcome = _outcome(await self._decide(conn, checked, stored, options), stored, checked)
+            if write:
+                outcome = await self._apply(conn, outcome, options)
+        if write:
+            self._settle(tree, outcome)
+        return outcome
+
+    async def _edit(self, tree: Tree, options: Options, *, write: bool) -> Outcome | None:
+        """A round over the few files that were edited in place, where those touch nothing else.
+
+        None where more happened, here or in the store: then everything has to be looked at. What it
+        decides is what a whole round would: ids, names and defaults stay where they were.
+        """
+        files, last = self._memory.edited(tree, options.source), self._last
+        if files is None or len(files) > _EDITED or last is None or options.explicit:
+            return None
+        edited = list((await self._check_all(files, self._memory.beside, self._memory.stored)).values())
+        if not all(map(self._memory.touches_nothing_else, edited)):
+            return None
+        async with self._database.transaction(snapshot=not write) as conn:
+            if write:
+                await _lock(conn, options)
+            stored = self._memory.stored_at(await store.head(conn), options.source)
+            if stored is None:
+                return None
+            ids = [one.manifest.id for one in edited if one.manifest]
+            rows = replace(stored, agents={i: stored.agents[i] for i in ids if i in stored.agents})
+            decided = await self._decide(
+                conn, [*edited, *self._memory.users], rows, replace(options, prune=False)
+            )
+            if decided.quarantined:
+                return None
+            outcome = _continued(last, decided, stored)
+            if write:
+                outcome = await self._apply(conn, outcome, options)
+        if write:
+            self._settle(tree, outcome, edited)
+        return outcome
+
+    async def _load(self, conn: AsyncConnection, source: str) -> Stored:
+        """The store's state; what is remembered, when nobody has applied anything since."""
+        head = await store.head(conn)
+        stored = self._memory.stored_at(head, source)
+        if stored is None:
+            stored = await with_drift(conn, await store.load_stored(conn, source))
+            self._memory.keep_stored(head, source, stored)
+        return stored
+
+    def _settle(self, tree: Tree, outcome: Outcome, edited: Iterable[Checked] = ()) -> None:
+        self._last = outcome
+        head = outcome.head or self._memory.head
+        if head:
+            self._memory.settle(tree, edited, outcome.plan, head, self._checker.fingerprint)
+
+    async def _check(
+        self, tree: Tree, stored: Stored, source: str, progress: Progress | None
+    ) -> list[Checked]:
+        rows = rows_of(stored, source)
+        total, beside = len(tree.files), tree.beside
+        checked: dict[str, Checked] = {}
+        waiting: list[SourceFile] = []
+        for done, file in enumerate(tree.files.values()):
+            row = rows.get(file.path)
+            known = self._memory.recall(file, row, beside)
+            if known is None and row and self._is_settled(file, row, beside):
+                known = Checked(file.path, _unread(row))
+            if known:
+                checked[file.path] = known
+            else:
+                waiting.append(file)
+            if len(waiting) == _BATCH:
+                checked |= await self._check_all(waiting, beside, stored)
+                waiting = []
+            if done % _BATCH == 0:
+                await asyncio.sleep(0)  # there may be requests to answer
+                if progress:
+                    progress(done, total)
+        checked |= await self._check_all(waiting, beside, stored)
+        self._settling.drop_unasked()
+        whole = [checked[path] for path in tree.files]
+        self._memory.keep_checked(tree, beside, whole)
+        if progress:
+            progress(total, total)
+        return whole
+
+    async def _check_all(
+        self, files: Sequence[SourceFile], beside: Beside, stored: Stored | None
+    ) -> dict[str, Checked]:
+        """By path. Beside the event loop: how long it takes is for whoever writes the files to say."""
+        found = await asyncio.to_thread(self._check_many, files, beside)
+        if any(one.unread for one in found.values()):
+            found |= await self._read(found, files, beside, stored)
+        unsure = {path: one for path, one in found.items() if one.unsure and not one.pending}
+        jobs = {
+            f"seal {path}": Job(one, frozenset({path}), partial(self._checker.settle, one))
+            for path, one in unsure.items()
+        }
+        settled = await self._settling.settle(jobs)
+        for path, one in unsure.items():
+            found[path] = settled.get(f"seal {path}") or self._checker.pend(one)
+        return found
+
+    def _check_many(
+        self, files: Iterable[SourceFile], beside: Beside, read: Read = recall
+    ) -> dict[str, Checked]:
+        return {file.path: self._checker.check(file, beside, read) for file in files}
+
+    async def _read(
+        self,
+        found: Mapping[str, Checked],
+        files: Sequence[SourceFile],
+        beside: Beside,
+        stored: Stored | None,
+    ) -> dict[str, Checked]:
+        """Return what manifests with unread sources turn out to be, once these were read or are pending."""
+        known = self._known_sources(stored)
+        waiting: dict[str, set[str]] = {}
+        sources: dict[str, SourceFile] = {}
+        for path, one in found.items():
+            for unread in one.unread:
+                source = unread.source
+                if (kind_of(source.path), source.digest) not in known:
+                    sources[source.path] = source
+                    waiting.setdefault(source.path, set()).update({path, unread.pending.path})
+        jobs = {
+            f"text {path}": Job(source.digest, frozenset(waiting[path]), partial(self._extract, source))
+            for path, source in sources.items()
+        }
+        read = await self._settling.settle(jobs, at_most=None if self._settling.renewed else ROUND_PATIENCE)
+        texts: dict[str, Extraction | Known | None] = {
+            unread.source.path: Known.STORED for one in found.values() for unread in one.unread
+        }
+        texts |= {path: read.get(f"text {path}") for path in sources}
+        again = [file for file in files if found[file.path].unread]
+        checked = await asyncio.to_thread(self._check_many, again, beside, partial(recall_from, texts))
+        return {path: self._checker.pend(one) if one.unread else one for path, one in checked.items()}
+
+    def _known_sources(self, stored: Stored | None) -> set[tuple[str, bytes]]:
+        """Return kind and digest of the sources whose passages are stored, as they would be cut today."""
+        rows = stored.agents.values() if stored else ()
+        sound = (row for row in rows if row.checked == self._checker.fingerprint and not row.drifted)
+        return {(kind_of(one.path), one.digest) for row in sound for one in row.attachments.sources}
+
+    async def _extract(self, source: SourceFile) -> Extraction:
+        """Read a source in its owner's turn: one at a time, whatever the others of that owner take."""
+        async with self._turns.turn(owner_of(source.path)):
+            return await extract(source.path, source.data)
+
+    def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
+        """The very bytes that were checked by the same rules before, and verified if we could.
+
+        A row that was edited by hand is no witness of what its file says.
+        """
+        return (
+            file.digest == row.document_digest
+            and unchanged(row, beside)
+            and not row.drifted
+            and row.checked == self._checker.fingerprint
+            and (row.verified or not self._checker.can_open)
+        )
+
+    async def _decide(
+        self, conn: AsyncConnection, checked: list[Checked], stored: Stored, options: Options
+    ) -> Plan:
+        bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
+        good = [c.manifest for c in checked if c.manifest]
+        seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
+        bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
+        users = {c.user.username: c.user for c in checked if c.user}
+        bad += await _user_conflicts(conn, good, users, stored, options, bad)
+        good = _without(good, bad)
+        if options.prune:
+            stored = await with_unprunable(conn, good, stored, options.source, self._checker.document)
+        refused = {quarantined.path for quarantined in bad}
+        bad += conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
+        good = _without(good, bad)
+        if bad and options.strict:
+            raise InvalidManifests(in_order([v for q in bad for v in q.violations]))
+        refused = {quarantined.path for quarantined in bad}
+        users = {name: user for name, user in users.items() if user.path not in refused}
+        stored = await self._with_values(conn, good, stored)
+        return await asyncio.to_thread(self._planned, good, users, tuple(bad), stored, options)
+
+    def _planned(
+        self,
+        good: Iterable[Manifest],
+        users: Mapping[str, User],
+        bad: tuple[Quarantined, ...],
+        stored: Stored,
+        options: Options,
+    ) -> Plan:
+        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
+        desired = Desired(manifests, _with_owners(users, manifests.values()), bad, self._checker.fingerprint)
+        return _guarded(desired, stored, options)
+
+    async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
+        """``stored`` with the old documents of those rows that a file is about to change."""
+        new = {m.id: m for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest}
+        if not new:
+            return stored
+        agents = dict(stored.agents)
+        below = {layer.digest for agent_id in new for layer in agents[agent_id].attachments.layers}
+        layers = await store.load_layers(conn, below)
+        documents = await store.load_documents(conn, new)
+        agents |= await asyncio.to_thread(self._valued, documents, stored, new, layers)
+        return replace(stored, agents=agents)
+
+    def _valued(
+        self,
+        documents: Mapping[UUID, bytes],
+        stored: Stored,
+        new: Mapping[UUID, Manifest],
+        layers: Mapping[bytes, bytes],
+    ) -> dict[UUID, StoredAgent]:
+        """The rows of ``documents`` with what those say. Takes as long as there is to read."""
+        valued = {}
+        for agent_id, data in documents.items():
+            row, manifest = stored.agents[agent_id], new[agent_id]
+            try:
+                named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
+                document = self._checker.document(row.path, data, named)
+                seals = (manifest.seals, manifest.lent)
+                resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+            except Exception as error:  # it was edited by hand, and is about to be replaced
+                _log.warning(
+                    "a stored document cannot be read (%s)", describe(error), extra={"path": row.path}
+                )
+                continue
+            prints = self._checker.prints(document, self._print_key) if resealed else None
+            valued[agent_id] = replace(row, value=document.value, prints=prints)
+        return valued
+
+    def _with_prints(self, manifest: Manifest, row: StoredAgent | None) -> Manifest:
+        if row is None or row.prints is None or manifest.data is None:
+            return manifest
+        named = [(one.path, one.data or b"") for one in manifest.attachments.layers]
+        document = self._checker.document(manifest.path, manifest.data, named)
+        return replace(manifest, prints=self._checker.prints(document, self._print_key))
+
+    async def _apply(self, conn: AsyncConnection, outcome: Outcome, options: Options) -> Outcome:
+        decided = outcome.plan
+        if decided.rechecked:
+            await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
+        if decided.empty:
+            return outcome
+        await store_sources(conn, decided)
+        stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
+        head = await store.apply(conn, decided, stamp=stamp)
+        await drop_sources(conn, decided)
+        return replace(outcome, head=head)
+
+
+async def _lock(conn: AsyncConnection, options: Options) -> None:
+    """Alone among all applies; ``NotLeading`` if the term is over."""
+    await (lock_as(conn, options.term) if options.term else store.lock(conn))
+
+
+def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
+    warnings = [v for c in checked for v in c.violations if v.severity == "warning"]
+    return Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
+
+
+def _continued(last: Outcome, decided: Plan, stored: Stored) -> Outcome:
+    """The outcome of edits after ``last``, which they leave true but for the plan."""
+    total = last.plan.unchanged + sum(change.operation != "delete" for change in last.plan.changes)
+    decided = replace(decided, unchanged=total - len(decided.changes), orphaned=last.plan.orphaned)
+    return Outcome(decided, stored, last.warnings, suspended=last.suspended)
+
+
+def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:
+    bad = {quarantined.path for quarantined in decided.quarantined}
+    return tuple(c.path for c in checked if c.manifest and not c.manifest.active and c.path not in bad)
+
+
+def _unread(row: StoredAgent) -> Manifest:
+    """The manifest of a row whose file did not change."""
+    return Manifest(
+        row.id,
+        row.slug,
+        row.owner,
+        row.path,
+        row.digest,
+        row.is_default,
+        row.verified,
+        row.active,
+        document_digest=row.document_digest,
+        attachments=row.attachments,
+    )
+
+
+def _without(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
+    paths = {quarantined.path for quarantined in bad}
+    return [manifest for manifest in manifests if manifest.path not in paths]
+
+
+def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
+    """Every folder has an owner, with or without a user file."""
+    owners = {manifest.owner for manifest in manifests} - users.keys()
+    return {**users, **{name: User(user_id_of(name), name) for name in owners}}
+
+
+async def _user_conflicts(
+    conn: AsyncConnection,
+    good: Iterable[Manifest],
+    users: Mapping[str, User],
+    stored: Stored,
+    options: Options,
+    bad: Iterable[Quarantined],
+) -> list[Quarantined]:
+    """Return what is wrong between owners: their names, their tokens and their emails."""
+    listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
+    doubtful = {sha256 for sha256, count in listed.items() if count > 1}
+    for name, user in users.items():
+        row = stored.users.get(name)
+        if row is None or row.tokens != user.tokens:
+            doubtful |= {str(token.get("sha256")) for token in user.tokens}
+    known = await holders_of_tokens(conn, doubtful) if doubtful else {}
+    held = Held.by(one.path for one in bad)
+    prune = options.prune
+    return [
+        *owner_conflicts(good, users.values(), stored.users.keys()),
+        *(reused_tokens(users.values(), known) if doubtful else ()),
+        *user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
+    ]
+
+
+def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
+    """Return the plan, without the deletions of owners that look like an accident.
+
+    Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
+    """
+    how: dict[str, Any] = {
+        "source": options.source,
+        "prune": options.prune,
+        "explicit": options.explicit,
+    }
+    decided = plan(desired, stored, **how)
+    found = {} if options.allow_mass_delete else mass_deletions(decided, stored, options.explicit)
+    if not found:
+        return decided
+    if options.strict or too_many_deletions(decided, stored, options.explicit):
+        count = sum(found.values())
+        raise MassDeletion(
+            f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",
+            hint="nothing was touched; if it is meant, say --allow-mass-delete",
+        )
+    held = (*desired.quarantined, *(_mass_deletion(owner, found[owner]) for owner in sorted(found)))
+    return plan(replace(desired, quarantined=held), stored, **how)
+
+
+def _mass_deletion(owner: str, count: int) -> Quarantined:
+    """Return what stands for an owner whose deletions are held back."""
+    path = f"{owner}/"
+    message = f"this would remove {count} agents of owner {owner!r} at once"
+    hint = "none of them was removed; if it is meant, run: agentsd sync --allow-mass-delete"
+    return Quarantined(path, (Violation(path, "mass-deletion", message, hint),))

@@ -1,0 +1,145 @@
+"""What a reconciler remembers between two rounds, so that a daemon's work is the change.
+
+Nothing here is the truth: what is remembered holds only as long as the store's head and a file's
+digest say so, and ``forget`` costs no more than a longer round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from agentsd.control.validation.checker import Checked
+from agentsd.core.manifest.agent import Manifest, StoredAgent
+from agentsd.core.names import inner
+from agentsd.core.plan.plan import Plan, Stored, applied
+from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.store.queries.agents import Head
+
+
+class Memory:
+    """The last tree, what its files turned out to be, and what the store held then."""
+
+    def __init__(self) -> None:
+        self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
+        self.stored: Stored | None = None
+        self.users: tuple[Checked, ...] = ()
+        self.beside = Beside()
+        self._source = ""
+        self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._pending: set[str] = set()  # paths of ``_checked``
+        self._settled: Tree | None = None  # the store says all that this tree says
+
+    def forget(self) -> None:
+        """Drop what the store held, and files whose seals could not be verified."""
+        self.head = self.stored = self._settled = None
+        self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
+
+    def stored_at(self, head: Head, source: str) -> Stored | None:
+        """What the store holds, if ``head`` and ``source`` are those of the last round."""
+        return self.stored if (self.head, self._source) == (head, source) else None
+
+    def keep_stored(self, head: Head, source: str, stored: Stored) -> None:
+        """Note what the store holds."""
+        self.head, self._source, self.stored = head, source, stored
+
+    def recall(self, file: SourceFile, row: StoredAgent | None, beside: Beside) -> Checked | None:
+        """What ``file`` turned out to be when it had the same bytes.
+
+        Of a file that is stored only the row's facts are remembered; they are worth nothing once the
+        row is gone or was edited by hand.
+        """
+        known = self._checked.get(file.path)
+        if known is None or known[0] != file.digest or file.problem or known[1].pending:
+            return None
+        manifest = known[1].manifest
+        names_files = known[1].violations if manifest is None else manifest.attachments
+        if (names_files or beside.layers or self.beside.layers) and beside != self.beside:
+            return None
+        if manifest is None or manifest.data is not None:
+            return known[1]
+        return known[1] if row and row.digest == manifest.digest and not row.drifted else None
+
+    def keep_checked(self, tree: Tree, beside: Beside, checked: Sequence[Checked]) -> None:
+        """Note what every file turned out to be, with the files ``beside`` it."""
+        self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
+        self._pending = {one.path for one in checked if one.pending}
+        self.users = tuple(one for one in checked if one.user)
+        self.beside, self._settled = beside, None
+
+    def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
+        """The files that changed in place since everything was settled; None where more happened.
+
+        With those that were pending then.
+        """
+        before = self._settled
+        if before is None or self._source != source or len(before.files) != len(tree.files):
+            return None
+        if before.attachments != tree.attachments:
+            return None
+        pairs = zip(tree.files.values(), before.files.values(), strict=True)
+        changed = [(file, known) for file, known in pairs if file is not known]
+        if any(file.path != known.path for file, known in changed):
+            return None
+        edited = [file for file, known in changed if file.digest != known.digest or file.problem]
+        pending = self._pending.difference(file.path for file in edited)
+        return [*edited, *(tree.files[path] for path in pending if path in tree.files)]
+
+    def touches_nothing_else(self, one: Checked) -> bool:
+        """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
+        before = self._checked[one.path][1]
+        old, new = before.manifest, one.manifest
+        return (
+            old is not None
+            and new is not None
+            and (old.id, old.active) == (new.id, new.active)
+            and old.default >= new.default
+            and before.violations == one.violations
+        )
+
+    def settle(self, tree: Tree, edited: Iterable[Checked], plan: Plan, head: Head, checked: bytes) -> None:
+        """A round is over: the store now says what ``plan`` made of ``stored``."""
+        if self.stored is None:
+            return
+        self.head, self.stored = head, applied(self.stored, plan, head.version, checked)
+        for one in edited:
+            self._checked[one.path] = (tree.files[one.path].digest, one)
+            (self._pending.add if one.pending else self._pending.discard)(one.path)
+        changed = {change.path for change in plan.changes} - {one.path for one in plan.quarantined}
+        for path in self._checked.keys() & changed:
+            digest, one = self._checked[path]
+            self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
+        if not plan.quarantined:
+            self._settled = tree
+
+
+def _stored(manifest: Manifest | None) -> Manifest | None:
+    """A manifest that is stored: what is long about it need not be kept twice."""
+    if manifest is None:
+        return None
+    kept = manifest.attachments.without_data()
+    return replace(
+        manifest, value=None, data=None, attachments=kept, seals=frozenset(), lent=frozenset(), prints=None
+    )
+
+
+def unchanged(row: StoredAgent, beside: Beside) -> bool:
+    """Whether the files that an agent names still have the bytes that were stored, and are its owner's."""
+    if [(one.path, one.digest) for one in beside.layers_of(row.path)] != [
+        (one.path, one.digest) for one in row.attachments.layers
+    ]:
+        return False
+    taken = beside.owners if "/" not in inner(row.path) else ()
+    return all(
+        (file := beside.files.get(inner(one.path))) is not None
+        and file.path == one.path
+        and inner(one.path).partition("/")[0] not in taken
+        and file.digest == one.digest
+        and file.problem is None
+        for one in row.attachments.all
+    )
+
+
+def rows_of(stored: Stored, source: str) -> Mapping[str, StoredAgent]:
+    """The rows of one source by path."""
+    return {row.path: row for row in stored.agents.values() if row.source == source}

@@ -1,0 +1,309 @@
+"""One tree and one store, kept in step: rounds, one at a time, whoever asks for them.
+
+The watcher asks when files changed; a write-back asks when it changed some, and holds its turn
+while it does, so that no round sees half of an edit. With a ``Gate``, only a leader's rounds apply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
+
+from agentsd.control.sync.leadership import Gate
+from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
+from agentsd.files.git.command import head_commit, lock_of
+from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
+from agentsd.store.leader_election import Term
+from agentsd.store.listener import Hint
+from agentsd.supervisor import ENDINGS
+
+log = logging.getLogger(__name__)
+
+Changes = frozenset[str] | None
+"""Relative paths of manifests that changed in place; None: look at everything."""
+
+VANISHED = 0.2  # s for a file that is gone to come back: editors remove before they write
+GIT_PATIENCE = 30.0  # s to wait for a git operation under way
+LEADER_PATIENCE = 10.0  # s in which a leader elsewhere must take an edit that was made here
+LEADER_LOOK = 0.05  # s between looks whether it has
+EDIT_PATIENCE = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
+AGAIN = 0.5  # s until a round that was owed is tried again
+
+OnReport = Callable[["Report"], Awaitable[None]]
+
+Pulled = Callable[[], tuple[str, Tree]]
+"""The commit that is to be reconciled, and its files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one round did: an outcome, or the error that the next round will meet again."""
+
+    outcome: Outcome | None = None
+    error: AgentsdError | None = None
+    commit: str | None = None  # that the tree was at
+    standby: bool = False  # another process leads: nothing was done, and nothing is reported
+    term: Term | None = None  # under which it was done
+
+
+class Syncer:
+    """Rounds over one folder of manifests. ``on_report`` hears of each."""
+
+    def __init__(
+        self,
+        root: Path,
+        reconciler: Reconciler,
+        options: Options,
+        on_report: OnReport,
+        *,
+        env: str | None = None,
+        gate: Gate | None = None,
+        pulled: Pulled | None = None,
+    ) -> None:
+        """``gate`` says whether this process leads; without one it does.
+
+        ``pulled`` gives the tree, instead of the folder; then nobody may ``keep_up``, but pull anew.
+        """
+        self.root = root
+        self.env = env  # the overlay, beside ``root``
+        self._reconciler = reconciler
+        self._options = replace(options, strict=False)
+        self._on_report = on_report
+        self._gate = gate
+        self._pulled = pulled
+        self._owed = False  # a round was asked for while somebody else led
+        self._tree: Tree | None = None
+        self._busy = asyncio.Lock()
+        self.on_late: Callable[[Report], None] = lambda _: None  # called after a round for such paths
+        self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
+        self._catching_up: asyncio.Task[None] | None = None
+        reconciler.on_settled(self._catch_up)
+
+    @property
+    def source(self) -> str:
+        """The name of this tree."""
+        return self._options.source
+
+    def forget(self) -> None:
+        """Look anew at the store, and at seals that could not be verified."""
+        self._reconciler.forget()
+
+    async def round(self, changes: Changes, *, quiet: bool = False) -> Report:
+        """Reconcile what changed, as soon as nobody else does. Raises nothing: the report says it.
+
+        ``quiet``: nobody hears of it unless it wrote.
+        """
+        async with self._busy:
+            return await self._round(changes, quiet=quiet)
+
+    async def aclose(self) -> None:
+        """End what goes on between rounds."""
+        await self._reconciler.aclose()
+        if self._catching_up:
+            self._catching_up.cancel()
+            await asyncio.gather(self._catching_up, return_exceptions=True)
+
+    def _catch_up(self, path: str) -> None:
+        """Have a round soon for a manifest that nothing is pending for by now."""
+        self._late.add(path)
+        if self._catching_up is None or self._catching_up.done():
+            self._catching_up = asyncio.create_task(self._rounds_of_late(), name="settled")
+
+    async def _rounds_of_late(self) -> None:
+        while self._late:
+            paths = frozenset(self._late)
+            self._late.clear()
+            self.on_late(await self.round(paths))
+
+    async def wait_for(self, paths: Collection[str], seconds: float) -> None:
+        """Wait for what the manifests at ``paths`` wait for, so long at most. Outside a turn."""
+        await self._reconciler.wait_for(paths, seconds)
+
+    async def keep_up(self) -> None:
+        """Do what is owed as soon as this process leads. Never ends."""
+        if self._gate is None:
+            return
+        async for term in self._gate.gained():
+            while self._owed and not _settled(await self.round(None)):
+                await asyncio.sleep(AGAIN)
+                if await self._led() != term:
+                    break
+
+    async def follow_store(self, hints: AsyncIterator[Hint]) -> None:
+        """Reconcile everything as soon as a dump was restored over what was applied. Never ends."""
+        async for hint in hints:
+            if hint.kind != "lost" and await self._reconciler.is_outdated():
+                self.forget()
+                await self.round(None)
+
+    async def refuse(self, error: AgentsdError, commit: str | None) -> Report:
+        """Report that there was nothing to reconcile, or that it must not be."""
+        report = Report(error=error, commit=commit)
+        async with self._busy:
+            await self._tell(report)
+        return report
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Turn]:
+        """Keep rounds out while files are looked at and changed together."""
+        async with self._busy:
+            yield Turn(self)
+
+    async def _round(
+        self,
+        changes: Changes,
+        explicit: frozenset[UUID] = frozenset(),
+        *,
+        quiet: bool = False,
+        patience: float | None = None,
+    ) -> Report:
+        commit, term = None, None
+        try:
+            term = await self._gate.term() if self._gate else None
+            if self._gate and term is None:
+                return self._stand_by()
+            commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
+            self._tree = tree
+            options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
+            report = Report(await self._sync(tree, options), commit=commit, term=term)
+            self._owed = False
+        except NotLeading:
+            return self._stand_by()
+        except ENDINGS:
+            raise
+        except BaseException as error:
+            self._reconciler.forget()
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            report = Report(error=known, commit=commit, term=term)
+        if not quiet or (report.outcome and report.outcome.head):
+            await self._tell(report)
+        return report
+
+    async def _sync(self, tree: Tree, options: Options) -> Outcome:
+        """Reconcile; once more, from the start, where the session that it had was to blame."""
+        try:
+            return await self._reconciler.sync(tree, options)
+        except (SessionLost, StoreReadOnly):
+            self._reconciler.forget()
+            return await self._reconciler.sync(tree, options)
+
+    async def _tell(self, report: Report) -> None:
+        """Pass a report on; what comes of that changes nothing about the round."""
+        try:
+            await self._on_report(report)
+        except Exception as error:
+            known = error if isinstance(error, AgentsdError) else Bug(error)
+            log.warning("a round was not reported: %s", known.message)
+
+    def _stand_by(self) -> Report:
+        if not self._owed:
+            self._reconciler.forget()
+        self._owed = True
+        return Report(standby=True)
+
+    async def _led(self) -> Term | None:
+        try:
+            return await self._gate.term() if self._gate else None
+        except AgentsdError:
+            return None
+
+    async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> Report:
+        """Our own edit: reconciled here, or awaited from whoever leads and watches the same files."""
+        deadline = asyncio.get_running_loop().time() + LEADER_PATIENCE
+        while (report := await self._round(paths, explicit, patience=EDIT_PATIENCE)).standby:
+            try:
+                commit, self._tree = await self._gather(None, settled=True)
+                outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
+            except AgentsdError as error:
+                return Report(error=error)
+            if not paths & {change.path for change in outcome.plan.changes}:
+                return Report(outcome, commit=commit)
+            if asyncio.get_running_loop().time() > deadline:
+                return Report(error=_silent())
+            await asyncio.sleep(LEADER_LOOK)
+        return report
+
+    async def _look(self) -> Tree:
+        self._tree = await self._read(None)
+        return self._tree
+
+    async def _preview(self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID]) -> Outcome:
+        self._tree = await self._read(frozenset(edits))
+        tree = edited(self._tree, edits)
+        options = replace(self._options, explicit=explicit, patience=EDIT_PATIENCE)
+        return await self._reconciler.plan(tree, options)
+
+    async def _gather(self, changes: Changes, *, settled: bool) -> tuple[str | None, Tree]:
+        """The commit and the tree, read while git was not writing. ``settled``: what is gone is gone."""
+        if self._pulled is not None:
+            return self._pulled()
+        lock = lock_of(self.root)
+        deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
+        while True:
+            while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:
+                await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
+                changes = None  # what is known so far is a part of it
+            commit, tree = await asyncio.gather(head_commit(self.root), self._read(changes, settled=settled))
+            if not (lock and lock.exists()) or asyncio.get_running_loop().time() >= deadline:
+                return commit, tree
+            changes = None  # it began meanwhile
+
+    async def _read(self, changes: Changes, *, settled: bool = False) -> Tree:
+        before = self._tree
+        if before and changes is not None:
+            tree = await asyncio.to_thread(reread, before, changes)
+        else:
+            tree = await asyncio.to_thread(read_tree, self.root, before, env=self.env)
+        if before and not settled and before.files.keys() - tree.files.keys():
+            await asyncio.sleep(VANISHED)
+            tree = await asyncio.to_thread(read_tree, self.root, tree)
+        return tree
+
+
+class Turn:
+    """A stretch of time in which no other round runs."""
+
+    def __init__(self, syncer: Syncer) -> None:
+        self._syncer = syncer
+
+    async def tree(self) -> Tree:
+        """The files as they are now."""
+        return await self._syncer._look()
+
+    async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> Outcome:
+        """What a round would do if the files at these paths held these bytes (None: were gone)."""
+        return await self._syncer._preview(edits, frozenset(explicit))
+
+    async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> Report:
+        """Reconcile these files, which were just written. ``explicit``: agents that are meant to go."""
+        return await self._syncer._turned(frozenset(paths), frozenset(explicit))
+
+
+def _settled(report: Report) -> bool:
+    """Whether trying again soon would be no use."""
+    return not report.standby and (report.error is None or not report.error.retryable)
+
+
+def _silent() -> StoreUnavailable:
+    return StoreUnavailable(
+        f"another process leads, and has not taken the edit in {LEADER_PATIENCE:.0f} s",
+        hint="does it watch the same files? agentsd status says who it is",
+    )
+
+
+def edited(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
+    """``tree`` as it would be after ``edits``."""
+    files = dict(tree.files)
+    for path, data in edits.items():
+        if data is None:
+            files.pop(path, None)
+        else:
+            files[path] = SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)
+    return replace(tree, files=files)

@@ -1,0 +1,1 @@
+"""Checks of manifests: schema, semantics, seals and recipients."""

@@ -1,0 +1,137 @@
+"""The files that a manifest names, its prompt and its sources of knowledge: all in the owner's folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from posixpath import normpath
+
+from agentsd.control.validation.text_extraction import Extraction, Known, Refusal, is_costly, recall
+from agentsd.core.manifest.agent import Attachment, Attachments
+from agentsd.core.manifest.document import Document
+from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
+from agentsd.core.violations import ATTACHMENT_PENDING, MOST, Pointer, Violation, did_you_mean
+from agentsd.files.tree import ATTACHMENT_SUFFIXES, Beside, SourceFile, is_attachment_name
+
+PROMPT: Pointer = ("system_prompt_file",)
+
+SOURCES_MAX = 1000
+"""Sources of one agent."""
+_KNOWN_MAX = 500
+"""Files among which a misspelled one is looked for."""
+
+
+Read = Callable[[str, bytes], Extraction | Known | None]
+"""What is known of a file: what was read of it, that this is stored already, or nothing yet (None)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A source that a worker process has to read first, and what is wrong until then."""
+
+    source: SourceFile
+    pending: Violation
+
+
+@dataclass(slots=True)
+class Attached:
+    """What a manifest names, and what is wrong with it."""
+
+    found: dict[Pointer, Attachment] = field(default_factory=dict)
+    problems: list[Violation] = field(default_factory=list)
+    unread: list[Unread] = field(default_factory=list)
+    passing: bool = False  # a problem is about the machine or the moment, not about a file
+
+    @property
+    def attachments(self) -> Attachments:
+        """Prompt and sources."""
+        sources = tuple(attachment for pointer, attachment in self.found.items() if pointer != PROMPT)
+        return Attachments(self.found.get(PROMPT), sources)
+
+
+def attach(document: Document, beside: Beside, read: Read = recall) -> Attached:
+    """Return what ``document`` names. ``read``: what is known of a file that it names."""
+    into = Attached()
+    for pointer, name in islice(_named(document), SOURCES_MAX + 1):
+        file = _find(document, name, beside)
+        problem = _misnamed(document, pointer, name)
+        if problem is None and file is None:
+            problem = _missing(document, pointer, name, beside)
+        if problem:
+            into.problems.append(problem)
+        elif file:
+            _attach_file(document, pointer, file, read, into)
+        if len(into.problems) > MOST:
+            break
+    if "system_prompt_file" in document.value and document.value.get("system_prompt"):
+        message = "system_prompt and system_prompt_file: one of the two"
+        into.problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
+    if len((document.value.get("rag") or {}).get("sources", ())) > SOURCES_MAX:
+        message, hint = f"more than {SOURCES_MAX:,} sources", "join some of them"
+        into.problems.append(document.violation(("rag", "sources"), "too-many", message, hint))
+    return into
+
+
+def _attach_file(document: Document, pointer: Pointer, file: SourceFile, read: Read, into: Attached) -> None:
+    if file.problem:
+        problem = file.problem
+        message = f"{file.path}: {problem.message}"
+        into.problems.append(document.violation(pointer, problem.code, message, problem.hint))
+        return
+    extraction = read(file.path, file.data)
+    if isinstance(extraction, Refusal):
+        message = f"{file.path} {extraction.why}"
+        into.problems.append(document.violation(pointer, "attachment-unreadable", message, extraction.hint))
+        into.passing |= not extraction.lasting
+        return
+    if extraction is None:
+        into.unread.append(Unread(file, _pending(document, pointer, file)))
+    kept = extraction if isinstance(extraction, tuple) and is_costly(file.path, file.data) else None
+    into.found[pointer] = Attachment(file.path, file.digest, file.data, kept)
+
+
+def _pending(document: Document, pointer: Pointer, file: SourceFile) -> Violation:
+    message = f"{file.path} is still being read"
+    hint = "the agent is applied as soon as it was read, and serves as it was before until then"
+    return document.violation(pointer, ATTACHMENT_PENDING, message, hint)
+
+
+def _named(document: Document) -> Iterator[tuple[Pointer, str]]:
+    if "system_prompt_file" in document.value:
+        yield PROMPT, document.value["system_prompt_file"]
+    for index, name in enumerate((document.value.get("rag") or {}).get("sources", ())):
+        yield ("rag", "sources", index), name
+
+
+def _folder(document: Document) -> str:
+    owner = owner_of(document.path)
+    return "" if owner == DEFAULT_OWNER and "/" not in inner(document.path) else f"{owner}/"
+
+
+def _find(document: Document, name: str, beside: Beside) -> SourceFile | None:
+    """The file called ``name``, or None where it is missing or out of bounds."""
+    if name != normpath(name) or name.startswith(("/", "../")) or "\\" in name:
+        return None
+    folder = _folder(document)
+    if not folder and "/" in name and name.partition("/")[0] in beside.owners:
+        return None  # the top belongs to "default"; what is in an owner's folder is that owner's
+    return beside.files.get(folder + name)
+
+
+def _misnamed(document: Document, pointer: Pointer, name: str) -> Violation | None:
+    suffixes = ATTACHMENT_SUFFIXES[:2] if pointer == PROMPT else ATTACHMENT_SUFFIXES
+    if name.endswith(suffixes) and is_attachment_name(name):
+        return None
+    message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT else 'a source'}"
+    hint = f"it ends in {', '.join(suffixes)}, and starts with neither '.' nor '_'"
+    return document.violation(pointer, "attachment-name", message, hint)
+
+
+def _missing(document: Document, pointer: Pointer, name: str, beside: Beside) -> Violation:
+    folder = _folder(document)
+    mine = (path.removeprefix(folder) for path in beside.files if path.startswith(folder))
+    known = list(islice(mine, _KNOWN_MAX))
+    where = f"the owner's folder ({folder or 'the top folder'})"
+    hint = did_you_mean(name, known) or "a name is relative to the owner's folder, and does not leave it"
+    return document.violation(pointer, "attachment-missing", f"there is no such file in {where}", hint)

@@ -1,0 +1,78 @@
+"""Layers of manifests: what holds for one on its own, and for a manifest that is merged with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from agentsd.core.manifest.agent import Attachment
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.layers import Layered, borrowed
+from agentsd.core.manifest.pointers import get
+from agentsd.core.names import DEFAULT_OWNER, DEFAULTS_FILE, is_overlay, owner_of
+from agentsd.core.sealed import is_sealed
+from agentsd.core.violations import Violation, dotted
+from agentsd.files.tree import SourceFile
+
+OWN_FIELDS = ("id", "name", "default")
+"""What says which agent it is: no two agents have it in common."""
+
+
+def is_defaults(path: str) -> bool:
+    """Whether a file holds the defaults of its folder."""
+    return path.rpartition("/")[2] == DEFAULTS_FILE
+
+
+def attached(files: Iterable[SourceFile]) -> tuple[Attachment, ...]:
+    """Layers as they are stored with every agent on them."""
+    return tuple(Attachment(file.path, file.digest, file.data) for file in files)
+
+
+def own_fields(document: Document) -> Iterator[Violation]:
+    """A folder's defaults say nothing that only one agent can have."""
+    for name in OWN_FIELDS if is_defaults(document.path) else ():
+        if name in document.value:
+            message = f"{name} is an agent's own: defaults cannot say it"
+            yield document.violation((name,), "layer-field", message, "move it to the manifest", key=True)
+
+
+def merge_rules(document: Document) -> Iterator[Violation]:
+    """What layers must not do to the agent of ``document``."""
+    if not isinstance(document, Layered):
+        return
+    pinned = document.own.value.get("id")
+    for layer in document.layers:
+        if layer is not document.own and layer.value.get("id", pinned) != pinned:
+            message = f"an overlay cannot give {document.path} another id"
+            hint = "remove the line: the id of the base stays"
+            yield layer.violation(("id",), "layer-field", message, hint, key=True)
+    owner = owner_of(document.path)
+    for pointer in borrowed(document, owner):
+        lender = document.layer_of(pointer).path
+        message = f"{document.path} would inherit {dotted(pointer)}, a secret of owner {DEFAULT_OWNER!r}"
+        hint = f"seal one for {owner!r}: in {_defaults_of(document.path, lender)} or in the manifest itself"
+        yield document.violation(pointer, "layer-secret", message, hint)
+
+
+def _defaults_of(path: str, lender: str) -> str:
+    overlay = lender.removesuffix(DEFAULTS_FILE) if is_overlay(lender) else ""
+    return f"{overlay}{owner_of(path)}/{DEFAULTS_FILE}"
+
+
+def explained(document: Document, violations: Sequence[Violation]) -> list[Violation]:
+    """Schema violations of a merged document, with the reason where a layer's secret was not inherited."""
+    return [_explained(document, violation) for violation in violations]
+
+
+def _explained(document: Document, violation: Violation) -> Violation:
+    if violation.code != "missing-key" or not isinstance(document, Layered):
+        return violation
+    layers = [one for one in document.layers if isinstance(get(one.value, violation.pointer), dict)]
+    sealed = [one for one in layers if any(map(is_sealed, get(one.value, violation.pointer).values()))]
+    if not sealed or sealed[0] is layers[-1]:
+        return violation
+    hint = (
+        f"whoever says `provider` or an address inherits no secret: leave both to {sealed[0].path}, "
+        "or seal a secret where they are said"
+    )
+    return replace(violation, hint=hint)

@@ -1,0 +1,89 @@
+"""Whether sealed files are sealed to those whom ``.sops.yaml`` names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.positions import locate
+from agentsd.core.violations import Violation
+
+CONFIG_NAME = ".sops.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """The creation rules of one ``.sops.yaml``: who must be able to open what."""
+
+    folder: Path  # of the file; paths are matched relative to it
+    rules: tuple[tuple[str, frozenset[str]], ...]  # (path_regex, age recipients), first match wins
+
+    def check(self, root: Path, document: Document) -> Iterator[Violation]:
+        """A warning where ``document`` is sealed to others than its rule says."""
+        sealed_to = _sealed_to(document)
+        if sealed_to is None:
+            return
+        wanted = self._wanted(root / document.path)
+        if not wanted or wanted == sealed_to:
+            return
+        missing, extra = len(wanted - sealed_to), len(sealed_to - wanted)
+        message = f"sealed to other keys than {CONFIG_NAME} names ({missing} missing, {extra} too many)"
+        line, column = locate(document.data, ("sops", "age"))
+        hint = f"sops updatekeys {root / document.path}"
+        yield Violation(document.path, "recipients", message, hint, line, column, ("sops", "age"), "warning")
+
+    def _wanted(self, path: Path) -> frozenset[str]:
+        try:
+            relative = path.resolve().relative_to(self.folder.resolve()).as_posix()
+        except ValueError:
+            return frozenset()
+        return next((keys for pattern, keys in self.rules if re.search(pattern, relative)), frozenset())
+
+
+def find_recipients(root: Path) -> Recipients | None:
+    """The nearest ``.sops.yaml`` at or above ``root``, or None."""
+    for folder in (root.absolute(), *root.absolute().parents):
+        config = folder / CONFIG_NAME
+        if config.is_file():
+            return _read(config)
+    return None
+
+
+def _read(config: Path) -> Recipients:
+    try:
+        value = yaml.load(config.read_bytes(), Loader=yaml.CSafeLoader)
+        rules = tuple(_rule(rule) for rule in (value or {}).get("creation_rules", ()))
+    except (OSError, yaml.YAMLError, AttributeError, TypeError, re.error) as error:
+        raise ConfigError(
+            f"{config} cannot be read as sops creation rules", hint="docs/configuration.md shows the form"
+        ) from error
+    return Recipients(config.parent, rules)
+
+
+def _rule(rule: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+    groups = [rule, *rule.get("key_groups", ())]
+    keys = {key for group in groups for key in _keys(group.get("age"))}
+    pattern = str(rule.get("path_regex", ""))
+    re.compile(pattern)
+    return pattern, frozenset(keys)
+
+
+def _keys(value: object) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return [str(part).strip() for part in parts if str(part).strip()]
+
+
+def _sealed_to(document: Document) -> frozenset[str] | None:
+    block = document.value.get("sops")
+    if not isinstance(block, Mapping):
+        return None
+    groups = [block, *(group for group in block.get("key_groups") or () if isinstance(group, Mapping))]
+    entries = [entry for group in groups for entry in group.get("age") or () if isinstance(entry, Mapping)]
+    return frozenset(str(entry.get("recipient")) for entry in entries)

@@ -1,0 +1,247 @@
+"""The JSON Schemas (draft 2020-12) of manifests and user files, made from the pydantic models.
+
+pydantic describes an *opened* document. This module turns that into the schema of the document
+*as it stands in git*, where a value may be sealed: a secret must be, a structural field must not,
+anything else may, and then its seal's tag must name the field's own type.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import cached_property
+from typing import Any
+
+from pydantic import BaseModel
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.agent import SECTIONS, AgentHead
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.core.manifest.user import UserFile
+from agentsd.providers.catalog import Catalog
+
+Schema = dict[str, Any]
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SEAL_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_TITLES = {
+    "llm": "Large language model",
+    "tts": "Text to speech",
+    "stt": "Speech to text",
+    "embedding": "Embedding",
+}
+NOT_SEALED = {"not": {"type": "string", "pattern": r"^ENC\["}}
+_SOPS: Schema = {
+    "type": "object",
+    "description": "Written by sops; not to be edited by hand.",
+    "required": ["mac", "lastmodified"],
+}
+
+
+class Schemas:
+    """The two schemas of one catalog of providers."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @cached_property
+    def agent(self) -> Schema:
+        """The schema of a manifest."""
+        head = _model_schema(AgentHead)
+        definitions: Schema = head.pop("$defs", {})
+        for kind in SECTIONS:
+            head["properties"][kind] = self._section(kind, definitions)
+        head["properties"]["sops"] = _SOPS
+        return _document(head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops.")
+
+    @cached_property
+    def layer(self) -> Schema:
+        """The schema of a layer: a manifest's, with everything optional."""
+        return optional(self.agent, {kind: self._secrets(kind) for kind in SECTIONS})
+
+    def _secrets(self, kind: str) -> dict[str, bool]:
+        """Every field that a section may have, and whether it may hold a secret."""
+        models = [vendor.settings for vendor in self._catalog.of(kind).values()]
+        secret = {name for model in models for name in model.secret_fields()}
+        return {name: name in secret for model in models for name in model.model_fields}
+
+    @cached_property
+    def user(self) -> Schema:
+        """The schema of ``_user.yaml``."""
+        schema = _model_schema(UserFile)
+        return _document(
+            schema, schema.pop("$defs", {}), "user", "_user.yaml: who owns a folder of manifests."
+        )
+
+    def opened(self, kind: str) -> dict[str, Schema]:
+        """The schema of each vendor's section by the vendor's name, as it is once its seals are open.
+
+        Secrets are plain strings (``writeOnly``); ``fallback`` is not among the properties.
+        """
+        return {
+            name: _model_schema(vendor.settings) for name, vendor in sorted(self._catalog.of(kind).items())
+        }
+
+    @staticmethod
+    def opened_head() -> Schema:
+        """The schema of a manifest without its providers, as it is once its seals are open."""
+        return _model_schema(AgentHead)
+
+    def _section(self, kind: str, definitions: Schema) -> Schema:
+        """One section, told apart by ``provider``; ``if``/``then`` gives editors and errors one branch."""
+        vendors = self._catalog.of(kind)
+        branches = []
+        for name, schema in self.opened(kind).items():
+            key = f"{kind}-{name}"
+            schema["properties"][FALLBACK] = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
+            definitions.update(schema.pop("$defs", {}))
+            definitions[key] = schema
+            matches = {"properties": {"provider": {"const": name}}, "required": ["provider"]}
+            branches.append({"if": matches, "then": {"$ref": f"#/$defs/{key}"}})
+        provider = {
+            "type": "string",
+            "enum": sorted(vendors),
+            "x-plain": True,
+            "description": f"Vendor of this agent's {_TITLES[kind].lower()}.",
+        }
+        definitions[f"{kind}-{FALLBACK}"] = {
+            "type": "array",
+            "description": "Who takes over, in order, when the provider fails before its answer begins.",
+            "minItems": 1,
+            "maxItems": 4,
+            "items": {
+                "type": "object",
+                "required": ["provider"],
+                "properties": {"provider": provider, FALLBACK: {"not": {}}},
+                "allOf": branches,
+            },
+        }
+        return {
+            "type": "object",
+            "title": _TITLES[kind],
+            "description": f"{_TITLES[kind]}: the provider and its settings.",
+            "required": ["provider"],
+            "properties": {"provider": provider},
+            "allOf": branches,
+        }
+
+    def files(self) -> Iterator[tuple[str, str]]:
+        """(file name, text) of every schema."""
+        for name, schema in (("agent", self.agent), ("layer", self.layer), ("user", self.user)):
+            yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
+    """``agent`` with nothing required but what is in lists: those do not merge, so they are whole.
+
+    ``fields`` of each section: all that any vendor has, and which are secret, for a section that leaves
+    its provider to another layer.
+    """
+    schema = deepcopy(agent)
+    definitions = schema["$defs"]
+    definitions["Rag"].pop("required", None)
+    for kind, known in fields.items():
+        section = schema["properties"][kind]
+        del section["required"]
+        for branch in section["allOf"]:
+            name = branch["then"]["$ref"].rpartition("/")[2]
+            part = {key: child for key, child in definitions[name].items() if key != "required"}
+            definitions[f"{name}-part"] = part
+            branch["then"] = {"$ref": f"#/$defs/{name}-part"}
+        section["allOf"].append({"if": {"not": {"required": ["provider"]}}, "then": _of_any(kind, known)})
+    schema["$id"] = "urn:agentsd:schema:layer"
+    schema["title"] = "A layer: what agents have in common (_defaults.yaml), or what an overlay changes."
+    return schema
+
+
+def _of_any(kind: str, known: Mapping[str, bool]) -> Schema:
+    secret: Schema = {"$ref": "#/$defs/sealed-str", "writeOnly": True}
+    fields = {name: secret if known[name] else {} for name in sorted(known)}
+    fallback = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
+    return {"properties": {**fields, FALLBACK: fallback}, "additionalProperties": False}
+
+
+def _document(schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
+    sealable = _sealable({**schema, "$defs": definitions})
+    body = {key: value for key, value in sealable.items() if key not in ("title", "description")}
+    body["$defs"] |= {f"sealed-{tag}": _seal(tag) for tag in SEAL_TYPES.values()}
+    return {"$schema": DIALECT, "$id": f"urn:agentsd:schema:{name}", "title": title, **body}
+
+
+def _seal(tag: str) -> Schema:
+    pattern = rf"^ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:{tag}\]$"
+    return {"type": "string", "pattern": pattern, "description": "A value sealed by sops."}
+
+
+def _model_schema(model: type[BaseModel]) -> Schema:
+    schema = deepcopy(model.model_json_schema(mode="validation"))
+    for name, prop in schema.get("properties", {}).items():
+        if "description" not in prop and name != "provider":
+            raise ConfigError(
+                f"{model.__name__}.{name} has no description", hint="describe it: editors show it"
+            )
+    return schema
+
+
+def _sealable(node: Any) -> Any:
+    """``node`` with every scalar's schema widened, or narrowed, to what may stand in git."""
+    if isinstance(node, list):
+        return [_sealable(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "properties" not in node and ("type" in node or "anyOf" in node or "const" in node or "enum" in node):
+        return _field(node)
+    kept = {key: child for key, child in node.items() if key != "title"}
+    return {key: _keyword(key, child) for key, child in kept.items()}
+
+
+def _keyword(key: str, child: Any) -> Any:
+    if key == "if":
+        return child
+    return _children(child) if key in ("properties", "$defs") else _sealable(child)
+
+
+def _children(properties: Mapping[str, Any]) -> Schema:
+    return {name: _sealable(child) for name, child in properties.items()}
+
+
+def _field(node: Schema) -> Schema:
+    """One field: without null, without pydantic's titles, and with its seal where one may stand."""
+    node = without_null({key: value for key, value in node.items() if key != "title"})
+    plain = node.pop("x-plain", False) or "const" in node
+    node.pop("x-url", None)
+    if node.pop("writeOnly", False):
+        return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_notes(node)}
+    if node.get("type") == "array":
+        return node | {"items": _plain(node["items"]) if plain else _sealable(node["items"])}
+    if "type" not in node or node["type"] not in SEAL_TYPES:
+        return node
+    return _plain(node) if plain else _either(node)
+
+
+def without_null(node: Schema) -> Schema:
+    """An optional field may be absent, never null: keys of plain values are not authenticated."""
+    node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
+    kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
+    if len(kinds) != 1:
+        return node
+    rest = {key: value for key, value in node.items() if key != "anyOf"}
+    return {**{key: value for key, value in kinds[0].items() if key != "title"}, **rest}
+
+
+def _plain(node: Schema) -> Schema:
+    return node | NOT_SEALED if node["type"] == "string" and "const" not in node else node
+
+
+def _either(node: Schema) -> Schema:
+    """The value itself, or its seal of the same type."""
+    notes = _notes(node)
+    constraints = {key: value for key, value in node.items() if key not in notes}
+    tags = ["float", "int"] if node["type"] == "number" else [SEAL_TYPES[node["type"]]]
+    seals = [{"$ref": f"#/$defs/sealed-{tag}"} for tag in tags]
+    return {"anyOf": [_plain(constraints), *seals], **notes}
+
+
+def _notes(node: Schema) -> Schema:
+    return {key: node[key] for key in ("description", "examples", "default") if key in node}

@@ -1,0 +1,53 @@
+"""The form of a document's seals: where sealed values stand, and where they must not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.sections import providers_in
+from agentsd.core.sealed import is_sealed
+from agentsd.core.violations import Pointer, Violation, dotted
+from agentsd.sops.opener import Opened
+
+
+def claimed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
+    """The fields of provider sections that claim to be sealed."""
+    return frozenset(
+        (*pointer, name)
+        for pointer, section in providers_in(value)
+        for name in section
+        if is_sealed(section[name])
+    )
+
+
+def seal_form(document: Document) -> Iterator[Violation]:
+    """Sealed values need a ``sops`` block."""
+    if "sops" in document.value:
+        return
+    for pointer in sealed_pointers(document.value):
+        hint = "restore the block from git, or seal the file anew: agentsd seal FILE"
+        yield document.violation(
+            pointer, "seal-missing", "a sealed value, but the file has no sops block", hint
+        )
+
+
+def strays(document: Document, opened: Opened) -> Iterator[Violation]:
+    """A value may look sealed only where the file's own rule says that it is."""
+    for pointer in opened.strays():
+        message = f"{dotted(pointer)}: this looks sealed, but the file's seal does not cover it"
+        hint = "name the field in encrypted_regex of .sops.yaml, and seal it anew: agentsd edit FILE"
+        yield document.violation(pointer, "seal-stray", message, hint)
+
+
+def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:
+    """Where ``ENC[…]`` strings stand."""
+    if isinstance(value, Mapping):
+        for key, child in value.items():
+            yield from sealed_pointers(child, (*pointer, key))
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            yield from sealed_pointers(child, (*pointer, index))
+    elif is_sealed(value):
+        yield pointer

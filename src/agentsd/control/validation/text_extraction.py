@@ -1,0 +1,257 @@
+"""Files of knowledge into text, and text into passages. Needs neither key nor network.
+
+A PDF, or a text that takes long to cut, is read by a worker process with limits. What came of it is kept
+for a while, refusals included: the same file is asked for by a check and by the apply that follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from hashlib import sha256
+from threading import Lock
+
+from agentsd.core.errors import ConfigError, FunctionFailed, LimitExceeded
+from agentsd.core.names import owner_of
+from agentsd.core.text.chunking import Chunk, chunks
+from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.shared import extraction_sandbox
+
+INLINE_BYTES = 32 << 10
+"""Of a text that is cut at once: that takes a few milliseconds."""
+PASSAGES_MAX = 20_000
+"""Passages of one file: what 16 MiB of running text makes, with room to spare."""
+LIMITS = Limits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
+"""For one file. A book of a thousand pages takes about ten seconds."""
+STRIKES_MAX = 3
+"""Files of one owner that may take all that ``LIMITS`` allow; then no other one is read for a while."""
+STRIKE_SECONDS = 600.0
+
+_KEPT_BYTES = 32 << 20
+_PDF_HINT = "save it anew from the program that made it, or give its text as Markdown"
+_LONG_HINT = "split it, or give its text as Markdown"
+
+_Pieces = list[list[str]]
+"""Heading and text of each passage."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a file has no passages."""
+
+    why: str
+    hint: str
+    lasting: bool = True  # False: it may be different once the machine is less busy
+    costly: bool = False  # it took all that one file may
+
+
+Extraction = tuple[Chunk, ...] | Refusal
+"""Passages of a file, or why it has none."""
+
+
+class Known(Enum):
+    """A file that need not be read."""
+
+    STORED = "stored"  # its passages are in the store
+
+
+def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
+    """Return the passages of a Markdown, text or PDF file. Raises ``ConfigError`` where it cannot be read.
+
+    Blocks for as long as ``LIMITS`` allow where ``is_costly``: on an event loop, await ``extract``.
+    """
+    extraction = extract_blocking(path, data)
+    if isinstance(extraction, Refusal):
+        raise ConfigError(f"{path} {extraction.why}", hint=extraction.hint)
+    return extraction
+
+
+def is_costly(path: str, data: bytes) -> bool:
+    """Whether reading this file takes long enough to freeze an event loop."""
+    return path.endswith(".pdf") or len(data) > INLINE_BYTES
+
+
+def recall(path: str, data: bytes) -> Extraction | None:
+    """Return what can be had at once; None: the file has to be read by a worker process."""
+    if is_costly(path, data):
+        return _kept().get(_digest(path, data))
+    try:
+        return _chunks(_pieces(kind_of(path), data))
+    except Exception as error:
+        return _refusal(error)
+
+
+def extract_blocking(path: str, data: bytes) -> Extraction:
+    """Return what comes of a file, and wait for a worker process where one has to read it."""
+    known = _at_once(path, data)
+    if known is not None:
+        return known
+    try:
+        call = extraction_sandbox().call
+        found = _chunks(call(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path)))
+    except Exception as error:
+        return _kept_refusal(path, data, _refusal(error))
+    return _kept_passages(path, data, found)
+
+
+async def extract(path: str, data: bytes) -> Extraction:
+    """Do what ``extract_blocking`` does beside the event loop. Cancelling it frees the worker process."""
+    known = await asyncio.to_thread(_at_once, path, data)
+    if known is not None:
+        return known
+    try:
+        run = extraction_sandbox().run
+        pieces = await run(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path))
+        found = await asyncio.to_thread(_chunks, pieces)
+    except Exception as error:
+        return _kept_refusal(path, data, _refusal(error))
+    return await asyncio.to_thread(_kept_passages, path, data, found)
+
+
+def kind_of(path: str) -> str:
+    """Return how a file is read: the same bytes are something else as text than as PDF."""
+    return path.rpartition(".")[2]
+
+
+def _digest(path: str, data: bytes) -> bytes:
+    return sha256(f"{kind_of(path)}:".encode() + data).digest()
+
+
+def _at_once(path: str, data: bytes) -> Extraction | None:
+    known = recall(path, data)
+    return _suspension(path) if known is None else known
+
+
+def _suspension(path: str) -> Refusal | None:
+    """Return why no file of this owner is read just now."""
+    owner = owner_of(path)
+    if _kept().strikes(owner) < STRIKES_MAX:
+        return None
+    why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
+    return Refusal(why, "mend or remove those", lasting=False)
+
+
+def _kept_passages(path: str, data: bytes, found: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
+    _kept().put(_digest(path, data), found)
+    return found
+
+
+def _kept_refusal(path: str, data: bytes, refusal: Refusal) -> Refusal:
+    if refusal.lasting:
+        _kept().put(_digest(path, data), refusal)
+    if refusal.costly:
+        _kept().strike(owner_of(path))
+    return refusal
+
+
+def _refusal(error: Exception) -> Refusal:
+    """Translate an error at one border: whatever a hostile file brings about is a refusal of that file."""
+    match error:
+        case ConfigError():
+            return Refusal(error.message, error.hint)
+        case LimitExceeded():
+            lasting, costly = error.limit != "queue", error.limit in ("cpu", "time")
+            return Refusal(f"cannot be read: {error.message}", _LONG_HINT, lasting, costly)
+        case FunctionFailed():
+            return Refusal(f"cannot be read ({error.kind})", _PDF_HINT)
+        case OSError():  # no process can be started
+            return Refusal("cannot be read just now: no worker process starts", "try again", lasting=False)
+        case _:
+            return Refusal(f"cannot be read ({type(error).__name__})", _PDF_HINT)
+
+
+def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
+    """Passages of what a worker answered, which is not believed to be what was asked for."""
+    garbage = ConfigError("cannot be read: a worker process answered garbage", hint=_PDF_HINT)
+    try:
+        found = tuple(Chunk(ordinal, heading, text) for ordinal, (heading, text) in enumerate(pieces))
+    except (TypeError, ValueError):
+        raise garbage from None
+    if len(found) > PASSAGES_MAX:
+        raise garbage
+    if not all(isinstance(one.heading, str) and isinstance(one.text, str) for one in found):
+        raise garbage
+    return found
+
+
+def _pieces(kind: str, data: bytes) -> _Pieces:
+    """Heading and text of each passage: the work itself, wherever it is done."""
+    found = chunks(_text_of(kind, data), markdown=kind == "md")
+    if len(found) > PASSAGES_MAX:
+        message = f"makes {len(found):,} passages; a file may make {PASSAGES_MAX:,}"
+        raise ConfigError(message, hint="split it, or give it fewer headings")
+    return [[one.heading, one.text] for one in found]
+
+
+def _text_of(kind: str, data: bytes) -> str:
+    if kind == "pdf":
+        return _text_of_pdf(data)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
+
+
+def _text_of_pdf(data: bytes) -> str:
+    """The text of all pages. Raises what pypdf does, so it runs in a worker only."""
+    from pypdf import PdfReader
+
+    reader = PdfReader(io.BytesIO(data))
+    text = "\n\n".join(page.extract_text() for page in reader.pages)
+    return text.encode("utf-8", "replace").decode()  # broken fonts make halves of surrogate pairs
+
+
+class _Kept:
+    """The outcomes of the files that were read last, as many as fit, and who had costly ones. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._strikes: dict[str, list[float]] = {}  # owner → when (monotonic)
+        self._outcomes: OrderedDict[bytes, Extraction] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, digest: bytes) -> Extraction | None:
+        with self._lock:
+            if digest in self._outcomes:
+                self._outcomes.move_to_end(digest)
+            return self._outcomes.get(digest)
+
+    def put(self, digest: bytes, outcome: Extraction) -> None:
+        with self._lock:
+            if digest in self._outcomes:
+                return
+            self._outcomes[digest] = outcome
+            self._size += _size(outcome)
+            while self._size > _KEPT_BYTES:
+                self._size -= _size(self._outcomes.popitem(last=False)[1])
+
+    def strike(self, owner: str) -> None:
+        """Note that a file of ``owner`` took all that it may."""
+        with self._lock:
+            self._strikes.setdefault(owner, []).append(time.monotonic())
+
+    def strikes(self, owner: str) -> int:
+        """How often that was, lately."""
+        since = time.monotonic() - STRIKE_SECONDS
+        with self._lock:
+            lately = [one for one in self._strikes.pop(owner, ()) if one > since]
+            if lately:
+                self._strikes[owner] = lately
+            return len(lately)
+
+
+@cache
+def _kept() -> _Kept:
+    return _Kept()
+
+
+def _size(outcome: Extraction) -> int:
+    """About what it takes in memory."""
+    if isinstance(outcome, Refusal):
+        return 500
+    return sum(200 + len(one.heading) + len(one.text) for one in outcome)

@@ -1,0 +1,64 @@
+"""``_user.yaml``: the owner of a folder, and the rules that its schema cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import inf
+from typing import Any
+
+from agentsd.core.access import end_of
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.user import User
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, slug_problem, suggest_slug, user_id_of
+from agentsd.core.violations import Violation
+
+
+def user_of(document: Document) -> User:
+    """The owner that a valid ``_user.yaml`` describes."""
+    username = owner_of(document.path)
+    return User(
+        id=user_id_of(username),
+        username=username,
+        email=document.value.get("email"),
+        tokens=tuple(document.value.get("tokens", ())),
+        path=document.path,
+        data=document.data,
+    )
+
+
+def user_rules(document: Document) -> Iterator[Violation]:
+    """Only the top-level file makes admins; a user file stands at the top or in an owner's folder."""
+    owner = owner_of(document.path)
+    at_top = "/" not in document.path
+    if problem := slug_problem(owner):
+        hint = f"rename the folder, for example to {suggest_slug(owner)}"
+        yield Violation(document.path, "slug-invalid", problem, hint)
+    if document.path.count("/") > 1 or (owner == DEFAULT_OWNER and not at_top):
+        right = USER_FILE if owner == DEFAULT_OWNER else f"{owner}/{USER_FILE}"
+        message = "a user file belongs at the top or in an owner's own folder"
+        yield Violation(document.path, "user-misplaced", message, f"move it to {right}")
+    listed = document.value.get("tokens")
+    tokens = listed if isinstance(listed, list) else []
+    for index, token in enumerate(tokens):
+        if isinstance(token, Mapping):
+            yield from _token_rules(document, index, token, tokens[:index], at_top)
+
+
+def _token_rules(
+    document: Document, index: int, token: Mapping[str, Any], earlier: Sequence[Any], at_top: bool
+) -> Iterator[Violation]:
+    """``earlier``: the tokens above it in the file."""
+    if not at_top and token.get("role") == "admin":
+        pointer = ("tokens", index, "role")
+        hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
+        yield document.violation(pointer, "user-admin", "only the top-level file makes admins", hint)
+    if isinstance(expires := token.get("expires"), str) and end_of(expires) == -inf:
+        pointer = ("tokens", index, "expires")
+        hint = "write a day such as '2027-01-31': the last on which it is valid"
+        yield document.violation(pointer, "user-expires", "there is no such day or moment", hint)
+    for field in ("name", "sha256"):
+        value = token.get(field)
+        if value is not None and any(isinstance(t, Mapping) and t.get(field) == value for t in earlier):
+            message = f"a token above has the same {field}"
+            hint = "give each token a name and a value of its own: agentsd token create NAME"
+            yield document.violation(("tokens", index, field), "user-token-twice", message, hint)

@@ -1,0 +1,204 @@
+"""How a decided edit lands: in the files, in a commit, on a branch, at the remote."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from uuid import UUID, uuid4
+
+from agentsd.control.writeback import intent_log as intents
+from agentsd.control.writeback.errors import WriteConflict
+from agentsd.control.writeback.intent_log import FileEdit, Intent
+from agentsd.core.access import Principal
+from agentsd.core.errors import AgentsdError
+from agentsd.files.git.command import is_clean
+from agentsd.files.git.commit import Author, CommitOrder, commit, commit_to_branch
+from agentsd.files.git.ignore import refuse_unfit
+from agentsd.files.git.push import push
+
+_log = logging.getLogger(__name__)
+
+UNSTAMPED = "…"
+"""Stands for the stamp of an edit that is not made."""
+
+Mode = Literal["off", "files", "git"]
+Action = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
+
+
+@dataclass(frozen=True, slots=True)
+class GitOptions:
+    """What becomes of an edit in git. Templates know ``{action} {slug} {actor} {stamp}``."""
+
+    message: str = "agentsd: {action} {slug}"
+    branch: str = ""  # empty: on the branch that is checked out; else a new one for each edit
+    push: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of an edit."""
+
+    action: Action
+    id: UUID
+    slug: str
+    path: str
+    mode: Mode
+    version: int | None = None  # that serves it; None: it waits on a branch
+    changed: bool = True  # False: the file said it already
+    commit: str | None = None
+    branch: str | None = None
+    pushed: bool | None = None  # None: nobody asked for it
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What an edit comes to: the files in order, and who is meant."""
+
+    action: Action
+    id: UUID
+    slug: str
+    path: str
+    edits: tuple[FileEdit, ...] = field(repr=False)
+    explicit: frozenset[UUID] = frozenset()
+
+    @property
+    def changing(self) -> tuple[FileEdit, ...]:
+        """The files that will not be as they are."""
+        return tuple(edit for edit in self.edits if edit.before != edit.after)
+
+    @property
+    def after(self) -> dict[str, bytes | None]:
+        """What each file is to hold, by path."""
+        return {edit.path: edit.after for edit in self.edits}
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an edit would come to, were it made now."""
+
+    decided: Decided
+    mode: Mode
+    branch: str | None = None  # that it would wait on
+    message: str | None = None  # of the commit, as a whole
+
+
+class Landing:
+    """Lands edits of files below ``root``; ``git`` is None where nothing is committed."""
+
+    def __init__(self, root: Path, git: GitOptions | None) -> None:
+        self._root = root
+        self._git = git
+
+    def order_of(self, who: Principal, decided: Decided, stamp: str | None = None) -> CommitOrder | None:
+        """The commit that is to hold the edit, with the user as author and trailer."""
+        if self._git is None:
+            return None
+        author = Author(who.actor, who.email or f"{who.name}@{who.owner}.agentsd.invalid")
+        subject = _filled(self._git.message, who.actor, decided, stamp)
+        return CommitOrder(subject=subject, author=author, trailers=(("Agentsd-User", who.actor),))
+
+    @property
+    def branches(self) -> bool:
+        """Whether every edit goes to a branch of its own, and changes nothing here."""
+        return self._git is not None and bool(self._git.branch)
+
+    async def preview(self, who: Principal, decided: Decided, mode: Mode) -> Preview:
+        """How it would land. Raises what can be told before: ``WriteConflict``, ``GitRefused``."""
+        order, edits = self.order_of(who, decided, UNSTAMPED), decided.changing
+        self._refuse_outside([edit.path for edit in edits])
+        if self._git is None or order is None or not edits:
+            return Preview(decided, mode)
+        await self._refuse_drafts([edit.path for edit in edits])
+        kept = [edit.path for edit in edits if edit.after is not None]
+        await refuse_unfit(self._root, kept, detached=self.branches)
+        branch = _filled(self._git.branch, who.actor, decided, UNSTAMPED) if self.branches else None
+        return Preview(decided, mode, branch, order.message)
+
+    async def carry_out(self, decided: Decided, order: CommitOrder | None) -> str | None:
+        """Change the files, then commit them; an error takes back what was done. Returns the commit."""
+        intent = Intent(decided.changing, order)
+        self._refuse_outside(intent.paths)
+        if order is not None:
+            await self._refuse_drafts(intent.paths)
+        await asyncio.to_thread(intents.note, self._root, intent)
+        try:
+            await asyncio.to_thread(intents.carry_out, self._root, intent.edits)
+            made = await commit(self._root, intent.paths, order) if order is not None else None
+        except Exception:
+            await asyncio.to_thread(intents.take_back, self._root, intent.edits)
+            await asyncio.to_thread(intents.done, self._root)
+            raise
+        await asyncio.to_thread(intents.done, self._root)
+        return made
+
+    async def branch(self, written: Written, decided: Decided, order: CommitOrder) -> Written:
+        """The edit as a branch for review: nothing here changes until it is merged."""
+        git = self._git or GitOptions()
+        name = _filled(git.branch, order.author.name, decided)
+        files = {edit.path: edit.after for edit in decided.changing}
+        self._refuse_outside(tuple(files))
+        await self._refuse_drafts(tuple(files))
+        made = await commit_to_branch(self._root, files, name, order)
+        return replace(written, version=None, commit=made, branch=name)
+
+    async def push(self, written: Written) -> Written:
+        """A push that fails leaves the commit, and says so."""
+        if self._git is None or not self._git.push or written.commit is None:
+            return written
+        try:
+            await push(self._root, written.branch)
+        except AgentsdError as error:
+            told = "; ".join(filter(None, (error.message, error.hint)))
+            return replace(written, pushed=False, message=told)
+        return replace(written, pushed=True)
+
+    async def finish(self) -> bool:
+        """Finish what a killed process began. Says whether there was anything.
+
+        Raises ``GitRefused`` and ``GitBusy`` where its commit cannot be made now: the note stays.
+        """
+        left = await asyncio.to_thread(intents.finish, self._root)
+        if left is None:
+            return False
+        paths, order = left
+        if order is not None and paths:
+            await self._commit_left(paths, order)
+        await asyncio.to_thread(intents.done, self._root)
+        return True
+
+    async def _commit_left(self, paths: Sequence[str], order: CommitOrder) -> None:
+        try:
+            await commit(self._root, paths, order)
+        except AgentsdError:
+            if self._git is not None:
+                raise
+            _log.warning("an unfinished edit is finished, but for its commit", extra={"paths": paths})
+
+    def _refuse_outside(self, paths: Sequence[str]) -> None:
+        """Raise ``WriteConflict`` where a link would lead an edit out of the tree, or to another owner."""
+        outside = [path for path in paths if not intents.is_inside(self._root, path)]
+        if outside:
+            raise WriteConflict(
+                f"{outside[0]} would be written outside its owner's folder: a link leads out",
+                hint="choose another folder, or put a real one in the link's place",
+            )
+
+    async def _refuse_drafts(self, paths: Sequence[str]) -> None:
+        """Raise ``WriteConflict`` where somebody's work in one of the files is not committed yet."""
+        if await is_clean(self._root, paths):
+            return
+        drafts = [path for path in paths if not await is_clean(self._root, [path])]
+        raise WriteConflict(
+            f"{', '.join(drafts or paths)} has changes that are not committed yet",
+            hint="commit or undo them first: this edit would put its author's name on them",
+        )
+
+
+def _filled(template: str, actor: str, decided: Decided, stamp: str | None = None) -> str:
+    stamp = stamp or uuid4().hex[:8]
+    return template.format(action=decided.action, slug=decided.slug, actor=actor, stamp=stamp)

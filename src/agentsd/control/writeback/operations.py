@@ -1,0 +1,200 @@
+"""What an edit that came through the API makes of which file. Looks at files, and touches none."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+from agentsd.control.validation.checker import Checker
+from agentsd.control.writeback import slugs as naming
+from agentsd.control.writeback.delivery import Action, Decided
+from agentsd.control.writeback.errors import Forbidden, PreconditionFailed, WriteConflict
+from agentsd.control.writeback.intent_log import FileEdit
+from agentsd.control.writeback.manifest_editor import Pen, id_in, read
+from agentsd.control.writeback.preconditions import refuse_elsewhere
+from agentsd.core.access import Principal
+from agentsd.core.manifest.document import Document
+from agentsd.core.names import owner_of
+from agentsd.files.tree import SourceFile, Tree
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The agent that is meant, as the caller knows it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    path: str
+    source: str
+
+
+Decide = Callable[[Tree], Awaitable[Decided]]
+"""What an edit comes to on the files as they are; asked anew where they changed meanwhile."""
+
+
+class Edits(ABC, Generic[T]):
+    """The edits there are. What becomes of one is the subclass's: it is carried out, or shown.
+
+    ``expected``: hex digests, of which the agent must have one. Every edit raises ``Forbidden``,
+    ``ReadOnly``, ``WriteConflict``, ``PreconditionFailed``, ``InvalidManifests``, and as ``Pen`` does.
+    """
+
+    def __init__(self, pen: Pen, checker: Checker) -> None:
+        self._pen, self._checker = pen, checker
+
+    @abstractmethod
+    async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> T:
+        """Make the edit of an agent of ``owner``; ``target`` is None for one that is yet to be."""
+
+    async def create(self, who: Principal, owner: str, slug: str | None, fields: Mapping[str, Any]) -> T:
+        """A new manifest. Without ``slug``, one is made from the name, in the folder of ``owner``."""
+        chosen = slug if slug is not None else naming.derived(owner, fields.get("name"))
+
+        async def decide(tree: Tree) -> Decided:
+            free = chosen if slug is not None else naming.free(tree, chosen)
+            naming.check(tree, free)
+            path = f"{free}.yaml"
+            data = await self._pen.created(path, fields, tree.beside)
+            edits = (*await self._cleared(tree, path, data), FileEdit(path, None, data))
+            return Decided("create", id_in(read(path, data)), free, path, edits)
+
+        return await self._made(who, owner_of(f"{chosen}.yaml"), None, decide)
+
+    async def change(
+        self,
+        who: Principal,
+        target: Target,
+        fields: Mapping[str, Any],
+        *,
+        merge: bool,
+        expected: frozenset[str] | None = None,
+    ) -> T:
+        """``PATCH`` (``merge``) or ``PUT``."""
+
+        async def made(document: Document) -> bytes:
+            return await self._pen.changed(document, fields, merge=merge)
+
+        return await self._edit(who, target, "update", made, expected)
+
+    async def restore(
+        self,
+        who: Principal,
+        target: Target,
+        data: bytes,
+        expected: frozenset[str] | None = None,
+        *,
+        revive: bool = False,
+    ) -> T:
+        """Put back the manifest of an older revision, byte for byte; ``revive``: also where it is gone."""
+        if id_in(read(target.path, data)) != target.id:
+            raise WriteConflict(
+                f"{target.path} would describe another agent: that revision has no `id:` of its own",
+                hint="the agent was renamed since: put `id:` into the older text by hand",
+            )
+
+        async def made(_: Document) -> bytes:
+            return data
+
+        return await self._edit(who, target, "rollback", made, expected, revive=revive)
+
+    async def set_default(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
+        """Make it its owner's default; who was, is cleared first."""
+
+        async def made(document: Document) -> bytes:
+            if document.value.get("default") is True:
+                return document.data
+            return await self._pen.with_default(document, default=True)
+
+        return await self._edit(who, target, "set-default", made, expected)
+
+    async def delete(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
+        """Remove the manifest, or an agent that outlived it. What lies beside it (prompts) stays."""
+
+        async def decide(tree: Tree) -> Decided:
+            edits: tuple[FileEdit, ...] = ()
+            if expected is not None or target.path in tree.files:
+                edits = (FileEdit(target.path, await self._present(tree, target, expected), None),)
+            return Decided(
+                "delete", target.id, target.slug, target.path, edits, explicit=frozenset((target.id,))
+            )
+
+        return await self._made(who, target.owner, target, decide)
+
+    async def _edit(
+        self,
+        who: Principal,
+        target: Target,
+        action: Action,
+        made: Callable[[Document], Awaitable[bytes]],
+        expected: frozenset[str] | None,
+        *,
+        revive: bool = False,
+    ) -> T:
+        async def decide(tree: Tree) -> Decided:
+            before: bytes | None = None
+            if revive and target.path not in tree.files:
+                refuse_elsewhere(tree, target.id)
+            else:
+                before = await self._present(tree, target, expected)
+            old = Document(target.path, b"", {}) if before is None else read(target.path, before)
+            data = await made(self._pen.with_layers(old, tree.beside))
+            edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
+            return Decided(action, target.id, target.slug, target.path, edits)
+
+        return await self._made(who, target.owner, target, decide)
+
+    # What must hold
+
+    async def _present(self, tree: Tree, target: Target, expected: frozenset[str] | None) -> bytes:
+        """The file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
+        file = tree.files.get(target.path)
+        if file is None or file.problem:
+            raise WriteConflict(
+                f"{target.path} is not there, or cannot be read",
+                hint="the next sync will tell; look at it with: agentsd status",
+            )
+        if id_in(read(target.path, file.data)) != target.id:
+            raise WriteConflict(f"{target.path} now describes another agent", hint="read the list again")
+        if expected is not None and await asyncio.to_thread(self._digest, file, tree) not in expected:
+            raise PreconditionFailed(
+                "the agent has changed since you read it", hint="read it again, and edit what you get"
+            )
+        return file.data
+
+    def _digest(self, file: SourceFile, tree: Tree) -> str:
+        """As in the agent's ETag: over the manifest and what it names. May take long to read."""
+        checked = self._checker.check(file, tree.beside)
+        return (checked.manifest.digest if checked.manifest else file.digest).hex()
+
+    def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
+        """The sound manifests that say that their agent is the default of ``owner``. May take long."""
+        for file in tree.files.values():
+            if owner_of(file.path) != owner or b"default" not in file.data:
+                continue
+            checked = self._checker.check(file, tree.beside)
+            if checked.manifest is not None and checked.manifest.default:
+                yield file
+
+    async def _cleared(self, tree: Tree, path: str, data: bytes) -> tuple[FileEdit, ...]:
+        """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
+        if read(path, data).value.get("default") is not True:
+            return ()
+        edits = []
+        for other in await asyncio.to_thread(lambda: list(self._defaults(owner_of(path), tree))):
+            if other.path != path:
+                cleared = await self._pen.with_default(read(other.path, other.data), default=False)
+                edits.append(FileEdit(other.path, other.data, cleared))
+        return tuple(edits)
+
+
+def refuse_viewers(who: Principal, owner: str) -> None:
+    """Raise ``Forbidden``. Below every way to write there is."""
+    if not who.may_write(owner):
+        raise Forbidden("your role does not allow this", hint="ask for a token with the role editor")

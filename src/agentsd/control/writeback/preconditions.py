@@ -1,0 +1,51 @@
+"""What a round makes of an edit: whether it would take it, and which version holds it."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from agentsd.control.sync.reconciler import Outcome
+from agentsd.control.sync.syncer import Report
+from agentsd.control.writeback.delivery import Decided, Written
+from agentsd.control.writeback.errors import NotSynced, WriteConflict
+from agentsd.core.errors import InvalidManifests
+from agentsd.files.tree import Tree
+
+
+def refuse_quarantined(outcome: Outcome, decided: Decided) -> None:
+    """Raise what is wrong with the files of this edit; what is wrong with others is not its concern."""
+    bad = [q for q in outcome.plan.quarantined if q.path in decided.after]
+    if bad:
+        raise InvalidManifests([violation for one in bad for violation in one.violations])
+
+
+def version_of(report: Report, written: Written) -> int:
+    """The version that holds the edit. Raises ``NotSynced``."""
+    if report.outcome is None:
+        reason = report.error.message if report.error else "the sync failed"
+        raise NotSynced(
+            f"{written.path} is written, but not live yet: {reason}",
+            hint="the next sync will take it; nothing has to be sent again",
+        )
+    head = report.outcome.head
+    return head.version if head else report.outcome.stored.version
+
+
+def refuse_undeleted(outcome: Outcome, decided: Decided) -> None:
+    """Raise where an agent without a file is to be deleted, and another file turns out to describe it."""
+    if decided.edits or not decided.explicit:
+        return
+    gone = {change.id for change in outcome.plan.changes if change.operation == "delete"}
+    if not decided.explicit <= gone:
+        raise WriteConflict(f"another file describes {decided.slug} now", hint="read the list again")
+
+
+def refuse_elsewhere(tree: Tree, agent_id: UUID) -> None:
+    """Raise where the agent whose file is to come back lives in another one."""
+    mark = str(agent_id).encode()
+    other = next((file for file in tree.files.values() if mark in file.data), None)
+    if other is not None:
+        raise WriteConflict(
+            f"{other.path} describes this agent now",
+            hint="sync first, then name the agent as it is called now",
+        )

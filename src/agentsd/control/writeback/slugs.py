@@ -1,0 +1,40 @@
+"""What a new manifest is called."""
+
+from __future__ import annotations
+
+from agentsd.control.writeback.errors import AgentExists
+from agentsd.core.manifest.edit import InvalidEdit
+from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, slug_problem, suggest_slug
+from agentsd.files.tree import Tree
+
+_DERIVED = 100  # characters of a slug that is made from a name
+_READ = 1000  # characters of the name that are looked at
+_NUMBER_MAX = 999_999
+
+
+def derived(owner: str, name: object) -> str:
+    """A slug made from a name, in the folder of its owner. Raises ``InvalidEdit`` where none can be."""
+    text = name[:_READ] if isinstance(name, str) else ""
+    base = suggest_slug(text).replace("/", "-").lower()[:_DERIVED]
+    slug = base if owner == DEFAULT_OWNER else f"{owner}/{base}"
+    problem = slug_problem(f"{slug}-{_NUMBER_MAX}")  # whatever ``free`` may try must be a slug
+    if problem:
+        raise InvalidEdit(f"user: {problem}", hint="send a slug", param="user")
+    return slug
+
+
+def free(tree: Tree, slug: str) -> str:
+    """``slug``, or the first of ``slug-2``, ``slug-3`` … that no file has."""
+    number, free = 1, slug
+    while any(f"{free}{suffix}" in tree.files for suffix in SUFFIXES) or slug_problem(free):
+        number += 1
+        free = f"{slug}-{number}"
+    return free
+
+
+def check(tree: Tree, slug: str) -> None:
+    problem = slug_problem(slug)
+    if problem:
+        raise InvalidEdit(f"slug: {problem}", hint=f"for example: {suggest_slug(slug)}", param="slug")
+    if any(f"{slug}{suffix}" in tree.files for suffix in SUFFIXES):
+        raise AgentExists(f"there is an agent {slug!r}", hint="change it with PUT or PATCH")

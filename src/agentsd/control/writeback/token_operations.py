@@ -1,0 +1,187 @@
+"""Tokens made and revoked through the API: edits of ``_user.yaml``, carried out as those of agents are.
+
+Only a token's hash ever gets here. What would lock out whoever asks needs ``force``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agentsd.control.writeback.delivery import Action, Decided, Written
+from agentsd.control.writeback.errors import Forbidden, LockedOut, TokenExists, TokenNotFound, WriteConflict
+from agentsd.control.writeback.intent_log import FileEdit
+from agentsd.control.writeback.manifest_editor import read
+from agentsd.control.writeback.user_file import rewritten
+from agentsd.control.writeback.writer import WriteBack
+from agentsd.core.access import LOCAL, Principal, end_of
+from agentsd.core.api_tokens import listed, user_path, with_token, without_token
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, user_id_of
+from agentsd.core.violations import did_you_mean
+from agentsd.files.tree import Tree
+
+_Value = Mapping[str, Any]
+_Edit = Callable[[Tree, _Value], tuple[dict[str, Any], str]]
+"""A user file's value → what it is to be, and the hash of the token that comes or goes."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserWritten:
+    """What became of an edit of a user file."""
+
+    written: Written
+    value: _Value  # of the file as it is now: on a branch, that is as it was
+    sha256: str  # of the token that came or went
+    new_owner: bool  # there was no such folder
+
+
+class TokenDesk:
+    """Edits the user files of one folder. ``others``: the server knows admins' tokens of no user file."""
+
+    def __init__(self, writeback: WriteBack, *, others: bool) -> None:
+        self._writeback = writeback
+        self._others = others
+
+    async def create(
+        self, who: Principal, owner: str, entry: Mapping[str, Any], *, force: bool = False
+    ) -> UserWritten:
+        """One token more, as ``core.api_tokens.new_entry`` makes it.
+
+        Raises ``TokenExists``, ``LockedOut``, ``Forbidden``, ``ConfigError``, and as the edit of an agent.
+        """
+
+        def edit(tree: Tree, value: _Value) -> tuple[dict[str, Any], str]:
+            if any(token.get("name") == entry["name"] for token in _tokens(value)):
+                told = f"there is a token {entry['name']!r} of {owner} already"
+                raise TokenExists(told, hint="take another name, or revoke that one first")
+            _refuse_known(tree, entry["sha256"])
+            if who == LOCAL and entry["role"] != "admin" and not force:
+                raise LockedOut(
+                    "it would be the first token, and no admin's: nobody could make another one here",
+                    hint="make an admin's first; if it is meant, say ?force=true",
+                )
+            return with_token(value, entry), entry["sha256"]
+
+        return await self._edit(who, owner, "token-create", entry["name"], edit)
+
+    async def revoke(self, who: Principal, owner: str, name: str, *, force: bool = False) -> UserWritten:
+        """One token less. Raises ``TokenNotFound``, and as ``create`` does."""
+
+        def edit(_: Tree, value: _Value) -> tuple[dict[str, Any], str]:
+            token = _named(value, owner, name)
+            if not force:
+                self._refuse_lockout(who, owner, token, _tokens(value))
+            return without_token(value, name), str(token.get("sha256", ""))
+
+        return await self._edit(who, owner, "token-revoke", name, edit)
+
+    def _refuse_lockout(
+        self, who: Principal, owner: str, token: _Value, tokens: Iterable[Mapping[str, Any]]
+    ) -> None:
+        if token.get("sha256") == who.digest.hex():
+            raise LockedOut(
+                "it is the token that asks: it would lock you out", hint="if it is meant, say ?force=true"
+            )
+        admins = [one for one in tokens if owner == DEFAULT_OWNER and _is_admins(one)]
+        if not self._others and admins == [token]:
+            raise LockedOut(
+                "it is the last admin's token: nobody could make another one here",
+                hint="make another admin's first; if it is meant, say ?force=true",
+            )
+
+    async def _edit(self, who: Principal, owner: str, action: Action, name: str, edit: _Edit) -> UserWritten:
+        if not who.is_admin:
+            raise Forbidden("only admins make and revoke tokens", hint="ask for a token with the role admin")
+        path, came = user_path(owner), _Came()
+
+        async def decide(tree: Tree) -> Decided:
+            before = _present(tree, path)
+            came.old = {} if before is None else read(path, before).value
+            came.new, came.sha256 = edit(tree, came.old)
+            came.new_owner = owner != DEFAULT_OWNER and not (tree.root / owner).is_dir()
+            after = rewritten(tree.root, path, before, came.new)
+            edits = (FileEdit(path, before, after),)
+            return Decided(action, user_id_of(owner), f"{owner}/{name}", path, edits)
+
+        written = await self._writeback.carry(who, owner, decide)
+        value = came.old if written.version is None else came.new
+        return UserWritten(written, value, came.sha256, came.new_owner)
+
+
+@dataclass(slots=True)
+class _Came:
+    """What the last decision came to: it is made anew where the file changed meanwhile."""
+
+    old: _Value = field(default_factory=dict)
+    new: _Value = field(default_factory=dict)
+    sha256: str = ""
+    new_owner: bool = False
+
+
+def user_view(
+    username: str,
+    email: str | None,
+    source: str,
+    path: str | None,
+    version: int | None,
+    tokens: Iterable[Mapping[str, Any]],
+    now: datetime,
+) -> dict[str, Any]:
+    """An owner as the API tells it: of a token its name, role and end, and nothing of its hash."""
+    shown = listed(username, list(tokens), now)
+    return {
+        "username": username,
+        "email": email,
+        "source": source,
+        "path": path,
+        "version": version,
+        "tokens": [
+            {"name": one.name, "role": one.role, "expires": one.expires, "expired": one.expired}
+            for one in shown
+        ],
+    }
+
+
+def _present(tree: Tree, path: str) -> bytes | None:
+    """The user file as it is; None: there is none."""
+    if tree.overlay and tree.overlay + path in tree.files:
+        told = f"{tree.overlay}{path} takes the place of {path} here"
+        raise WriteConflict(told, hint="edit it by hand: agentsd token writes the other one")
+    file = tree.files.get(path)
+    if file is None:
+        return None
+    if file.problem:
+        raise WriteConflict(f"{path} cannot be read: {file.problem.message}", hint=file.problem.hint)
+    return file.data
+
+
+def _refuse_known(tree: Tree, sha256: str) -> None:
+    """A hash that two owners list is nobody's token. Looked for in the text: parsing them all takes long."""
+    for file in tree.files.values():
+        if file.path.endswith(USER_FILE) and sha256.encode() in file.data:
+            told = f"this very token is listed for {owner_of(file.path)} already"
+            raise TokenExists(told, hint="make a new one: no two tokens are alike")
+
+
+def _named(value: _Value, owner: str, name: str) -> Mapping[str, Any]:
+    tokens = _tokens(value)
+    for token in tokens:
+        if token.get("name") == name:
+            return token
+    near = did_you_mean(name, [str(token.get("name")) for token in tokens])
+    raise TokenNotFound(f"there is no token {name!r} of {owner}", hint=near or "GET /api/users lists them")
+
+
+def _tokens(value: _Value) -> list[Mapping[str, Any]]:
+    """The entries; of what is no list of tokens, the checker tells what is wrong."""
+    tokens = value.get("tokens")
+    return [token for token in tokens if isinstance(token, Mapping)] if isinstance(tokens, list) else []
+
+
+def _is_admins(token: Mapping[str, Any]) -> bool:
+    expires = token.get("expires")
+    end = end_of(None if expires is None else str(expires))
+    return token.get("role") == "admin" and (end is None or end > time.time())

@@ -1,0 +1,164 @@
+"""API tokens: how they look, when they end, and what ``_user.yaml`` says of them. Pure: values in and out."""
+
+from __future__ import annotations
+
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from math import inf
+from typing import Any
+from zlib import crc32
+
+from agentsd.core.access import end_of
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.user import Role
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, slug_problem, suggest_slug
+from agentsd.core.violations import did_you_mean
+
+PREFIX = "agentsd_"
+RANDOM_BYTES = 32
+TOKEN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
+"""For secret scanners: prefix, 256 random bits, and six digits that tell a token from its look-alikes."""
+
+SHOWN = 8
+"""Hex digits of a hash that are shown: enough to tell tokens apart."""
+
+_DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,98}[A-Za-z0-9])?", re.ASCII)
+_SPAN = re.compile(r"([1-9]\d{0,4})([hdwy])", re.ASCII)
+_UNITS = {"d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
+_WAYS = "say how long (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a moment (2027-01-31T12:00:00Z)"
+
+
+def make_token(random: bytes) -> str:
+    """The token of ``RANDOM_BYTES`` random bytes.
+
+    The checksum is CRC-32 in six digits of base 62, as GitHub's tokens have it
+    (https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/).
+    """
+    if len(random) != RANDOM_BYTES:
+        raise ValueError(f"a token is made of {RANDOM_BYTES} bytes")
+    body = PREFIX + urlsafe_b64encode(random).decode().rstrip("=")
+    return body + _checksum(body)
+
+
+def is_token(text: str) -> bool:
+    """Whether ``text`` is written like one of our tokens, checksum included."""
+    match = TOKEN.fullmatch(text)
+    return match is not None and _checksum(PREFIX + match[1]) == match[2]
+
+
+def _checksum(body: str) -> str:
+    number, digits = crc32(body.encode()), ""
+    for _ in range(6):
+        number, digit = divmod(number, 62)
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def hash_of(token: str) -> str:
+    """What is kept of a token: it has 256 random bits, so a plain SHA-256 cannot be searched backwards."""
+    return sha256(token.encode()).hexdigest()
+
+
+def expiry(text: str, now: datetime) -> str:
+    """What ``--expires`` says, as ``_user.yaml`` writes it. ``ConfigError`` where it is nothing, or over."""
+    span = _SPAN.fullmatch(text)
+    try:
+        end = _after(int(span[1]), span[2], now) if span else text
+    except OverflowError:
+        end = ""
+    last = end_of(end)
+    if last is None or last <= now.timestamp():
+        why = "is no time" if last in (None, -inf) else "is over already"
+        raise ConfigError(f"--expires {text!r} {why}", hint=_WAYS)
+    return end
+
+
+def _after(count: int, unit: str, now: datetime) -> str:
+    if unit == "h":
+        return (now + timedelta(hours=count)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (now + count * _UNITS[unit]).astimezone(UTC).date().isoformat()
+
+
+def user_path(owner: str) -> str:
+    """The ``_user.yaml`` of an owner, relative to the tree. ``ConfigError`` for a name that no owner has."""
+    if owner == DEFAULT_OWNER:
+        return USER_FILE
+    problem = "an owner is one folder: no '/'" if "/" in owner else slug_problem(owner)
+    if problem:
+        raise ConfigError(f"{owner!r}: {problem}", hint=f"for example: {suggest_slug(owner).split('/')[0]}")
+    return f"{owner}/{USER_FILE}"
+
+
+def new_entry(name: str, owner: str, role: Role, sha256: str, expires: str | None) -> dict[str, Any]:
+    """A token as ``_user.yaml`` lists it. ``ConfigError`` for a bad name or a role that is not to be had."""
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} is no name for a token",
+            hint="up to 100 ASCII letters, digits, '.', '_', '-' and '@': logs and commits quote it",
+        )
+    if role == "admin" and owner != DEFAULT_OWNER:
+        raise ConfigError(
+            f"an admin sees every owner's agents, so {user_path(owner)} cannot make one",
+            hint="leave out --owner: the top-level file makes admins; or take --role editor",
+        )
+    entry = {"name": name, "sha256": sha256, "role": role}
+    return entry | ({"expires": expires} if expires else {})
+
+
+def with_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A user file's value with one token more. ``ConfigError`` where its name is taken."""
+    tokens = _tokens(value)
+    if any(token.get("name") == entry["name"] for token in tokens):
+        raise ConfigError(
+            f"there is a token {entry['name']!r} already",
+            hint=f"take another name, or first: agentsd token revoke {entry['name']}",
+        )
+    return {**value, "tokens": [*tokens, dict(entry)]}
+
+
+def without_token(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """A user file's value without the token of this name. ``ConfigError`` where there is none.
+
+    The list stays, empty as it may be: a file without any key is none.
+    """
+    tokens = _tokens(value)
+    kept = [token for token in tokens if token.get("name") != name]
+    if len(kept) == len(tokens):
+        near = did_you_mean(name, [str(token.get("name")) for token in tokens])
+        raise ConfigError(f"there is no token {name!r}", hint=near or "see: agentsd token list")
+    return {key: kept if key == "tokens" else item for key, item in value.items()}
+
+
+def _tokens(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The entries; what is no list is the checker's to tell, and passes through here as it is."""
+    tokens = value.get("tokens", [])
+    if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
+        raise ConfigError("its `tokens` are no list of tokens", hint="run: agentsd validate")
+    return tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A token as it is shown."""
+
+    owner: str
+    name: str
+    role: str
+    expires: str | None
+    expired: bool
+    hash: str  # the first ``SHOWN`` digits
+
+
+def listed(owner: str, tokens: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Listed]:
+    """The tokens of a valid user file."""
+    for token in tokens:
+        expires = token.get("expires")
+        end = end_of(expires)
+        expired = end is not None and end <= now.timestamp()
+        role = str(token.get("role", "viewer"))
+        yield Listed(owner, str(token["name"]), role, expires, expired, str(token["sha256"])[:SHOWN])

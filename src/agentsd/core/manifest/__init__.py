@@ -1,0 +1,1 @@
+"""Manifests as values: documents, layers, schemas and edits."""

@@ -1,0 +1,301 @@
+"""Agents as values: the manifest's own fields, and what is desired, stored and live.
+
+``AgentHead`` is the part of a manifest that belongs to no vendor; the sections ``llm``, ``tts``
+and ``stt`` are added by ``control.validation.schema`` from the catalog of providers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agentsd.core.manifest.checks import Check
+from agentsd.core.text.chunking import Chunk
+
+KINDS = ("llm", "tts", "stt")
+"""The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""
+
+SECTIONS = (*KINDS, "embedding")
+"""All sections of a manifest that name a provider."""
+
+NAME_MAX = 200
+DESCRIPTION_MAX = 2000
+PLAIN = {"x-plain": True}
+"""Marks a structural field: it must not be sealed, so that a sync needs no key."""
+
+
+class Strict(BaseModel):
+    """Frozen, strict types, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+class Rag(Strict):
+    """Knowledge as code: documents that the agent may quote."""
+
+    sources: Annotated[
+        list[str],
+        Field(
+            min_length=1,
+            description="Markdown, text or PDF files inside the owner's folder.",
+            examples=[["knowledge/faq.md"]],
+            json_schema_extra=PLAIN,
+        ),
+    ]
+    top_k: Annotated[
+        int, Field(ge=1, le=50, description="How many passages an answer may use.", examples=[6])
+    ] = 6
+
+
+class Turn(Strict):
+    """When a caller has finished speaking, and whether the agent may be interrupted."""
+
+    threshold: Annotated[
+        float,
+        Field(gt=0, lt=1, description="Probability above which a sound is speech.", examples=[0.5]),
+    ] = 0.5
+    prefix_padding_ms: Annotated[
+        int,
+        Field(ge=0, le=2000, description="Sound kept from before the speech began, in ms.", examples=[300]),
+    ] = 300
+    silence_ms: Annotated[
+        int,
+        Field(ge=50, le=10_000, description="Silence that ends what the caller says, in ms.", examples=[500]),
+    ] = 500
+    interrupt: Annotated[
+        bool,
+        Field(description="Whether the agent falls silent when the caller speaks.", examples=[True]),
+    ] = True
+    max_seconds: Annotated[
+        float,
+        Field(gt=0, le=600, description="Longest single utterance of the caller, in seconds.", examples=[60]),
+    ] = 60.0
+
+
+class AgentHead(Strict):
+    """A manifest without its providers."""
+
+    id: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
+            description="The agent's identity: a lower-case UUID, pinned at birth so that a rename keeps it.",
+            examples=["3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
+    name: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=NAME_MAX,
+            description="Display name; the slug where absent.",
+            examples=["Support"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
+    description: Annotated[
+        str,
+        Field(
+            max_length=DESCRIPTION_MAX,
+            description="One line on what the agent is for.",
+            examples=["First-line support"],
+        ),
+    ] = ""
+    default: Annotated[
+        bool,
+        Field(
+            description="Answers when no agent is named; at most one per owner.",
+            examples=[True],
+            json_schema_extra=PLAIN,
+        ),
+    ] = False
+    active: Annotated[
+        bool,
+        Field(
+            description="false suspends the agent without deleting it.",
+            examples=[True],
+            json_schema_extra=PLAIN,
+        ),
+    ] = True
+    prune: Annotated[
+        bool,
+        Field(
+            description="false keeps the agent when its file goes; a delete through the API still works.",
+            examples=[False],
+            json_schema_extra=PLAIN,
+        ),
+    ] = True
+    system_prompt: Annotated[
+        str,
+        Field(
+            description="What the model is told before every conversation.",
+            examples=["You are a patient support agent."],
+        ),
+    ] = ""
+    system_prompt_file: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            description="A text file in the owner's folder that takes the place of `system_prompt`.",
+            examples=["prompts/support.md"],
+            json_schema_extra=PLAIN,
+        ),
+    ] = None
+    greeting: Annotated[
+        str,
+        Field(description="What the agent says when a call begins.", examples=["Hello, how can I help?"]),
+    ] = ""
+    language: Annotated[
+        str | None,
+        Field(
+            pattern=r"^[a-zA-Z]{2,3}(-[a-zA-Z0-9]{2,8})*$",
+            description="Language of the conversation, as in BCP 47; the providers' own where absent.",
+            examples=["en"],
+        ),
+    ] = None
+    turn: Annotated[Turn, Field(description="Turn-taking in a call.")] = Turn()
+    rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
+    checks: Annotated[
+        list[Check], Field(max_length=200, description="What it must answer: run by `agentsd test`.")
+    ] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that makes an agent beside its manifest: its prompt, a source of its knowledge, or a layer."""
+
+    path: str  # relative to the tree
+    digest: bytes  # SHA-256 of its bytes
+    data: bytes | None = None  # None: stored already, so not read again
+    passages: tuple[Chunk, ...] | None = field(default=None, compare=False, repr=False)
+    """Of a source that takes long to read: what was read of it. None: stored already, or read in no time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attachments:
+    """What belongs to an agent beside its manifest."""
+
+    prompt: Attachment | None = None
+    sources: tuple[Attachment, ...] = ()
+    layers: tuple[Attachment, ...] = ()
+    """The documents that the manifest is merged with, in order, without itself: see ``core.manifest.layers``."""
+
+    def __bool__(self) -> bool:
+        return bool(self.prompt or self.sources or self.layers)
+
+    @property
+    def all(self) -> tuple[Attachment, ...]:
+        """What the manifest names: prompt first, then the sources in the manifest's order."""
+        return (self.prompt, *self.sources) if self.prompt else self.sources
+
+    def without_data(self) -> Attachments:
+        """The same without the bytes, for what is stored already."""
+        bare = [
+            tuple(replace(one, data=None, passages=None) for one in some)
+            for some in (self.sources, self.layers)
+        ]
+        return Attachments(self.prompt and replace(self.prompt, data=None), *bare)
+
+
+def digest_of(document: bytes, attachments: Attachments) -> bytes:
+    """SHA-256 over the layers of an agent: the manifest's own digest where nothing is attached.
+
+    A layer counts with its place as well: whose folder it is in says whose secrets it holds.
+    """
+    if not attachments:
+        return document
+    digest = sha256()
+    if attachments.layers:
+        digest.update(b"%d layers\n" % len(attachments.layers))
+        for layer in attachments.layers:
+            digest.update(sha256(layer.path.encode()).digest() + layer.digest)
+    digest.update(document)
+    for attachment in attachments.all:
+        digest.update(attachment.digest)
+    return digest.digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One desired agent: a manifest that was read, checked and (given a key) verified.
+
+    ``value`` and ``data`` are None for a file whose digest is stored already: it was checked
+    when it was stored, so nothing of it needs to be read again.
+    """
+
+    id: UUID
+    slug: str
+    owner: str
+    path: str  # relative to the tree, with "/"
+    digest: bytes  # SHA-256 over the layers: ``digest_of(document_digest, attachments)``
+    default: bool
+    verified: bool  # the seal's MAC was checked with a key (or nothing is sealed)
+    active: bool = True
+    value: Mapping[str, Any] | None = None  # the document, sealed strings in place, without ``sops``
+    data: bytes | None = None  # the file, byte for byte
+    document_digest: bytes = b""  # SHA-256 of the file alone; empty: the same as ``digest``
+    attachments: Attachments = Attachments()
+    seals: frozenset[bytes] = frozenset()  # fingerprints of every ENC[…] value and wrapped data key
+    lent: frozenset[bytes] = frozenset()  # those of layers at the top, for another owner's agent
+    prints: Mapping[tuple[str | int, ...], bytes] | None = None
+    """Keyed fingerprints of the opened values by pointer: equal ones are equal secrets. None: no key."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAgent:
+    """One row of ``agents`` that is not deleted, as far as a plan needs it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    source: str
+    path: str
+    digest: bytes
+    is_default: bool
+    version: int
+    verified: bool
+    drifted: bool  # the row no longer hashes to what sync wrote: someone edited it by hand
+    checked: bytes  # digest of the schema and trust settings that it was checked against
+    active: bool = True
+    document_digest: bytes = b""  # SHA-256 of the manifest alone
+    attachments: Attachments = Attachments()
+    value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
+    prune: bool = True  # False: its last manifest says so; looked up only for rows without a file
+    held: Mapping[str, Any] | None = None  # the row's columns; loaded only where it drifted
+    prints: Mapping[tuple[str | int, ...], bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRow:
+    """One row as the runtime loads it: the document and what SQL knows about it."""
+
+    id: UUID
+    slug: str
+    owner: str
+    source: str
+    path: str
+    version: int
+    digest: bytes
+    is_default: bool
+    is_active: bool
+    name: str
+    commit: str | None
+    created_at: datetime
+    updated_at: datetime
+    deleted: bool = False
+    data: bytes = b""  # the document, byte for byte; empty for a tombstone
+    prompt: bytes | None = None  # the file of ``system_prompt_file``
+    sources: tuple[tuple[str, bytes], ...] = ()  # (path, digest) of every source of knowledge
+    layers: tuple[Attachment, ...] = ()  # with their bytes, as in ``Attachments``
+
+    @property
+    def documents(self) -> tuple[bytes, ...]:
+        """The bytes of everything that is merged and opened."""
+        return (self.data, *(layer.data or b"" for layer in self.layers))

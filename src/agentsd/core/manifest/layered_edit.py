@@ -1,0 +1,109 @@
+"""An edit of what an agent and its layers say together, as an edit of its own manifest. Pure.
+
+A value that is as the layers below say it stays theirs: so what ``GET`` gave can be ``PUT`` back, and
+nothing of it is copied. What a layer says can be replaced here, and never taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from copy import deepcopy
+from typing import Any
+
+from agentsd.core.manifest.edit import Edit, InvalidEdit, SecretNeeded, api_name
+from agentsd.core.manifest.pointers import get, leaves, put
+from agentsd.core.sealed import is_sealed
+from agentsd.core.secret import MASK
+from agentsd.core.violations import Pointer
+
+Merge = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+"""A manifest's own value → what it says together with its layers."""
+
+_NOTHING = object()
+
+
+def own_part(edit: Edit, own: Mapping[str, Any], inherited: Mapping[str, Any], merge: Merge) -> Edit:
+    """Of an edit of the whole, what the manifest has to say. ``own``: what it said; ``inherited``: the rest.
+
+    Raises ``SecretNeeded`` where a layer's secret would have to be copied.
+    """
+    value = deepcopy(_without(edit.value, own, inherited, edit.secrets, ()))
+    whole = merge(complete(Edit(value, edit.secrets)))
+    for name, child in edit.value.items():  # a section that inherits less than before says it all
+        if not _says(whole.get(name, _NOTHING), child, edit.secrets, (name,)):
+            value[name] = deepcopy(child)
+    mine = {leaf for _, leaf in leaves(own) if is_sealed(leaf)}
+    for pointer, leaf in list(leaves(value)):
+        if not is_sealed(leaf) or leaf in mine:
+            continue
+        if pointer not in edit.secrets:
+            param = api_name(pointer)
+            hint = "send the secret again, for this agent alone"
+            raise SecretNeeded(f"{param} is a layer's secret, and cannot be copied", hint=hint, param=param)
+        put(value, pointer, None)
+    return Edit(value, edit.secrets)
+
+
+def complete(edit: Edit) -> dict[str, Any]:
+    """The edit's value with something in the place of each new secret."""
+    value = deepcopy(edit.value)
+    for pointer in edit.secrets:
+        put(value, pointer, MASK)
+    return value
+
+
+def refuse_removal(fields: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
+    """Raise ``InvalidEdit`` where ``PATCH`` says null to what is there still: a layer says it."""
+    for pointer in _nulls(fields, ()):
+        if get(whole, pointer) is not None:
+            param = api_name(pointer)
+            hint = "change the layer (_defaults.yaml), or give another value here"
+            raise InvalidEdit(f"{param} is inherited, so it cannot be removed here", hint=hint, param=param)
+
+
+def _nulls(fields: Mapping[str, Any], pointer: Pointer) -> Iterator[Pointer]:
+    for name, child in fields.items():
+        if child is None:
+            yield (*pointer, name)
+        elif isinstance(child, Mapping):
+            yield from _nulls(child, (*pointer, name))
+
+
+def _without(
+    value: Mapping[str, Any],
+    own: Mapping[str, Any],
+    inherited: Mapping[str, Any],
+    secrets: Collection[Pointer],
+    pointer: Pointer,
+) -> dict[str, Any]:
+    """``value`` without what is ``inherited``; what ``own`` repeats, it goes on repeating."""
+    kept: dict[str, Any] = {}
+    for name, child in value.items():
+        here = (*pointer, name)
+        below, mine = inherited.get(name, _NOTHING), own.get(name, _NOTHING)
+        needed = any(secret[: len(here)] == here for secret in secrets)
+        if isinstance(child, Mapping) and isinstance(below, Mapping):
+            part = _without(child, mine if isinstance(mine, Mapping) else {}, below, secrets, here)
+            if part or needed or mine == {}:
+                kept[name] = part
+        elif needed or not _same(child, below) or _same(child, mine):
+            kept[name] = child
+    return kept
+
+
+def _says(whole: Any, wanted: Any, secrets: Collection[Pointer], pointer: Pointer) -> bool:
+    """Whether ``whole`` has everything of ``wanted``, but for secrets that are still to come."""
+    if pointer in secrets:
+        return True
+    if isinstance(wanted, Mapping):
+        return isinstance(whole, Mapping) and all(
+            _says(whole.get(name, _NOTHING), child, secrets, (*pointer, name))
+            for name, child in wanted.items()
+        )
+    if any(secret[: len(pointer)] == pointer for secret in secrets):
+        return True  # a list with a new secret in it was kept as it is
+    return _same(whole, wanted)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and bool(one == other)

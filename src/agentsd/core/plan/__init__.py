@@ -1,0 +1,1 @@
+"""Plans: what has to change so that the store matches the files."""

@@ -1,0 +1,305 @@
+"""Cross-file rules: what cannot stand beside something else. Values in, quarantines out.
+
+The stored holder of a place keeps it, so that a new file never takes an agent off the air.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from agentsd.core.manifest.agent import Manifest, StoredAgent
+from agentsd.core.manifest.positions import locate
+from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE
+from agentsd.core.plan.plan import Held, Quarantined
+from agentsd.core.violations import Pointer, Violation
+
+Rows = Mapping[UUID, StoredAgent]
+Found = Iterator[tuple[Manifest, Violation]]
+Leaves = Callable[[StoredAgent], bool]
+"""Whether a row without a manifest will go."""
+
+
+def conflicts(
+    manifests: Sequence[Manifest],
+    stored: Rows,
+    source: str,
+    *,
+    prune: bool = True,
+    refused: Collection[str] = (),
+    corrected: bool = False,
+) -> list[Quarantined]:
+    """Manifests that cannot stand beside another one, or beside a row that stays.
+
+    ``prune`` says whether this source's rows without a manifest will go. A manifest that is set
+    aside leaves its row where it is, and then nothing of its owner is pruned: so this goes on until no more
+    fall. ``refused`` are the paths that were set aside before: an id of theirs is not free for a copy. With
+    ``corrected`` they hold up nobody's deletions, as if they were corrected.
+    """
+    good, bad = list(manifests), dict[str, list[Violation]]()
+    copied = {row.id: row for row in stored.values() if row.source == source and row.path in refused}
+    before = () if corrected else tuple(refused)
+    held = Held.by(before)
+
+    def leaves(row: StoredAgent) -> bool:
+        return prune and row.prune and row.source == source and not (held and row.owner in held)
+
+    while copied or not _no_conflicts(good, stored, source, leaves):
+        found = defaultdict(list)
+        for manifest, violation in (
+            *_clashes(good, stored),
+            *_taken(good, stored, source, leaves),
+            *_copies(good, copied),
+        ):
+            found[manifest.path].append(violation)
+        if not found:
+            break
+        bad |= found
+        good, held = [m for m in good if m.path not in found], Held.by((*before, *bad))
+    return [Quarantined(path, tuple(violations)) for path, violations in bad.items()]
+
+
+def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: Leaves) -> bool:
+    """The common case, told by counting: 10,000 manifests in about 2 ms."""
+    count = len(manifests)
+    ids = {m.id for m in manifests}
+    defaults = [m.owner for m in manifests if m.default]
+    return (
+        len(ids) == count
+        and len({m.slug.casefold() for m in manifests}) == count
+        and len(set(defaults)) == len(defaults)
+        and all(row.source == source and (leaves(row) or row.id in ids) for row in stored.values())
+    )
+
+
+def _clashes(manifests: Sequence[Manifest], stored: Rows) -> Found:
+    defaults = [manifest for manifest in manifests if manifest.default]
+    yield from _losers(manifests, stored, "id-duplicate", lambda m: m.id, ("id",), "the id")
+    yield from _losers(manifests, stored, "slug-duplicate", lambda m: m.slug, (), "the name")
+    yield from _losers(
+        _one_each(manifests), stored, "slug-case", lambda m: m.slug.casefold(), (), "the name (but for case)"
+    )
+    yield from _losers(
+        defaults, stored, "default-duplicate", lambda m: m.owner, ("default",), "the owner's default"
+    )
+
+
+def _one_each(manifests: Iterable[Manifest]) -> list[Manifest]:
+    """One manifest of each name: two of the very same name are told apart from two that look alike."""
+    return list({manifest.slug: manifest for manifest in manifests}.values())
+
+
+def _losers(
+    manifests: Iterable[Manifest],
+    stored: Rows,
+    code: str,
+    key: Callable[[Manifest], Any],
+    pointer: Pointer,
+    what: str,
+) -> Found:
+    """All but the rightful holder of each ``key``."""
+    groups: dict[Any, list[Manifest]] = defaultdict(list)
+    for manifest in manifests:
+        groups[key(manifest)].append(manifest)
+    for group in groups.values():
+        holder = min(group, key=lambda manifest: _rank(manifest, stored, code))
+        for loser in group:
+            if loser is not holder:
+                yield loser, _violation(loser, code, pointer, f"{what} is taken by {holder.path}")
+
+
+def _rank(manifest: Manifest, stored: Rows, code: str) -> tuple[bool, bool, str]:
+    """First the one that the store already has in this place, then its owner's, then by path.
+
+    So an agent that moves within its owner's folder keeps its id, whoever else lists that.
+    """
+    row = stored.get(manifest.id)
+    holds = row is not None and row.path == manifest.path and (code != "default-duplicate" or row.is_default)
+    return not holds, row is not None and row.owner != manifest.owner, manifest.path
+
+
+def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: Leaves) -> Found:
+    """Manifests whose id, name or default belongs to a row that this sync leaves alone."""
+    wanted = {manifest.id for manifest in manifests}
+    others = [row for row in stored.values() if row.source != source]
+    kept = [
+        row for row in stored.values() if row.source == source and row.id not in wanted and not leaves(row)
+    ]
+    ids = {row.id: row for row in others}
+    slugs = {row.slug.casefold(): row for row in (*kept, *others)}
+    defaults = {row.owner: row for row in (*kept, *others) if row.is_default}
+    for manifest in manifests:
+        for what, row, pointer in (
+            ("its id", ids.get(manifest.id), ("id",)),
+            ("its name", slugs.get(manifest.slug.casefold()), ()),
+            ("its owner's default", defaults.get(manifest.owner) if manifest.default else None, ("default",)),
+        ):
+            if row is not None:
+                foreign = row.source != source
+                code = "source-conflict" if foreign else "place-taken"
+                holder = f"source {row.source!r}" if foreign else f"{row.slug!r} of {row.path}, which stays"
+                yield manifest, _violation(manifest, code, pointer, f"{what} belongs to {holder}")
+
+
+def _copies(manifests: Iterable[Manifest], held: Rows) -> Found:
+    """Manifests with the id of a row whose own file was set aside: that row keeps its last good version."""
+    for manifest in manifests:
+        row = held.get(manifest.id)
+        if row is not None:
+            text = f"its id belongs to {row.slug!r} of {row.path}, which stays"
+            yield manifest, _violation(manifest, "place-taken", ("id",), text)
+
+
+def user_conflicts(
+    users: Iterable[User],
+    stored: Mapping[str, StoredUser],
+    source: str,
+    *,
+    prune: bool = True,
+    held: Held = Held(),  # noqa: B008  (frozen)
+) -> list[Quarantined]:
+    """User files that claim another's email, or an owner whose file is in another source.
+
+    ``held``: owners who stay whatever the files contain. Letter case does not tell two emails apart.
+    """
+    wanted = {user.username: user for user in users if user.path is not None}
+    holders = {
+        row.email.casefold(): row.username
+        for row in stored.values()
+        if row.email and (row.username in wanted or row.source != source or not prune or row.username in held)
+    }
+    claims = {_email(user): user.username for user in reversed(list(wanted.values())) if user.email}
+    holders = claims | {
+        email: name for email, name in holders.items() if name not in wanted or _email(wanted[name]) == email
+    }
+    bad = []
+    for user in wanted.values():
+        row = stored.get(user.username)
+        if row is not None and row.source != source and row.path is not None:
+            text = f"the owner {user.username!r} belongs to source {row.source!r}"
+            bad.append(_user_violation(user, "source-conflict", (), text))
+        elif user.email and holders[_email(user)] != user.username:
+            text = f"this email belongs to owner {holders[_email(user)]!r}"
+            bad.append(_user_violation(user, "email-duplicate", ("email",), text))
+    return bad
+
+
+def _email(user: User) -> str:
+    return (user.email or "").casefold()
+
+
+def owner_conflicts(
+    manifests: Iterable[Manifest], users: Iterable[User], stored: Collection[str]
+) -> list[Quarantined]:
+    """Return the files of owners whose name differs from another owner's in letter case only.
+
+    The one that the store has keeps the name; of new ones, the first in order.
+    """
+    ordered, listed = list(manifests), [user for user in users if user.path]
+    names = {manifest.owner for manifest in ordered} | {user.username for user in listed}
+    first: dict[str, str] = {}
+    for name in sorted(names, key=lambda one: (one not in stored, one)):
+        first.setdefault(name.casefold(), name)
+    lost = {name: first[name.casefold()] for name in names if first[name.casefold()] != name}
+    if not lost:
+        return []
+    paths = [(one.path, one.owner) for one in ordered] + [(one.path or "", one.username) for one in listed]
+    return [Quarantined(path, (_owner_case(path, lost[name]),)) for path, name in paths if name in lost]
+
+
+def _owner_case(path: str, holder: str) -> Violation:
+    message = f"the owner's name is taken by {holder!r} (but for case)"
+    return Violation(path, "owner-case", message, _HINTS["owner-case"])
+
+
+def reused_tokens(users: Iterable[User], known: Mapping[str, str]) -> list[Quarantined]:
+    """Return the user files that list a token of another owner.
+
+    ``known`` has the owner of each hash (in hex) that was stored before, history included. Of owners that
+    list a new one at once nobody can tell whose it is, so none of them gets it; but the top-level file, which
+    alone makes admins, always does. A file that fails by what is known claims nothing else.
+    """
+    ordered = sorted((user for user in users if user.path), key=lambda user: user.path or "")
+    top = {sha256 for user in ordered if user.path == USER_FILE for sha256 in _hashes(user)}
+    holders = {**known, **dict.fromkeys(top, DEFAULT_OWNER)}
+    owners = {sha256: {owner} for sha256, owner in holders.items()}
+    for user in ordered:
+        hashes = _hashes(user)
+        if all(holders.get(sha256, user.username) == user.username for sha256 in hashes):
+            for sha256 in hashes:
+                owners.setdefault(sha256, set()).add(user.username)
+    bad = []
+    for user in ordered:
+        for index, sha256 in enumerate(_hashes(user)):
+            others = owners.get(sha256, set()) - {user.username}
+            if others:
+                pointer: Pointer = ("tokens", index, "sha256")
+                text = f"this token belongs to owner {min(others)!r}"
+                bad.append(_user_violation(user, "token-reused", pointer, text))
+                break
+    return bad
+
+
+def _hashes(user: User) -> list[str]:
+    return [str(token.get("sha256")) for token in user.tokens]
+
+
+def _user_violation(user: User, code: str, pointer: Pointer, message: str) -> Quarantined:
+    path = user.path or ""
+    line, column = locate(user.data or b"", pointer) if pointer else (1, 1)
+    violation = Violation(path, code, message, _HINTS[code], line, column, pointer)
+    return Quarantined(path, (violation,))
+
+
+def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> list[Quarantined]:
+    """Manifests that hold a sealed value or wrapped key of another owner.
+
+    ``known`` tells which owner each fingerprint was first seen under, history included. Of owners
+    that come with a new one at once nobody can tell the thief, so none of them gets it. A manifest that fails
+    by what is known claims nothing else: a copy of a file must not hold up the next edit of that file.
+    """
+    owners = {seal: {owner} for seal, owner in known.items()}
+    ordered = sorted((m for m in manifests if m.seals or m.lent), key=lambda m: m.path)
+    for manifest in ordered:
+        if known and not _fits(manifest, known):
+            continue
+        for owner, seals in (manifest.owner, manifest.seals), (DEFAULT_OWNER, manifest.lent):
+            for seal in seals - known.keys():
+                owners.setdefault(seal, set()).add(owner)
+    bad = []
+    for manifest in ordered:
+        others = {owner for seal in manifest.seals for owner in owners.get(seal, ())} - {manifest.owner}
+        others |= {owner for seal in manifest.lent for owner in owners.get(seal, ())} - {DEFAULT_OWNER}
+        if others:
+            message = f"a sealed value of this file belongs to owner {min(others)!r}"
+            violation = _violation(manifest, "seal-reused", ("sops",), message)
+            bad.append(Quarantined(manifest.path, (violation,)))
+    return bad
+
+
+def _fits(manifest: Manifest, known: Mapping[bytes, str]) -> bool:
+    """Return whether none of the manifest's seals is known to be another owner's."""
+    own = all(known.get(seal, manifest.owner) == manifest.owner for seal in manifest.seals)
+    return own and all(known.get(seal, DEFAULT_OWNER) == DEFAULT_OWNER for seal in manifest.lent)
+
+
+def _violation(manifest: Manifest, code: str, pointer: Pointer, message: str) -> Violation:
+    line, column = locate(manifest.data, pointer) if manifest.data and pointer else (1, 1)
+    return Violation(manifest.path, code, message, _HINTS[code], line, column, pointer)
+
+
+_HINTS = {
+    "id-duplicate": "an id is one agent's for ever: give the copy a fresh one, or remove its `id:` line",
+    "slug-duplicate": "remove one of the two",
+    "slug-case": "rename one of the two: some file systems cannot tell them apart",
+    "default-duplicate": "set `default: false` here, or on the other one first",
+    "source-conflict": "rename this one, or remove it from the other source first",
+    "place-taken": "what stays keeps it: by `prune: false`, by --no-prune, or while a file is quarantined",
+    "owner-case": "rename the folder: people and some file systems cannot tell the two apart",
+    "token-reused": "make a new token for this owner, and revoke this one: agentsd token create NAME",
+    "email-duplicate": "an email is one owner's: write another one",
+    "seal-reused": "seal the secret anew for this owner: agentsd edit FILE",
+}

@@ -1,0 +1,81 @@
+"""Drift: what a row that was edited by hand says, beside what its file says. Pure.
+
+What somebody wrote into a row may be a secret, wherever it stands: a value in a provider's section that
+the file does not have, or under a name that secrets have, is masked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest, StoredAgent
+from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.plan.diff import FieldChange, diff
+from agentsd.core.secret import MASK, looks_secret
+
+_SHOWN = 8
+"""Hex digits of a digest that are shown."""
+
+ALTERED = "the stored document"
+"""Stands in ``StoredAgent.held`` where the row is as it was, but its document or a file of its own is not."""
+
+
+def drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:
+    """Column by column, in a manifest's words: what the row says → what the file says."""
+    held = dict(row.held or {})
+    altered = held.pop(ALTERED, None)
+    fields = diff(held, _wanted(manifest, held))
+    if altered is not None:
+        fields += (FieldChange("change", (ALTERED,), str(altered), "as in the file"),)
+    return tuple(_discreet(field) for field in fields)
+
+
+def _wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``store.queries.agent_rows.row_of`` writes, for the names that ``held`` has."""
+    value = manifest.value or {}
+    document = manifest.document_digest or manifest.digest
+    wanted = {
+        "slug": manifest.slug,
+        "owner": manifest.owner,
+        "path": manifest.path,
+        "name": str(value.get("name") or manifest.slug),
+        "description": str(value.get("description") or ""),
+        "system_prompt": str(value.get("system_prompt") or ""),
+        "default": manifest.default,
+        "active": bool(value.get("active", True)),
+        **{kind: value.get(kind) or {} for kind in (*KINDS, "rag")},
+        "digest": manifest.digest.hex()[:_SHOWN],
+        "document": document.hex()[:_SHOWN],
+        "attached": attached_view(manifest.attachments),
+    }
+    return {name: wanted[name] for name in held if name in wanted}
+
+
+def attached_view(attachments: Attachments) -> dict[str, str]:
+    """Path → start of the digest, of all that belongs to an agent beside its manifest."""
+    every: Iterable[Attachment] = (*attachments.all, *attachments.layers)
+    return {one.path: one.digest.hex()[:_SHOWN] for one in every}
+
+
+def _discreet(field: FieldChange) -> FieldChange:
+    if field.secret is not None:
+        return field
+    named = any(looks_secret(part) for part in field.pointer if isinstance(part, str))
+    alone = field.operation == "remove" and field.pointer[0] in KINDS
+    if not (named or alone):
+        return field
+    old, new = (None if value in (None, "") else MASK for value in (field.old, field.new))
+    return replace(field, old=old, new=new)
+
+
+def drifted_user(row: StoredUser, user: User) -> tuple[FieldChange, ...]:
+    """What an owner's row says → what the file says; of tokens only their names."""
+    fields = list(diff({"email": row.email}, {"email": user.email}))
+    if [dict(token) for token in row.tokens] != [dict(token) for token in user.tokens]:
+        old, new = ([str(token.get("name")) for token in some] for some in (row.tokens, user.tokens))
+        fields.append(FieldChange("change", ("tokens",), old, new))
+    if row.altered:
+        fields.append(FieldChange("change", (ALTERED,), "edited by hand", "as in the file"))
+    return tuple(fields)

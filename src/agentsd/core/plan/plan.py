@@ -1,0 +1,365 @@
+"""The plan: what has to change so that the store says what the files say.
+
+A pure function over frozen values: ``plan(desired, stored)``. Files against store is the sync.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+from uuid import UUID
+
+from agentsd.core.manifest.agent import Attachments, Manifest, StoredAgent
+from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
+from agentsd.core.plan.diff import FieldChange, diff
+from agentsd.core.plan.drift import drifted_agent, drifted_user
+from agentsd.core.sealed import is_sealed
+from agentsd.core.violations import Violation
+
+__all__ = [
+    "Change",
+    "Desired",
+    "FieldChange",
+    "Held",
+    "Operation",
+    "Plan",
+    "Quarantined",
+    "Stored",
+    "UserChange",
+    "applied",
+    "diff",
+    "is_sealed",
+    "mass_deletion",
+    "mass_deletions",
+    "plan",
+    "too_many_deletions",
+]
+
+Operation = Literal["create", "update", "rename", "delete", "heal"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One agent that changes. ``rename`` may change fields as well; ``heal`` undoes a drift."""
+
+    operation: Operation
+    id: UUID
+    slug: str  # the new one; the old one for a delete
+    owner: str
+    path: str
+    desired: Manifest | None = None  # None for a delete
+    stored: StoredAgent | None = None  # None for a create
+    fields: tuple[FieldChange, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UserChange:
+    """One owner that is created, updated or tombstoned."""
+
+    operation: Literal["create", "update", "delete", "heal"]
+    username: str
+    desired: User | None = None
+    stored: StoredUser | None = None
+    fields: tuple[FieldChange, ...] = ()  # of a heal: what the row says, and what the file says
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A manifest that breaks a rule; its stored version, if any, stays."""
+
+    path: str
+    violations: tuple[Violation, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Owners of whom nothing is pruned, since one of their files is set aside.
+
+    Another owner's deletions go on: a broken file must hold up nobody else.
+    """
+
+    owners: frozenset[str] = frozenset()
+    whole: bool = False  # the folder of manifests itself could not be read
+
+    def __contains__(self, owner: object) -> bool:
+        return self.whole or owner in self.owners
+
+    def __bool__(self) -> bool:
+        return self.whole or bool(self.owners)
+
+    @classmethod
+    def by(cls, paths: Iterable[str]) -> Held:
+        """Return the owners of ``paths``, which were set aside."""
+        named = set(paths)
+        return cls(frozenset(map(owner_of, named)), any(not inner(path) for path in named))
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What the files of one source say."""
+
+    manifests: Mapping[UUID, Manifest]
+    users: Mapping[str, User]
+    quarantined: tuple[Quarantined, ...] = ()
+    checked: bytes = b""  # digest of the rules that the files were checked by
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What the store holds (rows of every source, without tombstones)."""
+
+    version: int
+    agents: Mapping[UUID, StoredAgent]
+    users: Mapping[str, StoredUser]
+    commit: str | None = None  # the commit that this source last applied
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All that an apply will do, in order."""
+
+    source: str
+    changes: tuple[Change, ...]
+    users: tuple[UserChange, ...]
+    unchanged: int
+    quarantined: tuple[Quarantined, ...] = ()
+    held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
+    orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, and they say ``prune: false``
+    rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked anew: by other rules, or now with a key
+
+    @property
+    def empty(self) -> bool:
+        """Nothing to write: no version is spent."""
+        return not (self.changes or self.users)
+
+
+def plan(
+    desired: Desired,
+    stored: Stored,
+    *,
+    source: str,
+    prune: bool = True,
+    explicit: frozenset[UUID] = frozenset(),
+) -> Plan:
+    """What has to change so that ``stored`` says what ``desired`` says.
+
+    Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none that
+    says ``prune: false``; but those that somebody named (``explicit``) go in any case.
+    """
+    kept = {quarantined.path for quarantined in desired.quarantined}
+    held = Held.by(kept)
+    changes = [
+        change
+        for manifest in desired.manifests.values()
+        for change in [_change(manifest, stored.agents.get(manifest.id))]
+        if change is not None
+    ]
+    missing = [
+        row
+        for row in stored.agents.values()
+        if row.source == source and row.id not in desired.manifests and row.path not in kept
+    ]
+    orphaned = tuple(row for row in missing if not row.prune and row.id not in explicit)
+    leaving = [
+        row for row in missing if (prune and row.owner not in held and row.prune) or row.id in explicit
+    ]
+    deletes = [_delete(row) for row in leaving]
+    return Plan(
+        source=source,
+        changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
+        users=_user_changes(desired, stored, source, orphaned, prune=prune),
+        unchanged=len(desired.manifests) - len(changes),
+        rechecked=_rechecked(desired, stored),
+        quarantined=desired.quarantined,
+        held_back=_held_back(missing, leaving) if kept and prune else (),
+        orphaned=tuple(sorted(orphaned, key=lambda row: row.slug)),
+    )
+
+
+def _held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgent]) -> tuple[str, ...]:
+    gone = {row.id for row in leaving}
+    return tuple(sorted(row.slug for row in missing if row.prune and row.id not in gone))
+
+
+def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
+    if row is None:
+        return _changed("create", manifest, None)
+    if row.digest == manifest.digest and row.path == manifest.path:
+        return _changed("heal", manifest, row) if row.drifted else None
+    return _changed("update" if row.slug == manifest.slug else "rename", manifest, row)
+
+
+def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
+    fields: tuple[FieldChange, ...] = ()
+    if row is not None:
+        fields = diff(row.value, manifest.value, row.prints, manifest.prints)
+        fields += _attached(row.attachments, manifest.attachments)
+        if operation == "heal" and row.held is not None:
+            fields = drifted_agent(row, manifest)
+    return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
+
+
+def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
+    """Attached files whose text changed; that they are named or not shows in the manifest's own fields."""
+    before = {one.path: one.digest for one in (*old.all, *old.layers)}
+    return tuple(
+        FieldChange("change", ("attached", one.path), before[one.path].hex()[:8], one.digest.hex()[:8])
+        for one in (*new.all, *new.layers)
+        if one.path in before and before[one.path] != one.digest
+    )
+
+
+def _rechecked(desired: Desired, stored: Stored) -> tuple[Manifest, ...]:
+    return tuple(
+        manifest
+        for manifest in desired.manifests.values()
+        for row in [stored.agents.get(manifest.id)]
+        if row is not None
+        and not row.drifted
+        and row.digest == manifest.digest
+        and (row.checked, row.verified) != (desired.checked, manifest.verified)
+    )
+
+
+def _delete(row: StoredAgent) -> Change:
+    return Change("delete", row.id, row.slug, row.owner, row.path, None, row)
+
+
+def _user_changes(
+    desired: Desired, stored: Stored, source: str, orphaned: Sequence[StoredAgent], *, prune: bool
+) -> tuple[UserChange, ...]:
+    kept = {quarantined.path for quarantined in desired.quarantined}
+    held = Held.by(kept)
+    wanted = [
+        change
+        for user in desired.users.values()
+        for row in [stored.users.get(user.username)]
+        for change in [_user_change(row, user, source)]
+        if change is not None and (row is None or row.path not in kept)
+    ]
+    owning = {row.owner for row in stored.agents.values() if row.source != source}
+    owning |= {row.owner for row in orphaned}
+    absent = [
+        row for row in stored.users.values() if row.source == source and row.username not in desired.users
+    ]
+    leaving = [
+        change
+        for row in absent
+        for change in [_leave(row, kept, stays=row.username in held or row.username in owning)]
+        if prune and change is not None
+    ]
+    return tuple(sorted([*wanted, *leaving], key=lambda change: change.username))
+
+
+def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange | None:
+    """An owner of whom nothing is desired. One that has to stay loses its tokens with its user file:
+    that another file is quarantined must not keep a token valid that was revoked.
+    """
+    if not stays:
+        return UserChange("delete", row.username, None, row)
+    if row.path is None or row.path in kept:
+        return None
+    return UserChange("update", row.username, User(row.id, row.username), row)
+
+
+def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange | None:
+    """A user file takes over an owner of whom another source has manifests only."""
+    if row is None:
+        return UserChange("create", user.username, user)
+    if row.source != source and not (row.path is None and user.path is not None):
+        return None
+    if not row.altered and (row.path, row.data) != (user.path, user.data):
+        return UserChange("update", user.username, user, row)
+    fields = drifted_user(row, user)
+    return UserChange("heal", user.username, user, row, fields) if fields else None
+
+
+MASS_DELETION_FLOOR = 5
+"""Fewer deletions than this are never held to be an accident, unless nothing is left."""
+
+OWNER_GONE_FLOOR = 2
+"""An owner of so many agents who loses all of them at once has lost a folder; with fewer, an agent left."""
+
+
+def mass_deletion(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> int:
+    """Return how many agents the plan removes that look like an accident, of all owners together."""
+    return sum(mass_deletions(plan, stored, explicit).values())
+
+
+def too_many_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> bool:
+    """Return whether the plan removes every agent of the source, with none in their place."""
+    own = sum(row.source == plan.source for row in stored.agents.values())
+    deleted = sum(c.operation == "delete" and c.id not in explicit for c in plan.changes)
+    return 0 < deleted == own and not any(change.operation == "create" for change in plan.changes)
+
+
+def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> Mapping[str, int]:
+    """Return how many agents the plan removes by owner, where that looks like an accident.
+
+    Of one owner: at least five and more than half, or the whole of a folder with nothing in its place. Of
+    several owners together: at least five and more than half of the source, or everything. What somebody
+    named (``explicit``) does not count.
+    """
+    gone = Counter(c.owner for c in plan.changes if c.operation == "delete" and c.id not in explicit)
+    if not gone or too_many_deletions(plan, stored, explicit):
+        return gone
+    own = Counter(row.owner for row in stored.agents.values() if row.source == plan.source)
+    come = {change.owner for change in plan.changes if change.operation != "delete"}
+    many = {
+        owner: count
+        for owner, count in gone.items()
+        if (count >= MASS_DELETION_FLOOR and count * 2 > own[owner])
+        or (count == own[owner] >= OWNER_GONE_FLOOR and owner not in come and owner != DEFAULT_OWNER)
+    }
+    rest = {owner: count for owner, count in gone.items() if owner not in many}
+    scattered = sum(rest.values())
+    if len(rest) > 1 and scattered >= MASS_DELETION_FLOOR and scattered * 2 > own.total():
+        return gone
+    return many
+
+
+def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
+    """What the store holds after ``plan`` was applied as ``version``: spares the daemon a reload."""
+    agents = dict(stored.agents)
+    for change in plan.changes:
+        if change.desired is None:
+            del agents[change.id]
+        else:
+            agents[change.id] = _row(change.desired, plan.source, version, checked)
+    for manifest in plan.rechecked:
+        agents[manifest.id] = replace(agents[manifest.id], checked=checked, verified=manifest.verified)
+    users = dict(stored.users)
+    for user in plan.users:
+        if user.desired is None:
+            del users[user.username]
+        else:
+            users[user.username] = _user_row(user.desired, plan.source, version)
+    return replace(stored, version=version, agents=agents, users=users)
+
+
+def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
+    return StoredAgent(
+        id=m.id,
+        slug=m.slug,
+        owner=m.owner,
+        source=source,
+        path=m.path,
+        digest=m.digest,
+        is_default=m.default,
+        version=version,
+        verified=m.verified,
+        drifted=False,
+        checked=checked,
+        active=m.active,
+        document_digest=m.document_digest or m.digest,
+        attachments=m.attachments.without_data(),
+    )
+
+
+def _user_row(user: User, source: str, version: int) -> StoredUser:
+    return StoredUser(
+        user.id, user.username, user.email, source, user.path, user.data, version, tuple(user.tokens)
+    )

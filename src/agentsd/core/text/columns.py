@@ -1,0 +1,35 @@
+"""Columns of text, for a terminal and a pipe alike: nothing is cut off. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from agentsd.core.names import printable
+from agentsd.core.text.render import Line, Span
+
+_GAP = "  "
+
+
+def columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[Line]:
+    """``rows`` of (style, text) under ``header``; texts are made printable, empty columns are left out."""
+    cells = [[(style, printable(text)) for style, text in row] for row in rows]
+    widths = [max((len(row[index][1]) for row in cells), default=0) for index in range(len(header))]
+    used = [index for index, width in enumerate(widths) if width]
+    titles = [("dim", name) for name in header]
+    for row in (titles, *cells):
+        spans = [
+            (style, text.ljust(max(widths[index], len(header[index]))))
+            for index in used
+            for style, text in [row[index]]
+        ]
+        yield _trimmed(spans)
+
+
+def _trimmed(spans: Sequence[Span]) -> Line:
+    """The cells with gaps between them, and no blanks at the line's end."""
+    while spans and not spans[-1][1].strip():
+        spans = spans[:-1]
+    last = len(spans) - 1
+    return tuple(
+        (style, text.rstrip() if index == last else text + _GAP) for index, (style, text) in enumerate(spans)
+    )

@@ -1,0 +1,45 @@
+"""What drifted, for the record of a run. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from agentsd.core.plan.diff import FieldChange
+from agentsd.core.plan.plan import Plan
+from agentsd.core.text.render import VALUE_MAX, field_json, shown, user_path
+
+
+def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
+    """What drifted, for the record: of prompts and other long texts only that they did."""
+    agents = [
+        {"slug": change.slug, "path": change.path, "fields": [_brief(field) for field in change.fields]}
+        for change in plan.changes
+        if change.stored is not None and change.stored.drifted
+    ]
+    owners = [
+        {
+            "user": user.username,
+            "path": user_path(user) or f"{user.username}/_user.yaml",
+            "fields": [_brief(field) for field in user.fields],
+        }
+        for user in plan.users
+        if user.operation == "heal"
+    ]
+    return (agents + owners)[:most]
+
+
+_TEXTS = ("system_prompt", "greeting", "description")
+
+
+def _brief(field: FieldChange) -> dict[str, Any]:
+    body = field_json(field)
+    if field.secret or field.pointer[0] in _TEXTS:
+        return {name: body[name] for name in body if name not in ("old", "new")}
+    return body | {name: json.loads(_whole(body[name])) for name in ("old", "new")}
+
+
+def _whole(value: Any) -> str:
+    """``value`` as JSON, or the start of that as a JSON string."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= VALUE_MAX else json.dumps(shown(value), ensure_ascii=False)

@@ -1,0 +1,230 @@
+"""A plan as a comment on a pull request: what a reviewer wants to know, and nothing that runs away with it.
+
+GitHub and GitLab read the same form. Names, values and messages are whatever a stranger's branch says, so
+they stand in code spans, in fences that are longer than any of theirs, or escaped in HTML. In code, nobody
+is mentioned and nothing is linked either.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from itertools import accumulate
+from posixpath import normpath
+from typing import Any, TypeVar
+
+from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.names import printable
+from agentsd.core.plan.diff import diff
+from agentsd.core.plan.plan import Change, FieldChange, Plan, Quarantined
+from agentsd.core.text.line_diff import diff_lines
+from agentsd.core.text.render import ORPHANED, secret_words, shown, summary, title, told, user_path
+from agentsd.core.violations import dotted
+
+MAX_BYTES = 60_000
+"""GitHub takes comments of 65,536 characters; a CI job may want to add a line of its own."""
+
+_TABLE = MAX_BYTES // 2
+_SIGNS = {"create": "+", "update": "~", "rename": "→", "delete": "-", "heal": "±"}
+_FIELDS = 6  # are named in a row of the table
+_LINE = 400  # characters of a line of a text
+_LINES = 120  # lines of one text's diff
+_COMPARED = 2000  # lines of a text up to which it is compared line by line
+_TEXT = 8_000  # bytes of one text's diff
+_RESERVE = 250  # bytes for what is said of the rest, twice
+T = TypeVar("T")
+_RUN = re.compile("`{3,}")
+
+
+def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") -> str:
+    """The plan in GitHub's Markdown: a line that counts, a table, and the details folded.
+
+    At most ``MAX_BYTES`` of UTF-8; what does not fit is counted. ``notes`` are Markdown already. ``prefix``
+    stands before the files' paths.
+    """
+    page = _Page()
+    page.add(f"### agentsd plan: {summary(plan)}\n")
+    for note in [*notes, *_remarks(plan)]:
+        page.add(f"\n{note}\n")
+    rows = [*_rows(plan, prefix)]
+    if rows:
+        page.add("\n| | agent | what changes | file |\n| --- | --- | --- | --- |\n")
+        page.fill(rows, str, _TABLE, "\n… and {} more.\n")
+    rest = "\n{} more are left out here: see the job's log, or run it yourself.\n"
+    page.fill(plan.quarantined, lambda one: _quarantined(one, prefix), MAX_BYTES, rest)
+    page.fill([change for change in plan.changes if _fields(change)], _detail, MAX_BYTES, rest)
+    return page.text
+
+
+@dataclass
+class _Page:
+    """Text up to a size."""
+
+    parts: list[str] = field(default_factory=list)
+    size: int = 0
+
+    @property
+    def text(self) -> str:
+        return "".join(self.parts)
+
+    def add(self, text: str) -> None:
+        self.parts.append(text)
+        self.size += len(text.encode())
+
+    def fill(self, things: Sequence[T], write: Callable[[T], str], limit: int, rest: str) -> None:
+        """Whole texts only, in order, as long as they and ``rest`` fit."""
+        for number, thing in enumerate(things):
+            text = write(thing)
+            if self.size + len(text.encode()) > limit - _RESERVE:
+                self.add(rest.format(len(things) - number))
+                return
+            self.add(text)
+
+
+def code(text: str) -> str:
+    """Inline code that its own text cannot end, whatever a manifest holds."""
+    return f"`{printable(text).replace('`', 'ʼ') or ' '}`"
+
+
+def _cell(text: str) -> str:
+    """``code`` in a table: a bar would end the cell even there (GFM, 4.10)."""
+    return code(text if len(text) <= _LINE else f"{text[: _LINE - 1]}…").replace("|", "\\|")
+
+
+def _place(prefix: str, path: str) -> str:
+    """A file as seen from where the command ran: an overlay's is beside the folder of manifests."""
+    return normpath(f"{prefix}{path}") if prefix else path
+
+
+def _html(text: str) -> str:
+    return f"<code>{escape(printable(text))}</code>"
+
+
+def _remarks(plan: Plan) -> Iterator[str]:
+    bad = len(plan.quarantined)
+    if bad:
+        yield (
+            f"**{bad} file{'s' if bad > 1 else ''} would be quarantined**, and `agentsd sync` would refuse "
+            "to apply anything."
+        )
+    if plan.held_back:
+        held = ", ".join(map(_cell, plan.held_back[:_FIELDS])) + (
+            " …" if len(plan.held_back) > _FIELDS else ""
+        )
+        yield f"Not pruned while a file is quarantined: {held}"
+
+
+def _rows(plan: Plan, prefix: str) -> Iterator[str]:
+    for one in plan.quarantined:
+        first, more = one.violations[0], len(one.violations) - 1
+        rest = f" and {more} more" if more else ""
+        where = f"{_place(prefix, first.path)}:{first.line}:{first.column}"
+        yield f"| `!` **quarantined** | | {_cell(first.message)}{rest} | {_cell(where)} |\n"
+    for change in plan.changes:
+        what = _what(change)
+        sign = f"`{_SIGNS[change.operation]}` {change.operation}"
+        yield f"| {sign} | {_cell(title(change))} | {what} | {_cell(_place(prefix, change.path))} |\n"
+    for user in filter(told, plan.users):
+        owner = f"owner {user.username}"
+        sign = f"`{_SIGNS[user.operation]}` {user.operation}"
+        what = ", ".join(_cell(dotted(one.pointer)) for one in user.fields[:_FIELDS])
+        yield f"| {sign} | {_cell(owner)} | {what} | {_cell(_place(prefix, user_path(user)))} |\n"
+    for row in plan.orphaned:
+        yield f"| `!` orphaned | {_cell(row.slug)} | {ORPHANED} | {_cell(_place(prefix, row.path))} |\n"
+
+
+def _what(change: Change) -> str:
+    if change.operation == "delete":
+        return "the agent goes"
+    if change.operation == "create":
+        return ", ".join(_providers((change.desired and change.desired.value) or {}))
+    named = [_named(one) for one in change.fields[:_FIELDS]]
+    more = len(change.fields) - len(named)
+    if not named:
+        return {"update": "the file, but no field of it", "rename": "the name alone"}.get(
+            change.operation, ""
+        )
+    return ", ".join(named) + (f" and {more} more" if more else "")
+
+
+def _named(one: FieldChange) -> str:
+    name = _cell(dotted(one.pointer))
+    return f"{name} **{secret_words(one)}**" if one.secret else name
+
+
+def _providers(value: Mapping[str, Any]) -> Iterator[str]:
+    for kind in SECTIONS:
+        section = value.get(kind)
+        if isinstance(section, Mapping):
+            yield _cell(f"{kind}: {section.get('provider', '')}")
+
+
+def _quarantined(one: Quarantined, prefix: str) -> str:
+    lines = [
+        f"- {code(f'{_place(prefix, v.path)}:{v.line}:{v.column}')} {code(v.message)}"
+        + (f"<br>→ {code(v.hint)}" if v.hint else "")
+        for v in one.violations[:_LINES]
+    ]
+    return _folded(f"quarantined {_html(_place(prefix, one.path))}", "\n".join(lines), is_open=True)
+
+
+def _fields(change: Change) -> tuple[FieldChange, ...]:
+    """What differs; of a new agent, all that it says."""
+    if change.operation == "create" and change.desired is not None:
+        return diff({}, change.desired.value)
+    return change.fields
+
+
+def _detail(change: Change) -> str:
+    fields = _fields(change)
+    texts = [one for one in fields if _is_text(one)]
+    lines = [f"- {code(dotted(one.pointer))}: {_value(one)}" for one in fields if not _is_text(one)]
+    parts = ["\n".join(lines)] if lines else []
+    count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
+    body = "\n\n".join([*parts, *map(_text_diff, texts)])
+    if len(body.encode()) > _TABLE:
+        body = "Too much to show here."
+    return _folded(f"{change.operation} {_html(title(change))}: {count}", body)
+
+
+def _folded(head: str, body: str, *, is_open: bool = False) -> str:
+    return f"\n<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n"
+
+
+def _value(one: FieldChange) -> str:
+    if one.secret:
+        return f"_{secret_words(one)}_"
+    old, new = code(shown(one.old)), code(shown(one.new))
+    if one.operation == "add":
+        return new
+    return f"{old} (removed)" if one.operation == "remove" else f"{old} → {new}"
+
+
+def _is_text(one: FieldChange) -> bool:
+    """Whether a field is better read line by line."""
+    sides = [side for side in (one.old, one.new) if side is not None]
+    if one.secret or not sides or not all(isinstance(side, str) for side in sides):
+        return False
+    return any("\n" in side or len(side) > 60 for side in sides)
+
+
+def _text_diff(one: FieldChange) -> str:
+    whole = [*_differing(_lines(one.old), _lines(one.new))]
+    sizes = accumulate(len(line.encode()) + 1 for line in whole)
+    lines = [line for line, size in zip(whole[:_LINES], sizes, strict=False) if size <= _TEXT]
+    if len(lines) < len(whole):
+        lines.append(f"… {len(whole) - len(lines)} more lines")
+    fence = "`" * max([3, *(len(run) + 1 for run in _RUN.findall("\n".join(lines)))])
+    return "\n".join([f"{code(dotted(one.pointer))}:", "", f"{fence}diff", *lines, fence])
+
+
+def _lines(text: str | None) -> list[str]:
+    return [printable(line)[:_LINE] for line in (text or "").splitlines()]
+
+
+def _differing(old: Sequence[str], new: Sequence[str]) -> Iterable[str]:
+    if max(len(old), len(new)) > _COMPARED:
+        return [f"- {len(old):,} lines", f"+ {len(new):,} lines"]
+    return diff_lines(old, new)

@@ -1,0 +1,277 @@
+"""Plans and violations as people and machines read them. Pure: values in, text out.
+
+Text comes as lines of (style, text) spans; a terminal paints the styles, a pipe drops them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from posixpath import normpath
+from typing import Any
+from urllib.parse import quote
+
+from agentsd.core.names import printable
+from agentsd.core.plan.plan import Change, FieldChange, Operation, Plan, UserChange
+from agentsd.core.violations import Violation, dotted
+
+Span = tuple[str, str]
+"""(style, text): a style is one that ``rich`` knows, or ``""``."""
+Line = tuple[Span, ...]
+
+_SIGNS: dict[str, Span] = {
+    "create": ("green", "+"),
+    "update": ("yellow", "~"),
+    "rename": ("yellow", "→"),
+    "delete": ("red", "-"),
+    "heal": ("magenta", "±"),
+}
+_VERBS: dict[Operation, str] = {
+    "create": "to create",
+    "update": "to update",
+    "rename": "to rename",
+    "delete": "to delete",
+    "heal": "drifted, to heal",
+}
+VALUE_MAX = 60
+"""Characters of a value that are shown."""
+
+ORPHANED = "is orphaned: its file is gone, and `prune: false` keeps it; delete it through the API"
+
+
+def summary(plan: Plan) -> str:
+    """``1 to create, 2 to update; 7 unchanged``."""
+    counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
+    parts = [f"{count} {verb}" for verb, count in counts if count]
+    healed = sum(user.operation == "heal" for user in plan.users)
+    owners = len([user for user in plan.users if told(user) and user.operation != "heal"])
+    parts += [f"{healed} owner{'s' if healed > 1 else ''} drifted, to heal"] if healed else []
+    if owners or (plan.users and not parts):
+        parts.append(f"{owners or len(plan.users)} owner{'s' if owners > 1 else ''} to change")
+    quarantined = f", {len(plan.quarantined)} quarantined" if plan.quarantined else ""
+    return f"{', '.join(parts) or 'no changes'}; {plan.unchanged} unchanged{quarantined}"
+
+
+def counts(plan: Plan) -> dict[str, int]:
+    """How many of each operation, and ``unchanged`` and ``quarantined``."""
+    by_operation: dict[str, int] = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
+    return {**by_operation, "unchanged": plan.unchanged, "quarantined": len(plan.quarantined)}
+
+
+def plan_lines(plan: Plan) -> Iterator[Line]:
+    """The plan for a terminal."""
+    for change in plan.changes:
+        yield from _change_lines(change)
+    for user in filter(told, plan.users):
+        style, sign = _SIGNS[user.operation]
+        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {user_path(user)}"))
+        yield from field_lines(user.fields)
+        if user.operation == "heal":
+            yield _EDITED
+    for quarantined in plan.quarantined:
+        yield (
+            ("red", "  ! "),
+            ("bold", quarantined.path),
+            ("dim", "  quarantined: its last good version stays"),
+        )
+        for violation in quarantined.violations:
+            file = "" if violation.path == quarantined.path else f"{violation.path}:"  # a layer's
+            yield (("dim", f"      {file}{violation.line}:{violation.column} "), ("", violation.message))
+    for row in plan.orphaned:
+        yield (("yellow", "  ! "), ("bold", row.slug), ("dim", f"  {row.path}"), ("", f" {ORPHANED}"))
+    if plan.held_back:
+        yield (
+            ("yellow", f"  {len(plan.held_back)} not pruned while a file is quarantined: "),
+            ("", ", ".join(plan.held_back[:5]) + (" …" if len(plan.held_back) > 5 else "")),
+        )
+
+
+def told(user: UserChange) -> bool:
+    """Whether an owner's change is news: an owner that comes or goes with its agents is not."""
+    return bool(user_path(user)) or user.operation == "heal"
+
+
+def user_path(user: UserChange) -> str:
+    """An owner's file; empty where there is none."""
+    sides = (user.desired, user.stored)
+    return next((side.path for side in sides if side is not None and side.path), "")
+
+
+def _change_lines(change: Change) -> Iterator[Line]:
+    style, sign = _SIGNS[change.operation]
+    yield ((style, f"  {sign} "), ("bold", title(change)), ("dim", f"  {change.path}"))
+    yield from field_lines(change.fields)
+    if change.operation == "heal":
+        yield _EDITED
+
+
+_EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
+
+
+def field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
+    """One line for each field that differs."""
+    for field in fields:
+        yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
+
+
+def title(change: Change) -> str:
+    """The agent's name, of a rename both."""
+    if change.operation == "rename" and change.stored:
+        return f"{change.stored.slug} → {change.slug}"
+    return change.slug
+
+
+def _field_spans(field: FieldChange) -> Line:
+    if field.secret:
+        return (("magenta", secret_words(field)),)
+    old, new = shown(field.old), shown(field.new)
+    if field.operation == "add":
+        return (("green", new),)
+    if field.operation == "remove":
+        return (("red", old), ("dim", " (removed)"))
+    return (("red", old), ("dim", " → "), ("green", new))
+
+
+def secret_words(field: FieldChange) -> str:
+    """What became of a secret."""
+    if field.operation != "change":
+        return "secret added" if field.operation == "add" else "secret removed"
+    return "secret changed" if field.secret == "changed" else "resealed"  # noqa: S105
+
+
+def shown(value: Any) -> str:
+    """A value on one line, cut where it is long."""
+    text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The plan for a machine. Sealed values are never in it."""
+    return {
+        "source": plan.source,
+        "empty": plan.empty,
+        "summary": counts(plan),
+        "changes": [_change_json(change) for change in plan.changes],
+        "users": [_user_json(user) for user in plan.users],
+        "quarantined": [
+            {"path": q.path, "violations": [violation_json(v) for v in q.violations]}
+            for q in plan.quarantined
+        ],
+        "held_back": list(plan.held_back),
+        "orphaned": [row.slug for row in plan.orphaned],
+    }
+
+
+def _user_json(user: UserChange) -> dict[str, Any]:
+    fields = {"fields": [field_json(field) for field in user.fields]} if user.fields else {}
+    return {"operation": user.operation, "username": user.username, **fields}
+
+
+def _change_json(change: Change) -> dict[str, Any]:
+    renamed = {"old_slug": change.stored.slug} if change.operation == "rename" and change.stored else {}
+    return {
+        "operation": change.operation,
+        "id": str(change.id),
+        "slug": change.slug,
+        "owner": change.owner,
+        "path": change.path,
+        **renamed,
+        "fields": [field_json(field) for field in change.fields],
+    }
+
+
+def field_json(field: FieldChange) -> dict[str, Any]:
+    """One field that differs; of a secret only that it does."""
+    body: dict[str, Any] = {"operation": field.operation, "field": dotted(field.pointer)}
+    if field.secret:
+        return {**body, "secret": field.secret}
+    return {**body, "old": field.old, "new": field.new}
+
+
+def placed(prefix: str, path: str) -> str:
+    """A file's path for people and programs: an overlay's is beside the folder of manifests, not in it."""
+    return normpath(prefix + path) if path.startswith("../") else prefix + path
+
+
+def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
+    """Violations for a terminal: ``file:line:column``, what is wrong, what to do."""
+    for violation in violations:
+        style = "bold red" if violation.severity == "error" else "yellow"
+        yield (
+            ("bold", placed(prefix, violation.where)),
+            ("", " "),
+            (style, violation.severity),
+            ("", f" {violation.message} "),
+            ("dim", f"[{violation.code}]"),
+        )
+        if violation.hint:
+            yield (("dim", "    → "), ("", violation.hint))
+
+
+def violation_json(violation: Violation) -> dict[str, Any]:
+    """One violation for a machine."""
+    return {
+        "path": violation.path,
+        "line": violation.line,
+        "column": violation.column,
+        "code": violation.code,
+        "severity": violation.severity,
+        "field": violation.field,
+        "message": violation.message,
+        "hint": violation.hint,
+    }
+
+
+def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
+    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    lines = []
+    for v in violations:
+        file, title = _command(placed(prefix, v.path), True), _command(v.code, True)
+        place = f"file={file},line={v.line},col={v.column},title={title}"
+        text = f"{v.message}. {v.hint}" if v.hint else v.message
+        lines.append(f"::{v.severity} {place}::{_command(text)}")
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _command(text: str, is_property: bool = False) -> str:
+    """Escaped as GitHub's workflow commands want it."""
+    text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
+
+
+def violations_sarif(violations: Sequence[Violation], version: str, prefix: str = "") -> dict[str, Any]:
+    """SARIF 2.1.0, for code scanning."""
+    rules = sorted({violation.code for violation in violations})
+    return {
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "agentsd",
+                        "version": version,
+                        "rules": [{"id": rule} for rule in rules],
+                    }
+                },
+                "results": [_sarif_result(violation, prefix) for violation in violations],
+            }
+        ],
+    }
+
+
+def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
+    text = f"{violation.message}. {violation.hint}" if violation.hint else violation.message
+    return {
+        "ruleId": violation.code,
+        "level": violation.severity,
+        "message": {"text": text},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": quote(placed(prefix, violation.path))},
+                    "region": {"startLine": violation.line, "startColumn": violation.column},
+                }
+            }
+        ],
+    }

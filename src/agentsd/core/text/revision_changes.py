@@ -1,0 +1,103 @@
+"""What changed from one revision of an agent to the next, in a plan's words. Pure; needs no key.
+
+Of a secret it is told that it changed; texts (prompts, and what else has several lines) as line diffs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Any
+
+from agentsd.core.names import printable
+from agentsd.core.plan.diff import FieldChange, diff
+from agentsd.core.secret import MASK, looks_secret
+from agentsd.core.text.line_diff import diff_lines
+from agentsd.core.text.render import Line, field_json, field_lines
+from agentsd.core.violations import dotted
+
+_LINES_MAX = 200
+"""Lines of one text's diff that are told; of more, that there are more."""
+
+_LINE_MAX = 2_000
+"""Characters of one line that are told."""
+_TEXT_MAX = 1 << 20
+"""Characters of a text that is compared line by line."""
+
+_TEXTS = ("system_prompt", "prompt")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """An agent at one revision."""
+
+    slug: str
+    path: str
+    value: Mapping[str, Any] = field(repr=False)  # its own manifest, sealed strings in place
+    prompt: str | None = field(default=None, repr=False)  # the text of its ``system_prompt_file``
+    attached: Mapping[str, str] = field(default_factory=dict)  # path → start of the digest
+
+
+def changes(old: State, new: State) -> tuple[FieldChange, ...]:
+    """Names first, then the manifest's fields, then the files beside it."""
+    found = (
+        *diff({"slug": old.slug, "path": old.path}, {"slug": new.slug, "path": new.path}),
+        *diff(old.value, new.value),
+        *diff(_text(old), _text(new)),
+        *diff({"attached": old.attached}, {"attached": new.attached}),
+    )
+    return tuple(map(_discreet, found))
+
+
+def _text(state: State) -> dict[str, str]:
+    return {} if state.prompt is None else {"prompt": state.prompt}
+
+
+def _discreet(change: FieldChange) -> FieldChange:
+    """A plain value under a secret's name should not be in a manifest; should it be, it is not told."""
+    if not any(looks_secret(part) for part in change.pointer if isinstance(part, str)):
+        return change
+    old, new = (None if value in (None, "") else MASK for value in (change.old, change.new))
+    return replace(change, old=old, new=new)
+
+
+def changes_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
+    """``{"operation", "field"}`` each, with ``old`` and ``new``, or ``secret``, or ``lines`` of a text."""
+    return [
+        {"operation": one.operation, "field": dotted(one.pointer), "lines": list(_lines(one))}
+        if _is_text(one)
+        else field_json(one)
+        for one in found
+    ]
+
+
+def changes_lines(found: Sequence[FieldChange]) -> Iterator[Line]:
+    """For a terminal."""
+    for one in found:
+        if not _is_text(one):
+            yield from field_lines([one])
+            continue
+        yield (("", "      "), ("cyan", dotted(one.pointer)))
+        for text in _lines(one):
+            style = {"+": "green", "-": "red", "@": "dim"}.get(text[:1], "")
+            yield (("", "        "), (style, printable(text)))
+
+
+def _is_text(one: FieldChange) -> bool:
+    if one.secret is not None or not all(isinstance(value, str | None) for value in (one.old, one.new)):
+        return False
+    return one.pointer[0] in _TEXTS or "\n" in f"{one.old or ''}{one.new or ''}"
+
+
+def _lines(one: FieldChange) -> Iterator[str]:
+    texts = str(one.old or ""), str(one.new or "")
+    if max(map(len, texts)) > _TEXT_MAX:
+        yield f"… too long to compare: {len(texts[0]):,} characters, and {len(texts[1]):,} now"
+        return
+    old, new = (text.splitlines() for text in texts)
+    lines = diff_lines(old, new)
+    yield from (line[:_LINE_MAX] for line in islice(lines, _LINES_MAX))
+    left = sum(1 for _ in lines)
+    if left:
+        yield f"… and {left} lines more"

@@ -1,0 +1,102 @@
+"""A screen of sections for any width: entries that fit stand in columns, others take several lines. Pure."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from agentsd.core.names import printable
+from agentsd.core.text.render import Line, Span
+
+MARKS: dict[str, Span] = {
+    "ok": ("green", "✓"),
+    "warn": ("yellow", "!"),
+    "bad": ("red", "✗"),
+    "none": ("dim", "·"),
+}
+_INDENT = 6
+_NARROWEST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing: how it is, what it is called, what there is to say."""
+
+    mark: str  # of ``MARKS``
+    name: str
+    cells: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Entries under a title; ``more`` counts those that are left out."""
+
+    title: str
+    entries: Sequence[Entry]
+    more: int = 0
+
+
+def screen(sections: Sequence[Section], width: int) -> Iterator[Line]:
+    """Lines of at most ``width`` characters; sections without entries are left out."""
+    width = max(width, _NARROWEST)
+    for section in sections:
+        if section.entries:
+            yield ()
+            yield (("bold", _cut(printable(section.title), width)),)
+            yield from _body([_printable(entry) for entry in section.entries], width)
+            if section.more:
+                yield (("dim", f"    and {section.more} more"),)
+
+
+def _body(entries: Sequence[Entry], width: int) -> Iterator[Line]:
+    count = max(len(entry.cells) for entry in entries)
+    padded = [(*entry.cells, *[("", "")] * (count - len(entry.cells))) for entry in entries]
+    names = max(len(entry.name) for entry in entries)
+    widths = [max(len(cells[index][1]) for cells in padded) for index in range(count)]
+    fits = 4 + names + sum(2 + one for one in widths if one) <= width
+    for entry, cells in zip(entries, padded, strict=True):
+        yield from _row(entry, cells, names, widths) if fits else _block(entry, width)
+
+
+def _row(entry: Entry, cells: Sequence[Span], names: int, widths: Sequence[int]) -> Iterator[Line]:
+    spans = [("", entry.name.ljust(names))]
+    spans += [
+        (style, "  " + text.ljust(one)) for (style, text), one in zip(cells, widths, strict=True) if one
+    ]
+    while len(spans) > 1 and not spans[-1][1].strip():
+        spans.pop()
+    spans[-1] = (spans[-1][0], spans[-1][1].rstrip())
+    style, mark = MARKS[entry.mark]
+    yield ((style, f"  {mark} "), *spans)
+
+
+def _block(entry: Entry, width: int) -> Iterator[Line]:
+    """The name on one line, and below it what there is to say, wrapped."""
+    style, mark = MARKS[entry.mark]
+    yield ((style, f"  {mark} "), ("", _cut(entry.name, width - 4)))
+    line: list[Span] = []
+    room = width - _INDENT
+    for style, text in entry.cells:
+        for piece in textwrap.wrap(text, width - _INDENT):
+            gap = 2 if line else 0
+            if line and len(piece) + gap > room:
+                yield (("", " " * _INDENT), *line)
+                line, room, gap = [], width - _INDENT, 0
+            line.append((style, " " * gap + piece))
+            room -= gap + len(piece)
+    if line:
+        yield (("", " " * _INDENT), *line)
+
+
+def _cut(text: str, width: int) -> str:
+    """Too long a name loses its middle: hosts and folders differ at the end."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) // 2
+    return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
+
+
+def _printable(entry: Entry) -> Entry:
+    cells = tuple((style, printable(text)) for style, text in entry.cells)
+    return Entry(entry.mark, printable(entry.name), cells)

@@ -1,0 +1,1 @@
+"""Trust rules: where secrets and connections may go."""

@@ -1,0 +1,1 @@
+"""Atomic changes of files on disk."""

@@ -1,0 +1,288 @@
+"""A file is replaced only while it holds what the writer read: no edit of anybody is lost.
+
+Editors and git know nothing of our locks, and a comparison ahead of a rename leaves a gap. So on
+Linux the new file and the old one change places (``renameat2(RENAME_EXCHANGE)``), what came out
+is looked at, and put back if it is not what was expected. At no moment is the file half-written,
+or away. A process that is killed leaves a temporary file at most; ``sweep`` removes it, and puts
+back what it holds of somebody else.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from agentsd.core.errors import AgentsdError
+from agentsd.files.atomic.temp_files import (
+    TEMPORARY_NAME,
+    content_of,
+    is_alive,
+    mark,
+    status_of,
+    sync_folder,
+    temporary_file,
+)
+
+_AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
+_NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
+_UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: two seconds
+
+
+class FileChanged(AgentsdError):
+    """The file does not hold what was expected: somebody else changed, made or removed it."""
+
+    retryable = True
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"{path.name} was changed by someone else meanwhile", hint="read it again, then retry"
+        )
+
+
+class FileRefused(AgentsdError):
+    """The operating system refuses to write: rights, space, a file system without links."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        reason = os.strerror(error.errno) if error.errno else type(error).__name__
+        super().__init__(
+            f"cannot write {path.name}: {reason}", hint="check the folder's owner, mode and space"
+        )
+
+
+class DiskFull(FileRefused):
+    """There is no room for the file: the disk or the user's share of it is full."""
+
+    retryable = True
+
+
+def is_full(error: OSError) -> bool:
+    """Return whether the operating system refused for want of room."""
+    return error.errno in _FULL
+
+
+def refusal_of(path: Path, error: OSError) -> FileRefused:
+    """Return the error for what the operating system said about ``path``."""
+    return (DiskFull if is_full(error) else FileRefused)(path, error)
+
+
+def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
+    """Make ``path`` hold ``data`` if it holds ``expected`` now; None stands for no file.
+
+    Missing folders are made, the mode is kept, and a link stays a link (removed, it goes with what
+    it leads to). When this returns, the change is on disk. Raises ``FileChanged``, with everything
+    left as somebody else wrote it, and ``FileRefused``.
+    """
+    try:
+        target = Path(os.path.realpath(path))
+        if content_of(target) != expected:
+            raise FileChanged(path)
+        if data == expected:
+            return
+        if data is None:
+            _remove(target, expected or b"")
+        elif expected is None:
+            with _parents_of(target):
+                _create(target, data)
+        else:
+            _exchange(target, expected, data)
+        if data is None and path.is_symlink():
+            path.unlink(missing_ok=True)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise refusal_of(path, error) from None
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Make ``path`` hold ``data``, whatever it held: a reader sees the old file or the new one.
+
+    The mode is kept, and a link stays a link. Raises ``OSError``.
+    """
+    path = path.resolve()
+    with temporary_file(path, data, status_of(path)) as temporary:
+        temporary.replace(path)
+        sync_folder(path.parent)
+
+
+def sweep(root: Path) -> None:
+    """Remove the temporary files that killed processes left below ``root``; those of living ones stay.
+
+    To be called under ``folder_lock``: process ids of other containers tell nothing here.
+    """
+    for folder, folders, names in os.walk(root):
+        folders[:] = [name for name in folders if name != ".git"]
+        for name in names:
+            found = TEMPORARY_NAME.fullmatch(name)
+            if found and not is_alive(int(found["pid"])):
+                with suppress(OSError):
+                    _clear(Path(folder, name), Path(folder, found["name"]), found["old"], found["new"])
+
+
+def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
+    """Remove what a killed swap of ``path`` left, unless it took somebody's edit out: that goes back."""
+    held, now = left.read_bytes(), content_of(path)
+    foreign = old is not None and mark(held) not in {old, new}
+    if foreign and now is not None and mark(now) == new:
+        _rename(left, path, _EXCHANGE)
+    elif foreign and now is None and new == mark(b""):
+        _put(left, path)
+    left.unlink(missing_ok=True)
+
+
+# One step each
+
+
+def _create(path: Path, data: bytes) -> None:
+    with temporary_file(path, data, None) as temporary:
+        try:
+            _put(temporary, path)
+        except FileExistsError:
+            raise FileChanged(path) from None
+
+
+@contextmanager
+def _parents_of(path: Path) -> Iterator[None]:
+    """Make the folders around ``path``; where the block fails, those that were made go again."""
+    made = [folder for folder in path.parents if not folder.exists()]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # by now it may hold somebody else's file
+                folder.rmdir()
+        raise
+
+
+def _put(temporary: Path, path: Path) -> None:
+    """Give the file its name, unless a file has it: then ``FileExistsError``."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
+        if not _rename(temporary, path, _NOREPLACE):  # no links here, as on a memory stick
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, "exists") from None
+            temporary.rename(path)
+
+
+def _exchange(path: Path, expected: bytes, data: bytes) -> None:
+    with _alone(path), temporary_file(path, data, status_of(path), expected) as temporary, _alone(temporary):
+        if content_of(path) != expected:
+            raise FileChanged(path)
+        ours = _inode(temporary)
+        try:
+            exchanged = _rename(temporary, path, _EXCHANGE)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        if not exchanged:
+            temporary.replace(path)
+        elif not _is_settled(temporary, expected):
+            _put_back(temporary, path, ours)
+            raise FileChanged(path)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold the very file that stands at ``path``, among all that use ``swap``.
+
+    Both files of an exchange are held until it is settled, so nobody builds on one that goes back.
+    """
+    descriptor = _held(path)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _held(path: Path) -> int:
+    for _ in range(_ATTEMPTS):
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        except FileNotFoundError:
+            break
+        with suppress(FileNotFoundError):
+            if _lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        os.close(descriptor)
+        time.sleep(_PAUSE)
+    raise FileChanged(path)
+
+
+def _lock(descriptor: int) -> bool:
+    """False while another one holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: the exchange alone has to do
+        return True
+    return True
+
+
+def _is_settled(displaced: Path, expected: bytes) -> bool:
+    """Whether the file that came out holds ``expected``, and nobody has it open to write into it.
+
+    A lease to read is not given on a file that is open for writing (fcntl(2), "Leases").
+    """
+    with displaced.open("rb") as file:
+        try:
+            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            if error.errno == errno.EAGAIN:
+                return False
+        return file.read() == expected
+
+
+def _put_back(temporary: Path, path: Path, ours: int) -> None:
+    """Exchange until what comes out is what we put in: the newest of other people's files stays."""
+    put = ours
+    while True:
+        back = _inode(temporary)
+        try:
+            _rename(temporary, path, _EXCHANGE)
+        except FileNotFoundError:  # removed by someone who saw ours: that stands
+            return
+        if _inode(temporary) == put:
+            return
+        put = back
+
+
+def _remove(path: Path, expected: bytes) -> None:
+    """By way of another name: what is removed is looked at before it is gone for good."""
+    with _alone(path), temporary_file(path, b"", None, expected) as temporary:
+        if content_of(path) != expected:
+            raise FileChanged(path)
+        try:
+            path.rename(temporary)
+        except FileNotFoundError:
+            raise FileChanged(path) from None
+        if not _is_settled(temporary, expected):
+            with suppress(FileExistsError):  # somebody made a newer one
+                _put(temporary, path)
+            raise FileChanged(path)
+
+
+def _rename(old: Path, new: Path, how: int) -> bool:
+    """``renameat2(2)``; False where the system or the file system has none. Raises ``OSError``."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), how) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number))
+
+
+def _inode(path: Path) -> int:
+    return path.stat().st_ino

@@ -1,0 +1,1 @@
+"""Git repositories: reading, committing, pushing, mirroring."""

@@ -1,0 +1,287 @@
+"""Edits become commits: the write side of git.
+
+Commits are made by git's plumbing, in a scratch index of our own: whatever else is staged or dirty stays
+as it is, no hook has a say, and a process that is killed between any two steps leaves the repository as it
+was, or with the files of the edit staged.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import unicodedata
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agentsd.core.errors import AgentsdError
+from agentsd.core.names import printable
+from agentsd.files.git.ignore import refuse_ignored
+from agentsd.files.git.push import PushFailed, push
+from agentsd.files.git.repository import (
+    GitBusy,
+    GitRefused,
+    Repository,
+    check_repository,
+    deadline_in,
+    open_repository,
+    persist,
+)
+
+__all__ = [  # the whole write side, in one place to import from
+    "Author",
+    "CommitOrder",
+    "GitBusy",
+    "GitRefused",
+    "PushFailed",
+    "check_repository",
+    "commit",
+    "commit_to_branch",
+    "push",
+]
+
+WAIT = 10.0
+"""Seconds to wait for another git."""
+
+_SCRATCH = "agentsd-index"
+_NAME_MAX = 200
+_CRUD = " .,:;<>\"'\\"  # what git itself takes off the ends of a name (ident.c)
+_UNPRINTED = ("Cc", "Cs", "Zl", "Zp")
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_TRUE = ("true", "yes", "on", "1")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who made an edit. Any text will do: what git cannot hold in a name or an address is taken out."""
+
+    name: str
+    email: str
+
+    def __post_init__(self) -> None:
+        name = _line(re.sub("[<>]", "", self.name))[:_NAME_MAX].strip(_CRUD)
+        email = re.sub(r"[<>\s]", "", _line(self.email))[:_NAME_MAX].strip(_CRUD)
+        object.__setattr__(self, "name", name or "agentsd")
+        object.__setattr__(self, "email", email or "agentsd@localhost")
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOrder:
+    """What a commit says. ``trailers`` are its last paragraph: ("Edited-by", "acme/ci")."""
+
+    subject: str
+    body: str = field(default="", kw_only=True)
+    author: Author = field(kw_only=True)
+    trailers: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+
+    @property
+    def message(self) -> str:
+        """The whole message; no text in one part of it can pass for another part."""
+        body = "\n".join(_printed(line).rstrip() for line in self.body.splitlines()).strip("\n")
+        named = (
+            (re.sub("[^A-Za-z0-9-]+", "-", key).strip("-"), _line(value)) for key, value in self.trailers
+        )
+        trailers = "\n".join(f"{key}: {value}" for key, value in named if key and value)
+        parts = (_line(self.subject) or "Change agents", body, trailers)
+        return "\n\n".join(part for part in parts if part) + "\n"
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The commit that HEAD names and its tree; both empty before the first one."""
+
+    commit: str
+    tree: str
+
+
+async def commit(
+    folder: Path, paths: Sequence[str], order: CommitOrder, *, timeout: float = WAIT
+) -> str | None:
+    """Commit the files ``paths`` (relative to ``folder``) as they are on disk, and nothing else.
+
+    None: they are as HEAD has them. Raises ``GitRefused``, and ``GitBusy`` after ``timeout`` seconds.
+    """
+    deadline = deadline_in(timeout)
+    repository = await open_repository(folder)
+    names = sorted({repository.located(folder, path) for path in paths})
+    if not names:
+        return None
+    async with repository.alone(deadline) as mine:
+        await refuse_ignored(mine, _present(mine, names))
+
+        async def attempt() -> str | None:
+            async with mine.index_lock(deadline):
+                return await _commit(mine, names, order)
+
+        return await persist(attempt, deadline)
+
+
+async def _commit(repository: Repository, names: Sequence[str], order: CommitOrder) -> str | None:
+    """The index goes first, then the branch: a crash in between leaves the files staged."""
+    repository.refuse_unfinished()
+    await repository.branch()
+    base = await _base(repository)
+    with _scratch(repository) as scratch:
+        await repository.git("read-tree", base.tree or "--empty", index=scratch)
+        await _stage(repository, names, scratch)
+        tree = await repository.git("write-tree", index=scratch)
+    if tree == (base.tree or await repository.git("hash-object", "-t", "tree", "--stdin")):
+        return None
+    made = await _made(repository, tree, base, order)
+    index = repository.git_dir / "index"
+    before = index.read_bytes() if index.exists() else None
+    with _scratch(repository) as scratch:
+        if before is not None:
+            scratch.write_bytes(before)
+        await _stage(repository, names, scratch)
+        scratch.replace(index)
+    try:
+        await _move(repository, "HEAD", made, base, order)
+    except AgentsdError:
+        if (await _base(repository)).commit != made:  # else it did move, and was told too late
+            _put_back(repository, index, before)
+            raise
+    return made
+
+
+def _put_back(repository: Repository, index: Path, before: bytes | None) -> None:
+    """Nothing was committed, so nothing stays staged: else the files would seem changed for good."""
+    if before is None:
+        index.unlink(missing_ok=True)
+        return
+    with _scratch(repository) as scratch:
+        scratch.write_bytes(before)
+        shutil.copymode(index, scratch)
+        scratch.replace(index)
+
+
+async def _stage(repository: Repository, names: Sequence[str], index: Path) -> None:
+    listing = "".join(f"{name}\0" for name in names).encode(errors="surrogateescape")
+    options = ("--add", "--remove", "--replace", "-z", "--stdin")
+    await repository.git("update-index", *options, stdin=listing, index=index)
+
+
+async def commit_to_branch(
+    folder: Path,
+    files: Mapping[str, bytes | None],
+    branch: str,
+    order: CommitOrder,
+    *,
+    timeout: float = WAIT,
+) -> str:
+    """Commit ``files`` (None: deleted) on top of HEAD to the new ``branch``, and give the commit.
+
+    Work tree, index and HEAD stay untouched. Raises ``GitRefused`` (also where ``branch`` exists, or the
+    files are as HEAD has them) and ``GitBusy``.
+    """
+    deadline = deadline_in(timeout)
+    repository = await open_repository(folder)
+    ref = await _new_branch(repository, branch)
+    named = {repository.located(folder, path): data for path, data in files.items()}
+    async with repository.alone(deadline) as mine:
+        mine.refuse_unfinished()
+        kept = [name for name, data in named.items() if data is not None]
+        await refuse_ignored(mine, _present(mine, kept))
+        base = await _base(mine)
+        if not base.commit:
+            raise GitRefused(f"{mine.top} has no commit yet", hint="make the first one on its main branch")
+        made = await _made(mine, await _tree(mine, base, named), base, order)
+        await persist(lambda: _move(mine, ref, made, None, order), deadline)
+        return made
+
+
+async def _tree(repository: Repository, base: _Base, named: Mapping[str, bytes | None]) -> str:
+    modes = await _modes(repository, base, named)
+    lines = []
+    for name, data in named.items():
+        if data is None:
+            lines.append(f"0 {'0' * len(base.commit)}\t{name}\0")
+        else:
+            blob = await repository.git("hash-object", "-w", "--stdin", f"--path={name}", stdin=data)
+            lines.append(f"{modes.get(name, '100644')} {blob}\t{name}\0")
+    listing = "".join(lines).encode(errors="surrogateescape")
+    with _scratch(repository) as scratch:
+        await repository.git("read-tree", base.tree, index=scratch)
+        await repository.git("update-index", "--replace", "-z", "--index-info", stdin=listing, index=scratch)
+        tree = await repository.git("write-tree", index=scratch)
+    if tree == base.tree:
+        raise GitRefused("nothing to commit: the files are as HEAD has them", hint="change something")
+    return tree
+
+
+async def _modes(repository: Repository, base: _Base, names: Collection[str]) -> dict[str, str]:
+    listed = await repository.git("ls-tree", "-z", "--full-tree", base.tree, "--", *names)
+    entries = (entry.partition("\t") for entry in listed.split("\0") if entry)
+    return {name: facts[:6] for facts, _, name in entries if facts.startswith("100")}
+
+
+async def _new_branch(repository: Repository, branch: str) -> str:
+    ref = f"refs/heads/{branch}"
+    fine = branch.isprintable() and not branch.startswith("-") and branch not in ("HEAD", "@")
+    if not fine or (await repository.ask("check-ref-format", ref)).code:
+        raise GitRefused(
+            f"{printable(branch)!r} is no name for a branch", hint="see: git help check-ref-format"
+        )
+    if not (await repository.ask("show-ref", "--verify", "--quiet", ref)).code:
+        raise GitRefused(f"the branch {branch!r} exists already", hint="use another name, or delete it")
+    return ref
+
+
+def _present(repository: Repository, names: Sequence[str]) -> list[str]:
+    return [name for name in names if (repository.top / name).exists()]
+
+
+async def _base(repository: Repository) -> _Base:
+    asked = await repository.git("cat-file", "--batch-check", stdin=b"HEAD^{commit}\nHEAD^{tree}\n")
+    commit, tree = (line.split() for line in asked.splitlines())
+    return _Base("", "") if commit[-1] == "missing" else _Base(commit[0], tree[0])
+
+
+@contextmanager
+def _scratch(repository: Repository) -> Iterator[Path]:
+    """A name for an index beside the real one, for who is ``alone``; what a killed git left there goes."""
+    scratch = repository.git_dir / _SCRATCH
+    paths = (scratch, scratch.with_name(f"{_SCRATCH}.lock"))
+    for path in paths:
+        path.unlink(missing_ok=True)
+    try:
+        yield scratch
+    finally:
+        for path in paths:
+            path.unlink(missing_ok=True)
+
+
+async def _made(repository: Repository, tree: str, base: _Base, order: CommitOrder) -> str:
+    sign = repository.settings.get("commit.gpgsign", "").lower() in _TRUE
+    options = (*(("-p", base.commit) if base.commit else ()), *(("-S",) if sign else ()))
+    author = {"GIT_AUTHOR_NAME": order.author.name, "GIT_AUTHOR_EMAIL": order.author.email}
+    return await repository.git(
+        *("commit-tree", *options, "-F", "-", tree), stdin=order.message.encode(), environment=author
+    )
+
+
+async def _move(repository: Repository, ref: str, made: str, base: _Base | None, order: CommitOrder) -> None:
+    """Let ``ref`` name ``made``, if it still names ``base`` (None: if it does not exist)."""
+    before = base.commit if base else ""
+    note = f"commit: {_line(order.subject)}"
+    try:
+        await repository.git("update-ref", "--create-reflog", "-m", note, ref, made, before)
+    except GitRefused:
+        if base is None:
+            hint = "does a branch stand in its way? a/b cannot be made beside a"
+            raise GitRefused(f"git cannot make the branch {ref[11:]!r}", hint=hint) from None
+        if await _base(repository) != base:
+            raise GitBusy("the branch moved meanwhile", hint="try again") from None
+        raise
+
+
+def _line(text: str) -> str:
+    return " ".join(_printed(text).split())
+
+
+def _printed(text: str) -> str:
+    """``text`` with a blank for each control character, lone surrogate and mark that turns its direction."""
+    return "".join(
+        " " if (unicodedata.category(c) in _UNPRINTED and c != "\t") or c in _BIDI else c for c in text
+    )

@@ -1,0 +1,49 @@
+"""The folder of manifests as it was where this branch left another one, read from git's objects."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from posixpath import join, normpath
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.names import printable
+from agentsd.files.git.command import run
+from agentsd.files.git.tree_reader import Reader
+from agentsd.files.tree import Tree, overlaid, overlay_of
+
+
+async def tree_at(folder: Path, ref: str, env: str | None = None) -> tuple[str, Tree]:
+    """The commit where HEAD left ``ref``, and ``folder`` in it: empty where it was not there yet.
+
+    With the overlay ``env`` beside it, if that was there.
+
+    Nothing is checked out. Raises ``ConfigError`` where git does not know ``ref``.
+    """
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder", hint="name the folder of manifests with --path")
+    left = await run(folder, "merge-base", "--end-of-options", ref, "HEAD")
+    if left.code:
+        hint = "in CI, fetch it first and in full: a shallow clone knows neither other branches nor the past"
+        raise ConfigError(f"git cannot compare {folder} with {printable(ref)!r}", hint=hint)
+    prefix = (await run(folder, "rev-parse", "--show-prefix")).out.decode(errors="surrogateescape")
+    path = prefix.rstrip("\n").rstrip("/")
+    commit = left.text.split()[0]
+    if (await run(folder, "cat-file", "-e", f"{commit}:{path}")).code:
+        return commit, Tree(folder, {})
+    overlay = normpath(join(path, overlay_of(env)))
+    if env and (await run(folder, "cat-file", "-e", f"{commit}:{overlay}")).code:
+        env = None
+    git = partial(run, folder)
+    return commit, await read_commit((Reader(git), Reader(git)), commit, path, env)
+
+
+async def read_commit(readers: tuple[Reader, Reader], commit: str, path: str, env: str | None) -> Tree:
+    """The manifests below ``path`` in a commit, and those of the overlay ``env``: by a reader each.
+
+    Raises ``ConfigError`` where there is no such folder.
+    """
+    tree = await readers[0].read(commit, path)
+    if not env:
+        return tree
+    return overlaid(tree, await readers[1].read(commit, normpath(join(path, overlay_of(env)))), env)

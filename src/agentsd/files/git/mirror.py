@@ -1,0 +1,289 @@
+"""A remote's ref, followed: a bare repository of our own that is fetched into and never checked out.
+
+One process at a time writes it: flock(2) on a file beside it, inherited by every git, so that nobody
+comes in before the last git of a killed process has ended. What such a git left half done (lock files,
+packs without an end) goes with the next fetch; a repository that git calls broken is made anew.
+What git says is never passed on: it may quote a URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from agentsd.core.errors import AgentsdError
+from agentsd.core.trust.remotes import Remote
+from agentsd.files.git.command import Ran, run
+
+DEPTH = 50
+"""Commits of history that are kept: enough to see which way a ref moved."""
+
+FIRST_SECONDS = 600.0
+LATER_SECONDS = 60.0
+_QUIET_SECONDS = 20  # without a byte, after which http gives up
+_PAUSE = 0.02
+
+FETCHED = "refs/agentsd/fetched"
+GOOD = "refs/agentsd/good"
+
+_SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_LEFT = (
+    *("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"),
+    *("objects/??/tmp_obj_*", "objects/tmp_objdir-*", "objects/incoming-*"),
+)
+_CREDENTIAL = re.compile(
+    "Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed"
+    "|HTTP Basic: Access denied|error: 40[13]"
+)
+_AWAY = re.compile(
+    "Could not resolve|Connection (refused|reset|timed out)|Failed to connect|unable to (access|connect)"
+    "|No route to host|timed out|early EOF|hung up|error: 5[0-9][0-9]"
+)
+_NOWHERE = re.compile(
+    "does not appear to be a git repository|repository .*not found|error: 404", re.IGNORECASE
+)
+_BROKEN = re.compile(
+    "corrupt|not a git repository: |bad object|missing (blob|tree|commit)|unable to read (tree|sha1)|is empty"
+    "|did not send all necessary objects|invalid (sha1 )?pointer|unresolved deltas|bad shallow"
+    r"|\.lock': File exists"
+)
+
+
+class PullFailed(AgentsdError):
+    """The remote could not be asked, or what it gave could not be kept. The last good tree stays."""
+
+    retryable = True
+
+
+class RefMissing(PullFailed):
+    """The remote answers and has no such ref."""
+
+
+class _Broken(Exception):
+    """Our repository, not the remote, is to blame."""
+
+
+class Mirror:
+    """What we have of one ref of one remote."""
+
+    def __init__(self, folder: Path, remote: Remote, ref: str) -> None:
+        """``folder`` is made when it is needed; nothing else may be in it."""
+        self.folder = folder
+        self.remote = remote
+        self.ref = ref
+        self._named: str | None = None  # the full name of ``ref``, once the remote knew it
+        self._swept = False
+
+    async def fetch(self, *, tags: bool = False) -> str:
+        """The commit that the ref is at now. ``tags``: with tags that point to it. Raises ``PullFailed``."""
+        async with self._alone() as held:
+            if not self._swept:
+                self._sweep()
+            for remedy in (self._sweep, self._remove):
+                try:
+                    return await self._fetch(held, tags=tags)
+                except _Broken:
+                    remedy()
+            try:
+                return await self._fetch(held, tags=tags)
+            except _Broken:
+                raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK) from None
+
+    async def leads_to(self, commit: str, later: str) -> bool | None:
+        """Whether ``later`` is ``commit`` or comes after it, as far as the history here goes.
+
+        None: one of the two was never fetched.
+        """
+        ran = await self.git("merge-base", "--is-ancestor", commit, later)
+        return {0: True, 1: False}.get(ran.code)
+
+    async def is_older(self, commit: str, than: str) -> bool:
+        """Whether ``commit`` is a strict ancestor of ``than``, as far as the history here goes."""
+        return commit != than and await self.leads_to(commit, than) is True
+
+    async def is_older_there(self, commit: str, than: str) -> bool:
+        """The same by the remote's whole history, of which just the commits are fetched, and not kept.
+
+        False where the remote does not give ``than``. Raises ``PullFailed`` where it does not answer.
+        """
+        scratch = Mirror(self.folder.with_name(f".{self.folder.name}.history"), self.remote, than)
+        shutil.rmtree(scratch.folder, ignore_errors=True)
+        try:
+            async with scratch._alone() as held:
+                await scratch._ready()
+                options = ("--filter=tree:0", "--no-tags", "--refmap=")
+                names = (f"{than}:refs/agentsd/than", f"{commit}:refs/agentsd/commit")
+                ran = await scratch._ask(held, *options, *names, seconds=FIRST_SECONDS)
+                return ran.code == 0 and await scratch.is_older(commit, than)
+        finally:
+            shutil.rmtree(scratch.folder, ignore_errors=True)
+
+    async def keep(self, commit: str) -> None:
+        """Remember ``commit`` as the last good one, and let go of what nobody needs any more."""
+        async with self._alone() as held:
+            await self.git("update-ref", GOOD, commit, held=held)
+            await self.git(
+                *("-c", "gc.autoDetach=false", "-c", "gc.pruneExpire=2.hours.ago"),
+                *("gc", "--auto", "--quiet"),
+                held=held,
+            )
+
+    async def good(self) -> str | None:
+        """The last commit that was kept."""
+        ran = await self.git("rev-parse", "--verify", "--quiet", f"{GOOD}^{{commit}}")
+        return ran.text if ran.code == 0 and ran.text else None
+
+    async def git(
+        self, *arguments: str, stdin: bytes = b"", held: Sequence[int] = (), seconds: float = LATER_SECONDS
+    ) -> Ran:
+        """How a git on this repository ends. Raises ``PullFailed`` on a timeout, or without a git."""
+        chosen = {
+            "GIT_DIR": str(self.folder),
+            "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
+            "GIT_CONFIG_COUNT": "1",  # not an argument: those are everybody's to see
+            "GIT_CONFIG_KEY_0": "remote.agentsd.url",
+            "GIT_CONFIG_VALUE_0": self.remote.text,
+        }
+        folder = self.folder if self.folder.is_dir() else self.folder.parent
+        try:
+            ran = await run(folder, *arguments, stdin=stdin, environment=chosen, held=held, timeout=seconds)
+        except TimeoutError:
+            raise PullFailed(
+                f"{self.remote.shown} did not answer within {seconds:g} s", hint="is it up, and the network?"
+            ) from None
+        if ran.code == 127:
+            raise PullFailed("there is no git on this machine", hint="install git")
+        return ran
+
+    async def _fetch(self, held: Sequence[int], *, tags: bool) -> str:
+        first = await self._ready()
+        seconds = FIRST_SECONDS if first else LATER_SECONDS
+        options = (f"--depth={DEPTH}", "--force", "--refmap=", *(() if tags else ("--no-tags",)))
+        for name in [self._named] if self._named else _names(self.ref):
+            ran = await self._ask(held, *options, f"+{name}:{FETCHED}", seconds=seconds)
+            if ran.code == 0:
+                self._named = name
+                return await self._commit()
+            if "find remote ref" not in ran.complaint:
+                raise self._failure(ran)
+        self._named = None
+        raise RefMissing(
+            f"{self.remote.shown} has no branch or tag {self.ref!r}", hint="correct --ref, or push it"
+        )
+
+    async def _ask(self, held: Sequence[int], *arguments: str, seconds: float) -> Ran:
+        slow = ("-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={_QUIET_SECONDS}")
+        quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
+        names = [one for one in arguments if not one.startswith("--")]
+        options = [one for one in arguments if one.startswith("--")]
+        return await self.git(
+            *slow,
+            "fetch",
+            *quiet,
+            *options,
+            "--end-of-options",
+            "agentsd",
+            *names,
+            held=held,
+            seconds=seconds,
+        )
+
+    async def _commit(self) -> str:
+        with suppress(OSError):
+            found = (self.folder / FETCHED).read_text().strip()
+            branch = str(self._named).startswith(("HEAD", "refs/heads/"))  # never leads to a tag
+            if branch and _SHA.fullmatch(found):
+                return found
+        ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED}^{{commit}}")
+        if ran.code or not ran.text:
+            raise PullFailed(f"{self.ref!r} of {self.remote.shown} leads to no commit", hint="correct --ref")
+        return ran.text
+
+    async def _ready(self) -> bool:
+        """Make the repository unless it is there; whole or not at all. Says whether it is new."""
+        if (self.folder / "HEAD").is_file():
+            return False
+        new = self.folder.with_name(f".{self.folder.name}.new")
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        ran = await run(self.folder.parent, "init", "--quiet", "--bare", "--template=", str(new))
+        if ran.code == 127:
+            raise PullFailed("there is no git on this machine", hint="install git")
+        try:
+            new.rename(self.folder)
+        except OSError:
+            raise PullFailed(f"git cannot make a repository in {self.folder.parent}", hint=_DISK) from None
+        return True
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[tuple[int, ...]]:
+        """While no other process writes this repository; the descriptors that its gits inherit."""
+        path = self.folder.with_name(f"{self.folder.name}.lock")
+        try:
+            self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise PullFailed(f"cannot write in {path.parent}: {error.strerror}", hint=_DISK) from None
+        try:
+            await _lock(descriptor, path)
+            yield (descriptor,)
+        finally:
+            os.close(descriptor)
+
+    def _sweep(self) -> None:
+        """What a killed git left: whoever has the lock is the only one to write here."""
+        for pattern in _LEFT:
+            for path in self.folder.glob(pattern):
+                with suppress(OSError):
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self._swept = True
+
+    def _remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _failure(self, ran: Ran) -> Exception:
+        told, shown = ran.complaint, self.remote.shown
+        if _CREDENTIAL.search(told):
+            hint = "git needs a credential helper, or a key without a passphrase: nobody is there to ask"
+            return PullFailed(f"{shown} does not let git in", hint=hint)
+        if _NOWHERE.search(told):
+            return PullFailed(f"there is no repository at {shown}", hint="correct --git, or give git access")
+        if _AWAY.search(told):
+            return PullFailed(f"{shown} cannot be reached", hint="is it up, and the network?")
+        if _BROKEN.search(re.sub("(?m)^remote: .*$", "", told)):
+            return _Broken()
+        if "No space left" in told or "Read-only file system" in told:
+            return PullFailed(f"git cannot write in {self.folder}", hint=_DISK)
+        return PullFailed(
+            f"git cannot fetch from {shown} (exit {ran.code})", hint="see why, by hand: git ls-remote URL"
+        )
+
+
+_DISK = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR names another folder"
+
+
+def _names(ref: str) -> list[str]:
+    """The full names that ``ref`` may mean: a branch before a tag."""
+    if ref == "HEAD" or ref.startswith("refs/") or _SHA.fullmatch(ref):
+        return [ref]
+    return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
+
+
+async def _lock(descriptor: int, path: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + FIRST_SECONDS
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if asyncio.get_running_loop().time() >= deadline:
+                hint = "give each its own AGENTSD_GIT_DIR"
+                raise PullFailed(f"another process holds {path}", hint=hint) from None
+            await asyncio.sleep(_PAUSE)
+        else:
+            return

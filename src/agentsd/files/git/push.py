@@ -1,0 +1,95 @@
+"""Push commits to a remote. What git says is never passed on: it may quote a URL with a password."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from agentsd.core.errors import AgentsdError
+from agentsd.core.names import printable
+from agentsd.files.git.repository import GitRefused, Repository, open_repository
+
+_CREDENTIAL = re.compile(
+    "Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed"
+)
+
+
+class PushFailed(AgentsdError):
+    """The commits are here, but not at the remote."""
+
+
+async def push(
+    folder: Path, refspec: str | None = None, remote: str = "origin", *, timeout: float = 30
+) -> None:
+    """Push ``refspec`` (``branch`` or ``source:target``; None: the branch that is checked out).
+
+    Never by force. Raises ``PushFailed``, after ``timeout`` seconds at the latest.
+    """
+    try:
+        repository = await open_repository(folder)
+        spec = await _spec(repository, refspec, remote)
+        remotes = await repository.git("remote")
+    except GitRefused as error:
+        raise PushFailed(f"cannot push: {error.message}", hint=error.hint) from None
+    if remote not in remotes.splitlines():
+        named = printable(remote)
+        raise PushFailed(
+            f"there is no remote {named!r}", hint=f"git remote add {named} <url>, or do not push"
+        )
+    await _push(repository, spec, remote, timeout)
+
+
+async def _push(repository: Repository, spec: str, remote: str, timeout: float) -> None:
+    slow = ("-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={max(1, round(timeout))}")
+    options = ("--porcelain", "--no-verify", "--recurse-submodules=no", "--end-of-options")
+    try:
+        ran = await repository.ask(*slow, "push", *options, remote, spec, timeout=timeout)
+    except GitRefused:
+        raise PushFailed(
+            f"the remote {remote!r} did not answer within {timeout:g} s",
+            hint="is it up, and is the network? the next push takes this commit along",
+        ) from None
+    if ran.code:
+        raise _failure(ran.text, ran.complaint, remote, f"exit {ran.code}")
+
+
+def _failure(printed: str, complaint: str, remote: str, code: str) -> PushFailed:
+    if "[remote rejected]" in printed:
+        message, hint = "refused by its own rules", "is the branch protected? let each edit have a branch"
+    elif "[rejected]" in printed:
+        message, hint = (
+            "has commits that this clone lacks",
+            "bring them in, then push: git pull --rebase && git push",
+        )
+    elif _CREDENTIAL.search(complaint):
+        message = "does not let git in"
+        hint = "git needs a credential helper, or a key without a passphrase: nobody is there to ask"
+    else:
+        message, hint = f"cannot be pushed to ({code})", f"see why, by hand: git push {remote}"
+    return PushFailed(f"the remote {remote!r} {message}", hint=hint)
+
+
+async def _spec(repository: Repository, refspec: str | None, remote: str) -> str:
+    if refspec is None:
+        return await _upstream(repository, remote)
+    source, colon, target = refspec.partition(":")
+    refs = [_ref(part) for part in ((source, target) if colon else (source, source))]
+    for part, ref in zip((source, target), refs, strict=False):
+        fine = part.isprintable() and not part.startswith(("-", "+")) if part else not colon
+        if not fine or (await repository.ask("check-ref-format", "--allow-onelevel", ref)).code:
+            raise GitRefused(f"{printable(refspec)!r} is no refspec", hint="give branch, or source:target")
+    return ":".join(refs)
+
+
+def _ref(name: str) -> str:
+    return name if name == "HEAD" or name.startswith("refs/") else f"refs/heads/{name}"
+
+
+async def _upstream(repository: Repository, remote: str) -> str:
+    """The branch that is checked out, to the branch that it follows at ``remote``, or to its namesake."""
+    branch = await repository.branch()
+    told = await repository.git(
+        "for-each-ref", "--format=%(upstream:remotename) %(upstream:remoteref)", branch
+    )
+    follows, _, target = told.partition(" ")
+    return f"{branch}:{target if follows == remote and target else branch}"

@@ -1,0 +1,322 @@
+"""A repository that agentsd writes to: where it is, what it allows, and one writer at a time.
+
+Two locks, taken in this order:
+
+1. flock(2) on the repository's git folder, inherited by every git that runs under it: no second agentsd
+   comes in before the last git of a killed one has ended. The system lets go of it.
+2. ``index.lock``, git's own, so that no other git changes the index or the branch meanwhile. Ours holds a
+   mark: who has the first lock and finds the mark knows that its writer is dead, and takes it over.
+   A lock without the mark is somebody else's, and is waited for but never removed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import os
+import re
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+from agentsd.core.errors import AgentsdError, ConfigError
+from agentsd.core.names import printable
+from agentsd.files.git.command import Ran, repository_of, run
+
+PATIENCE = 30.0
+"""Seconds for one git: signing and filters may be slow."""
+
+_PAUSE = 0.02  # seconds
+_MARK = b"an agentsd is writing this index\n"
+_SETTINGS = r"^((user|committer)\.(name|email)|commit\.gpgsign|hook\..*\.(command|event))$"
+_LOCK = re.compile(r"Unable to create '([^'\n]+\.lock)'")
+_UNWRITABLE = re.compile("Permission denied|Read-only file system|insufficient permission|No space left")
+_FULL = re.compile("No space left|quota exceeded|File too large|file write error|unable to write")
+_UNFINISHED = {
+    "MERGE_HEAD": "merge",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "sequencer": "cherry-pick",
+}
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class GitRefused(AgentsdError):
+    """Git, or the state of the repository, does not allow it; nothing was committed."""
+
+
+class GitFull(GitRefused):
+    """Git has no room to write: the disk or the user's share of it is full; nothing was committed."""
+
+    retryable = True
+
+
+class GitBusy(AgentsdError):
+    """Another git holds a lock for longer than we wait; nothing was committed."""
+
+    retryable = True
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository with a work tree. ``held``: descriptors that its gits inherit (see ``alone``)."""
+
+    top: Path
+    git_dir: Path
+    settings: Mapping[str, str] = field(repr=False)  # git's own, lower-case keys
+    held: tuple[int, ...] = ()
+
+    async def git(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        index: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> str:
+        """What one git prints. Raises ``GitRefused`` or ``GitBusy``."""
+        ran = await self.ask(*arguments, stdin=stdin, index=index, environment=environment)
+        if ran.code:
+            raise _refusal(ran, arguments[0], self.top)
+        return ran.text
+
+    async def ask(
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        index: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+        timeout: float | None = None,
+    ) -> Ran:
+        """How one git ends. ``index``: not the repository's own. Raises ``GitRefused`` on a timeout."""
+        timeout = timeout or PATIENCE
+        chosen = {"GIT_INDEX_FILE": str(index)} if index else {}
+        given = {**_committer(self.settings), **_no_hooks(self.settings), **chosen, **(environment or {})}
+        try:
+            return await run(
+                self.top, *arguments, stdin=stdin, environment=given, held=self.held, timeout=timeout
+            )
+        except TimeoutError:
+            raise GitRefused(
+                f"git {arguments[0]} did not end within {timeout:g} s",
+                hint="does it wait for a passphrase (commit.gpgSign) or a filter? try it by hand",
+            ) from None
+
+    async def branch(self) -> str:
+        """The branch that is checked out, ``refs/heads/…``. Raises ``GitRefused`` on a detached HEAD."""
+        ran = await self.ask("symbolic-ref", "--quiet", "HEAD")
+        if ran.code:
+            raise GitRefused(f"no branch is checked out in {self.top}", hint="check one out: git switch main")
+        return ran.text
+
+    def located(self, folder: Path, path: str) -> str:
+        """``path``, relative to ``folder``, as git names it from the top; a link is followed to its file.
+
+        Raises ``GitRefused`` where that is outside the repository.
+        """
+        pure = PurePosixPath(path)
+        inside = path.isprintable() and not pure.is_absolute() and not {"..", ".git"} & set(pure.parts)
+        real = Path(os.path.realpath(folder / path)) if inside else Path("/")
+        if not inside or not real.is_relative_to(self.top) or real.is_dir():
+            raise GitRefused(
+                f"{printable(path)!r} is no file of {self.top}", hint="name a file in its work tree"
+            )
+        return real.relative_to(self.top).as_posix()
+
+    def refuse_unfinished(self) -> None:
+        """Raise ``GitRefused`` while somebody's merge, rebase, cherry-pick or revert is under way."""
+        for mark, deed in _UNFINISHED.items():
+            if (self.git_dir / mark).exists():
+                raise GitRefused(
+                    f"a {deed} is under way in {self.top}",
+                    hint=f"finish it (git {deed} --continue) or give it up (git {deed} --abort)",
+                )
+
+    @asynccontextmanager
+    async def alone(self, deadline: float) -> AsyncIterator[Repository]:
+        """This repository while no other agentsd writes to it. Raises ``GitBusy`` at ``deadline``."""
+        try:
+            descriptor = os.open(self.git_dir, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise _unwritable(self.git_dir, error.strerror) from None
+        try:
+            while not _flocked(descriptor):
+                if _now() >= deadline:
+                    raise GitBusy(f"another agentsd is writing to {self.top}", hint="try again")
+                await asyncio.sleep(_PAUSE)
+            yield replace(self, held=(descriptor,))
+        finally:
+            os.close(descriptor)
+
+    @asynccontextmanager
+    async def index_lock(self, deadline: float) -> AsyncIterator[None]:
+        """Only for who is ``alone``: no other git writes the index. Raises ``GitBusy`` at ``deadline``."""
+        lock = self.git_dir / "index.lock"
+        while not self._taken(lock):
+            if _now() >= deadline:
+                raise _busy(lock)
+            await asyncio.sleep(_PAUSE)
+        try:
+            yield
+        finally:
+            _let_go(lock)
+
+    def _taken(self, lock: Path) -> bool:
+        try:
+            _write_mark(lock)
+        except FileExistsError:
+            if ours := _is_ours(lock):
+                _log.warning("took over %s: the agentsd that wrote it was killed", lock)
+            return ours
+        except OSError as error:
+            raise _unwritable(self.git_dir, error.strerror) from None
+        return True
+
+
+async def open_repository(folder: Path) -> Repository:
+    """The repository around ``folder``. Raises ``GitRefused`` where there is none with a work tree."""
+    ran = await run(folder, "rev-parse", "--is-inside-work-tree", "--absolute-git-dir", "--show-toplevel")
+    if ran.text.startswith("false"):
+        raise GitRefused(f"{folder} belongs to no work tree", hint="use a clone that is not bare")
+    if ran.code in (127, 128) and not ran.out:
+        raise _no_repository(folder, ran)
+    _, git_dir, top = ran.text.split("\n")
+    known = await run(Path(top), "config", "-z", "--get-regexp", _SETTINGS)
+    lines = (line.partition("\n") for line in os.fsdecode(known.out).split("\0") if line)
+    settings = {key: value if equals else "true" for key, equals, value in lines}
+    return Repository(Path(top), Path(git_dir), settings)
+
+
+async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
+    """What write-back to git needs at startup: a work tree, a branch, a git folder that can be written.
+
+    An index lock that a killed agentsd left goes, after ``timeout`` seconds at most for a git of its that
+    still runs. Raises ``ConfigError``.
+    """
+    try:
+        repository = await open_repository(folder)
+        await repository.branch()
+        if not os.access(repository.git_dir, os.W_OK):
+            raise _unwritable(repository.git_dir, None)
+        async with repository.alone(_now() + timeout):
+            _let_go(repository.git_dir / "index.lock")  # whoever wrote it is dead: see above
+    except GitBusy:  # another agentsd is at work
+        return
+    except GitRefused as error:
+        raise ConfigError(f"edits cannot become commits: {error.message}", hint=error.hint) from None
+
+
+async def persist(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
+    """What ``attempt`` gives, tried again while another git is in the way. Raises ``GitBusy``."""
+    while True:
+        try:
+            return await attempt()
+        except GitBusy:
+            if _now() >= deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
+
+
+def deadline_in(seconds: float) -> float:
+    """The end of a wait of ``seconds``, as the running loop's clock tells it."""
+    return _now() + seconds
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _flocked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _write_mark(lock: Path) -> None:
+    """Take the lock; one without its mark, for want of room, would be somebody else's for good."""
+    descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        os.write(descriptor, _MARK)
+    except OSError:
+        lock.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _is_ours(lock: Path) -> bool:
+    try:
+        return lock.read_bytes() == _MARK
+    except OSError:
+        return False
+
+
+def _let_go(lock: Path) -> None:
+    if _is_ours(lock):
+        lock.unlink(missing_ok=True)
+
+
+def _committer(settings: Mapping[str, str]) -> dict[str, str]:
+    """The committer where git's own settings name none; git would guess one from the host's name."""
+    given: dict[str, str] = {}
+    for field_name, default in (("name", "agentsd"), ("email", "agentsd@localhost")):
+        variable = f"GIT_COMMITTER_{field_name.upper()}"
+        configured = settings.get(f"committer.{field_name}") or settings.get(f"user.{field_name}")
+        if not configured and not os.environ.get(variable):
+            given[variable] = default
+    return given
+
+
+def _no_hooks(settings: Mapping[str, str]) -> dict[str, str]:
+    """Hooks in git's settings instead of a folder (git 2.54, git-hook(1)) are switched off by name."""
+    names = sorted({key[5:].rpartition(".")[0] for key in settings if key.startswith("hook.")})
+    given = {"GIT_CONFIG_COUNT": str(len(names))}
+    for number, name in enumerate(names):
+        given[f"GIT_CONFIG_KEY_{number}"] = f"hook.{name}.enabled"
+        given[f"GIT_CONFIG_VALUE_{number}"] = "false"
+    return given
+
+
+def _refusal(ran: Ran, command: str, top: Path) -> AgentsdError:
+    if locked := _LOCK.search(ran.complaint):
+        return _busy(Path(locked[1]))
+    if _FULL.search(ran.complaint) or ran.code == -signal.SIGXFSZ:
+        hint = f"make room on the disk of {top}, then try again"
+        return GitFull(f"git has no room to write in {top}", hint=hint)
+    if command == "commit-tree":
+        hint = "can it sign without a passphrase? give it the key, or set: git config commit.gpgSign false"
+        return GitRefused("git cannot make the commit", hint=hint)
+    if _UNWRITABLE.search(ran.complaint):
+        return _unwritable(top, None)
+    return GitRefused(f"git {command} failed (exit {ran.code})", hint=f"in {top}, see: git status; git fsck")
+
+
+def _busy(lock: Path) -> GitBusy:
+    return GitBusy(
+        f"another git holds {lock}",
+        hint="try again when it is done; if no git is running here, a killed one left it: remove that file",
+    )
+
+
+def _unwritable(folder: Path, reason: str | None) -> GitRefused:
+    because = f": {reason}" if reason else ""
+    return GitRefused(f"git cannot write in {folder}{because}", hint="check its owner, mode, mount and disk")
+
+
+def _no_repository(folder: Path, ran: Ran) -> GitRefused:
+    if ran.code == 127:
+        return GitRefused("there is no git on this machine", hint="install git, or use --write-back files")
+    if "dubious ownership" in ran.complaint:
+        return GitRefused(
+            f"git does not trust the repository of {folder}: another user owns it",
+            hint=f"git config --global --add safe.directory {repository_of(folder) or folder}",
+        )
+    return GitRefused(f"{folder} is in no git repository", hint="git init, or use --write-back files")

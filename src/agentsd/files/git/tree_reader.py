@@ -1,0 +1,205 @@
+"""The tree of manifests as one commit has it, read from git's objects: whole by nature.
+
+Nothing is checked out, so nobody ever sees half of a commit, no filter runs, and a file is read once
+for as long as its blob stays the same. Names, hidden files and links mean what they mean in ``tree``.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.document import MAX_BYTES
+from agentsd.core.names import printable
+from agentsd.core.violations import Violation
+from agentsd.files.git.command import Ran
+from agentsd.files.git.tree_walk import Blob, Folder, Walk, blobs, plant
+from agentsd.files.tree import (
+    ATTACHMENT_MAX,
+    NO_SIGNATURE,
+    SourceFile,
+    Tree,
+    is_attachment_name,
+)
+
+Git = Callable[..., Awaitable[Ran]]
+"""Runs git on a repository: ``Mirror.git``."""
+
+_BATCH = 64 << 20
+_EDITS_MAX = 100
+_PLAIN = {b"100644", b"100755"}
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass
+class Reader:
+    """Reads commits; what the last one had unchanged is not read again."""
+
+    git: Git
+    _known: dict[str, tuple[str, SourceFile]] = field(default_factory=dict)  # path → (object, file)
+    _links: dict[str, str] = field(default_factory=dict)  # object → where it leads
+    _last: tuple[str, str, Tree] | None = None  # commit, path and tree that were read, if without links
+
+    async def read(self, commit: str, path: str) -> Tree:
+        """Every manifest below ``path`` in ``commit``. Raises ``ConfigError`` where that is no folder."""
+        tree = await self._edited(commit, path) or await self._whole(commit, path)
+        if self._last is not None:
+            self._last = (commit, path, tree)
+        return tree
+
+    async def _whole(self, commit: str, path: str) -> Tree:
+        root = await self._folder(commit, path)
+        links = any(blob.is_link for blob in blobs(root))
+        found = list(Walk(root, self._links).run())
+        wanted = [blob for name, blob, problem in found if blob and not problem and self._lacks(name, blob)]
+        data = await self._contents(blob for blob in wanted if blob.size <= ATTACHMENT_MAX)
+        known = {name: self._file(name, blob, problem, data) for name, blob, problem in found}
+        self._known = {
+            name: (blob.name, known[name]) for name, blob, problem in found if blob and not problem
+        }
+        files = {name: file for name, file in known.items() if not is_attachment_name(name)}
+        beside = {name: file for name, file in known.items() if is_attachment_name(name)}
+        tree = Tree(Path(path), files, beside)
+        self._last = None if links else (commit, path, tree)
+        return tree
+
+    async def _edited(self, commit: str, path: str) -> Tree | None:
+        """The last tree with what was edited in place since; None where more happened."""
+        if self._last is None or self._last[1] != path:
+            return None
+        before, _, tree = self._last
+        options = ("-r", "-z", "--raw", "--no-abbrev", "--no-renames")
+        ran = await self.git("diff-tree", *options, f"{before}:{_rooted(path)}", f"{commit}:{_rooted(path)}")
+        edits = None if ran.code else _edits(ran.out)
+        if edits is None or len(edits) > _EDITS_MAX:
+            return None
+        mine = {name: blob for name, blob in edits.items() if name in tree.files or name in tree.attachments}
+        sizes = await self._sizes(mine.values())
+        if sizes is None:
+            return None
+        blobs = {name: Blob(one, sizes[one]) for name, one in mine.items()}
+        data = await self._contents(blob for blob in blobs.values() if blob.size <= ATTACHMENT_MAX)
+        files = {name: self._file(name, blob, None, data) for name, blob in blobs.items()}
+        self._known |= {name: (blob.name, files[name]) for name, blob in blobs.items()}
+        beside = {name: file for name, file in files.items() if is_attachment_name(name)}
+        rest = {name: file for name, file in files.items() if name not in beside}
+        return replace(tree, files={**tree.files, **rest}, attachments={**tree.attachments, **beside})
+
+    async def _sizes(self, names: Iterable[str]) -> dict[str, int] | None:
+        """Of blobs; None where one is none."""
+        stdin = "".join(f"{name}\n" for name in names).encode()
+        if not stdin:
+            return {}
+        ran = await self.git("cat-file", "--batch-check", stdin=stdin)
+        lines = [line.split() for line in ran.text.splitlines()]
+        if ran.code or any(len(line) != 3 or line[1] != "blob" for line in lines):
+            return None
+        return {name: int(size) for name, _, size in lines}
+
+    def _lacks(self, path: str, blob: Blob) -> bool:
+        return self._known.get(path, ("", None))[0] != blob.name
+
+    def _file(
+        self, path: str, blob: Blob | None, problem: Violation | None, data: Mapping[str, bytes]
+    ) -> SourceFile:
+        if problem or blob is None:
+            return SourceFile(path, NO_SIGNATURE, problem=problem)
+        if not self._lacks(path, blob):
+            return self._known[path][1]
+        problem = _too_large(path, blob) or _pointer(path, data[blob.name])
+        if problem:
+            return SourceFile(path, NO_SIGNATURE, problem=problem)
+        content = data[blob.name]
+        return SourceFile(path, NO_SIGNATURE, sha256(content).digest(), content)
+
+    async def _folder(self, commit: str, path: str) -> Folder:
+        ran = await self.git("ls-tree", "-r", "-l", "-z", "--full-tree", f"{commit}:{_rooted(path)}")
+        if ran.code:
+            raise ConfigError(
+                f"commit {commit[:12]} has no folder {printable(path)}", hint="name it with --path, or add it"
+            )
+        root = Folder()
+        for line in ran.out.split(b"\0"):
+            if line:
+                plant(root, line)
+        links = [blob for blob in blobs(root) if blob.is_link and blob.name not in self._links]
+        for name, target in (await self._contents(links)).items():
+            self._links[name] = os.fsdecode(target)
+        return root
+
+    async def _contents(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
+        """The bytes of each, by object."""
+        sizes = {blob.name: blob.size for blob in blobs}
+        contents: dict[str, bytes] = {}
+        batch: list[str] = []
+        total = 0
+        for name, size in sizes.items():
+            batch.append(name)
+            total += size
+            if total >= _BATCH:
+                contents |= await self._batch(batch)
+                batch, total = [], 0
+        return contents | await self._batch(batch)
+
+    async def _batch(self, names: list[str]) -> dict[str, bytes]:
+        if not names:
+            return {}
+        ran = await self.git("cat-file", "--batch", "--buffer", stdin=("\n".join(names) + "\n").encode())
+        found = dict(_parts(ran.out))
+        if ran.code or found.keys() != set(names):
+            raise ConfigError(
+                "the repository here lacks objects of the commit", hint="remove the folder AGENTSD_GIT_DIR"
+            )
+        return found
+
+
+def _rooted(path: str) -> str:
+    """As git wants it after a commit's name: nothing for the top."""
+    return PurePosixPath(path).as_posix().removeprefix(".")
+
+
+def _edits(out: bytes) -> dict[str, str] | None:
+    """Path → object, of ``git diff-tree -r -z --raw``; None where a file came, went, or changed its kind.
+
+    ``:<mode> <mode> <object> <object> M\\0<path>\\0``, again and again.
+    """
+    words = out.split(b"\0")[:-1]
+    edits = {}
+    for head, path in zip(words[::2], words[1::2], strict=True):
+        old, new, _, name, deed = head.removeprefix(b":").split()
+        if deed != b"M" or {old, new} - _PLAIN:
+            return None
+        edits["/".join(map(printable, os.fsdecode(path).split("/")))] = name.decode()
+    return edits
+
+
+def _parts(out: bytes) -> Iterator[tuple[str, bytes]]:
+    """What ``git cat-file --batch`` prints: ``<object> blob <size>\\n<bytes>\\n``, again and again."""
+    at = 0
+    while at < len(out):
+        end = out.index(b"\n", at)
+        words = out[at:end].split()
+        if len(words) != 3 or words[1] != b"blob":
+            return
+        start, size = end + 1, int(words[2])
+        yield words[0].decode(), out[start : start + size]
+        at = start + size + 1
+
+
+def _too_large(path: str, blob: Blob) -> Violation | None:
+    if is_attachment_name(path) and blob.size > ATTACHMENT_MAX:
+        return Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
+    if not is_attachment_name(path) and blob.size > MAX_BYTES:
+        return Violation(path, "too-large", "more than 1 MiB", "split it: one manifest describes one agent")
+    return None
+
+
+def _pointer(path: str, data: bytes) -> Violation | None:
+    if data.startswith(_LFS):
+        hint = "pull mode reads what git itself holds: keep the file in git, or watch a checkout with --path"
+        return Violation(path, "unreadable", "this is a pointer of Git LFS, not the file", hint)
+    return None

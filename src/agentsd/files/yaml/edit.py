@@ -1,0 +1,230 @@
+"""A YAML text with new values in it, and as little of it changed as can be.
+
+The old value and the new one are compared, and the text is cut only where they differ: comments,
+order, blank lines, quotes and ciphertexts elsewhere keep their bytes. What was written is read
+again before anybody sees it, so a form that this module does not know costs its comments or an
+error, never a wrong value.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import yaml
+
+from agentsd.core.errors import InvalidManifests
+from agentsd.core.manifest.document import parse
+from agentsd.files.yaml import emitter as emit
+from agentsd.files.yaml.blocks import CannotSplice
+from agentsd.files.yaml.emitter import Style, same
+from agentsd.files.yaml.layout import BLOCKS, Entry, Odd, Sheet
+from agentsd.files.yaml.match import plan_list, plan_mapping
+from agentsd.files.yaml.text_edits import Cut, apply, block_cuts, flow_cuts
+
+_PASSES = 2  # the second one mends what the first one moved, such as a text that the file ended in
+_HEADER = re.compile(r"[|>][-+1-9]*")
+_COMMENT = re.compile(r"[ \t]+#.*")
+_FIRST_BREAK = re.compile(r"[^\r\n]*\r\n")
+_SEAL = "sops"
+
+
+def rewrite(text: str, value: Mapping[str, Any]) -> str:
+    """The YAML text that reads as ``value`` and differs from ``text`` as little as can be.
+
+    New keys stand behind the one that precedes them in ``value``, and before ``sops:``. A removed
+    key takes its comments along: that on its line, and those directly above it. A ``text`` that
+    holds no value yet is extended. Raises ``InvalidManifests`` where ``text`` is no manifest's
+    YAML, ``CannotSplice`` where ``value`` cannot be written.
+    """
+    mark, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
+    _read(body)
+    try:
+        for deep in (True, False):
+            if (done := _settled(body, value, deep)) is not None:
+                return mark + done
+    except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, a huge number
+        pass
+    raise CannotSplice("the file cannot be made to hold these values", hint="edit the file by hand")
+
+
+def _settled(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
+    """``text`` with ``value`` in it; None where that does not come out."""
+    try:
+        for _ in range(_PASSES):
+            old = _read(text)
+            if old is not None and same(old, value):
+                return text
+            text = _Rewriter(text, deep).run(old or {}, value)
+        return text if same(_read(text), value) else None
+    except InvalidManifests:
+        return None
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    """The value; None where there are comments and ``---`` at most. Raises ``InvalidManifests``."""
+    try:
+        return parse("", text.encode()).value
+    except InvalidManifests as error:
+        if {one.code for one in error.violations} == {"yaml-root"} and _is_blank(Sheet(text).root):
+            return None
+        raise
+
+
+def _is_blank(node: Any) -> bool:
+    return node is None or node.start_mark.index == node.end_mark.index
+
+
+class _Rewriter:
+    """Collects the cuts that one text needs."""
+
+    def __init__(self, text: str, deep: bool) -> None:
+        self.sheet = Sheet(text)
+        self.text = text
+        self.deep = deep  # False: a changed section is written anew as a whole
+        self.style = style_of(self.sheet)
+        self.cuts: list[Cut] = []
+
+    def run(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+        root = self.sheet.root
+        if _is_blank(root):
+            self.cuts.append(Cut(len(self.text), len(self.text), emit.dump(new, self.style), lines=True))
+        else:
+            try:
+                self.collection(root, old, new)
+            except Odd:
+                self.cuts = [self.whole(root, new)]
+        return apply(self.text, self.cuts, self.style.newline)
+
+    def whole(self, root: Any, new: Mapping[str, Any]) -> Cut:
+        """The root written anew."""
+        start, end = root.start_mark.index, root.end_mark.index
+        if root.flow_style and (root.value or not self.sheet.leads(start)):
+            return Cut(start, end, emit.flow(new, self.style))
+        return Cut(self.sheet.line_start(start), self.sheet.next_line(end), emit.dump(new, self.style))
+
+    def collection(self, node: Any, old: Any, new: Any) -> None:
+        """Cuts within a mapping or a list. Raises ``Odd``."""
+        entries, in_flow = self.sheet.entries(node), bool(node.flow_style)
+        is_mapping = isinstance(new, Mapping)
+        plan = plan_mapping(old, new, last=_SEAL) if is_mapping else plan_list(old, new)
+        if not plan.kept:
+            raise Odd
+        for place, value in plan.kept.items():
+            entry = entries[place]
+            self.change(entry, old[entry.name], value, in_flow)
+        quoted = is_mapping and node.value[0][0].style == '"'  # as in JSON
+        style = replace(self.style, quoted=quoted)
+        if in_flow:
+            self.cuts.extend(flow_cuts(self.sheet, node, entries, plan, style))
+        else:
+            is_root = node is self.sheet.root
+            self.cuts.extend(block_cuts(self.sheet, entries, plan, style, is_root=is_root))
+
+    def change(self, entry: Entry, old: Any, new: Any, in_flow: bool) -> None:
+        """Cuts that make one entry's value ``new``."""
+        if same(old, new):
+            return
+        if self.deep and emit.is_filled(old) and emit.is_filled(new) and _kind(old) is _kind(new):
+            made = len(self.cuts)
+            try:
+                self.collection(entry.node, old, new)
+                return
+            except Odd:
+                del self.cuts[made:]
+        if in_flow or self.fits_line(entry.node, new):
+            self.cuts.append(self.in_line(entry, new, in_flow))
+        else:
+            self.cuts.extend(self.relined(entry, new) or [self.anew(entry, new)])
+
+    # Values
+
+    def fits_line(self, node: Any, new: Any) -> bool:
+        """Whether a single value stays one on its line."""
+        if not isinstance(node, yaml.ScalarNode) or node.style in BLOCKS:
+            return False
+        return not emit.is_filled(new) and not emit.behind(new, 0, self.style)[1]
+
+    def in_line(self, entry: Entry, new: Any, in_flow: bool) -> Cut:
+        """A value in the place of another one, on one line."""
+        node, style = entry.node, getattr(entry.node, "style", None)
+        start, end = node.start_mark.index, node.end_mark.index
+        if isinstance(new, str):
+            source = emit.scalar(new, style if style in {"'", '"'} else "", in_flow=in_flow)
+        else:
+            source = emit.flow(new, self.style)
+        if start < end:
+            return Cut(start, end, source)
+        colon = "" if self.text[entry.mark - 1] in ":-" else ":"  # {key} has none
+        return Cut(entry.mark, entry.mark, f"{colon} {source}")
+
+    def relined(self, entry: Entry, new: Any) -> list[Cut]:
+        """New lines in a block of text: its header's comment, and how far it stands in, stay."""
+        node, column = entry.node, self.sheet.column(entry.start)
+        if not isinstance(new, str) or getattr(node, "style", None) not in BLOCKS:
+            return []
+        start, end = self.header(node)
+        told = self.text[start:end].strip("|>+-")
+        inset = int(told) if told else self.sheet.content_column(node) - column
+        lines = emit.literal(new, column, inset if inset > 0 else self.style.step, self.style)
+        if not lines:
+            return []
+        below = self.sheet.next_line(end)
+        return [Cut(start, end, lines[0]), Cut(below, self.sheet.node_end(node), lines[1], lines=True)]
+
+    def header(self, node: Any) -> tuple[int, int]:
+        """Where the marks of a block scalar stand, such as ``|2-``."""
+        found = _HEADER.match(self.text, node.start_mark.index)
+        return found.span() if found else (node.start_mark.index,) * 2
+
+    def anew(self, entry: Entry, new: Any) -> Cut:
+        """Everything behind the colon or dash, and the lines below. A comment on that line stays."""
+        sheet, column = self.sheet, self.sheet.column(entry.start)
+        comment = self.comment(entry)
+        is_element = isinstance(entry.name, int)
+        if is_element and emit.is_filled(new) and not comment:
+            source = emit.element(new, column, self.style)[column + 1 :]
+        else:
+            inline, below = emit.behind(new, column, self.style)
+            source = f"{inline}{comment}{self.style.newline}{below}"
+        stop = sheet.below(entry)
+        if sheet.unended and stop == len(self.text) and source.count("\n") == 1:
+            source = source.rstrip("\r\n")  # a file without a last line break stays one
+        return Cut(entry.mark, stop, source)
+
+    def comment(self, entry: Entry) -> str:
+        """The comment on the line of a key or dash, with the space before it."""
+        node, line_end = entry.node, self.sheet.line_end(entry.mark)
+        if node.start_mark.index > line_end or node.start_mark.index == node.end_mark.index:
+            place = entry.mark
+        elif isinstance(node, yaml.ScalarNode) and node.style in BLOCKS:
+            place = self.header(node)[1]
+        elif isinstance(node, yaml.ScalarNode) or node.flow_style:
+            place = node.end_mark.index
+        else:
+            return ""
+        found = _COMMENT.match(self.text, place, self.sheet.line_end(place))
+        return found[0] if found else ""
+
+
+def style_of(sheet: Sheet) -> Style:
+    """How the file is written: its line breaks, and how far its sections and lists stand in."""
+    insets: dict[type, int] = {}
+    waiting = [sheet.root]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.MappingNode) or node.flow_style:
+            continue
+        for key, value in node.value:
+            if isinstance(value, yaml.CollectionNode) and not value.flow_style:
+                insets.setdefault(type(value), value.start_mark.column - key.start_mark.column)
+                waiting.append(value)
+    step, dash = insets.get(yaml.MappingNode, 2), insets.get(yaml.SequenceNode, 2)
+    newline = "\r\n" if _FIRST_BREAK.match(sheet.text) else "\n"
+    return Style(newline, step if 2 <= step <= 8 else 2, dash if 0 <= dash <= 8 else 2)
+
+
+def _kind(value: Any) -> type:
+    return Mapping if isinstance(value, Mapping) else list

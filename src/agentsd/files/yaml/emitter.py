@@ -1,0 +1,174 @@
+"""YAML source of values: what core.document.parse, sops (Go's yaml.v3) and people all read back alike.
+
+Texts come from anybody, so plain style is taken only where nothing could be meant by it; double
+quotes hold everything else, and texts of several lines stand as literal blocks (``|``).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from agentsd.core.manifest.scalars import Unusable, is_text, resolve
+from agentsd.core.names import is_uuid
+from agentsd.files.yaml.blocks import CannotSplice
+
+_NOT_PLAIN = re.compile(r": |:$| #|\s$")
+_PLAIN_ANYWHERE = re.compile(r"[^\W\d_]([\w .@/+-]*[\w@/+-])?")  # also as a key, and within brackets
+_YES_OR_NO = frozenset(("y", "n", "yes", "no", "on", "off"))  # texts to Go, but not to YAML 1.1 readers
+_NOT_LITERAL = re.compile(  # YAML 1.1 has no way to write these in a block: they break lines, or are refused
+    "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+)
+_JOINERS = frozenset("\u200c\u200d")  # within emojis and Indic words; to escape them would hide the text
+_KEY_MAX = 1000  # YAML wants the colon within 1024 characters
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How the lines around a new value are written."""
+
+    newline: str = "\n"
+    step: int = 2  # how far a section's fields stand in from its key
+    dash: int = 2  # how far a list's dashes do
+    quoted: bool = False  # as in JSON: keys and texts in double quotes
+
+
+def dump(value: Mapping[str, Any], style: Style | None = None) -> str:
+    """``value`` as lines of YAML in block style, with a newline at the end. Raises ``CannotSplice``."""
+    return block(value, 0, style or Style()) if value else "{}\n"
+
+
+def block(value: Any, column: int, style: Style) -> str:
+    """The lines of a mapping or list that is not empty, its keys or dashes at ``column``."""
+    if isinstance(value, Mapping):
+        return "".join(entry(name, item, column, style) for name, item in value.items())
+    return "".join(element(item, column, style) for item in value)
+
+
+def entry(name: str, value: Any, column: int, style: Style) -> str:
+    """The lines of one key and its value."""
+    inline, below = behind(value, column, style)
+    return f"{' ' * column}{key(name, style)}:{inline}{style.newline}{below}"
+
+
+def element(value: Any, column: int, style: Style) -> str:
+    """The lines of one element of a list, its dash at ``column``."""
+    if is_filled(value):
+        return f"{' ' * column}- {block(value, column + 2, style)[column + 2 :]}"
+    inline, below = behind(value, column, style)
+    return f"{' ' * column}-{inline}{style.newline}{below}"
+
+
+def behind(value: Any, column: int, style: Style) -> tuple[str, str]:
+    """What stands behind a colon or dash on its line (with the space before), and the lines below.
+
+    ``column`` is the key's or dash's.
+    """
+    if is_filled(value):
+        inset = style.step if isinstance(value, Mapping) else style.dash
+        return "", block(value, column + inset, style)
+    if isinstance(value, str) and "\n" in value and (lines := literal(value, column, style.step, style)):
+        return f" {lines[0]}", lines[1]
+    return f" {flow(value, style, in_flow=False)}", ""
+
+
+def is_filled(value: Any) -> bool:
+    """Whether this is a mapping or a list with something in it."""
+    return isinstance(value, Mapping | list | tuple) and bool(value)
+
+
+def flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
+    """``value`` on one line, collections in braces and brackets."""
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{key(name, style)}: {flow(item, style)}" for name, item in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(flow(item, style) for item in value)}]"
+    return scalar(value, '"' if style.quoted else "", in_flow=in_flow)
+
+
+def key(name: str, style: Style) -> str:
+    """A key: plain where it is an ordinary word. Raises ``CannotSplice``."""
+    if not isinstance(name, str) or len(name) > _KEY_MAX:
+        raise CannotSplice(
+            "a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters"
+        )
+    plain = not style.quoted and _PLAIN_ANYWHERE.fullmatch(name) and is_text(name)
+    return name if plain else quoted(name)
+
+
+def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
+    """A single value on one line; a text in ``quotes`` (``'``, ``"`` or none) where it fits into them.
+
+    Raises ``CannotSplice`` for what is neither text, number, bool nor None.
+    """
+    if isinstance(value, str):
+        return _text(value, quotes, in_flow)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    hint = "values are texts, numbers, booleans, null, lists and mappings"
+    raise CannotSplice(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
+
+
+def quoted(value: str) -> str:
+    """``value`` in double quotes. Half of a pair, as JSON escapes what is beyond 16 bits, is none in YAML."""
+    source = json.dumps(value, ensure_ascii=False)
+    return "".join(
+        char if char.isprintable() or char in _JOINERS else f"\\U{ord(char):08x}" for char in source
+    )
+
+
+def literal(value: str, column: int, inset: int, style: Style) -> tuple[str, str] | None:
+    """Header and lines of ``value`` as a literal block, ``inset`` columns in from its key or dash.
+
+    None where a block cannot hold it.
+    """
+    if _NOT_LITERAL.search(value) or not value.strip():
+        return None
+    bare = value.rstrip("\n")
+    ends = len(value) - len(bare)
+    mark = str(inset) if value.lstrip("\n")[0] in " \t" else ""
+    if mark and not 1 <= inset <= 9:
+        return None
+    lines = (value[:-1] if ends else value).split("\n")
+    pad = " " * (column + inset)
+    header = f"|{mark}{'-' if not ends else '' if ends == 1 else '+'}"
+    return header, "".join(f"{pad + line if line else ''}{style.newline}" for line in lines)
+
+
+def _text(value: str, quotes: str, in_flow: bool) -> str:
+    if quotes == "'" and value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
+    return value if not quotes and is_plain(value, in_flow) else quoted(value)
+
+
+def is_plain(value: str, in_flow: bool) -> bool:
+    """Whether ``value`` without quotes is this text to every reader, and looks like one."""
+    if is_uuid(value):  # its dashes make it no number, date or time: ids look alike, whatever they begin with
+        return True
+    if not value[:1].isalpha() or not value.isprintable() or _NOT_PLAIN.search(value):
+        return False
+    if in_flow and not _PLAIN_ANYWHERE.fullmatch(value):
+        return False
+    try:
+        return resolve(value) == value and value.lower() not in _YES_OR_NO
+    except Unusable:  # pragma: no cover - nothing that starts with a letter
+        return False
+
+
+def same(ours: Any, theirs: Any) -> bool:
+    """Equal in structure, types and values; the order of keys does not count."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in ours)
+    if isinstance(ours, str) or isinstance(theirs, str):
+        return bool(ours == theirs)
+    if isinstance(ours, Sequence) and isinstance(theirs, Sequence):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return type(ours) is type(theirs) and repr(ours) == repr(theirs)

@@ -1,0 +1,194 @@
+"""The cuts in a text that add and remove entries of one collection.
+
+Two ways of writing, one module: lines in block style, and what stands between commas in flow style.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import yaml
+
+from agentsd.files.yaml import emitter as emit
+from agentsd.files.yaml.emitter import Style
+from agentsd.files.yaml.layout import Entry, Odd, Sheet, is_comment
+from agentsd.files.yaml.match import FIRST, Plan
+
+_BREAKS = "\r\n\x85\u2028\u2029"
+_COMMA = re.compile(r"[ \t]*(,?)")
+_REST = re.compile(r"[ \t]*(,?)[ \t]*(#.*)?")
+
+New = list[tuple[str | int, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``new`` takes the place of text[start:end]. ``lines``: it is whole lines, to stand on their own."""
+
+    start: int
+    end: int
+    new: str = ""
+    lines: bool = False
+
+
+def apply(text: str, cuts: Iterable[Cut], newline: str) -> str:
+    """The text with all cuts made, in their order where they begin alike."""
+    parts, place = [""], 0
+    for cut in sorted(cuts, key=lambda one: (one.start, one.end)):
+        parts.append(text[place : max(cut.start, place)])
+        before = next((part for part in reversed(parts) if part), newline)
+        if cut.lines and cut.new and before[-1] not in _BREAKS:
+            parts.append(newline)
+        parts.append(cut.new)
+        place = max(place, cut.end)
+    return "".join((*parts, text[place:]))
+
+
+# Block style
+
+
+def block_cuts(
+    sheet: Sheet, entries: list[Entry], plan: Plan, style: Style, *, is_root: bool
+) -> Iterator[Cut]:
+    """Lines added and removed. Raises ``Odd`` where the collection is better written anew."""
+    if FIRST in plan.added and not sheet.leads(entries[0].start):
+        raise Odd
+    column = sheet.column(entries[0].start)
+    for place, new in plan.added.items():
+        top = place == FIRST
+        index = sheet.above(entries[0], first=is_root) if top else sheet.below(entries[place])
+        gap = style.newline if is_root and not top and _is_airy(sheet, entries) else ""
+        yield Cut(index, index, _lines(new, column, style, gap), lines=True)
+    for first, last in _runs(entries, plan):
+        yield _removal(sheet, entries, first, last, is_root=is_root)
+
+
+def _lines(new: New, column: int, style: Style, gap: str) -> str:
+    """``gap`` stands above sections."""
+    return "".join(
+        f"{gap if emit.is_filled(value) else ''}{emit.entry(name, value, column, style)}"
+        if isinstance(name, str)
+        else emit.element(value, column, style)
+        for name, value in new
+    )
+
+
+def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
+    """Whether every section but a first one has a blank line above it, and there is such a section."""
+    sections = [
+        one for one in entries[1:] if not isinstance(one.node, yaml.ScalarNode) and one.name != "sops"
+    ]
+    tops = (sheet.above(one, first=False) for one in sections)
+    return bool(sections) and all(not sheet.line(sheet.line_start(top - 1)).strip() for top in tops)
+
+
+def _runs(entries: list[Entry], plan: Plan) -> Iterator[tuple[int, int]]:
+    """(first, last) places of entries in a row that go."""
+    start = None
+    for place in range(len(entries) + 1):
+        gone = place < len(entries) and place not in plan.kept
+        if gone and start is None:
+            start = place
+        elif not gone and start is not None:
+            yield start, place - 1
+            start = None
+
+
+def _removal(sheet: Sheet, entries: list[Entry], first: int, last: int, *, is_root: bool) -> Cut:
+    if not sheet.leads(entries[first].start):
+        return _compact_removal(sheet, entries, first, last)
+    start = sheet.above(entries[first], first=is_root and first == 0)
+    end = sheet.below(entries[last])
+    floor = sheet.below(entries[first - 1]) if first else start
+    is_top = start == 0 or (first == 0 and not is_root)
+    return Cut(*_without_gap(sheet, start, end, floor, is_top))
+
+
+def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -> tuple[int, int]:
+    """Blank lines above and below become those above; at the top of a section and at the text's end, none."""
+    rest = sheet.text[end:]
+    if not rest.strip():
+        while start > floor and not sheet.line(sheet.line_start(start - 1)).strip():
+            start = sheet.line_start(start - 1)
+        return start, end
+    if is_top or not sheet.line(sheet.line_start(start - 1)).strip():
+        while not sheet.line(end).strip():
+            end = sheet.next_line(end)
+    return start, end
+
+
+def _compact_removal(sheet: Sheet, entries: list[Entry], first: int, last: int) -> Cut:
+    """The first key of ``- key: …`` goes: the next one moves up, unless comments stand between."""
+    start, kept = entries[first].start, entries[last + 1].start
+    end = sheet.below(entries[last])
+    between = (sheet.line(i) for i in _line_starts(sheet, end, kept))
+    if not any(is_comment(line) for line in between):
+        return Cut(start, kept)
+    start -= len(sheet.text[:start]) - len(sheet.text[:start].rstrip(" "))
+    return Cut(start, sheet.line_end(sheet.line_start(end - 1)))
+
+
+def _line_starts(sheet: Sheet, start: int, end: int) -> Iterator[int]:
+    while start < end:
+        yield start
+        start = sheet.next_line(start)
+
+
+# Flow style
+
+
+def flow_cuts(sheet: Sheet, node: Any, entries: list[Entry], plan: Plan, style: Style) -> Iterator[Cut]:
+    """What stands between commas, added and removed. Raises ``Odd``."""
+    if sheet.text[node.start_mark.index] not in "{[":
+        raise Odd
+    kept = [FIRST, *plan.kept, len(entries)]
+    for before, behind in pairwise(kept):
+        gone = entries[before + 1 : behind]
+        new = [_flow(one, style) for one in plan.added.get(before, [])]
+        if behind < len(entries):
+            yield from _between(sheet, gone, entries[behind], new, style)
+        else:
+            yield from _at_end(sheet, entries[before], gone, new, style)
+
+
+def _flow(new: tuple[str | int, Any], style: Style) -> str:
+    name, value = new
+    source = emit.flow(value, style)
+    return f"{emit.key(name, style)}: {source}" if isinstance(name, str) else source
+
+
+def _between(sheet: Sheet, gone: list[Entry], behind: Entry, new: list[str], style: Style) -> Iterator[Cut]:
+    start = (gone or [behind])[0].start
+    space = f"{style.newline}{' ' * sheet.column(start)}" if sheet.leads(start) else " "
+    if new:
+        yield Cut(start, start, "".join(f"{one},{space}" for one in new))
+    if gone:
+        yield Cut(start, behind.start)
+
+
+def _at_end(sheet: Sheet, before: Entry, gone: list[Entry], new: list[str], style: Style) -> Iterator[Cut]:
+    end = sheet.end(before)
+    rest = _REST.fullmatch(sheet.text, end, sheet.line_end(end))
+    if rest is None or not sheet.leads(before.start):
+        yield Cut(end, end, "".join(f", {one}" for one in new))
+        if gone:
+            yield Cut(end, sheet.end(gone[-1]))
+        return
+    # an entry to a line: comments stay with their entries
+    space = f"{style.newline}{' ' * sheet.column(before.start)}"
+    ends = sheet.end(gone[-1]) if gone else end
+    comma = rest[1] if not gone else _COMMA.match(sheet.text, ends)[1]  # type: ignore[index]  # matches ""
+    if new and not rest[1]:
+        yield Cut(end, end, ",")
+    elif gone and not new and not comma:
+        yield Cut(rest.start(1), rest.end(1))
+    yield Cut(
+        rest.end(), rest.end(), "".join(f"{space}{one}," for one in new).removesuffix("," * (not comma))
+    )
+    if gone:
+        last = _REST.fullmatch(sheet.text, ends, sheet.line_end(ends))
+        yield Cut(rest.end(), last.end() if last else ends)

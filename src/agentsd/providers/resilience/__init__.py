@@ -1,0 +1,1 @@
+"""Retries, limits and fallbacks around a vendor."""

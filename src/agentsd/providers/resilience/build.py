@@ -1,0 +1,160 @@
+"""Providers as the runtime uses them: a vendor's client with its retries, limits, fallbacks and metrics.
+
+Vendors know nothing of this. ``build`` makes the client of a section and of each of its fallbacks,
+and puts them behind the protocol of their kind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, Generic, TypeVar, cast
+
+from agentsd.core.errors import ConfigError
+from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.network import NetworkSettings
+from agentsd.providers.resilience.chain import Call, Chain, Member
+from agentsd.providers.resilience.tape import Tape
+from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.telemetry import Metrics
+
+P = TypeVar("P", bound=Provider)
+
+
+class Resilient(Generic[P]):
+    """What the four kinds have in common."""
+
+    def __init__(self, chain: Chain[P]) -> None:
+        self.chain = chain
+
+    def each(self) -> tuple[tuple[str, P], ...]:
+        """(vendor's name, provider) of all that may answer, in order: for a probe."""
+        return tuple((member.name, member.provider) for member in self.chain.members)
+
+    async def aclose(self) -> None:
+        """Close every provider of the chain."""
+        await self.chain.aclose()
+
+
+class ResilientLLM(Resilient[LLM]):
+    """See ``LLM``."""
+
+    async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """One whole ``chat.completion`` object."""
+        return await self.chain.once(lambda llm: llm.complete(request))
+
+    def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+        """``chat.completion.chunk`` objects as they come."""
+        return self.chain.stream(Call(lambda llm: llm.stream(request)))
+
+
+class ResilientTTS(Resilient[TTS]):
+    """See ``TTS``. Who stands in is heard at the first one's rate."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz of the first provider, whoever answers."""
+        return self.chain.first.sample_rate
+
+    async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
+        """PCM as it comes."""
+        async with Tape(text) as tape:
+
+            def start(tts: TTS) -> AsyncIterator[bytes]:
+                return at_rate(tts.stream(tape.play()), tts.sample_rate, self.sample_rate)
+
+            async with aclosing(self.chain.stream(Call(start, tape))) as pcm:
+                async for chunk in pcm:
+                    yield chunk
+
+
+class ResilientSTT(Resilient[STT]):
+    """See ``STT``. Who stands in gets the speech at its own rate."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Hertz of the first provider, whoever answers."""
+        return self.chain.first.sample_rate
+
+    async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
+        """Transcripts as they come."""
+        async with Tape(pcm) as tape:
+
+            def start(stt: STT) -> AsyncIterator[Transcript]:
+                return stt.stream(at_rate(tape.play(), self.sample_rate, stt.sample_rate))
+
+            async with aclosing(self.chain.stream(Call(start, tape, heard=True))) as transcripts:
+                async for transcript in transcripts:
+                    yield transcript
+
+
+class ResilientEmbedding(Resilient[Embedding]):
+    """See ``Embedding``. All of the chain make vectors of one space, or none could be compared."""
+
+    def __init__(self, chain: Chain[Embedding]) -> None:
+        super().__init__(chain)
+        self.space = chain.first.space
+        self.address = str(getattr(chain.first, "address", ""))  # a fallback's vectors are held to be equal
+        if any(member.provider.space != self.space for member in chain.members):
+            hint = "a fallback of an embedding needs the same provider and model, at another address"
+            raise ConfigError("a fallback's vectors cannot be compared with the first one's", hint=hint)
+
+    async def embed(self, texts: Sequence[str]) -> list[list[float]]:
+        """One vector for each text, in order."""
+        return await self.chain.once(lambda embedding: embedding.embed(texts))
+
+
+_KINDS: Mapping[str, Any] = {
+    "llm": ResilientLLM,
+    "tts": ResilientTTS,
+    "stt": ResilientSTT,
+    "embedding": ResilientEmbedding,
+}
+
+
+def build(
+    catalog: Catalog, kind: str, settings: ProviderSettings, sessions: HttpSessions, metrics: Metrics
+) -> Provider:
+    """The provider of a section, its fallbacks behind it. Opens no connection; raises as vendors do."""
+    members: list[Member[Any]] = []
+    try:
+        for one in (settings, *settings.fallback):
+            members.append(_member(catalog.build(kind, one, sessions), kind, one, metrics))
+        provider: Provider = _KINDS[kind](Chain(members))
+    except BaseException:
+        _discard(members)
+        raise
+    return provider
+
+
+def _member(provider: Any, kind: str, settings: ProviderSettings, metrics: Metrics) -> Member[Any]:
+    network = settings if isinstance(settings, NetworkSettings) else None
+    retries, limit = (network.retries, network.max_concurrency) if network else (0, None)
+    return Member(provider, kind, settings.provider, metrics, retries=retries, limit=limit)
+
+
+def _discard(members: Sequence[Member[Any]]) -> None:
+    """Close what a chain that could not be built has already; in the background, since nothing is open."""
+    if members:
+        asyncio.get_running_loop().create_task(Chain(members).aclose())
+
+
+def at_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
+    """16-bit mono PCM at another rate; the very stream where the rates are equal."""
+    return pcm if source == target else _converted(pcm, source, target)
+
+
+async def _converted(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
+    import numpy as np
+    import soxr
+
+    stream = soxr.ResampleStream(source, target, 1, dtype="int16")
+    async with aclosing(cast("AsyncGenerator[bytes, None]", pcm)) as chunks:
+        async for chunk in chunks:
+            if converted := stream.resample_chunk(np.frombuffer(chunk, "<i2")).tobytes():
+                yield converted
+    if rest := stream.resample_chunk(np.empty(0, "<i2"), last=True).tobytes():
+        yield rest

@@ -1,0 +1,283 @@
+"""A chain: a provider and those that stand in for it, each with its limits, its tries and its metrics.
+
+A call may be tried again, or passed on, until the first item of its answer is there, and never
+after: nobody hears the beginning of one answer and the end of another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from time import perf_counter
+from typing import Any, Generic, TypeVar, cast
+
+from agentsd.core.errors import AgentsdError, ProviderError
+from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
+from agentsd.providers.errors import unforeseen
+from agentsd.providers.resilience.tape import Tape
+from agentsd.supervisor import ENDINGS
+from agentsd.telemetry import Metrics
+
+P = TypeVar("P", bound=Provider)
+T = TypeVar("T")
+
+QUEUE_SECONDS = 5.0
+"""How long a call waits for one of the ``max_concurrency`` places."""
+PAUSE_SECONDS = 0.2
+"""Longest pause before the second try; it doubles with each. The real one is drawn between none and this."""
+PATIENCE_SECONDS = 2.0
+"""A vendor that says "again in more than this" is not waited for."""
+REST_SECONDS = 10.0
+"""How long a provider that failed is passed over while another stands in for it."""
+
+_log = logging.getLogger(__name__)
+
+
+class Member(Generic[P]):
+    """One provider of a chain."""
+
+    def __init__(
+        self,
+        provider: P,
+        kind: str,
+        name: str,
+        metrics: Metrics,
+        *,
+        retries: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        self.provider = provider
+        self.kind = kind
+        self.name = name
+        self.retries = retries
+        self.rests_until = 0.0  # by ``perf_counter``
+        self._places = asyncio.Semaphore(limit) if limit else None
+        self._metrics = metrics
+        self._requests = metrics.provider_requests.labels(kind, name)
+        self._first = metrics.provider_first_seconds.labels(kind, name)
+
+    async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
+        """One try at one whole answer, counted. Apart from ``call``, because chats come by the thousand."""
+        await self._enter()
+        began = perf_counter()
+        try:
+            answer = await ask(self.provider)
+        except ProviderError as error:
+            self._count(type(error).__name__)
+            raise
+        except (AgentsdError, *ENDINGS):
+            raise
+        except BaseException as error:
+            raise self._unforeseen(error) from None
+        finally:
+            self._leave()
+        self._first.observe(perf_counter() - began)
+        return answer
+
+    async def call(
+        self,
+        start: Callable[[P], AsyncIterator[T]],
+        since: Callable[[], float],
+        is_of_input: Callable[[BaseException], bool],
+    ) -> AsyncGenerator[T, None]:
+        """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began.
+
+        ``is_of_input``: whether an error is of what is sent to the vendor, and not the vendor's.
+        """
+        await self._enter()
+        began = perf_counter()
+        try:
+            async with aclosing(cast("AsyncGenerator[T, None]", start(self.provider))) as stream:
+                async for item in stream:
+                    if began:
+                        self._first.observe(perf_counter() - max(began, since()))
+                        began = 0.0
+                    yield item
+        except ProviderError as error:
+            self._count(type(error).__name__)
+            raise
+        except ENDINGS:
+            raise
+        except BaseException as error:
+            if isinstance(error, AgentsdError) or is_of_input(error):
+                raise
+            raise self._unforeseen(error) from None
+        finally:
+            self._leave()
+
+    def pause(self, error: ProviderError, number: int) -> float | None:
+        """Seconds before the try after try ``number`` (from 0); None where another is no use, or not safe.
+
+        A time-out is not tried again: the caller has waited long enough.
+        """
+        if number >= self.retries or not isinstance(error, (ProviderUnavailable, ProviderRateLimited)):
+            return None
+        said = (error.retry_after or 0.0) if isinstance(error, ProviderRateLimited) else 0.0
+        if said > PATIENCE_SECONDS:
+            return None
+        self._metrics.provider_retries.labels(self.kind, self.name).inc()
+        return said + random.SystemRandom().uniform(0, PAUSE_SECONDS * 2**number)
+
+    def rest(self, error: ProviderError | None) -> None:
+        """Be passed over for a while, if another can stand in; not for a request that is refused."""
+        self._metrics.provider_failures.labels(self.kind, self.name).inc()
+        if isinstance(error, ProviderRejected):
+            return
+        self.rests_until = perf_counter() + REST_SECONDS
+        _log.warning(
+            "a provider did not answer",
+            extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},
+        )
+
+    async def _enter(self) -> None:
+        """Take a place, or wait for one. Raises ``ProviderRateLimited``."""
+        if self._places is not None and self._places.locked():
+            await self._wait()
+        elif self._places is not None:
+            await self._places.acquire()
+        self._requests.inc()
+
+    async def _wait(self) -> None:
+        assert self._places is not None  # noqa: S101  (the caller looked)
+        try:
+            async with asyncio.timeout(QUEUE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            self._count("Busy")
+            message, hint = f"{self.name}: too many calls at once", f"raise {self.kind}.max_concurrency"
+            raise ProviderRateLimited(message, hint=hint, retry_after=QUEUE_SECONDS) from None
+
+    def _leave(self) -> None:
+        if self._places is not None:
+            self._places.release()
+
+    def _unforeseen(self, error: BaseException) -> ProviderError:
+        known = unforeseen(self.name, error)
+        self._count(type(known).__name__)
+        return known
+
+    def _count(self, error: str) -> None:
+        self._metrics.provider_errors.labels(self.kind, self.name, error).inc()
+
+
+class Call(Generic[P, T]):
+    """One answer that is asked for: how to ask, and how far it came."""
+
+    def __init__(
+        self, start: Callable[[P], AsyncIterator[T]], tape: Tape[Any] | None = None, *, heard: bool = False
+    ) -> None:
+        self.answered = False
+        self.failure: ProviderError | None = None  # the first one
+        self.latest: ProviderError | None = None
+        self._start = start
+        self._tape = tape
+        self._heard = heard
+        self._begun = False
+
+    async def ask(self, member: Member[P]) -> AsyncGenerator[T, None]:
+        """The answer of ``member``, tried again where that is safe. Sets ``answered``, or ``failure``."""
+        for number in range(1 + member.retries):
+            try:
+                async with aclosing(member.call(self._start, self._since, self._is_of_input)) as items:
+                    async for item in items:
+                        self._begin()
+                        yield item
+                self.answered = True
+                return
+            except ProviderError as error:
+                if not self._repeatable(error):
+                    raise
+                self.failure, self.latest = self.failure or error, error
+                pause = member.pause(error, number)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    def _begin(self) -> None:
+        if not self._begun and self._tape is not None:
+            self._tape.let_go()
+        self._begun = True
+
+    def _repeatable(self, error: ProviderError) -> bool:
+        """Nothing was answered, and all that was sent can be sent again."""
+        tape = self._tape
+        return not self._begun and (tape is None or (tape.whole and error is not tape.failure))
+
+    def _is_of_input(self, error: BaseException) -> bool:
+        return self._tape is not None and error is self._tape.failure
+
+    def _since(self) -> float:
+        if self._tape is None:
+            return 0.0
+        return self._tape.latest if self._heard else self._tape.began
+
+
+class Chain(Generic[P]):
+    """Providers in the order in which they are tried."""
+
+    def __init__(self, members: Sequence[Member[P]]) -> None:
+        self.members = tuple(members)
+
+    @property
+    def first(self) -> P:
+        """The one that is asked first."""
+        return self.members[0].provider
+
+    async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
+        """One whole answer. Raises ``ProviderError``."""
+
+        failure: ProviderError | None = None
+        error: ProviderError | None = None
+        for member in self._in_order():
+            error = None
+            for number in range(1 + member.retries):
+                try:
+                    return await member.once(ask)
+                except ProviderError as caught:
+                    error = caught
+                failure = failure or error
+                pause = member.pause(error, number)
+                if pause is None:
+                    break
+                await asyncio.sleep(pause)
+            member.rest(error)
+        try:
+            raise failure or ProviderUnavailable("nobody was asked")
+        finally:
+            failure = error = None  # they refer to this frame
+
+    async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
+        """An answer as it comes. Raises ``ProviderError``: the first provider's, where nobody answers."""
+        for member in self._in_order():
+            async with aclosing(call.ask(member)) as items:
+                async for item in items:
+                    yield item
+            if call.answered:
+                return
+            member.rest(call.latest)
+        if call.failure is not None:
+            try:
+                raise call.failure
+            finally:
+                call.failure = call.latest = None  # it refers to this frame
+
+    async def aclose(self) -> None:
+        """Close all, also after one failed; then raise what it raised."""
+        failures: list[Exception] = []
+        for member in self.members:
+            try:
+                await member.provider.aclose()
+            except Exception as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _in_order(self) -> Sequence[Member[P]]:
+        """As the manifest has them, but those that failed a moment ago come last."""
+        if len(self.members) == 1:
+            return self.members
+        now = perf_counter()
+        return sorted(self.members, key=lambda member: member.rests_until > now)

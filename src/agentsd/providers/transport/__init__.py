@@ -1,0 +1,1 @@
+"""How vendors are reached: sessions, endpoints, sockets, event streams."""

@@ -1,0 +1,331 @@
+"""Talking to a vendor over a WebSocket: sending and receiving at once, never hanging, always closing.
+
+A vendor's client says which frames to send (an async iterator) and what a received frame means
+(a ``Reader``, one for each stream, so that streams share nothing). ``converse`` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from agentsd.audio.pcm import BadAudio, Samples, base64_audio
+from agentsd.providers.base import ProviderUnavailable
+from agentsd.providers.errors import (
+    Who,
+    closed_early,
+    garbled,
+    timed_out,
+    too_large,
+    translated,
+    turned_away,
+    wrong_rate,
+)
+from agentsd.providers.limits import FRAMES
+from agentsd.providers.network import NetworkSettings
+from agentsd.providers.transport.endpoint import Endpoint, decode, within, yield_to_others
+from agentsd.providers.transport.sessions import HttpSessions
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import aiohttp
+
+Frame = str | bytes
+S = TypeVar("S")
+T = TypeVar("T")
+
+RATES = range(1000, 400_000)
+"""Hertz that a vendor may name."""
+ODD_RATE = "names a sample rate that no audio has"
+FRAMES_AT_ONCE = 64
+"""Frames after which others get their turn, if a vendor sends them faster than they are read."""
+CLOSE_SECONDS = 0.1
+"""How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
+NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
+"""Close codes (RFC 6455 §7.4.1). By the second, vendors refuse a key, a voice or a request."""
+
+
+class Reader(Generic[T]):
+    """What a vendor's frames mean. One for each stream; it may remember what came before."""
+
+    def __init__(self, who: Who) -> None:
+        self.who = who
+        self.finished = False  # the end marker has come
+        self.asked_all = False  # everything was sent, the end marker included
+        self.quiet: float | None = None  # seconds of silence that are a good end now
+
+    def read(self, frame: Frame) -> T | None:
+        """What ``frame`` brings, or None. Sets ``finished`` at the end. Raises ``ProviderError``."""
+        raise NotImplementedError
+
+    def may_close(self) -> bool:
+        """Whether a normal close (1000) is a good end now, for vendors whose end marker it is."""
+        return False
+
+    def message(self, frame: Frame) -> dict[str, Any]:
+        """``frame`` as a JSON object; an error object is raised."""
+        return decode(self.who, frame)
+
+
+class SpeechReader(Reader[bytes]):
+    """A reader of audio: whole samples, from base64 or binary."""
+
+    def __init__(self, who: Who) -> None:
+        super().__init__(who)
+        self._samples = Samples()
+
+    def samples(self, audio: object) -> bytes | None:
+        """Whole samples from base64 text or bytes; None for nothing."""
+        if not audio:
+            return None
+        try:
+            return self._samples.take(audio if isinstance(audio, bytes) else base64_audio(audio))
+        except BadAudio as error:
+            raise garbled(self.who, str(error)) from None
+
+    def check_rate(self, told: object, wanted: int) -> None:
+        """Refuses audio at another rate than the manifest's."""
+        if isinstance(told, int) and told != wanted:
+            raise wrong_rate(self.who, told, wanted) if told in RATES else garbled(self.who, ODD_RATE)
+
+
+class SocketClient:
+    """What every vendor's WebSocket client has in common. It keeps nothing between streams."""
+
+    def __init__(
+        self,
+        settings: NetworkSettings,
+        sessions: HttpSessions,
+        *,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> None:
+        self.who = Who(settings.provider, settings.kind)
+        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAMES)
+        self._query = query or {}
+
+    def converse(self, outgoing: AsyncIterator[Frame], reader: Reader[T]) -> AsyncGenerator[T, None]:
+        """One conversation on a socket of its own: see ``converse``."""
+        return converse(self._endpoint, self._query, outgoing, reader)
+
+    async def aclose(self) -> None:
+        """Give up the claim on the session."""
+        await self._endpoint.aclose()
+
+
+async def framed(
+    pieces: AsyncIterator[S],
+    wrap: Callable[[S], Frame],
+    *,
+    first: Sequence[Frame] = (),
+    last: Sequence[Frame] = (),
+) -> AsyncIterator[Frame]:
+    """``first``, each piece wrapped, ``last``; nothing at all if there are no pieces."""
+    opened = False
+    async for piece in pieces:
+        if not opened:
+            opened = True
+            for frame in first:
+                yield frame
+        yield wrap(piece)
+    if opened:
+        for frame in last:
+            yield frame
+
+
+async def converse(
+    endpoint: Endpoint, query: Mapping[str, str], outgoing: AsyncIterator[Frame], reader: Reader[T]
+) -> AsyncGenerator[T, None]:
+    """Sends ``outgoing`` and yields what ``reader`` makes of the answers, both as they come.
+
+    Ends when the reader is finished, or at once if ``outgoing`` turns out to be empty. Raises
+    ``ProviderError``, or whatever ``outgoing`` raises. Closing or cancelling it closes the socket.
+    """
+    import asyncio
+
+    socket = await Socket.connect(endpoint, query)
+    pump = asyncio.create_task(socket.pump(outgoing, reader))
+    try:
+        while not reader.finished:
+            frame = await socket.receive(reader.quiet)
+            if frame is None:
+                socket.end(reader)
+                return
+            item = reader.read(frame)
+            socket.check(useful=item is not None)
+            if item is not None:
+                yield item
+    finally:
+        pump.cancel()
+        try:
+            await asyncio.wait((pump,))
+        finally:
+            await socket.aclose()
+            socket.forget_failure()
+
+
+class Socket:
+    """One WebSocket connection under its endpoint's limits."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse, endpoint: Endpoint) -> None:
+        self._ws = ws
+        self._who = endpoint.who
+        self._timeouts = endpoint.timeouts
+        self._limit: asyncio.Timeout | None = None  # of the receive that is under way
+        self._owed = False  # the vendor has all it needs, so its silence counts
+        self._heard = False
+        self._lost = False  # sending failed, since the connection is gone
+        self._over = False  # a good end, whatever the socket says
+        self._failure: BaseException | None = None  # why sending stopped
+        self._limits = endpoint.limits
+        self._frames = self._size = 0  # that came, and their bytes
+        self._began = self._latest = monotonic()
+
+    @classmethod
+    async def connect(cls, endpoint: Endpoint, query: Mapping[str, str]) -> Socket:
+        """Opens a socket. A refused handshake is a typed error like any other answer."""
+        import aiohttp
+
+        with translated(endpoint.who):
+            async with within(endpoint.timeouts.connect):
+                ws = await endpoint.session.ws_connect(
+                    endpoint.url,
+                    params=query,
+                    headers=endpoint.headers,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                    max_msg_size=endpoint.limits.frame,
+                    autoping=False,
+                )
+        return cls(ws, endpoint)
+
+    async def pump(self, outgoing: AsyncIterator[Frame], reader: Reader[Any]) -> None:
+        """Sends everything, then starts the clock. What goes wrong is kept for the receiving side."""
+        sent = False
+        try:
+            async for frame in outgoing:
+                await self._send(frame)
+                sent = True
+        except BaseException as error:
+            self._failure = error
+            if self._lost:  # what the vendor said before it went may explain it: let that be received
+                self._start_clock()
+            else:
+                await self.aclose()
+            if not isinstance(error, Exception):
+                raise
+            return
+        reader.asked_all = True
+        self._start_clock()
+        if not sent:
+            self._over = True
+            await self.aclose()
+
+    async def receive(self, quiet: float | None = None) -> Frame | None:
+        """The next frame; None at the end. Raises ``ProviderTimeout`` for a stall.
+
+        ``quiet`` is the silence, in seconds, that would be a good end now.
+        """
+        import aiohttp
+
+        with translated(self._who):
+            try:
+                message = await self._next(quiet)
+            except TimeoutError:
+                if quiet is None:
+                    raise
+                self._over = True
+                return None
+        self._heard = True
+        if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+            data: Frame = message.data
+            self._size += len(data)
+            return data
+        if message.type is aiohttp.WSMsgType.ERROR:
+            if getattr(message.data, "code", None) == MESSAGE_TOO_BIG:
+                raise too_large(self._who, "a message", self._limits.frame)
+            raise garbled(self._who, "sent a frame that is not the WebSocket protocol")
+        return None
+
+    def check(self, *, useful: bool) -> None:
+        """Refuse an answer without end, and one that only pretends to go on. Called after each frame."""
+        if self._size > self._limits.stream:
+            raise too_large(self._who, "an answer", self._limits.stream)
+        now = monotonic()
+        if useful or not self._owed:
+            self._latest = now
+        if now - self._latest > self._timeouts.silence or now - self._began > self._timeouts.whole:
+            raise timed_out(self._who)
+
+    def end(self, reader: Reader[Any]) -> None:
+        """The socket is closed: returns if that is a good end, raises otherwise."""
+        if self._over:
+            return
+        if self._failure is not None:
+            raise self._failure
+        if self._ws.close_code == POLICY_VIOLATION:
+            raise turned_away(self._who)
+        if not (self._ws.close_code == NORMAL and reader.asked_all and reader.may_close()):
+            raise closed_early(self._who)
+
+    def forget_failure(self) -> None:
+        """Let go of why sending stopped: an error refers to its frames, and so to this."""
+        self._failure = None
+
+    async def aclose(self) -> None:
+        """Says goodbye, and does not wait long for an answer."""
+        with suppress(TimeoutError):
+            async with within(CLOSE_SECONDS):
+                await self._ws.close()
+
+    async def _next(self, quiet: float | None) -> aiohttp.WSMessage:
+        try:
+            async with within(None) as self._limit:
+                if self._owed:
+                    self._limit.reschedule(self._deadline(quiet))
+                return await self._message()
+        finally:
+            self._limit = None
+
+    async def _message(self) -> aiohttp.WSMessage:
+        """The next message that is not a ping; aiohttp answers those without letting anybody else run."""
+        import aiohttp
+
+        while True:
+            message = await self._ws.receive()
+            self._frames += 1
+            if self._frames > self._limits.frames:
+                raise too_large(self._who, "a stream", self._limits.frames, "frames")
+            if self._frames % FRAMES_AT_ONCE == 0:
+                await yield_to_others()
+            if message.type is aiohttp.WSMsgType.PING:
+                await self._ws.pong(message.data)
+            elif message.type is not aiohttp.WSMsgType.PONG:
+                return message
+
+    async def _send(self, frame: Frame) -> None:
+        try:
+            with translated(self._who):
+                async with within(self._timeouts.idle):
+                    if isinstance(frame, str):
+                        await self._ws.send_str(frame)
+                    else:
+                        await self._ws.send_bytes(frame)
+        except ProviderUnavailable:
+            self._lost = True
+            raise
+
+    def _start_clock(self) -> None:
+        """From now on the vendor's silence counts, also in the receive that is under way."""
+        self._owed = True
+        if self._limit is not None:
+            self._limit.reschedule(self._deadline(None))
+
+    def _deadline(self, quiet: float | None) -> float:
+        import asyncio
+
+        limit = self._timeouts.idle if self._heard else self._timeouts.first
+        return asyncio.get_running_loop().time() + (limit if quiet is None else quiet)

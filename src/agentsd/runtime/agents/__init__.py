@@ -1,0 +1,1 @@
+"""Running agents: registry, snapshots, leases and builders."""

@@ -1,0 +1,230 @@
+"""Building: one stored document into an agent that is ready to run, or the reason why not.
+
+Nothing is trusted because a sync let it pass: a runtime parses, opens, verifies and checks every
+document itself, the destinations of its secrets and the owners of its seals included.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from pydantic import ValidationError
+
+from agentsd.core.errors import (
+    AgentsdError,
+    AgentUnavailable,
+    InvalidManifests,
+    SealError,
+    SopsFailed,
+)
+from agentsd.core.manifest.agent import SECTIONS, AgentHead, AgentRow
+from agentsd.core.manifest.document import Document
+from agentsd.core.manifest.layers import borrowed, effective, together
+from agentsd.core.manifest.sections import is_bound, providers_in, sealed_fields
+from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.trust.rules import DestinationsOf, misdirected
+from agentsd.core.violations import dotted
+from agentsd.providers.base import Provider, ProviderForbidden
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.resilience import build as resilient
+from agentsd.providers.schema import ProviderSettings
+from agentsd.providers.transport.sessions import HttpSessions
+from agentsd.sops.format import seals_of
+from agentsd.sops.opener import Opened, Opener
+from agentsd.supervisor import ENDINGS
+from agentsd.telemetry import Metrics
+
+OPEN_TIMEOUT = 30.0
+"""Seconds that one document may take to open: a key service may not answer."""
+
+THREAD_FROM = 64 << 10
+"""Documents from so many bytes on are parsed and opened in a thread."""
+
+
+class Refused(AgentUnavailable):
+    """A document that cannot run. ``retryable``: the same bytes may open later."""
+
+    def __init__(self, reason: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
+        super().__init__(message, reason=reason, hint=hint)
+        self.retryable = retryable
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A document that was read, and what must be asked about it: who owns its seals."""
+
+    row: AgentRow
+    document: Document | None = None
+    seals: frozenset[bytes] = frozenset()
+    lent: frozenset[bytes] = frozenset()  # of layers that are another owner's, at the top
+    refused: Refused | None = None  # where there is no document
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A document that opened and verified: all that an agent is made of. Holds plaintext."""
+
+    row: AgentRow
+    head: AgentHead
+    settings: Mapping[str, ProviderSettings] = field(repr=False)
+
+
+class Builder:
+    """Reads, opens and checks documents, and builds providers of their settings."""
+
+    def __init__(
+        self,
+        opener: Opener,
+        catalog: Catalog,
+        sessions: HttpSessions,
+        *,
+        trusted_origins: Collection[str] = (),
+        open_timeout: float = OPEN_TIMEOUT,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self._opener = opener
+        self._catalog = catalog
+        self._sessions = sessions
+        self._trusted = frozenset(trusted_origins)
+        self._timeout = open_timeout
+        self._metrics = metrics or Metrics()
+
+    async def read(self, row: AgentRow) -> Candidate:
+        """Parse the row's document and take its seals' fingerprints."""
+        try:
+            if _size(row) < THREAD_FROM:
+                return _read(row, self._catalog.destinations)
+            return await asyncio.to_thread(_read, row, self._catalog.destinations)
+        except InvalidManifests as error:
+            codes = ", ".join(sorted({violation.code for violation in error.violations}))
+            message = f"the document of {row.slug} breaks a rule: {codes}"
+        except SealError as error:
+            return Candidate(row, refused=Refused(type(error).__name__, error.message, hint=error.hint))
+        except ENDINGS:
+            raise
+        except BaseException as error:  # one document must not stop the others
+            message = f"the document of {row.slug} cannot be read: {type(error).__name__}"
+        hint = f"run: agentsd validate {row.path}"
+        return Candidate(row, refused=Refused("InvalidManifest", message, hint=hint))
+
+    async def open(
+        self, candidate: Candidate, owners: Mapping[bytes, str], deadline: float | None = None
+    ) -> Recipe:
+        """Open, verify and check, by ``deadline`` (the loop's clock) if given. Raises ``Refused``.
+
+        A deadline that has passed stops only what has to wait: opening in process goes through.
+        """
+        if candidate.document is None:
+            raise candidate.refused or Refused("InvalidManifest", "the document cannot be read")
+        row = candidate.row
+        self._check_owners(candidate, owners)
+        opened = await self._opened(row, candidate.document, deadline)
+        _check_strays(row, opened)
+        settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
+        self._check_destinations(row, candidate.document, opened)
+        head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
+        if row.prompt is not None:
+            head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
+        try:
+            return Recipe(row, AgentHead.model_validate(head), settings)
+        except ValidationError as error:
+            raise _invalid(row, (), error) from None
+
+    def has_client(self, kind: str, settings: ProviderSettings) -> bool:
+        """Whether this program can run the vendor; of some it knows the settings only."""
+        return self._catalog.vendor(kind, settings.provider).build is not None
+
+    def build(self, kind: str, settings: ProviderSettings, owner: str = DEFAULT_OWNER) -> Provider:
+        """A provider of an agent of ``owner``. Raises ``Refused``; connects to nothing."""
+        try:
+            sessions = self._sessions.of(owner)
+            provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)
+        except ENDINGS:
+            raise
+        except BaseException as error:  # a vendor's constructor may raise anything, and quote a secret
+            why = error.message if isinstance(error, AgentsdError) else type(error).__name__
+            message = f"the {kind} provider {settings.provider} cannot be built: {why}"
+            if isinstance(error, ProviderForbidden):
+                raise Refused("OutboundForbidden", message, hint=error.hint) from None
+            raise Refused("BuildFailed", message) from None
+        return provider
+
+    def _check_owners(self, candidate: Candidate, owners: Mapping[bytes, str]) -> None:
+        row = candidate.row
+        foreign = any(owners.get(seal, row.owner) != row.owner for seal in candidate.seals)
+        foreign |= any(owners.get(seal, DEFAULT_OWNER) != DEFAULT_OWNER for seal in candidate.lent)
+        if foreign or (candidate.document and any(borrowed(candidate.document, row.owner))):
+            message = f"a sealed value of {row.path} belongs to another owner"
+            hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
+            raise Refused("SealReused", message, hint=hint)
+
+    async def _opened(self, row: AgentRow, document: Document, deadline: float | None) -> Opened:
+        limit = asyncio.get_running_loop().time() + self._timeout
+        try:
+            async with asyncio.timeout_at(min(limit, deadline or limit)):
+                if _size(row) >= THREAD_FROM:
+                    with suppress(SealError):  # where in process is not enough, the lines below decide
+                        return await asyncio.to_thread(self._opener.open, document)
+                return await self._opener.open_surely(document)
+        except TimeoutError:
+            message = f"{row.path} did not open in time"
+            hint = "is its key service reachable?"
+            raise Refused("OpenTimeout", message, hint=hint, retryable=True) from None
+        except SealError as error:
+            raise Refused(type(error).__name__, error.message, hint=error.hint) from None
+        except SopsFailed as error:
+            raise Refused("SopsFailed", error.message, hint=error.hint, retryable=True) from None
+
+    def _settings(self, row: AgentRow, kind: str, opened: Opened) -> ProviderSettings:
+        section = opened.value[kind]
+        if not isinstance(section, dict):
+            raise Refused("InvalidManifest", f"{row.path}: {kind} is not a section")
+        try:
+            settings: ProviderSettings = self._catalog.settings_of(kind, section)
+        except ValidationError as error:
+            raise _invalid(row, (kind,), error) from None
+        except AgentsdError as error:
+            raise Refused("InvalidManifest", f"{row.path}: {error.message}", hint=error.hint) from None
+        return settings
+
+    def _check_destinations(self, row: AgentRow, document: Document, opened: Opened) -> None:
+        """Also of fallbacks: each holds secrets of its own."""
+        for pointer, section in providers_in(opened.value):
+            sealed = sealed_fields(opened.sealed, pointer)
+            known = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings.destinations()
+            bound = is_bound(opened.value, pointer)
+            bound = bound and together(document, pointer, known.bearing(section, sealed))
+            wrong = misdirected(section, sealed, known, self._trusted, bound=bound)
+            if wrong:
+                where = dotted((*pointer, wrong[0].field))
+                message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
+                raise Refused("SecretDestination", message, hint=wrong[0].remedy)
+
+
+def _check_strays(row: AgentRow, opened: Opened) -> None:
+    """Ciphertext must not be taken for a key or a prompt."""
+    strays = opened.strays()
+    if strays:
+        message = f"{row.path}: {dotted(strays[0])} looks sealed, but the file's seal does not cover it"
+        raise Refused("SealStray", message, hint=f"run: agentsd validate {row.path}")
+
+
+def _size(row: AgentRow) -> int:
+    return sum(map(len, row.documents))
+
+
+def _read(row: AgentRow, destinations: DestinationsOf) -> Candidate:
+    document = effective(row.path, row.data, row.layers, destinations)
+    seals, lent = seals_of(document, row.owner)
+    return Candidate(row, document, seals, lent)
+
+
+def _invalid(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> Refused:
+    """Where and what kind of mistake; never the value, which may be a secret."""
+    details = error.errors(include_url=False, include_context=False, include_input=False)
+    places = {f"{dotted((*prefix, *detail['loc']))} ({detail['type']})" for detail in details}
+    message = f"the document of {row.slug} does not fit the schema: {', '.join(sorted(places)[:5])}"
+    return Refused("InvalidManifest", message, hint=f"run: agentsd validate {row.path}")

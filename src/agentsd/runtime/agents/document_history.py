@@ -1,0 +1,71 @@
+"""History: what resolving asks of Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from psycopg import AsyncConnection
+
+from agentsd.core.errors import StoreUnavailable
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.store.database import Database
+from agentsd.store.queries import agents
+from agentsd.store.queries.agents import Revision
+
+REVISIONS_MAX = 20
+"""How far back an agent's history is searched for a document that opens."""
+
+PATIENCE_SECONDS = 2.0
+"""How long a first lease waits for the store's answer; then it does without."""
+
+
+class StoreHistory:
+    """Owners of seals and older documents, out of the store. Raises ``StoreError``."""
+
+    def __init__(self, database: Database, *, patience_s: float = PATIENCE_SECONDS) -> None:
+        self._database = database
+        self._patience_s = patience_s
+
+    async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
+        """The owner that each fingerprint was first seen under; unknown ones are left out."""
+        async with self._asking() as connection:
+            return await agents.owners_of_seals(connection, seals)
+
+    async def older(self, row: AgentRow) -> Sequence[AgentRow]:
+        """The agent's earlier documents under the same owner, newest first, each once."""
+        async with self._asking() as connection:
+            found = await agents.revisions(connection, row.id, limit=REVISIONS_MAX, before=row.version)
+        documents: dict[bytes, AgentRow] = {}
+        for revision in found:
+            if revision.owner == row.owner and revision.digest != row.digest:
+                documents.setdefault(revision.digest, _as_of(row, revision))
+        return list(documents.values())
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[AsyncConnection]:
+        """A transaction that a lease may wait for: a store that hangs counts as one that is away."""
+        try:
+            async with asyncio.timeout(self._patience_s), self._database.transaction() as connection:
+                yield connection
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"Postgres did not answer within {self._patience_s:g} s", hint="look at its load and locks"
+            ) from None
+
+
+def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
+    """``row`` with the document of ``revision``, and with what was attached to it."""
+    return replace(
+        row,
+        path=revision.path,
+        version=revision.version,
+        digest=revision.digest,
+        commit=revision.commit,
+        data=revision.data,
+        prompt=revision.prompt,
+        sources=revision.sources,
+        layers=revision.layers,
+    )

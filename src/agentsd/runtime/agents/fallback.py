@@ -1,0 +1,55 @@
+"""The agents that answer when no other does: in no store, without a key or a network of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agentsd.core.manifest.agent import AgentHead
+from agentsd.core.names import DEFAULT_OWNER, id_of
+from agentsd.providers.base import LiveAgent
+from agentsd.providers.llm.echo import Echo, EchoSettings
+from agentsd.providers.schema import ProviderSettings
+from agentsd.runtime.agents.leases import Boxes, Built, live_agent
+
+FALLBACK_SLUG = "echo"
+
+FALLBACK_REF = "~echo"
+"""Leases the fallback even where an agent is configured under its name; no slug holds a ``~``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Another agent in the built-in one's place; the default owner's. ``settings`` hold plaintext."""
+
+    slug: str
+    head: AgentHead
+    settings: Mapping[str, ProviderSettings] = field(repr=False)
+
+    def built(self, boxes: Boxes) -> Built:
+        """The agent with its providers. Raises ``Refused`` where one cannot be built."""
+        mine = boxes.take_all(id_of(self.slug), self.settings)
+        fields = {
+            "id": id_of(self.slug),
+            "slug": self.slug,
+            "owner": DEFAULT_OWNER,
+            "version": 0,
+            "digest": b"",
+            "spec": self.head,
+            "provider_names": {kind: settings.provider for kind, settings in self.settings.items()},
+        }
+        return Built(live_agent(fields, mine), mine, boxes)
+
+
+def fallback_agent() -> LiveAgent:
+    """The agent ``echo``, which is in no store."""
+    return LiveAgent(
+        id=id_of(FALLBACK_SLUG),
+        slug=FALLBACK_SLUG,
+        owner=DEFAULT_OWNER,
+        version=0,
+        digest=b"",
+        spec=AgentHead(name="Echo", description="Built in: says back what it is told."),
+        llm=Echo(EchoSettings(provider="echo.local")),
+        provider_names={"llm": "echo.local"},
+    )

@@ -1,0 +1,175 @@
+"""Openings: looking into agents, at their first lease or in the background, and noting what was found.
+
+An agent is opened by one task at a time, however many wait for it. Its build stays if someone
+waits for it or uses it; otherwise only the condition stays, and no plaintext.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from itertools import islice
+
+from agentsd.runtime.agents.change_feed import Changes
+from agentsd.runtime.agents.condition_counts import Tally
+from agentsd.runtime.agents.cooperative import Pacer, each
+from agentsd.runtime.agents.lru import Warm
+from agentsd.runtime.agents.next_snapshot import Prepared
+from agentsd.runtime.agents.resolver import Checked, Outcome, Resolver
+from agentsd.runtime.agents.snapshot import Condition, Entry, Snapshot
+from agentsd.supervisor import ENDINGS
+
+VERIFY_REST = 0.005
+"""Seconds that the verifier leaves to others after each slice of work."""
+
+LOOK_SECONDS = 1.0
+"""Seconds that the verifier waits for one agent: a slow key service must not hold up the others."""
+
+_CHUNK = 20  # agents whose seals are asked about in one query
+
+_log = logging.getLogger(__name__)
+
+
+class Openings:
+    """What was opened, what is being opened, and what has still to be."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        warm: Warm,
+        tally: Tally,
+        changes: Changes,
+        current: Callable[[], Snapshot],
+        now: Callable[[], datetime],
+    ) -> None:
+        self.waiting = asyncio.Event()  # there is work for ``verify``
+        self._resolver = resolver
+        self._warm = warm
+        self._tally = tally
+        self._changes = changes
+        self._current = current
+        self._now = now
+        self._pending: dict[Entry, None] = {}  # not looked into yet
+        self._doubtful: dict[Entry, None] = {}  # worth another try later
+        self._flights: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    async def opened(self, entry: Entry) -> None:
+        """Wait until ``entry`` was opened, well or not; its build is kept.
+
+        A waiter that is cancelled does not cancel the opening: others may wait for it too.
+        """
+        entry.interest += 1
+        try:
+            await asyncio.wait({self._flight(entry)})
+        finally:
+            entry.interest -= 1
+
+    def welcome(self, prepared: Prepared) -> None:
+        """An entry is in the snapshot now."""
+        entry = prepared.entry
+        self._tally.add(entry)
+        if prepared.retry:
+            self._doubtful[entry] = None
+        if not entry.opened or entry.condition.reason == "OpenTimeout":
+            self._pending[entry] = None
+            self.waiting.set()
+
+    def forget(self, entry: Entry) -> None:
+        """An entry is not in the snapshot any more."""
+        self._warm.cool(entry)
+        self._tally.remove(entry)
+        self._pending.pop(entry, None)
+        self._doubtful.pop(entry, None)
+
+    def unopened(self, version: int) -> int:
+        """How many of this version nobody has looked into yet."""
+        return sum(entry.row.version == version for entry in self._pending)
+
+    async def verify(self) -> int:
+        """Look into some that nobody asked for yet; returns how many are left."""
+        await self._look_into(list(islice(self._pending, _CHUNK)))
+        if not self._pending:
+            self.waiting.clear()
+        return len(self._pending)
+
+    async def verify_again(self) -> None:
+        """Another try for agents that failed for a reason that may pass."""
+        doubtful = list(self._doubtful)
+        for start in range(0, len(doubtful), _CHUNK):
+            await self._look_into(doubtful[start : start + _CHUNK])
+
+    async def aclose(self) -> None:
+        """Cancel what is under way; whoever waits for it goes on."""
+        self._closed = True
+        for flight in self._flights:
+            flight.cancel()
+        if self._flights:
+            await asyncio.wait(self._flights)
+
+    async def _look_into(self, entries: Sequence[Entry]) -> None:
+        async def look(pair: tuple[Checked, Entry]) -> None:
+            checked, entry = pair
+            wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
+            if wanted and not self._closed:
+                _, slow = await asyncio.wait({self._flight(entry, checked)}, timeout=LOOK_SECONDS)
+                if slow and entry in self._pending:  # it opens on; next time the others come first
+                    self._pending[entry] = self._pending.pop(entry)
+
+        pacer = Pacer(rest_s=VERIFY_REST)
+        checked = await self._resolver.read([entry.row for entry in entries], pacer)
+        await each(list(zip(checked, entries, strict=True)), look, pacer)
+
+    def _flight(self, entry: Entry, checked: Checked | None = None) -> asyncio.Task[None]:
+        """The opening of ``entry`` that is under way, begun if there is none."""
+        if entry.flight is None:
+            entry.flight = asyncio.create_task(self._open(entry, checked))
+            self._flights.add(entry.flight)
+            entry.flight.add_done_callback(self._flights.discard)
+        return entry.flight
+
+    async def _open(self, entry: Entry, checked: Checked | None) -> None:
+        try:
+            if checked is None:
+                (checked,) = await self._resolver.read([entry.row])
+            self._settle(entry, await self._resolver.resolve(checked, entry))
+        except ENDINGS:
+            raise
+        except BaseException as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
+            name = type(error).__name__
+            _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
+            said = Condition("Invalid", "Internal", f"opening failed: {name}", self._now())
+            self._settle(entry, Outcome(said, retry=True))
+        finally:
+            entry.flight = None
+
+    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+        """Note what came of opening ``entry``."""
+        snapshot = self._current()
+        if self._closed or snapshot.ids.get(entry.row.id) is not entry:
+            outcome.drop()
+            return
+        condition = outcome.condition
+        if outcome.built is None:
+            condition = self._without_build(entry, outcome)
+        elif entry.built is not None or entry.interest:
+            self._warm.heat(entry, outcome.built)
+        else:
+            outcome.drop()
+        entry.good = outcome.good or entry.good
+        self._pending.pop(entry, None)
+        self._doubtful.pop(entry, None)
+        if outcome.retry:
+            self._doubtful[entry] = None
+        if self._tally.change(entry, condition):
+            self._changes.publish("condition", snapshot.version, (entry.row.slug,))
+
+    def _without_build(self, entry: Entry, outcome: Outcome) -> Condition:
+        """Nothing opened. What serves goes on if that may pass, and stops if it is final."""
+        said = outcome.condition
+        if outcome.retry and entry.built is not None:
+            return Condition("Degraded", said.reason, said.message, said.since)
+        self._warm.cool(entry)
+        return said

@@ -1,0 +1,138 @@
+"""Swapping: from changed rows to the entries of the next snapshot, built before they serve."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.runtime.agents.cooperative import Pacer, each
+from agentsd.runtime.agents.leases import Built
+from agentsd.runtime.agents.resolver import Checked, Resolver, not_opened, suspended
+from agentsd.runtime.agents.snapshot import Draft, Entry, Snapshot
+from agentsd.store.queries.agents import Loaded
+
+EAGER_MAX = 500
+"""Of a batch of so many rows, every document is opened before the swap; of a larger one, those in use."""
+
+EAGER_SECONDS = 3.0
+"""How long a swap waits for documents that do not open in process. Beyond it the last good version
+serves on, and the verifier goes on trying: a key service that hangs must not hold up everyone else."""
+
+_CHUNK = 50  # documents parsed, and asked about in one query, at a time
+
+
+@dataclass(slots=True)
+class Prepared:
+    """One entry of the next snapshot."""
+
+    entry: Entry
+    previous: Entry | None
+    built: Built | None = None  # with one hold, for an agent that is in use
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """What a load says is different."""
+
+    changed: tuple[AgentRow, ...]
+    gone: tuple[Entry, ...]
+
+
+async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool) -> Stock:
+    """Compare ``loaded`` with what is served. In a ``full`` load, what is not there is gone."""
+    changed: list[AgentRow] = []
+    gone: list[Entry] = []
+    live = set()
+    for row in loaded.rows:
+        await pacer.turn()
+        old = base.ids.get(row.id)
+        if not row.deleted:
+            live.add(row.id)
+            if old is None or old.row != row:
+                changed.append(row)
+        elif old is not None:
+            gone.append(old)
+    if full:
+        gone = [entry for agent, entry in base.ids.items() if agent not in live]
+    return Stock(tuple(changed), tuple(gone))
+
+
+class Preparation:
+    """Entries for changed rows. What is in use, or part of a small batch, is opened and built first."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        base: Snapshot,
+        now: Callable[[], datetime],
+        older: Mapping[UUID, AgentRow] = MappingProxyType({}),
+    ) -> None:
+        self._resolver = resolver
+        self._older = older  # documents that served an earlier run
+        self._base = base
+        self._now = now
+        self._deadline = 0.0
+        self.done: list[Prepared] = []
+
+    async def run(self, rows: Sequence[AgentRow], pacer: Pacer) -> None:
+        """Fill ``done``. When this is cancelled, ``drop`` lets go of what was built so far."""
+        first = self._base.stamp is None
+        eager = not first and len(rows) <= EAGER_MAX
+        unopened = not_opened(self._now())
+        now: list[AgentRow] = []
+        for row in rows:
+            old = self._base.ids.get(row.id)
+            good = old.good if old and old.row.owner == row.owner else self._older.get(row.id)
+            if not row.is_active:
+                self.done.append(Prepared(Entry(row, suspended(self._now()), good), old))
+            elif eager or (old is not None and (old.built or old.interest)):
+                now.append(row)
+            else:
+                self.done.append(Prepared(Entry(row, unopened, good), old))
+            await pacer.turn()
+        self._deadline = asyncio.get_running_loop().time() + EAGER_SECONDS
+        for chunk in _chunks(now):
+            await each(await self._resolver.read(chunk, pacer), self._prepare, pacer)
+
+    def drop(self) -> None:
+        """Let go of every build."""
+        for prepared in self.done:
+            if prepared.built is not None:
+                prepared.built.release()
+
+    async def _prepare(self, checked: Checked) -> None:
+        row = checked.candidate.row
+        old = self._base.ids.get(row.id)
+        outcome = await self._resolver.resolve(checked, old, self._deadline)
+        if outcome.built is None and outcome.condition.reason == "OpenTimeout":
+            self.done.append(Prepared(Entry(row, not_opened(self._now())), old))  # its first lease waits
+            return
+        entry = Entry(row, outcome.condition.after(old.condition if old else None), outcome.good)
+        prepared = Prepared(entry, old, outcome.built, outcome.retry)
+        if old is None or not (old.built or old.interest):
+            outcome.drop()
+            prepared.built = None
+        self.done.append(prepared)
+
+
+async def drafted(base: Snapshot, gone: Iterable[Entry], prepared: Sequence[Prepared], pacer: Pacer) -> Draft:
+    """The next snapshot: all that leave go first, so that names and defaults may trade places."""
+    draft = Draft(base)
+    for agent in (*(entry.row.id for entry in gone), *(item.entry.row.id for item in prepared)):
+        draft.remove(agent)
+        await pacer.turn()
+    for item in prepared:
+        draft.put(item.entry)
+        await pacer.turn()
+    return draft
+
+
+def _chunks(rows: Sequence[AgentRow]) -> Iterator[Sequence[AgentRow]]:
+    for start in range(0, len(rows), _CHUNK):
+        yield rows[start : start + _CHUNK]

@@ -1,0 +1,230 @@
+"""The registry: the agents that run. Build, swap one reference, drain.
+
+Readers (leases, lists) take the current snapshot and never wait for a writer. Writers (``load``,
+``update``) go one at a time: they build what changed while its predecessor serves, make the next
+snapshot and swap it in. An agent is opened at its first lease, and stays built while it is among
+the most recently leased ones; of the others memory holds the sealed document only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from types import MappingProxyType
+from uuid import UUID
+
+from agentsd.core.errors import AgentUnavailable
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.providers.base import Leases, LiveAgent
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.change_feed import Changes, Subscription
+from agentsd.runtime.agents.condition_counts import Tally
+from agentsd.runtime.agents.cooperative import Pacer
+from agentsd.runtime.agents.fallback import FALLBACK_REF, Fallback, fallback_agent
+from agentsd.runtime.agents.lazy_open import Openings
+from agentsd.runtime.agents.leases import Boxes, Built, Lease
+from agentsd.runtime.agents.lru import Warm
+from agentsd.runtime.agents.next_snapshot import Preparation, Prepared, drafted, take_stock
+from agentsd.runtime.agents.resolver import History, Resolver
+from agentsd.runtime.agents.snapshot import Condition, Entry, Snapshot, empty
+from agentsd.store.queries.agents import Loaded
+from agentsd.telemetry import Metrics
+
+WARM_LIMIT = 1024
+"""How many agents are kept built. One costs a few kilobytes, and plaintext in memory."""
+
+DRAIN_TIMEOUT = 600.0
+"""Seconds that a lease may keep replaced providers open."""
+
+
+class Registry(Leases):
+    """The running agents of one process. Make it inside the event loop; ``aclose`` when done."""
+
+    def __init__(
+        self,
+        builder: Builder,
+        history: History,
+        metrics: Metrics,
+        *,
+        warm_limit: int = WARM_LIMIT,
+        drain_timeout: float = DRAIN_TIMEOUT,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        fallback: Fallback | None = None,
+    ) -> None:
+        self._metrics = metrics
+        self._now = now
+        self._boxes = Boxes(builder.build, metrics)
+        self._resolver = Resolver(builder, history, self._boxes, metrics, now)
+        self._snapshot = empty(now())
+        self._warm = Warm(warm_limit, drain_timeout, metrics)
+        self._tally = Tally(metrics)
+        self._changes = Changes(metrics)
+        self._writing = asyncio.Lock()
+        self.openings = Openings(
+            self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot, now
+        )
+        self._fallback = fallback.built(self._boxes) if fallback else Built(fallback_agent(), {}, self._boxes)
+        self.fallback: LiveAgent = self._fallback.agent
+        self.shares_fallback = fallback is None  # the built-in one is everybody's
+        self._closed = False
+        self._told = 0
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What is served now; immutable, so a reader may keep it as long as it likes."""
+        return self._snapshot
+
+    def lease(self, ref: str) -> Lease:
+        """``async with registry.lease("acme/sales") as agent``. Also takes an id or ``acme~sales``.
+
+        ``echo`` is the built-in agent unless one is configured under that name, or another stands in for
+        it. Raises ``AgentNotFound`` and ``AgentUnavailable`` on entering.
+        """
+        return Lease(self, ref)
+
+    @property
+    def told(self) -> int:
+        """The version whose every agent is counted: just after a swap, still the one before."""
+        return self._told
+
+    async def load(self, loaded: Loaded, older: Iterable[AgentRow] = ()) -> None:
+        """Serve exactly these rows: those that did not change stay as they are, the rest leaves.
+
+        ``older``: what served for those that do not open, where the store cannot be asked.
+        """
+        await self._apply(loaded, full=True, older={row.id: row for row in older})
+
+    async def update(self, loaded: Loaded) -> None:
+        """Serve these rows in place of their predecessors; tombstones leave."""
+        await self._apply(loaded, full=False)
+
+    def subscribe(self, owner: str | None = None) -> AbstractContextManager[Subscription]:
+        """``with registry.subscribe() as events: async for event in events: …`` (``ChangeEvent``).
+
+        Of an ``owner``: of nothing but that owner's agents.
+        """
+        return self._changes.subscribe(owner)
+
+    def older(self) -> list[AgentRow]:
+        """The older documents that serve, or would, for those that do not open."""
+        entries = self._tally.problems(None)
+        return [entry.good for entry in entries if entry.good is not None and entry.good is not entry.row]
+
+    def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, Condition]]:
+        """Slug and condition of agents that are Degraded or Invalid; of an ``owner``, or of all."""
+        if owner is not None:
+            entries = self._snapshot.entries
+            owned = ((slug, entries[slug].condition) for slug in self._snapshot.slugs(owner))
+            return [pair for pair in owned if pair[1].type in ("Degraded", "Invalid")][:limit]
+        return [(entry.row.slug, entry.condition) for entry in self._tally.problems(limit)]
+
+    async def aclose(self, drain_s: float = 10.0) -> None:
+        """Take no more leases, let those that run end within ``drain_s`` seconds, close every provider."""
+        if self._closed:
+            return
+        self._closed = True
+        self._changes.close()
+        await self.openings.aclose()
+        self._warm.cool_all()
+        self._fallback.release()
+        cut = await self._boxes.aclose(drain_s)
+        self._metrics.drain_timeouts.inc(cut)
+
+    # Leases
+
+    async def acquire(self, ref: str) -> Built:
+        """One hold on what ``ref`` names, opened first if need be; concurrent callers open it once."""
+        while True:
+            entry = self._entry(ref)
+            built = entry.built if entry else self._fallback
+            if built is not None:
+                if entry is not None:
+                    self._warm.touch(entry)
+                built.hold()
+                self._metrics.leases.inc()
+                return built
+            if entry is not None:
+                _refuse(entry)
+                await self.openings.opened(entry)
+
+    def ended(self, built: Built) -> None:
+        """A lease on ``built`` ended."""
+        self._metrics.leases.dec()
+        built.release()
+
+    def _entry(self, ref: str) -> Entry | None:
+        """What ``ref`` names; None for the fallback."""
+        if self._closed:
+            raise AgentUnavailable("this runtime is shutting down", reason="Closing", hint="try another one")
+        if ref == FALLBACK_REF or (ref == self.fallback.slug and ref not in self._snapshot.entries):
+            return None
+        return self._snapshot.find(ref)
+
+    # Writing
+
+    async def _apply(
+        self, loaded: Loaded, *, full: bool, older: Mapping[UUID, AgentRow] = MappingProxyType({})
+    ) -> None:
+        async with self._writing:
+            started, pacer = time.perf_counter(), Pacer()
+            gone, done = await self._renew(loaded, pacer, older, full=full)
+            self._metrics.swap_seconds.observe(time.perf_counter() - started)
+            await self._tidy(gone, done, pacer)
+
+    async def _renew(
+        self, loaded: Loaded, pacer: Pacer, older: Mapping[UUID, AgentRow], *, full: bool
+    ) -> tuple[list[Entry], list[Prepared]]:
+        """Build what changed, then swap. Returns what left and what came."""
+        base = self._snapshot
+        stock = await take_stock(base, loaded, pacer, full=full)
+        preparation = Preparation(self._resolver, base, self._now, older)
+        try:
+            await preparation.run(stock.changed, pacer)
+            draft = await drafted(base, stock.gone, preparation.done, pacer)
+        except BaseException:
+            preparation.drop()
+            raise
+        if self._closed:
+            preparation.drop()
+            return [], []
+        self._swap(draft.freeze(loaded.head.version, loaded.head.stamp, self._now()), preparation.done)
+        gone = [prepared.previous for prepared in preparation.done if prepared.previous is not None]
+        return [*gone, *stock.gone], preparation.done
+
+    def _swap(self, snapshot: Snapshot, done: list[Prepared]) -> None:
+        """The one moment at which everything new is visible."""
+        self._snapshot = snapshot
+        self._metrics.swaps.inc()
+        self._metrics.version.set(snapshot.version)
+        for prepared in done:
+            if prepared.built is not None:
+                self._warm.succeed(prepared.previous, prepared.entry, prepared.built)
+
+    async def _tidy(self, gone: list[Entry], done: list[Prepared], pacer: Pacer) -> None:
+        """After a swap: what left is let go of, piece by piece; what is new is counted and told."""
+        slugs = set()
+        for prepared in done:
+            prepared.previous = None
+        while gone:
+            entry = gone.pop()
+            slugs.add(entry.row.slug)
+            self.openings.forget(entry)
+            await pacer.turn()
+        for prepared in done:
+            slugs.add(prepared.entry.row.slug)
+            self.openings.welcome(prepared)
+            await pacer.turn()
+        self._told = self._snapshot.version
+        if slugs:
+            self._changes.publish("changed", self._snapshot.version, slugs)
+
+
+def _refuse(entry: Entry) -> None:
+    """Raise where it is known that nothing of ``entry`` can run."""
+    condition = entry.condition
+    if condition.type in ("Suspended", "Invalid"):
+        message = f"agent {entry.row.slug} cannot run: {condition.message}"
+        raise AgentUnavailable(message, reason=condition.reason, hint="see its condition: agentsd status")

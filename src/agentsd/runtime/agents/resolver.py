@@ -1,0 +1,199 @@
+"""Resolving: of all the documents that an agent ever had, the newest that opens and builds.
+
+Every replica looks at the same documents in the same order, so replicas agree on what serves,
+whether they were there when a broken version came in or started after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from agentsd.core.errors import StoreError
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.runtime.agents.builder import Builder, Candidate, Recipe, Refused
+from agentsd.runtime.agents.cooperative import Pacer
+from agentsd.runtime.agents.leases import Boxes, Built, live_agent
+from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.telemetry import Metrics
+
+_log = logging.getLogger(__name__)
+
+
+class History(Protocol):
+    """What resolving asks of the store. Both raise ``StoreError``."""
+
+    async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
+        """The owner that each fingerprint was first seen under."""
+
+    async def older(self, row: AgentRow) -> Sequence[AgentRow]:
+        """The agent's earlier documents under the same owner, newest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a row: its condition, the document that serves, and the build (with one hold)."""
+
+    condition: Condition
+    good: AgentRow | None = None
+    built: Built | None = None
+    retry: bool = False  # the same row may fare better later
+
+    def drop(self) -> None:
+        """Let go of the build."""
+        if self.built is not None:
+            self.built.release()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A candidate with the owners of its seals; ``sure`` is False where the store did not answer."""
+
+    candidate: Candidate
+    owners: Mapping[bytes, str]
+    sure: bool = True
+
+
+class Resolver:
+    """Finds out what serves for a row."""
+
+    def __init__(
+        self, builder: Builder, history: History, boxes: Boxes, metrics: Metrics, now: Callable[[], datetime]
+    ) -> None:
+        self._builder = builder
+        self._history = history
+        self._boxes = boxes
+        self._metrics = metrics
+        self._now = now
+
+    async def read(self, rows: Sequence[AgentRow], pacer: Pacer | None = None) -> list[Checked]:
+        """Parse ``rows`` and ask, in one query, who owns their seals.
+
+        While the store is away an agent opens without that answer, to be looked at again: the
+        owner was checked when the document was stored, and a runtime must outlive its database.
+        """
+        pacer = pacer or Pacer()
+        candidates = []
+        for row in rows:
+            candidates.append(await self._builder.read(row))
+            await pacer.turn()
+        seals = frozenset[bytes]().union(*(one.seals | one.lent for one in candidates))
+        try:
+            owners = await self._history.owners(seals) if seals else {}
+        except StoreError:
+            return [Checked(candidate, {}, sure=not candidate.seals) for candidate in candidates]
+        return [Checked(candidate, owners) for candidate in candidates]
+
+    async def resolve(
+        self, checked: Checked, previous: Entry | None = None, deadline: float | None = None
+    ) -> Outcome:
+        """What serves for the row. Never raises for a bad document: the outcome says it."""
+        row = checked.candidate.row
+        try:
+            built = await self._attempt(row, checked, deadline)
+        except Refused as refused:
+            return await self._fall_back(row, refused, previous, deadline)
+        return Outcome(Condition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure)
+
+    async def _attempt(self, wanted: AgentRow, checked: Checked, deadline: float | None) -> Built:
+        """One document built for ``wanted``. Raises ``Refused``."""
+        try:
+            recipe = await self._builder.open(checked.candidate, checked.owners, deadline)
+            self._metrics.opened.inc()
+            return self._build(wanted, recipe)
+        except Refused as refused:
+            self._metrics.build_failures.labels(refused.reason).inc()
+            raise
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            self._metrics.build_failures.labels("BuildFailed").inc()
+            name = type(error).__name__
+            _log.error("a document failed to open", extra={"agent": wanted.slug, "error": name})
+            message = f"the document of {wanted.slug} failed to open: {name}"
+            raise Refused("BuildFailed", message) from None
+
+    def _build(self, wanted: AgentRow, recipe: Recipe) -> Built:
+        """Who it is says the wanted row; what it is, the document that opened."""
+        usable = {
+            kind: settings
+            for kind, settings in recipe.settings.items()
+            if self._builder.has_client(kind, settings)
+        }
+        boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
+        return Built(live_agent(fields_of(wanted, recipe), boxes), boxes, self._boxes)
+
+    async def _fall_back(
+        self, row: AgentRow, refused: Refused, previous: Entry | None, deadline: float | None
+    ) -> Outcome:
+        """The newest older document that opens and builds; the last good one where the store is away."""
+        last = _last_good(row, previous)
+        older, retry = await self._older(row, last)
+        retry = retry or refused.retryable
+        for document in older:
+            serving = previous.built if previous and last and document.digest == last.digest else None
+            built, sure = await self._again(row, document, serving, deadline)
+            if built is not None:
+                message = f"{refused.message}; version {document.version} is serving"
+                condition = Condition("Degraded", refused.reason, message, self._now())
+                return Outcome(condition, document, built, retry or not sure)
+        return Outcome(Condition("Invalid", refused.reason, refused.message, self._now()), retry=retry)
+
+    async def _again(
+        self, row: AgentRow, document: AgentRow, serving: Built | None, deadline: float | None
+    ) -> tuple[Built | None, bool]:
+        """An older document built for ``row``: from the build that serves it still, or opened anew."""
+        built = serving.renamed(row.slug, row.owner) if serving else None
+        if built is not None:
+            return built, True
+        (checked,) = await self.read([document])
+        try:
+            return await self._attempt(row, checked, deadline), checked.sure
+        except Refused:
+            return None, checked.sure
+
+    async def _older(self, row: AgentRow, last: AgentRow | None) -> tuple[Sequence[AgentRow], bool]:
+        """Documents to fall back to, and whether the store has to be asked again."""
+        known = [last] if last else []
+        try:
+            found = await self._history.older(row)
+        except StoreError:
+            return known, True
+        kept = [older for older in found if older.documents != row.documents]
+        if last and all(older.digest != last.digest for older in kept):
+            kept.append(last)
+        return kept, False
+
+
+def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
+    """A ``LiveAgent``'s fields but for its providers: who it is says ``wanted``, what it is, the recipe."""
+    return {
+        "id": wanted.id,
+        "slug": wanted.slug,
+        "owner": wanted.owner,
+        "version": recipe.row.version,
+        "digest": recipe.row.digest,
+        "spec": recipe.head,
+        "sources": recipe.row.sources,
+        "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
+    }
+
+
+def _last_good(row: AgentRow, previous: Entry | None) -> AgentRow | None:
+    """What served before ``row``, unless it is the same document or was another owner's."""
+    last = (previous.good or previous.row) if previous else None
+    return last if last and last.owner == row.owner and last.documents != row.documents else None
+
+
+def suspended(now: datetime) -> Condition:
+    """The condition of an inactive row."""
+    return Condition("Suspended", "Inactive", "its manifest says `active: false`", now)
+
+
+def not_opened(now: datetime) -> Condition:
+    """The condition of a row that nobody has looked into yet."""
+    return Condition("Ready", "NotOpened", "it opens at its first use", now)

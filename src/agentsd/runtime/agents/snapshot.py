@@ -1,0 +1,185 @@
+"""Snapshots: the immutable set of agents that a runtime serves, and how one becomes the next."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import islice
+from typing import Literal
+from uuid import UUID
+
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.names import from_url, is_uuid
+from agentsd.core.violations import did_you_mean
+from agentsd.runtime.agents.leases import Built
+from agentsd.runtime.agents.persistent_map import Edit, Shards
+
+ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
+
+_SUGGEST_AMONG = 5000  # beyond so many agents, looking for a near name would hold up the loop
+_SUGGEST_FROM = 100
+_LIST = "list them: agentsd status"
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """How an agent fares. ``reason`` is for machines (CamelCase), ``message`` for people.
+
+    Ready      Opened, or NotOpened: nobody asked for it and the verifier has not come by yet
+    Degraded   an older document serves; ``reason`` says why the newest does not
+    Invalid    nothing of it can run; ``reason`` says why
+    Suspended  Inactive: its manifest says ``active: false``
+    """
+
+    type: ConditionType
+    reason: str
+    message: str
+    since: datetime
+
+    def after(self, previous: Condition | None) -> Condition:
+        """This condition, or ``previous`` if it says the same: ``since`` is when it began."""
+        same = previous is not None and (previous.type, previous.reason, previous.message) == (
+            self.type,
+            self.reason,
+            self.message,
+        )
+        return previous if same and previous is not None else self
+
+
+class Entry:
+    """One agent in a snapshot: the version that is wanted, how it fares, and its build while in use.
+
+    ``row`` never changes. What was found out about it since does: ``good`` is the newest document
+    known to open (``row`` itself when all is well, None while unknown), ``condition`` says so, and
+    ``built`` is there while the agent is in use. Only the registry writes them.
+    """
+
+    __slots__ = ("built", "condition", "flight", "good", "interest", "row")
+
+    def __init__(self, row: AgentRow, condition: Condition, good: AgentRow | None = None) -> None:
+        self.row = row
+        self.condition = condition
+        self.good = good
+        self.built: Built | None = None
+        self.flight: asyncio.Task[None] | None = None  # the opening that is under way
+        self.interest = 0  # how many leases wait for it
+
+    @property
+    def opened(self) -> bool:
+        """Whether its document was opened, well or not."""
+        return self.condition.reason != "NotOpened"
+
+
+class Names:
+    """The sorted slugs of a snapshot, of all and of each owner; sorted when first asked for, and kept."""
+
+    __slots__ = ("_all", "_owned")
+
+    def __init__(self) -> None:
+        self._all: tuple[str, ...] | None = None
+        self._owned: dict[str, tuple[str, ...]] | None = None
+
+    def of(self, entries: Mapping[str, Entry], owner: str | None) -> tuple[str, ...]:
+        """Those of ``owner``; None: of all."""
+        if self._all is None:
+            self._all = tuple(sorted(entries))
+        if owner is None:
+            return self._all
+        if self._owned is None:
+            owned: dict[str, list[str]] = {}
+            for slug in self._all:
+                owned.setdefault(entries[slug].row.owner, []).append(slug)
+            self._owned = {name: tuple(slugs) for name, slugs in owned.items()}
+        return self._owned.get(owner, ())
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Every agent as of one version. Lookups cost a dict access.
+
+    Where an ``owner`` is given, no other's agents exist: neither is found, nor named, nor counted.
+    """
+
+    version: int  # 0 before the first load
+    stamp: UUID | None
+    loaded_at: datetime
+    entries: Shards[str, Entry]  # by slug, in no particular order
+    ids: Shards[UUID, Entry]
+    defaults: Shards[str, str]  # owner → slug
+    _names: Names = field(default_factory=Names, compare=False, repr=False)
+
+    def slugs(self, owner: str | None = None) -> tuple[str, ...]:
+        """Every slug, sorted."""
+        return self._names.of(self.entries, owner)
+
+    def find(self, ref: str, owner: str | None = None) -> Entry:
+        """The agent that ``ref`` (slug, id, or slug with ``~`` for ``/``) names. Raises ``AgentNotFound``."""
+        entry = self.entries.get(ref)
+        if entry is None and is_uuid(ref):
+            entry = self.ids.get(UUID(ref))
+        if entry is None and "~" in ref:
+            entry = self.entries.get(from_url(ref))
+        if entry is None or (owner is not None and entry.row.owner != owner):
+            raise not_found(ref, self._hint(from_url(ref), owner))
+        return entry
+
+    def _hint(self, slug: str, owner: str | None) -> str:
+        """A near name among the same folder's."""
+        known = self.entries if owner is None else self.slugs(owner)
+        if len(known) > _SUGGEST_AMONG or len(slug) > 250:
+            return _LIST
+        folder, _, name = slug.rpartition("/")
+        near = (
+            one
+            for one in known
+            if one.rpartition("/")[0] == folder
+            and abs(len(one) - len(slug)) <= 3
+            and one[len(folder) :].lstrip("/")[:1] == name[:1]
+        )
+        return did_you_mean(slug, islice(near, _SUGGEST_FROM)) or _LIST
+
+
+def not_found(ref: str, hint: str = _LIST) -> AgentNotFound:
+    """The one error for what does not exist, and for what is not there for whoever asks."""
+    return AgentNotFound(f"there is no agent {ref[:250]!r}", hint=hint)
+
+
+class Draft:
+    """A snapshot in the making."""
+
+    def __init__(self, base: Snapshot) -> None:
+        self._entries = Edit(base.entries)
+        self._ids = Edit(base.ids)
+        self._defaults = Edit(base.defaults)
+
+    def remove(self, agent: UUID) -> None:
+        """Take an agent out."""
+        entry = self._ids.pop(agent)
+        if entry is None:
+            return
+        row = entry.row
+        self._entries.pop(row.slug)
+        if self._defaults.get(row.owner) == row.slug:
+            self._defaults.pop(row.owner)
+
+    def put(self, entry: Entry) -> None:
+        """Put an agent in. All that leave are removed first, so names and defaults may trade places."""
+        row = entry.row
+        self._ids.put(row.id, entry)
+        self._entries.put(row.slug, entry)
+        if row.is_default:
+            self._defaults.put(row.owner, row.slug)
+
+    def freeze(self, version: int, stamp: UUID, loaded_at: datetime) -> Snapshot:
+        """The finished snapshot; the draft must not be used again."""
+        return Snapshot(
+            version, stamp, loaded_at, self._entries.freeze(), self._ids.freeze(), self._defaults.freeze()
+        )
+
+
+def empty(now: datetime) -> Snapshot:
+    """Before the first load."""
+    return Snapshot(0, None, now, Shards(), Shards(), Shards())

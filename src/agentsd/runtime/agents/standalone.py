@@ -1,0 +1,25 @@
+"""One agent by itself, opened, built and closed again: for a test, without store or registry."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.providers.base import LiveAgent
+from agentsd.runtime.agents.builder import Builder
+from agentsd.runtime.agents.resolver import fields_of
+
+
+@asynccontextmanager
+async def single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAgent]:
+    """The agent of ``row``'s document. Raises ``Refused`` where it does not open or build."""
+    recipe = await builder.open(await builder.read(row), {})
+    providers: dict[str, Any] = {}
+    async with AsyncExitStack() as stack:
+        for kind, settings in recipe.settings.items():
+            if builder.has_client(kind, settings):
+                providers[kind] = builder.build(kind, settings, row.owner)
+                stack.push_async_callback(providers[kind].aclose)
+        yield LiveAgent(**fields_of(row, recipe), **providers)

@@ -1,0 +1,1 @@
+"""Following the store: agents, tokens, runs and knowledge."""

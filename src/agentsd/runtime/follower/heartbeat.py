@@ -1,0 +1,79 @@
+"""The heartbeat: tells the store that this replica lives, what it serves and what is not well with it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from uuid import UUID
+
+from agentsd.runtime.agents.registry import Registry
+from agentsd.store.database import Database
+from agentsd.store.queries import replicas
+from agentsd.store.queries.versions import Head, head
+
+BEAT_SECONDS = 10.0
+
+_BEAT_GAP = 0.1  # at most ten heartbeats a second, however fast the versions come
+_SPREAD = 0.1  # s
+_GOODBYE_SECONDS = 2.0
+
+_log = logging.getLogger(__name__)
+
+
+class Heart:
+    """One replica's."""
+
+    def __init__(self, database: Database, registry: Registry, replica_id: UUID, beat_s: float) -> None:
+        self._database = database
+        self._registry = registry
+        self._id = replica_id
+        self._beat_s = beat_s
+        self._now = asyncio.Event()
+
+    def soon(self) -> None:
+        """There is something to tell."""
+        self._now.set()
+
+    async def beats(self) -> AsyncIterator[Head]:
+        """Beat for ever; yield the store's head at every one that arrived."""
+        while True:
+            self._now.clear()
+            try:
+                async with self._database.transaction() as connection:
+                    await replicas.beat(connection, self._replica())
+                    now = await head(connection)
+            except Exception as error:  # the next one may work; the follower tells of the trouble
+                _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
+            else:
+                yield now
+            await asyncio.sleep(_BEAT_GAP)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._beat_s):
+                    await self._now.wait()
+            # What is new came to all replicas in one moment: first all of them load it, then all tell.
+            await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311  (jitter)
+
+    async def goodbye(self) -> None:
+        """Leave the list of replicas, if Postgres is there to hear it."""
+        with suppress(Exception):
+            async with asyncio.timeout(_GOODBYE_SECONDS), self._database.transaction() as connection:
+                await replicas.remove(connection, self._id)
+
+    def _replica(self) -> replicas.Replica:
+        degraded = [
+            {"slug": slug, "type": said.type, "reason": said.reason, "message": said.message}
+            for slug, said in self._registry.problems()
+        ]
+        return replicas.Replica(
+            id=self._id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=self._registry.told,
+            degraded=degraded,
+            unopened=self._registry.openings.unopened(self._registry.told),
+        )

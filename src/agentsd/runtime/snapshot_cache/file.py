@@ -1,0 +1,176 @@
+"""The snapshot file: written at once or not at all, ours alone, read with suspicion.
+
+Its time of modification says when Postgres last confirmed what it holds. Of several processes that share
+it, the one that heard from Postgres last has its way. A file of no bytes says: what was here holds no more.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import orjson
+
+from agentsd.runtime.snapshot_cache.format import (
+    MAGIC,
+    SUM,
+    BadSnapshot,
+    Kept,
+    Origin,
+    check_origin,
+    pieces,
+    unpacked,
+)
+
+MAX_BYTES = 1 << 30
+"""A larger snapshot is neither written nor read."""
+
+_HEAD_MAX = 1 << 16
+_CLOCKS_DIFFER = 60.0  # s
+_REST = 0.0005  # s after each piece: the GIL let go of for a system call only is not taken by others in time
+
+
+def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
+    """Replace the file at once or not at all; readable by its owner only. Returns its size, 0 if not written.
+
+    ``confirmed``: when Postgres last said that this is the newest (epoch seconds). What another process
+    of this machine confirmed later stays. Raises ``OSError``, and ``BadSnapshot`` where it is too large.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(path):
+        if _is_newer(path, confirmed):
+            return 0
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    try:
+        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
+            size = _fill(file, kept, origin)
+            file.flush()
+            os.fsync(file.fileno())
+        os.utime(temporary, (confirmed, confirmed))
+        with _alone(path):
+            if _is_newer(path, confirmed):
+                return 0
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    return size
+
+
+def _fill(file: BinaryIO, kept: Kept, origin: Origin) -> int:
+    """Write it piece by piece, so that neither memory nor another thread suffers."""
+    digest, size = sha256(), 0
+    for piece in pieces(kept, origin):
+        digest.update(piece)
+        size += len(piece)
+        if size > MAX_BYTES:
+            raise BadSnapshot(f"it would be larger than {MAX_BYTES >> 20} MiB")
+        file.write(piece)
+        time.sleep(_REST)
+    return size + file.write(digest.hexdigest().encode())
+
+
+def confirm(path: Path, edition: str, confirmed: float) -> bool:
+    """Note that Postgres still says so, if the file holds ``edition``. Says whether it does."""
+    try:
+        with _alone(path), path.open("rb") as file:
+            if _read_head(file).get("edition") != edition:
+                return False
+            if os.fstat(file.fileno()).st_mtime < confirmed:
+                os.utime(file.fileno(), (confirmed, confirmed))
+            return True
+    except (OSError, BadSnapshot):
+        return False
+
+
+def forget(path: Path, confirmed: float) -> None:
+    """Leave nothing that could be read, until somebody who heard of it writes anew. Raises ``OSError``."""
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _alone(path):
+        if not _is_newer(path, confirmed):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
+            os.utime(path, (confirmed, confirmed))
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed processes left in the middle of writing."""
+    for left in path.parent.glob(f".{path.name}.*.tmp"):
+        pid = left.name.split(".")[-2]
+        if pid.isdigit() and not _is_alive(int(pid)):
+            with suppress(OSError):
+                left.unlink()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def read(path: Path, origin: Origin) -> tuple[Kept, float] | None:
+    """What was kept, and when Postgres confirmed it; None where there is no file. Raises ``BadSnapshot``."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123
+            status = os.fstat(file.fileno())
+            _check_status(status)
+            if status.st_size == 0:
+                return None
+            check_origin(_read_head(file), origin)
+            file.seek(0)
+            data = file.read(MAX_BYTES + SUM + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BadSnapshot(f"it cannot be read: {error.strerror}") from None
+    return unpacked(data), status.st_mtime
+
+
+def _check_status(status: os.stat_result) -> None:
+    """Who can write it can let himself in: like a key, it must be ours alone."""
+    if not stat.S_ISREG(status.st_mode):
+        raise BadSnapshot("it is not a regular file")
+    if status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise BadSnapshot("somebody else may write it")
+
+
+def _read_head(file: BinaryIO) -> dict[str, Any]:
+    if file.readline(len(MAGIC)) != MAGIC:
+        raise BadSnapshot("it is no snapshot of agentsd, or damaged")
+    try:
+        head = orjson.loads(file.readline(_HEAD_MAX))
+    except ValueError:
+        raise BadSnapshot("it is damaged") from None
+    if not isinstance(head, dict):
+        raise BadSnapshot("it is damaged")
+    return head
+
+
+def _is_newer(path: Path, confirmed: float) -> bool:
+    """Whether somebody heard from Postgres later; nobody did in the future, so that was a wrong clock."""
+    try:
+        return confirmed < path.stat().st_mtime < time.time() + _CLOCKS_DIFFER
+    except FileNotFoundError:
+        return False
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process at a time; a killed one lets go."""
+    descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,208 @@
+"""The form of a snapshot file: what a runtime serves, still sealed, as bytes and back.
+
+    agentsd snapshot
+    {"format": 1, "schema": …, "database": …, "source": …, "version": …, "stamp": …, "edition": …}
+    {"tokens": …}
+    {"blobs": [lengths], "rows": […], "older": […]}      and then the blobs; again and again
+    SHA-256 of all this, in hex
+
+Documents are kept byte for byte, tokens as hashes: no more than Postgres has, and no plaintext of a seal.
+Blobs are counted through the whole file; what several rows share is there once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from agentsd.core.manifest.agent import AgentRow, Attachment
+from agentsd.store.queries.users import OwnerTokens
+from agentsd.store.queries.versions import Head
+
+FORMAT = 1
+MAGIC = b"agentsd snapshot\n"
+SUM = 64
+"""Bytes of the checksum at the end."""
+
+_ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread runs
+
+
+class BadSnapshot(Exception):
+    """The file cannot be used. The message says why, and quotes nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Whose snapshot it is."""
+
+    database: str  # host:port/name
+    source: str
+    schema: str  # the store's revision
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a runtime serves, with its tokens."""
+
+    head: Head
+    rows: Iterable[AgentRow] = field(repr=False)  # gone through once
+    older: Sequence[AgentRow] = field(default=(), repr=False)  # what serves for rows that do not open
+    tokens: Sequence[OwnerTokens] = field(default=(), repr=False)
+
+    @property
+    def edition(self) -> str:
+        """Equal for equal contents."""
+        older = sha256(b"".join(row.id.bytes + row.digest for row in self.older))
+        return f"{self.head}:{older.hexdigest()[:16]}"
+
+
+class _Blobs:
+    """Numbers for blobs, each given once."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[bytes, int] = {}
+        self.new: list[bytes] = []
+
+    def number(self, blob: bytes | None) -> int | None:
+        """The blob's place in the file."""
+        if blob is None:
+            return None
+        number = self._numbers.get(blob)
+        if number is None:
+            number = self._numbers[blob] = len(self._numbers)
+            self.new.append(blob)
+        return number
+
+
+def pieces(kept: Kept, origin: Origin) -> Iterator[bytes]:
+    """All of the file but for its checksum."""
+    yield _head(kept, origin)
+    yield _tokens(kept.tokens)
+    older, blobs, rows = {row.id: row for row in kept.older}, _Blobs(), iter(kept.rows)
+    while chunk := list(islice(rows, _ROWS)):
+        blobs.new = []
+        packed = [_row(row, blobs) for row in chunk]
+        served = [_row(older[row.id], blobs) for row in chunk if row.id in older]
+        lengths = [len(blob) for blob in blobs.new]
+        line = orjson.dumps({"blobs": lengths, "rows": packed, "older": served})
+        yield b"".join((line, b"\n", *blobs.new))
+
+
+def _head(kept: Kept, origin: Origin) -> bytes:
+    head = {
+        "format": FORMAT,
+        "schema": origin.schema,
+        "database": origin.database,
+        "source": origin.source,
+        "version": kept.head.version,
+        "stamp": kept.head.stamp,
+        "edition": kept.edition,
+    }
+    return MAGIC + orjson.dumps(head) + b"\n"
+
+
+def _tokens(owners: Sequence[OwnerTokens]) -> bytes:
+    listed = [[one.username, one.path, [dict(token) for token in one.tokens], one.email] for one in owners]
+    return orjson.dumps({"tokens": listed}) + b"\n"
+
+
+def _row(row: AgentRow, blobs: _Blobs) -> list[Any]:
+    return [
+        row.id,
+        row.slug,
+        row.owner,
+        row.source,
+        row.path,
+        row.version,
+        row.digest.hex(),
+        row.is_default,
+        row.is_active,
+        row.name,
+        row.commit,
+        row.created_at,
+        row.updated_at,
+        blobs.number(row.data),
+        blobs.number(row.prompt),
+        [[path, digest.hex()] for path, digest in row.sources],
+        [[one.path, one.digest.hex(), blobs.number(one.data)] for one in row.layers],
+    ]
+
+
+def check_origin(head: Mapping[str, Any], origin: Origin) -> None:
+    """Raise ``BadSnapshot`` for what is another's, or a newer program's."""
+    if not isinstance(head.get("format"), int) or head["format"] > FORMAT:
+        raise BadSnapshot("a newer agentsd wrote it")
+    if str(head.get("schema")) > origin.schema:
+        raise BadSnapshot("it is of a newer schema")
+    if head.get("database") != origin.database or head.get("source") != origin.source:
+        raise BadSnapshot("it is of another database or source")
+
+
+def unpacked(data: bytes) -> Kept:
+    """What ``pieces`` was given. Raises ``BadSnapshot`` for what is not whole."""
+    if sha256(memoryview(data)[:-SUM]).hexdigest().encode() != data[-SUM:]:
+        raise BadSnapshot("it is damaged")
+    try:
+        return _read(data)
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise BadSnapshot("it is damaged") from None
+
+
+def _read(data: bytes) -> Kept:
+    at = data.index(b"\n", len(MAGIC)) + 1
+    head = orjson.loads(data[len(MAGIC) : at])
+    end = data.index(b"\n", at) + 1
+    tokens, at = orjson.loads(data[at:end])["tokens"], end
+    rows: list[AgentRow] = []
+    older: list[AgentRow] = []
+    blobs: list[bytes] = []
+    while at < len(data) - SUM:
+        end = data.index(b"\n", at) + 1
+        chunk, at = orjson.loads(data[at:end]), end
+        for length in chunk["blobs"]:
+            blobs.append(data[at : at + length])
+            at += length
+        rows += [_read_row(row, blobs) for row in chunk["rows"]]
+        older += [_read_row(row, blobs) for row in chunk["older"]]
+    return Kept(
+        Head(int(head["version"]), UUID(head["stamp"])),
+        tuple(rows),
+        tuple(older),
+        tuple(OwnerTokens(name, path, tuple(given), email) for name, path, given, email in tokens),
+    )
+
+
+def _read_row(row: Sequence[Any], blobs: Sequence[bytes]) -> AgentRow:
+    (
+        agent, slug, owner, source, path, version, digest, is_default, is_active, name, commit,
+        created_at, updated_at, data, prompt, sources, layers,
+    ) = row  # fmt: skip
+    return AgentRow(
+        id=UUID(agent),
+        slug=slug,
+        owner=owner,
+        source=source,
+        path=path,
+        version=version,
+        digest=bytes.fromhex(digest),
+        is_default=is_default,
+        is_active=is_active,
+        name=name,
+        commit=commit,
+        created_at=datetime.fromisoformat(created_at),
+        updated_at=datetime.fromisoformat(updated_at),
+        data=blobs[data],
+        prompt=None if prompt is None else blobs[prompt],
+        sources=tuple((one, bytes.fromhex(hexed)) for one, hexed in sources),
+        layers=tuple(
+            Attachment(one, bytes.fromhex(hexed), None if number is None else blobs[number])
+            for one, hexed, number in layers
+        ),
+    )

@@ -1,0 +1,112 @@
+"""A Postgres server as the file system and the process table show it: who holds it, does it run, end it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from tempfile import gettempdir
+
+from agentsd.core.errors import ConfigError
+from agentsd.store.embedded import os_account as accounts
+
+SOCKET = ".s.PGSQL.5432"
+LONGEST_SOCKET_PATH = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
+
+
+def hold(path: Path) -> int:
+    """The open lock file; the lock lasts as long as it is open. Holds our pid for whoever comes second."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.read(handle, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(handle)
+        raise ConfigError(
+            f"the embedded Postgres of this folder is already run by process {holder} ({path.name})",
+            hint="stop that process, or choose another data folder or AGENTSD_DATABASE_URL",
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def running(data_dir: Path) -> tuple[int, Path] | None:
+    """Pid and socket folder of the server that answers on ``data_dir``; a stale pid file counts as none.
+
+    A socket folder that is relative is so to the data.
+
+    postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a line.
+    """
+    try:
+        lines = (data_dir / "postmaster.pid").read_text().splitlines()
+        pid, sockets, status = int(lines[0]), data_dir / lines[4], lines[7].strip()
+    except (OSError, IndexError, ValueError):
+        return None
+    return (pid, sockets) if status == "ready" and _answers(sockets / SOCKET) else None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
+
+
+def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
+    """The data folder itself, or one with a short name where the path is too long for a socket."""
+    if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
+        return data_dir
+    name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    # The account of root's server may be shut out of a TMPDIR of root's, and is never of /tmp.
+    short = Path(gettempdir() if account is None else "/tmp") / f"agentsd-{name}"  # noqa: S108
+    short.mkdir(mode=0o700, exist_ok=True)
+    accounts.give(short, account)
+    owner = os.geteuid() if account is None else account.uid
+    if short.is_symlink() or short.stat().st_uid != owner:
+        raise ConfigError(
+            f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder"
+        )
+    short.chmod(0o700)
+    return short
+
+
+def end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
+    """Fast shutdown: sessions are cut, data is flushed. After 10 s the server is killed; its log heals it."""
+    for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 2.0)):
+        try:
+            os.kill(pid, sent)
+        except ProcessLookupError:
+            break
+        if _gone(pid, child, seconds):
+            return
+    _gone(pid, child, 0.1)
+
+
+def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if not (child.poll() is None if child is not None else exists(pid)):
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def exists(pid: int) -> bool:
+    """Whether a process that is no child of ours runs. One that ended and that nobody reaped does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    with suppress(OSError):
+        return not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].strip().startswith("Z")
+    return True

@@ -1,0 +1,136 @@
+"""Notifications: a standalone connection that listens, and comes back by itself.
+
+A notification is a hint; the version is the truth. So nothing here is ever replayed: after every
+``connected`` the reader asks the store what it missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from time import monotonic
+from typing import Literal
+from uuid import UUID
+
+import psycopg
+from psycopg import AsyncConnection
+
+from agentsd.core.backoff import Backoff
+from agentsd.core.errors import StoreError
+from agentsd.store import writability
+from agentsd.store.database import dsn_of, place_of
+from agentsd.store.errors import translate
+from agentsd.store.queries.versions import CHANNEL, Head, head, notify
+
+__all__ = ["CHANNEL", "Hint", "Listener", "notify"]
+
+_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """``connected``: listening (again), load now. ``changed``: a newer head. ``lost``: the line broke."""
+
+    kind: Literal["connected", "changed", "lost"]
+    head: Head | None = None  # of ``changed``, if the payload was one of ours
+    error: StoreError | None = None  # of ``lost``: why
+
+    @property
+    def version(self) -> int | None:
+        """The version that was announced."""
+        return None if self.head is None else self.head.version
+
+
+class Listener:
+    """An endless ``async for`` over hints; cancel it, or close the iterator, to end it."""
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        channel: str = CHANNEL,
+        heartbeat_seconds: float = 5,
+        backoff: Backoff = _BACKOFF,
+    ) -> None:
+        """``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications."""
+        self._channel = channel
+        self._dsn = dsn_of(dsn) if "://" in dsn else dsn
+        self._heartbeat = heartbeat_seconds
+        self._backoff = backoff
+        self.contact: float | None = None  # time.monotonic() when the server last answered
+
+    def __aiter__(self) -> AsyncIterator[Hint]:
+        return self.hints()
+
+    async def hints(self) -> AsyncGenerator[Hint]:
+        """The hints, from now on."""
+        failures = 0
+        while True:
+            try:
+                async with await self._connect() as connection:
+                    failures = 0
+                    yield Hint("connected")
+                    async with aclosing(self._follow(connection)) as changes:
+                        async for hint in changes:
+                            yield hint
+                    continue  # writes go to another server by now
+            except (psycopg.Error, TimeoutError) as error:
+                yield Hint("lost", error=self._translate(error))
+            # Full jitter: after a restart of Postgres, the replicas do not all come back at once.
+            await asyncio.sleep(random.uniform(0, self._backoff.delay(failures)))  # noqa: S311
+            failures += 1
+
+    async def _connect(self) -> AsyncConnection:
+        connection = await writability.connect(self._dsn)
+        try:
+            async with asyncio.timeout(self._heartbeat):
+                await connection.execute(f"LISTEN {self._channel}")
+        except BaseException:
+            await connection.close()
+            raise
+        self.contact = monotonic()
+        return connection
+
+    async def _follow(self, connection: AsyncConnection) -> AsyncGenerator[Hint]:
+        """Hints from one connection, until it breaks, or until another server takes the writes.
+
+        Silence is answered by a question: on an old primary that was left up, it would last for ever.
+        """
+        while True:
+            async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:
+                async for note in notes:
+                    self.contact = monotonic()
+                    if note.channel == self._channel:
+                        yield Hint("changed", _head_of(note.payload))
+            async with asyncio.timeout(self._heartbeat):
+                read_only = await writability.is_read_only(connection)
+            self.contact = monotonic()
+            if read_only and await self._writable_elsewhere():
+                return
+            if self._channel == CHANNEL:  # a dump that is restored announces nothing
+                async with asyncio.timeout(self._heartbeat):
+                    now = await head(connection)
+                yield Hint("changed", now)
+
+    async def _writable_elsewhere(self) -> bool:
+        """Return whether a new session takes writes."""
+        try:
+            async with asyncio.timeout(self._heartbeat), await writability.connect(self._dsn) as connection:
+                return not await writability.is_read_only(connection)
+        except (psycopg.Error, TimeoutError):
+            return False
+
+    def _translate(self, error: Exception) -> StoreError:
+        known = error if isinstance(error, psycopg.Error) else psycopg.OperationalError()
+        return translate(known, place_of(self._dsn))
+
+
+def _head_of(payload: str) -> Head | None:
+    version, _, stamp = payload.partition(":")
+    try:
+        return Head(int(version), UUID(stamp))
+    except ValueError:
+        return None

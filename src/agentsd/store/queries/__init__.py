@@ -1,0 +1,1 @@
+"""SQL, one subject a module."""

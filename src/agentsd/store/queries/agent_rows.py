@@ -1,0 +1,146 @@
+"""What a change writes into ``agents``: one tuple per row. Pure, but for the parsing of a healed document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from hashlib import sha256
+from typing import Any
+
+import orjson
+
+from agentsd.core.errors import StoreRefused
+from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest
+from agentsd.core.names import owner_of, slug_of, user_id_of
+from agentsd.core.plan.plan import Change
+from agentsd.store.tolerance import mapping, named
+
+COLUMNS: tuple[tuple[str, str], ...] = (
+    ("id", "uuid"),
+    ("user_id", "uuid"),
+    ("slug", "text"),
+    ("name", "text"),
+    ("description", "text"),
+    ("system_prompt", "text"),
+    ("is_default", "boolean"),
+    ("is_active", "boolean"),
+    ("llm_provider_config", "jsonb"),
+    ("tts_provider_config", "jsonb"),
+    ("stt_provider_config", "jsonb"),
+    ("rag_config", "jsonb"),
+    ("digest", "bytea"),
+    ("document_digest", "bytea"),
+    ("source", "text"),
+    ("path", "text"),
+    ("verified", "boolean"),
+    ("checked", "bytea"),
+    ("attachments", "jsonb"),
+)
+"""Name and type of every column that comes from a manifest, in the order of SQL's ``agent_hash_of``."""
+
+
+BATCH_BYTES = 16 << 20
+
+
+def row_of(
+    change: Change, source: str, checked: bytes, value: Mapping[str, Any], document_digest: bytes
+) -> tuple[Any, ...]:
+    """The values of ``COLUMNS`` for a change whose manifest reads ``value``."""
+    desired = manifest_of(change)
+    sections = (orjson.dumps(value.get(kind) or {}).decode() for kind in (*KINDS, "rag"))
+    return (
+        change.id,
+        user_id_of(change.owner),
+        change.slug,
+        str(value.get("name") or change.slug),
+        str(value.get("description") or ""),
+        str(value.get("system_prompt") or ""),
+        desired.default,
+        bool(value.get("active", True)),
+        *sections,
+        desired.digest,
+        document_digest,
+        source,
+        change.path,
+        desired.verified,
+        checked,
+        orjson.dumps(attached(desired.attachments)).decode(),
+    )
+
+
+def attached(attachments: Attachments) -> dict[str, Any]:
+    """``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``, digests in hex."""
+    prompt = {"prompt": _named(attachments.prompt)} if attachments.prompt else {}
+    sources = {"sources": [_named(source) for source in attachments.sources]} if attachments.sources else {}
+    layers = {"layers": [_named(layer) for layer in attachments.layers]} if attachments.layers else {}
+    return prompt | sources | layers
+
+
+def _named(attachment: Attachment) -> dict[str, str]:
+    return {"path": attachment.path, "digest": attachment.digest.hex()}
+
+
+def read_attached(stored: object) -> Attachments:
+    """The reverse of ``attached``; empty where somebody wrote something else, so that a sync heals it."""
+    known = mapping(stored)
+    prompt = named([known["prompt"]] if known.get("prompt") else None) or ()
+    sources, layers = (named(known.get(name)) or () for name in ("sources", "layers"))
+    return Attachments(
+        next((Attachment(*one) for one in prompt), None),
+        tuple(Attachment(*one) for one in sources),
+        tuple(Attachment(*one) for one in layers),
+    )
+
+
+def manifest_of(change: Change) -> Manifest:
+    """What is desired; every change but a delete has it."""
+    if change.desired is None:
+        raise ValueError(f"a change that is no delete needs a manifest: {change.slug}")
+    return change.desired
+
+
+def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, Any], bytes]:
+    """A change whose file was not read again, with value and bytes out of the stored document ``data``.
+
+    A heal then takes nothing from the row, which is what was edited by hand: slug and owner follow from the
+    path, the default from the document, and that its seal was verified is no longer believed.
+    """
+    desired = manifest_of(change)
+    if desired.attachments.layers:
+        raise StoreRefused(
+            f"the row of {change.slug} was edited by hand just now",
+            hint="sync again: its manifest has layers, which are read anew",
+        )
+    if data is None or sha256(data).digest() != (desired.document_digest or desired.digest):
+        raise StoreRefused(
+            f"the stored document of {change.slug} is missing or was changed by hand",
+            hint=f"touch {change.path} (any edit) and sync again: the file brings it back",
+        )
+    from agentsd.core.manifest.document import (
+        parse,  # a heal is rare; PyYAML need not be loaded for anything else
+    )
+
+    value = parse(change.path, data).value
+    if change.operation == "heal":
+        known = replace(desired, default=bool(value.get("default", False)), verified=False)
+        change = replace(change, slug=slug_of(change.path), owner=owner_of(change.path), desired=known)
+    return change, value, data
+
+
+def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+    """Rows (at least one) turned into columns, for ``unnest``."""
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    """Rows in portions of some megabytes: Postgres takes 1 GB a statement, and memory is not free."""
+    batch: list[tuple[Any, ...]] = []
+    size = 0
+    for row in rows:
+        batch.append(row)
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,249 @@
+"""Agents in the store: what is there, what changed, what was. ``apply`` writes them.
+
+Every function takes a connection inside a transaction of ``Database.transaction()``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from agentsd.core.manifest.agent import AgentRow, Attachment, StoredAgent
+from agentsd.core.plan.plan import Stored
+from agentsd.store.queries.agent_rows import read_attached
+from agentsd.store.queries.apply import ApplyStamp, apply
+from agentsd.store.queries.pulls import applied_commit
+from agentsd.store.queries.users import load_users
+from agentsd.store.queries.versions import NOTHING, Head, head, knows, lock
+from agentsd.store.tolerance import named
+
+__all__ = [
+    "NOTHING",
+    "ApplyStamp",
+    "Head",
+    "Loaded",
+    "Revision",
+    "apply",
+    "head",
+    "knows",
+    "load_all",
+    "load_changed",
+    "load_documents",
+    "load_layers",
+    "load_stored",
+    "lock",
+    "owners_of_seals",
+    "revisions",
+]
+
+
+Row = TypeVar("Row")
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Rows and the head that they belong to; true together if loaded in one snapshot transaction."""
+
+    head: Head
+    rows: tuple[AgentRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """What an agent was after one apply. Of a delete: what it was last."""
+
+    agent_id: UUID
+    version: int
+    operation: str  # as in core.plan.Operation
+    slug: str
+    owner: str
+    source: str
+    path: str
+    digest: bytes
+    commit: str | None
+    run_id: UUID | None
+    created_at: datetime
+    data: bytes  # the document, byte for byte
+    prompt: bytes | None = None  # as in AgentRow
+    sources: tuple[tuple[str, bytes], ...] = ()
+    layers: tuple[Attachment, ...] = ()
+
+
+async def load_stored(connection: AsyncConnection, source: str) -> Stored:
+    """What every source has in the store, and the commit that ``source`` last applied."""
+    cursor = await connection.execute(
+        """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
+                  agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked, a.is_active,
+                  a.document_digest, nullif(a.attachments, '{}')
+           FROM agents a JOIN users u ON u.id = a.user_id WHERE a.deleted_at IS NULL""",
+        binary=True,
+    )
+    agents = {row[0]: _stored(row) for row in await cursor.fetchall()}
+    now = await head(connection)
+    return Stored(
+        version=now.version,
+        agents=agents,
+        users=await load_users(connection),
+        commit=await applied_commit(connection, source),
+    )
+
+
+def _stored(row: tuple[Any, ...]) -> StoredAgent:
+    agent = StoredAgent(*row[:-1])
+    return replace(agent, attachments=read_attached(row[-1])) if row[-1] else agent
+
+
+async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
+    """The documents of live agents, by id; unknown ids are left out."""
+    cursor = await connection.execute(
+        """SELECT a.id, d.data FROM agents a JOIN documents d ON d.digest = a.document_digest
+           WHERE a.id = ANY(%b) AND a.deleted_at IS NULL""",
+        (list(ids),),
+        binary=True,
+    )
+    return dict(await cursor.fetchall())
+
+
+async def load_layers(connection: AsyncConnection, digests: Collection[bytes]) -> dict[bytes, bytes]:
+    """The bytes of layers, by digest; what is not stored is left out."""
+    if not digests:
+        return {}
+    cursor = await connection.execute(
+        "SELECT digest, data FROM documents WHERE digest = ANY(%b)", (list(digests),), binary=True
+    )
+    return dict(await cursor.fetchall())
+
+
+async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
+    """Which owner first used a seal, history included; unknown fingerprints are left out."""
+    if not fingerprints:
+        return {}
+    cursor = await connection.execute(
+        "SELECT fingerprint, owner FROM seals WHERE fingerprint = ANY(%b)", (list(fingerprints),), binary=True
+    )
+    return dict(await cursor.fetchall())
+
+
+async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> Loaded:
+    """Rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
+
+    Use a snapshot transaction.
+    """
+    now = now or await head(connection)
+    cursor = await connection.execute(
+        # The upper bound lets the planner see that few rows are meant, before it has any statistics.
+        _ROWS + "WHERE a.version > %s AND a.version <= %s ORDER BY a.version, a.slug",
+        (since, now.version),
+        binary=True,
+    )
+    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
+
+
+async def load_all(connection: AsyncConnection) -> Loaded:
+    """Every live row. Use a snapshot transaction."""
+    now = await head(connection)
+    cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
+    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
+
+
+_UNREADABLE = Attachment("the column attachments", b"")
+"""Makes the agent of a row that was edited by hand Invalid, instead of something else than its files say."""
+
+
+async def _rows(
+    connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
+) -> list[Row]:
+    """Rows that end with sources and layers; the layers' bytes are read once, however many share them."""
+    digests = {digest for row in rows for _, digest in named(row[-1]) or ()}
+    found = await load_layers(connection, digests)
+    return [kind(*row[:-2], named(row[-2]) or (), _layers(row[-2:], found)) for row in rows]
+
+
+def _layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
+    """The layers; where the row does not name sources and layers any more, one that cannot be read."""
+    sources, layers = map(named, stored)
+    if sources is None or layers is None:
+        return (_UNREADABLE,)
+    return tuple(Attachment(path, digest, found.get(digest)) for path, digest in layers)
+
+
+async def revisions(
+    connection: AsyncConnection,
+    agent_id: UUID,
+    *,
+    limit: int = 50,
+    before: int | None = None,
+    owner: str | None = None,
+) -> list[Revision]:
+    """An agent's history, newest first; ``before`` is a version, for the next page.
+
+    Of an ``owner``: only what it was while it was that owner's.
+    """
+    cursor = await connection.execute(
+        """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
+                  r.run_id, r.created_at, d.data, p.data, r.attachments->'sources', r.attachments->'layers'
+           FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
+           LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
+           WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
+             AND (%s::text IS NULL OR r.owner = %s)
+           ORDER BY r.version DESC LIMIT %s""",
+        (agent_id, before, before, owner, owner, limit),
+        binary=True,
+    )
+    return await _rows(connection, await cursor.fetchall(), Revision)
+
+
+async def revision_page(
+    connection: AsyncConnection,
+    agent_id: UUID,
+    *,
+    limit: int,
+    size: int,
+    before: int | None = None,
+    owner: str | None = None,
+) -> tuple[list[Revision], bool]:
+    """As ``revisions``, of documents that are together not larger than ``size``; and whether there are more.
+
+    There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read anew.
+    """
+    cursor = await connection.execute(
+        """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,
+                  data, prompt, sources, layers, total
+           FROM (
+             SELECT r.*, d.data, p.data AS prompt, r.attachments->'sources' AS sources,
+                    r.attachments->'layers' AS layers, row_number() OVER newest AS place,
+                    count(*) OVER () AS total,
+                    sum(octet_length(d.data) + coalesce(octet_length(p.data), 0)
+                        + coalesce(jsonb_array_length(r.attachments->'layers'), 0) * %s) OVER newest AS bytes
+             FROM agent_revisions r JOIN documents d ON d.digest = r.document_digest
+             LEFT JOIN documents p ON p.digest = decode(r.attachments->'prompt'->>'digest', 'hex')
+             WHERE r.agent_id = %s AND (%s::bigint IS NULL OR r.version < %s)
+               AND (%s::text IS NULL OR r.owner = %s)
+             WINDOW newest AS (ORDER BY r.version DESC)
+           ) AS found
+           WHERE place <= 2 OR bytes <= %s
+           ORDER BY version DESC LIMIT %s""",
+        (_LAYER_BYTES, agent_id, before, before, owner, owner, size, limit),
+        binary=True,
+    )
+    rows = await cursor.fetchall()
+    found = await _rows(connection, [row[:-1] for row in rows], Revision)
+    return found, bool(rows) and rows[0][-1] > len(rows)
+
+
+_LAYER_BYTES = 40_000
+
+
+_ROWS = """
+SELECT a.id, a.slug, u.username, a.source, a.path, a.version, a.digest, a.is_default, a.is_active, a.name,
+       a.commit, a.created_at, a.updated_at, a.deleted_at IS NOT NULL,
+       CASE WHEN a.deleted_at IS NULL THEN d.data ELSE ''::bytea END, p.data, a.attachments->'sources',
+       CASE WHEN a.deleted_at IS NULL THEN a.attachments->'layers' END
+FROM agents a JOIN users u ON u.id = a.user_id JOIN documents d ON d.digest = a.document_digest
+LEFT JOIN documents p ON p.digest = decode(a.attachments->'prompt'->>'digest', 'hex')
+"""

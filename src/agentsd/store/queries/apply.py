@@ -1,0 +1,191 @@
+"""Writing a plan: set-based, in the one order that the unique indexes allow.
+
+Unique indexes are checked row by row, so two agents that swap a slug or a default would collide half-way.
+Hence: tombstone → clear every moving slug and default → upsert. Rows travel as binary arrays (``%b`` and
+``unnest``): the same path for one agent and for ten thousand, and no temporary table, which would cost a
+single change more than the change itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.plan.plan import Change, Plan
+from agentsd.store.queries.agent_rows import COLUMNS, batches, columns_of, manifest_of, read_back, row_of
+from agentsd.store.queries.users import apply_users, store_documents
+from agentsd.store.queries.versions import Head, grow, notify
+
+_Read = tuple[Change, Mapping[str, Any], bytes]
+"""A change, its manifest's value and its manifest's bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyStamp:
+    """What an apply leaves in every row beside the manifest itself."""
+
+    run_id: UUID
+    commit: str | None  # of the tree that the files came from
+    checked: bytes  # digest of the schema and the trust settings that the manifests were checked against
+
+
+async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -> Head:
+    """Write ``plan`` and announce it; call it under ``lock``, in the transaction that loaded the store.
+
+    Nothing is visible before the transaction commits. Raises StoreRefused where a stored document that a
+    heal needs is gone, and ValueError for an empty plan: it must not spend a version.
+    """
+    if plan.empty:
+        raise ValueError("an empty plan is not applied")
+    deleted = [change.id for change in plan.changes if change.operation == "delete"]
+    read = await _read(connection, [change for change in plan.changes if change.operation != "delete"])
+    written = [change for change, _, _ in read]
+    rows = await _rows(connection, read, plan.source, stamp.checked)
+    head = await grow(connection, plan.source, stamp.commit, stamp.run_id)
+    await apply_users(
+        connection,
+        plan.users,
+        owners={change.owner for change in written},
+        source=plan.source,
+        version=head.version,
+    )
+    if deleted:
+        await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
+    if rows:
+        await _upsert(connection, rows, head.version, stamp.commit)
+    if plan.changes:
+        await _record(connection, plan.changes, head.version, stamp)
+    await _remember_seals(connection, written)
+    await notify(connection, head)
+    return head
+
+
+async def _read(connection: AsyncConnection, changes: Sequence[Change]) -> list[_Read]:
+    """``changes`` with what their manifests say: out of the plan, or out of the stored documents."""
+    unread = [c for c in changes if manifest_of(c).value is None or manifest_of(c).data is None]
+    stored = await _stored_documents(connection, [_document_digest(change) for change in unread])
+    read: list[_Read] = []
+    for change in changes:
+        desired = manifest_of(change)
+        if desired.value is None or desired.data is None:
+            read.append(read_back(change, stored.get(_document_digest(change))))
+        else:
+            read.append((change, desired.value, desired.data))
+    return read
+
+
+def _document_digest(change: Change) -> bytes:
+    desired = manifest_of(change)
+    return desired.document_digest or desired.digest
+
+
+async def _rows(
+    connection: AsyncConnection, read: Sequence[_Read], source: str, checked: bytes
+) -> list[tuple[Any, ...]]:
+    """The rows to write; their documents are stored on the way."""
+    digests = [sha256(data).digest() for _, _, data in read]
+    documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
+    attached = [manifest_of(change).attachments for change, _, _ in read]
+    texts = [one for beside in attached for one in (beside.prompt, *beside.layers) if one]
+    documents += [(text.digest, text.path, text.data) for text in texts if text.data is not None]
+    await store_documents(connection, documents)
+    return [
+        row_of(change, source, checked, value, digest)
+        for digest, (change, value, _) in zip(digests, read, strict=True)
+    ]
+
+
+async def _stored_documents(connection: AsyncConnection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+    if not digests:
+        return {}
+    cursor = await connection.execute(
+        "SELECT digest, data FROM documents WHERE digest = ANY(%b)", (list(digests),), binary=True
+    )
+    return dict(await cursor.fetchall())
+
+
+async def _upsert(
+    connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], version: int, commit: str | None
+) -> None:
+    places = {"ids": [row[0] for row in rows], "slugs": [row[2] for row in rows]}
+    await connection.execute(_CLEAR_MOVING, places)
+    for batch in batches(rows):
+        await connection.execute(_UPSERT, (commit, version, *columns_of(batch)))
+
+
+async def _record(
+    connection: AsyncConnection, changes: Sequence[Change], version: int, stamp: ApplyStamp
+) -> None:
+    await connection.execute(
+        _RECORD,
+        {
+            "ids": [change.id for change in changes],
+            "operations": [change.operation for change in changes],
+            "version": version,
+            "commit": stamp.commit,
+            "run_id": stamp.run_id,
+        },
+    )
+
+
+async def _remember_seals(connection: AsyncConnection, changes: Sequence[Change]) -> None:
+    """First come, first kept: that a seal has one owner is checked by the rules before the apply."""
+    seals = {seal: DEFAULT_OWNER for change in changes for seal in manifest_of(change).lent}
+    seals |= {seal: change.owner for change in changes for seal in manifest_of(change).seals}
+    if seals:
+        await connection.execute(_SEALS, (list(seals), list(seals.values())))
+
+
+_TOMBSTONE = """
+UPDATE agents SET deleted_at = now(), updated_at = now(), is_default = false, version = %(version)s
+WHERE id = ANY(%(ids)b) AND deleted_at IS NULL
+"""
+
+# "~" occurs in no slug, so the placeholder collides with nothing.
+_CLEAR_MOVING = """
+UPDATE agents a SET is_default = false, slug = CASE WHEN a.slug = s.slug THEN a.slug ELSE '~' || a.id END
+FROM unnest(%(ids)b::uuid[], %(slugs)b::text[]) AS s (id, slug)
+WHERE a.id = s.id AND a.deleted_at IS NULL AND (a.is_default OR a.slug <> s.slug)
+"""
+
+_NAMES = ", ".join(name for name, _ in COLUMNS)
+_STAGED = ", ".join(f"s.{name}" for name, _ in COLUMNS)
+_TYPED = ", ".join(f"s.{name}::{kind}" if kind == "jsonb" else f"s.{name}" for name, kind in COLUMNS)
+_ARRAYS = ", ".join(f"%b::{'text' if kind == 'jsonb' else kind}[]" for _, kind in COLUMNS)
+_ASSIGNED = ", ".join(f"{name} = excluded.{name}" for name, _ in COLUMNS if name != "id")
+
+_LAYERS = """CASE WHEN s.attachments ? 'layers' THEN
+    ARRAY(SELECT decode(l.one->>'digest', 'hex')
+          FROM jsonb_array_elements(s.attachments->'layers') WITH ORDINALITY AS l (one, place)
+          ORDER BY l.place) || s.document_digest
+    ELSE ARRAY[s.document_digest] END"""
+
+_UPSERT = f"""
+INSERT INTO agents ({_NAMES}, layer_digests, commit, version, applied_hash)
+SELECT {_STAGED}, {_LAYERS}, %s, %s, agent_hash_of({_STAGED})
+FROM (SELECT {_TYPED} FROM unnest({_ARRAYS}) AS s ({_NAMES}) OFFSET 0) s
+ON CONFLICT (id) DO UPDATE SET {_ASSIGNED}, layer_digests = excluded.layer_digests,
+    commit = excluded.commit, version = excluded.version, applied_hash = excluded.applied_hash,
+    deleted_at = NULL, updated_at = now()
+"""  # noqa: S608  (names and types from the constant above)
+
+_RECORD = """
+INSERT INTO agent_revisions
+    (agent_id, version, operation, slug, owner, source, path, digest, document_digest, attachments,
+     commit, run_id)
+SELECT a.id, %(version)s, s.operation, a.slug, u.username, a.source, a.path, a.digest, a.document_digest,
+       a.attachments, %(commit)s, %(run_id)s
+FROM unnest(%(ids)b::uuid[], %(operations)b::text[]) AS s (id, operation)
+JOIN agents a ON a.id = s.id JOIN users u ON u.id = a.user_id
+WHERE a.version = %(version)s
+"""
+
+_SEALS = """
+INSERT INTO seals (fingerprint, owner) SELECT * FROM unnest(%b::bytea[], %b::text[]) ON CONFLICT DO NOTHING
+"""

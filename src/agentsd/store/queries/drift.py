@@ -1,0 +1,51 @@
+"""What somebody edited by hand: documents that are not what their digest says, and columns of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from agentsd.core.plan.drift import attached_view
+from agentsd.store.queries.agent_rows import read_attached
+
+
+async def altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
+    """Digests of what live agents are made of whose bytes are gone or edited: about 0.1 s for 30 MB."""
+    cursor = await connection.execute(
+        """WITH needed AS (
+               SELECT DISTINCT unnest(layer_digests) AS digest FROM agents WHERE deleted_at IS NULL
+               UNION SELECT decode(attachments->'prompt'->>'digest', 'hex') FROM agents
+                     WHERE deleted_at IS NULL AND attachments ? 'prompt'
+           )
+           SELECT n.digest FROM needed n LEFT JOIN documents d USING (digest)
+           WHERE d.data IS NULL OR sha256(d.data) <> n.digest""",
+        binary=True,
+    )
+    return frozenset(row[0] for row in await cursor.fetchall())
+
+
+async def held_columns(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
+    """What the rows say now, by id, in a manifest's words: as ``core.plan.drift`` compares it."""
+    cursor = await connection.execute(
+        """SELECT a.id, a.slug, u.username, a.path, a.name, a.description, a.system_prompt, a.is_default,
+                  a.is_active, a.llm_provider_config, a.tts_provider_config, a.stt_provider_config,
+                  a.rag_config, a.digest, a.document_digest, a.attachments
+           FROM agents a JOIN users u ON u.id = a.user_id WHERE a.id = ANY(%b)""",
+        (list(ids),),
+        binary=True,
+    )
+    return {row[0]: _held(row[1:]) for row in await cursor.fetchall()}
+
+
+_NAMES = (
+    *("slug", "owner", "path", "name", "description", "system_prompt", "default", "active"),
+    *("llm", "tts", "stt", "rag", "digest", "document"),
+)
+
+
+def _held(row: tuple[Any, ...]) -> dict[str, Any]:
+    plain = [value.hex()[:8] if isinstance(value, bytes) else value for value in row[:-1]]
+    return {**dict(zip(_NAMES, plain, strict=True)), "attached": attached_view(read_attached(row[-1]))}

@@ -1,0 +1,1 @@
+"""HTTP as such: problems, JSON, caching, server-sent events."""

@@ -1,0 +1,189 @@
+"""Errors as clients see them: ``application/problem+json`` (RFC 9457), or OpenAI's shape under ``/v1``.
+
+``code`` is stable and meant for programs; ``type`` is the same as a URI. ``detail`` says what is
+wrong, ``hint`` what to do. Texts are written here or in ``AgentsdError``, so they hold no secret.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.errors import (
+    AgentNotFound,
+    AgentsdError,
+    AgentUnavailable,
+    ProviderError,
+    StoreError,
+)
+from agentsd.providers.base import (
+    ProviderAuthError,
+    ProviderForbidden,
+    ProviderNotFound,
+    ProviderProtocolError,
+    ProviderRateLimited,
+    ProviderRejected,
+    ProviderTimeout,
+    ProviderUnavailable,
+)
+from agentsd.services.chat import InvalidChat
+from agentsd.web.http.json import to_json
+
+TYPE_PREFIX = "urn:agentsd:problem:"
+OPENAI_PREFIX = "/v1/"
+
+_STATUSES: tuple[tuple[type[AgentsdError], int, str], ...] = (
+    (AgentNotFound, 404, "agent_not_found"),
+    (AgentUnavailable, 503, "agent_unavailable"),
+    (InvalidChat, 400, "invalid_request"),
+    (ProviderAuthError, 502, "provider_auth"),
+    (ProviderRateLimited, 429, "provider_rate_limited"),
+    (ProviderNotFound, 502, "provider_not_found"),
+    (ProviderForbidden, 502, "provider_forbidden"),
+    (ProviderRejected, 400, "provider_rejected"),
+    (ProviderTimeout, 504, "provider_timeout"),
+    (ProviderUnavailable, 503, "provider_unavailable"),
+    (ProviderProtocolError, 502, "provider_protocol"),
+    (ProviderError, 502, "provider_error"),
+    (StoreError, 503, "store_unavailable"),
+)
+_CODES = {
+    400: "invalid_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "body_too_large",
+    415: "unsupported_media_type",
+    422: "invalid_request",
+}
+
+
+@dataclass(eq=False)
+class Problem(Exception):
+    """An error reply. Raise it in a handler; the middleware writes it in the shape of the path."""
+
+    status: int
+    code: str
+    detail: str
+    hint: str = ""
+    param: str | None = None  # the field of the request that is to blame
+    headers: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict)  # further members of the problem document
+
+    def as_problem(self) -> dict[str, Any]:
+        """The members of ``application/problem+json``."""
+        members = {
+            "type": TYPE_PREFIX + self.code,
+            "title": HTTPStatus(self.status).phrase,
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        optional = {"hint": self.hint, "param": self.param}
+        return members | {key: value for key, value in optional.items() if value} | dict(self.extra)
+
+    def as_openai(self) -> dict[str, Any]:
+        """``{"error": {"message", "type", "param", "code"}}``."""
+        message = f"{self.detail} ({self.hint})" if self.hint else self.detail
+        return {
+            "error": {
+                "message": message,
+                "type": openai_type(self.status),
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+    def response(self, path: str) -> web.Response:
+        """The reply, shaped for the request's ``path``."""
+        if path.startswith(OPENAI_PREFIX):
+            body, content_type = self.as_openai(), "application/json"
+        else:
+            body, content_type = self.as_problem(), "application/problem+json"
+        return web.Response(
+            body=to_json(body), status=self.status, content_type=content_type, headers=dict(self.headers)
+        )
+
+
+def openai_type(status: int) -> str:
+    """The ``type`` that OpenAI's API gives to an error of this status."""
+    if status == 429:
+        return "rate_limit_error"
+    return "server_error" if status >= 500 else "invalid_request_error"
+
+
+def bad_request(detail: str, *, hint: str = "", param: str | None = None, status: int = 400) -> Problem:
+    """The client's mistake."""
+    return Problem(status, _CODES.get(status, "invalid_request"), detail, hint=hint, param=param)
+
+
+def of_error(error: AgentsdError) -> Problem:
+    """An ``AgentsdError`` as a reply. Unknown ones are 500 without their text."""
+    for kind, status, code in _STATUSES:
+        if isinstance(error, kind):
+            return Problem(
+                status,
+                code,
+                error.message,
+                hint=error.hint,
+                param=_param_of(error),
+                headers=_headers_of(error),
+                extra=_extra_of(error),
+            )
+    return internal()
+
+
+def of_http(error: web.HTTPException, path: str) -> Problem:
+    """aiohttp's own refusals (no such path, method, size) as a reply."""
+    status = error.status
+    code = _CODES.get(status, "http_error")
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
+    return Problem(status, code, _explain(error, path), headers=headers)
+
+
+def not_ready() -> Problem:
+    """Return the refusal of a request that came before the first load."""
+    return Problem(
+        503,
+        "not_ready",
+        "the agents have not been loaded yet",
+        hint="try again in a moment; /readyz says when",
+        headers={"Retry-After": "1"},
+    )
+
+
+def internal() -> Problem:
+    """A fault of this program; the log has its place, the reply says nothing of it."""
+    return Problem(500, "internal", "the server failed", hint="the server's log says where")
+
+
+def _explain(error: web.HTTPException, path: str) -> str:
+    match error.status:
+        case 404:
+            return f"there is nothing at {path}"
+        case 405:
+            return f"{path} allows {error.headers.get('Allow', 'nothing')}"
+        case 413:
+            return "the request's body is too large"
+        case _:
+            return HTTPStatus(error.status).phrase
+
+
+def _headers_of(error: AgentsdError) -> dict[str, str]:
+    if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
+        return {"Retry-After": str(max(0, math.ceil(error.retry_after)))}
+    return {"Retry-After": "1"} if isinstance(error, StoreError) else {}
+
+
+def _param_of(error: AgentsdError) -> str | None:
+    return error.param if isinstance(error, InvalidChat) else None
+
+
+def _extra_of(error: AgentsdError) -> dict[str, Any]:
+    return {"reason": error.reason} if isinstance(error, AgentUnavailable) else {}

@@ -1,0 +1,40 @@
+"""Writing server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from agentsd.web.http.caching import SECURITY
+
+SSE_HEADERS = {
+    **SECURITY,
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-cache, no-transform",
+    "X-Accel-Buffering": "no",  # nginx would hold events back
+}
+WRITE_SECONDS = 60.0
+"""How long a client may take to make room in its socket before it counts as gone."""
+
+
+class ClientStalled(ConnectionError):
+    """The client stopped reading."""
+
+
+async def write(response: web.StreamResponse, frame: bytes) -> None:
+    """Send ``frame``; raises ``ConnectionError`` when the client left or stopped reading.
+
+    Without the bound a client that never reads would hold its lease, and the vendor's stream, for ever.
+    """
+    try:
+        async with asyncio.timeout(WRITE_SECONDS):
+            await response.write(frame)
+    except TimeoutError:
+        raise ClientStalled from None
+
+
+def event(name: str, data: bytes, *, id: str | None = None) -> bytes:
+    """One event; ``data`` is JSON, so it has no line break."""
+    head = f"id: {id}\n" if id else ""
+    return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"

@@ -1,0 +1,141 @@
+"""Reading request bodies: JSON objects of a bounded size and depth, or a 4xx."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+from aiohttp import ClientPayloadError, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from agentsd.core.errors import SandboxError
+from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.shared import shared_sandbox
+from agentsd.web.agent_lookup import hold_of, principal_of
+from agentsd.web.context import PARTS
+from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.middleware.memory_budget import COUNTED_BYTES, HOLD, size_of_json
+
+DEPTH_MAX = 100
+"""Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
+
+HOLDERS_MAX, VALUES_MAX = 50_000, 250_000
+"""Lists and objects of one body, and values: to read more freezes the event loop for too long."""
+
+_LIMITS = Limits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
+
+
+async def json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
+    """The body as a JSON object; ``limit``: bytes, where fewer are taken than of others.
+
+    Raises ``Problem`` 400, 413 or 415.
+    """
+    _check_type(request)
+    raw = await _read(request)
+    _count(request, raw)
+    if limit is not None and len(raw) > limit:
+        raise too_large(limit)
+    if _may_be_many(raw):
+        await _refuse_many(raw, principal_of(request).owner)
+    try:
+        value = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise bad_request(f"the body is not JSON ({where})", hint="send a JSON object in UTF-8") from None
+    if not isinstance(value, dict):
+        raise bad_request("the body must be a JSON object")
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and depth_of(value) > DEPTH_MAX:
+        raise bad_request(f"the body is nested deeper than {DEPTH_MAX} levels")
+    return value
+
+
+def _may_be_many(raw: bytes) -> bool:
+    """Whether to read the body may freeze the event loop. Not sure: a text may hold as many commas."""
+    return raw.count(b"[") + raw.count(b"{") > HOLDERS_MAX or raw.count(b",") > VALUES_MAX
+
+
+async def _refuse_many(raw: bytes, owner: str) -> None:
+    """Raise ``Problem`` 413 where the body has too many values; a worker counts them."""
+    try:
+        fits = await shared_sandbox().run(fits_in, raw, limits=_LIMITS, key=owner)
+    except (SandboxError, OSError):
+        fits = False
+    if fits is not True:
+        message = f"the body has more than {HOLDERS_MAX:,} lists and objects, or {VALUES_MAX:,} values"
+        raise bad_request(message, status=413)
+
+
+def fits_in(raw: bytes) -> bool:
+    """Whether a body has a number of values that is read in a moment; also True for what is not JSON."""
+    try:
+        level = [orjson.loads(raw)]
+    except orjson.JSONDecodeError:
+        return True
+    holders = values = 0
+    while level and holders <= HOLDERS_MAX and values <= VALUES_MAX:
+        values += len(level)
+        found = [item for item in level if isinstance(item, (list, dict))]
+        holders += len(found)
+        level = [inner for item in found for inner in (item.values() if isinstance(item, dict) else item)]
+    return holders <= HOLDERS_MAX and values <= VALUES_MAX
+
+
+def depth_of(value: Any) -> int:
+    """How deep lists and objects are nested; not recursive."""
+    depth, level = 0, [value]
+    while level := [item for item in level if isinstance(item, (list, dict))]:
+        depth += 1
+        level = [inner for item in level for inner in (item.values() if isinstance(item, dict) else item)]
+    return depth
+
+
+def values_in(value: Any, most: int) -> int:
+    """How many values ``value`` holds, itself among them; counted no further than one level past ``most``."""
+    found, level = 0, [value]
+    while level and found <= most:
+        found += len(level)
+        holders = [item for item in level if isinstance(item, (list, dict))]
+        level = [inner for item in holders for inner in (item.values() if isinstance(item, dict) else item)]
+    return found
+
+
+def _count(request: web.Request, raw: bytes) -> None:
+    """Count a large body and its values, instead of what it might have been. Raises ``Problem`` 429."""
+    if len(raw) >= COUNTED_BYTES:
+        hold = hold_of(request)
+        hold.set(0)
+        hold.grow(size_of_json(raw))
+    elif HOLD in request:
+        request[HOLD].set(0)
+
+
+def _check_type(request: web.Request) -> None:
+    kind = request.content_type
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise bad_request(
+            "the body's Content-Type is not JSON", hint="send Content-Type: application/json", status=415
+        )
+    if (request.charset or "utf-8").lower().replace("_", "-") not in ("utf-8", "utf8"):
+        raise bad_request("the body's charset is not UTF-8", hint="send JSON in UTF-8", status=415)
+
+
+async def _read(request: web.Request) -> bytes:
+    limit = request.app[PARTS].max_body
+    if request.content_length is not None and request.content_length > limit:
+        raise too_large(limit)
+    expected = request.content_length
+    if expected is None or "Content-Encoding" in request.headers:
+        expected = limit
+    try:
+        if expected >= COUNTED_BYTES:
+            hold_of(request).grow(expected)
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise too_large(limit) from None
+    except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
+        raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
+
+
+def too_large(limit: int) -> Problem:
+    """413."""
+    return bad_request(f"the body is larger than {limit} bytes", status=413)

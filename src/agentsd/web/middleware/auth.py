@@ -1,0 +1,166 @@
+"""Who may talk to this server: bearer tokens, host names and origins.
+
+As soon as one token is known, every request needs one. Without any the server is open, but only on a
+loopback address and only to requests that name it by a loopback or configured host: a page whose DNS
+name was rebound to 127.0.0.1 names another. Without any on other addresses nobody gets in.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from agentsd.core.access import Principal
+from agentsd.core.errors import ConfigError
+from agentsd.runtime.follower.token_index import TokenBook
+
+PRINCIPAL = web.RequestKey("principal", Principal)
+"""Who a request comes from: the border sets it for every request that it lets through."""
+
+SESSION = "agentsd_session"
+"""The cookie in which a browser keeps the token that its user signed in with; no script can read it."""
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+TOKEN_MIN = 16
+_HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+_WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """The tokens of a file, as SHA-256 digests; false when there is none."""
+
+    digests: tuple[bytes, ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        return bool(self.digests)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The rules for requests.
+
+    ``hosts``: further names, each with or without a port. ``loopback``: nobody but this machine reaches
+    the server. ``book``: every token, those of the file and, once the follower loaded them, of the users.
+    """
+
+    tokens: Tokens = Tokens()
+    hosts: frozenset[str] = frozenset()
+    loopback: bool = True
+    origins: frozenset[str] = frozenset()  # pages elsewhere that may do what their visitors may
+    book: TokenBook = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
+        object.__setattr__(self, "book", TokenBook(self.tokens.digests))
+
+    @property
+    def guarded(self) -> bool:
+        """Whether a token is needed."""
+        return bool(self.book) or not self.loopback
+
+    def host_allowed(self, host: str | None) -> bool:
+        """Whether a ``Host`` header names this server."""
+        if self.guarded and not self.hosts:
+            return True  # a token proves more than a name
+        if not host:
+            return False
+        host = host.lower()
+        name = bare_host(host)
+        return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts or is_loopback(name)
+
+    def origin_allowed(self, origin: str | None, host: str | None, *, cookie: bool = False) -> bool:
+        """Whether a request that changes something comes from this server's own pages, or from no page.
+
+        ``cookie``: a browser added what proves the request, whichever page asked; only our own pages may.
+        """
+        if origin is None:
+            return not cookie
+        try:
+            netloc = urlsplit(origin).netloc.lower()
+        except ValueError:
+            return False
+        own = netloc == (host or "").lower() or netloc in self.hosts
+        return bool(netloc) and (own or (not cookie and origin.lower() in self.origins))
+
+
+def bare_host(host: str) -> str:
+    """``localhost:8080`` → ``localhost``; ``[::1]:8080`` → ``[::1]``; nonsense → an empty string."""
+    match = _WITH_PORT.fullmatch(host)
+    return match[1] if match else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches a server that is bound to ``host``."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def bearer(authorization: str | None) -> str | None:
+    """The token of ``Bearer TOKEN``; None where the header is missing or of another scheme."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
+
+
+def check_bind(hosts: Iterable[str], known: bool) -> None:
+    """Refuse a server that others could reach and nobody could use. Raises ``ConfigError``.
+
+    ``known``: whether there is any token.
+    """
+    others = [host for host in hosts if not is_loopback(host)]
+    if others and not known:
+        raise ConfigError(
+            f"binding to {others[0] or 'every address'} needs a token, or nobody could talk to the agents",
+            hint="run: agentsd token create (and sync); or put bearer tokens into a file, one a line, and "
+            "name it in AGENTSD_TOKEN_FILE; or bind to 127.0.0.1",
+        )
+
+
+def load_tokens(path: Path | None) -> Tokens:
+    """The tokens of a file: one a line, plain or ``sha256:HEX``; ``#`` starts a comment line.
+
+    None is no file: no tokens. Raises ``ConfigError`` for a file that cannot be read, holds no
+    token, or holds one that is too short or has blanks in it.
+    """
+    if path is None:
+        return Tokens()
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(
+            f"the token file {path} cannot be read: {why}", hint="see AGENTSD_TOKEN_FILE"
+        ) from None
+    lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
+    digests = tuple(
+        _digest(path, number, line) for number, line in lines if line and not line.startswith("#")
+    )
+    if not digests:
+        raise ConfigError(
+            f"the token file {path} holds no token",
+            hint="add one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+        )
+    return Tokens(tuple(dict.fromkeys(digests)))
+
+
+def _digest(path: Path, number: int, line: str) -> bytes:
+    if hashed := _HASHED.fullmatch(line):
+        return bytes.fromhex(hashed[1])
+    if line.startswith("sha256:") or len(line) < TOKEN_MIN or not _TOKEN.fullmatch(line):
+        raise ConfigError(
+            f"{path}:{number}: this line is no usable token",
+            hint=f"{TOKEN_MIN} or more printable ASCII characters, no blanks; or sha256: and 64 hex digits",
+        )
+    return sha256(line.encode()).digest()

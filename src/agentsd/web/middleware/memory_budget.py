@@ -1,0 +1,135 @@
+"""Budgets of memory: how many bytes the requests of one owner, and of all, may hold at a time.
+
+What is counted: large bodies and uploads while their handler works, large replies until they are sent,
+and what calls keep (texts, events that nobody reads, sound that no recogniser has taken). Small bodies
+and replies are not counted: the number of connections bounds them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from io import BytesIO
+from types import TracebackType
+from typing import Self
+
+from aiohttp import web
+
+from agentsd.web.http.problem import Problem
+
+MIB = 1 << 20
+OWNER_BYTES = 512 * MIB
+TOTAL_BYTES = 1024 * MIB
+COUNTED_BYTES = 64 << 10
+"""Bodies and replies of fewer bytes are not counted."""
+
+
+class Budget:
+    """Bytes that are held, by owner. A limit of 0 is no limit."""
+
+    def __init__(self, per_owner: int = OWNER_BYTES, total: int = TOTAL_BYTES) -> None:
+        self._per_owner = per_owner
+        self._total = total
+        self._held: Counter[str] = Counter()
+        self.held = 0  # by all
+
+    def hold(self, owner: str) -> Hold:
+        """Return a share of ``owner``, which is empty yet."""
+        return Hold(self, owner)
+
+    def held_by(self, owner: str) -> int:
+        """Return the bytes that ``owner`` holds."""
+        return self._held[owner]
+
+    def allows(self, owner: str, more: int) -> bool:
+        """Return whether ``owner`` may hold ``more`` bytes than now."""
+        if self._per_owner and self._held[owner] + more > self._per_owner:
+            return False
+        return not self._total or self.held + more <= self._total
+
+    def change(self, owner: str, difference: int) -> None:
+        """Count ``difference`` more bytes for ``owner``."""
+        self.held += difference
+        self._held[owner] += difference
+        if not self._held[owner]:
+            del self._held[owner]
+
+
+class Hold:
+    """The share of one request, or of one call. ``with hold:`` gives it back at the end."""
+
+    __slots__ = ("_budget", "_owner", "size")
+
+    def __init__(self, budget: Budget, owner: str) -> None:
+        self._budget = budget
+        self._owner = owner
+        self.size = 0
+
+    def check(self, more: int) -> None:
+        """Raise ``Problem`` 429 if ``more`` bytes do not fit."""
+        if more > 0 and not self._budget.allows(self._owner, more):
+            raise Problem(
+                429,
+                "memory_limit",
+                "the requests and calls of this owner hold too much memory at a time",
+                hint="wait until others have ended, read replies as they come, or send less",
+                headers={"Retry-After": "1"},
+            )
+
+    def grow(self, more: int) -> None:
+        """Count ``more`` bytes. Raise ``Problem`` 429 if they do not fit."""
+        self.check(more)
+        self.set(self.size + more)
+
+    def set(self, size: int) -> None:
+        """Count ``size`` bytes instead, whether they fit or not: they are there already."""
+        if size != self.size:
+            self._budget.change(self._owner, size - self.size)
+            self.size = size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.set(0)
+
+
+HOLD = web.RequestKey("memory", Hold)
+"""What a request holds, once it holds anything."""
+
+
+def hold_of(request: web.Request, budget: Budget, owner: str) -> Hold:
+    """Return what ``request`` of ``owner`` holds."""
+    hold = request.get(HOLD)
+    if hold is None:
+        hold = request[HOLD] = budget.hold(owner)
+    return hold
+
+
+def release(request: web.BaseRequest) -> None:
+    """Give back what ``request`` holds."""
+    hold = request.get(HOLD) if isinstance(request, web.Request) else None
+    if hold is not None:
+        hold.set(0)
+
+
+def count_reply(hold: Hold, response: web.StreamResponse, *, refuse: bool) -> None:
+    """Count a large reply, instead of what its request held, until it is sent.
+
+    ``refuse``: raise ``Problem`` 429 if it does not fit; False for what was done already.
+    """
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, (bytes, bytearray)) or len(body) < COUNTED_BYTES:
+        return
+    hold.set(0)
+    if refuse:
+        hold.check(len(body))
+    hold.set(len(body))
+    assert isinstance(response, web.Response)  # noqa: S101  (or it had no body)
+    response.body = BytesIO(body)  # written piece by piece: a transport would copy the whole
+
+
+def size_of_json(raw: bytes) -> int:
+    """Estimate the bytes that a JSON text and its values hold: small values cost more than their text."""
+    return len(raw) + 64 * (raw.count(b",") + raw.count(b"[") + raw.count(b"{"))

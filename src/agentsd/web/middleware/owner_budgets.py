@@ -1,0 +1,88 @@
+"""Budgets of owners: how much of a replica one owner's tokens may have under way at a time.
+
+A rate limit bounds how often one token asks; this bounds what all tokens of one owner hold: streams, calls,
+event feeds, and, by a smaller bound, work that costs more than an answer. So one owner cannot take all
+connections of a replica, or queue up before everybody's writes. Admins are not counted: they must get in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from prometheus_client import Counter as MetricCounter
+
+from agentsd.telemetry import Metrics
+from agentsd.web.http.problem import Problem
+from agentsd.web.middleware.auth import PRINCIPAL
+
+RETRY_AFTER_SECONDS = 1
+
+_READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHEAP_WRITES = frozenset({"/api/session"})
+
+
+@dataclass(slots=True)
+class OwnerBudgets:
+    """Requests and works under way by owner. 0: no limit of this kind."""
+
+    metrics: Metrics
+    requests: int = 0
+    works: int = 0
+    _requests: Counter[str] = field(default_factory=Counter)
+    _works: Counter[str] = field(default_factory=Counter)
+    _refused: MetricCounter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._refused = MetricCounter(
+            "agentsd_owner_budget_refused",
+            "Requests refused since their owner has too many under way.",
+            ["budget"],
+            registry=self.metrics.registry,
+        )
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer the request within its owner's budgets. Raises ``Problem`` 429 beyond them."""
+        principal = request[PRINCIPAL]
+        owner = principal.owner
+        if principal.is_admin or not owner:
+            return await handler(request)
+        heavy = is_work(request)
+        self._refuse(self._requests, self.requests, owner, "requests")
+        if heavy:
+            self._refuse(self._works, self.works, owner, "works")
+        self._requests[owner] += 1
+        self._works[owner] += heavy
+        try:
+            return await handler(request)
+        finally:
+            _leave(self._requests, owner, 1)
+            _leave(self._works, owner, heavy)
+
+    def _refuse(self, held: Counter[str], limit: int, owner: str, budget: str) -> None:
+        if limit and held[owner] >= limit:
+            self._refused.labels(budget).inc()
+            what = "requests" if budget == "requests" else "writes, plans and previews"
+            raise Problem(
+                429,
+                "owner_busy",
+                f"this owner has {limit} {what} under way, which is all that it may have",
+                hint=f"try again in {RETRY_AFTER_SECONDS} s, or end some of them",
+                headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+            )
+
+
+def is_work(request: web.Request) -> bool:
+    """Return whether a request costs more than an answer: writes, dry runs, plans, diffs, Markdown."""
+    path = request.path
+    if not path.startswith("/api/") or path in _CHEAP_WRITES:
+        return False
+    return request.method not in _READS or path == "/api/sync/plan" or "diff" in request.query
+
+
+def _leave(held: Counter[str], owner: str, count: int) -> None:
+    held[owner] -= count
+    if held[owner] <= 0:
+        del held[owner]

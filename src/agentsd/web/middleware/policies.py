@@ -1,0 +1,43 @@
+"""The guards of the border, put together: rate limits, cross-origin pages, what a proxy's word is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from agentsd.web.http.client_address import Proxies
+from agentsd.web.middleware.cors import Cors
+from agentsd.web.middleware.memory_budget import Budget
+
+if TYPE_CHECKING:
+    from agentsd.web.middleware.owner_budgets import OwnerBudgets
+    from agentsd.web.middleware.rate_limit import Limiter
+
+HSTS = "max-age=31536000"
+"""For a client that came by HTTPS; without subdomains, which are not ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guards:
+    """What stands between a client and the handlers beside ``Access``. The default is none."""
+
+    limiter: Limiter | None = None
+    cors: Cors = field(default_factory=Cors)
+    proxies: Proxies = field(default_factory=Proxies)
+    memory: Budget = field(default_factory=Budget)
+    budgets: OwnerBudgets | None = None
+
+    def install(self, app: web.Application) -> None:
+        """Have every reply say what the guards have to say, streams and sockets included."""
+        if self.limiter or self.cors or self.proxies.networks:
+            app.on_response_prepare.append(self._decorate)
+
+    async def _decorate(self, request: web.Request, response: web.StreamResponse) -> None:
+        if self.limiter is not None:
+            self.limiter.decorate(request, response)
+        if self.cors:
+            self.cors.decorate(request, response)
+        if self.proxies.networks and self.proxies.encrypted(request):
+            response.headers["Strict-Transport-Security"] = HSTS

@@ -1,0 +1,186 @@
+"""Quotas: how many requests somebody may make, by the rules and strategy of the library ``limits``.
+
+The strategy is its sliding window counter: two numbers a client (a moving window keeps a time stamp of
+every request), and no double burst where one window meets the next (a fixed window has that).
+Counts are in this process, or by the library in a Redis that replicas share; while that is away, in
+this process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Any, NamedTuple
+
+from limits.aio.storage import Storage
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
+from limits.errors import ConfigurationError
+from limits.storage import storage_from_string
+from prometheus_client import Counter, Gauge
+
+from agentsd.core.errors import ConfigError
+from agentsd.telemetry import Metrics
+from agentsd.web.middleware.sliding_window import Counters
+from limits import RateLimitItem, parse
+
+SHARED_SECONDS = 0.25
+"""How long a Redis may take to answer before this process counts by itself."""
+AWAY_SECONDS = 5.0
+"""How long a Redis that failed is left alone."""
+SHARED_AT_ONCE = 32
+"""Questions to the Redis at a time, and so connections."""
+
+_log = logging.getLogger(__name__)
+
+
+class SharedAway(Exception):
+    """The Redis does not answer."""
+
+
+class Reading(NamedTuple):
+    """What a quota says to one request."""
+
+    quota: Quota
+    allowed: bool
+    remaining: int
+    seconds: int  # until more is allowed
+
+
+class QuotaMetrics:
+    """What the limits count."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.refused = Counter(
+            "agentsd_rate_limited", "Requests refused by a rate limit.", ["quota"], registry=metrics.registry
+        )
+        self.shared = Gauge(
+            "agentsd_rate_limit_storage_up",
+            "Whether the shared storage of rate limits answers; while it does not, each process counts.",
+            registry=metrics.registry,
+        )
+
+
+class Shared:
+    """The counters that replicas share. Its outages are told once, and cost one question in a while."""
+
+    def __init__(
+        self, storage: Storage, metrics: QuotaMetrics, *, away_seconds: float = AWAY_SECONDS
+    ) -> None:
+        self.storage = storage
+        self._limiter = SlidingWindowCounterRateLimiter(storage)
+        self._places = asyncio.Semaphore(SHARED_AT_ONCE)
+        self._up = metrics.shared
+        self._up.set(1)
+        self._away_seconds = away_seconds
+        self._again = 0.0  # when to ask next; 0: it answers
+
+    async def ask(self, item: RateLimitItem, name: str, key: str) -> tuple[bool, int, float]:
+        """Count one, if it is allowed: (allowed, how many are left, seconds until there are more).
+
+        Raises ``SharedAway``.
+        """
+        now = time.monotonic()
+        if now < self._again:
+            raise SharedAway
+        if self._again:
+            self._again = now + self._away_seconds  # others need not try as well
+        try:
+            async with self._places, asyncio.timeout(SHARED_SECONDS):
+                allowed = await self._limiter.hit(item, name, key)
+                stats = await self._limiter.get_window_stats(item, name, key)
+        except Exception as error:  # whatever it is, the request must not suffer from it
+            self._lost(error)
+            raise SharedAway from None
+        self._found()
+        remaining = max(stats.remaining, 0) if allowed else 0
+        return allowed, remaining, max(stats.reset_time - time.time(), 0.0)
+
+    def _lost(self, error: Exception) -> None:
+        if not self._again:
+            self._up.set(0)
+            _log.warning(
+                "the shared storage of rate limits is away: each process counts by itself",
+                extra={"error": type(error).__name__},
+            )
+        self._again = time.monotonic() + self._away_seconds
+
+    def _found(self) -> None:
+        if self._again:
+            self._again = 0.0
+            self._up.set(1)
+            _log.warning("the shared storage of rate limits is back")
+
+
+class Quota:
+    """One rule, such as 1200 a minute for each token."""
+
+    def __init__(self, name: str, rule: str, shared: Shared | None = None, *, local: bool = True) -> None:
+        """``local``: it also counts for a server that is open to its own machine. Raises ``ConfigError``."""
+        self.name = name
+        self.local = local
+        self._item = _parsed(name, rule)
+        self._memory = Counters(self._item.amount, self._item.get_expiry())
+        self.shared = shared
+        self.policy = f'"{name}";q={self._item.amount};w={self._item.get_expiry()}'
+
+    async def take(self, key: str) -> Reading:
+        """Count one request of ``key``, if it is allowed."""
+        if self.shared is None:
+            return self.take_here(key)
+        try:
+            allowed, remaining, seconds = await self.shared.ask(self._item, self.name, key)
+        except SharedAway:
+            return self.take_here(key)
+        return Reading(self, allowed, remaining, int(seconds) + 1)
+
+    def take_here(self, key: str) -> Reading:
+        """The same in this process alone."""
+        allowed, remaining, seconds = self._memory.take(key)
+        return Reading(self, allowed, remaining, int(seconds) + 1)
+
+
+def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
+    """Counters in a Redis: ``redis://``, ``rediss://`` or ``redis+unix://``. Raises ``ConfigError``."""
+    if not url.startswith(("redis://", "rediss://", "redis+unix://")):
+        raise ConfigError(
+            "AGENTSD_RATE_LIMIT_STORAGE is no Redis URL", hint="for example redis://:password@host:6379/0"
+        )
+    try:
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        options: dict[str, Any] = {
+            "socket_timeout": SHARED_SECONDS,
+            "socket_connect_timeout": SHARED_SECONDS,
+            "retry": Retry(NoBackoff(), 0),
+        }
+        storage = storage_from_string(
+            f"async+{url}", implementation="redispy", key_prefix="agentsd", **options
+        )
+    except ImportError:
+        raise ConfigError(
+            "a shared rate limit needs the Redis client", hint="in a clone of agentsd: pip install '.[redis]'"
+        ) from None
+    except (ConfigurationError, ValueError):  # whose text may quote the password
+        raise ConfigError(
+            "AGENTSD_RATE_LIMIT_STORAGE cannot be used", hint="for example redis://:password@host:6379/0"
+        ) from None
+    assert isinstance(storage, Storage)  # noqa: S101  (an async scheme makes an async storage)
+    return Shared(storage, metrics)
+
+
+def make_quota(name: str, rule: str | None, default: str, shared: Shared | None = None) -> Quota | None:
+    """The quota of a setting: None for ``off``; the default spares a server that is open to its machine."""
+    if rule is not None and rule.strip().lower() == "off":
+        return None
+    return Quota(name, rule or default, shared, local=rule is not None)
+
+
+def _parsed(name: str, rule: str) -> RateLimitItem:
+    try:
+        return parse(rule)
+    except ValueError:
+        raise ConfigError(
+            f"the rate limit of each {name} is no rate: {rule!r}", hint="write 1200/minute, 20/second or off"
+        ) from None

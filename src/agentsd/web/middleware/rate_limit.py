@@ -1,0 +1,109 @@
+"""Rate limits of requests: by token, by address, and stricter for tokens that are not valid.
+
+Replies carry ``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10), a refusal
+also ``Retry-After``. A valid token is not refused for the wrong ones that its address sent: they cannot
+be guessed (256 random bits), and a neighbour's broken client must not lock others out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from aiohttp import web
+
+from agentsd.core.access import LOCAL, NOBODY, Principal
+from agentsd.web.http.client_address import Proxies
+from agentsd.web.http.problem import OPENAI_PREFIX, Problem
+from agentsd.web.middleware.quota import Quota, QuotaMetrics, Reading
+
+PRINCIPAL_DEFAULT = "1200/minute"
+ADDRESS_DEFAULT = "6000/minute"
+FAILED_DEFAULT = "60/minute"
+
+READINGS = web.RequestKey("rate_limit", tuple[Reading, ...])
+"""What the quotas said to a request."""
+
+
+class Limiter:
+    """The quotas that requests are counted by; None where there is none of a kind."""
+
+    def __init__(
+        self,
+        metrics: QuotaMetrics,
+        *,
+        token: Quota | None = None,
+        address: Quota | None = None,
+        failed: Quota | None = None,
+        proxies: Proxies | None = None,
+    ) -> None:
+        self._token = token
+        self._address = address
+        self._failed = failed
+        self._proxies = proxies or Proxies()
+        self._refused = metrics.refused
+        self._policies: dict[tuple[Quota, ...], str] = {}
+
+    async def admitted(self, request: web.Request, admit: Callable[[], Principal]) -> Principal:
+        """Who asks, as ``admit`` finds it, and counted. Raises what that raises, and ``Problem`` 429."""
+        try:
+            principal = admit()
+        except Problem as problem:
+            if problem.status == 401 and self._failed is not None:
+                await self._count(request, [(self._failed, self._proxies.client_of(request))])
+            raise
+        await self._count(request, self._due(request, principal))
+        return principal
+
+    async def failed(self, request: web.Request) -> None:
+        """Count a call whose own proof, which is no token, does not hold. Raises ``Problem`` 429."""
+        if self._failed is not None:
+            await self._count(request, [(self._failed, self._proxies.client_of(request))])
+
+    def _due(self, request: web.Request, principal: Principal) -> list[tuple[Quota, str]]:
+        """The quotas that count this request, the widest first.
+
+        Whoever opens a page without a token shares no token's quota: others could spend it, and nobody
+        would get to the sign-in.
+        """
+        found = []
+        local = principal is LOCAL
+        if self._address is not None and (self._address.local or not local):
+            found.append((self._address, self._proxies.client_of(request)))
+        if self._token is not None and principal is not NOBODY and (self._token.local or not local):
+            found.append((self._token, principal.actor))
+        return found
+
+    async def _count(self, request: web.Request, due: Sequence[tuple[Quota, str]]) -> None:
+        readings: tuple[Reading, ...] = ()
+        for quota, key in due:
+            reading = quota.take_here(key) if quota.shared is None else await quota.take(key)
+            readings = (*readings, reading)
+            request[READINGS] = readings
+            if not reading.allowed:
+                self._refused.labels(quota.name).inc()
+                raise _refusal(request, reading)
+
+    def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
+        """Tell the client where it stands."""
+        readings = request.get(READINGS)
+        if readings:
+            quotas = tuple(reading.quota for reading in readings)
+            policy = self._policies.get(quotas)
+            if policy is None:
+                policy = self._policies[quotas] = ", ".join(quota.policy for quota in quotas)
+            response.headers["RateLimit-Policy"] = policy
+            response.headers["RateLimit"] = ", ".join(
+                f'"{one.quota.name}";r={one.remaining};t={one.seconds}' for one in readings
+            )
+
+
+def _refusal(request: web.Request, reading: Reading) -> Problem:
+    openai = request.path.startswith(OPENAI_PREFIX)
+    what = {"failed": "requests without a valid token", "token": "requests with this token"}
+    return Problem(
+        429,
+        "rate_limit_exceeded" if openai else "rate_limited",
+        f"too many {what.get(reading.quota.name, 'requests from this address')}",
+        hint=f"try again in {reading.seconds} s",
+        headers={"Retry-After": str(reading.seconds)},
+    )

@@ -1,0 +1,223 @@
+"""The border: every request passes here once, in and out.
+
+One middleware rather than five, because each costs a coroutine per request: it checks host,
+origin and token, turns errors into replies, counts, and writes the access log (method, route
+template, status, milliseconds: nothing that a client wrote).
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from functools import partial
+from time import perf_counter
+from typing import NoReturn
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.typedefs import Handler, Middleware
+
+from agentsd.core.access import LOCAL, NOBODY, Principal
+from agentsd.core.errors import AgentsdError
+from agentsd.supervisor import ENDINGS
+from agentsd.web.http.caching import secure
+from agentsd.web.http.problem import OPENAI_PREFIX, Problem, internal, not_ready, of_error, of_http
+from agentsd.web.metrics import WebMetrics
+from agentsd.web.middleware.auth import PRINCIPAL, SESSION, Access, bearer
+from agentsd.web.middleware.memory_budget import COUNTED_BYTES, Budget, count_reply, hold_of
+from agentsd.web.middleware.policies import Guards
+from agentsd.web.middleware.webhook_signature import PATH as HOOK_PATH
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN_PATHS = PROBES | {"/", "/ui", "/openapi.json", "/docs", HOOK_PATH}
+"""No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
+forges prove their calls by a signature."""
+
+PAGES = "/ui/"
+"""Where the pages and their files are."""
+
+CLIENT_GONE = 499
+"""What the log and metrics say of a client that left; nobody receives it."""
+
+KEY_PROTOCOL = "openai-insecure-api-key."
+"""Before the key in a WebSocket's subprotocol."""
+
+_SAFE = frozenset({"GET", "HEAD"})
+_VERSIONS = (HttpVersion11, HttpVersion10)
+_access_log = logging.getLogger("agentsd.access")
+_log = logging.getLogger(__name__)
+
+
+def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
+    """The app's only middleware."""
+    guards = guards or Guards()
+    limiter, cors, budgets = guards.limiter, guards.cors or None, guards.budgets
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = perf_counter()
+        status = CLIENT_GONE
+        guard = getattr(request.protocol, "guard", None)
+        if guard is not None:
+            guard.began(request.content)
+        try:
+            asked = cors.preflight(request) if cors is not None else None
+            if asked is not None:
+                response: web.StreamResponse = asked
+            else:
+                if limiter is None or request.path in PROBES:
+                    request[PRINCIPAL] = admit(request, access)
+                else:
+                    request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
+                response = await (budgets.handle(request, handler) if budgets else handler(request))
+                _count_reply(request, response, guards.memory)
+            status = response.status
+        except (ConnectionError, *ENDINGS):
+            raise  # the client left, aiohttp closes up; or this process ends
+        except web.HTTPRedirection as redirection:
+            status = redirection.status
+            secure(redirection)
+            raise
+        except BaseException as error:  # a plug-in's SystemExit, a panic in native code
+            problem = _problem(error, request.path)
+            status = problem.status
+            if has_begun(request):
+                cut(request)
+            response = problem.response(request.path)
+        finally:
+            if guard is not None:
+                guard.ended()
+            _record(request, status, perf_counter() - started, metrics)
+        secure(response)
+        return response
+
+    return middleware
+
+
+def _count_reply(request: web.Request, response: web.StreamResponse, memory: Budget) -> None:
+    """Count a large reply to what its owner holds; refuse it where the request can be made again."""
+    if (response.content_length or 0) >= COUNTED_BYTES:
+        repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
+        count_reply(hold_of(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
+
+
+def admit(request: web.Request, access: Access) -> Principal:
+    """Who asks. Raises ``Problem`` 401 without a valid token, 403 for host and origin, 503 while unsure."""
+    given = _authorization(request)
+    cookie = request.cookies.get(SESSION) if given is None and "Cookie" in request.headers else None
+    principal = _holder(request, access, bearer(given) or cookie)
+    if principal is not NOBODY or not access.guarded:
+        _check_host(request, access, cookie=cookie is not None)
+    return principal
+
+
+def _holder(request: web.Request, access: Access, token: str | None) -> Principal:
+    """Who shows a valid token; who need not."""
+    book = access.book
+    principal = book.find(token) if token is not None else None
+    if principal is not None:
+        return principal
+    if book.known and not access.guarded:
+        return LOCAL
+    if is_open(request.path):
+        return NOBODY
+    if not book.known and (token is not None or not access.guarded):
+        raise not_ready()  # it may be a user's, and those come with the first load
+    raise _unauthorized(request)
+
+
+def is_open(path: str) -> bool:
+    """Whether no token is needed for it. Pages are empty until their scripts, with a token, ask for more."""
+    return path in OPEN_PATHS or path.startswith(PAGES)
+
+
+def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
+    """Raises ``Problem``. ``Sec-Fetch-Site`` tells http from https, which behind a proxy we cannot: a page
+    of the same name that came in plain text may be anybody's.
+    """
+    headers = request.headers
+    if request.version not in _VERSIONS:
+        raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
+    host = headers.get("Host")
+    if not access.host_allowed(host):
+        raise Problem(
+            403,
+            "host_not_allowed",
+            "this server does not answer to that Host",
+            hint="use localhost or 127.0.0.1, or add the name to AGENTSD_ALLOWED_HOSTS",
+        )
+    if not _may_change(request):
+        return
+    foreign = cookie and headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
+    if foreign or not access.origin_allowed(headers.get("Origin"), host, cookie=cookie):
+        raise Problem(
+            403,
+            "origin_not_allowed",
+            "a page of another origin may not do this",
+            hint="a sign-in is for pages of this very address, and http is not https"
+            if foreign
+            else "add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
+        )
+
+
+def _authorization(request: web.Request) -> str | None:
+    """The header; browsers cannot set it for a WebSocket, so OpenAI's clients offer the key as a protocol."""
+    given = request.headers.get("Authorization")
+    if given is None and "Upgrade" in request.headers:
+        for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
+            if offered.strip().startswith(KEY_PROTOCOL):
+                return f"Bearer {offered.strip().removeprefix(KEY_PROTOCOL)}"
+    return given
+
+
+def _may_change(request: web.Request) -> bool:
+    return request.method not in _SAFE or "Upgrade" in request.headers
+
+
+def _unauthorized(request: web.Request) -> Problem:
+    openai = request.path.startswith("/v1/")
+    return Problem(
+        401,
+        "invalid_api_key" if openai else "unauthorized",
+        "a valid bearer token is needed",
+        hint="send it as Authorization: Bearer TOKEN (OpenAI clients: as the API key)",
+        headers={"WWW-Authenticate": 'Bearer realm="agentsd"'},
+    )
+
+
+def _problem(error: BaseException, path: str) -> Problem:
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, AgentsdError):
+        return of_error(error)
+    if isinstance(error, web.HTTPException):
+        return of_http(error, path)
+    report(error)
+    return internal()
+
+
+def has_begun(request: web.Request) -> bool:
+    """Whether bytes of a reply have left: a second head would land in the middle of it, or in a WebSocket."""
+    return request.writer.output_size > 0
+
+
+def cut(request: web.Request) -> NoReturn:
+    """End the connection without the mark of a whole reply. Raises ``ConnectionError``."""
+    if request.transport is not None:
+        request.transport.close()
+    raise ConnectionResetError
+
+
+def report(error: BaseException) -> None:
+    """Log where an unexpected error arose, without its text, which may quote what a client sent."""
+    place = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("unexpected %s\n%s", type(error).__name__, place)
+
+
+def _record(request: web.Request, status: int, seconds: float, metrics: WebMetrics) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource is not None else "(none)"
+    metrics.observe(request.method, route, status, seconds)
+    level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO  # probes come every second
+    if _access_log.isEnabledFor(level):
+        method = request.method if request.method.isalpha() else "?"
+        _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)

@@ -1,0 +1,1 @@
+"""OpenAI's interface: models, chat, speech, transcriptions, embeddings."""

@@ -1,0 +1,104 @@
+"""POST /v1/chat/completions: OpenAI's interface, where ``model`` is an agent's slug.
+
+The request or stream runs from start to end on the one version that it leased; ``X-Agent`` and
+``X-Agent-Version`` name it. What fails before the first byte is an HTTP status; what fails after
+is a last frame ``data: {"error": ...}`` without ``[DONE]``. When the client leaves, aiohttp cancels
+the handler (see ``server.start``), which closes the vendor's stream and ends the lease.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from typing import Any, cast
+
+from aiohttp import web
+
+from agentsd.core.errors import AgentsdError
+from agentsd.core.text.chunking import Passage
+from agentsd.providers.base import LiveAgent
+from agentsd.services import chat, rag
+from agentsd.web.agent_lookup import lease
+from agentsd.web.context import PARTS, WEB_METRICS
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import bad_request, internal, of_error
+from agentsd.web.http.sse import SSE_HEADERS, write
+from agentsd.web.json_body import json_object
+from agentsd.web.middleware.request import report
+from agentsd.web.openai.models import agent_headers, find_model
+
+Chunks = AsyncGenerator[dict[str, Any], None]
+_DONE = b"data: [DONE]\n\n"
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.post("/v1/chat/completions", completions)]
+
+
+async def completions(request: web.Request) -> web.StreamResponse:
+    """One chat completion, whole or as a stream."""
+    body = await json_object(request)
+    check(body)
+    entry = find_model(request, body.get("model") or "")
+    async with lease(request, entry) as agent:
+        grounded, passages = await rag.ground(agent, body, request.app[PARTS].knowledge)
+        if body.get("stream"):
+            with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
+                return await _stream(request, agent, grounded, passages)
+        reply = to_json(rag.cited(await chat.complete(agent, grounded), passages))
+        return web.Response(body=reply, content_type="application/json", headers=agent_headers(agent))
+
+
+def check(body: Mapping[str, Any]) -> None:
+    """The shape that everything below relies on. Raises ``Problem`` 400."""
+    if not isinstance(body.get("model") or "", str):
+        raise bad_request("model must be a string: an agent's slug", param="model")
+    if not isinstance(body.get("stream") or False, bool):
+        raise bad_request("stream must be true or false", param="stream")
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise bad_request("messages must be a list of at least one message", param="messages")
+    for number, message in enumerate(messages):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise bad_request("a message must be an object with a role", param=f"messages[{number}].role")
+        if not _is_content(message.get("content")):
+            raise bad_request(
+                "content must be a string or a list of parts", param=f"messages[{number}].content"
+            )
+
+
+def _is_content(content: object) -> bool:
+    if isinstance(content, list):
+        return all(isinstance(part, dict) for part in content)
+    return content is None or isinstance(content, str)
+
+
+async def _stream(
+    request: web.Request, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage]
+) -> web.StreamResponse:
+    answer = chat.stream(agent, body)
+    async with aclosing(cast("Chunks", rag.cited_stream(answer, passages) if passages else answer)) as chunks:
+        first = await anext(chunks, None)  # until it is here, an error is an HTTP status
+        response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})
+        await response.prepare(request)
+        last = _DONE
+        try:
+            if first is not None:
+                await write(response, _frame(first))
+            async for chunk in chunks:
+                await write(response, _frame(chunk))
+        except AgentsdError as error:
+            last = _frame(of_error(error).as_openai())
+        except ConnectionError:
+            raise  # the client left
+        except Exception as error:
+            report(error)
+            last = _frame(internal().as_openai())
+        await write(response, last)
+        await response.write_eof()
+        return response
+
+
+def _frame(value: Mapping[str, Any]) -> bytes:
+    return b"data: " + to_json(value) + b"\n\n"

@@ -1,0 +1,85 @@
+"""POST /v1/embeddings: OpenAI's interface, where ``model`` is an agent's slug."""
+
+from __future__ import annotations
+
+import base64
+import sys
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.services.embedding import embed
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import bad_request
+from agentsd.web.json_body import json_object
+from agentsd.web.openai.models import agent_headers, lease_model
+
+TEXTS_MAX = 2048
+"""Texts of one request; OpenAI's own limit."""
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.post("/v1/embeddings", embeddings)]
+
+
+async def embeddings(request: web.Request) -> web.Response:
+    """A vector for each text, as numbers or (as OpenAI's own client asks for) base64 of float32."""
+    body = await json_object(request)
+    texts = texts_of(body.get("input"))
+    packed = _is_base64(body)
+    async with lease_model(request, body.get("model")) as agent:
+        vectors = await embed(agent, texts)
+        _check_dimensions(body, vectors)
+        reply = {
+            "object": "list",
+            "model": agent.slug,
+            "data": [_row(index, vector, packed=packed) for index, vector in enumerate(vectors)],
+            "usage": {"prompt_tokens": 0, "total_tokens": 0},  # vendors count differently, or not at all
+        }
+        headers = agent_headers(agent)
+    return web.Response(body=to_json(reply), content_type="application/json", headers=headers)
+
+
+def texts_of(value: object) -> list[str]:
+    """``input``: a text, or a list of texts. Raises ``Problem`` 400."""
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts, list) or not texts or len(texts) > TEXTS_MAX:
+        raise bad_request(f"input must be a text, or a list of 1 to {TEXTS_MAX} texts", param="input")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str) or not text:
+            where = "input" if isinstance(value, str) else f"input[{index}]"
+            hint = "tokens are not taken: only the vendor's own tokenizer could read them"
+            raise bad_request("every input must be a text that is not empty", hint=hint, param=where)
+    return texts
+
+
+def pack(vector: Sequence[float]) -> str:
+    """Base64 of little-endian float32, as OpenAI's clients unpack it."""
+    numbers = array("f", vector)
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return base64.b64encode(numbers.tobytes()).decode()
+
+
+def _is_base64(body: Mapping[str, Any]) -> bool:
+    form = body.get("encoding_format") or "float"
+    if form not in ("float", "base64"):
+        raise bad_request("encoding_format must be float or base64", param="encoding_format")
+    return bool(form == "base64")
+
+
+def _check_dimensions(body: Mapping[str, Any], vectors: Sequence[Sequence[float]]) -> None:
+    """How long vectors are says the manifest, so that all of an agent's fit together."""
+    wanted = body.get("dimensions")
+    if wanted is not None and any(len(vector) != wanted for vector in vectors):
+        hint = (
+            f"this agent's have {len(vectors[0])}: leave it out, or set embedding.dimensions in the manifest"
+        )
+        raise bad_request("dimensions cannot be chosen by a request", hint=hint, param="dimensions")
+
+
+def _row(index: int, vector: Sequence[float], *, packed: bool) -> dict[str, Any]:
+    return {"object": "embedding", "index": index, "embedding": pack(vector) if packed else list(vector)}

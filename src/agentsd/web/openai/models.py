@@ -1,0 +1,95 @@
+"""GET /v1/models: the active agents, as OpenAI lists models. ``id`` is the slug."""
+
+from __future__ import annotations
+
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.errors import AgentNotFound
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.providers.base import LiveAgent
+from agentsd.runtime.agents.snapshot import Entry, Snapshot
+from agentsd.web.agent_lookup import CURRENT, find, lease, principal_of, sees_fallback, snapshot_of
+from agentsd.web.context import PARTS
+from agentsd.web.http.caching import cached, etag_of
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import Problem, bad_request
+
+KEPT_MAX = 256
+"""Lists that are kept: one per owner that asks."""
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    kept: dict[str | None, tuple[object, bytes, str]] = {}  # by whose agents are seen; None: all
+
+    async def get_many(request: web.Request) -> web.Response:
+        snapshot, scope = snapshot_of(request), principal_of(request).scope
+        known = kept.get(scope)
+        if known is None or known[0] is not snapshot:
+            body = to_json({"object": "list", "data": _models(request, snapshot, scope)})
+            if len(kept) >= KEPT_MAX:
+                kept.clear()
+            known = kept[scope] = (snapshot, body, etag_of(body))
+        return cached(request, known[1], known[2])
+
+    return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_one)]
+
+
+def _models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
+    rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
+    models = [model_view(row) for row in rows if row.is_active]
+    registry = request.app[PARTS].registry
+    if models or not sees_fallback(registry, principal_of(request)):
+        return models
+    return [fallback_model(registry.fallback)]
+
+
+async def get_one(request: web.Request) -> web.Response:
+    """One model; a slug may be written with ``/``, ``%2F`` or ``~``."""
+    entry = find_model(request, request.match_info["model"])
+    view = model_view(entry.row) if entry else fallback_model(request.app[PARTS].registry.fallback)
+    body = to_json(view)
+    return cached(request, body, etag_of(body))
+
+
+def find_model(request: web.Request, model: str) -> Entry | None:
+    """The agent for ``model``; nothing or ``current`` is the current one. None: the built-in one.
+
+    Raises ``Problem`` 404 ``model_not_found``.
+    """
+    try:
+        return find(request, model or CURRENT)
+    except AgentNotFound as error:
+        near = error.hint if error.hint.startswith("did you mean") else "GET /v1/models lists the agents"
+        raise Problem(404, "model_not_found", error.message, hint=near, param="model") from None
+
+
+def lease_model(request: web.Request, model: object) -> AbstractAsyncContextManager[LiveAgent]:
+    """A lease on the agent that a request's ``model`` names. Raises ``Problem`` 400 and 404."""
+    if not isinstance(model or "", str):
+        raise bad_request("model must be a string: an agent's slug", param="model")
+    entry = find_model(request, str(model or ""))
+    return lease(request, entry)
+
+
+def agent_headers(agent: LiveAgent) -> dict[str, str]:
+    """Which agent and which version of it answers."""
+    return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
+
+
+def fallback_model(agent: LiveAgent) -> dict[str, Any]:
+    """The agent that answers when no other does, as ``model_view`` shows others."""
+    return {"id": agent.slug, "object": "model", "created": 0, "owned_by": "agentsd"}
+
+
+def model_view(row: AgentRow) -> dict[str, Any]:
+    """``{"id", "object", "created" (seconds), "owned_by"}``."""
+    return {
+        "id": row.slug,
+        "object": "model",
+        "created": int(row.created_at.timestamp()),
+        "owned_by": row.owner,
+    }

@@ -1,0 +1,1 @@
+"""OpenAI's realtime interface over a WebSocket."""

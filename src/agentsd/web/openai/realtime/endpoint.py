@@ -1,0 +1,306 @@
+"""GET /v1/realtime?model=SLUG: a call over a WebSocket, in OpenAI's Realtime event shapes.
+
+The agent is leased turn by turn: a changed manifest, or ``session.update`` with another ``model``,
+takes effect at the next turn. Anything wrong with a client's event is an ``error`` event; the socket
+closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_MAX``, and with 1001
+when the server stops, after the turn in progress, and with 1008 at once when its token ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Mapping
+from contextlib import aclosing, suppress
+from typing import Any
+
+import orjson
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from agentsd.core.errors import AgentsdError
+from agentsd.providers.base import LiveAgent
+from agentsd.services import chat, rag
+from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.call import Call, calling
+from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.flow import TaskGroup
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.running import Talk
+from agentsd.services.voicebot.turns import CallRefused
+from agentsd.web.agent_lookup import leases_of, principal_of, ref_of
+from agentsd.web.context import CLOSING, PARTS, Parts
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import Problem, bad_request, internal, of_error
+from agentsd.web.http.sse import WRITE_SECONDS, ClientStalled
+from agentsd.web.middleware.memory_budget import Hold
+from agentsd.web.middleware.request import report
+from agentsd.web.openai.models import find_model
+from agentsd.web.openai.realtime.client_events import Commands
+from agentsd.web.openai.realtime.server_events import Frame, Frames, error_frame
+from agentsd.web.openai.realtime.session import Session
+
+SUBPROTOCOL = "realtime"
+HEARTBEAT_SECONDS = 20.0
+EVENT_MAX = 1 << 20
+"""Bytes of one client event: 16 s of sound in base64. A larger one is an ``error`` event."""
+LARGE_EVENT = 1024
+"""Bytes: smaller events are taken however much memory is held, since they may free some."""
+MESSAGE_MAX = 2 << 20
+"""Bytes that are received at all: beyond it the socket closes with 1009."""
+EVENTS_PER_SECOND = 200.0
+EVENTS_BURST = 4000.0
+"""How many events a client may send; sound comes in 10 to 100 a second, a file all at once."""
+GREETING_SECONDS = 0.25
+"""How long a client may take to say how it wants sound, before it is greeted in the usual format."""
+CALLS_MAX = 200
+"""Calls of one process: each may hold a detector of 10 MB."""
+IDLE_SECONDS = 900.0
+"""How long a client may send nothing: a line that is open and silent holds one of the places."""
+FAREWELL_SECONDS = 5.0
+"""How long the last event of a call that broke may take."""
+BACKLOG_EVENTS = 1000
+BACKLOG_BYTES = 4 << 20
+"""What a client may leave unread of events, and of their texts: then its own events wait, and after
+``WRITE_SECONDS`` without progress it counts as gone."""
+
+VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/v1/realtime", realtime, allow_head=False)]
+
+
+async def realtime(request: web.Request) -> web.StreamResponse:
+    """One call, from its handshake to its end."""
+    metrics, parts = request.app[VOICE_METRICS], request.app[PARTS]
+    socket = web.WebSocketResponse(
+        protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_MAX, compress=False
+    )
+    _check(request, socket, metrics)
+    ref, session = _resolve(request, request.query.get("model", "")), Session(new_id("sess"))
+    principal = principal_of(request)
+    hold = parts.guards.memory.hold(principal.owner)
+    try:
+        with metrics.call(), hold:
+            async with calling(
+                leases_of(request), ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
+            ) as call:
+                await socket.prepare(request)
+                commands = Commands(call, session, lambda model: _resolve(request, model))
+                ended = parts.access.book.ended(principal)
+                await Conversing(socket, call, commands, hold).run(request.app[CLOSING], ended)
+    except Exception as error:
+        if not socket.prepared:
+            raise
+        await end_broken(socket, error)
+    return socket
+
+
+async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
+    """End a call that broke: an ``error`` event and a close, since HTTP is over once the socket is open.
+
+    Nothing is sent where the client left, or does not read.
+    """
+    unexpected = [one for one in _leaves(error) if not isinstance(one, ConnectionError)]
+    for one in unexpected:
+        report(one)
+    if not unexpected:
+        return
+    frame = {"event_id": new_id("event"), **error_frame(internal())}
+    with suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(FAREWELL_SECONDS):
+            await socket.send_frame(to_json(frame), WSMsgType.TEXT)
+            await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the server failed")
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    """The errors of a group of groups."""
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
+    if metrics.open >= CALLS_MAX:  # told to a plain GET, too: browsers hide why a handshake was refused
+        raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
+    if not socket.can_prepare(request):
+        raise bad_request("this is a WebSocket", hint="connect with ws:// or wss://", status=426)
+
+
+def _resolve(request: web.Request, model: str) -> str:
+    """What to lease for a model's name: the agent's id, which outlives a rename. Raises ``Problem`` 404."""
+    return ref_of(find_model(request, model))
+
+
+def _talk(parts: Parts) -> Talk:
+    """Chat with the agent's knowledge."""
+
+    async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
+        grounded, passages = await rag.ground(agent, body, parts.knowledge)
+        async with aclosing(rag.cited_stream(chat.stream(agent, grounded), passages)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    return talk
+
+
+class Conversing:
+    """One socket and one call: a task that reads, one that writes, one that waits for the server's end."""
+
+    def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands, hold: Hold) -> None:
+        self._socket = socket
+        self._call = call
+        self._commands = commands
+        self._hold = hold
+        self._frames = Frames(new_id("conv"))
+        self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
+        self._greeted = False
+        self._heard = time.monotonic()  # when the client last sent something
+        self._sent = asyncio.Event()  # something was
+
+    async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
+        """Until the client leaves, the server stops or its token ``ended``.
+
+        Raises ``ConnectionError`` (in a group).
+        """
+        self._commands.tell_session("session.created")
+        async with TaskGroup() as tasks:
+            ways = (self._write(), self._end(closing), self._expel(ended), self._idle(), self._wait())
+            beside = [tasks.create_task(one) for one in ways]
+            try:
+                await self._read()
+            finally:
+                for task in beside:
+                    task.cancel()
+
+    async def _wait(self) -> None:
+        """A client that says nothing is greeted all the same."""
+        await asyncio.sleep(GREETING_SECONDS)
+        self._greet()
+
+    def _greet(self) -> None:
+        """Once: after a first ``session.update``, which may name the sound's format, or before others."""
+        if not self._greeted:
+            self._greeted = True
+            self._call.greet()
+
+    async def _end(self, closing: asyncio.Event) -> None:
+        """The turn in progress may end; then the socket closes, which ends the reading."""
+        await closing.wait()
+        await self._call.finish()
+
+    async def _expel(self, ended: Coroutine[Any, Any, None]) -> None:
+        """Who is shut out is not heard to the end of the turn."""
+        await ended
+        self._call.hang_up()
+        await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token is not valid now")
+
+    async def _idle(self) -> None:
+        """A line on which nothing is said is closed; pongs are not enough."""
+        while (left := self._heard + IDLE_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  (a clock)
+            await asyncio.sleep(left)
+        self._call.hang_up()
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"nothing was said for too long")
+
+    # Out
+
+    async def _write(self) -> None:
+        async for event in self._call.events():
+            if isinstance(event, ev.AgentServes):
+                await self._send({"type": "session.updated", "session": self._commands.view()})
+            for frame in self._frames.of(event):
+                await self._send(frame)
+            if isinstance(event, ev.Note):
+                self._hold.set(self._call.held)
+            self._sent.set()
+        self._sent.set()
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+
+    async def _send(self, frame: Frame) -> None:
+        data = to_json({"event_id": new_id("event"), **frame})
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                await self._socket.send_frame(data, WSMsgType.TEXT)
+        except TimeoutError:
+            raise ClientStalled from None
+
+    # In
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            self._heard = time.monotonic()
+            problem, event_id = await self._handled(message.data, text=message.type is WSMsgType.TEXT)
+            if problem is not None:
+                self._call.note(error_frame(problem, event_id))
+            await self._until_read()
+
+    async def _until_read(self) -> None:
+        """Take no more of a client that does not read what it got for it."""
+        queue = self._call.queue
+        while not queue.ended and (len(queue) > BACKLOG_EVENTS or queue.weight > BACKLOG_BYTES):
+            self._sent.clear()
+            await self._sent.wait()
+
+    async def _handled(self, data: str | bytes, *, text: bool) -> tuple[Problem | None, str | None]:
+        """What was wrong with a client's event, and its id."""
+        event_id: str | None = None
+        try:
+            self._allowance.spend()
+            event = _event(data, text=text)
+            given = event.get("event_id")
+            event_id = given[:512] if isinstance(given, str) else None
+            if event.get("type") != "session.update":
+                self._greet()
+            if len(data) >= LARGE_EVENT:
+                self._hold.check(len(data))
+            await self._commands.handle(event)
+            self._greet()
+        except Problem as problem:
+            return problem, event_id
+        except CallRefused as refused:
+            return Problem(409, refused.code, refused.message, hint=refused.hint), event_id
+        except AgentsdError as error:
+            return of_error(error), event_id
+        except Exception as error:
+            report(error)
+            return internal(), event_id
+        finally:
+            self._hold.set(self._call.held)
+        return None, event_id
+
+
+class Allowance:
+    """So many events a second, and a burst of them. ``spend`` raises ``Problem`` 429 beyond."""
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self._rate = rate
+        self._burst = self._left = burst
+        self._at = time.monotonic()
+
+    def spend(self) -> None:
+        """One event."""
+        now = time.monotonic()
+        self._left = min(self._burst, self._left + (now - self._at) * self._rate)
+        self._at = now
+        if self._left < 1:
+            hint = f"send {self._rate:.0f} a second at most: larger pieces of audio"
+            raise Problem(429, "rate_limit_exceeded", "too many events; this one was dropped", hint=hint)
+        self._left -= 1
+
+
+def _event(data: str | bytes, *, text: bool) -> dict[str, Any]:
+    """A client's event. Raises ``Problem``."""
+    if not text:
+        raise bad_request("events are text frames", hint="send audio as input_audio_buffer.append")
+    if len(data) > EVENT_MAX:
+        raise bad_request(f"the event is larger than {EVENT_MAX} bytes", status=413)
+    try:
+        event = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        raise Problem(400, "invalid_json", "the event is not JSON") from None
+    if not isinstance(event, dict):
+        raise Problem(400, "invalid_json", "the event is not a JSON object")
+    return event

@@ -1,0 +1,183 @@
+"""The settings of a Realtime session: what ``session.update`` may say, and what ``session.*`` events tell.
+
+A field that is absent stays as it is. What this server cannot do (tools, semantic_vad, other rates)
+is refused rather than taken and ignored; what only OpenAI's own models have (voice, speed, noise
+reduction, transcription model, tracing, …) is the manifest's matter here, and is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agentsd.audio import g711
+from agentsd.services.voicebot.turns import PCM_RATE, Preferences
+from agentsd.web.http.problem import Problem, bad_request
+
+TURN_FIELDS = {
+    "threshold": "threshold",
+    "prefix_padding_ms": "prefix_padding_ms",
+    "silence_duration_ms": "silence_ms",
+    "interrupt_response": "interrupt",
+}
+"""OpenAI's names of what a manifest says in ``turn``."""
+
+
+class Shape(BaseModel):
+    """Unknown keys are passed over: clients send what newer servers know."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Format(Shape):
+    """How sound is written. Rates other than 24,000 are an extension."""
+
+    type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
+    rate: int | None = Field(default=None, ge=8000, le=48_000)
+
+    @property
+    def law(self) -> g711.Law | None:
+        """G.711's, or None for PCM."""
+        laws: dict[str, g711.Law] = {"audio/pcmu": "u", "audio/pcma": "a"}
+        return laws.get(self.type)
+
+    @property
+    def hertz(self) -> int:
+        """Samples a second."""
+        return g711.RATE if self.law else self.rate or PCM_RATE
+
+    def view(self) -> dict[str, Any]:
+        """As events tell it."""
+        return {"type": self.type} if self.law else {"type": self.type, "rate": self.hertz}
+
+    def decode(self, data: bytes) -> bytes:
+        """What a client sent, as PCM. Raises ``Problem`` for half a sample."""
+        if self.law:
+            return g711.decode(self.law, data)
+        if len(data) % 2:
+            raise bad_request("16-bit audio must have an even number of bytes", param="audio")
+        return data
+
+    def encode(self, pcm: bytes) -> bytes:
+        """PCM as the client wants it."""
+        return g711.encode(self.law, pcm) if self.law else pcm
+
+
+class TurnDetection(Shape):
+    """``server_vad``."""
+
+    type: Literal["server_vad"] = "server_vad"
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
+    silence_duration_ms: int | None = Field(default=None, ge=50, le=10_000)
+    create_response: bool | None = None
+    interrupt_response: bool | None = None
+
+
+class AudioInput(Shape):
+    """What comes from the caller."""
+
+    format: Format | None = None
+    turn_detection: TurnDetection | None = None
+
+
+class AudioOutput(Shape):
+    """What goes to the caller."""
+
+    format: Format | None = None
+
+
+class Audio(Shape):
+    """Both ways."""
+
+    input: AudioInput | None = None
+    output: AudioOutput | None = None
+
+
+class SessionUpdate(Shape):
+    """``session`` of ``session.update``."""
+
+    type: Literal["realtime"] = "realtime"
+    model: str | None = Field(default=None, max_length=500)
+    instructions: str | None = Field(default=None, max_length=200_000)
+    output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1, max_length=2)
+    audio: Audio | None = None
+    tools: list[Any] | None = Field(default=None, max_length=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The settings of one session. ``updated`` makes the next ones."""
+
+    id: str
+    aloud: bool = True
+    instructions: str = ""
+    input: Format = field(default_factory=Format)
+    output: Format = field(default_factory=Format)
+    detection: TurnDetection | None = field(default_factory=TurnDetection)
+
+    def updated(self, update: SessionUpdate) -> Session:
+        """With what ``update`` says."""
+        audio = update.audio or Audio()
+        heard, said = audio.input or AudioInput(), audio.output or AudioOutput()
+        modalities = update.output_modalities
+        detection = self.detection
+        if "turn_detection" in heard.model_fields_set:  # null switches it off
+            detection = heard.turn_detection
+        return replace(
+            self,
+            aloud=self.aloud if modalities is None else "audio" in modalities,
+            instructions=self.instructions if update.instructions is None else update.instructions,
+            input=heard.format or self.input,
+            output=said.format or self.output,
+            detection=detection,
+        )
+
+    def preferences(self) -> Preferences:
+        """What a call makes of them."""
+        told = self.detection.model_dump(exclude_none=True) if self.detection else {}
+        return Preferences(
+            input_rate=self.input.hertz,
+            output_rate=self.output.hertz,
+            instructions=self.instructions,
+            aloud=self.aloud,
+            detect=self.detection is not None,
+            reply=told.get("create_response", True),
+            turn={ours: told[theirs] for theirs, ours in TURN_FIELDS.items() if theirs in told},
+            label=self.output,
+        )
+
+    def view(self, agent: str, version: int, turn: dict[str, Any], *, voiced: bool) -> dict[str, Any]:
+        """``session`` of an event. ``turn`` is what holds of the manifest's and the session's settings."""
+        detection = None
+        if self.detection is not None:
+            detection = {"type": "server_vad", "create_response": self.detection.create_response is not False}
+            detection |= {theirs: turn[ours] for theirs, ours in TURN_FIELDS.items()}
+        return {
+            "type": "realtime",
+            "object": "realtime.session",
+            "id": self.id,
+            "model": agent,
+            "output_modalities": ["audio" if self.aloud and voiced else "text"],
+            "instructions": self.instructions,
+            "audio": {
+                "input": {"format": self.input.view(), "turn_detection": detection},
+                "output": {"format": self.output.view()},
+            },
+            "agent": agent,
+            "agent_version": version,
+        }
+
+
+def parsed(shape: type[Shape], value: object, where: str) -> Any:
+    """``value`` as a ``shape``. Raises ``Problem`` 400, which names the field and quotes nothing."""
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        param = ".".join([where, *(str(part) for part in first["loc"])])
+        raise Problem(
+            400, "invalid_value", f"{param} is not a value that this server takes", param=param
+        ) from None

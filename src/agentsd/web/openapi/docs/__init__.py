@@ -1,0 +1,1 @@
+"""The page `/docs`, made of the OpenAPI document."""

@@ -1,0 +1,164 @@
+"""The page ``/docs``: the descriptions as HTML. No script, nothing from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from agentsd import __version__
+from agentsd.web.openapi.docs.curl import curl
+from agentsd.web.openapi.docs.html import prose, rows
+from agentsd.web.openapi.docs.schema_text import fields, shape
+from agentsd.web.openapi.document import ABOUT, GROUPS, OPERATIONS
+from agentsd.web.openapi.errors import ERRORS, errors_of
+from agentsd.web.openapi.model import Content, Operation, Schema
+
+_TOLD = ("editor", "admin")
+"""Roles that are worth a line: a viewer is anybody."""
+
+BASE = "http://base.invalid"
+"""Stands for the server's own address, which every request may know by another name."""
+
+
+@cache
+def style() -> str:
+    """The page's stylesheet."""
+    return files("agentsd.web.openapi").joinpath("style.css").read_text("utf-8")
+
+
+def page(schemas: Mapping[str, Schema], *, guarded: bool) -> str:
+    """The whole page. ``guarded``: the examples send a token."""
+    body = "\n".join(_group(name, text, schemas, guarded=guarded) for name, text in GROUPS.items())
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        "<title>agentsd: HTTP API</title>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<style>{style()}</style>\n</head>\n<body>\n{_nav()}\n<main>\n{_head(guarded=guarded)}\n{body}\n"
+        f"{_schemas(schemas)}\n</main>\n</body>\n</html>\n"
+    )
+
+
+def _nav() -> str:
+    parts = []
+    for group in GROUPS:
+        links = "".join(
+            f'<li><a href="#{one.id}">{escape(one.summary)}</a></li>'
+            for one in OPERATIONS
+            if one.group == group
+        )
+        parts.append(f"<strong>{escape(group)}</strong><ul>{links}</ul>")
+    return f'<nav aria-label="Operations">{"".join(parts)}<a href="#schemas">Schemas</a></nav>'
+
+
+def _head(*, guarded: bool) -> str:
+    token = (
+        "<p>The examples take a token from the variable <code>AGENTSD_TOKEN</code>.</p>" if guarded else ""
+    )
+    return (
+        f'<h1>agentsd HTTP API</h1>\n<p class="soft">Version {escape(__version__)}, described for '
+        f'programs in <a href="/openapi.json">/openapi.json</a> (OpenAPI 3.1).</p>\n'
+        f"<p>{prose(ABOUT)}</p>{token}"
+    )
+
+
+def _group(name: str, text: str, schemas: Mapping[str, Schema], *, guarded: bool) -> str:
+    articles = "\n".join(_operation(one, schemas, guarded=guarded) for one in OPERATIONS if one.group == name)
+    return f"<section>\n<h2>{escape(name)}</h2>\n<p>{prose(text)}</p>\n{articles}\n</section>"
+
+
+def _operation(one: Operation, schemas: Mapping[str, Schema], *, guarded: bool) -> str:
+    parts = [
+        f'<article id="{one.id}">\n<h3>{escape(one.summary)}</h3>',
+        f'<code class="call"><span class="method {one.method.lower()}">{one.method}</span> '
+        f"{escape(one.path)}</code>",
+        *([f"<p>{prose(one.description)}</p>"] if one.description else []),
+        *([f'<p class="soft">Needs a token of the role {one.role}.</p>'] if one.role in _TOLD else []),
+        f"<pre><code>{escape(curl(one, BASE, guarded=guarded))}</code></pre>",
+        *_sent(one, schemas),
+        *_answers(one, schemas),
+        "</article>",
+    ]
+    return "\n".join(parts)
+
+
+def _sent(one: Operation, schemas: Mapping[str, Schema]) -> Iterator[str]:
+    if one.parameters:
+        said = [
+            (
+                f"<code>{escape(each.name)}</code>",
+                f'<span class="soft">{each.where}</span>',
+                _parameter(each.description, each.schema),
+            )
+            for each in one.parameters
+        ]
+        yield f"<h4>Parameters</h4>{rows(said)}"
+    if one.body:
+        yield f"<h4>Body</h4>{_forms(one.body.forms, schemas)}"
+
+
+def _parameter(description: str, schema: Schema) -> str:
+    return f'{prose(description)} <span class="soft">{shape(schema)}</span>'
+
+
+def _forms(forms: Iterable[Content], schemas: Mapping[str, Schema]) -> str:
+    return "".join(_form(form, schemas) for form in forms)
+
+
+def _form(form: Content, schemas: Mapping[str, Schema]) -> str:
+    kind = f"<code>{escape(form.kind)}</code>"
+    table = fields(form.schema, schemas) if form.schema else ""
+    if not table:
+        return f"<div>{kind}{f': {shape(form.schema)}' if form.schema else ''}</div>"
+    return f"<details><summary>{kind}: {shape(form.schema or {})}</summary>{table}</details>"
+
+
+def _answers(one: Operation, schemas: Mapping[str, Schema]) -> Iterator[str]:
+    said = [
+        (
+            f"<code>{reply.status}</code>",
+            prose(reply.description) + _headers(reply.headers) + _forms(reply.forms, schemas),
+        )
+        for reply in one.replies
+    ]
+    yield f"<h4>Replies</h4>{rows(said)}"
+    known = {reply.status for reply in one.replies}
+    errors = [status for status in errors_of(one) if status not in known]
+    failed = [
+        (
+            f"<code>{status}</code>",
+            prose(ERRORS[status].meaning),
+            _codes(ERRORS[status].codes_of(openai=one.is_openai)),
+        )
+        for status in errors
+    ]
+    told = ", ".join(str(status) for status in errors)
+    yield f"<details><summary>Errors: {told}</summary>{rows(failed)}</details>"
+
+
+def _headers(names: tuple[str, ...]) -> str:
+    if not names:
+        return ""
+    return f' <span class="soft">Headers: {", ".join(f"<code>{name}</code>" for name in names)}.</span>'
+
+
+def _codes(codes: tuple[str, ...]) -> str:
+    return " ".join(f"<code>{code}</code>" for code in codes)
+
+
+def _schemas(schemas: Mapping[str, Schema]) -> str:
+    folded = "\n".join(
+        f'<details id="schema-{escape(name)}"><summary>{escape(name)}</summary>'
+        f"<pre><code>{escape(_json(schema))}</code></pre></details>"
+        for name, schema in schemas.items()
+    )
+    return (
+        f'<section id="schemas">\n<h2>Schemas</h2>\n<p>JSON Schema, draft 2020-12.</p>\n{folded}\n</section>'
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)

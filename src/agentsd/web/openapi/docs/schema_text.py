@@ -1,0 +1,110 @@
+"""Schemas as people read them: a line for a shape, a table for an object's fields."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+from agentsd.web.openapi.docs.html import prose, rows
+from agentsd.web.openapi.model import Schema
+
+_PREFIX = "#/components/schemas/"
+_LIMITS = {
+    "minimum": "≥ {}",
+    "exclusiveMinimum": "> {}",
+    "maximum": "≤ {}",
+    "exclusiveMaximum": "< {}",
+    "minLength": "at least {} characters",
+    "maxLength": "at most {} characters",
+    "minItems": "at least {}",
+    "maxItems": "at most {}",
+    "default": "default {}",
+}
+_NAMED_MAX = 8
+"""More values than that are not told one by one."""
+
+
+def shape(schema: Schema) -> str:
+    """``integer, ≥ 1, ≤ 100, default 20``; a component is a link. HTML."""
+    limits = [_limit(key, schema[key]) for key in _LIMITS if key in schema]
+    secret = ["secret"] if _is_secret(schema) else []
+    return ", ".join(text for text in (_kind(schema), *secret, *limits) if text)
+
+
+def _limit(key: str, value: Any) -> str:
+    if (key, value) == ("minLength", 1):
+        return "not empty"
+    return _LIMITS[key].format(escape(_value(value)))
+
+
+def fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
+    """A table of an object's fields; empty where it is no object with fields. HTML."""
+    found = resolved(schema, schemas)
+    properties = {name: one for name, one in found.get("properties", {}).items() if not _is_kept(one)}
+    required = properties.keys() & set(found.get("required", ()))
+    marked, mark = required, "required"
+    if len(required) > len(properties) / 2:  # what is the exception is what has to be said
+        marked, mark = properties.keys() - required, "optional"
+    return rows(_row(name, one, mark if name in marked else "") for name, one in properties.items())
+
+
+def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
+    """What a reference leads to."""
+    return schemas[schema["$ref"].removeprefix(_PREFIX)] if "$ref" in schema else schema
+
+
+def _row(name: str, field: Schema, mark: str) -> tuple[str, str, str]:
+    said = f' <span class="soft">{mark}</span>' if mark else ""
+    return (f"<code>{escape(name)}</code>{said}", shape(field), prose(field.get("description", "")))
+
+
+def _is_kept(field: Schema) -> bool:
+    """What may be sent back without any effect is not worth a line."""
+    return bool(field.get("readOnly"))
+
+
+def _is_secret(schema: Schema) -> bool:
+    return bool(schema.get("writeOnly"))
+
+
+def _kind(schema: Schema) -> str:
+    if "$ref" in schema:
+        name = schema["$ref"].removeprefix(_PREFIX)
+        return f'<a href="#schema-{escape(name)}">{escape(name)}</a>'
+    if "const" in schema:
+        return f"<code>{escape(_value(schema['const']))}</code>"
+    if "enum" in schema:
+        return _values(schema["enum"])
+    return _either(schema) or _typed(schema)
+
+
+def _values(values: list[Any]) -> str:
+    shown = [f"<code>{escape(_value(value))}</code>" for value in values[:_NAMED_MAX]]
+    return " or ".join([*shown, "…"] if len(values) > _NAMED_MAX else shown)
+
+
+def _either(schema: Schema) -> str:
+    choices = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if not _is_empty(one)]
+    return " or ".join(dict.fromkeys(_kind(one) for one in choices[:_NAMED_MAX]))
+
+
+def _is_empty(schema: Schema) -> bool:
+    return schema.get("maxProperties") == 0 or ("required" in schema and "type" not in schema)
+
+
+def _typed(schema: Schema) -> str:
+    kinds = schema.get("type", "any")
+    names = [kinds] if isinstance(kinds, str) else kinds
+    return " or ".join(_of(name, schema) for name in names)
+
+
+def _of(name: str, schema: Schema) -> str:
+    if name == "array" and schema.get("items"):
+        return f"list of {_kind(schema['items'])}"
+    return {"array": "list", "string": str(schema.get("format", "string"))}.get(name, name)
+
+
+def _value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

@@ -1,0 +1,1 @@
+"""Descriptions of operations for the OpenAPI document."""

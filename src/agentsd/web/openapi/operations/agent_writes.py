@@ -1,0 +1,128 @@
+"""/api/agents described: writing. Each is an edit of the agent's file, followed by an ordinary sync."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, ref
+from agentsd.web.openapi.operations.agents import AGENT, FOLLOWING
+
+GROUP = "Changing agents"
+IF_MATCH = Parameter(
+    "If-Match", "header", "The ETag that was read: 412 if the agent is another by now.", {"type": "string"}
+)
+WAIT = Parameter(
+    "wait",
+    "query",
+    "Until the new version is live on this replica, or on all.",
+    {"type": "string", "enum": ["local", "all"], "default": "local"},
+)
+DRY_RUN = Parameter(
+    "dry_run",
+    "query",
+    "Decide and check, show the diff, and touch nothing; also where this server is read-only.",
+    {"type": "boolean", "default": False},
+)
+_ECHO = {"name": "Front desk", "llm_provider_config": {"provider": "echo.local"}}
+_PATCH = "application/merge-patch+json"
+_AGENT = (Content({"anyOf": [ref("WrittenAgent"), ref("Written")]}),)
+_DONE = (Content({"anyOf": [ref("WrittenAgent"), ref("Written"), ref("Preview")]}),)
+_WRITTEN = (Content(ref("Written")),)
+_GONE = (Content({"anyOf": [ref("Written"), ref("Preview")]}),)
+_PREVIEW = (Content(ref("Preview")),)
+_BRANCH = Reply(202, "The edit waits on a branch of its own, for a pull request.", _WRITTEN)
+_ERRORS = (400, 404, 405, 409, 412, 422, 503)
+_BODY_ERRORS = (*_ERRORS, 413, 415)
+
+
+def _done(description: str) -> tuple[Reply, ...]:
+    return (Reply(200, description, _DONE, ("ETag",), FOLLOWING), _BRANCH)
+
+
+OPERATIONS = (
+    Operation(
+        id="createAgent",
+        method="POST",
+        path="/api/agents",
+        group=GROUP,
+        summary="Create an agent",
+        parameters=(WAIT, DRY_RUN),
+        body=Body((Content(ref("NewAgent"), example={"slug": "front-desk", **_ECHO}),)),
+        replies=(
+            Reply(201, "The new agent, live.", _AGENT, ("Location", "ETag"), FOLLOWING),
+            _BRANCH,
+            Reply(200, "What would come of it, where `dry_run` asks for that.", _PREVIEW),
+        ),
+        errors=(400, 405, 409, 413, 415, 422, 503),
+        role="editor",
+    ),
+    Operation(
+        id="putAgent",
+        method="PUT",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Replace an agent",
+        parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
+        body=Body((Content(ref("AgentInput"), example=_ECHO),)),
+        replies=_done("The agent as it is now."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="patchAgent",
+        method="PATCH",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Change some fields of an agent",
+        parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
+        body=Body(
+            (
+                Content(ref("AgentPatch"), example={"description": "Answers the door."}),
+                Content(ref("AgentPatch"), _PATCH, {"description": None}),
+            )
+        ),
+        replies=_done("The agent as it is now."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="deleteAgent",
+        method="DELETE",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="Delete an agent",
+        description="Its history stays: a rollback of the file in git brings it back.",
+        parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
+        replies=(Reply(200, "It is gone.", _GONE), _BRANCH),
+        errors=_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="setDefaultAgent",
+        method="POST",
+        path="/api/agents/{agent}/set-default",
+        group=GROUP,
+        summary="Make an agent its owner's default",
+        description="The present default's file is changed first.",
+        parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
+        replies=_done("The agent, now the default."),
+        errors=_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+    Operation(
+        id="rollbackAgent",
+        method="POST",
+        path="/api/agents/{agent}/rollback",
+        group=GROUP,
+        summary="Restore an older version of an agent",
+        description="The file is written again as it was then; `GET …/revisions` lists what there is.",
+        parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
+        body=Body((Content(ref("Rollback"), example={"version": 1}),)),
+        replies=_done("The agent as it was."),
+        errors=_BODY_ERRORS,
+        on="front-desk",
+        role="editor",
+    ),
+)

@@ -1,0 +1,166 @@
+"""/api/agents described: reading, choosing, testing."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, Schema, ref
+from agentsd.web.openapi.schemas.common import COUNT
+from agentsd.web.rest.agents.revisions import LIMIT_DEFAULT as REVISIONS_DEFAULT
+from agentsd.web.rest.agents.revisions import LIMIT_MAX as REVISIONS_MAX
+from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
+from agentsd.web.views.sorting import GRAVITY, SORTS
+
+GROUP = "Agents"
+AGENT = Parameter(
+    "agent",
+    "path",
+    "A slug, with `~` for `/` (`acme~sales`), an id, or `current`: the one chosen by cookie, else the "
+    "owner's default, else the built-in `echo`.",
+    {"type": "string", "minLength": 1, "pattern": "^[^/?#]+$"},
+    "current",
+)
+IF_NONE_MATCH = Parameter(
+    "If-None-Match", "header", "ETags that the client has: 304 if one still holds.", {"type": "string"}
+)
+KEPT = ("ETag", "Vary")
+UNCHANGED = Reply(304, "What the client has still holds.", (), KEPT)
+_FLAG: Schema = {"type": "string", "enum": ["true", "false", "1", "0"]}
+_TEXT: Schema = {"type": "string", "maxLength": TEXT_MAX}
+
+FOLLOWING = {
+    "getAgent": {"agent": "$response.body#/id"},
+    "selectAgent": {"agent": "$response.body#/id"},
+    "testAgent": {"agent": "$response.body#/id"},
+    "listRevisions": {"agent": "$response.body#/id"},
+    "listValues": {"agent": "$response.body#/id"},
+    "patchAgent": {"agent": "$response.body#/id"},
+    "putAgent": {"agent": "$response.body#/id"},
+    "setDefaultAgent": {"agent": "$response.body#/id"},
+    "rollbackAgent": {"agent": "$response.body#/id"},
+    "deleteAgent": {"agent": "$response.body#/id"},
+}
+"""What can be done with an agent once its id is known."""
+
+FIRST = {"getAgent": {"agent": "$response.body#/items/0/id"}}
+
+
+def _limit(default: int, maximum: int) -> Parameter:
+    schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
+    return Parameter("limit", "query", "The size of a page.", schema)
+
+
+OPERATIONS = (
+    Operation(
+        id="listAgents",
+        method="GET",
+        path="/api/agents",
+        group=GROUP,
+        summary="A page of agents",
+        description="In the order of slugs, if no other is asked for; equal ones always are.",
+        parameters=(
+            _limit(LIMIT_DEFAULT, LIMIT_MAX),
+            Parameter("cursor", "query", "Of the next page: the reply before gives it.", {"type": "string"}),
+            Parameter("owner", "query", "Only this owner's.", _TEXT),
+            Parameter("q", "query", "Only those with this in slug or name.", _TEXT),
+            Parameter("active", "query", "Only those that are active, or are not.", _FLAG),
+            Parameter("provider", "query", "Only those that name this vendor.", _TEXT, "groq.com"),
+            Parameter(
+                "condition", "query", "Only those that fare so.", {"type": "string", "enum": [*GRAVITY]}
+            ),
+            Parameter(
+                "sort",
+                "query",
+                "By what the list is ordered; `-` turns it around. Conditions run from `Ready` over "
+                "`Suspended` and `Degraded` to `Invalid`. A cursor leads on in its own order only.",
+                {"type": "string", "enum": [*SORTS], "default": "slug"},
+                "-updated_at",
+            ),
+            Parameter(
+                "view",
+                "query",
+                "`summary`: without the manifests' texts and settings.",
+                {"type": "string", "enum": [*VIEWS], "default": "full"},
+            ),
+            IF_NONE_MATCH,
+        ),
+        replies=(
+            Reply(200, "The page.", (Content(ref("AgentPage")),), (*KEPT, "Link"), FIRST),
+            UNCHANGED,
+        ),
+        errors=(400, 503),
+        query="?limit=10",
+    ),
+    Operation(
+        id="getAgent",
+        method="GET",
+        path="/api/agents/{agent}",
+        group=GROUP,
+        summary="One agent",
+        description="`current` may be the built-in agent, which no file describes.",
+        parameters=(AGENT, IF_NONE_MATCH),
+        replies=(Reply(200, "The agent.", (Content(ref("Agent")),), KEPT, FOLLOWING), UNCHANGED),
+        errors=(404, 503),
+    ),
+    Operation(
+        id="listValues",
+        method="GET",
+        path="/api/agents/{agent}/values",
+        group=GROUP,
+        summary="What an agent's files say, and where",
+        description="Every value of the manifest with its layers merged in. None of the built-in agent, and "
+        "none while a file cannot be read: the condition says why.",
+        parameters=(AGENT, IF_NONE_MATCH),
+        replies=(Reply(200, "The values.", (Content(ref("ValueList")),), KEPT), UNCHANGED),
+        errors=(404, 503),
+    ),
+    Operation(
+        id="selectAgent",
+        method="POST",
+        path="/api/agents/{agent}/select",
+        group=GROUP,
+        summary="Choose the current agent, by cookie",
+        description="Works where nothing can be written.",
+        parameters=(AGENT,),
+        replies=(Reply(200, "The chosen agent.", (Content(ref("Agent")),), ("Set-Cookie",)),),
+        errors=(404, 409, 503),
+    ),
+    Operation(
+        id="testAgent",
+        method="POST",
+        path="/api/agents/{agent}/test",
+        group=GROUP,
+        summary="Probe every provider of an agent for real",
+        description="200 whatever is found: `ok` says it, and every failure comes with its fix.",
+        parameters=(
+            AGENT,
+            Parameter("checks", "query", "Whether the manifest's checks are run, too.", _FLAG),
+        ),
+        replies=(Reply(200, "What was found.", (Content(ref("Verdict")),), ("X-Agent", "X-Agent-Version")),),
+        errors=(400, 404, 503),
+    ),
+    Operation(
+        id="listRevisions",
+        method="GET",
+        path="/api/agents/{agent}/revisions",
+        group=GROUP,
+        summary="What an agent was, newest first",
+        description="A deleted agent's history is still found by its id.",
+        parameters=(
+            AGENT,
+            _limit(REVISIONS_DEFAULT, REVISIONS_MAX),
+            Parameter("before", "query", "Only versions before this one.", {**COUNT, "maximum": 10**18 - 1}),
+            Parameter("diff", "query", "With `changes`: what each changed of the one before it.", _FLAG),
+            IF_NONE_MATCH,
+        ),
+        replies=(
+            Reply(
+                200,
+                "A page of revisions.",
+                (Content(ref("RevisionPage")),),
+                KEPT,
+                {"listRevisions": {"agent": "$request.path.agent", "before": "$response.body#/next_before"}},
+            ),
+            UNCHANGED,
+        ),
+        errors=(400, 404, 503),
+    ),
+)

@@ -1,0 +1,154 @@
+"""The service itself described: providers, synchronisation, events, probes, and this document."""
+
+from __future__ import annotations
+
+from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, ref
+from agentsd.web.openapi.operations.agents import IF_NONE_MATCH, KEPT, UNCHANGED
+from agentsd.web.openapi.schemas.common import ANYTHING, TEXT
+
+GROUP = "Service"
+
+OPERATIONS = (
+    Operation(
+        id="getSession",
+        method="GET",
+        path="/api/session",
+        group=GROUP,
+        summary="Who asks, and what may be written here",
+        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+    ),
+    Operation(
+        id="signIn",
+        method="POST",
+        path="/api/session",
+        group=GROUP,
+        summary="Keep this token in the browser",
+        description=(
+            "In a cookie that scripts cannot read; a request that comes with it and changes something needs "
+            "this server's own `Origin`. For pages: programs send `Authorization`."
+        ),
+        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+    ),
+    Operation(
+        id="signOut",
+        method="DELETE",
+        path="/api/session",
+        group=GROUP,
+        summary="Make the browser forget it",
+        replies=(Reply(200, "Done.", (Content(ref("SignedOut")),)),),
+    ),
+    Operation(
+        id="listProviders",
+        method="GET",
+        path="/api/providers",
+        group=GROUP,
+        summary="Kinds, vendors and the fields of their settings",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "The catalog.", (Content(ref("Providers")),), KEPT), UNCHANGED),
+    ),
+    Operation(
+        id="getSchema",
+        method="GET",
+        path="/api/schema",
+        group=GROUP,
+        summary="The JSON Schema of a manifest",
+        description="As this server checks it, plugins' vendors among the others.",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "A JSON Schema (2020-12).", (Content(ANYTHING),), KEPT), UNCHANGED),
+    ),
+    Operation(
+        id="getSync",
+        method="GET",
+        path="/api/sync",
+        group=GROUP,
+        summary="How files, store and replicas stand",
+        description="Answers while Postgres is away, too.",
+        replies=(Reply(200, "Versions, runs, conditions, replicas, leaders.", (Content(ref("Sync")),)),),
+    ),
+    Operation(
+        id="pullNow",
+        method="POST",
+        path="/hooks/git",
+        group=GROUP,
+        summary="A forge's webhook: pull at once",
+        description=(
+            "The body, 25 MiB at most, may be whatever the forge sends: only its signature counts. 404 where "
+            "`AGENTSD_HOOK_SECRET_FILE` is not set."
+        ),
+        replies=(Reply(202, "Every puller was told.", (Content(ref("Pulling")),)),),
+        errors=(404, 413, 503),
+        role="signed",
+        curl="""-d '{}' -H "X-Gitlab-Token: $(cat hook-secret)\"""",
+    ),
+    Operation(
+        id="followEvents",
+        method="GET",
+        path="/api/events",
+        group=GROUP,
+        summary="What changes, as server-sent events",
+        description=(
+            "`hello` (or `resync`) first, then `changed`, `condition` and `resync`, each with "
+            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps the line open. '
+            "`run` has a `run` as in `/api/sync`, and a `condition` of a manifest has a `condition`: "
+            "an admin is told of all, others of what concerns their agents."
+        ),
+        parameters=(
+            Parameter(
+                "Last-Event-ID", "header", "The last event that was seen, after a break.", {"type": "string"}
+            ),
+        ),
+        replies=(Reply(200, "The stream.", (Content(None, "text/event-stream"),), ("X-Accel-Buffering",)),),
+        streams=True,
+    ),
+    Operation(
+        id="isAlive",
+        method="GET",
+        path="/healthz",
+        group=GROUP,
+        summary="Whether the process answers",
+        replies=(Reply(200, "It does.", (Content(ref("Alive")),)),),
+        role=None,
+    ),
+    Operation(
+        id="isReady",
+        method="GET",
+        path="/readyz",
+        group=GROUP,
+        summary="Whether there are agents to serve",
+        replies=(
+            Reply(200, "There are, with or without Postgres.", (Content(ref("Readiness")),)),
+            Reply(503, "Not loaded yet, or the server is about to stop.", (Content(ref("Readiness")),)),
+        ),
+        role=None,
+    ),
+    Operation(
+        id="getMetrics",
+        method="GET",
+        path="/metrics",
+        group=GROUP,
+        summary="Figures, in the text format of Prometheus",
+        replies=(Reply(200, "The figures.", (Content(TEXT, "text/plain"),)),),
+        role=None,
+    ),
+    Operation(
+        id="getOpenAPI",
+        method="GET",
+        path="/openapi.json",
+        group=GROUP,
+        summary="This interface, as OpenAPI 3.1",
+        description="It tells nothing of agents, so it needs no token.",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "The document.", (Content(ANYTHING),), KEPT), UNCHANGED),
+        role=None,
+    ),
+    Operation(
+        id="getDocs",
+        method="GET",
+        path="/docs",
+        group=GROUP,
+        summary="This interface, to be read",
+        parameters=(IF_NONE_MATCH,),
+        replies=(Reply(200, "A page.", (Content(TEXT, "text/html"),), KEPT), UNCHANGED),
+        role=None,
+    ),
+)

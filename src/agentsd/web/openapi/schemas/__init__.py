@@ -1,0 +1,1 @@
+"""Schemas of requests and replies for the OpenAPI document."""

@@ -1,0 +1,134 @@
+"""The schemas of agents: what is sent, from the manifest's own schema. What is told: ``agent_replies``."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from agentsd.control.validation.schema import Schemas, without_null
+from agentsd.core.manifest.agent import SECTIONS
+from agentsd.core.manifest.edit import FIELDS, IDENTITY, READ_ONLY
+from agentsd.core.manifest.sections import FALLBACK
+from agentsd.web.openapi.model import Schema, ref
+from agentsd.web.openapi.schemas.agent_response import config_of, told
+from agentsd.web.openapi.schemas.common import (
+    listed,
+    nullable,
+    untitled,
+)
+
+_SECRETS = "A secret that is left out or masked stays as it is, for the same provider and origin."
+SLUG: Schema = {
+    "type": "string",
+    "maxLength": 200,
+    "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?(/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?)*$",
+    "description": "The file's path without suffix; its first folder is the owner. Absent: made of the name.",
+    "examples": ["acme/sales"],
+}
+_ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "No such section."}
+
+
+def agents(schemas: Schemas) -> dict[str, Schema]:
+    """Everything about agents."""
+    return {**_vendors(schemas), **_sent(schemas), **told()}
+
+
+# What is sent
+
+
+def _sent(schemas: Schemas) -> dict[str, Schema]:
+    head = untitled(schemas.opened_head())
+    shared = {name: _plain(schema) for name, schema in head.get("$defs", {}).items() if name != "Check"}
+    sections: Schema = {
+        "rag_config": {"anyOf": [ref("Rag"), _ABSENT], "description": "Knowledge as code."},
+        **{config_of(kind): _section(kind) for kind in SECTIONS},
+    }
+    plain = {api: _plain(head["properties"][name]) for api, name in FIELDS.items() if api not in sections}
+    first = ("name", "description", "system_prompt", "system_prompt_file")
+    fields = {name: plain[name] for name in first} | sections | plain
+    whole = {name: _or_null(schema) for name, schema in fields.items()}
+    rollback = _fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
+    return {
+        **shared,
+        "NewAgent": _fields("A new agent.", {"slug": SLUG, **whole, **_kept("slug")}),
+        "AgentInput": _fields(f"All of an agent: what is left out goes. {_SECRETS}", {**whole, **_kept()}),
+        "AgentPatch": _fields(
+            f"A merge patch (RFC 7396): null removes. {_SECRETS}", {**whole, **_parts(), **_kept()}
+        ),
+        "Rollback": {**rollback, "required": ["version"]},
+    }
+
+
+def _section(kind: str) -> Schema:
+    said = "The provider and its settings; `{}` for none."
+    return {"anyOf": [ref(f"{kind}-provider"), _ABSENT], "description": said}
+
+
+def _fields(description: str, properties: Schema) -> Schema:
+    return {
+        "type": "object",
+        "description": description,
+        "properties": properties,
+        "additionalProperties": False,
+    }
+
+
+def _kept(*named: str) -> Schema:
+    """What replies give beyond that: taken, so that a reply can be sent back, but not to be changed."""
+    identity = {
+        name: {"type": "string", "description": "The agent's own, where it is given."}
+        for name in IDENTITY
+        if name not in named
+    }
+    return identity | {
+        name: {"readOnly": True, "description": "Taken and not used."} for name in sorted(READ_ONLY)
+    }
+
+
+def _parts() -> Schema:
+    """Sections are merged, so they may be sent in part."""
+    names = (*map(config_of, SECTIONS), "rag_config", "turn")
+    return {name: {"type": ["object", "null"], "description": "Merged into the section."} for name in names}
+
+
+def _or_null(schema: Schema) -> Schema:
+    notes: Schema = {key: schema[key] for key in ("description", "examples") if key in schema}
+    rest = {key: value for key, value in schema.items() if key not in ("default", *notes)}
+    return {**nullable(rest), **notes}
+
+
+def _vendors(schemas: Schemas) -> dict[str, Schema]:
+    """``llm-groq.com`` and the like, and ``llm-provider``: any of its kind."""
+    made: dict[str, Schema] = {}
+    for kind in SECTIONS:
+        names = {}
+        for name, schema in schemas.opened(kind).items():
+            names[name] = f"{kind}-{name}"
+            opened = _plain(untitled(schema))
+            opened["properties"][FALLBACK] = listed(
+                ref(f"{kind}-provider"), maxItems=4, description="Who takes over, in order."
+            )
+            made[names[name]] = opened
+        mapping = {name: f"#/components/schemas/{key}" for name, key in names.items()}
+        made[f"{kind}-provider"] = {
+            "oneOf": [ref(key) for key in names.values()],
+            "discriminator": {"propertyName": "provider", "mapping": mapping},
+        }
+    return made
+
+
+def _plain(node: Any) -> Any:
+    """A schema without null for what may be left out, without our marks, and without sealed examples."""
+    if isinstance(node, list):
+        return [_plain(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    node = without_null({key: value for key, value in node.items() if key not in ("x-plain", "x-url")})
+    if node.get("writeOnly"):
+        node.pop("examples", None)
+    if node.get("$ref", "").startswith("#/$defs/"):
+        node = {**node, "$ref": node["$ref"].replace("#/$defs/", "#/components/schemas/")}
+    return {
+        key: {name: _plain(child) for name, child in value.items()} if key == "properties" else _plain(value)
+        for key, value in deepcopy(node).items()
+    }

@@ -1,0 +1,152 @@
+"""The schemas of ``/v1``: what is looked at here. Everything else passes through, as OpenAI has it."""
+
+from __future__ import annotations
+
+from agentsd.services.chat import PASSED_ON, ROLES
+from agentsd.web.openai.embeddings import TEXTS_MAX
+from agentsd.web.openai.speech import FORMATS as SPOKEN
+from agentsd.web.openai.speech import RATES, TEXT_MAX
+from agentsd.web.openai.transcriptions import FORMATS as WRITTEN
+from agentsd.web.openapi.model import Schema, ref
+from agentsd.web.openapi.schemas.common import COUNT, TEXT, listed, thing
+
+MODEL: Schema = {
+    "type": ["string", "null"],
+    "description": "An agent: its slug, its id, or `current`, which is also what an absent one means.",
+    "examples": ["current"],
+}
+_IGNORED: Schema = {"description": "Taken and not used: the manifest says it."}
+_PASSED: Schema = {"description": "Given to the provider as it is."}
+_USAGE: Schema = {"type": "object", "description": "Tokens, as the provider counts them."}
+
+
+def openai() -> dict[str, Schema]:
+    """Everything under ``/v1``."""
+    return {**_models(), **_chat(), **_sound(), **_embeddings()}
+
+
+def _models() -> dict[str, Schema]:
+    model = thing(
+        "An agent as OpenAI lists models.", id=TEXT, object={"const": "model"}, created=COUNT, owned_by=TEXT
+    )
+    many = thing("All active agents.", object={"const": "list"}, data=listed(ref("Model"), minItems=1))
+    return {"Model": model, "ModelList": many}
+
+
+def _chat() -> dict[str, Schema]:
+    content = {
+        "anyOf": [TEXT, listed({"type": "object"}), {"type": "null"}],
+        "description": "A text, or parts.",
+    }
+    message = {
+        "type": "object",
+        "required": ["role"],
+        "properties": {"role": {"type": "string", "enum": sorted(ROLES)}, "content": content},
+    }
+    stream = {"type": ["boolean", "null"], "description": "Server-sent events instead of one JSON object."}
+    options = {
+        "type": ["object", "null"],
+        "description": "`include_usage` asks for a last chunk with the usage.",
+    }
+    passed = dict.fromkeys(sorted(PASSED_ON - {"stream_options"}), _PASSED)
+    known = {
+        "model": MODEL,
+        "messages": listed(message, minItems=1),
+        "stream": stream,
+        "stream_options": options,
+    }
+    answer = {"id": TEXT, "created": COUNT, "model": {"type": "string", "description": "The agent's slug."}}
+    choices = listed({"type": "object"})
+    return {
+        "ChatRequest": {
+            "type": "object",
+            "description": "A chat. The agent's system prompt is put before the messages.",
+            "required": ["messages"],
+            "properties": known | passed,
+        },
+        "ChatCompletion": thing(
+            "The answer.",
+            answer,
+            optional=("usage", "citations"),
+            object={"const": "chat.completion"},
+            choices=choices,
+            usage=_USAGE,
+            citations=listed(ref("Citation")),
+        ),
+        "Citation": thing(
+            "A passage that the answer may quote.",
+            number=COUNT,
+            source=TEXT,
+            heading=TEXT,
+            chunk=COUNT,
+            text=TEXT,
+        ),
+    }
+
+
+def _sound() -> dict[str, Schema]:
+    rate = {"type": ["integer", "null"], "minimum": RATES.start, "maximum": RATES.stop - 1}
+    spoken = {
+        "model": MODEL,
+        "input": {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": r"\S"},
+        "response_format": {"enum": [*SPOKEN, None], "default": "wav"},
+        "sample_rate": {**rate, "description": "Hertz; `pcm` has 24000 without it, `wav` the voice's own."},
+        "stream_format": {"enum": ["audio", None]},
+        "speed": {"enum": [1, None]},
+        "voice": _IGNORED,
+        "instructions": _IGNORED,
+    }
+    form = {
+        "file": {
+            "type": "string",
+            "contentMediaType": "audio/wav",
+            "description": "The recording: WAV or PCM.",
+        },
+        "model": {**MODEL, "type": "string"},
+        "response_format": {"type": "string", "enum": list(WRITTEN), "default": "json"},
+        "stream": {"type": "string", "enum": ["true", "false"], "default": "false"},
+        "partials": {
+            "type": "string",
+            "enum": ["true", "false"],
+            "default": "false",
+            "description": "Ours, with `stream`: events `transcript.text.partial`, the `text` heard so far.",
+        },
+        "language": _IGNORED,
+        "prompt": _IGNORED,
+        "temperature": _IGNORED,
+    }
+    written = thing(
+        "What was said. `verbose_json` tells more.",
+        optional=("task", "language", "duration"),
+        text=TEXT,
+        task={"const": "transcribe"},
+        language=TEXT,
+        duration={"type": "number", "minimum": 0},
+    )
+    return {
+        "SpeechRequest": {"type": "object", "required": ["input"], "properties": spoken},
+        "TranscriptionForm": {"type": "object", "required": ["file"], "properties": form},
+        "Transcription": written,
+    }
+
+
+def _embeddings() -> dict[str, Schema]:
+    text = {"type": "string", "minLength": 1}
+    sent = {
+        "model": MODEL,
+        "input": {"anyOf": [text, listed(text, minItems=1, maxItems=TEXTS_MAX)]},
+        "encoding_format": {"enum": ["float", "base64", None], "default": "float"},
+        "dimensions": {"type": ["integer", "null"], "description": "The agent's own, or nothing."},
+    }
+    vector = {"anyOf": [listed({"type": "number"}), {"type": "string", "contentEncoding": "base64"}]}
+    row = thing("One vector.", object={"const": "embedding"}, index=COUNT, embedding=vector)
+    return {
+        "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": sent},
+        "Embeddings": thing(
+            "A vector for each text, in order.",
+            object={"const": "list"},
+            model=TEXT,
+            data=listed(row),
+            usage=_USAGE,
+        ),
+    }

@@ -1,0 +1,135 @@
+"""GET /api/events: what changes, as server-sent events.
+
+    id: 42-9f3c1a2b            version and stamp; a client that reconnects sends it as Last-Event-ID
+    event: changed             these agents were created, replaced, renamed or removed
+    event: condition           these agents fare otherwise than before; with ``condition``: this manifest does
+    event: run                 a sync was put on record
+    event: resync              too much, or something unknown, has changed: read everything again
+    data: {"version": 42, "slugs": ["acme/sales"]}
+
+The first event is ``hello``, or ``resync`` for a client that comes back with another version's id.
+Nobody is told of agents that are not theirs to see; a token that ends, ends its streams. A comment
+every few seconds keeps proxies from closing the line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.access import Principal
+from agentsd.runtime.agents.change_feed import ChangeEvent
+from agentsd.runtime.agents.registry import Registry
+from agentsd.runtime.agents.snapshot import Snapshot
+from agentsd.runtime.follower.run_feed import Happening, Timeline
+from agentsd.web.agent_lookup import principal_of
+from agentsd.web.context import CLOSING, PARTS, WEB_METRICS
+from agentsd.web.http.json import to_json
+from agentsd.web.http.sse import SSE_HEADERS, event, write
+from agentsd.web.views.run_events import happening_frame
+
+HEARTBEAT_SECONDS = 15.0
+_HEARTBEAT = b": heartbeat\n\n"
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/api/events", get, allow_head=False)]
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """Stream until the client leaves, its token ends or the server stops."""
+    app, principal = request.app, principal_of(request)
+    book = app[PARTS].access.book
+    response = web.StreamResponse(headers=SSE_HEADERS)
+    over = asyncio.ensure_future(_over(app, principal))
+    try:
+        with app[WEB_METRICS].streams.labels("events").track_inprogress():
+            await response.prepare(request)
+            last_id = request.headers.get("Last-Event-ID")
+            parts = app[PARTS]
+            async with aclosing(
+                frames(parts.registry, parts.timeline, principal.scope, over, last_id)
+            ) as sent:
+                async for frame in sent:
+                    if not book.valid(principal):
+                        break  # ``over`` is about to say so
+                    await write(response, frame)
+    finally:
+        over.cancel()
+    await response.write_eof()
+    return response
+
+
+async def _over(app: web.Application, principal: Principal) -> None:
+    """Until the server stops, or the token is revoked, changed or expired."""
+    book = app[PARTS].access.book
+    waiting: list[asyncio.Future[Any]] = [
+        asyncio.ensure_future(app[CLOSING].wait()),
+        asyncio.ensure_future(book.ended(principal)),
+    ]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
+
+
+async def frames(
+    registry: Registry,
+    timeline: Timeline | None,
+    owner: str | None,
+    over: asyncio.Future[None],
+    last_id: str | None,
+) -> AsyncGenerator[bytes, None]:
+    """Subscribed first, greeted second: nothing falls between the two. ``owner`` None: of all agents."""
+    with registry.subscribe(owner) as changes, timeline.subscribe() if timeline else _never() as happenings:
+        yield _greeting(registry.snapshot, last_id)
+        change = asyncio.ensure_future(anext(changes, None))
+        happening = asyncio.ensure_future(happenings.get())
+        try:
+            while not over.done():
+                either: set[asyncio.Future[Any]] = {over, change, happening}
+                await asyncio.wait(either, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                if over.done():
+                    return  # whatever else there is: it is not for this client any more
+                if change.done():
+                    told = change.result()
+                    if told is None:  # the registry closed
+                        return
+                    yield _frame(told, registry.snapshot)
+                    change = asyncio.ensure_future(anext(changes, None))
+                elif happening.done():
+                    frame = happening_frame(happening.result(), registry.snapshot.version, owner)
+                    happening = asyncio.ensure_future(happenings.get())
+                    if frame is not None:
+                        yield frame
+                else:
+                    yield _HEARTBEAT
+        finally:
+            change.cancel()
+            happening.cancel()
+
+
+@contextmanager
+def _never() -> Iterator[asyncio.Queue[Happening]]:
+    """Of a server without a timeline: nothing ever happens."""
+    yield asyncio.Queue()
+
+
+def _greeting(snapshot: Snapshot, last_id: str | None) -> bytes:
+    ours = _id(snapshot)
+    name = "hello" if last_id in (None, ours) else "resync"
+    return event(name, to_json({"version": snapshot.version, "slugs": []}), id=ours)
+
+
+def _frame(told: ChangeEvent, snapshot: Snapshot) -> bytes:
+    return event(told.kind, to_json({"version": told.version, "slugs": told.slugs}), id=_id(snapshot))
+
+
+def _id(snapshot: Snapshot) -> str:
+    return f"{snapshot.version}-{snapshot.stamp.hex[:8] if snapshot.stamp else 0}"

@@ -1,0 +1,62 @@
+"""POST /hooks/git: a forge says that something was pushed, and every puller pulls at once.
+
+No token is asked for: the call proves itself by its signature (see ``signed``). What it says is not even
+read: it is a hint, and what is true is asked of the remote.
+"""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from agentsd.web.context import PARTS, Parts
+from agentsd.web.http.caching import JSON
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import Problem
+from agentsd.web.middleware.webhook_signature import PATH, Hook
+
+BODY_MAX = 25 << 20
+"""Bytes; GitHub sends no more: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
+
+_CHUNK = 64 << 10
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.post(PATH, post)]
+
+
+async def post(request: web.Request) -> web.Response:
+    """202: everybody who pulls was told to."""
+    parts = request.app[PARTS]
+    if parts.hook is None:
+        raise Problem(404, "not_found", f"there is nothing at {PATH}")
+    if not await _proves(request, parts.hook):
+        await _refuse(request, parts)
+    await parts.hook.pull()
+    return web.Response(body=to_json({"pulling": True}), status=202, content_type=JSON)
+
+
+async def _proves(request: web.Request, hook: Hook) -> bool:
+    """The body is digested as it comes, and never kept. Raises ``Problem`` 413."""
+    if not hook.claims(request.headers):
+        return False
+    proof, size = hook.proof(request.headers), 0
+    async for chunk in request.content.iter_chunked(_CHUNK):
+        size += len(chunk)
+        if size > BODY_MAX:
+            raise Problem(413, "body_too_large", f"more than {BODY_MAX >> 20} MiB")
+        proof.feed(chunk)
+    return proof.holds()
+
+
+async def _refuse(request: web.Request, parts: Parts) -> None:
+    """Raises ``Problem`` 401, or 429 for who tries too often."""
+    if parts.guards.limiter is not None:
+        await parts.guards.limiter.failed(request)
+    raise Problem(
+        401,
+        "unauthorized",
+        "this call is not signed with the hook's secret",
+        hint="give the forge the secret of AGENTSD_HOOK_SECRET_FILE",
+        headers={"WWW-Authenticate": 'Signature realm="agentsd"'},
+    )

@@ -1,0 +1,67 @@
+"""GET /healthz (the process answers) and /readyz (it has agents to serve, with or without Postgres)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.access import NOBODY, Principal
+from agentsd.web.agent_lookup import principal_of
+from agentsd.web.context import LEAVING, PARTS, Parts
+from agentsd.web.http.caching import JSON
+from agentsd.web.http.json import to_json
+
+AWAY_SECONDS = 15.0
+"""Without contact for this long, the store counts as away."""
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get("/healthz", alive), web.get("/readyz", ready)]
+
+
+async def alive(request: web.Request) -> web.Response:
+    """Always 200."""
+    return web.Response(body=b'{"status":"ok"}', content_type=JSON)
+
+
+async def ready(request: web.Request) -> web.Response:
+    """503 before the first load and while the server is leaving; 200 in between, also without Postgres."""
+    parts = request.app[PARTS]
+    status = "ready" if parts.follower.ready.is_set() else "loading"
+    if request.app[LEAVING].is_set():
+        status = "stopping"
+    body = {"status": status, **state_of(parts, principal_of(request))}
+    return web.Response(body=to_json(body), status=200 if status == "ready" else 503, content_type=JSON)
+
+
+def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
+    """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered.
+
+    ``failing_tasks``: background tasks that were restarted and have not run steadily since.
+    ``from_disk``: an earlier run's snapshot is served, as old as ``age_seconds`` says.
+    Agents are counted as far as the principal sees them; a probe without a token learns of none.
+    """
+    snapshot, scope = parts.registry.snapshot, principal.scope
+    counts: dict[str, Any] = {}
+    if principal is not NOBODY:
+        counts["agents"] = len(snapshot.entries if scope is None else snapshot.slugs(scope))
+        counts["degraded"] = len(parts.registry.problems(owner=scope))
+    age = parts.follower.age()
+    return {
+        "version": snapshot.version,
+        "age_seconds": round(age, 3) if age < math.inf else None,
+        "from_disk": parts.follower.recalled is not None,
+        "store": store_state(parts),
+        "failing_tasks": [one.task for one in parts.supervisor.failing()] if parts.supervisor else [],
+        **counts,
+    }
+
+
+def store_state(parts: Parts) -> str:
+    """Return ``ok``, ``read-only`` (Postgres answers and takes no edit, for now) or ``away``."""
+    if parts.follower.problem or parts.follower.age() > AWAY_SECONDS:
+        return "away"
+    return "read-only" if parts.database.read_only else "ok"

@@ -1,0 +1,88 @@
+"""GET /api/sync/plan: what a sync of this server's folder would change now. For admins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.control.sync.planner import Planned
+from agentsd.core.errors import AgentsdError, StoreError
+from agentsd.core.text.render import plan_json, violation_json
+from agentsd.web.agent_lookup import principal_of
+from agentsd.web.context import PARTS, VIEWS
+from agentsd.web.http.caching import JSON
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import Problem
+from agentsd.web.views.masking import Masker
+
+
+async def get(request: web.Request) -> web.Response:
+    """``{"available": true, "plan", …}`` or ``{"available": false, "why", "hint"}``. 503 without Postgres."""
+    if not principal_of(request).is_admin:
+        hint = "use a token with the role admin; /api/sync tells what concerns your own agents"
+        raise Problem(403, "forbidden", "only admins see the plan", hint=hint)
+    planner = request.app[PARTS].planner
+    if planner is None:
+        return _reply({"available": False, "why": "this server sees no manifests", "hint": ""})
+    try:
+        planned = await planner.look()
+    except TimeoutError:
+        raise Problem(
+            503, "busy", "the plan took too long", hint="try again, or run agentsd plan", headers=_SOON
+        ) from None
+    except StoreError:
+        raise
+    except AgentsdError as error:  # no folder, nothing pulled yet: nothing that this server can plan from
+        return _reply({"available": False, "why": error.message, "hint": error.hint})
+    return _reply({"available": True, **plan_view(planned, request.app[VIEWS].masker)})
+
+
+_SOON = {"Retry-After": "5"}
+
+
+def plan_view(planned: Planned, masker: Masker) -> dict[str, Any]:
+    """``plan`` is what ``agentsd plan --format json`` prints, secrets masked once more."""
+    outcome = planned.outcome
+    plan = plan_json(outcome.plan)
+    told = {
+        "changes": [_masked(change, masker) for change in plan["changes"]],
+        "users": [_masked(change, masker) for change in plan["users"]],
+        "version": outcome.stored.version,
+        "applied": False,
+        "seconds": outcome.seconds,
+    }
+    return {
+        "plan": plan | told,
+        "warnings": [violation_json(violation) for violation in outcome.warnings],
+        "guard": _guard(planned),
+        "commit": planned.commit,
+        "at": planned.at,
+    }
+
+
+def _guard(planned: Planned) -> dict[str, Any] | None:
+    count, source = planned.removes, planned.outcome.plan.source
+    if not count:
+        return None
+    message = f"this would remove {count} agent{'s' if count > 1 else ''} of source {source!r} at once"
+    hint = "no daemon does that by itself; if it is meant: agentsd sync --allow-mass-delete"
+    return {"code": "mass-deletion", "message": message, "hint": hint, "removes": count}
+
+
+def _masked(change: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    if "fields" not in change:
+        return dict(change)
+    return {**change, "fields": [_masked_field(field, masker) for field in change["fields"]]}
+
+
+def _masked_field(field: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """A value in the name that it has in the manifest, so that a secret's name tells."""
+    name = str(field["field"]).rpartition(".")[2]
+    shown = {side: masker.mask({name: field[side]})[name] for side in ("old", "new") if side in field}
+    return {**field, **shown}
+
+
+def _reply(body: Mapping[str, Any]) -> web.Response:
+    return web.Response(body=to_json(body), content_type=JSON)

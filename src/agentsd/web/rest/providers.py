@@ -1,0 +1,40 @@
+"""GET /api/providers: every kind's vendors and the fields of their settings, as JSON Schema.
+
+Secret fields are described (``writeOnly``), never valued: no examples, no defaults.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.manifest.agent import SECTIONS
+from agentsd.providers.catalog import Catalog
+from agentsd.providers.vendor import Vendor
+from agentsd.web.context import PARTS
+from agentsd.web.http.caching import made_once
+
+_REVEALING = ("default", "examples", "const", "enum")
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes. The reply is made once: the catalog does not change."""
+    return [web.get("/api/providers", made_once(lambda request: catalog_view(request.app[PARTS].catalog)))]
+
+
+def catalog_view(catalog: Catalog) -> dict[str, Any]:
+    """``{"llm": {"groq.com": {"schema": {...}, "secrets": ["api_key"]}}, "tts": ..., "stt": ...}``."""
+    return {kind: {name: _vendor(vendor) for name, vendor in catalog.of(kind).items()} for kind in SECTIONS}
+
+
+def _vendor(vendor: Vendor) -> dict[str, Any]:
+    secrets = vendor.settings.secret_fields()
+    schema = vendor.settings.model_json_schema()
+    fields = {name: _without_values(field, name in secrets) for name, field in schema["properties"].items()}
+    return {"schema": schema | {"properties": fields}, "secrets": sorted(secrets)}
+
+
+def _without_values(field: Mapping[str, Any], secret: bool) -> dict[str, Any]:
+    return {key: value for key, value in field.items() if not (secret and key in _REVEALING)}

@@ -1,0 +1,80 @@
+"""/api/session: who asks, and what it may do here; and a browser's sign-in.
+
+A browser cannot send ``Authorization`` with a page, an event stream or a WebSocket. So a person signs in
+once with a token, and the browser keeps it in a cookie that no script can read and no other site can have
+sent along with a change (``SameSite``, and the border asks for our own ``Origin``). The server keeps
+nothing: every replica knows the token, and a revoked one ends the session.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from aiohttp import web
+
+from agentsd import __version__
+from agentsd.core.access import Principal
+from agentsd.web.agent_lookup import principal_of
+from agentsd.web.context import PARTS, Parts
+from agentsd.web.http.caching import JSON
+from agentsd.web.http.json import to_json
+from agentsd.web.middleware.auth import SESSION, bearer
+
+_PATH = "/api/session"
+_MONTH = 30 * 24 * 3600
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [web.get(_PATH, get), web.post(_PATH, sign_in), web.delete(_PATH, sign_out)]
+
+
+async def get(request: web.Request) -> web.Response:
+    """Who asks, and what may be written here."""
+    return _reply(request)
+
+
+async def sign_in(request: web.Request) -> web.Response:
+    """Keep the token of ``Authorization`` in the browser. The border has found it valid, if one is needed."""
+    token = bearer(request.headers.get("Authorization"))
+    response = _reply(request)
+    if token is not None and request.app[PARTS].access.guarded:
+        expires = principal_of(request).expires
+        age = _MONTH if expires is None else max(0, min(_MONTH, int(expires - time.time())))
+        response.set_cookie(
+            SESSION, token, max_age=age, httponly=True, samesite="Lax", secure=_is_secure(request)
+        )
+    return response
+
+
+async def sign_out(request: web.Request) -> web.Response:
+    """Forget it."""
+    response = web.Response(body=b'{"signed_in":false}', content_type=JSON)
+    response.del_cookie(SESSION, httponly=True, samesite="Lax", secure=_is_secure(request))
+    return response
+
+
+def session_view(parts: Parts, principal: Principal) -> dict[str, Any]:
+    """What a page needs to know before it shows anything."""
+    return {
+        "user": principal.owner,
+        "name": principal.name,
+        "role": principal.role,
+        "expires": principal.expires,
+        "guarded": parts.access.guarded,
+        "write_back": parts.writeback.mode if parts.writeback is not None else "off",
+        "files": parts.files,
+        "version": __version__,
+    }
+
+
+def _reply(request: web.Request) -> web.Response:
+    return web.Response(
+        body=to_json(session_view(request.app[PARTS], principal_of(request))), content_type=JSON
+    )
+
+
+def _is_secure(request: web.Request) -> bool:
+    """Whether the browser came by https; behind a proxy, only its page's ``Origin`` says so."""
+    return request.secure or request.headers.get("Origin", "").startswith("https://")

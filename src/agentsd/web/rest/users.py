@@ -1,0 +1,283 @@
+"""/api/users: owners and their tokens. An admin sees and edits every owner's; others see their own.
+
+    GET    /api/users
+    POST   /api/users/{user}/tokens          {"name", "role", "expires", "sha256"}
+    DELETE /api/users/{user}/tokens/{name}
+
+Whoever makes a token keeps it, and sends its hash. Either edit is one of the owner's ``_user.yaml``; when
+the reply comes, this replica goes by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, cast
+
+from aiohttp import web
+
+from agentsd.control.status.audit import record_deed
+from agentsd.control.writeback.errors import ReadOnly
+from agentsd.control.writeback.token_operations import TokenDesk, UserWritten, user_view
+from agentsd.core.access import ROLES, Principal
+from agentsd.core.api_tokens import expiry, new_entry, user_path
+from agentsd.core.errors import ConfigError
+from agentsd.core.manifest.user import Role
+from agentsd.core.names import DEFAULT_OWNER
+from agentsd.core.violations import did_you_mean
+from agentsd.store.queries.users import list_users
+from agentsd.web.agent_lookup import principal_of
+from agentsd.web.context import PARTS, Parts
+from agentsd.web.http.caching import JSON, cached, etag_of
+from agentsd.web.http.json import to_json
+from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.json_body import json_object
+from agentsd.web.rest.write_errors import problem_of
+from agentsd.web.rest.write_result import LOCAL_SECONDS, everyone, waits_for_all, write_back_view
+from agentsd.web.views.pagination import boolean, shown
+
+FIELDS = ("name", "role", "expires", "sha256")
+"""Of a body."""
+
+BODY_MAX = 1 << 16
+"""Bytes."""
+
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ENDS = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", re.ASCII)
+
+
+def routes() -> list[web.RouteDef]:
+    """This resource's routes."""
+    return [
+        web.get("/api/users", get),
+        web.post("/api/users/{user}/tokens", create),
+        web.delete("/api/users/{user}/tokens/{name}", revoke),
+    ]
+
+
+async def get(request: web.Request) -> web.Response:
+    """``{"items"}``, the top level first, then by name. 503 while Postgres is away."""
+    async with request.app[PARTS].database.transaction(snapshot=True) as connection:
+        found = await list_users(connection, principal_of(request).scope)
+    now = datetime.now(UTC)
+    ordered = sorted(found, key=lambda one: one.username != DEFAULT_OWNER)
+    items = [
+        user_view(one.username, one.email, one.source, one.path, one.version, one.tokens, now)
+        for one in ordered
+    ]
+    body = to_json({"items": items})
+    return cached(request, body, etag_of(body))
+
+
+@dataclass(slots=True)
+class _Deed:
+    """What the audit will say: filled in as it becomes known."""
+
+    action: str
+    owner: str
+    name: str = ""
+
+    @property
+    def target(self) -> str:
+        return f"token:{self.owner}/{self.name}"
+
+
+_Work = Callable[[TokenDesk], Awaitable[UserWritten]]
+
+
+async def create(request: web.Request) -> web.Response:
+    """201 with the owner and its tokens; 202 where the edit waits on a branch."""
+    deed = _Deed("token-create", request.match_info["user"])
+
+    async def decide(who: Principal) -> _Work:
+        force = boolean(request.query, "force") or False
+        body = await json_object(request, limit=BODY_MAX)
+        deed.name = shown(str(body.get("name", "")))
+        entry = _entry(body, deed.owner)
+        return lambda desk: desk.create(who, deed.owner, entry, force=force)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def revoke(request: web.Request) -> web.Response:
+    """200 with the owner and the tokens that are left; 202 where the edit waits on a branch."""
+    deed = _Deed("token-revoke", request.match_info["user"], request.match_info["name"])
+
+    async def decide(who: Principal) -> _Work:
+        force = boolean(request.query, "force") or False
+        return lambda desk: desk.revoke(who, deed.owner, deed.name, force=force)
+
+    return await asyncio.shield(_written(request, deed, decide))
+
+
+async def _written(
+    request: web.Request, deed: _Deed, decide: Callable[[Principal], Awaitable[_Work]]
+) -> web.Response:
+    """An edit to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
+    parts, who = request.app[PARTS], principal_of(request)
+    try:
+        _require_admin(who)
+        path = _path(deed.owner)
+        if parts.writeback is None:
+            raise _read_only(parts, deed, path, "this server is read-only")
+        wait, guarded = waits_for_all(request), bool(parts.access.book)
+        work = await decide(who)
+        done = await work(TokenDesk(parts.writeback, others=bool(parts.access.tokens)))
+        message = await _known(parts, deed, done, guarded=guarded, wait=wait)
+    except Exception as error:
+        problem = _problem(parts, deed, error)
+        if problem is None:
+            raise
+        await _record(request, deed, problem)
+        raise problem from None
+    reply = _reply(parts, deed, done, message)
+    await _record(request, deed, done, reply.status)
+    return reply
+
+
+def _problem(parts: Parts, deed: _Deed, error: Exception) -> Problem | None:
+    if isinstance(error, ReadOnly):
+        return _read_only(parts, deed, _path(deed.owner), error.message)
+    return problem_of(error)
+
+
+async def _known(parts: Parts, deed: _Deed, done: UserWritten, *, guarded: bool, wait: bool) -> str:
+    """Wait until this replica (or every one) goes by the edit. What comes of it, and falls short."""
+    written, book, made = done.written, parts.access.book, deed.action == "token-create"
+    if written.version is None:
+        return f"the edit waits on the branch {written.branch}"
+
+    def known() -> bool:
+        holder = book.holder(done.sha256)
+        held = holder is not None and (holder.owner, holder.name) == (deed.owner, deed.name)
+        return held is made
+
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LOCAL_SECONDS):
+            parts.follower.nudge()
+            await book.until(known)
+    told = [f"there was no such owner yet: {parts.files}/{deed.owner} is new"] if done.new_owner else []
+    if not known():
+        return "; ".join([*told, "written and synced, but this replica does not know it yet"])
+    if wait and (late := await everyone(parts, written.version)):
+        told.append(late)
+    if not guarded and made:
+        told.append("it is the first token: from now on every request needs one")
+    elif not book:
+        to_whom = "this machine" if parts.access.loopback else "nobody"
+        told.append(f"it was the last token: this server is open to {to_whom} now")
+    return "; ".join(told)
+
+
+def _reply(parts: Parts, deed: _Deed, done: UserWritten, message: str) -> web.Response:
+    written, email = done.written, done.value.get("email")
+    source = parts.writeback.source if parts.writeback is not None else ""
+    tokens = done.value.get("tokens") or ()
+    now = datetime.now(UTC)
+    body = user_view(deed.owner, email, source, written.path, written.version, tokens, now)
+    body["write_back"] = write_back_view(written, message)
+    done_as = 201 if deed.action == "token-create" else 200
+    status = done_as if written.version is not None else 202
+    return web.Response(body=to_json(body), content_type=JSON, status=status)
+
+
+async def _record(request: web.Request, deed: _Deed, came: UserWritten | Problem, status: int = 0) -> None:
+    """As ``agentsd token`` keeps it; who may read of a refused one is as with agents."""
+    database, who = request.app[PARTS].database, principal_of(request)
+    if isinstance(came, Problem):
+        await record_deed(
+            database,
+            who.actor,
+            deed.action,
+            deed.target,
+            outcome="refused" if came.status < 500 else "failed",
+            status=came.status,
+            code=came.code,
+            owner=deed.owner if who.owner == deed.owner else "",
+        )
+        return
+    await record_deed(
+        database,
+        who.actor,
+        deed.action,
+        deed.target,
+        outcome="done",
+        status=status,
+        path=came.written.path,
+        to_version=came.written.version,
+        commit=came.written.commit,
+        owner=deed.owner,
+    )
+
+
+def _require_admin(who: Principal) -> None:
+    """Raises ``Problem`` 403: in the same words for an owner that exists and for one that does not."""
+    if not who.is_admin:
+        raise Problem(
+            403, "forbidden", "only admins make and revoke tokens", hint="use a token with the role admin"
+        )
+
+
+def _path(owner: str) -> str:
+    try:
+        return user_path(owner)
+    except ConfigError as error:
+        raise bad_request(error.message, hint=error.hint, param="user", status=422) from None
+
+
+def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
+    """405, with the command that does the same."""
+    owner = "" if deed.owner == DEFAULT_OWNER else f" --owner {deed.owner}"
+    verb, file = deed.action.removeprefix("token-"), f"{parts.files}/{path}"
+    hint = (
+        f"where the files are: agentsd token {verb} NAME{owner}, which edits {file}; then agentsd sync; "
+        "or start this server with --write-back files"
+    )
+    return Problem(405, "read_only", why, hint=hint, headers={"Allow": ""}, extra={"file": file})
+
+
+def _entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
+    """The token of a body as ``_user.yaml`` lists it. Raises ``Problem`` 422."""
+    for field in body:
+        if field not in FIELDS:
+            hint = did_you_mean(field[:100], FIELDS) or f"known: {', '.join(FIELDS)}"
+            raise _wrong(f"unknown field {shown(field)}", shown(field), hint)
+    name, role, digest = body.get("name"), body.get("role", "viewer"), body.get("sha256")
+    if not isinstance(name, str):
+        raise _wrong("name must be a text", "name", "what the token is for: ci")
+    if not isinstance(role, str) or role not in ROLES:
+        raise _wrong("role is viewer, editor or admin", "role")
+    if not isinstance(digest, str) or not _HASH.fullmatch(digest):
+        hint = "make the token yourself, and send its SHA-256 in lower-case hex; never send the token"
+        raise _wrong("sha256 must be 64 hexadecimal digits", "sha256", hint)
+    if role == "admin" and owner != DEFAULT_OWNER:
+        hint = f"an admin sees every owner's agents: make its token for {DEFAULT_OWNER}, or an editor's"
+        raise _wrong("only the top-level file makes admins", "role", hint)
+    expires = _expires(body.get("expires"))
+    try:
+        return new_entry(name, owner, cast("Role", role), digest, expires)
+    except ConfigError as error:
+        raise _wrong(error.message, "name", error.hint) from None
+
+
+def _expires(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not _ENDS.fullmatch(value):
+        raise _wrong(
+            "expires is a day or a moment in UTC",
+            "expires",
+            "2027-01-31, 2027-01-31T12:00:00Z, or null: never",
+        )
+    try:
+        return expiry(value, datetime.now(UTC))
+    except ConfigError as error:
+        raise _wrong(error.message.replace("--expires", "expires"), "expires") from None
+
+
+def _wrong(detail: str, param: str, hint: str = "") -> Problem:
+    return bad_request(detail, hint=hint, param=param, status=422)

@@ -1,0 +1,114 @@
+"""What became of a write that was not made, as a problem: one table, error to status and code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from agentsd.control.writeback.errors import (
+    AgentExists,
+    Forbidden,
+    LockedOut,
+    NotSynced,
+    PreconditionFailed,
+    ReadOnly,
+    TokenExists,
+    TokenNotFound,
+    WriteConflict,
+)
+from agentsd.core.errors import (
+    AgentsdError,
+    ConfigError,
+    InvalidManifests,
+    KeyNeeded,
+    MassDeletion,
+    SealError,
+    SopsFailed,
+    SyncRefused,
+)
+from agentsd.core.manifest.edit import InvalidEdit, SecretNeeded
+from agentsd.core.violations import Violation, dotted
+from agentsd.files.atomic.compare_and_swap import DiskFull, FileRefused, is_full
+from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy
+from agentsd.files.git.repository import GitBusy, GitFull, GitRefused
+from agentsd.files.yaml.blocks import CannotSplice
+from agentsd.web.http.problem import Problem, of_error
+from agentsd.web.views import visibility as scoping
+
+_REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
+    (ReadOnly, 405, "read_only"),
+    (Forbidden, 403, "forbidden"),
+    (AgentExists, 409, "agent_exists"),
+    (TokenExists, 409, "token_exists"),
+    (TokenNotFound, 404, "token_not_found"),
+    (LockedOut, 409, "lockout"),
+    (WriteConflict, 409, "conflict"),
+    (PreconditionFailed, 412, "precondition_failed"),
+    (SecretNeeded, 422, "secret_needed"),
+    (InvalidEdit, 422, "invalid_manifest"),
+    (CannotSplice, 422, "invalid_manifest"),
+    (KeyNeeded, 409, "key_needed"),
+    (GitFull, 503, "disk_full"),
+    (DiskFull, 503, "disk_full"),
+    (GitRefused, 409, "git_refused"),
+    (MassDeletion, 409, "mass_deletion"),
+    (SyncRefused, 409, "sync_refused"),
+    (SealError, 409, "seal_broken"),
+    (ConfigError, 409, "conflict"),
+    (FileRefused, 409, "conflict"),
+    (CannotLock, 409, "conflict"),
+    (SopsFailed, 503, "sops_failed"),
+    (NotSynced, 503, "not_synced"),
+    (GitBusy, 503, "busy"),
+    (FolderBusy, 503, "busy"),
+)
+
+
+def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
+    """The reply for what a write raised; None for a fault that nobody foresaw.
+
+    ``scope`` is the only owner whose agents exist for whoever reads it (see ``scoping``); None: all do.
+    """
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, InvalidManifests):
+        return _invalid(error.violations if scope is None else scoping.violations_of(error.violations, scope))
+    if isinstance(error, OSError) and is_full(error):
+        return Problem(503, "disk_full", "there is no room on this server's disk", hint="try again later")
+    if not isinstance(error, AgentsdError):
+        return None
+    for kind, status, code in _REFUSALS:
+        if isinstance(error, kind):
+            return _problem(error, status, code)
+    return of_error(error)
+
+
+def _problem(error: AgentsdError, status: int, code: str) -> Problem:
+    headers: dict[str, str] = {}
+    if status == 405:
+        headers["Allow"] = "GET, HEAD"
+    elif status == 503:
+        headers["Retry-After"] = "1"
+    param = error.param if isinstance(error, InvalidEdit) else None
+    return Problem(status, code, error.message, hint=error.hint, param=param, headers=headers)
+
+
+def _invalid(found: Sequence[Violation]) -> Problem:
+    if not found:
+        return Problem(409, "conflict", scoping.UNSAID, hint="ask an admin to run: agentsd validate")
+    first, more = found[0], len(found) - 1
+    detail = first.message + (f" (and {more} more)" if more else "")
+    violations = [_violation(one) for one in found]
+    return Problem(422, "invalid_manifest", detail, hint=first.hint, extra={"violations": violations})
+
+
+def _violation(one: Violation) -> dict[str, Any]:
+    return {
+        "path": one.path,
+        "line": one.line,
+        "column": one.column,
+        "code": one.code,
+        "message": one.message,
+        "hint": one.hint,
+        "pointer": dotted(one.pointer),
+    }

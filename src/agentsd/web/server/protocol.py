@@ -1,0 +1,91 @@
+"""aiohttp's protocol with our own words for what is no request: no version of a library, no quoted input."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from typing import Protocol as Interface
+
+from aiohttp import StreamReader, web
+
+from agentsd.web.http.caching import secure
+from agentsd.web.http.problem import Problem, internal
+from agentsd.web.middleware.memory_budget import HOLD, release
+
+REPLY_SECONDS = 60.0
+REPLY_RATE = 4096
+"""Bytes a second, after ``REPLY_SECONDS``, that a client has to take of a large reply."""
+
+
+class Guard(Interface):
+    """Who watches a connection: see ``connections``. The border tells it where the request is."""
+
+    def began(self, body: StreamReader) -> None:
+        """The head is here, and its handler begins."""
+
+    def ended(self) -> None:
+        """The handler is done."""
+
+    def rests(self, now: float) -> float:
+        """Seconds since anything was under way on it; 0 while something is."""
+
+
+class Protocol(web.RequestHandler):
+    """One connection. What cannot be parsed never reaches the app: it is answered here."""
+
+    __slots__ = ("guard",)
+
+    def __init__(self, manager: web.Server, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self.guard: Guard | None = None
+
+    def leave(self) -> None:
+        """From the next request on, tell the client that its connection ends with the reply."""
+        make = self._request_factory
+        if make is not None:
+            self._request_factory = lambda message, *rest: make(message._replace(should_close=True), *rest)
+
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer a request; what memory it holds is given back however that ends."""
+        try:
+            return await super()._handle_request(request, start_time, request_handler)
+        finally:
+            release(request)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Send what is left of a reply; give up a client that takes a large one too slowly."""
+        held = request[HOLD].size if HOLD in request else 0
+        if not held:
+            return await super().finish_response(request, resp, start_time)
+        try:
+            async with asyncio.timeout(REPLY_SECONDS + held / REPLY_RATE):
+                return await super().finish_response(request, resp, start_time)
+        except TimeoutError:
+            if self.transport is not None:
+                self.transport.abort()
+            return resp, True
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem document. ``message`` and ``exc`` quote what was sent, and are left out."""
+        self.log_exception("Error handling request from %s", request.remote)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a reply has begun, and cannot be another one")
+        wrong = Problem(status, "invalid_request", "this is not HTTP as it should be")
+        response = (wrong if status < 500 else internal()).response("")
+        secure(response)
+        response.force_close()
+        return response

@@ -1,0 +1,251 @@
+"""Running the app on sockets: bind first (so that a busy port is told before anything starts), drain last.
+
+A server that stops fails no request:
+
+    leave     /readyz says 503, and replies say that their connection ends: who balances goes elsewhere
+    close     no new connection
+    drain     what is asked is answered, streams to their end, within the bound; a connection ends with a
+              reply that says so, or when nobody has used it for a while
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from agentsd.core.errors import ConfigError
+from agentsd.supervisor import SupervisedTasks, Supervisor
+from agentsd.web.context import CLOSING, LEAVING, PARTS, WEB_METRICS
+from agentsd.web.server.connection_limits import Bounds, Keeper
+from agentsd.web.server.protocol import Protocol
+
+BACKLOG = 1024
+DRAIN_SECONDS = 30.0
+IDLE_SECONDS = 3.0
+"""A connection that nobody used for so long may be closed; its client will hardly use it in that moment."""
+CUT_SECONDS = 1.0
+"""What is still under way after the drain is cancelled, and has so long to end."""
+_LOOK_SECONDS = 0.01
+
+
+class Running:
+    """A server at work. ``urls`` are where it answers; ``stop`` drains it."""
+
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        protocols: Protocols,
+        keeper: Keeper,
+        listening: Sequence[asyncio.AbstractServer],
+        urls: Sequence[str],
+        drain: float,
+        supervisor: Supervisor,
+    ) -> None:
+        self._runner = runner
+        self._protocols = protocols
+        self._listening = listening
+        self._drain = drain
+        self.keeper = keeper
+        self._keeping = SupervisedTasks(supervisor)
+        self._keeping.start("connections", keeper.run)
+        self.urls = tuple(urls)
+
+    @property
+    def url(self) -> str:
+        """The first address: ``http://127.0.0.1:8080``."""
+        return self.urls[0]
+
+    async def stop(self) -> None:
+        """Accept nothing more, end event streams, let what is under way finish (with the bound), close."""
+        await self.leave()
+        for one in self._listening:
+            one.close()
+        self._tell(CLOSING)
+        await asyncio.sleep(0)  # what was accepted becomes a connection
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain):
+                await self._protocols.gone()
+        await self._runner.cleanup()
+        await self._keeping.aclose()
+
+    async def leave(self, grace: float = 0.0) -> None:
+        """Go on serving for so many seconds, and ask everybody to go elsewhere."""
+        self._tell(LEAVING)
+        self._protocols.leave(min(grace, IDLE_SECONDS))
+        await asyncio.sleep(grace)
+
+    def _tell(self, what: web.AppKey[asyncio.Event]) -> None:
+        event = self._runner.app.get(what)
+        if event is not None:
+            event.set()
+
+
+class Protocols:
+    """Makes aiohttp's protocols, and knows those that are connected."""
+
+    def __init__(self, runner: web.AppRunner, bounds: Bounds) -> None:
+        self._runner = runner
+        self._bounds = bounds
+        self._logger = _Discreet(logging.getLogger("agentsd.web"))
+        self._leaving = False
+        self._idle = 0.0
+
+    def __call__(self) -> Protocol:
+        assert self._runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
+        made = Protocol(
+            self._runner.server,
+            loop=asyncio.get_running_loop(),
+            access_log=None,
+            logger=self._logger,
+            keepalive_timeout=self._bounds.idle_seconds,
+            max_headers=self._bounds.head_fields,
+        )
+        if self._leaving:
+            made.leave()
+        return made
+
+    def leave(self, idle: float) -> None:
+        """Every connection ends with its next reply, or may be closed after so many idle seconds."""
+        self._idle = max(self._idle, idle)
+        if not self._leaving:
+            self._leaving = True
+            for one in self._connected:
+                one.leave()
+
+    async def gone(self) -> None:
+        """Close what may be, until there is no connection. Nothing tells when; so this looks."""
+        now = asyncio.get_running_loop().time
+        while connected := self._connected:
+            for one in connected:
+                if one.guard and one.transport and one.guard.rests(now()) > self._idle:
+                    one.transport.close()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    @property
+    def _connected(self) -> list[Protocol]:
+        server = self._runner.server
+        return [one for one in server.connections if isinstance(one, Protocol)] if server else []
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Listening sockets: ``localhost`` means both IPv4 and IPv6; port 0 picks one port for all.
+
+    Raises ``ConfigError`` for a port in use, one that needs privileges, or a host that is not here.
+    """
+    sockets: list[socket.socket] = []
+    try:
+        for family, address in _addresses(host, port):
+            chosen = sockets[0].getsockname()[1] if sockets else port
+            if one := _bind_one(family, address, chosen, optional=bool(sockets)):
+                sockets.append(one)
+    except OSError as error:
+        for one in sockets:
+            one.close()
+        raise _explain(error, host, port) from None
+    return sockets
+
+
+async def start(
+    app: web.Application,
+    sockets: Sequence[socket.socket],
+    *,
+    drain: float = DRAIN_SECONDS,
+    bounds: Bounds | None = None,
+    supervisor: Supervisor | None = None,
+) -> Running:
+    """Serve ``app`` on bound sockets. ``drain`` is how long ``stop`` waits for open streams, in seconds.
+
+    A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
+    write shield what must not be cut.
+    """
+    bounds = bounds or Bounds()
+    runner = web.AppRunner(
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=min(drain, CUT_SECONDS)
+    )
+    await runner.setup()
+    protocols = Protocols(runner, bounds)
+    keeper = _keeper(app, protocols, bounds)
+    loop = asyncio.get_running_loop()
+    listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
+    return Running(runner, protocols, keeper, listening, urls_of(sockets), drain, supervisor or Supervisor())
+
+
+def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:
+    """In front of aiohttp's protocols; bound to the app's metrics and proxies, where it has such."""
+    parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
+    return Keeper(
+        bounds,
+        protocols,
+        proxies=parts.guards.proxies if parts else None,
+        cut=metrics.cut if metrics else None,
+    )
+
+
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """aiohttp's own reports without the exception's text, which quotes the request's head."""
+
+    def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
+        kwargs.pop("exc_info", None)
+        return msg, kwargs
+
+    def exception(self, msg: object, *args: object, **kwargs: Any) -> None:
+        kwargs.pop("exc_info", None)
+        self.warning(msg, *args, **kwargs)
+
+
+def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+    name = host.strip("[]") or None
+    infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    found = dict.fromkeys((family, address) for family, _, _, _, address in infos)
+    return sorted(found, key=lambda pair: pair[0] != socket.AF_INET)
+
+
+def _bind_one(
+    family: socket.AddressFamily, address: tuple[Any, ...], port: int, *, optional: bool
+) -> socket.socket | None:
+    try:
+        one = socket.socket(family, socket.SOCK_STREAM)
+    except OSError:
+        if optional:  # a machine without IPv6
+            return None
+        raise
+    try:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        one.bind((address[0], port, *address[2:]))
+        one.listen(BACKLOG)
+    except OSError as error:
+        one.close()
+        if optional and error.errno != errno.EADDRINUSE:
+            return None
+        raise
+    return one
+
+
+def _explain(error: OSError, host: str, port: int) -> ConfigError:
+    where = f"{host or '*'}:{port}"
+    if error.errno == errno.EADDRINUSE:
+        return ConfigError(
+            f"{where} is in use by another program", hint="stop it, or choose another port with --port"
+        )
+    if error.errno == errno.EACCES:
+        return ConfigError(f"binding to {where} is not allowed", hint="choose a port above 1023 with --port")
+    return ConfigError(f"cannot bind to {where}: no such address on this machine", hint="see --host")
+
+
+def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+    """Where these sockets are: ``http://127.0.0.1:8080``."""
+    return [_url(one) for one in sockets]
+
+
+def _url(one: socket.socket) -> str:
+    host, port = one.getsockname()[:2]
+    return f"http://[{host}]:{port}" if one.family == socket.AF_INET6 else f"http://{host}:{port}"

@@ -1,0 +1,1 @@
+"""Replies made of agents, runs and revisions, with secrets masked."""

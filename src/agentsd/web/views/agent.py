@@ -1,0 +1,139 @@
+"""Agents as clients see them: the fields of the table ``agents``, with secrets masked; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from agentsd.core.errors import InvalidManifests
+from agentsd.core.manifest.agent import SECTIONS, AgentRow
+from agentsd.core.manifest.layers import effective
+from agentsd.core.trust.rules import DestinationsOf
+from agentsd.providers.base import LiveAgent
+from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.store.queries.agents import Revision
+from agentsd.web.views.masking import Masker
+
+_TEXTS = ("description", "system_prompt", "greeting")
+_OPTIONAL = ("system_prompt_file", "language")
+
+
+def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """One agent with its document, all but its condition."""
+    return {
+        "id": row.id,
+        "user": row.owner,
+        "slug": row.slug,
+        "name": row.name,
+        **document_view(document, masker),
+        "is_default": row.is_default,
+        "is_active": row.is_active,
+        "digest": row.digest.hex(),
+        "version": row.version,
+        "source": row.source,
+        "path": row.path,
+        "commit": row.commit,
+        "created_at": row.created_at,
+        "updated_at": row.updated_at,
+    }
+
+
+def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
+    """One agent as a list shows it. ``description`` and ``providers`` (kind → vendor) are masked."""
+    row, good = entry.row, entry.good
+    return {
+        "id": row.id,
+        "user": row.owner,
+        "slug": row.slug,
+        "name": row.name,
+        "description": description,
+        "is_default": row.is_default,
+        "is_active": row.is_active,
+        "version": row.version,
+        "serving_version": good.version if good else None,
+        "commit": row.commit,
+        "path": row.path,
+        "source": row.source,
+        "updated_at": row.updated_at,
+        "condition": condition_view(entry.condition),
+        "providers": providers,
+    }
+
+
+def fallback_view(agent: LiveAgent) -> dict[str, Any]:
+    """The built-in agent, which no file and no row describes, in the same fields."""
+    configs: dict[str, Any] = document_view({}, Masker())
+    for kind, provider in agent.provider_names.items():
+        configs[f"{kind}_provider_config"] = {"provider": provider}
+    nothing = dict.fromkeys(("path", "commit", "created_at", "updated_at"))
+    return {
+        "id": agent.id,
+        "user": agent.owner,
+        "slug": agent.slug,
+        "name": agent.spec.name or agent.slug,
+        **configs,
+        "description": agent.spec.description,
+        "system_prompt": agent.spec.system_prompt,
+        "is_default": False,
+        "is_active": True,
+        "digest": agent.digest.hex(),
+        "version": agent.version,
+        "source": "built-in",
+        **nothing,
+        "condition": {"type": "Ready", "reason": "BuiltIn", "message": "", "since": None},
+        "serving_version": agent.version,
+    }
+
+
+def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+    """What a manifest says: its texts, and ``{}`` for each section that it lacks."""
+    texts = {name: masker.mask(_text(document.get(name))) for name in _TEXTS}
+    optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL}
+    configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in SECTIONS}
+    others = {
+        "rag_config": _section(document.get("rag"), masker),
+        "turn": _section(document.get("turn"), masker),
+    }
+    return texts | optional | configs | others | {"checks": masker.mask(document.get("checks") or [])}
+
+
+def condition_view(condition: Condition) -> dict[str, Any]:
+    """``{"type", "reason", "message", "since"}``."""
+    return {
+        "type": condition.type,
+        "reason": condition.reason,
+        "message": condition.message,
+        "since": condition.since,
+    }
+
+
+def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mapping[str, Any]:
+    """What the manifest says, its layers merged in, still sealed.
+
+    Empty where it cannot be read: the condition says why.
+    """
+    try:
+        return effective(row.path, row.data, row.layers, destinations).value
+    except InvalidManifests:
+        return {}
+
+
+def providers_of(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
+    """The vendors that a manifest names, by section, those of sections that it has."""
+    sections = {kind: document.get(kind) for kind in SECTIONS}
+    names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
+    return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
+
+
+def may_name_provider(documents: Iterable[bytes], provider: str) -> bool:
+    """Whether a document might name ``provider``. False is certain: only an escape could hide the name."""
+    name = provider.encode("utf-8", "replace")
+    return any(name in data or b"\\" in data for data in documents)
+
+
+def _section(section: Any, masker: Masker) -> dict[str, Any]:
+    return dict(masker.mask(section)) if isinstance(section, Mapping) else {}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,127 @@
+"""Rendered agents: bytes and ETags, kept so that a read costs no parsing and no encoding.
+
+A view hangs on an agent's row, which never changes, and on its condition, which may; so the long
+part is kept by row and the short tail is renewed when the entry's condition is another object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from uuid import UUID
+
+from multidict import CIMultiDict
+
+from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.trust.rules import DestinationsOf
+from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.web.http.caching import headers_of
+from agentsd.web.http.json import to_json
+from agentsd.web.views.agent import (
+    condition_view,
+    document_of,
+    may_name_provider,
+    providers_of,
+    row_view,
+    summary_view,
+)
+from agentsd.web.views.masking import Masker
+
+CACHE_BYTES = 64 << 20
+VENDORS_MAX = 200_000
+"""Agents whose vendors are kept: those that are gone are among them, at some 200 bytes each."""
+_OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """One agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
+
+    row: AgentRow
+    condition: Condition
+    good: AgentRow | None
+    head: bytes  # the JSON without the condition and the closing brace
+    body: bytes
+    etag: str
+    headers: CIMultiDict[str]
+    description: str
+    providers: Mapping[str, str]  # section → vendor
+
+
+class Views:
+    """Renders agents and keeps what it rendered, up to ``limit`` bytes; the oldest go first."""
+
+    def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES) -> None:
+        self.masker = masker
+        self.destinations = destinations
+        self._limit = limit
+        self._used = 0
+        self._kept: dict[str, Rendered] = {}
+        self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, and what it names
+        self._sets: dict[frozenset[str], frozenset[str]] = {}  # of many agents the same few
+
+    def of(self, entry: Entry) -> Rendered:
+        """``entry`` as it is now."""
+        kept = self._kept.get(entry.row.slug)
+        if kept is not None and kept.row is not entry.row:
+            kept = None
+        if kept is not None and kept.condition is entry.condition and kept.good is entry.good:
+            return kept
+        rendered = self._render(entry, kept)
+        self._keep(rendered)
+        return rendered
+
+    def summary(self, entry: Entry) -> bytes:
+        """What a list shows of ``entry``, as JSON. It is made anew: only the document is worth keeping."""
+        rendered = self.of(entry)
+        return to_json(summary_view(entry, rendered.description, rendered.providers))
+
+    def names_provider(self, entry: Entry, provider: str) -> bool:
+        """Whether one of the agent's sections names ``provider``. Parses only where it has to, and once."""
+        row = entry.row
+        digest, vendors = self._vendors.get(row.id, (b"", frozenset()))
+        if digest != row.digest:
+            if not may_name_provider(row.documents, provider):
+                return False
+            vendors = self._read_vendors(row)
+        return provider in vendors
+
+    def _read_vendors(self, row: AgentRow) -> frozenset[str]:
+        """Kept apart from views: all agents are asked for theirs, more than ``limit`` may hold of views."""
+        vendors = frozenset(providers_of(document_of(row, self.destinations), self.masker).values())
+        vendors = self._sets.setdefault(vendors, vendors)
+        if len(self._vendors) >= VENDORS_MAX:
+            self._vendors.clear()
+        self._vendors[row.id] = row.digest, vendors
+        return vendors
+
+    def _render(self, entry: Entry, previous: Rendered | None) -> Rendered:
+        row, condition, good = entry.row, entry.condition, entry.good
+        if previous is None:
+            document = document_of(row, self.destinations)
+            view = row_view(row, document, self.masker)
+            head, description = to_json(view)[:-1], view["description"]
+            providers: Mapping[str, str] = providers_of(document, self.masker)
+        else:
+            head, description, providers = previous.head, previous.description, previous.providers
+        said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
+        body = head + b"," + to_json(said)[1:]
+        etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
+        return Rendered(row, condition, good, head, body, etag, headers_of(etag), description, providers)
+
+    def _keep(self, rendered: Rendered) -> None:
+        self._drop(rendered.row.slug)
+        self._kept[rendered.row.slug] = rendered
+        self._used += _cost(rendered)
+        while self._used > self._limit and self._kept:
+            self._drop(next(iter(self._kept)))
+
+    def _drop(self, slug: str) -> None:
+        gone = self._kept.pop(slug, None)
+        if gone is not None:
+            self._used -= _cost(gone)
+
+
+def _cost(rendered: Rendered) -> int:
+    return len(rendered.head) + len(rendered.body) + _OVERHEAD

@@ -1,0 +1,221 @@
+"""Markdown as a tree of a few harmless elements. Pure.
+
+A model writes what it likes, so nothing of it reaches a page as markup: HTML in it is text, links lead to
+http, https and mailto only, images become links, and whatever is not an element of ``TAGS`` is left out. A
+text that is nested too deeply, or makes too much, comes back as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from markdown_it import MarkdownIt
+from markdown_it.rules_block import StateBlock
+from markdown_it.rules_inline import StateInline
+from markdown_it.token import Token
+
+from agentsd.web.http.json import to_json
+
+Node = str | dict[str, Any]
+"""A text, or ``{"tag": "a", "attrs": {"href": …}, "children": […]}``; ``attrs`` may be missing."""
+
+TAGS = frozenset(
+    ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s", "a",
+     "hr", "br", "table", "thead", "tbody", "tr", "th", "td")
+)  # fmt: skip
+"""The only elements that there are."""
+
+MAX_BYTES = 64 << 10
+MAX_NODES = 20_000
+_NODES_A_CELL = 3  # its beginning, what is in it, its end
+MAX_DEPTH = 20
+"""Levels of blocks (a list's item is two), and as many of what stands in a line."""
+MAX_STEPS = 60_000
+"""Of the parser, some 10 µs each. Well-meant 64 KiB take up to 35,000; hostile ones grow by the square."""
+
+_SAFE = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
+_TEXTS = {"softbreak": "\n", "html_inline": None, "html_block": None, "text": None, "text_special": None}
+_HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5"}
+_LINE_END = re.compile(r"\r\n?|\n")
+_HEAD_ENDS = re.compile(r"[ \t|:>-]*\|[ \t|:>-]*")
+_ALIGNED = re.compile(r"text-align:(left|center|right)")
+
+
+def reply(text: str) -> bytes:
+    """The body of a reply."""
+    return to_json({"nodes": tree(text)})
+
+
+def plain_reply(text: str) -> bytes:
+    """The body of a reply for a text that takes more than it is worth."""
+    return to_json({"nodes": _as_it_is(text)})
+
+
+class _TooMuch(Exception):
+    """The text takes more than it is worth."""
+
+
+def tree(text: str) -> list[Node]:
+    """What a page shows for ``text``."""
+    try:
+        if cells_in(text) * _NODES_A_CELL > MAX_NODES:
+            raise _TooMuch
+        tokens = _parser().parse(text, {_STEPS: 0})
+        if sum(1 + len(token.children or ()) for token in tokens) > MAX_NODES:
+            raise _TooMuch
+        builder = _Builder()
+        builder.add(tokens)
+    except _TooMuch:
+        return _as_it_is(text)
+    return builder.found
+
+
+def _as_it_is(text: str) -> list[Node]:
+    return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+
+
+def cells_in(text: str) -> int:
+    """At least as many cells as its tables have. The parser fills each row up to the width of the head.
+
+    So a kilobyte makes a hundred thousand of them, which is to be known before it is parsed.
+    """
+    width = cells = 0
+    for line in _LINE_END.split(text):
+        if not line.strip(" \t"):
+            width = 0
+        elif _HEAD_ENDS.fullmatch(line):
+            width = max(width, line.count("|") + 1)
+        cells += width
+    return cells
+
+
+@cache
+def _parser() -> MarkdownIt:
+    """It keeps nothing of what it parsed, so threads share it."""
+    options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
+    parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
+    parser.disable("reference")  # [1] is a citation here
+    parser.block.ruler.before("table", "steps", _step, {"alt": list(_INTERRUPTED)})
+    parser.inline.ruler.before("text", "steps", _step)
+    return parser
+
+
+_STEPS = "steps"
+_INTERRUPTED = ("paragraph", "reference", "blockquote", "list", "table")
+
+
+def _step(state: StateBlock | StateInline, *_: object) -> bool:
+    """A rule that never applies: it counts how often the parser tries them, in all of its loops."""
+    state.env[_STEPS] += 1
+    if state.env[_STEPS] > MAX_STEPS:
+        raise _TooMuch
+    return False
+
+
+class _Builder:
+    """From a flat row of tokens to nodes; ``found`` is the result."""
+
+    def __init__(self) -> None:
+        self.found: list[Node] = []
+        self._open: list[list[Node]] = [self.found]
+        self._links = 0
+
+    def add(self, tokens: Iterable[Token]) -> None:
+        """Take the next tokens."""
+        for token in tokens:
+            if token.hidden:  # the paragraph of a tight list's item
+                continue
+            if token.level >= MAX_DEPTH - 1 or len(self._open) > 2 * MAX_DEPTH:
+                raise _TooMuch  # the parser drops what is deeper
+            if token.nesting == 1:
+                self._begin(token)
+            elif token.nesting == -1:
+                self._end(token)
+            else:
+                self._put(token)
+
+    def _begin(self, token: Token) -> None:
+        children: list[Node] = []
+        tag = _HEADINGS.get(token.tag, "h6" if token.type == "heading_open" else token.tag)
+        attrs = _ATTRS.get(tag, _none)(token.attrs)
+        self._links += tag == "a"
+        if tag in TAGS and (tag != "a" or attrs):
+            self._node(tag, children, attrs)
+        else:  # a link that leads nowhere is its text
+            children = self._open[-1]
+        self._open.append(children)
+
+    def _end(self, token: Token) -> None:
+        self._open.pop()
+        self._links -= token.tag == "a"
+
+    def _put(self, token: Token) -> None:
+        if token.type == "inline":
+            self.add(token.children or ())
+        elif token.type in _TEXTS:
+            self._text(_TEXTS[token.type] or token.content)
+        elif token.type in ("fence", "code_block"):
+            self._node("pre", [{"tag": "code", "children": _texts(token.content)}])
+        elif token.type == "code_inline":
+            self._node("code", _texts(token.content))
+        elif token.type == "image":
+            self._image(token)
+        elif token.tag in ("hr", "br"):
+            self._node(token.tag, [])
+
+    def _image(self, token: Token) -> None:
+        """A page loads nothing from elsewhere."""
+        href = _href({"href": token.attrs.get("src", "")})
+        alt = token.content or href.get("href", "")
+        if href and not self._links:
+            self._node("a", _texts(alt), href)
+        else:
+            self._text(alt)
+
+    def _node(self, tag: str, children: list[Node], attrs: Mapping[str, Any] | None = None) -> None:
+        node: dict[str, Any] = {"tag": tag, "children": children}
+        self._open[-1].append(node | {"attrs": attrs} if attrs else node)
+
+    def _text(self, text: str) -> None:
+        siblings = self._open[-1]
+        if siblings and isinstance(siblings[-1], str):
+            siblings[-1] += text
+        elif text:
+            siblings.append(text)
+
+
+def _texts(text: str) -> list[Node]:
+    return [text] if text else []
+
+
+Attrs = Mapping[str, str | int | float]
+
+
+def _none(attrs: Attrs) -> dict[str, Any]:
+    return {}
+
+
+def _href(attrs: Attrs) -> dict[str, Any]:
+    href = str(attrs.get("href", ""))
+    return {"href": href} if _SAFE.fullmatch(href) else {}
+
+
+def _start(attrs: Attrs) -> dict[str, Any]:
+    return {"start": int(attrs["start"])} if "start" in attrs else {}
+
+
+def _class(attrs: Attrs) -> dict[str, Any]:
+    found = _ALIGNED.fullmatch(str(attrs.get("style", "")))
+    return {"class": found[1]} if found else {}
+
+
+_ATTRS: Mapping[str, Callable[[Attrs], dict[str, Any]]] = {
+    "a": _href,
+    "ol": _start,
+    "th": _class,
+    "td": _class,
+}
+"""Which attributes an element keeps."""

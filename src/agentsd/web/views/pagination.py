@@ -1,0 +1,193 @@
+"""The query of a list: filters, page size and cursor; pure.
+
+A cursor is opaque to clients: base64url of the last place of the page before, which is a slug, or in
+another order than that of slugs a key and a slug. Paging by place rather than by number neither repeats
+nor skips an agent when others come and go in between.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from bisect import bisect_right
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+from urllib.parse import urlencode
+
+from agentsd.core.violations import did_you_mean
+from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.views.sorting import GRAVITY, SLUGS, SORTS, Key, Order, Place
+
+LIMIT_MAX = 1000
+LIMIT_DEFAULT = 100
+TEXT_MAX = 200
+FILTERS = ("owner", "q", "active", "provider", "condition")
+VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
+_KNOWN = (*FILTERS, "sort", "view", "limit", "cursor")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_BY_SLUG, _BY_KEY = "1:", "2:"  # the cursor format's versions
+_DIGITS = re.compile(r"[0-9]{1,6}")
+_NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
+Word = TypeVar("Word", bound=str)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What a client wants to see of the list."""
+
+    owner: str | None = None
+    q: str | None = None  # lower case; part of a slug or name
+    active: bool | None = None
+    provider: str | None = None  # "groq.com", of any kind
+    condition: str | None = None  # its type
+    order: Order = SLUGS
+    view: Literal["full", "summary"] = "full"
+    limit: int = LIMIT_DEFAULT
+    after: Place | None = None  # the last of the page before
+
+    def next_link(self, path: str, cursor: str) -> str:
+        """The value of ``Link`` for the next page."""
+        wanted = {
+            "owner": self.owner,
+            "q": self.q,
+            "active": None if self.active is None else str(self.active).lower(),
+            "provider": self.provider,
+            "condition": self.condition,
+            "sort": None if self.order == SLUGS else str(self.order),
+            "view": None if self.view == "full" else self.view,
+        }
+        kept = {key: value for key, value in wanted.items() if value is not None}
+        return f'<{path}?{urlencode({**kept, "limit": self.limit, "cursor": cursor})}>; rel="next"'
+
+
+def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
+    """``names`` are all names of the query, with repetitions. Raises ``Problem`` 400."""
+    check_names(names, _KNOWN)
+    order = Order.parse(_choice(query, "sort", SORTS) or str(SLUGS))
+    return Query(
+        owner=_text(query, "owner"),
+        q=(_text(query, "q") or "").lower() or None,
+        active=boolean(query, "active"),
+        provider=_text(query, "provider"),
+        condition=_choice(query, "condition", GRAVITY),
+        order=order,
+        view=_choice(query, "view", VIEWS) or "full",
+        limit=parse_limit(query.get("limit")),
+        after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
+    )
+
+
+def check_names(names: Sequence[str], known: Sequence[str]) -> None:
+    """Whether all ``names`` of a query are ``known``, and each is given once. Raises ``Problem`` 400."""
+    for name in names:
+        if name not in known:
+            raise bad_request(
+                f"unknown query parameter {shown(name)}",
+                hint=did_you_mean(name[:TEXT_MAX], known) or f"known: {', '.join(known)}",
+                param=shown(name),
+            )
+    if len(set(names)) != len(names):
+        raise bad_request("a query parameter is given twice", hint="give each once")
+
+
+def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int = LIMIT_MAX) -> int:
+    """A page size of 1 to ``maximum``. Raises ``Problem`` 400."""
+    if text is None:
+        return default
+    if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= maximum:
+        raise bad_request(f"limit must be a whole number from 1 to {maximum}", param="limit")
+    return int(text)
+
+
+def encode_cursor(after: Place, order: Order = SLUGS) -> str:
+    """The cursor of the page that follows ``after``."""
+    key, slug = after
+    text = f"{_BY_SLUG}{slug}" if order == SLUGS else f"{_BY_KEY}{order}:{slug}\0{key}"  # no slug has a NUL
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, order: Order = SLUGS) -> Place:
+    """The place that a cursor stands for.
+
+    Raises ``Problem`` 400 for anything that we did not write, or wrote for another order.
+    """
+    try:
+        raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
+        place = _place(raw.decode("utf-8"), order)
+    except (binascii.Error, ValueError):
+        raise _bad_cursor() from None
+    if encode_cursor(place, order) != cursor:
+        raise _bad_cursor()
+    return place
+
+
+def _place(text: str, order: Order) -> Place:
+    """Raises ``ValueError``, and ``Problem`` for a place in another order."""
+    version, rest = text[: len(_BY_SLUG)], text[len(_BY_SLUG) :]
+    if version not in (_BY_SLUG, _BY_KEY):
+        raise ValueError
+    said, _, rest = (str(SLUGS), "", rest) if version == _BY_SLUG else rest.partition(":")
+    if said != str(order):
+        raise bad_request(
+            "the cursor is of a list in another order",
+            hint="keep sort as it was, or start again without a cursor",
+            param="cursor",
+        )
+    if version == _BY_SLUG:
+        return rest, rest
+    slug, _, key = rest.partition("\0")
+    return _key(key, order), slug
+
+
+def _key(text: str, order: Order) -> Key:
+    if order.kind is str:
+        return text
+    if not _NUMBER.fullmatch(text):
+        raise ValueError
+    return int(text)
+
+
+def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | None]:
+    """The page of sorted ``slugs`` that follows ``query.after``, and its end if there is a next one."""
+    start = bisect_right(slugs, query.after[1]) if query.after else 0
+    page = slugs[start : start + query.limit]
+    more = start + query.limit < len(slugs)
+    return page, (page[-1], page[-1]) if more and page else None
+
+
+def shown(text: str) -> str:
+    """A client's own text, short and printable enough to be told back."""
+    return "".join(char if char.isprintable() else "?" for char in text[:TEXT_MAX])
+
+
+def _text(query: Mapping[str, str], name: str) -> str | None:
+    value = query.get(name)
+    if value is not None and len(value) > TEXT_MAX:
+        raise bad_request(f"{name} is longer than {TEXT_MAX} characters", param=name)
+    return value
+
+
+def _choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+    value = query.get(name)
+    found = next((word for word in words if word == value), None)
+    if value is not None and found is None:
+        hint = did_you_mean(value[:TEXT_MAX], words)
+        raise bad_request(f"{name} must be one of {', '.join(words)}", hint=hint, param=name)
+    return found
+
+
+def boolean(query: Mapping[str, str], name: str) -> bool | None:
+    value = query.get(name)
+    if value is None:
+        return None
+    if value.lower() not in _BOOLEANS:
+        raise bad_request(f"{name} must be true or false", param=name)
+    return _BOOLEANS[value.lower()]
+
+
+def _bad_cursor() -> Problem:
+    return bad_request(
+        "the cursor is not one of this server's", hint="start again without a cursor", param="cursor"
+    )

@@ -1,0 +1,30 @@
+"""Runs and manifests' conditions as server-sent events, as far as a principal may see them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from agentsd.runtime.follower.run_feed import Happening
+from agentsd.web.http.json import to_json
+from agentsd.web.http.sse import event
+from agentsd.web.views import visibility as scoping
+
+
+def happening_frame(happening: Happening, version: int, owner: str | None) -> bytes | None:
+    """One event; None where it is not for users of ``owner``. ``owner`` None: an admin is told everything."""
+    if happening.run is not None:
+        runs = [happening.run]
+        if owner is not None:
+            made = {happening.run.version} if owner in happening.owners else set()
+            runs = scoping.runs_of(runs, owner, {one for one in made if one is not None})
+        return (
+            event("run", to_json({"version": version, "slugs": [], "run": asdict(runs[0])})) if runs else None
+        )
+    if happening.condition is not None:
+        conditions = [happening.condition]
+        if owner is not None:
+            conditions = scoping.conditions_of(conditions, owner)
+        for one in conditions:
+            body = {"version": version, "slugs": [one.slug], "condition": asdict(one)}
+            return event("condition", to_json(body))
+    return None

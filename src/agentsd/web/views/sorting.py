@@ -1,0 +1,105 @@
+"""The order of a list: by what, which way, and which page of it follows a place; pure.
+
+Agents of equal keys stand in the order of their slugs, whichever way the keys run, so that every
+agent has a place of its own: its key and its slug.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TypeAlias
+
+from agentsd.runtime.agents.snapshot import Entry
+
+Key: TypeAlias = str | int
+Place: TypeAlias = tuple[Key, str]
+"""An agent's key and slug: where it stands."""
+
+GRAVITY = ("Ready", "Suspended", "Degraded", "Invalid")
+"""Types of conditions, the lightest first."""
+_RANKS = {name: rank for rank, name in enumerate(GRAVITY)}
+
+
+@dataclass(frozen=True, slots=True)
+class Sorter:
+    """``key`` tells an entry's key, of the type ``kind``. Every agent is asked for it: keep it cheap."""
+
+    kind: type[Key]
+    key: Callable[[Entry], Key]
+
+
+SORTERS = {
+    "slug": Sorter(str, lambda entry: entry.row.slug),
+    "name": Sorter(str, lambda entry: entry.row.name.casefold()),
+    "version": Sorter(int, lambda entry: entry.row.version),
+    "updated_at": Sorter(int, lambda entry: round(entry.row.updated_at.timestamp() * 1_000_000)),
+    "condition": Sorter(int, lambda entry: _RANKS[entry.condition.type]),
+}
+SORTS = (*SORTERS, *(f"-{name}" for name in SORTERS))
+"""What a client may ask for; ``-`` turns it around."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """By what a list is sorted."""
+
+    name: str = "slug"  # of ``SORTERS``
+    descending: bool = False
+
+    @classmethod
+    def parse(cls, text: str) -> Order:
+        """Of one of ``SORTS``."""
+        return cls(text.removeprefix("-"), text.startswith("-"))
+
+    def __str__(self) -> str:
+        return f"-{self.name}" if self.descending else self.name
+
+    @property
+    def kind(self) -> type[Key]:
+        """The type of its keys."""
+        return SORTERS[self.name].kind
+
+    def place(self, entry: Entry) -> Place:
+        """Where ``entry`` stands."""
+        return SORTERS[self.name].key(entry), entry.row.slug
+
+    def follows(self, place: Place, after: Place) -> bool:
+        """Whether ``place`` comes after ``after``. Their keys are of one kind."""
+        if place[0] == after[0]:
+            return place[1] > after[1]
+        later: bool = place[0] > after[0]  # type: ignore[operator]
+        return later is not self.descending
+
+
+SLUGS = Order()
+"""The order of who asks for none."""
+
+
+class Picker:
+    """Picks the page after a place (None: the first one), a few entries at a time.
+
+    Sorting all of 100,000 agents would hold up the loop; this keeps a page's worth while the rest go by.
+    """
+
+    def __init__(self, order: Order, after: Place | None, limit: int) -> None:
+        self._order = order
+        self._after = after
+        self._limit = limit
+        self._best: list[Place] = []
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Look at more of the list. All entries have to come in the order of slugs."""
+        order, after = self._order, self._after
+        places = [order.place(entry) for entry in entries]
+        if after is not None:
+            places = [place for place in places if order.follows(place, after)]
+        both = sorted([*self._best, *places], key=itemgetter(0), reverse=order.descending)  # stable
+        self._best = both[: self._limit + 1]
+
+    def page(self) -> tuple[list[str], Place | None]:
+        """The slugs of the page, and the place after which the next one begins, if there is one."""
+        page = self._best[: self._limit]
+        more = len(self._best) > self._limit
+        return [slug for _, slug in page], page[-1] if more else None

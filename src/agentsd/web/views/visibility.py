@@ -1,0 +1,102 @@
+"""What one owner is told of records that concern several; pure.
+
+runs         those that last changed an agent of the owner, found a fault in a file of it, or that it had
+             been edited in the database: with these faults and drifts alone, and without counts and
+             duration, which tell how much there is of others
+conditions   of the owner's own files
+replicas     without host and process, and of what they serve an older version the owner's own alone
+texts        a fault that arises between two files names the other one: not to whom that one is foreign
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from agentsd.core.names import owner_of
+from agentsd.core.violations import Violation
+from agentsd.store.queries.runs import ManifestCondition, Run
+
+BETWEEN = frozenset(
+    {
+        "id-duplicate",
+        "slug-duplicate",
+        "slug-case",
+        "source-conflict",
+        "place-taken",
+        "email-duplicate",
+        "seal-reused",
+    }
+)
+"""Codes of faults whose texts may name another owner or its files."""
+
+UNSAID = "it collides with something that this token does not see: an admin, or `agentsd validate`, says what"
+
+
+def discreet(code: str, message: str) -> str:
+    """``message`` as anybody but an admin may read it. ``code`` as of a violation or of a condition."""
+    return UNSAID if _plain(code) in _BETWEEN else message
+
+
+def violations_of(violations: Iterable[Violation], owner: str) -> list[Violation]:
+    """Those of the files of ``owner``."""
+    own = (violation for violation in violations if _is_of(violation.path, owner))
+    return [replace(violation, message=discreet(violation.code, violation.message)) for violation in own]
+
+
+def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[Run]:
+    """The runs that made one of ``versions``, or found a fault in a file of ``owner``."""
+    own = (
+        (
+            run,
+            [_fault(e) for e in run.errors if _is_of(e.get("path"), owner)],
+            [one for one in run.drift if _is_of(one.get("path"), owner)],
+        )
+        for run in runs
+    )
+    return [
+        replace(run, errors=errors, drift=drift, counts={}, duration_ms=0)
+        for run, errors, drift in own
+        if errors or drift or run.version in versions
+    ]
+
+
+def conditions_of(conditions: Iterable[ManifestCondition], owner: str) -> list[ManifestCondition]:
+    """Those of the files of ``owner``."""
+    return [
+        replace(condition, message=discreet(condition.reason, condition.message))
+        for condition in conditions
+        if _is_of(condition.path, owner)
+    ]
+
+
+def replicas_of(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
+    """Replicas as ``asdict`` makes them."""
+    return [
+        {
+            **replica,
+            "host": None,
+            "pid": None,
+            "unopened": 0,
+            "degraded": [agent for agent in replica["degraded"] if _is_of(agent.get("slug"), owner)],
+        }
+        for replica in replicas
+    ]
+
+
+def _fault(error: Mapping[str, Any]) -> dict[str, Any]:
+    code = str(error.get("code", ""))
+    return {**error, "message": discreet(code, str(error.get("message", "")))}
+
+
+def _is_of(path: object, owner: str) -> bool:
+    return isinstance(path, str) and owner_of(path) == owner
+
+
+def _plain(code: str) -> str:
+    """``seal-reused`` and ``SealReused`` are one."""
+    return code.replace("-", "").casefold()
+
+
+_BETWEEN = frozenset(_plain(code) for code in BETWEEN)

@@ -1,0 +1,80 @@
+"""``status``: leader, replicas, what is not well, knowledge and runs, on one screen."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from uuid import UUID, uuid4
+
+import psycopg
+
+from agentsd.store.database import Database
+from agentsd.store.queries.replicas import Replica, beat
+from tests.cli.conftest import Shell
+from tests.control.place import echo
+
+SEALED = {"slug": "acme/b", "type": "Degraded", "reason": "SealTampered", "message": "the seal is broken"}
+
+
+def stand(url: str, *replicas: Replica) -> None:
+    """Heartbeats of these."""
+
+    async def write() -> None:
+        database = Database(url)
+        async with database.transaction() as connection:
+            for one in replicas:
+                await beat(connection, one)
+        await database.aclose()
+
+    asyncio.run(write())
+
+
+def test_one_screen(stocked: Shell, database_url: str) -> None:
+    """Who leads, who serves what, who was not heard of, which agents are not well and where."""
+    stocked.write("faq.md", "# Hours\n\nNine to five.\n")
+    stocked.write("c.yaml", echo(3) + "rag:\n  sources: [faq.md]\n")
+    stocked.run("sync")
+    stand(
+        database_url,
+        Replica(uuid4(), "well", 1, 1),
+        Replica(uuid4(), "ill", 2, 1, [SEALED]),
+        Replica(UUID(int=3), "frozen", 3, 0),
+    )
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "UPDATE replicas SET seen_at = now() - interval '40 s' WHERE id = %s", (UUID(int=3),)
+        )
+        connection.execute(
+            "INSERT INTO leaders (source, epoch, host, pid, backend) VALUES ('main', 4, 'boss', 9, 0)"
+        )
+        connection.execute("UPDATE agents SET name = 'by hand' WHERE slug = 'a'")
+    said = stocked.run("status").out
+    for text in (
+        "version 1  3 agents of 2 owners",
+        "! main  nobody  last boss:9",
+        "Replicas: 1 of 3 well at version 1",
+        "✓ well:1    version 1  up 0 s  heard 0 s ago",
+        "silent: killed, frozen or cut off",
+        "✗ acme/b  Degraded  SealTampered  ill:2  the seal is broken",
+        "✓ 1 documents  1 passages",
+        "main by cli",
+        "Drifted, edited by hand: 1",
+    ):
+        assert text in said, said
+    body = stocked.run("status", "--format", "json").json()
+    silent = {one["host"]: one["silent_seconds"] for one in body["replicas"]}
+    assert (silent.keys(), silent["frozen"] >= 40) == ({"well", "ill", "frozen"}, True)
+    assert (body["ailing"][0]["slug"], body["ailing"][0]["replicas"]) == ("acme/b", ["ill:2"])
+    assert (body["knowledge"]["sources"], body["knowledge"]["passages"]) == (1, 1)
+    assert (body["leaders"][0]["leads"], body["drifted"]) == (False, ["a"])
+
+
+def test_a_narrow_terminal(stocked: Shell, database_url: str) -> None:
+    """No line is wider than the terminal."""
+    stocked.run("sync")
+    stand(database_url, Replica(uuid4(), "runtime-7c9d8f6b5-xk2lp", 4711, 1, [SEALED]))
+    stocked.env(FORCE_COLOR="1", COLUMNS="40", NO_COLOR="1")
+    said = re.sub(r"\x1b\[[0-9;]*m", "", stocked.run("status").out)
+    assert max(map(len, said.splitlines())) <= 40
+    assert "xk2lp:4711" in said
+    assert "SealTampered" in said

@@ -1,0 +1,94 @@
+"""The order of an apply, against Postgres' own unique indexes: any state follows from any other."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+import psycopg
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from agentsd.core.manifest.agent import Manifest
+from agentsd.core.manifest.user import User
+from agentsd.core.names import user_id_of
+from agentsd.core.plan.plan import Desired, Plan, plan
+from agentsd.store.database import Database
+from agentsd.store.queries.agents import load_all, load_changed, revisions
+from tests.store.sample import CHECKED, manifest, stored, write
+
+IDS = [UUID(int=number, version=4) for number in range(1, 7)]
+PATHS = ["a.yaml", "b.yaml", "c.yaml", "x/a.yaml", "x/b.yaml", "y/a.yaml", "y/b.yaml"]
+
+
+@st.composite
+def states(draw: st.DrawFn) -> Desired:
+    """Some of six agents, each at some path, at most one default per owner, some edits."""
+    ids = draw(st.lists(st.sampled_from(IDS), unique=True))
+    paths = draw(st.permutations(PATHS))
+    manifests: dict[UUID, Manifest] = {}
+    taken: set[str] = set()
+    for agent_id, path in zip(ids, paths, strict=False):
+        plain = manifest(path, id=agent_id)
+        default = draw(st.booleans()) and plain.owner not in taken
+        if default:
+            taken.add(plain.owner)
+        prompt = draw(st.sampled_from(["one", "two"]))
+        manifests[agent_id] = manifest(path, id=agent_id, default=default, prompt=prompt)
+    owners = {m.owner for m in manifests.values()}
+    return Desired(manifests, {name: User(user_id_of(name), name) for name in owners}, checked=CHECKED)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(history=st.lists(states(), min_size=2, max_size=4))
+def test_any_state_follows_from_any_other(database_url: str, history: list[Desired]) -> None:
+    """Swapped slugs, moved defaults, renames across owners, deletions and returns: never a collision, and
+    afterwards the store says exactly what was desired, under one new version, with one revision a change."""
+    _empty(database_url)
+    asyncio.run(_walk(database_url, history))
+
+
+def _empty(url: str) -> None:
+    with psycopg.connect(url) as connection:
+        connection.execute("TRUNCATE agents, users, agent_revisions, documents, seals, versions")
+
+
+async def _walk(url: str, history: list[Desired]) -> None:
+    database = Database(url)
+    try:
+        for desired in history:
+            await _step(database, desired)
+    finally:
+        await database.aclose()
+
+
+async def _step(database: Database, desired: Desired) -> None:
+    before = await stored(database)
+    todo = plan(desired, before, source="main")
+    if not todo.empty:
+        at = await write(database, todo)
+        assert at.version == before.version + 1
+    after = await stored(database)
+    assert {
+        row.id: (row.slug, row.owner, row.path, row.digest, row.is_default) for row in after.agents.values()
+    } == {m.id: (m.slug, m.owner, m.path, m.digest, m.default) for m in desired.manifests.values()}
+    assert set(after.users) == set(desired.users)
+    assert not any(row.drifted for row in after.agents.values())
+    assert plan(desired, after, source="main").empty
+    await _history_agrees(database, todo, before.version, after.version)
+
+
+async def _history_agrees(database: Database, todo: Plan, since: int, now: int) -> None:
+    """Exactly the changed agents carry the new version and got a revision; deleted ones are tombstones."""
+    async with database.transaction(snapshot=True) as connection:
+        changed = await load_changed(connection, since)
+        live = await load_all(connection)
+        newest = {c.id: (await revisions(connection, c.id, limit=1))[0] for c in todo.changes}
+    assert {row.id: row.deleted for row in changed.rows} == {
+        c.id: c.operation == "delete" for c in todo.changes
+    }
+    assert {row.version for row in changed.rows} <= {now}
+    assert {id_: (r.version, r.operation) for id_, r in newest.items()} == {
+        c.id: (now, c.operation) for c in todo.changes
+    }
+    assert all(not row.deleted and row.data for row in live.rows)
