@@ -18,13 +18,13 @@ from agentsd.core.trust.rules import NOWHERE, origin
 
 
 def seconds(value: object) -> object:
-    """``30s``, ``5m`` and ``1h`` in seconds; anything else as it is."""
+    """Return ``30s``, ``5m`` and ``1h`` in seconds; anything else unchanged."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else value
 
 
 def size(value: object) -> object:
-    """Bytes of ``512MiB`` and ``4GiB`` (``M``, ``G`` too); anything else as it is."""
+    """Return the bytes of ``512MiB`` and ``4GiB`` (``M``, ``G`` too); anything else unchanged."""
     found = re.fullmatch(r"(\d{1,9})([MG])(iB)?", value) if isinstance(value, str) else None
     return int(found[1]) << {"M": 20, "G": 30}[found[2]] if found else value
 
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
 
     @property
     def engine_limits(self) -> EngineLimits:
-        """Bounds of the models that run on this machine."""
+        """Return the bounds of the models that run on this machine."""
         return EngineLimits(
             folders=tuple(sorted(os.path.realpath(folder) for folder in self.model_dirs)),
             context_tokens=self.engine_context,

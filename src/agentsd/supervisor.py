@@ -1,9 +1,9 @@
-"""The supervisor: runs the long-lived tasks of one event loop and restarts each that fails.
+"""Supervisor: runs the long-lived tasks of one event loop and restarts each that fails.
 
 Whatever a task raises is logged by type and place (its own text may quote a secret), counted, and
 followed by a restart after a back-off that grows while the task keeps failing. What a library's
-native code raises beside ``Exception`` and a cancellation that nobody asked for count as well. Only a
-fault of the operator (``OPERATOR_FAULTS``) ends the process, and only before the task was ready.
+native code raises beside ``Exception`` and a cancellation that nobody asked for count as well. Only
+a fault of the operator (``OPERATOR_FAULTS``) ends the process, and only before the task was ready.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TaskFailure:
-    """A task that failed and has not run steadily since."""
+    """Failure of a task that has not run steadily since."""
 
     task: str
     failures: int  # in a row
@@ -48,11 +48,11 @@ class TaskFailure:
 
 
 class TaskEnded(AgentsdError):
-    """A task that runs as long as the process has returned."""
+    """Error of a task that returned although it runs as long as the process."""
 
 
 class Supervisor:
-    """The tasks of one process. Groups of tasks share their failures, metrics and fault."""
+    """Tasks of one process. Groups of tasks share their failures, metrics and fault."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class Supervisor:
 
 
 def log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Log what a callback or a task that nobody awaits raised, by type and place.
+    """Log what a callback or an unawaited task raised, by type and place.
 
     The event loop's own handler would log its text, which may quote a secret.
     """
@@ -160,7 +160,7 @@ def log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
 
 
 class SupervisedTasks:
-    """A group of supervised tasks that end together."""
+    """Group of supervised tasks that end together."""
 
     def __init__(self, supervisor: Supervisor) -> None:
         self.supervisor = supervisor
@@ -183,6 +183,6 @@ class SupervisedTasks:
 
 
 def _is_cancelled() -> bool:
-    """Return whether somebody asked this very task to end."""
+    """Return whether this very task was asked to end."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

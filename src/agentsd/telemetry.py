@@ -1,7 +1,7 @@
 """Telemetry: one injected object that holds every metric of one process.
 
-Nothing here is global: two runtimes in one process (as in tests) count apart. Labels never name
-an agent, a user or anything that a request said, so the number of series stays small.
+Nothing here is global: two runtimes in one process (as in tests) count separately. Labels never
+contain an agent, a user or anything from a request, so the number of series stays small.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0
 
 
 class Metrics:
-    """The metrics of one process, in a ``CollectorRegistry`` of their own.
+    """Metrics of one process, in a ``CollectorRegistry`` of their own.
 
     Times are in seconds. ``render()`` is the body of ``/metrics``; ``content_type`` its type.
     """
@@ -117,9 +117,9 @@ class Metrics:
         )
 
     def watch_contact(self, age: Callable[[], float]) -> None:
-        """Have ``contact_age`` ask ``age()`` (seconds) at every scrape."""
+        """Read ``contact_age`` from ``age()`` (seconds) at every scrape."""
         self.contact_age.set_function(age)
 
     def render(self) -> bytes:
-        """Every metric in Prometheus' text format."""
+        """Return every metric in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -1,7 +1,7 @@
 """G.711, the telephone's sound: 8,000 samples a second of 8 bits (ITU-T G.711). Pure, by tables.
 
-The algorithms are those of Sun's public ``g711.c``. One table of 64 KiB for each law is made when it
-is first needed.
+The algorithms are those of Sun's public ``g711.c``. One table of 64 KiB for each law is made when
+it is first needed.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ _BIAS = 0x84
 
 
 def encode(law: Law, pcm: bytes) -> bytes:
-    """16-bit little-endian PCM (whole samples) as one byte a sample."""
+    """Return 16-bit little-endian PCM (whole samples) as one byte a sample."""
     table = _encoding(law)
     return bytes(table[sample] for sample in _native(array("H", pcm)))
 
 
 def decode(law: Law, data: bytes) -> bytes:
-    """One byte a sample as 16-bit little-endian PCM."""
+    """Return one byte a sample as 16-bit little-endian PCM."""
     table = _decoding(law)
     return _native(array("h", (table[byte] for byte in data))).tobytes()
 
@@ -39,7 +39,7 @@ def _native(samples: array[int]) -> array[int]:
 
 @cache
 def _encoding(law: Law) -> bytes:
-    """By the sample as an unsigned number."""
+    """Make the table, indexed by the sample as an unsigned number."""
     one: Callable[[int], int] = _to_u if law == "u" else _to_a
     return bytes(one(sample - 65536 if sample > 32767 else sample) for sample in range(65536))
 

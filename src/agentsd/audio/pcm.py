@@ -9,11 +9,11 @@ SAMPLE_BYTES = 2
 
 
 class BadAudio(ValueError):
-    """Not the audio that was asked for; the message says why, in our own words."""
+    """Error of audio in another form than required; the message gives the reason, in our own words."""
 
 
 class Samples:
-    """Puts samples that were cut in two together again."""
+    """Joiner of samples that were cut in two."""
 
     __slots__ = ("_rest",)
 
@@ -21,7 +21,7 @@ class Samples:
         self._rest = b""
 
     def take(self, data: bytes) -> bytes | None:
-        """The whole samples so far, or None."""
+        """Return the whole samples so far, or None."""
         data = self._rest + data
         whole = len(data) - len(data) % SAMPLE_BYTES
         self._rest = data[whole:]
@@ -30,14 +30,14 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Wav:
-    """What a WAV header says."""
+    """Format that a WAV header declares."""
 
     rate: int  # hertz
     size: int  # bytes of the header
 
 
 def base64_audio(text: object) -> bytes:
-    """Audio as JSON carries it. Raises ``BadAudio``."""
+    """Decode audio as JSON carries it. Raises ``BadAudio``."""
     if not isinstance(text, str):
         raise BadAudio("sent audio that is not a string")
     try:
@@ -47,10 +47,10 @@ def base64_audio(text: object) -> bytes:
 
 
 def wav_header(data: bytes) -> Wav | None:
-    """The header at the start of ``data``; None while it is incomplete. Raises ``BadAudio``.
+    """Parse the header at the start of ``data``; None while it is incomplete. Raises ``BadAudio``.
 
-    RIFF chunks (http://soundfile.sapp.org/doc/WaveFormat/): ``fmt `` says what the samples are,
-    ``data`` starts them; others between are passed over.
+    RIFF chunks (http://soundfile.sapp.org/doc/WaveFormat/): ``fmt `` declares the samples' format,
+    ``data`` starts them; others between are skipped.
     """
     if len(data) < 12:
         return None
@@ -70,7 +70,7 @@ def wav_header(data: bytes) -> Wav | None:
 
 
 def to_wav(rate: int, pcm: bytes) -> bytes:
-    """``pcm`` with a header."""
+    """Return ``pcm`` with a header."""
     numbers = (
         (b"RIFF", 36 + len(pcm), 4),
         (b"WAVEfmt ", 16, 4),

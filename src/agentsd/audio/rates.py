@@ -10,7 +10,7 @@ from agentsd.audio.resampler import Resampler
 
 
 async def at_rate(pcm: bytes, source: int, target: int) -> bytes:
-    """A whole recording at ``target`` hertz; a long one must not hold up the others."""
+    """Resample a whole recording to ``target`` hertz; a long one must not delay other tasks."""
     if source == target:
         return pcm
     return await asyncio.to_thread(Resampler(source, target).take, pcm, last=True)
@@ -19,7 +19,7 @@ async def at_rate(pcm: bytes, source: int, target: int) -> bytes:
 async def resampled(
     chunks: AsyncGenerator[bytes, None], source: int, target: int
 ) -> AsyncGenerator[bytes, None]:
-    """A stream at ``target`` hertz, as it comes; closing it closes ``chunks``."""
+    """Resample a stream to ``target`` hertz, as it comes; closing it closes ``chunks``."""
     resampler = Resampler(source, target)
     async with aclosing(chunks):
         async for chunk in chunks:

@@ -1,7 +1,8 @@
-"""Changing the rate of PCM as it streams. Audio is 16-bit signed little-endian mono.
+"""Resampler of streamed PCM. Audio is 16-bit signed little-endian mono.
 
-soxr does it, which keeps what is heard free of aliasing for 0.5 ms of CPU a second of sound; in
-plain Python a filter of that length costs a hundred times as much. It is imported by the first call.
+soxr does the work, which keeps the audible range free of aliasing for 0.5 ms of CPU a second of
+sound; in plain Python a filter of that length costs a hundred times as much. It is imported by the
+first call.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ SAMPLE_BYTES = 2
 
 
 class Resampler:
-    """One stream of sound from ``source`` hertz to ``target``. Equal rates pass through untouched."""
+    """Stream of sound from ``source`` hertz to ``target``. Equal rates pass through untouched."""
 
     def __init__(self, source: int, target: int, quality: Quality = "HQ") -> None:
         self._stream: soxr.ResampleStream | None = None
@@ -28,7 +29,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(source, target, 1, dtype="int16", quality=quality)
 
     def take(self, pcm: bytes, *, last: bool = False) -> bytes:
-        """What ``pcm`` (whole samples) brings; some milliseconds are held back until ``last``."""
+        """Return the resampled ``pcm`` (whole samples); some milliseconds are held back until ``last``."""
         if self._stream is None:
             return pcm
         import numpy as np
@@ -39,5 +40,5 @@ class Resampler:
 
 
 def milliseconds(pcm: bytes, rate: int) -> float:
-    """How long ``pcm`` lasts."""
+    """Return how long ``pcm`` lasts."""
     return len(pcm) * 1000 / (rate * SAMPLE_BYTES)

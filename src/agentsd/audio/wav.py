@@ -20,7 +20,7 @@ _UNSIGNED = bytes((byte - 128) % 256 for byte in range(256))
 
 
 class BadWav(ValueError):
-    """Not a WAV that can be read; the message says why, in our own words."""
+    """Error of a WAV that cannot be read; the message gives the reason, in our own words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Sound:
 
     @property
     def seconds(self) -> float:
-        """How long it is."""
+        """Return how long it is."""
         return len(self.pcm) / 2 / self.rate
 
 
@@ -45,7 +45,7 @@ class _Format:
 
 
 def stream_header(rate: int) -> bytes:
-    """The 44 bytes before 16-bit mono PCM of unknown length."""
+    """Return the 44 bytes before 16-bit mono PCM of unknown length."""
     fields = ((1, 2), (1, 2), (rate, 4), (rate * 2, 4), (2, 2), (16, 2))
     form = b"".join(value.to_bytes(size, "little") for value, size in fields)
     size = UNKNOWN.to_bytes(4, "little")
@@ -53,9 +53,9 @@ def stream_header(rate: int) -> bytes:
 
 
 def read_wav(data: bytes) -> Sound:
-    """A whole WAV file; channels are mixed. A length that is not told, or too long, ends with the file.
+    """Read a whole WAV file; channels are mixed. Raises ``BadWav``.
 
-    Raises ``BadWav``.
+    A length that is not given, or too long, ends with the file.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise BadWav("it does not begin as a WAV file does")
@@ -71,7 +71,7 @@ def read_wav(data: bytes) -> Sound:
 
 
 def to_mono(pcm: bytes, channels: int) -> bytes:
-    """Interleaved 16-bit samples of ``channels``, averaged; half a frame at the end is dropped."""
+    """Average interleaved 16-bit samples of ``channels``; half a frame at the end is dropped."""
     whole = pcm[: len(pcm) - len(pcm) % (2 * channels)]
     if channels == 1:
         return whole
@@ -108,7 +108,7 @@ def _format(body: memoryview) -> _Format:
 
 
 def _sixteen(data: bytes, form: _Format) -> bytes:
-    """The samples as 16 bits: of wider ones the two upper bytes."""
+    """Return the samples as 16 bits: of wider ones the two upper bytes."""
     if form.code == _FLOAT:
         return _from_float(data)
     width = form.bits // 8

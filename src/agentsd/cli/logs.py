@@ -46,7 +46,7 @@ def _log_place(what: str, kind: type[BaseException], trace: TracebackType | None
 
 
 def formatter_of(form: str) -> logging.Formatter:
-    """What writes lines of that form."""
+    """Return the formatter that writes lines of that form."""
     return _Json() if form == "json" else _Text()
 
 
@@ -57,10 +57,11 @@ def _extras(record: logging.LogRecord) -> dict[str, object]:
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """What is logged of a record: our own wholly, of a library's nothing that came from outside.
+    """Return the logged text of a record: our own in full, of a library nothing that came from outside.
 
     Libraries put exceptions' texts, URLs and peers into their arguments, and asyncio the ``repr`` of an
-    exception into its message; so their template stays as it is, without arguments, up to its first line.
+    exception into its message; so their template stays as it is, without arguments, up to its first
+    line.
     """
     if record.name.partition(".")[0] == OURS:
         return record.getMessage()

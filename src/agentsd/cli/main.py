@@ -86,7 +86,7 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run, and exit with the promised status: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
+    """Run the command and exit: 0, 1 for an error, 2 for wrong usage, 130 for Ctrl-C."""
     open_standard_streams()
     if sys.argv[1:2] and sys.argv[1] in _SHORT:
         gc.disable()
@@ -122,7 +122,7 @@ def open_standard_streams() -> None:
 
 
 def _flush_stderr() -> None:
-    """Let go of what cannot be written: the interpreter would end with a status of its own."""
+    """Drop what cannot be written: the interpreter would end with a status of its own."""
     try:
         sys.stderr.flush()
     except (OSError, ValueError):
@@ -134,7 +134,7 @@ _EXPECTED = (AgentsdError, click.ClickException, click.exceptions.Exit)
 
 
 def _tell(error: BaseException) -> int:
-    """Say what ended the command; the exit status."""
+    """Report the error that ended the command; return the exit status."""
     match error:
         case click.exceptions.Exit():
             return error.exit_code

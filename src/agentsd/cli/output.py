@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, everything else on stderr; colour on a terminal only."""
+"""Output of commands: results on stdout, everything else on stderr; colour on a terminal only."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ _CONTROL = dict.fromkeys((7, 8, 11, 12, 13))
 
 
 class Screen:
-    """Where lines go. Rich is imported for a terminal only: it takes a tenth of ``validate``'s time."""
+    """Destination of lines.
+
+    Rich is imported for a terminal only: it takes a tenth of ``validate``'s time.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.is_terminal = stream.isatty() or bool(os.environ.get("FORCE_COLOR"))
 
     def rich(self) -> Console:
-        """The console that draws tables and bars."""
+        """Return the console that draws tables and bars."""
         from rich.console import Console
 
         return Console(file=self._stream, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
     def print(self, lines: Iterable[Line]) -> None:
-        """Lines of styled spans, as ``core.text.render`` makes them.
+        """Print lines of styled spans, as ``core.text.render`` makes them.
 
         Notes that nobody reads (a closed stderr, a full disk behind it) end nothing; results do.
         """
@@ -61,27 +64,27 @@ class Screen:
 
 
 def stdout() -> Screen:
-    """Where results go."""
+    """Return the screen for results."""
     return Screen(sys.stdout)
 
 
 def stderr() -> Screen:
-    """Where progress, notes and errors go."""
+    """Return the screen for progress, notes and errors."""
     return Screen(sys.stderr)
 
 
 def print_lines(screen: Screen, lines: Iterable[Line]) -> None:
-    """Lines of styled spans on ``screen``."""
+    """Print lines of styled spans on ``screen``."""
     screen.print(lines)
 
 
 def print_json(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def show_error(error: AgentsdError, prefix: str = "") -> None:
-    """An error as a person reads it: what is wrong, and what to do."""
+    """Show an error to a person: the problem, and what to do."""
     console = stderr()
     if isinstance(error, InvalidManifests):
         show_violations(error.violations, prefix)
@@ -92,7 +95,7 @@ def show_error(error: AgentsdError, prefix: str = "") -> None:
 
 
 def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
-    """All of them, then one line that counts."""
+    """Show all of them, then one line that counts."""
     console = stderr()
     print_lines(console, violation_lines(gathered(violations), prefix))
     errors = len(errors_of(violations))
@@ -112,7 +115,7 @@ _ALIKE = 3
 
 
 def gathered(violations: Sequence[Violation]) -> list[Violation]:
-    """``violations``, with what is the same for many files told once: without a key, that is every seal."""
+    """Group ``violations`` that are the same for many files: without a key, that is every seal."""
     alike: dict[tuple[str, ...], list[Violation]] = {}
     for violation in violations:
         if violation.severity == "warning" or violation.code in UNVERIFIED:
@@ -134,7 +137,7 @@ def _count(number: int, noun: str) -> str:
 
 @contextmanager
 def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A progress bar on a terminal, where it takes long; nothing in a pipe. Yields a callback."""
+    """Show a progress bar on a terminal, if it takes long; nothing in a pipe. Yields a callback."""
     console = stderr()
     if not console.is_terminal:
         yield None

@@ -1,4 +1,4 @@
-"""``agentsd status --watch``: the screen again and again, or what happens, line by line."""
+"""``agentsd status --watch``: the screen refreshed, or events, line by line."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ Draw = Callable[[Overview, str, int], Iterable[Line]]
 
 
 async def watch(settings: Settings, form: str, limit: int, draw: Draw) -> None:
-    """Until interrupted. A store that goes away is waited for, and said to be away."""
+    """Watch until interrupted. A store that goes away is waited for, and reported as away."""
     async with open_database(settings, start=False) as database, _woken(database) as woken:
         if form == "text" and stdout().is_terminal:
             with _screen():
@@ -67,7 +67,7 @@ async def _refresh(
 
 
 async def _follow(settings: Settings, database: Database, woken: asyncio.Event, form: str) -> None:
-    """One line for each thing that happens, the first for how things stand."""
+    """Print one line for each event, the first for the current state."""
     last: Overview | None = None
     away = False
     async for found in _overviews(settings, database, woken, _RUNS):
@@ -88,7 +88,7 @@ async def _follow(settings: Settings, database: Database, woken: asyncio.Event, 
 async def _overviews(
     settings: Settings, database: Database, woken: asyncio.Event, limit: int
 ) -> AsyncIterator[Overview | None]:
-    """The overview now, whenever something is recorded, and on a period; None while the store is away."""
+    """Yield the overview now, at every new record, and on a period; None while the store is away."""
     while True:
         woken.clear()
         try:
@@ -106,7 +106,7 @@ async def _overviews(
 
 @asynccontextmanager
 async def _woken(database: Database) -> AsyncIterator[asyncio.Event]:
-    """Set whenever a run is put on record."""
+    """Yield an event that is set whenever a run is recorded."""
     woken = asyncio.Event()
 
     async def listen() -> None:
@@ -143,7 +143,7 @@ def _line(event: Event) -> Line:
 
 @contextmanager
 def _screen() -> Iterator[None]:
-    """A screen of its own; what was on the terminal before comes back."""
+    """Open a screen of its own; the previous content of the terminal comes back."""
     sys.stdout.write("\x1b[?1049h\x1b[?25l")
     try:
         yield

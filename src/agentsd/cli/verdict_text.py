@@ -20,7 +20,7 @@ _BAD: Span = ("bold red", "  ✗ ")
 
 
 def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
-    """Agent by agent: a line for each thing that was tested, and beneath what failed why, and what to do."""
+    """Yield lines agent by agent: one for each test, and below a failed one the reason, and what to do."""
     for verdict in verdicts:
         yield (("bold", verdict.agent), ("dim", f"  {verdict.seconds:.1f} s"))
         if verdict.problem:
@@ -69,7 +69,7 @@ def _summary(verdicts: Sequence[Verdict]) -> Line:
 
 
 def junit(verdicts: Sequence[Verdict]) -> str:
-    """JUnit's XML, as CI systems read it: a suite for each agent, a case for each provider and check."""
+    """Return JUnit's XML for CI systems: a suite for each agent, a case for each provider and check."""
     root = Element("testsuites", name="agentsd test")
     for verdict in verdicts:
         cases = [*_cases(verdict)]
@@ -93,7 +93,7 @@ def junit(verdicts: Sequence[Verdict]) -> str:
 
 
 def _cases(verdict: Verdict) -> Iterator[tuple[str, float, str, str]]:
-    """(name, seconds, failure, detail); an empty failure is a pass."""
+    """Yield (name, seconds, failure, detail); an empty failure is a pass."""
     if verdict.problem:
         yield "opens", verdict.seconds, verdict.problem, verdict.fix
     for one in verdict.providers:

@@ -4,8 +4,8 @@
     SIGHUP            children are replaced one after another, each when its successor serves
     a child dies      a new one is started, later and later while that keeps happening
 
-A new connection waits in the sockets' queue until some child takes it, so none is ever refused. Each child
-has a line to its parent: it says there that it serves, and ends when the line does.
+A new connection waits in the sockets' queue until some child takes it, so none is ever refused.
+Each child has a line to its parent: it reports there that it serves, and ends when the line does.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _READY = b"r"
 
 
 def options_of(command: click.Command, flags: Mapping[str, Any]) -> list[str]:
-    """``flags`` as they were given, without what concerns the parent alone."""
+    """Return ``flags`` as they were given, without those of the parent alone."""
     given = []
     for option in command.params:
         value = flags.get(option.name or "")
@@ -49,7 +49,7 @@ def options_of(command: click.Command, flags: Mapping[str, Any]) -> list[str]:
 
 
 class Line:
-    """A child's line to its parent."""
+    """Line of a child to its parent."""
 
     def __init__(self, fd: int) -> None:
         self._socket = socket.socket(fileno=fd)
@@ -57,7 +57,7 @@ class Line:
         os.set_inheritable(fd, False)
 
     def ready(self) -> None:
-        """Say that this child serves."""
+        """Report that this child serves."""
         with contextlib.suppress(OSError):
             self._socket.send(_READY)
 
@@ -77,7 +77,7 @@ class Line:
 
 
 class Worker:
-    """One child."""
+    """Child process."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
         self._process = process
@@ -88,7 +88,10 @@ class Worker:
 
     @classmethod
     async def start(cls, command: Sequence[str], sockets: Sequence[socket.socket]) -> Worker:
-        """A child that serves on ``sockets``. In a session of its own: Ctrl-C is the parent's to hear."""
+        """Start a child that serves on ``sockets``.
+
+        It has a session of its own: Ctrl-C goes to the parent only.
+        """
         ours, theirs = socket.socketpair()
         fds = [one.fileno() for one in sockets]
         with theirs:
@@ -104,17 +107,17 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """Return its process id."""
         return self._process.pid
 
     @property
     def steady(self) -> bool:
-        """Whether it served, and for long."""
+        """Return whether it served, and for long."""
         return self.served and time.monotonic() - self.began > STEADY_SECONDS
 
     @property
     def served(self) -> bool:
-        """Whether it came to serve."""
+        """Return whether it ever served."""
         return self.ready.done() and not self.ready.cancelled() and self.ready.result()
 
     def send(self, number: signal.Signals) -> None:
@@ -123,12 +126,12 @@ class Worker:
             self._process.send_signal(number)
 
     async def serves(self) -> bool:
-        """Wait until it serves. False: it ended, or took too long."""
+        """Wait until it serves. Return False if it ended, or took too long."""
         done, _ = await asyncio.wait({self.ready}, timeout=READY_SECONDS)
         return bool(done) and self.served
 
     async def close(self) -> int:
-        """Wait until it has ended; its exit status."""
+        """Wait until it has ended; return its exit status."""
         code = await self.ended
         await self.ready
         self._line.close()
@@ -143,7 +146,7 @@ class Worker:
 
 
 class Workers:
-    """The parent's work. ``run`` ends when every child has."""
+    """Group of all children in the parent. ``run`` ends when every child has."""
 
     def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], count: int) -> None:
         self._command = command
@@ -158,7 +161,7 @@ class Workers:
         self._failed = 0  # the exit status of a child that never served, where none ever did
 
     async def run(self, welcome: Callable[[], None]) -> int:
-        """Serve until a signal says otherwise; the exit status."""
+        """Serve until a signal ends it; return the exit status."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop, number)
@@ -179,7 +182,7 @@ class Workers:
         return self._failed
 
     def _stop(self, number: signal.Signals) -> None:
-        """The first signal is passed on, and so is the second, which ends them; more of them kill."""
+        """Pass on the first signal, and the second, which ends the children; kill them at later ones."""
         self._signals += 1
         self._stopping.set()
         for one in self._alive:
@@ -196,7 +199,7 @@ class Workers:
             welcome()
 
     async def _keep(self, slot: int) -> None:
-        """A child in this place, always."""
+        """Keep a child in this place, always."""
         failures = 0
         while True:
             worker = self._slots[slot]
@@ -216,7 +219,7 @@ class Workers:
             self._slots[slot] = await self._start()
 
     def _give_up(self, code: int) -> None:
-        """It never served: it said why, and would say it again."""
+        """Give up after a child that never served: it reported why, and would report it again."""
         self._failed = code if code > 0 else 1
         self._stop(signal.SIGTERM)
 

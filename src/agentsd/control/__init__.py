@@ -1,1 +1,1 @@
-"""The control plane: files into the store."""
+"""Control plane: applies files to the store."""

@@ -1,1 +1,1 @@
-"""Pure values and functions: no async, no I/O, no clock."""
+"""Pure values and functions, without async, I/O or a clock."""

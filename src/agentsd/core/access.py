@@ -1,10 +1,10 @@
-"""Principals: who a request comes from, and what that lets it see and change; pure.
+"""Principals: the identity behind a request, and what it may see and change. Pure.
 
 viewer   sees its own owner's agents, and talks to them
 editor   writes them, too
 admin    sees and writes every owner's
 
-What a principal does not see is, to it, as if it did not exist.
+To a principal, agents that it may not see do not exist.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whoever holds a token. Two are equal while the token, its role and its expiry are the same."""
+    """Holder of a token. Two are equal if the token, its role and its expiry are equal."""
 
     owner: str
     name: str  # of the token, as its file calls it
@@ -37,29 +37,29 @@ class Principal:
 
     @property
     def actor(self) -> str:
-        """As audits and commits name it: ``acme/ci``."""
+        """Return the name for audit entries and commits: ``acme/ci``."""
         return f"{self.owner}/{self.name}"
 
     @property
     def is_admin(self) -> bool:
-        """Whether every owner's agents are its to see and write."""
+        """Return whether the principal may see and write every owner's agents."""
         return self.role == "admin"
 
     @property
     def scope(self) -> str | None:
-        """The only owner whose agents exist for it; None: all do."""
+        """Return the only owner whose agents are visible to the principal; None: all are."""
         return None if self.role == "admin" else self.owner
 
     def sees(self, owner: str) -> bool:
-        """Whether the agents of ``owner`` exist for it."""
+        """Return whether the agents of ``owner`` are visible to the principal."""
         return self.role == "admin" or owner == self.owner
 
     def may_write(self, owner: str) -> bool:
-        """Whether it may create, change and delete agents of ``owner``."""
+        """Return whether the principal may create, change and delete agents of ``owner``."""
         return self.role == "admin" or (self.role == "editor" and owner == self.owner)
 
     def expired(self, now: float) -> bool:
-        """Whether its time is over; ``now`` in seconds since the epoch."""
+        """Return whether the token has expired; ``now`` in seconds since the epoch."""
         return self.expires is not None and now >= self.expires
 
 
@@ -74,10 +74,11 @@ NOBODY = Principal("", "nobody", "viewer")
 
 
 def end_of(expires: str | None) -> float | None:
-    """The first moment at which a token is not valid any more, in seconds since the epoch; None: never.
+    """Return the moment at which a token expires, in seconds since the epoch; None: never.
 
-    ``2027-01-31`` is its last valid day in UTC, ``2027-01-31T12:00:00Z`` the moment at which it ends. What
-    is neither (the schema lets ``2027-02-30`` pass) ended long ago: a mistake must not make a token eternal.
+    ``2027-01-31`` is the last valid day in UTC, ``2027-01-31T12:00:00Z`` the moment of expiry. A value
+    in neither form (the schema accepts ``2027-02-30``) counts as long expired: a mistake must not make
+    a token valid for ever.
     """
     if expires is None:
         return None

@@ -1,4 +1,4 @@
-"""API tokens: how they look, when they end, and what ``_user.yaml`` says of them. Pure: values in and out."""
+"""API tokens: their form, their expiry and their entries in ``_user.yaml``. Pure."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ _WAYS = "say how long (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a m
 
 
 def make_token(random: bytes) -> str:
-    """The token of ``RANDOM_BYTES`` random bytes.
+    """Return the token made of ``RANDOM_BYTES`` random bytes.
 
-    The checksum is CRC-32 in six digits of base 62, as GitHub's tokens have it
+    The checksum is CRC-32 in six digits of base 62, as in GitHub's tokens
     (https://github.blog/engineering/platform-security/behind-githubs-new-authentication-token-formats/).
     """
     if len(random) != RANDOM_BYTES:
@@ -46,7 +46,7 @@ def make_token(random: bytes) -> str:
 
 
 def is_token(text: str) -> bool:
-    """Whether ``text`` is written like one of our tokens, checksum included."""
+    """Return whether ``text`` has the form of an agentsd token, checksum included."""
     match = TOKEN.fullmatch(text)
     return match is not None and _checksum(PREFIX + match[1]) == match[2]
 
@@ -60,12 +60,18 @@ def _checksum(body: str) -> str:
 
 
 def hash_of(token: str) -> str:
-    """What is kept of a token: it has 256 random bits, so a plain SHA-256 cannot be searched backwards."""
+    """Return the hash that is stored for a token.
+
+    A token has 256 random bits, so a plain SHA-256 cannot be reversed by search.
+    """
     return sha256(token.encode()).hexdigest()
 
 
 def expiry(text: str, now: datetime) -> str:
-    """What ``--expires`` says, as ``_user.yaml`` writes it. ``ConfigError`` where it is nothing, or over."""
+    """Return the value of ``--expires`` in the form of ``_user.yaml``.
+
+    Raises ``ConfigError`` if the value is malformed or in the past.
+    """
     span = _SPAN.fullmatch(text)
     try:
         end = _after(int(span[1]), span[2], now) if span else text
@@ -85,7 +91,10 @@ def _after(count: int, unit: str, now: datetime) -> str:
 
 
 def user_path(owner: str) -> str:
-    """The ``_user.yaml`` of an owner, relative to the tree. ``ConfigError`` for a name that no owner has."""
+    """Return the path of an owner's ``_user.yaml``, relative to the tree.
+
+    Raises ``ConfigError`` if ``owner`` is not a valid owner name.
+    """
     if owner == DEFAULT_OWNER:
         return USER_FILE
     problem = "an owner is one folder: no '/'" if "/" in owner else slug_problem(owner)
@@ -95,7 +104,10 @@ def user_path(owner: str) -> str:
 
 
 def new_entry(name: str, owner: str, role: Role, sha256: str, expires: str | None) -> dict[str, Any]:
-    """A token as ``_user.yaml`` lists it. ``ConfigError`` for a bad name or a role that is not to be had."""
+    """Return the ``_user.yaml`` entry of a token.
+
+    Raises ``ConfigError`` for an invalid name or a role that the owner cannot have.
+    """
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} is no name for a token",
@@ -111,7 +123,7 @@ def new_entry(name: str, owner: str, role: Role, sha256: str, expires: str | Non
 
 
 def with_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A user file's value with one token more. ``ConfigError`` where its name is taken."""
+    """Return a user file's value with one more token. Raises ``ConfigError`` if its name is taken."""
     tokens = _tokens(value)
     if any(token.get("name") == entry["name"] for token in tokens):
         raise ConfigError(
@@ -122,9 +134,10 @@ def with_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, 
 
 
 def without_token(value: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """A user file's value without the token of this name. ``ConfigError`` where there is none.
+    """Return a user file's value without the token called ``name``.
 
-    The list stays, empty as it may be: a file without any key is none.
+    Raises ``ConfigError`` if there is none. An empty list stays: a file without any key is not a valid
+    user file.
     """
     tokens = _tokens(value)
     kept = [token for token in tokens if token.get("name") != name]
@@ -135,7 +148,7 @@ def without_token(value: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def _tokens(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The entries; what is no list is the checker's to tell, and passes through here as it is."""
+    """Return the token entries; a value that is not a list is left to the checker and passes through."""
     tokens = value.get("tokens", [])
     if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
         raise ConfigError("its `tokens` are no list of tokens", hint="run: agentsd validate")
@@ -144,7 +157,7 @@ def _tokens(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A token as it is shown."""
+    """Token as it is displayed."""
 
     owner: str
     name: str
@@ -155,7 +168,7 @@ class Listed:
 
 
 def listed(owner: str, tokens: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Listed]:
-    """The tokens of a valid user file."""
+    """Yield the tokens of a valid user file."""
     for token in tokens:
         expires = token.get("expires")
         end = end_of(expires)

@@ -1,4 +1,4 @@
-"""Exponential back-off: how long to wait before the next attempt."""
+"""Exponential back-off: delays before the next attempt."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MAX_EXPONENT = 64
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays that grow from ``first_seconds`` by ``factor`` to ``longest_seconds``."""
+    """Delays that grow from ``first_seconds`` by ``factor`` up to ``longest_seconds``."""
 
     first_seconds: float = 0.1
     longest_seconds: float = 10.0

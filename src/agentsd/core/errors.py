@@ -1,4 +1,4 @@
-"""The error tree. Every error says what is wrong (``message``) and what to do (``hint``).
+"""Error tree. Every error has a ``message`` (what is wrong) and a ``hint`` (what to do).
 
     AgentsdError
     ├── InvalidManifests        one or more manifests break a rule; carries every violation
@@ -22,15 +22,15 @@
     │   └── StaleSync
     ├── ConfigError             a setting or command line that cannot work
     ├── SandboxError            work in a worker process did not end with a result
-    │   ├── LimitExceeded       it takes more than it may; ``limit`` says of what
+    │   ├── LimitExceeded       it takes more than it may; ``limit`` names the resource
     │   ├── WorkerFailed        the worker process ended, or answered garbage
     │   └── FunctionFailed      the function raised an exception of type ``kind``
     ├── AgentNotFound           no such agent
-    ├── AgentUnavailable        the agent exists, but cannot run: a condition says why
+    ├── AgentUnavailable        the agent exists, but cannot run: a condition gives the reason
     ├── ProviderError           a vendor failed; see ``agentsd.providers.base``
     └── Bug                     an exception that nobody foresaw
 
-Messages never hold a secret: they are written here, not copied from a library.
+Messages never contain a secret: they are written here, not copied from a library.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 
 class AgentsdError(Exception):
-    """Base of every error that a user may see. ``exit_code`` is the process's exit status."""
+    """Base of every error that a user may see. ``exit_code`` is the exit status of the process."""
 
     exit_code = 1
     retryable = False
@@ -61,7 +61,7 @@ class AgentsdError(Exception):
 
 
 class InvalidManifests(AgentsdError):
-    """Manifests break rules; ``violations`` holds all of them, not only the first."""
+    """Manifests that break rules; ``violations`` contains all violations, not only the first."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         count = len(violations)
@@ -70,17 +70,17 @@ class InvalidManifests(AgentsdError):
 
 
 class SealError(AgentsdError):
-    """A sealed value could not be opened."""
+    """Failure to open a sealed value."""
 
 
 class SealLocked(SealError):
-    """No identity at hand opens the seal."""
+    """Seal that no available identity opens."""
 
 
 class KeyServiceForbidden(SealLocked):
-    """Only a key service could open the seal that the operator does not allow; sops was not started.
+    """Seal that only a forbidden key service could open; sops was not started.
 
-    ``pointer`` is where the document names it; ``final``: no setting allows it.
+    ``pointer`` is where the document names the service; ``final``: no setting allows it.
     """
 
     def __init__(
@@ -92,23 +92,23 @@ class KeyServiceForbidden(SealLocked):
 
 
 class SealTampered(SealError):
-    """A value, a tag or the MAC does not verify: the file was changed by something other than sops."""
+    """Value, tag or MAC that does not verify: the file was changed by something other than sops."""
 
 
 class SealMalformed(SealError):
-    """The seal itself (``sops:`` block or an ``ENC[…]`` value) cannot be read."""
+    """Seal (``sops:`` block or ``ENC[…]`` value) that cannot be parsed."""
 
 
 class SealUnsure(SealError):
-    """In-process opening cannot be certain of this file; the real sops decides."""
+    """File that in-process opening cannot judge with certainty; the real sops decides."""
 
 
 class KeyNeeded(AgentsdError):
-    """The edit keeps or renews what is sealed, and no key at hand opens the file."""
+    """Edit that keeps or renews sealed values of a file that no available key opens."""
 
 
 class SopsFailed(AgentsdError):
-    """The sops binary refused, failed or is missing. ``code`` is its exit status (None: not run)."""
+    """Failure or absence of the sops binary. ``code`` is its exit status (None: not run)."""
 
     def __init__(self, message: str, *, hint: str = "", code: int | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -116,53 +116,53 @@ class SopsFailed(AgentsdError):
 
 
 class StoreError(AgentsdError):
-    """Postgres said no."""
+    """Error reported by Postgres."""
 
 
 class StoreUnavailable(StoreError):
-    """Postgres cannot be reached, or the connection broke."""
+    """Postgres that cannot be reached, or a broken connection."""
 
     retryable = True
 
 
 class StoreRefused(StoreError):
-    """Postgres answers but refuses: wrong password, missing grant, read-only server."""
+    """Refusal by Postgres: wrong password, missing grant, read-only server."""
 
 
 class SessionLost(StoreUnavailable):
-    """The session ended or is unfit: a new one may do what it could not."""
+    """Database session that ended or is unusable; a new session may succeed."""
 
 
 class StoreReadOnly(StoreRefused):
-    """Postgres answers and takes no writes: a standby, or a primary during a switch-over."""
+    """Postgres that accepts no writes: a standby, or a primary during a switch-over."""
 
     retryable = True
 
 
 class SchemaMismatch(StoreError):
-    """The database's schema is older or newer than this program."""
+    """Database schema that is older or newer than this program."""
 
 
 class NotLeading(StoreError):
-    """Another process leads this source by now; what was being applied was not."""
+    """Loss of the lead to another process; the apply in progress was not carried out."""
 
     retryable = True
 
 
 class SyncRefused(AgentsdError):
-    """A sync that would do harm; nothing was touched."""
+    """Sync that would do harm; nothing was changed."""
 
 
 class MassDeletion(SyncRefused):
-    """The sync would remove many agents at once."""
+    """Sync that would remove many agents at once."""
 
 
 class StaleSync(SyncRefused):
-    """The sync's commit is an ancestor of the one that is already applied."""
+    """Sync whose commit is an ancestor of the one that is already applied."""
 
 
 class ConfigError(AgentsdError):
-    """A setting or a command line that cannot work."""
+    """Setting or command line that cannot work."""
 
     exit_code = 2
 
@@ -172,11 +172,11 @@ Limit = Literal["cpu", "memory", "time", "input", "output", "queue"]
 
 
 class SandboxError(AgentsdError):
-    """Work in a worker process did not end with a result."""
+    """Work in a worker process that did not end with a result."""
 
 
 class LimitExceeded(SandboxError):
-    """A call takes more than it may; ``limit`` says of what."""
+    """Call that exceeds a limit; ``limit`` names the resource."""
 
     def __init__(self, limit: Limit, allowed: str) -> None:
         super().__init__(f"this takes more than {allowed}", hint="make what is to be read smaller or simpler")
@@ -185,11 +185,11 @@ class LimitExceeded(SandboxError):
 
 
 class WorkerFailed(SandboxError):
-    """A worker process ended in mid-call, or answered garbage."""
+    """Worker process that ended during a call or returned an invalid reply."""
 
 
 class FunctionFailed(SandboxError):
-    """The function raised an exception of type ``kind``, whose text may quote what it read."""
+    """Exception of type ``kind`` in the function; its text may quote what the function read."""
 
     def __init__(self, kind: str) -> None:
         super().__init__(f"this cannot be read ({kind})")
@@ -197,11 +197,11 @@ class FunctionFailed(SandboxError):
 
 
 class AgentNotFound(AgentsdError):
-    """No agent has this slug or id."""
+    """Slug or id that no agent has."""
 
 
 class AgentUnavailable(AgentsdError):
-    """The agent exists, but nothing of it can run; ``reason`` is its condition's machine reason."""
+    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason."""
 
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -209,7 +209,7 @@ class AgentUnavailable(AgentsdError):
 
 
 class ProviderError(AgentsdError):
-    """A vendor failed; the subclasses are in ``agentsd.providers.base``."""
+    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``."""
 
 
 def describe(error: BaseException) -> str:
@@ -223,7 +223,7 @@ def describe(error: BaseException) -> str:
 
 
 class Bug(AgentsdError):
-    """An exception that nobody foresaw, told by type and place: its own text may quote a secret."""
+    """Unforeseen exception, reported by type and place: its own text may quote a secret."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(

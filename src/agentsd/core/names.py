@@ -1,4 +1,4 @@
-"""Slugs, owners and ids: what a manifest's path says about its agent.
+"""Slugs, owners and ids, derived from a manifest's path.
 
 agents.d/support.yaml     slug "support"      owner "default"
 agents.d/acme/sales.yaml  slug "acme/sales"   owner "acme"
@@ -28,18 +28,18 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def is_overlay(path: str) -> bool:
-    """Whether a file belongs to an overlay, and not to the folder of manifests."""
+    """Return whether a file belongs to an overlay, and not to the folder of manifests."""
     return path.startswith(OVERLAYS) and _OVERLAY.match(path) is not None
 
 
 def inner(path: str) -> str:
-    """A file's path within its own tree: ``../envs/prod/acme/sales.yaml`` → ``acme/sales.yaml``."""
+    """Return a file's path within its own tree: ``../envs/prod/acme/sales.yaml`` → ``acme/sales.yaml``."""
     found = _OVERLAY.match(path) if path.startswith(OVERLAYS) else None
     return path[found.end() :] if found else path
 
 
 def slug_of(path: str) -> str:
-    """``acme/sales.yaml`` → ``acme/sales``. ``path`` is relative to the tree, with ``/``."""
+    """Return the slug: ``acme/sales.yaml`` → ``acme/sales``. ``path`` is relative, with ``/``."""
     path = inner(path)
     for suffix in SUFFIXES:
         if path.endswith(suffix):
@@ -48,15 +48,15 @@ def slug_of(path: str) -> str:
 
 
 def owner_of(path: str) -> str:
-    """The first folder of ``path``, or ``default`` at the top."""
+    """Return the first folder of ``path``, or ``default`` at the top."""
     first, slash, _ = inner(path).partition("/")
     return first if slash else DEFAULT_OWNER
 
 
 def owner_of_place(place: str) -> str:
-    """Return whose folder a real place within the tree is, after its links were followed.
+    """Return the owner of a real path within the tree, after its links were followed.
 
-    Hidden folders at the top belong to nobody: a ConfigMap keeps ``acme/`` as ``..2026_11_30/acme/``.
+    Hidden folders at the top have no owner: a ConfigMap mounts ``acme/`` as ``..2026_11_30/acme/``.
     """
     parts = place.split("/")
     while len(parts) > 1 and parts[0].startswith("."):
@@ -65,17 +65,17 @@ def owner_of_place(place: str) -> str:
 
 
 def id_of(slug: str) -> UUID:
-    """The id of a manifest that pins none: uuid5 of its slug, so that a rename is a new agent."""
+    """Return the id of a manifest that pins none: uuid5 of its slug, so a rename is a new agent."""
     return uuid5(_NAMESPACE, slug)
 
 
 def user_id_of(username: str) -> UUID:
-    """The id of an owner's row: uuid5 of the name, so that a rebuilt database has the same."""
+    """Return the id of an owner's row: uuid5 of the name, equal in a rebuilt database."""
     return uuid5(_NAMESPACE, f"user:{username}")
 
 
 def slug_problem(slug: str) -> str | None:
-    """What is wrong with ``slug``, or None."""
+    """Return what is wrong with ``slug``, or None."""
     if slug in RESERVED_SLUGS or is_uuid(slug):
         return f"the name {slug!r} is reserved"
     if len(slug) > SLUG_MAX:
@@ -86,16 +86,17 @@ def slug_problem(slug: str) -> str | None:
 
 
 def suggest_slug(slug: str) -> str:
-    """The nearest slug that is allowed: ``Über uns`` → ``uber-uns``."""
+    """Return the nearest slug that is allowed: ``Über uns`` → ``uber-uns``."""
     ascii_only = unicodedata.normalize("NFKD", slug).encode("ascii", "ignore").decode()
     parts = [re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in ascii_only.split("/")]
     return "/".join(part for part in parts if part) or "agent"
 
 
 def printable(text: str) -> str:
-    """``text`` with what a terminal, a log or a database could stumble over written as escapes.
+    """Return ``text`` with escapes for what could upset a terminal, a log or a database.
 
-    Control characters, line breaks, direction marks, and the surrogates of bytes that are no UTF-8.
+    These are control characters, line breaks, direction marks, and the surrogates of bytes that are not
+    UTF-8.
     """
     if text.isprintable():
         return text
@@ -104,15 +105,15 @@ def printable(text: str) -> str:
 
 
 def is_uuid(text: str) -> bool:
-    """Whether ``text`` is written like a UUID."""
+    """Return whether ``text`` has the form of a UUID."""
     return _UUID.fullmatch(text) is not None
 
 
 def to_url(slug: str) -> str:
-    """``acme/sales`` → ``acme~sales``: one path segment."""
+    """Return a slug as one path segment: ``acme/sales`` → ``acme~sales``."""
     return slug.replace("/", "~")
 
 
 def from_url(segment: str) -> str:
-    """``acme~sales`` → ``acme/sales``."""
+    """Return the slug of a path segment: ``acme~sales`` → ``acme/sales``."""
     return segment.replace("~", "/")

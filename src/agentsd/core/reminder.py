@@ -1,4 +1,4 @@
-"""``Reminder``: what lasts is reported at once, and again with growing pauses for as long as it lasts."""
+"""``Reminder``: reports of lasting states, at once and then with growing pauses."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Reminder:
-    """Decides when a state that lasts is reported again. The caller brings the clock."""
+    """Scheduler of repeated reports of a lasting state. The caller provides the clock."""
 
     def __init__(
         self, *, first_pause: float = FIRST_PAUSE_SECONDS, longest_pause: float = LONGEST_PAUSE_SECONDS
     ) -> None:
-        """Pauses in seconds: the first one, doubled with each report up to the longest one."""
+        """Set the pauses in seconds: the first one, doubled with each report up to the longest one."""
         self._first, self._longest = first_pause, longest_pause
         self._state: Hashable = None
         self._next = 0.0
         self._pause = first_pause
 
     def due(self, now: float, state: Hashable) -> bool:
-        """Return whether ``state`` is to be reported: it is new, or was last reported long enough ago."""
+        """Return whether ``state`` is due: it is new, or was last reported long enough ago."""
         if state != self._state:
             self._state, self._pause = state, self._first
         elif now < self._next:
@@ -32,5 +32,5 @@ class Reminder:
         return True
 
     def clear(self) -> None:
-        """Forget the state: it is over."""
+        """Forget the state, which is over."""
         self._state = None

@@ -1,4 +1,4 @@
-"""The form of sealed values in a manifest that nobody opened. Pure; nothing is verified."""
+"""Form of sealed values in a manifest that was not opened. Pure; nothing is verified."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Secret``: a string that does not show itself."""
+"""``Secret``: a string that is masked when it is displayed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|secret|password|passwd|token|c
 
 
 def looks_secret(name: str) -> bool:
-    """Whether a field of this name holds a secret, as names go."""
+    """Return whether a field of this name is likely to contain a secret."""
     return _SECRET_NAME.search(name) is not None
 
 
 class Secret:
-    """A secret string. ``repr``, ``str`` and ``format`` mask it; ``reveal()`` is the only exit.
+    """Secret string. ``repr``, ``str`` and ``format`` mask it; only ``reveal()`` returns it.
 
-    Only providers call ``reveal()``. Equality compares in constant time, so that a changed
-    secret can be told from an unchanged one without showing either. It refuses to be pickled.
+    Only providers call ``reveal()``. Equality compares in constant time, so that a changed secret can
+    be distinguished from an unchanged one without showing either. A secret cannot be pickled.
     """
 
     __slots__ = ("_value",)
@@ -33,7 +33,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The plaintext."""
+        """Return the plaintext."""
         return self._value
 
     def __repr__(self) -> str:

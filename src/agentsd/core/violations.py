@@ -1,4 +1,4 @@
-"""Violations: what is wrong with a manifest, where, and what to do about it."""
+"""Violations: the problems of a manifest, with their places and hints."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Pointer = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One broken rule. Never holds a value of a secret field."""
+    """Broken rule. Never contains a value of a secret field."""
 
     path: str  # file, relative to the tree
     code: str  # the rule's stable name: "plaintext-secret"
@@ -42,17 +42,17 @@ class Violation:
 
     @property
     def where(self) -> str:
-        """``file:line:column``, as compilers and editors write it."""
+        """Return ``file:line:column``, in the format of compilers and editors."""
         return f"{self.path}:{self.line}:{self.column}"
 
     @property
     def field(self) -> str:
-        """The pointer as people read it: ``rag.sources[0]``."""
+        """Return the pointer in readable form: ``rag.sources[0]``."""
         return dotted(self.pointer)
 
 
 def dotted(pointer: Pointer) -> str:
-    """``("rag", "sources", 0)`` → ``rag.sources[0]``."""
+    """Return a pointer in readable form: ``("rag", "sources", 0)`` → ``rag.sources[0]``."""
     text = ""
     for part in pointer:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
@@ -60,7 +60,7 @@ def dotted(pointer: Pointer) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """``did you mean 'model'?``, or nothing when no known word is near."""
+    """Return ``did you mean 'model'?``, or an empty string if no known word is near."""
     if len(word) > _NEAR_LENGTH:
         return ""
     words = (one for one in islice(known, _NEAR_WORDS) if len(one) <= _NEAR_LENGTH)
@@ -69,12 +69,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def errors_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
-    """Those that refuse, without the warnings."""
+    """Return the violations that are errors, without the warnings."""
     return tuple(violation for violation in violations if violation.severity == "error")
 
 
 def first_of(violations: Sequence[Violation]) -> tuple[Violation, ...]:
-    """As many as somebody reads of one file, errors before warnings, and that there are more."""
+    """Return the first violations of a file, errors first, and a note that there are more."""
     if len(violations) <= MOST:
         return tuple(violations)
     ordered = sorted(violations, key=lambda one: one.severity != "error")
@@ -85,5 +85,5 @@ def first_of(violations: Sequence[Violation]) -> tuple[Violation, ...]:
 
 
 def in_order(violations: Sequence[Violation]) -> tuple[Violation, ...]:
-    """By file and position, without repetitions."""
+    """Return violations sorted by file and position, without repetitions."""
     return tuple(sorted(set(violations), key=lambda v: (v.path, v.line, v.column, v.code, v.message)))

@@ -1,4 +1,4 @@
-"""How much of a tree is read: by owner, and in all. What is over is a violation of that owner's folder.
+"""Limits on reading a tree: by owner, and in all. An excess is a violation of that owner's folder.
 
 A tree comes from whoever may push to it, and links make a small one large: 44 links are 2^22 paths.
 """
@@ -32,7 +32,7 @@ LIMITS = TreeLimits()
 
 @dataclass(slots=True)
 class Budget:
-    """What was read so far."""
+    """Account of what was read so far."""
 
     limits: TreeLimits = LIMITS
     _used: dict[str, list[int]] = field(default_factory=dict)  # files and bytes, by owner
@@ -43,11 +43,14 @@ class Budget:
 
     @property
     def violations(self) -> Iterable[Violation]:
-        """One for each owner that has more than it may."""
+        """Yield a violation for each owner that exceeds the limits."""
         return self._spent.values()
 
     def enter(self, prefix: str, link: Hashable | None = None) -> Violation | None:
-        """Why the folder at ``prefix`` is not walked. ``link``: identifies it, where a link leads there."""
+        """Return why the folder at ``prefix`` is not walked, or None.
+
+        ``link``: identity of the folder, if a link leads to it.
+        """
         if prefix.count("/") > self.limits.depth:
             hint = "move it further up: owner/agent.yaml is all that is needed"
             return _over(prefix, f"more than {self.limits.depth} folders within each other", hint)
@@ -63,11 +66,11 @@ class Budget:
         return None
 
     def is_spent(self, path: str) -> bool:
-        """Whether nothing more is read of whose file this is."""
+        """Return whether nothing more is read for the owner of this path."""
         return bool(self._spent) and top_of(path) in self._spent
 
     def take(self, path: str, size: int) -> bool:
-        """Count a file; False where it is too much."""
+        """Count a file; return False if it exceeds the budget."""
         owner, limits, total = top_of(path), self.limits, self._total
         used = self._used.get(owner)
         if used is None:
@@ -92,7 +95,7 @@ class Budget:
 
 
 def top_of(path: str) -> str:
-    """Whose budget a path counts for: its first folder."""
+    """Return the first folder of a path, whose budget it counts for."""
     end = path.find("/")
     return owner_of(path) if end < 3 else path[:end]  # hot path: at the top, or maybe within an overlay
 

@@ -1,7 +1,8 @@
-"""The key by which this installation knows what it wrote beside the manifests, and nobody else did.
+"""Key by which this installation recognises its own files beside the manifests.
 
-It is kept where no commit and no pull request can put a file: in the repository's own folder (``.git``), so
-that it stays with the tree; for a tree without a repository, in the user's state folder.
+It is kept where no commit and no pull request can put a file: in the repository's own folder
+(``.git``), so that it stays with the tree; for a tree without a repository, in the user's state
+folder.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def sign(root: Path, data: bytes) -> str:
 
 
 def is_ours(root: Path, data: bytes, keyed_print: object) -> bool:
-    """Return whether ``sign`` made this print of ``data`` for the tree at ``root``."""
+    """Return whether ``sign_data`` made this print of ``data`` for the tree at ``root``."""
     key = _read(root) or _OWN
     return isinstance(keyed_print, str) and hmac.compare_digest(
         keyed_print.encode(errors="replace"), _print(key, root, data).encode()
@@ -49,7 +50,7 @@ def _file(root: Path) -> Path:
 
 
 def _read(root: Path) -> bytes | None:
-    """Return the key, or None where there is none that only this user can write."""
+    """Return the key, or None if there is none that only this user can write."""
     try:
         descriptor = os.open(_file(root), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (OSError, RuntimeError, ValueError):

@@ -1,9 +1,9 @@
-"""The tree of manifests on disk: read it, see what changed.
+"""Tree of manifests on disk: reading and detection of changes.
 
-Only names that can be manifests are looked at (``*.yaml``, ``*.yml``); hidden files and folders
-are not, so editors' temporary files, ``.git`` and Kubernetes' ``..data`` folder pass unseen. A
+Only names that can be manifests are considered (``*.yaml``, ``*.yml``); hidden files and folders
+are not, so editors' temporary files, ``.git`` and Kubernetes' ``..data`` folder are skipped. A
 symlink is followed as long as it stays inside the tree and inside its owner's folder: that is how a
-ConfigMap is mounted. Hard links cannot be told from files.
+ConfigMap is mounted. Hard links cannot be distinguished from files.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ NO_SIGNATURE: Signature = (0, 0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """One file as it was read. ``problem`` says why there is no ``data``."""
+    """File as it was read. ``problem`` is the reason if there is no ``data``."""
 
     path: str  # relative to the tree, with "/"
     signature: Signature
@@ -55,7 +55,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """All files of one root at one moment."""
+    """Files of one root at one moment."""
 
     root: Path
     files: Mapping[str, SourceFile]  # manifests, layers and user files
@@ -64,7 +64,7 @@ class Tree:
 
     @property
     def beside(self) -> Beside:
-        """What a manifest may name and is merged with, and whose it is."""
+        """Return the files that manifests may name and are merged with, and their owners."""
         owners = frozenset(name.partition("/")[0] for path in self.files if "/" in (name := inner(path)))
         layers = {path: file for path, file in self.files.items() if self._is_layer(path)}
         texts = self.attachments
@@ -73,7 +73,7 @@ class Tree:
         return Beside(texts, owners, layers, self.overlay)
 
     def concerned(self, paths: frozenset[str]) -> frozenset[str]:
-        """``paths``, with the files that they make agents with: layers, and manifests on a layer."""
+        """Return ``paths`` and the files that make agents with them: layers, and manifests on a layer."""
         beside = self.beside
         found = set(paths)
         for name in self.files if beside.layers else ():
@@ -83,7 +83,7 @@ class Tree:
         return frozenset(found)
 
     def _is_layer(self, path: str) -> bool:
-        """A folder's defaults, or an overlay's file over a manifest that is there."""
+        """Return whether ``path`` is a folder's defaults, or an overlay's file over a manifest."""
         if path.endswith(DEFAULTS_FILE) and path.removesuffix(DEFAULTS_FILE)[-1:] in ("", "/"):
             return True
         return bool(self.overlay) and is_overlay(path) and inner(path) in self.files
@@ -91,7 +91,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The files beside the manifests, and the folders that belong to an owner."""
+    """Files beside the manifests, and the folders that belong to an owner."""
 
     files: Mapping[str, SourceFile] = field(default_factory=dict)
     owners: frozenset[str] = frozenset()
@@ -99,7 +99,7 @@ class Beside:
     overlay: str = ""
 
     def layers_of(self, path: str) -> tuple[SourceFile, ...]:
-        """The layers of the manifest at ``path``: defaults from the top down, overlays after the rest."""
+        """Return the layers of a manifest: defaults from the top down, overlays after the rest."""
         if not self.layers:
             return ()
         name = inner(path)
@@ -109,24 +109,24 @@ class Beside:
 
 
 def _folders(path: str) -> Iterator[str]:
-    """``a/b/c.yaml`` → ``""``, ``a/``, ``a/b/``."""
+    """Yield the folders of a path: ``a/b/c.yaml`` → ``""``, ``a/``, ``a/b/``."""
     parts = path.split("/")
     return ("".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts)))
 
 
 def overlay_of(env: str | None) -> str:
-    """Where the overlay called ``env`` is, relative to the tree."""
+    """Return the path of the overlay called ``env``, relative to the tree."""
     return f"{OVERLAYS}{env}/" if env else ""
 
 
 def read_tree(
     root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = LIMITS
 ) -> Tree:
-    """Read every manifest below ``root``; what ``previous`` holds unchanged is not read again.
+    """Read every manifest below ``root``; what is unchanged since ``previous`` is not read again.
 
-    With those of the overlay ``env`` beside it; None: that of ``previous``. What exceeds ``limits`` is a
-    violation of that folder, and the rest of the tree is read.
-    Raises ``ConfigError`` where ``root``, or the overlay, is not a readable folder.
+    With those of the overlay ``env`` beside it; None: that of ``previous``. What exceeds ``limits`` is
+    a violation of that folder, and the rest of the tree is read. Raises ``ConfigError`` if ``root``, or
+    the overlay, is not a readable folder.
     """
     overlay = overlay_of(env) or (previous.overlay if previous else "")
     if not root.is_dir():
@@ -193,7 +193,7 @@ def _refused(violation: Violation) -> SourceFile:
 
 
 def overlaid(tree: Tree, above: Tree, env: str) -> Tree:
-    """``tree`` with the overlay that was read apart, as a tree of its own."""
+    """Return a new tree: ``tree`` with the overlay ``above``, which was read separately."""
     prefix = overlay_of(env)
 
     def moved(files: Mapping[str, SourceFile]) -> dict[str, SourceFile]:
@@ -218,7 +218,7 @@ def _real_overlay(root: Path, overlay: str) -> str:
 
 
 def reread(tree: Tree, paths: Iterable[str]) -> Tree:
-    """The tree after a change of just these files (relative paths); the rest is not looked at."""
+    """Return the tree after a change of just these files (relative paths); the rest is not read."""
     files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
     above = os.path.realpath(os.path.join(tree.root, tree.overlay))  # noqa: PTH118
@@ -248,18 +248,18 @@ _LARGE = LIMITS.owner_files // 2, LIMITS.owner_bytes // 2
 
 
 def _is_large(tree: Tree) -> bool:
-    """Whether it may exceed what an owner may have, so that the budget has to be counted."""
+    """Return whether the tree may exceed an owner's limits, so that the budget has to be counted."""
     everything = (*tree.files.values(), *tree.attachments.values())
     return len(everything) > _LARGE[0] or sum(len(file.data) for file in everything) > _LARGE[1]
 
 
 def is_manifest_name(name: str) -> bool:
-    """Whether a file of this name is a manifest (or a reserved ``_*.yaml``)."""
+    """Return whether a file of this name is a manifest (or a reserved ``_*.yaml``)."""
     return name.endswith(SUFFIXES) and not name.startswith(".")
 
 
 def is_attachment_name(path: str) -> bool:
-    """Whether a manifest may name a file of this path as its prompt or as a source of knowledge."""
+    """Return whether a manifest may name this path as its prompt or a knowledge source."""
     return path.endswith(ATTACHMENT_SUFFIXES) and path.rpartition("/")[2][:1] not in (".", "_")
 
 
@@ -268,14 +268,17 @@ Found = tuple[str, str, Violation | None]
 
 
 class _Walk:
-    """Finds what the tree is made of, as far as the budget goes. ``folders``: each looked into, and where."""
+    """Walk over the entries of the tree within the budget."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
         self.folders: list[tuple[str, str]] = []
 
     def run(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
-        """Every manifest-like entry, in name order. ``within``: the real root, and each link followed."""
+        """Yield every manifest-like entry, in name order.
+
+        ``within``: the real root, and each link followed.
+        """
         self.folders.append((prefix, folder))
         entries = self._entries(folder, prefix)
         if isinstance(entries, Violation):
@@ -297,7 +300,7 @@ class _Walk:
                 yield path, entry.path, None
 
     def _entries(self, folder: str, prefix: str) -> list[os.DirEntry[str]] | Violation:
-        """What the folder holds, by name."""
+        """Return the entries of the folder, by name."""
         most = self._budget.limits.entries
         try:
             with os.scandir(folder) as entries:
@@ -321,7 +324,7 @@ class _Walk:
             yield from self.run(folder, prefix, within)
 
     def _follow(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
-        """A link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
+        """Follow a link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
         real = os.path.realpath(folder)
         problem = _escape(within[0], folder, prefix)
         if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
@@ -362,7 +365,10 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
 
 
 def _content(full: str, most: int) -> bytes:
-    """The first bytes of a regular file, whatever stands at its path by now: a pipe would never end."""
+    """Return the first bytes of a regular file.
+
+    Anything else that is at its path by now is refused: reading a pipe would never end.
+    """
     descriptor = os.open(full, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with FileIO(descriptor) as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -396,7 +402,7 @@ def _escape(real_root: str, full: str, path: str) -> Violation | None:
 
 
 def foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | None:
-    """Return what is wrong where a link at ``path`` leads to another owner's ``place``, or None."""
+    """Return the violation of a link from ``path`` to another owner's ``place``, or None."""
     owner = owner_of_place(f"{place}/" if is_folder else place)
     if owner == owner_of(path):
         return None

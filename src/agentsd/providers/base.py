@@ -1,8 +1,8 @@
-"""The protocols that services talk to, the agent that runs, and the vendors' errors.
+"""Protocols that services use, the running agent, and the vendors' errors.
 
-ProviderError                 a vendor failed; ``retryable`` says whether trying again may help
+ProviderError                 a vendor failed; ``retryable``: whether a retry may help
 ├── ProviderAuthError         401, 403: wrong or missing key
-├── ProviderRateLimited       429; ``retry_after`` in seconds where the vendor said so
+├── ProviderRateLimited       429; ``retry_after`` in seconds where the vendor sent it
 ├── ProviderNotFound          404: no such model, voice or path
 ├── ProviderForbidden         this server's own rules forbid the address
 ├── ProviderRejected          another 4xx: the vendor refuses this request
@@ -31,7 +31,7 @@ class ProviderAuthError(ProviderError):
 
 
 class ProviderRateLimited(ProviderError):
-    """429. ``retry_after`` is in seconds, or None where the vendor did not say."""
+    """429. ``retry_after`` is in seconds, or None where the vendor sent none."""
 
     retryable = True
 
@@ -45,7 +45,7 @@ class ProviderNotFound(ProviderError):
 
 
 class ProviderForbidden(ProviderError):
-    """This server does not connect to the vendor's address: see ``core.trust.outbound``."""
+    """Refusal of this server to connect to the vendor's address: see ``core.trust.outbound``."""
 
 
 class ProviderRejected(ProviderError):
@@ -57,31 +57,34 @@ class ProviderRejected(ProviderError):
 
 
 class ProviderUnavailable(ProviderError):
-    """A 5xx, no connection, or one that closed before its end message."""
+    """5xx, no connection, or one that closed before its end message."""
 
     retryable = True
 
 
 class ProviderUnreachable(ProviderUnavailable):
-    """No connection at all: the name does not resolve, nobody listens, or TLS fails."""
+    """No connection: the name does not resolve, no server listens, or TLS fails."""
 
 
 class ProviderTimeout(ProviderError):
-    """Nothing came within the limit."""
+    """No answer within the limit."""
 
     retryable = True
 
 
 class ProviderProtocolError(ProviderError):
-    """The answer is not in the vendor's protocol."""
+    """Answer that is not in the vendor's protocol."""
 
 
 class ProviderBroken(ProviderError):
-    """The vendor's client raised what it should not: a fault of the program or of a plugin."""
+    """Unexpected exception of the vendor's client: a fault of the program or of a plugin."""
 
 
 class Provider(Protocol):
-    """A vendor's client. Building one opens no connection; ``aclose`` releases what was opened since."""
+    """Client of a vendor.
+
+    Building one opens no connection; ``aclose`` releases what was opened since.
+    """
 
     async def aclose(self) -> None:
         """Release connections. Called once, after the last lease has ended."""
@@ -96,10 +99,10 @@ class LLM(Provider, Protocol):
     """
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object. Raises ``ProviderError``."""
+        """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""
 
     def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """``chat.completion.chunk`` objects as they come; closing the iterator closes the upstream."""
+        """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the upstream."""
 
 
 class TTS(Provider, Protocol):
@@ -107,15 +110,15 @@ class TTS(Provider, Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Hertz of the PCM that ``stream`` yields."""
+        """Return the sample rate, in hertz, of the PCM that ``stream`` yields."""
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """Chunks of text in, chunks of PCM out, as both come."""
+        """Take chunks of text and yield chunks of PCM, both as they come."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What was heard so far. A final one will not change; partial ones replace each other."""
+    """Text recognised so far. A final one will not change; partial ones replace each other."""
 
     text: str
     final: bool
@@ -126,39 +129,42 @@ class STT(Provider, Protocol):
 
     @property
     def sample_rate(self) -> int:
-        """Hertz that ``stream`` wants."""
+        """Return the sample rate, in hertz, that ``stream`` expects."""
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
-        """Chunks of PCM in, transcripts out, as both come."""
+        """Take chunks of PCM and yield transcripts, both as they come."""
 
 
 class Embedding(Provider, Protocol):
-    """Texts to vectors, for finding passages by meaning."""
+    """Conversion of texts to vectors, for finding passages by meaning."""
 
     @property
     def space(self) -> str:
-        """Names the vector space: provider and model. Vectors of different spaces cannot be compared.
+        """Return the name of the vector space: provider and model.
 
-        One that asks a server has ``address`` as well, its URL: a model's name does not make servers equal.
+        Vectors of different spaces cannot be compared.
+
+        A provider that asks a server has ``address`` as well, its URL: the same model name does not make
+        two servers equal.
         """
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in order, all of one length. Raises ``ProviderError``."""
+        """Return one vector for each text, in order, all of one length. Raises ``ProviderError``."""
 
 
 class Knowledge(Protocol):
-    """Where passages are found. Implemented by ``runtime.follower.knowledge``."""
+    """Search over an agent's passages. Implemented by ``runtime.follower.knowledge``."""
 
     async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
-        """The passages of the agent's sources nearest to ``query``, best first, ``rag.top_k`` at most.
+        """Return the passages of the agent's sources nearest to ``query``, best first, ``rag.top_k`` at most.
 
-        Raises ``AgentsdError`` where they cannot be had: answers then do without.
+        Raises ``AgentsdError`` where the search fails: the answer is then made without passages.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class LiveAgent:
-    """A spec with its built providers: what a request, a stream or a voice turn runs on."""
+    """Spec with its built providers, on which a request, a stream or a voice turn runs."""
 
     id: UUID
     slug: str
@@ -175,11 +181,11 @@ class LiveAgent:
 
 
 class Leases(Protocol):
-    """Where a service gets an agent from. Implemented by ``runtime.agents.registry``."""
+    """Source of agents for services. Implemented by ``runtime.agents.registry``."""
 
     def lease(self, ref: str) -> AbstractAsyncContextManager[LiveAgent]:
-        """The agent (by slug or id) as it is now, held until the context ends, whatever is swapped meanwhile.
+        """Lease the current agent (by slug or id) until the context ends, whatever is swapped meanwhile.
 
-        Raises ``AgentNotFound`` and ``AgentUnavailable``. Well under a millisecond for an agent
-        that was opened before: it may be taken per request, per stream or per voice turn.
+        Raises ``AgentNotFound`` and ``AgentUnavailable``. Takes well under a millisecond for an agent
+        that was opened before: it may be called per request, per stream or per voice turn.
         """

@@ -1,8 +1,8 @@
-"""The border between vendors' clients, plugins included, and everything above.
+"""Guard between vendors' clients, plugins included, and everything above.
 
 ``Catalog.build`` puts every client behind one of these. Answers leave it normalised and with the
-provider's own secrets masked; whatever a client raises leaves it as a ``ProviderError``, so an odd
-answer costs its own request and nothing else.
+provider's own secrets masked; every exception of a client leaves it as a ``ProviderError``, so that
+an unexpected answer fails its own request and nothing else.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Guarded(Generic[P]):
-    """What the four kinds have in common."""
+    """Common part of the four kinds."""
 
     def __init__(self, client: P, who: Who, redactor: Redactor) -> None:
         self.client = client
@@ -44,7 +44,7 @@ class _Guarded(Generic[P]):
 
     @contextmanager
     def contained(self, source: Source[Any] | None = None) -> Iterator[None]:
-        """Run a block of a client; what it raises is an ``AgentsdError``, or what ``source`` raised."""
+        """Run a block of a client; raise failures as ``AgentsdError``, or as ``source`` raised them."""
         try:
             yield
         except AgentsdError:
@@ -61,16 +61,16 @@ class _Guarded(Generic[P]):
 
 
 class GuardedLLM(_Guarded[LLM]):
-    """See ``LLM``."""
+    """Guarded ``LLM``."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object."""
+        """Return one whole ``chat.completion`` object."""
         with self.contained():
             answer = await self.client.complete(request)
             return Normalizer(self.who, self.redactor).whole(answer)
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        """``chat.completion.chunk`` objects as they come."""
+        """Yield ``chat.completion.chunk`` objects as they come."""
         normalizer = Normalizer(self.who, self.redactor)
         with self.contained():
             chunks = self.client.stream(request)
@@ -82,15 +82,15 @@ class GuardedLLM(_Guarded[LLM]):
 
 
 class GuardedTTS(_Guarded[TTS]):
-    """See ``TTS``."""
+    """Guarded ``TTS``."""
 
     @property
     def sample_rate(self) -> int:
-        """Hertz of the client."""
+        """Return the client's sample rate in hertz."""
         return self.client.sample_rate
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
-        """PCM as it comes."""
+        """Yield PCM as it comes."""
         source, size = Source(text), 0
         with self.contained(source):
             sound = self.client.stream(source)
@@ -105,15 +105,15 @@ class GuardedTTS(_Guarded[TTS]):
 
 
 class GuardedSTT(_Guarded[STT]):
-    """See ``STT``."""
+    """Guarded ``STT``."""
 
     @property
     def sample_rate(self) -> int:
-        """Hertz of the client."""
+        """Return the client's sample rate in hertz."""
         return self.client.sample_rate
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
-        """Transcripts as they come."""
+        """Yield transcripts as they come."""
         source, size = Source(pcm), 0
         with self.contained(source):
             transcripts = self.client.stream(source)
@@ -128,15 +128,15 @@ class GuardedSTT(_Guarded[STT]):
 
 
 class GuardedEmbedding(_Guarded[Embedding]):
-    """See ``Embedding``."""
+    """Guarded ``Embedding``."""
 
     @property
     def space(self) -> str:
-        """Which vectors can be compared."""
+        """Return the name of the vector space: only vectors of one space are comparable."""
         return self.client.space
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in order."""
+        """Return one vector for each text, in order."""
         with self.contained():
             vectors = await self.client.embed(texts)
             _check_vectors(self.who, vectors, len(texts))
@@ -144,7 +144,7 @@ class GuardedEmbedding(_Guarded[Embedding]):
 
 
 class Source(Generic[T]):
-    """What goes into a client; it keeps its failure, so that it can be told from the client's own."""
+    """Input of a client; it keeps its own failure, so that this can be distinguished from the client's."""
 
     __slots__ = ("_items", "failure")
 
@@ -174,18 +174,18 @@ _KINDS: Mapping[str, type[_Guarded[Any]]] = {
 
 
 def guarded(kind: str, client: Any, settings: ProviderSettings) -> Any:
-    """``client`` behind the border of its kind."""
+    """Return ``client`` behind the guard of its kind."""
     return _KINDS[kind](client, Who(settings.provider, kind), Redactor(secrets_of(settings)))
 
 
 def secrets_of(settings: ProviderSettings) -> list[str]:
-    """The secrets that a provider was given."""
+    """Return the secrets that a provider was given."""
     values = (getattr(settings, name) for name in type(settings).secret_fields())
     return [value.reveal() for value in values if isinstance(value, Secret)]
 
 
 def _check_vectors(who: Who, vectors: Sequence[Sequence[float]], count: int) -> None:
-    """One for each text, all of one length, of finite numbers."""
+    """Check that there is one vector for each text, all of one length, of finite numbers."""
     sizes = {len(vector) for vector in vectors}
     if len(vectors) != count or len(sizes) > 1:
         raise garbled(who, "answered without a vector for each text, all of one length")
@@ -196,7 +196,7 @@ def _check_vectors(who: Who, vectors: Sequence[Sequence[float]], count: int) -> 
 
 
 async def _close(stream: Any) -> None:
-    """Close a client's stream where it can be: that is what closes the vendor's connection."""
+    """Close a client's stream if it can be closed: this closes the connection to the vendor."""
     aclose = getattr(stream, "aclose", None)
     if aclose is not None:
         await aclose()

@@ -1,6 +1,6 @@
-"""The catalog: every vendor that a manifest may name. A new one is one file and one line here.
+"""Catalog of every vendor that a manifest may name. A new vendor is one file and one line here.
 
-Importing it is cheap: clients import their network library when they first connect.
+Importing this module is cheap: clients import their network library when they first connect.
 """
 
 from __future__ import annotations
@@ -78,12 +78,12 @@ class Catalog:
     embedding: Mapping[str, Vendor]
 
     def of(self, kind: str) -> Mapping[str, Vendor]:
-        """The vendors of one section: ``llm``, ``tts``, ``stt`` or ``embedding``."""
+        """Return the vendors of one section: ``llm``, ``tts``, ``stt`` or ``embedding``."""
         vendors: Mapping[str, Vendor] = getattr(self, kind)
         return vendors
 
     def vendor(self, kind: str, name: object) -> Vendor:
-        """The vendor called ``name``. Raises ``ConfigError`` with the nearest name."""
+        """Return the vendor called ``name``. Raises ``ConfigError`` with the nearest name."""
         vendors = self.of(kind)
         found = vendors.get(name) if isinstance(name, str) else None
         if found is None:
@@ -94,12 +94,12 @@ class Catalog:
         return found
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
-        """Where the secrets of a provider's section may go; None for one that nobody knows."""
+        """Return where the secrets of a provider's section may be sent; None for an unknown provider."""
         vendor = self.of(kind).get(provider)
         return vendor.settings.destinations() if vendor else None
 
     def settings_of(self, kind: str, section: Mapping[str, Any]) -> ProviderSettings:
-        """An opened section, its fallbacks included, as its vendor's settings.
+        """Return an opened section, its fallbacks included, as its vendor's settings.
 
         Raises ``ConfigError``, which quotes no value.
         """
@@ -121,9 +121,11 @@ class Catalog:
             raise ConfigError(problems, hint="run: agentsd validate") from None
 
     def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
-        """The client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``. Opens no connection.
+        """Return the client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``.
 
-        It comes behind ``providers.border``: nothing of a vendor gets past that but content.
+        Opens no connection.
+
+        The client is behind ``providers.client_guard``: only content of a vendor passes it.
         """
         build = self.vendor(kind, settings.provider).build
         if build is None:
@@ -134,13 +136,13 @@ class Catalog:
 
 
 def _problem(section: str, detail: Mapping[str, Any]) -> str:
-    """``llm.model: missing``: where and which rule, never the value."""
+    """Return a message such as ``llm.model: missing``: the place and the rule, never the value."""
     where = ".".join([section, *(str(part) for part in detail["loc"])])
     return f"{where}: {str(detail['type']).replace('_', ' ')}"
 
 
 def default_catalog() -> Catalog:
-    """All built-in vendors."""
+    """Return the catalog of all built-in vendors."""
     return Catalog(*(_by_name(vendors) for vendors in (LLM, TTS, STT, EMBEDDING)))
 
 

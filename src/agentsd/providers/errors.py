@@ -1,7 +1,7 @@
-"""The one border where a vendor's failures become ours.
+"""Translation of vendors' failures into this project's errors, in one place.
 
 Messages are written here, in our own words: a vendor's text may quote the prompt or the key.
-The one thing that is quoted is a machine code of a fixed list, such as ``model_not_found``.
+Only a machine code of a fixed list, such as ``model_not_found``, is quoted.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ _CODES = frozenset(_STATUS_OF_CODE) | {
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """Whom an error is about: vendor ``groq.com`` in section ``llm``."""
+    """Vendor that an error is about: ``groq.com`` in section ``llm``."""
 
     vendor: str
     kind: str
@@ -121,7 +121,7 @@ class Who:
 def refused(
     who: Who, status: int, headers: Mapping[str, str] | None = None, code: object = None
 ) -> ProviderError:
-    """The error for an answer with an HTTP ``status`` that is not a success."""
+    """Return the error for an answer with an HTTP ``status`` that is not a success."""
     said = f"{who.vendor} answered {status}{_quoted(code)}"
     key = 403 if status == 401 else status
     kind, what, hint = _REFUSALS.get(key) or _REFUSALS[key // 100] if 300 <= key < 500 else _FAILED
@@ -161,7 +161,7 @@ _FAILED = (ProviderUnavailable, "it failed", "try again later")
 
 
 def reported(who: Who, error: object) -> ProviderError:
-    """The error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
+    """Return the error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
     fields = error if isinstance(error, dict) else {"code": error}
     code = next((fields[key] for key in _CODE_KEYS if fields.get(key)), None)
     status = _status_of(code)
@@ -171,7 +171,7 @@ def reported(who: Who, error: object) -> ProviderError:
 
 
 def refuse_error(who: Who, value: Mapping[str, Any]) -> None:
-    """Raise the error that an object of an answer reports, if it does."""
+    """Raise the error that an object of an answer reports, if it reports one."""
     error = value.get("error")
     if error:
         raise reported(who, error)
@@ -183,7 +183,7 @@ _ERROR_TYPES = ("error", "Error")
 
 
 def too_large(who: Who, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
-    """More than is read: ``what`` has more than ``limit`` of ``unit``."""
+    """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read."""
     return ProviderProtocolError(
         f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
         hint=f"ask for less at a time, or check the URL in the manifest's {who.kind} section",
@@ -191,7 +191,10 @@ def too_large(who: Who, what: str, limit: int, unit: str = "bytes") -> ProviderP
 
 
 def broken(who: Who, error: Exception) -> ProviderBroken:
-    """An exception that nobody foresaw. Its text may quote anything, so only its type is named."""
+    """Return the error for an unforeseen exception.
+
+    Its text may quote anything, so only its type is named.
+    """
     return ProviderBroken(
         f"the client of {who.vendor} failed: {type(error).__name__}",
         hint="report it to whoever made this provider; the server's log says where it failed",
@@ -199,12 +202,12 @@ def broken(who: Who, error: Exception) -> ProviderBroken:
 
 
 def closed_early(who: Who) -> ProviderUnavailable:
-    """The connection ended before the answer did."""
+    """Return the error for a connection that ended before the answer did."""
     return ProviderUnavailable(f"{who.vendor} closed early: the answer is incomplete", hint="try again")
 
 
 def turned_away(who: Who) -> ProviderRejected:
-    """A WebSocket that the vendor closed with 1008, policy violation."""
+    """Return the error for a WebSocket that the vendor closed with 1008, policy violation."""
     return ProviderRejected(
         f"{who.vendor} closed the connection: it refuses this request",
         hint=f"check the key, the voice and the other fields of the manifest's {who.kind} section",
@@ -212,7 +215,7 @@ def turned_away(who: Who) -> ProviderRejected:
 
 
 def garbled(who: Who, what: str) -> ProviderProtocolError:
-    """The answer is not what the vendor's protocol says; ``what`` is in our own words."""
+    """Return the error for an answer that is not the vendor's protocol; ``what`` is in our own words."""
     return ProviderProtocolError(
         f"{who.vendor} {what}",
         hint=f"check that the URL in the manifest's {who.kind} section speaks this vendor's protocol",
@@ -228,7 +231,7 @@ def unforeseen(vendor: str, error: BaseException) -> ProviderError:
 
 
 def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
-    """Audio at another rate than the manifest's, which would play too fast or too slow."""
+    """Return the error for audio at a rate other than the manifest's: its speed would be wrong."""
     return ProviderProtocolError(
         f"{who.vendor} speaks at {told} Hz, but {who.kind}.sample_rate is {wanted}",
         hint=f"set {who.kind}.sample_rate: {told} in the manifest",
@@ -236,7 +239,7 @@ def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
 
 
 def forbidden(who: Who, error: OutboundRefused) -> ProviderForbidden:
-    """An address that this server does not connect to."""
+    """Return the error for an address that this server does not connect to."""
     return ProviderForbidden(
         f"{who.vendor} is not connected to: {error}",
         hint=f"correct the URL in the manifest's {who.kind} section; AGENTSD_OUTBOUND lists what is allowed",
@@ -244,14 +247,14 @@ def forbidden(who: Who, error: OutboundRefused) -> ProviderForbidden:
 
 
 def timed_out(who: Who) -> ProviderTimeout:
-    """Nothing came within the limit."""
+    """Return the error for an answer that did not come within the limit."""
     hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
     return ProviderTimeout(f"{who.vendor} did not answer in time", hint=hint)
 
 
 @contextmanager
 def translated(who: Who) -> Iterator[None]:
-    """Runs a block of network calls; whatever fails in it leaves as a ``ProviderError``."""
+    """Run a block of network calls; every failure in it leaves as a ``ProviderError``."""
     try:
         yield
     except ProviderError:
@@ -288,7 +291,11 @@ def _not_connected(who: Who, error: Exception) -> ProviderError:
 
 
 def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:
-    """A refused WebSocket and a redirect have a status; a head that is no HTTP only pretends to (400)."""
+    """Return the error for a response without a valid answer.
+
+    A refused WebSocket and a redirect have a status; a head that is not HTTP only appears to have one
+    (400).
+    """
     import aiohttp
 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
@@ -300,7 +307,7 @@ def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderErro
 
 
 def _is_too_long(error: BaseException) -> bool:
-    """Whether a line of the head was longer than it may be; aiohttp keeps the reason as a cause."""
+    """Return whether a line of the head was longer than allowed; aiohttp keeps the reason as a cause."""
     from aiohttp.http_exceptions import LineTooLong
 
     cause: BaseException | None = error
@@ -323,7 +330,7 @@ def _unreached(error: Exception) -> str:
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from ``Retry-After`` (seconds or an HTTP date, RFC 9110 §10.2.3) or ``retry-after-ms``."""
+    """Parse seconds from ``Retry-After`` (seconds or a date, RFC 9110 §10.2.3) or ``retry-after-ms``."""
     milliseconds, value = headers.get("retry-after-ms"), headers.get("Retry-After")
     seconds = _number(milliseconds, 1000.0)
     if seconds is None:
@@ -361,5 +368,5 @@ def _status_of(code: Any) -> int | None:
 
 
 def _quoted(code: object) -> str:
-    """`` (model_not_found)`` if ``code`` is a known machine word, else nothing."""
+    """Return `` (model_not_found)`` if ``code`` is a known machine word, else an empty string."""
     return f" ({code})" if isinstance(code, str) and code in _CODES else ""

@@ -1,6 +1,6 @@
-"""How much a vendor may answer: bounded before it is parsed, whatever it is. Pure.
+"""Limits on the size of a vendor's answer, checked before it is parsed. Pure.
 
-Every bound is on what one agent's vendor sends for one request. An answer beyond one is a
+Each limit applies to what one agent's vendor sends for one request. An answer beyond one is a
 ``ProviderProtocolError`` that names the limit.
 """
 

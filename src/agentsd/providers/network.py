@@ -1,4 +1,4 @@
-"""What every vendor on a network has in common in its settings: how long to wait for it."""
+"""Common settings of every vendor on a network: how long to wait for it."""
 
 from __future__ import annotations
 
@@ -95,5 +95,5 @@ class NetworkSettings(ProviderSettings):
 
     @property
     def timeouts(self) -> Timeouts:
-        """The three limits as one value."""
+        """Return the limits as one value."""
         return Timeouts(self.connect_timeout_seconds, self.timeout_seconds, self.idle_timeout_seconds)

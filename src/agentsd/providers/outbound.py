@@ -1,7 +1,7 @@
-"""The outbound rules at the only place that cannot be talked round: the socket that is about to connect.
+"""Enforcement of the outbound rules where they cannot be bypassed: at the socket that is about to connect.
 
 aiohttp asks for a socket once for every address that it tries, after DNS, for literal addresses and
-WebSockets too. So what a name resolved to a moment ago, or resolves to at the next look, is no matter.
+WebSockets too. So it does not matter what a name resolved to before, or resolves to at the next lookup.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class OutboundRefused(OSError):
-    """An address that must not be connected to. Its text is the reason, in our own words."""
+    """Refused connection to an address. Its text is the reason, in our own words."""
 
 
 def socket_factory(rules: Outbound, host: str) -> Callable[[Any], socket.socket]:
-    """``TCPConnector(socket_factory=…)`` for connections of one URL's ``host``."""
+    """Return ``TCPConnector(socket_factory=…)`` for connections of one URL's ``host``."""
     import socket
 
     def make(info: Any) -> socket.socket:

@@ -1,10 +1,10 @@
-"""Providers that other packages bring: entry points of the group ``agentsd.providers``.
+"""Providers of other packages: entry points of the group ``agentsd.providers``.
 
     [project.entry-points."agentsd.providers"]
     "tts.beep.example" = "beeper.tts:VENDOR"
 
-The name is the kind and the vendor's name, what it leads to is a ``Vendor``. A package that is
-broken is told, and hurts nobody but the agents that use it.
+The entry point's name is the kind and the vendor's name, its object is a ``Vendor``. A broken package
+is reported, and affects only the agents that use it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ _METADATA = (".dist-info", ".egg-info")
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The catalog of this environment, and what is wrong with the packages that it leaves out."""
+    """Catalog of this environment, and the errors of the packages that it leaves out."""
 
     catalog: Catalog
     problems: tuple[ConfigError, ...] = ()
 
 
 def installed(paths: Sequence[str] | None = None) -> Installed:
-    """The built-in vendors, and those of every package on ``paths`` (``sys.path`` where None)."""
+    """Load the built-in vendors, and those of every package on ``paths`` (``sys.path`` where None)."""
     catalog = default_catalog()
     folders = sys.path if paths is None else paths
     if not any(_may_bring(folder) for folder in folders):
@@ -55,10 +55,10 @@ def installed(paths: Sequence[str] | None = None) -> Installed:
 
 
 def _may_bring(folder: str) -> bool:
-    """Whether a package in ``folder`` may name the group.
+    """Return whether a package in ``folder`` may use the group.
 
-    Among ninety packages this look costs 1 ms, and nearly always says no; to ask
-    ``importlib.metadata`` costs 4 to 20 ms. What is no folder (a zip file) is left to it.
+    For ninety packages this check takes 1 ms, and is nearly always False; asking ``importlib.metadata``
+    takes 4 to 20 ms. A path that is not a folder (a zip file) is left to it.
     """
     try:
         with os.scandir(folder or ".") as entries:
@@ -79,7 +79,7 @@ def _text(path: str) -> bytes:
 
 
 def _entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
-    """Every entry point of the group, in the order of packages' names, each package once."""
+    """Yield every entry point of the group, in the order of packages' names, each package once."""
     from importlib.metadata import distributions
 
     found: dict[str, Any] = {}
@@ -90,7 +90,7 @@ def _entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
 
 
 def _with(catalog: Catalog, point: EntryPoint) -> Catalog:
-    """``catalog`` with the vendor of ``point``. Raises ``ConfigError``."""
+    """Return ``catalog`` with the vendor of ``point``. Raises ``ConfigError``."""
     kind, _, name = point.name.partition(".")
     if kind not in SECTIONS or not name:
         raise _broken(point, f"its name does not begin with one of {', '.join(f'{s}.' for s in SECTIONS)}")
@@ -119,7 +119,10 @@ def _is_settings(settings: object) -> bool:
 
 
 def _misfit(settings: type[ProviderSettings], kind: str, name: str) -> str | None:
-    """Why a settings class does not do; None if it does. What it says ends up in the schema."""
+    """Return why a settings class is unsuitable; None if it is suitable.
+
+    Its texts end up in the schema.
+    """
     try:
         told = settings.provider_name()
         schema = settings.model_json_schema()

@@ -1,8 +1,9 @@
-"""Masking a provider's own secrets in what it answers. Pure.
+"""Masking of a provider's own secrets in its answers. Pure.
 
-A vendor that quotes the key it was given, in a text that is meant for a client, must not show it there.
-Texts come in pieces, so a key may be cut between two of them: ``RedactedStream`` holds back what may
-become one. At most ``HOLD_AFTER`` - 1 characters of a key, its beginning, leave before that.
+If a vendor quotes the key that it was given, in a text that is meant for a client, the key must not
+appear. Texts come in pieces, so a key may be cut between two of them: ``RedactedStream`` holds back
+what may become one. At most ``HOLD_AFTER`` - 1 characters of a key, its beginning, leave before
+that.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ HOLD_AFTER = 8
 
 
 class Redactor:
-    """Masks whole secrets in whole texts."""
+    """Mask for whole secrets in whole texts."""
 
     __slots__ = ("_all", "masked")
 
@@ -31,14 +32,14 @@ class Redactor:
         self.masked = tuple(secret for secret in self._all if len(secret) >= SECRET_MIN)  # longest first
 
     def redact(self, text: str) -> str:
-        """``text`` with a mask in the place of each secret."""
+        """Return ``text`` with a mask in the place of each secret."""
         for secret in self.masked:
             if secret in text:
                 text = text.replace(secret, MASK)
         return text
 
     def touches(self, word: str) -> bool:
-        """Whether ``word``, an identifier, contains a secret or is a large part of one."""
+        """Return whether ``word``, an identifier, contains a secret or is a large part of one."""
         return any(secret in word or (len(word) >= HOLD_AFTER and word in secret) for secret in self._all)
 
 
@@ -49,7 +50,7 @@ def _forms(secret: str) -> set[str]:
 
 
 class RedactedStream:
-    """Masks secrets in one text that comes in pieces."""
+    """Mask for secrets in one text that comes in pieces."""
 
     __slots__ = ("_firsts", "_secrets", "_sent", "_tail")
 
@@ -60,7 +61,7 @@ class RedactedStream:
         self._sent = 0  # characters of it that have left already
 
     def take(self, piece: str) -> str:
-        """What may leave now. What is held back at the end of the text is never sent."""
+        """Return the text that may leave now. Text held back at the end is never sent."""
         if not self._tail:
             for first in self._firsts:  # a loop: this runs for each piece of each answer
                 if first in piece:
@@ -80,7 +81,7 @@ class RedactedStream:
         return "".join(out)
 
     def _next(self, text: str, at: int) -> tuple[int, int] | None:
-        """The first secret at or after ``at``, as start and end."""
+        """Return the first secret at or after ``at``, as start and end."""
         hits = [(start, -len(secret)) for secret in self._secrets if (start := text.find(secret, at)) >= 0]
         if not hits:
             return None
@@ -88,7 +89,7 @@ class RedactedStream:
         return start, start - size
 
     def _beginning(self, text: str, at: int) -> int:
-        """How many characters at the end of ``text`` are the beginning of a secret."""
+        """Return how many characters at the end of ``text`` are the beginning of a secret."""
         return max((_overlap(text, at, secret) for secret in self._secrets), default=0)
 
 

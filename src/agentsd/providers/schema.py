@@ -1,7 +1,7 @@
-"""What every vendor's settings have in common: the section of a manifest that configures a provider.
+"""Common base of every vendor's settings: the section of a manifest that configures a provider.
 
 A vendor's settings class is a frozen pydantic model whose field names are the manifest's own.
-It says which fields are secret (``Secret``), which are destinations (``Url``) and which
+It declares which fields are secret (``Secret``), which are destinations (``Url``) and which
 origins the vendor itself owns; everything else (JSON Schema, masking, trust rules) follows.
 """
 
@@ -39,20 +39,20 @@ class ProviderSettings(Strict):
 
     @classmethod
     def provider_name(cls) -> str:
-        """The discriminator: ``groq.com``."""
+        """Return the discriminator: ``groq.com``."""
         (name,) = get_args(cls.model_fields["provider"].annotation)
         return str(name)
 
     @classmethod
     def secret_fields(cls) -> frozenset[str]:
-        """Names of the fields that hold a ``Secret``."""
+        """Return the names of the fields that hold a ``Secret``."""
         return frozenset(
             name for name, field in cls.model_fields.items() if Secret in _types_of(field.annotation)
         )
 
     @classmethod
     def url_fields(cls) -> dict[str, str | None]:
-        """Destination fields and their defaults (None: the manifest must say)."""
+        """Return destination fields and their defaults (None: the manifest must set it)."""
         return {
             name: field.default if isinstance(field.default, str) else None
             for name, field in cls.model_fields.items()
@@ -62,7 +62,7 @@ class ProviderSettings(Strict):
     @classmethod
     @cache
     def destinations(cls) -> Destinations:
-        """What the trust rule needs to know of this vendor. Asked several times for every file."""
+        """Return the data of this vendor for the trust rule. Called several times for every file."""
         return Destinations(cls.secret_fields(), cls.url_fields(), cls.home)
 
 

@@ -1,4 +1,4 @@
-"""``Vendor``: what the catalog knows of one vendor and kind."""
+"""``Vendor``: the catalog's entry for one vendor and kind."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from agentsd.providers.transport.sessions import HttpSessions
 
 @dataclass(frozen=True, slots=True)
 class Vendor:
-    """A vendor's settings class, and how to build its client (None: settings only).
+    """Settings class of a vendor, and the function that builds its client (None: settings only).
 
-    ``needs`` is what the client needs on this machine beyond agentsd itself (None: nothing).
+    ``needs`` lists what the client needs on this machine beyond agentsd itself (None: nothing).
     """
 
     settings: type[ProviderSettings]
@@ -24,5 +24,5 @@ class Vendor:
 
     @property
     def name(self) -> str:
-        """The manifest's ``provider``."""
+        """Return the manifest's ``provider``."""
         return self.settings.provider_name()

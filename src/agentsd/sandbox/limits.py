@@ -1,4 +1,4 @@
-"""What one call in a worker may use."""
+"""Limits of one call in a worker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``Sandbox``: workers that are started when they are needed, kept warm, and killed at their limits."""
+"""``Sandbox``: workers that are started when needed, kept warm, and killed at their limits."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ Result = TypeVar("Result")
 
 
 class Sandbox:
-    """Runs top-level functions in worker processes with limits. Thread-safe.
+    """Runner of top-level functions in worker processes with limits. Thread-safe.
 
     A worker is another program, not a fork: it shares neither memory, nor environment, nor descriptors
     with this process. It ends when this process does, however that ends.
@@ -79,10 +79,10 @@ class Sandbox:
         limits: Limits | None = None,
         key: str = "",
     ) -> Result:
-        """What ``function(*arguments)`` returns: bytes, or plain values as JSON has them (a tuple: a list).
+        """Return the result of ``function(*arguments)``: bytes, or JSON values (a tuple: a list).
 
-        ``key``: whose work it is; one key has one worker at a time. Raises ``LimitExceeded``,
-        ``WorkerFailed``, ``FunctionFailed`` where it raised what is not an error of agentsd, else that error.
+        ``key`` identifies whose work it is; one key has one worker at a time. Raises ``LimitExceeded``,
+        ``WorkerFailed``, ``FunctionFailed`` for an error that is not one of agentsd, else that error.
         Blocks: on an event loop, await ``run``.
         """
         result: Result = self._call(_Ticket(key), limits or self.limits, function, arguments)
@@ -127,10 +127,7 @@ class Sandbox:
         limits: Limits | None = None,
         key: str = "",
     ) -> Result:
-        """``call`` beside the event loop, in a thread that does not keep the process from ending.
-
-        A cancelled call is abandoned: its worker is killed.
-        """
+        """Run ``call`` beside the event loop, in a thread that does not keep the process from ending."""
         ticket = _Ticket(key)
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
@@ -157,7 +154,7 @@ class Sandbox:
 
     @contextlib.contextmanager
     def _turn(self, ticket: _Ticket, limits: Limits) -> Iterator[None]:
-        """A place among the calls under way."""
+        """Take a place among the calls under way."""
         key = ticket.key
         with self._turns:
             if self._waiting >= self._queue:
@@ -216,7 +213,7 @@ class _Ticket:
 
 
 class _Worker:
-    """One worker process, used by one thread at a time."""
+    """Worker process, used by one thread at a time."""
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
@@ -235,7 +232,7 @@ class _Worker:
         self.sound = True  # between calls: it answered the last one as it should
 
     def is_ready(self) -> bool:
-        """Whether it waits for a call: it neither ended nor wrote what nobody asked for."""
+        """Return whether it waits for a call: it neither ended nor wrote anything unrequested."""
         return self._process.poll() is None and not self._has_input()
 
     def _has_input(self) -> bool:
@@ -244,7 +241,7 @@ class _Worker:
         return bool(poll.poll(0))
 
     def kill(self) -> None:
-        """End it at once, and wait for its status: nothing of it stays."""
+        """End it at once, and wait for its exit status, so that nothing of it remains."""
         self.sound = False
         self._socket.close()
         self._process.kill()
@@ -285,7 +282,7 @@ class _Worker:
         return bytes(data)
 
     def _ended(self, limits: Limits) -> AgentsdError:
-        """Why a worker ended in mid-call, by its exit status."""
+        """Return the error for a worker that ended during a call, by its exit status."""
         try:
             status = self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
@@ -295,7 +292,10 @@ class _Worker:
         return WorkerFailed(f"a worker process ended in mid-call (status {status})")
 
     def _result(self, kind: bytes, reply: bytes, limits: Limits) -> Any:
-        """What a whole reply stands for. The worker is sound unless it lacks memory or answered garbage."""
+        """Return the result of a whole reply.
+
+        The worker is reusable unless it lacks memory or answered garbage.
+        """
         if kind == wire.EXHAUSTED:
             raise _exceeded("memory", limits)
         if kind == wire.TOO_LARGE:
@@ -312,7 +312,7 @@ class _Worker:
 
 
 def _checked_size(kind: bytes, size: int, limits: Limits) -> int:
-    """The size that a reply says it has. Nothing is read of one that is larger than it may be."""
+    """Return the declared size of a reply. Nothing is read of one that is larger than allowed."""
     if kind not in wire.KINDS:
         raise _garbage()
     if size > (limits.output_bytes if kind in wire.RESULTS else wire.ERROR_BYTES):
@@ -321,7 +321,10 @@ def _checked_size(kind: bytes, size: int, limits: Limits) -> int:
 
 
 def _error(kind: bytes, reply: bytes, told: Any) -> AgentsdError | None:
-    """The error that a reply stands for; None for a result. Raises what the reply is not shaped like."""
+    """Return the error that a reply describes; None for a result.
+
+    Raises for a reply of another form.
+    """
     if kind in wire.RESULTS:
         return None
     name = reply.decode("ascii") if kind == wire.FOREIGN else str(told["type"])
@@ -336,7 +339,7 @@ def _error(kind: bytes, reply: bytes, told: Any) -> AgentsdError | None:
 
 
 def _is_plain(found: type[AgentsdError]) -> bool:
-    """Whether it is made of a message and a hint alone."""
+    """Return whether the error consists of a message and a hint alone."""
     return found.__init__ is AgentsdError.__init__
 
 
@@ -361,7 +364,7 @@ def _garbage() -> WorkerFailed:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours but where libraries are. One arena: RLIMIT_AS counts what each of them reserves."""
+    """Return the library paths only. One arena: RLIMIT_AS counts what each of them reserves."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {**kept, "MALLOC_ARENA_MAX": "1"}
 

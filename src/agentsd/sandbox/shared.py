@@ -9,7 +9,7 @@ from agentsd.sandbox.pool import Sandbox
 
 @cache
 def shared_sandbox() -> Sandbox:
-    """Made when it is first asked for; a process that reads nothing hostile starts no worker."""
+    """Return the sandbox, made at the first call; a process that reads no hostile data starts no worker."""
     return Sandbox()
 
 

@@ -1,4 +1,4 @@
-"""The worker process: reads a call, sets its limits, makes it, writes what came of it; until its pipe ends.
+"""The worker process: reads a call, sets its limits, makes it, writes its result; until its pipe ends.
 
 The pipe is descriptor 0, the only one that leads anywhere. Descriptors 1 and 2 are ``/dev/null``.
 """
@@ -41,7 +41,7 @@ def main() -> None:
 
 
 def _reply(request: bytes) -> tuple[bytes, bytes]:
-    """Kind and payload of the reply to one call."""
+    """Return kind and payload of the reply to one call."""
     limits: Limits
     try:
         module, name, arguments, limits = pickle.loads(request)  # noqa: S301  (from our parent)
@@ -63,7 +63,7 @@ def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[byt
 
 
 def _error(error: Exception) -> tuple[bytes, bytes]:
-    """An error of agentsd has a text of our own; of any other, only its type is known to hold no data."""
+    """Encode an error: of agentsd with its text; of others only the type, which contains no data."""
     import orjson
 
     from agentsd.core.errors import AgentsdError
@@ -75,7 +75,7 @@ def _error(error: Exception) -> tuple[bytes, bytes]:
 
 
 def _give_up() -> None:
-    """What no call needs: core dumps, files to write, precedence over whoever serves."""
+    """Drop what no call needs: core dumps, files to write, precedence over the parent process."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")  # where memory runs out, the worker goes first
     _limit(resource.RLIMIT_CORE, 0)
@@ -84,7 +84,10 @@ def _give_up() -> None:
 
 
 def _bound(limits: Limits) -> None:
-    """Arm the limits of one call. CPU time counts from the process's start, so what is used is added."""
+    """Set the limits of one call.
+
+    CPU time counts from the process's start, so the used time is added.
+    """
     _limit(resource.RLIMIT_AS, limits.memory)
     used = time.process_time()
     _limit(resource.RLIMIT_CPU, math.ceil(used + limits.cpu_seconds))
@@ -97,7 +100,10 @@ def _limit(which: int, soft: int) -> None:
 
 
 def _end_with_parent() -> None:
-    """End as soon as the parent has, in mid-call too. A parent-death signal goes by thread, not process."""
+    """End as soon as the parent has, also during a call.
+
+    A parent-death signal goes by thread, not process.
+    """
     poll = select.poll()
     poll.register(_PIPE, select.POLLRDHUP)
     poll.poll()

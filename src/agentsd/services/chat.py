@@ -1,4 +1,4 @@
-"""Chat: what an agent adds to a completion. Over the protocol ``LLM`` only; vendors are unknown here.
+"""Chat completions of an agent. Over the protocol ``LLM`` only; vendors are unknown here.
 
 The agent's ``system_prompt`` comes first, before any system message of the client; the
 vendor's client adds the manifest's sampling defaults; ``model`` in replies is the agent's slug.
@@ -50,7 +50,7 @@ PASSED_ON = frozenset(
 
 
 class InvalidChat(AgentsdError):
-    """The request is not a chat completion. ``param`` is the offending key, as OpenAI names it."""
+    """Error of a request that is not a chat completion. ``param`` is the wrong key, as OpenAI names it."""
 
     def __init__(self, message: str, *, param: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -58,7 +58,7 @@ class InvalidChat(AgentsdError):
 
 
 async def complete(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
-    """One whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
+    """Return one whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
 
     Raises ``InvalidChat``, ``AgentUnavailable`` and ``ProviderError``.
     """
@@ -68,7 +68,7 @@ async def complete(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def stream(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-    """``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
+    """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
 
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
     for; ``ProviderError`` may come at any chunk.
@@ -126,9 +126,9 @@ def _role(message: Mapping[str, Any]) -> str:
 
 
 def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:
-    """The vendor's answer under the agent's name, with what OpenAI's clients require.
+    """Put the agent's name into the vendor's answer, with what OpenAI's clients require.
 
-    The identifier is ours: a vendor's may be any text.
+    The identifier is made here: a vendor's may be any text.
     """
     return {"id": own_id, "created": created, **answer, "model": slug, "object": kind}
 

@@ -1,4 +1,4 @@
-"""Running the ``checks:`` of a manifest: what the agent really answers, against what it should."""
+"""Checks of a manifest (``checks:``): the agent's real answers, compared with the expected ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ANSWER_MAX = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of one check; it passed where there are no ``failures``."""
+    """Result of one check; it passed if ``failures`` is empty."""
 
     title: str
     say: str
@@ -28,12 +28,15 @@ class Result:
 
     @property
     def ok(self) -> bool:
-        """Whether it passed."""
+        """Return whether it passed."""
         return not self.failures
 
 
 async def run_checks(agent: LiveAgent, knowledge: Knowledge | None = None) -> list[Result]:
-    """One after the other, so that their times are the agent's own. Never raises for a vendor."""
+    """Run the checks in sequence, so that their times are the agent's own.
+
+    Never raises for a vendor.
+    """
     return [await _run(agent, check, knowledge) for check in agent.spec.checks]
 
 

@@ -1,4 +1,4 @@
-"""Embedding: texts as an agent's vectors. Over the protocol ``Embedding`` only."""
+"""Embedding of texts by an agent. Over the protocol ``Embedding`` only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agentsd.providers.base import LiveAgent
 
 
 async def embed(agent: LiveAgent, texts: Sequence[str]) -> list[list[float]]:
-    """One vector for each text, in order. Raises ``AgentUnavailable`` and ``ProviderError``."""
+    """Return one vector for each text, in order. Raises ``AgentUnavailable`` and ``ProviderError``."""
     if agent.embedding is None:
         raise AgentUnavailable(
             f"agent {agent.slug!r} has no embedding",

@@ -1,8 +1,8 @@
 """Knowledge in memory: the passages of a few files, found by their words, where there is no Postgres.
 
-BM25 (https://en.wikipedia.org/wiki/Okapi_BM25): a word counts by how often a passage has it, and
-by how few passages do. Words are compared by their first letters, which does for inflections
-what a stemmer would.
+BM25 (https://en.wikipedia.org/wiki/Okapi_BM25): a word counts by how often a passage contains it,
+and by how few passages do. Words are compared by their first letters, which handles inflections
+about as well as a stemmer would.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _K, _B = 1.2, 0.75
 
 
 class Shelf:
-    """See ``providers.base.Knowledge``."""
+    """Knowledge in memory; see ``providers.base.Knowledge``."""
 
     def __init__(self, passages: Iterable[Passage]) -> None:
         self._passages = [(passage, _words(f"{passage.heading} {passage.text}")) for passage in passages]
@@ -31,7 +31,7 @@ class Shelf:
         self._mean = total / len(self._passages) if self._passages else 1.0
 
     async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
-        """The best ``rag.top_k`` passages that share a word with ``query``."""
+        """Return the best ``rag.top_k`` passages that share a word with ``query``."""
         if agent.spec.rag is None:
             return ()
         wanted = _words(query)

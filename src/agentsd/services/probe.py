@@ -1,7 +1,8 @@
-"""Probing an agent for real: one token, one spoken word, one second of sound, one vector.
+"""Probes of an agent's real providers: one token, one spoken word, one second of sound, one vector.
 
-Every provider is asked, those that only stand in as well, past retries and limits: a test tells
-what is, not what is made up for. A failure comes with its class and with what to do about it.
+Every provider is asked, fallbacks as well, without retries and limits: a probe shows the real
+state, not what retries make up for. A failure is reported with its class and with what to do about
+it.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What came of probing one provider. ``reason`` is a machine word; empty where all is well."""
+    """Result of probing one provider. ``reason`` is a machine word; empty where all is well."""
 
     at: str  # "llm", "llm.fallback[0]"
     provider: str
@@ -90,18 +91,21 @@ class Finding:
 
 @runtime_checkable
 class Chained(Protocol):
-    """A provider with others behind it."""
+    """Provider with fallbacks behind it."""
 
     def each(self) -> tuple[tuple[str, Any], ...]:
-        """(vendor's name, provider) of all that may answer, in order."""
+        """Return (vendor's name, provider) of all that may answer, in order."""
 
 
 class Silent(Exception):
-    """The vendor answered in good form, but with nothing."""
+    """Error of a vendor that answered in good form, but without content."""
 
 
 async def probe(agent: LiveAgent) -> list[Finding]:
-    """One finding for every provider of ``agent``, all asked at once. Never raises for a vendor."""
+    """Probe every provider of ``agent``, all at once, with one result each.
+
+    Never raises for a vendor.
+    """
     jobs = []
     for kind in SECTIONS:
         provider = getattr(agent, kind)
@@ -149,7 +153,7 @@ async def _token(llm: LLM) -> tuple[float, str]:
 
 
 def _says_something(chunk: Mapping[str, Any]) -> bool:
-    """Text, or anything that thinking models send before it."""
+    """Return whether the chunk has text, or anything that thinking models send before it."""
     deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or () if isinstance(choice, dict)]
     return any(value for delta in deltas for key, value in delta.items() if key != "role")
 
@@ -188,7 +192,7 @@ async def _once(text: str) -> AsyncIterator[str]:
 
 
 async def _tone(rate: int) -> AsyncIterator[bytes]:
-    """A second of a soft 440 Hz tone, in tenths."""
+    """Yield a second of a soft 440 Hz tone, in tenths."""
     for tenth in range(10):
         start = tenth * rate // 10
         samples = range(start, start + rate // 10)

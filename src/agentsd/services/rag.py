@@ -1,6 +1,7 @@
-"""Retrieval: what an agent with ``rag`` knows is found for a question and given to its model, with citations.
+"""Retrieval: passages for a question, given to the model of an agent with ``rag``, with citations.
 
-Retrieval that fails degrades the answer, it never fails the chat. Agents without ``rag`` never come here.
+A failed retrieval degrades the answer; it never fails the chat. Agents without ``rag`` never come
+here.
 """
 
 from __future__ import annotations
@@ -32,7 +33,10 @@ _log = logging.getLogger(__name__)
 async def ground(
     agent: LiveAgent, body: Mapping[str, Any], knowledge: Knowledge | None
 ) -> tuple[Mapping[str, Any], Sequence[Passage]]:
-    """``body`` with passages before its messages, and the passages; as it is for an agent without ``rag``."""
+    """Return ``body`` with passages before its messages, and the passages.
+
+    For an agent without ``rag`` it is unchanged.
+    """
     query = question(body.get("messages"))
     if agent.spec.rag is None or knowledge is None or not query:
         return body, ()
@@ -55,7 +59,7 @@ async def _search(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequenc
 
 
 def question(messages: object) -> str:
-    """The text of the last user message; empty where there is none."""
+    """Return the text of the last user message; empty where there is none."""
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, Mapping) and message.get("role") == "user":
             return _text(message.get("content"))[:QUERY_MAX].strip()
@@ -78,7 +82,7 @@ def _note(passages: Sequence[Passage]) -> str:
 
 
 def citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
-    """What a reply's ``citations`` hold: number, source, heading, place and text of each passage."""
+    """Return a reply's list of citations: number, source, heading, place and text of each passage."""
     return [
         {
             "number": number,
@@ -92,14 +96,14 @@ def citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
 
 
 def cited(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
-    """``answer`` with its ``citations``; as it is where nothing was found."""
+    """Return ``answer`` with its citations; unchanged where nothing was found."""
     return {**answer, "citations": citations(passages)} if passages else answer
 
 
 async def cited_stream(
     chunks: AsyncIterator[dict[str, Any]], passages: Sequence[Passage]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """``chunks`` with the ``citations`` in the first one."""
+    """Yield ``chunks`` with the citations in the first one."""
     upstream = cast("AsyncGenerator[dict[str, Any], None]", chunks)
     async with aclosing(upstream):
         async for chunk in upstream:

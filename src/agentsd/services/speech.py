@@ -12,21 +12,24 @@ from agentsd.providers.base import TTS, LiveAgent
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """16-bit little-endian mono PCM as it comes, at ``sample_rate`` hertz. Closing it closes the vendor's."""
+    """Stream of 16-bit little-endian mono PCM at ``sample_rate`` hertz.
+
+    Closing it closes the vendor's stream.
+    """
 
     sample_rate: int
     pcm: AsyncGenerator[bytes, None]
 
 
 def speak(agent: LiveAgent, text: str) -> Speech:
-    """``text`` spoken. Raises ``AgentUnavailable`` here; ``ProviderError`` may come at any chunk."""
+    """Speak ``text``. Raises ``AgentUnavailable`` here; ``ProviderError`` may come at any chunk."""
     tts = voice_of(agent)
     stream = cast("AsyncGenerator[bytes, None]", tts.stream(_whole(text)))
     return Speech(tts.sample_rate, stream)
 
 
 def voice_of(agent: LiveAgent) -> TTS:
-    """The agent's voice. Raises ``AgentUnavailable``."""
+    """Return the agent's voice. Raises ``AgentUnavailable``."""
     if agent.tts is None:
         raise AgentUnavailable(
             f"agent {agent.slug!r} has no voice", reason="NoTTS", hint="add a tts section to its manifest"

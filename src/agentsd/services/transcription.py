@@ -1,4 +1,4 @@
-"""Transcription: recorded speech as an agent hears it. Over the protocol ``STT`` only."""
+"""Transcription of recorded speech by an agent. Over the protocol ``STT`` only."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PIECE_SECONDS = 0.1
 
 
 def follow(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
-    """What is said in ``sound`` as it is heard: partial parts are replaced by the next, final ones stay.
+    """Yield transcripts of ``sound`` as they come: partial ones are replaced by the next, final ones stay.
 
-    Closing it closes the vendor's stream. ``AgentUnavailable`` is raised here, ``ProviderError`` may come
-    at any part.
+    Closing it closes the vendor's stream. ``AgentUnavailable`` is raised here, ``ProviderError`` may
+    come at any part.
     """
     if agent.stt is None:
         raise AgentUnavailable(
@@ -30,7 +30,7 @@ def follow(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
 
 
 async def transcribe(agent: LiveAgent, sound: Sound) -> str:
-    """All that is said in ``sound``."""
+    """Return the whole transcript of ``sound``."""
     async with aclosing(follow(agent, sound)) as parts:
         return " ".join([part.text async for part in parts if part.final])
 

@@ -1,4 +1,4 @@
-"""The verdict on an agent: what its probes and its checks found."""
+"""Verdict on an agent: the results of its probes and its checks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentsd.services.probe import Finding, probe
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``problem`` says why nothing could be tested; then there is nothing else."""
+    """Verdict on one agent. ``problem`` is why nothing could be tested; then there is nothing else."""
 
     agent: str
     version: int = 0
@@ -26,12 +26,12 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was found well."""
+        """Return whether every result is good."""
         found = [*(one.ok for one in self.providers), *(one.ok for one in self.checks)]
         return not self.problem and all(found)
 
     def as_json(self) -> dict[str, Any]:
-        """``{"agent", "ok", "providers": [...], "checks": [...], …}``, seconds to the millisecond."""
+        """Return ``{"agent", "ok", "providers": [...], "checks": [...], …}``, seconds to the millisecond."""
         told = asdict(self) | {"ok": self.ok, "seconds": round(self.seconds, 3)}
         told["checks"] = [asdict(one) | {"ok": one.ok} for one in self.checks]
         for one in (*told["providers"], *told["checks"]):
@@ -42,7 +42,7 @@ class Verdict:
 async def judge(
     agent: LiveAgent, knowledge: Knowledge | None = None, *, probes: bool = True, checks: bool = True
 ) -> Verdict:
-    """Probe ``agent``, then run its checks. Where no LLM of it answers they fail without being asked."""
+    """Probe ``agent``, then run its checks. Where none of its LLMs answers they fail without being run."""
     began = perf_counter()
     findings = tuple(await probe(agent)) if probes else ()
     results: tuple[Result, ...] = ()

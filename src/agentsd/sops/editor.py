@@ -1,4 +1,4 @@
-"""``sops edit`` in a terminal: the one moment when a plaintext is a file."""
+"""``sops edit`` in a terminal: the only case in which a plaintext is a file."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[st
 
 
 def _once(editor: str, folder: Path) -> str:
-    """``editor``, which fails when it is run again: where sops can ask nobody, it would do so for ever."""
+    """Return ``editor`` failing at its second run: sops would retry for ever without a terminal."""
     return shlex.join(["sh", "-c", f'mkdir "$0/edited" && {editor} "$1"', str(folder)])
 
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the process by an exception, so that what has to be removed is removed."""
+    """Turn SIGTERM and SIGHUP into an exception, so that temporary files are removed."""
 
     def leave(number: int, _: object) -> None:
         raise SystemExit(128 + number)

@@ -1,4 +1,4 @@
-"""The environment that sops gets: an allow-list, with the credentials of what the file needs only."""
+"""Environment of sops: an allow-list, with only the credentials that the file needs."""
 
 from __future__ import annotations
 

@@ -41,12 +41,12 @@ Plain = tuple[Any, bytes]
 
 
 def is_sealed(value: object) -> bool:
-    """Whether ``value`` is one whole sealed value."""
+    """Return whether ``value`` is one whole sealed value."""
     return isinstance(value, str) and value.startswith("ENC[") and _SEALED.fullmatch(value) is not None
 
 
 def seal_type(value: object) -> str | None:
-    """The type that a sealed value claims to hold (str, int, float, bool, …); None for a plain one.
+    """Return the type that a sealed value claims to have (str, int, float, bool, …); None for a plain one.
 
     The claim is not authenticated by itself: a wrong one shows in the MAC when the file is opened.
     """
@@ -55,9 +55,10 @@ def seal_type(value: object) -> str | None:
 
 
 def decrypt(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str, bytes]:
-    """(type, plaintext) of one sealed value. ``where`` names the field in errors.
+    """Return (type, plaintext) of one sealed value. ``where`` names the field in errors.
 
-    Raises ``SealTampered``, and ``SealUnsure`` for what sops might read and this does not.
+    Raises ``SealTampered``, and ``SealUnsure`` for values that sops might read and this function
+    cannot.
     """
     match = _SEALED.fullmatch(text)
     if match is None:
@@ -74,7 +75,7 @@ def decrypt(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str, bytes
 
 
 def typed(kind: str, plain: bytes, where: str) -> Plain:
-    """The value of an opened ``str``, ``int``, ``float``, ``bool`` or ``time`` (as RFC 3339 text)."""
+    """Return the value of an opened ``str``, ``int``, ``float``, ``bool`` or ``time`` (as RFC 3339 text)."""
     try:
         text = plain.decode()
     except UnicodeDecodeError:
@@ -93,7 +94,7 @@ def typed(kind: str, plain: bytes, where: str) -> Plain:
 
 
 def to_bytes(value: str | float | bool) -> bytes:
-    """What a plain leaf adds to the MAC (sops.ToBytes)."""
+    """Return the bytes that a plain leaf adds to the MAC (sops.ToBytes)."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, float):
@@ -102,9 +103,9 @@ def to_bytes(value: str | float | bool) -> bytes:
 
 
 def fingerprints(document: Document) -> frozenset[bytes]:
-    """SHA-256[:16] of every sealed value and every wrapped data key in ``document``.
+    """Return SHA-256[:16] of every sealed value and every wrapped data key in ``document``.
 
-    Taken over decoded bytes, so that another spelling of the same base64 is the same seal; the
+    Computed over decoded bytes, so that another spelling of the same base64 is the same seal; the
     type tag is left out, because nothing authenticates it.
     """
     prints = {_fingerprint_of(text) for text in _sealed_texts(document.value)}
@@ -113,7 +114,7 @@ def fingerprints(document: Document) -> frozenset[bytes]:
 
 
 def seals_of(document: Document, owner: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
-    """Fingerprints of the seals of ``owner``'s agent, and of those layers at the top that are another's."""
+    """Return fingerprints of the seals of ``owner``'s agent, and of top layers of other owners."""
     own: set[bytes] = set()
     lent: set[bytes] = set()
     for layer in layers_of(document):
@@ -143,7 +144,7 @@ def _fingerprint_of(text: str) -> bytes:
 
 
 def _wrapped_keys(node: Any) -> Iterator[bytes]:
-    """Every ``enc`` below ``sops``: age, kms, pgp, … at the top or in key groups."""
+    """Yield every ``enc`` below ``sops``: age, kms, pgp, … at the top or in key groups."""
     nodes = [node]
     while nodes:
         node = nodes.pop()

@@ -1,6 +1,6 @@
-"""The age identities at hand, found where sops 3.11 finds them (age/keysource.go).
+"""Available age identities, searched where sops 3.11 searches (age/keysource.go).
 
-SSH keys, plugins, post-quantum and passphrase-protected identities are only noticed here:
+SSH keys, plugins, post-quantum and passphrase-protected identities are only detected here:
 the real sops uses them.
 """
 
@@ -28,7 +28,7 @@ _COMMAND_TIMEOUT = 30.0  # seconds; a command may ask a hardware token
 
 @dataclass(frozen=True, slots=True)
 class Identities:
-    """What can open a seal. Holds private keys: it does not show them."""
+    """Identities that can open a seal. Contains private keys, which its repr does not show."""
 
     x25519: tuple[Any, ...] = field(default=(), repr=False)  # pyrage.x25519.Identity
     others: tuple[str, ...] = ()  # where identities stand that only the real sops can use
@@ -39,15 +39,15 @@ class Identities:
 
     @property
     def recipients(self) -> tuple[str, ...]:
-        """The public halves of the X25519 identities: ``age1…``."""
+        """Return the public halves of the X25519 identities: ``age1…``."""
         return tuple(str(identity.to_public()) for identity in self.x25519)
 
 
 def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
-    """Every identity that sops would find. Runs ``SOPS_AGE_KEY_CMD`` once, when it is set.
+    """Return every identity that sops would find. Runs ``SOPS_AGE_KEY_CMD`` once, if it is set.
 
-    Like sops, it passes over a source with a fault as long as another one serves; raises
-    ``ConfigError`` naming file and line, never the content, when all that there is has faults.
+    Like sops, it skips a faulty source as long as another one works; raises ``ConfigError`` naming
+    file and line, never the content, if all sources are faulty.
     """
     found: list[Any] = []
     others = list(_ssh_keys(environ, home))
@@ -68,7 +68,7 @@ def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
 
 
 def config_home(environ: Mapping[str, str], home: Path, platform: str = sys.platform) -> Path:
-    """Go's ``os.UserConfigDir``, with sops' exception that macOS honours XDG_CONFIG_HOME too."""
+    """Return Go's ``os.UserConfigDir``, with sops' exception that macOS honours XDG_CONFIG_HOME too."""
     given = environ.get("XDG_CONFIG_HOME", "")
     if given:
         return Path(given)
@@ -76,7 +76,7 @@ def config_home(environ: Mapping[str, str], home: Path, platform: str = sys.plat
 
 
 def _sources(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, Any]]:
-    """(name, function that reads its text) of each place where age identities may stand."""
+    """Yield (name, function that reads its text) of each place where age identities may be."""
     if "SOPS_AGE_KEY" in environ:
         yield "SOPS_AGE_KEY", lambda: environ["SOPS_AGE_KEY"]
     if "SOPS_AGE_KEY_FILE" in environ:
@@ -135,7 +135,10 @@ def _run(command: str, environ: Mapping[str, str]) -> str:
 
 
 def _parse(source: str, text: str) -> tuple[list[Any], bool]:
-    """(X25519 identities, whether there are others). One fault discards the source, as in sops."""
+    """Return (X25519 identities, whether there are others).
+
+    One fault discards the source, as in sops.
+    """
     if text.startswith(_ENCRYPTED):
         return [], True
     found, elsewhere = [], False

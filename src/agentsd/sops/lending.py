@@ -1,4 +1,4 @@
-"""A file for a child process that has no name: what sops edits in place is in memory only."""
+"""File without a name for a child process: what sops edits in place is in memory only."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Lent:
-    """An open file, as a child process that inherits ``inherited`` reaches it by ``path``."""
+    """Open file that a child process, which inherits ``inherited``, reaches by ``path``."""
 
     path: str
     descriptor: int
     inherited: tuple[int, ...]
 
     def read(self) -> bytes:
-        """All that is in it now."""
+        """Return the current content."""
         with open(self.descriptor, "rb", closefd=False) as file:
             file.seek(0)
             return file.read()
@@ -28,10 +28,12 @@ class Lent:
 
 @contextmanager
 def lent(data: bytes) -> Iterator[Lent]:
-    """A file that holds ``data`` while the context lasts. For sealed text only, never for plaintext.
+    """Yield a file that contains ``data`` while the context lasts.
 
-    On Linux an anonymous one (``memfd_create``): it goes with its last descriptor, however the process
-    ends. Elsewhere one of mode 0600 in a fresh folder of mode 0700.
+    For sealed text only, never for plaintext.
+
+    On Linux an anonymous one (``memfd_create``): it disappears with its last descriptor, however the
+    process ends. Elsewhere one of mode 0600 in a fresh folder of mode 0700.
     """
     with _anonymous() if hasattr(os, "memfd_create") else _temporary() as file:
         with open(file.descriptor, "wb", closefd=False) as out:

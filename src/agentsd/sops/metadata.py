@@ -1,4 +1,4 @@
-"""The ``sops:`` block: who can open a file, by which rule it is sealed, and its MAC (stores.go)."""
+"""The ``sops:`` block: keys that open a file, the rule by which it is sealed, its MAC (stores.go)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class KeyGroup:
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What a ``sops:`` block says."""
+    """Content of a ``sops:`` block."""
 
     groups: tuple[KeyGroup, ...]
     threshold: int  # key groups that are needed, where there are several
@@ -49,7 +49,10 @@ class Seal:
 
 
 def seal_of(value: Mapping[str, Any]) -> Seal:
-    """The seal of a document's value. Raises ``SealMalformed``, ``SealTampered``, ``SealUnsure``."""
+    """Return the seal of a document's value.
+
+    Raises ``SealMalformed``, ``SealTampered``, ``SealUnsure``.
+    """
     block = value.get("sops")
     if not isinstance(block, dict):
         raise SealMalformed("sops: is no mapping", hint=_RESTORE)
@@ -71,7 +74,7 @@ def seal_of(value: Mapping[str, Any]) -> Seal:
 
 
 def _groups(block: Mapping[str, Any]) -> tuple[KeyGroup, ...]:
-    """Keys at the top are one group; only without them count ``key_groups``."""
+    """Return the key groups: keys at the top are one group; ``key_groups`` count only without them."""
     if any(_list(block, name) for name in ("age", *OTHER_KEYS)):
         return (_group(block),)
     groups = _list(block, "key_groups")
@@ -92,7 +95,10 @@ def _group(holder: Any) -> KeyGroup:
 
 
 def _not_x25519(key: Mapping[str, Any]) -> bool:
-    """SSH, plugin (``age1name1…``) and post-quantum recipients. The MAC does not cover this field."""
+    """Return whether a recipient is SSH, plugin (``age1name1…``) or post-quantum.
+
+    The MAC does not cover it.
+    """
     recipient = str(key.get("recipient"))
     return not recipient.startswith("age1") or recipient.count("1") > 1
 

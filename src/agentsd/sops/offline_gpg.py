@@ -15,7 +15,7 @@ _OPTIONS = ("--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-key-locate
 
 @contextmanager
 def offline_gpg(environ: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Lend the variable by which sops calls a gpg that cannot reach out, while the context lasts."""
+    """Yield the variable by which sops calls a gpg without network access, while the context lasts."""
     gpg = environ.get("SOPS_GPG_EXEC") or "gpg"
     folder = Path(tempfile.mkdtemp(prefix="agentsd-gpg-"))
     try:

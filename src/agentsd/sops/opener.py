@@ -1,4 +1,4 @@
-"""Opening a document: in process where that is certain, by the real sops where it is not."""
+"""Opening of documents: in process where the result is certain, by the real sops elsewhere."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ _OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A document's plaintext. Its repr shows none of it."""
+    """Plaintext of a document. Its repr shows none of it."""
 
     value: dict[str, Any] = field(repr=False)  # without ``sops``; plain strings
     sealed: frozenset[Pointer]  # the leaves that were sealed and verified
 
     def strays(self) -> list[Pointer]:
-        """Values that look sealed, but that the file's rule passes over: nobody vouches for them."""
+        """Return values that look sealed but that the rule does not cover: nothing authenticates them."""
         found: list[Pointer] = []
         nodes: list[tuple[Pointer, Any]] = [((), self.value)]
         while nodes:
@@ -73,7 +73,7 @@ class Opened:
         return found
 
     def prints(self, key: bytes) -> dict[Pointer, bytes]:
-        """HMAC-SHA256 under ``key`` of each leaf that was sealed: equal ones are equal secrets."""
+        """Return HMAC-SHA256 under ``key`` of each leaf that was sealed: equal ones are equal secrets."""
         return {
             pointer: hmac.digest(key, _typed_text(_at(self.value, pointer)), sha256)
             for pointer in self.sealed
@@ -81,7 +81,7 @@ class Opened:
 
 
 class Opener:
-    """Opens documents with the identities at hand. Keeps no data key and no plaintext."""
+    """Opener of documents with the available identities. Keeps no data key and no plaintext."""
 
     def __init__(self, identities: Identities, binary: SopsBinary | None = None) -> None:
         self._identities = identities
@@ -90,11 +90,11 @@ class Opener:
 
     @property
     def can_open(self) -> bool:
-        """Whether there is any identity, or a key service that sops may ask."""
+        """Return whether there is any identity, or a key service that sops may ask."""
         return bool(self._identities) or (self._binary is not None and self._binary.services.any_network)
 
     def obstacle(self, document: Document) -> SealLocked | None:
-        """Why nothing at hand can open ``document``, without a try; None where it is worth one."""
+        """Return why no available key can open ``document``, without a try; None if a try may succeed."""
         if self._identities:
             return None
         for layer in document.layers if isinstance(document, Layered) else (document,):
@@ -104,7 +104,7 @@ class Opener:
         return None
 
     def _obstacle(self, block: Mapping[str, Any]) -> SealLocked | None:
-        """Without an identity: only what sops may ask somebody else for is worth a try."""
+        """Return why a try cannot succeed without an identity: only if sops may ask no key service."""
         locked = SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
         if self._binary is None:
             return locked
@@ -116,9 +116,9 @@ class Opener:
     def open(self, document: Document) -> Opened:
         """Open in process: age X25519, one key group or Shamir's several. MAC always verified.
 
-        A document without ``sops`` opens to itself; of one with layers, each by its own seal. Raises
-        ``SealLocked``, ``SealTampered``, ``SealMalformed``, and ``SealUnsure`` where only the real sops
-        can tell.
+        A document without ``sops`` is returned as it is; layers are each opened by their own seal. Raises
+        ``SealLocked``, ``SealTampered``, ``SealMalformed``, and ``SealUnsure`` where only the real sops can
+        decide.
         """
         if "sops" not in document.value:
             return Opened(document.value, frozenset())
@@ -139,9 +139,9 @@ class Opener:
             return self.open(layer)
 
     async def open_surely(self, document: Document) -> Opened:
-        """As ``open``; where that refuses or is not certain, the real sops decides.
+        """Open as ``open`` does; if that refuses or is not certain, let the real sops decide.
 
-        Only when both refuse is a file tampered. Raises ``SopsFailed`` where sops cannot be asked.
+        A file counts as tampered only if both refuse. Raises ``SopsFailed`` if sops cannot be run.
         """
         try:
             return self.open(document)
@@ -170,7 +170,7 @@ class Opener:
         raise SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
 
     def _share(self, group: KeyGroup) -> bytes | None:
-        """What the first key of ``group`` that opens holds; None where none does."""
+        """Return the content of the first key of ``group`` that opens; None if none does."""
         if not self._age:
             return None
         damaged = False
@@ -196,7 +196,7 @@ class Opener:
 
 
 def _stanzas(armored: str) -> int:
-    """How many recipients a wrapped key claims to have; a short one has few."""
+    """Return how many recipients a wrapped key claims to have; a short one has few."""
     if len(armored) < _SHORT:
         return 1
     try:
@@ -219,7 +219,7 @@ def _combined(shares: list[bytes]) -> bytes:
 
 @contextmanager
 def _named(layer: Document) -> Iterator[None]:
-    """An error says which of the layers it is about."""
+    """Add the layer's path to the errors of a block."""
     try:
         yield
     except KeyServiceForbidden as error:
@@ -232,7 +232,7 @@ def _named(layer: Document) -> Iterator[None]:
 
 
 def _merged(document: Layered, opened: Sequence[Opened]) -> Opened:
-    """The layers' plaintexts, merged as their sealed documents are."""
+    """Merge the layers' plaintexts as their sealed documents are merged."""
     sealed = {at for index, one in enumerate(opened) for at in one.sealed if document.counts(at, index)}
     return Opened(document.taken([one.value for one in opened]), frozenset(sealed))
 
@@ -248,7 +248,7 @@ def _typed_text(value: Any) -> bytes:
 
 
 def _retyped(document: Mapping[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
-    """``plain`` with the floats that JSON wrote as whole numbers (1.0 → 1) as floats again."""
+    """Return ``plain`` with the floats that JSON wrote as whole numbers (1.0 → 1) as floats again."""
     return {key: _retype(document.get(key), node) for key, node in plain.items()}
 
 

@@ -1,6 +1,6 @@
-"""Which leaves of a file are sealed: sops' six rules, at most one to a file (sops.go).
+"""Rules for which leaves of a file are sealed: sops' six, at most one to a file (sops.go).
 
-Suffixes and regular expressions look at a leaf's key and at every ancestor's. sops uses RE2;
+Suffixes and regular expressions are matched with a leaf's key and every ancestor's. sops uses RE2;
 only patterns that Python's ``re`` reads alike, and in bounded time, are tried here.
 """
 
@@ -34,14 +34,14 @@ _TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``hit(key)`` says whether a key decides; its leaves are then ``sealed``, all others are not."""
+    """Rule: ``hit(key)`` returns whether a key decides; its leaves are then ``sealed``, all others not."""
 
     sealed: bool
     hit: Callable[[str], bool]
 
 
 def rule_of(seal: Mapping[str, Any]) -> Rule:
-    """The rule that a ``sops:`` block names. Raises ``SealMalformed`` and ``SealUnsure``."""
+    """Return the rule that a ``sops:`` block names. Raises ``SealMalformed`` and ``SealUnsure``."""
     given = {name: seal[name] for name in NAMES if seal.get(name, "") != ""}
     if not all(isinstance(value, str) for value in given.values()):
         raise SealUnsure("a rule of the seal is no text", hint="the real sops has to decide")
@@ -69,7 +69,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=64)  # the files of a repository share a handful of rules
 def _translate(pattern: str, flags: int) -> re.Pattern[str]:
-    """Python's spelling of an RE2 pattern: ``$`` is the very end. Raises ``SealUnsure``."""
+    """Return Python's spelling of an RE2 pattern: ``$`` is the very end. Raises ``SealUnsure``."""
     parts: list[str] = []
     place = quantifiers = 0
     before = ""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 def combine(shares: Sequence[bytes]) -> bytes:
-    """The secret behind ``shares``; each is its y bytes and one final x byte.
+    """Return the secret behind ``shares``; each is its y bytes and one final x byte.
 
     Raises ``ValueError`` for fewer than two, for unequal lengths and for one share given twice.
     Too few shares for the threshold give a wrong secret, which the MAC then shows.
@@ -25,7 +25,10 @@ def combine(shares: Sequence[bytes]) -> bytes:
 
 
 def _weight(xs: Sequence[int], index: int) -> int:
-    """Lagrange's basis polynomial of share ``index`` at 0. Addition is XOR, and so is subtraction."""
+    """Return Lagrange's basis polynomial of share ``index`` at 0.
+
+    Addition is XOR, and so is subtraction.
+    """
     weight = 1
     for other, x in enumerate(xs):
         if other != index:
@@ -34,7 +37,7 @@ def _weight(xs: Sequence[int], index: int) -> int:
 
 
 def _multiply(a: int, b: int) -> int:
-    """In GF(2^8) with the polynomial x^8 + x^4 + x^3 + x + 1."""
+    """Multiply in GF(2^8) with the polynomial x^8 + x^4 + x^3 + x + 1."""
     product = 0
     while b:
         if b & 1:
@@ -45,7 +48,7 @@ def _multiply(a: int, b: int) -> int:
 
 
 def _inverse(a: int) -> int:
-    """a^254, which is 1/a: the group has 255 members."""
+    """Return a^254, which is 1/a: the group has 255 members."""
     result = 1
     for _ in range(254):
         result = _multiply(result, a)

@@ -21,7 +21,7 @@ _RESEAL = "restore the file from git, or seal it again: agentsd edit"
 def open_tree(
     value: Mapping[str, Any], seal: Seal, data_key: bytes
 ) -> tuple[dict[str, Any], frozenset[Pointer]]:
-    """(plaintext without ``sops``, pointers of the leaves that were sealed), its MAC verified.
+    """Return (plaintext without ``sops``, pointers of the leaves that were sealed), its MAC verified.
 
     Comments that sops turned into list items are dropped; pointers count without them.
     Raises ``SealTampered`` and ``SealUnsure``.
@@ -37,7 +37,7 @@ def open_tree(
 
 
 def sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> frozenset[Pointer]:
-    """Pointers of the leaves that are sealed in ``value`` and are not in its opened twin ``plain``."""
+    """Return pointers of the leaves that are sealed in ``value`` but not in its opened twin ``plain``."""
     found: set[Pointer] = set()
     pairs: list[tuple[Pointer, Any, Any]] = [((key,), value.get(key), plain[key]) for key in plain]
     while pairs:
@@ -64,7 +64,7 @@ def _mac_of(seal: Seal, cipher: AESGCM) -> str:
 
 
 class _Walk:
-    """One pass in document order. ``hit`` says that a key on the way here decided by the rule."""
+    """Pass in document order. ``hit`` means that a key on the path matched the rule."""
 
     __slots__ = ("cipher", "mac", "only_sealed", "rule", "sealed")
 

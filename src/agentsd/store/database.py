@@ -1,9 +1,10 @@
 """``Database``: a bounded, lazily opened pool of connections, and transactions on it.
 
-Every connection is in autocommit mode and every transaction is opened here by one round trip that also
-sets its timeouts with SET LOCAL: nothing outlives a transaction, so a pooler in transaction mode is fine.
-The BEGIN is also the test of an idle connection: one that died since is replaced without a word, and so is
-one whose server became read-only, as long as a new one may lead elsewhere (see ``writability``).
+Every connection is in autocommit mode and every transaction is opened here by one round trip that
+also sets its timeouts with SET LOCAL: nothing outlives a transaction, so a pooler in transaction
+mode is fine. The BEGIN is also the test of an idle connection: one that died since is replaced
+silently, and so is one whose server became read-only, as long as a new one may lead elsewhere (see
+``writability``).
 """
 
 from __future__ import annotations
@@ -45,9 +46,10 @@ _SAFE: dict[str, str | int] = {
 
 
 def dsn_of(url: str) -> str:
-    """``url`` as libpq reads it, with timeouts; settings that it brings itself win.
+    """Return ``url`` in libpq's form, with timeouts; settings that it contains itself win.
 
-    Takes postgresql://, postgres:// and SQLAlchemy's postgresql+psycopg://. ConfigError where it is none.
+    Takes postgresql://, postgres:// and SQLAlchemy's postgresql+psycopg://. Raises ConfigError for
+    others.
     """
     scheme, separator, rest = url.partition("://")
     try:
@@ -62,14 +64,14 @@ def dsn_of(url: str) -> str:
 
 
 def place_of(dsn: str) -> str:
-    """``host:port/database`` for messages: no user, no password."""
+    """Return ``host:port/database`` for messages: no user, no password."""
     parts = conninfo_to_dict(dsn)
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
     return f"{host}:{parts.get('port') or 5432}/{parts.get('dbname') or parts.get('user') or ''}"
 
 
 class Database:
-    """One Postgres database. Opens no connection before the first transaction."""
+    """Pool of connections to one Postgres database. Opens none before the first transaction."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Database:
         lock_seconds: float = 60,
         wait_seconds: float = 30,
     ) -> None:
-        """``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
+        """Make the pool. ``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
         self.url = url
         self.direct_url = direct_url or url
         self.listener_dsn = dsn_of(self.direct_url)
@@ -103,7 +105,7 @@ class Database:
 
     @property
     def read_only(self) -> bool:
-        """Whether the server refused writes when it was last asked, and does so by its settings."""
+        """Return whether the server refused writes when last asked, and does so by its settings."""
         return self._writability.read_only_since is not None
 
     def read_only_error(self) -> StoreError:
@@ -112,7 +114,7 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
-        """One transaction: committed at the end, rolled back by any exception.
+        """Yield one transaction: committed at the end, rolled back by any exception.
 
         READ COMMITTED, or with ``snapshot`` REPEATABLE READ and read-only. Raises StoreError and its kinds.
         """
@@ -134,7 +136,7 @@ class Database:
                 raise translate(error, self.place) from None
 
     async def check_schema(self) -> None:
-        """SchemaMismatch when the database's migrations are not those of this program."""
+        """Raise SchemaMismatch when the database's migrations are not those of this program."""
         async with self.transaction() as connection:
             cursor = await connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL")
             row = await cursor.fetchone()
@@ -189,7 +191,7 @@ class Database:
         return connection
 
     async def _open(self, connection: AsyncConnection, statement: str) -> bool:
-        """Begin a transaction. Returns whether the server is read-only."""
+        """Begin a transaction. Return whether the server is read-only."""
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 cursor = await connection.execute(statement.encode())
@@ -220,7 +222,7 @@ class Database:
 
 
 def require_revision(found: str | None, place: str) -> None:
-    """SchemaMismatch unless ``found`` (None: no tables) is the revision that this program needs."""
+    """Raise SchemaMismatch unless ``found`` (None: no tables) is this program's revision."""
     if found == SCHEMA_REVISION:
         return
     if found is None:

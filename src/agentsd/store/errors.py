@@ -1,4 +1,4 @@
-"""The border: what psycopg raises becomes one of our errors, in our words.
+"""Errors of the store: what psycopg raises becomes one of our errors, in our words.
 
 Library texts are never passed on: they may quote a statement, a value or a connection string.
 Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -93,7 +93,7 @@ _SAYINGS = (
 
 
 def translate(error: psycopg.Error, place: str) -> StoreError:
-    """The error to raise instead of ``error``. ``place`` names the server without a password."""
+    """Return the error to raise instead of ``error``. ``place`` names the server without a password."""
     code = error.sqlstate or _code_of_text(error)
     if _is_stale_plan(error):
         return SessionLost(f"Postgres at {place} changed its tables under a prepared statement", hint=_LATER)
@@ -104,7 +104,7 @@ def translate(error: psycopg.Error, place: str) -> StoreError:
 
 
 def is_session_fault(error: psycopg.Error) -> bool:
-    """Return whether a new session may do what this one cannot: it is to be closed, not used again."""
+    """Return whether a new session may succeed where this one fails, which must then be closed."""
     code = error.sqlstate
     if code is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
@@ -114,13 +114,13 @@ def is_session_fault(error: psycopg.Error) -> bool:
 def _is_stale_plan(error: psycopg.Error) -> bool:
     """Return whether a migration changed what a prepared statement of this session returns.
 
-    The code alone (0A000) says no more than "not supported", and the text is in the server's language.
+    The code alone (0A000) means no more than "not supported", and the text is in the server's language.
     """
     return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
 
 
 def _code_of_text(error: psycopg.Error) -> str | None:
-    """The code that a failed connection would have had; None where no server answered."""
+    """Return the code that a failed connection would have had; None where no server answered."""
     text = str(error)
     return next((code for saying, code in _SAYINGS if re.search(saying, text)), None)
 

@@ -1,11 +1,12 @@
-"""Who leads a source: of several sync daemons one applies, and the others stand by.
+"""Election of a source's leader: of several sync daemons one applies, and the others stand by.
 
-The lead is a session-level advisory lock on a standalone connection. The server itself ends a session
-that says nothing for ``SILENCE_SECONDS``, so a leader that was killed, cut off or frozen lets go.
+The lead is a session-level advisory lock on a standalone connection. The server itself ends a
+session that is silent for ``SILENCE_SECONDS``, so a leader that was killed, cut off or frozen loses
+the lock.
 
-Who has the lock raises the source's epoch. Every apply proves, under the lock of all applies, that the
-epoch is still its own: what a leader began before it was frozen is refused when it goes on. Its open
-transaction holds a lock by which its successor finds and ends it.
+Whoever gets the lock raises the source's epoch. Every apply proves, under the lock of all applies,
+that the epoch is still its own: what a leader began before it was frozen is refused when it goes
+on. Its open transaction holds a lock by which its successor finds and ends it.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One time of leading ``source``; its epoch is nobody else's."""
+    """Period of leading ``source``; its epoch is unique."""
 
     source: str
     epoch: int
@@ -53,7 +54,7 @@ class Term:
 
 @dataclass(frozen=True, slots=True)
 class Leader:
-    """Who leads, or led last."""
+    """Process that leads, or led last."""
 
     source: str
     epoch: int
@@ -68,7 +69,7 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How a candidate stands: it leads (``term``), stands by, or cannot know (``error``)."""
+    """State of a candidate: it leads (``term``), stands by, or does not know (``error``)."""
 
     term: Term | None = None
     leader: Leader | None = None  # whom it stands by for, where known
@@ -76,9 +77,10 @@ class Standing:
 
 
 async def lock_as(connection: AsyncConnection, term: Term) -> None:
-    """Wait until no other apply runs, then make sure that ``term`` lasts. Raises ``NotLeading``.
+    """Wait until no other apply runs, then check that ``term`` lasts. Raises ``NotLeading``.
 
-    The two locks in one statement: who waits for the second has the first, by which it can be found.
+    Both locks are in one statement: whoever waits for the second has the first, by which it can be
+    found.
     """
     await connection.execute(
         f"SELECT pg_advisory_xact_lock_shared({_OPEN}), pg_advisory_xact_lock(%s::bigint)".encode(),
@@ -88,7 +90,7 @@ async def lock_as(connection: AsyncConnection, term: Term) -> None:
 
 
 async def hold(connection: AsyncConnection, term: Term) -> None:
-    """Make sure that ``term`` lasts, for a transaction that applies nothing. Raises ``NotLeading``."""
+    """Check that ``term`` lasts, for a transaction that applies nothing. Raises ``NotLeading``."""
     await connection.execute(f"SELECT pg_advisory_xact_lock_shared({_OPEN})".encode(), (term.source,))
     await _prove(connection, term)
 
@@ -103,13 +105,13 @@ async def _prove(connection: AsyncConnection, term: Term) -> None:
 
 
 async def list_leaders(connection: AsyncConnection) -> list[Leader]:
-    """By source: who leads, or led last."""
+    """Return, ordered by source, who leads or led last."""
     cursor = await connection.execute(_LEADERS.encode())
     return [Leader(*row) for row in await cursor.fetchall()]
 
 
 class Candidate:
-    """One process's bid for the lead of a source; ``standings`` goes on until it is closed."""
+    """Bid of one process for the lead of a source; ``standings`` goes on until it is closed."""
 
     def __init__(
         self,
@@ -119,7 +121,10 @@ class Candidate:
         fit: Callable[[], bool] = lambda: True,
         silence: float = SILENCE_SECONDS,
     ) -> None:
-        """``dsn`` must lead past any pooler. ``fit``: asked at every beat; False gives the lead up."""
+        """Make a bid. ``dsn`` must lead past any pooler.
+
+        ``fit``: asked at every beat; False gives the lead up.
+        """
         self._dsn = make_conninfo(
             dsn, tcp_user_timeout=int(silence * 1000), application_name="agentsd leader"
         )
@@ -129,7 +134,7 @@ class Candidate:
         self._silence = silence  # s: for the server to hear nothing, and for us to wait for an answer
 
     async def standings(self) -> AsyncGenerator[Standing]:
-        """How this process stands, now and whenever that changes."""
+        """Yield the state of this process, now and whenever it changes."""
         delay = _FIRST_DELAY
         while True:
             try:
@@ -156,12 +161,15 @@ class Candidate:
         return translate(known, self._place)
 
     def _broken(self, error: Exception) -> Standing:
-        """After a session that was ended: by the server, for our silence, or by a fault worth telling."""
+        """Return the state after a session was ended.
+
+        The server ended it, for our silence, or a fault did that is worth reporting.
+        """
         told = self._told(error)
         return Standing() if isinstance(told, StoreUnavailable) else Standing(error=told)
 
     async def _connect(self) -> AsyncConnection:
-        """A session that the server ends soon after this process went silent."""
+        """Open a session that the server ends soon after this process falls silent."""
         connection = await writability.connect(self._dsn)
         try:
             row = await self._ask(connection, "SELECT pg_backend_pid()")
@@ -178,7 +186,7 @@ class Candidate:
         return connection
 
     async def _campaign(self, connection: AsyncConnection) -> AsyncGenerator[Standing]:
-        """On one connection, until it breaks."""
+        """Yield states on one connection, until it breaks."""
         told: Standing | None = None
         while True:
             term = await self._take(connection) if self._fit() else None
@@ -193,7 +201,7 @@ class Candidate:
             await asyncio.sleep(self._silence / TRIES)
 
     async def _take(self, connection: AsyncConnection) -> Term | None:
-        """The lead, if it is free: a new epoch first, then the end of what the last leader left open.
+        """Take the lead, if it is free: a new epoch first, then the end of the last leader's transactions.
 
         A read-only server has no lead to give: raises, and the next session may lead to another server.
         """
@@ -225,7 +233,7 @@ class Candidate:
         return next((one for one in found if one.source == self._source and one.leads), None)
 
     async def _ask(self, connection: AsyncConnection, statement: str, *values: object) -> Any:
-        """The first row, in time."""
+        """Return the first row; limited by a timeout."""
         async with asyncio.timeout(self._silence):
             cursor = await connection.execute(statement.encode(), values)
             return await cursor.fetchone()

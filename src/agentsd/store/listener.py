@@ -1,4 +1,4 @@
-"""Notifications: a standalone connection that listens, and comes back by itself.
+"""Listener: a standalone connection for notifications, which reconnects by itself.
 
 A notification is a hint; the version is the truth. So nothing here is ever replayed: after every
 ``connected`` the reader asks the store what it missed.
@@ -32,7 +32,7 @@ _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
 @dataclass(frozen=True, slots=True)
 class Hint:
-    """``connected``: listening (again), load now. ``changed``: a newer head. ``lost``: the line broke."""
+    """Notification: ``connected`` (again; load now), ``changed`` (newer head) or ``lost`` (no connection)."""
 
     kind: Literal["connected", "changed", "lost"]
     head: Head | None = None  # of ``changed``, if the payload was one of ours
@@ -40,12 +40,12 @@ class Hint:
 
     @property
     def version(self) -> int | None:
-        """The version that was announced."""
+        """Return the version that was announced."""
         return None if self.head is None else self.head.version
 
 
 class Listener:
-    """An endless ``async for`` over hints; cancel it, or close the iterator, to end it."""
+    """Endless ``async for`` over notifications; cancel it, or close the iterator, to end it."""
 
     def __init__(
         self,
@@ -55,7 +55,10 @@ class Listener:
         heartbeat_seconds: float = 5,
         backoff: Backoff = _BACKOFF,
     ) -> None:
-        """``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications."""
+        """Make a listener.
+
+        ``dsn`` must lead to Postgres itself: a pooler in transaction mode forwards no notifications.
+        """
         self._channel = channel
         self._dsn = dsn_of(dsn) if "://" in dsn else dsn
         self._heartbeat = heartbeat_seconds
@@ -66,7 +69,7 @@ class Listener:
         return self.hints()
 
     async def hints(self) -> AsyncGenerator[Hint]:
-        """The hints, from now on."""
+        """Yield the notifications, from now on."""
         failures = 0
         while True:
             try:
@@ -95,9 +98,9 @@ class Listener:
         return connection
 
     async def _follow(self, connection: AsyncConnection) -> AsyncGenerator[Hint]:
-        """Hints from one connection, until it breaks, or until another server takes the writes.
+        """Yield notifications of one connection, until it breaks, or another server takes the writes.
 
-        Silence is answered by a question: on an old primary that was left up, it would last for ever.
+        Silence is answered by a query: on an old primary that was left running, it would last for ever.
         """
         while True:
             async with aclosing(connection.notifies(timeout=self._heartbeat)) as notes:

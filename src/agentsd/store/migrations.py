@@ -1,7 +1,7 @@
-"""Alembic, driven from Python: upgrade, downgrade and the current revision.
+"""Migrations by Alembic, run from Python: upgrade, downgrade and the current revision.
 
-The scripts are at the top of a clone (``alembic/``) and inside an installed wheel (``agentsd/_alembic/``);
-the grants are in ``deploy/grants.sql`` and ``agentsd/_grants.sql``.
+The scripts are at the top of a clone (``alembic/``) and inside an installed wheel
+(``agentsd/_alembic/``); the grants are in ``deploy/grants.sql`` and ``agentsd/_grants.sql``.
 """
 
 from __future__ import annotations
@@ -43,40 +43,40 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def current(url: str) -> str | None:
-    """The database's revision; None: no tables of agentsd. Blocking."""
+    """Return the database's revision; None: no tables of agentsd. Blocking."""
     with _connected(url) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
 def grant(url: str) -> None:
-    """Give the two roles what they need in the present schema, as ``grants()`` says. Blocking."""
+    """Grant the two roles their privileges in the present schema, by ``locate_grants()``. Blocking."""
     with _connected(url) as connection:
         driver: Any = connection.connection.driver_connection
         driver.execute(grants().read_bytes())
 
 
 def newest() -> str:
-    """The newest revision among the scripts."""
+    """Return the newest revision among the scripts."""
     revision = ScriptDirectory.from_config(_config()).get_current_head()
     return revision or ""
 
 
 def scripts() -> Path:
-    """The folder of the migrations."""
+    """Return the folder of the migrations."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_alembic"
     return installed if installed.is_dir() else package.parents[1] / "alembic"
 
 
 def grants() -> Path:
-    """The SQL of the least privileges."""
+    """Return the file with the SQL of the least privileges."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_grants.sql"
     return installed if installed.is_file() else package.parents[1] / "deploy/grants.sql"
 
 
 def engine_for(url: str) -> Engine:
-    """An engine that opens a connection when asked and keeps none."""
+    """Return an engine that opens a connection when asked and keeps none."""
     dsn = dsn_of(url)
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
 

@@ -1,7 +1,7 @@
-"""The tables, as SQLAlchemy Core sees them: the source for Alembic's autogenerate.
+"""Tables, in SQLAlchemy Core: the source for Alembic's autogenerate.
 
-The daemon and the commands never import this module: at run time the store speaks SQL through psycopg,
-because importing SQLAlchemy costs a fifth of what a whole no-op sync may take.
+The daemon and the commands never import this module: at run time the store uses SQL through
+psycopg, because importing SQLAlchemy costs a fifth of what a whole no-op sync may take.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ VECTORS = "knowledge_vectors"
 
 
 def is_ours(name: str | None, kind: str, _: object) -> bool:
-    """Alembic's ``include_name``: what autogenerate compares."""
+    """Return whether autogenerate compares this object: Alembic's ``include_name``."""
     return kind != "table" or name != VECTORS
 
 

@@ -1,7 +1,7 @@
-"""Values that somebody wrote by hand: read as far as Python can hold them, and in their column's shape.
+"""Lenient reading of manually edited values: within Python's ranges, and in their column's shape.
 
-One odd value must not make its whole query fail, and everybody's rows with it. What is not of the right
-shape reads as empty; a row that this concerns is drifted, so the next sync heals it.
+One odd value must not make its whole query fail, and everybody's rows with it. A value of the wrong
+shape reads as empty; its row is drifted, so the next sync heals it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TIMESTAMPTZ = 1184  # pg_type.dat
 
 
 class _Clamped(Loader):
-    """Reads a ``timestamptz`` as psycopg does, and what that refuses as the nearest moment there is."""
+    """Loader of ``timestamptz`` as psycopg's, but with the nearest possible time for what that refuses."""
 
     def __init__(self, oid: int, context: Any = None) -> None:
         super().__init__(oid, context)
@@ -51,7 +51,7 @@ class _ClampedBinary(_Clamped):
 
 
 def tolerate(connection: AsyncConnection) -> None:
-    """Have ``connection`` read whatever moment there is."""
+    """Make ``connection`` read every time, also out of Python's range."""
     if connection.adapters.get_loader(_TIMESTAMPTZ, Format.BINARY) is not _ClampedBinary:
         connection.adapters.register_loader(_TIMESTAMPTZ, _Clamped)
         connection.adapters.register_loader(_TIMESTAMPTZ, _ClampedBinary)

@@ -1,7 +1,8 @@
-"""Whether the server takes writes: a standby, or a primary that was fenced off, answers and refuses them.
+"""Writability of the server: a standby, or a primary that was fenced off, answers and refuses writes.
 
-Every transaction asks in the round trip that opens it. A session that refuses writes is not kept while a new
-one may do better: after a switch-over the pool would stay on the old primary for as long as that one lives.
+Every transaction asks in the round trip that opens it. A session that refuses writes is not kept
+while a new one may do better: after a switch-over the pool would stay on the old primary for as
+long as that one lives.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ _log = logging.getLogger(__name__)
 
 
 class Writability:
-    """What the sessions of one database found, and the log of it."""
+    """Results of the sessions of one database, and the log of them."""
 
     def __init__(self, place: str) -> None:
-        """``place`` names the server without a password."""
+        """Make it. ``place`` names the server without a password."""
         self._place = place
         self._reminder = Reminder()
         self._looked = float("-inf")
@@ -38,7 +39,7 @@ class Writability:
         return monotonic() - self._looked >= RECONNECT_SECONDS
 
     def note(self, *, read_only: bool, fresh: bool) -> None:
-        """Take what a session found; ``fresh``: it was opened just now."""
+        """Record what a session found; ``fresh``: it was opened just now."""
         now = monotonic()
         if read_only:
             if fresh:
@@ -80,5 +81,5 @@ async def last_value(cursor: AsyncCursor[tuple[object, ...]]) -> object:
 
 
 async def is_read_only(connection: AsyncConnection) -> bool:
-    """Ask whether the server of ``connection`` refuses writes."""
+    """Return whether the server of ``connection`` refuses writes."""
     return bool(await last_value(await connection.execute(QUERY)))

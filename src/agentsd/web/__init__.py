@@ -1,1 +1,1 @@
-"""The HTTP interface: one resource per file."""
+"""HTTP interface: one resource per file."""

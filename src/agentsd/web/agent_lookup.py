@@ -1,6 +1,6 @@
-"""Finding agents for a request: by name, and the current one; only ever those that its principal sees.
+"""Lookup of agents for a request: by name, and the current one; only those visible to its principal.
 
-For what it does not see the error is byte for byte that for what does not exist.
+For an invisible agent the error is byte for byte the same as for one that does not exist.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ CURRENT = "current"
 
 
 def snapshot_of(request: web.Request) -> Snapshot:
-    """The agents as they are now, of all owners: show none without ``may_see``. Raises ``Problem`` 503."""
+    """Return the current agents of all owners: show none without ``can_see``. Raise ``Problem`` 503."""
     parts = request.app[PARTS]
     if not parts.follower.ready.is_set():
         raise not_ready()
@@ -37,34 +37,34 @@ def snapshot_of(request: web.Request) -> Snapshot:
 
 
 def principal_of(request: web.Request) -> Principal:
-    """Who asks; the border found it out."""
+    """Return the principal of the request, which the middleware stored in it."""
     return request[PRINCIPAL]
 
 
 def hold_of(request: web.Request) -> memory.Hold:
-    """What memory the request holds, counted for its owner."""
+    """Return the memory that the request holds, counted for its owner."""
     return memory.hold_of(request, request.app[PARTS].guards.memory, request[PRINCIPAL].owner)
 
 
 def owner_of(request: web.Request) -> str:
-    """Whose default answers when no agent is named."""
+    """Return the owner whose default agent answers when no agent is named."""
     return request[PRINCIPAL].owner
 
 
 def may_see(request: web.Request, entry: Entry) -> bool:
-    """Whether ``entry`` exists for whoever asks."""
+    """Return whether ``entry`` is visible to the principal of the request."""
     return request[PRINCIPAL].sees(entry.row.owner)
 
 
 def slugs_of(request: web.Request) -> Sequence[str]:
-    """Every agent that the principal sees, sorted by slug. Raises ``Problem`` 503 before the first load."""
+    """Return the sorted slugs of all visible agents. Raise ``Problem`` 503 before the first load."""
     return snapshot_of(request).slugs(request[PRINCIPAL].scope)
 
 
 def require_writer(request: web.Request, owner: str) -> Principal:
-    """Who asks, if it may write agents of ``owner``; ask before looking whether there is such an agent.
+    """Return the principal if it may write agents of ``owner``; call this before looking for the agent.
 
-    Raises ``Problem`` 403, which says the same for an owner that exists and for one that does not.
+    Raise ``Problem`` 403, with the same text for an owner that exists and for one that does not.
     """
     principal = principal_of(request)
     if principal.may_write(owner):
@@ -78,9 +78,9 @@ def require_writer(request: web.Request, owner: str) -> Principal:
 
 
 def find(request: web.Request, ref: str) -> Entry | None:
-    """The agent that ``ref`` names; None is the built-in one (``echo``, and ``current`` at times).
+    """Return the agent that ``ref`` names; None is the built-in one (``echo``, at times the current one).
 
-    Raises ``AgentNotFound``, for another owner's agent as for none.
+    Raise ``AgentNotFound``, for another owner's agent as for one that does not exist.
     """
     snapshot, principal = snapshot_of(request), request[PRINCIPAL]
     registry = request.app[PARTS].registry
@@ -97,7 +97,10 @@ def find(request: web.Request, ref: str) -> Entry | None:
 
 
 def current(request: web.Request) -> Entry | None:
-    """Cookie, else the owner's default, else None: the built-in fallback. A suspended one is passed over."""
+    """Return the agent of the cookie, else the owner's default, else None (the built-in fallback).
+
+    Suspended agents are skipped.
+    """
     snapshot, principal = snapshot_of(request), request[PRINCIPAL]
     chosen = request.cookies.get(COOKIE, "")
     if is_uuid(chosen):
@@ -110,27 +113,30 @@ def current(request: web.Request) -> Entry | None:
 
 
 def sees_fallback(registry: Registry, principal: Principal) -> bool:
-    """Whether the agent that answers in place of others exists for ``principal``: the built-in one does."""
+    """Return whether the fallback agent is visible to ``principal``; the built-in one always is."""
     return registry.shares_fallback or principal.sees(registry.fallback.owner)
 
 
 def ref_of(entry: Entry | None) -> str:
-    """What to lease for what ``find`` found: the id, which outlives a rename."""
+    """Return the reference to lease for a result of ``find_agent``: the id, which survives a rename."""
     return str(entry.row.id) if entry is not None else FALLBACK_REF
 
 
 def lease(request: web.Request, entry: Entry | None) -> AbstractAsyncContextManager[LiveAgent]:
-    """A lease on what ``find`` found. Raises ``AgentNotFound`` and ``AgentUnavailable`` on entering."""
+    """Lease a result of ``find_agent``. Entering raises ``AgentNotFound`` and ``AgentUnavailable``."""
     return leases_of(request).lease(ref_of(entry))
 
 
 def leases_of(request: web.Request) -> Leases:
-    """Leases on the agents that the principal sees, for a service that takes one per turn."""
+    """Return leases on the principal's visible agents, for a service that takes one per turn."""
     return Scoped(request.app[PARTS].registry, principal_of(request))
 
 
 class Scoped(Leases):
-    """The agents of one principal. An agent that moves to another owner is gone with the next lease."""
+    """Leases on the agents of one principal.
+
+    An agent that moves to another owner is unavailable from the next lease on.
+    """
 
     def __init__(self, registry: Registry, principal: Principal) -> None:
         self._registry = registry
@@ -138,7 +144,7 @@ class Scoped(Leases):
 
     @asynccontextmanager
     async def lease(self, ref: str) -> AsyncGenerator[LiveAgent, None]:
-        """As ``Leases`` has it."""
+        """Lease the agent ``ref``, as ``Leases`` specifies."""
         async with self._registry.lease(ref) as agent:
             shared = agent is self._registry.fallback and self._registry.shares_fallback
             if not shared and not self._principal.sees(agent.owner):

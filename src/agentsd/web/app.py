@@ -1,4 +1,4 @@
-"""The app: one resource per file, one middleware, no state but what ``Parts`` brings."""
+"""Application: one resource per file, one middleware, no state but that of ``AppContext``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from agentsd.web.views.masking import Masker, secret_names
 
 
 def create_app(parts: Parts) -> web.Application:
-    """The HTTP interface over ``parts``. Give it to ``server.start``."""
+    """Create the HTTP interface over ``parts``, to be passed to ``server.start_server``."""
     web_metrics = WebMetrics(parts.metrics)
     app = web.Application(
         middlewares=[border(parts.access, web_metrics, parts.guards)],

@@ -1,4 +1,4 @@
-"""What the app is made of, and how handlers reach it."""
+"""Components of the application and the keys by which handlers reach them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAX_BODY = 8 << 20
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The app's parts, made by the composition root. The app closes none of them."""
+    """Components of the application, made by the composition root. The application closes none of them."""
 
     registry: Registry
     follower: Follower

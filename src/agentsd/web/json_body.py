@@ -1,4 +1,4 @@
-"""Reading request bodies: JSON objects of a bounded size and depth, or a 4xx."""
+"""Request bodies: JSON objects of a bounded size and depth, or a 4xx."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _LIMITS = Limits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
 
 
 async def json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
-    """The body as a JSON object; ``limit``: bytes, where fewer are taken than of others.
+    """Read the body as a JSON object; ``limit`` is in bytes, where it is lower than the general one.
 
-    Raises ``Problem`` 400, 413 or 415.
+    Raise ``Problem`` 400, 413 or 415.
     """
     _check_type(request)
     raw = await _read(request)
@@ -50,7 +50,10 @@ async def json_object(request: web.Request, *, limit: int | None = None) -> dict
 
 
 def _may_be_many(raw: bytes) -> bool:
-    """Whether to read the body may freeze the event loop. Not sure: a text may hold as many commas."""
+    """Return whether parsing the body may block the event loop.
+
+    True is not certain: a string may contain as many commas.
+    """
     return raw.count(b"[") + raw.count(b"{") > HOLDERS_MAX or raw.count(b",") > VALUES_MAX
 
 
@@ -66,7 +69,7 @@ async def _refuse_many(raw: bytes, owner: str) -> None:
 
 
 def fits_in(raw: bytes) -> bool:
-    """Whether a body has a number of values that is read in a moment; also True for what is not JSON."""
+    """Return whether a body has few enough values to be parsed quickly; also True for invalid JSON."""
     try:
         level = [orjson.loads(raw)]
     except orjson.JSONDecodeError:
@@ -81,7 +84,7 @@ def fits_in(raw: bytes) -> bool:
 
 
 def depth_of(value: Any) -> int:
-    """How deep lists and objects are nested; not recursive."""
+    """Return how deep lists and objects are nested; not recursive."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, (list, dict))]:
         depth += 1
@@ -90,7 +93,10 @@ def depth_of(value: Any) -> int:
 
 
 def values_in(value: Any, most: int) -> int:
-    """How many values ``value`` holds, itself among them; counted no further than one level past ``most``."""
+    """Return the number of values in ``value``, itself included.
+
+    Counting stops at most one level past ``most``.
+    """
     found, level = 0, [value]
     while level and found <= most:
         found += len(level)
@@ -100,7 +106,7 @@ def values_in(value: Any, most: int) -> int:
 
 
 def _count(request: web.Request, raw: bytes) -> None:
-    """Count a large body and its values, instead of what it might have been. Raises ``Problem`` 429."""
+    """Count a large body and its values, in place of the estimate. Raise ``Problem`` 429."""
     if len(raw) >= COUNTED_BYTES:
         hold = hold_of(request)
         hold.set(0)
@@ -137,5 +143,5 @@ async def _read(request: web.Request) -> bytes:
 
 
 def too_large(limit: int) -> Problem:
-    """413."""
+    """Return the problem for a body beyond ``limit``: 413."""
     return bad_request(f"the body is larger than {limit} bytes", status=413)

@@ -1,4 +1,4 @@
-"""GET /metrics: Prometheus' text format. Labels are route templates, never what a client sent."""
+"""GET /metrics: Prometheus' text format. Labels are route templates, never text from a client."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 
 
 
 class WebMetrics:
-    """What the HTTP interface counts, beside the process's other metrics."""
+    """Metrics of the HTTP interface, beside the other metrics of the process."""
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
@@ -38,7 +38,7 @@ class WebMetrics:
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one reply. ``route`` is a template, so that clients cannot make new series."""
+        """Count one response. ``route`` is a template, so that clients cannot create new series."""
         key = (method if method in _METHODS else "OTHER", route, status)
         children = self._children.get(key)
         if children is None:
@@ -49,7 +49,7 @@ class WebMetrics:
 
 
 def routes(metrics: Metrics) -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     headers = {"Content-Type": metrics.content_type, "Cache-Control": "no-store"}
 
     async def get(request: web.Request) -> web.Response:

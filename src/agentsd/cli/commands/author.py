@@ -30,7 +30,7 @@ ENV = click.option("--env", metavar="NAME", help="Merge the overlay envs/NAME ov
 
 
 async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
-    """Raise ``InvalidManifests`` where ``data`` may not become the manifest ``relative``."""
+    """Raise ``InvalidManifests`` if ``data`` may not become the manifest ``relative``."""
     checker = make_checker(settings)
     file = SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data)
     beside = read_tree(settings.path).beside if settings.path.is_dir() else Beside()
@@ -134,7 +134,10 @@ def _edit(settings: Settings, file: Path) -> bool:
 
 
 def _accept(settings: Settings, relative: str, data: bytes) -> bool:
-    """True: valid. False: to be edited again. Raises where nobody can be asked, or who is asked gives up."""
+    """Return True for a valid edit, False to edit again.
+
+    Raises if the user cannot be asked, or gives up.
+    """
     try:
         asyncio.run(require_valid(settings, relative, data))
     except InvalidManifests as error:
@@ -162,7 +165,7 @@ def _run_editor(settings: Settings, copy: Path, *, sealed: bool) -> None:
 
 
 def _opens(settings: Settings, data: bytes) -> bool:
-    """Whether an age key at hand opens a file, of one group of keys, without sops."""
+    """Return whether an available age key opens a file, of one group of keys, without sops."""
     document = parse("", data)
     if document.value["sops"].get("key_groups"):
         return False

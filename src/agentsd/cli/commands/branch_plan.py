@@ -24,7 +24,7 @@ _NOT_HERE = ("allow_older", "require_mac")
 
 
 def plan_against(base: str, form: str, flags: Mapping[str, Any], *, detailed: bool) -> None:
-    """Print what this folder would change in ``base``; exits with 1 where a file breaks a rule."""
+    """Print what this folder would change in ``base``; exit with 1 if a file breaks a rule."""
     scheme, _, ref = base.partition(":")
     if scheme != "git" or not ref:
         raise ConfigError(f"--against {printable(base)!r} names no tree", hint="such as: git:origin/main")

@@ -113,7 +113,10 @@ async def _database(settings: Settings) -> str:
 
 
 async def _local(settings: Settings) -> str:
-    """Optional, so what is missing is told with its command, and is no failure."""
+    """Report the local providers.
+
+    They are optional: missing ones are reported with the command, and are not a failure.
+    """
     from agentsd.core.manifest.agent import SECTIONS
 
     catalog = make_catalog()

@@ -73,7 +73,7 @@ def _write(root: Path, exported: Exported, source: str, *, force: bool) -> None:
 
 
 def _tell_others(root: Path, exported: Exported) -> None:
-    """What a sync of the folder would add."""
+    """Report what a sync of the folder would add."""
     others = sorted(read_tree(root).files.keys() - exported.files.keys())
     if others:
         text = f"{_named(root, others)}: in the folder, but not in the database: a sync adds it"

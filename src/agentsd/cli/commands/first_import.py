@@ -15,9 +15,9 @@ ENV_FILE = Path(".env")
 
 
 async def first_import(settings: Settings, database: Database) -> str | None:
-    """Import the ``.env`` of the working folder, where there are no manifests and never were any.
+    """Import the ``.env`` of the working folder, if there are no manifests and never were any.
 
-    Its slug, or None. What cannot be imported is told, and stops nothing.
+    Return its slug, or None. Values that cannot be imported are reported, and stop nothing.
     """
     if not ENV_FILE.is_file() or _has_manifests(settings.path) or not await _is_new(database):
         return None
@@ -48,7 +48,7 @@ async def first_import(settings: Settings, database: Database) -> str | None:
 
 
 def _has_manifests(root: Path) -> bool:
-    """Reserved files and layers count: somebody has begun."""
+    """Return whether there are manifests. Reserved files and layers count: somebody has begun."""
     try:
         return bool(read_tree(root).files)
     except ConfigError:
@@ -56,7 +56,7 @@ def _has_manifests(root: Path) -> bool:
 
 
 async def _is_new(database: Database) -> bool:
-    """Whether nothing was ever applied: a folder that was emptied is not a first start."""
+    """Return whether nothing was ever applied: a folder that was emptied is not a first start."""
     from agentsd.store.queries.agents import NOTHING, head
 
     try:

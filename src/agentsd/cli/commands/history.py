@@ -91,7 +91,7 @@ async def _gather(
 
 
 async def _compared(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
-    """What every revision changed, by agent and version."""
+    """Return the changes of every revision, by agent and version."""
     from agentsd.control.status.revisions import steps_between
     from agentsd.store.queries.agents import revisions
 
@@ -115,7 +115,7 @@ def _changes(entry: Entry, changed: _Changed) -> dict[str, Any]:
 
 
 def _print_diffs(entries: Sequence[Entry], changed: _Changed) -> None:
-    """A line for each entry, and below it what it changed."""
+    """Print a line for each entry, and below it its changes."""
     from agentsd.core.text.revision_changes import changes_lines
 
     head, *rows = columns(_HEADER, [_row(entry) for entry in entries])
@@ -141,7 +141,7 @@ def _row(entry: Entry) -> tuple[Span, ...]:
 
 
 def _outcome(entry: Entry) -> tuple[str, str]:
-    """``refused 412 precondition_failed``, and its style. A revision is always done."""
+    """Return ``refused 412 precondition_failed``, and its style. A revision is always done."""
     if entry.deed is None:
         return "done", "green"
     detail = entry.deed.detail
@@ -156,7 +156,7 @@ def _commit(entry: Entry) -> str | None:
 
 
 def _change(step: Step) -> str:
-    """``1f2e3d4c → 5b6a7988``: how the digest moved."""
+    """Return the change of the digest: ``1f2e3d4c → 5b6a7988``."""
     new = step.digest.hex()[:_DIGEST]
     if step.operation == "delete":
         return f"{new} →"
@@ -166,7 +166,7 @@ def _change(step: Step) -> str:
 
 
 def _view(entry: Entry) -> dict[str, Any]:
-    """One entry as JSON: a revision, with the deed that made it, or a deed."""
+    """Return one entry as JSON: a revision with the audit entry that made it, or an audit entry."""
     from agentsd.control.status.audit import deed_view
 
     step, deed = entry.step, entry.deed

@@ -39,7 +39,7 @@ FORM = click.option("--format", "form", type=click.Choice(["text", "json"]), def
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What became of one manifest. ``opened``: the key at hand opened what was written."""
+    """Result of importing one manifest. ``opened``: the available key opened what was written."""
 
     draft: Draft
     file: Path
@@ -87,7 +87,7 @@ def import_env_command(
 
 
 def read_migrated(file: Path) -> tuple[Read, Migrated]:
-    """What a .env says, and what it makes. Raises ``ConfigError``."""
+    """Return the content of a .env, and the agent it makes. Raises ``ConfigError``."""
     from agentsd.control.importers.dotenv import migrate, read_env
 
     read = read_env(str(file), file.read_bytes())
@@ -95,7 +95,7 @@ def read_migrated(file: Path) -> tuple[Read, Migrated]:
 
 
 def env_draft(settings: Settings, migrated: Migrated, slug: str, name: str | None = None) -> Draft:
-    """The manifest of what was read."""
+    """Return the manifest of what was read."""
     from agentsd.control.importers.dotenv import HEAD
     from agentsd.control.importers.draft import drafted
 
@@ -106,7 +106,10 @@ def env_draft(settings: Settings, migrated: Migrated, slug: str, name: str | Non
 async def write_all(
     settings: Settings, drafts: Mapping[Path, Draft]
 ) -> tuple[list[Imported], Founded | None]:
-    """Seal and check every draft, then write all of them. Raises before anything is written, but for keys."""
+    """Seal and check every draft, then write all of them.
+
+    Raises before anything but keys is written.
+    """
     from agentsd.control.importers.draft import written
     from agentsd.control.sealing.bootstrap import found
     from agentsd.control.writeback.manifest_editor import schema_line
@@ -129,7 +132,7 @@ async def write_all(
 
 
 async def _opens(settings: Settings, relative: str, data: bytes, draft: Draft) -> bool:
-    """Whether the key at hand opens it; without one, or with another's, nothing is known."""
+    """Return whether the available key opens it; without one, or with another's, that is unknown."""
     opener = make_opener(settings)
     if not opener.can_open:
         return False
@@ -198,7 +201,7 @@ def _note_lines(notes: Sequence[Note]) -> Iterable[tuple[tuple[str, str], ...]]:
 
 
 def tell_made(imported: Sequence[Imported], founded: Founded | None, *, written: bool) -> None:
-    """What was written, one line each."""
+    """Print what was written, one line each."""
     lines: list[tuple[tuple[str, str], ...]] = []
     for path, what in ((founded.key, "age key"), (founded.rules, "rules")) if founded else ():
         if path:

@@ -76,7 +76,7 @@ def init_command(folder: Path, ci: str, key: Path | None) -> None:
 
 
 def _texts(ci: str) -> dict[str, bytes]:
-    """Everything but the rules, by path; ``support.yaml`` still in plain text."""
+    """Return everything but the rules, by path; ``support.yaml`` still in plain text."""
     from agentsd.control.validation.schema import Schemas
 
     source = files("agentsd.cli") / "scaffold"
@@ -96,7 +96,7 @@ def _texts(ci: str) -> dict[str, bytes]:
 def find_source() -> str:
     """Return where this agentsd was installed from, if it is a commit that CI can install; else ``""``.
 
-    PEP 610: an installer notes the origin of what did not come from an index.
+    PEP 610: an installer records the origin of what did not come from an index.
     """
     from importlib.metadata import PackageNotFoundError, distribution
 
@@ -123,7 +123,7 @@ def _check(folder: Path, paths: list[str], keys_file: Path) -> None:
 
 
 async def _sealed(rules: str, text: bytes) -> bytes:
-    """The sample as sops seals it by ``rules``. The plaintext, a placeholder, is in no file."""
+    """Return the sample as sops seals it by ``rules``. The plaintext, a placeholder, is in no file."""
     from agentsd.control.sealing.seal import seal
 
     with TemporaryDirectory(prefix="agentsd-init-") as scratch:

@@ -20,7 +20,7 @@ _SPECIAL = re.compile("[^A-Za-z0-9._/-]")
 
 
 def install_drivers() -> None:
-    """Raises ``ConfigError`` outside a repository, or where git refuses."""
+    """Install the drivers. Raises ``ConfigError`` outside a repository, or if git refuses."""
     folder = load_settings().path
     top = repository_of(folder if folder.is_dir() else Path())
     if top is None:
@@ -67,7 +67,7 @@ def _patterns(top: Path, folder: Path) -> list[str]:
 
 
 def _quoted(path: str) -> str:
-    """A path as a pattern of gitattributes(5): what could mean more than itself matches any character."""
+    """Return a path as a pattern of gitattributes(5): special characters are matched by any character."""
     return _SPECIAL.sub("?", path)
 
 

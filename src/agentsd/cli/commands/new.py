@@ -70,7 +70,10 @@ def new_command(
 
 
 def new_file(root: Path, slug: str) -> Path:
-    """Where the manifest of a new agent goes. Raises ``ConfigError`` for a bad name and a taken one."""
+    """Return the path of a new agent's manifest.
+
+    Raises ``ConfigError`` for a bad name and a taken one.
+    """
     problem = slug_problem(slug)
     if problem:
         raise ConfigError(f"{slug!r}: {problem}", hint=f"for example: {suggest_slug(slug)}")
@@ -95,7 +98,7 @@ def _pairs(values: tuple[str, ...]) -> dict[tuple[str, str], str]:
 
 
 def _schema_line(root: Path, slug: str) -> str:
-    """Lets an editor complete and explain the fields, where the schema is at hand."""
+    """Return the line that lets an editor complete and explain the fields, if the schema is available."""
     if not (root.parent / SCHEMA).is_file():
         return ""
     return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA}\n"

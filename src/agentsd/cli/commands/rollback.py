@@ -128,7 +128,7 @@ def _activity(active: bool) -> _Edit:
 
 
 async def _edited(agent: str, flags: dict[str, Any], edit: _Edit) -> Written:
-    """One edit, on record whatever came of it."""
+    """Run one edit and record its result, whatever it is."""
     from agentsd.control.status.audit import record_deed
     from agentsd.core.access import LOCAL
 
@@ -174,7 +174,7 @@ async def _writeback(settings: Settings, database: Database, *, commit: bool) ->
 
 
 async def _syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:
-    """Syncs the folder, puts each round on record, and refuses a tree that was overtaken."""
+    """Return the syncer of the folder, which records each round and refuses a tree that was overtaken."""
     from agentsd.cli.commands.sync import refuse_older
     from agentsd.control.sync.reconciler import Options, Reconciler
     from agentsd.control.sync.run_log import record_outcome
@@ -220,7 +220,7 @@ async def _revision(database: Database, place: Place, version: int) -> Revision:
 
 
 def _target(place: Place, revision: Revision | None = None) -> Any:
-    """Where it is, or for one that comes back, where it was in that revision."""
+    """Return where the agent is, or for one that comes back, where it was in that revision."""
     from agentsd.control.writeback.writer import Target
 
     at: Place | Revision = revision or place
@@ -228,7 +228,7 @@ def _target(place: Place, revision: Revision | None = None) -> Any:
 
 
 def _by_hand(settings: Settings, reason: AgentsdError, revision: Revision) -> AgentsdError:
-    """``reason``, with the command that a person runs instead."""
+    """Return ``reason`` with the command that a person can run instead."""
     from agentsd.control.status.restore_command import checkout_command
     from agentsd.control.writeback.errors import ReadOnly
 

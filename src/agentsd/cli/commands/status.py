@@ -67,7 +67,7 @@ async def _gather(settings: Settings, limit: int) -> tuple[Overview, str]:
 
 
 def overview_json(found: Overview, place: str) -> dict[str, Any]:
-    """For machines: everything, moments in ISO 8601."""
+    """Return everything for machines, moments in ISO 8601."""
     body = asdict(found)
     for replica, one in zip(body["replicas"], found.replicas, strict=True):
         replica["silent_seconds"] = one.silent(found.now)
@@ -84,7 +84,7 @@ def _plain(value: Any) -> Any:
 
 
 def overview_lines(found: Overview, place: str, width: int) -> Iterator[Line]:
-    """For people."""
+    """Return the overview as lines for people."""
     counts = f"{found.agents} agents of {found.owners} owners"
     yield (("bold", f"version {found.version}"), ("", f"  {counts}"))
     yield (("dim", place if len(place) <= width else f"…{place[1 - width :]}"),)

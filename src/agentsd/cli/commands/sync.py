@@ -144,7 +144,7 @@ async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, 
 
 @asynccontextmanager
 async def _on_record(database: Database, options: Options, *, write: bool) -> AsyncIterator[list[Outcome]]:
-    """Keep a row of what the sync within came to; one that only plans leaves none."""
+    """Record the result of the sync within; one that only plans leaves no record."""
     started_at = datetime.now(UTC)
     finished: list[Outcome] = []
     try:
@@ -165,7 +165,7 @@ async def _checked(reconciler: Reconciler, tree: Tree, options: Options, *, writ
 
 
 async def refuse_older(reconciler: Reconciler, settings: Settings, commit: str) -> None:
-    """Raise ``StaleSync`` where ``commit`` was overtaken by what is applied already."""
+    """Raise ``StaleSync`` if ``commit`` was overtaken by what is applied already."""
     applied = await reconciler.applied_commit(settings.source)
     if applied and await is_older(settings.path, commit, applied):
         raise StaleSync(

@@ -117,7 +117,10 @@ class _Tester:
     checks: bool
 
     async def judge(self, path: str) -> Verdict:
-        """The verdict on the agent of one file. A file that breaks a rule, or does not open, is a problem."""
+        """Return the verdict on the agent of one file.
+
+        A file that breaks a rule, or does not open, is a problem.
+        """
         from agentsd.runtime.agents.standalone import single_agent
         from agentsd.services.verdict import Verdict, judge
 
@@ -142,7 +145,7 @@ class _Tester:
 
 
 def row_of(manifest: Manifest) -> AgentRow:
-    """The row that a sync would make of ``manifest``, as far as building it needs one."""
+    """Return the row that a sync would make of ``manifest``, as far as building it needs one."""
     now, attached = datetime.now(UTC), manifest.attachments
     return AgentRow(
         id=manifest.id,
@@ -166,7 +169,7 @@ def row_of(manifest: Manifest) -> AgentRow:
 
 
 def shelf_of(manifest: Manifest) -> Knowledge | None:
-    """What the agent knows, in memory; None where it has no sources."""
+    """Return the agent's knowledge, in memory; None if it has no sources."""
     from agentsd.control.validation.text_extraction import passages
     from agentsd.core.text.chunking import Passage
     from agentsd.services.memory_knowledge import Shelf

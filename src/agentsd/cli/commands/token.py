@@ -1,4 +1,4 @@
-"""``agentsd token``: API tokens, which live in ``_user.yaml`` as hashes."""
+"""``agentsd token``: API tokens, which are kept in ``_user.yaml`` as hashes."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ _NEXT: Line = (
 
 
 async def _edited(settings: Settings, relative: str, edit: _Edit, action: str, target: str) -> None:
-    """One edit of a user file: valid before it replaces, and on record where a database is at hand."""
+    """Edit a user file once: checked before it is replaced, and recorded if a database is available."""
     from agentsd.files.atomic.compare_and_swap import swap
     from agentsd.files.atomic.folder_lock import folder_lock
 
@@ -177,7 +177,7 @@ def _rewritten(settings: Settings, relative: str, before: bytes | None, edit: _E
 def _created(
     settings: Settings, relative: str, entry: Mapping[str, Any], *, first: bool, new_owner: bool
 ) -> list[Line]:
-    """What was done, and what comes of it."""
+    """Return lines on what was done, and its consequences."""
     ends = entry.get("expires")
     lasts = f"until {ends} (UTC)" if ends else "without an end (--expires gives it one)"
     what = f"token {entry['name']} as {entry['role']}, {lasts}: {settings.path / relative}"
@@ -195,7 +195,7 @@ def _created(
 
 
 def _checked(settings: Settings, owner: str | None = None) -> tuple[list[Listed], list[Violation]]:
-    """The tokens of every valid user file, or of one owner's, and what is wrong with the others."""
+    """Return the tokens of every valid user file, or of one owner's, and the violations of the others."""
     from agentsd.core.api_tokens import listed, user_path
 
     files = _user_files(settings.path)
@@ -214,7 +214,7 @@ def _checked(settings: Settings, owner: str | None = None) -> tuple[list[Listed]
 
 
 def _open(settings: Settings) -> bool:
-    """Whether no request needs a token, as the files stand."""
+    """Return whether no request needs a token, according to the files."""
     found, bad = _checked(settings)
     return not (found or bad or settings.token_file)
 
@@ -229,7 +229,7 @@ def _require(settings: Settings, relative: str) -> None:
 
 
 def _user_files(root: Path) -> list[str]:
-    """The top-level file, then every owner's, relative to ``root``."""
+    """Return the top-level file, then every owner's, relative to ``root``."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not a folder", hint="name the folder of manifests with --path")
     folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and entry.name[0] != ".")

@@ -206,13 +206,16 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
 
 
 class _Stop(asyncio.Event):
-    """Set when the process is to end."""
+    """Event that is set when the process is to end."""
 
     number: signal.Signals | None = None  # the signal that said so
 
 
 def _stop_on_signals(running: asyncio.Event) -> _Stop:
-    """Set by the first SIGINT or SIGTERM; before ``running``, that ends the start-up. A second one kills."""
+    """Set an event at the first SIGINT or SIGTERM; before ``running``, that ends the start-up.
+
+    A second one kills.
+    """
     stop = _Stop()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
@@ -231,7 +234,7 @@ def _stop_on_signals(running: asyncio.Event) -> _Stop:
 
 
 def _line_to_parent(flags: Mapping[str, Any], stop: asyncio.Event) -> Line | None:
-    """Of a worker, which ends when its parent does."""
+    """Return the line of a worker to its parent; the worker ends when the parent does."""
     if flags.get("control_fd") is None:
         return None
     from agentsd.cli.workers import Line
@@ -242,7 +245,7 @@ def _line_to_parent(flags: Mapping[str, Any], stop: asyncio.Event) -> Line | Non
 
 
 async def _lead_workers(flags: dict[str, Any], count: int) -> int:
-    """The parent of so many workers; its exit status."""
+    """Run the parent of so many workers; return its exit status."""
     from agentsd.cli.workers import Workers, options_of
     from agentsd.web.server.server import urls_of
 
@@ -259,14 +262,14 @@ async def _lead_workers(flags: dict[str, Any], count: int) -> int:
 
 
 def _interrupt() -> None:
-    """Out of the event loop. Raised inside the task that is stopping, it would wait for the streams."""
+    """Leave the event loop. Raised inside the task that is stopping, it would wait for the streams."""
     raise KeyboardInterrupt
 
 
 def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
-    """Bind first, so that a busy port or an unusable token file is told before anything starts.
+    """Bind first, so that a busy port or an unusable token file is reported before anything starts.
 
-    A worker's parent has bound them.
+    A worker's parent has bound the sockets.
     """
     from agentsd.web.middleware.auth import load_tokens
     from agentsd.web.server.server import bind

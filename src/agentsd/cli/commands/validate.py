@@ -65,9 +65,9 @@ async def _validate(
 
 
 def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
-    """The tree to read, and which of its files to report on (none: all).
+    """Return the tree to read, and which of its files to report on (none: all).
 
-    A path inside the tree is judged as a part of it; a single folder elsewhere is a tree of its own.
+    A path inside the tree is checked as a part of it; a single folder elsewhere is a tree of its own.
     """
     inside = [path for path in paths if path.resolve().is_relative_to(root.resolve())]
     if len(inside) == len(paths):

@@ -1,1 +1,1 @@
-"""The composition roots: settings in, parts out."""
+"""Composition roots: from settings to components."""

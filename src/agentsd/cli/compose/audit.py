@@ -1,4 +1,4 @@
-"""Deeds of commands, on record where a database is at hand."""
+"""Audit entries of commands, recorded if a database is available."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PATIENCE = 3.0
 
 
 async def note_deed(settings: Settings, action: str, target: str, *, path: str, owner: str) -> None:
-    """Keep what a command did, if a database answers; it is never required, and none is started."""
+    """Record a command's action, if a database answers; it is never required, and none is started."""
     from agentsd.control.status.audit import record_deed
 
     with suppress(AgentsdError, TimeoutError):
@@ -26,7 +26,7 @@ async def note_deed(settings: Settings, action: str, target: str, *, path: str, 
 
 
 def _actor() -> str:
-    """``cli:alice``: no owner's name holds a colon, so it is never taken for a token's."""
+    """Return ``cli:alice``: no owner's name contains a colon, so it is never taken for a token's."""
     try:
         return f"cli:{getpass.getuser()}"
     except (KeyError, OSError, ImportError):  # a container's user may have no name

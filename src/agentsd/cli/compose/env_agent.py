@@ -1,4 +1,4 @@
-"""The agent that the previous system's environment variables make, in memory."""
+"""Agent made of the previous system's environment variables, in memory."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_registry(settings: Settings, builder: Builder, history: History, metrics: Metrics) -> Registry:
-    """The running agents; where no other answers, the one of the old system's variables does."""
+    """Return the running agents; if no other answers, the agent of the old system's variables does."""
     from agentsd.runtime.agents.registry import Registry
 
     try:
@@ -32,9 +32,9 @@ def make_registry(settings: Settings, builder: Builder, history: History, metric
 
 
 def env_fallback(settings: Settings, environ: Mapping[str, str]) -> Fallback | None:
-    """The agent of the old system's variables in the environment; None where they make none, or it is off.
+    """Return the agent of the old system's variables in the environment; None if there is none, or it is off.
 
-    It answers in place of the built-in one, until manifests take over.
+    It answers in place of the built-in one, until manifests replace it.
     """
     if settings.env_agent == "off":
         return None

@@ -1,4 +1,4 @@
-"""What ``sync --wait`` waits for, and what it tells about it."""
+"""Waiting of ``sync --wait`` for the replicas, and its output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 async def converge(database: Database, outcome: Outcome, timeout: float) -> Fleet | NotConverged:
-    """Wait for every replica that is live. A sync that changed nothing waits for what was applied before."""
+    """Wait for every live replica. A sync that changed nothing waits for what was applied before."""
     version = outcome.head.version if outcome.head else outcome.stored.version
     if outcome.head:
         changed = {change.slug for change in outcome.plan.changes if change.operation != "delete"}
@@ -28,7 +28,7 @@ async def converge(database: Database, outcome: Outcome, timeout: float) -> Flee
 
 
 def show_fleet(fleet: Fleet) -> None:
-    """Who serves on standard output; who left on standard error."""
+    """Print the serving replicas on standard output; those that left on standard error."""
     serving = len(fleet.serving)
     text = f"serving on {serving} replica{'' if serving == 1 else 's'}" if serving else "no replica runs"
     print_lines(stdout(), [(("green", "✓ "), ("", text), ("dim", f" (version {fleet.version})"))])
@@ -36,7 +36,7 @@ def show_fleet(fleet: Fleet) -> None:
 
 
 def show_short(error: NotConverged) -> None:
-    """Every replica that lags and every agent that is not well, one a line; then what it comes to."""
+    """Print every lagging replica and every degraded agent, one a line; then a summary."""
     fleet = error.fleet
     lines: list[Line] = [(("yellow", "  ! "), ("", str(laggard))) for laggard in fleet.laggards]
     for bad in fleet.spoiled:
@@ -48,7 +48,7 @@ def show_short(error: NotConverged) -> None:
 
 
 def show_left(fleet: Fleet) -> None:
-    """Those that nobody waits for any more."""
+    """Print the replicas that are no longer waited for."""
     for one in fleet.left:
         text = f"{one.place} stopped before it served version {fleet.version}"
         print_lines(stderr(), [(("dim", "  - "), ("", text))])

@@ -1,4 +1,4 @@
-"""The part of a watcher that tells receivers of failure and recovery."""
+"""Part of a watcher that notifies webhooks of failure and recovery."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 def start_notifying(
     tasks: SupervisedTasks, settings: Settings, database: Database, leadership: Leadership
 ) -> None:
-    """Among ``tasks``, where ``AGENTSD_NOTIFY_URL_FILE`` names a file. Raises ``ConfigError`` if unfit."""
+    """Start notifying among ``tasks``, if ``AGENTSD_NOTIFY_URL_FILE`` names a file.
+
+    Raises ``ConfigError`` if unfit.
+    """
     if settings.notify_url_file is None:
         return
     from agentsd.control.notifications.notifier import Notifier

@@ -1,4 +1,4 @@
-"""Composition: settings in, parts out. What several commands need is put together here, once."""
+"""Composition of the components that several commands need, from settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """The environment, with the command line's options over it (None: not given)."""
+    """Load the environment, with the command line's options over it (None: not given)."""
     try:
         settings = Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
@@ -43,7 +43,7 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def make_opener(settings: Settings) -> Opener:
-    """Opens seals with the keys that sops would find."""
+    """Return an opener of seals with the keys that sops would find."""
     from agentsd.sops.identities import find_identities
     from agentsd.sops.opener import Opener
 
@@ -51,7 +51,7 @@ def make_opener(settings: Settings) -> Opener:
 
 
 def make_sops(settings: Settings) -> SopsBinary:
-    """The real sops."""
+    """Return the real sops."""
     from agentsd.core.trust.key_services import KeyServices
     from agentsd.core.trust.outbound import Outbound
     from agentsd.sops.binary import SopsBinary
@@ -61,7 +61,7 @@ def make_sops(settings: Settings) -> SopsBinary:
 
 
 def make_sessions(settings: Settings) -> HttpSessions:
-    """Connections to vendors, within the outbound rules."""
+    """Return connections to vendors, within the outbound rules."""
     from agentsd.core.trust.outbound import Outbound
     from agentsd.providers.local.engines import Engines
     from agentsd.providers.transport.sessions import HttpSessions
@@ -72,7 +72,7 @@ def make_sessions(settings: Settings) -> HttpSessions:
 
 @cache
 def make_catalog() -> Catalog:
-    """The vendors of this environment, other packages' included; what is wrong with those is told once."""
+    """Return the vendors of this environment, other packages' included; their errors are reported once."""
     from agentsd.cli.output import print_lines, stderr
     from agentsd.providers.plugins import installed
 
@@ -87,7 +87,7 @@ def make_catalog() -> Catalog:
 
 
 def cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
-    """Where a runtime keeps its snapshot; by default only one that runs without a daemon beside it does."""
+    """Return where a runtime keeps its snapshot; by default only one without a daemon beside it does."""
     if off or settings.cache_dir:
         return None if off else settings.cache_dir
     if not alone:
@@ -98,7 +98,7 @@ def cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
 
 
 def make_checker(settings: Settings, *, require_mac: bool = False) -> Checker:
-    """Checks files against the rules."""
+    """Return a checker of files against the rules."""
     from agentsd.control.validation.checker import Checker
 
     opener = make_opener(settings)
@@ -121,11 +121,11 @@ async def open_database(
     check: bool = True,
     supervisor: Supervisor | None = None,
 ) -> AsyncIterator[Database]:
-    """The database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
+    """Open the database of ``AGENTSD_DATABASE_URL``, or the embedded one: attached to, or started for now.
 
     ``exclusive``: never attach; a second process on the same data folder is a ``ConfigError``.
-    ``start``: False only attaches, for commands that look and leave nothing behind.
-    ``check``: False leaves it to the caller to check the schema, and so to go on while Postgres is away.
+    ``start``: False only attaches, for commands that read and leave nothing behind. ``check``: False
+    leaves it to the caller to check the schema, and so to go on while Postgres is away.
     """
     from agentsd.store.database import Database
 
@@ -155,7 +155,7 @@ async def _migrated(database: Database) -> None:
 async def _url(
     settings: Settings, exclusive: bool, start: bool, supervisor: Supervisor | None
 ) -> AsyncIterator[tuple[str, str | None, bool]]:
-    """(url, direct url, whether we started it)."""
+    """Yield (url, direct url, whether we started it)."""
     if settings.database_url:
         direct = settings.database_direct_url
         yield settings.database_url.get_secret_value(), direct.get_secret_value() if direct else None, False

@@ -1,4 +1,4 @@
-"""The guards of the HTTP interface, made of settings."""
+"""Policies of the HTTP interface, made from settings."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 def make_bounds(settings: Settings) -> Bounds:
-    """How many connections there may be, and how slow."""
+    """Return how many connections there may be, and how slow."""
     from agentsd.web.server.connection_limits import Bounds
 
     return Bounds(total=settings.max_connections, per_address=settings.max_connections_per_address)
 
 
 def make_guards(settings: Settings, metrics: Metrics) -> Guards:
-    """Rate limits, listed origins and trusted proxies. Raises ``ConfigError``."""
+    """Return rate limits, listed origins and trusted proxies. Raises ``ConfigError``."""
     from agentsd.web.http.client_address import Proxies
     from agentsd.web.middleware.cors import Cors
     from agentsd.web.middleware.memory_budget import MIB, Budget

@@ -1,4 +1,4 @@
-"""The parts of pull mode, put together of settings and options."""
+"""Components of pull mode, made from settings and options."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
 
 @dataclass(frozen=True, slots=True)
 class Pulling:
-    """What pull mode is made of."""
+    """Configuration of pull mode."""
 
     checkout: Checkout
     mirror: Mirror
@@ -56,7 +56,7 @@ class Pulling:
     def puller(
         self, syncer: Syncer, database: Database, leadership: Leadership, supervisor: Supervisor
     ) -> Puller:
-        """Pulls for ``syncer``, which was given the checkout."""
+        """Return the puller for ``syncer``, which was given the checkout."""
         from agentsd.control.pull.puller import Puller
 
         tell = self.statuses.tell if self.statuses else None
@@ -73,7 +73,10 @@ class Pulling:
 
 
 def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None:
-    """None where nothing is to be pulled. Raises ``ConfigError``."""
+    """Return the configuration of pull mode; None if nothing is to be pulled.
+
+    Raises ``ConfigError``.
+    """
     if settings.git_url is None:
         return None
     from agentsd.control.pull.commit_policy import PullOptions
@@ -100,7 +103,7 @@ def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None
 def make_hook(
     settings: Settings, database: Database, puller: Puller | None, leadership: Leadership | None
 ) -> Hook | None:
-    """What a forge may call, where its secret is told. Raises ``ConfigError``."""
+    """Return the webhook that a forge may call, if its secret is set. Raises ``ConfigError``."""
     if settings.hook_secret_file is None:
         return None
     from agentsd.store.queries import pulls
@@ -134,7 +137,7 @@ def _remote(text: str) -> Remote:
 
 
 def _inside(path: Path) -> str:
-    """The folder of manifests in the repository."""
+    """Return the folder of manifests in the repository."""
     inner = PurePosixPath(path.as_posix())
     if inner.is_absolute() or ".." in inner.parts:
         raise ConfigError("with --git, --path names a folder in the repository", hint="such as agents.d")
@@ -142,7 +145,7 @@ def _inside(path: Path) -> str:
 
 
 def _folder(settings: Settings, remote: Remote) -> Path:
-    """Where this source's repository is kept: one folder for each remote."""
+    """Return where this source's repository is kept: one folder for each remote."""
     from agentsd.store.embedded.server import default_data_dir
 
     if settings.git_dir is not None:

@@ -1,4 +1,4 @@
-"""What the sync daemon tells: people on stderr, and the store's record of runs."""
+"""Reports of the sync daemon: to people on stderr, and to the store's record of runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN_BAD = 500
 
 
 class Reporter:
-    """Shows and records each round, once; an error that lasts is shown again with growing pauses."""
+    """Reporter of each round, shown and recorded once; a lasting error again with growing pauses."""
 
     def __init__(self, database: Database, options: Options, prefix: str, keep: int = KEEP) -> None:
         self._database = database

@@ -1,4 +1,4 @@
-"""The parts of the long-running processes: the watcher, and the runtime behind its HTTP interface."""
+"""Components of the long-running processes: the watcher, and the runtime behind its HTTP interface."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def make_syncer(
     gate: Gate | None = None,
     pulling: Pulling | None = None,
 ) -> Syncer:
-    """Reconciles the folder into the store, and tells and records what came of it, where ``gate`` lets it."""
+    """Return a syncer from folder to store that reports and records results, if ``gate`` allows it."""
     from agentsd.cli.compose.run_reporter import Reporter
     from agentsd.control.sync.reconciler import Options, Reconciler
     from agentsd.control.sync.syncer import Syncer
@@ -62,7 +62,7 @@ def make_syncer(
 def make_planner(
     settings: Settings, flags: Mapping[str, Any], database: Database, pulling: Pulling | None = None
 ) -> Planner:
-    """What the API plans with: a look at the folder, or at what was pulled, by the daemon's own rules."""
+    """Return the API's planner: it reads the folder, or what was pulled, by the daemon's own rules."""
     from agentsd.control.sync.planner import Planner
     from agentsd.control.sync.reconciler import Options, Reconciler
 
@@ -75,7 +75,7 @@ def make_planner(
 
 
 async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
-    """What the API writes files with, after it finished what a killed process left; None: nothing."""
+    """Return the API's writer of files, after finishing the work of a killed process; None for no writing."""
     from agentsd.control.writeback.delivery import GitOptions
     from agentsd.control.writeback.manifest_editor import Desk
     from agentsd.control.writeback.writer import WriteBack
@@ -106,7 +106,7 @@ async def start_watching(
     *,
     wait: bool,
 ) -> Puller | None:
-    """The sync daemon among ``tasks``; ``wait``: until its first round is over, or it stands by."""
+    """Start the sync daemon among ``tasks``; ``wait`` until its first round is over, or it is on standby."""
     from agentsd.control.sync.watcher import Watcher
     from agentsd.store.listener import Listener
 
@@ -128,7 +128,7 @@ async def start_watching(
 async def _campaign(
     watcher: Watcher | Puller, database: Database, leadership: Leadership, supervisor: Supervisor
 ) -> None:
-    """Watch, as soon as Postgres is there: a machine may start its parts in any order."""
+    """Watch, as soon as Postgres is available: a machine may start its parts in any order."""
     while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
     async with leadership.campaigning(supervisor), supervisor.group() as tasks:
@@ -137,7 +137,10 @@ async def _campaign(
 
 
 async def reachable(database: Database) -> bool:
-    """Whether Postgres answers. Raises ``StoreError`` where it does, but is not fit for this program."""
+    """Return whether Postgres answers.
+
+    Raises ``StoreError`` if it does, but is not fit for this program.
+    """
     try:
         await database.check_schema()
     except StoreUnavailable:
@@ -157,9 +160,9 @@ async def serve_runtime(
     cache: Path | None = None,
     planner: Planner | None = None,
 ) -> AsyncIterator[Running]:
-    """The runtime and its HTTP interface; yields the server once the first load is served.
+    """Run the runtime and its HTTP interface; yield the server once the first load is served.
 
-    ``cache``: the folder of the snapshot that it starts from while Postgres is away.
+    ``cache``: the folder of the snapshot from which it starts while Postgres is away.
     """
     from agentsd.cli.compose.env_agent import make_registry
     from agentsd.cli.compose.policies import make_bounds, make_guards
@@ -231,9 +234,10 @@ def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: M
 
 
 async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:
-    """Raise ``ConfigError`` where others reach the server and nobody has a token.
+    """Raise ``ConfigError`` if others reach the server and nobody has a token.
 
-    While Postgres is away that is not known; the server then starts, and lets nobody in until it is.
+    While Postgres is away that is unknown; the server then starts, and refuses everybody until it is
+    known.
     """
     from agentsd.store.queries.users import load_tokens
     from agentsd.web.middleware.auth import check_bind
@@ -248,7 +252,7 @@ async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database)
 
 
 async def _first_load(follower: Any) -> None:
-    """Wait until the runtime serves what the store holds; say so when that takes long."""
+    """Wait until the runtime serves the content of the store; report it if that takes long."""
     try:
         async with asyncio.timeout(5):
             await follower.ready.wait()
@@ -263,6 +267,6 @@ async def _first_load(follower: Any) -> None:
 
 
 def _settle_memory() -> None:
-    """Thousands of documents that stay for good: the collector need not walk them at every pass."""
+    """Freeze thousands of permanent documents: the collector need not traverse them at every pass."""
     gc.collect()
     gc.freeze()

@@ -1,1 +1,1 @@
-"""Manifests made from other systems, and from the store."""
+"""Importers: manifests made from other systems, and files made from the store."""

@@ -1,6 +1,6 @@
-"""The replaced system's ``.env`` as one agent, with a note on every variable.
+"""Import of the replaced system's ``.env`` as one agent, with a note on every variable.
 
-A file is parsed and nothing more: no shell, no expansion, and the process's environment is not asked.
+The file is only parsed: no shell, no expansion, and the environment of the process is not read.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SLUG = "development"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """One line of the file."""
+    """Variable of the file."""
 
     name: str
     value: str | None = field(repr=False)
@@ -42,7 +42,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """What the file says. ``notes`` are on lines that do not count."""
+    """Parsed file. ``notes`` concern lines that do not count."""
 
     variables: Mapping[str, Variable]
     notes: tuple[Note, ...] = ()
@@ -50,14 +50,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """The agent's sections in plain text, and a note on everything that was read, in the file's order."""
+    """Sections of the agent in plain text, and a note on everything that was read, in file order."""
 
     sections: dict[str, dict[str, Any]] = field(repr=False)
     notes: tuple[Note, ...]
 
 
 def read_env(name: str, data: bytes) -> Read:
-    """The variables of a ``.env``; the last one of a name counts. Raises ``ConfigError``."""
+    """Parse the variables of a ``.env``; the last one of a name counts. Raises ``ConfigError``."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than 1 MiB", hint="is it a .env file?")
     try:
@@ -80,17 +80,17 @@ def read_env(name: str, data: bytes) -> Read:
 
 
 def _blank_lines(text: str) -> int:
-    """The parser counts the blank lines before a variable as its own."""
+    """Count the blank lines before a variable, which the parser attributes to it."""
     return text[: len(text) - len(text.lstrip())].count("\n")
 
 
 def read_environ(environ: Mapping[str, str]) -> Read:
-    """The old system's variables that are set in an environment; of others nothing is known."""
+    """Return the old system's variables that are set in ``environ``; all others are ignored."""
     return Read({name: Variable(name, environ[name]) for name in sorted(NAMES & environ.keys())})
 
 
 def migrate(read: Read, catalog: Catalog) -> Migrated:
-    """The sections that the variables make. Nothing is written or asked for."""
+    """Build the sections from the variables. Writes nothing and asks for nothing."""
     notes = list(read.notes)
     sections: dict[str, dict[str, Any]] = {}
     for kind in SELECTORS:
@@ -103,7 +103,7 @@ def migrate(read: Read, catalog: Catalog) -> Migrated:
 
 
 def is_old(read: Read, migrated: Migrated) -> bool:
-    """Whether this is the replaced system's: at least one vendor's variable made it into the agent."""
+    """Return whether the file is the replaced system's: at least one vendor's variable was used."""
     used = {note.name for note in migrated.notes if note.outcome == "used"}
     return bool(migrated.sections and used & NAMES & read.variables.keys())
 
@@ -136,7 +136,7 @@ def _section(
 
 
 def _chosen(kind: str, variable: Variable | None, notes: list[Note]) -> str | None:
-    """The vendor, or None where nobody knows the one that is named."""
+    """Return the chosen vendor, or None where the one that is named is unknown."""
     selector, default = SELECTORS[kind]
     if variable is None:
         return default
@@ -175,7 +175,7 @@ def _fields(
     settings: type[ProviderSettings],
     notes: list[Note],
 ) -> tuple[dict[str, Any], dict[str, Variable]]:
-    """The section as far as the variables say it, and which of them said what."""
+    """Fill the section from the variables, and return it with the source of each field."""
     section: dict[str, Any] = {"provider": provider}
     sources: dict[str, Variable] = {}
     for name, target in vendor.fields.items():
@@ -206,7 +206,7 @@ def _completed(
     settings: type[ProviderSettings],
     notes: list[Note],
 ) -> bool:
-    """Whether the section is one now. What is required and was not said is the schema's example."""
+    """Complete the section with the schema's examples for required fields; return whether it is valid."""
     variables = {target: name for name, target in reversed(list(vendor.fields.items()))}
     for target in refused(settings, section):
         given = example(settings, target)

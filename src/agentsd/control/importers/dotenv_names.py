@@ -1,6 +1,6 @@
-"""The variables of the system that agentsd replaces, and where each of them goes in a manifest.
+"""Variables of the system that agentsd replaces, and the manifest field that each of them becomes.
 
-One agent was set by one ``.env``: three selectors, and for each vendor its own names.
+One ``.env`` configured one agent: three selectors, and for each vendor its own names.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ _AUDIO = "pcm_s16le"
 
 @dataclass(frozen=True, slots=True)
 class OldVendor:
-    """``fields``: variable → field of the section. ``fixed``: variable → the only value that there is now."""
+    """Variables of one vendor.
+
+    ``fields``: variable → field of the section. ``fixed``: variable → the only value that exists now.
+    """
 
     fields: Mapping[str, str]
     fixed: Mapping[str, str] = field(default_factory=dict)
@@ -97,18 +100,18 @@ NAMES: frozenset[str] = frozenset(
 
 
 def converted(name: str, value: str) -> str:
-    """What a manifest says in place of the variable's value."""
+    """Return the manifest's value for the value of a variable."""
     convert = _CONVERSIONS.get(name)
     return convert(value) if convert else value
 
 
 def _without_query(value: str) -> str:
-    """A client adds its own: the old system's addresses held the key at times."""
+    """Strip query and fragment, which the client adds itself: old addresses sometimes contained the key."""
     return value.partition("#")[0].partition("?")[0]
 
 
 def _kokoro(value: str) -> str:
-    """The whole address of the live stream; the old system took the server's alone, too."""
+    """Return the full address of the live stream; the old system accepted the server's address, too."""
     bare = _without_query(value)
     return bare.rstrip("/") + "/ws/tts/live" if urlsplit(bare).path in ("", "/") else bare
 

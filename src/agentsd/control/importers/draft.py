@@ -1,4 +1,4 @@
-"""What every import shares: notes on each thing that was read, and a manifest sealed as a whole."""
+"""Shared parts of all importers: notes on each thing that was read, and manifests sealed as a whole."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _SECRET_NAMES = ("api_key", "auth_token")  # what creation rules seal as a matte
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What became of one thing that was read. Holds no value, which may be a secret."""
+    """Outcome of one thing that was read. Contains no value, which may be a secret."""
 
     name: str
     outcome: Outcome
@@ -45,13 +45,13 @@ class Note:
     line: int | None = None
 
     def view(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the note for JSON."""
         return {"name": self.name, "line": self.line, "outcome": self.outcome, "text": self.text}
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One manifest in the making, in plain text. ``sealed``: fields to be sealed in it besides secrets."""
+    """Manifest in plain text that is not written yet. ``sealed``: fields to seal besides the secrets."""
 
     slug: str
     value: dict[str, Any] = field(repr=False)
@@ -60,12 +60,12 @@ class Draft:
 
     @property
     def providers(self) -> dict[str, str]:
-        """Section → vendor."""
+        """Return section → vendor."""
         return {kind: self.value[kind]["provider"] for kind in SECTIONS if kind in self.value}
 
 
 def why_placeholder(value: str | None) -> str:
-    """Why ``value`` is nothing that could work; empty where it may be meant."""
+    """Explain why ``value`` cannot work; empty where it may be meant."""
     if value is None or not value.strip():
         return "it is empty"
     if _PLACEHOLDER.fullmatch(value.strip()):
@@ -84,7 +84,10 @@ def drafted(
     catalog: Catalog,
     trusted: Collection[str],
 ) -> Draft:
-    """A manifest with an id of its own. An address that gets a secret, and is not the vendor's, is sealed."""
+    """Make a manifest with a new id.
+
+    An address that receives a secret, and is not the vendor's own, is sealed.
+    """
     entries = list(_entries(sections))
     urls = [field for kind, section in entries for field in _foreign(catalog, kind, section, trusted)]
     secret = any(
@@ -105,7 +108,7 @@ def _foreign(catalog: Catalog, kind: str, section: Mapping[str, Any], trusted: C
 
 
 async def written(draft: Draft, file: Path, relative: str, sops: SopsBinary, prefix: str = "") -> bytes:
-    """The manifest's bytes: sealed by the rules that fit ``file``, and its foreign addresses with them.
+    """Return the manifest's bytes, sealed by the rules that match ``file``, foreign addresses included.
 
     Raises ``ConfigError`` and ``SopsFailed``.
     """
@@ -118,7 +121,10 @@ async def written(draft: Draft, file: Path, relative: str, sops: SopsBinary, pre
 
 
 def typed(settings: type[ProviderSettings], name: str, text: str) -> Any:
-    """A text as a value of its field's type. What cannot be one stays a text, for the schema to refuse."""
+    """Convert a text to the type of its field; return it unchanged where it does not fit.
+
+    The schema then refuses it.
+    """
     annotation = settings.model_fields[name].annotation
     choices = {one for part in (annotation, *get_args(annotation)) for one in (part, *get_args(part))}
     if name in settings.secret_fields() or str in choices or text in choices:
@@ -130,7 +136,7 @@ def typed(settings: type[ProviderSettings], name: str, text: str) -> Any:
 
 
 def refused(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dict[str, str]:
-    """Field → which rule of the schema it breaks (``missing``, ``string_pattern_mismatch``…); no values."""
+    """Return field → broken rule of the schema (``missing``, ``string_pattern_mismatch``…); no values."""
     try:
         settings.model_validate(dict(section))
     except ValidationError as error:
@@ -140,13 +146,13 @@ def refused(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dic
 
 
 def example(settings: type[ProviderSettings], name: str) -> Any:
-    """The schema's example of a required field that is no secret; None where it has none."""
+    """Return the schema's example of a required field that is not a secret; None without an example."""
     examples = settings.model_fields[name].examples if name not in settings.secret_fields() else None
     return examples[0] if examples else None
 
 
 def count(notes: Sequence[Note]) -> dict[str, int]:
-    """How many of each outcome, in the order of ``Outcome``."""
+    """Count the notes by outcome, in the order of ``NoteOutcome``."""
     outcomes: tuple[str, ...] = get_args(Outcome)
     counts = {outcome: sum(note.outcome == outcome for note in notes) for outcome in outcomes}
     return {outcome: number for outcome, number in counts.items() if number}

@@ -1,4 +1,4 @@
-"""The store as files again: the documents byte for byte, where their tree had them."""
+"""Export of the store to files: the documents byte for byte, at their paths in the tree."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from agentsd.store.queries.agents import load_layers, load_stored
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What the store has of one source."""
+    """Stored files of one source."""
 
     files: Mapping[str, bytes]  # by path relative to the tree, in order
     absent: Mapping[str, bytes]  # named by manifests, but the store holds their digest only
@@ -28,7 +28,10 @@ class Exported:
 
 
 async def stored_files(database: Database, source: str) -> Exported:
-    """Manifests, layers, prompts and user files of ``source``. Raises ``StoreRefused`` for damaged rows."""
+    """Load manifests, layers, prompts and user files of ``source``.
+
+    Raises ``StoreRefused`` for damaged rows.
+    """
     async with database.transaction(snapshot=True) as connection:
         stored = await load_stored(connection, source)
         agents = [one for one in stored.agents.values() if one.source == source]
@@ -68,7 +71,10 @@ def _intact(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> bytes:
 
 
 def _check(path: str) -> None:
-    """A row may have been written by anybody: no file of ours is outside the folder, hidden, or a program."""
+    """Refuse a path outside the folder, a hidden file, or one of a foreign kind.
+
+    Anybody may have written the row.
+    """
     parts = inner(path).split("/")
     plain = all(part and not part.startswith(".") and "\\" not in part and "\0" not in part for part in parts)
     if not plain or not (is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES)):
@@ -79,7 +85,7 @@ def _check(path: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A folder against what is to be written into it."""
+    """Comparison of a folder with the files that are to be written into it."""
 
     new: tuple[str, ...]
     same: tuple[str, ...]
@@ -88,7 +94,10 @@ class Comparison:
 
 
 def compare(root: Path, exported: Exported) -> Comparison:
-    """What writing would do. Raises ``ConfigError`` where a link leads out of ``root``, and ``OSError``."""
+    """Compare ``root`` with the files to be written; writes nothing.
+
+    Raises ``ConfigError`` where a link leads out of ``root``, and ``OSError``.
+    """
     found = {path: _content(root, path) for path in exported.files}
     lacking = (
         path
@@ -112,7 +121,7 @@ def _content(root: Path, path: str) -> bytes | None:
 
 
 def write(root: Path, exported: Exported, comparison: Comparison) -> None:
-    """Write what is new, and replace what is other. Raises ``FileChanged`` where somebody was faster."""
+    """Write new files and replace differing ones. Raises ``FileChanged`` where one changed meanwhile."""
     for path in comparison.new:
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)

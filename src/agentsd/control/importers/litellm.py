@@ -1,8 +1,8 @@
-"""LiteLLM's ``config.yaml`` as agents: each name of its ``model_list`` becomes one.
+"""Import of LiteLLM's ``config.yaml``: each name of its ``model_list`` becomes one agent.
 
-https://docs.litellm.ai/docs/proxy/configs. Deployments that share a name stand in for each other here,
-where LiteLLM spreads the load over them. What is named ``os.environ/NAME`` is read from the variables that
-the caller gives; nothing else is.
+https://docs.litellm.ai/docs/proxy/configs. Deployments that share a name become fallbacks here,
+where LiteLLM spreads the load over them. A value ``os.environ/NAME`` is read from the variables
+that the caller passes, and from nowhere else.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _ENVIRON = "os.environ/"
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """The manifests, and a note on everything that was read."""
+    """Drafts of the manifests, and a note on everything that was read."""
 
     drafts: tuple[Draft, ...]
     notes: tuple[Note, ...]
@@ -62,7 +62,7 @@ class Migrated:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """One deployment of the list."""
+    """Deployment of the list."""
 
     where: str  # model_list[3]
     name: str
@@ -70,7 +70,7 @@ class _Entry:
 
 
 class _Unfit(Exception):
-    """Why a deployment cannot be one of ours; ``missing``: for want of a variable."""
+    """Reason why a deployment cannot be imported; ``missing``: the variable that it lacks."""
 
     def __init__(self, text: str, *, missing: str = "") -> None:
         super().__init__(text)
@@ -79,7 +79,7 @@ class _Unfit(Exception):
 
 
 def read_config(name: str, data: bytes) -> dict[str, Any]:
-    """The YAML of a configuration. Raises ``ConfigError``, which quotes nothing of it."""
+    """Parse the YAML of a configuration. Raises ``ConfigError``, which quotes nothing of it."""
     if len(data) > MAX_BYTES:
         raise ConfigError(f"{name} is larger than 1 MiB", hint="is it a LiteLLM config.yaml?")
     try:
@@ -101,7 +101,7 @@ def migrate(
     owner: str,
     trusted: frozenset[str],
 ) -> Migrated:
-    """One draft for each name whose deployments can be ours, below ``owner`` (empty: at the top)."""
+    """Make one draft for each name with usable deployments, below ``owner`` (empty: at the top)."""
     notes = [Note(str(key), "unused", "it is the proxy's own") for key in config if key != "model_list"]
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in _entries(config["model_list"], notes):
@@ -133,7 +133,7 @@ def _entries(models: list[Any], notes: list[Note]) -> Iterator[_Entry]:
 def _section(
     entry: _Entry, environ: Mapping[str, str], catalog: Catalog, notes: list[Note]
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    """The section, and which variable went into which field. Raises ``_Unfit``."""
+    """Make the section, and return which variable went into which field. Raises ``_UnusableDeployment``."""
     keys: dict[str, str] = {}
     base = _text(entry, "api_base", environ, keys) or _text(entry, "base_url", environ, keys)
     provider, model = _vendor(entry, base)
@@ -158,7 +158,7 @@ def _section(
 
 
 def _vendor(entry: _Entry, base: str) -> tuple[str, str]:
-    """(our vendor, the model as it calls it). Raises ``_Unfit``."""
+    """Return (our vendor, the model as that vendor names it). Raises ``_UnusableDeployment``."""
     full = str(entry.params["model"])
     prefix, slash, rest = full.partition("/")
     custom = entry.params.get("custom_llm_provider")
@@ -179,7 +179,10 @@ def _vendor(entry: _Entry, base: str) -> tuple[str, str]:
 
 
 def _text(entry: _Entry, name: str, environ: Mapping[str, str], keys: dict[str, str]) -> str:
-    """A parameter; of ``os.environ/NAME`` the variable's value. Raises ``_Unfit`` where that is missing."""
+    """Return a parameter, or for ``os.environ/NAME`` the variable's value.
+
+    Raises ``_UnusableDeployment`` where that variable is missing.
+    """
     value = entry.params.get(name)
     if not isinstance(value, str) or not value.strip():
         return ""
@@ -197,7 +200,7 @@ def _text(entry: _Entry, name: str, environ: Mapping[str, str], keys: dict[str, 
 
 
 def _checked(section: dict[str, Any], catalog: Catalog) -> None:
-    """Raises ``_Unfit`` where the section is none, with field and rule, never a value."""
+    """Raise ``_UnusableDeployment`` for an invalid section, with field and rule, never a value."""
     problems = refused(catalog.vendor("llm", section["provider"]).settings, section)
     if "api_key" in problems:
         raise _Unfit(f"left out: {section['provider']} needs an api_key", missing="api_key")

@@ -1,4 +1,4 @@
-"""The text of a new manifest: a pinned id, the chosen providers, the fields that they need."""
+"""Text of a new manifest: a pinned id, the chosen providers, and the fields that they need."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def draft(
     fields: Fields,
     ask: Callable[[str, str], str],
 ) -> tuple[str, bool]:
-    """(text, whether it holds plain secrets, to be sealed before anything is written).
+    """Return (text, whether it contains plain secrets, to be sealed before anything is written).
 
-    ``providers`` maps sections to vendors; ``ask(section, field)`` gives a secret. A required
+    ``providers`` maps sections to vendors; ``ask(section, field)`` returns a secret. A required
     plain field that is not given takes the schema's example. Raises ``ConfigError``.
     """
     chosen = {kind: catalog.vendor(kind, vendor).settings for kind, vendor in providers.items()}
@@ -49,7 +49,7 @@ def draft(
 def _value(
     chosen: Mapping[str, type[ProviderSettings]], section: str, name: str, text: str
 ) -> str | int | float | bool | None:
-    """A given text as a value of its field's type."""
+    """Convert a given text to the type of its field."""
     settings = chosen.get(section)
     if settings is None:
         hint = f"say --{section}" if section in SECTIONS else f"sections are {', '.join(SECTIONS)}"

@@ -1,10 +1,12 @@
-"""Notifications: what fails and what recovered, told once to every receiver.
+"""Notifications of failures and recoveries, each sent once to every webhook.
 
-    look (what fails now, out of the store) → on record (``store.queries.notifications``) → tell → note who knows
+    look (what fails now, from the store) → record (``store.queries.notifications``)
+    → send → record who received it
 
-Nothing here is part of a sync: it looks at what syncs and replicas left on record. Only the leader of
-several watchers does; who was told what is in the store, so that a restart, or another leader, goes on.
-While Postgres is away nothing is on record: that it is, is told by the one who notices, from memory.
+Nothing here is part of a sync: it reads what syncs and replicas recorded. Of several watchers only
+the leader does it; the store records who was notified, so that a restart, or another leader,
+continues. While Postgres is unreachable nothing can be recorded: that condition itself is reported
+by the process that notices it, from memory.
 """
 
 from __future__ import annotations
@@ -40,7 +42,10 @@ _log = logging.getLogger(__name__)
 
 
 class Notifier:
-    """Tells the receivers of ``file``, until it is cancelled. ``leads`` says whether this process may."""
+    """Sender of notifications to the webhooks of ``file``, until cancelled.
+
+    ``leads`` returns whether this process may send.
+    """
 
     def __init__(
         self,
@@ -65,7 +70,7 @@ class Notifier:
         self._problem = ""
 
     def wake(self) -> None:
-        """Something was put on record just now."""
+        """Look at once, since something was recorded just now."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -101,7 +106,7 @@ class Notifier:
             _log.warning("a look at what fails went wrong: %s", error.message)
 
     async def _look(self) -> None:
-        """Put on record what fails now."""
+        """Record what fails now."""
         async with self._database.transaction() as conn:
             latest = await list_runs(conn, source=self._source, limit=1)
             conditions = await list_conditions(conn, self._source)
@@ -149,7 +154,10 @@ class Notifier:
         self._away = known if away or known & {one.fingerprint for one in receivers} else None
 
     async def _send(self, http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> bool:
-        """Whether it arrived. One that fails is left alone for a while, longer each time."""
+        """Send a message; return whether it arrived.
+
+        A webhook that fails is left alone for a while, longer each time.
+        """
         loop = asyncio.get_running_loop()
         attempts, due = self._waits.get(receiver.fingerprint, (0, 0.0))
         if loop.time() < due:
@@ -167,7 +175,7 @@ class Notifier:
 
 
 async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
-    """What was sent is noted though the process stops meanwhile: else the next one would repeat it."""
+    """Finish recording what was sent though the process stops: otherwise the next one would repeat it."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
@@ -178,7 +186,10 @@ async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
 
 
 async def _post(http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> int:
-    """The status of the answer; 0: there was none. What failed may hold the URL, so nothing of it is told."""
+    """Post a message and return the status of the answer; 0 without one.
+
+    The error may contain the URL, so none of it is reported.
+    """
     try:
         async with http.post(receiver.url, json=message.body(receiver.kind), allow_redirects=False) as answer:
             return answer.status
@@ -212,7 +223,10 @@ def _manifests(conditions: Sequence[ManifestCondition]) -> Iterator[Failing]:
 
 
 def _degraded(replicas: Sequence[Replica]) -> dict[str, Failing]:
-    """By agent: that it is degraded is one condition, on however many replicas, and while those restart."""
+    """Return the degraded agents as one condition each.
+
+    It is one condition on however many replicas, and while those restart.
+    """
     where: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for replica in replicas:
         for agent in list(replica.degraded)[:_MOST]:

@@ -1,4 +1,4 @@
-"""Receivers of notifications: a file of webhook URLs, which are secrets; and what each is sent."""
+"""Webhooks that receive notifications: a file of URLs, which are secrets, and the message formats."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SLACK = "slack:"
 
 @dataclass(frozen=True, slots=True)
 class Receiver:
-    """One webhook. Its URL is never shown: whoever has it may post."""
+    """Webhook. Its URL is never shown: whoever has it may post."""
 
     url: str = field(repr=False)
     kind: Kind
@@ -28,14 +28,14 @@ class Receiver:
 
     @property
     def fingerprint(self) -> str:
-        """Tells it from others without holding its URL."""
+        """Return an identifier that does not contain the URL."""
         return sha256(f"{self.kind} {self.url}".encode()).hexdigest()[:16]
 
 
 def read_receivers(file: Path) -> tuple[Receiver, ...]:
-    """One URL a line, ``slack:`` before those of Slack's kind; empty lines and ``#`` lines are skipped.
+    """Read one URL a line, ``slack:`` before those of Slack's kind; skip empty lines and ``#`` lines.
 
-    Raises ``ConfigError``, which names the line and not what is in it.
+    Raises ``ConfigError``, which names the line and not its content.
     """
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
@@ -61,7 +61,7 @@ def _receiver(file: Path, number: int, text: str) -> Receiver | None:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What happened, in words that hold no secret and no prompt."""
+    """Description of an event, in words that contain no secret and no prompt."""
 
     state: State
     source: str
@@ -71,7 +71,7 @@ class Message:
     at: str  # RFC 3339
 
     def body(self, kind: Kind) -> dict[str, Any]:
-        """As JSON for a receiver of this kind."""
+        """Return the message as JSON for a webhook of this kind."""
         if kind == "slack":
             return {"text": _escaped(self.line)}
         names = ("state", "source", "key", "reason", "at")
@@ -79,12 +79,15 @@ class Message:
 
     @property
     def line(self) -> str:
-        """For people."""
+        """Return the message as a line for people."""
         sign = "✗" if self.state == "failing" else "✓"
         told = f": {self.text}" if self.text and self.state == "failing" else ""
         return printable(f"{sign} agentsd {self.source}: {self.key} {self.state} ({self.reason}){told}")
 
 
 def _escaped(text: str) -> str:
-    """Slack's three control characters: https://docs.slack.dev/messaging/formatting-message-text"""
+    """Escape Slack's three control characters.
+
+    https://docs.slack.dev/messaging/formatting-message-text
+    """
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,9 +1,9 @@
-"""Whether a commit that was pulled may be applied: by whom it is signed, and which way the ref moved.
+"""Policy for pulled commits: the required signature, and the direction in which the ref moved.
 
-What the ref says is followed, also after a force-push. Only a commit that is older than the applied one is
-refused, unless the ref itself went back: unless, that is, this very ref of this very remote was applied
-further on. A mirror that lags shows the same for a moment, so that is believed only when it is still so a
-while later.
+The ref is followed, also after a force-push. Only a commit that is older than the applied one is
+refused, unless the ref itself went back: unless, that is, a later commit of this very ref of this
+very remote was applied. A mirror that lags looks the same for a moment, so that is accepted only
+when it is still so a while later.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _log = logging.getLogger(__name__)
 
 
 class SourceMoved(SyncRefused):
-    """The source was applied from another remote."""
+    """Refusal of a source that was applied from another remote."""
 
 
 class NotYet(Exception):
-    """The ref went back; after ``seconds`` it is believed."""
+    """Request to wait: the ref went back, which is accepted after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class NotYet(Exception):
 
 @dataclass(frozen=True, slots=True)
 class PullOptions:
-    """How one source is pulled; seconds."""
+    """Options for pulling one source; times in seconds."""
 
     source: str
     path: str  # of the manifests in the repository
@@ -52,7 +52,7 @@ class PullOptions:
 
 
 class Judge:
-    """Judges the commits of one ref of one remote."""
+    """Policy for the commits of one ref of one remote."""
 
     def __init__(self, mirror: Mirror, options: PullOptions) -> None:
         self._mirror = mirror
@@ -60,7 +60,7 @@ class Judge:
         self._gone_back: tuple[str, float] | None = None  # the older commit, and since when it is seen
 
     def refuse_moved(self, known: Pull | None) -> None:
-        """Raises ``SourceMoved`` where another remote was applied before."""
+        """Raise ``SourceMoved`` where another remote was applied before."""
         if known is None or known.last_applied is None or self._options.adopt:
             return
         if parse_remote(known.url).identity != self._mirror.remote.identity:
@@ -70,9 +70,10 @@ class Judge:
             )
 
     async def accept(self, commit: str, known: Pull | None, applied: str | None) -> str | None:
-        """Who signed it, where that is asked for. ``applied``: what it must not be older than.
+        """Return the signer of the commit, where a signature is required.
 
-        Raises ``Untrusted``, ``StaleSync``, ``NotYet``.
+        ``applied``: the commit that it must not be older than. Raises ``Untrusted``, ``StaleSync``,
+        ``AwaitConfirmation``.
         """
         signers = self._options.signers
         signer = await signers.verify(self._mirror, commit) if signers else None
@@ -82,7 +83,7 @@ class Judge:
         return signer
 
     def _seen(self, known: Pull | None) -> str | None:
-        """Where this ref of this remote was when it was last applied."""
+        """Return the commit of this ref of this remote when it was last applied."""
         if known is None or known.ref != self._mirror.ref:
             return None
         same = parse_remote(known.url).identity == self._mirror.remote.identity
@@ -103,7 +104,7 @@ class Judge:
             )
 
     def _believe(self, commit: str) -> None:
-        """Raises ``NotYet`` until the ref was seen at the older ``commit`` for long enough."""
+        """Raise ``AwaitConfirmation`` until the ref was seen at the older ``commit`` for long enough."""
         if self._gone_back is None or self._gone_back[0] != commit:
             self._gone_back = (commit, now())
         waited = now() - self._gone_back[1]
@@ -113,5 +114,5 @@ class Judge:
 
 
 def now() -> float:
-    """The running loop's clock."""
+    """Return the time of the running loop's clock."""
     return asyncio.get_running_loop().time()

@@ -1,7 +1,7 @@
-"""Commit statuses: the forge is told what became of a commit, and shows it beside it.
+"""Commit statuses: the result of a sync, sent to the forge, which shows it beside the commit.
 
 GitHub: POST /repos/{owner}/{repo}/statuses/{sha}
-https://docs.github.com/rest/commits/statuses (Gitea and Forgejo answer the same below /api/v1).
+https://docs.github.com/rest/commits/statuses (Gitea and Forgejo use the same below /api/v1).
 GitLab: POST /projects/{path, percent-encoded}/statuses/{sha}
 https://docs.gitlab.com/api/commits/#set-commit-pipeline-status
 """
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Forge:
-    """Where statuses go."""
+    """Address and credential of a forge that receives statuses."""
 
     kind: Kind
     api: str  # without a slash at its end
@@ -47,7 +47,7 @@ class Forge:
 
     @classmethod
     def of(cls, remote: Remote, token: Secret, *, kind: Kind | None, api: str, source: str) -> Forge:
-        """The forge of ``remote``. Raises ``ConfigError`` where it is not known and not told."""
+        """Return the forge of ``remote``. Raises ``ConfigError`` where it is neither known nor given."""
         known = _KNOWN.get(remote.host)
         if known is None and not (kind and api):
             raise ConfigError(
@@ -66,13 +66,13 @@ class Forge:
         return cls(kind, address, project, token, f"agentsd/{source}")
 
     def url(self, commit: str) -> str:
-        """Where the status of ``commit`` is set."""
+        """Return the URL at which the status of ``commit`` is set."""
         if self.kind == "github":
             return f"{self.api}/repos/{quote(self.project)}/statuses/{commit}"
         return f"{self.api}/projects/{quote(self.project, safe='')}/statuses/{commit}"
 
     def body(self, verdict: Verdict) -> dict[str, str]:
-        """The status."""
+        """Return the status as the request's body."""
         text = verdict.text if len(verdict.text) <= TEXT_MAX else f"{verdict.text[: TEXT_MAX - 1]}…"
         if self.kind == "github":
             state = "success" if verdict.good else "failure"
@@ -80,7 +80,7 @@ class Forge:
         return {"state": "success" if verdict.good else "failed", "name": self.context, "description": text}
 
     def headers(self) -> dict[str, str]:
-        """The credential, as each wants it."""
+        """Return the credential, as each kind of forge expects it."""
         token = self.token.reveal()
         given = {"Authorization": f"Bearer {token}"} if self.kind == "github" else {"PRIVATE-TOKEN": token}
         return {**given, "Accept": "application/json", "User-Agent": "agentsd"}
@@ -88,25 +88,25 @@ class Forge:
 
 @dataclass
 class Statuses:
-    """Tells a forge in the background; only the newest verdict is worth telling."""
+    """Background sender of statuses; only the newest one is worth sending."""
 
     forge: Forge
     delay: float = 1.0  # s before the second attempt
     _waiting: asyncio.Queue[Verdict] = field(default_factory=asyncio.Queue)
 
     def tell(self, verdict: Verdict) -> None:
-        """Have it told, as soon as it can be."""
+        """Send ``verdict`` in the background, as soon as possible."""
         self._waiting.put_nowait(verdict)
 
     async def run(self) -> None:
-        """Tell until cancelled. A forge that is away, or refuses, costs log lines and nothing else."""
+        """Send until cancelled. A forge that is unreachable, or refuses, costs log lines and nothing else."""
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
             while True:
                 await self._send(session, await self._waiting.get())
 
     async def _send(self, session: aiohttp.ClientSession, verdict: Verdict) -> None:
-        """Until it is told, refused, or overtaken by a newer one."""
+        """Try until it is sent, refused, or replaced by a newer one."""
         for attempt in range(1, ATTEMPTS + 1):
             status = await self._post(session, verdict)
             if status is not None and status < 300:
@@ -121,7 +121,7 @@ class Statuses:
         )
 
     async def _post(self, session: aiohttp.ClientSession, verdict: Verdict) -> int | None:
-        """The reply's status; None: there was none."""
+        """Post a status and return the reply's status code; None without a reply."""
         forge = self.forge
         try:
             async with session.post(

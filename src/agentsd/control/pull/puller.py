@@ -1,9 +1,9 @@
-"""Pull mode: the newest commit of a remote's ref is fetched, judged, and reconciled as a whole.
+"""Pull mode: the newest commit of a remote's ref is fetched, checked, and reconciled as a whole.
 
 fetch ─▶ signed? ─▶ older than what is applied? ─▶ read the commit's tree ─▶ round of the ``Syncer``
 
-Whatever fails or is refused on the way leaves the last good tree where it is, and is on record. What is
-refused, ``judging`` says.
+Whatever fails or is refused on the way keeps the last good tree in place, and is recorded.
+``commit_policy`` decides what is refused.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a commit, for its forge."""
+    """Result of one commit, for its forge."""
 
     commit: str
     good: bool
@@ -57,24 +57,24 @@ class Verdict:
 
 
 class Checkout:
-    """The commit that is to be reconciled: what ``Syncer`` is given as ``pulled``."""
+    """Commit that is to be reconciled: passed to ``Syncer`` as ``pulled``."""
 
     commit: str | None = None
     tree: Tree | None = None
 
     def __call__(self) -> tuple[str, Tree]:
-        """Commit and tree. Raises ``PullFailed`` before there is any."""
+        """Return commit and tree. Raises ``PullFailed`` before there is any."""
         if self.commit is None or self.tree is None:
             raise PullFailed("nothing was pulled yet", hint="see what the first pull says")
         return self.commit, self.tree
 
     def put(self, commit: str, tree: Tree) -> None:
-        """From now on it is this."""
+        """Replace commit and tree."""
         self.commit, self.tree = commit, tree
 
 
 class Puller:
-    """Pulls on a period, and when it is told to, until it is cancelled. Survives every error."""
+    """Worker that pulls on a period, and on request, until it is cancelled. Survives every error."""
 
     def __init__(
         self,
@@ -88,7 +88,7 @@ class Puller:
         tell: Callable[[Verdict], None] | None = None,
         supervisor: Supervisor | None = None,
     ) -> None:
-        """``gate`` is the syncer's. ``tell`` hears what becomes of each commit."""
+        """Prepare pulling; ``gate`` is the syncer's, and ``tell`` is called with each commit's status."""
         self.first_round = asyncio.Event()  # set after the first attempt, or when that takes long
         self._syncer = syncer
         self._checkout = checkout
@@ -107,7 +107,7 @@ class Puller:
         syncer.on_late = lambda report: self._pass(report, report.commit)
 
     def pull(self) -> None:
-        """Pull at once: somebody knows that there is something new."""
+        """Pull at once, since there is something new."""
         self._wanted.set()
 
     async def run(self) -> None:
@@ -137,20 +137,20 @@ class Puller:
                     hooked = True
 
     async def _listen(self) -> None:
-        """A notification that was missed costs no more than one interval."""
+        """Listen for notifications. A missed one costs no more than one interval."""
         async with aclosing(Listener(self._database.listener_dsn, channel=pulls.CHANNEL).hints()) as hints:
             async for hint in hints:
                 if hint.kind == "changed":
                     self.pull()
 
     async def _lead(self) -> None:
-        """What this process fetched while it stood by may be older than what is applied: pull anew."""
+        """Pull anew when leadership is gained: what was fetched before may be older than what is applied."""
         if self._gate is not None:
             async for _ in self._gate.gained():
                 self.pull()
 
     async def _turn(self) -> float:
-        """One attempt; seconds until the next."""
+        """Make one attempt; return the seconds until the next."""
         try:
             report = await self._attempt()
         except NotYet as wait:
@@ -164,7 +164,7 @@ class Puller:
         return max(0.0, min(interval, self._resync_at - now()))
 
     async def _attempt(self) -> Report | None:
-        """Fetch, judge, reconcile, record. None: there was nothing to do."""
+        """Fetch, check, reconcile, record. Returns None where there was nothing to do."""
         commit, known, signer = None, None, None
         try:
             known, applied = await self._recall()
@@ -192,10 +192,10 @@ class Puller:
             return known[0] if known else None, await pulls.applied_commit(connection, self._options.source)
 
     async def _newest(self, applied: str | None) -> tuple[str, bool]:
-        """The commit that the ref is at, and whether it is what is applied or comes after it.
+        """Return the commit of the ref, and whether it is the applied one or comes after it.
 
-        It is asked for after the store. Where what is applied was never seen here, another process was
-        faster, and it is asked for again.
+        The remote is asked after the store. Where the applied commit was never seen here, another process
+        was faster, and the remote is asked again.
         """
         tags = self._options.signers is not None and self._options.signers.what == "tags"
         commit = await self._mirror.fetch(tags=tags)
@@ -208,7 +208,7 @@ class Puller:
         return commit, forward is True
 
     def _is_settled(self, commit: str, known: Pull | None) -> bool:
-        """Whether this very commit is reconciled, and all else that is due is not due yet."""
+        """Return whether this very commit is reconciled, and all other work is not due yet."""
         fine = known is not None and known.reason is None and known.last_applied == commit
         return fine and self._checkout.commit == commit and not self._failures and now() < self._resync_at
 
@@ -219,7 +219,7 @@ class Puller:
         return await self._syncer.round(None, quiet=quiet)
 
     async def _refused(self, error: AgentsdError, commit: str | None) -> Report:
-        """Say so, as a leader, and keep the store at the last good tree meanwhile."""
+        """Report the refusal, as a leader, and keep the store at the last good tree meanwhile."""
         if not await self._leads():
             return Report(standby=True)
         report = await self._syncer.refuse(error, commit)
@@ -236,7 +236,7 @@ class Puller:
             return False
 
     async def _restore(self) -> None:
-        """After a restart: the last good commit, if it is the one that is applied."""
+        """Restore the last good commit after a restart, if it is the one that is applied."""
         if self._checkout.commit is not None:
             return
         with suppress(AgentsdError):
@@ -252,7 +252,7 @@ class Puller:
     async def _conclude(
         self, report: Report, commit: str | None, known: Pull | None, signer: str | None
     ) -> None:
-        """Record what happened, tell the forge, and let git tidy up."""
+        """Record the result, send it to the forge, and let git clean up."""
         self._pass(report, commit)
         if report.outcome is not None and commit is not None:
             mirror = self._mirror
@@ -265,7 +265,7 @@ class Puller:
             await self._record(known, commit, failed)
 
     def _settled(self, known: Pull | None) -> Pull:
-        """What is known; where nothing was ever applied, by the present names."""
+        """Return the recorded pull; where nothing was ever applied, one with the present names."""
         if known is not None and known.last_applied is not None:
             return known
         return Pull(self._options.source, self._mirror.remote.shown, self._mirror.ref, self._options.path)
@@ -286,7 +286,7 @@ class Puller:
 
 
 def _verdict(report: Report, commit: str | None) -> Verdict | None:
-    """None: it is not decided yet."""
+    """Return the commit's status; None where it is not decided yet."""
     if commit is None or (report.error is not None and report.error.retryable):
         return None
     if report.outcome is not None:

@@ -1,4 +1,4 @@
-"""What sealing needs before the first secret: an age key outside the repository, and creation rules."""
+"""Prerequisites of the first secret: an age key outside the repository, and creation rules."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
 
 @dataclass(frozen=True, slots=True)
 class Founded:
-    """What was made, None where it was there."""
+    """Files that were made; None for one that existed."""
 
     rules: Path | None = None
     key: Path | None = None
 
 
 def default_keys_file(environ: Mapping[str, str], home: Path) -> Path:
-    """Where sops looks for age keys without being told."""
+    """Return the file where sops looks for age keys by default."""
     return config_home(environ, home) / KEYS_FILE
 
 
 def add_key(file: Path) -> str:
-    """Append a fresh age identity to ``file``, which only its owner can read; the public half.
+    """Append a fresh age identity to ``file``, which only its owner can read; return the public half.
 
-    What the file holds stays. Raises ``ConfigError`` and ``OSError``.
+    Existing content of the file stays. Raises ``ConfigError`` and ``OSError``.
     """
     from pyrage import x25519
 
@@ -64,13 +64,13 @@ def add_key(file: Path) -> str:
 
 
 def rules_text(folder: str, recipients: Sequence[str]) -> str:
-    """A ``.sops.yaml`` for the manifests in ``folder`` beside it, and for overlays."""
+    """Return a ``.sops.yaml`` for the manifests in ``folder`` beside it, and for overlays."""
     literal = _SPECIAL.sub(r"\\\g<0>", folder)  # re.escape escapes what RE2 refuses, such as spaces
     return RULES.format(folders=f"{literal}|envs", recipients=",".join(recipients))
 
 
 def found(root: Path, environ: Mapping[str, str], home: Path) -> Founded:
-    """Make sure that creation rules exist for ``root``: the key at hand is named in them, or a fresh one.
+    """Ensure that creation rules exist for ``root``: they name the available key, or a fresh one.
 
     Raises ``ConfigError`` and ``OSError``.
     """

@@ -1,4 +1,4 @@
-"""Sealed documents as values: what sops sees of them, and whether they are what was asked for."""
+"""Comparison of sealed documents as values: what sops sees of them, and whether they are as requested."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentsd.sops.format import seal_type
 
 
 class _Kept:
-    """Stands for a value that stays sealed: its seal vouches for it."""
+    """Placeholder for a value that stays sealed: its seal authenticates it."""
 
     def __deepcopy__(self, memo: object) -> _Kept:
         return self
@@ -25,22 +25,25 @@ KEPT: Final = _Kept()
 
 
 def agrees(opened: Any, wanted: Any) -> bool:
-    """Whether an opened value is ``wanted``, types included; anything may stand where it says ``KEPT``."""
+    """Return whether an opened value equals ``wanted``, types included; ``KEPT`` matches anything."""
     return _alike(opened, wanted, _equal)
 
 
 def resembles(sealed: Any, wanted: Any) -> bool:
-    """Whether a sealed value can be ``wanted``: plain leaves are equal, seals fit in type and length."""
+    """Return whether a sealed value can be ``wanted``.
+
+    Plain leaves are equal, seals match in type and length.
+    """
     return _alike(sealed, wanted, _fits)
 
 
 def contents(value: Mapping[str, Any]) -> dict[str, Any]:
-    """``value`` without the seal, and without the comments that sops made items of lists."""
+    """Return ``value`` without the seal, and without the comments that sops turned into list items."""
     return {key: _without_comments(node) for key, node in value.items() if key != "sops"}
 
 
 def planted(value: Mapping[str, Any], leaves: Mapping[Pointer, Any]) -> dict[str, Any]:
-    """A copy of ``value`` with ``leaves`` in their places, whose holders exist."""
+    """Return a copy of ``value`` with ``leaves`` in their places, whose parents exist."""
     result = deepcopy(dict(value))
     for pointer, leaf in leaves.items():
         at(result, pointer[:-1])[pointer[-1]] = leaf
@@ -48,12 +51,15 @@ def planted(value: Mapping[str, Any], leaves: Mapping[Pointer, Any]) -> dict[str
 
 
 def path_of(pointer: Pointer) -> tuple[str, ...]:
-    """The names on the way: what sops ties a sealed value to. It leaves out places in lists."""
+    """Return the names along the path, to which sops binds a sealed value. It omits indexes of lists."""
     return tuple(part for part in pointer if isinstance(part, str))
 
 
 def in_one_line(value: Mapping[str, Any]) -> bytes:
-    """``value`` as YAML that Go and Python read alike: quoted texts, no comments, no unusual line breaks."""
+    """Dump ``value`` as YAML that Go and Python read alike.
+
+    Texts are quoted; there are no comments and no unusual line breaks.
+    """
     text = json.dumps(value, ensure_ascii=False)
     return "".join(char if char.isprintable() else f"\\U{ord(char):08x}" for char in text).encode()
 
@@ -87,5 +93,5 @@ def _fits(one: Any, wanted: Any) -> bool:
 
 
 def _ciphertext(seal: str) -> bytes:
-    """AES-GCM keeps the length of what it encrypts."""
+    """Decode the ciphertext of a seal. AES-GCM keeps the length of what it encrypts."""
     return a2b_base64(seal.split("data:", 1)[1].split(",", 1)[0])

@@ -1,9 +1,10 @@
-"""Three versions of a manifest made one: what git's merge driver does.
+"""Git's merge driver: three versions of a manifest become one.
 
-What the versions say is merged field by field (``core.manifest.three_way_merge``): secrets by what they hold where a key is
-at hand, by their ciphertexts where none is. One version is the frame: its data key and recipients stay, and
-only secrets that it does not hold yet are sealed anew, by the real sops. Plaintext is in memory and in pipes
-only; what is written, after a conflict too, is sealed as ours was.
+The versions are merged field by field (``core.manifest.three_way_merge``): secrets by their
+plaintexts where a key is available, by their ciphertexts otherwise. One version is the frame: its
+data key and recipients stay, and only secrets that it does not contain yet are sealed anew, by the
+real sops. Plaintext is in memory and in pipes only; what is written, after a conflict too, is
+sealed as ours was.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _RENEWED = ("lastmodified", "mac", "version")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a merge. ``data`` None: nothing to write, the file stays ours."""
+    """Result of a merge. ``data`` None: nothing to write, the file stays ours."""
 
     data: bytes | None = field(repr=False)
     problems: tuple[str, ...] = ()  # each an unresolved conflict; never quotes a value
@@ -43,13 +44,13 @@ class Result:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is left for a person to decide."""
+        """Return whether nothing is left for a person to decide."""
         return not self.problems
 
 
 @dataclass(frozen=True, slots=True)
 class _Versions:
-    """The three, and what they say: sealed leaves are ``Sealed``."""
+    """Three versions and their values: sealed leaves are ``Sealed``."""
 
     documents: tuple[Document, Document, Document]  # base, ours, theirs; an empty base where there is none
     values: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = field(repr=False)
@@ -57,13 +58,13 @@ class _Versions:
 
 
 class _Unmergeable(AgentsdError):
-    """Why no merge can be made here."""
+    """Reason why the versions cannot be merged."""
 
 
 async def merged(
     base: bytes, ours: bytes, theirs: bytes, *, file: Path, opener: Opener, sops: SopsBinary
 ) -> Result:
-    """One manifest of three versions of ``file``; ``base`` may be empty. Changes no file."""
+    """Merge three versions of ``file`` into one manifest; ``base`` may be empty. Changes no file."""
     try:
         documents = tuple(_parsed(str(file), data) for data in (base, ours, theirs))
     except InvalidManifests:
@@ -108,7 +109,7 @@ _SIDES = ("the common ancestor", "our version", "their version")
 
 
 async def _plain(document: Document, side: str, opener: Opener) -> dict[str, Any]:
-    """What a version says, verified."""
+    """Return the verified value of a version."""
     try:
         opened = await opener.open_surely(document)
     except SealLocked:
@@ -125,7 +126,7 @@ def _with_seals(document: Document, value: dict[str, Any]) -> dict[str, Any]:
 async def _written(
     versions: _Versions, decided: Merged, file: Path, opener: Opener, sops: SopsBinary
 ) -> Document:
-    """The merged manifest, on the first frame that takes it."""
+    """Write the merged manifest on the first frame that accepts it."""
     fitted = [_fitted(decided, *frame) for frame in _frames(versions)]
     needy: AgentsdError | None = None
     for frame, value, secrets in sorted(fitted, key=lambda one: len(one[2])):
@@ -144,7 +145,7 @@ async def _written(
 
 
 def _frames(versions: _Versions) -> list[tuple[Document, dict[str, Any]]]:
-    """The versions that the result may be made of, with what they say: ours first."""
+    """Return the versions that the result may be made from, with their values: ours first."""
     base, ours, theirs = (_keys(one) for one in versions.documents)
     _, *sides = zip(versions.documents, versions.values, strict=True)
     if ours == theirs:
@@ -170,7 +171,7 @@ _Fitted = tuple[Document, dict[str, Any], dict[Pointer, Any]]
 
 
 def _fitted(decided: Merged, frame: Document, said: Mapping[str, Any]) -> _Fitted:
-    """The merged value with the ciphertexts that ``frame`` has for it, and what must be sealed anew."""
+    """Return the merged value with the ciphertexts that ``frame`` has, and what must be sealed anew."""
     wanted = {at: leaf for at, leaf in leaves(decided.value) if isinstance(leaf, Sealed)}
     held = {at: leaf for at, leaf in leaves(said) if isinstance(leaf, Sealed)}
     places = {at: at for at, leaf in wanted.items() if at in held and alike(held[at], leaf)}
@@ -189,9 +190,9 @@ def _fitted(decided: Merged, frame: Document, said: Mapping[str, Any]) -> _Fitte
 
 
 async def _with_comments(documents: Sequence[Document], result: Document, opener: Opener) -> bytes:
-    """``result`` in the words of ours, with the comments of both sides.
+    """Return ``result`` in the form of ours, with the comments of both sides.
 
-    The three texts are made to say the same first, so that they differ in comments and form only.
+    The three texts are first given the same values, so that they differ in comments and form only.
     """
     base, ours, theirs = (one.data for one in documents)
     said = {name: value for name, value in result.value.items() if name != "sops"}

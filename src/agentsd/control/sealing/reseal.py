@@ -1,11 +1,11 @@
-"""An edit of a manifest whose file may be sealed: what the edit does not touch keeps its bytes.
+"""Edits of a manifest whose file may be sealed: what the edit does not touch keeps its bytes.
 
 Plain fields under a MAC that covers sealed values only need no key. Everything that renews a seal
-happens after the original was opened and verified, because sops is then told not to look at the
+happens after the original was opened and verified, because sops is then run without checking the
 old MAC: it cannot match any more. So nothing that was tampered with is ever sealed again.
 
-sops is handed the values, not the text: without comments, which it counts as items of lists, and
-in a form that Go and Python read alike. Of what it returns, the new ciphertexts and the MAC are taken.
+sops is given the values, not the text: without comments, which it counts as items of lists, and in
+a form that Go and Python read alike. Of what it returns, the new ciphertexts and the MAC are taken.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _BY_HAND = "change it with: agentsd edit FILE"
 
 @dataclass(frozen=True, slots=True)
 class _Edit:
-    """What was asked for. ``texts`` stand in ``value`` as empty texts, or as the seals that they replace."""
+    """Requested edit. In ``value``, ``texts`` are empty texts, or the seals that they replace."""
 
     document: Document  # as it is on disk
     value: dict[str, Any] = field(repr=False)  # without ``sops``
@@ -56,20 +56,20 @@ class _Edit:
 
     @property
     def only_sealed(self) -> bool:
-        """Whether plain values are outside the MAC."""
+        """Return whether plain values are outside the MAC."""
         return self.block is not None and self.block.get("mac_only_encrypted") is True
 
     def kept(self) -> Iterator[Pointer]:
-        """Where seals of the file stay."""
+        """Return the pointers at which seals of the file stay."""
         return (p for p, leaf in leaves(self.value) if is_sealed(leaf) and p not in self.texts)
 
     async def frame(self) -> Document:
-        """The edited text with the old ``sops`` block, and nothing in the places of ``texts``."""
+        """Return the edited text with the old ``sops`` block, and nothing in the places of ``texts``."""
         value = planted(self.value, dict.fromkeys(self.texts))
         return await _rewritten(self.document, value if self.block is None else {**value, "sops": self.block})
 
     def wanted(self) -> dict[str, Any]:
-        """The whole plaintext, ``KEPT`` for what stays sealed."""
+        """Return the whole plaintext, with ``KEPT`` for what stays sealed."""
         values = (p for p in self.kept() if seal_type(at(self.value, p)) != "comment")
         return contents(planted(self.value, {**dict.fromkeys(values, KEPT), **self.texts}))
 
@@ -84,16 +84,18 @@ async def resealed(
     sops: SopsBinary,
     blind: bool = False,
 ) -> bytes:
-    """The bytes of ``file`` after an edit: its text with ``value``, and ``secrets`` sealed by the real sops.
+    """Return the bytes of ``file`` after an edit: its text with ``value``, and ``secrets`` sealed by sops.
 
-    ``document`` is the file as it is (``Document(path, b"", {})`` for a new one). ``value`` is the whole new
-    value without ``sops``, kept seals in place; a field of ``secrets`` is absent from it, or still the seal
-    that it replaces. The holders of new secrets exist. A plain value where the file's rule seals is sealed.
+    ``document`` is the file as it is (``Document(path, b"", {})`` for a new one). ``value`` is the
+    whole new value without ``sops``, kept seals in place; a field of ``secrets`` is absent from it, or
+    still the seal that it replaces. The parents of new secrets exist. A plain value is sealed where the
+    file's rule requires it.
 
     Raises ``KeyNeeded`` where only a holder of the key can make the edit, ``SealTampered`` and other
-    ``SealError`` where the original does not verify or ``value`` holds a seal from elsewhere, ``ConfigError``
-    where no rule seals a secret, ``SopsFailed``, and ``CannotSplice``. Changes no file.
-    ``blind``: a secret that is given again is sealed again: whoever only looks learns of no guess.
+    ``SealError`` where the original does not verify or ``value`` contains a seal from elsewhere,
+    ``ConfigError`` where no rule seals a secret, ``SopsFailed``, and ``CannotEdit``. Changes no file.
+    ``blind``: a secret that is given again is sealed again, so that a caller who only looks cannot
+    verify guesses.
     """
     edit = _edit_of(document, value, secrets)
     _check_origin(edit)
@@ -118,7 +120,7 @@ async def resealed(
 async def unsealed(
     document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str], stand_in: str
 ) -> bytes:
-    """As ``resealed``, without key, rules or sops: ``stand_in`` is where something would be sealed."""
+    """Edit as ``reseal`` does, without key, rules or sops: ``stand_in`` marks what would be sealed."""
     edit = _edit_of(document, value, secrets)
     _check_origin(edit)
     block = {} if edit.block is None else {"sops": edit.block}
@@ -140,7 +142,7 @@ def _edit_of(document: Document, value: Mapping[str, Any], secrets: Mapping[Poin
 
 
 def _placed(value: Mapping[str, Any], texts: Mapping[Pointer, Any]) -> dict[str, Any]:
-    """``value`` with an empty text in each new place of ``texts``: in a section, behind its provider."""
+    """Insert an empty text at each new place of ``texts``: in a section, after its provider."""
     result = planted(value, {})
     for pointer in texts:
         holder, name = at(result, pointer[:-1]), pointer[-1]
@@ -153,7 +155,7 @@ def _placed(value: Mapping[str, Any], texts: Mapping[Pointer, Any]) -> dict[str,
 
 
 def _with_covered(edit: _Edit, block: Mapping[str, Any]) -> _Edit:
-    """``edit``, in which plain values are to be sealed too, where the file's rule says so."""
+    """Return ``edit`` with plain values to be sealed too, where the file's rule requires it."""
     plain = {
         pointer: leaf
         for pointer, leaf in leaves(edit.value)
@@ -170,7 +172,7 @@ def _with_covered(edit: _Edit, block: Mapping[str, Any]) -> _Edit:
 
 
 def _check_origin(edit: _Edit) -> None:
-    """Every seal that is kept is one of the file's, for the same field, and stands there once."""
+    """Check that every kept seal is one of the file's, for the same field, and occurs once."""
     known = Counter(
         (path_of(pointer), leaf)
         for pointer, leaf in leaves(edit.document.value)
@@ -185,7 +187,7 @@ def _check_origin(edit: _Edit) -> None:
 
 
 async def _outside_mac(edit: _Edit) -> Document | None:
-    """The edited document, where nothing of what the MAC covers has changed: no key is needed."""
+    """Return the edited document where nothing that the MAC covers has changed: no key is needed."""
     if edit.texts:
         return None
     frame = await edit.frame()
@@ -194,7 +196,7 @@ async def _outside_mac(edit: _Edit) -> Document | None:
 
 
 def _in_mac(document: Document, only_sealed: bool) -> list[tuple[tuple[str, ...], str, Any]]:
-    """What the MAC covers, in its order, with the names of places and types, which it does not."""
+    """List what the MAC covers, in its order, with names of places and types, which it does not cover."""
     return [
         (path_of(pointer), type(leaf).__name__, leaf)
         for pointer, leaf in leaves(document.value)
@@ -203,10 +205,10 @@ def _in_mac(document: Document, only_sealed: bool) -> list[tuple[tuple[str, ...]
 
 
 async def _originals(edit: _Edit, opener: Opener) -> dict[str, Any] | None:
-    """The original's plaintexts by seal, after it was verified; None without a key, where none is needed.
+    """Return the original's plaintexts by seal, after verification; None without a key, if not needed.
 
-    Without one, what is sealed can go or be given anew as a whole; but plain values that a full MAC vouched
-    for cannot be sealed again by somebody who is not able to verify them.
+    Without one, a sealed value can be removed or replaced as a whole; but plain values that a full MAC
+    authenticated cannot be sealed again by a process that is not able to verify them.
     """
     try:
         opened = await opener.open_surely(edit.document)
@@ -221,7 +223,7 @@ async def _originals(edit: _Edit, opener: Opener) -> dict[str, Any] | None:
 
 
 def _without_repetitions(edit: _Edit, originals: Mapping[str, Any]) -> _Edit:
-    """``edit`` without the secrets that are what they were: their seals stay."""
+    """Return ``edit`` without the secrets that did not change: their seals stay."""
     same = {
         pointer: seal
         for pointer, text in edit.texts.items()
@@ -234,7 +236,7 @@ def _without_repetitions(edit: _Edit, originals: Mapping[str, Any]) -> _Edit:
 
 
 async def _sealed_whole(edit: _Edit, file: Path, opener: Opener, sops: SopsBinary) -> bytes:
-    """Everything sealed by the creation rules: public recipients suffice."""
+    """Seal everything by the creation rules: public recipients suffice."""
     wanted = edit.wanted()
     result = await sealed_by_rule(await _rewritten(edit.document, wanted), file, sops)
     _check_sealed(edit, result, ".sops.yaml does not tell to seal it")
@@ -245,7 +247,10 @@ async def _sealed_whole(edit: _Edit, file: Path, opener: Opener, sops: SopsBinar
 
 
 async def _renewed(edit: _Edit, originals: Mapping[str, Any], sops: SopsBinary) -> Document:
-    """The file with its new secrets and a new MAC, under its data key. The original was verified."""
+    """Return the file with its new secrets and a new MAC, under its data key.
+
+    The original was verified before.
+    """
     if any(name in (edit.block or {}) for name in NAMES if "comment" in name):
         raise ConfigError("what this file seals depends on its comments", hint=_BY_HAND)
     if whole := [dotted(pointer) for pointer, leaf in edit.texts.items() if type(leaf) is int]:
@@ -263,7 +268,7 @@ async def _renewed(edit: _Edit, originals: Mapping[str, Any], sops: SopsBinary) 
 
 
 def _own(frame: Document, originals: Mapping[str, Any]) -> dict[Pointer, Any]:
-    """Some text of the document as it is: setting it changes nothing, but renews the MAC."""
+    """Return some text of the document as it is: setting it changes nothing, but renews the MAC."""
     for pointer, leaf in leaves(frame.value):
         text = originals.get(leaf) if is_sealed(leaf) else leaf
         if pointer[0] != "sops" and isinstance(text, str) and text:
@@ -280,7 +285,10 @@ def _check_sealed(edit: _Edit, result: Document, why: str) -> None:
 
 
 async def _verify(result: Document, wanted: Mapping[str, Any], opener: Opener, *, must: bool = False) -> None:
-    """The result opens to what was asked for, where a key is at hand. Raises ``SealError``."""
+    """Verify that the result opens to what was requested, where a key is available.
+
+    Raises ``SealError``.
+    """
     try:
         opened = await opener.open_surely(result)
     except (SealLocked, SealUnsure):
@@ -292,7 +300,7 @@ async def _verify(result: Document, wanted: Mapping[str, Any], opener: Opener, *
 
 
 async def _rewritten(document: Document, value: Mapping[str, Any]) -> Document:
-    """In a thread: a long text takes its time, and streams run on."""
+    """Rewrite the document in a thread: a long text takes its time, and streams continue."""
     return await asyncio.to_thread(_parsed_again, document, value)
 
 

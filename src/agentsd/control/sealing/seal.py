@@ -1,4 +1,4 @@
-"""Sealing a plain manifest: the real sops seals, and only what it sealed changes in the text."""
+"""Sealing of a plain manifest: the real sops seals, and only the sealed values change in the text."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from agentsd.sops.binary import SopsBinary
 
 
 async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_regex: str = "") -> bytes:
-    """The text of ``document`` with its secrets sealed by the creation rules that fit ``file``.
+    """Return the text of ``document`` with its secrets sealed by the creation rules that match ``file``.
 
     Comments, order and blank lines stay, or where that cannot be done with certainty the text is
     as sops wrote it. The plaintext goes to sops through a pipe only. ``encrypted_regex`` replaces what
-    the rule seals. Raises ``ConfigError`` where it is sealed already or no rule fits, ``SopsFailed``
+    the rule seals. Raises ``ConfigError`` where it is sealed already or no rule matches, ``SopsFailed``
     where sops refuses.
     """
     if "sops" in document.value:
@@ -38,9 +38,9 @@ async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_re
 async def sealed_by_rule(
     document: Document, file: Path, sops: SopsBinary, encrypted_regex: str = ""
 ) -> Document:
-    """``document`` sealed by the creation rules that fit ``file``, be it anything or nothing of it.
+    """Seal ``document`` by the creation rules that match ``file``, which may cover nothing of it.
 
-    Its text stays as in ``seal``. Raises ``SopsFailed``.
+    Its text stays as in ``seal_document``. Raises ``SopsFailed``.
     """
     path = str(file.absolute())
     output = await sops.encrypt(document.data, path=path, encrypted_regex=encrypted_regex)
@@ -55,9 +55,10 @@ async def sealed_by_rule(
 
 
 def _spliced(document: Document, sealed: Document) -> Document:
-    """``document`` with the seals of ``sealed``, and its ``sops`` block at the very end.
+    """Return ``document`` with the seals of ``sealed``, and its ``sops`` block at the very end.
 
-    Nothing else is taken from what sops wrote: 1.0 became 1 there, and comments in lists items of them.
+    Nothing else is taken from the output of sops: there 1.0 became 1, and comments in
+    lists became items.
     """
     seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
     if any(get(document.value, pointer) in (None, {}, []) for pointer in seals):

@@ -1,4 +1,4 @@
-"""Deeds on record: what a write, done or refused, leaves in the audit. It never fails a write."""
+"""Audit entries of writes, done or refused. Recording one never fails a write."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ async def record_deed(
     commit: str | None = None,
     owner: str | None = None,
 ) -> bool:
-    """Keep one deed; False where it could not be kept, which is logged and never raised.
+    """Record one audit entry; return False where it could not be kept, which is logged and never raised.
 
-    ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of the
-    reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
+    ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of
+    the reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
     target = from_url(target)  # as it stands in a path, if it was found nowhere
     given = (outcome, status, code, path and printable(path), from_version, to_version, commit)
@@ -65,17 +65,17 @@ async def record_deed(
 
 
 def readers_of(actor: str, target: str, outcome: Outcome) -> str:
-    """The owner whose users may read of a deed; "" is nobody but admins.
+    """Return the owner whose users may read the entry; "" means admins only.
 
-    It is the target's, but for what another owner's user was refused: else whoever guesses names would
-    write into others' records, and tell them that it exists.
+    It is the target's owner, except for what was refused to another owner's user: otherwise anybody who
+    guesses names would write into others' records, and disclose to them that it exists.
     """
     owner = owner_of(target) if target else ""
     return owner if outcome == "done" or owner_of(f"{actor}/") == owner else ""
 
 
 def deed_view(deed: Deed) -> dict[str, Any]:
-    """A deed as the API and ``agentsd history --format json`` tell it."""
+    """Return an audit entry as the API and ``agentsd history --format json`` show it."""
     told = {
         "id": deed.id,
         "at": deed.at,

@@ -1,4 +1,4 @@
-"""From one overview to the next: what happened in between, as ``agentsd status --watch`` tells it. Pure."""
+"""Differences between two overviews, as ``agentsd status --watch`` reports them. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened."""
+    """Difference between two overviews."""
 
     kind: str  # version, run, condition, agent, replica, leader, drift
     name: str  # of what: a path, a slug, a replica's place, a source
@@ -23,13 +23,13 @@ class Event:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def body(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the event as JSON."""
         text = {"message": self.text} if self.text else {}
         return {"kind": self.kind, "name": self.name, "state": self.state, **text, **self.more}
 
 
 def between(old: Overview, new: Overview) -> Iterator[Event]:
-    """Runs first, the oldest of them first; of what is gone, that it is over."""
+    """Yield events, runs first, the oldest of them first; what has disappeared is reported as over."""
     known = {run.id for run in old.runs}
     for run in reversed(new.runs):
         if run.id not in known:

@@ -1,4 +1,4 @@
-"""The chronicle: what became of agents and what was done or refused, as one list. Pure."""
+"""History of agents: revisions and audit entries as one list. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RECORDED_WITHIN = timedelta(minutes=2)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A revision, with the deed that made it where that is known; or a deed that made none."""
+    """Revision, with the audit entry of its write where known; or an audit entry without a revision."""
 
     at: datetime
     step: Step | None = None
@@ -23,7 +23,7 @@ class Entry:
 
     @property
     def who(self) -> str | None:
-        """Whoever did it; of a sync what started it: "watch", "cli"."""
+        """Return who did it; for a sync what started it: "watch", "cli"."""
         if self.deed is not None:
             return self.deed.actor
         return self.step.trigger if self.step is not None else None
@@ -32,9 +32,10 @@ class Entry:
 def chronicle(
     steps: Sequence[Step], deeds: Sequence[Deed], makers: Sequence[Deed], limit: int
 ) -> list[Entry]:
-    """The newest ``limit`` entries.
+    """Return the newest ``limit`` entries.
 
-    ``makers`` are the deeds that made the versions of ``steps``: each is told with its step, not twice.
+    ``makers`` are the audit entries that made the versions of ``steps``: each is listed with its step,
+    not twice.
     """
     entries = [
         Entry(step.created_at, step, next((deed for deed in makers if _made(deed, step)), None))
@@ -47,9 +48,9 @@ def chronicle(
 
 
 def _made(deed: Deed, step: Step) -> bool:
-    """Whether ``deed`` made ``step``: a new default also takes the old one's place.
+    """Return whether ``deed`` made ``step``: a new default also replaces the old one.
 
-    A deed that changed nothing names the version that it found, which somebody else made.
+    An entry that changed nothing names the version that it found, which somebody else made.
     """
     told = deed.detail
     if told.get("outcome") != "done" or told.get("to_version") != step.version:

@@ -1,4 +1,4 @@
-"""The overview: all that the store knows about how things stand, read in one snapshot."""
+"""Overview of all that the store records about the present state, read in one snapshot."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SHOWN_SECONDS = 300.0
 
 @dataclass(frozen=True, slots=True)
 class Ailing:
-    """An agent that some replicas cannot run in its newest version."""
+    """Agent whose newest version some replicas cannot run."""
 
     slug: str
     type: str  # Degraded or Invalid
@@ -34,7 +34,7 @@ class Ailing:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """How things stand."""
+    """Present state of agents, runs and replicas."""
 
     now: datetime  # as Postgres tells the time, like every moment here
     version: int
@@ -51,7 +51,7 @@ class Overview:
 
     @property
     def ailing(self) -> list[Ailing]:
-        """By agent and reason: on which replicas it is not well."""
+        """Return the degraded agents by agent and reason, with the replicas that are affected."""
         found: dict[tuple[str, str, str], list[tuple[Mapping[str, str], str]]] = {}
         for replica in self.replicas:
             for agent in replica.degraded:
@@ -64,7 +64,7 @@ class Overview:
 
 
 async def overview(connection: AsyncConnection, source: str, *, runs_shown: int = 5) -> Overview:
-    """How things stand; ``source`` is the tree whose drift is looked for. Use a snapshot transaction."""
+    """Load the overview; ``source`` is the tree whose drift is looked for. Use a snapshot transaction."""
     stored = await agents.load_stored(connection, source)
     return Overview(
         now=await replicas.clock(connection),

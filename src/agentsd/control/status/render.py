@@ -1,4 +1,4 @@
-"""What an agent and its layers say together: masked, with the place of each value. Needs no key."""
+"""Merged view of an agent and its layers: masked, with the place of each value. Needs no key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from agentsd.providers.catalog import Catalog
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One agent: ``value`` is masked and has no ``sops``."""
+    """Merged manifest of one agent: ``value`` is masked and has no ``sops``."""
 
     slug: str
     document: Document
@@ -32,15 +32,15 @@ class Rendered:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """The files that make it, the lowest first."""
+        """Return the files that it is made from, the lowest first."""
         return tuple(layer.path for layer in layers_of(self.document))
 
     def origins(self) -> Iterator[Origin]:
-        """Every value with its place."""
+        """Yield every value with its place."""
         return origins(self.document, self.value)
 
     def lines(self) -> Iterator[tuple[str, Pointer | None]]:
-        """As YAML, line by line, each with the value that begins on it."""
+        """Yield the YAML line by line, each with the value that begins on it."""
         text = dump(self.value)
         places = Places(text.encode())
         begins = {places.of(pointer)[0]: pointer for pointer, _ in values(self.value)}
@@ -49,7 +49,7 @@ class Rendered:
 
 
 def render(tree: Tree, agent: str, catalog: Catalog) -> Rendered:
-    """The agent of a slug. Raises ``AgentNotFound``, and ``InvalidManifests`` for what cannot be read."""
+    """Render the agent of a slug. Raises ``AgentNotFound``, and ``InvalidManifests`` for unreadable files."""
     beside = tree.beside
     manifests = {
         slug_of(path): file

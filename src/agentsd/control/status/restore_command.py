@@ -1,4 +1,4 @@
-"""Going back to a revision where no file can be written here: what a person runs instead."""
+"""Return to a revision where no file can be written: the commands that a person runs instead."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.store.queries.agents import Revision
 
 
 def checkout_command(root: Path, revision: Revision) -> str | None:
-    """The command that brings back the revision's files; None where its commit is not on record."""
+    """Return the command that restores the revision's files; None where its commit is not recorded."""
     if revision.commit is None:
         return None
     top = repository_of(root)
@@ -22,7 +22,7 @@ def checkout_command(root: Path, revision: Revision) -> str | None:
 
 
 def _in_repository(root: Path, top: Path | None, path: str) -> str:
-    """As git names it; a guess where there is no repository: the folder at its top."""
+    """Return the path as git names it; outside a repository guess it from the top folder."""
     file = root / path
     if top is not None:
         return file.resolve().relative_to(top.resolve()).as_posix()
@@ -30,7 +30,7 @@ def _in_repository(root: Path, top: Path | None, path: str) -> str:
 
 
 def _prompt_path(revision: Revision) -> tuple[str, ...]:
-    """The file of the prompt, relative to the tree: a manifest names it from its owner's folder."""
+    """Return the file of the prompt, relative to the tree: a manifest names it from its owner's folder."""
     from agentsd.core.manifest.document import parse
 
     named = parse(revision.path, revision.data).value.get("system_prompt_file")
@@ -41,7 +41,7 @@ def _prompt_path(revision: Revision) -> tuple[str, ...]:
 
 
 def differing(root: Path, revision: Revision) -> list[str]:
-    """Files beside the manifest that are not as they were then: a rollback leaves them as they are."""
+    """Return files beside the manifest that differ from the revision: a rollback leaves them as they are."""
     wanted = {**dict(revision.sources), **{layer.path: layer.digest for layer in revision.layers}}
     if revision.prompt is not None:
         wanted |= {path: sha256(revision.prompt).digest() for path in _prompt_path(revision)}

@@ -13,7 +13,7 @@ from agentsd.store.queries.agents import Revision
 
 
 def state_of(revision: Revision) -> State:
-    """What the agent was at a revision. A document that cannot be read any more says nothing."""
+    """Return the state of the agent at a revision; empty where the document cannot be read any more."""
     prompt = None if revision.prompt is None else revision.prompt.decode(errors="replace")
     beside = {path: digest.hex()[:8] for path, digest in revision.sources}
     beside |= {layer.path: layer.digest.hex()[:8] for layer in revision.layers}
@@ -28,7 +28,7 @@ def _value(revision: Revision) -> dict[str, Any]:
 
 
 def steps_between(newest_first: Sequence[Revision]) -> list[tuple[FieldChange, ...] | None]:
-    """For each revision what it changed; None for the first of an agent, and for the oldest one given."""
+    """Return what each revision changed; None for an agent's first one, and for the oldest one given."""
     states = [state_of(revision) for revision in newest_first]
     before = [*states[1:], None] if states else []
     pairs = zip(newest_first, states, before, strict=True)

@@ -1,7 +1,8 @@
-"""Two trees of manifests compared: what a branch would change. No database, no key, no credentials.
+"""Plan of a branch: two trees of manifests are compared. No database, no key, no credentials.
 
-The rules and the plan are those of a sync; in the place of the store stands the tree that the branch began
-with. Nothing is opened, so everybody sees the same: of a secret, whether its ciphertext changed.
+The rules and the plan are those of a sync; the tree that the branch began with takes the place of
+the store. Nothing is opened, so everybody sees the same: of a secret, whether its ciphertext
+changed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _SAID = ("recipient", "fp", "arn", "resource_id", "vault_url", "vault_address", 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What the tree after would change in the tree before."""
+    """Changes that the tree after would make to the tree before."""
 
     plan: Plan = field(repr=False)
     warnings: tuple[Violation, ...] = ()  # about files that changed
@@ -56,9 +57,10 @@ class Comparison:
 
 
 def compare(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) -> Comparison:
-    """What a sync of ``after`` would change where ``before`` is applied. ``checker``: best without a key.
+    """Plan what a sync of ``after`` would change where ``before`` is applied.
 
-    A file of ``after`` that breaks a rule is quarantined; the others are planned as if it were corrected.
+    ``checker``: best without a key. A file of ``after`` that breaks a rule is quarantined; the others
+    are planned as if it were corrected.
     """
     checked = [checker.check(file, after.beside, extract_blocking) for file in after.files.values()]
     stored = _stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
@@ -74,7 +76,7 @@ def compare(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) 
 def _judged(
     checked: Iterable[Checked], bad: list[Quarantined], stored: Stored, *, prune: bool
 ) -> tuple[list[Manifest], dict[str, User], list[Quarantined]]:
-    """What is left, and what falls, by the rules that hold between files."""
+    """Return what remains, and what is quarantined, by the rules that hold between files."""
     checked = list(checked)
     good = [one.manifest for one in checked if one.manifest]
     users = {one.user.username: one.user for one in checked if one.user}
@@ -97,14 +99,14 @@ def _good(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Man
 
 @dataclass(frozen=True, slots=True)
 class _Before(StoredAgent):
-    """An agent of the tree before, with what a store keeps elsewhere."""
+    """Agent of the tree before, with what a store keeps elsewhere."""
 
     seals: frozenset[bytes] = frozenset()
     data: bytes = field(default=b"", repr=False)
 
 
 def _stored(before: Tree, checker: Checker, ids: Mapping[str, UUID]) -> Stored:
-    """The tree before as a store that it was applied to. ``ids``: of the tree after, by path."""
+    """Return the tree before as a store that it was applied to. ``ids``: of the tree after, by path."""
     beside = before.beside
     checked = {path: checker.check(file, beside, extract_blocking) for path, file in before.files.items()}
     rows = [
@@ -135,7 +137,10 @@ def _row(m: Manifest) -> _Before:
 
 
 def _unreadable(file: SourceFile, ids: Mapping[str, UUID]) -> _Before:
-    """An agent whose manifest broke a rule already: nothing of it is shown, it might be a plain secret."""
+    """Return an agent whose manifest broke a rule already.
+
+    Nothing of it is shown, since it might be a plain secret.
+    """
     slug = slug_of(file.path)
     return _Before(
         id=_pinned(file) or ids.get(file.path) or id_of(slug), slug=slug, owner=owner_of(file.path),
@@ -168,7 +173,10 @@ def _seal_owners(stored: Stored) -> dict[bytes, str]:
 
 
 def _without(stored: Stored, bad: Sequence[Quarantined], after: Tree) -> Stored:
-    """``stored`` without those whose new file is quarantined: it says nothing yet, so nothing changes."""
+    """Return ``stored`` without those whose new file is quarantined.
+
+    Its content is unknown, so nothing changes.
+    """
     paths = {one.path for one in bad}
     ids = {_pinned(after.files[path]) for path in paths if path in after.files}
     agents = {i: row for i, row in stored.agents.items() if row.path not in paths and i not in ids}
@@ -177,7 +185,7 @@ def _without(stored: Stored, bad: Sequence[Quarantined], after: Tree) -> Stored:
 
 
 def _told(change: Change) -> Change:
-    """``change`` as a reviewer sees it: secrets changed or not, who can open it, prompts as texts."""
+    """Return ``change`` for a reviewer: secrets changed or not, who can open it, prompts as texts."""
     row, manifest = change.stored, change.desired
     if not isinstance(row, _Before) or manifest is None:
         return change
@@ -202,7 +210,10 @@ def _prompt(one: FieldChange, old: Attachment, new: Attachment) -> FieldChange:
 
 
 def _recipients(before: bytes, after: bytes) -> Iterator[FieldChange]:
-    """Keys that can open the file from now on, or no more: public, and a review should see them."""
+    """Yield keys that can open the file from now on, or cannot any more.
+
+    They are public, and a review should show them.
+    """
     old, new = _sealed_to(before), _sealed_to(after)
     yield from (FieldChange("add", ("sealed to",), None, key) for key in sorted(new - old))
     yield from (FieldChange("remove", ("sealed to",), key) for key in sorted(old - new))
@@ -226,7 +237,7 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _warnings(checked: Iterable[Checked], before: Tree, after: Tree) -> tuple[Violation, ...]:
-    """About what changed only, and not that no key was used."""
+    """Return the warnings about what changed only, without those about the missing key."""
     found = [
         violation
         for one in checked

@@ -1,8 +1,9 @@
-"""Waiting for the fleet: what ``sync --wait`` means by done.
+"""Convergence of the fleet: the condition on which ``sync --wait`` ends.
 
-The replicas that were live when the version was committed are waited for, and nobody else: who starts
-later loads that version anyway. A replica is live while it sends heartbeats, and done when one of them
-tells the version, which it does only once everything that a swap brings is opened and counted.
+Only the replicas that were live when the version was committed are waited for: one that starts
+later loads that version anyway. A replica is live while it sends heartbeats, and done when one of
+them reports the version, which happens only once everything that a swap brings is opened and
+counted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Laggard:
-    """A replica that was live at the commit and does not serve the version."""
+    """Replica that was live at the commit and does not serve the version."""
 
     replica: Replica
     silent: float  # s since it was last heard of
@@ -42,7 +43,7 @@ class Laggard:
 
 @dataclass(frozen=True, slots=True)
 class Spoiled:
-    """An agent that the version degraded on a replica."""
+    """Agent that the version degraded on a replica."""
 
     slug: str
     replica: Replica
@@ -56,7 +57,7 @@ class Spoiled:
 
 @dataclass(frozen=True, slots=True)
 class Fleet:
-    """How the replicas that were live at the commit stand towards ``version``."""
+    """Progress towards ``version`` of the replicas that were live at the commit."""
 
     version: int
     serving: tuple[Replica, ...] = ()
@@ -67,12 +68,15 @@ class Fleet:
 
     @property
     def expected(self) -> int:
-        """How many there are to wait for."""
+        """Return the number of replicas to wait for."""
         return len(self.serving) + len(self.laggards)
 
 
 class NotConverged(SyncRefused):
-    """The sync is applied, but not every replica serves it, or one of them cannot. ``fleet`` says how."""
+    """Failure to converge: the sync is applied, but a replica does not serve it, or cannot.
+
+    ``fleet`` contains the details.
+    """
 
     def __init__(self, fleet: Fleet, timeout: float) -> None:
         self.fleet = fleet
@@ -96,8 +100,9 @@ async def wait_for_replicas(
 ) -> Fleet:
     """Return when all replicas that are live now serve ``version`` or newer. Raises ``NotConverged``.
 
-    Call it right after the commit. ``changed``: the agents that the version changed, none of which may be
-    degraded by it. While Postgres is away the clock goes on; raises ``StoreUnavailable`` at its end.
+    Call it right after the commit. ``changed``: the agents that the version changed, none of which may
+    be degraded by it. While Postgres is unreachable the time counts; raises ``StoreUnavailable`` at its
+    end.
     """
     deadline = asyncio.get_running_loop().time() + timeout
     roll: Roll | None = None
@@ -119,7 +124,7 @@ async def wait_for_replicas(
 
 
 def live(replicas: Sequence[Replica], now: datetime) -> list[Replica]:
-    """Those with a recent heartbeat."""
+    """Select the replicas with a recent heartbeat."""
     return [one for one in replicas if one.silent(now) < LIVE_SECONDS]
 
 
@@ -141,7 +146,7 @@ async def _look(database: Database) -> tuple[datetime, list[Replica]]:
 
 @dataclass(slots=True)
 class Roll:
-    """Who was live at the commit, and who has served the version since."""
+    """Replicas that were live at the commit, and those that have served the version since."""
 
     version: int
     called: Sequence[Replica]
@@ -150,7 +155,7 @@ class Roll:
     _served: dict[UUID, Replica] = field(default_factory=dict)
 
     def fleet(self, found: Sequence[Replica], now: datetime) -> Fleet:
-        """How they stand by ``found``, all the replicas that are listed."""
+        """Return the state of the fleet by ``found``, all the replicas that are listed."""
         known = {one.id: one for one in found}
         for one in found:
             if self._is_done(one):
@@ -167,13 +172,16 @@ class Roll:
         )
 
     def _is_done(self, replica: Replica) -> bool:
-        """It serves the version and has looked into all that changed: much at once is opened afterwards."""
+        """Return whether the replica serves the version and has opened all that changed.
+
+        Where many changed at once, they are opened after the swap.
+        """
         opened = replica.version > self.version or not (self.changed and replica.unopened)
         return replica.version >= self.version and opened
 
 
 def spoiled(replica: Replica, changed: Collection[str]) -> list[Spoiled]:
-    """Those of ``changed`` that the replica says are not well."""
+    """Return those of ``changed`` that the replica reports as degraded."""
     return [
         Spoiled(agent["slug"], replica, *(str(agent.get(key, "")) for key in ("type", "reason", "message")))
         for agent in replica.degraded
@@ -182,7 +190,7 @@ def spoiled(replica: Replica, changed: Collection[str]) -> list[Spoiled]:
 
 
 def fleet_json(fleet: Fleet) -> Mapping[str, Any]:
-    """For machines: replicas by ``host:pid``, silence in seconds."""
+    """Return the state for machines: replicas by ``host:pid``, silence in seconds."""
     return {
         "version": fleet.version,
         "serving": [one.place for one in fleet.serving],

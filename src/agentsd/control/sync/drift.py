@@ -1,4 +1,4 @@
-"""What a fresh look at the store tells beside the rows: what was edited by hand, and what must stay."""
+"""Drift: manual edits in the store, and rows that must stay."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ _Read = Callable[[str, bytes, Sequence[tuple[str, bytes]]], Document]
 
 
 async def with_drift(conn: AsyncConnection, stored: Stored) -> Stored:
-    """``stored`` with every row drifted that, or whose documents, somebody edited by hand; and with how."""
+    """Return ``stored`` with manual edits marked: every drifted row, with what was edited.
+
+    A row has drifted if it, or one of its documents, was edited by hand.
+    """
     altered = await altered_documents(conn)
     rows = {
         row.id: row for row in stored.agents.values() if row.drifted or not altered.isdisjoint(_parts(row))
@@ -42,7 +45,7 @@ async def with_drift(conn: AsyncConnection, stored: Stored) -> Stored:
 
 
 def _parts(row: StoredAgent) -> Collection[bytes]:
-    """Digests of the documents that a row is made of."""
+    """Return the digests of the documents that a row is made from."""
     beside = row.attachments
     texts = (beside.prompt, *beside.layers) if beside.prompt else beside.layers
     return (row.document_digest or row.digest, *(one.digest for one in texts))
@@ -57,7 +60,7 @@ def _held(columns: Mapping[str, Any] | None, altered: bool) -> Mapping[str, Any]
 async def with_unprunable(
     conn: AsyncConnection, good: Iterable[Manifest], stored: Stored, source: str, read: _Read
 ) -> Stored:
-    """``stored`` with ``prune`` looked up for the rows of ``source`` that a file no longer holds."""
+    """Look up ``prune`` for the rows of ``source`` in ``stored`` that a file no longer contains."""
     present = {manifest.id for manifest in good}
     missing = [row for row in stored.agents.values() if row.source == source and row.id not in present]
     kept = await _unprunable(conn, missing, read)
@@ -66,7 +69,7 @@ async def with_unprunable(
 
 
 async def _unprunable(conn: AsyncConnection, missing: Sequence[StoredAgent], read: _Read) -> frozenset[UUID]:
-    """Those of ``missing`` whose last manifest, with its layers, says ``prune: false``."""
+    """Return those of ``missing`` whose last manifest, with its layers, contains ``prune: false``."""
     digests = {layer.digest for row in missing for layer in row.attachments.layers}
     layers = await store.load_layers(conn, digests)
     documents = await store.load_documents(conn, [row.id for row in missing]) if missing else {}
@@ -79,7 +82,7 @@ def _kept(
     layers: Mapping[bytes, bytes],
     read: _Read,
 ) -> frozenset[UUID]:
-    """See ``_unprunable``. Takes as long as there is to read."""
+    """Select as ``_find_unprunable`` does. Takes as long as there is to read."""
     kept = set()
     for row in missing:
         named = [(one.path, layers.get(one.digest, b"")) for one in row.attachments.layers]
@@ -90,7 +93,10 @@ def _kept(
 
 
 def _keeps(row: StoredAgent, data: bytes, layers: Sequence[tuple[str, bytes]], read: _Read) -> bool:
-    """A document that cannot be read any more decides nothing: it is kept, and a person looks."""
+    """Return whether the row is kept.
+
+    One whose document cannot be read any more is kept, for a person to decide.
+    """
     try:
         return read(row.path, data, layers).value.get("prune") is False
     except Exception:  # whatever somebody wrote there

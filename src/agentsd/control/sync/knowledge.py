@@ -1,4 +1,4 @@
-"""The passages of attached sources, stored with the apply that needs them."""
+"""Passages of attached sources, stored with the apply that needs them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
-    """The passages of sources that are new, ready to be searched when this transaction commits."""
+    """Store the passages of new sources, ready to be searched when this transaction commits."""
     attached = [source for c in decided.changes if c.desired for source in c.desired.attachments.sources]
     sources = {source.digest: source for source in attached if source.data is not None}
     missing = await knowledge.missing_sources(conn, sources.keys())
@@ -30,10 +30,9 @@ async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
 
 
 async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
-    """Return the passages of a source; None, and a line in the log, where it cannot be cut.
+    """Return the passages of a source; None, and a line in the log, where it cannot be split.
 
-    Its check said that it can. What differs now must not stop everybody's apply. What takes long comes with
-    the plan, unless somebody removed it from the store since the check.
+    Its check passed. A difference now must not stop the apply for everybody.
     """
     if source.passages is not None:
         return source.passages
@@ -45,6 +44,6 @@ async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
 
 
 async def drop_sources(conn: AsyncConnection, decided: Plan) -> None:
-    """Passages that no agent needs any more."""
+    """Drop the passages that no agent needs any more."""
     if any(change.stored and change.stored.attachments.sources for change in decided.changes):
         await knowledge.drop_unused(conn)

@@ -1,8 +1,9 @@
 """Leadership: of several daemons on one database and source, exactly one applies.
 
-Whoever is about to reconcile asks ``term``; whoever stood by hears from ``gained`` when its time has come.
-The heartbeat has a thread of its own: planning a large tree keeps the event loop busy for seconds, and
-that must not look like a frozen process. A loop that is stuck for minutes gives the lead up.
+A process that is about to reconcile asks ``term``; one on standby learns from ``gained`` when it
+leads. The heartbeat has a thread of its own: planning a large tree keeps the event loop busy for
+seconds, and that must not look like a frozen process. A loop that is stuck for minutes gives the
+lead up.
 """
 
 from __future__ import annotations
@@ -28,17 +29,19 @@ _log = logging.getLogger(__name__)
 
 
 class Gate(Protocol):
-    """What a syncer asks before it applies."""
+    """Right to apply, which a syncer asks for before it applies."""
 
     async def term(self) -> Term | None:
-        """The right to apply, now; None: stand by. Raises ``StoreError`` where that cannot be known."""
+        """Return the right to apply, now; None: stand by. Raises ``StoreError`` where it cannot be
+        determined.
+        """
 
     def gained(self) -> AsyncGenerator[Term]:
-        """Every term, from the present one on, for ever."""
+        """Yield every term, from the present one on, for ever."""
 
 
 class Leadership:
-    """The ``Gate`` of a process that stands for the lead of one source while ``campaigning``."""
+    """``LeaderGate`` of a process that is a candidate for the lead of one source while ``campaigning``."""
 
     def __init__(self, database: Database, source: str) -> None:
         self._source = source
@@ -49,11 +52,11 @@ class Leadership:
 
     @property
     def leads(self) -> bool:
-        """Whether this process led when it last heard; ``term`` is what counts."""
+        """Return whether this process led at the last heartbeat; ``term`` is authoritative."""
         return self._standing is not None and self._standing.term is not None
 
     async def term(self) -> Term | None:
-        """The right to apply, now; None: stand by. Waits for the first answer of Postgres."""
+        """Return the right to apply, now; None: stand by. Waits for the first answer of Postgres."""
         if self._standing is None:
             async with self._news:
                 await self._news.wait_for(lambda: self._standing is not None)
@@ -63,7 +66,7 @@ class Leadership:
         raise standing.error
 
     async def gained(self) -> AsyncGenerator[Term]:
-        """Every term, from the present one on, for ever."""
+        """Yield every term, from the present one on, for ever."""
         last: Term | None = None
         while True:
             async with self._news:
@@ -77,7 +80,7 @@ class Leadership:
 
     @asynccontextmanager
     async def campaigning(self, supervisor: Supervisor | None = None) -> AsyncIterator[None]:
-        """Stand for the lead; give it up at the end."""
+        """Campaign for the lead; give it up at the end."""
         heart = _Heart(self, asyncio.get_running_loop(), supervisor or Supervisor())
         heart.start()
         try:
@@ -87,7 +90,7 @@ class Leadership:
             await asyncio.to_thread(heart.join, _STOP_SECONDS)
 
     async def note(self, standing: Standing) -> None:
-        """Take what the heartbeat's thread found."""
+        """Take the result of the heartbeat's thread."""
         before = self._standing
         self._tell(before, standing)
         async with self._news:
@@ -95,7 +98,7 @@ class Leadership:
             self._news.notify_all()
 
     def tick(self) -> None:
-        """The event loop runs."""
+        """Record that the event loop runs."""
         self._seen = time.monotonic()
 
     def _lively(self) -> bool:
@@ -113,7 +116,7 @@ class Leadership:
 
 
 class _Heart(threading.Thread):
-    """Beats in an event loop of its own, and hands what it finds to the other."""
+    """Thread that sends heartbeats in an event loop of its own, and passes the results to the other."""
 
     def __init__(
         self, leadership: Leadership, main: asyncio.AbstractEventLoop, supervisor: Supervisor
@@ -130,7 +133,7 @@ class _Heart(threading.Thread):
             runner.run(self._supervisor.run({"leadership": self._beat, "leadership_tick": self._tick}))
 
     def stop(self) -> None:
-        """End it, from the other thread."""
+        """End the thread, from the other one."""
         with suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._cancel)
 

@@ -1,6 +1,6 @@
-"""What a sync would do now, for whoever asks: planned, and never done.
+"""Plans on request: what a sync would do now, without doing it.
 
-One look at a time; who asks while one is under way gets what that one finds. Each starts from the store
+One look at a time; a request while one is under way gets its result. Each starts from the store
 as it is and remembers nothing, so that drift shows. It holds no lock: no sync waits for it.
 """
 
@@ -24,7 +24,10 @@ PATIENCE = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What one look found. ``removes``: so many agents would go that a guard holds the sync back; else 0."""
+    """Result of one look.
+
+    ``removes``: number of agents to delete, if so many that a guard holds the sync back; else 0.
+    """
 
     outcome: Outcome
     commit: str | None
@@ -33,7 +36,7 @@ class Planned:
 
 
 class Planner:
-    """Plans for one folder and one source."""
+    """Planner for one folder and one source."""
 
     def __init__(
         self,
@@ -45,7 +48,10 @@ class Planner:
         pulled: Pulled | None = None,
         patience: float = PATIENCE,
     ) -> None:
-        """``make`` gives a reconciler for one look. ``pulled`` gives the tree, instead of the folder."""
+        """Prepare planning; ``make`` returns a reconciler for one look.
+
+        ``pulled`` returns the tree, instead of the folder.
+        """
         self.root = root
         self._make = make
         self._options = replace(options, strict=False)
@@ -55,9 +61,9 @@ class Planner:
         self._looking: asyncio.Task[Planned] | None = None
 
     async def look(self) -> Planned:
-        """The plan as of now, or of the look that is under way.
+        """Return the plan as of now, or of the look that is under way.
 
-        Raises ``ConfigError`` or ``PullFailed`` where there are no files, ``StoreError`` where there is no
+        Raises ``ConfigError`` or ``PullFailed`` where there are no files, ``StoreError`` without a
         store, and ``TimeoutError``.
         """
         if self._looking is None or self._looking.done():
@@ -88,12 +94,12 @@ class Planner:
         return Planned(outcome, commit, datetime.now(UTC), removes)
 
     async def _read(self) -> tuple[str | None, Tree]:
-        """In a thread: the files may be many, and this process serves."""
+        """Read the tree in a thread: the files may be many, and this process serves requests."""
         tree = await asyncio.to_thread(read_tree, self.root, env=self._env)
         return await head_commit(self.root), tree
 
 
 def _heard(task: asyncio.Task[Planned]) -> None:
-    """Who asked may have left; then nobody looks at what went wrong."""
+    """Retrieve the exception of a task whose requester may have left, so that it is not reported as lost."""
     if not task.cancelled():
         task.exception()

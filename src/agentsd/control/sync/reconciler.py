@@ -1,4 +1,4 @@
-"""Files → store: gather, decide, apply.
+"""Reconciliation of files with the store: gather, decide, apply.
 
 tree ─ check ─▶ desired ─┐
                          ├─ plan ─▶ guards ─▶ apply (one transaction)
@@ -82,7 +82,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How one reconciliation behaves."""
+    """Options of one reconciliation."""
 
     source: str = "main"
     commit: str | None = None  # the git commit that the tree is at
@@ -96,7 +96,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a reconciliation decided and, unless it was only planned, did."""
+    """Decisions of a reconciliation and, unless it was only planned, its effects."""
 
     plan: Plan = field(repr=False)
     stored: Stored = field(repr=False)
@@ -108,7 +108,10 @@ class Outcome:
 
 
 class Reconciler:
-    """Reconciles one tree into one store. Remembers both, so that a daemon's work is the change."""
+    """Reconciler of one tree and one store.
+
+    Remembers both, so that the work of a daemon is proportional to the change.
+    """
 
     def __init__(self, checker: Checker, database: Database) -> None:
         self._checker = checker
@@ -132,9 +135,9 @@ class Reconciler:
         await self._settling.wait_for(paths, seconds)
 
     def forget(self) -> None:
-        """Look anew at the store, where drift may show, and at seals that could not be verified.
+        """Forget the store, where drift may show, and seals that could not be verified.
 
-        The daemon's periodic resync.
+        Called by the daemon's periodic resync.
         """
         self._memory.forget()
 
@@ -147,15 +150,15 @@ class Reconciler:
             return not await store.knows(conn, seen)
 
     async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
-        """What a sync would do. Writes nothing."""
+        """Plan what a sync would do. Writes nothing."""
         return await self._run(tree, options, progress, write=False)
 
     async def sync(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
-        """Make the store say what the files say, in one transaction, or raise and change nothing."""
+        """Make the store match the files, in one transaction, or raise and change nothing."""
         return await self._run(tree, options, progress, write=True)
 
     async def applied_commit(self, source: str) -> str | None:
-        """The git commit that ``source`` last applied, where it is known."""
+        """Return the git commit that ``source`` last applied, where it is known."""
         async with self._database.transaction(snapshot=True) as conn:
             return (await self._load(conn, source)).commit
 
@@ -171,7 +174,7 @@ class Reconciler:
         return replace(outcome, seconds=time.perf_counter() - started)
 
     async def _all(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
-        """A round over every file and every row."""
+        """Run a round over every file and every row."""
         async with self._database.transaction(snapshot=True) as conn:
             stored = await self._load(conn, options.source)
         checked = await self._check(tree, stored, options.source, progress)
@@ -187,10 +190,10 @@ class Reconciler:
         return outcome
 
     async def _edit(self, tree: Tree, options: Options, *, write: bool) -> Outcome | None:
-        """A round over the few files that were edited in place, where those touch nothing else.
+        """Run a round over the few files that were edited in place, where those affect nothing else.
 
-        None where more happened, here or in the store: then everything has to be looked at. What it
-        decides is what a whole round would: ids, names and defaults stay where they were.
+        Returns None where more happened, here or in the store: then everything has to be read. The
+        decisions are those of a full round: ids, names and defaults stay where they were.
         """
         files, last = self._memory.edited(tree, options.source), self._last
         if files is None or len(files) > _EDITED or last is None or options.explicit:
@@ -219,7 +222,7 @@ class Reconciler:
         return outcome
 
     async def _load(self, conn: AsyncConnection, source: str) -> Stored:
-        """The store's state; what is remembered, when nobody has applied anything since."""
+        """Load the store's state, or return the remembered one when nobody has applied anything since."""
         head = await store.head(conn)
         stored = self._memory.stored_at(head, source)
         if stored is None:
@@ -267,7 +270,7 @@ class Reconciler:
     async def _check_all(
         self, files: Sequence[SourceFile], beside: Beside, stored: Stored | None
     ) -> dict[str, Checked]:
-        """By path. Beside the event loop: how long it takes is for whoever writes the files to say."""
+        """Check files by path, beside the event loop: the authors of the files determine how long it takes."""
         found = await asyncio.to_thread(self._check_many, files, beside)
         if any(one.unread for one in found.values()):
             found |= await self._read(found, files, beside, stored)
@@ -328,9 +331,9 @@ class Reconciler:
             return await extract(source.path, source.data)
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
-        """The very bytes that were checked by the same rules before, and verified if we could.
+        """Return whether these very bytes were checked by the same rules, and verified where possible.
 
-        A row that was edited by hand is no witness of what its file says.
+        A row that was edited by hand is not evidence of the content of its file.
         """
         return (
             file.digest == row.document_digest
@@ -375,7 +378,7 @@ class Reconciler:
         return _guarded(desired, stored, options)
 
     async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
-        """``stored`` with the old documents of those rows that a file is about to change."""
+        """Return ``stored`` with the old documents of those rows that a file is about to change."""
         new = {m.id: m for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest}
         if not new:
             return stored
@@ -393,7 +396,7 @@ class Reconciler:
         new: Mapping[UUID, Manifest],
         layers: Mapping[bytes, bytes],
     ) -> dict[UUID, StoredAgent]:
-        """The rows of ``documents`` with what those say. Takes as long as there is to read."""
+        """Return the rows of ``documents`` with the values of those. Takes as long as there is to read."""
         valued = {}
         for agent_id, data in documents.items():
             row, manifest = stored.agents[agent_id], new[agent_id]
@@ -432,7 +435,7 @@ class Reconciler:
 
 
 async def _lock(conn: AsyncConnection, options: Options) -> None:
-    """Alone among all applies; ``NotLeading`` if the term is over."""
+    """Exclude all other applies; raise ``NotLeading`` if the term is over."""
     await (lock_as(conn, options.term) if options.term else store.lock(conn))
 
 
@@ -442,7 +445,7 @@ def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outco
 
 
 def _continued(last: Outcome, decided: Plan, stored: Stored) -> Outcome:
-    """The outcome of edits after ``last``, which they leave true but for the plan."""
+    """Return the result of edits after ``last``, of which everything but the plan remains valid."""
     total = last.plan.unchanged + sum(change.operation != "delete" for change in last.plan.changes)
     decided = replace(decided, unchanged=total - len(decided.changes), orphaned=last.plan.orphaned)
     return Outcome(decided, stored, last.warnings, suspended=last.suspended)
@@ -454,7 +457,7 @@ def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:
 
 
 def _unread(row: StoredAgent) -> Manifest:
-    """The manifest of a row whose file did not change."""
+    """Return the manifest of a row whose file did not change."""
     return Manifest(
         row.id,
         row.slug,
@@ -475,7 +478,7 @@ def _without(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[
 
 
 def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
-    """Every folder has an owner, with or without a user file."""
+    """Give every folder an owner, with or without a user file."""
     owners = {manifest.owner for manifest in manifests} - users.keys()
     return {**users, **{name: User(user_id_of(name), name) for name in owners}}
 
@@ -488,7 +491,7 @@ async def _user_conflicts(
     options: Options,
     bad: Iterable[Quarantined],
 ) -> list[Quarantined]:
-    """Return what is wrong between owners: their names, their tokens and their emails."""
+    """Return the conflicts between owners: of their names, their tokens and their emails."""
     listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
     doubtful = {sha256 for sha256, count in listed.items() if count > 1}
     for name, user in users.items():
@@ -506,7 +509,7 @@ async def _user_conflicts(
 
 
 def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
-    """Return the plan, without the deletions of owners that look like an accident.
+    """Return the plan without the deletions of owners that look like an accident.
 
     Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
     """
@@ -530,7 +533,7 @@ def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
 
 
 def _mass_deletion(owner: str, count: int) -> Quarantined:
-    """Return what stands for an owner whose deletions are held back."""
+    """Return the quarantine entry of an owner whose deletions are held back."""
     path = f"{owner}/"
     message = f"this would remove {count} agents of owner {owner!r} at once"
     hint = "none of them was removed; if it is meant, run: agentsd sync --allow-mass-delete"

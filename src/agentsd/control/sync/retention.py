@@ -1,4 +1,4 @@
-"""How long history is: after an apply, the oldest revisions of what changed go."""
+"""Retention of history: after an apply, the oldest revisions of changed agents are removed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ _log = logging.getLogger(__name__)
 async def prune(database: Database, keep: int, changed: Collection[UUID] | None = None) -> int:
     """Remove revisions beyond ``keep`` of the agents that ``changed``; None: of all, and their documents.
 
-    Returns how many revisions went. It fails nobody: what could not go now goes another time.
+    Returns the number of removed revisions. Never fails the caller: what could not be removed now is
+    removed another time.
     """
     total = 0
     try:

@@ -1,6 +1,6 @@
-"""What is remembered of a run: one row, and the condition of every manifest that is not simply Ready.
+"""Record of a run: one row, and the condition of every manifest that is not simply Ready.
 
-Written in a transaction of its own, so that a refused run is on record too.
+Written in a transaction of its own, so that a refused run is recorded, too.
 """
 
 from __future__ import annotations
@@ -30,9 +30,10 @@ ERRORS_MAX = 1000
 async def record_outcome(
     database: Database, outcome: Outcome, options: Options, *, trigger: str, started_at: datetime
 ) -> None:
-    """A run that was planned and, if there was anything to do, applied.
+    """Record a run that was planned and, if there was anything to do, applied.
 
-    Where ``options.term`` is over, what was applied is on record, and conditions are the next leader's.
+    Where ``options.term`` is over, what was applied is recorded, and conditions are left to the next
+    leader.
     """
     errors = (violation_json(v) for q in outcome.plan.quarantined for v in q.violations)
     run = Run(
@@ -57,7 +58,7 @@ async def record_outcome(
 async def record_error(
     database: Database, error: AgentsdError, options: Options, *, trigger: str, started_at: datetime
 ) -> None:
-    """A run that changed nothing because it was refused or failed. Conditions stay as they were."""
+    """Record a run that changed nothing because it was refused or failed. Conditions stay as they were."""
     refused = isinstance(error, InvalidManifests | SyncRefused)
     run = Run(
         id=uuid4(),
@@ -93,7 +94,7 @@ async def _write(
 
 
 def conditions_of(plan: Plan, suspended: Iterable[str]) -> list[ManifestCondition]:
-    """Invalid manifests, suspended ones and rows that outlive theirs, by path; what is not named is Ready."""
+    """List invalid manifests, suspended ones and rows that outlive theirs, by path; all others are Ready."""
     invalid = [_invalid(plan.source, quarantined) for quarantined in plan.quarantined]
     asleep = [
         ManifestCondition(plan.source, path, slug_of(path), "Suspended", "Inactive", "active: false")
@@ -119,5 +120,5 @@ def _invalid(source: str, quarantined: Quarantined) -> ManifestCondition:
 
 
 def _reason(violation: Violation) -> str:
-    """``plaintext-secret`` → ``PlaintextSecret``."""
+    """Return the reason of a violation: ``plaintext-secret`` → ``PlaintextSecret``."""
     return "".join(word.capitalize() for word in violation.code.split("-"))

@@ -1,7 +1,7 @@
-"""What a reconciler remembers between two rounds, so that a daemon's work is the change.
+"""Cache of a reconciler between two rounds, so that a daemon's work is proportional to the change.
 
-Nothing here is the truth: what is remembered holds only as long as the store's head and a file's
-digest say so, and ``forget`` costs no more than a longer round.
+Nothing here is authoritative: an entry is valid only as long as the store's head and a file's
+digest match it, and ``forget`` costs no more than a longer round.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from agentsd.store.queries.agents import Head
 
 
 class Memory:
-    """The last tree, what its files turned out to be, and what the store held then."""
+    """Last tree, the check results of its files, and the content of the store at that time."""
 
     def __init__(self) -> None:
         self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
@@ -31,23 +31,23 @@ class Memory:
         self._settled: Tree | None = None  # the store says all that this tree says
 
     def forget(self) -> None:
-        """Drop what the store held, and files whose seals could not be verified."""
+        """Drop the content of the store, and files whose seals could not be verified."""
         self.head = self.stored = self._settled = None
         self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
 
     def stored_at(self, head: Head, source: str) -> Stored | None:
-        """What the store holds, if ``head`` and ``source`` are those of the last round."""
+        """Return the content of the store, if ``head`` and ``source`` are those of the last round."""
         return self.stored if (self.head, self._source) == (head, source) else None
 
     def keep_stored(self, head: Head, source: str, stored: Stored) -> None:
-        """Note what the store holds."""
+        """Remember the content of the store."""
         self.head, self._source, self.stored = head, source, stored
 
     def recall(self, file: SourceFile, row: StoredAgent | None, beside: Beside) -> Checked | None:
-        """What ``file`` turned out to be when it had the same bytes.
+        """Return the check result of ``file`` from when it had the same bytes.
 
-        Of a file that is stored only the row's facts are remembered; they are worth nothing once the
-        row is gone or was edited by hand.
+        Of a stored file only the row's facts are remembered; they are invalid once the row is gone or was
+        edited by hand.
         """
         known = self._checked.get(file.path)
         if known is None or known[0] != file.digest or file.problem or known[1].pending:
@@ -61,17 +61,14 @@ class Memory:
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
     def keep_checked(self, tree: Tree, beside: Beside, checked: Sequence[Checked]) -> None:
-        """Note what every file turned out to be, with the files ``beside`` it."""
+        """Remember the check result of every file, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
         self._pending = {one.path for one in checked if one.pending}
         self.users = tuple(one for one in checked if one.user)
         self.beside, self._settled = beside, None
 
     def edited(self, tree: Tree, source: str) -> list[SourceFile] | None:
-        """The files that changed in place since everything was settled; None where more happened.
-
-        With those that were pending then.
-        """
+        """Return the files that changed in place since everything was settled; None where more happened."""
         before = self._settled
         if before is None or self._source != source or len(before.files) != len(tree.files):
             return None
@@ -86,7 +83,7 @@ class Memory:
         return [*edited, *(tree.files[path] for path in pending if path in tree.files)]
 
     def touches_nothing_else(self, one: Checked) -> bool:
-        """Whether ``one`` just replaces its predecessor: same id, no place newly claimed, nothing to tell."""
+        """Return whether ``one`` just replaces its predecessor: same id, no new claims, nothing to report."""
         before = self._checked[one.path][1]
         old, new = before.manifest, one.manifest
         return (
@@ -98,7 +95,7 @@ class Memory:
         )
 
     def settle(self, tree: Tree, edited: Iterable[Checked], plan: Plan, head: Head, checked: bytes) -> None:
-        """A round is over: the store now says what ``plan`` made of ``stored``."""
+        """Complete a round: the store now contains what ``plan`` made of ``stored``."""
         if self.stored is None:
             return
         self.head, self.stored = head, applied(self.stored, plan, head.version, checked)
@@ -114,7 +111,7 @@ class Memory:
 
 
 def _stored(manifest: Manifest | None) -> Manifest | None:
-    """A manifest that is stored: what is long about it need not be kept twice."""
+    """Return a stored manifest without its long parts, which need not be kept twice."""
     if manifest is None:
         return None
     kept = manifest.attachments.without_data()
@@ -124,7 +121,7 @@ def _stored(manifest: Manifest | None) -> Manifest | None:
 
 
 def unchanged(row: StoredAgent, beside: Beside) -> bool:
-    """Whether the files that an agent names still have the bytes that were stored, and are its owner's."""
+    """Return whether the files that an agent names still have the stored bytes, and are its owner's."""
     if [(one.path, one.digest) for one in beside.layers_of(row.path)] != [
         (one.path, one.digest) for one in row.attachments.layers
     ]:
@@ -141,5 +138,5 @@ def unchanged(row: StoredAgent, beside: Beside) -> bool:
 
 
 def rows_of(stored: Stored, source: str) -> Mapping[str, StoredAgent]:
-    """The rows of one source by path."""
+    """Return the rows of one source by path."""
     return {row.path: row for row in stored.agents.values() if row.source == source}

@@ -1,7 +1,8 @@
-"""One tree and one store, kept in step: rounds, one at a time, whoever asks for them.
+"""Synchronization of one tree with one store: rounds, one at a time, whoever asks for them.
 
 The watcher asks when files changed; a write-back asks when it changed some, and holds its turn
-while it does, so that no round sees half of an edit. With a ``Gate``, only a leader's rounds apply.
+while it does, so that no round sees half of an edit. With a ``LeaderGate``, only a leader's rounds
+apply.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ Pulled = Callable[[], tuple[str, Tree]]
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one round did: an outcome, or the error that the next round will meet again."""
+    """Result of one round: a sync result, or the error that the next round will meet again."""
 
     outcome: Outcome | None = None
     error: AgentsdError | None = None
@@ -54,7 +55,7 @@ class Report:
 
 
 class Syncer:
-    """Rounds over one folder of manifests. ``on_report`` hears of each."""
+    """Rounds over one folder of manifests. ``on_report`` is called after each."""
 
     def __init__(
         self,
@@ -67,9 +68,9 @@ class Syncer:
         gate: Gate | None = None,
         pulled: Pulled | None = None,
     ) -> None:
-        """``gate`` says whether this process leads; without one it does.
+        """Prepare rounds; ``gate`` decides whether this process leads; without one it does.
 
-        ``pulled`` gives the tree, instead of the folder; then nobody may ``keep_up``, but pull anew.
+        ``pulled`` returns the tree, instead of the folder; then nobody may ``keep_up``, but pull anew.
         """
         self.root = root
         self.env = env  # the overlay, beside ``root``
@@ -88,17 +89,17 @@ class Syncer:
 
     @property
     def source(self) -> str:
-        """The name of this tree."""
+        """Return the name of this tree."""
         return self._options.source
 
     def forget(self) -> None:
-        """Look anew at the store, and at seals that could not be verified."""
+        """Forget the store, and seals that could not be verified."""
         self._reconciler.forget()
 
     async def round(self, changes: Changes, *, quiet: bool = False) -> Report:
-        """Reconcile what changed, as soon as nobody else does. Raises nothing: the report says it.
+        """Reconcile what changed, as soon as nobody else does. Raises nothing: the report contains the error.
 
-        ``quiet``: nobody hears of it unless it wrote.
+        ``quiet``: reported to nobody unless it wrote.
         """
         async with self._busy:
             return await self._round(changes, quiet=quiet)
@@ -127,7 +128,7 @@ class Syncer:
         await self._reconciler.wait_for(paths, seconds)
 
     async def keep_up(self) -> None:
-        """Do what is owed as soon as this process leads. Never ends."""
+        """Run the rounds that are due as soon as this process leads. Never ends."""
         if self._gate is None:
             return
         async for term in self._gate.gained():
@@ -152,7 +153,7 @@ class Syncer:
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Turn]:
-        """Keep rounds out while files are looked at and changed together."""
+        """Keep rounds out while files are read and changed together."""
         async with self._busy:
             yield Turn(self)
 
@@ -187,7 +188,7 @@ class Syncer:
         return report
 
     async def _sync(self, tree: Tree, options: Options) -> Outcome:
-        """Reconcile; once more, from the start, where the session that it had was to blame."""
+        """Reconcile; once more, from the start, where the session caused the failure."""
         try:
             return await self._reconciler.sync(tree, options)
         except (SessionLost, StoreReadOnly):
@@ -195,7 +196,7 @@ class Syncer:
             return await self._reconciler.sync(tree, options)
 
     async def _tell(self, report: Report) -> None:
-        """Pass a report on; what comes of that changes nothing about the round."""
+        """Pass a report on; an error there does not affect the round."""
         try:
             await self._on_report(report)
         except Exception as error:
@@ -215,7 +216,7 @@ class Syncer:
             return None
 
     async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> Report:
-        """Our own edit: reconciled here, or awaited from whoever leads and watches the same files."""
+        """Reconcile our own edit here, or wait for the leader, which watches the same files."""
         deadline = asyncio.get_running_loop().time() + LEADER_PATIENCE
         while (report := await self._round(paths, explicit, patience=EDIT_PATIENCE)).standby:
             try:
@@ -241,7 +242,10 @@ class Syncer:
         return await self._reconciler.plan(tree, options)
 
     async def _gather(self, changes: Changes, *, settled: bool) -> tuple[str | None, Tree]:
-        """The commit and the tree, read while git was not writing. ``settled``: what is gone is gone."""
+        """Return the commit and the tree, read while git was not writing.
+
+        ``settled``: a file that is missing is gone, and not looked for again.
+        """
         if self._pulled is not None:
             return self._pulled()
         lock = lock_of(self.root)
@@ -268,17 +272,17 @@ class Syncer:
 
 
 class Turn:
-    """A stretch of time in which no other round runs."""
+    """Period in which no other round runs."""
 
     def __init__(self, syncer: Syncer) -> None:
         self._syncer = syncer
 
     async def tree(self) -> Tree:
-        """The files as they are now."""
+        """Return the files as they are now."""
         return await self._syncer._look()
 
     async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> Outcome:
-        """What a round would do if the files at these paths held these bytes (None: were gone)."""
+        """Return what a round would do if the files at these paths contained these bytes (None: were gone)."""
         return await self._syncer._preview(edits, frozenset(explicit))
 
     async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> Report:
@@ -287,7 +291,7 @@ class Turn:
 
 
 def _settled(report: Report) -> bool:
-    """Whether trying again soon would be no use."""
+    """Return whether trying again soon would be useless."""
     return not report.standby and (report.error is None or not report.error.retryable)
 
 
@@ -299,7 +303,7 @@ def _silent() -> StoreUnavailable:
 
 
 def edited(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
-    """``tree`` as it would be after ``edits``."""
+    """Return ``tree`` as it would be after ``edits``."""
     files = dict(tree.files)
     for path, data in edits.items():
         if data is None:

@@ -1,9 +1,8 @@
-"""The sync daemon: the folder of manifests is watched, and every change is reconciled at once.
+"""Watcher of the sync daemon: every change in the folder of manifests is reconciled at once.
 
-A notification of the file system is a hint. What is true is read from the tree: just the files
-named, where only manifests changed in place; everything, where folders or links moved, and on a period.
-Each folder is watched by its real path, and those of the tree alone: a watch that followed links would give
-the folder of another owner a second name, and take its watch away together with the link.
+A notification of the file system is a hint. The tree itself is authoritative: just the files
+named are read, where only manifests changed in place; everything, where folders or links moved, and
+on a period.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ Result = TypeVar("Result")
 
 
 class Watcher:
-    """Watches one folder and has it reconciled, until it is cancelled."""
+    """Watcher of one folder, which has it reconciled until it is cancelled."""
 
     def __init__(self, syncer: Syncer, *, resync: float = 60.0) -> None:
         self._syncer = syncer
@@ -62,7 +61,7 @@ class Watcher:
         self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
 
     async def run(self) -> None:
-        """One round now, then one for every change and every period. Survives every error."""
+        """Run one round now, then one for every change and every period. Survives every error."""
         self._due = asyncio.get_running_loop().time() + self._resync
         await self._round(None)
         async with contextlib.aclosing(self._changes()) as batches:
@@ -70,7 +69,7 @@ class Watcher:
                 await self._round(changes)
 
     async def _round(self, changes: Changes) -> None:
-        """Reconcile, again and again with back-off while the store is away."""
+        """Reconcile, again and again with back-off while the store is unreachable."""
         failures = 0
         while not await self._try(changes):
             changes = None
@@ -78,7 +77,10 @@ class Watcher:
             failures += 1
 
     async def _try(self, changes: Changes) -> bool:
-        """One attempt. False: worth another one soon. Who stands by is woken by ``Syncer.keep_up``."""
+        """Make one attempt; return False where another one soon is worth it.
+
+        On standby, ``Syncer.keep_up`` wakes this process.
+        """
         report = await self._syncer.round(changes)
         self.first_round.set()
         return report.error is None or not report.error.retryable

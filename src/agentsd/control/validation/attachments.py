@@ -1,4 +1,4 @@
-"""The files that a manifest names, its prompt and its sources of knowledge: all in the owner's folder."""
+"""Files that a manifest names, its prompt and its sources of knowledge: all in the owner's folder."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _folder(document: Document) -> str:
 
 
 def _find(document: Document, name: str, beside: Beside) -> SourceFile | None:
-    """The file called ``name``, or None where it is missing or out of bounds."""
+    """Return the file called ``name``, or None where it is missing or out of bounds."""
     if name != normpath(name) or name.startswith(("/", "../")) or "\\" in name:
         return None
     folder = _folder(document)

@@ -1,4 +1,4 @@
-"""One file → a manifest, a user, or everything that is wrong with it. No database, and no key needed."""
+"""Checks of one file: a manifest, a user, or all violations. No database, and no key needed."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ from agentsd.supervisor import ENDINGS
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What one file turned out to be. A file with an error is nothing of all this."""
+    """Result of checking one file. With an error, it contains no manifest, user or layer."""
 
     path: str
     manifest: Manifest | None = None
@@ -71,13 +71,13 @@ class Checked:
     unread: tuple[Unread, ...] = ()  # sources that have to be read before it is sure what this is
 
     def verified(self) -> Checked:
-        """The same, once its seal was."""
+        """Return the same result, with its seal verified."""
         manifest = self.manifest and replace(self.manifest, verified=True)
         return replace(self, manifest=manifest, unsure=None)
 
 
 class Checker:
-    """The rules that hold for one file, given a catalog of providers, keys and trusted origins."""
+    """Rules that hold for one file, given a catalog of providers, keys and trusted origins."""
 
     def __init__(
         self,
@@ -98,13 +98,13 @@ class Checker:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """What a file was checked against: a stored row with the same one need not be checked again."""
+        """Return the fingerprint of the rules: a stored row with the same one need not be checked again."""
         rules = [self._schemas.agent, sorted(self._trusted), chunking.VERSION, self._limits.context_tokens, 3]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
 
     @property
     def can_open(self) -> bool:
-        """Whether there is any key at hand."""
+        """Return whether any key is available."""
         return self._opener.can_open
 
     @cached_property
@@ -125,10 +125,9 @@ class Checker:
         beside: Beside = Beside(),  # noqa: B008  (frozen)
         read: Read = recall,
     ) -> Checked:
-        """Everything that can be told in this process. ``beside``: the files that a manifest may name.
+        """Check everything that is possible in this process. ``beside``: the files that a manifest may name.
 
-        ``read``: what is known of these; others are ``unread``. May take seconds: on an event loop, call it
-        in a thread.
+        May take seconds: on an event loop, call it in a thread.
         """
         checked = self._check_guarded(file, beside, read)
         return replace(checked, violations=first_of(checked.violations))
@@ -167,7 +166,7 @@ class Checker:
         return await self.settle(checked)
 
     async def settle(self, checked: Checked) -> Checked:
-        """The real sops' word on a file that in-process opening was not certain of."""
+        """Return the real sops' result for a file that in-process opening was not certain of."""
         document = checked.unsure
         if document is None:
             return checked
@@ -210,11 +209,11 @@ class Checker:
         return replace(checked, violations=(*checked.violations, warning), pending=True)
 
     def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
-        """A stored manifest merged with its layers. Raises ``InvalidManifests``."""
+        """Return a stored manifest merged with its layers. Raises ``InvalidManifests``."""
         return layered(parse(path, data), [parse(*layer) for layer in layers], self._catalog.destinations)
 
     def prints(self, document: Document, key: bytes) -> Mapping[Pointer, bytes] | None:
-        """Keyed fingerprints of the sealed values of a document, or None where no key opens it."""
+        """Return keyed fingerprints of the sealed values of a document, or None where no key opens it."""
         try:
             return self._opener.open(document).prints(key)
         except Exception:  # a stored document may have been changed by hand
@@ -233,7 +232,7 @@ class Checker:
         return Checked(file.path, user=user_of(document), violations=violations)
 
     def _layer(self, file: SourceFile) -> Checked:
-        """What a layer is on its own: many manifests ask. Not whether the real sops can open it."""
+        """Check a layer on its own: many manifests ask. Does not check whether the real sops can open it."""
         known = self._layers.get(file.path)
         if known is None or known[0] != file.digest or file.problem:
             try:
@@ -280,7 +279,7 @@ class Checker:
         return replace(opened, unread=unread)
 
     def _opened(self, good: Checked, document: Document) -> Checked:
-        """``good``, if its seal is: with what opening ``document`` tells."""
+        """Return ``good``, if its seal is, with the facts from opening ``document``."""
         if "sops" not in document.value:
             return good.verified()
         if obstacle := self._opener.obstacle(document):
@@ -301,7 +300,10 @@ class Checker:
         return Checked(good.path, violations=(violation,))
 
     def _locked(self, good: Checked, document: Document, error: SealLocked | SopsFailed) -> Checked:
-        """No key opens it: fit to be stored (a runtime verifies before it uses), unless a MAC is required."""
+        """Return the result where no key opens it.
+
+        It may be stored (a runtime verifies before it uses it), unless a MAC is required.
+        """
         violation = self._unverified(document, error)
         if self._require_mac or (isinstance(error, KeyServiceForbidden) and error.final):
             return Checked(good.path, violations=(*good.violations, violation))
@@ -327,7 +329,7 @@ class Checker:
     def _destinations(
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
     ) -> Iterator[Violation]:
-        """A secret goes only where it belongs. ``sealed``: what claims to be, or is verified as sealed."""
+        """Check that a secret goes only where it belongs. ``sealed``: fields claimed or verified as sealed."""
         for pointer, section in providers_in(value):
             names = sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
@@ -346,7 +348,7 @@ class Checker:
         return self._catalog.vendor(str(pointer[0]), section["provider"]).settings
 
     def _values(self, document: Document, opened: Mapping[str, Any]) -> Iterator[Violation]:
-        """Sealed values, once opened, must fit their fields as plain ones must."""
+        """Check that sealed values, once opened, fit their fields as plain ones must."""
         head = {key: value for key, value in opened.items() if key not in SECTIONS}
         yield from _misfits(document, (), AgentHead, head)
         for pointer, section in providers_in(opened):
@@ -374,7 +376,7 @@ def _misfits(
 
 
 def _unchecked(path: str, error: BaseException) -> Checked:
-    """Return the violation of a file whose check failed in a way that nobody foresaw."""
+    """Return the violation of a file whose check failed in an unforeseen way."""
     message = f"this file cannot be checked ({describe(error)})"
     hint = "change or remove it, and please report it: this is a bug in agentsd"
     return Checked(path, violations=(Violation(path, "unchecked", message, hint),))

@@ -1,4 +1,4 @@
-"""Layers of manifests: what holds for one on its own, and for a manifest that is merged with them."""
+"""Layers of manifests: rules for one on its own, and for a manifest that is merged with them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ OWN_FIELDS = ("id", "name", "default")
 
 
 def is_defaults(path: str) -> bool:
-    """Whether a file holds the defaults of its folder."""
+    """Return whether a file contains the defaults of its folder."""
     return path.rpartition("/")[2] == DEFAULTS_FILE
 
 
 def attached(files: Iterable[SourceFile]) -> tuple[Attachment, ...]:
-    """Layers as they are stored with every agent on them."""
+    """Return layers as they are stored with every agent on them."""
     return tuple(Attachment(file.path, file.digest, file.data) for file in files)
 
 
 def own_fields(document: Document) -> Iterator[Violation]:
-    """A folder's defaults say nothing that only one agent can have."""
+    """Check that a folder's defaults contain nothing that only one agent can have."""
     for name in OWN_FIELDS if is_defaults(document.path) else ():
         if name in document.value:
             message = f"{name} is an agent's own: defaults cannot say it"
@@ -37,7 +37,7 @@ def own_fields(document: Document) -> Iterator[Violation]:
 
 
 def merge_rules(document: Document) -> Iterator[Violation]:
-    """What layers must not do to the agent of ``document``."""
+    """Check that layers do nothing to the agent of ``document`` that they must not do."""
     if not isinstance(document, Layered):
         return
     pinned = document.own.value.get("id")
@@ -60,7 +60,7 @@ def _defaults_of(path: str, lender: str) -> str:
 
 
 def explained(document: Document, violations: Sequence[Violation]) -> list[Violation]:
-    """Schema violations of a merged document, with the reason where a layer's secret was not inherited."""
+    """Return schema violations of a merged document, with the reason for each secret not inherited."""
     return [_explained(document, violation) for violation in violations]
 
 

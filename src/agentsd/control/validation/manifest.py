@@ -1,4 +1,4 @@
-"""What a file's name and a checked document say: a manifest."""
+"""Manifests, built from a file's name and a checked document."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentsd.sops.format import seals_of
 
 
 def name_violation(path: str) -> Violation | None:
-    """What is wrong with the name of a manifest."""
+    """Return the violation in the name of a manifest, or None."""
     slug = slug_of(path)
     problem = slug_problem(slug)
     if problem is None:
@@ -24,7 +24,10 @@ def name_violation(path: str) -> Violation | None:
 def manifest_of(
     document: Document, digest: bytes, attachments: Attachments
 ) -> tuple[Manifest, tuple[Violation, ...]]:
-    """The manifest, not verified yet, and warnings. ``digest``: of the file alone, without its layers."""
+    """Build the manifest, not verified yet, and warnings.
+
+    ``digest``: of the file alone, without its layers.
+    """
     value = document.value
     slug = slug_of(document.path)
     pinned = value.get("id")

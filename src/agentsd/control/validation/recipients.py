@@ -1,4 +1,4 @@
-"""Whether sealed files are sealed to those whom ``.sops.yaml`` names."""
+"""Recipients of sealed files, compared with those that ``.sops.yaml`` names."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ CONFIG_NAME = ".sops.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """The creation rules of one ``.sops.yaml``: who must be able to open what."""
+    """Creation rules of one ``.sops.yaml``, with the recipients of each file."""
 
     folder: Path  # of the file; paths are matched relative to it
     rules: tuple[tuple[str, frozenset[str]], ...]  # (path_regex, age recipients), first match wins
 
     def check(self, root: Path, document: Document) -> Iterator[Violation]:
-        """A warning where ``document`` is sealed to others than its rule says."""
+        """Warn where ``document`` is sealed to others than its rule names."""
         sealed_to = _sealed_to(document)
         if sealed_to is None:
             return
@@ -48,7 +48,7 @@ class Recipients:
 
 
 def find_recipients(root: Path) -> Recipients | None:
-    """The nearest ``.sops.yaml`` at or above ``root``, or None."""
+    """Return the nearest ``.sops.yaml`` at or above ``root``, or None."""
     for folder in (root.absolute(), *root.absolute().parents):
         config = folder / CONFIG_NAME
         if config.is_file():

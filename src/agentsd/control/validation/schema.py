@@ -1,7 +1,7 @@
-"""The JSON Schemas (draft 2020-12) of manifests and user files, made from the pydantic models.
+"""JSON Schemas (draft 2020-12) of manifests and user files, made from the pydantic models.
 
 pydantic describes an *opened* document. This module turns that into the schema of the document
-*as it stands in git*, where a value may be sealed: a secret must be, a structural field must not,
+*as it is in git*, where a value may be sealed: a secret must be, a structural field must not,
 anything else may, and then its seal's tag must name the field's own type.
 """
 
@@ -40,14 +40,14 @@ _SOPS: Schema = {
 
 
 class Schemas:
-    """The two schemas of one catalog of providers."""
+    """Schemas of one catalog of providers."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
 
     @cached_property
     def agent(self) -> Schema:
-        """The schema of a manifest."""
+        """Return the schema of a manifest."""
         head = _model_schema(AgentHead)
         definitions: Schema = head.pop("$defs", {})
         for kind in SECTIONS:
@@ -57,25 +57,25 @@ class Schemas:
 
     @cached_property
     def layer(self) -> Schema:
-        """The schema of a layer: a manifest's, with everything optional."""
+        """Return the schema of a layer: a manifest's, with everything optional."""
         return optional(self.agent, {kind: self._secrets(kind) for kind in SECTIONS})
 
     def _secrets(self, kind: str) -> dict[str, bool]:
-        """Every field that a section may have, and whether it may hold a secret."""
+        """Return every field that a section may have, and whether it may contain a secret."""
         models = [vendor.settings for vendor in self._catalog.of(kind).values()]
         secret = {name for model in models for name in model.secret_fields()}
         return {name: name in secret for model in models for name in model.model_fields}
 
     @cached_property
     def user(self) -> Schema:
-        """The schema of ``_user.yaml``."""
+        """Return the schema of ``_user.yaml``."""
         schema = _model_schema(UserFile)
         return _document(
             schema, schema.pop("$defs", {}), "user", "_user.yaml: who owns a folder of manifests."
         )
 
     def opened(self, kind: str) -> dict[str, Schema]:
-        """The schema of each vendor's section by the vendor's name, as it is once its seals are open.
+        """Return the schema of each vendor's section by the vendor's name, as it is once its seals are open.
 
         Secrets are plain strings (``writeOnly``); ``fallback`` is not among the properties.
         """
@@ -85,11 +85,11 @@ class Schemas:
 
     @staticmethod
     def opened_head() -> Schema:
-        """The schema of a manifest without its providers, as it is once its seals are open."""
+        """Return the schema of a manifest without its providers, as it is once its seals are open."""
         return _model_schema(AgentHead)
 
     def _section(self, kind: str, definitions: Schema) -> Schema:
-        """One section, told apart by ``provider``; ``if``/``then`` gives editors and errors one branch."""
+        """Return one section, selected by ``provider``; ``if``/``then`` gives editors and errors one branch."""
         vendors = self._catalog.of(kind)
         branches = []
         for name, schema in self.opened(kind).items():
@@ -127,13 +127,13 @@ class Schemas:
         }
 
     def files(self) -> Iterator[tuple[str, str]]:
-        """(file name, text) of every schema."""
+        """Yield (file name, text) of every schema."""
         for name, schema in (("agent", self.agent), ("layer", self.layer), ("user", self.user)):
             yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
 def optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
-    """``agent`` with nothing required but what is in lists: those do not merge, so they are whole.
+    """Return ``agent`` with nothing required but within lists: those do not merge, so they are whole.
 
     ``fields`` of each section: all that any vendor has, and which are secret, for a section that leaves
     its provider to another layer.
@@ -185,7 +185,7 @@ def _model_schema(model: type[BaseModel]) -> Schema:
 
 
 def _sealable(node: Any) -> Any:
-    """``node`` with every scalar's schema widened, or narrowed, to what may stand in git."""
+    """Return ``node`` with every scalar's schema widened, or narrowed, to what is allowed in git."""
     if isinstance(node, list):
         return [_sealable(item) for item in node]
     if not isinstance(node, dict):
@@ -207,7 +207,7 @@ def _children(properties: Mapping[str, Any]) -> Schema:
 
 
 def _field(node: Schema) -> Schema:
-    """One field: without null, without pydantic's titles, and with its seal where one may stand."""
+    """Return one field: without null, without pydantic's titles, and with its seal where allowed."""
     node = without_null({key: value for key, value in node.items() if key != "title"})
     plain = node.pop("x-plain", False) or "const" in node
     node.pop("x-url", None)
@@ -221,7 +221,10 @@ def _field(node: Schema) -> Schema:
 
 
 def without_null(node: Schema) -> Schema:
-    """An optional field may be absent, never null: keys of plain values are not authenticated."""
+    """Remove null: an optional field may be absent, never null.
+
+    Keys of plain values are not authenticated.
+    """
     node = {key: value for key, value in node.items() if not (key == "default" and value is None)}
     kinds = [choice for choice in node.get("anyOf", ()) if choice.get("type") != "null"]
     if len(kinds) != 1:
@@ -235,7 +238,7 @@ def _plain(node: Schema) -> Schema:
 
 
 def _either(node: Schema) -> Schema:
-    """The value itself, or its seal of the same type."""
+    """Allow the value itself, or its seal of the same type."""
     notes = _notes(node)
     constraints = {key: value for key, value in node.items() if key not in notes}
     tags = ["float", "int"] if node["type"] == "number" else [SEAL_TYPES[node["type"]]]

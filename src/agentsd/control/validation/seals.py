@@ -1,4 +1,4 @@
-"""The form of a document's seals: where sealed values stand, and where they must not."""
+"""Form of a document's seals: where values are sealed, and where they must not be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from agentsd.sops.opener import Opened
 
 
 def claimed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
-    """The fields of provider sections that claim to be sealed."""
+    """Return the fields of provider sections that claim to be sealed."""
     return frozenset(
         (*pointer, name)
         for pointer, section in providers_in(value)
@@ -23,7 +23,7 @@ def claimed_fields(value: Mapping[str, Any]) -> frozenset[Pointer]:
 
 
 def seal_form(document: Document) -> Iterator[Violation]:
-    """Sealed values need a ``sops`` block."""
+    """Check that a document with sealed values has a ``sops`` block."""
     if "sops" in document.value:
         return
     for pointer in sealed_pointers(document.value):
@@ -34,7 +34,7 @@ def seal_form(document: Document) -> Iterator[Violation]:
 
 
 def strays(document: Document, opened: Opened) -> Iterator[Violation]:
-    """A value may look sealed only where the file's own rule says that it is."""
+    """Yield values that look sealed although the file's own rule does not seal them."""
     for pointer in opened.strays():
         message = f"{dotted(pointer)}: this looks sealed, but the file's seal does not cover it"
         hint = "name the field in encrypted_regex of .sops.yaml, and seal it anew: agentsd edit FILE"
@@ -42,7 +42,7 @@ def strays(document: Document, opened: Opened) -> Iterator[Violation]:
 
 
 def sealed_pointers(value: Any, pointer: Pointer = ()) -> Iterator[Pointer]:
-    """Where ``ENC[…]`` strings stand."""
+    """Yield the places of ``ENC[…]`` strings."""
     if isinstance(value, Mapping):
         for key, child in value.items():
             yield from sealed_pointers(child, (*pointer, key))

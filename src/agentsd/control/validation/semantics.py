@@ -1,4 +1,4 @@
-"""What a schema cannot say of a document that fits it. Looks at plain values only; needs no key."""
+"""Rules that a schema cannot express. Reads plain values only; needs no key."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _LIMITS = Limits(cpu_seconds=2.0, wall_seconds=10.0)
 
 
 def beyond_schema(document: Document, limits: EngineLimits) -> Iterator[Violation]:
-    """Everything that is wrong in itself, whatever stands in other files."""
+    """Yield everything that is wrong in the document itself, whatever other files contain."""
     yield from _spaces(document)
     yield from _contexts(document, limits)
     yield from _checks(document)
 
 
 def _spaces(document: Document) -> Iterator[Violation]:
-    """Vectors of two models cannot be compared: who stands in for an embedding must use the same one."""
+    """Check that all fallbacks of an embedding use its model: vectors of two models are not comparable."""
     embeddings = [(at, section) for at, section in providers_in(document.value) if at[0] == "embedding"]
     for pointer, section in embeddings[1:]:
         for name in ("provider", "model", "dimensions"):
@@ -40,7 +40,7 @@ def _spaces(document: Document) -> Iterator[Violation]:
 
 
 def _contexts(document: Document, limits: EngineLimits) -> Iterator[Violation]:
-    """An editor must not take memory beyond the operator's bound."""
+    """Check that an editor does not take memory beyond the operator's limit."""
     for pointer, section in providers_in(document.value):
         if section.get("provider") != EMBEDDED:
             continue
@@ -65,7 +65,7 @@ def _checks(document: Document) -> Iterator[Violation]:
 
 
 def _regexes(document: Document, checks: Sequence[Mapping[str, Any]]) -> Iterator[Violation]:
-    """The first regular expression that is not one: to find another one too large may take long."""
+    """Report the first invalid regular expression: to find another one too large may take long."""
     plain = {index: check["regex"] for index, check in enumerate(checks) if "regex" in check}
     plain = {index: pattern for index, pattern in plain.items() if not is_sealed(pattern)}
     found = _first_problem(list(plain.values()), owner_of(document.path))
@@ -77,7 +77,7 @@ def _regexes(document: Document, checks: Sequence[Mapping[str, Any]]) -> Iterato
 
 
 def _first_problem(patterns: Sequence[str], owner: str) -> tuple[int, str] | None:
-    """Place and problem of the first one that is not a regular expression. Reads heavy ones in a worker."""
+    """Return place and problem of the first invalid regular expression. Reads heavy ones in a worker."""
     if sum(map(regex_weight, patterns)) <= _INLINE_WEIGHT:
         found = regex_problems(patterns)
     else:
@@ -91,6 +91,6 @@ def _first_problem(patterns: Sequence[str], owner: str) -> tuple[int, str] | Non
 
 
 def regex_problems(patterns: Sequence[str]) -> list[Any]:
-    """``[place, problem]`` of the first one that is not a regular expression, or nothing."""
+    """Return ``[place, problem]`` of the first invalid regular expression, or nothing."""
     told = ([place, regex_problem(pattern)] for place, pattern in enumerate(patterns))
     return next((one for one in told if one[1]), [])

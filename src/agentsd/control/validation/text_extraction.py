@@ -1,7 +1,7 @@
-"""Files of knowledge into text, and text into passages. Needs neither key nor network.
+"""Extraction of text from files of knowledge, and its splitting into passages. No key, no network.
 
-A PDF, or a text that takes long to cut, is read by a worker process with limits. What came of it is kept
-for a while, refusals included: the same file is asked for by a check and by the apply that follows.
+A PDF, or a text that takes long to split, is read by a worker process with limits. The outcome is
+kept for a while, refusals included: a check and the apply that follows ask for the same file.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
 
 
 def is_costly(path: str, data: bytes) -> bool:
-    """Whether reading this file takes long enough to freeze an event loop."""
+    """Return whether reading this file takes long enough to freeze an event loop."""
     return path.endswith(".pdf") or len(data) > INLINE_BYTES
 
 
@@ -166,7 +166,7 @@ def _refusal(error: Exception) -> Refusal:
 
 
 def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
-    """Passages of what a worker answered, which is not believed to be what was asked for."""
+    """Make passages of a worker's answer, which is not trusted to have the requested form."""
     garbage = ConfigError("cannot be read: a worker process answered garbage", hint=_PDF_HINT)
     try:
         found = tuple(Chunk(ordinal, heading, text) for ordinal, (heading, text) in enumerate(pieces))
@@ -180,7 +180,7 @@ def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
 
 
 def _pieces(kind: str, data: bytes) -> _Pieces:
-    """Heading and text of each passage: the work itself, wherever it is done."""
+    """Return heading and text of each passage: the work itself, wherever it is done."""
     found = chunks(_text_of(kind, data), markdown=kind == "md")
     if len(found) > PASSAGES_MAX:
         message = f"makes {len(found):,} passages; a file may make {PASSAGES_MAX:,}"
@@ -198,7 +198,7 @@ def _text_of(kind: str, data: bytes) -> str:
 
 
 def _text_of_pdf(data: bytes) -> str:
-    """The text of all pages. Raises what pypdf does, so it runs in a worker only."""
+    """Return the text of all pages. Raises what pypdf does, so it runs in a worker only."""
     from pypdf import PdfReader
 
     reader = PdfReader(io.BytesIO(data))
@@ -207,7 +207,7 @@ def _text_of_pdf(data: bytes) -> str:
 
 
 class _Kept:
-    """The outcomes of the files that were read last, as many as fit, and who had costly ones. Thread-safe."""
+    """Outcomes of the files that were read last, as many as fit, and owners of costly ones. Thread-safe."""
 
     def __init__(self) -> None:
         self._strikes: dict[str, list[float]] = {}  # owner → when (monotonic)
@@ -231,12 +231,12 @@ class _Kept:
                 self._size -= _size(self._outcomes.popitem(last=False)[1])
 
     def strike(self, owner: str) -> None:
-        """Note that a file of ``owner`` took all that it may."""
+        """Record that a file of ``owner`` took all that it may."""
         with self._lock:
             self._strikes.setdefault(owner, []).append(time.monotonic())
 
     def strikes(self, owner: str) -> int:
-        """How often that was, lately."""
+        """Return how often that happened, lately."""
         since = time.monotonic() - STRIKE_SECONDS
         with self._lock:
             lately = [one for one in self._strikes.pop(owner, ()) if one > since]
@@ -251,7 +251,7 @@ def _kept() -> _Kept:
 
 
 def _size(outcome: Extraction) -> int:
-    """About what it takes in memory."""
+    """Estimate the memory that it takes."""
     if isinstance(outcome, Refusal):
         return 500
     return sum(200 + len(one.heading) + len(one.text) for one in outcome)

@@ -1,4 +1,4 @@
-"""``_user.yaml``: the owner of a folder, and the rules that its schema cannot say."""
+"""Owner of a folder, from ``_user.yaml``, and the rules that its schema cannot express."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentsd.core.violations import Violation
 
 
 def user_of(document: Document) -> User:
-    """The owner that a valid ``_user.yaml`` describes."""
+    """Return the owner that a valid ``_user.yaml`` describes."""
     username = owner_of(document.path)
     return User(
         id=user_id_of(username),
@@ -27,7 +27,7 @@ def user_of(document: Document) -> User:
 
 
 def user_rules(document: Document) -> Iterator[Violation]:
-    """Only the top-level file makes admins; a user file stands at the top or in an owner's folder."""
+    """Check that only the top-level file makes admins, and that others are in an owner's folder."""
     owner = owner_of(document.path)
     at_top = "/" not in document.path
     if problem := slug_problem(owner):
@@ -47,7 +47,7 @@ def user_rules(document: Document) -> Iterator[Violation]:
 def _token_rules(
     document: Document, index: int, token: Mapping[str, Any], earlier: Sequence[Any], at_top: bool
 ) -> Iterator[Violation]:
-    """``earlier``: the tokens above it in the file."""
+    """Check one token; ``earlier``: the tokens above it in the file."""
     if not at_top and token.get("role") == "admin":
         pointer = ("tokens", index, "role")
         hint = f"use editor, or ask for the token in the top-level {USER_FILE}"

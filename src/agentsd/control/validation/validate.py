@@ -1,4 +1,4 @@
-"""Every violation of every file of a tree: no database, and no key needed."""
+"""Validation of a tree: every violation of every file. No database, and no key needed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from agentsd.files.tree import Tree
 async def validate(
     tree: Tree, checker: Checker, recipients: Recipients | None = None
 ) -> tuple[Violation, ...]:
-    """Errors and warnings of all files in one run, in the order of files and lines."""
+    """Return errors and warnings of all files in one run, in the order of files and lines."""
     beside = tree.beside
     checked = [await checker.check_wholly(file, beside) for file in tree.files.values()]
     found = [violation for one in checked for violation in one.violations]

@@ -1,1 +1,1 @@
-"""Edits that come through the API, carried out on the files."""
+"""Edits that arrive through the API, carried out on the files."""

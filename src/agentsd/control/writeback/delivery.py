@@ -1,4 +1,4 @@
-"""How a decided edit lands: in the files, in a commit, on a branch, at the remote."""
+"""Delivery of a planned edit: to the files, in a commit, on a branch, at the remote."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Action = Literal["create", "update", "delete", "set-default", "rollback", "token
 
 @dataclass(frozen=True, slots=True)
 class GitOptions:
-    """What becomes of an edit in git. Templates know ``{action} {slug} {actor} {stamp}``."""
+    """Options of committing an edit. Templates may contain ``{action} {slug} {actor} {stamp}``."""
 
     message: str = "agentsd: {action} {slug}"
     branch: str = ""  # empty: on the branch that is checked out; else a new one for each edit
@@ -40,7 +40,7 @@ class GitOptions:
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of an edit."""
+    """Result of one write-back."""
 
     action: Action
     id: UUID
@@ -57,7 +57,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What an edit comes to: the files in order, and who is meant."""
+    """Plan of an edit: the files in order, and the agent that is meant."""
 
     action: Action
     id: UUID
@@ -68,18 +68,18 @@ class Decided:
 
     @property
     def changing(self) -> tuple[FileEdit, ...]:
-        """The files that will not be as they are."""
+        """Return the files that will change."""
         return tuple(edit for edit in self.edits if edit.before != edit.after)
 
     @property
     def after(self) -> dict[str, bytes | None]:
-        """What each file is to hold, by path."""
+        """Return the new content of each file, by path."""
         return {edit.path: edit.after for edit in self.edits}
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an edit would come to, were it made now."""
+    """Result that an edit would have, were it made now."""
 
     decided: Decided
     mode: Mode
@@ -88,14 +88,14 @@ class Preview:
 
 
 class Landing:
-    """Lands edits of files below ``root``; ``git`` is None where nothing is committed."""
+    """Delivery of edits to files below ``root``; ``git`` is None where nothing is committed."""
 
     def __init__(self, root: Path, git: GitOptions | None) -> None:
         self._root = root
         self._git = git
 
     def order_of(self, who: Principal, decided: Decided, stamp: str | None = None) -> CommitOrder | None:
-        """The commit that is to hold the edit, with the user as author and trailer."""
+        """Return the commit that is to contain the edit, with the user as author and trailer."""
         if self._git is None:
             return None
         author = Author(who.actor, who.email or f"{who.name}@{who.owner}.agentsd.invalid")
@@ -104,11 +104,14 @@ class Landing:
 
     @property
     def branches(self) -> bool:
-        """Whether every edit goes to a branch of its own, and changes nothing here."""
+        """Return whether every edit goes to a branch of its own, and changes nothing here."""
         return self._git is not None and bool(self._git.branch)
 
     async def preview(self, who: Principal, decided: Decided, mode: Mode) -> Preview:
-        """How it would land. Raises what can be told before: ``WriteConflict``, ``GitRefused``."""
+        """Return how it would be delivered.
+
+        Raises what can be determined before: ``WriteConflict``, ``GitRefused``.
+        """
         order, edits = self.order_of(who, decided, UNSTAMPED), decided.changing
         self._refuse_outside([edit.path for edit in edits])
         if self._git is None or order is None or not edits:
@@ -120,7 +123,7 @@ class Landing:
         return Preview(decided, mode, branch, order.message)
 
     async def carry_out(self, decided: Decided, order: CommitOrder | None) -> str | None:
-        """Change the files, then commit them; an error takes back what was done. Returns the commit."""
+        """Change the files, then commit them; revert them on an error. Returns the commit."""
         intent = Intent(decided.changing, order)
         self._refuse_outside(intent.paths)
         if order is not None:
@@ -137,7 +140,7 @@ class Landing:
         return made
 
     async def branch(self, written: Written, decided: Decided, order: CommitOrder) -> Written:
-        """The edit as a branch for review: nothing here changes until it is merged."""
+        """Deliver the edit as a branch for review: nothing here changes until it is merged."""
         git = self._git or GitOptions()
         name = _filled(git.branch, order.author.name, decided)
         files = {edit.path: edit.after for edit in decided.changing}
@@ -147,7 +150,7 @@ class Landing:
         return replace(written, version=None, commit=made, branch=name)
 
     async def push(self, written: Written) -> Written:
-        """A push that fails leaves the commit, and says so."""
+        """Push the commit. A push that fails leaves the commit, and the result reports it."""
         if self._git is None or not self._git.push or written.commit is None:
             return written
         try:
@@ -158,9 +161,9 @@ class Landing:
         return replace(written, pushed=True)
 
     async def finish(self) -> bool:
-        """Finish what a killed process began. Says whether there was anything.
+        """Finish what a killed process began. Returns whether there was anything.
 
-        Raises ``GitRefused`` and ``GitBusy`` where its commit cannot be made now: the note stays.
+        Raises ``GitRefused`` and ``GitBusy`` where its commit cannot be made now: the intent stays.
         """
         left = await asyncio.to_thread(intents.finish, self._root)
         if left is None:

@@ -1,4 +1,7 @@
-"""Why an edit was not made. Each is one status of the API; the files are as they were, unless it says so."""
+"""Errors of edits that were not made. Each is one status of the API.
+
+The files are as they were, unless the error describes otherwise.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,38 @@ from agentsd.core.errors import AgentsdError
 
 
 class ReadOnly(AgentsdError):
-    """Nothing can be written here, and why."""
+    """Refusal because nothing can be written here, with the reason."""
 
 
 class Forbidden(AgentsdError):
-    """This user may not write that owner's agents."""
+    """Refusal because this user may not write that owner's agents."""
 
 
 class AgentExists(AgentsdError):
-    """There is a manifest of that name."""
+    """Refusal because a manifest of that name exists."""
 
 
 class WriteConflict(AgentsdError):
-    """The files are in a state in which this edit cannot be made."""
+    """Refusal because the state of the files does not allow this edit."""
 
 
 class TokenExists(AgentsdError):
-    """There is a token of that name, or the very token."""
+    """Refusal because a token of that name, or the very token, exists."""
 
 
 class TokenNotFound(AgentsdError):
-    """There is no token of that name."""
+    """Refusal because no token has that name."""
 
 
 class LockedOut(AgentsdError):
-    """Afterwards nobody, or not who asks, could write here; it was not said that this is meant."""
+    """Refusal because afterwards nobody, or not the caller, could write here, without ``force``."""
 
 
 class PreconditionFailed(AgentsdError):
-    """The agent is not what the caller saw."""
+    """Refusal because the agent is not what the caller saw."""
 
 
 class NotSynced(AgentsdError):
-    """The file is written, but the sync after it failed: the next one will take it."""
+    """Failure of the sync after the file was written: the next one will apply it."""
 
     retryable = True

@@ -1,11 +1,12 @@
-"""What a write-back is about to do, kept beside the files until it is done.
+"""Intent log: what a write-back is about to do, kept beside the files until it is done.
 
 A process that is killed between two files, or between a file and its commit, leaves this note;
-whoever writes or starts next finishes the work. It holds manifests as they are in git, so
-nothing in it is a secret in the clear. Somebody may put such a file into a pull request, with an author of
-their choice; so it is believed only with the keyed print of this installation (``files.keyfile``), and even
-then it can change manifests of their own owner, and nothing else. Of a user file, which says who
-may do what, it holds only what shows whether the edit of it was made and has to be committed.
+whoever writes or starts next finishes the work. It contains manifests as they are in git, so
+nothing in it is a secret in the clear. Somebody may put such a file into a pull request, with an
+author of their choice; so it is trusted only with the keyed fingerprint of this installation
+(``files.keyfile``), and even then it can change manifests of their own owner, and nothing else. Of
+a user file, which grants rights, it contains only what shows whether the edit of it was made and
+has to be committed.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class FileEdit:
-    """One file before and after; None: there is none."""
+    """Content of one file before and after; None: the file does not exist."""
 
     path: str  # relative to the tree
     before: bytes | None
@@ -57,19 +58,19 @@ class FileEdit:
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """Files that change together, in this order, and the commit that is to hold them."""
+    """Files that change together, in this order, and the commit that is to contain them."""
 
     edits: tuple[FileEdit, ...]
     order: CommitOrder | None = None  # None: nothing is committed
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """The files, in order."""
+        """Return the files, in order."""
         return tuple(edit.path for edit in self.edits)
 
 
 def note(root: Path, intent: Intent) -> None:
-    """Put the intent down for good before its first step."""
+    """Record the intent durably before its first step."""
     kept = {"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)}
     data = json.dumps({**kept, "print": keyfile.sign(root, _canonical(kept))})
     temporary = root / f"{NAME}.{os.getpid()}.tmp"
@@ -87,18 +88,18 @@ def note(root: Path, intent: Intent) -> None:
 
 
 def done(root: Path) -> None:
-    """The intent is carried out, or was taken back."""
+    """Clear the intent, which is carried out, or was reverted."""
     (root / NAME).unlink(missing_ok=True)
 
 
 def carry_out(root: Path, edits: Iterable[FileEdit]) -> None:
-    """Every edit in turn. Raises ``FileChanged`` at one whose file is no longer as it was."""
+    """Apply every edit in turn. Raises ``FileChanged`` at one whose file has changed."""
     for edit in edits:
         swap(root / edit.path, edit.before, edit.after)
 
 
 def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
-    """Undo edits, the last first; a file that somebody changed since stays as it is, and the log says so."""
+    """Revert edits, the last first; a file that was changed since stays as it is, which is logged."""
     for edit in reversed(tuple(edits)):
         try:
             if _now(root, edit.path) != edit.before:  # else it was not its turn yet
@@ -108,15 +109,16 @@ def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
 
 
 def is_inside(root: Path, path: str) -> bool:
-    """Whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
+    """Return whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
     real, top = Path(os.path.realpath(root / path)), os.path.realpath(root)
     return real.is_relative_to(top) and owner_of_place(real.relative_to(top).as_posix()) == owner_of(path)
 
 
 def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
-    """Carry out what a killed process left undone. (its files, the commit still to be made), or None.
+    """Carry out what a killed process left undone.
 
-    A file that somebody has changed since is left alone, and not among them.
+    Returns (its files, the commit still to be made), or None. A file that somebody has changed since is
+    left alone, and not among them.
     """
     try:
         left = _read(root)
@@ -130,7 +132,7 @@ def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
 
 
 def _discard(root: Path, why: str) -> None:
-    """Put aside what stands at the note's place and cannot be one, whatever kind of file it is."""
+    """Move away whatever is at the intent's path and cannot be one, of any file type."""
     aside = root / f"{NAME}.{time.time_ns()}.refused"
     try:
         if (root / NAME).is_symlink() or not (root / NAME).is_dir():
@@ -146,7 +148,7 @@ def _discard(root: Path, why: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _LeftEdit:
-    """One file, of which the note knows only a digest of what it was."""
+    """Stored edit of one file, with only a digest of the previous content."""
 
     path: str
     before: str | None
@@ -161,7 +163,7 @@ class _Left:
 
 
 def _finish(root: Path, edit: _LeftEdit) -> bool:
-    """Whether the file is now as the edit wanted it."""
+    """Finish an edit; return whether the file now has the content that the edit wanted."""
     with suppress(FileChanged):
         now = _now(root, edit.path)
         if edit.made is not None:
@@ -198,7 +200,10 @@ def _read(root: Path) -> _Left:
 
 
 def _content(path: Path) -> bytes:
-    """Return what a regular file holds. Raises ``ValueError`` for anything else, without waiting for it."""
+    """Return the content of a regular file.
+
+    Raises ``ValueError`` for anything else, without waiting for it.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):

@@ -1,4 +1,4 @@
-"""An edit as bytes: the manifest's text, changed as little as can be, with its secrets sealed."""
+"""Edits as bytes: the manifest's text, changed as little as possible, with its secrets sealed."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ Secrets = Mapping[Pointer, str]
 
 
 class Pen(ABC):
-    """Edits of manifests as bytes. How secrets are sealed is the subclass's."""
+    """Editor of manifests as bytes. The subclass decides how secrets are sealed."""
 
     __slots__ = ()
 
     @abstractmethod
     def destinations(self, kind: str, provider: str) -> Destinations | None:
-        """Where the secrets of a provider's section may go."""
+        """Return where the secrets of a provider's section may go."""
 
     @abstractmethod
     def heading(self, slug: str) -> str:
-        """What a new manifest begins with."""
+        """Return the first lines of a new manifest."""
 
     @abstractmethod
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
-        """``document`` with ``value``, and with ``secrets`` as they stand in a file."""
+        """Return ``document`` with ``value``, and with ``secrets`` in the form that a file contains."""
 
     async def created(self, path: str, fields: Mapping[str, Any], beside: Beside) -> bytes:
-        """A new manifest with an id of its own. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
+        """Return a new manifest with a new id. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
         whole = self.with_layers(Document(path, b"", {"id": str(uuid4())}), beside)
         edit = self._edit(whole, fields, merge=False)
         value = {name: edit.value[name] for name in ORDER if name in edit.value}
@@ -65,22 +65,25 @@ class Pen(ABC):
         return await self._bytes(Document(path, text.encode(), value), Edit(value, edit.secrets))
 
     async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
-        """The manifest after ``PATCH`` (``merge``) or ``PUT``. Raises as ``created``, and ``KeyNeeded``."""
+        """Return the manifest after ``PATCH`` (``merge``) or ``PUT``.
+
+        Raises as ``created``, and ``KeyNeeded``.
+        """
         return await self._bytes(own_of(document), self._edit(document, fields, merge=merge))
 
     async def with_default(self, document: Document, *, default: bool) -> bytes:
-        """The manifest with ``default: true``, or without it. Raises ``KeyNeeded`` under a full MAC."""
+        """Return the manifest with ``default: true``, or without. Raises ``KeyNeeded`` under a full MAC."""
         document = own_of(document)
         value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
         return await self._bytes(document, Edit(value | {"default": True} if default else value))
 
     def with_layers(self, document: Document, beside: Beside) -> Document:
-        """The manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
+        """Return the manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
         layers = [read(file.path, file.data) for file in beside.layers_of(document.path)]
         return layered(document, layers, self.destinations)
 
     def _edit(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> Edit:
-        """What is edited is what all layers say; what comes of it is what the manifest has to say."""
+        """Edit the value merged from all layers, and return what the manifest has to contain."""
         own, change = own_of(document), merged if merge else replaced
         edit = change(_plain(document), fields, self.destinations, seals_of(own))
         if not isinstance(document, Layered):
@@ -101,7 +104,7 @@ class Pen(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Desk(Pen):
-    """What manifests below ``root`` are edited with: secrets are sealed by the real sops."""
+    """Editor of manifests below ``root``: secrets are sealed by the real sops."""
 
     root: Path
     catalog: Catalog
@@ -110,22 +113,22 @@ class Desk(Pen):
     blind: bool = False  # nothing will be written: see ``resealed``
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
-        """As the catalog has it."""
+        """Return the destinations from the catalog."""
         return self.catalog.destinations(kind, provider)
 
     def heading(self, slug: str) -> str:
-        """The line that names the schema, where it is at hand."""
+        """Return the line that names the schema, where it is available."""
         return schema_line(self.root, slug)
 
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
-        """See ``resealed``."""
+        """Seal as ``reseal`` does."""
         file, blind = self.root / document.path, self.blind
         opener, sops = self.opener, self.sops
         return await resealed(document, value, secrets, file=file, opener=opener, sops=sops, blind=blind)
 
 
 def own_of(document: Document) -> Document:
-    """The manifest without its layers."""
+    """Return the manifest without its layers."""
     return document.own if isinstance(document, Layered) else document
 
 
@@ -134,7 +137,7 @@ def _plain(document: Document) -> dict[str, Any]:
 
 
 def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """``wanted`` in the order of ``current``; a new field after the one that usually goes before it."""
+    """Return ``wanted`` in the order of ``current``; a new field after the one that usually precedes it."""
     names = [name for name in current if name in wanted]
     for name in sorted(wanted.keys() - current.keys(), key=rank):
         before = [place for place, other in enumerate(names) if rank(other) < rank(name)]
@@ -143,12 +146,12 @@ def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, 
 
 
 def rank(name: str) -> int:
-    """The place of a field in ``ORDER``."""
+    """Return the position of a field in ``FIELD_ORDER``."""
     return ORDER.index(name) if name in ORDER else len(ORDER)
 
 
 def read(path: str, data: bytes) -> Document:
-    """The document on disk. Raises ``ConfigError`` where only a person can put it right."""
+    """Parse the document on disk. Raises ``ConfigError`` where only a person can correct it."""
     try:
         return parse(path, data)
     except InvalidManifests as error:
@@ -159,7 +162,7 @@ def read(path: str, data: bytes) -> Document:
 
 
 def id_in(document: Document) -> UUID:
-    """The id of the agent that a document describes."""
+    """Return the id of the agent that a document describes."""
     pinned = document.value.get("id")
     try:
         return UUID(pinned) if isinstance(pinned, str) else id_of(slug_of(document.path))
@@ -168,7 +171,10 @@ def id_in(document: Document) -> UUID:
 
 
 def seals_of(document: Document) -> Seals:
-    """Which values the file's own rule seals; none where it is not sealed, or its rule cannot be told."""
+    """Return which values the file's own rule seals.
+
+    None of them where it is not sealed, or its rule cannot be determined.
+    """
     try:
         rule = seal_of(document.value).rule if "sops" in document.value else None
     except SealError:
@@ -187,7 +193,7 @@ def seals_of(document: Document) -> Seals:
 
 
 def schema_line(root: Path, slug: str) -> str:
-    """Lets an editor complete and explain the fields, where the schema is at hand."""
+    """Return the line by which an editor completes and explains fields, where the schema is available."""
     if not (root.resolve().parent / SCHEMA).is_file():
         return ""
     return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA}\n"

@@ -1,6 +1,6 @@
-"""Edits where nothing can be written: shown on the manifests as they are stored, for a person to make.
+"""Previews of edits where nothing can be written: shown on the stored manifests, for a person to make.
 
-Nothing but the store's rows is read: there may be no folder of manifests here, and no key.
+Only the store's rows are read: there may be no folder of manifests here, and no key.
 """
 
 from __future__ import annotations
@@ -47,31 +47,31 @@ Rows = Callable[[str], Sequence[AgentRow]]
 
 @dataclass(frozen=True, slots=True)
 class Pad(Pen):
-    """Edits manifests without sealing anything."""
+    """Editor of manifests that seals nothing."""
 
     catalog: Catalog
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
-        """As the catalog has it."""
+        """Return the destinations from the catalog."""
         return self.catalog.destinations(kind, provider)
 
     def heading(self, slug: str) -> str:
-        """Nothing: whether a schema is at hand is not known here."""
+        """Return nothing, since it is unknown here whether a schema is available."""
         return ""
 
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
-        """See ``unsealed``."""
+        """Edit as ``reseal_placeholder`` does."""
         return await unsealed(document, value, secrets, STAND_IN.format(slug=slug_of(document.path)))
 
 
 class Sketch(Edits[Preview]):
-    """Edits of stored manifests; ``Sketchpad`` makes them.
+    """Previews of edits of stored manifests; ``OfflinePreviewFactory`` makes them.
 
-    Checked: rights, ``expected`` (against the stored digest), the schema, the rules for one manifest with
-    its layers, and that a new name is free among the owner's agents. Not checked, for want of files and
-    keys: seals, the files that a manifest names, trusted origins, what other sources hold, and whether the
-    file still is what was synced. Of layers, those are known that an agent of the owner has; the manifest
-    itself is edited, also where an overlay says otherwise.
+    Checked: rights, ``expected`` (against the stored digest), the schema, the rules for one manifest
+    with its layers, and that a new name is free among the owner's agents. Not checked, for want of
+    files and keys: seals, the files that a manifest names, trusted origins, what other sources contain,
+    and whether the file still is what was synced. Of layers, those are known that an agent of the owner
+    has; the manifest itself is edited, also where an overlay overrides it.
     """
 
     def __init__(self, pad: Pad, checker: Checker, rows: Rows) -> None:
@@ -107,19 +107,19 @@ class Sketch(Edits[Preview]):
 
 
 class Sketchpad:
-    """What sketches are made with, once for all of them."""
+    """Factory of offline previews, with their shared parts."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._pad = Pad(catalog)
         self._checker = Checker(catalog, Opener(Identities(), None))
 
     def of(self, rows: Rows) -> Sketch:
-        """Edits of these agents."""
+        """Return previews of edits of these agents."""
         return Sketch(self._pad, self._checker, rows)
 
 
 def _tree_of(rows: Sequence[AgentRow]) -> Tree:
-    """Stored manifests and their layers as files; a manifest's digest is the stored one."""
+    """Return stored manifests and their layers as files; a manifest's digest is the stored one."""
     files = {row.path: SourceFile(row.path, NO_SIGNATURE, row.digest, row.data) for row in rows}
     layers = {layer.path: layer for row in rows for layer in row.layers}
     for path, layer in layers.items():
@@ -129,7 +129,7 @@ def _tree_of(rows: Sequence[AgentRow]) -> Tree:
 
 
 def _with_seals(path: str, data: bytes) -> tuple[bytes, frozenset[Pointer]]:
-    """The manifest with a seal in the form of one for each stand-in, and where those are."""
+    """Return the manifest with a well-formed seal for each placeholder, and the places of those."""
     document = read(path, data)
     stand_in = STAND_IN.format(slug=slug_of(path))
     places = frozenset(pointer for pointer, leaf in leaves(document.value) if leaf == stand_in)

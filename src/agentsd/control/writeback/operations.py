@@ -1,4 +1,4 @@
-"""What an edit that came through the API makes of which file. Looks at files, and touches none."""
+"""Operations on agents that arrive through the API: which files they change. Reads files, writes none."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The agent that is meant, as the caller knows it."""
+    """Agent that is meant, as the caller identifies it."""
 
     id: UUID
     slug: str
@@ -40,10 +40,11 @@ Decide = Callable[[Tree], Awaitable[Decided]]
 
 
 class Edits(ABC, Generic[T]):
-    """The edits there are. What becomes of one is the subclass's: it is carried out, or shown.
+    """Operations on agents. The subclass decides whether an edit is carried out, or shown.
 
     ``expected``: hex digests, of which the agent must have one. Every edit raises ``Forbidden``,
-    ``ReadOnly``, ``WriteConflict``, ``PreconditionFailed``, ``InvalidManifests``, and as ``Pen`` does.
+    ``ReadOnly``, ``WriteConflict``, ``PreconditionFailed``, ``InvalidManifests``, and as
+    ``ManifestEditor`` does.
     """
 
     def __init__(self, pen: Pen, checker: Checker) -> None:
@@ -51,10 +52,10 @@ class Edits(ABC, Generic[T]):
 
     @abstractmethod
     async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> T:
-        """Make the edit of an agent of ``owner``; ``target`` is None for one that is yet to be."""
+        """Make the edit of an agent of ``owner``; ``target`` is None for one that does not exist yet."""
 
     async def create(self, who: Principal, owner: str, slug: str | None, fields: Mapping[str, Any]) -> T:
-        """A new manifest. Without ``slug``, one is made from the name, in the folder of ``owner``."""
+        """Create a manifest. Without ``slug``, one is made from the name, in the folder of ``owner``."""
         chosen = slug if slug is not None else naming.derived(owner, fields.get("name"))
 
         async def decide(tree: Tree) -> Decided:
@@ -76,7 +77,7 @@ class Edits(ABC, Generic[T]):
         merge: bool,
         expected: frozenset[str] | None = None,
     ) -> T:
-        """``PATCH`` (``merge``) or ``PUT``."""
+        """Change a manifest as ``PATCH`` (``merge``) or ``PUT``."""
 
         async def made(document: Document) -> bytes:
             return await self._pen.changed(document, fields, merge=merge)
@@ -92,7 +93,7 @@ class Edits(ABC, Generic[T]):
         *,
         revive: bool = False,
     ) -> T:
-        """Put back the manifest of an older revision, byte for byte; ``revive``: also where it is gone."""
+        """Restore the manifest of an older revision, byte for byte; ``revive``: also where it is gone."""
         if id_in(read(target.path, data)) != target.id:
             raise WriteConflict(
                 f"{target.path} would describe another agent: that revision has no `id:` of its own",
@@ -105,7 +106,7 @@ class Edits(ABC, Generic[T]):
         return await self._edit(who, target, "rollback", made, expected, revive=revive)
 
     async def set_default(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
-        """Make it its owner's default; who was, is cleared first."""
+        """Make it its owner's default; the previous one is cleared first."""
 
         async def made(document: Document) -> bytes:
             if document.value.get("default") is True:
@@ -115,7 +116,7 @@ class Edits(ABC, Generic[T]):
         return await self._edit(who, target, "set-default", made, expected)
 
     async def delete(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
-        """Remove the manifest, or an agent that outlived it. What lies beside it (prompts) stays."""
+        """Delete the manifest, or an agent that outlived it. Other files beside it (prompts) stay."""
 
         async def decide(tree: Tree) -> Decided:
             edits: tuple[FileEdit, ...] = ()
@@ -153,7 +154,7 @@ class Edits(ABC, Generic[T]):
     # What must hold
 
     async def _present(self, tree: Tree, target: Target, expected: frozenset[str] | None) -> bytes:
-        """The file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
+        """Return the file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
         file = tree.files.get(target.path)
         if file is None or file.problem:
             raise WriteConflict(
@@ -169,12 +170,15 @@ class Edits(ABC, Generic[T]):
         return file.data
 
     def _digest(self, file: SourceFile, tree: Tree) -> str:
-        """As in the agent's ETag: over the manifest and what it names. May take long to read."""
+        """Return the digest in the agent's ETag: over the manifest and the files that it names.
+
+        May take long to read.
+        """
         checked = self._checker.check(file, tree.beside)
         return (checked.manifest.digest if checked.manifest else file.digest).hex()
 
     def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
-        """The sound manifests that say that their agent is the default of ``owner``. May take long."""
+        """Yield the valid manifests that make their agent the default of ``owner``. May take long."""
         for file in tree.files.values():
             if owner_of(file.path) != owner or b"default" not in file.data:
                 continue
@@ -183,7 +187,10 @@ class Edits(ABC, Generic[T]):
                 yield file
 
     async def _cleared(self, tree: Tree, path: str, data: bytes) -> tuple[FileEdit, ...]:
-        """One default per owner: whoever else says ``default: true`` is cleared, if ``data`` says it."""
+        """Return edits that clear every other ``default: true`` of the owner, if ``data`` contains it.
+
+        There is one default per owner.
+        """
         if read(path, data).value.get("default") is not True:
             return ()
         edits = []
@@ -195,6 +202,6 @@ class Edits(ABC, Generic[T]):
 
 
 def refuse_viewers(who: Principal, owner: str) -> None:
-    """Raise ``Forbidden``. Below every way to write there is."""
+    """Raise ``Forbidden`` for viewers. Shared by all ways to write."""
     if not who.may_write(owner):
         raise Forbidden("your role does not allow this", hint="ask for a token with the role editor")

@@ -1,4 +1,4 @@
-"""What a round makes of an edit: whether it would take it, and which version holds it."""
+"""Preconditions of an edit: whether a round would accept it, and the version that contains it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from agentsd.files.tree import Tree
 
 
 def refuse_quarantined(outcome: Outcome, decided: Decided) -> None:
-    """Raise what is wrong with the files of this edit; what is wrong with others is not its concern."""
+    """Raise what is wrong with the files of this edit; errors in other files do not concern it."""
     bad = [q for q in outcome.plan.quarantined if q.path in decided.after]
     if bad:
         raise InvalidManifests([violation for one in bad for violation in one.violations])
 
 
 def version_of(report: Report, written: Written) -> int:
-    """The version that holds the edit. Raises ``NotSynced``."""
+    """Return the version that contains the edit. Raises ``NotSynced``."""
     if report.outcome is None:
         reason = report.error.message if report.error else "the sync failed"
         raise NotSynced(
@@ -41,7 +41,7 @@ def refuse_undeleted(outcome: Outcome, decided: Decided) -> None:
 
 
 def refuse_elsewhere(tree: Tree, agent_id: UUID) -> None:
-    """Raise where the agent whose file is to come back lives in another one."""
+    """Raise where the agent whose file is to be restored is in another one."""
     mark = str(agent_id).encode()
     other = next((file for file in tree.files.values() if mark in file.data), None)
     if other is not None:

@@ -1,7 +1,7 @@
-"""A previewed edit as people read it: a diff, and the manifest as it would be. No secret shows in either.
+"""Previews of edits for people: a diff, and the manifest as it would be. Neither shows a secret.
 
-What is sealed is shortened to ``ENC[…]``, and what stands below ``sops:`` is left out. A secret that
-somebody wrote into a file in plain text is masked: a diff would show it on its way out.
+What is sealed is shortened to ``ENC[…]``, and everything below ``sops:`` is left out. A secret that
+somebody wrote into a file in plain text is masked: a diff would otherwise disclose it.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ IsSecret = Callable[[str], bool]
 
 @dataclass(frozen=True, slots=True)
 class _Shown:
-    """A manifest without its secrets; for each seal a digest of it, so that another one differs."""
+    """Manifest without its secrets; each seal is replaced by a digest, so that another one differs."""
 
     text: str | None = None  # None: there is no file
     sops: Any = None
 
 
 def diff_of(preview: Preview, folder: str, is_secret: IsSecret) -> str:
-    """All files that the edit touches, in the order in which it does. ``folder``: where they are."""
+    """Return the diff of all files that the edit touches, in its order. ``folder``: where they are."""
     return "".join(_diff(edit, f"{folder}/{edit.path}", is_secret) for edit in preview.decided.changing)
 
 
 def text_of(preview: Preview, is_secret: IsSecret) -> str:
-    """The agent's manifest as it would be; empty where it would be gone."""
+    """Return the agent's manifest as it would be; empty where it would be gone."""
     path = preview.decided.path
     shown = _shown(path, preview.decided.after.get(path), is_secret)
     if shown.text is None:
@@ -85,7 +85,7 @@ def _shown(path: str, data: bytes | None, is_secret: IsSecret) -> _Shown:
 
 
 def _covered(value: Any, is_secret: IsSecret, *, within: bool) -> Any:
-    """``value`` without seals and secrets. ``within``: all of it belongs to a secret field."""
+    """Return ``value`` without seals and secrets. ``within``: all of it belongs to a secret field."""
     if isinstance(value, dict):
         return {
             name: _covered(child, is_secret, within=within or is_secret(name))

@@ -1,4 +1,4 @@
-"""What a new manifest is called."""
+"""Slugs of new manifests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NUMBER_MAX = 999_999
 
 
 def derived(owner: str, name: object) -> str:
-    """A slug made from a name, in the folder of its owner. Raises ``InvalidEdit`` where none can be."""
+    """Make a slug from a name, in the folder of its owner. Raises ``InvalidEdit`` where none is possible."""
     text = name[:_READ] if isinstance(name, str) else ""
     base = suggest_slug(text).replace("/", "-").lower()[:_DERIVED]
     slug = base if owner == DEFAULT_OWNER else f"{owner}/{base}"
@@ -24,7 +24,7 @@ def derived(owner: str, name: object) -> str:
 
 
 def free(tree: Tree, slug: str) -> str:
-    """``slug``, or the first of ``slug-2``, ``slug-3`` … that no file has."""
+    """Return ``slug``, or the first of ``slug-2``, ``slug-3`` … that no file has."""
     number, free = 1, slug
     while any(f"{free}{suffix}" in tree.files for suffix in SUFFIXES) or slug_problem(free):
         number += 1

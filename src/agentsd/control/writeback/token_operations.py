@@ -1,6 +1,6 @@
-"""Tokens made and revoked through the API: edits of ``_user.yaml``, carried out as those of agents are.
+"""Tokens created and revoked through the API: edits of ``_user.yaml``, made as those of agents are.
 
-Only a token's hash ever gets here. What would lock out whoever asks needs ``force``.
+Only a token's hash ever gets here. An edit that would lock out the caller needs ``force``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Edit = Callable[[Tree, _Value], tuple[dict[str, Any], str]]
 
 @dataclass(frozen=True, slots=True)
 class UserWritten:
-    """What became of an edit of a user file."""
+    """Result of an edit of a user file."""
 
     written: Written
     value: _Value  # of the file as it is now: on a branch, that is as it was
@@ -39,7 +39,10 @@ class UserWritten:
 
 
 class TokenDesk:
-    """Edits the user files of one folder. ``others``: the server knows admins' tokens of no user file."""
+    """Operations on the user files of one folder.
+
+    ``others``: the server has tokens of admins that are in no user file.
+    """
 
     def __init__(self, writeback: WriteBack, *, others: bool) -> None:
         self._writeback = writeback
@@ -48,7 +51,7 @@ class TokenDesk:
     async def create(
         self, who: Principal, owner: str, entry: Mapping[str, Any], *, force: bool = False
     ) -> UserWritten:
-        """One token more, as ``core.api_tokens.new_entry`` makes it.
+        """Add a token, as ``core.api_tokens.new_entry`` makes it.
 
         Raises ``TokenExists``, ``LockedOut``, ``Forbidden``, ``ConfigError``, and as the edit of an agent.
         """
@@ -68,7 +71,7 @@ class TokenDesk:
         return await self._edit(who, owner, "token-create", entry["name"], edit)
 
     async def revoke(self, who: Principal, owner: str, name: str, *, force: bool = False) -> UserWritten:
-        """One token less. Raises ``TokenNotFound``, and as ``create`` does."""
+        """Revoke a token. Raises ``TokenNotFound``, and as ``create`` does."""
 
         def edit(_: Tree, value: _Value) -> tuple[dict[str, Any], str]:
             token = _named(value, owner, name)
@@ -113,7 +116,7 @@ class TokenDesk:
 
 @dataclass(slots=True)
 class _Came:
-    """What the last decision came to: it is made anew where the file changed meanwhile."""
+    """Result of the last decision: it is made anew where the file changed meanwhile."""
 
     old: _Value = field(default_factory=dict)
     new: _Value = field(default_factory=dict)
@@ -130,7 +133,7 @@ def user_view(
     tokens: Iterable[Mapping[str, Any]],
     now: datetime,
 ) -> dict[str, Any]:
-    """An owner as the API tells it: of a token its name, role and end, and nothing of its hash."""
+    """Return an owner for the API: of a token its name, role and end, and nothing of its hash."""
     shown = listed(username, list(tokens), now)
     return {
         "username": username,
@@ -146,7 +149,7 @@ def user_view(
 
 
 def _present(tree: Tree, path: str) -> bytes | None:
-    """The user file as it is; None: there is none."""
+    """Return the user file as it is; None where it does not exist."""
     if tree.overlay and tree.overlay + path in tree.files:
         told = f"{tree.overlay}{path} takes the place of {path} here"
         raise WriteConflict(told, hint="edit it by hand: agentsd token writes the other one")
@@ -159,7 +162,10 @@ def _present(tree: Tree, path: str) -> bytes | None:
 
 
 def _refuse_known(tree: Tree, sha256: str) -> None:
-    """A hash that two owners list is nobody's token. Looked for in the text: parsing them all takes long."""
+    """Refuse a hash that another owner lists: such a token is valid for nobody.
+
+    Searches the text, since parsing all files takes long.
+    """
     for file in tree.files.values():
         if file.path.endswith(USER_FILE) and sha256.encode() in file.data:
             told = f"this very token is listed for {owner_of(file.path)} already"
@@ -176,7 +182,7 @@ def _named(value: _Value, owner: str, name: str) -> Mapping[str, Any]:
 
 
 def _tokens(value: _Value) -> list[Mapping[str, Any]]:
-    """The entries; of what is no list of tokens, the checker tells what is wrong."""
+    """Return the entries; the checker reports what is wrong with anything but a list of tokens."""
     tokens = value.get("tokens")
     return [token for token in tokens if isinstance(token, Mapping)] if isinstance(tokens, list) else []
 

@@ -1,4 +1,4 @@
-"""``_user.yaml`` as text: a new one, or an old one changed as little as can be."""
+"""Text of ``_user.yaml``: a new one, or an old one changed as little as possible."""
 
 from __future__ import annotations
 
@@ -13,16 +13,20 @@ SCHEMA = "schemas/user.schema.json"
 
 
 def rewritten(root: Path, relative: str, before: bytes | None, value: Mapping[str, Any]) -> bytes:
-    """The user file at ``relative`` as it says ``value``; ``before`` is what it holds, None: there is none.
+    """Return the user file at ``relative`` with ``value``; ``before`` is its content, None for a new one.
 
-    Comments, order and untouched lines stay. Raises as ``files.yaml.edit``; ``before`` must have been read.
+    Comments, order and untouched lines stay. Raises as ``files.yaml.edit``; ``before`` must have been
+    read.
     """
     text = new_text(root, relative) if before is None else before.decode()
     return rewrite(text, value).encode()
 
 
 def new_text(root: Path, relative: str) -> str:
-    """The beginning of a new file: lets an editor complete and explain it, where the schema is at hand."""
+    """Return the beginning of a new file, by which an editor completes and explains it.
+
+    It is empty where the schema is not available.
+    """
     if not (root.parent / SCHEMA).is_file():
         return ""
     return f"# yaml-language-server: $schema={'../' * (relative.count('/') + 1)}{SCHEMA}\n"

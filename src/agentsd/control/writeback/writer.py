@@ -1,10 +1,10 @@
-"""Write-back: an edit that came through the API becomes an edit of a file, then an ordinary sync.
+"""Write-back: an edit that arrived through the API becomes an edit of a file, then an ordinary sync.
 
-    decide (what each file will say) → preview (would a sync take it?) → note the intent
-    → swap the files → commit → drop the note → sync → push
+    decide (the new content of each file) → preview (would a sync accept it?) → record the intent
+    → swap the files → commit → clear the intent → sync → push
 
 One writer at a time per folder, among all processes. Nothing is touched before the preview, and a
-process that is killed after it leaves a note by which the next one finishes the work.
+process that is killed after it leaves an intent by which the next one finishes the work.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ATTEMPTS = 10
 
 
 class WriteBack(Edits[Written]):
-    """Edits the manifests below one folder. Safe for concurrent use."""
+    """Edits of the manifests below one folder. Safe for concurrent use."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class WriteBack(Edits[Written]):
         self._one = asyncio.Lock()
 
     async def recover(self) -> bool:
-        """Finish what a killed process began, remove what it left, and say whether there was anything.
+        """Finish what a killed process began, remove what it left, and return whether there was anything.
 
         What cannot be finished now (a merge is under way) waits for the next write.
         """
@@ -82,13 +82,13 @@ class WriteBack(Edits[Written]):
             pass
 
     async def carry(self, who: Principal, owner: str, decide: Decide) -> Written:
-        """Another edit of files of ``owner`` than those of agents: see ``usering``. Raises as they do."""
+        """Make an edit of files of ``owner`` other than agents: see ``token_operations``. Raises as they do."""
         return await self._made(who, owner, None, decide)
 
     # How they are made
 
     async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Written:
-        """Carry out an edit, deciding it anew as often as somebody else was quicker."""
+        """Carry out an edit, deciding it anew as often as somebody else was faster."""
         self._check(who, owner, target)
         for _ in range(ATTEMPTS):
             try:
@@ -113,11 +113,11 @@ class WriteBack(Edits[Written]):
 
     @property
     def rehearsal(self) -> Edits[Preview]:
-        """The same edits, decided and checked alike, and not made: nothing is touched."""
+        """Return the same edits as a dry run: decided and checked alike, and not made."""
         return _Rehearsal(self, self._looking, self._checker)
 
     async def _rehearsed(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
-        """Decided on the files as they are: what a killed writer left undone is not finished for a look."""
+        """Decide on the files as they are: a preview does not finish what a killed writer left undone."""
         self._check(who, owner, target)
 
         async def attempt() -> Preview:
@@ -145,7 +145,7 @@ class WriteBack(Edits[Written]):
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[Turn]:
-        """Alone among all writers, and with what a killed one left undone finished."""
+        """Exclude all other writers, and finish what a killed one left undone."""
         async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
             if await self._landing.finish():
                 await turn.round(())
@@ -154,14 +154,14 @@ class WriteBack(Edits[Written]):
     # What must hold
 
     def _check(self, who: Principal, owner: str, target: Target | None) -> None:
-        """Raises ``ReadOnly`` and ``Forbidden``."""
+        """Raise ``ReadOnly`` and ``Forbidden``."""
         refuse_viewers(who, owner)
         reason = self.refusal(target)
         if reason is not None:
             raise reason
 
     def refusal(self, target: Target | None = None) -> ReadOnly | None:
-        """Why nothing can be written here, or not this agent; None: it can."""
+        """Return why nothing can be written here, or not this agent; None where it can."""
         if self.mode == "off":
             return ReadOnly("this server is read-only", hint="start it with --write-back files or git")
         if target is not None and target.source != self.source:
@@ -174,7 +174,7 @@ class WriteBack(Edits[Written]):
 
 
 class _Rehearsal(Edits[Preview]):
-    """Edits of the files of a ``WriteBack`` that it does not make."""
+    """Dry run of edits of the files of a ``WriteBack``."""
 
     def __init__(self, writeback: WriteBack, pen: Pen, checker: Checker) -> None:
         super().__init__(pen, checker)
@@ -185,7 +185,7 @@ class _Rehearsal(Edits[Preview]):
 
 
 async def _decided(turn: Turn, decide: Decide) -> tuple[Decided, int]:
-    """What an edit comes to, and the store's version; raises where a sync would not take it."""
+    """Return the plan of an edit, and the store's version; raise where a sync would not accept it."""
     tree = await turn.tree()
     try:
         async with asyncio.timeout(EDIT_PATIENCE):

@@ -1,4 +1,4 @@
-"""Agents as values: the manifest's own fields, and what is desired, stored and live.
+"""Agents as values: the manifest's own fields, and the desired, stored and live state.
 
 ``AgentHead`` is the part of a manifest that belongs to no vendor; the sections ``llm``, ``tts``
 and ``stt`` are added by ``control.validation.schema`` from the catalog of providers.
@@ -31,7 +31,7 @@ PLAIN = {"x-plain": True}
 
 
 class Strict(BaseModel):
-    """Frozen, strict types, unknown keys refused."""
+    """Model that is frozen, has strict types and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -169,7 +169,7 @@ class AgentHead(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file that makes an agent beside its manifest: its prompt, a source of its knowledge, or a layer."""
+    """File that belongs to an agent beside its manifest: its prompt, a knowledge source or a layer."""
 
     path: str  # relative to the tree
     digest: bytes  # SHA-256 of its bytes
@@ -180,7 +180,7 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Attachments:
-    """What belongs to an agent beside its manifest."""
+    """Files that belong to an agent beside its manifest."""
 
     prompt: Attachment | None = None
     sources: tuple[Attachment, ...] = ()
@@ -192,11 +192,11 @@ class Attachments:
 
     @property
     def all(self) -> tuple[Attachment, ...]:
-        """What the manifest names: prompt first, then the sources in the manifest's order."""
+        """Return what the manifest names: the prompt first, then the sources in the manifest's order."""
         return (self.prompt, *self.sources) if self.prompt else self.sources
 
     def without_data(self) -> Attachments:
-        """The same without the bytes, for what is stored already."""
+        """Return a copy without the bytes, for attachments that are already stored."""
         bare = [
             tuple(replace(one, data=None, passages=None) for one in some)
             for some in (self.sources, self.layers)
@@ -205,9 +205,9 @@ class Attachments:
 
 
 def digest_of(document: bytes, attachments: Attachments) -> bytes:
-    """SHA-256 over the layers of an agent: the manifest's own digest where nothing is attached.
+    """Return the SHA-256 of an agent's layers: the manifest's own digest if nothing is attached.
 
-    A layer counts with its place as well: whose folder it is in says whose secrets it holds.
+    The path of a layer counts as well: its folder determines whose secrets it contains.
     """
     if not attachments:
         return document
@@ -224,7 +224,7 @@ def digest_of(document: bytes, attachments: Attachments) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One desired agent: a manifest that was read, checked and (given a key) verified.
+    """Desired agent: a manifest that was read, checked and (given a key) verified.
 
     ``value`` and ``data`` are None for a file whose digest is stored already: it was checked
     when it was stored, so nothing of it needs to be read again.
@@ -250,7 +250,7 @@ class Manifest:
 
 @dataclass(frozen=True, slots=True)
 class StoredAgent:
-    """One row of ``agents`` that is not deleted, as far as a plan needs it."""
+    """Row of ``agents`` that is not deleted, with the columns that a plan needs."""
 
     id: UUID
     slug: str
@@ -274,7 +274,7 @@ class StoredAgent:
 
 @dataclass(frozen=True, slots=True)
 class AgentRow:
-    """One row as the runtime loads it: the document and what SQL knows about it."""
+    """Row as the runtime loads it: the document and its columns in SQL."""
 
     id: UUID
     slug: str
@@ -297,5 +297,5 @@ class AgentRow:
 
     @property
     def documents(self) -> tuple[bytes, ...]:
-        """The bytes of everything that is merged and opened."""
+        """Return the bytes of everything that is merged and opened."""
         return (self.data, *(layer.data or b"" for layer in self.layers))

@@ -1,4 +1,4 @@
-"""Behaviour as code: what an agent must answer, as its manifest says it, and whether it did. Pure."""
+"""Checks of behaviour: the answers that a manifest requires of its agent, and their evaluation. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REGEX_MAX = 1000
 
 
 class Check(BaseModel):
-    """Say this to the agent; its answer must hold all that is asked of it."""
+    """Question to the agent, with everything that its answer must satisfy."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -55,11 +55,14 @@ class Check(BaseModel):
 
     @property
     def title(self) -> str:
-        """What reports call it."""
+        """Return the name of the check in reports."""
         return self.name or self.say
 
     def failures(self, answer: str, sources: Sequence[str], seconds: float) -> Iterator[str]:
-        """What ``answer`` lacks; nothing where it passes. ``sources``: paths that its citations name."""
+        """Yield what ``answer`` lacks; nothing if it passes.
+
+        ``sources``: paths that the answer's citations name.
+        """
         if not answer.strip():
             yield "the answer is empty"
         if self.contains is not None and self.contains.casefold() not in answer.casefold():
@@ -74,7 +77,7 @@ class Check(BaseModel):
 
 
 def regex_problem(pattern: str) -> str | None:
-    """Why ``pattern`` is no regular expression; None if it is one."""
+    """Return why ``pattern`` is not a valid regular expression; None if it is valid."""
     if len(pattern) > REGEX_MAX:
         return f"it is longer than {REGEX_MAX} characters"
     try:
@@ -85,9 +88,9 @@ def regex_problem(pattern: str) -> str | None:
 
 
 def regex_weight(pattern: str) -> int:
-    """How long it takes to read ``pattern``, very roughly: one is about a millisecond.
+    """Return a rough estimate of the time to compile ``pattern``; 1 is about a millisecond.
 
-    A class such as ``\\w`` has hundreds of ranges, and a counted repetition copies what it repeats.
+    A word class has hundreds of ranges, and a counted repetition copies what it repeats.
     """
     classes = sum(map(pattern.count, ("\\", "[", ".")))
     repeated = prod(max(int(one), 1) for one in _COUNT.findall(pattern)[:20])
@@ -103,10 +106,16 @@ def _found(pattern: str, answer: str) -> bool:
 
 
 def _searching(pattern: str) -> SchemaValidator:
-    """pydantic's engine takes linear time. Python's may take years, and halts every other request with it."""
+    """Compile ``pattern`` with pydantic's engine, which takes linear time.
+
+    Python's engine may take years and block every other request.
+    """
     return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
 
 
 def _is(path: str, name: str) -> bool:
-    """Citations name sources from the top of the tree, manifests from the owner's folder."""
+    """Return whether a citation's ``path`` is the source ``name``.
+
+    Citations name sources from the top of the tree, manifests from the owner's folder.
+    """
     return path == name or path.endswith(f"/{name}")

@@ -1,8 +1,8 @@
-"""A manifest's bytes as a plain value, or every reason why they are none.
+"""Parser of a manifest's bytes into a plain value, with every reason for a refusal.
 
-One pass over libyaml's events, without recursion: aliases are refused where they stand, before
+One pass over libyaml's events, without recursion: aliases are refused where they occur, before
 anything could expand. Plain scalars resolve as Go's ``yaml.v3`` (the one in sops 3.11) resolves
-them, so that this program and sops read one file alike; what no manifest needs (tags, anchors,
+them, so that this program and sops read a file alike; what no manifest needs (tags, anchors,
 merge keys, dates, ``.nan``) is refused by name.
 """
 
@@ -37,10 +37,10 @@ _NO_TEXT = ("a key that is not a text", "put the key in quotes, or correct it")
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One manifest that is well-formed YAML with a mapping at its root.
+    """Manifest that is well-formed YAML with a mapping at its root.
 
-    ``value`` holds dict, list, str, int, float, bool and None only, in document order, with the
-    ``sops`` key where there is one.
+    ``value`` contains dict, list, str, int, float, bool and None only, in document order, with the
+    ``sops`` key if there is one.
     """
 
     path: str  # relative to the tree, with "/"
@@ -50,13 +50,13 @@ class Document:
     def violation(
         self, pointer: Pointer, code: str, message: str, hint: str = "", *, key: bool = False
     ) -> Violation:
-        """What is wrong at ``pointer``, with the line and column of its value, or of its key."""
+        """Return a violation at ``pointer``, with the line and column of its value or of its key."""
         line, column = locate(self.data, pointer, key=key)
         return Violation(self.path, code, message, hint, line, column, pointer)
 
 
 def parse(path: str, data: bytes) -> Document:
-    """The document in ``data``. Raises ``InvalidManifests`` with every violation that was found.
+    """Return the document in ``data``. Raises ``InvalidManifests`` with every violation found.
 
     Codes: too-large, encoding, control-character, yaml-syntax, yaml-documents, yaml-root,
     yaml-duplicate-key, yaml-key, yaml-alias, yaml-scalar. Never raises anything else.
@@ -77,11 +77,11 @@ def parse(path: str, data: bytes) -> Document:
 
 
 class _Stop(Exception):
-    """Nothing after this point can be read with any sense."""
+    """Signal that nothing after this point can be interpreted."""
 
 
 class _Builder:
-    """Builds the value from events and collects what is wrong on the way."""
+    """Builder of the value from events, which collects violations on the way."""
 
     __slots__ = ("containers", "depth", "path", "root", "violations")
 
@@ -99,7 +99,7 @@ class _Builder:
             raise _Stop
 
     def bounded(self, events: Iterator[Any]) -> Iterator[Any]:
-        """The first events; of more, a violation."""
+        """Yield the events up to the limit; report a violation if there are more."""
         yield from islice(events, MAX_NODES)
         for event in events:
             message = f"more than {MAX_NODES:,} keys, values and entries"
@@ -195,7 +195,7 @@ class _Builder:
 
 
 def _text_of(path: str, data: bytes) -> str:
-    """The file's text. Raises ``InvalidManifests`` for what is no YAML text at all."""
+    """Return the file's text. Raises ``InvalidManifests`` if it is not valid YAML text."""
     if len(data) > MAX_BYTES:
         message = f"{len(data):,} bytes; a manifest may hold {MAX_BYTES:,}"
         hint = "move long knowledge into files named by rag.sources"
@@ -218,7 +218,7 @@ def _text_of(path: str, data: bytes) -> str:
 
 
 def _position(before: str) -> tuple[int, int]:
-    """1-based (line, column) of the character that follows ``before``."""
+    """Return the 1-based (line, column) of the character that follows ``before``."""
     lines = _BREAK.split(before.removeprefix("\ufeff"))
     return len(lines), len(lines[-1]) + 1
 
@@ -247,7 +247,10 @@ _SYNTAX_HINTS = (
 
 
 def _syntax(path: str, error: yaml.YAMLError) -> Violation:
-    """libyaml's problem texts are constants of its source: they quote nothing from the file."""
+    """Return the violation for a syntax error.
+
+    libyaml's problem texts are constants of its source: they quote nothing from the file.
+    """
     marked = error if isinstance(error, yaml.MarkedYAMLError) else yaml.MarkedYAMLError()
     problem = f"{marked.context or ''} {marked.problem or ''}".strip() or "it cannot be read"
     hint = next((hint for word, hint in _SYNTAX_HINTS if word in problem), "correct the YAML at this place")

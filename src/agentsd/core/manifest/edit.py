@@ -1,7 +1,7 @@
-"""An edit that came through the API: a body in the words of the replies → a manifest's new value.
+"""Edits from the API: a body with the replies' field names becomes a manifest's new value.
 
-Pure. ``PUT`` replaces what the manifest says, ``PATCH`` merges (RFC 7396). A secret that is left
-out or masked stays as it is, but only where it would go to the same provider and origin as before.
+Pure. ``PUT`` replaces the manifest's contents, ``PATCH`` merges (RFC 7396). A secret that is left
+out or masked is kept, but only if it would go to the same provider and origin as before.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ Seals = Callable[[Pointer], bool]
 
 
 class InvalidEdit(AgentsdError):
-    """A body that cannot become a manifest. ``param`` is the field to blame, as the API calls it."""
+    """Body that cannot become a manifest. ``param`` is the offending field, as the API calls it."""
 
     def __init__(self, message: str, *, hint: str = "", param: str | None = None) -> None:
         super().__init__(message, hint=hint)
@@ -70,14 +70,14 @@ class InvalidEdit(AgentsdError):
 
 
 class SecretNeeded(InvalidEdit):
-    """A secret cannot stay: it would go to another provider or origin than the one it was given for."""
+    """Secret that cannot be kept: it would go to another provider or origin than it was given for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A manifest's new value. What is to be sealed anew is in ``secrets``, by pointer, and not in ``value``.
+    """New value of a manifest. Secrets to seal are in ``secrets``, by pointer, and not in ``value``.
 
-    Where a secret takes the place of a sealed value, ``value`` still holds that one.
+    Where a secret replaces a sealed value, ``value`` still contains the sealed value.
     """
 
     value: dict[str, Any] = field(repr=False)
@@ -85,9 +85,9 @@ class Edit:
 
 
 def fields_of(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str, Any]:
-    """The manifest's fields in a body, under the manifest's names. Raises ``InvalidEdit``.
+    """Return the manifest's fields in a body, under the manifest's names. Raises ``InvalidEdit``.
 
-    ``identity``: what ``id``, ``slug`` and ``user`` have to be, where the body repeats them.
+    ``identity``: the values that ``id``, ``slug`` and ``user`` must have if the body repeats them.
     """
     found: dict[str, Any] = {}
     for name, value in body.items():
@@ -107,7 +107,7 @@ def fields_of(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str,
 def replaced(
     current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: Seals
 ) -> Edit:
-    """``PUT``: the manifest says ``fields`` alone, but for id, ``prune`` and the secrets left out."""
+    """Return the edit of a ``PUT``: ``fields`` alone, but for id, ``prune`` and omitted secrets."""
     kept = {name: current[name] for name in ("id", "prune") if name in current}
     wanted = kept | {name: value for name, value in fields.items() if not _says_nothing(name, value, current)}
     wanted = {name: _without_nulls(value) if name in SECTIONS else value for name, value in wanted.items()}
@@ -118,7 +118,10 @@ def replaced(
 def merged(
     current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: Seals
 ) -> Edit:
-    """``PATCH``: ``fields`` over what the manifest says; null removes. Another provider starts anew."""
+    """Return the edit of a ``PATCH``: ``fields`` merged over ``current``; null removes.
+
+    A section with another provider starts anew.
+    """
     wanted = {name: deepcopy(value) for name, value in current.items() if name != "sops"}
     for name, value in fields.items():
         if _says_nothing(name, value, current) and name not in current:
@@ -139,7 +142,7 @@ def _provider(section: Any) -> Any:
 
 
 def _merge_patch(target: Any, patch: Any) -> Any:
-    """RFC 7396."""
+    """Apply a merge patch (RFC 7396)."""
     if not isinstance(patch, Mapping):
         return patch
     result = dict(target) if isinstance(target, Mapping) else {}
@@ -153,7 +156,10 @@ def _merge_patch(target: Any, patch: Any) -> Any:
 
 
 def _says_nothing(name: str, value: Any, current: Mapping[str, Any]) -> bool:
-    """What a reply gives for a field that the manifest lacks, and so no reason to write one."""
+    """Return whether a field has just the value that replies give for a field the manifest lacks.
+
+    Such a value is not a reason to write the field.
+    """
     empty = _EMPTY.get(name)
     if value is None or (type(value) is type(empty) and value == empty):
         return True
@@ -169,7 +175,7 @@ def _without_nulls(value: Any) -> Any:
 
 
 def _in_order(current: Mapping[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """``wanted`` in the order of ``current``, what is new at the end."""
+    """Return ``wanted`` in the order of ``current``, with new keys at the end."""
     names = [name for name in current if name in wanted] + [name for name in wanted if name not in current]
     return {name: wanted[name] for name in names}
 
@@ -177,7 +183,7 @@ def _in_order(current: Mapping[str, Any], wanted: dict[str, Any]) -> dict[str, A
 def _carry_over(
     current: Mapping[str, Any], wanted: dict[str, Any], given: Mapping[str, Any], destinations: DestinationsOf
 ) -> None:
-    """Put back the secrets that ``wanted`` leaves out, for the same provider and origin only."""
+    """Restore the secrets that ``wanted`` leaves out, for the same provider and origin only."""
     before = dict(providers_in(current))
     for pointer, section in providers_in(wanted):
         old, known = before.get(pointer, {}), _destinations(pointer, section, destinations)
@@ -193,7 +199,10 @@ def _carry_over(
 def _settled(
     current: Mapping[str, Any], wanted: dict[str, Any], destinations: DestinationsOf, seals: Seals
 ) -> Edit:
-    """Masks become what they stand for; new secrets go apart; a kept one is where it was given for."""
+    """Replace masks by the values they represent, and separate new secrets from ``value``.
+
+    Kept secrets must still go to the destination that they were given for.
+    """
     for pointer, leaf in list(leaves(wanted)):
         if leaf == MASK:
             put(wanted, pointer, _behind(current, pointer))
@@ -244,7 +253,7 @@ def _destinations(
 
 
 def _same_home(old: Mapping[str, Any], new: Mapping[str, Any], known: Destinations) -> bool:
-    """Whether both send their secrets to the same provider at the same origins."""
+    """Return whether both sections send their secrets to the same provider at the same origins."""
     if old.get("provider") != new.get("provider"):
         return False
     return all(
@@ -254,7 +263,7 @@ def _same_home(old: Mapping[str, Any], new: Mapping[str, Any], known: Destinatio
 
 
 def _place(url: Any, default: str | None) -> str:
-    """An origin; of a sealed URL, which nobody here can read, the seal itself."""
+    """Return the origin of a URL; for a sealed URL, which cannot be read here, the seal itself."""
     text = str(url or default or "")
     return text if is_sealed(text) else origin(text)
 
@@ -269,7 +278,7 @@ def _secret_pointers(wanted: Mapping[str, Any], destinations: DestinationsOf) ->
 
 
 def _behind(current: Mapping[str, Any], pointer: Pointer) -> Any:
-    """What a mask stands for."""
+    """Return the value that a mask represents."""
     old = get(current, pointer)
     if not isinstance(old, str) or not old:
         param = api_name(pointer)
@@ -281,5 +290,5 @@ _API_NAMES = {manifest: api for api, manifest in FIELDS.items()}
 
 
 def api_name(pointer: Pointer) -> str:
-    """A pointer in the words of the API: ``llm_provider_config.fallback[0].api_key``."""
+    """Return a pointer in the API's terms: ``llm_provider_config.fallback[0].api_key``."""
     return dotted((_API_NAMES.get(str(pointer[0]), pointer[0]), *pointer[1:]))

@@ -1,7 +1,7 @@
-"""An edit of what an agent and its layers say together, as an edit of its own manifest. Pure.
+"""Edits of an agent merged with its layers, turned into edits of its own manifest. Pure.
 
-A value that is as the layers below say it stays theirs: so what ``GET`` gave can be ``PUT`` back, and
-nothing of it is copied. What a layer says can be replaced here, and never taken away.
+A value equal to that of the layers below stays theirs: the result of ``GET`` can be ``PUT`` back,
+and nothing of it is copied. A layer's value can be replaced here, but never removed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ _NOTHING = object()
 
 
 def own_part(edit: Edit, own: Mapping[str, Any], inherited: Mapping[str, Any], merge: Merge) -> Edit:
-    """Of an edit of the whole, what the manifest has to say. ``own``: what it said; ``inherited``: the rest.
+    """Return the part of an edit of the whole that the manifest itself must contain.
 
-    Raises ``SecretNeeded`` where a layer's secret would have to be copied.
+    ``own``: the manifest's previous value; ``inherited``: the value of the layers. Raises
+    ``SecretNeeded`` if a layer's secret would have to be copied.
     """
     value = deepcopy(_without(edit.value, own, inherited, edit.secrets, ()))
     whole = merge(complete(Edit(value, edit.secrets)))
@@ -45,7 +46,7 @@ def own_part(edit: Edit, own: Mapping[str, Any], inherited: Mapping[str, Any], m
 
 
 def complete(edit: Edit) -> dict[str, Any]:
-    """The edit's value with something in the place of each new secret."""
+    """Return the edit's value with a placeholder for each new secret."""
     value = deepcopy(edit.value)
     for pointer in edit.secrets:
         put(value, pointer, MASK)
@@ -53,7 +54,7 @@ def complete(edit: Edit) -> dict[str, Any]:
 
 
 def refuse_removal(fields: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
-    """Raise ``InvalidEdit`` where ``PATCH`` says null to what is there still: a layer says it."""
+    """Raise ``InvalidEdit`` if ``PATCH`` sets to null what a layer still provides."""
     for pointer in _nulls(fields, ()):
         if get(whole, pointer) is not None:
             param = api_name(pointer)
@@ -76,7 +77,7 @@ def _without(
     secrets: Collection[Pointer],
     pointer: Pointer,
 ) -> dict[str, Any]:
-    """``value`` without what is ``inherited``; what ``own`` repeats, it goes on repeating."""
+    """Return ``value`` without what is ``inherited``; what ``own`` repeats stays repeated."""
     kept: dict[str, Any] = {}
     for name, child in value.items():
         here = (*pointer, name)
@@ -92,7 +93,7 @@ def _without(
 
 
 def _says(whole: Any, wanted: Any, secrets: Collection[Pointer], pointer: Pointer) -> bool:
-    """Whether ``whole`` has everything of ``wanted``, but for secrets that are still to come."""
+    """Return whether ``whole`` contains everything of ``wanted`` but the secrets yet to come."""
     if pointer in secrets:
         return True
     if isinstance(wanted, Mapping):

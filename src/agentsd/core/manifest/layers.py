@@ -1,11 +1,12 @@
-"""Layers: the ordered documents that make one agent, merged into what they say together. Pure.
+"""Layers: the ordered documents of one agent, and their merge. Pure.
 
     _defaults.yaml → acme/_defaults.yaml → acme/sales.yaml → ../envs/prod/acme/sales.yaml
 
-Mappings merge; anything else, a list too, replaces what is below it. Who chooses where a section's
-secrets go brings them along: a layer that says `provider` or an address inherits no secret of that
-section, and another provider starts the section anew. Every layer has its own seal, so the merge is
-decided on the sealed documents (``choices``) and carried out alike on the opened ones.
+Mappings merge; anything else, lists included, replaces the value below. Whoever chooses where a
+section's secrets go must provide them: a layer that sets `provider` or an address inherits no
+secret of that section, and another provider starts the section anew. Every layer has its own seal,
+so the merge is decided on the sealed documents (``choices``) and carried out alike on the opened
+ones.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ _PROMPTS = ("system_prompt", "system_prompt_file")
 
 @dataclass(frozen=True, slots=True)
 class Layered(Document):
-    """A manifest over and under its layers. ``path`` and ``data`` are its own, ``value`` is what all say.
+    """Manifest merged with its layers. ``path`` and ``data`` are its own, ``value`` is merged.
 
-    ``value`` has a ``sops`` key where any of the layers is sealed.
+    ``value`` has a ``sops`` key if any of the layers is sealed.
     """
 
     layers: tuple[Document, ...] = ()  # the lowest first, the manifest itself among them
@@ -42,11 +43,11 @@ class Layered(Document):
     def violation(
         self, pointer: Pointer, code: str, message: str, hint: str = "", *, key: bool = False
     ) -> Violation:
-        """What is wrong at ``pointer``, in the file that says it."""
+        """Return a violation at ``pointer``, in the file that contains the value."""
         return self.layer_of(pointer).violation(pointer, code, message, hint, key=key)
 
     def layer_of(self, pointer: Pointer) -> Document:
-        """The layer that says what stands at ``pointer``; of a mapping, the highest that speaks of it."""
+        """Return the layer that sets the value at ``pointer``; for a mapping, the highest one."""
         node: Any = self.choices
         depth = 0
         while isinstance(node, dict) and depth < len(pointer) and pointer[depth] in node:
@@ -58,19 +59,19 @@ class Layered(Document):
 
     @property
     def own(self) -> Document:
-        """The manifest alone."""
+        """Return the manifest alone."""
         return next(one for one in self.layers if one.path == self.path)
 
     def taken(self, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """The same merge of other values of the layers: the opened ones."""
+        """Return the same merge of other values of the layers, such as the opened ones."""
         return _taken(self.choices, values, ())
 
     def counts(self, pointer: Pointer, layer: int) -> bool:
-        """Whether the leaf at ``pointer`` of that layer is the one that counts."""
+        """Return whether the leaf at ``pointer`` comes from that layer."""
         return self._sources(pointer) == {layer}
 
     def together(self, pointers: Collection[Pointer]) -> bool:
-        """Whether one layer says all of this, so that one seal ties it together."""
+        """Return whether all pointers come from one layer, so that one seal covers them."""
         return len({source for pointer in pointers for source in self._sources(pointer)}) <= 1
 
     def _sources(self, pointer: Pointer) -> set[int]:
@@ -83,7 +84,7 @@ class Layered(Document):
 
 
 def layered(own: Document, layers: Sequence[Document], destinations: DestinationsOf) -> Document:
-    """``own`` with its ``layers`` (in order, without itself); ``own`` itself where there are none."""
+    """Return ``own`` merged with its ``layers`` (in order, without itself); ``own`` if there are none."""
     if not layers:
         return own
     place = place_of(own.path, [layer.path for layer in layers])
@@ -99,31 +100,31 @@ def layered(own: Document, layers: Sequence[Document], destinations: Destination
 
 
 def effective(path: str, data: bytes, layers: Sequence[Attachment], destinations: DestinationsOf) -> Document:
-    """A stored manifest merged with its layers. Raises ``InvalidManifests``."""
+    """Return a stored manifest merged with its layers. Raises ``InvalidManifests``."""
     return layered(parse(path, data), [parse(one.path, one.data or b"") for one in layers], destinations)
 
 
 def place_of(own: str, layers: Sequence[str]) -> int:
-    """How many of the ``layers`` (paths, in order) lie below the manifest ``own``: overlays lie above it."""
+    """Return how many ``layers`` (paths, in order) are below the manifest; overlays are above it."""
     if is_overlay(own):
         return len(layers)
     return next((index for index, path in enumerate(layers) if is_overlay(path)), len(layers))
 
 
 def layers_of(document: Document) -> tuple[Document, ...]:
-    """Every document that makes an agent, the manifest included."""
+    """Return every document of an agent, the manifest included."""
     return document.layers if isinstance(document, Layered) else (document,)
 
 
 def together(document: Document, pointer: Pointer, names: Collection[str]) -> bool:
-    """Whether these fields of the section at ``pointer`` come from one layer."""
+    """Return whether these fields of the section at ``pointer`` come from one layer."""
     if not isinstance(document, Layered):
         return True
     return document.together([(*pointer, name) for name in names])
 
 
 def borrowed(document: Document, owner: str) -> Iterator[Pointer]:
-    """Sealed values that ``owner`` would take from another owner's layer."""
+    """Yield the sealed values that ``owner`` would take from another owner's layer."""
     if not isinstance(document, Layered) or all(is_of(one, document, owner) for one in document.layers):
         return
     for pointer, leaf in leaves(document.value):
@@ -134,12 +135,15 @@ def borrowed(document: Document, owner: str) -> Iterator[Pointer]:
 
 
 def is_of(layer: Document, document: Document, owner: str) -> bool:
-    """Whether a layer of ``owner``'s agent is that owner's: the manifest is, whatever its path says."""
+    """Return whether a layer of ``owner``'s agent belongs to that owner.
+
+    The manifest itself does, whatever its path.
+    """
     return layer.path == document.path or owner_of(layer.path) == owner
 
 
 def _cut(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], known: DestinationsOf) -> None:
-    """Take out of what is below all that the next layer must not inherit."""
+    """Remove from the value below all that the next layer must not inherit."""
     gone: list[Pointer] = []
     if any(name in said for name in _PROMPTS):
         gone += [(name,) for name in _PROMPTS if name in value]
@@ -154,7 +158,7 @@ def _cut(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], known
 def _not_inherited(
     kind: str, below: Mapping[str, Any], section: Mapping[str, Any], known: DestinationsOf
 ) -> list[Pointer]:
-    """What a layer that says ``section`` does not inherit of ``below``."""
+    """Return what a layer that contains ``section`` does not inherit from ``below``."""
     before = below.get("provider")
     provider = section.get("provider", before)
     if before is not None and provider != before:

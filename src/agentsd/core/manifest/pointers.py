@@ -1,4 +1,4 @@
-"""Places inside plain values: lists, dicts and what they hold."""
+"""Access to places inside plain values: lists, dicts and their contents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agentsd.core.violations import Pointer
 
 
 def leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    """Every value that is no container, with its place, in document order."""
+    """Yield every value that is not a container, with its pointer, in document order."""
     if isinstance(value, Mapping):
         for name, child in value.items():
             yield from leaves(child, (*pointer, name))
@@ -21,7 +21,7 @@ def leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
 
 
 def get(value: Any, pointer: Pointer) -> Any:
-    """What stands at ``pointer``; None where nothing does."""
+    """Return the value at ``pointer``; None if there is none."""
     for part in pointer:
         if isinstance(value, Mapping):
             value = value.get(str(part)) if isinstance(part, str) else None
@@ -33,14 +33,14 @@ def get(value: Any, pointer: Pointer) -> Any:
 
 
 def at(value: Any, pointer: Pointer) -> Any:
-    """What stands at ``pointer``, which exists."""
+    """Return the value at ``pointer``, which must exist."""
     for part in pointer:
         value = value[part]
     return value
 
 
 def put(value: Any, pointer: Pointer, leaf: Any) -> None:
-    """Set a leaf, or take it out where ``leaf`` is None (in a list, whose places count, it becomes empty)."""
+    """Set a leaf, or remove it if ``leaf`` is None (in a list, whose indices matter, it becomes empty)."""
     holder = at(value, pointer[:-1])
     if leaf is None and isinstance(holder, dict):
         del holder[pointer[-1]]

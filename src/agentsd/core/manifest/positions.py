@@ -1,4 +1,4 @@
-"""Where things stand in a document: the line and column of each value and each key. Pure."""
+"""Line and column of each value and each key of a document. Pure."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from agentsd.core.violations import Pointer
 
 
 def events(text: str) -> Iterator[Any]:
-    """libyaml's events. Raises ``yaml.YAMLError`` on the way."""
+    """Yield libyaml's events. Raises ``yaml.YAMLError`` on the way."""
     return iter(CParser(text).get_event, None)
 
 
 class Places:
-    """The places of all nodes of one document, as far as it can be read. The document is scanned once."""
+    """Positions of all nodes of one document, as far as it can be parsed. It is scanned once."""
 
     __slots__ = ("_known",)
 
@@ -30,17 +30,20 @@ class Places:
                 self._known.setdefault((here, is_key), (mark.line + 1, mark.column + 1))
 
     def of(self, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
-        """1-based (line, column) of the node at ``pointer``, or of its key with ``key=True``.
+        """Return the 1-based (line, column) of the node at ``pointer``, or of its key with ``key=True``.
 
-        The nearest ancestor that exists answers for a pointer that does not; (1, 1) where nothing
-        can be read.
+        A pointer that does not exist gets the position of its nearest existing ancestor; (1, 1) if nothing
+        can be parsed.
         """
         near = (self._known.get((pointer[:size], key and size > 0)) for size in range(len(pointer), -1, -1))
         return next(filter(None, near), (1, 1))
 
 
 def locate(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
-    """``Places.of`` in one document, for errors: for many pointers, make ``Places``. Never raises."""
+    """Return ``NodePositions.of`` in one document, for errors; never raises.
+
+    For many pointers, make one ``NodePositions``.
+    """
     return _latest(data).of(pointer, key=key)
 
 
@@ -50,7 +53,7 @@ def _latest(data: bytes) -> Places:
 
 
 def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
-    """(pointer, whether this is the key, mark) of every node and key, in document order."""
+    """Yield (pointer, whether this is the key, mark) of every node and key, in document order."""
     frames: list[list[Any]] = []  # [is a mapping, the current key or index, whether a key comes next]
     for event in events:
         kind = event.__class__
@@ -67,7 +70,7 @@ def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
 
 
 def _advance(frame: list[Any], event: Any) -> bool:
-    """Step to the next node of a container; True where that node is a key."""
+    """Step to the next node of a container; return True if that node is a key."""
     mapping, place, key_next = frame
     if not mapping:
         frame[1] = place + 1

@@ -1,6 +1,6 @@
 """Plain YAML scalars as Go's ``yaml.v3`` reads them (resolve.go of v3.0.4, which sops 3.11 uses).
 
-Not as PyYAML does: ``yes``, ``No`` and ``1:30`` are texts, ``1e3``, ``09`` and ``-.5`` are
+PyYAML differs: here ``yes``, ``No`` and ``1:30`` are texts, ``1e3``, ``09`` and ``-.5`` are
 floats, ``017`` is 15, ``1_000`` is 1000.
 """
 
@@ -33,7 +33,7 @@ _INT64 = 1 << 63
 
 
 class Unusable(ValueError):
-    """A scalar that no field of a manifest can hold; says why and what to do."""
+    """Scalar that no field of a manifest can contain, with a message and a hint."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
@@ -42,7 +42,7 @@ class Unusable(ValueError):
 
 
 def resolve(plain: str) -> str | int | float | bool | None:
-    """The value of an unquoted scalar. Raises ``Unusable``."""
+    """Return the value of an unquoted scalar. Raises ``UnusableScalar``."""
     if plain in _WORDS:
         return _WORDS[plain]
     if plain[0] not in _NUMBER_STARTS:
@@ -51,7 +51,7 @@ def resolve(plain: str) -> str | int | float | bool | None:
 
 
 def is_text(plain: str) -> bool:
-    """Whether an unquoted scalar is a string: what a key has to be."""
+    """Return whether an unquoted scalar is a string, as a key must be."""
     if plain not in _WORDS and plain[0] not in _NUMBER_STARTS:
         return True
     try:
@@ -61,7 +61,7 @@ def is_text(plain: str) -> bool:
 
 
 def format_float(value: float) -> str:
-    """Go's ``FormatFloat(value, 'f', -1, 64)`` of a finite float: shortest digits, no exponent."""
+    """Return Go's ``FormatFloat(value, 'f', -1, 64)`` of a finite float: shortest, no exponent."""
     text = format(Decimal(repr(value)), "f")
     return text.removesuffix(".0")
 
@@ -79,7 +79,7 @@ def _number(plain: str) -> str | int | float:
 
 
 def _integer(digits: str) -> int | None:
-    """The int that Go sees; None where it sees none (a float, a text, or out of range)."""
+    """Return the int that Go reads; None for a float, a text or a number out of range."""
     match = _INTEGER.fullmatch(digits) or _SIGN_WITHIN.fullmatch(digits)
     if match is None:
         return None

@@ -1,6 +1,6 @@
-"""A document against its JSON Schema: every error, at its line and column, with what to do.
+"""Validation of a document against its JSON Schema: every error, with line, column and hint.
 
-``jsonschema-rs`` says yes or no in about a microsecond; ``jsonschema`` explains a no.
+``jsonschema-rs`` accepts or rejects in about a microsecond; ``jsonschema`` explains a rejection.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _QUOTABLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,39}")
 
 
 class Validator:
-    """One compiled schema."""
+    """Compiled schema."""
 
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
@@ -43,7 +43,7 @@ class Validator:
         return validators.extend(Draft202012Validator, type_checker=checker)(self._schema)  # type: ignore[no-untyped-call]
 
     def check(self, document: Document) -> list[Violation]:
-        """What in ``document`` the schema refuses, ``MOST`` and one at most; empty where it is valid."""
+        """Return the schema violations, at most ``VIOLATIONS_MAX`` and one; empty if valid."""
         if self._accepts(document.value):
             return []
         errors = self._thorough.iter_errors(document.value)
@@ -62,7 +62,7 @@ def _is_finite_number(_: Any, value: object) -> bool:
 
 
 def _violations(document: Document, error: Any) -> Iterator[Violation]:
-    """The violations that one ``jsonschema`` error stands for."""
+    """Yield the violations that one ``jsonschema`` error represents."""
     pointer: Pointer = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
         yield from _unknown_keys(document, error, pointer)
@@ -93,7 +93,7 @@ def _unknown_keys(document: Document, error: Any, pointer: Pointer) -> Iterator[
 
 
 def _either(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
-    """A field that may be sealed: a seal of another type, or a plain value that does not fit."""
+    """Yield violations of a field that may be sealed: a seal of another type, or a bad plain value."""
     if isinstance(error.instance, str) and error.instance.startswith("ENC["):
         yield _sealed_wrong(document, error.instance, pointer, error.schema["anyOf"][0].get("type"))
         return
@@ -119,7 +119,7 @@ def _sealed_wrong(document: Document, value: str, pointer: Pointer, wanted: obje
 
 
 def _explain(error: Any) -> tuple[str, str, str]:
-    """(code, message, hint) of one error. Values are quoted only where they cannot be secrets."""
+    """Return (code, message, hint) of one error; values are quoted only if they cannot be secrets."""
     if _is_seal_schema(error.schema):
         return _explain_seal(error)
     explain = _EXPLANATIONS.get(str(error.validator))

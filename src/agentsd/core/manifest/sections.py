@@ -1,4 +1,4 @@
-"""The parts of a manifest that name a provider: its sections, and those that stand in for them."""
+"""Provider sections of a manifest and their fallbacks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ FALLBACK = "fallback"
 
 
 def providers_in(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, Any]]]:
-    """Each section, without its fallbacks, and each fallback, with its place.
+    """Yield each section, without its fallbacks, and each fallback, with its pointer.
 
-    ``(("llm",), {...})``, ``(("llm", "fallback", 0), {...})``. What is no section is passed over.
+    ``(("llm",), {...})``, ``(("llm", "fallback", 0), {...})``. Anything that is not a section is
+    skipped.
     """
     for kind in SECTIONS:
         section = value.get(kind)
@@ -29,7 +30,7 @@ def providers_in(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, 
 
 
 def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
-    """Whether a seal ties the values of the section at ``pointer`` to each other.
+    """Return whether a seal binds the values of the section at ``pointer`` to each other.
 
     sops authenticates the path of a value without list indices, so a sealed value can be moved between
     the entries of a list unnoticed: an address that one entry's key was sealed with may be another's.
@@ -38,7 +39,7 @@ def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
 
 
 def sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
-    """Of the section at ``pointer``, its own fields that are, or hold something, sealed."""
+    """Return the fields of the section at ``pointer`` that are, or contain, sealed values."""
     depth = len(pointer)
     names = (str(at[depth]) for at in sealed if len(at) > depth and at[:depth] == pointer)
     return frozenset(names) - {FALLBACK}

@@ -1,8 +1,9 @@
 """Three-way merge of documents, field by field. Pure.
 
-A field that one side changed is that side's; one that both changed alike is that. What both changed
-differently stays ours and is named. A section's address and its secrets are one thing: where one side
-changed the one and the other side the other, a secret would be sent where neither side sent it.
+A field that one side changed takes that side's value; one that both changed alike takes the common
+value. One that both changed differently keeps ours and is reported. A section's address and its
+secrets belong together: if each side changed one of them, a secret would be sent where neither side
+sent it.
 """
 
 from __future__ import annotations
@@ -16,35 +17,38 @@ from agentsd.core.violations import Pointer
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """A sealed leaf: what it holds where a key is at hand, else its ciphertext. Its repr shows neither."""
+    """Sealed leaf: its plaintext if a key is available, else its ciphertext. Its repr shows neither."""
 
     text: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """A merged document; in the places of ``conflicts`` it says what ours says."""
+    """Merged document; at its ``conflicts`` it contains our values."""
 
     value: dict[str, Any] = field(repr=False)
     conflicts: tuple[Pointer, ...] = ()
 
 
 class _Missing:
-    """Stands where a side has no such field."""
+    """Marker of a field that a side does not have."""
 
 
 MISSING: Final = _Missing()
 
 
 def merge(base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
-    """Both sides' changes since ``base``, in the order of ours. Sealed leaves are ``Sealed``."""
+    """Merge both sides' changes since ``base``, in the order of ours.
+
+    Sealed leaves are ``SealedLeaf``.
+    """
     conflicts: list[Pointer] = []
     value = _mappings(base, ours, theirs, (), conflicts)
     return Merged(value, tuple(dict.fromkeys(conflicts)))
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two values are the same, types included; the order of keys does not count."""
+    """Return whether two values are the same, types included; the order of keys does not count."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -69,7 +73,7 @@ def _merge(base: Any, ours: Any, theirs: Any, at: Pointer, conflicts: list[Point
 
 
 def _are_rows(*lists: Any) -> bool:
-    """Lists of as many sections on every side: item by item."""
+    """Return whether all are lists of equally many sections, to be merged item by item."""
     return len({len(one) if isinstance(one, list) else -1 for one in lists}) == 1 and all(
         isinstance(one, list) and all(isinstance(item, Mapping) for item in one) for one in lists
     )
@@ -95,7 +99,7 @@ def _mappings(
 
 
 def _ordered(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
-    """The names of ours, each new one of theirs behind the one that it follows there."""
+    """Return the names of ours, each new one of theirs after the name that it follows there."""
     names = list(ours)
     for index, name in enumerate(theirs):
         if name not in names:
@@ -107,7 +111,7 @@ def _ordered(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
 def _misdirected(
     base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> Iterator[str]:
-    """Secrets of a section that one side changed while the other one changed where they go."""
+    """Yield the secrets of a section that one side changed while the other changed their destination."""
     for side, other in ((ours, theirs), (theirs, ours)):
         moved = [name for name in _changed(base, side) if _is_address(name)]
         if moved and any(not alike(side.get(name, MISSING), other.get(name, MISSING)) for name in moved):

@@ -1,4 +1,4 @@
-"""Users: the owners of agents, and what ``_user.yaml`` may say about one."""
+"""Users: the owners of agents, and the contents of ``_user.yaml``."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class UserFile(Strict):
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One desired owner: a folder of manifests, with or without a ``_user.yaml``."""
+    """Desired owner: a folder of manifests, with or without a ``_user.yaml``."""
 
     id: UUID
     username: str
@@ -88,7 +88,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class StoredUser:
-    """One row of ``users`` that is not deleted."""
+    """Row of ``users`` that is not deleted."""
 
     id: UUID
     username: str

@@ -1,4 +1,4 @@
-"""Where each value of a merged manifest comes from: its file, line and column. Pure."""
+"""Origins of the values of a merged manifest: file, line and column. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentsd.core.violations import Pointer
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """One value, and where it stands: a mapping's value at its key, a list's item at itself."""
+    """Value with its position: that of the key for a mapping's value, its own for a list item."""
 
     pointer: Pointer
     value: Any
@@ -24,7 +24,7 @@ class Origin:
 
 
 def origins(document: Document, value: Any) -> Iterator[Origin]:
-    """The origin of each value of ``value``, which is what ``document`` says, or a masked copy of it.
+    """Yield the origin of each value in ``value``: the document's own value or a masked copy of it.
 
     Every layer is scanned once.
     """
@@ -36,7 +36,7 @@ def origins(document: Document, value: Any) -> Iterator[Origin]:
 
 
 def values(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    """Every value that holds no other, an empty container too, with its place."""
+    """Yield every value that contains no other, empty containers too, with its pointer."""
     if not (isinstance(value, dict | list) and value):
         yield pointer, value
         return

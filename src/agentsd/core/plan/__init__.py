@@ -1,1 +1,1 @@
-"""Plans: what has to change so that the store matches the files."""
+"""Plans: the changes that make the store match the files."""

@@ -1,4 +1,4 @@
-"""What differs between two documents, field by field. Pure; seals never show."""
+"""Differences between two documents, field by field. Pure; seals are never shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SecretChange = Literal["changed", "resealed"]
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """One field that differs. ``old`` and ``new`` are None where a seal is involved."""
+    """Field that differs. ``old`` and ``new`` are None if a seal is involved."""
 
     operation: FieldOperation
     pointer: Pointer
@@ -28,7 +28,7 @@ Prints = Mapping[Pointer, bytes] | None
 
 
 def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = None) -> tuple[FieldChange, ...]:
-    """Field by field, in the new document's order, then what was removed. Seals never show."""
+    """Compare field by field, in the new document's order, then removals; seals are never shown."""
     if old is None or new is None:
         return ()
     before, after = dict(_leaves(old)), dict(_leaves(new))
@@ -44,7 +44,7 @@ def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = Non
 
 
 def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
-    """Scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
+    """Yield scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
     if not isinstance(value, Mapping):
         yield pointer, value
         return

@@ -1,7 +1,7 @@
-"""Drift: what a row that was edited by hand says, beside what its file says. Pure.
+"""Drift: differences between a row that was edited by hand and its file. Pure.
 
-What somebody wrote into a row may be a secret, wherever it stands: a value in a provider's section that
-the file does not have, or under a name that secrets have, is masked.
+A hand-written value may be a secret, wherever it is: a value in a provider's section that the file
+does not have, or one under a name typical of secrets, is masked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ALTERED = "the stored document"
 
 
 def drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:
-    """Column by column, in a manifest's words: what the row says → what the file says."""
+    """Compare a row with its file, column by column, in a manifest's terms: row → file."""
     held = dict(row.held or {})
     altered = held.pop(ALTERED, None)
     fields = diff(held, _wanted(manifest, held))
@@ -33,7 +33,7 @@ def drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ..
 
 
 def _wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``store.queries.agent_rows.row_of`` writes, for the names that ``held`` has."""
+    """Return what ``store.queries.agent_rows.row_of`` writes, for the names that ``held`` has."""
     value = manifest.value or {}
     document = manifest.document_digest or manifest.digest
     wanted = {
@@ -54,7 +54,7 @@ def _wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def attached_view(attachments: Attachments) -> dict[str, str]:
-    """Path → start of the digest, of all that belongs to an agent beside its manifest."""
+    """Map path to the start of the digest, for all of an agent's files beside its manifest."""
     every: Iterable[Attachment] = (*attachments.all, *attachments.layers)
     return {one.path: one.digest.hex()[:_SHOWN] for one in every}
 
@@ -71,7 +71,7 @@ def _discreet(field: FieldChange) -> FieldChange:
 
 
 def drifted_user(row: StoredUser, user: User) -> tuple[FieldChange, ...]:
-    """What an owner's row says → what the file says; of tokens only their names."""
+    """Compare an owner's row with its file: row → file; of tokens only their names."""
     fields = list(diff({"email": row.email}, {"email": user.email}))
     if [dict(token) for token in row.tokens] != [dict(token) for token in user.tokens]:
         old, new = ([str(token.get("name")) for token in some] for some in (row.tokens, user.tokens))

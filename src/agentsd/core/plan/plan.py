@@ -1,6 +1,7 @@
-"""The plan: what has to change so that the store says what the files say.
+"""Plan: the changes that make the store match the files.
 
-A pure function over frozen values: ``plan(desired, stored)``. Files against store is the sync.
+A pure function over frozen values: ``make_plan(desired, stored)``. A plan from files to store is a
+sync.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ Operation = Literal["create", "update", "rename", "delete", "heal"]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One agent that changes. ``rename`` may change fields as well; ``heal`` undoes a drift."""
+    """Change of one agent. ``rename`` may change fields as well; ``heal`` undoes a drift."""
 
     operation: Operation
     id: UUID
@@ -57,7 +58,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class UserChange:
-    """One owner that is created, updated or tombstoned."""
+    """Owner that is created, updated or tombstoned."""
 
     operation: Literal["create", "update", "delete", "heal"]
     username: str
@@ -68,7 +69,7 @@ class UserChange:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A manifest that breaks a rule; its stored version, if any, stays."""
+    """Manifest that breaks a rule; its stored version, if any, stays."""
 
     path: str
     violations: tuple[Violation, ...]
@@ -78,7 +79,7 @@ class Quarantined:
 class Held:
     """Owners of whom nothing is pruned, since one of their files is set aside.
 
-    Another owner's deletions go on: a broken file must hold up nobody else.
+    Another owner's deletions go on: a broken file must block nobody else.
     """
 
     owners: frozenset[str] = frozenset()
@@ -99,7 +100,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Desired:
-    """What the files of one source say."""
+    """Contents of the files of one source."""
 
     manifests: Mapping[UUID, Manifest]
     users: Mapping[str, User]
@@ -109,7 +110,7 @@ class Desired:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What the store holds (rows of every source, without tombstones)."""
+    """Contents of the store (rows of every source, without tombstones)."""
 
     version: int
     agents: Mapping[UUID, StoredAgent]
@@ -119,7 +120,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """All that an apply will do, in order."""
+    """Changes of one apply, in order."""
 
     source: str
     changes: tuple[Change, ...]
@@ -132,7 +133,7 @@ class Plan:
 
     @property
     def empty(self) -> bool:
-        """Nothing to write: no version is spent."""
+        """Return whether nothing is to be written: then no version is used up."""
         return not (self.changes or self.users)
 
 
@@ -144,10 +145,10 @@ def plan(
     prune: bool = True,
     explicit: frozenset[UUID] = frozenset(),
 ) -> Plan:
-    """What has to change so that ``stored`` says what ``desired`` says.
+    """Return the changes that make ``stored`` match ``desired``.
 
-    Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none that
-    says ``prune: false``; but those that somebody named (``explicit``) go in any case.
+    Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none
+    with ``prune: false``; but rows that were named explicitly (``explicit``) are deleted in any case.
     """
     kept = {quarantined.path for quarantined in desired.quarantined}
     held = Held.by(kept)
@@ -203,7 +204,10 @@ def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) 
 
 
 def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
-    """Attached files whose text changed; that they are named or not shows in the manifest's own fields."""
+    """Return the attached files whose text changed.
+
+    Whether they are named shows in the manifest's own fields.
+    """
     before = {one.path: one.digest for one in (*old.all, *old.layers)}
     return tuple(
         FieldChange("change", ("attached", one.path), before[one.path].hex()[:8], one.digest.hex()[:8])
@@ -255,8 +259,10 @@ def _user_changes(
 
 
 def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange | None:
-    """An owner of whom nothing is desired. One that has to stay loses its tokens with its user file:
-    that another file is quarantined must not keep a token valid that was revoked.
+    """Plan for an owner of whom nothing is desired.
+
+    One that has to stay loses its tokens with its user file: another file in quarantine must not keep a
+    revoked token valid.
     """
     if not stays:
         return UserChange("delete", row.username, None, row)
@@ -266,7 +272,7 @@ def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange
 
 
 def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange | None:
-    """A user file takes over an owner of whom another source has manifests only."""
+    """Plan one owner; a user file takes over an owner of whom another source has manifests only."""
     if row is None:
         return UserChange("create", user.username, user)
     if row.source != source and not (row.path is None and user.path is not None):
@@ -285,23 +291,23 @@ OWNER_GONE_FLOOR = 2
 
 
 def mass_deletion(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> int:
-    """Return how many agents the plan removes that look like an accident, of all owners together."""
+    """Return how many deletions of the plan look like an accident, over all owners."""
     return sum(mass_deletions(plan, stored, explicit).values())
 
 
 def too_many_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> bool:
-    """Return whether the plan removes every agent of the source, with none in their place."""
+    """Return whether the plan removes every agent of the source and adds none."""
     own = sum(row.source == plan.source for row in stored.agents.values())
     deleted = sum(c.operation == "delete" and c.id not in explicit for c in plan.changes)
     return 0 < deleted == own and not any(change.operation == "create" for change in plan.changes)
 
 
 def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> Mapping[str, int]:
-    """Return how many agents the plan removes by owner, where that looks like an accident.
+    """Return the number of deletions by owner, where they look like an accident.
 
-    Of one owner: at least five and more than half, or the whole of a folder with nothing in its place. Of
-    several owners together: at least five and more than half of the source, or everything. What somebody
-    named (``explicit``) does not count.
+    Of one owner: at least five and more than half, or a whole folder without a replacement. Of several
+    owners together: at least five and more than half of the source, or everything. Agents that were
+    named explicitly (``explicit``) do not count.
     """
     gone = Counter(c.owner for c in plan.changes if c.operation == "delete" and c.id not in explicit)
     if not gone or too_many_deletions(plan, stored, explicit):
@@ -322,7 +328,10 @@ def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = froze
 
 
 def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
-    """What the store holds after ``plan`` was applied as ``version``: spares the daemon a reload."""
+    """Return the store's contents after ``plan`` was applied as ``version``.
+
+    This spares the daemon a reload.
+    """
     agents = dict(stored.agents)
     for change in plan.changes:
         if change.desired is None:

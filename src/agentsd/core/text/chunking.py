@@ -1,4 +1,7 @@
-"""Text into passages: what an answer may quote. Pure, and the same for the same text: digests hang on it."""
+"""Splitting of text into passages that an answer may quote.
+
+Pure and deterministic: digests depend on the result.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One passage of a source."""
+    """Passage of a source."""
 
     ordinal: int  # from 0, in the order of the text
     heading: str  # the headings above it, joined by " › "; empty where there is none
@@ -30,7 +33,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of knowledge that an answer may quote."""
+    """Piece of knowledge that an answer may quote."""
 
     path: str  # of the source, relative to the tree
     ordinal: int  # its place in the source, from 0
@@ -46,7 +49,10 @@ class _Paragraph:
 
 
 def chunks(text: str, *, markdown: bool, limit: int = CHUNK_MAX) -> tuple[Chunk, ...]:
-    """Passages of at most ``limit`` characters: cut at headings, paragraphs, sentences, or anywhere."""
+    """Split text into passages of at most ``limit`` characters.
+
+    Cuts are at headings, paragraphs, sentences, or anywhere.
+    """
     pieces = _packed(_paragraphs(_normal(text), markdown), limit)
     return tuple(Chunk(ordinal, piece.heading, piece.text) for ordinal, piece in enumerate(pieces))
 
@@ -56,7 +62,7 @@ def _normal(text: str) -> str:
 
 
 def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
-    """Paragraphs with the headings that they stand under; a fenced block is one paragraph."""
+    """Yield paragraphs with the headings above them; a fenced block is one paragraph."""
     path: list[tuple[int, str]] = []
     lines: list[str] = []
     fence = ""
@@ -83,7 +89,10 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
 
 
 def _heading(line: str) -> tuple[int, str] | None:
-    """Level and title, in linear time: a regular expression takes the cube of the blanks in a line."""
+    """Return level and title of a heading, in linear time.
+
+    A regular expression takes the cube of the number of blanks in a line.
+    """
     rest = line.lstrip("#")
     level = len(line) - len(rest)
     if not 1 <= level <= 6 or not rest[:1].isspace():
@@ -95,7 +104,7 @@ def _heading(line: str) -> tuple[int, str] | None:
 
 
 def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph]:
-    """Neighbours under the same headings share a passage as long as they fit."""
+    """Join neighbours under the same headings into one passage as long as they fit."""
     current: _Paragraph | None = None
     for paragraph in paragraphs:
         for text in _cut(paragraph.text, limit):
@@ -115,7 +124,7 @@ def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph
 
 
 def _cut(text: str, limit: int) -> Iterator[str]:
-    """``text`` in pieces of at most ``limit``: at the ends of sentences, where there are any."""
+    """Split ``text`` into pieces of at most ``limit``: at the ends of sentences if there are any."""
     parts: list[str] = []
     size = 0  # of the parts, joined
     for sentence in _SENTENCE_END.split(text):

@@ -1,4 +1,4 @@
-"""Columns of text, for a terminal and a pipe alike: nothing is cut off. Pure."""
+"""Columns of text for terminals and pipes, without truncation. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ _GAP = "  "
 
 
 def columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[Line]:
-    """``rows`` of (style, text) under ``header``; texts are made printable, empty columns are left out."""
+    """Yield ``rows`` of (style, text) under ``header``.
+
+    Texts are made printable, empty columns are left out.
+    """
     cells = [[(style, printable(text)) for style, text in row] for row in rows]
     widths = [max((len(row[index][1]) for row in cells), default=0) for index in range(len(header))]
     used = [index for index, width in enumerate(widths) if width]
@@ -26,7 +29,7 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[L
 
 
 def _trimmed(spans: Sequence[Span]) -> Line:
-    """The cells with gaps between them, and no blanks at the line's end."""
+    """Return the cells with gaps between them, and without blanks at the end of the line."""
     while spans and not spans[-1][1].strip():
         spans = spans[:-1]
     last = len(spans) - 1

@@ -1,4 +1,4 @@
-"""What drifted, for the record of a run. Pure."""
+"""Drift as stored in the record of a run. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.core.text.render import VALUE_MAX, field_json, shown, user_path
 
 
 def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
-    """What drifted, for the record: of prompts and other long texts only that they did."""
+    """Return the drift for the record; of long texts such as prompts, only that they differ."""
     agents = [
         {"slug": change.slug, "path": change.path, "fields": [_brief(field) for field in change.fields]}
         for change in plan.changes
@@ -40,6 +40,6 @@ def _brief(field: FieldChange) -> dict[str, Any]:
 
 
 def _whole(value: Any) -> str:
-    """``value`` as JSON, or the start of that as a JSON string."""
+    """Return ``value`` as JSON, or the start of that as a JSON string."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= VALUE_MAX else json.dumps(shown(value), ensure_ascii=False)

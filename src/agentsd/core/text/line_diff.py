@@ -1,7 +1,7 @@
-"""The lines in which two texts differ, in bounded time. Pure.
+"""Line differences of two texts, in bounded time. Pure.
 
-Myers' greedy algorithm (1986), which takes the product of length and difference, given up where that
-is too much: what differs is then shown as removed and added as a whole.
+Myers' greedy algorithm (1986), whose time is the product of length and difference, with a limit:
+beyond it, the differing range is shown as removed and added as a whole.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Part = tuple[bool, int, int, int, int]
 
 
 def parts(before: Sequence[str], after: Sequence[str]) -> list[Part]:
-    """All of both texts, in order; parts that are equal and parts that differ take turns."""
+    """Return all of both texts, in order, as alternating equal and differing parts."""
     head = _common(before, after)
     tail = _common(before[head:][::-1], after[head:][::-1])
     ends = len(before) - tail, len(after) - tail
@@ -32,7 +32,7 @@ def parts(before: Sequence[str], after: Sequence[str]) -> list[Part]:
 
 
 def groups(found: Sequence[Part], around: int) -> Iterator[list[Part]]:
-    """What differs, with a few equal lines around it; what is near to each other in one group."""
+    """Yield differing parts with up to ``around`` equal lines of context; near ones share a group."""
     group: list[Part] = []
     for place, (equal, i, j, k, m) in enumerate(found):
         if not equal:
@@ -51,20 +51,20 @@ def groups(found: Sequence[Part], around: int) -> Iterator[list[Part]]:
 
 
 def heading(group: Sequence[Part]) -> str:
-    """The line above a group: where it stands in both texts."""
+    """Return the line above a group: its position in both texts."""
     first, last = group[0], group[-1]
     return f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
 
 
 def marked(group: Sequence[Part], before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
-    """The lines of a group, each behind a blank, a minus or a plus."""
+    """Yield the lines of a group, each prefixed by a blank, a minus or a plus."""
     for equal, i, j, k, m in group:
         for mark, lines in [(" ", before[i:j])] if equal else [("-", before[i:j]), ("+", after[k:m])]:
             yield from (mark + line for line in lines)
 
 
 def diff_lines(before: Sequence[str], after: Sequence[str], around: int = 2) -> Iterator[str]:
-    """A diff of lines without their ends, without the names of files."""
+    """Yield a diff of lines without their ends and without file names."""
     for group in groups(parts(before, after), around):
         yield heading(group)
         yield from marked(group, before, after)
@@ -86,7 +86,7 @@ def _least(before: Sequence[str], after: Sequence[str]) -> list[Part]:
 
 
 def _moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]] | None:
-    """The shortest way from (0, 0) to both ends: (x, y, dx, dy) each; None where it takes too long."""
+    """Return the shortest way from (0, 0) to both ends: (x, y, dx, dy) each; None if it takes too long."""
     reached: dict[int, int] = {1: 0}  # diagonal → how far
     history: list[dict[int, int]] = []
     size, steps = len(before), 0
@@ -107,14 +107,14 @@ def _moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, 
 
 
 def _next(reached: dict[int, int], diagonal: int, distance: int) -> int:
-    """Where a diagonal is entered: from above (a line is added), or from the left (one is removed)."""
+    """Return where a diagonal is entered: from above (line added) or from the left (line removed)."""
     if diagonal == -distance or (diagonal != distance and reached[diagonal - 1] < reached[diagonal + 1]):
         return reached[diagonal + 1]
     return reached[diagonal - 1] + 1
 
 
 def _traced(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int, int]]:
-    """The way, found from its end."""
+    """Return the way, traced back from its end."""
     moves = []
     for distance in range(len(history) - 1, -1, -1):
         reached, diagonal = history[distance], x - y
@@ -131,7 +131,7 @@ def _traced(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int
 
 
 def _common(before: Sequence[str], after: Sequence[str]) -> int:
-    """How many lines both begin with."""
+    """Return the number of lines that both texts begin with."""
     pairs = zip(before, after, strict=False)
     return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(before), len(after)))
 

@@ -1,8 +1,8 @@
-"""A plan as a comment on a pull request: what a reviewer wants to know, and nothing that runs away with it.
+"""Plan as a comment on a pull request, safe against the contents of the branch.
 
-GitHub and GitLab read the same form. Names, values and messages are whatever a stranger's branch says, so
-they stand in code spans, in fences that are longer than any of theirs, or escaped in HTML. In code, nobody
-is mentioned and nothing is linked either.
+GitHub and GitLab render the same form. Names, values and messages come from a branch of unknown
+authors, so they are put in code spans, in fences longer than any of theirs, or escaped as HTML. In
+code, mentions and links are inactive, too.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ _RUN = re.compile("`{3,}")
 
 
 def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") -> str:
-    """The plan in GitHub's Markdown: a line that counts, a table, and the details folded.
+    """Return the plan in GitHub's Markdown: a line of counts, a table and folded details.
 
-    At most ``MAX_BYTES`` of UTF-8; what does not fit is counted. ``notes`` are Markdown already. ``prefix``
-    stands before the files' paths.
+    At most ``MAX_BYTES`` of UTF-8; what does not fit is counted. ``notes`` are Markdown already.
+    ``prefix`` precedes the files' paths.
     """
     page = _Page()
     page.add(f"### agentsd plan: {summary(plan)}\n")
@@ -60,7 +60,7 @@ def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") ->
 
 @dataclass
 class _Page:
-    """Text up to a size."""
+    """Text with a size limit."""
 
     parts: list[str] = field(default_factory=list)
     size: int = 0
@@ -74,7 +74,7 @@ class _Page:
         self.size += len(text.encode())
 
     def fill(self, things: Sequence[T], write: Callable[[T], str], limit: int, rest: str) -> None:
-        """Whole texts only, in order, as long as they and ``rest`` fit."""
+        """Add whole texts only, in order, as long as they and ``rest`` fit."""
         for number, thing in enumerate(things):
             text = write(thing)
             if self.size + len(text.encode()) > limit - _RESERVE:
@@ -84,17 +84,17 @@ class _Page:
 
 
 def code(text: str) -> str:
-    """Inline code that its own text cannot end, whatever a manifest holds."""
+    """Return inline code that its own text cannot end, whatever a manifest contains."""
     return f"`{printable(text).replace('`', 'ʼ') or ' '}`"
 
 
 def _cell(text: str) -> str:
-    """``code`` in a table: a bar would end the cell even there (GFM, 4.10)."""
+    """Return ``format_code`` for a table: a bar would end the cell even in code (GFM, 4.10)."""
     return code(text if len(text) <= _LINE else f"{text[: _LINE - 1]}…").replace("|", "\\|")
 
 
 def _place(prefix: str, path: str) -> str:
-    """A file as seen from where the command ran: an overlay's is beside the folder of manifests."""
+    """Return a file's path from where the command ran: an overlay is beside the folder of manifests."""
     return normpath(f"{prefix}{path}") if prefix else path
 
 
@@ -171,7 +171,7 @@ def _quarantined(one: Quarantined, prefix: str) -> str:
 
 
 def _fields(change: Change) -> tuple[FieldChange, ...]:
-    """What differs; of a new agent, all that it says."""
+    """Return the fields that differ; for a new agent, all of its fields."""
     if change.operation == "create" and change.desired is not None:
         return diff({}, change.desired.value)
     return change.fields
@@ -203,7 +203,7 @@ def _value(one: FieldChange) -> str:
 
 
 def _is_text(one: FieldChange) -> bool:
-    """Whether a field is better read line by line."""
+    """Return whether a field is better shown line by line."""
     sides = [side for side in (one.old, one.new) if side is not None]
     if one.secret or not sides or not all(isinstance(side, str) for side in sides):
         return False

@@ -1,6 +1,6 @@
-"""Plans and violations as people and machines read them. Pure: values in, text out.
+"""Plans and violations for people and machines. Pure: values in, text out.
 
-Text comes as lines of (style, text) spans; a terminal paints the styles, a pipe drops them.
+Text is returned as lines of (style, text) spans; a terminal applies the styles, a pipe drops them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ ORPHANED = "is orphaned: its file is gone, and `prune: false` keeps it; delete i
 
 
 def summary(plan: Plan) -> str:
-    """``1 to create, 2 to update; 7 unchanged``."""
+    """Return ``1 to create, 2 to update; 7 unchanged``."""
     counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
     parts = [f"{count} {verb}" for verb, count in counts if count]
     healed = sum(user.operation == "heal" for user in plan.users)
@@ -53,13 +53,13 @@ def summary(plan: Plan) -> str:
 
 
 def counts(plan: Plan) -> dict[str, int]:
-    """How many of each operation, and ``unchanged`` and ``quarantined``."""
+    """Return the count of each operation, with ``unchanged`` and ``quarantined``."""
     by_operation: dict[str, int] = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
     return {**by_operation, "unchanged": plan.unchanged, "quarantined": len(plan.quarantined)}
 
 
 def plan_lines(plan: Plan) -> Iterator[Line]:
-    """The plan for a terminal."""
+    """Yield the plan's lines for a terminal."""
     for change in plan.changes:
         yield from _change_lines(change)
     for user in filter(told, plan.users):
@@ -87,12 +87,15 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
 
 
 def told(user: UserChange) -> bool:
-    """Whether an owner's change is news: an owner that comes or goes with its agents is not."""
+    """Return whether an owner's change is shown.
+
+    An owner that comes or goes with its agents is not.
+    """
     return bool(user_path(user)) or user.operation == "heal"
 
 
 def user_path(user: UserChange) -> str:
-    """An owner's file; empty where there is none."""
+    """Return the path of an owner's file; empty if there is none."""
     sides = (user.desired, user.stored)
     return next((side.path for side in sides if side is not None and side.path), "")
 
@@ -109,13 +112,13 @@ _EDITED: Line = (("dim", "      its row was edited in the database; the file win
 
 
 def field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
-    """One line for each field that differs."""
+    """Yield one line for each field that differs."""
     for field in fields:
         yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
 
 
 def title(change: Change) -> str:
-    """The agent's name, of a rename both."""
+    """Return the agent's name; for a rename, both names."""
     if change.operation == "rename" and change.stored:
         return f"{change.stored.slug} → {change.slug}"
     return change.slug
@@ -133,20 +136,20 @@ def _field_spans(field: FieldChange) -> Line:
 
 
 def secret_words(field: FieldChange) -> str:
-    """What became of a secret."""
+    """Return a description of a secret's change."""
     if field.operation != "change":
         return "secret added" if field.operation == "add" else "secret removed"
     return "secret changed" if field.secret == "changed" else "resealed"  # noqa: S105
 
 
 def shown(value: Any) -> str:
-    """A value on one line, cut where it is long."""
+    """Return a value on one line, truncated if it is long."""
     text = printable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan for a machine. Sealed values are never in it."""
+    """Return the plan for a machine, without sealed values."""
     return {
         "source": plan.source,
         "empty": plan.empty,
@@ -181,7 +184,7 @@ def _change_json(change: Change) -> dict[str, Any]:
 
 
 def field_json(field: FieldChange) -> dict[str, Any]:
-    """One field that differs; of a secret only that it does."""
+    """Return one field that differs; for a secret only that it does."""
     body: dict[str, Any] = {"operation": field.operation, "field": dotted(field.pointer)}
     if field.secret:
         return {**body, "secret": field.secret}
@@ -189,12 +192,12 @@ def field_json(field: FieldChange) -> dict[str, Any]:
 
 
 def placed(prefix: str, path: str) -> str:
-    """A file's path for people and programs: an overlay's is beside the folder of manifests, not in it."""
+    """Return a file's path for display: an overlay is beside the folder of manifests, not in it."""
     return normpath(prefix + path) if path.startswith("../") else prefix + path
 
 
 def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
-    """Violations for a terminal: ``file:line:column``, what is wrong, what to do."""
+    """Yield violations for a terminal: ``file:line:column``, message and hint."""
     for violation in violations:
         style = "bold red" if violation.severity == "error" else "yellow"
         yield (
@@ -209,7 +212,7 @@ def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterat
 
 
 def violation_json(violation: Violation) -> dict[str, Any]:
-    """One violation for a machine."""
+    """Return one violation for a machine."""
     return {
         "path": violation.path,
         "line": violation.line,
@@ -223,7 +226,7 @@ def violation_json(violation: Violation) -> dict[str, Any]:
 
 
 def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
-    """Workflow commands, which GitHub shows beside the lines of a pull request."""
+    """Return workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
     for v in violations:
         file, title = _command(placed(prefix, v.path), True), _command(v.code, True)
@@ -234,13 +237,13 @@ def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
 
 
 def _command(text: str, is_property: bool = False) -> str:
-    """Escaped as GitHub's workflow commands want it."""
+    """Escape text as GitHub's workflow commands require."""
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
 
 
 def violations_sarif(violations: Sequence[Violation], version: str, prefix: str = "") -> dict[str, Any]:
-    """SARIF 2.1.0, for code scanning."""
+    """Return SARIF 2.1.0, for code scanning."""
     rules = sorted({violation.code for violation in violations})
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

@@ -1,6 +1,7 @@
-"""What changed from one revision of an agent to the next, in a plan's words. Pure; needs no key.
+"""Changes between two revisions of an agent, in a plan's terms. Pure; needs no key.
 
-Of a secret it is told that it changed; texts (prompts, and what else has several lines) as line diffs.
+Of a secret only the fact of its change is reported; texts (prompts and other multi-line values) are
+shown as line diffs.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _TEXTS = ("system_prompt", "prompt")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An agent at one revision."""
+    """Agent at one revision."""
 
     slug: str
     path: str
@@ -40,7 +41,7 @@ class State:
 
 
 def changes(old: State, new: State) -> tuple[FieldChange, ...]:
-    """Names first, then the manifest's fields, then the files beside it."""
+    """Return the changes: names first, then the manifest's fields, then the files beside it."""
     found = (
         *diff({"slug": old.slug, "path": old.path}, {"slug": new.slug, "path": new.path}),
         *diff(old.value, new.value),
@@ -55,7 +56,7 @@ def _text(state: State) -> dict[str, str]:
 
 
 def _discreet(change: FieldChange) -> FieldChange:
-    """A plain value under a secret's name should not be in a manifest; should it be, it is not told."""
+    """Mask a plain value under a secret's name: a manifest should not contain one."""
     if not any(looks_secret(part) for part in change.pointer if isinstance(part, str)):
         return change
     old, new = (None if value in (None, "") else MASK for value in (change.old, change.new))
@@ -63,7 +64,10 @@ def _discreet(change: FieldChange) -> FieldChange:
 
 
 def changes_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
-    """``{"operation", "field"}`` each, with ``old`` and ``new``, or ``secret``, or ``lines`` of a text."""
+    """Return ``{"operation", "field"}`` each, with ``old`` and ``new``, ``secret``, or ``lines``.
+
+    ``lines`` is the line diff of a text.
+    """
     return [
         {"operation": one.operation, "field": dotted(one.pointer), "lines": list(_lines(one))}
         if _is_text(one)
@@ -73,7 +77,7 @@ def changes_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
 
 
 def changes_lines(found: Sequence[FieldChange]) -> Iterator[Line]:
-    """For a terminal."""
+    """Yield the changes for a terminal."""
     for one in found:
         if not _is_text(one):
             yield from field_lines([one])

@@ -1,4 +1,4 @@
-"""A screen of sections for any width: entries that fit stand in columns, others take several lines. Pure."""
+"""Screen of sections for any width: entries in columns if they fit, else on several lines. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NARROWEST = 20
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One thing: how it is, what it is called, what there is to say."""
+    """Item of a section: its state, its name and its details."""
 
     mark: str  # of ``MARKS``
     name: str
@@ -38,7 +38,7 @@ class Section:
 
 
 def screen(sections: Sequence[Section], width: int) -> Iterator[Line]:
-    """Lines of at most ``width`` characters; sections without entries are left out."""
+    """Yield lines of at most ``width`` characters; sections without entries are left out."""
     width = max(width, _NARROWEST)
     for section in sections:
         if section.entries:
@@ -72,7 +72,7 @@ def _row(entry: Entry, cells: Sequence[Span], names: int, widths: Sequence[int])
 
 
 def _block(entry: Entry, width: int) -> Iterator[Line]:
-    """The name on one line, and below it what there is to say, wrapped."""
+    """Yield the name on one line and the wrapped details below it."""
     style, mark = MARKS[entry.mark]
     yield ((style, f"  {mark} "), ("", _cut(entry.name, width - 4)))
     line: list[Span] = []
@@ -90,7 +90,7 @@ def _block(entry: Entry, width: int) -> Iterator[Line]:
 
 
 def _cut(text: str, width: int) -> str:
-    """Too long a name loses its middle: hosts and folders differ at the end."""
+    """Shorten a long name in its middle: hosts and folders differ at the end."""
     if len(text) <= width:
         return text
     end = (width - 1) // 2

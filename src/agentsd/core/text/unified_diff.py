@@ -1,4 +1,4 @@
-"""Two texts as a unified diff, as git prints it. Pure."""
+"""Unified diff of two texts, in git's format. Pure."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ _AROUND = 3
 
 
 def unified(old: str | None, new: str | None, path: str) -> str:
-    """The diff of the file at ``path``; None: there is none. Empty where nothing differs."""
+    """Return the diff of the file at ``path``; None: no such file. Empty if nothing differs."""
     before, after = _lines(old or ""), _lines(new or "")
     hunks = [_hunk(group, before, after) for group in groups(parts(before, after), _AROUND)]
     return header(path, new=old is None, gone=new is None) + "".join(hunks) if hunks else ""
 
 
 def header(path: str, *, new: bool, gone: bool) -> str:
-    """The two lines that a file's diff begins with."""
+    """Return the two lines that a file's diff begins with."""
     return f"--- {_NOTHING if new else f'a/{path}'}\n+++ {_NOTHING if gone else f'b/{path}'}\n"
 
 
 def _lines(text: str) -> list[str]:
-    """With their ends; a line ends in nothing but a line feed, as for git."""
+    """Split text into lines with their ends; only a line feed ends a line, as in git."""
     lines = [f"{line}\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]

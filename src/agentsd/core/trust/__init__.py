@@ -1,1 +1,1 @@
-"""Trust rules: where secrets and connections may go."""
+"""Trust rules: allowed destinations of secrets and connections."""

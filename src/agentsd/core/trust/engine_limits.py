@@ -1,4 +1,4 @@
-"""Bounds that the operator sets for models that run on this machine. Pure values; zero means "derived"."""
+"""Operator's limits for models that run on this machine. Pure values; zero means "derived"."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTEXT_HINT = "lower llm.context_tokens or llm.parallel, or have AGENTSD_ENGINE
 
 @dataclass(frozen=True, slots=True)
 class EngineLimits:
-    """What engines may use. The server's settings name each of these (``docs/configuration.md``)."""
+    """Limits of engines. The server's settings name each of them (``docs/configuration.md``)."""
 
     folders: tuple[str, ...] = ()  # absolute, links resolved: where a manifest's model_path may lead
     context_tokens: int = CONTEXT_TOKENS  # of all slots of one LLM: context_tokens × parallel
@@ -29,7 +29,7 @@ class EngineLimits:
     shared: bool = True  # whether owners that name the same model share its process
 
     def check_context(self, context_tokens: int, parallel: int) -> str:
-        """Return what is wrong with an LLM's memory of conversations; empty where it fits."""
+        """Return what is wrong with an LLM's conversation memory; empty if it fits."""
         if context_tokens * parallel <= self.context_tokens:
             return ""
         return (

@@ -1,8 +1,9 @@
-"""What a ``sops:`` block or a creation rule would make sops contact or start, and what of it is allowed.
+"""Key services that a ``sops:`` block or creation rule would use, and which of them are allowed.
 
-Whoever edits a manifest chooses these addresses, while sops carries the operator's credentials: so only
-what the operator names in ``AGENTSD_KEY_SERVICES`` is handed to sops. Forms are strict, because the
-other end reads them again: a Vault key called ``../../sys/seal`` would seal the Vault. Pure.
+Whoever edits a manifest chooses these addresses, while sops carries the operator's credentials: so
+only what the operator lists in ``AGENTSD_KEY_SERVICES`` is passed to sops. Forms are strict,
+because the other end parses them again: a Vault key called ``../../sys/seal`` would seal the Vault.
+Pure.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ _ENTRY = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why sops must not be given one key. ``final``: no setting changes it."""
+    """Reason why sops must not be given one key. ``final``: no setting changes it."""
 
     pointer: Pointer
     message: str
@@ -117,7 +118,7 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What of a seal sops may be given: ``block`` has only keys that are allowed."""
+    """Part of a seal that sops may be given: ``block`` has only keys that are allowed."""
 
     block: dict[str, Any] = field(repr=False)
     kinds: frozenset[str]
@@ -128,14 +129,14 @@ class Admission:
 
 @dataclass(frozen=True, slots=True)
 class _Need:
-    """What one key takes: each of ``entries`` has to be listed. ``host``: sops connects to it."""
+    """Requirements of one key: each of ``entries`` has to be listed. ``host``: sops connects to it."""
 
     entries: tuple[tuple[str, str], ...] = ()  # (what it is called, the value that lists it)
     host: str = ""
 
 
 class _Unfit(Exception):
-    """A key whose form is none that sops should see."""
+    """Key whose form must not be passed to sops."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(problem)
@@ -145,14 +146,14 @@ class _Unfit(Exception):
 
 @dataclass(frozen=True, slots=True)
 class KeyServices:
-    """What the operator allows sops to contact and to start."""
+    """Services that the operator allows sops to contact and programs that it may start."""
 
     entries: frozenset[str] = frozenset({"pgp"})
     outbound: Outbound = field(default_factory=Outbound)
 
     @classmethod
     def parse(cls, entries: Iterable[str], outbound: Outbound | None = None) -> KeyServices:
-        """Build from the entries of the setting. Raises ``ValueError`` naming the entry."""
+        """Build from the entries of the setting. Raises ``ValueError`` with the bad entry."""
         kept = frozenset(entry.strip().rstrip("/") for entry in entries)
         for entry in sorted(kept):
             if not _ENTRY.fullmatch(entry) or (entry.startswith("http") and "?" in entry):
@@ -161,13 +162,13 @@ class KeyServices:
 
     @property
     def any_network(self) -> bool:
-        """Whether a service elsewhere is listed."""
+        """Return whether a service outside this machine is listed."""
         return any(not entry.startswith(("pgp", "age-plugin-", "keyservice")) for entry in self.entries)
 
     def admit(self, block: Mapping[str, Any]) -> Admission:
-        """Decide on the keys of a ``sops:`` block, each by itself. Never raises.
+        """Decide on each key of a ``sops:`` block by itself. Never raises.
 
-        Fields that nobody here knows are left out: a newer sops may know another kind of key.
+        Unknown fields are left out: a newer sops may have another kind of key.
         """
         broken = tuple(_broken(block))
         if broken:
@@ -225,7 +226,7 @@ class KeyServices:
 
 
 class _Sieve:
-    """Sorts the keys of a seal, and counts."""
+    """Sorter of the keys of a seal, which also counts them."""
 
     def __init__(self, services: KeyServices) -> None:
         self._services = services
@@ -274,7 +275,7 @@ _ADDRESS = {
 
 
 def _broken(block: Mapping[str, Any]) -> Iterator[Refusal]:
-    """What makes a whole block unfit for sops: forms that sops does not write, and sizes."""
+    """Yield what makes a whole block unfit for sops: forms that sops does not write, and sizes."""
     restore = "restore the sops: block from git, or seal the file again"
     groups = block.get("key_groups") or []
     holders: list[tuple[Pointer, Mapping[str, Any]]] = [(("sops",), block)]
@@ -297,7 +298,7 @@ def _broken(block: Mapping[str, Any]) -> Iterator[Refusal]:
 
 
 def _odd_groups(pointer: Pointer, holder: Mapping[str, Any], keys: list[Any]) -> Iterator[Refusal]:
-    """Collect the keys of ``holder`` in ``keys``; yield what has another form than sops writes."""
+    """Collect the keys of ``holder`` in ``keys``; yield forms that sops does not write."""
     restore = "restore the sops: block from git, or seal the file again"
     for kind in KINDS:
         found = holder.get(kind)
@@ -314,7 +315,7 @@ def _odd_groups(pointer: Pointer, holder: Mapping[str, Any], keys: list[Any]) ->
 
 
 def oversized(block: Mapping[str, Any]) -> Refusal | None:
-    """Return why no time should be spent on a block's keys, or None."""
+    """Return why a block's keys are not worth processing, or None."""
     return next((one for one in _broken(block) if one.pointer == ("sops",)), None)
 
 
@@ -327,7 +328,7 @@ def _text(key: Mapping[str, Any], name: str, form: re.Pattern[str], what: str) -
 
 
 def _origin(match: re.Match[str]) -> tuple[str, str]:
-    """(origin in one spelling, host)."""
+    """Return (normalised origin, host)."""
     scheme, host = match["scheme"].lower(), match["host"].lower()
     default = {"https": "443", "http": "80"}[scheme]
     port = match["port"] or default
@@ -389,7 +390,10 @@ def _pgp(key: Mapping[str, Any]) -> _Need:
 
 
 def _age(key: Mapping[str, Any]) -> _Need:
-    """A recipient is not run when a file is opened; but a key command of the operator is given it."""
+    """Return the needs of an age key.
+
+    A recipient is not run when a file is opened, but it is passed to a key command of the operator.
+    """
     recipient = key.get("recipient")
     if not isinstance(recipient, str) or not (_AGE.fullmatch(recipient) or _SSH.fullmatch(recipient)):
         raise _Unfit("recipient", "recipient is not an age or SSH recipient")
@@ -408,7 +412,10 @@ _NEEDS = {
 
 
 def _is_whole(kind: str, value: str) -> bool:
-    """Whether listing a whole kind covers ``value``: never a role, a profile or a host of one's own."""
+    """Return whether listing a whole kind covers ``value``.
+
+    It never covers a role, a profile or a custom host.
+    """
     return not value.startswith(("aws-profile:", _AZURE_PREFIX)) and ":iam:" not in value
 
 
@@ -430,7 +437,7 @@ def _normalised(address: str) -> str:
 
 
 def _keys_of_rule(rule: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[Pointer, str, Any]]:
-    """(pointer, kind, key) of every key that a creation rule names, in groups and merged groups too."""
+    """Yield (pointer, kind, key) of every key in a creation rule, groups and merged groups included."""
     if len(pointer) > _RULE_DEPTH:
         yield pointer, "age", None  # deeper than anybody nests: refused as unfit
         return
@@ -486,7 +493,10 @@ def _need_of_mapping(kind: str, key: Mapping[str, Any]) -> _Need:
 
 
 def _need_of_recipient(recipient: str) -> _Need:
-    """Sealing to a plug-in's recipient runs the plug-in: ``age-plugin-NAME`` of the PATH."""
+    """Return the needs of a recipient.
+
+    Sealing to a plug-in's recipient runs the plug-in: ``age-plugin-NAME`` of the PATH.
+    """
     _age({"recipient": recipient})
     plugin = None if recipient.startswith("age1pq1") else _PLUGIN.fullmatch(recipient)
     if plugin is None:

@@ -1,4 +1,4 @@
-"""A sealed manifest as a diff should show it. Pure."""
+"""Sealed manifests as text for diffs. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _SHOWN = 8  # hex digits of a hash: enough to tell one ciphertext from the next
 
 
 def masked(text: str) -> str:
-    """``text`` with a short hash in the place of each ciphertext, and of its ``sops`` block only the keys.
+    """Return ``text`` with a short hash for each ciphertext, and of its ``sops`` block only the keys.
 
-    A changed secret shows as another hash, a new recipient as a new line; what every edit renews is left out.
+    A changed secret shows as another hash, a new recipient as a new line; values that every edit renews
+    are left out.
     """
     keys: list[str] = []
     for block in _BLOCK.findall(text):

@@ -1,4 +1,4 @@
-"""Where this program may connect to on an agent's behalf: never to link-local or metadata addresses.
+"""Allowed destinations of connections on an agent's behalf: never link-local or metadata addresses.
 
 Cloud machines answer on such addresses, without a password, with credentials of the machine itself.
 An owner of a manifest chooses URLs, so a URL must not reach them, however the address is written or
@@ -38,7 +38,7 @@ LISTED_REASON = "it is not in the list of hosts that this server may connect to"
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """What may be connected to. Without names, suffixes and networks: everything but ``NEVER``."""
+    """Allowed destinations; all but ``FORBIDDEN_NETWORKS`` without names, suffixes and networks."""
 
     names: frozenset[str] = frozenset()
     suffixes: tuple[str, ...] = ()  # ".example.org", of "*.example.org"
@@ -46,7 +46,10 @@ class Outbound:
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Outbound:
-        """Of host names, ``*.`` and a suffix, addresses and CIDRs. Raises ``ValueError`` naming the entry."""
+        """Build from host names, ``*.`` and a suffix, addresses and CIDRs.
+
+        Raises ``ValueError`` with the bad entry.
+        """
         names, suffixes, networks = set(), set(), set()
         for entry in entries:
             text = entry.strip().lower().rstrip(".")
@@ -61,7 +64,7 @@ class Outbound:
         return cls(frozenset(names), tuple(sorted(suffixes)), tuple(sorted(networks, key=str)))
 
     def refuses_host(self, host: str) -> str | None:
-        """Why a URL's host may not be connected to, as far as the host alone tells; None: it may."""
+        """Return why a URL's host is forbidden, judged by the host alone; None: it is allowed."""
         address = _address(host.strip("[]"))
         if address is not None:
             return self.refuses(host, address)
@@ -70,7 +73,7 @@ class Outbound:
         return LISTED_REASON
 
     def refuses(self, host: str, address: Address) -> str | None:
-        """Why ``address``, which the URL's ``host`` led to, may not be connected to; None: it may."""
+        """Return why ``address``, resolved from the URL's ``host``, is forbidden; None: it is allowed."""
         if any(one in network for one in faces(address) for network in NEVER):
             return LOCAL_REASON
         if self._open or self._names(host):
@@ -88,7 +91,7 @@ class Outbound:
 
 
 def faces(address: Address) -> Iterator[Address]:
-    """The address, and every IPv4 address that it is another spelling of or a tunnel to."""
+    """Yield the address, and every IPv4 address that it embeds or tunnels to."""
     yield address
     if isinstance(address, IPv4Address):
         return
@@ -104,7 +107,7 @@ def faces(address: Address) -> Iterator[Address]:
 
 
 def _spread(number: int, prefix: int) -> int:
-    """The 32 bits after ``prefix``, which leap over bits 64 to 71."""
+    """Return the 32 bits after ``prefix``, which skip bits 64 to 71."""
     bits = f"{number:0128b}"
     return int((bits[prefix:64] + bits[72:])[:32], 2)
 

@@ -1,4 +1,4 @@
-"""Addresses of git repositories: what git gets, what people are shown, and what tells two apart; pure.
+"""Addresses of git repositories: for git, for display and for comparison. Pure.
 
 The forms are those of git-fetch(1), "GIT URLS": ``https://``, ``http://``, ``ssh://``, ``git://``,
 ``file://``, ``user@host:path`` and a path.
@@ -32,7 +32,7 @@ _USE = "write https://host/path, ssh://git@host/path, git@host:path, or a path"
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A repository. ``text`` may name a user, who may be a token: show ``shown`` instead."""
+    """Remote repository. ``text`` may contain a user, who may be a token: show ``shown`` instead."""
 
     text: str = field(repr=False)
     scheme: Scheme
@@ -41,22 +41,22 @@ class Remote:
 
     @property
     def shown(self) -> str:
-        """For people, logs and the store: without user and password."""
+        """Return the address for people, logs and the store: without user and password."""
         if self.scheme == "file":
             return self.path
         return f"{self.scheme}://{self.host}/{self.path.lstrip('/')}"
 
     @property
     def identity(self) -> str:
-        """Equal for addresses of one repository, whichever protocol and user they name."""
+        """Return a value that is equal for one repository's addresses, whatever protocol and user."""
         path = self.path.rstrip("/").removesuffix(".git")
         return path if self.scheme == "file" else f"{self.host.partition(':')[0]}/{path.strip('/')}"
 
 
 def parse_remote(text: str) -> Remote:
-    """The repository that ``text`` names. Raises ``ConfigError``, which does not quote it.
+    """Return the repository at ``text``. Raises ``ConfigError``, which does not quote it.
 
-    A password in it is refused: it would be seen by whoever sees the command line or the settings.
+    A password in it is refused: anyone who sees the command line or the settings would see it.
     """
     if not text or not text.isprintable() or text != text.strip() or text.startswith("-"):
         raise ConfigError("this is no address of a git repository", hint=_USE)
@@ -97,7 +97,7 @@ def _refuse_secrets(parts: SplitResult) -> None:
 
 
 def check_ref(ref: str) -> str:
-    """``ref`` as git may get it. Raises ``ConfigError`` where no ref can be called that."""
+    """Return ``ref`` if git may get it. Raises ``ConfigError`` if it is not a valid ref name."""
     wrong = not _REF.fullmatch(ref) or ref.startswith(("-", "+", "/")) or ".." in ref or ref.endswith(".lock")
     if wrong or "@{" in ref or "//" in ref or ref.endswith(("/", ".")):
         raise ConfigError("this is no name of a git ref", hint="name a branch, a tag, or refs/…")

@@ -1,4 +1,4 @@
-"""Trust rules: what a schema cannot say. A rule looks at values; who asks decides what to do about it."""
+"""Trust rules that a schema cannot express. A rule inspects values; the caller decides what follows."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ NOWHERE = "an impossible address"
 
 
 def origin(url: str) -> str:
-    """``https://Api.Groq.com:443/x`` → ``https://api.groq.com``: scheme, host and port, normalised.
+    """Return scheme, host and port, normalised.
 
-    ``NOWHERE`` for what names no host, or a port that there is not.
+    ``https://Api.Groq.com:443/x`` → ``https://api.groq.com``; ``NO_ORIGIN`` for a URL without a host or
+    with an invalid port.
     """
     try:
         parts = urlsplit(url)
@@ -33,14 +34,17 @@ def origin(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Destinations:
-    """Where the secrets of one vendor's section may go."""
+    """Allowed destinations of the secrets of one vendor's section."""
 
     secrets: frozenset[str]  # names of secret fields
     urls: Mapping[str, str | None]  # destination fields and their defaults
     home: frozenset[str]  # origins of the vendor itself
 
     def bearing(self, section: Mapping[str, Any], sealed: frozenset[str]) -> frozenset[str]:
-        """Fields that must come from one document, for its seal to vouch for where the secrets go."""
+        """Return the fields that must come from one document.
+
+        Only then does its seal vouch for where the secrets go.
+        """
         return (self.secrets & section.keys()) | sealed
 
 
@@ -52,14 +56,14 @@ DestinationsOf = Callable[[str, str], Destinations | None]
 
 @dataclass(frozen=True, slots=True)
 class Misdirected:
-    """A destination field that would send a secret where it does not belong."""
+    """Destination field that would send a secret where it does not belong."""
 
     field: str
     origin: str  # ``SEALED_PLACE`` where it is sealed: messages quote it
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """Return the hint for the user."""
         if self.origin == SEALED_PLACE:
             return (
                 "seal the address in one file with the secret, or add its origin to AGENTSD_TRUSTED_ORIGINS"
@@ -75,13 +79,13 @@ def misdirected(
     *,
     bound: bool = True,
 ) -> tuple[Misdirected, ...]:
-    """The destination fields of ``section`` that its secrets must not be sent to.
+    """Return the destination fields of ``section`` that its secrets must not be sent to.
 
     ``sealed`` names the section's fields that are sealed in the document. A sealed URL was
     chosen by someone who holds a key, so it is trusted; a plain one must be the vendor's own
-    or one of ``trusted`` (origins, as ``origin`` writes them). Works on sealed and on opened
-    sections alike; where the seal does not tie an opened section together (``bound``), a sealed
-    URL is worth no more than a plain one.
+    or one of ``trusted`` (origins, as ``normalise_origin`` returns them). Works on sealed and on opened
+    sections alike; if the seal does not bind an opened section together (``bound``), a sealed
+    URL is trusted no more than a plain one.
     """
     holds_secret = bool(destinations.secrets & section.keys()) or bool(sealed - destinations.urls.keys())
     if not holds_secret:

@@ -1,10 +1,10 @@
-"""A file is replaced only while it holds what the writer read: no edit of anybody is lost.
+"""Compare-and-swap of files: a file is replaced only if it still contains what the writer read.
 
-Editors and git know nothing of our locks, and a comparison ahead of a rename leaves a gap. So on
-Linux the new file and the old one change places (``renameat2(RENAME_EXCHANGE)``), what came out
-is looked at, and put back if it is not what was expected. At no moment is the file half-written,
-or away. A process that is killed leaves a temporary file at most; ``sweep`` removes it, and puts
-back what it holds of somebody else.
+Editors and git do not use our locks, and a comparison ahead of a rename leaves a gap. So on Linux
+the new file and the old one change places (``renameat2(RENAME_EXCHANGE)``), the displaced file is
+inspected, and put back if it is not what was expected. At no moment is the file half-written, or
+absent. A process that is killed leaves at most a temporary file; ``recover_files`` removes it, and
+restores what it contains of somebody else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: tw
 
 
 class FileChanged(AgentsdError):
-    """The file does not hold what was expected: somebody else changed, made or removed it."""
+    """File without the expected contents: somebody else changed, created or removed it."""
 
     retryable = True
 
@@ -48,7 +48,7 @@ class FileChanged(AgentsdError):
 
 
 class FileRefused(AgentsdError):
-    """The operating system refuses to write: rights, space, a file system without links."""
+    """Refusal of the operating system to write: rights, space, a file system without links."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         reason = os.strerror(error.errno) if error.errno else type(error).__name__
@@ -58,26 +58,26 @@ class FileRefused(AgentsdError):
 
 
 class DiskFull(FileRefused):
-    """There is no room for the file: the disk or the user's share of it is full."""
+    """Lack of space for the file: the disk or the user's quota is full."""
 
     retryable = True
 
 
 def is_full(error: OSError) -> bool:
-    """Return whether the operating system refused for want of room."""
+    """Return whether the operating system refused for lack of space."""
     return error.errno in _FULL
 
 
 def refusal_of(path: Path, error: OSError) -> FileRefused:
-    """Return the error for what the operating system said about ``path``."""
+    """Return the error for an ``OSError`` about ``path``."""
     return (DiskFull if is_full(error) else FileRefused)(path, error)
 
 
 def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
-    """Make ``path`` hold ``data`` if it holds ``expected`` now; None stands for no file.
+    """Write ``data`` to ``path`` if it contains ``expected`` now; None means that there is no file.
 
-    Missing folders are made, the mode is kept, and a link stays a link (removed, it goes with what
-    it leads to). When this returns, the change is on disk. Raises ``FileChanged``, with everything
+    Missing folders are created, the mode is kept, and a link stays a link (if removed, it goes together
+    with its target). When this returns, the change is on disk. Raises ``FileChanged``, with everything
     left as somebody else wrote it, and ``FileRefused``.
     """
     try:
@@ -101,7 +101,7 @@ def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
 
 
 def replace_file(path: Path, data: bytes) -> None:
-    """Make ``path`` hold ``data``, whatever it held: a reader sees the old file or the new one.
+    """Write ``data`` to ``path``, whatever it contained: a reader sees the old file or the new one.
 
     The mode is kept, and a link stays a link. Raises ``OSError``.
     """
@@ -112,9 +112,9 @@ def replace_file(path: Path, data: bytes) -> None:
 
 
 def sweep(root: Path) -> None:
-    """Remove the temporary files that killed processes left below ``root``; those of living ones stay.
+    """Remove the temporary files that killed processes left below ``root``; those of live ones stay.
 
-    To be called under ``folder_lock``: process ids of other containers tell nothing here.
+    To be called under ``lock_folder``: process ids of other containers mean nothing here.
     """
     for folder, folders, names in os.walk(root):
         folders[:] = [name for name in folders if name != ".git"]
@@ -126,7 +126,7 @@ def sweep(root: Path) -> None:
 
 
 def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
-    """Remove what a killed swap of ``path`` left, unless it took somebody's edit out: that goes back."""
+    """Remove what a killed swap of ``path`` left, unless it displaced an edit: that is restored."""
     held, now = left.read_bytes(), content_of(path)
     foreign = old is not None and mark(held) not in {old, new}
     if foreign and now is not None and mark(now) == new:
@@ -149,7 +149,7 @@ def _create(path: Path, data: bytes) -> None:
 
 @contextmanager
 def _parents_of(path: Path) -> Iterator[None]:
-    """Make the folders around ``path``; where the block fails, those that were made go again."""
+    """Create the folders around ``path``; if the block fails, the new ones are removed again."""
     made = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +162,7 @@ def _parents_of(path: Path) -> Iterator[None]:
 
 
 def _put(temporary: Path, path: Path) -> None:
-    """Give the file its name, unless a file has it: then ``FileExistsError``."""
+    """Move the temporary file to its name. Raises ``FileExistsError`` if the name is taken."""
     try:
         os.link(temporary, path)
     except OSError as error:
@@ -192,9 +192,9 @@ def _exchange(path: Path, expected: bytes, data: bytes) -> None:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Hold the very file that stands at ``path``, among all that use ``swap``.
+    """Lock the very file at ``path`` against other calls of ``compare_and_swap``.
 
-    Both files of an exchange are held until it is settled, so nobody builds on one that goes back.
+    Both files of an exchange are locked until it is settled, so nobody builds on one that is put back.
     """
     descriptor = _held(path)
     try:
@@ -218,7 +218,7 @@ def _held(path: Path) -> int:
 
 
 def _lock(descriptor: int) -> bool:
-    """False while another one holds it."""
+    """Return True if the lock was taken, False if another process or task holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -229,9 +229,9 @@ def _lock(descriptor: int) -> bool:
 
 
 def _is_settled(displaced: Path, expected: bytes) -> bool:
-    """Whether the file that came out holds ``expected``, and nobody has it open to write into it.
+    """Return whether the displaced file contains ``expected`` and is not open for writing.
 
-    A lease to read is not given on a file that is open for writing (fcntl(2), "Leases").
+    A read lease is not granted on a file that is open for writing (fcntl(2), "Leases").
     """
     with displaced.open("rb") as file:
         try:
@@ -243,7 +243,7 @@ def _is_settled(displaced: Path, expected: bytes) -> bool:
 
 
 def _put_back(temporary: Path, path: Path, ours: int) -> None:
-    """Exchange until what comes out is what we put in: the newest of other people's files stays."""
+    """Exchange until our own file comes out: the newest of other people's files stays."""
     put = ours
     while True:
         back = _inode(temporary)
@@ -257,7 +257,7 @@ def _put_back(temporary: Path, path: Path, ours: int) -> None:
 
 
 def _remove(path: Path, expected: bytes) -> None:
-    """By way of another name: what is removed is looked at before it is gone for good."""
+    """Remove a file by way of another name: it is inspected before it is deleted."""
     with _alone(path), temporary_file(path, b"", None, expected) as temporary:
         if content_of(path) != expected:
             raise FileChanged(path)
@@ -272,7 +272,7 @@ def _remove(path: Path, expected: bytes) -> None:
 
 
 def _rename(old: Path, new: Path, how: int) -> bool:
-    """``renameat2(2)``; False where the system or the file system has none. Raises ``OSError``."""
+    """Call ``renameat2(2)``; return False if the system does not support it. Raises ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
         return False

@@ -1,4 +1,4 @@
-"""One writer per folder of manifests, among all processes of this machine."""
+"""Lock of a folder of manifests: one writer among all processes of this machine."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _PAUSES = (0.002, 0.1)  # seconds between attempts: at first, and at most
 
 
 class FolderBusy(AgentsdError):
-    """Another process, or another task of this one, writes to the folder."""
+    """Folder to which another process, or another task of this one, writes."""
 
     retryable = True
 
 
 class CannotLock(AgentsdError):
-    """The folder is missing or unreadable, or its file system knows no locks."""
+    """Folder that is missing or unreadable, or whose file system does not support locks."""
 
 
 @asynccontextmanager
 async def folder_lock(root: Path, *, timeout: float = 30) -> AsyncIterator[None]:
-    """Hold ``root`` alone; waits up to ``timeout`` seconds.
+    """Hold ``root`` exclusively; waits up to ``timeout`` seconds.
 
     The lock is flock(2) on the folder itself: there is no lock file to leave behind, and a killed
-    process lets go. Raises ``FolderBusy``, ``CannotLock``.
+    process releases it. Raises ``FolderBusy``, ``CannotLock``.
     """
     descriptor = await _locked(root, asyncio.get_running_loop().time() + timeout)
     try:
@@ -50,7 +50,7 @@ async def _locked(root: Path, deadline: float) -> int:
 
 
 def _try(root: Path) -> int | None:
-    """The descriptor that holds the lock; None while another one does."""
+    """Return the descriptor that holds the lock; None while another one does."""
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
@@ -74,7 +74,7 @@ def _refusal(root: Path, error: OSError) -> CannotLock:
 
 
 def unwritable(root: Path) -> str | None:
-    """Why files in ``root`` cannot be written; None where they can."""
+    """Return why files in ``root`` cannot be written; None if they can."""
     if not os.path.exists(root):  # noqa: PTH110 - False, not an error, where we may not look
         return "there is no such folder"
     if not os.path.isdir(root):  # noqa: PTH112

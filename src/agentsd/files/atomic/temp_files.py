@@ -1,7 +1,7 @@
-"""Temporary files beside the ones that they are to replace: on disk before they are used, and told by name.
+"""Temporary files beside the files that they replace: on disk before use, and recognised by name.
 
-``.NAME.<pid>.tmp``: hidden, so that no sync takes one for a manifest. The process id tells whose
-it is, and the marks of a swap (what was expected, what is new) what a killed one left undone.
+``.NAME.<pid>.tmp``: hidden, so that no sync takes one for a manifest. The process id identifies the
+writer, and the marks of a swap (expected and new contents) what a killed one left undone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ TEMPORARY_NAME = re.compile(
 def temporary_file(
     path: Path, data: bytes, like: os.stat_result | None, expected: bytes | None = None
 ) -> Iterator[Path]:
-    """A file beside ``path`` with ``data``, on disk, with the mode and owner of ``like``; gone at the end."""
+    """Yield a file beside ``path`` with ``data``, on disk, removed at the end.
+
+    It has the mode and owner of ``like``.
+    """
     marks = "" if expected is None else f".{mark(expected)}-{mark(data)}"
     temporary, descriptor = _open_beside(path, marks)
     try:
@@ -45,7 +48,10 @@ def temporary_file(
 
 
 def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
-    """``.NAME.<pid>.tmp``; a number where another thread has that one, and marks for ``sweep``."""
+    """Open ``.NAME.<pid>.tmp``.
+
+    With a number if another thread uses that name, and with marks for ``recover_files``.
+    """
     name = os.fsencode(path.name)
     if len(name) > _NAME_MAX:
         name, marks = name[:_NAME_MAX], ""
@@ -58,12 +64,15 @@ def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
 
 
 def mark(data: bytes) -> str:
-    """Short and equal for equal bytes only, as far as a sweep can meet them."""
+    """Return a short mark, equal for equal bytes only, as far as ``recover_files`` can meet them."""
     return sha256(data).hexdigest()[:16]
 
 
 def content_of(path: Path) -> bytes | None:
-    """What the file holds; None where there is none. Raises ``OSError``, also for what is no regular file."""
+    """Return the contents of the file; None if there is none.
+
+    Raises ``OSError``, also for what is not a regular file.
+    """
     status = status_of(path)
     if status is None:
         return None
@@ -76,7 +85,7 @@ def content_of(path: Path) -> bytes | None:
 
 
 def status_of(path: Path) -> os.stat_result | None:
-    """stat(2), or None where there is no file."""
+    """Return the result of stat(2), or None if there is no file."""
     try:
         return path.stat()
     except FileNotFoundError:
@@ -84,7 +93,7 @@ def status_of(path: Path) -> os.stat_result | None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Names are durable once their folder is; some file systems cannot be told."""
+    """Flush a folder, so that its names are durable; some file systems do not support that."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -94,7 +103,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process of this id runs on this machine (or in this container)."""
+    """Return whether a process with this id runs on this machine (or in this container)."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

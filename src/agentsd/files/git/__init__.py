@@ -1,1 +1,1 @@
-"""Git repositories: reading, committing, pushing, mirroring."""
+"""Git repositories: reads, commits, pushes, mirrors."""

@@ -1,4 +1,4 @@
-"""What git knows of the tree: read only, by the system's git. Every git of agentsd is called by ``run``."""
+"""Read-only git queries about the tree, by the system's git. Every git of agentsd is run by ``run``."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _MERCY = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a git ended. ``complaint`` may hold URLs with passwords: look into it, never show it."""
+    """Result of one git. ``complaint`` may contain URLs with passwords: inspect it, never show it."""
 
     code: int
     out: bytes = b""
@@ -52,14 +52,14 @@ class Ran:
 
     @property
     def text(self) -> str:
-        """What it printed, without blanks around."""
+        """Return the output, stripped of surrounding blanks."""
         return os.fsdecode(self.out).strip()
 
 
 async def head_commit(folder: Path) -> str | None:
-    """The commit that ``folder`` is checked out at; None outside a repository, or in one without commits.
+    """Return the commit that ``folder`` is checked out at; None without a repository or a commit.
 
-    Read from git's own files where they say it plainly: to start git costs more than to sync a file.
+    Read from git's own files if they contain it plainly: starting git costs more than syncing a file.
     """
     git_dir = _git_dir(folder)
     if git_dir is None:
@@ -72,7 +72,10 @@ async def head_commit(folder: Path) -> str | None:
 
 
 def lock_of(folder: Path) -> Path | None:
-    """The index lock of the repository around ``folder``: it exists while git writes the work tree."""
+    """Return the index lock of the repository around ``folder``.
+
+    It exists while git writes the work tree.
+    """
     git_dir = _git_dir(folder)
     return git_dir and git_dir / "index.lock"
 
@@ -88,7 +91,7 @@ def _git_dir(folder: Path) -> Path | None:
 
 
 def _head_of(git_dir: Path) -> str | None:
-    """The commit in HEAD, or in the branch that it names (gitrepository-layout(5)); None: ask git."""
+    """Return the commit in HEAD or in its branch (gitrepository-layout(5)); None: ask git."""
     head = (git_dir / "HEAD").read_text().strip()
     if head.startswith("ref: "):
         shared = git_dir / "commondir"  # a linked work tree keeps its branches in the main repository
@@ -98,7 +101,10 @@ def _head_of(git_dir: Path) -> str | None:
 
 
 async def is_older(folder: Path, commit: str, applied: str) -> bool:
-    """Whether ``commit`` is a strict ancestor of ``applied``; False where this clone lacks ``applied``."""
+    """Return whether ``commit`` is a strict ancestor of ``applied``.
+
+    False if this clone lacks ``applied``.
+    """
     if commit == applied:
         return False
     code, _ = await _git(folder, "merge-base", "--is-ancestor", commit, applied)
@@ -106,10 +112,10 @@ async def is_older(folder: Path, commit: str, applied: str) -> bool:
 
 
 async def changed_files(folder: Path, ref: str) -> frozenset[str]:
-    """Files below ``folder``, relative to it, that differ from where this branch left ``ref``.
+    """Return the files below ``folder`` that differ from where this branch left ``ref``.
 
-    What is not committed yet counts.
-    Raises ``ConfigError`` where git does not know ``ref``.
+    They are relative to ``folder``; uncommitted changes count. Raises ``ConfigError`` if git cannot
+    resolve ``ref``.
     """
     code, tracked = await _git(
         folder, "diff", "--merge-base", "--name-only", "-z", "--relative", "--end-of-options", ref, "--", "."
@@ -122,9 +128,9 @@ async def changed_files(folder: Path, ref: str) -> frozenset[str]:
 
 
 async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
-    """Whether the files ``paths`` (relative to ``folder``) are as HEAD and the index have them.
+    """Return whether the files ``paths`` (relative to ``folder``) match HEAD and the index.
 
-    False also where git cannot tell.
+    False also if git cannot determine it.
     """
     if not paths:
         return True
@@ -134,7 +140,7 @@ async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
 
 
 def repository_of(folder: Path) -> Path | None:
-    """The top of the work tree around ``folder``; None outside any."""
+    """Return the top of the work tree around ``folder``; None outside any."""
     for parent in (folder.resolve(), *folder.resolve().parents):
         if (parent / ".git").exists():
             return parent
@@ -154,11 +160,12 @@ async def run(
     held: Sequence[int] = (),
     timeout: float | None = None,
 ) -> Ran:
-    """One git in ``folder``: no hooks, no prompts, no terminal, and a small environment plus ``environment``.
+    """Run one git in ``folder``: no hooks, prompts or terminal, and a small environment.
 
-    ``held`` are descriptors that stay open as long as it runs. Code 127: no git on this machine.
-    Raises ``TimeoutError`` after ``timeout`` seconds. A git that is not waited for to its end (a timeout, a
-    cancelled task) is ended first, in a way that lets it take its lock files away.
+    ``environment`` is added to it. ``held`` are descriptors that stay open as long as it runs. Code
+    127: git is not installed. Raises ``TimeoutError`` after ``timeout`` seconds. A git that is not
+    awaited to its end (a timeout, a cancelled task) is terminated first, in a way that lets it remove
+    its lock files.
     """
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     try:
@@ -186,7 +193,7 @@ async def run(
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
-    """End a git that still runs, gently at first, and what it started (ssh, a filter)."""
+    """Terminate a git that still runs, gently at first, and what it started (ssh, a filter)."""
     if process.returncode is not None:
         return
     for deed in (signal.SIGTERM, signal.SIGKILL):

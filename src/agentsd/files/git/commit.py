@@ -1,8 +1,8 @@
-"""Edits become commits: the write side of git.
+"""Commits of edits: the write side of git.
 
-Commits are made by git's plumbing, in a scratch index of our own: whatever else is staged or dirty stays
-as it is, no hook has a say, and a process that is killed between any two steps leaves the repository as it
-was, or with the files of the edit staged.
+Commits are made by git's plumbing, in a scratch index of our own: whatever else is staged or dirty
+stays as it is, no hook can intervene, and a process that is killed between any two steps leaves the
+repository as it was, or with the files of the edit staged.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _TRUE = ("true", "yes", "on", "1")
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who made an edit. Any text will do: what git cannot hold in a name or an address is taken out."""
+    """Author of an edit. Any text will do: what git cannot store in a name or address is removed."""
 
     name: str
     email: str
@@ -68,7 +68,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class CommitOrder:
-    """What a commit says. ``trailers`` are its last paragraph: ("Edited-by", "acme/ci")."""
+    """Contents of a commit. ``trailers`` are its last paragraph: ("Edited-by", "acme/ci")."""
 
     subject: str
     body: str = field(default="", kw_only=True)
@@ -77,7 +77,7 @@ class CommitOrder:
 
     @property
     def message(self) -> str:
-        """The whole message; no text in one part of it can pass for another part."""
+        """Return the whole message; no text in one part of it can pass for another part."""
         body = "\n".join(_printed(line).rstrip() for line in self.body.splitlines()).strip("\n")
         named = (
             (re.sub("[^A-Za-z0-9-]+", "-", key).strip("-"), _line(value)) for key, value in self.trailers
@@ -89,7 +89,7 @@ class CommitOrder:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The commit that HEAD names and its tree; both empty before the first one."""
+    """Commit that HEAD names and its tree; both empty before the first one."""
 
     commit: str
     tree: str
@@ -100,7 +100,7 @@ async def commit(
 ) -> str | None:
     """Commit the files ``paths`` (relative to ``folder``) as they are on disk, and nothing else.
 
-    None: they are as HEAD has them. Raises ``GitRefused``, and ``GitBusy`` after ``timeout`` seconds.
+    Returns None if they match HEAD. Raises ``GitRefused``, and ``GitBusy`` after ``timeout`` seconds.
     """
     deadline = deadline_in(timeout)
     repository = await open_repository(folder)
@@ -118,7 +118,7 @@ async def commit(
 
 
 async def _commit(repository: Repository, names: Sequence[str], order: CommitOrder) -> str | None:
-    """The index goes first, then the branch: a crash in between leaves the files staged."""
+    """Write the index first, then the branch: a crash in between leaves the files staged."""
     repository.refuse_unfinished()
     await repository.branch()
     base = await _base(repository)
@@ -146,7 +146,10 @@ async def _commit(repository: Repository, names: Sequence[str], order: CommitOrd
 
 
 def _put_back(repository: Repository, index: Path, before: bytes | None) -> None:
-    """Nothing was committed, so nothing stays staged: else the files would seem changed for good."""
+    """Restore the index after a failed commit.
+
+    Nothing was committed, so nothing stays staged: else the files would seem changed for good.
+    """
     if before is None:
         index.unlink(missing_ok=True)
         return
@@ -170,10 +173,10 @@ async def commit_to_branch(
     *,
     timeout: float = WAIT,
 ) -> str:
-    """Commit ``files`` (None: deleted) on top of HEAD to the new ``branch``, and give the commit.
+    """Commit ``files`` (None: deleted) on top of HEAD to the new ``branch``; return the commit.
 
-    Work tree, index and HEAD stay untouched. Raises ``GitRefused`` (also where ``branch`` exists, or the
-    files are as HEAD has them) and ``GitBusy``.
+    Work tree, index and HEAD stay untouched. Raises ``GitRefused`` (also if ``branch`` exists, or the
+    files match HEAD) and ``GitBusy``.
     """
     deadline = deadline_in(timeout)
     repository = await open_repository(folder)
@@ -240,7 +243,10 @@ async def _base(repository: Repository) -> _Base:
 
 @contextmanager
 def _scratch(repository: Repository) -> Iterator[Path]:
-    """A name for an index beside the real one, for who is ``alone``; what a killed git left there goes."""
+    """Yield a name for an index beside the real one; leftovers of a killed git are removed.
+
+    The caller must hold the repository exclusively.
+    """
     scratch = repository.git_dir / _SCRATCH
     paths = (scratch, scratch.with_name(f"{_SCRATCH}.lock"))
     for path in paths:
@@ -262,7 +268,7 @@ async def _made(repository: Repository, tree: str, base: _Base, order: CommitOrd
 
 
 async def _move(repository: Repository, ref: str, made: str, base: _Base | None, order: CommitOrder) -> None:
-    """Let ``ref`` name ``made``, if it still names ``base`` (None: if it does not exist)."""
+    """Point ``ref`` to ``made``, if it still points to ``base`` (None: if it does not exist)."""
     before = base.commit if base else ""
     note = f"commit: {_line(order.subject)}"
     try:
@@ -281,7 +287,7 @@ def _line(text: str) -> str:
 
 
 def _printed(text: str) -> str:
-    """``text`` with a blank for each control character, lone surrogate and mark that turns its direction."""
+    """Replace control characters, lone surrogates and direction marks in ``text`` by blanks."""
     return "".join(
         " " if (unicodedata.category(c) in _UNPRINTED and c != "\t") or c in _BIDI else c for c in text
     )

@@ -1,4 +1,4 @@
-"""Files that git would not commit, told before anything is touched."""
+"""Detection of files that git would not commit, before anything is changed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from agentsd.files.git.repository import GitRefused, Repository, open_repository
 
 
 async def refuse_unfit(folder: Path, paths: Sequence[str], *, detached: bool = False) -> None:
-    """Raise ``GitRefused`` where a commit of ``paths`` (relative to ``folder``) would be refused.
+    """Raise ``GitRefused`` if a commit of ``paths`` (relative to ``folder``) would be refused.
 
-    As far as it can be told without a lock. ``detached``: a branch need not be checked out.
+    As far as this can be determined without a lock. ``detached``: a branch need not be checked out.
     """
     repository = await open_repository(folder)
     repository.refuse_unfinished()
@@ -22,7 +22,7 @@ async def refuse_unfit(folder: Path, paths: Sequence[str], *, detached: bool = F
 
 
 async def refuse_ignored(repository: Repository, names: Sequence[str]) -> None:
-    """Raise ``GitRefused`` where git ignores one of the files ``names``, seen from the top."""
+    """Raise ``GitRefused`` if git ignores one of the files ``names``, relative to the top."""
     listing = "".join(f"./{name}\0" for name in names).encode(errors="surrogateescape")
     any_name = {"GIT_LITERAL_PATHSPECS": "0"}  # which check-ignore does not know: hence the "./"
     ran = await repository.ask("check-ignore", "-z", "--stdin", stdin=listing, environment=any_name)

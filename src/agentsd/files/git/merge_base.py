@@ -1,4 +1,4 @@
-"""The folder of manifests as it was where this branch left another one, read from git's objects."""
+"""Folder of manifests at the merge base with another branch, read from git's objects."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from agentsd.files.tree import Tree, overlaid, overlay_of
 
 
 async def tree_at(folder: Path, ref: str, env: str | None = None) -> tuple[str, Tree]:
-    """The commit where HEAD left ``ref``, and ``folder`` in it: empty where it was not there yet.
+    """Return the merge base of HEAD and ``ref``, and ``folder`` in it: empty if it did not exist yet.
 
-    With the overlay ``env`` beside it, if that was there.
+    With the overlay ``env`` beside it, if that existed.
 
-    Nothing is checked out. Raises ``ConfigError`` where git does not know ``ref``.
+    Nothing is checked out. Raises ``ConfigError`` if git cannot resolve ``ref``.
     """
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder", hint="name the folder of manifests with --path")
@@ -39,9 +39,9 @@ async def tree_at(folder: Path, ref: str, env: str | None = None) -> tuple[str, 
 
 
 async def read_commit(readers: tuple[Reader, Reader], commit: str, path: str, env: str | None) -> Tree:
-    """The manifests below ``path`` in a commit, and those of the overlay ``env``: by a reader each.
+    """Return the manifests below ``path`` in a commit, and those of the overlay ``env``.
 
-    Raises ``ConfigError`` where there is no such folder.
+    Each is read by a reader of its own. Raises ``ConfigError`` if there is no such folder.
     """
     tree = await readers[0].read(commit, path)
     if not env:

@@ -1,4 +1,4 @@
-"""Git's own merge of texts, for texts that are not in a repository."""
+"""Git's own merge of texts, for texts outside a repository."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _MANY = 127
 async def merge_texts(
     base: bytes, ours: bytes, theirs: bytes, *, favour_ours: bool = False
 ) -> tuple[bytes, int]:
-    """The merged text, with conflict markers, and how many conflicts there are.
+    """Return the merged text, with conflict markers, and the number of conflicts.
 
-    ``favour_ours``: ours is taken in a conflict. Best only what is sealed, or plain anyway: git reads files.
-    Raises ``ConfigError`` where git cannot do it.
+    ``favour_ours``: ours is taken in a conflict. Best for sealed or public text only: git reads files.
+    Raises ``ConfigError`` if git cannot merge.
     """
     with TemporaryDirectory(prefix="agentsd-merge-") as folder:
         place = Path(folder)

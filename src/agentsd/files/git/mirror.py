@@ -1,9 +1,9 @@
-"""A remote's ref, followed: a bare repository of our own that is fetched into and never checked out.
+"""Mirror of a remote's ref: a bare repository of our own that is fetched into and never checked out.
 
-One process at a time writes it: flock(2) on a file beside it, inherited by every git, so that nobody
-comes in before the last git of a killed process has ended. What such a git left half done (lock files,
-packs without an end) goes with the next fetch; a repository that git calls broken is made anew.
-What git says is never passed on: it may quote a URL.
+One process at a time writes it: flock(2) on a file beside it, inherited by every git, so that
+nobody enters before the last git of a killed process has ended. What such a git left half done
+(lock files, incomplete packs) is removed by the next fetch; a repository that git reports as broken
+is made anew. Git's messages are never passed on: they may quote a URL.
 """
 
 from __future__ import annotations
@@ -56,24 +56,24 @@ _BROKEN = re.compile(
 
 
 class PullFailed(AgentsdError):
-    """The remote could not be asked, or what it gave could not be kept. The last good tree stays."""
+    """Failure to query the remote or to store its objects. The last good tree stays."""
 
     retryable = True
 
 
 class RefMissing(PullFailed):
-    """The remote answers and has no such ref."""
+    """Ref that the remote, which answers, does not have."""
 
 
 class _Broken(Exception):
-    """Our repository, not the remote, is to blame."""
+    """Fault of our own repository, not of the remote."""
 
 
 class Mirror:
-    """What we have of one ref of one remote."""
+    """Local mirror of one ref of one remote."""
 
     def __init__(self, folder: Path, remote: Remote, ref: str) -> None:
-        """``folder`` is made when it is needed; nothing else may be in it."""
+        """Set up the mirror; ``folder`` is created when needed, and must contain nothing else."""
         self.folder = folder
         self.remote = remote
         self.ref = ref
@@ -81,7 +81,10 @@ class Mirror:
         self._swept = False
 
     async def fetch(self, *, tags: bool = False) -> str:
-        """The commit that the ref is at now. ``tags``: with tags that point to it. Raises ``PullFailed``."""
+        """Return the commit that the ref is at now. Raises ``PullFailed``.
+
+        ``tags``: fetch the tags that point to it, too.
+        """
         async with self._alone() as held:
             if not self._swept:
                 self._sweep()
@@ -96,7 +99,7 @@ class Mirror:
                 raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK) from None
 
     async def leads_to(self, commit: str, later: str) -> bool | None:
-        """Whether ``later`` is ``commit`` or comes after it, as far as the history here goes.
+        """Return whether ``later`` is ``commit`` or follows it, by the local history.
 
         None: one of the two was never fetched.
         """
@@ -104,13 +107,14 @@ class Mirror:
         return {0: True, 1: False}.get(ran.code)
 
     async def is_older(self, commit: str, than: str) -> bool:
-        """Whether ``commit`` is a strict ancestor of ``than``, as far as the history here goes."""
+        """Return whether ``commit`` is a strict ancestor of ``than``, by the local history."""
         return commit != than and await self.leads_to(commit, than) is True
 
     async def is_older_there(self, commit: str, than: str) -> bool:
-        """The same by the remote's whole history, of which just the commits are fetched, and not kept.
+        """Return whether ``commit`` is a strict ancestor of ``than``, by the remote's history.
 
-        False where the remote does not give ``than``. Raises ``PullFailed`` where it does not answer.
+        Just the commits of the whole history are fetched, and not kept. False if the remote does not
+        provide ``than``. Raises ``PullFailed`` if it does not answer.
         """
         scratch = Mirror(self.folder.with_name(f".{self.folder.name}.history"), self.remote, than)
         shutil.rmtree(scratch.folder, ignore_errors=True)
@@ -125,7 +129,7 @@ class Mirror:
             shutil.rmtree(scratch.folder, ignore_errors=True)
 
     async def keep(self, commit: str) -> None:
-        """Remember ``commit`` as the last good one, and let go of what nobody needs any more."""
+        """Record ``commit`` as the last good one, and release what is not needed any more."""
         async with self._alone() as held:
             await self.git("update-ref", GOOD, commit, held=held)
             await self.git(
@@ -135,14 +139,17 @@ class Mirror:
             )
 
     async def good(self) -> str | None:
-        """The last commit that was kept."""
+        """Return the last commit that was kept."""
         ran = await self.git("rev-parse", "--verify", "--quiet", f"{GOOD}^{{commit}}")
         return ran.text if ran.code == 0 and ran.text else None
 
     async def git(
         self, *arguments: str, stdin: bytes = b"", held: Sequence[int] = (), seconds: float = LATER_SECONDS
     ) -> Ran:
-        """How a git on this repository ends. Raises ``PullFailed`` on a timeout, or without a git."""
+        """Run a git on this repository and return its result.
+
+        Raises ``PullFailed`` on a timeout, or without a git.
+        """
         chosen = {
             "GIT_DIR": str(self.folder),
             "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
@@ -206,7 +213,7 @@ class Mirror:
         return ran.text
 
     async def _ready(self) -> bool:
-        """Make the repository unless it is there; whole or not at all. Says whether it is new."""
+        """Create the repository if needed, whole or not at all; return whether it is new."""
         if (self.folder / "HEAD").is_file():
             return False
         new = self.folder.with_name(f".{self.folder.name}.new")
@@ -223,7 +230,7 @@ class Mirror:
 
     @asynccontextmanager
     async def _alone(self) -> AsyncIterator[tuple[int, ...]]:
-        """While no other process writes this repository; the descriptors that its gits inherit."""
+        """Hold the write lock of this repository; yield the descriptors that its gits inherit."""
         path = self.folder.with_name(f"{self.folder.name}.lock")
         try:
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -237,7 +244,7 @@ class Mirror:
             os.close(descriptor)
 
     def _sweep(self) -> None:
-        """What a killed git left: whoever has the lock is the only one to write here."""
+        """Remove what a killed git left; the lock's holder is the only writer here."""
         for pattern in _LEFT:
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
@@ -269,7 +276,7 @@ _DISK = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR names another fo
 
 
 def _names(ref: str) -> list[str]:
-    """The full names that ``ref`` may mean: a branch before a tag."""
+    """Return the full names that ``ref`` may mean: a branch before a tag."""
     if ref == "HEAD" or ref.startswith("refs/") or _SHA.fullmatch(ref):
         return [ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}"]

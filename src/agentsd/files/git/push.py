@@ -1,4 +1,4 @@
-"""Push commits to a remote. What git says is never passed on: it may quote a URL with a password."""
+"""Pushes of commits to a remote. Git's messages are never passed on: they may quote a password."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CREDENTIAL = re.compile(
 
 
 class PushFailed(AgentsdError):
-    """The commits are here, but not at the remote."""
+    """Failure to push: the commits are here, but not at the remote."""
 
 
 async def push(
@@ -23,7 +23,7 @@ async def push(
 ) -> None:
     """Push ``refspec`` (``branch`` or ``source:target``; None: the branch that is checked out).
 
-    Never by force. Raises ``PushFailed``, after ``timeout`` seconds at the latest.
+    Never forced. Raises ``PushFailed``, after ``timeout`` seconds at the latest.
     """
     try:
         repository = await open_repository(folder)
@@ -86,7 +86,7 @@ def _ref(name: str) -> str:
 
 
 async def _upstream(repository: Repository, remote: str) -> str:
-    """The branch that is checked out, to the branch that it follows at ``remote``, or to its namesake."""
+    """Return the refspec from the current branch to its upstream at ``remote``, or to its namesake."""
     branch = await repository.branch()
     told = await repository.git(
         "for-each-ref", "--format=%(upstream:remotename) %(upstream:remoteref)", branch

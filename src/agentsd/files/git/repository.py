@@ -1,12 +1,13 @@
-"""A repository that agentsd writes to: where it is, what it allows, and one writer at a time.
+"""Repository that agentsd writes to: its location, its restrictions, and its write locks.
 
 Two locks, taken in this order:
 
-1. flock(2) on the repository's git folder, inherited by every git that runs under it: no second agentsd
-   comes in before the last git of a killed one has ended. The system lets go of it.
-2. ``index.lock``, git's own, so that no other git changes the index or the branch meanwhile. Ours holds a
-   mark: who has the first lock and finds the mark knows that its writer is dead, and takes it over.
-   A lock without the mark is somebody else's, and is waited for but never removed.
+1. flock(2) on the repository's git folder, inherited by every git that runs under it: no second
+   agentsd enters before the last git of a killed one has ended. The system releases it.
+2. ``index.lock``, git's own, so that no other git changes the index or the branch meanwhile. Ours
+   contains a mark: the holder of the first lock that finds the mark can be sure that its writer is
+   dead, and takes it over. A lock without the mark is somebody else's, and is waited for but never
+   removed.
 """
 
 from __future__ import annotations
@@ -49,24 +50,24 @@ T = TypeVar("T")
 
 
 class GitRefused(AgentsdError):
-    """Git, or the state of the repository, does not allow it; nothing was committed."""
+    """Refusal by git or by the state of the repository; nothing was committed."""
 
 
 class GitFull(GitRefused):
-    """Git has no room to write: the disk or the user's share of it is full; nothing was committed."""
+    """Lack of space for git: the disk or the user's quota is full; nothing was committed."""
 
     retryable = True
 
 
 class GitBusy(AgentsdError):
-    """Another git holds a lock for longer than we wait; nothing was committed."""
+    """Lock that another git holds for longer than the timeout; nothing was committed."""
 
     retryable = True
 
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """A repository with a work tree. ``held``: descriptors that its gits inherit (see ``alone``)."""
+    """Repository with a work tree. ``held``: descriptors that its gits inherit (see ``alone``)."""
 
     top: Path
     git_dir: Path
@@ -80,7 +81,7 @@ class Repository:
         index: Path | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> str:
-        """What one git prints. Raises ``GitRefused`` or ``GitBusy``."""
+        """Return the output of one git. Raises ``GitRefused`` or ``GitBusy``."""
         ran = await self.ask(*arguments, stdin=stdin, index=index, environment=environment)
         if ran.code:
             raise _refusal(ran, arguments[0], self.top)
@@ -94,7 +95,10 @@ class Repository:
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> Ran:
-        """How one git ends. ``index``: not the repository's own. Raises ``GitRefused`` on a timeout."""
+        """Return the result of one git. Raises ``GitRefused`` on a timeout.
+
+        ``index``: an index other than the repository's own.
+        """
         timeout = timeout or PATIENCE
         chosen = {"GIT_INDEX_FILE": str(index)} if index else {}
         given = {**_committer(self.settings), **_no_hooks(self.settings), **chosen, **(environment or {})}
@@ -109,16 +113,16 @@ class Repository:
             ) from None
 
     async def branch(self) -> str:
-        """The branch that is checked out, ``refs/heads/…``. Raises ``GitRefused`` on a detached HEAD."""
+        """Return the current branch, ``refs/heads/…``. Raises ``GitRefused`` on a detached HEAD."""
         ran = await self.ask("symbolic-ref", "--quiet", "HEAD")
         if ran.code:
             raise GitRefused(f"no branch is checked out in {self.top}", hint="check one out: git switch main")
         return ran.text
 
     def located(self, folder: Path, path: str) -> str:
-        """``path``, relative to ``folder``, as git names it from the top; a link is followed to its file.
+        """Return ``path``, relative to ``folder``, as git names it from the top.
 
-        Raises ``GitRefused`` where that is outside the repository.
+        A link is followed to its file. Raises ``GitRefused`` if that is outside the repository.
         """
         pure = PurePosixPath(path)
         inside = path.isprintable() and not pure.is_absolute() and not {"..", ".git"} & set(pure.parts)
@@ -130,7 +134,7 @@ class Repository:
         return real.relative_to(self.top).as_posix()
 
     def refuse_unfinished(self) -> None:
-        """Raise ``GitRefused`` while somebody's merge, rebase, cherry-pick or revert is under way."""
+        """Raise ``GitRefused`` during a merge, rebase, cherry-pick or revert."""
         for mark, deed in _UNFINISHED.items():
             if (self.git_dir / mark).exists():
                 raise GitRefused(
@@ -140,7 +144,7 @@ class Repository:
 
     @asynccontextmanager
     async def alone(self, deadline: float) -> AsyncIterator[Repository]:
-        """This repository while no other agentsd writes to it. Raises ``GitBusy`` at ``deadline``."""
+        """Lock out every other agentsd; yield this repository. Raises ``GitBusy`` at ``deadline``."""
         try:
             descriptor = os.open(self.git_dir, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
@@ -156,7 +160,10 @@ class Repository:
 
     @asynccontextmanager
     async def index_lock(self, deadline: float) -> AsyncIterator[None]:
-        """Only for who is ``alone``: no other git writes the index. Raises ``GitBusy`` at ``deadline``."""
+        """Lock the index against other gits. Raises ``GitBusy`` at ``deadline``.
+
+        Only to be used under ``alone``.
+        """
         lock = self.git_dir / "index.lock"
         while not self._taken(lock):
             if _now() >= deadline:
@@ -180,7 +187,10 @@ class Repository:
 
 
 async def open_repository(folder: Path) -> Repository:
-    """The repository around ``folder``. Raises ``GitRefused`` where there is none with a work tree."""
+    """Return the repository around ``folder``.
+
+    Raises ``GitRefused`` if there is none with a work tree.
+    """
     ran = await run(folder, "rev-parse", "--is-inside-work-tree", "--absolute-git-dir", "--show-toplevel")
     if ran.text.startswith("false"):
         raise GitRefused(f"{folder} belongs to no work tree", hint="use a clone that is not bare")
@@ -194,10 +204,10 @@ async def open_repository(folder: Path) -> Repository:
 
 
 async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
-    """What write-back to git needs at startup: a work tree, a branch, a git folder that can be written.
+    """Check what write-back needs at startup: a work tree, a branch, a writable git folder.
 
-    An index lock that a killed agentsd left goes, after ``timeout`` seconds at most for a git of its that
-    still runs. Raises ``ConfigError``.
+    An index lock that a killed agentsd left is removed, after at most ``timeout`` seconds for a git of
+    it that still runs. Raises ``ConfigError``.
     """
     try:
         repository = await open_repository(folder)
@@ -213,7 +223,10 @@ async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
 
 
 async def persist(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
-    """What ``attempt`` gives, tried again while another git is in the way. Raises ``GitBusy``."""
+    """Return the result of ``attempt``, which is repeated while another git is in the way.
+
+    Raises ``GitBusy`` at ``deadline``.
+    """
     while True:
         try:
             return await attempt()
@@ -224,7 +237,7 @@ async def persist(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
 
 
 def deadline_in(seconds: float) -> float:
-    """The end of a wait of ``seconds``, as the running loop's clock tells it."""
+    """Return the end of a wait of ``seconds``, by the running loop's clock."""
     return _now() + seconds
 
 
@@ -241,7 +254,10 @@ def _flocked(descriptor: int) -> bool:
 
 
 def _write_mark(lock: Path) -> None:
-    """Take the lock; one without its mark, for want of room, would be somebody else's for good."""
+    """Write our mark into the lock.
+
+    Without its mark, for lack of space, it would count as somebody else's for good.
+    """
     descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         os.write(descriptor, _MARK)
@@ -265,7 +281,7 @@ def _let_go(lock: Path) -> None:
 
 
 def _committer(settings: Mapping[str, str]) -> dict[str, str]:
-    """The committer where git's own settings name none; git would guess one from the host's name."""
+    """Return a committer if git's own settings name none; git would guess one from the host's name."""
     given: dict[str, str] = {}
     for field_name, default in (("name", "agentsd"), ("email", "agentsd@localhost")):
         variable = f"GIT_COMMITTER_{field_name.upper()}"
@@ -276,7 +292,10 @@ def _committer(settings: Mapping[str, str]) -> dict[str, str]:
 
 
 def _no_hooks(settings: Mapping[str, str]) -> dict[str, str]:
-    """Hooks in git's settings instead of a folder (git 2.54, git-hook(1)) are switched off by name."""
+    """Return settings that disable hooks by name.
+
+    This covers hooks in git's settings instead of a folder (git 2.54, git-hook(1)).
+    """
     names = sorted({key[5:].rpartition(".")[0] for key in settings if key.startswith("hook.")})
     given = {"GIT_CONFIG_COUNT": str(len(names))}
     for number, name in enumerate(names):

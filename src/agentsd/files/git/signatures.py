@@ -1,7 +1,7 @@
-"""Whose signature a commit bears, and whether we trust it: by git, with gpg and ssh-keygen beneath.
+"""Signatures of commits and the trust in them: by git, with gpg and ssh-keygen beneath.
 
-The signers that are trusted are those of one file, and nobody else: neither the keyring of whoever runs
-this nor git's own settings count. The file is ``allowed_signers`` of ssh-keygen(1), or OpenPGP public
+The trusted signers are those of one file, and nobody else: neither the keyring of whoever runs this
+nor git's own settings count. The file is ``allowed_signers`` of ssh-keygen(1), or OpenPGP public
 keys as ``gpg --export`` writes them, with or without ``--armor``.
 """
 
@@ -35,25 +35,25 @@ _HINT = "have it signed by somebody that {} lists, or add the signer there"
 
 
 class Untrusted(SyncRefused):
-    """The commit is not signed by anybody who is trusted; nothing of it was read."""
+    """Commit that no trusted signer has signed; nothing of it was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signers:
-    """Who is trusted to sign, and what: each commit that a ref comes to, or a tag on it."""
+    """Trusted signers, and what they must sign: each commit that a ref comes to, or a tag on it."""
 
     file: Path
     what: Signed = "commits"
 
     def check(self) -> None:
-        """Raises ``ConfigError`` where the file cannot be used. It is read anew for every commit."""
+        """Raise ``ConfigError`` if the file cannot be used. It is read anew for every commit."""
         self._form()
         program = "gpg" if self._form() == "gpg" else "ssh-keygen"
         if shutil.which(program) is None:
             raise ConfigError(f"{program} is not installed, which verifies the signatures", hint="install it")
 
     async def verify(self, mirror: Mirror, commit: str) -> str:
-        """Who signed ``commit``. Raises ``Untrusted``, or ``ConfigError`` for the file."""
+        """Return the signer of ``commit``. Raises ``UntrustedCommit``, or ``ConfigError`` for the file."""
         with self._trust() as (settings, environment):
             names = [("verify-commit", commit)] if self.what == "commits" else await _tags(mirror, commit)
             for command, name in names:
@@ -82,7 +82,7 @@ class Signers:
 
     @contextmanager
     def _trust(self) -> Iterator[tuple[tuple[str, ...], dict[str, str]]]:
-        """Options and environment with which git trusts just the signers of the file."""
+        """Yield options and environment with which git trusts just the signers of the file."""
         ssh = self._form() == "ssh"
         settings = (
             f"gpg.ssh.allowedSignersFile={self.file.absolute() if ssh else os.devnull}",
@@ -104,7 +104,7 @@ class Signers:
 
 
 async def _tags(mirror: Mirror, commit: str) -> list[tuple[str, str]]:
-    """The annotated tags on ``commit`` that were fetched: the ref itself, if it is one, first."""
+    """Return the annotated tags on ``commit`` that were fetched: the ref itself first, if it is one."""
     refs = ("refs/tags", FETCHED)
     form = "--format=%(objecttype) %(objectname)"
     ran = await mirror.git("for-each-ref", "--sort=-creatordate", f"--points-at={commit}", form, *refs)
@@ -123,7 +123,7 @@ async def _ask(
 
 
 async def _import(home: Path) -> None:
-    """A keyring of the keys of the file, and of no others."""
+    """Create a keyring of the keys of the file, and of no others."""
     process = await asyncio.create_subprocess_exec(
         *("gpg", "--homedir", str(home), "--quiet", "--import", str(home / "signers")),
         stdin=asyncio.subprocess.DEVNULL,
@@ -136,7 +136,7 @@ async def _import(home: Path) -> None:
 
 
 def _signer(ran: Ran) -> str | None:
-    """Who made a good signature, as ssh-keygen or gpg say it; None for anything else."""
+    """Return the signer of a good signature, as ssh-keygen or gpg report it; None for anything else."""
     if ran.code:
         return None
     if good := _SSH_GOOD.search(ran.complaint):

@@ -1,7 +1,8 @@
-"""The tree of manifests as one commit has it, read from git's objects: whole by nature.
+"""Tree of manifests in one commit, read from git's objects and therefore always consistent.
 
-Nothing is checked out, so nobody ever sees half of a commit, no filter runs, and a file is read once
-for as long as its blob stays the same. Names, hidden files and links mean what they mean in ``tree``.
+Nothing is checked out, so half of a commit is never visible, no filter runs, and a file is read
+once for as long as its blob stays the same. Names, hidden files and links are treated as in
+``tree``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 
 @dataclass
 class Reader:
-    """Reads commits; what the last one had unchanged is not read again."""
+    """Reader of commits; what is unchanged since the last one is not read again."""
 
     git: Git
     _known: dict[str, tuple[str, SourceFile]] = field(default_factory=dict)  # path → (object, file)
@@ -45,7 +46,10 @@ class Reader:
     _last: tuple[str, str, Tree] | None = None  # commit, path and tree that were read, if without links
 
     async def read(self, commit: str, path: str) -> Tree:
-        """Every manifest below ``path`` in ``commit``. Raises ``ConfigError`` where that is no folder."""
+        """Return every manifest below ``path`` in ``commit``.
+
+        Raises ``ConfigError`` if that is not a folder.
+        """
         tree = await self._edited(commit, path) or await self._whole(commit, path)
         if self._last is not None:
             self._last = (commit, path, tree)
@@ -68,7 +72,7 @@ class Reader:
         return tree
 
     async def _edited(self, commit: str, path: str) -> Tree | None:
-        """The last tree with what was edited in place since; None where more happened."""
+        """Return the last tree with the files that were edited in place since; None if more changed."""
         if self._last is None or self._last[1] != path:
             return None
         before, _, tree = self._last
@@ -90,7 +94,7 @@ class Reader:
         return replace(tree, files={**tree.files, **rest}, attachments={**tree.attachments, **beside})
 
     async def _sizes(self, names: Iterable[str]) -> dict[str, int] | None:
-        """Of blobs; None where one is none."""
+        """Return the sizes of blobs; None if one of the objects is not a blob."""
         stdin = "".join(f"{name}\n" for name in names).encode()
         if not stdin:
             return {}
@@ -132,7 +136,7 @@ class Reader:
         return root
 
     async def _contents(self, blobs: Iterable[Blob]) -> dict[str, bytes]:
-        """The bytes of each, by object."""
+        """Return the bytes of each blob, by object."""
         sizes = {blob.name: blob.size for blob in blobs}
         contents: dict[str, bytes] = {}
         batch: list[str] = []
@@ -158,14 +162,15 @@ class Reader:
 
 
 def _rooted(path: str) -> str:
-    """As git wants it after a commit's name: nothing for the top."""
+    """Return a path in the form that git requires after a commit's name: empty for the top."""
     return PurePosixPath(path).as_posix().removeprefix(".")
 
 
 def _edits(out: bytes) -> dict[str, str] | None:
-    """Path → object, of ``git diff-tree -r -z --raw``; None where a file came, went, or changed its kind.
+    """Return path → object from ``git diff-tree -r -z --raw``; None if more than contents changed.
 
-    ``:<mode> <mode> <object> <object> M\\0<path>\\0``, again and again.
+    That is, if a file was added, removed, or changed its kind. The format is
+    ``:<mode> <mode> <object> <object> M``, NUL, path, NUL, repeated.
     """
     words = out.split(b"\0")[:-1]
     edits = {}
@@ -178,7 +183,10 @@ def _edits(out: bytes) -> dict[str, str] | None:
 
 
 def _parts(out: bytes) -> Iterator[tuple[str, bytes]]:
-    """What ``git cat-file --batch`` prints: ``<object> blob <size>\\n<bytes>\\n``, again and again."""
+    """Yield (object, bytes) from the output of ``git cat-file --batch``.
+
+    The format is ``<object> blob <size>``, line feed, bytes, line feed, repeated.
+    """
     at = 0
     while at < len(out):
         end = out.index(b"\n", at)

@@ -1,4 +1,4 @@
-"""The folders of one commit, as git lists them, and the walk over them: ``tree._walk``, without a disk."""
+"""Folders of one commit, as git lists them, and the walk over them: ``tree._Walk`` without a disk."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PATH_MAX = 4095  # characters of a link's target, as Linux has it
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One file of a commit."""
+    """File of a commit."""
 
     name: str  # of the object, in hex
     size: int
@@ -27,7 +27,7 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """One folder of a commit."""
+    """Folder of a commit."""
 
     entries: dict[str, Node] = field(default_factory=dict)
 
@@ -39,7 +39,10 @@ Found = tuple[str, Blob | None, Violation | None]
 
 
 def plant(root: Folder, line: bytes) -> None:
-    """One line of ``git ls-tree -r -l -z``: ``<mode> <type> <object> <size>\\t<path>``."""
+    """Insert the entry of one line of ``git ls-tree -r -l -z``.
+
+    The format is ``<mode> <type> <object> <size>``, tab, path.
+    """
     head, _, path = line.partition(b"\t")
     mode, kind, name, size = head.split()
     if kind != b"blob":  # a submodule: another repository's business
@@ -54,7 +57,7 @@ def plant(root: Folder, line: bytes) -> None:
 
 
 def blobs(folder: Folder) -> Iterator[Blob]:
-    """Every file below it, however deep."""
+    """Yield every file below the folder, at any depth."""
     waiting = [folder]
     while waiting:
         for node in waiting.pop().entries.values():
@@ -65,14 +68,14 @@ def blobs(folder: Folder) -> Iterator[Blob]:
 
 
 class _Fault(Exception):
-    """A link that cannot be followed, and why."""
+    """Link that cannot be followed, with the reason."""
 
 
 _Place = tuple[str, ...]
 
 
 class Walk:
-    """Finds what the tree is made of, as far as the budget goes; ``links``: where each leads, by object."""
+    """Walk over the entries of the tree within the budget; ``links``: target of each, by object."""
 
     def __init__(self, root: Folder, links: Mapping[str, str], limits: TreeLimits = LIMITS) -> None:
         self._root = root
@@ -80,7 +83,7 @@ class Walk:
         self._budget = Budget(limits)
 
     def run(self) -> Iterator[Found]:
-        """Every manifest-like entry, in name order; then what was too much."""
+        """Yield every manifest-like entry, in name order; then the violations of the budget."""
         for path, blob, problem in self._walk(self._root, (), "", ((),)):
             if problem or self._budget.take(path, min(blob.size, ATTACHMENT_MAX) if blob else 0):
                 yield path, blob, problem
@@ -130,7 +133,7 @@ class Walk:
         return path, None if problem else node, problem
 
     def _link(self, place: _Place, path: str, within: tuple[_Place, ...]) -> Iterator[Found]:
-        """What is neither a manifest nor a plain file: a link to a folder, or to a text."""
+        """Follow an entry that is neither a manifest nor a plain file: a link to a folder or to a text."""
         attachment = is_attachment_name(place[-1])
         try:
             real, node = self._resolved(place)
@@ -152,7 +155,7 @@ class Walk:
             yield from self._enter(node, real, f"{path}/", (*within, real), link=real)
 
     def _resolved(self, place: _Place) -> tuple[_Place, Node]:
-        """Where a path really leads. Raises ``_Fault``."""
+        """Return where a path really leads. Raises ``_LinkFault``."""
         waiting, done, links = list(place), list[str](), 0
         while waiting:
             part = waiting.pop(0)

@@ -1,4 +1,4 @@
-"""Texts of YAML put together by lines, so that each keeps its bytes."""
+"""Line-wise composition of YAML texts, in which each part keeps its bytes."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from agentsd.core.errors import AgentsdError
 
 
 class CannotSplice(AgentsdError):
-    """The text cannot be made to hold the value, or stands in a form that is not edited in place."""
+    """Text that cannot be edited to contain the value, or whose form is not edited in place."""
 
 
 def append_block(text: str, block: str) -> str:
-    """``text`` with a top-level block at its end."""
+    """Return ``text`` with a top-level block at its end."""
     return f"{text if text.endswith(chr(10)) else text + chr(10)}{block}"
 
 
 def top_level_block(text: str, key: str) -> str:
-    """The lines of one top-level key, from its name to the end of its value."""
+    """Return the lines of one top-level key, from its name to the end of its value."""
     lines = text.splitlines(keepends=True)
     start = next((i for i, line in enumerate(lines) if line.startswith(f"{key}:")), None)
     if start is None:

@@ -1,8 +1,8 @@
-"""A YAML text with new values in it, and as little of it changed as can be.
+"""Edits of a YAML text that change as little of it as possible.
 
 The old value and the new one are compared, and the text is cut only where they differ: comments,
-order, blank lines, quotes and ciphertexts elsewhere keep their bytes. What was written is read
-again before anybody sees it, so a form that this module does not know costs its comments or an
+order, blank lines, quotes and ciphertexts elsewhere keep their bytes. The result is parsed again
+before it is returned, so a form that this module does not support costs its comments or an
 error, never a wrong value.
 """
 
@@ -32,12 +32,12 @@ _SEAL = "sops"
 
 
 def rewrite(text: str, value: Mapping[str, Any]) -> str:
-    """The YAML text that reads as ``value`` and differs from ``text`` as little as can be.
+    """Return the YAML text that parses as ``value`` and differs from ``text`` as little as possible.
 
-    New keys stand behind the one that precedes them in ``value``, and before ``sops:``. A removed
+    New keys are put behind the one that precedes them in ``value``, and before ``sops:``. A removed
     key takes its comments along: that on its line, and those directly above it. A ``text`` that
-    holds no value yet is extended. Raises ``InvalidManifests`` where ``text`` is no manifest's
-    YAML, ``CannotSplice`` where ``value`` cannot be written.
+    contains no value yet is extended. Raises ``InvalidManifests`` if ``text`` is not valid YAML of a
+    manifest, ``CannotEdit`` if ``value`` cannot be written.
     """
     mark, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
     _read(body)
@@ -51,7 +51,7 @@ def rewrite(text: str, value: Mapping[str, Any]) -> str:
 
 
 def _settled(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
-    """``text`` with ``value`` in it; None where that does not come out."""
+    """Return ``text`` with ``value`` in it; None if the result does not parse as ``value``."""
     try:
         for _ in range(_PASSES):
             old = _read(text)
@@ -64,7 +64,7 @@ def _settled(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
 
 
 def _read(text: str) -> dict[str, Any] | None:
-    """The value; None where there are comments and ``---`` at most. Raises ``InvalidManifests``."""
+    """Return the value; None if there are only comments and ``---``. Raises ``InvalidManifests``."""
     try:
         return parse("", text.encode()).value
     except InvalidManifests as error:
@@ -78,7 +78,7 @@ def _is_blank(node: Any) -> bool:
 
 
 class _Rewriter:
-    """Collects the cuts that one text needs."""
+    """Collector of the edits that one text needs."""
 
     def __init__(self, text: str, deep: bool) -> None:
         self.sheet = Sheet(text)
@@ -99,14 +99,14 @@ class _Rewriter:
         return apply(self.text, self.cuts, self.style.newline)
 
     def whole(self, root: Any, new: Mapping[str, Any]) -> Cut:
-        """The root written anew."""
+        """Return the edit that writes the root anew."""
         start, end = root.start_mark.index, root.end_mark.index
         if root.flow_style and (root.value or not self.sheet.leads(start)):
             return Cut(start, end, emit.flow(new, self.style))
         return Cut(self.sheet.line_start(start), self.sheet.next_line(end), emit.dump(new, self.style))
 
     def collection(self, node: Any, old: Any, new: Any) -> None:
-        """Cuts within a mapping or a list. Raises ``Odd``."""
+        """Add the edits within a mapping or a list. Raises ``Unsupported``."""
         entries, in_flow = self.sheet.entries(node), bool(node.flow_style)
         is_mapping = isinstance(new, Mapping)
         plan = plan_mapping(old, new, last=_SEAL) if is_mapping else plan_list(old, new)
@@ -124,7 +124,7 @@ class _Rewriter:
             self.cuts.extend(block_cuts(self.sheet, entries, plan, style, is_root=is_root))
 
     def change(self, entry: Entry, old: Any, new: Any, in_flow: bool) -> None:
-        """Cuts that make one entry's value ``new``."""
+        """Add the edits that make one entry's value ``new``."""
         if same(old, new):
             return
         if self.deep and emit.is_filled(old) and emit.is_filled(new) and _kind(old) is _kind(new):
@@ -142,13 +142,13 @@ class _Rewriter:
     # Values
 
     def fits_line(self, node: Any, new: Any) -> bool:
-        """Whether a single value stays one on its line."""
+        """Return whether a scalar on one line stays on one line."""
         if not isinstance(node, yaml.ScalarNode) or node.style in BLOCKS:
             return False
         return not emit.is_filled(new) and not emit.behind(new, 0, self.style)[1]
 
     def in_line(self, entry: Entry, new: Any, in_flow: bool) -> Cut:
-        """A value in the place of another one, on one line."""
+        """Return the edit that replaces a value by another one, on one line."""
         node, style = entry.node, getattr(entry.node, "style", None)
         start, end = node.start_mark.index, node.end_mark.index
         if isinstance(new, str):
@@ -161,7 +161,7 @@ class _Rewriter:
         return Cut(entry.mark, entry.mark, f"{colon} {source}")
 
     def relined(self, entry: Entry, new: Any) -> list[Cut]:
-        """New lines in a block of text: its header's comment, and how far it stands in, stay."""
+        """Return the edits for new lines of a block text; its header's comment and indent stay."""
         node, column = entry.node, self.sheet.column(entry.start)
         if not isinstance(new, str) or getattr(node, "style", None) not in BLOCKS:
             return []
@@ -175,12 +175,15 @@ class _Rewriter:
         return [Cut(start, end, lines[0]), Cut(below, self.sheet.node_end(node), lines[1], lines=True)]
 
     def header(self, node: Any) -> tuple[int, int]:
-        """Where the marks of a block scalar stand, such as ``|2-``."""
+        """Return the position of the marks of a block scalar, such as ``|2-``."""
         found = _HEADER.match(self.text, node.start_mark.index)
         return found.span() if found else (node.start_mark.index,) * 2
 
     def anew(self, entry: Entry, new: Any) -> Cut:
-        """Everything behind the colon or dash, and the lines below. A comment on that line stays."""
+        """Replace everything behind the colon or dash, and the lines below.
+
+        A comment on that line stays.
+        """
         sheet, column = self.sheet, self.sheet.column(entry.start)
         comment = self.comment(entry)
         is_element = isinstance(entry.name, int)
@@ -195,7 +198,7 @@ class _Rewriter:
         return Cut(entry.mark, stop, source)
 
     def comment(self, entry: Entry) -> str:
-        """The comment on the line of a key or dash, with the space before it."""
+        """Return the comment on the line of a key or dash, with the space before it."""
         node, line_end = entry.node, self.sheet.line_end(entry.mark)
         if node.start_mark.index > line_end or node.start_mark.index == node.end_mark.index:
             place = entry.mark
@@ -210,7 +213,7 @@ class _Rewriter:
 
 
 def style_of(sheet: Sheet) -> Style:
-    """How the file is written: its line breaks, and how far its sections and lists stand in."""
+    """Return the style of the file: its line breaks, and the indents of its sections and lists."""
     insets: dict[type, int] = {}
     waiting = [sheet.root]
     while waiting:

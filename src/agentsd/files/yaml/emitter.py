@@ -1,7 +1,7 @@
-"""YAML source of values: what core.document.parse, sops (Go's yaml.v3) and people all read back alike.
+"""YAML source of values that core.manifest.document, sops (Go's yaml.v3) and people read alike.
 
-Texts come from anybody, so plain style is taken only where nothing could be meant by it; double
-quotes hold everything else, and texts of several lines stand as literal blocks (``|``).
+Texts come from anybody, so plain style is used only for unambiguous text; double quotes hold
+everything else, and texts of several lines become literal blocks (``|``).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KEY_MAX = 1000  # YAML wants the colon within 1024 characters
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How the lines around a new value are written."""
+    """Style of the lines around a new value."""
 
     newline: str = "\n"
     step: int = 2  # how far a section's fields stand in from its key
@@ -37,25 +37,25 @@ class Style:
 
 
 def dump(value: Mapping[str, Any], style: Style | None = None) -> str:
-    """``value`` as lines of YAML in block style, with a newline at the end. Raises ``CannotSplice``."""
+    """Return ``value`` as lines of block-style YAML, with a final newline. Raises ``CannotEdit``."""
     return block(value, 0, style or Style()) if value else "{}\n"
 
 
 def block(value: Any, column: int, style: Style) -> str:
-    """The lines of a mapping or list that is not empty, its keys or dashes at ``column``."""
+    """Return the lines of a non-empty mapping or list, its keys or dashes at ``column``."""
     if isinstance(value, Mapping):
         return "".join(entry(name, item, column, style) for name, item in value.items())
     return "".join(element(item, column, style) for item in value)
 
 
 def entry(name: str, value: Any, column: int, style: Style) -> str:
-    """The lines of one key and its value."""
+    """Return the lines of one key and its value."""
     inline, below = behind(value, column, style)
     return f"{' ' * column}{key(name, style)}:{inline}{style.newline}{below}"
 
 
 def element(value: Any, column: int, style: Style) -> str:
-    """The lines of one element of a list, its dash at ``column``."""
+    """Return the lines of one element of a list, its dash at ``column``."""
     if is_filled(value):
         return f"{' ' * column}- {block(value, column + 2, style)[column + 2 :]}"
     inline, below = behind(value, column, style)
@@ -63,7 +63,7 @@ def element(value: Any, column: int, style: Style) -> str:
 
 
 def behind(value: Any, column: int, style: Style) -> tuple[str, str]:
-    """What stands behind a colon or dash on its line (with the space before), and the lines below.
+    """Return the text behind a colon or dash on its line (with the space before), and the lines below.
 
     ``column`` is the key's or dash's.
     """
@@ -76,12 +76,12 @@ def behind(value: Any, column: int, style: Style) -> tuple[str, str]:
 
 
 def is_filled(value: Any) -> bool:
-    """Whether this is a mapping or a list with something in it."""
+    """Return whether this is a non-empty mapping or list."""
     return isinstance(value, Mapping | list | tuple) and bool(value)
 
 
 def flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
-    """``value`` on one line, collections in braces and brackets."""
+    """Return ``value`` on one line, collections in braces and brackets."""
     if isinstance(value, Mapping):
         inner = ", ".join(f"{key(name, style)}: {flow(item, style)}" for name, item in value.items())
         return f"{{{inner}}}"
@@ -91,7 +91,7 @@ def flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
 
 
 def key(name: str, style: Style) -> str:
-    """A key: plain where it is an ordinary word. Raises ``CannotSplice``."""
+    """Return a key: plain if it is an ordinary word. Raises ``CannotEdit``."""
     if not isinstance(name, str) or len(name) > _KEY_MAX:
         raise CannotSplice(
             "a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters"
@@ -101,9 +101,9 @@ def key(name: str, style: Style) -> str:
 
 
 def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
-    """A single value on one line; a text in ``quotes`` (``'``, ``"`` or none) where it fits into them.
+    """Return a scalar on one line; a text in ``quotes`` (``'``, ``"`` or none) if they can hold it.
 
-    Raises ``CannotSplice`` for what is neither text, number, bool nor None.
+    Raises ``CannotEdit`` for what is neither text, number, bool nor None.
     """
     if isinstance(value, str):
         return _text(value, quotes, in_flow)
@@ -118,7 +118,10 @@ def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
 
 
 def quoted(value: str) -> str:
-    """``value`` in double quotes. Half of a pair, as JSON escapes what is beyond 16 bits, is none in YAML."""
+    """Return ``value`` in double quotes.
+
+    The surrogate pairs by which JSON escapes characters beyond 16 bits are not valid in YAML.
+    """
     source = json.dumps(value, ensure_ascii=False)
     return "".join(
         char if char.isprintable() or char in _JOINERS else f"\\U{ord(char):08x}" for char in source
@@ -126,9 +129,9 @@ def quoted(value: str) -> str:
 
 
 def literal(value: str, column: int, inset: int, style: Style) -> tuple[str, str] | None:
-    """Header and lines of ``value`` as a literal block, ``inset`` columns in from its key or dash.
+    """Return header and lines of ``value`` as a literal block, indented by ``inset`` columns.
 
-    None where a block cannot hold it.
+    The indent is relative to its key or dash. None if a block cannot hold it.
     """
     if _NOT_LITERAL.search(value) or not value.strip():
         return None
@@ -150,7 +153,7 @@ def _text(value: str, quotes: str, in_flow: bool) -> str:
 
 
 def is_plain(value: str, in_flow: bool) -> bool:
-    """Whether ``value`` without quotes is this text to every reader, and looks like one."""
+    """Return whether unquoted ``value`` is this text to every parser, and looks like a text."""
     if is_uuid(value):  # its dashes make it no number, date or time: ids look alike, whatever they begin with
         return True
     if not value[:1].isalpha() or not value.isprintable() or _NOT_PLAIN.search(value):
@@ -164,7 +167,7 @@ def is_plain(value: str, in_flow: bool) -> bool:
 
 
 def same(ours: Any, theirs: Any) -> bool:
-    """Equal in structure, types and values; the order of keys does not count."""
+    """Return whether both are equal in structure, types and values; key order does not count."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in ours)
     if isinstance(ours, str) or isinstance(theirs, str):

@@ -1,7 +1,7 @@
-"""Where the parts of a YAML text stand: keys, dashes, values, their lines and their comments.
+"""Layout of a YAML text: positions of keys, dashes and values, their lines and their comments.
 
 Positions are indices of characters. libyaml lets a block collection end at the next token; here
-it ends where its last value does, so that comments and blank lines below it stay apart.
+it ends where its last value does, so that comments and blank lines below it stay separate.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ BLOCKS = frozenset("|>")
 
 
 class Odd(Exception):
-    """A collection in a form that is not edited in place, such as ``? key``."""
+    """Collection in a form that is not edited in place, such as ``? key``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One key or element of a collection."""
+    """Key or element of a collection."""
 
     name: str | int
     start: int  # where its key or dash stands (an element in brackets: where its value does)
@@ -34,7 +34,7 @@ class Entry:
 
 
 class Sheet:
-    """A text that core.document.parse accepts, and its nodes (``root`` is None where there are none)."""
+    """Text that ``parse_document`` accepts, and its nodes (``root`` is None if there are none)."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -44,7 +44,7 @@ class Sheet:
         self._lines = [0, *(found.end() for found in _BREAK.finditer(text))]
 
     def entries(self, node: Any) -> list[Entry]:
-        """The entries of a mapping or list in the order of the text. Raises ``Odd``."""
+        """Return the entries of a mapping or list in the order of the text. Raises ``Unsupported``."""
         if isinstance(node, yaml.MappingNode):
             return [self._pair(key, value, bool(node.flow_style)) for key, value in node.value]
         return [self._element(i, value, bool(node.flow_style)) for i, value in enumerate(node.value)]
@@ -67,44 +67,47 @@ class Sheet:
 
     @property
     def unended(self) -> bool:
-        """Whether the last line has no line break."""
+        """Return whether the last line has no line break."""
         return self._lines[-1] != len(self.text)
 
     def line_start(self, index: int) -> int:
-        """Where the line of ``index`` begins."""
+        """Return the start of the line of ``index``."""
         return self._lines[bisect_right(self._lines, index) - 1]
 
     def next_line(self, index: int) -> int:
-        """Where the line after that of ``index`` begins; the text's end after the last one."""
+        """Return the start of the line after that of ``index``; the text's end after the last one."""
         place = bisect_right(self._lines, index)
         return self._lines[place] if place < len(self._lines) else len(self.text)
 
     def line_end(self, index: int) -> int:
-        """Where the line of ``index`` ends, its line break left out."""
+        """Return the end of the line of ``index``, without its line break."""
         found = _BREAK.search(self.text, index)
         return found.start() if found else len(self.text)
 
     def line(self, start: int) -> str:
-        """The line that begins at ``start``, without its break."""
+        """Return the line that begins at ``start``, without its break."""
         return self.text[start : self.line_end(start)]
 
     def column(self, index: int) -> int:
-        """How many characters stand before ``index`` on its line."""
+        """Return the number of characters before ``index`` on its line."""
         return index - self.line_start(index)
 
     def leads(self, index: int) -> bool:
-        """Whether nothing but spaces stands before ``index`` on its line."""
+        """Return whether only spaces precede ``index`` on its line."""
         return not self.text[self.line_start(index) : index].strip(" ")
 
     # Extents
 
     def end(self, entry: Entry) -> int:
-        """Just behind the entry's last character."""
+        """Return the position just behind the entry's last character."""
         node = entry.node
         return entry.mark if node.start_mark.index == node.end_mark.index else self.node_end(node)
 
     def node_end(self, node: Any) -> int:
-        """Just behind the node's last character; for a block scalar, the start of the line below it."""
+        """Return the position just behind the node's last character.
+
+        For a block scalar it is the start of the line below.
+        """
         if isinstance(node, yaml.ScalarNode) and node.style in BLOCKS:
             return self._block_end(node)
         if isinstance(node, yaml.ScalarNode) or node.flow_style or not node.value:
@@ -112,12 +115,12 @@ class Sheet:
         return self.end(self.entries(node)[-1])
 
     def after(self, entry: Entry) -> int:
-        """Where the first line below the entry begins."""
+        """Return the start of the first line below the entry."""
         end = self.end(entry)
         return end if end > entry.start and end == self.line_start(end) else self.next_line(end)
 
     def below(self, entry: Entry) -> int:
-        """As ``after``, but below the comments that follow and stand further in than the entry."""
+        """Return the position of ``after``, but below following comments that are indented further."""
         column, best = self.column(entry.start), self.after(entry)
         place = best
         while place < len(self.text):
@@ -130,9 +133,9 @@ class Sheet:
         return best
 
     def above(self, entry: Entry, *, first: bool) -> int:
-        """Where the entry's lines begin, the comments directly above it included.
+        """Return the start of the entry's lines, the comments directly above it included.
 
-        ``first``: the first key of the file; what stands at the file's top is about the file.
+        ``first``: the first key of the file; comments at the file's top are about the file.
         """
         column, top = self.column(entry.start), self.line_start(entry.start)
         place = top
@@ -145,7 +148,7 @@ class Sheet:
         return top if first and headed else place
 
     def _block_end(self, node: Any) -> int:
-        """Without the blank lines below, unless they are kept (``|+``)."""
+        """Return the end without the blank lines below, unless they are kept (``|+``)."""
         start, end = node.start_mark.index, int(node.end_mark.index)
         if "+" in self.line(start)[:3]:
             return end
@@ -158,7 +161,7 @@ class Sheet:
         return end
 
     def content_column(self, node: Any) -> int:
-        """How far the lines of a block scalar stand in: what its first line of text tells."""
+        """Return the indent of a block scalar's lines, taken from its first line of text."""
         place, end = self.next_line(node.start_mark.index), node.end_mark.index
         while place < end:
             line = self.line(place)
@@ -169,10 +172,10 @@ class Sheet:
 
 
 def is_comment(line: str) -> bool:
-    """Whether a line holds a comment only."""
+    """Return whether a line contains a comment only."""
     return line.lstrip(" \t").startswith("#")
 
 
 def indent(line: str) -> int:
-    """How many spaces a line begins with."""
+    """Return the number of spaces that a line begins with."""
     return len(line) - len(line.lstrip(" "))

@@ -1,4 +1,4 @@
-"""Which entries of an old mapping or list stay in a new one, which go, and where new ones belong."""
+"""Matching of the entries of an old mapping or list with those of a new one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LIKENESS_MAX = 1 << 10  # and so are the parts of them that differ
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Places are indices into the old collection."""
+    """Entries that stay, go and come. Places are indices into the old collection."""
 
     kept: dict[int, Any] = field(default_factory=dict)  # place → the new value there, in order
     added: dict[int, list[tuple[str | int, Any]]] = field(
@@ -26,7 +26,10 @@ class Plan:
 
 
 def plan_mapping(old: Mapping[str, Any], new: Mapping[str, Any], *, last: str) -> Plan:
-    """``old`` is in the order of its text. Nothing new is put behind the key ``last``."""
+    """Match ``old``, in the order of its text, with ``new``.
+
+    Nothing new is put behind the key ``last``.
+    """
     places = {name: place for place, name in enumerate(old)}
     plan = Plan({place: new[name] for name, place in places.items() if name in new})
     anchor = FIRST
@@ -39,7 +42,7 @@ def plan_mapping(old: Mapping[str, Any], new: Mapping[str, Any], *, last: str) -
 
 
 def plan_list(old: Sequence[Any], new: Sequence[Any]) -> Plan:
-    """Equal elements stay; of the others, those that have most in common are taken for the same."""
+    """Match lists: equal elements stay; of the others, the most similar ones are paired."""
     plan = Plan()
     for was, till, start, stop in _pieces([_print(one) for one in old], [_print(one) for one in new]):
         pairs = dict(_pairs(old[was:till], new[start:stop]))  # place among the new → place among the old
@@ -58,7 +61,7 @@ def _pieces(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
 
 
 def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int, int]]:
-    """(place among ``new``, place among ``old``), both ascending, as many as the shorter one has."""
+    """Yield (index in ``new``, index in ``old``), both ascending, as many as the shorter one has."""
     most = min(len(old), len(new))
     if len(old) == len(new) or len(old) * len(new) > _LIKENESS_MAX:
         yield from zip(range(most), range(most), strict=True)
@@ -80,7 +83,7 @@ def _pairs(old: Sequence[Any], new: Sequence[Any]) -> Iterator[tuple[int, int]]:
 
 
 def _likeness(one: Any, other: Any) -> float:
-    """From 0 to 1: the share of fields that two mappings have in common, with their values."""
+    """Return the share of common fields, with equal values, of two mappings, from 0 to 1."""
     if not isinstance(one, Mapping) or not isinstance(other, Mapping):
         return 0
     fields = {_print(pair) for pair in one.items()} & {_print(pair) for pair in other.items()}
@@ -88,5 +91,5 @@ def _likeness(one: Any, other: Any) -> float:
 
 
 def _print(value: Any) -> str:
-    """A text that is equal for equal values only; types count."""
+    """Return a text that is equal for equal values only; types count."""
     return json.dumps(value, sort_keys=True)

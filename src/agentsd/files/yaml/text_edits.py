@@ -1,6 +1,6 @@
-"""The cuts in a text that add and remove entries of one collection.
+"""Text edits that add and remove entries of one collection.
 
-Two ways of writing, one module: lines in block style, and what stands between commas in flow style.
+Two ways of writing, one module: lines in block style, and items between commas in flow style.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ New = list[tuple[str | int, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """``new`` takes the place of text[start:end]. ``lines``: it is whole lines, to stand on their own."""
+    """Replacement of text[start:end] by ``new``. ``lines``: it consists of whole lines."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Cut:
 
 
 def apply(text: str, cuts: Iterable[Cut], newline: str) -> str:
-    """The text with all cuts made, in their order where they begin alike."""
+    """Return the text with all edits made, in their order if they begin at the same place."""
     parts, place = [""], 0
     for cut in sorted(cuts, key=lambda one: (one.start, one.end)):
         parts.append(text[place : max(cut.start, place)])
@@ -54,7 +54,10 @@ def apply(text: str, cuts: Iterable[Cut], newline: str) -> str:
 def block_cuts(
     sheet: Sheet, entries: list[Entry], plan: Plan, style: Style, *, is_root: bool
 ) -> Iterator[Cut]:
-    """Lines added and removed. Raises ``Odd`` where the collection is better written anew."""
+    """Yield the edits that add and remove lines.
+
+    Raises ``Unsupported`` if the collection is better written anew.
+    """
     if FIRST in plan.added and not sheet.leads(entries[0].start):
         raise Odd
     column = sheet.column(entries[0].start)
@@ -68,7 +71,7 @@ def block_cuts(
 
 
 def _lines(new: New, column: int, style: Style, gap: str) -> str:
-    """``gap`` stands above sections."""
+    """Return the lines of new entries; ``gap`` precedes sections."""
     return "".join(
         f"{gap if emit.is_filled(value) else ''}{emit.entry(name, value, column, style)}"
         if isinstance(name, str)
@@ -78,7 +81,7 @@ def _lines(new: New, column: int, style: Style, gap: str) -> str:
 
 
 def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
-    """Whether every section but a first one has a blank line above it, and there is such a section."""
+    """Return whether every section but a first one has a blank line above it, and one exists."""
     sections = [
         one for one in entries[1:] if not isinstance(one.node, yaml.ScalarNode) and one.name != "sops"
     ]
@@ -87,7 +90,7 @@ def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
 
 
 def _runs(entries: list[Entry], plan: Plan) -> Iterator[tuple[int, int]]:
-    """(first, last) places of entries in a row that go."""
+    """Yield (first, last) indices of consecutive entries that are removed."""
     start = None
     for place in range(len(entries) + 1):
         gone = place < len(entries) and place not in plan.kept
@@ -109,7 +112,10 @@ def _removal(sheet: Sheet, entries: list[Entry], first: int, last: int, *, is_ro
 
 
 def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -> tuple[int, int]:
-    """Blank lines above and below become those above; at the top of a section and at the text's end, none."""
+    """Merge the blank lines above and below into those above.
+
+    At the top of a section and at the text's end, none stay.
+    """
     rest = sheet.text[end:]
     if not rest.strip():
         while start > floor and not sheet.line(sheet.line_start(start - 1)).strip():
@@ -122,7 +128,7 @@ def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -
 
 
 def _compact_removal(sheet: Sheet, entries: list[Entry], first: int, last: int) -> Cut:
-    """The first key of ``- key: …`` goes: the next one moves up, unless comments stand between."""
+    """Remove the first key of ``- key: …``: the next one moves up, unless comments intervene."""
     start, kept = entries[first].start, entries[last + 1].start
     end = sheet.below(entries[last])
     between = (sheet.line(i) for i in _line_starts(sheet, end, kept))
@@ -142,7 +148,7 @@ def _line_starts(sheet: Sheet, start: int, end: int) -> Iterator[int]:
 
 
 def flow_cuts(sheet: Sheet, node: Any, entries: list[Entry], plan: Plan, style: Style) -> Iterator[Cut]:
-    """What stands between commas, added and removed. Raises ``Odd``."""
+    """Yield the edits that add and remove items between commas. Raises ``Unsupported``."""
     if sheet.text[node.start_mark.index] not in "{[":
         raise Odd
     kept = [FIRST, *plan.kept, len(entries)]

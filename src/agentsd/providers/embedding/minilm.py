@@ -48,7 +48,7 @@ class MiniLmSettings(LocalSettings):
 
 
 class MiniLm:
-    """Embeds texts."""
+    """Client of the local embedding model."""
 
     def __init__(self, settings: MiniLmSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
@@ -66,7 +66,7 @@ class MiniLm:
         preloaded(self._claim, wanted=settings.preload)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in order: see ``Embedding``."""
+        """Return one vector for each text, in order: see ``Embedding``."""
         vectors: list[list[float]] = []
         for start in range(0, len(texts), TURN):
             vectors += await self._some(texts[start : start + TURN])
@@ -86,7 +86,7 @@ class MiniLm:
 
 
 def build(settings: MiniLmSettings, sessions: HttpSessions) -> MiniLm:
-    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return MiniLm(settings, sessions)
 
 

@@ -1,4 +1,4 @@
-"""Embeddings as OpenAI's ``/v1/embeddings`` does them.
+"""Embeddings through OpenAI's ``/v1/embeddings``.
 
 https://platform.openai.com/docs/api-reference/embeddings/create
 """
@@ -49,7 +49,7 @@ BATCH_MAX = 128
 
 
 class OpenAIEmbedding:
-    """Posts texts and returns their vectors."""
+    """Client that posts texts and returns their vectors."""
 
     def __init__(self, settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> None:
         self._who = Who(settings.provider, settings.kind)
@@ -63,7 +63,7 @@ class OpenAIEmbedding:
         self.space = f"{settings.provider}:{settings.model}:{settings.dimensions or ''}"
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in order: see ``Embedding``."""
+        """Return one vector for each text, in order: see ``Embedding``."""
         vectors: list[list[float]] = []
         for start in range(0, len(texts), BATCH_MAX):
             vectors += await self._some(list(texts[start : start + BATCH_MAX]))
@@ -79,7 +79,7 @@ class OpenAIEmbedding:
         return self._vectors(answer.get("data"), len(texts))
 
     def _vectors(self, rows: Any, count: int) -> list[list[float]]:
-        """Rows may come in any order; their index counts."""
+        """Return the vectors of ``rows`` ordered by index: rows may come in any order."""
         try:
             if len(rows) > count:
                 raise ValueError
@@ -90,7 +90,7 @@ class OpenAIEmbedding:
 
 
 def build(settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> OpenAIEmbedding:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return OpenAIEmbedding(settings, sessions)
 
 

@@ -1,14 +1,15 @@
-"""The border between an LLM vendor's answers and everything above: an allow-list at every depth. Pure.
+"""Normalization of an LLM vendor's answers: an allow-list at every depth. Pure.
 
-What a chat completion, or a chunk of one, may contain is written here with its type and its bound;
-whatever else a vendor sends is dropped. Three kinds of text pass:
+This module defines what a chat completion, or a chunk of one, may contain, with its type and its bound;
+anything else that a vendor sends is dropped. Three kinds of text pass:
 
 - content, which is meant for the client: texts, reasoning, refusals, names and arguments of tool calls,
   tokens. The provider's own secrets are masked in it (``providers.redaction``);
 - words of a fixed list: roles, finish reasons, service tiers;
-- identifiers of tool calls, which the vendor needs back: of a strict shape, and no part of a secret.
+- identifiers of tool calls, which the vendor needs back: of a strict form, and not part of a secret.
 
-``id`` and ``model`` are ours (``services.chat`` adds them). An ``error`` anywhere in an answer is raised.
+``id`` and ``model`` are ours (``services.chat`` adds them). An ``error`` anywhere in an answer is
+raised.
 
 https://platform.openai.com/docs/api-reference/chat/object
 """
@@ -90,7 +91,7 @@ _DETAIL_FORMATS = frozenset(
 
 
 class Normalizer:
-    """One answer of a vendor, whole or in chunks, as what is passed on. Raises ``ProviderError`` only."""
+    """Normalizer of one answer of a vendor, whole or in chunks. Raises ``ProviderError`` only."""
 
     __slots__ = ("_masked", "_redactor", "_streams", "who")
 
@@ -101,7 +102,7 @@ class Normalizer:
         self._masked = False  # something of this choice was masked or held back
 
     def whole(self, answer: object) -> dict[str, Any]:
-        """A ``chat.completion`` without ``id`` and ``model``."""
+        """Return a ``chat.completion`` without ``id`` and ``model``."""
         value = self._object(answer)
         choices = value.get("choices")
         if not isinstance(choices, list):
@@ -109,7 +110,7 @@ class Normalizer:
         return self._answer(value, choices, "chat.completion", "message")
 
     def chunk(self, answer: object) -> dict[str, Any]:
-        """A ``chat.completion.chunk`` without ``id`` and ``model``; one that has no choices is empty."""
+        """Return a ``chat.completion.chunk`` without ``id`` and ``model``; empty if it has no choices."""
         if self._streams is None:
             self._streams = {}
         value = self._object(answer)
@@ -183,7 +184,7 @@ class Normalizer:
         return out
 
     def _rest(self, index: int, value: dict[str, Any], out: dict[str, Any], body: str) -> None:
-        """What few messages have."""
+        """Copy the fields that few messages have."""
         calls = value.get("tool_calls")
         if calls is not None:
             listed = self._list(calls, CALLS_MAX, "tool calls")
@@ -200,7 +201,7 @@ class Normalizer:
             out["audio"] = self._audio((index, "audio"), self._object(value["audio"]))
 
     def _content(self, key: tuple[Any, ...], value: object, field: str) -> Any:
-        """A text, none, or (of a content) a list of parts."""
+        """Return a text, None, or (for a content) a list of parts."""
         if value is None:
             return None
         if isinstance(value, str):
@@ -211,7 +212,7 @@ class Normalizer:
         return [part for part in (self._part(key, self._object(one)) for one in parts) if part]
 
     def _part(self, key: tuple[Any, ...], part: dict[str, Any]) -> dict[str, Any] | None:
-        """A text, or a thought, which is a text or a list of texts (Mistral)."""
+        """Return a text part, or a thought, which is a text or a list of texts (Mistral)."""
         kind = part.get("type")
         if kind in ("text", "output_text") and isinstance(part.get("text"), str):
             return {"type": "text", "text": self._text(key, part["text"])}
@@ -261,7 +262,7 @@ class Normalizer:
         return out
 
     def _call_id(self, identifier: object) -> str:
-        """The vendor's own where it cannot be anything else: it gets it back with the tool's result."""
+        """Return the vendor's own identifier if its form is safe: the vendor gets it back with the result."""
         if isinstance(identifier, str) and self._is_word(_CALL_ID, identifier):
             return identifier
         return f"call_{uuid4().hex[:24]}"
@@ -289,7 +290,7 @@ class Normalizer:
         return {"type": "image_url", "image_url": {"url": self._text((*key, "url"), image["url"])}}
 
     def _detail(self, key: tuple[Any, ...], value: dict[str, Any]) -> dict[str, Any] | None:
-        """Reasoning as OpenRouter has it: a client sends it back, signatures included."""
+        """Return reasoning in OpenRouter's form: a client sends it back, signatures included."""
         kind, form = value.get("type"), value.get("format")
         if not isinstance(kind, str) or not _DETAIL_TYPE.fullmatch(kind):
             return None
@@ -308,7 +309,7 @@ class Normalizer:
     # Numbers
 
     def _usage(self, usage: object) -> dict[str, Any]:
-        """Counts. A ``usage`` that does not count is not an answer of this protocol."""
+        """Return the counts. A ``usage`` that contains no counts is not an answer of this protocol."""
         if not isinstance(usage, dict):
             raise garbled(self.who, "sent a usage that is not an object")
         out: dict[str, Any] = {}
@@ -394,12 +395,12 @@ _LISTS: Mapping[str, Callable[[Normalizer, tuple[Any, ...], dict[str, Any]], dic
 
 
 def is_count(value: Any) -> bool:
-    """Whether ``value`` is an integer from 0 to ``NUMBER_MAX``."""
+    """Return whether ``value`` is an integer from 0 to ``NUMBER_MAX``."""
     return type(value) is int and 0 <= value <= NUMBER_MAX
 
 
 def _index(value: dict[str, Any], position: int, most: int) -> int:
-    """The object's own ``index`` where it is one below ``most``, else its position."""
+    """Return the object's own ``index`` if it is below ``most``, else its position."""
     index = value.get("index")
     return index if type(index) is int and 0 <= index < most else position
 
@@ -409,7 +410,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _signature(call: dict[str, Any]) -> str | None:
-    """Gemini's signature of a thought, which it wants back with the call."""
+    """Return Gemini's signature of a thought, which it needs back with the call."""
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None
     signature = google.get("thought_signature") if isinstance(google, dict) else None

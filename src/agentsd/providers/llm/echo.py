@@ -1,7 +1,7 @@
-"""The built-in LLM that needs no key and no network: it says the last message back, word by word.
+"""Built-in LLM that needs no key and no network: it repeats the last message, word by word.
 
-It exists so that a newcomer's first chat works offline, and so that tests of everything around
-an LLM need no LLM. The same request always gets the same answer.
+It lets a newcomer's first chat work offline, and lets tests of everything around an LLM run without
+one. The same request always gets the same answer.
 """
 
 from __future__ import annotations
@@ -47,14 +47,14 @@ class EchoSettings(ProviderSettings):
 
 
 class Echo:
-    """Answers without asking anyone."""
+    """Client that answers without asking a server."""
 
     def __init__(self, settings: EchoSettings) -> None:
         self._reply = settings.reply
         self._delay = settings.delay_seconds
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object."""
+        """Return one whole ``chat.completion`` object."""
         text = self._answer(request)
         message = {"role": "assistant", "content": text}
         choices = [
@@ -68,7 +68,7 @@ class Echo:
         }
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """``chat.completion.chunk`` objects: role, words, end, and usage where asked for."""
+        """Yield ``chat.completion.chunk`` objects: role, words, end, and usage if requested."""
         text = self._answer(request)
         indices = range(_count(request))
         for index in indices:
@@ -90,7 +90,7 @@ class Echo:
             }
 
     async def aclose(self) -> None:
-        """Nothing to release."""
+        """Release nothing."""
 
     def _answer(self, request: Mapping[str, Any]) -> str:
         messages = request["messages"]
@@ -105,7 +105,7 @@ class Echo:
 
 
 async def _pause(seconds: float) -> None:
-    """Without a delay as well, others get their turn: nothing else in here waits for anything."""
+    """Pause, and let other tasks run even without a delay: nothing else in this module waits."""
     import asyncio
 
     await asyncio.sleep(seconds)
@@ -123,7 +123,7 @@ def _first(messages: list[Any], role: str) -> str:
 
 
 def _text(content: Any) -> str:
-    """A message's text: a string, or the text parts of a list."""
+    """Return a message's text: a string, or the text parts of a list."""
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
@@ -141,7 +141,7 @@ def _count(request: Mapping[str, Any]) -> int:
 
 
 def _usage(request: Mapping[str, Any], text: str) -> dict[str, int]:
-    """Words stand for tokens."""
+    """Return the usage; words are counted as tokens."""
     asked = sum(
         len(_text(message.get("content")).split())
         for message in request["messages"]
@@ -152,7 +152,7 @@ def _usage(request: Mapping[str, Any], text: str) -> dict[str, int]:
 
 
 def build(settings: EchoSettings, sessions: HttpSessions) -> Echo:
-    """The client for ``settings``; it opens no session."""
+    """Return the client for ``settings``; it opens no session."""
     return Echo(settings)
 
 

@@ -82,13 +82,13 @@ class EmbeddedSettings(LocalSettings):
     max_tokens: Annotated[int, Field(ge=1, description="Longest answer, in tokens.", examples=[256])] = 256
 
     def defaults(self) -> dict[str, Any]:
-        """The manifest's own request keys: they hold unless a request says otherwise."""
+        """Return the manifest's own request keys: they apply unless a request overrides them."""
         chosen = {"temperature": self.temperature, "top_p": self.top_p}
         return {key: value for key, value in chosen.items() if value is not None}
 
 
 class Embedded:
-    """The client. Streams run side by side, up to ``parallel``; others wait their turn."""
+    """Client of the embedded llama.cpp. Up to ``parallel`` streams run at once; others wait."""
 
     def __init__(self, settings: EmbeddedSettings, sessions: HttpSessions) -> None:
         self._who = Who(settings.provider, settings.kind)
@@ -111,7 +111,7 @@ class Embedded:
         preloaded(self._claim, wanted=settings.preload)
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object: a stream put together, so that cancelling stops it."""
+        """Return one whole ``chat.completion`` object, merged from a stream so that cancelling stops it."""
         merged = Merged()
         asked = {**request, "stream_options": {"include_usage": True}}
         async with aclosing(self._chunks(asked)) as chunks:
@@ -122,7 +122,7 @@ class Embedded:
         return merged.whole()
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """``chat.completion.chunk`` objects as they come; closing the iterator stops the generation."""
+        """Yield ``chat.completion.chunk`` objects as they come; closing the iterator stops the generation."""
         async with aclosing(self._chunks(request)) as chunks:
             async for chunk in chunks:
                 yield chunk
@@ -161,7 +161,7 @@ class Embedded:
 
 
 def _path(settings: EmbeddedSettings, limits: EngineLimits) -> Path:
-    """Return the GGUF file. Raises ``ConfigError`` with what to do where it is not there."""
+    """Return the GGUF file. Raises ``ConfigError`` with what to do if it does not exist."""
     if settings.model_path is None:
         NEEDS.check(settings.provider)
         return folder_of(WEIGHTS_MODULE) / BUNDLED
@@ -170,7 +170,7 @@ def _path(settings: EmbeddedSettings, limits: EngineLimits) -> Path:
 
 
 def build(settings: EmbeddedSettings, sessions: HttpSessions) -> Embedded:
-    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return Embedded(settings, sessions)
 
 

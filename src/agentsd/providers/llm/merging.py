@@ -1,4 +1,4 @@
-"""The chunks of a streamed chat completion put together into a whole one. Pure.
+"""Merging of the chunks of a streamed chat completion into a whole one. Pure.
 
 https://platform.openai.com/docs/api-reference/chat-streaming
 """
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class Merged:
-    """A completion that grows."""
+    """Completion that grows chunk by chunk."""
 
     def __init__(self) -> None:
         self._head: dict[str, Any] = {}
@@ -19,11 +19,11 @@ class Merged:
 
     @property
     def finished(self) -> bool:
-        """Whether every choice has said why it ended."""
+        """Return whether every choice has a finish reason."""
         return bool(self._choices) and all(choice["finish_reason"] for choice in self._choices.values())
 
     def add(self, chunk: Mapping[str, Any]) -> None:
-        """One more ``chat.completion.chunk``."""
+        """Add one more ``chat.completion.chunk``."""
         self._head = self._head or {key: chunk[key] for key in ("id", "created", "model") if key in chunk}
         self._usage = chunk.get("usage") or self._usage
         for part in chunk.get("choices") or ():
@@ -38,14 +38,14 @@ class Merged:
                 _grow(choice.setdefault("logprobs", {}), part["logprobs"])
 
     def whole(self) -> dict[str, Any]:
-        """The ``chat.completion`` object so far."""
+        """Return the ``chat.completion`` object so far."""
         choices = [self._choices[index] for index in sorted(self._choices)]
         answer = {**self._head, "object": "chat.completion", "choices": choices}
         return answer if self._usage is None else {**answer, "usage": self._usage}
 
 
 def _grow(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
-    """Texts are appended, lists extended, tool calls merged by their index; the rest is said once."""
+    """Append texts, extend lists and merge tool calls by their index; other fields come once."""
     for key, value in delta.items():
         if key == "tool_calls":
             _call(whole.setdefault(key, []), value)
@@ -60,7 +60,7 @@ def _grow(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
 
 
 def _call(calls: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
-    """A call's id, type and name come once; its arguments come in pieces."""
+    """Merge the parts of a tool call: id, type and name come once, arguments come in pieces."""
     for part in parts:
         index = part.get("index", 0)
         while len(calls) <= index:

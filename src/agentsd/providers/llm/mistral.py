@@ -1,4 +1,4 @@
-"""Mistral: https://docs.mistral.ai/api/#tag/chat. It calls some request keys otherwise."""
+"""Mistral: https://docs.mistral.ai/api/#tag/chat. Some of its request keys have other names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chat completions as OpenAI speaks them, which every network LLM here does.
+"""OpenAI chat completions, the protocol of every network LLM here.
 
 ``POST {api_url}{completions_path}`` with ``Authorization: Bearer KEY``; a streamed answer is
 server-sent events ``data: {chat.completion.chunk}``, ended by ``data: [DONE]`` or the end of
@@ -82,15 +82,15 @@ class CompletionsSettings(NetworkSettings):
 
     @property
     def url(self) -> str:
-        """Where completions are posted to."""
+        """Return the URL that completions are posted to."""
         return self.api_url.rstrip("/") + self.completions_path
 
     def headers(self) -> dict[str, str]:
-        """What authenticates a request."""
+        """Return the headers that authenticate a request."""
         return {"Authorization": f"Bearer {self.api_key.reveal()}"} if self.api_key else {}
 
     def defaults(self) -> dict[str, Any]:
-        """The manifest's own request keys: they hold unless a request says otherwise."""
+        """Return the manifest's own request keys: they apply unless a request overrides them."""
         chosen = {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
         return {key: value for key, value in chosen.items() if value is not None}
 
@@ -102,7 +102,10 @@ class OpenAICompatibleSettings(CompletionsSettings):
 
 
 class OpenAICompatible:
-    """The client of the whole family. It keeps no state between requests, so streams may run side by side."""
+    """Client of the whole family.
+
+    It keeps no state between requests, so streams may run side by side.
+    """
 
     def __init__(self, settings: CompletionsSettings, sessions: HttpSessions) -> None:
         who = Who(settings.provider, settings.kind)
@@ -113,7 +116,7 @@ class OpenAICompatible:
         self._renames = settings.renames
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object. Raises ``ProviderError``."""
+        """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""
         async with self._endpoint.post(self._body(request, stream=False)) as reply:
             answer = await reply.json()
         if not isinstance(answer.get("choices"), list):
@@ -121,9 +124,9 @@ class OpenAICompatible:
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """``chat.completion.chunk`` objects as they come. Raises ``ProviderError``.
+        """Yield ``chat.completion.chunk`` objects as they come. Raises ``ProviderError``.
 
-        An end without ``[DONE]`` is accepted once a ``finish_reason`` was seen; before that it
+        An end without ``[DONE]`` is accepted once a ``finish_reason`` was received; before that it
         is ``ProviderUnavailable``. Closing the iterator closes the connection.
         """
         async with self._endpoint.post(self._body(request, stream=True), accept="text/event-stream") as reply:
@@ -172,7 +175,7 @@ def _finished(choices: list[Any]) -> bool:
 
 
 def build(settings: CompletionsSettings, sessions: HttpSessions) -> OpenAICompatible:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return OpenAICompatible(settings, sessions)
 
 

@@ -54,7 +54,7 @@ class OpenRouterSettings(CompletionsSettings):
     ] = None
 
     def headers(self) -> dict[str, str]:
-        """The key, and the app's name and address where the manifest has them."""
+        """Return the key, and the app's name and address if the manifest has them."""
         extra = {"HTTP-Referer": self.app_url, "X-Title": self.app_name}
         return super().headers() | {name: value for name, value in extra.items() if value}
 

@@ -1,1 +1,1 @@
-"""What the providers of this machine share: what they need, and the models, each in a process of its own."""
+"""Shared parts of the local providers: requirements, and models in a process each."""

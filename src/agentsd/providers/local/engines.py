@@ -1,9 +1,10 @@
-"""Models in memory: each in a process of its own, shared by all providers that name it, ended with the last.
+"""Models in memory, each in its own process, shared by all providers that name it, ended with the last.
 
-A native library that a damaged model file makes abort, hang or grow ends its own process, never the server.
-A process starts at the first request. One that ended is started again at the next request; one that keeps
-failing rests for longer and longer in between. The operator's bounds (``EngineLimits``) hold for all of them:
-where one more would exceed a bound, the one that was idle for longest ends.
+If a damaged model file makes a native library abort, hang or grow, only its own process ends, never
+the server. A process starts at the first request. One that ended is started again at the next
+request; one that keeps failing is restarted after longer and longer pauses. The operator's bounds
+(``EngineLimits``) apply to all of them: where one more would exceed a bound, the process that was
+idle for longest ends.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Engines:
-    """The models of one event loop, as one owner sees them."""
+    """Models of one event loop, as seen by one owner."""
 
     def __init__(self, limits: EngineLimits = EngineLimits(), *, owner: str = "") -> None:  # noqa: B008  (frozen)
         self.limits = limits
@@ -49,7 +50,7 @@ class Engines:
         return self._made[0]
 
     def threads(self, wanted: int | None) -> int:
-        """Return how many CPU threads an engine gets: half of the cores where the manifest wants no number.
+        """Return the number of CPU threads of an engine: half of the cores if the manifest sets none.
 
         The rest is left to speech and to the event loop: threads that wait for a core slow all others down.
         """
@@ -66,7 +67,8 @@ class Engines:
     ) -> Claim:
         """Return a claim on the model of ``spec``. Starts nothing.
 
-        ``refusal``: the error for a code that the engine refuses a request with, None for unknown ones.
+        ``refusal`` maps a code with which the engine refuses a request to its error, None for unknown
+        codes.
         """
         key = spec if self.limits.shared else (spec, self._owner)
         shared = self._pool.share(key, spec)
@@ -91,7 +93,7 @@ class Engines:
         return await shared.process(self._owner)
 
     async def release(self, key: Hashable, shared: Shared) -> None:
-        """Count one claim fewer; the last one ends the process."""
+        """Decrease the number of claims by one; the last one ends the process."""
         shared.holders -= 1
         if shared.holders == 0 and self._pool.shared.get(key) is shared:
             del self._pool.shared[key]
@@ -99,7 +101,7 @@ class Engines:
 
 
 class Claim:
-    """One provider's claim on a model."""
+    """Claim of one provider on a model."""
 
     def __init__(
         self,
@@ -155,7 +157,7 @@ class Claim:
 
     @contextmanager
     def streaming(self) -> Iterator[None]:
-        """Keep the process between the requests of one stream of sound."""
+        """Keep the process alive between the requests of one audio stream."""
         self._shared.streams += 1
         try:
             yield
@@ -163,7 +165,7 @@ class Claim:
             self._shared.streams -= 1
 
     def later(self, op: str, fields: Mapping[str, Any]) -> None:
-        """Ask for ``op`` after what was asked for so far, unheard, if the process still runs."""
+        """Queue ``op`` after the earlier requests and ignore its answer, if the process still runs."""
         process = self._shared.current
         if process and not self._released:
             process.post(op, fields)

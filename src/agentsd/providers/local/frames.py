@@ -26,7 +26,7 @@ REQUEST_BYTES = 1 << 29
 
 
 class BadFrame(ValueError):
-    """What arrived is not a frame within the bounds."""
+    """Received data that is not a frame within the bounds."""
 
 
 def pack(header: dict[str, Any], body: bytes = b"") -> bytes:

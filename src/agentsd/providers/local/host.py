@@ -30,7 +30,7 @@ OOM_SCORE = "700"
 
 
 class Refusal(Exception):
-    """A request that the engine refuses, by a code that its provider knows."""
+    """Refusal of a request by the engine, with a code that its provider handles."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -38,15 +38,15 @@ class Refusal(Exception):
 
 
 class Engine(Protocol):
-    """A loaded model."""
+    """Loaded model."""
 
     @property
     def operations(self) -> Mapping[str, Callable[[Call], None]]:
-        """What may be asked of it, by name."""
+        """Return the operations that may be requested, by name."""
 
 
 class Channel:
-    """The connection to the server. Reading is for one thread, writing for any."""
+    """Connection to the server. One thread may read, any thread may write."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
@@ -70,7 +70,7 @@ class Channel:
 
 
 class Call:
-    """One request, as the engine sees it."""
+    """Request, as the engine sees it."""
 
     def __init__(self, channel: Channel, number: int, fields: dict[str, Any], body: bytes) -> None:
         self.fields = fields
@@ -81,7 +81,7 @@ class Call:
 
     @property
     def stopped(self) -> bool:
-        """Whether nobody waits for the answer any more: the work should end."""
+        """Return whether the answer is no longer awaited: the work should end."""
         return self.stop.is_set()
 
     def emit(self, fields: dict[str, Any], body: bytes = b"") -> bool:
@@ -97,7 +97,7 @@ class Call:
 
 
 class Host:
-    """Answers requests, until the server closes the channel."""
+    """Server of requests in the engine's process, until the server closes the channel."""
 
     def __init__(self, channel: Channel, engine: Engine, threads: int) -> None:
         self._channel = channel
@@ -106,7 +106,7 @@ class Host:
         self._calls: dict[int, tuple[Call, Future[None]]] = {}
 
     def serve(self) -> None:
-        """Read frames and hand their work to the threads."""
+        """Read frames and pass their work to the threads."""
         while frame := self._channel.receive():
             header, body = frame
             number = int(header["id"])
@@ -200,7 +200,7 @@ def _end_with(parent: int) -> None:
 
 
 def _bound(memory: int) -> None:
-    """Hold this process to ``memory`` bytes of its own (read-only mappings do not count); no core dumps."""
+    """Limit this process to ``memory`` bytes of its own (read-only mappings do not count); no core dumps."""
     import resource
 
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,4 +1,4 @@
-"""What memory there is, for bounds that the operator left to be derived."""
+"""Available memory, for limits that the operator did not set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 
 
 def available_memory() -> int:
-    """Return the bytes that this machine, or the container it is, has in all."""
+    """Return the total bytes of memory of this machine, or of the container that it is."""
     machine = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     return min([machine, *(limit for limit in map(_limit, CGROUP_LIMITS) if limit)])
 
@@ -23,5 +23,5 @@ def _limit(path: str) -> int | None:
 
 
 def shown(size: int) -> str:
-    """Return ``size`` in bytes as people write it: ``3.1 GiB``."""
+    """Return ``size`` in bytes as readable text: ``3.1 GiB``."""
     return f"{size / (1 << 30):.1f} GiB" if size >= 1 << 30 else f"{size / (1 << 20):.0f} MiB"

@@ -1,7 +1,7 @@
-"""Files of models that a manifest names: only within the operator's folders, and only regular files.
+"""Model files that a manifest names: only within the operator's folders, and only regular files.
 
-Whoever edits a manifest chooses ``model_path``. Unbounded, it would have a native parser read any file of the
-server, and show which paths exist; a FIFO would hold its reader for ever.
+Anyone who edits a manifest chooses ``model_path``. Without this check a native parser would read
+any file of the server, and reveal which paths exist; a FIFO would block its reader for ever.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ DESCRIPTION_BYTES = 1 << 20
 def find_model(field: str, named: str, what: str, limits: EngineLimits, inner: str = "") -> Path:
     """Return the real path of the model that ``field`` of a manifest names. Raises ``ConfigError``.
 
-    ``what`` is expected there, for messages; ``inner``: a file that a model's folder contains.
+    ``what`` describes the expected file, for messages; ``inner`` is a file that a model's folder
+    contains.
     """
     path = Path(os.path.realpath(named))
     if not any(path.is_relative_to(folder) for folder in limits.folders):
@@ -56,7 +57,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> Any:
-    """Return a regular file, open for reading. Raises ``ValueError`` for others, at once."""
+    """Open a regular file for reading. Raises ``ValueError`` for others, without blocking."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if stat.S_ISREG(os.fstat(file).st_mode):
         return os.fdopen(file, "rb")

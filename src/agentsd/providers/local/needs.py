@@ -1,4 +1,7 @@
-"""What a provider needs on this machine beyond agentsd itself. Asking imports nothing of it."""
+"""Requirements of a provider on this machine beyond agentsd itself.
+
+Checking them imports none of them.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ EXTRA = "pip install '.[local]'"
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """One Python package or one program, and the exact command that installs it."""
+    """Python package or program, and the exact command that installs it."""
 
     name: str  # the distribution's or program's name, as messages say it
     is_there: Callable[[], bool]
@@ -23,20 +26,20 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Everything that one provider needs."""
+    """Requirements of one provider."""
 
     of: tuple[Need, ...]
 
     def missing(self) -> tuple[Need, ...]:
-        """What is not there."""
+        """Return the requirements that are not installed."""
         return tuple(need for need in self.of if not need.is_there())
 
     def advice(self) -> str:
-        """The commands that install what is missing; empty if nothing is."""
+        """Return the commands that install what is missing; empty if nothing is."""
         return " && ".join(dict.fromkeys(need.install for need in self.missing()))
 
     def check(self, vendor: str) -> None:
-        """Raises ``ConfigError`` with the command if anything is missing."""
+        """Raise ``ConfigError`` with the command if anything is missing."""
         missing = self.missing()
         if missing:
             names = " and ".join(need.name for need in missing)
@@ -48,17 +51,17 @@ class Needs:
 
 
 def package(module: str, name: str, install: str = EXTRA) -> Need:
-    """A Python package: ``module`` as it is imported, ``name`` as it is installed."""
+    """Return the need for a Python package: imported as ``module``, installed as ``name``."""
     return Need(name, lambda: _is_importable(module), install)
 
 
 def program(name: str, install: str) -> Need:
-    """A program on the PATH."""
+    """Return the requirement of a program on the PATH."""
     return Need(name, lambda: _on_path(name), install)
 
 
 def folder_of(module: str) -> Path:
-    """The folder of an installed package, without importing it: some are data with unwanted code around."""
+    """Return an installed package's folder without importing it: some are data with unwanted code."""
     from importlib.util import find_spec
 
     spec = find_spec(module)

@@ -1,4 +1,4 @@
-"""The processes of all models of one event loop: started, watched, restarted, ended, within the bounds."""
+"""Processes of all models of one event loop: started, watched, restarted and ended, within the bounds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ OVERHEAD_BYTES = 256 << 20
 
 
 class TooLarge(ProviderUnavailable):
-    """A model that exceeds the bound of one engine by itself: it will not fit later either."""
+    """Model that exceeds the bound of one engine by itself: it will not fit later either."""
 
 
 class Shared:
-    """One model and its process."""
+    """Model with its process, shared by its claims."""
 
     def __init__(self, pool: Pool, spec: EngineSpec) -> None:
         self.spec = spec
@@ -45,22 +45,22 @@ class Shared:
 
     @property
     def current(self) -> EngineProcess | None:
-        """The process, where one is running and its model loaded."""
+        """Return the process if one is running and its model is loaded."""
         return self._process if self._process and self._process.alive else None
 
     @property
     def running(self) -> bool:
-        """Whether there is a process, loaded or not yet."""
+        """Return whether there is a process, loaded or not yet."""
         return self._starting is not None or self.current is not None
 
     @property
     def idle(self) -> bool:
-        """Whether its process could end without harm to anybody."""
+        """Return whether its process could end without failing a request."""
         process = self.current
         return process is not None and not process.busy and not self.streams
 
     def memory(self) -> int:
-        """Return the bytes that are reckoned for the process."""
+        """Return the bytes that are reserved for the process."""
         process = self.current
         return max(self.need, process.memory()) if process else self.need if self._starting else 0
 
@@ -81,7 +81,7 @@ class Shared:
             raise
 
     def touch(self, *, answered: bool) -> None:
-        """Note that the process was used; ``answered``: and that it works."""
+        """Record that the process was used; ``answered`` records that it works, too."""
         self.last_used = asyncio.get_running_loop().time()
         if answered:
             self._failures = 0
@@ -102,7 +102,10 @@ class Shared:
             await process.aclose()
 
     def _check_pause(self) -> None:
-        """Count a process that ended by itself. Raises ``ProviderUnavailable`` while the model rests."""
+        """Count a process that ended by itself.
+
+        Raises ``ProviderUnavailable`` during the model's pause.
+        """
         if self._process:
             self._process = None
             self._count_failure()
@@ -143,7 +146,7 @@ class Shared:
 
 
 class Pool:
-    """All models of one event loop, within the operator's bounds."""
+    """Pool of all models of one event loop, within the operator's bounds."""
 
     def __init__(self, limits: EngineLimits) -> None:
         self.limits = limits
@@ -153,16 +156,16 @@ class Pool:
 
     @property
     def memory(self) -> int:
-        """Bytes that one engine may use."""
+        """Return the bytes that one engine may use."""
         return self.limits.memory or available_memory() // 2
 
     @property
     def total_memory(self) -> int:
-        """Bytes that all engines may use together."""
+        """Return the bytes that all engines may use together."""
         return self.limits.total_memory or available_memory() * 3 // 4
 
     def share(self, key: Hashable, spec: EngineSpec) -> Shared:
-        """Return the model called ``key``, made if there is none."""
+        """Return the model called ``key``, created if there is none."""
         if key not in self.shared:
             self.shared[key] = Shared(self, spec)
         return self.shared[key]
@@ -178,7 +181,10 @@ class Pool:
             raise _full(shared, f"{len(running)} engines", "AGENTSD_ENGINES")
 
     def admit(self, shared: Shared, need: int) -> None:
-        """Reckon ``need`` bytes for a model that is about to be loaded. Raises ``ProviderUnavailable``."""
+        """Reserve ``need`` bytes for a model that is about to be loaded.
+
+        Raises ``ProviderUnavailable``.
+        """
         if need > self.memory:
             raise TooLarge(
                 f"{shared.spec.vendor} needs about {shown(need)} of memory, "
@@ -240,6 +246,6 @@ def _full(shared: Shared, what: str, setting: str) -> ProviderUnavailable:
 
 
 def retrieve(task: asyncio.Task[Any]) -> None:
-    """Take a task's error, which keeps asyncio from reporting that nobody did."""
+    """Retrieve a task's error, which keeps asyncio from reporting that it was never retrieved."""
     if not task.cancelled():
         task.exception()

@@ -1,7 +1,8 @@
-"""The server's side of one engine's process: its start, its requests, its end.
+"""Server side of one engine's process: its start, its requests, its end.
 
-The process gets nothing but its channel: no other file, an environment by allow-list, bounded memory. What
-it answers is data, held to the bounds of ``frames``. However it ends, every request gets an answer.
+The process gets nothing but its channel: no other file, an environment by allow-list, bounded
+memory. Its answers are data, held to the bounds of ``frames``. However it ends, every request gets
+an answer.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ REAP_SECONDS = 0.1
 
 
 class Request:
-    """One request that was sent. Its parts wait here until they are taken."""
+    """Request that was sent. Its parts wait here until they are taken."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -76,7 +77,7 @@ class Request:
 
 
 class EngineProcess:
-    """A running process. ``start`` makes one; ``aclose`` ends it, whatever it does."""
+    """Running process. ``start`` makes one; ``aclose`` ends it, whatever it does."""
 
     def __init__(
         self, child: subprocess.Popen[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -93,9 +94,12 @@ class EngineProcess:
 
     @classmethod
     async def start(cls, spec: EngineSpec, memory: int, admit: Callable[[int], None]) -> EngineProcess:
-        """Start a process and load its model. Raises ``LoadFailure``, ``TimeoutError``, and as ``admit``.
+        """Start a process and load its model.
 
-        ``admit`` is given the bytes that the model needs, before it is loaded, and raises to refuse it.
+        Raises ``LoadFailure``, ``TimeoutError``, and as ``admit``.
+
+        ``admit`` is called with the bytes that the model needs, before it is loaded, and raises to refuse
+        it.
         """
         process = await _spawn()
         try:
@@ -109,7 +113,7 @@ class EngineProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether it works on a request."""
+        """Return whether it works on a request."""
         return bool(self._requests or self._stuck)
 
     def memory(self) -> int:
@@ -147,7 +151,7 @@ class EngineProcess:
         return request
 
     def leave(self, request: Request) -> None:
-        """Cancel a request that nobody waits for any more. May be called for one that has ended."""
+        """Cancel a request that is no longer awaited. May be called for one that has ended."""
         if self._requests.pop(request.number, None) is None or not self.alive:
             return
         self._writer.write(pack({"id": request.number, "cancel": True}))
@@ -213,7 +217,7 @@ class EngineProcess:
             request.end(EngineFailure(_code(header["error"])) if "error" in header else None)
 
     async def _end(self) -> None:
-        """Kill and reap the process; fail what it was asked for."""
+        """Kill and reap the process; fail its open requests."""
         self.kill()
         requests, self._requests = self._requests, {}
         for request in requests.values():

@@ -1,4 +1,4 @@
-"""What the settings of all providers of this machine have in common."""
+"""Common settings of all providers of this machine."""
 
 from __future__ import annotations
 

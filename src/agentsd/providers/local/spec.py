@@ -1,4 +1,4 @@
-"""What the server and its providers exchange with engines: plain values, without the means to run any."""
+"""Plain values that the server and its providers exchange with engines, without the means to run any."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class EngineFailure(Exception):
-    """A request that was not answered, by a code: a library's exception, a refusal, or one of these."""
+    """Request that was not answered, with a code: a library's exception, a refusal, or one of these."""
 
     ENDED = "process_ended"
     CLOSED = "closed"
@@ -20,12 +20,12 @@ class EngineFailure(Exception):
 
 
 class LoadFailure(EngineFailure):
-    """A model that could not be loaded."""
+    """Model that could not be loaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineSpec:
-    """One model with its settings: what decides whether two providers can share a process."""
+    """Model with its settings: two providers with equal specs can share a process."""
 
     vendor: str
     module: str  # with ``need`` and ``load``: see ``host``
@@ -40,7 +40,7 @@ class EngineSpec:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an answer."""
+    """Part of an answer."""
 
     fields: Mapping[str, Any]
     body: bytes = b""

@@ -1,7 +1,7 @@
 """Providers as the runtime uses them: a vendor's client with its retries, limits, fallbacks and metrics.
 
-Vendors know nothing of this. ``build`` makes the client of a section and of each of its fallbacks,
-and puts them behind the protocol of their kind.
+Vendors are independent of this. ``build_provider`` makes the client of a section and of each of its
+fallbacks, and puts them behind the protocol of their kind.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ P = TypeVar("P", bound=Provider)
 
 
 class Resilient(Generic[P]):
-    """What the four kinds have in common."""
+    """Common part of the four kinds."""
 
     def __init__(self, chain: Chain[P]) -> None:
         self.chain = chain
 
     def each(self) -> tuple[tuple[str, P], ...]:
-        """(vendor's name, provider) of all that may answer, in order: for a probe."""
+        """Return (vendor's name, provider) of all that may answer, in order: for a probe."""
         return tuple((member.name, member.provider) for member in self.chain.members)
 
     async def aclose(self) -> None:
@@ -40,27 +40,27 @@ class Resilient(Generic[P]):
 
 
 class ResilientLLM(Resilient[LLM]):
-    """See ``LLM``."""
+    """Resilient ``LLM``."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """One whole ``chat.completion`` object."""
+        """Return one whole ``chat.completion`` object."""
         return await self.chain.once(lambda llm: llm.complete(request))
 
     def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
-        """``chat.completion.chunk`` objects as they come."""
+        """Yield ``chat.completion.chunk`` objects as they come."""
         return self.chain.stream(Call(lambda llm: llm.stream(request)))
 
 
 class ResilientTTS(Resilient[TTS]):
-    """See ``TTS``. Who stands in is heard at the first one's rate."""
+    """Resilient ``TTS``. A fallback's speech is converted to the first provider's rate."""
 
     @property
     def sample_rate(self) -> int:
-        """Hertz of the first provider, whoever answers."""
+        """Return the first provider's sample rate in hertz, whichever provider answers."""
         return self.chain.first.sample_rate
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
-        """PCM as it comes."""
+        """Yield PCM as it comes."""
         async with Tape(text) as tape:
 
             def start(tts: TTS) -> AsyncIterator[bytes]:
@@ -72,15 +72,15 @@ class ResilientTTS(Resilient[TTS]):
 
 
 class ResilientSTT(Resilient[STT]):
-    """See ``STT``. Who stands in gets the speech at its own rate."""
+    """Resilient ``STT``. A fallback gets the speech at its own rate."""
 
     @property
     def sample_rate(self) -> int:
-        """Hertz of the first provider, whoever answers."""
+        """Return the first provider's sample rate in hertz, whichever provider answers."""
         return self.chain.first.sample_rate
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
-        """Transcripts as they come."""
+        """Yield transcripts as they come."""
         async with Tape(pcm) as tape:
 
             def start(stt: STT) -> AsyncIterator[Transcript]:
@@ -92,7 +92,10 @@ class ResilientSTT(Resilient[STT]):
 
 
 class ResilientEmbedding(Resilient[Embedding]):
-    """See ``Embedding``. All of the chain make vectors of one space, or none could be compared."""
+    """Resilient ``Embedding``.
+
+    All of the chain make vectors of one space; otherwise they could not be compared.
+    """
 
     def __init__(self, chain: Chain[Embedding]) -> None:
         super().__init__(chain)
@@ -103,7 +106,7 @@ class ResilientEmbedding(Resilient[Embedding]):
             raise ConfigError("a fallback's vectors cannot be compared with the first one's", hint=hint)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
-        """One vector for each text, in order."""
+        """Return one vector for each text, in order."""
         return await self.chain.once(lambda embedding: embedding.embed(texts))
 
 
@@ -118,7 +121,10 @@ _KINDS: Mapping[str, Any] = {
 def build(
     catalog: Catalog, kind: str, settings: ProviderSettings, sessions: HttpSessions, metrics: Metrics
 ) -> Provider:
-    """The provider of a section, its fallbacks behind it. Opens no connection; raises as vendors do."""
+    """Return the provider of a section with its fallbacks.
+
+    Opens no connection; raises as vendors do.
+    """
     members: list[Member[Any]] = []
     try:
         for one in (settings, *settings.fallback):
@@ -137,13 +143,13 @@ def _member(provider: Any, kind: str, settings: ProviderSettings, metrics: Metri
 
 
 def _discard(members: Sequence[Member[Any]]) -> None:
-    """Close what a chain that could not be built has already; in the background, since nothing is open."""
+    """Close the members of a chain that could not be built; in the background, since nothing is open."""
     if members:
         asyncio.get_running_loop().create_task(Chain(members).aclose())
 
 
 def at_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
-    """16-bit mono PCM at another rate; the very stream where the rates are equal."""
+    """Convert 16-bit mono PCM to another rate; return the same stream if the rates are equal."""
     return pcm if source == target else _converted(pcm, source, target)
 
 

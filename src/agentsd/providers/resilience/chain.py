@@ -1,7 +1,7 @@
-"""A chain: a provider and those that stand in for it, each with its limits, its tries and its metrics.
+"""Chain of a provider and its fallbacks, each with its limits, its retries and its metrics.
 
-A call may be tried again, or passed on, until the first item of its answer is there, and never
-after: nobody hears the beginning of one answer and the end of another.
+A call may be retried, or passed on, until the first item of its answer has come, and never after: a
+caller must not get the beginning of one answer and the end of another.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 class Member(Generic[P]):
-    """One provider of a chain."""
+    """Provider in a chain."""
 
     def __init__(
         self,
@@ -60,7 +60,10 @@ class Member(Generic[P]):
         self._first = metrics.provider_first_seconds.labels(kind, name)
 
     async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
-        """One try at one whole answer, counted. Apart from ``call``, because chats come by the thousand."""
+        """Try one whole answer, and count it.
+
+        Separate from ``call``, because chats come by the thousand.
+        """
         await self._enter()
         began = perf_counter()
         try:
@@ -83,9 +86,10 @@ class Member(Generic[P]):
         since: Callable[[], float],
         is_of_input: Callable[[BaseException], bool],
     ) -> AsyncGenerator[T, None]:
-        """One try: what ``start`` of the provider yields, counted. ``since``: when its clock began.
+        """Try once: yield the items of ``start``, counted; ``since`` returns when its clock began.
 
-        ``is_of_input``: whether an error is of what is sent to the vendor, and not the vendor's.
+        ``is_of_input`` returns whether an error comes from what is sent to the vendor, and not from the
+        vendor.
         """
         await self._enter()
         began = perf_counter()
@@ -109,9 +113,9 @@ class Member(Generic[P]):
             self._leave()
 
     def pause(self, error: ProviderError, number: int) -> float | None:
-        """Seconds before the try after try ``number`` (from 0); None where another is no use, or not safe.
+        """Return the seconds to wait after try ``number`` (from 0); None if another is useless or unsafe.
 
-        A time-out is not tried again: the caller has waited long enough.
+        A timeout is not retried: the caller has waited long enough.
         """
         if number >= self.retries or not isinstance(error, (ProviderUnavailable, ProviderRateLimited)):
             return None
@@ -122,7 +126,7 @@ class Member(Generic[P]):
         return said + random.SystemRandom().uniform(0, PAUSE_SECONDS * 2**number)
 
     def rest(self, error: ProviderError | None) -> None:
-        """Be passed over for a while, if another can stand in; not for a request that is refused."""
+        """Skip this member for a while if a fallback exists; not after a request that was refused."""
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
         if isinstance(error, ProviderRejected):
             return
@@ -164,7 +168,7 @@ class Member(Generic[P]):
 
 
 class Call(Generic[P, T]):
-    """One answer that is asked for: how to ask, and how far it came."""
+    """Requested answer: how to request it, and how far it came."""
 
     def __init__(
         self, start: Callable[[P], AsyncIterator[T]], tape: Tape[Any] | None = None, *, heard: bool = False
@@ -178,7 +182,10 @@ class Call(Generic[P, T]):
         self._begun = False
 
     async def ask(self, member: Member[P]) -> AsyncGenerator[T, None]:
-        """The answer of ``member``, tried again where that is safe. Sets ``answered``, or ``failure``."""
+        """Yield the answer of ``member``, retried where that is safe.
+
+        Sets ``answered``, or ``failure``.
+        """
         for number in range(1 + member.retries):
             try:
                 async with aclosing(member.call(self._start, self._since, self._is_of_input)) as items:
@@ -202,7 +209,7 @@ class Call(Generic[P, T]):
         self._begun = True
 
     def _repeatable(self, error: ProviderError) -> bool:
-        """Nothing was answered, and all that was sent can be sent again."""
+        """Return whether nothing was answered, and all that was sent can be sent again."""
         tape = self._tape
         return not self._begun and (tape is None or (tape.whole and error is not tape.failure))
 
@@ -223,11 +230,11 @@ class Chain(Generic[P]):
 
     @property
     def first(self) -> P:
-        """The one that is asked first."""
+        """Return the provider that is asked first."""
         return self.members[0].provider
 
     async def once(self, ask: Callable[[P], Awaitable[T]]) -> T:
-        """One whole answer. Raises ``ProviderError``."""
+        """Return one whole answer. Raises ``ProviderError``."""
 
         failure: ProviderError | None = None
         error: ProviderError | None = None
@@ -250,7 +257,10 @@ class Chain(Generic[P]):
             failure = error = None  # they refer to this frame
 
     async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
-        """An answer as it comes. Raises ``ProviderError``: the first provider's, where nobody answers."""
+        """Yield an answer as it comes.
+
+        Raises the first provider's ``ProviderError`` if none answers.
+        """
         for member in self._in_order():
             async with aclosing(call.ask(member)) as items:
                 async for item in items:
@@ -265,7 +275,7 @@ class Chain(Generic[P]):
                 call.failure = call.latest = None  # it refers to this frame
 
     async def aclose(self) -> None:
-        """Close all, also after one failed; then raise what it raised."""
+        """Close all, also after one failed; then raise its error."""
         failures: list[Exception] = []
         for member in self.members:
             try:
@@ -276,7 +286,7 @@ class Chain(Generic[P]):
             raise failures[0]
 
     def _in_order(self) -> Sequence[Member[P]]:
-        """As the manifest has them, but those that failed a moment ago come last."""
+        """Return the members in the manifest's order, but those that failed a moment ago last."""
         if len(self.members) == 1:
             return self.members
         now = perf_counter()

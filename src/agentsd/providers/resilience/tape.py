@@ -1,4 +1,4 @@
-"""A tape: what a caller sends piece by piece, kept until the answer begins, so that it can be sent again.
+"""Recording of a caller's input, piece by piece, kept until the answer begins, so that it can be sent again.
 
 Speech and text come once. If a vendor fails before its first byte, the next try has to get what
 the first one got already, and then go on with what is still coming.
@@ -19,9 +19,9 @@ TAPE_MAX = 32 << 20
 
 
 class Tape(Generic[S]):
-    """Reads ``source`` when a player asks for more. ``async with Tape(source) as tape: tape.play()``.
+    """Recording that reads ``source`` on demand. ``async with Tape(source) as tape: tape.play()``.
 
-    One task reads, whoever plays: a player that is cancelled cancels neither the source nor the
+    One task reads, whichever player runs: a player that is cancelled cancels neither the source nor the
     piece that is on its way. A failure of the source is raised to the player, and kept: it is the
     caller's, not the vendor's.
     """
@@ -42,15 +42,15 @@ class Tape(Generic[S]):
 
     @property
     def whole(self) -> bool:
-        """Whether everything can be played again."""
+        """Return whether everything can be played again."""
         return self._dropped == 0
 
     def let_go(self) -> None:
-        """Nothing will be played again: keep no more than what is not played yet."""
+        """Give up playing again: keep no more than what is not played yet."""
         self._keeping = False
 
     async def play(self) -> AsyncGenerator[S, None]:
-        """From the beginning, and on with what comes. One player at a time."""
+        """Yield the input from the beginning, then as it comes. One player at a time."""
         position = 0
         while True:
             if position < self._dropped + len(self._pieces):

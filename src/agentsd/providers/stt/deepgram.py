@@ -50,7 +50,7 @@ FINALIZE, CLOSE = '{"type":"Finalize"}', '{"type":"CloseStream"}'
 
 
 class DeepgramListen(SocketClient):
-    """Sends PCM, then ``Finalize`` and ``CloseStream``; gets results, and ``Metadata`` as the last word."""
+    """Client that sends PCM, then ``Finalize`` and ``CloseStream``; ``Metadata`` ends the results."""
 
     def __init__(self, settings: DeepgramListenSettings, sessions: HttpSessions) -> None:
         headers = {"Authorization": f"Token {settings.api_key.reveal()}"}
@@ -69,7 +69,7 @@ class DeepgramListen(SocketClient):
         self.sample_rate = settings.sample_rate
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
-        """Transcripts as they come: see ``STT``."""
+        """Yield transcripts as they come: see ``STT``."""
         return self.converse(framed(pcm, bytes, last=[FINALIZE, CLOSE]), _Reader(self.who))
 
 
@@ -98,7 +98,7 @@ class _Reader(Reader[Transcript]):
 
 
 def build(settings: DeepgramListenSettings, sessions: HttpSessions) -> DeepgramListen:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return DeepgramListen(settings, sessions)
 
 

@@ -1,8 +1,8 @@
-"""Whisper on this machine, by CTranslate2: it hears the whole utterance, then writes it down.
+"""Whisper on this machine, by CTranslate2: it transcribes the whole utterance at its end.
 
 https://github.com/SYSTRAN/faster-whisper. The model is always a folder on this machine; nothing is
-downloaded. Whisper listens to 30 seconds at a time, so there are no partial transcripts: what it
-says is final, segment by segment.
+downloaded. Whisper processes 30 seconds at a time, so there are no partial transcripts: its
+transcripts are final, segment by segment.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class FasterWhisperSettings(LocalSettings):
 
 
 class FasterWhisper:
-    """Gathers the sound, then transcribes it."""
+    """Client that collects the audio, then transcribes it."""
 
     def __init__(self, settings: FasterWhisperSettings, sessions: HttpSessions) -> None:
         engines = sessions.engines
@@ -76,7 +76,7 @@ class FasterWhisper:
         preloaded(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
-        """Transcripts as they come: see ``STT``."""
+        """Yield transcripts as they come: see ``STT``."""
         sound = await self._gathered(pcm)
         if sound:
             async with aclosing(self._claim.stream("hear", {"language": self._language}, sound)) as heard:
@@ -110,7 +110,7 @@ def _path(settings: FasterWhisperSettings, limits: EngineLimits) -> Path:
 
 
 def build(settings: FasterWhisperSettings, sessions: HttpSessions) -> FasterWhisper:
-    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return FasterWhisper(settings, sessions)
 
 

@@ -48,7 +48,7 @@ class MoonshineSettings(LocalSettings):
 
 
 class Moonshine:
-    """Listens. One thread does the model's work for all streams, in turn."""
+    """Client of the local model. One thread does the model's work for all streams, in turn."""
 
     def __init__(self, settings: MoonshineSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
@@ -66,7 +66,7 @@ class Moonshine:
         preloaded(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
-        """Transcripts as they come: see ``STT``."""
+        """Yield transcripts as they come: see ``STT``."""
         number = next(self._numbers)
         with self._claim.streaming():
             try:
@@ -88,7 +88,7 @@ class Moonshine:
         await self._claim.release()
 
     async def _hear(self, number: int, sound: bytes, *, over: bool = False) -> list[Transcript]:
-        """Return what is new after ``sound``; ``over``: and after the end of all sound."""
+        """Return the new transcripts after ``sound``; ``over`` marks the end of the audio."""
         parts = await self._claim.run("hear", {"stream": number, "over": over}, sound)
         return [Transcript(str(p.fields.get("text", "")), final=bool(p.fields.get("final"))) for p in parts]
 
@@ -102,7 +102,7 @@ class Moonshine:
 
 
 def build(settings: MoonshineSettings, sessions: HttpSessions) -> Moonshine:
-    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return Moonshine(settings, sessions)
 
 

@@ -1,4 +1,4 @@
-"""Speech to text as OpenAI's ``/v1/audio/transcriptions`` does it: one request for each utterance.
+"""Speech to text through OpenAI's ``/v1/audio/transcriptions``: one request for each utterance.
 
 https://platform.openai.com/docs/api-reference/audio/createTranscription
 """
@@ -70,7 +70,7 @@ MAX_AUDIO = 25 << 20
 
 
 class OpenAITranscription:
-    """Collects the speech until it ends, posts it as WAV, and yields one final transcript."""
+    """Client that collects the speech until it ends, posts it as WAV, and yields one final transcript."""
 
     def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
         self._who = Who(settings.provider, settings.kind)
@@ -82,7 +82,7 @@ class OpenAITranscription:
         self._fields = {name: value for name, value in fields.items() if value is not None}
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
-        """One final transcript: see ``STT``. Nothing was said: nothing is asked."""
+        """Yield one final transcript: see ``STT``. Without speech no request is made."""
         audio = await self._collect(pcm)
         if not audio:
             return
@@ -117,7 +117,7 @@ class OpenAITranscription:
 
 
 def build(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return OpenAITranscription(settings, sessions)
 
 

@@ -1,4 +1,4 @@
-"""A Whisper server of one's own, over its streaming WebSocket."""
+"""Self-hosted Whisper server, over its streaming WebSocket."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ QUIET_SECONDS = 1.0
 
 
 class Whisper(SocketClient):
-    """Sends PCM, then ``end``; gets transcripts until a final one and a close, or silence."""
+    """Client that sends PCM, then ``end``; gets transcripts until a final one and a close, or silence."""
 
     def __init__(self, settings: WhisperSettings, sessions: HttpSessions) -> None:
         query = {"sample_rate": str(settings.sample_rate)}
@@ -57,7 +57,7 @@ class Whisper(SocketClient):
         self.sample_rate = settings.sample_rate
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
-        """Transcripts as they come: see ``STT``."""
+        """Yield transcripts as they come: see ``STT``."""
         return self.converse(framed(pcm, bytes, last=["end"]), _Reader(self.who))
 
 
@@ -80,7 +80,7 @@ class _Reader(Reader[Transcript]):
 
 
 def build(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return Whisper(settings, sessions)
 
 

@@ -1,1 +1,1 @@
-"""How vendors are reached: sessions, endpoints, sockets, event streams."""
+"""Transport to vendors: sessions, endpoints, sockets, event streams."""

@@ -1,4 +1,4 @@
-"""One vendor's address: where a client posts to, with its headers, its limits and its errors."""
+"""Address of one vendor: where a client posts to, with its headers, its limits and its errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LINGER_SECONDS = 0.25
 
 
 class Endpoint:
-    """A claim on an origin's session, and how to talk to one vendor there."""
+    """Claim on an origin's session, with the headers and limits of one vendor there."""
 
     __slots__ = ("_claim", "headers", "limits", "timeouts", "url", "who")
 
@@ -68,7 +68,7 @@ class Endpoint:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The origin's pooled session."""
+        """Return the origin's pooled session."""
         return self._claim.session
 
     async def aclose(self) -> None:
@@ -79,7 +79,7 @@ class Endpoint:
     async def post(
         self, body: bytes | aiohttp.FormData, accept: str = "application/json"
     ) -> AsyncIterator[Reply]:
-        """Sends ``body`` and yields the answer once its head is here. Raises ``ProviderError``.
+        """Send ``body`` and yield the answer once its head has come. Raises ``ProviderError``.
 
         An answer that was not read to its end when the context ends closes the connection.
         """
@@ -108,7 +108,7 @@ class Endpoint:
 
 
 class Reply:
-    """A vendor's answer, read under the endpoint's limits."""
+    """Answer of a vendor, read under the endpoint's limits."""
 
     __slots__ = ("_began", "_endpoint", "_response", "_size")
 
@@ -120,11 +120,11 @@ class Reply:
 
     @property
     def content_type(self) -> str:
-        """The media type without parameters."""
+        """Return the media type without parameters."""
         return self._response.content_type
 
     async def json(self) -> dict[str, Any]:
-        """The whole answer as one JSON object."""
+        """Return the whole answer as one JSON object."""
         who = self._endpoint.who
         async with within(self._endpoint.timeouts.first):
             data = await self._read_all()
@@ -135,7 +135,10 @@ class Reply:
         return value
 
     async def read(self, *, first: bool = False) -> bytes:
-        """The next bytes of the body as they come; empty at its end. ``first`` allows the longer wait."""
+        """Return the next bytes of the body as they come; empty at its end.
+
+        ``first`` allows the longer wait.
+        """
         timeouts, limits = self._endpoint.timeouts, self._endpoint.limits
         async with within(timeouts.first if first else timeouts.idle):
             data = await self._response.content.readany()
@@ -147,7 +150,7 @@ class Reply:
         return data
 
     async def events(self) -> AsyncGenerator[bytes, None]:
-        """The ``data`` of server-sent events as they come.
+        """Yield the ``data`` of server-sent events as they come.
 
         Comments keep a stream alive, but not for ever: an event must come within ``timeouts.silence``.
         """
@@ -175,7 +178,7 @@ class Reply:
             yield _checked(who, event)
 
     async def linger(self) -> None:
-        """Reads what little is left of a finished stream, so that its connection can be used again."""
+        """Read the small rest of a finished stream, so that its connection can be used again."""
         content = self._response.content
         try:
             async with within(LINGER_SECONDS):
@@ -195,7 +198,7 @@ class Reply:
 
 
 def sliced(data: bytes) -> Sequence[bytes]:
-    """``data`` in slices whose parsing halts nobody."""
+    """Return ``data`` in slices that are each parsed without blocking the event loop."""
     if len(data) <= SLICE_BYTES:
         return (data,)
     return [data[at : at + SLICE_BYTES] for at in range(0, len(data), SLICE_BYTES)]
@@ -209,7 +212,7 @@ async def yield_to_others() -> None:
 
 
 def _checked(who: Who, event: bytes) -> bytes:
-    """``event``, if it does not report an error."""
+    """Return ``event``, unless it reports an error, which is raised."""
     if isinstance(event, ErrorEvent):
         value = _parsed(event)
         if isinstance(value, dict):
@@ -219,14 +222,14 @@ def _checked(who: Who, event: bytes) -> bytes:
 
 
 def within(seconds: float | None) -> asyncio.Timeout:
-    """``asyncio.timeout``, imported where it is first used: see ``providers.transport.sessions``."""
+    """Return ``asyncio.timeout``, imported where it is first used: see ``providers.transport.sessions``."""
     import asyncio
 
     return asyncio.timeout(seconds)
 
 
 def encode(who: Who, body: Mapping[str, Any]) -> bytes:
-    """``body`` as JSON. Raises ``ProviderRejected`` for what JSON cannot hold."""
+    """Return ``body`` as JSON. Raises ``ProviderRejected`` for values that JSON cannot represent."""
     try:
         return orjson.dumps(body)
     except TypeError:
@@ -235,7 +238,10 @@ def encode(who: Who, body: Mapping[str, Any]) -> bytes:
 
 
 def decode(who: Who, data: bytes | str, limits: AnswerLimits = FRAMES) -> dict[str, Any]:
-    """One frame as a JSON object; an error object is raised. A number or other text is not the protocol."""
+    """Return one frame as a JSON object; raise an error object.
+
+    Numbers and other texts are not the protocol.
+    """
     value = _loads(who, data, limits.values)
     if not isinstance(value, dict):
         raise garbled(who, "sent a frame that is not a JSON object")
@@ -244,14 +250,17 @@ def decode(who: Who, data: bytes | str, limits: AnswerLimits = FRAMES) -> dict[s
 
 
 def _check_headers(who: Who, headers: Mapping[str, str]) -> None:
-    """A key that was sealed with its line break would fail at every request, and unclearly."""
+    """Refuse a key that was sealed with its line break: it would fail at every request, and unclearly."""
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         hint = f"seal {who.kind}.api_key again, without a line break or other characters around it"
         raise ProviderRejected(f"{who.vendor}: the key cannot be sent in a header", hint=hint)
 
 
 def _loads(who: Who, data: bytes | str, values: int) -> Any:
-    """``data`` parsed; None where it is not JSON. Refused before that where it has too many values."""
+    """Return ``data`` parsed; None if it is not JSON.
+
+    Refuses data with too many values before parsing.
+    """
     if len(data) > values and _commas(data) > values:
         raise too_large(who, "an answer", values, "values")
     return _parsed(data)
@@ -269,7 +278,7 @@ def _parsed(data: bytes | str) -> Any:
 
 
 async def _code_of(response: aiohttp.ClientResponse) -> object:
-    """The machine code of an error's body, if it is short, comes at once and has one."""
+    """Return the machine code of an error's body, if it is short, comes at once and has one."""
     try:
         async with within(1.0):
             data = await response.content.read(MAX_ERROR_BODY)

@@ -1,4 +1,4 @@
-"""aiohttp's response with a bound where it has none. Imported by whoever opens a session."""
+"""Bound for aiohttp's response where it has none. Imported by the modules that open a session."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.providers.limits import INFORMATIONAL_MAX, RECEIVE_BYTES
 
 
 class BoundedResponse(aiohttp.ClientResponse):
-    """A response that comes after a few informational heads (1xx) at most; aiohttp reads them without end."""
+    """Response after at most a few informational heads (1xx); aiohttp reads them without end."""
 
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         """Read the head. Raises ``ClientResponseError``."""

@@ -1,7 +1,7 @@
-"""Pooled HTTP sessions: one per owner and origin, opened on first use, closed when nobody holds it.
+"""Pooled HTTP sessions: one per owner and origin, opened on first use, closed after the last claim.
 
 Vendors' clients never import aiohttp; this package does, in the functions that connect. So a
-process that only validates manifests pays neither for it nor for asyncio (0.15 s together).
+process that only validates manifests imports neither it nor asyncio (0.15 s together).
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class _Pool:
 
 @dataclass(slots=True)
 class HttpSessions:
-    """The sessions of one event loop. A new provider for an origin keeps its owner's warm connections.
+    """Sessions of one event loop. A new provider for an origin keeps its owner's warm connections.
 
-    ``connections`` bounds what one owner has open to one origin at a time; a request beyond it waits, and
-    its wait counts against the time to the first byte. Owners share no connection, so none waits for another.
+    ``connections`` bounds how many one owner has open to one origin at a time; a request beyond it
+    waits, and its wait counts against the time to the first byte. Owners share no connection, so none
+    waits for another.
     """
 
     connections: int = 512
@@ -52,9 +53,9 @@ class HttpSessions:
         return self if owner == self.owner else replace(self, owner=owner, engines=self.engines.of(owner))
 
     def acquire(self, url: str) -> Claim:
-        """A claim on the session for ``url``'s origin. Opens nothing.
+        """Return a claim on the session for ``url``'s origin. Opens nothing.
 
-        Raises ValueError for no URL, ``OutboundRefused`` for a host that must not be connected to.
+        Raises ValueError for an invalid URL, ``OutboundRefused`` for a host that must not be connected to.
         """
         origin = origin_of(url)
         if origin == NOWHERE:
@@ -67,14 +68,14 @@ class HttpSessions:
         return Claim(self, origin, pool)
 
     def holders(self) -> dict[str, int]:
-        """How many claims each origin has."""
+        """Return how many claims each origin has."""
         holders = Counter[str]()
         for (_, origin), pool in self._pools.items():
             holders[origin] += pool.holders
         return dict(holders)
 
     def opened(self) -> frozenset[str]:
-        """Origins whose session is open."""
+        """Return the origins whose session is open."""
         return frozenset(origin for (_, origin), pool in self._pools.items() if pool.session is not None)
 
     async def aclose(self) -> None:
@@ -100,7 +101,7 @@ class HttpSessions:
 
 @dataclass(slots=True)
 class Claim:
-    """One holder's claim on an origin's session."""
+    """Claim of one holder on an origin's session."""
 
     _sessions: HttpSessions
     origin: str
@@ -109,7 +110,7 @@ class Claim:
 
     @property
     def session(self) -> aiohttp.ClientSession:
-        """The session, opened if it was not. Call it inside the event loop."""
+        """Return the session, opened if it was not. Call it inside the event loop."""
         if self._released:
             raise RuntimeError("this claim was released")
         return self._sessions._open(self._pool)
@@ -154,7 +155,7 @@ def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
 async def _refuse_redirects(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """A redirect would carry a key to a place that nobody allowed, so it is an answer like any other."""
+    """Treat a redirect as an answer: following it would carry a key to a place nobody allowed."""
     response = await handler(request)
     if 300 <= response.status < 400:
         import aiohttp

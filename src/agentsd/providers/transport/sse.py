@@ -17,15 +17,15 @@ LINE_BYTES = 32
 
 
 class EventTooLong(ValueError):
-    """An event is longer than it may be."""
+    """Event that is longer than allowed."""
 
 
 class ErrorEvent(bytes):
-    """The data of an event that reports an error."""
+    """Data of an event that reports an error."""
 
 
 class EventParser:
-    """Turns chunks of bytes, cut anywhere, into the ``data`` of events of at most ``limit`` bytes."""
+    """Parser of chunks of bytes, cut anywhere, into the ``data`` of events of at most ``limit`` bytes."""
 
     __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size", "lines")
 
@@ -39,7 +39,7 @@ class EventParser:
         self._after_cr = False  # the last chunk ended with CR: a LF that follows belongs to it
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The events that ``chunk`` completes. Raises ``EventTooLong``."""
+        """Return the events that ``chunk`` completes. Raises ``EventTooLong``."""
         if self._after_cr and chunk:
             self._after_cr = False
             if chunk.startswith(b"\n"):
@@ -63,7 +63,7 @@ class EventParser:
         return events
 
     def close(self) -> list[bytes]:
-        """The event that the end of the stream completes, if any."""
+        """Return the event that the end of the stream completes, if any."""
         events: list[bytes] = []
         if self._rest:
             self._line(bytes(self._rest), events)

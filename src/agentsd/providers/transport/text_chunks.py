@@ -1,7 +1,7 @@
-"""Cutting a stream of text where a voice may be cut: between words, or between sentences. Pure.
+"""Splitting of a text stream at places where speech may be cut: between words, or between sentences. Pure.
 
-Language models stream fragments (``Hel``, ``lo.``). A vendor that joins what it gets wants whole
-words; one that speaks each message on its own wants whole sentences.
+Language models stream fragments (``Hel``, ``lo.``). A vendor that joins what it gets needs whole
+words; one that speaks each message on its own needs whole sentences.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SENTENCE_MAX = 600
 
 
 async def words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """``text`` in pieces that never cut a word; each ends with a space, and holds more than spaces."""
+    """Split ``text`` between words; each piece ends with a space, and contains more than spaces."""
     rest = ""
     async for piece in text:
         rest += piece
@@ -28,7 +28,7 @@ async def words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
 
 
 async def sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """``text`` sentence by sentence, without the spaces around them."""
+    """Split ``text`` into sentences, without the spaces around them."""
     rest = ""
     async for piece in text:
         rest += piece
@@ -41,12 +41,12 @@ async def sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
 
 
 def _last_space(text: str) -> int:
-    """The index after the last space; 0 without one."""
+    """Return the index after the last space; 0 without one."""
     return next((index for index in range(len(text), 0, -1) if text[index - 1].isspace()), 0)
 
 
 def _sentence_end(text: str) -> int:
-    """The index after the first sentence that is surely over; 0 if none is."""
+    """Return the index after the first sentence that is surely over; 0 if none is."""
     match = _SENTENCE.search(text)
     if match:
         return match.end()

@@ -1,7 +1,8 @@
-"""Talking to a vendor over a WebSocket: sending and receiving at once, never hanging, always closing.
+"""Conversation with a vendor over a WebSocket: sending and receiving at once, never hanging, always closing.
 
-A vendor's client says which frames to send (an async iterator) and what a received frame means
-(a ``Reader``, one for each stream, so that streams share nothing). ``converse`` does the rest.
+A vendor's client defines which frames to send (an async iterator) and what a received frame means
+(a ``FrameReader``, one for each stream, so that streams share nothing). ``run_conversation`` does
+the rest.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
 
 
 class Reader(Generic[T]):
-    """What a vendor's frames mean. One for each stream; it may remember what came before."""
+    """Interpreter of a vendor's frames. One for each stream; it may keep state between frames."""
 
     def __init__(self, who: Who) -> None:
         self.who = who
@@ -58,27 +59,30 @@ class Reader(Generic[T]):
         self.quiet: float | None = None  # seconds of silence that are a good end now
 
     def read(self, frame: Frame) -> T | None:
-        """What ``frame`` brings, or None. Sets ``finished`` at the end. Raises ``ProviderError``."""
+        """Return the content of ``frame``, or None. Sets ``finished`` at the end.
+
+        Raises ``ProviderError``.
+        """
         raise NotImplementedError
 
     def may_close(self) -> bool:
-        """Whether a normal close (1000) is a good end now, for vendors whose end marker it is."""
+        """Return whether a normal close (1000) is a valid end now, for vendors whose end marker it is."""
         return False
 
     def message(self, frame: Frame) -> dict[str, Any]:
-        """``frame`` as a JSON object; an error object is raised."""
+        """Return ``frame`` as a JSON object; raise an error object."""
         return decode(self.who, frame)
 
 
 class SpeechReader(Reader[bytes]):
-    """A reader of audio: whole samples, from base64 or binary."""
+    """Reader of audio: whole samples, from base64 or binary."""
 
     def __init__(self, who: Who) -> None:
         super().__init__(who)
         self._samples = Samples()
 
     def samples(self, audio: object) -> bytes | None:
-        """Whole samples from base64 text or bytes; None for nothing."""
+        """Return whole samples from base64 text or bytes; None for nothing."""
         if not audio:
             return None
         try:
@@ -87,13 +91,13 @@ class SpeechReader(Reader[bytes]):
             raise garbled(self.who, str(error)) from None
 
     def check_rate(self, told: object, wanted: int) -> None:
-        """Refuses audio at another rate than the manifest's."""
+        """Refuse audio at another rate than the manifest's."""
         if isinstance(told, int) and told != wanted:
             raise wrong_rate(self.who, told, wanted) if told in RATES else garbled(self.who, ODD_RATE)
 
 
 class SocketClient:
-    """What every vendor's WebSocket client has in common. It keeps nothing between streams."""
+    """Common part of every vendor's WebSocket client. It keeps nothing between streams."""
 
     def __init__(
         self,
@@ -109,7 +113,7 @@ class SocketClient:
         self._query = query or {}
 
     def converse(self, outgoing: AsyncIterator[Frame], reader: Reader[T]) -> AsyncGenerator[T, None]:
-        """One conversation on a socket of its own: see ``converse``."""
+        """Run one conversation on a socket of its own: see ``run_conversation``."""
         return converse(self._endpoint, self._query, outgoing, reader)
 
     async def aclose(self) -> None:
@@ -124,7 +128,7 @@ async def framed(
     first: Sequence[Frame] = (),
     last: Sequence[Frame] = (),
 ) -> AsyncIterator[Frame]:
-    """``first``, each piece wrapped, ``last``; nothing at all if there are no pieces."""
+    """Yield ``first``, each piece wrapped, ``last``; nothing at all if there are no pieces."""
     opened = False
     async for piece in pieces:
         if not opened:
@@ -140,7 +144,7 @@ async def framed(
 async def converse(
     endpoint: Endpoint, query: Mapping[str, str], outgoing: AsyncIterator[Frame], reader: Reader[T]
 ) -> AsyncGenerator[T, None]:
-    """Sends ``outgoing`` and yields what ``reader`` makes of the answers, both as they come.
+    """Send ``outgoing`` and yield what ``reader`` returns for the answers, both as they come.
 
     Ends when the reader is finished, or at once if ``outgoing`` turns out to be empty. Raises
     ``ProviderError``, or whatever ``outgoing`` raises. Closing or cancelling it closes the socket.
@@ -169,7 +173,7 @@ async def converse(
 
 
 class Socket:
-    """One WebSocket connection under its endpoint's limits."""
+    """WebSocket connection under its endpoint's limits."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse, endpoint: Endpoint) -> None:
         self._ws = ws
@@ -187,7 +191,7 @@ class Socket:
 
     @classmethod
     async def connect(cls, endpoint: Endpoint, query: Mapping[str, str]) -> Socket:
-        """Opens a socket. A refused handshake is a typed error like any other answer."""
+        """Open a socket. A refused handshake is a typed error like any other answer."""
         import aiohttp
 
         with translated(endpoint.who):
@@ -203,7 +207,7 @@ class Socket:
         return cls(ws, endpoint)
 
     async def pump(self, outgoing: AsyncIterator[Frame], reader: Reader[Any]) -> None:
-        """Sends everything, then starts the clock. What goes wrong is kept for the receiving side."""
+        """Send everything, then start the clock. A failure is kept for the receiving side."""
         sent = False
         try:
             async for frame in outgoing:
@@ -225,9 +229,9 @@ class Socket:
             await self.aclose()
 
     async def receive(self, quiet: float | None = None) -> Frame | None:
-        """The next frame; None at the end. Raises ``ProviderTimeout`` for a stall.
+        """Return the next frame; None at the end. Raises ``ProviderTimeout`` for a stall.
 
-        ``quiet`` is the silence, in seconds, that would be a good end now.
+        ``quiet`` is the silence, in seconds, that would be a valid end now.
         """
         import aiohttp
 
@@ -261,7 +265,7 @@ class Socket:
             raise timed_out(self._who)
 
     def end(self, reader: Reader[Any]) -> None:
-        """The socket is closed: returns if that is a good end, raises otherwise."""
+        """Return if the closed socket is a valid end, else raise an error."""
         if self._over:
             return
         if self._failure is not None:
@@ -272,11 +276,11 @@ class Socket:
             raise closed_early(self._who)
 
     def forget_failure(self) -> None:
-        """Let go of why sending stopped: an error refers to its frames, and so to this."""
+        """Drop the failure of sending: an error refers to its frames, and so to this object."""
         self._failure = None
 
     async def aclose(self) -> None:
-        """Says goodbye, and does not wait long for an answer."""
+        """Close the socket, with a short wait for the vendor's answer."""
         with suppress(TimeoutError):
             async with within(CLOSE_SECONDS):
                 await self._ws.close()
@@ -291,7 +295,7 @@ class Socket:
             self._limit = None
 
     async def _message(self) -> aiohttp.WSMessage:
-        """The next message that is not a ping; aiohttp answers those without letting anybody else run."""
+        """Return the next message but pings; aiohttp answers those without letting other tasks run."""
         import aiohttp
 
         while True:
@@ -319,7 +323,7 @@ class Socket:
             raise
 
     def _start_clock(self) -> None:
-        """From now on the vendor's silence counts, also in the receive that is under way."""
+        """Count the vendor's silence from now on, also in the current receive."""
         self._owed = True
         if self._limit is not None:
             self._limit.reschedule(self._deadline(None))

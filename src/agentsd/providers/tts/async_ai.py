@@ -60,7 +60,7 @@ class AsyncAISettings(NetworkSettings):
 
 
 class AsyncAI(SocketClient):
-    """Sends the format, then words, then an empty transcript; gets base64 audio until ``final``."""
+    """Client that sends format, words and an empty transcript; gets base64 audio until ``final``."""
 
     def __init__(self, settings: AsyncAISettings, sessions: HttpSessions) -> None:
         query = {"api_key": settings.api_key.reveal(), "version": settings.version}
@@ -74,7 +74,7 @@ class AsyncAI(SocketClient):
         )
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"transcript": ""})
         return self.converse(
             framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
@@ -95,7 +95,7 @@ class _Reader(SpeechReader):
 
 
 def build(settings: AsyncAISettings, sessions: HttpSessions) -> AsyncAI:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return AsyncAI(settings, sessions)
 
 

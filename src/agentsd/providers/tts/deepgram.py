@@ -42,9 +42,9 @@ FLUSH = '{"type":"Flush"}'
 
 
 class DeepgramSpeak(SocketClient):
-    """Sends words and one ``Flush`` at the end; gets binary audio until ``Flushed``.
+    """Client that sends words and one ``Flush`` at the end; gets binary audio until ``Flushed``.
 
-    One flush only: the vendor allows 20 a minute, and frequent ones spoil the voice.
+    It sends one flush only: the vendor allows 20 a minute, and frequent ones degrade the voice.
     """
 
     def __init__(self, settings: DeepgramSpeakSettings, sessions: HttpSessions) -> None:
@@ -59,7 +59,7 @@ class DeepgramSpeak(SocketClient):
         self.sample_rate = settings.sample_rate
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         return self.converse(framed(words(text), self._say, last=[FLUSH]), _Reader(self.who))
 
     def _say(self, piece: str) -> Frame:
@@ -75,7 +75,7 @@ class _Reader(SpeechReader):
 
 
 def build(settings: DeepgramSpeakSettings, sessions: HttpSessions) -> DeepgramSpeak:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return DeepgramSpeak(settings, sessions)
 
 

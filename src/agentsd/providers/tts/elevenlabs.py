@@ -86,7 +86,7 @@ INACTIVITY_SECONDS = 180
 
 
 class ElevenLabs(SocketClient):
-    """Sends a space with the voice's settings, then words, then an empty text; ends with ``isFinal``."""
+    """Client that sends a space with voice settings, words, an empty text; ends with ``isFinal``."""
 
     def __init__(self, settings: ElevenLabsSettings, sessions: HttpSessions) -> None:
         query = {
@@ -104,7 +104,7 @@ class ElevenLabs(SocketClient):
         self._opening = self._json({"text": " ", **({"voice_settings": voice} if voice else {})})
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"text": ""})
         return self.converse(
             framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
@@ -136,7 +136,7 @@ def _voice_settings(settings: ElevenLabsSettings) -> dict[str, float | bool]:
 
 
 def build(settings: ElevenLabsSettings, sessions: HttpSessions) -> ElevenLabs:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return ElevenLabs(settings, sessions)
 
 

@@ -50,7 +50,7 @@ class FliteSettings(LocalSettings):
 
 
 class Flite:
-    """Speaks sentence by sentence."""
+    """Client that speaks sentence by sentence."""
 
     def __init__(self, settings: FliteSettings) -> None:
         NEEDS.check(settings.provider)
@@ -62,7 +62,7 @@ class Flite:
         self._turns: asyncio.Semaphore | None = None
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         async with aclosing(sentences(text)) as said:
             async for sentence in said:
                 pcm = await self._say(sentence)
@@ -70,7 +70,7 @@ class Flite:
                     yield pcm[start : start + PIECE]
 
     async def aclose(self) -> None:
-        """Nothing to release: a process ends with its sentence."""
+        """Release nothing: a process ends with its sentence."""
 
     async def _say(self, sentence: str) -> bytes:
         import asyncio
@@ -127,7 +127,7 @@ def _whole(file: int) -> bytes:
 
 
 def build(settings: FliteSettings, sessions: HttpSessions) -> Flite:
-    """The client for ``settings``. Raises ``ConfigError`` where flite is not installed."""
+    """Return the client for ``settings``. Raises ``ConfigError`` where flite is not installed."""
     return Flite(settings)
 
 

@@ -59,7 +59,7 @@ FLUSH, CLOSE = '{"flush":true}', '{"close":true}'
 
 
 class Hume(SocketClient):
-    """Sends words, then asks for the rest and a close; the vendor's normal close is the end."""
+    """Client that sends words, then asks for the rest and a close; the vendor's normal close is the end."""
 
     sample_rate = SAMPLE_RATE
 
@@ -78,7 +78,7 @@ class Hume(SocketClient):
         self._how["voice"] = {"id": settings.voice_id}
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         return self.converse(framed(words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who))
 
     def _say(self, piece: str) -> Frame:
@@ -104,7 +104,7 @@ class _Reader(SpeechReader):
 
 
 def build(settings: HumeSettings, sessions: HttpSessions) -> Hume:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return Hume(settings, sessions)
 
 

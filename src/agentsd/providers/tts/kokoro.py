@@ -1,4 +1,4 @@
-"""A Kokoro server of one's own, over its live WebSocket."""
+"""Self-hosted Kokoro server, over its live WebSocket."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class KokoroSettings(NetworkSettings):
 
 
 class Kokoro(SocketClient):
-    """Sends the voice, then sentences as plain text, then an empty frame; gets PCM until ``end``.
+    """Client that sends the voice, sentences as plain text, then an empty frame; gets PCM until ``end``.
 
     The server speaks every text frame on its own, so frames are sentences, not words.
     """
@@ -55,7 +55,7 @@ class Kokoro(SocketClient):
         self._opening = encode(self.who, voice).decode()
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         frames = framed(sentences(text), str, first=[self._opening], last=[""])
         return self.converse(frames, _Reader(self.who, self.sample_rate))
 
@@ -75,7 +75,7 @@ class _Reader(SpeechReader):
         return None
 
     def _audio(self, frame: bytes) -> bytes | None:
-        """PCM, without the WAV header that comes before each sentence's and tells its true rate."""
+        """Return PCM without the WAV header that comes before each sentence and contains its true rate."""
         if not frame.startswith(b"RIFF"):
             return self.samples(frame)
         try:
@@ -89,7 +89,7 @@ class _Reader(SpeechReader):
 
 
 def build(settings: KokoroSettings, sessions: HttpSessions) -> Kokoro:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return Kokoro(settings, sessions)
 
 

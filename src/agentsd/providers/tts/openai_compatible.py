@@ -1,4 +1,4 @@
-"""Text to speech as OpenAI's ``/v1/audio/speech`` does it: one request for each sentence.
+"""Text to speech through OpenAI's ``/v1/audio/speech``: one request for each sentence.
 
 https://platform.openai.com/docs/api-reference/audio/createSpeech
 """
@@ -62,7 +62,7 @@ class OpenAISpeechSettings(NetworkSettings):
 
 
 class OpenAISpeech:
-    """Posts each sentence as it is whole, and yields its audio as it comes."""
+    """Client that posts each sentence once it is whole, and yields its audio as it comes."""
 
     def __init__(self, settings: OpenAISpeechSettings, sessions: HttpSessions) -> None:
         self._who = Who(settings.provider, settings.kind)
@@ -80,7 +80,7 @@ class OpenAISpeech:
         }
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         async with aclosing(sentences(text)) as pieces:
             async for sentence in pieces:
                 body = encode(self._who, {**self._how, "input": sentence})
@@ -101,7 +101,7 @@ class OpenAISpeech:
         await self._endpoint.aclose()
 
     async def _first(self, reply: Reply) -> bytes:
-        """The first bytes of PCM: of a WAV, those after its header, which must tell the right rate."""
+        """Return the first bytes of PCM: of a WAV, those after its header, whose rate must be right."""
         data = await reply.read(first=True)
         if not self._wav:
             return data
@@ -127,7 +127,7 @@ class OpenAISpeech:
 
 
 def build(settings: OpenAISpeechSettings, sessions: HttpSessions) -> OpenAISpeech:
-    """The client for ``settings``."""
+    """Return the client for ``settings``."""
     return OpenAISpeech(settings, sessions)
 
 

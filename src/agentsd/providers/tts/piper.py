@@ -63,7 +63,7 @@ class PiperSettings(LocalSettings):
 
 
 class Piper:
-    """Speaks sentence by sentence."""
+    """Client that speaks sentence by sentence."""
 
     def __init__(self, settings: PiperSettings, sessions: HttpSessions) -> None:
         engines = sessions.engines
@@ -78,7 +78,7 @@ class Piper:
         preloaded(self._claim, wanted=settings.preload)
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
-        """PCM as it comes: see ``TTS``."""
+        """Yield PCM as it comes: see ``TTS``."""
         async with aclosing(sentences(text)) as said:
             async for sentence in said:
                 async with aclosing(self._claim.stream("speak", self._how, sentence.encode())) as parts:
@@ -91,7 +91,7 @@ class Piper:
 
 
 def _how(settings: PiperSettings) -> dict[str, Any]:
-    """piper's ``SynthesisConfig`` as keywords."""
+    """Return piper's ``SynthesisConfig`` as keywords."""
     how: dict[str, Any] = {"length_scale": 1 / settings.speed, "speaker_id": settings.speaker}
     return {**how, "noise_scale": 0.0, "noise_w_scale": 0.0} if settings.deterministic else how
 
@@ -117,7 +117,7 @@ def _rate(settings: PiperSettings, path: Path) -> int:
 
 
 def build(settings: PiperSettings, sessions: HttpSessions) -> Piper:
-    """The client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
+    """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return Piper(settings, sessions)
 
 

@@ -1,1 +1,1 @@
-"""Running agents: registry, snapshots, leases and builders."""
+"""Agents of a runtime: registry, snapshots, leases and builders."""

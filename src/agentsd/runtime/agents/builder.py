@@ -1,7 +1,7 @@
-"""Building: one stored document into an agent that is ready to run, or the reason why not.
+"""Builder of agents: one stored document becomes an agent that is ready to run, or a refusal.
 
-Nothing is trusted because a sync let it pass: a runtime parses, opens, verifies and checks every
-document itself, the destinations of its secrets and the owners of its seals included.
+Nothing is trusted because a sync accepted it: a runtime parses, opens, verifies and checks every
+document itself, including the destinations of its secrets and the owners of its seals.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ THREAD_FROM = 64 << 10
 
 
 class Refused(AgentUnavailable):
-    """A document that cannot run. ``retryable``: the same bytes may open later."""
+    """Refusal of a document that cannot run. ``retryable``: the same bytes may open later."""
 
     def __init__(self, reason: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
         super().__init__(message, reason=reason, hint=hint)
@@ -54,7 +54,7 @@ class Refused(AgentUnavailable):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A document that was read, and what must be asked about it: who owns its seals."""
+    """Parsed document, with the seals whose owners must be looked up."""
 
     row: AgentRow
     document: Document | None = None
@@ -65,7 +65,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A document that opened and verified: all that an agent is made of. Holds plaintext."""
+    """Document that was opened and verified: all that an agent is made of. Contains plaintext."""
 
     row: AgentRow
     head: AgentHead
@@ -73,7 +73,7 @@ class Recipe:
 
 
 class Builder:
-    """Reads, opens and checks documents, and builds providers of their settings."""
+    """Reader, opener and checker of documents; builds providers from their settings."""
 
     def __init__(
         self,
@@ -113,9 +113,9 @@ class Builder:
     async def open(
         self, candidate: Candidate, owners: Mapping[bytes, str], deadline: float | None = None
     ) -> Recipe:
-        """Open, verify and check, by ``deadline`` (the loop's clock) if given. Raises ``Refused``.
+        """Open, verify and check, by ``deadline`` (the loop's clock) if given. Raises ``DocumentRefused``.
 
-        A deadline that has passed stops only what has to wait: opening in process goes through.
+        A deadline that has passed stops only what has to wait: opening in process still goes through.
         """
         if candidate.document is None:
             raise candidate.refused or Refused("InvalidManifest", "the document cannot be read")
@@ -134,11 +134,11 @@ class Builder:
             raise _invalid(row, (), error) from None
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
-        """Whether this program can run the vendor; of some it knows the settings only."""
+        """Return whether this program can run the vendor; for some it has the settings only."""
         return self._catalog.vendor(kind, settings.provider).build is not None
 
     def build(self, kind: str, settings: ProviderSettings, owner: str = DEFAULT_OWNER) -> Provider:
-        """A provider of an agent of ``owner``. Raises ``Refused``; connects to nothing."""
+        """Build a provider for an agent of ``owner``. Raises ``DocumentRefused``; connects to nothing."""
         try:
             sessions = self._sessions.of(owner)
             provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)
@@ -191,7 +191,7 @@ class Builder:
         return settings
 
     def _check_destinations(self, row: AgentRow, document: Document, opened: Opened) -> None:
-        """Also of fallbacks: each holds secrets of its own."""
+        """Check the destinations of secrets, fallbacks included: each of them has secrets of its own."""
         for pointer, section in providers_in(opened.value):
             sealed = sealed_fields(opened.sealed, pointer)
             known = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings.destinations()
@@ -205,7 +205,7 @@ class Builder:
 
 
 def _check_strays(row: AgentRow, opened: Opened) -> None:
-    """Ciphertext must not be taken for a key or a prompt."""
+    """Refuse ciphertext outside sealed fields, which must not be used as a key or a prompt."""
     strays = opened.strays()
     if strays:
         message = f"{row.path}: {dotted(strays[0])} looks sealed, but the file's seal does not cover it"
@@ -223,7 +223,7 @@ def _read(row: AgentRow, destinations: DestinationsOf) -> Candidate:
 
 
 def _invalid(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> Refused:
-    """Where and what kind of mistake; never the value, which may be a secret."""
+    """Make the refusal: place and kind of the mistake, never the value, which may be a secret."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
     places = {f"{dotted((*prefix, *detail['loc']))} ({detail['type']})" for detail in details}
     message = f"the document of {row.slug} does not fit the schema: {', '.join(sorted(places)[:5])}"

@@ -1,4 +1,4 @@
-"""Changes: what subscribers (server-sent events, the UI) are told, in bounded queues."""
+"""Change feed: events for subscribers (server-sent events, the UI), in bounded queues."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SLUGS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
-    """Something changed.
+    """Event about changed agents.
 
     ``changed``: these agents were created, replaced, renamed (both names) or removed.
     ``condition``: these agents' conditions are other than they were.
-    ``resync``: too much at once to tell; read everything again.
+    ``resync``: too many changes at once to list; read everything again.
     """
 
     kind: Literal["changed", "condition", "resync"]
@@ -31,9 +31,9 @@ class ChangeEvent:
 
 
 class Subscription:
-    """One subscriber's queue: ``async for event in subscription``. Ends when the registry closes.
+    """Queue of one subscriber: ``async for event in subscription``. Ends when the registry closes.
 
-    Of an ``owner``: it is told of nothing but that owner's agents.
+    With an ``owner`` it receives events of that owner's agents only.
     """
 
     def __init__(self, metrics: Metrics, owner: str | None = None) -> None:
@@ -70,7 +70,7 @@ class Subscription:
 
 
 class Changes:
-    """Tells every subscriber."""
+    """Publisher of change events to every subscriber."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._subscriptions: set[Subscription] = set()
@@ -78,7 +78,7 @@ class Changes:
 
     @contextmanager
     def subscribe(self, owner: str | None = None) -> Iterator[Subscription]:
-        """A subscription for as long as the context lasts; of an ``owner``, or of all."""
+        """Yield a subscription for as long as the context lasts; for an ``owner``, or for all."""
         subscription = Subscription(self._metrics, owner)
         self._subscriptions.add(subscription)
         try:
@@ -87,7 +87,7 @@ class Changes:
             self._subscriptions.discard(subscription)
 
     def publish(self, kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> None:
-        """Tell of ``slugs``; more than ``SLUGS_MAX`` of them are told as a ``resync``."""
+        """Publish ``slugs``; more than ``SLUGS_MAX`` of them are published as a ``resync``."""
         owned = dict[str, list[str]]()
         if any(subscription.owner is not None for subscription in self._subscriptions):
             for slug in slugs:

@@ -1,4 +1,4 @@
-"""Conditions counted, and those that are not Ready kept at hand: for metrics, status and the heartbeat."""
+"""Counts of conditions, and the agents that are not Ready: for metrics, status and the heartbeat."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TYPES = ("Ready", "Degraded", "Invalid", "Suspended")
 
 
 class Tally:
-    """How many agents are in each condition. Every change costs the same, however many there are."""
+    """Number of agents in each condition. Every change costs the same, whatever their number."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._gauges = {name: metrics.agents.labels(name) for name in _TYPES}
@@ -20,20 +20,20 @@ class Tally:
         self._problems: dict[Entry, None] = {}
 
     def add(self, entry: Entry) -> None:
-        """``entry`` is in the snapshot now."""
+        """Count ``entry``, which is in the snapshot now."""
         self._counted.add(entry)
         self._gauges[entry.condition.type].inc()
         if entry.condition.type in ("Degraded", "Invalid"):
             self._problems[entry] = None
 
     def remove(self, entry: Entry) -> None:
-        """``entry`` is not in the snapshot any more."""
+        """Stop counting ``entry``, which is not in the snapshot any more."""
         self._counted.discard(entry)
         self._gauges[entry.condition.type].dec()
         self._problems.pop(entry, None)
 
     def change(self, entry: Entry, condition: Condition) -> bool:
-        """Give ``entry`` another condition; says whether that is news."""
+        """Give ``entry`` another condition. Return whether it differs from the previous one."""
         before = entry.condition
         counted = entry in self._counted  # just after a swap, it may not be yet
         if counted:
@@ -44,5 +44,5 @@ class Tally:
         return before.type != condition.type or (before.type != "Ready" and before.reason != condition.reason)
 
     def problems(self, limit: int | None) -> Iterator[Entry]:
-        """Agents that are Degraded or Invalid."""
+        """Yield the agents that are Degraded or Invalid."""
         return islice(self._problems, limit)

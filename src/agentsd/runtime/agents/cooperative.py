@@ -1,4 +1,4 @@
-"""Pacing: long work that lets the event loop breathe."""
+"""Cooperative work: long loops that yield to the event loop."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Pacer:
-    """Gives the loop a turn whenever ``slice_s`` seconds of work have gone by, for ``rest_s`` seconds.
+    """Pause of ``rest_s`` seconds for the event loop after every ``slice_s`` seconds of work.
 
     The default keeps the loop's pauses under about 5 ms: 2 ms of work and one more document.
     """
@@ -34,7 +34,7 @@ async def each(
     """Do ``work`` on every item, ``limit`` at a time.
 
     Most documents open in process without ever waiting; those that need the sops program or a
-    key service wait for it, and would hold up the others if they went one by one.
+    key service wait for it, and would delay the others if they went one by one.
     """
     queue = iter(items)
 

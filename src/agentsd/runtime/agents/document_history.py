@@ -1,4 +1,4 @@
-"""History: what resolving asks of Postgres."""
+"""Document history: what the resolver reads from Postgres."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ PATIENCE_SECONDS = 2.0
 
 
 class StoreHistory:
-    """Owners of seals and older documents, out of the store. Raises ``StoreError``."""
+    """Owners of seals and older documents, from the store. Raises ``StoreError``."""
 
     def __init__(self, database: Database, *, patience_s: float = PATIENCE_SECONDS) -> None:
         self._database = database
         self._patience_s = patience_s
 
     async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
-        """The owner that each fingerprint was first seen under; unknown ones are left out."""
+        """Return the owner that each fingerprint was first seen under; unknown ones are left out."""
         async with self._asking() as connection:
             return await agents.owners_of_seals(connection, seals)
 
     async def older(self, row: AgentRow) -> Sequence[AgentRow]:
-        """The agent's earlier documents under the same owner, newest first, each once."""
+        """Return the agent's earlier documents under the same owner, newest first, each once."""
         async with self._asking() as connection:
             found = await agents.revisions(connection, row.id, limit=REVISIONS_MAX, before=row.version)
         documents: dict[bytes, AgentRow] = {}
@@ -46,7 +46,7 @@ class StoreHistory:
 
     @asynccontextmanager
     async def _asking(self) -> AsyncIterator[AsyncConnection]:
-        """A transaction that a lease may wait for: a store that hangs counts as one that is away."""
+        """Yield a transaction that a lease may wait for: a store that hangs counts as unavailable."""
         try:
             async with asyncio.timeout(self._patience_s), self._database.transaction() as connection:
                 yield connection
@@ -57,7 +57,7 @@ class StoreHistory:
 
 
 def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
-    """``row`` with the document of ``revision``, and with what was attached to it."""
+    """Return ``row`` with the document of ``revision`` and the attachments that it had."""
     return replace(
         row,
         path=revision.path,

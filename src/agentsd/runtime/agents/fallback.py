@@ -1,4 +1,4 @@
-"""The agents that answer when no other does: in no store, without a key or a network of their own."""
+"""Fallback agents, which answer when no other does: in no store, without a key or a network."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ FALLBACK_REF = "~echo"
 
 @dataclass(frozen=True, slots=True)
 class Fallback:
-    """Another agent in the built-in one's place; the default owner's. ``settings`` hold plaintext."""
+    """Configured agent in place of the built-in one, of the default owner. ``settings`` hold plaintext."""
 
     slug: str
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
 
     def built(self, boxes: Boxes) -> Built:
-        """The agent with its providers. Raises ``Refused`` where one cannot be built."""
+        """Build the agent with its providers. Raises ``DocumentRefused`` where one cannot be built."""
         mine = boxes.take_all(id_of(self.slug), self.settings)
         fields = {
             "id": id_of(self.slug),
@@ -42,7 +42,7 @@ class Fallback:
 
 
 def fallback_agent() -> LiveAgent:
-    """The agent ``echo``, which is in no store."""
+    """Make the agent ``echo``, which is in no store."""
     return LiveAgent(
         id=id_of(FALLBACK_SLUG),
         slug=FALLBACK_SLUG,

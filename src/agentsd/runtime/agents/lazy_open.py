@@ -1,7 +1,7 @@
-"""Openings: looking into agents, at their first lease or in the background, and noting what was found.
+"""Lazy opening of agents, at their first lease or in the background, with a record of the result.
 
-An agent is opened by one task at a time, however many wait for it. Its build stays if someone
-waits for it or uses it; otherwise only the condition stays, and no plaintext.
+An agent is opened by one task at a time, however many callers wait for it. Its build is kept if
+someone waits for it or uses it; otherwise only the condition is kept, and no plaintext.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 class Openings:
-    """What was opened, what is being opened, and what has still to be."""
+    """Agents that were opened, those being opened, and those still to be opened."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Openings:
         self._closed = False
 
     async def opened(self, entry: Entry) -> None:
-        """Wait until ``entry`` was opened, well or not; its build is kept.
+        """Wait until ``entry`` was opened, successfully or not; its build is kept.
 
         A waiter that is cancelled does not cancel the opening: others may wait for it too.
         """
@@ -68,7 +68,7 @@ class Openings:
             entry.interest -= 1
 
     def welcome(self, prepared: Prepared) -> None:
-        """An entry is in the snapshot now."""
+        """Record an entry that is in the snapshot now."""
         entry = prepared.entry
         self._tally.add(entry)
         if prepared.retry:
@@ -78,31 +78,31 @@ class Openings:
             self.waiting.set()
 
     def forget(self, entry: Entry) -> None:
-        """An entry is not in the snapshot any more."""
+        """Drop an entry that is not in the snapshot any more."""
         self._warm.cool(entry)
         self._tally.remove(entry)
         self._pending.pop(entry, None)
         self._doubtful.pop(entry, None)
 
     def unopened(self, version: int) -> int:
-        """How many of this version nobody has looked into yet."""
+        """Return how many entries of this version have not been opened yet."""
         return sum(entry.row.version == version for entry in self._pending)
 
     async def verify(self) -> int:
-        """Look into some that nobody asked for yet; returns how many are left."""
+        """Open some entries that nobody asked for yet. Return how many are left."""
         await self._look_into(list(islice(self._pending, _CHUNK)))
         if not self._pending:
             self.waiting.clear()
         return len(self._pending)
 
     async def verify_again(self) -> None:
-        """Another try for agents that failed for a reason that may pass."""
+        """Retry agents that failed for a reason that may be temporary."""
         doubtful = list(self._doubtful)
         for start in range(0, len(doubtful), _CHUNK):
             await self._look_into(doubtful[start : start + _CHUNK])
 
     async def aclose(self) -> None:
-        """Cancel what is under way; whoever waits for it goes on."""
+        """Cancel what is in progress; whoever waits for it continues."""
         self._closed = True
         for flight in self._flights:
             flight.cancel()
@@ -123,7 +123,7 @@ class Openings:
         await each(list(zip(checked, entries, strict=True)), look, pacer)
 
     def _flight(self, entry: Entry, checked: Checked | None = None) -> asyncio.Task[None]:
-        """The opening of ``entry`` that is under way, begun if there is none."""
+        """Return the task that opens ``entry``; start it if there is none."""
         if entry.flight is None:
             entry.flight = asyncio.create_task(self._open(entry, checked))
             self._flights.add(entry.flight)
@@ -146,7 +146,7 @@ class Openings:
             entry.flight = None
 
     def _settle(self, entry: Entry, outcome: Outcome) -> None:
-        """Note what came of opening ``entry``."""
+        """Record the result of opening ``entry``."""
         snapshot = self._current()
         if self._closed or snapshot.ids.get(entry.row.id) is not entry:
             outcome.drop()
@@ -167,7 +167,10 @@ class Openings:
             self._changes.publish("condition", snapshot.version, (entry.row.slug,))
 
     def _without_build(self, entry: Entry, outcome: Outcome) -> Condition:
-        """Nothing opened. What serves goes on if that may pass, and stops if it is final."""
+        """Return the condition of an entry of which nothing opened.
+
+        The build that serves is kept if the failure may be temporary, and dropped if it is final.
+        """
         said = outcome.condition
         if outcome.retry and entry.built is not None:
             return Condition("Degraded", said.reason, said.message, said.since)

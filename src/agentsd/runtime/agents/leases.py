@@ -1,10 +1,10 @@
-"""Leases: who holds what, and closing what nobody holds.
+"""Leases: holds on builds, and the closing of providers that nobody holds.
 
-A ``Box`` is one provider. It is shared by all the builds of one agent whose settings for that
-kind are equal, so an edited ``tts`` keeps the very same LLM client and its warm connections.
-A ``Built`` is one agent, ready to run, holding its boxes. The snapshot holds a ``Built`` and so
-does every lease; with the last hold gone it gives its boxes back, and a box with no holder left
-is closed, once.
+A ``SharedProvider`` is one provider. It is shared by all the builds of one agent whose settings for
+that kind are equal, so an edited ``tts`` keeps the very same LLM client and its warm connections. A
+``BuiltAgent`` is one agent, ready to run, holding its providers. The snapshot holds a
+``BuiltAgent`` and so does every lease; with the last hold gone it returns its providers, and a
+provider with no holder left is closed, once.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger(__name__)
 
 
 class Box:
-    """One provider and how many builds hold it."""
+    """Provider with the number of builds that hold it."""
 
     __slots__ = ("agent", "holders", "kind", "owner", "provider", "settings")
 
@@ -46,7 +46,7 @@ class Box:
 
 
 class Boxes:
-    """Every open provider of a process."""
+    """Pool of every open provider of a process."""
 
     def __init__(self, build: Callable[[str, ProviderSettings, str], Provider], metrics: Metrics) -> None:
         self._build = build
@@ -58,10 +58,10 @@ class Boxes:
         self._drained.set()
 
     def take(self, agent: UUID, kind: str, settings: ProviderSettings, owner: str) -> Box:
-        """The box of ``agent``'s provider with these very settings; built if there is none.
+        """Return ``agent``'s provider with exactly these settings; build it if there is none.
 
-        One that was built for another owner is not taken: its connections are that one's. Raises what the
-        vendor's constructor raises; then nothing is held.
+        A provider built for another owner is not reused: its connections belong to that owner. Raises what
+        the vendor's constructor raises; then nothing is held.
         """
         boxes = self._open.get((agent, kind), ())
         box = next((box for box in boxes if box.owner == owner and box.settings == settings), None)
@@ -75,7 +75,7 @@ class Boxes:
     def take_all(
         self, agent: UUID, settings: Mapping[str, ProviderSettings], owner: str = DEFAULT_OWNER
     ) -> dict[str, Box]:
-        """One box for every kind in ``settings``: all, or (with the error) none."""
+        """Return one provider for every kind in ``settings``: all of them, or (with the error) none."""
         boxes: dict[str, Box] = {}
         try:
             for kind, section in settings.items():
@@ -86,7 +86,7 @@ class Boxes:
         return boxes
 
     def give_back(self, boxes: Mapping[str, Box]) -> None:
-        """Let go of ``boxes``; those that nobody else holds are closed in the background."""
+        """Release ``boxes``; those that nobody else holds are closed in the background."""
         for box in boxes.values():
             box.holders -= 1
             if box.holders == 0:
@@ -96,12 +96,12 @@ class Boxes:
                 task.add_done_callback(self._closing.discard)
 
     def enter(self, built: Built) -> None:
-        """``built`` holds boxes from now on."""
+        """Record that ``built`` holds providers from now on."""
         self._built.add(built)
         self._drained.clear()
 
     def leave(self, built: Built) -> None:
-        """``built`` holds no boxes any more."""
+        """Record that ``built`` holds no providers any more."""
         self._built.discard(built)
         if not self._built:
             self._drained.set()
@@ -109,7 +109,7 @@ class Boxes:
     async def aclose(self, drain_s: float) -> int:
         """Wait up to ``drain_s`` seconds until nothing is held, then close every provider.
 
-        Returns how many builds were still held.
+        Return how many builds were still held.
         """
         with suppress(TimeoutError):
             async with asyncio.timeout(drain_s):
@@ -144,7 +144,7 @@ class Boxes:
 
 
 class Built:
-    """One agent that is ready to run, and its holders. Made with one hold, its maker's."""
+    """Agent that is ready to run, with the count of its holders. Made with one hold, its maker's."""
 
     __slots__ = ("_boxes", "_pool", "_timer", "agent", "holders")
 
@@ -158,11 +158,11 @@ class Built:
 
     @property
     def leased(self) -> bool:
-        """Whether anyone but the snapshot holds it."""
+        """Return whether anyone but the snapshot holds it."""
         return self.holders > 1
 
     def renamed(self, slug: str, owner: str) -> Built | None:
-        """The same providers and document for an agent that goes by another name now; None once freed."""
+        """Return the same providers and document for an agent with a new name; None once freed."""
         if self._boxes is None:
             return None
         for box in self._boxes.values():
@@ -170,23 +170,23 @@ class Built:
         return Built(replace(self.agent, slug=slug, owner=owner), self._boxes, self._pool)
 
     def hold(self) -> None:
-        """One more holder."""
+        """Add one holder."""
         self.holders += 1
 
     def release(self) -> None:
-        """One holder fewer; the last one closes what nobody else holds."""
+        """Remove one holder; the last one closes what nobody else holds."""
         self.holders -= 1
         if self.holders == 0:
             self.free()
 
     def retire(self, drain_s: float, expired: Callable[[], None]) -> None:
-        """The snapshot lets go. Leases may go on for ``drain_s`` seconds; then it is freed under them."""
+        """Release the snapshot's hold. Leases may go on for ``drain_s`` seconds; then the build is freed."""
         self.release()
         if self.holders:
             self._timer = asyncio.get_running_loop().call_later(drain_s, self._expire, expired)
 
     def free(self) -> None:
-        """Give the boxes back, whoever still holds this. Doing it twice does nothing."""
+        """Release the providers, whoever still holds this build. Doing it twice does nothing."""
         boxes, self._boxes = self._boxes, None
         self._pool.leave(self)
         if self._timer is not None:
@@ -200,17 +200,17 @@ class Built:
 
 
 class Source(Protocol):
-    """Where a lease gets its build from."""
+    """Provider of builds for leases."""
 
     async def acquire(self, ref: str) -> Built:
-        """A build with one more hold on it."""
+        """Return a build with one more hold on it."""
 
     def ended(self, built: Built) -> None:
-        """A lease on ``built`` ended."""
+        """Record that a lease on ``built`` ended."""
 
 
 class Lease:
-    """``async with registry.lease(ref) as agent``: one hold on one build."""
+    """Hold on one build: ``async with registry.lease(ref) as agent``."""
 
     __slots__ = ("_built", "_ref", "_source")
 
@@ -232,6 +232,6 @@ class Lease:
 
 
 def live_agent(fields: Mapping[str, Any], boxes: Mapping[str, Box]) -> LiveAgent:
-    """A ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
+    """Make a ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
     providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
     return LiveAgent(**fields, **providers)

@@ -1,4 +1,4 @@
-"""Swapping: from changed rows to the entries of the next snapshot, built before they serve."""
+"""Next snapshot: entries of changed rows, built before they serve."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _CHUNK = 50  # documents parsed, and asked about in one query, at a time
 
 @dataclass(slots=True)
 class Prepared:
-    """One entry of the next snapshot."""
+    """Entry of the next snapshot, with its build."""
 
     entry: Entry
     previous: Entry | None
@@ -38,14 +38,14 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What a load says is different."""
+    """Differences between a load and the current snapshot."""
 
     changed: tuple[AgentRow, ...]
     gone: tuple[Entry, ...]
 
 
 async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool) -> Stock:
-    """Compare ``loaded`` with what is served. In a ``full`` load, what is not there is gone."""
+    """Compare ``loaded`` with what is served. In a ``full`` load, missing agents are removed."""
     changed: list[AgentRow] = []
     gone: list[Entry] = []
     live = set()
@@ -64,7 +64,7 @@ async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool
 
 
 class Preparation:
-    """Entries for changed rows. What is in use, or part of a small batch, is opened and built first."""
+    """Entries for changed rows. What is in use, or part of a small batch, is built first."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Preparation:
         self.done: list[Prepared] = []
 
     async def run(self, rows: Sequence[AgentRow], pacer: Pacer) -> None:
-        """Fill ``done``. When this is cancelled, ``drop`` lets go of what was built so far."""
+        """Fill ``done``. When this is cancelled, ``drop`` releases what was built so far."""
         first = self._base.stamp is None
         eager = not first and len(rows) <= EAGER_MAX
         unopened = not_opened(self._now())
@@ -101,7 +101,7 @@ class Preparation:
             await each(await self._resolver.read(chunk, pacer), self._prepare, pacer)
 
     def drop(self) -> None:
-        """Let go of every build."""
+        """Release every build."""
         for prepared in self.done:
             if prepared.built is not None:
                 prepared.built.release()
@@ -122,7 +122,7 @@ class Preparation:
 
 
 async def drafted(base: Snapshot, gone: Iterable[Entry], prepared: Sequence[Prepared], pacer: Pacer) -> Draft:
-    """The next snapshot: all that leave go first, so that names and defaults may trade places."""
+    """Draft the next snapshot: removals go first, so that names and defaults may be exchanged."""
     draft = Draft(base)
     for agent in (*(entry.row.id for entry in gone), *(item.entry.row.id for item in prepared)):
         draft.remove(agent)

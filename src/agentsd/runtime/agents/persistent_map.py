@@ -1,4 +1,4 @@
-"""Shards: an immutable mapping whose next version costs what changed, not what is there.
+"""Persistent map: an immutable mapping whose next version costs in proportion to the change.
 
 Copying a dict of 100,000 entries holds up the loop for about 3 ms, and a snapshot has three of
 them. Split into 256 dicts, one change copies one of those and a tuple: a few microseconds, at
@@ -19,7 +19,7 @@ _MASK = _COUNT - 1
 
 
 class Shards(Mapping[K, V]):
-    """The mapping. In no particular order; made by ``Edit``."""
+    """Immutable mapping, in no particular order; made by ``MapEdit``."""
 
     __slots__ = ("_length", "_parts")
 
@@ -50,14 +50,14 @@ class Shards(Mapping[K, V]):
 
 
 class Edit(Generic[K, V]):
-    """The next version of ``base`` in the making; ``base`` stays as it is."""
+    """Next version of ``base`` while it is edited; ``base`` stays as it is."""
 
     def __init__(self, base: Shards[K, V]) -> None:
         self._parts: list[dict[K, V]] = list(base._parts)
         self._own: set[int] = set()
 
     def get(self, key: K) -> V | None:
-        """The value so far."""
+        """Return the current value, or None."""
         return self._parts[hash(key) & _MASK].get(key)
 
     def put(self, key: K, value: V) -> None:
@@ -65,15 +65,15 @@ class Edit(Generic[K, V]):
         self._part(key)[key] = value
 
     def pop(self, key: K) -> V | None:
-        """Take a value out, if it is there."""
+        """Remove and return a value, if it is there."""
         return self._part(key).pop(key, None)
 
     def freeze(self) -> Shards[K, V]:
-        """The finished mapping; the edit must not be used again."""
+        """Return the finished mapping; the edit must not be used again."""
         return Shards(tuple(self._parts))
 
     def _part(self, key: K) -> dict[K, V]:
-        """The part of ``key``, copied before the first change."""
+        """Return the part of ``key``, copied before the first change."""
         index = hash(key) & _MASK
         if index not in self._own:
             self._own.add(index)

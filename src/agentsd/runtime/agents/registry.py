@@ -1,9 +1,9 @@
-"""The registry: the agents that run. Build, swap one reference, drain.
+"""Registry of the agents that run: build, swap one reference, drain.
 
 Readers (leases, lists) take the current snapshot and never wait for a writer. Writers (``load``,
 ``update``) go one at a time: they build what changed while its predecessor serves, make the next
 snapshot and swap it in. An agent is opened at its first lease, and stays built while it is among
-the most recently leased ones; of the others memory holds the sealed document only.
+the most recently leased ones; of the others memory contains the sealed document only.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DRAIN_TIMEOUT = 600.0
 
 
 class Registry(Leases):
-    """The running agents of one process. Make it inside the event loop; ``aclose`` when done."""
+    """Running agents of one process. Make it inside the event loop; ``aclose`` when done."""
 
     def __init__(
         self,
@@ -74,47 +74,48 @@ class Registry(Leases):
 
     @property
     def snapshot(self) -> Snapshot:
-        """What is served now; immutable, so a reader may keep it as long as it likes."""
+        """Return what is served now; immutable, so a reader may keep it as long as it likes."""
         return self._snapshot
 
     def lease(self, ref: str) -> Lease:
-        """``async with registry.lease("acme/sales") as agent``. Also takes an id or ``acme~sales``.
+        """Return a lease: ``async with registry.lease("acme/sales") as agent``.
 
-        ``echo`` is the built-in agent unless one is configured under that name, or another stands in for
-        it. Raises ``AgentNotFound`` and ``AgentUnavailable`` on entering.
+        ``ref`` may also be an id or ``acme~sales``. ``echo`` is the built-in agent unless one is configured
+        under that name, or another replaces it. Raises ``AgentNotFound`` and ``AgentUnavailable`` on
+        entering.
         """
         return Lease(self, ref)
 
     @property
     def told(self) -> int:
-        """The version whose every agent is counted: just after a swap, still the one before."""
+        """Return the version of which every agent is counted: just after a swap, still the one before."""
         return self._told
 
     async def load(self, loaded: Loaded, older: Iterable[AgentRow] = ()) -> None:
-        """Serve exactly these rows: those that did not change stay as they are, the rest leaves.
+        """Serve exactly these rows: those that did not change stay as they are, the rest is removed.
 
-        ``older``: what served for those that do not open, where the store cannot be asked.
+        ``older``: documents to serve for those that do not open, where the store cannot be asked.
         """
         await self._apply(loaded, full=True, older={row.id: row for row in older})
 
     async def update(self, loaded: Loaded) -> None:
-        """Serve these rows in place of their predecessors; tombstones leave."""
+        """Serve these rows in place of their predecessors; tombstones are removed."""
         await self._apply(loaded, full=False)
 
     def subscribe(self, owner: str | None = None) -> AbstractContextManager[Subscription]:
-        """``with registry.subscribe() as events: async for event in events: …`` (``ChangeEvent``).
+        """Subscribe: ``with registry.subscribe() as events: async for event in events: …``.
 
-        Of an ``owner``: of nothing but that owner's agents.
+        The events are ``ChangeEvent``; with an ``owner``, those of that owner's agents only.
         """
         return self._changes.subscribe(owner)
 
     def older(self) -> list[AgentRow]:
-        """The older documents that serve, or would, for those that do not open."""
+        """Return the older documents that serve, or would, for those that do not open."""
         entries = self._tally.problems(None)
         return [entry.good for entry in entries if entry.good is not None and entry.good is not entry.row]
 
     def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, Condition]]:
-        """Slug and condition of agents that are Degraded or Invalid; of an ``owner``, or of all."""
+        """Return slug and condition of Degraded and Invalid agents; of an ``owner``, or of all."""
         if owner is not None:
             entries = self._snapshot.entries
             owned = ((slug, entries[slug].condition) for slug in self._snapshot.slugs(owner))
@@ -122,7 +123,7 @@ class Registry(Leases):
         return [(entry.row.slug, entry.condition) for entry in self._tally.problems(limit)]
 
     async def aclose(self, drain_s: float = 10.0) -> None:
-        """Take no more leases, let those that run end within ``drain_s`` seconds, close every provider."""
+        """Refuse new leases, let running ones end within ``drain_s`` seconds, close every provider."""
         if self._closed:
             return
         self._closed = True
@@ -136,7 +137,10 @@ class Registry(Leases):
     # Leases
 
     async def acquire(self, ref: str) -> Built:
-        """One hold on what ``ref`` names, opened first if need be; concurrent callers open it once."""
+        """Return one hold on the agent ``ref``, opened first if needed.
+
+        Concurrent callers open it once.
+        """
         while True:
             entry = self._entry(ref)
             built = entry.built if entry else self._fallback
@@ -151,12 +155,12 @@ class Registry(Leases):
                 await self.openings.opened(entry)
 
     def ended(self, built: Built) -> None:
-        """A lease on ``built`` ended."""
+        """Record that a lease on ``built`` ended."""
         self._metrics.leases.dec()
         built.release()
 
     def _entry(self, ref: str) -> Entry | None:
-        """What ``ref`` names; None for the fallback."""
+        """Return the entry that ``ref`` names; None for the fallback."""
         if self._closed:
             raise AgentUnavailable("this runtime is shutting down", reason="Closing", hint="try another one")
         if ref == FALLBACK_REF or (ref == self.fallback.slug and ref not in self._snapshot.entries):
@@ -177,7 +181,7 @@ class Registry(Leases):
     async def _renew(
         self, loaded: Loaded, pacer: Pacer, older: Mapping[UUID, AgentRow], *, full: bool
     ) -> tuple[list[Entry], list[Prepared]]:
-        """Build what changed, then swap. Returns what left and what came."""
+        """Build what changed, then swap. Return the removed and the new entries."""
         base = self._snapshot
         stock = await take_stock(base, loaded, pacer, full=full)
         preparation = Preparation(self._resolver, base, self._now, older)
@@ -195,7 +199,7 @@ class Registry(Leases):
         return [*gone, *stock.gone], preparation.done
 
     def _swap(self, snapshot: Snapshot, done: list[Prepared]) -> None:
-        """The one moment at which everything new is visible."""
+        """Make everything new visible at one moment."""
         self._snapshot = snapshot
         self._metrics.swaps.inc()
         self._metrics.version.set(snapshot.version)
@@ -204,7 +208,7 @@ class Registry(Leases):
                 self._warm.succeed(prepared.previous, prepared.entry, prepared.built)
 
     async def _tidy(self, gone: list[Entry], done: list[Prepared], pacer: Pacer) -> None:
-        """After a swap: what left is let go of, piece by piece; what is new is counted and told."""
+        """Clean up after a swap, piece by piece: release removed entries, count and publish new ones."""
         slugs = set()
         for prepared in done:
             prepared.previous = None
@@ -223,7 +227,7 @@ class Registry(Leases):
 
 
 def _refuse(entry: Entry) -> None:
-    """Raise where it is known that nothing of ``entry`` can run."""
+    """Raise where ``entry`` is known to have nothing that can run."""
     condition = entry.condition
     if condition.type in ("Suspended", "Invalid"):
         message = f"agent {entry.row.slug} cannot run: {condition.message}"

@@ -1,4 +1,4 @@
-"""Resolving: of all the documents that an agent ever had, the newest that opens and builds.
+"""Resolver: finds the newest of an agent's documents that opens and builds.
 
 Every replica looks at the same documents in the same order, so replicas agree on what serves,
 whether they were there when a broken version came in or started after it.
@@ -25,18 +25,18 @@ _log = logging.getLogger(__name__)
 
 
 class History(Protocol):
-    """What resolving asks of the store. Both raise ``StoreError``."""
+    """Store lookups that the resolver needs. Both methods raise ``StoreError``."""
 
     async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
-        """The owner that each fingerprint was first seen under."""
+        """Return the owner that each fingerprint was first seen under."""
 
     async def older(self, row: AgentRow) -> Sequence[AgentRow]:
-        """The agent's earlier documents under the same owner, newest first."""
+        """Return the agent's earlier documents under the same owner, newest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a row: its condition, the document that serves, and the build (with one hold)."""
+    """Result for one row: its condition, the document that serves, and the build (with one hold)."""
 
     condition: Condition
     good: AgentRow | None = None
@@ -44,14 +44,14 @@ class Outcome:
     retry: bool = False  # the same row may fare better later
 
     def drop(self) -> None:
-        """Let go of the build."""
+        """Release the build."""
         if self.built is not None:
             self.built.release()
 
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A candidate with the owners of its seals; ``sure`` is False where the store did not answer."""
+    """Parsed document with the owners of its seals; ``sure`` is False where the store did not answer."""
 
     candidate: Candidate
     owners: Mapping[bytes, str]
@@ -59,7 +59,7 @@ class Checked:
 
 
 class Resolver:
-    """Finds out what serves for a row."""
+    """Resolver of rows to the documents that serve."""
 
     def __init__(
         self, builder: Builder, history: History, boxes: Boxes, metrics: Metrics, now: Callable[[], datetime]
@@ -73,7 +73,7 @@ class Resolver:
     async def read(self, rows: Sequence[AgentRow], pacer: Pacer | None = None) -> list[Checked]:
         """Parse ``rows`` and ask, in one query, who owns their seals.
 
-        While the store is away an agent opens without that answer, to be looked at again: the
+        While the store is unavailable an agent opens without that answer, to be checked again later: the
         owner was checked when the document was stored, and a runtime must outlive its database.
         """
         pacer = pacer or Pacer()
@@ -91,7 +91,7 @@ class Resolver:
     async def resolve(
         self, checked: Checked, previous: Entry | None = None, deadline: float | None = None
     ) -> Outcome:
-        """What serves for the row. Never raises for a bad document: the outcome says it."""
+        """Resolve the row. Never raises for a bad document: the resolution contains the reason."""
         row = checked.candidate.row
         try:
             built = await self._attempt(row, checked, deadline)
@@ -100,7 +100,7 @@ class Resolver:
         return Outcome(Condition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure)
 
     async def _attempt(self, wanted: AgentRow, checked: Checked, deadline: float | None) -> Built:
-        """One document built for ``wanted``. Raises ``Refused``."""
+        """Build one document for ``wanted``. Raises ``DocumentRefused``."""
         try:
             recipe = await self._builder.open(checked.candidate, checked.owners, deadline)
             self._metrics.opened.inc()
@@ -118,7 +118,7 @@ class Resolver:
             raise Refused("BuildFailed", message) from None
 
     def _build(self, wanted: AgentRow, recipe: Recipe) -> Built:
-        """Who it is says the wanted row; what it is, the document that opened."""
+        """Build the agent: its identity is the wanted row's, its content the opened document's."""
         usable = {
             kind: settings
             for kind, settings in recipe.settings.items()
@@ -130,7 +130,10 @@ class Resolver:
     async def _fall_back(
         self, row: AgentRow, refused: Refused, previous: Entry | None, deadline: float | None
     ) -> Outcome:
-        """The newest older document that opens and builds; the last good one where the store is away."""
+        """Return the newest older document that opens and builds.
+
+        Where the store is unavailable this is the last good one.
+        """
         last = _last_good(row, previous)
         older, retry = await self._older(row, last)
         retry = retry or refused.retryable
@@ -146,7 +149,7 @@ class Resolver:
     async def _again(
         self, row: AgentRow, document: AgentRow, serving: Built | None, deadline: float | None
     ) -> tuple[Built | None, bool]:
-        """An older document built for ``row``: from the build that serves it still, or opened anew."""
+        """Build an older document for ``row``: from the build that still serves it, or opened anew."""
         built = serving.renamed(row.slug, row.owner) if serving else None
         if built is not None:
             return built, True
@@ -157,7 +160,7 @@ class Resolver:
             return None, checked.sure
 
     async def _older(self, row: AgentRow, last: AgentRow | None) -> tuple[Sequence[AgentRow], bool]:
-        """Documents to fall back to, and whether the store has to be asked again."""
+        """Return documents to fall back to, and whether the store has to be asked again."""
         known = [last] if last else []
         try:
             found = await self._history.older(row)
@@ -170,7 +173,10 @@ class Resolver:
 
 
 def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
-    """A ``LiveAgent``'s fields but for its providers: who it is says ``wanted``, what it is, the recipe."""
+    """Return a ``LiveAgent``'s fields but for its providers.
+
+    Its identity comes from ``wanted``, its content from the opened document.
+    """
     return {
         "id": wanted.id,
         "slug": wanted.slug,
@@ -184,16 +190,16 @@ def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
 
 
 def _last_good(row: AgentRow, previous: Entry | None) -> AgentRow | None:
-    """What served before ``row``, unless it is the same document or was another owner's."""
+    """Return what served before ``row``, unless it is the same document or had another owner."""
     last = (previous.good or previous.row) if previous else None
     return last if last and last.owner == row.owner and last.documents != row.documents else None
 
 
 def suspended(now: datetime) -> Condition:
-    """The condition of an inactive row."""
+    """Return the condition of an inactive row."""
     return Condition("Suspended", "Inactive", "its manifest says `active: false`", now)
 
 
 def not_opened(now: datetime) -> Condition:
-    """The condition of a row that nobody has looked into yet."""
+    """Return the condition of a row that has not been opened yet."""
     return Condition("Ready", "NotOpened", "it opens at its first use", now)

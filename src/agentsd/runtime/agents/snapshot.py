@@ -1,4 +1,4 @@
-"""Snapshots: the immutable set of agents that a runtime serves, and how one becomes the next."""
+"""Snapshot: the immutable set of agents that a runtime serves, and the builder of the next one."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _LIST = "list them: agentsd status"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """How an agent fares. ``reason`` is for machines (CamelCase), ``message`` for people.
+    """Condition of an agent. ``reason`` is for machines (CamelCase), ``message`` for people.
 
     Ready      Opened, or NotOpened: nobody asked for it and the verifier has not come by yet
-    Degraded   an older document serves; ``reason`` says why the newest does not
-    Invalid    nothing of it can run; ``reason`` says why
-    Suspended  Inactive: its manifest says ``active: false``
+    Degraded   an older document serves; ``reason`` is why the newest does not
+    Invalid    nothing of it can run; ``reason`` is why
+    Suspended  Inactive: its manifest contains ``active: false``
     """
 
     type: ConditionType
@@ -40,7 +40,7 @@ class Condition:
     since: datetime
 
     def after(self, previous: Condition | None) -> Condition:
-        """This condition, or ``previous`` if it says the same: ``since`` is when it began."""
+        """Return this condition, or ``previous`` if they are equal: ``since`` is when it began."""
         same = previous is not None and (previous.type, previous.reason, previous.message) == (
             self.type,
             self.reason,
@@ -50,11 +50,11 @@ class Condition:
 
 
 class Entry:
-    """One agent in a snapshot: the version that is wanted, how it fares, and its build while in use.
+    """Entry of one agent in a snapshot: the wanted version, its condition, and its build while in use.
 
-    ``row`` never changes. What was found out about it since does: ``good`` is the newest document
-    known to open (``row`` itself when all is well, None while unknown), ``condition`` says so, and
-    ``built`` is there while the agent is in use. Only the registry writes them.
+    ``row`` never changes. The rest is what was found out about it since: ``good`` is the newest
+    document known to open (``row`` itself when all is well, None while unknown), ``condition`` reports
+    it, and ``built`` is there while the agent is in use. Only the registry writes them.
     """
 
     __slots__ = ("built", "condition", "flight", "good", "interest", "row")
@@ -69,12 +69,12 @@ class Entry:
 
     @property
     def opened(self) -> bool:
-        """Whether its document was opened, well or not."""
+        """Return whether its document was opened, successfully or not."""
         return self.condition.reason != "NotOpened"
 
 
 class Names:
-    """The sorted slugs of a snapshot, of all and of each owner; sorted when first asked for, and kept."""
+    """Sorted slugs of a snapshot, of all and of each owner; sorted when first asked for, and kept."""
 
     __slots__ = ("_all", "_owned")
 
@@ -83,7 +83,7 @@ class Names:
         self._owned: dict[str, tuple[str, ...]] | None = None
 
     def of(self, entries: Mapping[str, Entry], owner: str | None) -> tuple[str, ...]:
-        """Those of ``owner``; None: of all."""
+        """Return the slugs of ``owner``; None: of all."""
         if self._all is None:
             self._all = tuple(sorted(entries))
         if owner is None:
@@ -98,9 +98,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Every agent as of one version. Lookups cost a dict access.
+    """Agents as of one version. Lookups cost a dict access.
 
-    Where an ``owner`` is given, no other's agents exist: neither is found, nor named, nor counted.
+    Where an ``owner`` is given, no other's agents exist: they are neither found, nor named, nor
+    counted.
     """
 
     version: int  # 0 before the first load
@@ -112,11 +113,14 @@ class Snapshot:
     _names: Names = field(default_factory=Names, compare=False, repr=False)
 
     def slugs(self, owner: str | None = None) -> tuple[str, ...]:
-        """Every slug, sorted."""
+        """Return every slug, sorted."""
         return self._names.of(self.entries, owner)
 
     def find(self, ref: str, owner: str | None = None) -> Entry:
-        """The agent that ``ref`` (slug, id, or slug with ``~`` for ``/``) names. Raises ``AgentNotFound``."""
+        """Return the agent that ``ref`` names: a slug, an id, or a slug with ``~`` for ``/``.
+
+        Raises ``AgentNotFound``.
+        """
         entry = self.entries.get(ref)
         if entry is None and is_uuid(ref):
             entry = self.ids.get(UUID(ref))
@@ -127,7 +131,7 @@ class Snapshot:
         return entry
 
     def _hint(self, slug: str, owner: str | None) -> str:
-        """A near name among the same folder's."""
+        """Return a similar name from the same folder."""
         known = self.entries if owner is None else self.slugs(owner)
         if len(known) > _SUGGEST_AMONG or len(slug) > 250:
             return _LIST
@@ -143,12 +147,12 @@ class Snapshot:
 
 
 def not_found(ref: str, hint: str = _LIST) -> AgentNotFound:
-    """The one error for what does not exist, and for what is not there for whoever asks."""
+    """Make the one error for what does not exist and for what the caller may not see."""
     return AgentNotFound(f"there is no agent {ref[:250]!r}", hint=hint)
 
 
 class Draft:
-    """A snapshot in the making."""
+    """Builder of a snapshot."""
 
     def __init__(self, base: Snapshot) -> None:
         self._entries = Edit(base.entries)
@@ -156,7 +160,7 @@ class Draft:
         self._defaults = Edit(base.defaults)
 
     def remove(self, agent: UUID) -> None:
-        """Take an agent out."""
+        """Remove an agent."""
         entry = self._ids.pop(agent)
         if entry is None:
             return
@@ -166,7 +170,7 @@ class Draft:
             self._defaults.pop(row.owner)
 
     def put(self, entry: Entry) -> None:
-        """Put an agent in. All that leave are removed first, so names and defaults may trade places."""
+        """Add an agent. All removals come first, so that names and defaults may be exchanged."""
         row = entry.row
         self._ids.put(row.id, entry)
         self._entries.put(row.slug, entry)
@@ -174,12 +178,12 @@ class Draft:
             self._defaults.put(row.owner, row.slug)
 
     def freeze(self, version: int, stamp: UUID, loaded_at: datetime) -> Snapshot:
-        """The finished snapshot; the draft must not be used again."""
+        """Return the finished snapshot; the builder must not be used again."""
         return Snapshot(
             version, stamp, loaded_at, self._entries.freeze(), self._ids.freeze(), self._defaults.freeze()
         )
 
 
 def empty(now: datetime) -> Snapshot:
-    """Before the first load."""
+    """Make the snapshot that is served before the first load."""
     return Snapshot(0, None, now, Shards(), Shards(), Shards())

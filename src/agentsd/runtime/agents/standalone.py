@@ -1,4 +1,4 @@
-"""One agent by itself, opened, built and closed again: for a test, without store or registry."""
+"""Standalone agent, opened, built and closed again: for a test, without store or registry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from agentsd.runtime.agents.resolver import fields_of
 
 @asynccontextmanager
 async def single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAgent]:
-    """The agent of ``row``'s document. Raises ``Refused`` where it does not open or build."""
+    """Yield the agent of ``row``'s document. Raises ``DocumentRefused`` where it does not open or build."""
     recipe = await builder.open(await builder.read(row), {})
     providers: dict[str, Any] = {}
     async with AsyncExitStack() as stack:

@@ -1,5 +1,6 @@
-"""The verifier: opens, in the background, what nobody has asked for yet, so that every agent's
-condition is known without delaying readiness, requests or swaps."""
+"""Verifier: opens, in the background, what nobody has asked for yet, so that every agent's
+condition is known without delaying readiness, requests or swaps.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class Verifier:
-    """Walks the registry's unopened agents. ``run`` ends only when cancelled."""
+    """Background task over the registry's unopened agents. ``run`` ends only when cancelled."""
 
     def __init__(self, registry: Registry, *, retry_s: float = RETRY_SECONDS) -> None:
         self._registry = registry
@@ -31,11 +32,11 @@ class Verifier:
         self._going.clear()
 
     def resume(self) -> None:
-        """Go on."""
+        """Continue verifying."""
         self._going.set()
 
     async def run(self, supervisor: Supervisor) -> None:
-        """Verify whatever comes in, and try failures again that may pass."""
+        """Verify new entries, and retry failures that may be temporary."""
         await supervisor.run({"verify_new": self._walk, "verify_again": self._retry})
 
     async def _walk(self) -> None:

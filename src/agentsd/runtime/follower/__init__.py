@@ -1,1 +1,1 @@
-"""Following the store: agents, tokens, runs and knowledge."""
+"""Followers of the store: agents, tokens, runs and knowledge."""

@@ -1,9 +1,9 @@
-"""The follower: keeps a registry at the store's newest version, whatever becomes of Postgres.
+"""Follower: keeps a registry at the store's newest version, whatever happens to Postgres.
 
-LISTEN first, load second, so that nothing falls between the two. A notification is a hint and
-the version is the truth: after every hint, every reconnect and every ``poll_s`` seconds it asks
-for rows newer than those it has. A head that is not in the store's history (a restore, a
-fail-over to a replica that lagged) makes it load everything.
+LISTEN first, load second, so that nothing falls between the two. A notification is a hint and the
+version is the truth: after every notification, every reconnect and every ``poll_s`` seconds it asks
+for rows newer than those it has. A head that is not in the store's history (a restore, a fail-over
+to a replica that lagged) makes it load everything.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Follows one database for one registry. ``run`` ends only when cancelled."""
+    """Follower of one database for one registry. ``run`` ends only when cancelled."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Follower:
         supervisor: Supervisor | None = None,
         listen_s: float = LISTEN_SECONDS,
     ) -> None:
-        """``keeper``: keeps what is served on disk, to start from while Postgres is away."""
+        """Make a follower. ``keeper`` keeps what is served on disk, to start from without Postgres."""
         self.replica_id = replica_id or uuid4()
         self.ready = asyncio.Event()  # set by the first load, for good
         self.recalled: Recalled | None = None  # what is served from disk, until Postgres answers
@@ -91,7 +91,7 @@ class Follower:
         metrics.watch_contact(self.age)
 
     def age(self) -> float:
-        """Seconds since Postgres last answered; infinite before it ever did.
+        """Return the seconds since Postgres last answered; infinite before it ever did.
 
         While an earlier run's snapshot is served: since Postgres confirmed that one.
         """
@@ -101,7 +101,7 @@ class Follower:
         return time.monotonic() - max(contacts) if contacts else float("inf")
 
     def nudge(self) -> None:
-        """Look now: somebody knows that there is something new, and need not wait for the notification."""
+        """Look for changes now, without waiting for a notification."""
         self._wake.set()
 
     async def run(self) -> None:
@@ -141,7 +141,7 @@ class Follower:
             self._wake.set()
 
     def _lost(self, hint: Hint) -> None:
-        """Told once; whether it is Postgres that went is for ``_follow`` to find out, now."""
+        """Log the loss once; whether Postgres itself is gone is for ``_follow`` to find out, now."""
         if self._listening:
             _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
         if self._listening or not self.ready.is_set():
@@ -161,13 +161,13 @@ class Follower:
                 failures += 1
 
     async def _woken(self, seconds: float) -> None:
-        """Wait for a hint, for so many seconds at most."""
+        """Wait for a notification, for this many seconds at most."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
 
     async def _catch_up(self) -> bool:
-        """Load and serve what is new. Says whether that worked."""
+        """Load and serve what is new. Return whether that succeeded."""
         try:
             if not self._followed:
                 await self._database.check_schema()
@@ -201,9 +201,9 @@ class Follower:
         self.problem = error
 
     async def _load(self) -> None:
-        """Rows in one snapshot transaction, which is over before anything is built of them.
+        """Load rows in one snapshot transaction, which ends before anything is built of them.
 
-        Tokens are renewed first: who was shut out never sees what came with the same apply.
+        Tokens are renewed first: a revoked token never gives access to what came with the same apply.
         """
         seen = self._seen()
         async with self._database.transaction(snapshot=True) as connection:
@@ -225,14 +225,14 @@ class Follower:
             await self._registry.update(loaded)
 
     async def _load_tokens(self, connection: AsyncConnection) -> None:
-        """Those of every owner."""
+        """Load the tokens of every owner."""
         before, self._owners = self._owners, await users.load_tokens(connection)
         self._tokens.replace(self._owners)
         if self._keeper is not None and before not in (None, self._owners):
             await self._keeper.forget()
 
     async def _recall(self) -> None:
-        """Once, where Postgres was away from the start: serve what an earlier run kept."""
+        """Serve, once, what an earlier run kept, where Postgres was unavailable from the start."""
         if self._keeper is None or self.ready.is_set() or self._recalled:
             return
         self._recalled = True
@@ -244,7 +244,7 @@ class Follower:
             _log.error("the snapshot on disk failed to load", extra={"error": type(error).__name__})
 
     async def _serve(self, found: Recalled) -> None:
-        """Tokens first, as ever."""
+        """Serve a recalled snapshot, its tokens first."""
         rows = tuple(found.kept.rows)
         self._owners = tuple(found.kept.tokens)
         self._tokens.replace(self._owners)
@@ -256,7 +256,7 @@ class Follower:
         self.ready.set()
 
     def _content(self) -> Kept | None:
-        """What is served, to be kept; nothing while it comes from disk itself."""
+        """Return what is served, to be kept; None while it comes from disk itself."""
         snapshot, owners = self._registry.snapshot, self._owners
         if snapshot.stamp is None or owners is None or self.recalled is not None:
             return None
@@ -264,12 +264,12 @@ class Follower:
         return Kept(Head(snapshot.version, snapshot.stamp), rows, self._registry.older(), owners)
 
     def _seen(self) -> Head | None:
-        """The head that is served; None before the first load."""
+        """Return the head that is served; None before the first load."""
         snapshot = self._registry.snapshot
         return Head(snapshot.version, snapshot.stamp) if snapshot.stamp is not None else None
 
     async def _watch(self) -> None:
-        """What changes is told with the next heartbeat, which then comes at once, and kept."""
+        """Send changes with the next heartbeat, which then comes at once, and have them kept."""
         with self._registry.subscribe() as changes:
             async for _ in changes:
                 self._heart.soon()

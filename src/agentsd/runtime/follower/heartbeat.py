@@ -1,4 +1,4 @@
-"""The heartbeat: tells the store that this replica lives, what it serves and what is not well with it."""
+"""Heartbeat: reports to the store that this replica lives, what it serves and what is degraded."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 
 
 class Heart:
-    """One replica's."""
+    """Heartbeat of one replica."""
 
     def __init__(self, database: Database, registry: Registry, replica_id: UUID, beat_s: float) -> None:
         self._database = database
@@ -36,11 +36,11 @@ class Heart:
         self._now = asyncio.Event()
 
     def soon(self) -> None:
-        """There is something to tell."""
+        """Send the next heartbeat soon, because there is news to report."""
         self._now.set()
 
     async def beats(self) -> AsyncIterator[Head]:
-        """Beat for ever; yield the store's head at every one that arrived."""
+        """Beat until cancelled; yield the store's head at every beat that arrived."""
         while True:
             self._now.clear()
             try:
@@ -59,7 +59,7 @@ class Heart:
             await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311  (jitter)
 
     async def goodbye(self) -> None:
-        """Leave the list of replicas, if Postgres is there to hear it."""
+        """Leave the list of replicas, if Postgres can be reached."""
         with suppress(Exception):
             async with asyncio.timeout(_GOODBYE_SECONDS), self._database.transaction() as connection:
                 await replicas.remove(connection, self._id)

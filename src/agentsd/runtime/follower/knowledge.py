@@ -1,4 +1,4 @@
-"""Knowledge at run time: searching it for a question, and embedding what is not embedded yet."""
+"""Knowledge at run time: search for a question, and embedding of passages without a vector."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _space_digest(owner: str, space: str, address: str) -> str:
 
 
 class StoreKnowledge:
-    """Finds passages in Postgres: by words, and by meaning where the agent embeds and pgvector is."""
+    """Search for passages in Postgres: by words, and by meaning with embeddings and pgvector."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -48,7 +48,7 @@ class StoreKnowledge:
         self._spaces: dict[tuple[str, str, str], str] = {}  # digests that were computed
 
     async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
-        """See ``providers.base.Knowledge``. An embedding that fails leaves the search by words."""
+        """Search as ``providers.base.Knowledge`` defines. A failed embedding leaves the search by words."""
         if agent.spec.rag is None or not agent.sources:
             return ()
         vector = await self._vector(agent, query)
@@ -72,7 +72,7 @@ class StoreKnowledge:
         return f"{agent.owner}/{agent.provider_names.get('embedding', '')}#{digest}"
 
     async def has_vectors(self) -> bool:
-        """Whether this database has pgvector."""
+        """Return whether this database has pgvector."""
         if self._vectors is None:
             async with self._database.transaction(snapshot=True) as conn:
                 self._vectors = await knowledge.has_vectors(conn)
@@ -92,10 +92,11 @@ class StoreKnowledge:
 
 
 class Indexer:
-    """Embeds the passages of agents that have an embedding provider. Replicas share the work.
+    """Background embedding for agents with an embedding provider. Replicas share the work.
 
-    Each owner has a worker of its own, and each agent a pause of its own that grows while its vendor fails:
-    a vendor that is silent holds up its own agent for ``BATCH_SECONDS`` at a time, and no other owner.
+    Each owner has a worker of its own, and each agent a pause of its own that grows while its vendor
+    fails: a vendor that does not answer delays its own agent by ``BATCH_SECONDS`` at a time, and no
+    other owner.
     """
 
     def __init__(
@@ -144,7 +145,7 @@ class Indexer:
             await asyncio.wait(workers)
 
     def _schedule(self, slugs: Iterable[str] | None = None) -> None:
-        """Have these agents looked at, or every one whose pause is over."""
+        """Schedule these agents, or every one whose pause is over."""
         entries = self._registry.snapshot.entries
         now = asyncio.get_running_loop().time()
         if slugs is None:
@@ -161,7 +162,7 @@ class Indexer:
                 self._workers[owner] = asyncio.create_task(self._work(owner), name=f"index {owner}")
 
     async def _work(self, owner: str) -> None:
-        """Look at what is due of one owner, until nothing is."""
+        """Process what is due for one owner, until nothing is."""
         try:
             while due := self._due.get(owner):
                 slug = next(iter(due))

@@ -1,7 +1,8 @@
-"""The timeline: runs and manifests' conditions, told to subscribers as they come on record.
+"""Run feed: runs and manifests' conditions, published to subscribers as they are recorded.
 
-A notification (``store.queries.runs.RUNS``) says that something was recorded; what, is read from the store. While
-Postgres is away nothing is told, and afterwards what was missed is.
+A notification (``store.queries.runs.RUNS_CHANNEL``) announces that something was recorded; what, is
+read from the store. While Postgres is unavailable nothing is published, and afterwards what was
+missed is.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """A run, with the owners whose agents it changed; or how a manifest stands now."""
+    """Recorded run with the owners whose agents it changed, or the new condition of a manifest."""
 
     run: Run | None = None
     owners: frozenset[str] = frozenset()
@@ -46,7 +47,7 @@ class Happening:
 
 
 class Timeline:
-    """Follows the record. ``run`` it as a task."""
+    """Feed of recorded runs and conditions. ``run`` it as a task."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -56,7 +57,10 @@ class Timeline:
 
     @contextmanager
     def subscribe(self) -> Iterator[asyncio.Queue[Happening]]:
-        """What happens from now on, for as long as the context lasts; of every owner: show it with care."""
+        """Yield a queue of events from now on, for as long as the context lasts.
+
+        It contains events of every owner: show them with care.
+        """
         queue: asyncio.Queue[Happening] = asyncio.Queue(QUEUE_MAX)
         self._subscribers.add(queue)
         try:
@@ -65,7 +69,7 @@ class Timeline:
             self._subscribers.discard(queue)
 
     async def run(self) -> None:
-        """For ever; a store that is away is waited for."""
+        """Follow the record until cancelled; wait for a store that is unavailable."""
         listener = Listener(self._database.listener_dsn, channel=RUNS)
         async with aclosing(listener.hints()) as hints:
             async for hint in hints:
@@ -106,7 +110,7 @@ async def _runs(conn: AsyncConnection, new: list[Run]) -> list[Happening]:
 def _changed(
     old: dict[tuple[str, str], ManifestCondition], new: dict[tuple[str, str], ManifestCondition]
 ) -> Iterator[Happening]:
-    """Conditions that came, changed or went: of one that went, that the manifest is Ready."""
+    """Yield conditions that came, changed or went; one that went is reported as Ready."""
     for place, condition in new.items():
         if old.get(place) != condition:
             yield Happening(condition=condition)

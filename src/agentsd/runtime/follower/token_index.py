@@ -1,4 +1,4 @@
-"""The token book: which tokens are valid, and who holds them. Resolved in memory, renewed by the follower."""
+"""Token index: valid tokens and their holders, in memory, renewed by the follower."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class _Listed(NamedTuple):
 
 
 class TokenBook:
-    """The tokens of one process. True as soon as any is listed, valid or not.
+    """Tokens of one process. True as soon as any is listed, valid or not.
 
     ``fixed`` are SHA-256 digests of tokens from a file: admins, valid for as long as the process runs.
     The others come with ``replace``; until then they are not ``known``.
@@ -51,10 +51,11 @@ class TokenBook:
         return f"<{type(self).__name__} of {self._count}>"
 
     def find(self, token: str, now: float | None = None) -> Principal | None:
-        """Who holds ``token``; None for an unknown, a revoked or an expired one.
+        """Return the holder of ``token``; None for an unknown, a revoked or an expired one.
 
-        Looked up by its SHA-256, about which a guess tells nothing, and then compared in constant time.
-        Nothing is kept by the token itself: hashing it costs a microsecond, and memory holds no plaintext.
+        Looked up by its SHA-256, about which a guess reveals nothing, and then compared in constant time.
+        Nothing is kept by the token itself: hashing it costs a microsecond, and memory contains no
+        plaintext.
         """
         digest = sha256(token.encode("utf-8", "replace")).digest()
         listed = self._listed.get(digest)
@@ -63,7 +64,7 @@ class TokenBook:
         return None if listed.holder.expired(self._now(now)) else listed.holder
 
     def holder(self, sha256: str) -> Principal | None:
-        """Whose token has this hash (in hex), expired or not; None: nobody's."""
+        """Return the holder of the token with this hash (in hex), expired or not; None: nobody's."""
         listed = self._listed.get(bytes.fromhex(sha256))
         return listed.holder if listed else None
 
@@ -73,7 +74,7 @@ class TokenBook:
             await self._renewed.wait()
 
     def valid(self, principal: Principal, now: float | None = None) -> bool:
-        """Whether what ``principal`` once showed would still let it in with the same role."""
+        """Return whether the token behind ``principal`` would still be accepted with the same role."""
         if principal is LOCAL:
             return not self
         if principal is OPERATOR:
@@ -90,7 +91,7 @@ class TokenBook:
                     await self._renewed.wait()
 
     def replace(self, owners: Iterable[OwnerTokens]) -> None:
-        """Exactly these tokens are valid from now on, beside the fixed ones."""
+        """Make exactly these tokens valid from now on, beside the fixed ones."""
         given = [(owner, token) for owner in owners for token in owner.tokens]
         self._listed = {**_sorted_out(given), **self._fixed}
         self._count = len(self._fixed) + len(given)
@@ -106,10 +107,10 @@ _Given = tuple[OwnerTokens, Mapping[str, Any]]
 
 
 def _sorted_out(given: Iterable[_Given]) -> dict[bytes, _Listed]:
-    """The tokens that hold, whatever the store says: it might not have been written by ``agentsd sync``.
+    """Return the valid tokens, without trusting the store: others than ``agentsd sync`` may write to it.
 
     The top-level file wins: nobody can take an admin's token over by listing its hash. A hash that two
-    other owners list is nobody's, because nobody can tell whose it is.
+    other owners list belongs to nobody, because its owner cannot be determined.
     """
     found: dict[bytes, _Listed] = {}
     claimed: set[bytes] = set()
@@ -129,7 +130,7 @@ def _sorted_out(given: Iterable[_Given]) -> dict[bytes, _Listed]:
 
 
 def _listed(owner: OwnerTokens, token: Mapping[str, Any]) -> _Listed | None:
-    """One entry; None where it breaks a rule: only the top-level file makes admins."""
+    """Parse one entry; None where it breaks a rule: only the top-level file makes admins."""
     if not isinstance(token, Mapping):
         return None
     role, expires = str(token.get("role", "viewer")), token.get("expires")

@@ -1,1 +1,1 @@
-"""The snapshot on disk that a cold start serves while Postgres is away."""
+"""Snapshot on disk, which a cold start serves while Postgres is unavailable."""

@@ -1,7 +1,8 @@
-"""The snapshot file: written at once or not at all, ours alone, read with suspicion.
+"""Snapshot file: written atomically, private to this account, checked before it is used.
 
-Its time of modification says when Postgres last confirmed what it holds. Of several processes that share
-it, the one that heard from Postgres last has its way. A file of no bytes says: what was here holds no more.
+Its modification time is when Postgres last confirmed what it contains. Of several processes that
+share it, the one that heard from Postgres last wins. An empty file means that its former content is
+not valid.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ _REST = 0.0005  # s after each piece: the GIL let go of for a system call only i
 
 
 def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
-    """Replace the file at once or not at all; readable by its owner only. Returns its size, 0 if not written.
+    """Replace the file atomically; readable by its owner only. Return its size, 0 if not written.
 
-    ``confirmed``: when Postgres last said that this is the newest (epoch seconds). What another process
-    of this machine confirmed later stays. Raises ``OSError``, and ``BadSnapshot`` where it is too large.
+    ``confirmed``: when Postgres last confirmed that this is the newest (epoch seconds). What another
+    process of this machine confirmed later stays. Raises ``OSError``, and ``BadSnapshot`` where it is
+    too large.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(path):
@@ -66,7 +68,7 @@ def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
 
 
 def _fill(file: BinaryIO, kept: Kept, origin: Origin) -> int:
-    """Write it piece by piece, so that neither memory nor another thread suffers."""
+    """Write the file piece by piece, so that it costs little memory and other threads can run."""
     digest, size = sha256(), 0
     for piece in pieces(kept, origin):
         digest.update(piece)
@@ -79,7 +81,7 @@ def _fill(file: BinaryIO, kept: Kept, origin: Origin) -> int:
 
 
 def confirm(path: Path, edition: str, confirmed: float) -> bool:
-    """Note that Postgres still says so, if the file holds ``edition``. Says whether it does."""
+    """Record that Postgres still confirms ``edition``. Return whether the file contains it."""
     try:
         with _alone(path), path.open("rb") as file:
             if _read_head(file).get("edition") != edition:
@@ -92,7 +94,7 @@ def confirm(path: Path, edition: str, confirmed: float) -> bool:
 
 
 def forget(path: Path, confirmed: float) -> None:
-    """Leave nothing that could be read, until somebody who heard of it writes anew. Raises ``OSError``."""
+    """Empty the file until a process writes newer content. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with _alone(path):
         if not _is_newer(path, confirmed):
@@ -101,7 +103,7 @@ def forget(path: Path, confirmed: float) -> None:
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed processes left in the middle of writing."""
+    """Remove temporary files of processes that were killed while writing."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         pid = left.name.split(".")[-2]
         if pid.isdigit() and not _is_alive(int(pid)):
@@ -120,7 +122,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def read(path: Path, origin: Origin) -> tuple[Kept, float] | None:
-    """What was kept, and when Postgres confirmed it; None where there is no file. Raises ``BadSnapshot``."""
+    """Return the snapshot and when Postgres confirmed it; None without a file. Raises ``BadSnapshot``."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123
             status = os.fstat(file.fileno())
@@ -138,7 +140,7 @@ def read(path: Path, origin: Origin) -> tuple[Kept, float] | None:
 
 
 def _check_status(status: os.stat_result) -> None:
-    """Who can write it can let himself in: like a key, it must be ours alone."""
+    """Refuse a file that others can write: with it they could grant themselves access, as with a key."""
     if not stat.S_ISREG(status.st_mode):
         raise BadSnapshot("it is not a regular file")
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
@@ -158,7 +160,10 @@ def _read_head(file: BinaryIO) -> dict[str, Any]:
 
 
 def _is_newer(path: Path, confirmed: float) -> bool:
-    """Whether somebody heard from Postgres later; nobody did in the future, so that was a wrong clock."""
+    """Return whether another process heard from Postgres later.
+
+    A time in the future comes from a wrong clock and does not count.
+    """
     try:
         return confirmed < path.stat().st_mtime < time.time() + _CLOCKS_DIFFER
     except FileNotFoundError:
@@ -167,7 +172,7 @@ def _is_newer(path: Path, confirmed: float) -> bool:
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """One process at a time; a killed one lets go."""
+    """Hold the lock, one process at a time; the kernel releases it when a process is killed."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

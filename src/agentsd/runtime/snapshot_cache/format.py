@@ -1,4 +1,4 @@
-"""The form of a snapshot file: what a runtime serves, still sealed, as bytes and back.
+"""Format of a snapshot file: what a runtime serves, still sealed, as bytes and back.
 
     agentsd snapshot
     {"format": 1, "schema": …, "database": …, "source": …, "version": …, "stamp": …, "edition": …}
@@ -6,8 +6,8 @@
     {"blobs": [lengths], "rows": […], "older": […]}      and then the blobs; again and again
     SHA-256 of all this, in hex
 
-Documents are kept byte for byte, tokens as hashes: no more than Postgres has, and no plaintext of a seal.
-Blobs are counted through the whole file; what several rows share is there once.
+Documents are kept byte for byte, tokens as hashes: no more than Postgres has, and no plaintext of a
+seal. Blobs are numbered through the whole file; a blob that several rows share is stored once.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread r
 
 
 class BadSnapshot(Exception):
-    """The file cannot be used. The message says why, and quotes nothing of it."""
+    """Error of a file that cannot be used. The message gives the reason, and quotes nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Whose snapshot it is."""
+    """Origin of a snapshot: the database and source that it belongs to."""
 
     database: str  # host:port/name
     source: str
@@ -49,7 +49,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a runtime serves, with its tokens."""
+    """Content that a runtime serves, with its tokens."""
 
     head: Head
     rows: Iterable[AgentRow] = field(repr=False)  # gone through once
@@ -58,20 +58,20 @@ class Kept:
 
     @property
     def edition(self) -> str:
-        """Equal for equal contents."""
+        """Return a digest that is equal for equal contents."""
         older = sha256(b"".join(row.id.bytes + row.digest for row in self.older))
         return f"{self.head}:{older.hexdigest()[:16]}"
 
 
 class _Blobs:
-    """Numbers for blobs, each given once."""
+    """Numbering of blobs, each of which is stored once."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
         self.new: list[bytes] = []
 
     def number(self, blob: bytes | None) -> int | None:
-        """The blob's place in the file."""
+        """Return the blob's place in the file."""
         if blob is None:
             return None
         number = self._numbers.get(blob)
@@ -82,7 +82,7 @@ class _Blobs:
 
 
 def pieces(kept: Kept, origin: Origin) -> Iterator[bytes]:
-    """All of the file but for its checksum."""
+    """Yield the whole file but for its checksum."""
     yield _head(kept, origin)
     yield _tokens(kept.tokens)
     older, blobs, rows = {row.id: row for row in kept.older}, _Blobs(), iter(kept.rows)
@@ -136,7 +136,7 @@ def _row(row: AgentRow, blobs: _Blobs) -> list[Any]:
 
 
 def check_origin(head: Mapping[str, Any], origin: Origin) -> None:
-    """Raise ``BadSnapshot`` for what is another's, or a newer program's."""
+    """Raise ``BadSnapshot`` for another origin or the format of a newer program."""
     if not isinstance(head.get("format"), int) or head["format"] > FORMAT:
         raise BadSnapshot("a newer agentsd wrote it")
     if str(head.get("schema")) > origin.schema:
@@ -146,7 +146,7 @@ def check_origin(head: Mapping[str, Any], origin: Origin) -> None:
 
 
 def unpacked(data: bytes) -> Kept:
-    """What ``pieces`` was given. Raises ``BadSnapshot`` for what is not whole."""
+    """Return what ``pack_snapshot`` was given. Raises ``BadSnapshot`` for incomplete data."""
     if sha256(memoryview(data)[:-SUM]).hexdigest().encode() != data[-SUM:]:
         raise BadSnapshot("it is damaged")
     try:

@@ -1,8 +1,8 @@
-"""Cold start without Postgres: the keeper writes down what is served, and recalls it after a restart.
+"""Cold start without Postgres: the keeper saves what is served, and loads it after a restart.
 
-It writes in a thread, some time after a change and all changes together, and never spends more than a
-twentieth of its time on it. A change of tokens makes the old file worthless at once: a revoked token must
-not come back with a restart.
+It writes in a thread, some time after a change and all changes together, and never spends more than
+a twentieth of its time on it. A change of tokens invalidates the old file at once: a revoked token
+must not come back with a restart.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What an earlier run served, and when Postgres last confirmed it (epoch seconds)."""
+    """Snapshot of an earlier run, and when Postgres last confirmed it (epoch seconds)."""
 
     kept: Kept
     confirmed: float
 
 
 def file_in(folder: Path, origin: Origin) -> Path:
-    """Each database and source has a file of its own."""
+    """Return the file of ``origin`` in ``folder``: each database and source has its own."""
     name = sha256(f"{origin.database}\n{origin.source}".encode()).hexdigest()[:16]
     return folder / f"snapshot-{name}"
 
 
 class Keeper:
-    """Keeps one process's snapshot file. ``run`` ends only when cancelled."""
+    """Keeper of one process's snapshot file. ``run`` ends only when cancelled."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class Keeper:
         self._trouble: str | None = None
 
     async def recall(self) -> Recalled | None:
-        """What an earlier run kept; None, and a line in the log, where that cannot be used."""
+        """Return what an earlier run kept; None, and a line in the log, where that cannot be used."""
         try:
             found = await asyncio.to_thread(snapshotfile.read, self.path, self._origin)
         except BadSnapshot as error:
@@ -84,18 +84,18 @@ class Keeper:
         return Recalled(*found)
 
     def note(self) -> None:
-        """Something is served that is not kept yet, or Postgres confirmed what is."""
+        """Note that something is served that is not kept yet, or that Postgres confirmed what is."""
         if self._confirmed:
             self._noted = time.monotonic()
             self._due.set()
 
     def confirm(self) -> None:
-        """Postgres was asked just now, and what is served is the newest."""
+        """Note that Postgres was asked just now, and what is served is the newest."""
         self._confirmed = self._clock()
         self.note()
 
     async def forget(self) -> None:
-        """Tokens changed: nobody may start from the file any more. A new one is written at once."""
+        """Invalidate the file because tokens changed; a new one is written at once."""
         self._confirmed = self._clock()
         self._edition = ""
         try:
@@ -105,7 +105,7 @@ class Keeper:
         self._at_once.set()
 
     async def run(self, content: Callable[[], Kept | None]) -> None:
-        """Keep what ``content()`` says is served (None: nothing yet)."""
+        """Keep what ``content()`` returns as served (None: nothing yet)."""
         try:
             while True:
                 await self._due.wait()
@@ -121,14 +121,14 @@ class Keeper:
             raise
 
     async def _settled(self) -> None:
-        """Wait until nothing changes for a while, or it must be now."""
+        """Wait until nothing changes for a while, or the latest time to write has come."""
         latest = time.monotonic() + self._latest_s
         while (left := min(self._noted + self._quiet_s, latest) - time.monotonic()) > 0:
             if await self._rest(left):
                 return
 
     async def _rest(self, seconds: float) -> bool:
-        """Says whether it must be now."""
+        """Wait; return whether the file must be written now."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 return await self._at_once.wait()
@@ -157,7 +157,7 @@ class Keeper:
             self._metrics.snapshot_write_seconds.observe(time.perf_counter() - began)
 
     def _failed(self, why: str) -> None:
-        """Told once: agents are served all the same."""
+        """Log the failure once: agents are served all the same."""
         self._metrics.snapshot_write_failures.inc()
         if why != self._trouble:
             extra = {"file": str(self.path)}

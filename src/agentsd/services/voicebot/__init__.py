@@ -1,9 +1,9 @@
-"""The voicebot: a call is listening, thinking and speaking, each as a stream, turn by turn.
+"""Voicebot: a call listens, thinks and speaks, each as a stream, turn by turn.
 
-call         a conversation: what comes in, turns, the agent that answers
-turns        one turn, on the one agent that it leased
-answering    an answer: LLM to TTS to sound, and how it is cut short
-ear          microphone to utterances: detector, turn-taking, pre-roll
-turntaking   when speech begins and ends, as a pure function of probabilities
-conversation, playback, speakable, pipes, events, metrics: values and small parts
+call             a conversation: incoming sound, turns, the agent that answers
+turn_runner      one turn, on the one agent that it leased
+answer           an answer: LLM to TTS to sound, and its interruption
+speech_detector  microphone to utterances: detector, turn-taking, pre-roll
+turn_detection   when speech begins and ends, as a pure function of probabilities
+conversation, playback, speech_text, pipe, events, metrics: values and small parts
 """

@@ -1,4 +1,4 @@
-"""One answer of an agent: the LLM writes, the TTS speaks what is written, and both can be cut short.
+"""Answer of an agent: the LLM writes, the TTS speaks what is written, and both can be interrupted.
 
 The LLM runs ahead of the voice (a queue lies between), so the first sentence is spoken while the
 second is written; the TTS connects while the LLM thinks. ``interrupt`` ends the answer at once, for
@@ -39,7 +39,7 @@ SLICE_MS = 200
 
 
 class Answer:
-    """From its first token to its last sound. ``run`` once; ``open`` until it ended, however it did."""
+    """Answer from its first token to its last sound. ``run`` it once; ``open`` until it ended."""
 
     def __init__(
         self,
@@ -73,17 +73,17 @@ class Answer:
         self._scope: asyncio.Timeout | None = None
 
     def began(self, previous: str | None) -> AnswerBegan:
-        """What is told first."""
+        """Return the event that comes first."""
         agent = self.agent
         return AnswerBegan(
             self.id, self.item.id, previous, agent.slug, agent.version, self.aloud, self._label
         )
 
     async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
-        """Answer with a text that is known, or with chunks of a chat completion; tells how it ended.
+        """Answer with a given text, or with chunks of a chat completion; report how it ended.
 
         Never raises an ``AgentsdError``: that is the end ``failed``. Interrupted, it returns.
-        What else is raised was told as a failure as well.
+        Other errors are raised, and reported as a failure as well.
         """
         try:
             async with asyncio.timeout(None) as self._scope:
@@ -111,7 +111,7 @@ class Answer:
         return True
 
     def interrupt(self, reason: Reason) -> bool:
-        """Stop now. False if it has ended already."""
+        """Stop now. Return False if it has ended already."""
         if not self.open:
             return False
         self._end("cancelled", reason)
@@ -120,14 +120,17 @@ class Answer:
         return True
 
     def talked_over(self) -> None:
-        """The caller speaks: if the answer is whole, but still playing, it ends here for the conversation."""
+        """Cut an answer that is whole but still playing, because the caller speaks.
+
+        It ends here for the conversation.
+        """
         heard = self._playback.heard_ms(self._clock())
         if self._whole and self.aloud and heard < self._sound_ms:
             self._drop_sound()
             self.truncate(heard)
 
     def truncate(self, heard_ms: float) -> None:
-        """Only so much of it was heard."""
+        """Record that only this much of it was heard."""
         self.item.text = spoken_part(self._text, heard_ms, self._sound_ms, whole=self._whole)
         self._whole = False
         self._events.push(Truncated(self.item.id, round(heard_ms), self.item.text))
@@ -143,7 +146,7 @@ class Answer:
         return None
 
     async def _write(self, source: str | AsyncIterator[dict[str, Any]], pieces: Pipe[str] | None) -> None:
-        """Everything that the LLM writes, to the caller and (as words that can be said) to the voice."""
+        """Send all that the LLM writes to the caller and, as words that can be spoken, to the voice."""
         speakable = Speakable()
         if isinstance(source, str):
             await self._words(source, speakable, pieces)
@@ -186,7 +189,7 @@ class Answer:
                 await self._events.put(Sound(self.id, part, ms, self._playback))
 
     def _end(self, status: Status, reason: Reason | None = None, error: AgentsdError | None = None) -> None:
-        """Once: tell it, and leave in the conversation what the caller got."""
+        """End the answer, once: report it, and leave in the conversation what the caller got."""
         if not self.open:
             return
         self.open = False
@@ -214,14 +217,14 @@ class Answer:
         )
 
     def _kept_ms(self, status: Status) -> float:
-        """The sound that the caller gets: of an answer that was cancelled, what has been played."""
+        """Return how much sound the caller gets: of a cancelled answer, what has been played."""
         if status != "cancelled":
             return self._sound_ms
         self._drop_sound()
         return self._playback.heard_ms(self._clock())
 
     def _drop_sound(self) -> None:
-        """What has not left yet does not leave any more."""
+        """Drop the sound that has not been sent yet."""
         self._events.discard(lambda event: isinstance(event, Sound) and event.answer == self.id)
 
 

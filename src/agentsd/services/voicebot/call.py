@@ -1,6 +1,6 @@
-"""A call: one conversation with an agent, which may be another one at every turn.
+"""Call: one conversation with an agent, which may be another one at every turn.
 
-    async with calling(registry, "acme/sales") as call:
+    async with open_call(registry, "acme/sales") as call:
         await call.feed(pcm)                    # the microphone
         async for event in call.events(): ...   # what happens: see ``events``
 
@@ -51,9 +51,9 @@ async def calling(
     clock: Callable[[], float] = time.monotonic,
     talk: Talk = chat.stream,
 ) -> AsyncGenerator[Call, None]:
-    """A call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` before it begins.
+    """Open a call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` first.
 
-    ``clock`` is in seconds and never goes back; it says how much of an answer has been played.
+    ``clock`` is in seconds and never goes back; it measures how much of an answer has been played.
     """
     async with leases.lease(ref) as agent:
         first = agent
@@ -68,7 +68,7 @@ async def calling(
 
 
 class Call:
-    """Made by ``calling``. Its methods are for one task, ``events`` for one other.
+    """Conversation made by ``open_call``. Its methods are for one task, ``events`` for one other.
 
     Nothing that it refers to refers to it, so that it is freed as soon as it has ended.
     """
@@ -93,34 +93,34 @@ class Call:
         self._closing = False
 
     async def events(self) -> AsyncIterator[ev.Event]:
-        """What happens, in order, until ``finish`` or ``hang_up``."""
+        """Yield what happens, in order, until ``finish`` or ``hang_up``."""
         async for event in self.queue:
             if isinstance(event, ev.Sound):
                 event.playback.sent(event.ms, self._clock())
             yield event
 
     def note(self, value: Mapping[str, Any], size: int = 0) -> None:
-        """Put something of one's own among the events; ``size``: bytes of its texts."""
+        """Put a note of the embedder's own among the events; ``size``: bytes of its texts."""
         self.queue.push(ev.Note(value, size))
 
     @property
     def held(self) -> int:
-        """Bytes of memory that the call holds: its texts, notes that wait, sound that nobody took yet."""
+        """Return the bytes of memory that the call holds: its texts, waiting notes, sound not yet taken."""
         return self.conversation.size + self.queue.weight + self._unheard
 
     @property
     def serving(self) -> Serving:
-        """The agent that serves now."""
+        """Return the agent that serves now."""
         return self.runner.serving
 
     @property
     def conversation(self) -> Conversation:
-        """What was said so far."""
+        """Return the conversation so far."""
         return self.runner.conversation
 
     @property
     def preferences(self) -> Preferences:
-        """Those of the next turn."""
+        """Return the preferences of the next turn."""
         return self._preferences
 
     @preferences.setter
@@ -132,17 +132,17 @@ class Call:
 
     @property
     def turn_settings(self) -> TurnSettings:
-        """How turns are taken: the manifest's settings, and this call's over them."""
+        """Return the settings of turn-taking: the manifest's, overridden by this call's."""
         return self._preferences.turn_over(self.serving.turn)
 
     async def switch(self, ref: str) -> None:
-        """Another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
+        """Use another agent from the next turn on. Raises ``AgentNotFound`` and ``AgentUnavailable``."""
         async with self.runner.leases.lease(ref) as agent:
             self._ref = ref
             self.serving.change(agent)
 
     async def feed(self, pcm: bytes) -> None:
-        """Sound from the microphone: whole samples at ``preferences.input_rate``.
+        """Take sound from the microphone: whole samples at ``preferences.input_rate``.
 
         Raises ``CallRefused`` for more than ``max_seconds`` that the client does not commit.
         """
@@ -165,7 +165,7 @@ class Call:
                 await asyncio.sleep(0)
 
     def commit(self) -> str:
-        """The caller has finished, says the client. Returns the item's id. Does not ask for an answer."""
+        """End the utterance at the client's request, without an answer. Return the item's id."""
         turn, self._speaker = self._speaker, None
         if turn is None or turn.utterance is None or not turn.utterance.seconds:
             self._speaker = turn
@@ -180,14 +180,15 @@ class Call:
         return turn.utterance.item
 
     def clear(self) -> None:
-        """Throw away what the caller is saying."""
+        """Discard what the caller is saying."""
         self._drop_utterance()
         self.queue.push(ev.Cleared())
 
     def respond(self, ask: Ask | None = None) -> None:
-        """Have the agent answer to the conversation as it stands (after its greeting, if that goes on).
+        """Ask for an answer to the present conversation (after the greeting, if that goes on).
 
-        What was committed just before is waited for, and answered in the same turn. Raises ``CallRefused``.
+        An utterance committed just before is waited for, and answered in the same turn.
+        Raises ``CallRefused``.
         """
         turns = self.runner.turns
         if any(turn.pending and not turn.listening and not turn.greets for turn in turns):
@@ -202,22 +203,22 @@ class Call:
             self._start(Turn(self._ref, self._preferences, replies=True, ask=ask or Ask()))
 
     def say(self, text: str) -> None:
-        """The caller writes instead of speaking, and is answered."""
+        """Add a text that the caller writes instead of speaking, and answer it."""
         self.conversation.add(Item(new_id("item"), "user", text))
         self.respond()
 
     def greet(self) -> None:
-        """The agent's ``greeting``, if it has one. It stands first in the conversation."""
+        """Speak the agent's ``greeting``, if it has one. It comes first in the conversation."""
         if self.serving.greeting:
             self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
 
     def cancel(self) -> bool:
-        """Stop the answer. False: there is none."""
+        """Stop the answer. Return False if there is none."""
         stopped = [turn.stop("client_cancelled") for turn in self.runner.turns if not turn.listening]
         return any(stopped)
 
     def truncate(self, item_id: str, heard_ms: float) -> bool:
-        """The client tells how much of the newest answer was played. False: that is another item."""
+        """Record how much of the newest answer the client played. Return False for another item."""
         answer = self.runner.newest_answer
         if answer is None or answer.item.id != item_id or answer.open:
             return False
@@ -225,7 +226,7 @@ class Call:
         return True
 
     async def finish(self) -> None:
-        """Take no more, let the turns that are under way end, then end ``events``."""
+        """Accept no more, let the turns in progress end, then end ``events``."""
         self._closing = True
         self._drop_utterance()
         if tasks := [turn.task for turn in self.runner.turns if turn.task]:
@@ -252,7 +253,7 @@ class Call:
         return sum(turn.utterance.waiting for turn in self.runner.turns if turn.utterance is not None)
 
     def _feed_unheard(self, pcm: bytes) -> None:
-        """Without a detector everything counts, until the client commits or clears it."""
+        """Take sound without a detector: everything counts, until the client commits or clears it."""
         if self._speaker is None:
             self._speaker = self._listen()
         utterance = self._speaker.utterance
@@ -280,7 +281,7 @@ class Call:
             self._end(turn, turn.utterance)
 
     def _interrupt(self) -> None:
-        """The caller speaks: whoever speaks now is answered, and may silence the agent."""
+        """Stop turns that have not begun to answer, and silence the agent if the settings allow it."""
         silences = self.turn_settings.interrupt
         for turn in self.runner.turns:
             began = turn.answer is not None

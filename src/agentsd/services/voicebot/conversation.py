@@ -1,4 +1,4 @@
-"""What was said in a call: the items that a client knows by id, and the messages that a model gets."""
+"""Conversation of a call: the items that a client knows by id, and the messages that a model gets."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TEXT_BYTES_MAX = 2 << 20
 
 
 def new_id(prefix: str) -> str:
-    """``item_…``, ``resp_…``: unique."""
+    """Return a unique ``item_…`` or ``resp_…``."""
     return f"{prefix}_{uuid4().hex[:24]}"
 
 
 @dataclass(slots=True)
 class Item:
-    """One thing that somebody said. ``text`` is what counts: of an answer, the part that was heard."""
+    """Contribution of one speaker. ``text`` is what counts: of an answer, the part that was heard."""
 
     id: str
     role: Role
@@ -31,7 +31,7 @@ class Item:
 
 
 class Conversation:
-    """The items of one call, in order."""
+    """Items of one call, in order."""
 
     def __init__(self) -> None:
         self._items: list[Item] = []
@@ -39,12 +39,12 @@ class Conversation:
 
     @property
     def last(self) -> Item | None:
-        """The newest item."""
+        """Return the newest item."""
         return self._items[-1] if self._items else None
 
     @property
     def awaits_answer(self) -> bool:
-        """Whether the last that was said was said by the caller."""
+        """Return whether the last contribution was the caller's."""
         said = [item for item in self._items if item.text and item.role != "system"]
         return bool(said) and said[-1].role == "user"
 
@@ -62,11 +62,11 @@ class Conversation:
         self.size = sum(getsizeof(item.text) for item in self._items)
 
     def find(self, item_id: str) -> Item | None:
-        """The item of that id."""
+        """Return the item of that id."""
         return next((item for item in self._items if item.id == item_id), None)
 
     def add(self, item: Item, after: str | None = None, *, first: bool = False) -> str | None:
-        """Put ``item`` at the end, after another one, or ``first``; returns its predecessor's id."""
+        """Put ``item`` at the end, after another one, or ``first``; return its predecessor's id."""
         known = self.find(after) if after else None
         at = self._items.index(known) + 1 if known else len(self._items)
         at = 0 if first else at
@@ -78,7 +78,7 @@ class Conversation:
         return self._items[at - 1].id if at else None
 
     def remove(self, item_id: str) -> bool:
-        """Forget an item; False if there is none."""
+        """Remove an item; return False if there is none."""
         found = self.find(item_id)
         if found is None:
             return False
@@ -87,5 +87,5 @@ class Conversation:
         return True
 
     def messages(self) -> list[dict[str, str]]:
-        """What was said, as chat completions want it."""
+        """Return the items as messages of a chat completion."""
         return [{"role": item.role, "content": item.text} for item in self._items if item.text.strip()]

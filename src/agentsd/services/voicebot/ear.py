@@ -1,4 +1,4 @@
-"""From a microphone to speech: the detector, the taking of turns, and the sound from just before."""
+"""Speech detector of a microphone: voice detection, turn-taking, and the sound from just before."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """A slice of sound that belongs to what the caller says."""
+    """Slice of sound that belongs to the caller's speech."""
 
     pcm: bytes
 
 
 class Ear:
-    """Of one call, at one rate. ``turn`` may change at any time."""
+    """Speech detector of one call, at one rate. ``turn`` may change at any time."""
 
     def __init__(self, detector: vad.Detector, rate: int, turn: Turn) -> None:
         self.turn = turn
@@ -35,21 +35,24 @@ class Ear:
 
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> Ear:
-        """With a detector of its own, until ``close``."""
+        """Return one with a voice detector of its own, until ``close``."""
         return cls(await vad.DETECTORS.take(), rate, turn)
 
     def close(self) -> None:
-        """Give the detector back. Nothing is heard from now on."""
+        """Give the voice detector back. Nothing is heard from now on."""
         detector, self._detector = self._detector, None
         if detector is not None:
             vad.DETECTORS.give_back(detector)
 
     def slices(self, pcm: bytes) -> Iterator[bytes]:
-        """``pcm`` cut into about one frame each: what ``hear`` takes."""
+        """Cut ``pcm`` into about one frame each: what ``hear`` takes."""
         return (pcm[at : at + self._slice] for at in range(0, len(pcm), self._slice))
 
     def hear(self, pcm: bytes) -> list[Began | Speech | Ended]:
-        """What a slice settled. In speech every slice is ``Speech``: after ``Began``, before ``Ended``."""
+        """Return what a slice settled. In speech every slice is a ``SpeechSlice``.
+
+        It comes after ``SpeechStart`` and before ``SpeechEnd``.
+        """
         signals = [signal for signal in self._signals(pcm) if signal is not None]
         heard: list[Began | Speech | Ended] = [signal for signal in signals if isinstance(signal, Began)]
         ended = [signal for signal in signals if isinstance(signal, Ended)]
@@ -63,7 +66,7 @@ class Ear:
         return [*heard, *ended]
 
     def forget(self) -> None:
-        """Whatever is being said does not count."""
+        """Discard the speech in progress."""
         self._state = State(frames=self._state.frames)
         self._before.clear()
 

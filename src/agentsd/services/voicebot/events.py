@@ -1,6 +1,6 @@
-"""What happens in a call, as values. ``Call.events()`` yields them in order.
+"""Events of a call, as values. ``Call.events()`` yields them in order.
 
-``item`` names something said (the caller's utterance, the agent's answer), ``answer`` one response
+``item`` names a contribution (the caller's utterance, the agent's answer), ``answer`` one response
 of the agent. Times are in milliseconds of sound.
 """
 
@@ -19,7 +19,7 @@ Reason = Literal["turn_detected", "client_cancelled"]
 
 @dataclass(frozen=True, slots=True)
 class AgentServes:
-    """From the turn that begins now another agent, or another version of it, serves."""
+    """Change to another agent, or another version of it, from the turn that begins now."""
 
     agent: str  # slug
     version: int
@@ -27,7 +27,7 @@ class AgentServes:
 
 @dataclass(frozen=True, slots=True)
 class SpeechBegan:
-    """The caller speaks."""
+    """Beginning of the caller's speech."""
 
     item: str
     at_ms: int
@@ -35,7 +35,7 @@ class SpeechBegan:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The caller has finished, or has spoken for too long."""
+    """End of the caller's speech, also where it lasted too long."""
 
     item: str
     at_ms: int
@@ -43,7 +43,7 @@ class SpeechEnded:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """What the caller said is an item of the conversation now; its transcript is to come."""
+    """New item of the conversation from the caller's speech; its transcript is to come."""
 
     item: str
     previous: str | None
@@ -51,12 +51,12 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class Cleared:
-    """What the caller was saying was thrown away."""
+    """Discarding of what the caller was saying."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """More of a transcript."""
+    """Next part of a transcript."""
 
     item: str
     delta: str
@@ -64,7 +64,7 @@ class Heard:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """The whole transcript; empty where no words were recognised."""
+    """Whole transcript; empty where no words were recognised."""
 
     item: str
     text: str
@@ -73,7 +73,7 @@ class Transcribed:
 
 @dataclass(frozen=True, slots=True)
 class NotTranscribed:
-    """The transcript will not come."""
+    """Failure of a transcript, which will not come."""
 
     item: str
     error: AgentsdError
@@ -81,7 +81,7 @@ class NotTranscribed:
 
 @dataclass(frozen=True, slots=True)
 class AnswerBegan:
-    """The agent answers; ``aloud`` with sound, otherwise in writing."""
+    """Beginning of an answer; ``aloud`` with sound, otherwise in writing."""
 
     answer: str
     item: str
@@ -94,7 +94,7 @@ class AnswerBegan:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """More of the answer's text."""
+    """Next part of the answer's text."""
 
     answer: str
     delta: str
@@ -102,7 +102,7 @@ class Words:
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """More of the answer's sound: PCM at the call's output rate."""
+    """Next part of the answer's sound: PCM at the call's output rate."""
 
     answer: str
     pcm: bytes
@@ -112,7 +112,7 @@ class Sound:
 
 @dataclass(frozen=True, slots=True)
 class AnswerEnded:
-    """The answer is over. ``text`` is what the conversation keeps: what was said, as far as it was heard."""
+    """End of an answer. ``text`` is what the conversation keeps: the text as far as it was heard."""
 
     answer: str
     item: str
@@ -127,7 +127,7 @@ class AnswerEnded:
 
 @dataclass(frozen=True, slots=True)
 class Truncated:
-    """An answer that was whole was cut while it was still playing: ``text`` of it is kept."""
+    """Cut of a whole answer while it was still playing: ``text`` of it is kept."""
 
     item: str
     heard_ms: int
@@ -136,14 +136,14 @@ class Truncated:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A turn failed before it could answer. The call goes on."""
+    """Failure of a turn before it could answer. The call goes on."""
 
     error: AgentsdError
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something of the embedder's own, in its place among the others."""
+    """Note of the embedder's own, in its place among the other events."""
 
     value: Mapping[str, Any]
     size: int = 0  # bytes of its texts

@@ -14,9 +14,10 @@ T = TypeVar("T")
 
 
 class TaskGroup(asyncio.TaskGroup):
-    """asyncio's, from whose errors no frame hangs that refers to the error again.
+    """``asyncio.TaskGroup`` whose errors do not refer to themselves through a frame.
 
-    Before Python 3.13 its ``__aexit__`` leaves such a cycle (https://github.com/python/cpython/issues/124958):
+    Before Python 3.13 its ``__aexit__`` leaves such a cycle
+    (https://github.com/python/cpython/issues/124958):
     whatever a call holds would stay until a full collection.
     """
 
@@ -35,7 +36,7 @@ class TaskGroup(asyncio.TaskGroup):
 
 @asynccontextmanager
 async def closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
-    """``stream``, closed at the end where it can be: that is what closes the vendor's connection."""
+    """Yield ``stream`` and close it at the end where possible, which closes the vendor's connection."""
     try:
         yield stream
     finally:
@@ -45,7 +46,7 @@ async def closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], 
 
 
 def content_of(chunk: Mapping[str, Any]) -> str:
-    """The text in a ``chat.completion.chunk``; vendors send all sorts of chunks without any."""
+    """Return the text in a ``chat.completion.chunk``; vendors send all sorts of chunks without any."""
     choices = chunk.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     delta = first.get("delta") if isinstance(first, Mapping) else None
@@ -54,13 +55,13 @@ def content_of(chunk: Mapping[str, Any]) -> str:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The first error in a group of groups: what went wrong before the rest was cancelled."""
+    """Return the first error in a group of groups: the one before the rest was cancelled."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
 def detach(error: E) -> E:
-    """Return ``error`` without the frames and errors before it: whoever keeps it keeps nothing else."""
+    """Return ``error`` without earlier frames and errors, so that keeping it keeps nothing else."""
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

@@ -1,4 +1,4 @@
-"""What calls count and measure, beside the process's other metrics."""
+"""Metrics of calls, beside the process's other metrics."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ _SECONDS = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0
 
 
 class VoiceMetrics:
-    """Made once for each ``Metrics``. Times are in seconds, from when the caller had finished."""
+    """Metrics of calls, made once for each ``Metrics``.
+
+    Times are in seconds, from the end of the caller's speech.
+    """
 
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
@@ -38,7 +41,7 @@ class VoiceMetrics:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """While a call goes on."""
+        """Count a call for as long as the context lasts."""
         self.open += 1
         self._calls.set(self.open)
         try:

@@ -1,4 +1,4 @@
-"""A bounded queue between two tasks that ends, and from which what became stale can be taken out."""
+"""Bounded queue between two tasks that ends, and from which stale items can be removed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Pipe(AsyncIterator[T], Generic[T]):
-    """``put`` waits for room; ``push`` does not. One reader, ``async for``, until ``end``."""
+    """Bounded queue: ``put`` waits for room, ``push`` does not. One reader, ``async for``, until ``end``."""
 
     def __init__(self, limit: int, weigh: Callable[[T], int] = lambda _: 0) -> None:
         self.weight = 0  # of what is in it
@@ -28,7 +28,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more comes."""
+        """Return whether nothing more comes."""
         return self._ended
 
     def push(self, item: T) -> None:
@@ -46,18 +46,18 @@ class Pipe(AsyncIterator[T], Generic[T]):
         self.push(item)
 
     def end(self) -> None:
-        """Nothing more comes; what is in it can still be read."""
+        """End the queue; what is in it can still be read."""
         self._ended = True
         self._changed()
 
     def discard(self, stale: Callable[[T], bool]) -> None:
-        """Take out every item that is ``stale``."""
+        """Remove every item that is ``stale``."""
         self._items = deque(item for item in self._items if not stale(item))
         self.weight = sum(map(self._weigh, self._items))
         self._changed()
 
     def take(self) -> list[T]:
-        """Everything that is in it now."""
+        """Return everything that is in it now, and remove it."""
         items = list(self._items)
         self._items.clear()
         self.weight = 0
@@ -65,7 +65,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
         return items
 
     async def wait(self) -> None:
-        """Until there is something, or the end."""
+        """Wait until there is something, or the end."""
         await self._some.wait()
 
     async def __anext__(self) -> T:

@@ -1,8 +1,8 @@
-"""How much of an answer the caller has heard. Pure: times are given.
+"""Playback: how much of an answer the caller has heard. Pure: times are given.
 
 Sound reaches the caller faster than it plays, so what was sent was not yet heard: it plays in real
-time from when it came. No vendor here says which word stands where in the sound, so words are
-taken to be as long as their letters; a client that knows better says so (conversation.item.truncate).
+time from when it came. No vendor here reports which word is where in the sound, so words are taken
+to be as long as their letters; a client with better data sends it (conversation.item.truncate).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ MS_PER_CHARACTER = 65.0
 
 
 class Playback:
-    """The sound of one answer, as a caller's loudspeaker plays it."""
+    """Sound of one answer, as a caller's loudspeaker plays it."""
 
     __slots__ = ("_ends", "sent_ms")
 
@@ -21,19 +21,19 @@ class Playback:
         self._ends = 0.0  # when all that was sent has been played
 
     def sent(self, ms: float, now: float) -> None:
-        """So much sound left for the caller. ``now`` is in seconds."""
+        """Add this much sound, sent to the caller. ``now`` is in seconds."""
         self._ends = max(self._ends, now) + ms / 1000
         self.sent_ms += ms
 
     def heard_ms(self, now: float) -> float:
-        """How much of it has been played."""
+        """Return how much of it has been played."""
         return max(0.0, self.sent_ms - max(0.0, self._ends - now) * 1000)
 
 
 def spoken_part(text: str, heard_ms: float, sound_ms: float, *, whole: bool) -> str:
-    """The words of ``text`` that were heard: those begun after ``heard_ms`` are left out.
+    """Return the words of ``text`` that were heard: those begun after ``heard_ms`` are left out.
 
-    ``sound_ms`` is the sound there is for it so far; ``whole`` says that this is all of it.
+    ``sound_ms`` is the sound there is for it so far; ``whole``: it is the sound of all of it.
     """
     total = sound_ms if whole else max(sound_ms, len(text) * MS_PER_CHARACTER)
     if heard_ms <= 0 or total <= 0:

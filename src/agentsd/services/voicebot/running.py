@@ -1,4 +1,4 @@
-"""Running turns: each is one task, leases once, listens, waits for the floor, answers.
+"""Runner of turns: each is one task, leases once, listens, waits until it may speak, answers.
 
 Whatever ends a turn (a vendor, the caller, the call), its streams are closed and its lease given
 back when its task ends; a vendor's failure is an event, and the next turn starts afresh.
@@ -33,13 +33,13 @@ _log = logging.getLogger(__name__)
 
 
 class Serving:
-    """The agent of the newest lease of one call."""
+    """Agent of the newest lease of one call."""
 
     def __init__(self, agent: LiveAgent) -> None:
         self.change(agent)
 
     def change(self, agent: LiveAgent) -> bool:
-        """Take over what is known of ``agent``. Return whether it is another agent or version."""
+        """Take over the data of ``agent``. Return whether it is another agent or version."""
         before = getattr(self, "agent", None), getattr(self, "version", None)
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
@@ -48,7 +48,7 @@ class Serving:
 
 
 class Runner:
-    """The turns of one call."""
+    """Runner of the turns of one call."""
 
     def __init__(
         self,
@@ -102,7 +102,7 @@ class Runner:
             self._forget(turn)
 
     def _forget(self, turn: Turn) -> None:
-        """Drop what ended, also before it began. A cancelled task refers to the frames that it ran in."""
+        """Drop a turn that ended, also before it began. A cancelled task refers to its frames."""
         turn.heard.set()
         turn.earlier = ()
         turn.task = None
@@ -112,7 +112,7 @@ class Runner:
     # Listening
 
     async def _listen(self, agent: LiveAgent, turn: Turn, utterance: Utterance) -> None:
-        """The transcript, told as it comes, into the conversation. Its failure ends the turn."""
+        """Report the transcript as it comes, and put it into the conversation. Its failure ends the turn."""
         try:
             text = await self._transcribe(agent, utterance)
         except AgentsdError as error:
@@ -196,12 +196,12 @@ class Runner:
 
 
 async def _spoken(turn: Turn) -> None:
-    """Until the caller has finished, so that what is told stays in order."""
+    """Wait until the caller has finished, so that events stay in order."""
     if turn.utterance is not None:
         await turn.utterance.ended.wait()
 
 
 def _report(error: Exception) -> None:
-    """Log where an unexpected error arose, without its text, which may quote what somebody said."""
+    """Log where an unexpected error arose, without its text, which may quote the conversation."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s in a turn\n%s", type(error).__name__, place)

@@ -1,8 +1,9 @@
-"""From what a model writes to what a voice can say, word by word as it streams. Pure.
+"""Speakable text: words that a voice can say, from a model's text as it streams. Pure.
 
 Models write Markdown; a voice must not say asterisks, link targets or code. Words pass as soon as
 they are whole, so that a vendor which speaks words need not wait for a sentence; one which speaks
-sentences finds their ends itself (``providers.transport.text_chunks``), and gets line breaks for it.
+sentences finds their ends itself (``providers.transport.text_chunks``), and gets line breaks for
+it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _FENCE = "```"
 
 
 class Speakable:
-    """The words of one answer. ``take`` each delta, then ``rest``."""
+    """Words of one answer. ``take`` each delta, then ``rest``."""
 
     def __init__(self) -> None:
         self._held = ""
@@ -26,14 +27,14 @@ class Speakable:
         self._begun = False
 
     def take(self, delta: str) -> str:
-        """What can be said now, ending in a space or line break; empty while a word goes on."""
+        """Return what can be spoken now, ending in a space or line break; empty while a word goes on."""
         self._held += delta
         cut = max(self._held.rfind(" "), self._held.rfind("\n"), self._held.rfind("\t")) + 1
         whole, self._held = self._held[:cut], self._held[cut:]
         return self._cleaned(whole) if whole else ""
 
     def rest(self) -> str:
-        """The last word."""
+        """Return the last word."""
         whole, self._held = self._held, ""
         return self._cleaned(whole + " ") if whole else ""
 
@@ -57,5 +58,8 @@ class Speakable:
 
 
 def _is_mark(clean: str, word: str) -> bool:
-    """Signs that mean something alone (``&``, ``€``) or end a sentence; not what cleaning left over."""
+    """Return whether the signs mean something alone (``&``, ``€``) or end a sentence.
+
+    What cleaning left over is not one.
+    """
     return bool(clean) and (clean == word or not clean.strip(_ENDS))

@@ -1,4 +1,4 @@
-"""One turn: what is heard, and the answer to it, on the one version of the one agent that it leased."""
+"""Turn: what is heard, and the answer to it, on the one version of the one agent that it leased."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ PCM_RATE = 24_000
 
 
 class CallRefused(AgentsdError):
-    """What was asked of a call does not fit its state. ``code`` is the Realtime API's, where it has one."""
+    """Error of a request that does not fit the call's state.
+
+    ``code`` is the Realtime API's, where it has one.
+    """
 
     def __init__(self, message: str, *, code: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -27,7 +30,7 @@ class CallRefused(AgentsdError):
 
 @dataclass(frozen=True, slots=True)
 class Preferences:
-    """What a call wants otherwise than the manifest has it. A turn runs on those of its start."""
+    """Settings of a call that differ from the manifest. A turn runs on those of its start."""
 
     input_rate: int = PCM_RATE
     output_rate: int = PCM_RATE
@@ -39,13 +42,13 @@ class Preferences:
     label: object = None  # the embedder's own: it comes back with every answer
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
-        """The manifest's settings with this call's."""
+        """Return the manifest's settings overridden by this call's."""
         return manifest.model_copy(update=dict(self.turn))
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """How one answer is wanted. None: as the call's preferences say."""
+    """Options of one answer. None: as the call's preferences."""
 
     instructions: str | None = None
     aloud: bool | None = None
@@ -54,7 +57,7 @@ class Ask:
 
 @dataclass(slots=True, eq=False)
 class Turn:
-    """A turn that is under way. Its task is the only one that runs it."""
+    """Turn in progress. Its task is the only one that runs it."""
 
     ref: str
     preferences: Preferences
@@ -71,16 +74,16 @@ class Turn:
 
     @property
     def listening(self) -> bool:
-        """Whether the caller still speaks."""
+        """Return whether the caller still speaks."""
         return self.utterance is not None and not self.utterance.ended.is_set()
 
     @property
     def pending(self) -> bool:
-        """Whether an answer is asked for that has not ended."""
+        """Return whether an answer is asked for that has not ended."""
         return self.replies and self.stopped is None and (self.answer is None or self.answer.open)
 
     def stop(self, reason: Reason) -> bool:
-        """Cut the answer short, or have it be cut as soon as it begins. False: there is none."""
+        """Interrupt the answer, now or as soon as it begins. Return False if there is none."""
         if not self.pending:
             return False
         if self.answer is not None:

@@ -1,7 +1,8 @@
-"""When speech begins and when it has ended: a pure function of probabilities, one for each frame.
+"""Detection of the beginning and end of speech: a pure function of probabilities, one for each frame.
 
 Speech begins when two frames in a row are above the threshold (a click is one), and ends after
-``silence_ms`` below it. Leaving takes less than entering: between the two levels a voice trails off.
+``silence_ms`` below it. Leaving takes less than entering: between the two levels a voice trails
+off.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ HYSTERESIS = 0.15
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """Speech began ``at_ms`` after the first frame, padding included."""
+    """Beginning of speech, ``at_ms`` after the first frame, padding included."""
 
     at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """Speech ended ``at_ms`` after the first frame; ``cut`` where it was only too long."""
+    """End of speech, ``at_ms`` after the first frame; ``cut`` where it was only too long."""
 
     at_ms: int
     cut: bool = False
@@ -35,7 +36,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What is known after so many frames."""
+    """State of the detection after some frames."""
 
     frames: int = 0
     loud: int = 0  # frames of speech in a row, while it is not certain yet
@@ -47,7 +48,7 @@ Step = tuple[State, Began | Ended | None]
 
 
 def step(state: State, probability: float, turn: Turn) -> Step:
-    """The state after one more frame, and what that frame settled."""
+    """Return the state after one more frame, and what that frame settled."""
     state = replace(state, frames=state.frames + 1)
     if state.began is None:
         return _in_silence(state, probability, turn)

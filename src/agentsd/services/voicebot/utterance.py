@@ -1,4 +1,4 @@
-"""What a caller says in one go: fed while it is spoken, read once while it is recognised."""
+"""Utterance of a caller: fed while it is spoken, read once while it is recognised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentsd.services.voicebot.pipes import Pipe
 
 
 class Utterance:
-    """PCM at ``rate``, ``max_seconds`` of it at most: whatever is beyond is dropped (``full``)."""
+    """PCM at ``rate``, at most ``max_seconds`` of it: the rest is dropped (``full``)."""
 
     def __init__(self, rate: int, max_seconds: float) -> None:
         self.item = new_id("item")
@@ -24,21 +24,21 @@ class Utterance:
 
     @property
     def full(self) -> bool:
-        """Whether there is room for no more."""
+        """Return whether its room is used up."""
         return self._left <= 0
 
     @property
     def seconds(self) -> float:
-        """How long it is so far."""
+        """Return how long it is so far."""
         return self._size / (self.rate * SAMPLE_BYTES)
 
     @property
     def waiting(self) -> int:
-        """Bytes that no recogniser has taken yet."""
+        """Return the number of bytes that no recogniser has taken yet."""
         return self._chunks.weight
 
     def put(self, pcm: bytes) -> None:
-        """More of it."""
+        """Add sound."""
         pcm = pcm[: max(0, self._left)]
         self._left -= len(pcm)
         self._size += len(pcm)
@@ -46,17 +46,17 @@ class Utterance:
             self._chunks.push(pcm)
 
     def end(self) -> None:
-        """The caller has finished."""
+        """Note that the caller has finished."""
         self._chunks.end()
         self.ended.set()
 
     def sound(self, rate: int) -> AsyncIterator[bytes]:
-        """It at another rate, as it is spoken."""
+        """Return it at another rate, as it is spoken."""
         return _Sound(self._chunks, Resampler(self.rate, rate))
 
 
 class _Sound(AsyncIterator[bytes]):
-    """An iterator, not a generator: a recogniser that leaves half-way leaves nothing to be closed."""
+    """Iterator, not a generator: a recogniser that leaves half-way leaves nothing to be closed."""
 
     def __init__(self, chunks: Pipe[bytes], resampler: Resampler) -> None:
         self._chunks = chunks
@@ -75,7 +75,7 @@ class _Sound(AsyncIterator[bytes]):
 
 
 class Listening:
-    """Transcripts as they come, put together: final ones follow each other, partial ones are replaced."""
+    """Transcripts joined as they come: final ones follow each other, partial ones are replaced."""
 
     def __init__(self) -> None:
         self._final = ""
@@ -84,11 +84,14 @@ class Listening:
 
     @property
     def text(self) -> str:
-        """All that was recognised."""
+        """Return all that was recognised."""
         return _joined(self._final, self._partial)
 
     def take(self, transcript: Transcript) -> str:
-        """What is new; empty where a partial transcript took words back, until they are there again."""
+        """Return what is new.
+
+        It is empty where a partial transcript removed words, until they are there again.
+        """
         if transcript.final:
             self._final, self._partial = _joined(self._final, transcript.text.strip()), ""
         else:

@@ -1,1 +1,1 @@
-"""A Postgres server of our own, for one machine."""
+"""Embedded Postgres server, for one machine."""

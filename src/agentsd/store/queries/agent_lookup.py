@@ -1,4 +1,4 @@
-"""Where an agent is, or was last: also one that was renamed or deleted."""
+"""Lookup of an agent's present or last place, also of one that was renamed or deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One agent's names, and the file that describes it, or did."""
+    """Names of one agent, and the present or last file that describes it."""
 
     id: UUID
     slug: str
@@ -24,7 +24,7 @@ class Place:
 async def find_place(
     connection: AsyncConnection, *, slug: str | None = None, agent_id: UUID | None = None
 ) -> Place | None:
-    """The agent of that id, or that has the slug, or that had it last."""
+    """Return the agent of that id, or that has the slug, or that had it last."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.path, a.source, a.version, a.deleted_at IS NOT NULL
            FROM agents a JOIN users u ON u.id = a.user_id

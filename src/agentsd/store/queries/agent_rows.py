@@ -1,4 +1,4 @@
-"""What a change writes into ``agents``: one tuple per row. Pure, but for the parsing of a healed document."""
+"""Rows that a change writes into ``agents``. Pure, but for the parsing of a healed document."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ BATCH_BYTES = 16 << 20
 def row_of(
     change: Change, source: str, checked: bytes, value: Mapping[str, Any], document_digest: bytes
 ) -> tuple[Any, ...]:
-    """The values of ``COLUMNS`` for a change whose manifest reads ``value``."""
+    """Return the values of ``COLUMNS`` for a change whose manifest has the value ``value``."""
     desired = manifest_of(change)
     sections = (orjson.dumps(value.get(kind) or {}).decode() for kind in (*KINDS, "rag"))
     return (
@@ -69,7 +69,10 @@ def row_of(
 
 
 def attached(attachments: Attachments) -> dict[str, Any]:
-    """``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``, digests in hex."""
+    """Return ``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``.
+
+    Digests are in hex.
+    """
     prompt = {"prompt": _named(attachments.prompt)} if attachments.prompt else {}
     sources = {"sources": [_named(source) for source in attachments.sources]} if attachments.sources else {}
     layers = {"layers": [_named(layer) for layer in attachments.layers]} if attachments.layers else {}
@@ -81,7 +84,7 @@ def _named(attachment: Attachment) -> dict[str, str]:
 
 
 def read_attached(stored: object) -> Attachments:
-    """The reverse of ``attached``; empty where somebody wrote something else, so that a sync heals it."""
+    """Reverse ``dump_attachments``; empty for anything else, so that a sync heals it."""
     known = mapping(stored)
     prompt = named([known["prompt"]] if known.get("prompt") else None) or ()
     sources, layers = (named(known.get(name)) or () for name in ("sources", "layers"))
@@ -93,17 +96,17 @@ def read_attached(stored: object) -> Attachments:
 
 
 def manifest_of(change: Change) -> Manifest:
-    """What is desired; every change but a delete has it."""
+    """Return the desired manifest; every change but a delete has one."""
     if change.desired is None:
         raise ValueError(f"a change that is no delete needs a manifest: {change.slug}")
     return change.desired
 
 
 def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, Any], bytes]:
-    """A change whose file was not read again, with value and bytes out of the stored document ``data``.
+    """Return a change whose file was not read again, with value and bytes from the stored ``data``.
 
-    A heal then takes nothing from the row, which is what was edited by hand: slug and owner follow from the
-    path, the default from the document, and that its seal was verified is no longer believed.
+    A heal then takes nothing from the row, which is what was edited by hand: slug and owner follow from
+    the path, the default from the document, and its seal does not count as verified any more.
     """
     desired = manifest_of(change)
     if desired.attachments.layers:
@@ -128,12 +131,12 @@ def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, 
 
 
 def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    """Rows (at least one) turned into columns, for ``unnest``."""
+    """Transpose rows (at least one) into columns, for ``unnest``."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
 def batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
-    """Rows in portions of some megabytes: Postgres takes 1 GB a statement, and memory is not free."""
+    """Split rows into batches of some megabytes: Postgres takes 1 GB a statement, and memory is limited."""
     batch: list[tuple[Any, ...]] = []
     size = 0
     for row in rows:

@@ -1,4 +1,4 @@
-"""Agents in the store: what is there, what changed, what was. ``apply`` writes them.
+"""Agents in the store: present rows, changes and history. ``apply_plan`` writes them.
 
 Every function takes a connection inside a transaction of ``Database.transaction()``.
 """
@@ -47,7 +47,7 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """Rows and the head that they belong to; true together if loaded in one snapshot transaction."""
+    """Rows and the head that they belong to; consistent if loaded in one snapshot transaction."""
 
     head: Head
     rows: tuple[AgentRow, ...]
@@ -55,7 +55,7 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What an agent was after one apply. Of a delete: what it was last."""
+    """Agent after one apply. Of a delete: its last state."""
 
     agent_id: UUID
     version: int
@@ -75,7 +75,7 @@ class Revision:
 
 
 async def load_stored(connection: AsyncConnection, source: str) -> Stored:
-    """What every source has in the store, and the commit that ``source`` last applied."""
+    """Load what every source has in the store, and the commit that ``source`` last applied."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
                   agent_hash(a) IS DISTINCT FROM a.applied_hash, a.checked, a.is_active,
@@ -99,7 +99,7 @@ def _stored(row: tuple[Any, ...]) -> StoredAgent:
 
 
 async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
-    """The documents of live agents, by id; unknown ids are left out."""
+    """Load the documents of live agents, by id; unknown ids are left out."""
     cursor = await connection.execute(
         """SELECT a.id, d.data FROM agents a JOIN documents d ON d.digest = a.document_digest
            WHERE a.id = ANY(%b) AND a.deleted_at IS NULL""",
@@ -110,7 +110,7 @@ async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> di
 
 
 async def load_layers(connection: AsyncConnection, digests: Collection[bytes]) -> dict[bytes, bytes]:
-    """The bytes of layers, by digest; what is not stored is left out."""
+    """Load the bytes of layers, by digest; what is not stored is left out."""
     if not digests:
         return {}
     cursor = await connection.execute(
@@ -120,7 +120,7 @@ async def load_layers(connection: AsyncConnection, digests: Collection[bytes]) -
 
 
 async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
-    """Which owner first used a seal, history included; unknown fingerprints are left out."""
+    """Return which owner first used a seal, history included; unknown fingerprints are left out."""
     if not fingerprints:
         return {}
     cursor = await connection.execute(
@@ -130,7 +130,7 @@ async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[
 
 
 async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> Loaded:
-    """Rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
+    """Load rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
 
     Use a snapshot transaction.
     """
@@ -145,7 +145,7 @@ async def load_changed(connection: AsyncConnection, since: int, now: Head | None
 
 
 async def load_all(connection: AsyncConnection) -> Loaded:
-    """Every live row. Use a snapshot transaction."""
+    """Load every live row. Use a snapshot transaction."""
     now = await head(connection)
     cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
     return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
@@ -158,14 +158,14 @@ _UNREADABLE = Attachment("the column attachments", b"")
 async def _rows(
     connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
 ) -> list[Row]:
-    """Rows that end with sources and layers; the layers' bytes are read once, however many share them."""
+    """Build rows that end with sources and layers; shared layers' bytes are read once."""
     digests = {digest for row in rows for _, digest in named(row[-1]) or ()}
     found = await load_layers(connection, digests)
     return [kind(*row[:-2], named(row[-2]) or (), _layers(row[-2:], found)) for row in rows]
 
 
 def _layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
-    """The layers; where the row does not name sources and layers any more, one that cannot be read."""
+    """Return the layers; where the row does not name them properly, one that cannot be read."""
     sources, layers = map(named, stored)
     if sources is None or layers is None:
         return (_UNREADABLE,)
@@ -180,9 +180,9 @@ async def revisions(
     before: int | None = None,
     owner: str | None = None,
 ) -> list[Revision]:
-    """An agent's history, newest first; ``before`` is a version, for the next page.
+    """Load an agent's history, newest first; ``before`` is a version, for the next page.
 
-    Of an ``owner``: only what it was while it was that owner's.
+    With an ``owner``: only the time during which it was that owner's.
     """
     cursor = await connection.execute(
         """SELECT r.agent_id, r.version, r.operation, r.slug, r.owner, r.source, r.path, r.digest, r.commit,
@@ -207,9 +207,10 @@ async def revision_page(
     before: int | None = None,
     owner: str | None = None,
 ) -> tuple[list[Revision], bool]:
-    """As ``revisions``, of documents that are together not larger than ``size``; and whether there are more.
+    """Load revisions with documents of at most ``size`` bytes together, and whether there are more.
 
-    There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read anew.
+    There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read
+    anew.
     """
     cursor = await connection.execute(
         """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,

@@ -1,9 +1,9 @@
-"""Writing a plan: set-based, in the one order that the unique indexes allow.
+"""Writing of a plan: set-based, in the one order that the unique indexes allow.
 
-Unique indexes are checked row by row, so two agents that swap a slug or a default would collide half-way.
-Hence: tombstone → clear every moving slug and default → upsert. Rows travel as binary arrays (``%b`` and
-``unnest``): the same path for one agent and for ten thousand, and no temporary table, which would cost a
-single change more than the change itself.
+Unique indexes are checked row by row, so two agents that swap a slug or a default would collide
+half-way. Hence: tombstone → clear every moving slug and default → upsert. Rows travel as binary
+arrays (``%b`` and ``unnest``): the same path for one agent and for ten thousand, and no temporary
+table, which would cost a single change more than the change itself.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _Read = tuple[Change, Mapping[str, Any], bytes]
 
 @dataclass(frozen=True, slots=True)
 class ApplyStamp:
-    """What an apply leaves in every row beside the manifest itself."""
+    """Data that an apply leaves in every row beside the manifest itself."""
 
     run_id: UUID
     commit: str | None  # of the tree that the files came from
@@ -36,10 +36,10 @@ class ApplyStamp:
 
 
 async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -> Head:
-    """Write ``plan`` and announce it; call it under ``lock``, in the transaction that loaded the store.
+    """Write ``plan`` and announce it; needs ``lock_applies``, in the transaction that loaded the store.
 
-    Nothing is visible before the transaction commits. Raises StoreRefused where a stored document that a
-    heal needs is gone, and ValueError for an empty plan: it must not spend a version.
+    Nothing is visible before the transaction commits. Raises StoreRefused where a stored document that
+    a heal needs is missing, and ValueError for an empty plan: it must not spend a version.
     """
     if plan.empty:
         raise ValueError("an empty plan is not applied")
@@ -67,7 +67,7 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
 
 
 async def _read(connection: AsyncConnection, changes: Sequence[Change]) -> list[_Read]:
-    """``changes`` with what their manifests say: out of the plan, or out of the stored documents."""
+    """Return ``changes`` with their manifests' values: from the plan, or from the stored documents."""
     unread = [c for c in changes if manifest_of(c).value is None or manifest_of(c).data is None]
     stored = await _stored_documents(connection, [_document_digest(change) for change in unread])
     read: list[_Read] = []
@@ -88,7 +88,7 @@ def _document_digest(change: Change) -> bytes:
 async def _rows(
     connection: AsyncConnection, read: Sequence[_Read], source: str, checked: bytes
 ) -> list[tuple[Any, ...]]:
-    """The rows to write; their documents are stored on the way."""
+    """Return the rows to write; their documents are stored on the way."""
     digests = [sha256(data).digest() for _, _, data in read]
     documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
     attached = [manifest_of(change).attachments for change, _, _ in read]
@@ -135,7 +135,10 @@ async def _record(
 
 
 async def _remember_seals(connection: AsyncConnection, changes: Sequence[Change]) -> None:
-    """First come, first kept: that a seal has one owner is checked by the rules before the apply."""
+    """Record the seals' owners; the first one stays.
+
+    That a seal has one owner is checked by the rules before the apply.
+    """
     seals = {seal: DEFAULT_OWNER for change in changes for seal in manifest_of(change).lent}
     seals |= {seal: change.owner for change in changes for seal in manifest_of(change).seals}
     if seals:

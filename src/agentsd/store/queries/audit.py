@@ -1,7 +1,7 @@
-"""The audit: who did what to which agent. Never a secret, a prompt or a transcript.
+"""Audit: who did what to which agent. Never a secret, a prompt or a transcript.
 
-The table prunes itself as it is written to (every thousandth deed runs the SQL function ``audit_prune``),
-so that a role that may add deeds need not be allowed to delete any.
+The table prunes itself as it is written to (every thousandth entry runs the SQL function
+``audit_prune``), so that a role that may add entries need not be allowed to delete any.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TEXT_MAX = 200
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """One thing that somebody did, or was refused."""
+    """Action of an actor, carried out or refused."""
 
     id: int  # grows with time
     at: datetime
@@ -48,7 +48,7 @@ async def record(
     owner: str | None = None,
     detail: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep one deed: ``record(conn, actor="acme/ci", action="select", target="acme/sales")``.
+    """Record one entry: ``record_audit_entry(conn, actor="acme/ci", action="select", target="a/b")``.
 
     ``owner``: whose users may read it; None is the target's, an empty string is nobody but admins.
     """
@@ -68,7 +68,10 @@ async def load_deeds(
     owner: str | None = None,
     target: str | Collection[str] | None = None,
 ) -> list[Deed]:
-    """Newest first. ``before`` is a deed's id, for the next page; ``owner`` and ``target`` narrow it."""
+    """Load entries, newest first. ``before`` is an entry's id, for the next page.
+
+    ``owner`` and ``target`` filter.
+    """
     targets = [target] if isinstance(target, str) else target
     cursor = await connection.execute(
         """SELECT id, at, actor, action, target, owner, detail FROM audit
@@ -89,7 +92,7 @@ async def load_deeds(
 async def load_deeds_of(
     connection: AsyncConnection, versions: Collection[int], *, since: datetime
 ) -> list[Deed]:
-    """The deeds that made these versions, newest first; none of them is older than ``since``."""
+    """Load the entries that made these versions, newest first; none is older than ``since``."""
     cursor = await connection.execute(
         """SELECT id, at, actor, action, target, owner, detail FROM audit
            WHERE at >= %s AND detail->>'to_version' = ANY(%s::text[]) ORDER BY id DESC""",

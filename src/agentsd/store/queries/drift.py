@@ -1,4 +1,4 @@
-"""What somebody edited by hand: documents that are not what their digest says, and columns of rows."""
+"""Manual edits: documents that do not match their digest, and columns of rows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from agentsd.store.queries.agent_rows import read_attached
 
 
 async def altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
-    """Digests of what live agents are made of whose bytes are gone or edited: about 0.1 s for 30 MB."""
+    """Return digests of documents of live agents whose bytes are missing or edited.
+
+    It takes about 0.1 s for 30 MB.
+    """
     cursor = await connection.execute(
         """WITH needed AS (
                SELECT DISTINCT unnest(layer_digests) AS digest FROM agents WHERE deleted_at IS NULL
@@ -28,7 +31,7 @@ async def altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
 
 
 async def held_columns(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
-    """What the rows say now, by id, in a manifest's words: as ``core.plan.drift`` compares it."""
+    """Return the rows' present values, by id, in a manifest's terms: as ``core.plan.drift`` compares it."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.path, a.name, a.description, a.system_prompt, a.is_default,
                   a.is_active, a.llm_provider_config, a.tts_provider_config, a.stt_provider_config,

@@ -1,8 +1,8 @@
 """Knowledge: the passages of sources, found by their words and, where pgvector is, by their meaning.
 
-A source is known by the digest of its bytes, so two agents, or two commits, that name the same text
-share its passages. ``space`` names a vector space (owner, provider, server and model): vectors of
-different spaces are never compared.
+A source is identified by the digest of its bytes, so two agents, or two commits, that name the same
+text share its passages. ``space`` names a vector space (owner, provider, server and model): vectors
+of different spaces are never compared.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _K = 60
 
 
 async def missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
-    """Those of ``digests`` whose passages are not stored, or were cut by another version."""
+    """Return those of ``digests`` whose passages are not stored, or were cut by another version."""
     if not digests:
         return set()
     cursor = await connection.execute(
@@ -42,7 +42,10 @@ async def missing_sources(connection: AsyncConnection, digests: Collection[bytes
 async def store_sources(
     connection: AsyncConnection, sources: Mapping[bytes, tuple[str, Sequence[Chunk]]]
 ) -> None:
-    """Keep ``{digest: (path, passages)}``; vectors of passages that were cut anew go with the old ones."""
+    """Store ``{digest: (path, passages)}``.
+
+    Vectors of passages that were cut anew are removed with the old passages.
+    """
     for digest, (path, chunks) in sources.items():
         await connection.execute("DELETE FROM knowledge_sources WHERE digest = %s", (digest,))
         await connection.execute(
@@ -62,7 +65,7 @@ async def _insert(connection: AsyncConnection, digest: bytes, chunks: Sequence[C
 
 
 async def drop_unused(connection: AsyncConnection) -> int:
-    """Forget sources that no agent names any more. Says how many."""
+    """Remove sources that no agent names any more. Return how many."""
     cursor = await connection.execute(
         """DELETE FROM knowledge_sources s WHERE NOT EXISTS (
                SELECT FROM agents a, jsonb_array_elements(a.attachments->'sources') AS named
@@ -73,7 +76,7 @@ async def drop_unused(connection: AsyncConnection) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Stock:
-    """What there is of knowledge."""
+    """Size of the index."""
 
     sources: int = 0  # distinct documents that live agents name
     missing: int = 0  # of them, not cut into passages yet
@@ -82,7 +85,7 @@ class Stock:
 
 
 async def stock(connection: AsyncConnection) -> Stock:
-    """How the index stands."""
+    """Return the size of the index."""
     cursor = await connection.execute(_STOCK)
     row = await cursor.fetchone()
     counts = row or (0, 0, 0)
@@ -93,7 +96,7 @@ async def stock(connection: AsyncConnection) -> Stock:
 
 
 async def has_vectors(connection: AsyncConnection) -> bool:
-    """Whether this database has pgvector."""
+    """Return whether this database has pgvector."""
     cursor = await connection.execute("SELECT to_regclass('knowledge_vectors') IS NOT NULL")
     row = await cursor.fetchone()
     return bool(row and row[0])
@@ -102,10 +105,11 @@ async def has_vectors(connection: AsyncConnection) -> bool:
 async def embed_missing(
     connection: AsyncConnection, digests: Collection[bytes], space: str, embed: Embed
 ) -> int:
-    """Embed some passages of ``digests`` without a vector in ``space``. Says how many; 0: none is left.
+    """Embed some passages of ``digests`` without a vector in ``space``. Return how many; 0: none is left.
 
-    Replicas share the work: while one embeds in a space, another finds nothing to do there. The lock is the
-    space's, not the passages': owners with the same text share those, and must not wait for each other.
+    Replicas share the work: while one embeds in a space, another finds nothing to do there. The lock is
+    the space's, not the passages': owners with the same text share those, and must not wait for each
+    other.
     """
     cursor = await connection.execute(
         "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, %s))", (space, _LOCK_SEED)
@@ -143,9 +147,10 @@ async def search(
     space: str | None = None,
     vector: Sequence[float] | None = None,
 ) -> list[Passage]:
-    """The passages of ``sources`` (digest → path) nearest to ``query``, best first.
+    """Return the passages of ``sources`` (digest → path) nearest to ``query``, best first.
 
-    By words alone; with ``vector`` (of ``query``, in ``space``) both rankings are fused by reciprocal rank.
+    By words alone; with ``vector`` (of ``query``, in ``space``) both rankings are fused by reciprocal
+    rank.
     """
     parameters = {
         "query": query,

@@ -1,4 +1,7 @@
-"""What fails, and which receivers were told so: a restart repeats nothing, and who knew hears of recovery."""
+"""Failures and the receivers notified of them.
+
+A restart repeats nothing, and the receivers of a failure are notified of its recovery.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from agentsd.store.tolerance import strings
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """One thing that fails now."""
+    """Failure that exists now."""
 
     key: str  # "run", "manifest:PATH", "agent:SLUG"
     reason: str
@@ -24,7 +27,7 @@ class Failing:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """A failure on record. ``told``: fingerprints of the receivers that know of it."""
+    """Recorded failure. ``told``: fingerprints of the receivers that were notified of it."""
 
     key: str
     reason: str
@@ -35,7 +38,7 @@ class Notice:
 
 
 async def load_notices(connection: AsyncConnection, source: str) -> list[Notice]:
-    """The oldest first."""
+    """Load the notices, oldest first."""
     cursor = await connection.execute(
         """SELECT key, reason, message, failing, told, since FROM notices
            WHERE source = %s ORDER BY since, key""",
@@ -46,7 +49,7 @@ async def load_notices(connection: AsyncConnection, source: str) -> list[Notice]
 
 
 async def slugs_of(connection: AsyncConnection, source: str, slugs: Collection[str]) -> frozenset[str]:
-    """Those of ``slugs`` that are agents of ``source``."""
+    """Return those of ``slugs`` that are agents of ``source``."""
     if not slugs:
         return frozenset()
     cursor = await connection.execute(
@@ -57,7 +60,7 @@ async def slugs_of(connection: AsyncConnection, source: str, slugs: Collection[s
 
 
 async def put_failing(connection: AsyncConnection, source: str, failing: Sequence[Failing]) -> None:
-    """Make ``failing`` all that fails; what failed and does no more is kept until that is told."""
+    """Replace the failures by ``failing``; one that is over is kept until its end was sent."""
     keys = [one.key for one in failing]
     await connection.execute(
         "DELETE FROM notices WHERE source = %s AND key <> ALL(%b::text[]) AND told = '[]'", (source, keys)
@@ -72,7 +75,7 @@ async def put_failing(connection: AsyncConnection, source: str, failing: Sequenc
 
 
 async def set_told(connection: AsyncConnection, source: str, key: str, told: Collection[str]) -> None:
-    """Note who knows of a failure. One that is over goes with the last of them."""
+    """Record who was notified of a failure. One that is over is removed with the last of them."""
     names: Mapping[str, object] = {
         "source": source,
         "key": key,

@@ -1,6 +1,7 @@
-"""What was pulled: per source the remote, the commit that was last seen there, and the one that was applied.
+"""Pulls: per source the remote, the commit that was last seen there, and the one that was applied.
 
-Recorded in transactions of their own, as runs are. ``request`` asks every puller to pull at once.
+Recorded in transactions of their own, as runs are. ``request_pull`` asks every puller to pull at
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ CHANNEL = "agentsd_pull"
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """How one source stands to its remote."""
+    """State of one source in relation to its remote."""
 
     source: str
     url: str  # without user and password
@@ -32,7 +33,7 @@ class Pull:
 
 
 async def list_pulls(connection: AsyncConnection, source: str | None = None) -> list[Pull]:
-    """By source; of every source where none is named."""
+    """Return the pulls ordered by source; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT source, url, ref, path, attempted, applied, signer, reason, message, attempted_at,
                   applied_at, since
@@ -43,7 +44,7 @@ async def list_pulls(connection: AsyncConnection, source: str | None = None) -> 
 
 
 async def record_pull(connection: AsyncConnection, pull: Pull) -> None:
-    """Keep ``pull`` as an attempt of now; the moments that it brings are not looked at."""
+    """Store ``pull`` as an attempt of now; the times that it contains are ignored."""
     await connection.execute(
         """INSERT INTO pulls AS p (source, url, ref, path, attempted, applied, signer, reason, message,
                                    attempted_at, applied_at)
@@ -64,12 +65,12 @@ async def record_pull(connection: AsyncConnection, pull: Pull) -> None:
 
 
 async def request(connection: AsyncConnection) -> None:
-    """Have every puller pull now, when this transaction commits."""
+    """Ask every puller to pull now, when this transaction commits."""
     await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 
 
 async def applied_commit(connection: AsyncConnection, source: str) -> str | None:
-    """The commit of ``source``'s last apply, or of a later run that found nothing to do."""
+    """Return the commit of ``source``'s last apply, or of a later run that found nothing to do."""
     cursor = await connection.execute(
         """SELECT commit FROM (
                (SELECT commit, created_at AS at FROM versions

@@ -1,4 +1,4 @@
-"""The running replicas: each writes a heartbeat, so that ``status`` and ``sync --wait`` see who serves."""
+"""Running replicas: each writes a heartbeat, by which ``status`` and ``sync --wait`` see who serves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIVE_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """One runtime process."""
+    """Runtime process."""
 
     id: UUID
     host: str
@@ -32,16 +32,16 @@ class Replica:
 
     @property
     def place(self) -> str:
-        """``host:pid``: what people call it."""
+        """Return ``host:pid``, its name for people."""
         return f"{self.host}:{self.pid}"
 
     def silent(self, now: datetime) -> float:
-        """Seconds since it was heard of; ``now`` as Postgres tells the time."""
+        """Return the seconds since its last heartbeat; ``now`` is Postgres' time."""
         return max((now - self.seen_at).total_seconds(), 0.0) if self.seen_at else 0.0
 
 
 async def clock(connection: AsyncConnection) -> datetime:
-    """The time as Postgres tells it: the one that heartbeats go by."""
+    """Return Postgres' time, by which heartbeats are measured."""
     row = await (await connection.execute("SELECT now()")).fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
     moment: datetime = row[0]
@@ -49,7 +49,7 @@ async def clock(connection: AsyncConnection) -> datetime:
 
 
 async def beat(connection: AsyncConnection, replica: Replica) -> None:
-    """Say that ``replica`` lives and what it serves."""
+    """Record that ``replica`` lives and what it serves."""
     await connection.execute(
         """INSERT INTO replicas (id, host, pid, version, degraded, unopened) VALUES (%s, %s, %s, %s, %s, %s)
            ON CONFLICT (id) DO UPDATE SET host = excluded.host, pid = excluded.pid,
@@ -67,7 +67,7 @@ async def beat(connection: AsyncConnection, replica: Replica) -> None:
 
 
 async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 60) -> list[Replica]:
-    """Those that were heard of lately, the longest running first."""
+    """Return those with a recent heartbeat, the longest running first."""
     cursor = await connection.execute(
         """SELECT id, host, pid, version, degraded, started_at, seen_at, unopened FROM replicas
            WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
@@ -82,7 +82,7 @@ def _replica(row: tuple[Any, ...]) -> Replica:
 
 
 async def remove(connection: AsyncConnection, replica_id: UUID) -> None:
-    """Take a replica that ends off the list, and those that were silent for a day."""
+    """Remove a replica that ends, and those that were silent for a day."""
     await connection.execute(
         "DELETE FROM replicas WHERE id = %s OR seen_at < now() - interval '1 day'", (replica_id,)
     )

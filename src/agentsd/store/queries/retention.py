@@ -1,4 +1,7 @@
-"""Old revisions go, in batches; the newest of an agent, and those that a runtime may serve, always stay."""
+"""Removal of old revisions, in batches.
+
+The newest of an agent, and those that a runtime may serve, always stay.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ BATCH = 1000
 async def prune_revisions(
     connection: AsyncConnection, keep: int, agents: Collection[UUID] | None = None
 ) -> int:
-    """Remove up to ``BATCH`` revisions beyond the newest ``keep`` of an agent; of all agents for None.
+    """Remove up to ``PRUNE_BATCH`` revisions beyond the newest ``keep`` of an agent; of all for None.
 
-    Returns how many went: as long as that is ``BATCH``, there may be more.
+    Return how many were removed: as long as that is ``PRUNE_BATCH``, there may be more.
     """
     cursor = await connection.execute(
         """DELETE FROM agent_revisions r USING (
@@ -32,7 +35,7 @@ async def prune_revisions(
 
 
 async def drop_documents(connection: AsyncConnection) -> int:
-    """Remove up to ``BATCH`` documents that nothing names any more. Call it under ``agents.lock``."""
+    """Remove up to ``PRUNE_BATCH`` documents that nothing refers to. Needs ``agents.lock_applies``."""
     cursor = await connection.execute(
         """WITH named AS MATERIALIZED (
                SELECT document_digest AS digest FROM agent_revisions

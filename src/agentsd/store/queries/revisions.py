@@ -1,4 +1,4 @@
-"""Steps: what became of agents, over all of them or of one, deleted ones included."""
+"""Summaries of revisions, of all agents or of one, deleted ones included."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One revision of one agent, without its document; ``previous`` is the digest before it."""
+    """Revision of one agent, without its document; ``previous`` is the digest before it."""
 
     agent_id: UUID
     version: int
@@ -29,9 +29,10 @@ class Step:
 async def load_steps(
     connection: AsyncConnection, *, limit: int, slug: str | None = None, agent_id: UUID | None = None
 ) -> list[Step]:
-    """Newest first; of every agent where none is named.
+    """Load summaries, newest first; of every agent where none is named.
 
-    ``slug``: the agent that has it (or had it last) under all of its names, and whoever had it before.
+    ``slug``: the agent that has it (or had it last) under all of its names, and any agent that had it
+    before.
     """
     cursor = await connection.execute(
         _STEPS, {"slug": slug, "id": agent_id, "all": slug is None and agent_id is None, "limit": limit}

@@ -1,4 +1,4 @@
-"""Remembering what manifests were checked against: no change of an agent, so no version."""
+"""Digests of the rules that manifests were checked against: no change of an agent, so no version."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.store.queries.agent_rows import COLUMNS
 
 
 async def mark_checked(connection: AsyncConnection, manifests: Sequence[Manifest], checked: bytes) -> None:
-    """Note that unchanged ``manifests`` passed the rules of digest ``checked``, and whether they verified.
+    """Record that unchanged ``manifests`` passed the rules of digest ``checked``, and if they verified.
 
     A row that was edited by hand is left alone, so that it still shows as drifted.
     """

@@ -1,4 +1,4 @@
-"""What happened: one row per sync run, and the present condition of every manifest.
+"""Record of sync runs, one row each, and the present condition of every manifest.
 
 Recorded in transactions of their own, so that a run that was refused is on record too.
 """
@@ -25,7 +25,7 @@ Outcome = Literal["applied", "unchanged", "refused", "failed"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of sync, by command or by daemon."""
+    """Run of sync, by command or by daemon."""
 
     id: UUID
     source: str
@@ -47,7 +47,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ManifestCondition:
-    """How one manifest stands; also one that never became a row of ``agents``."""
+    """Condition of one manifest; also of one that never became a row of ``agents``."""
 
     source: str
     path: str
@@ -59,7 +59,7 @@ class ManifestCondition:
 
 
 async def record_run(connection: AsyncConnection, run: Run) -> None:
-    """Keep ``run``; recording the same id again replaces it."""
+    """Store ``run``; recording the same id again replaces it."""
     await connection.execute(
         """INSERT INTO sync_runs
                (id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors, drift)
@@ -85,7 +85,7 @@ async def record_run(connection: AsyncConnection, run: Run) -> None:
 
 
 async def list_runs(connection: AsyncConnection, *, source: str | None = None, limit: int = 20) -> list[Run]:
-    """The latest runs, newest first; of every source where none is named."""
+    """Return the latest runs, newest first; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors,
                   drift, recorded_at
@@ -104,7 +104,7 @@ def _run(row: tuple[Any, ...]) -> Run:
 async def owners_of_versions(
     connection: AsyncConnection, versions: Collection[int]
 ) -> dict[int, frozenset[str]]:
-    """Whose agents these versions changed; versions that changed none are left out."""
+    """Return whose agents these versions changed; versions that changed none are left out."""
     if not versions:
         return {}
     cursor = await connection.execute(
@@ -118,7 +118,7 @@ async def owners_of_versions(
 async def set_conditions(
     connection: AsyncConnection, source: str, conditions: Sequence[ManifestCondition]
 ) -> None:
-    """Make ``conditions`` all that is known of ``source``. ``since`` moves only when type or reason does."""
+    """Replace the conditions of ``source``. ``since`` moves only when type or reason does."""
     rows = [(c.path, c.slug, c.type, c.reason, c.message) for c in conditions]
     await connection.execute(
         "DELETE FROM conditions WHERE source = %s AND path <> ALL(%b::text[])",
@@ -129,7 +129,7 @@ async def set_conditions(
 
 
 async def list_conditions(connection: AsyncConnection, source: str | None = None) -> list[ManifestCondition]:
-    """By source and path; of every source where none is named."""
+    """Return conditions by source and path; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT source, path, slug, type, reason, message, since FROM conditions
            WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source, path""",

@@ -1,4 +1,4 @@
-"""The owners of agents: loaded whole, written in bulk, and only ever tombstoned."""
+"""Owners of agents: loaded whole, written in bulk, and only ever tombstoned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class OwnerTokens:
-    """One owner's API tokens: ``{name, sha256, role, expires}`` each."""
+    """API tokens of one owner: ``{name, sha256, role, expires}`` each."""
 
     username: str
     path: str | None  # of its _user.yaml; None: the owner has none
@@ -31,7 +31,7 @@ class OwnerTokens:
 
 @dataclass(frozen=True, slots=True)
 class ListedUser:
-    """One owner as a list of them tells it."""
+    """Owner as an entry of a list."""
 
     username: str
     email: str | None
@@ -42,7 +42,7 @@ class ListedUser:
 
 
 async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
-    """Every owner that is not deleted, by name."""
+    """Load every owner that is not deleted, by name."""
     cursor = await connection.execute(
         """SELECT u.id, u.username, u.email, u.source, u.path, d.data, u.version,
                   jsonb_path_query_array(u.tokens, '$[*] ? (@.type() == "object")'),
@@ -60,7 +60,7 @@ def _stored(row: tuple[Any, ...]) -> StoredUser:
 
 
 async def list_users(connection: AsyncConnection, owner: str | None = None) -> tuple[ListedUser, ...]:
-    """Every owner that is not deleted, by name; ``owner``: this one alone."""
+    """Return every owner that is not deleted, by name; ``owner``: this one alone."""
     cursor = await connection.execute(
         """SELECT username, email, source, path, version,
                   jsonb_path_query_array(tokens, '$[*] ? (@.type() == "object")')
@@ -75,9 +75,9 @@ async def list_users(connection: AsyncConnection, owner: str | None = None) -> t
 
 
 async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
-    """The tokens of every owner that has some, without those that the store knows to be another's.
+    """Load the tokens of every owner that has some, without those recorded as another's.
 
-    The rules see to that before an apply; a row that was edited by hand is held to it here.
+    The rules ensure that before an apply; a row that was edited by hand is checked here.
     """
     cursor = await connection.execute(
         """SELECT username, path, jsonb_path_query_array(tokens, '$[*] ? (@.type() == "object")'), email
@@ -116,7 +116,7 @@ async def apply_users(
     source: str,
     version: int,
 ) -> None:
-    """Write ``changes``; every one of ``owners`` has a live row afterwards, whatever the changes say."""
+    """Write ``changes``; every one of ``owners`` has a live row afterwards, whatever they contain."""
     desired = [change.desired for change in changes if change.desired is not None]
     gone = [change.username for change in changes if change.operation == "delete"]
     if gone:
@@ -143,7 +143,10 @@ async def _write(connection: AsyncConnection, desired: Sequence[User], source: s
 
 
 async def _remember_tokens(connection: AsyncConnection, desired: Sequence[User], version: int) -> None:
-    """First come, first kept; but the top-level file, which alone makes admins, takes what it lists."""
+    """Record the tokens' owners; the first one stays.
+
+    The top-level file, which alone makes admins, takes over what it lists.
+    """
     for claims, top in ((_TOKENS_OF_TOP, True), (_TOKENS, False)):
         rows = [
             (str(token.get("sha256")), user.username)
@@ -163,7 +166,7 @@ def _row(user: User) -> tuple[Any, ...]:
 
 
 async def store_documents(connection: AsyncConnection, documents: Sequence[tuple[bytes, str, bytes]]) -> None:
-    """Keep ``(digest, path, data)``; one whose bytes were changed by hand is put right."""
+    """Store ``(digest, path, data)``; one whose bytes were changed by hand is corrected."""
     distinct = list({row[0]: row for row in documents}.values())
     for batch in batches(distinct):
         await connection.execute(_DOCUMENTS, columns_of(batch))

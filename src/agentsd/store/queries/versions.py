@@ -1,4 +1,4 @@
-"""Versions: one row per apply. The number says how far, the stamp says in which history."""
+"""Versions: one row per apply. The number is the position, the stamp identifies the history."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ APPLY_LOCK = 0x6167656E74736401
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the store stands. Equal heads mean equal contents, also across restores and fail-overs."""
+    """Newest version of the store. Equal heads mean equal contents, also across restores and fail-overs."""
 
     version: int
     stamp: UUID
@@ -35,14 +35,14 @@ async def lock(connection: AsyncConnection) -> None:
 
 
 async def head(connection: AsyncConnection) -> Head:
-    """The newest version."""
+    """Return the newest version."""
     cursor = await connection.execute("SELECT version, stamp FROM versions ORDER BY version DESC LIMIT 1")
     row = await cursor.fetchone()
     return NOTHING if row is None else Head(row[0], row[1])
 
 
 async def knows(connection: AsyncConnection, seen: Head) -> bool:
-    """Whether ``seen`` is in this store's history; if not, whoever saw it must reload everything."""
+    """Return whether ``seen`` is in this store's history; if not, its holder must reload everything."""
     cursor = await connection.execute(
         "SELECT EXISTS (SELECT FROM versions WHERE version = %s AND stamp = %s)", (seen.version, seen.stamp)
     )
@@ -52,7 +52,7 @@ async def knows(connection: AsyncConnection, seen: Head) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """What a runtime asks first."""
+    """Result of a poll: the head, and what changed since the one that the runtime serves."""
 
     head: Head
     known: bool  # whether what it saw is in this store's history
@@ -60,7 +60,10 @@ class News:
 
 
 async def news(connection: AsyncConnection, seen: Head) -> News:
-    """Of a replica that serves ``seen``. One round trip, because all replicas ask in the same moment."""
+    """Query the store for a replica that serves ``seen``.
+
+    One round trip, because all replicas ask in the same moment.
+    """
     cursor = await connection.execute(_NEWS, {"version": seen.version, "stamp": seen.stamp})
     row = await cursor.fetchone()
     return News(NOTHING, False, True) if row is None else News(Head(row[0], row[1]), row[2], row[3])
@@ -75,7 +78,7 @@ FROM versions v ORDER BY v.version DESC LIMIT 1
 
 
 async def grow(connection: AsyncConnection, source: str, commit: str | None, run_id: UUID) -> Head:
-    """The next version. Only under ``lock``."""
+    """Insert the next version and return it. Only under ``lock_applies``."""
     cursor = await connection.execute(
         """INSERT INTO versions (version, stamp, source, commit, run_id)
            SELECT coalesce(max(version), 0) + 1, gen_random_uuid(), %s, %s, %s FROM versions
@@ -88,5 +91,5 @@ async def grow(connection: AsyncConnection, source: str, commit: str | None, run
 
 
 def notify(connection: AsyncConnection, to: Head) -> Awaitable[Any]:
-    """Tell every listener at commit. A hint only: whoever misses it finds the version by asking."""
+    """Notify every listener at commit. A hint only: whoever misses it finds the version by asking."""
     return connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(to)))

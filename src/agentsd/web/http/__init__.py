@@ -1,1 +1,1 @@
-"""HTTP as such: problems, JSON, caching, server-sent events."""
+"""Generic HTTP: problems, JSON, caching, server-sent events."""

@@ -1,4 +1,4 @@
-"""Replies that can be revalidated (strong ETags, ``If-None-Match``, 304), and the headers of every reply."""
+"""Conditional responses (strong ETags, ``If-None-Match``, 304) and the headers of every response."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECURITY = {
 
 
 def secure(response: web.StreamResponse) -> None:
-    """Add the headers of every reply to one that has not begun; one with a ``Server`` has them already."""
+    """Add the common headers to a response that has not begun; skip one that has a ``Server`` header."""
     headers = response.headers
     if "Server" in headers or response.prepared:
         return
@@ -38,7 +38,7 @@ def secure(response: web.StreamResponse) -> None:
 
 
 def headers_of(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
-    """All headers of a JSON reply that may be kept and revalidated. ``etag`` is quoted."""
+    """Return all headers of a JSON response that may be stored and revalidated. ``etag`` is quoted."""
     headers = CIMultiDict(SECURITY)
     headers.update({"Content-Type": JSON, "ETag": etag, "Vary": VARY, "Cache-Control": REVALIDATE})
     if link is not None:
@@ -47,12 +47,12 @@ def headers_of(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
 
 
 def cached(request: web.Request, body: bytes, etag: str, *, link: str | None = None) -> web.Response:
-    """``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
+    """Return ``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
     return revalidated(request, body, etag, headers_of(etag, link=link))
 
 
 def made_once(value_of: Callable[[web.Request], Any]) -> Handler:
-    """A handler whose JSON is made at the first request, and kept: it is the same for all that follow."""
+    """Return a handler that makes its JSON at the first request and keeps it for all later ones."""
     kept: list[tuple[bytes, str]] = []
 
     async def get(request: web.Request) -> web.Response:
@@ -65,7 +65,7 @@ def made_once(value_of: Callable[[web.Request], Any]) -> Handler:
 
 
 def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]) -> web.Response:
-    """The same with ready-made headers, which are copied."""
+    """Return ``body`` with ready-made headers, which are copied, or 304 if the client has it already."""
     if "If-None-Match" in request.headers and matches(request, etag):
         response = web.Response(status=304, headers=headers)
         del response.headers["Content-Type"]
@@ -74,7 +74,7 @@ def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDi
 
 
 def matches(request: web.Request, etag: str) -> bool:
-    """Weak comparison with every tag of ``If-None-Match``, as RFC 9110 has it; ``*`` is any."""
+    """Compare ``etag`` weakly with every tag of ``If-None-Match`` (RFC 9110); ``*`` matches any."""
     if request.headers["If-None-Match"] == etag:
         return True
     opaque = etag.strip('"')
@@ -82,5 +82,5 @@ def matches(request: web.Request, etag: str) -> bool:
 
 
 def etag_of(body: bytes) -> str:
-    """A strong ETag of the bytes themselves."""
+    """Return a strong ETag of the bytes themselves."""
     return f'"{sha256(body).hexdigest()[:32]}"'

@@ -1,4 +1,4 @@
-"""Which address a request comes from, also behind a reverse proxy that is trusted to say so."""
+"""Client address of a request, also behind a trusted reverse proxy."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _SITE_BITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Proxies:
-    """Reverse proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed; nobody else's are."""
+    """Reverse proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are trusted; no others are."""
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Proxies:
-        """Of addresses and CIDRs. Raises ``ValueError``."""
+        """Parse addresses and CIDRs. Raise ``ValueError``."""
         return cls(tuple(ip_network(entry, strict=False) for entry in sorted(entries)))
 
     def trusts(self, address: str) -> bool:
-        """Whether ``address`` is one of them."""
+        """Return whether ``address`` is one of these proxies."""
         if not self.networks:
             return False
         try:
@@ -35,7 +35,7 @@ class Proxies:
         return any(found in network for network in self.networks)
 
     def client_of(self, request: web.Request) -> str:
-        """The address that counts: the peer, or the last of ``X-Forwarded-For`` that is no proxy of ours."""
+        """Return the client's address: the peer, or the last untrusted one of ``X-Forwarded-For``."""
         peer = request.remote or UNKNOWN
         if not self.trusts(peer):
             return bucket(peer)
@@ -47,14 +47,14 @@ class Proxies:
         return bucket(peer)
 
     def encrypted(self, request: web.Request) -> bool:
-        """Whether the client came by HTTPS, as a trusted proxy says."""
+        """Return whether the client used HTTPS, according to a trusted proxy."""
         told = request.headers.get("X-Forwarded-Proto", "")
         return told.lower() == "https" and self.trusts(request.remote or UNKNOWN)
 
 
 @lru_cache(maxsize=4096)
 def bucket(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the /64 that one IPv6 customer has to himself."""
+    """Return the key of one client: an IPv4 address, or the /64 network of one IPv6 customer."""
     if ":" not in address:
         return address if _is_address(address) else UNKNOWN
     try:

@@ -1,4 +1,4 @@
-"""JSON as bytes: the one way in which this room writes it."""
+"""JSON as bytes: the only way in which this package writes it."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
 
 
 def to_json(value: Any) -> bytes:
-    """Compact UTF-8 JSON. Dates are RFC 3339 in UTC, UUIDs their text.
+    """Encode ``value`` as compact UTF-8 JSON. Dates are RFC 3339 in UTC, UUIDs their text.
 
-    What orjson refuses (lone surrogates, integers beyond 64 bits) the standard library writes.
+    The standard library writes what orjson refuses (lone surrogates, integers beyond 64 bits).
     """
     try:
         return orjson.dumps(value, option=_OPTIONS)

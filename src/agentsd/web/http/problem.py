@@ -1,7 +1,8 @@
-"""Errors as clients see them: ``application/problem+json`` (RFC 9457), or OpenAI's shape under ``/v1``.
+"""Error responses: ``application/problem+json`` (RFC 9457), or OpenAI's shape under ``/v1``.
 
-``code`` is stable and meant for programs; ``type`` is the same as a URI. ``detail`` says what is
-wrong, ``hint`` what to do. Texts are written here or in ``AgentsdError``, so they hold no secret.
+``code`` is stable and meant for programs; ``type`` is the same as a URI. ``detail`` describes the
+error, ``hint`` the remedy. Texts are written here or in ``AgentsdError``, so they contain no
+secret.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ _CODES = {
 
 @dataclass(eq=False)
 class Problem(Exception):
-    """An error reply. Raise it in a handler; the middleware writes it in the shape of the path."""
+    """Error response. Raised in a handler; the middleware writes it in the shape of the path."""
 
     status: int
     code: str
@@ -77,7 +78,7 @@ class Problem(Exception):
     extra: Mapping[str, Any] = field(default_factory=dict)  # further members of the problem document
 
     def as_problem(self) -> dict[str, Any]:
-        """The members of ``application/problem+json``."""
+        """Return the members of ``application/problem+json``."""
         members = {
             "type": TYPE_PREFIX + self.code,
             "title": HTTPStatus(self.status).phrase,
@@ -89,7 +90,7 @@ class Problem(Exception):
         return members | {key: value for key, value in optional.items() if value} | dict(self.extra)
 
     def as_openai(self) -> dict[str, Any]:
-        """``{"error": {"message", "type", "param", "code"}}``."""
+        """Return ``{"error": {"message", "type", "param", "code"}}``."""
         message = f"{self.detail} ({self.hint})" if self.hint else self.detail
         return {
             "error": {
@@ -101,7 +102,7 @@ class Problem(Exception):
         }
 
     def response(self, path: str) -> web.Response:
-        """The reply, shaped for the request's ``path``."""
+        """Return the response, shaped for the request's ``path``."""
         if path.startswith(OPENAI_PREFIX):
             body, content_type = self.as_openai(), "application/json"
         else:
@@ -112,19 +113,19 @@ class Problem(Exception):
 
 
 def openai_type(status: int) -> str:
-    """The ``type`` that OpenAI's API gives to an error of this status."""
+    """Return the ``type`` that OpenAI's API gives to an error of this status."""
     if status == 429:
         return "rate_limit_error"
     return "server_error" if status >= 500 else "invalid_request_error"
 
 
 def bad_request(detail: str, *, hint: str = "", param: str | None = None, status: int = 400) -> Problem:
-    """The client's mistake."""
+    """Return the problem for a mistake of the client."""
     return Problem(status, _CODES.get(status, "invalid_request"), detail, hint=hint, param=param)
 
 
 def of_error(error: AgentsdError) -> Problem:
-    """An ``AgentsdError`` as a reply. Unknown ones are 500 without their text."""
+    """Convert an ``AgentsdError``. Unknown ones become 500 without their text."""
     for kind, status, code in _STATUSES:
         if isinstance(error, kind):
             return Problem(
@@ -140,7 +141,7 @@ def of_error(error: AgentsdError) -> Problem:
 
 
 def of_http(error: web.HTTPException, path: str) -> Problem:
-    """aiohttp's own refusals (no such path, method, size) as a reply."""
+    """Convert an error of aiohttp itself (no such path, method, size)."""
     status = error.status
     code = _CODES.get(status, "http_error")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
@@ -148,7 +149,7 @@ def of_http(error: web.HTTPException, path: str) -> Problem:
 
 
 def not_ready() -> Problem:
-    """Return the refusal of a request that came before the first load."""
+    """Return the problem for a request that came before the first load."""
     return Problem(
         503,
         "not_ready",
@@ -159,7 +160,7 @@ def not_ready() -> Problem:
 
 
 def internal() -> Problem:
-    """A fault of this program; the log has its place, the reply says nothing of it."""
+    """Return the problem for a fault of this program; details are in the log only."""
     return Problem(500, "internal", "the server failed", hint="the server's log says where")
 
 

@@ -1,4 +1,4 @@
-"""Writing server-sent events."""
+"""Output of server-sent events."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WRITE_SECONDS = 60.0
 
 
 class ClientStalled(ConnectionError):
-    """The client stopped reading."""
+    """Error for a client that stopped reading."""
 
 
 async def write(response: web.StreamResponse, frame: bytes) -> None:
-    """Send ``frame``; raises ``ConnectionError`` when the client left or stopped reading.
+    """Send ``frame``; raise ``ConnectionError`` when the client left or stopped reading.
 
-    Without the bound a client that never reads would hold its lease, and the vendor's stream, for ever.
+    Without the timeout a client that never reads would keep its lease and the vendor's stream forever.
     """
     try:
         async with asyncio.timeout(WRITE_SECONDS):
@@ -35,6 +35,6 @@ async def write(response: web.StreamResponse, frame: bytes) -> None:
 
 
 def event(name: str, data: bytes, *, id: str | None = None) -> bytes:
-    """One event; ``data`` is JSON, so it has no line break."""
+    """Encode one event; ``data`` is JSON, so it contains no line break."""
     head = f"id: {id}\n" if id else ""
     return f"{head}event: {name}\ndata: ".encode() + data + b"\n\n"

@@ -1,1 +1,1 @@
-"""What every request passes: authentication, limits, CORS."""
+"""Middleware for every request: authentication, limits, CORS."""

@@ -1,8 +1,9 @@
-"""Who may talk to this server: bearer tokens, host names and origins.
+"""Access to this server: bearer tokens, host names and origins.
 
-As soon as one token is known, every request needs one. Without any the server is open, but only on a
-loopback address and only to requests that name it by a loopback or configured host: a page whose DNS
-name was rebound to 127.0.0.1 names another. Without any on other addresses nobody gets in.
+As soon as one token is known, every request needs one. Without any the server is open, but only on
+a loopback address and only to requests with a loopback or configured host name: a page whose DNS
+name was rebound to 127.0.0.1 sends another one. Without any on other addresses every request is
+refused.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """The tokens of a file, as SHA-256 digests; false when there is none."""
+    """Tokens of a file, as SHA-256 digests; falsy when there is none."""
 
     digests: tuple[bytes, ...] = field(default=(), repr=False)
 
@@ -46,10 +47,10 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The rules for requests.
+    """Access rules for requests.
 
-    ``hosts``: further names, each with or without a port. ``loopback``: nobody but this machine reaches
-    the server. ``book``: every token, those of the file and, once the follower loaded them, of the users.
+    ``hosts``: further names, each with or without a port. ``loopback``: only this machine reaches the
+    server. ``book``: all tokens, those of the file and, once the follower loaded them, of the users.
     """
 
     tokens: Tokens = Tokens()
@@ -64,11 +65,11 @@ class Access:
 
     @property
     def guarded(self) -> bool:
-        """Whether a token is needed."""
+        """Return whether a token is needed."""
         return bool(self.book) or not self.loopback
 
     def host_allowed(self, host: str | None) -> bool:
-        """Whether a ``Host`` header names this server."""
+        """Return whether a ``Host`` header names this server."""
         if self.guarded and not self.hosts:
             return True  # a token proves more than a name
         if not host:
@@ -78,9 +79,9 @@ class Access:
         return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts or is_loopback(name)
 
     def origin_allowed(self, origin: str | None, host: str | None, *, cookie: bool = False) -> bool:
-        """Whether a request that changes something comes from this server's own pages, or from no page.
+        """Return whether a modifying request comes from this server's own pages, or from no page.
 
-        ``cookie``: a browser added what proves the request, whichever page asked; only our own pages may.
+        ``cookie``: a browser added the credential, whichever page sent the request; only our own pages may.
         """
         if origin is None:
             return not cookie
@@ -93,13 +94,13 @@ class Access:
 
 
 def bare_host(host: str) -> str:
-    """``localhost:8080`` → ``localhost``; ``[::1]:8080`` → ``[::1]``; nonsense → an empty string."""
+    """Strip the port: ``localhost:8080`` → ``localhost``; ``[::1]:8080`` → ``[::1]``; invalid → empty."""
     match = _WITH_PORT.fullmatch(host)
     return match[1] if match else ""
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server that is bound to ``host``."""
+    """Return whether only this machine reaches a server that is bound to ``host``."""
     if host.lower() == "localhost":
         return True
     try:
@@ -109,13 +110,13 @@ def is_loopback(host: str) -> bool:
 
 
 def bearer(authorization: str | None) -> str | None:
-    """The token of ``Bearer TOKEN``; None where the header is missing or of another scheme."""
+    """Return the token of ``Bearer TOKEN``; None if the header is missing or of another scheme."""
     scheme, _, token = (authorization or "").partition(" ")
     return (token.strip() or None) if scheme.lower() == "bearer" else None
 
 
 def check_bind(hosts: Iterable[str], known: bool) -> None:
-    """Refuse a server that others could reach and nobody could use. Raises ``ConfigError``.
+    """Refuse a server that others could reach and nobody could use. Raise ``ConfigError``.
 
     ``known``: whether there is any token.
     """
@@ -129,10 +130,10 @@ def check_bind(hosts: Iterable[str], known: bool) -> None:
 
 
 def load_tokens(path: Path | None) -> Tokens:
-    """The tokens of a file: one a line, plain or ``sha256:HEX``; ``#`` starts a comment line.
+    """Load the tokens of a file: one a line, plain or ``sha256:HEX``; ``#`` starts a comment line.
 
-    None is no file: no tokens. Raises ``ConfigError`` for a file that cannot be read, holds no
-    token, or holds one that is too short or has blanks in it.
+    None means no file and no tokens. Raise ``ConfigError`` for a file that cannot be read, contains no
+    token, or contains one that is too short or has blanks in it.
     """
     if path is None:
         return Tokens()

@@ -1,7 +1,7 @@
-"""Cross-origin requests: off, but for the origins that AGENTSD_CORS_ORIGINS lists.
+"""Cross-origin requests: disabled except for the origins in AGENTSD_CORS_ORIGINS.
 
-Tokens travel in ``Authorization``, which needs no credentials mode; so cookies are never allowed, and a
-page of a listed origin has exactly what its visitor's token gives it.
+Tokens are sent in ``Authorization``, which needs no credentials mode; so cookies are never allowed,
+and a page of a listed origin has exactly the rights of its visitor's token.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-
 
 @dataclass(frozen=True, slots=True)
 class Cors:
-    """The origins whose pages may read replies; false where there is none."""
+    """Origins whose pages may read responses; falsy where there is none."""
 
     origins: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, entries: Iterable[str]) -> Cors:
-        """Of origins such as ``https://ui.example.org``. Raises ``ValueError``, for ``*`` too."""
+        """Parse origins such as ``https://ui.example.org``. Raise ``ValueError``, for ``*`` too."""
         found = {entry: origin(entry) for entry in entries}
         for entry, normal in found.items():
             if normal == NOWHERE or normal != entry.lower().rstrip("/"):
@@ -40,11 +40,11 @@ class Cors:
         return bool(self.origins)
 
     def allows(self, given: str | None) -> bool:
-        """Whether ``given``, an ``Origin`` header, is listed."""
+        """Return whether ``given``, an ``Origin`` header, is listed."""
         return given is not None and given.lower() in self.origins
 
     def preflight(self, request: web.Request) -> web.Response | None:
-        """The answer to a browser that asks before it sends; None: it is no such question, or not for us."""
+        """Return the response to a preflight request; None for other requests and origins not listed."""
         headers = request.headers
         if request.method != "OPTIONS" or "Access-Control-Request-Method" not in headers:
             return None
@@ -61,7 +61,7 @@ class Cors:
         return web.Response(status=204, headers=answer)
 
     def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Let a listed page read the reply; tell caches that it depends on the origin."""
+        """Allow a listed page to read the response; add ``Vary`` for the origin."""
         headers = response.headers
         vary = headers.get("Vary")
         headers["Vary"] = f"{vary}, Origin" if vary else "Origin"

@@ -1,8 +1,8 @@
-"""Budgets of memory: how many bytes the requests of one owner, and of all, may hold at a time.
+"""Memory budgets: how many bytes the requests of one owner, and of all, may hold at a time.
 
-What is counted: large bodies and uploads while their handler works, large replies until they are sent,
-and what calls keep (texts, events that nobody reads, sound that no recogniser has taken). Small bodies
-and replies are not counted: the number of connections bounds them.
+These are counted: large bodies and uploads while their handler works, large responses until they
+are sent, and the data that calls keep (texts, unread events, sound that no recogniser has taken).
+Small bodies and responses are not counted: the number of connections bounds them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COUNTED_BYTES = 64 << 10
 
 
 class Budget:
-    """Bytes that are held, by owner. A limit of 0 is no limit."""
+    """Bytes held, by owner. A limit of 0 means unlimited."""
 
     def __init__(self, per_owner: int = OWNER_BYTES, total: int = TOTAL_BYTES) -> None:
         self._per_owner = per_owner
@@ -33,7 +33,7 @@ class Budget:
         self.held = 0  # by all
 
     def hold(self, owner: str) -> Hold:
-        """Return a share of ``owner``, which is empty yet."""
+        """Return a new, empty share of ``owner``."""
         return Hold(self, owner)
 
     def held_by(self, owner: str) -> int:
@@ -55,7 +55,7 @@ class Budget:
 
 
 class Hold:
-    """The share of one request, or of one call. ``with hold:`` gives it back at the end."""
+    """Share of one request, or of one call. ``with hold:`` releases it at the end."""
 
     __slots__ = ("_budget", "_owner", "size")
 
@@ -81,7 +81,7 @@ class Hold:
         self.set(self.size + more)
 
     def set(self, size: int) -> None:
-        """Count ``size`` bytes instead, whether they fit or not: they are there already."""
+        """Set the share to ``size`` bytes without a check: they are in use already."""
         if size != self.size:
             self._budget.change(self._owner, size - self.size)
             self.size = size
@@ -100,7 +100,7 @@ HOLD = web.RequestKey("memory", Hold)
 
 
 def hold_of(request: web.Request, budget: Budget, owner: str) -> Hold:
-    """Return what ``request`` of ``owner`` holds."""
+    """Return the share of ``request``; create it for ``owner`` if necessary."""
     hold = request.get(HOLD)
     if hold is None:
         hold = request[HOLD] = budget.hold(owner)
@@ -108,16 +108,16 @@ def hold_of(request: web.Request, budget: Budget, owner: str) -> Hold:
 
 
 def release(request: web.BaseRequest) -> None:
-    """Give back what ``request`` holds."""
+    """Release the share of ``request``."""
     hold = request.get(HOLD) if isinstance(request, web.Request) else None
     if hold is not None:
         hold.set(0)
 
 
 def count_reply(hold: Hold, response: web.StreamResponse, *, refuse: bool) -> None:
-    """Count a large reply, instead of what its request held, until it is sent.
+    """Count a large response until it is sent, in place of what its request held.
 
-    ``refuse``: raise ``Problem`` 429 if it does not fit; False for what was done already.
+    ``refuse``: raise ``Problem`` 429 if it does not fit; False for actions that are done already.
     """
     body = response.body if isinstance(response, web.Response) else None
     if not isinstance(body, (bytes, bytearray)) or len(body) < COUNTED_BYTES:
@@ -131,5 +131,5 @@ def count_reply(hold: Hold, response: web.StreamResponse, *, refuse: bool) -> No
 
 
 def size_of_json(raw: bytes) -> int:
-    """Estimate the bytes that a JSON text and its values hold: small values cost more than their text."""
+    """Estimate the bytes of a JSON text and its values: small values cost more than their text."""
     return len(raw) + 64 * (raw.count(b",") + raw.count(b"[") + raw.count(b"{"))

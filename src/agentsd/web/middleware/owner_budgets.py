@@ -1,8 +1,9 @@
-"""Budgets of owners: how much of a replica one owner's tokens may have under way at a time.
+"""Owner budgets: how many requests of one owner's tokens a replica handles at a time.
 
-A rate limit bounds how often one token asks; this bounds what all tokens of one owner hold: streams, calls,
-event feeds, and, by a smaller bound, work that costs more than an answer. So one owner cannot take all
-connections of a replica, or queue up before everybody's writes. Admins are not counted: they must get in.
+A rate limit bounds how often one token sends requests; this bounds the concurrent ones of all
+tokens of one owner: streams, calls, event feeds, and, by a lower bound, expensive work. So one
+owner cannot take all connections of a replica, or queue up before everybody's writes. Admins are
+not counted, so that they are never locked out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _CHEAP_WRITES = frozenset({"/api/session"})
 
 @dataclass(slots=True)
 class OwnerBudgets:
-    """Requests and works under way by owner. 0: no limit of this kind."""
+    """Requests and expensive work in progress, by owner. 0: no limit of this kind."""
 
     metrics: Metrics
     requests: int = 0
@@ -44,7 +45,7 @@ class OwnerBudgets:
         )
 
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Answer the request within its owner's budgets. Raises ``Problem`` 429 beyond them."""
+        """Handle the request within its owner's budgets. Raise ``Problem`` 429 beyond them."""
         principal = request[PRINCIPAL]
         owner = principal.owner
         if principal.is_admin or not owner:
@@ -75,7 +76,7 @@ class OwnerBudgets:
 
 
 def is_work(request: web.Request) -> bool:
-    """Return whether a request costs more than an answer: writes, dry runs, plans, diffs, Markdown."""
+    """Return whether a request is expensive: writes, dry runs, plans, diffs, Markdown."""
     path = request.path
     if not path.startswith("/api/") or path in _CHEAP_WRITES:
         return False

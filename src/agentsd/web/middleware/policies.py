@@ -1,4 +1,4 @@
-"""The guards of the border, put together: rate limits, cross-origin pages, what a proxy's word is worth."""
+"""Policies of the request middleware: rate limits, cross-origin pages, trusted proxies."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HSTS = "max-age=31536000"
 
 @dataclass(frozen=True, slots=True)
 class Guards:
-    """What stands between a client and the handlers beside ``Access``. The default is none."""
+    """Policies between a client and the handlers, beside ``AccessPolicy``. The default is none."""
 
     limiter: Limiter | None = None
     cors: Cors = field(default_factory=Cors)
@@ -30,7 +30,7 @@ class Guards:
     budgets: OwnerBudgets | None = None
 
     def install(self, app: web.Application) -> None:
-        """Have every reply say what the guards have to say, streams and sockets included."""
+        """Add the policies' headers to every response, streams and sockets included."""
         if self.limiter or self.cors or self.proxies.networks:
             app.on_response_prepare.append(self._decorate)
 

@@ -1,9 +1,9 @@
-"""Quotas: how many requests somebody may make, by the rules and strategy of the library ``limits``.
+"""Quotas: how many requests a client may make, by the rules and strategy of the library ``limits``.
 
-The strategy is its sliding window counter: two numbers a client (a moving window keeps a time stamp of
-every request), and no double burst where one window meets the next (a fixed window has that).
-Counts are in this process, or by the library in a Redis that replicas share; while that is away, in
-this process.
+The strategy is its sliding window counter: two numbers per client (a moving window stores a
+timestamp of every request), and no double burst where two windows meet (a fixed window has that).
+Counts are in this process, or by the library in a Redis that replicas share; while that is
+unavailable, in this process.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ _log = logging.getLogger(__name__)
 
 
 class SharedAway(Exception):
-    """The Redis does not answer."""
+    """Error for a Redis that does not answer."""
 
 
 class Reading(NamedTuple):
-    """What a quota says to one request."""
+    """State of a quota after one request."""
 
     quota: Quota
     allowed: bool
@@ -48,7 +48,7 @@ class Reading(NamedTuple):
 
 
 class QuotaMetrics:
-    """What the limits count."""
+    """Metrics of the quotas."""
 
     def __init__(self, metrics: Metrics) -> None:
         self.refused = Counter(
@@ -62,7 +62,7 @@ class QuotaMetrics:
 
 
 class Shared:
-    """The counters that replicas share. Its outages are told once, and cost one question in a while."""
+    """Counters that replicas share. An outage is logged once, and Redis is then retried only now and then."""
 
     def __init__(
         self, storage: Storage, metrics: QuotaMetrics, *, away_seconds: float = AWAY_SECONDS
@@ -76,9 +76,9 @@ class Shared:
         self._again = 0.0  # when to ask next; 0: it answers
 
     async def ask(self, item: RateLimitItem, name: str, key: str) -> tuple[bool, int, float]:
-        """Count one, if it is allowed: (allowed, how many are left, seconds until there are more).
+        """Count one request if allowed; return (allowed, number left, seconds until there are more).
 
-        Raises ``SharedAway``.
+        Raise ``RedisUnavailable``.
         """
         now = time.monotonic()
         if now < self._again:
@@ -113,10 +113,13 @@ class Shared:
 
 
 class Quota:
-    """One rule, such as 1200 a minute for each token."""
+    """Rule such as 1200 a minute for each token."""
 
     def __init__(self, name: str, rule: str, shared: Shared | None = None, *, local: bool = True) -> None:
-        """``local``: it also counts for a server that is open to its own machine. Raises ``ConfigError``."""
+        """Parse ``rule``. Raise ``ConfigError``.
+
+        ``local``: it also counts for a server that is open to its own machine.
+        """
         self.name = name
         self.local = local
         self._item = _parsed(name, rule)
@@ -135,13 +138,13 @@ class Quota:
         return Reading(self, allowed, remaining, int(seconds) + 1)
 
     def take_here(self, key: str) -> Reading:
-        """The same in this process alone."""
+        """Count one request of ``key`` in this process alone, if it is allowed."""
         allowed, remaining, seconds = self._memory.take(key)
         return Reading(self, allowed, remaining, int(seconds) + 1)
 
 
 def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
-    """Counters in a Redis: ``redis://``, ``rediss://`` or ``redis+unix://``. Raises ``ConfigError``."""
+    """Open counters in a Redis: ``redis://``, ``rediss://`` or ``redis+unix://``. Raise ``ConfigError``."""
     if not url.startswith(("redis://", "rediss://", "redis+unix://")):
         raise ConfigError(
             "AGENTSD_RATE_LIMIT_STORAGE is no Redis URL", hint="for example redis://:password@host:6379/0"
@@ -171,7 +174,10 @@ def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
 
 
 def make_quota(name: str, rule: str | None, default: str, shared: Shared | None = None) -> Quota | None:
-    """The quota of a setting: None for ``off``; the default spares a server that is open to its machine."""
+    """Make the quota of a setting, None for ``off``.
+
+    The default rule does not count for a server that is open to its own machine.
+    """
     if rule is not None and rule.strip().lower() == "off":
         return None
     return Quota(name, rule or default, shared, local=rule is not None)

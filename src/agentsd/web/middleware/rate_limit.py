@@ -1,8 +1,9 @@
 """Rate limits of requests: by token, by address, and stricter for tokens that are not valid.
 
-Replies carry ``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10), a refusal
-also ``Retry-After``. A valid token is not refused for the wrong ones that its address sent: they cannot
-be guessed (256 random bits), and a neighbour's broken client must not lock others out.
+Responses carry ``RateLimit`` and ``RateLimit-Policy`` (draft-ietf-httpapi-ratelimit-headers-10),
+refusals also ``Retry-After``. A valid token is not refused for invalid ones from its address:
+tokens cannot be guessed (256 random bits), and a neighbour's broken client must not lock others
+out.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ READINGS = web.RequestKey("rate_limit", tuple[Reading, ...])
 
 
 class Limiter:
-    """The quotas that requests are counted by; None where there is none of a kind."""
+    """Quotas that requests are counted by; None where there is none of a kind."""
 
     def __init__(
         self,
@@ -44,7 +45,10 @@ class Limiter:
         self._policies: dict[tuple[Quota, ...], str] = {}
 
     async def admitted(self, request: web.Request, admit: Callable[[], Principal]) -> Principal:
-        """Who asks, as ``admit`` finds it, and counted. Raises what that raises, and ``Problem`` 429."""
+        """Return the principal that ``admit`` finds, and count the request.
+
+        Raise the errors of ``admit``, and ``Problem`` 429.
+        """
         try:
             principal = admit()
         except Problem as problem:
@@ -55,15 +59,15 @@ class Limiter:
         return principal
 
     async def failed(self, request: web.Request) -> None:
-        """Count a call whose own proof, which is no token, does not hold. Raises ``Problem`` 429."""
+        """Count a call with an invalid proof other than a token. Raise ``Problem`` 429."""
         if self._failed is not None:
             await self._count(request, [(self._failed, self._proxies.client_of(request))])
 
     def _due(self, request: web.Request, principal: Principal) -> list[tuple[Quota, str]]:
-        """The quotas that count this request, the widest first.
+        """Return the quotas that count this request, the widest first.
 
-        Whoever opens a page without a token shares no token's quota: others could spend it, and nobody
-        would get to the sign-in.
+        Opening a page without a token shares no token's quota: others could exhaust it and so block the
+        sign-in for everybody.
         """
         found = []
         local = principal is LOCAL
@@ -84,7 +88,7 @@ class Limiter:
                 raise _refusal(request, reading)
 
     def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
-        """Tell the client where it stands."""
+        """Add the state of the quotas to the response."""
         readings = request.get(READINGS)
         if readings:
             quotas = tuple(reading.quota for reading in readings)

@@ -1,7 +1,7 @@
-"""The border: every request passes here once, in and out.
+"""Request middleware: every request passes here once, in and out.
 
 One middleware rather than five, because each costs a coroutine per request: it checks host,
-origin and token, turns errors into replies, counts, and writes the access log (method, route
+origin and token, converts errors to responses, counts, and writes the access log (method, route
 template, status, milliseconds: nothing that a client wrote).
 """
 
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
-    """The app's only middleware."""
+    """Return the only middleware of the application."""
     guards = guards or Guards()
     limiter, cors, budgets = guards.limiter, guards.cors or None, guards.budgets
 
@@ -94,14 +94,17 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
 
 
 def _count_reply(request: web.Request, response: web.StreamResponse, memory: Budget) -> None:
-    """Count a large reply to what its owner holds; refuse it where the request can be made again."""
+    """Count a large response for its owner; refuse it where the request can be repeated."""
     if (response.content_length or 0) >= COUNTED_BYTES:
         repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
         count_reply(hold_of(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
 
 
 def admit(request: web.Request, access: Access) -> Principal:
-    """Who asks. Raises ``Problem`` 401 without a valid token, 403 for host and origin, 503 while unsure."""
+    """Return the principal of the request.
+
+    Raise ``Problem`` 401 without a valid token, 403 for host and origin, 503 before tokens are loaded.
+    """
     given = _authorization(request)
     cookie = request.cookies.get(SESSION) if given is None and "Cookie" in request.headers else None
     principal = _holder(request, access, bearer(given) or cookie)
@@ -111,7 +114,10 @@ def admit(request: web.Request, access: Access) -> Principal:
 
 
 def _holder(request: web.Request, access: Access, token: str | None) -> Principal:
-    """Who shows a valid token; who need not."""
+    """Return the principal of a valid token, or the local or anonymous one where no token is needed.
+
+    Raise ``Problem`` 401, or 503 before the first load.
+    """
     book = access.book
     principal = book.find(token) if token is not None else None
     if principal is not None:
@@ -126,13 +132,15 @@ def _holder(request: web.Request, access: Access, token: str | None) -> Principa
 
 
 def is_open(path: str) -> bool:
-    """Whether no token is needed for it. Pages are empty until their scripts, with a token, ask for more."""
+    """Return whether ``path`` needs no token. Pages are empty until their scripts load data with one."""
     return path in OPEN_PATHS or path.startswith(PAGES)
 
 
 def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
-    """Raises ``Problem``. ``Sec-Fetch-Site`` tells http from https, which behind a proxy we cannot: a page
-    of the same name that came in plain text may be anybody's.
+    """Check host and origin. Raise ``Problem``.
+
+    ``Sec-Fetch-Site`` distinguishes http from https, which we cannot behind a proxy: a page of the same
+    name that was loaded as plain text may come from anybody.
     """
     headers = request.headers
     if request.version not in _VERSIONS:
@@ -160,7 +168,10 @@ def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
 
 
 def _authorization(request: web.Request) -> str | None:
-    """The header; browsers cannot set it for a WebSocket, so OpenAI's clients offer the key as a protocol."""
+    """Return the ``Authorization`` header, or the key offered as a WebSocket subprotocol.
+
+    Browsers cannot set the header for a WebSocket, so OpenAI's clients offer the key as a protocol.
+    """
     given = request.headers.get("Authorization")
     if given is None and "Upgrade" in request.headers:
         for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
@@ -196,19 +207,22 @@ def _problem(error: BaseException, path: str) -> Problem:
 
 
 def has_begun(request: web.Request) -> bool:
-    """Whether bytes of a reply have left: a second head would land in the middle of it, or in a WebSocket."""
+    """Return whether bytes of a response have been sent.
+
+    A second head would land in the middle of the response, or in a WebSocket.
+    """
     return request.writer.output_size > 0
 
 
 def cut(request: web.Request) -> NoReturn:
-    """End the connection without the mark of a whole reply. Raises ``ConnectionError``."""
+    """Close the connection without the end marker of a response. Raise ``ConnectionError``."""
     if request.transport is not None:
         request.transport.close()
     raise ConnectionResetError
 
 
 def report(error: BaseException) -> None:
-    """Log where an unexpected error arose, without its text, which may quote what a client sent."""
+    """Log where an unexpected error arose, without its text, which may quote a client's input."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s\n%s", type(error).__name__, place)
 

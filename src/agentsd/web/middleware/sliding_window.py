@@ -1,9 +1,10 @@
-"""Sliding windows in memory, at one small cost however many clients there are.
+"""Sliding windows in memory, at a small constant cost for any number of clients.
 
-Why not the library's own memory: it starts a task at every hit that looks at every key that it knows. A
-hit and its remainder took 21 µs with one known key and 1,000 µs with 10,000 (limits 5.8.0, Python 3.11):
-a flood from many addresses would cost the more the longer it lasts, and its keys have no bound. The
-arithmetic here is the library's (``SlidingWindowCounterRateLimiter``), which a test compares hit by hit.
+The library's own memory storage starts a task at every hit that looks at every known key. A hit and
+its remainder took 21 µs with one known key and 1,000 µs with 10,000 (limits 5.8.0, Python 3.11): a
+flood from many addresses would cost the more the longer it lasts, and its keys have no bound. The
+arithmetic here is the library's (``SlidingWindowCounterRateLimiter``); a test compares the two hit
+by hit.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ KEYS_MAX = 65_536
 
 
 class Counters:
-    """Two numbers for each key: how much in this window of ``seconds``, and how much in the one before."""
+    """Counters of each key: hits in this window of ``seconds``, and in the one before."""
 
     def __init__(
         self, limit: int, seconds: int, *, keys: int = KEYS_MAX, clock: Callable[[], float] = time.time
@@ -33,9 +34,9 @@ class Counters:
         return len(self._windows)
 
     def take(self, key: str) -> tuple[bool, int, float]:
-        """Count one, if it is allowed: (allowed, how many are left, seconds until there are more).
+        """Count one hit if allowed; return (allowed, number left, seconds until there are more).
 
-        The window before gives its count back evenly while it slides away; this one begins to at its end.
+        The previous window's hits expire evenly while it slides away; those of this one from its end on.
         """
         seconds, limit = self._seconds, self._limit
         now = self._clock()

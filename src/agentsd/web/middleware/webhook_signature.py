@@ -1,8 +1,8 @@
-"""Calls of forges: who makes one proves it with a secret that it shares with this server.
+"""Webhook signatures: a Git host authenticates its calls with a secret shared with this server.
 
 GitHub signs the body: ``X-Hub-Signature-256: sha256=HEX``, HMAC-SHA256
-(https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries).
-Gitea, Forgejo and Gogs do the same: ``X-Gitea-Signature: HEX``, and so on (https://docs.gitea.com/usage/webhooks).
+(https://docs.github.com/webhooks/using-webhooks/validating-webhook-deliveries). Gitea, Forgejo and
+Gogs do the same: ``X-Gitea-Signature: HEX``, and so on (https://docs.gitea.com/usage/webhooks).
 GitLab sends the secret itself: ``X-Gitlab-Token``
 (https://docs.gitlab.com/user/project/integrations/webhooks/#validate-webhooks-by-using-a-secret-token).
 """
@@ -31,22 +31,22 @@ SIGNATURES = {
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """What a forge's call needs, and what it has done."""
+    """Secrets of the Git webhook, and the function that makes every puller pull."""
 
     secrets: tuple[bytes, ...] = field(repr=False)  # several while one replaces another
     pull: Callable[[], Awaitable[None]]
 
     def claims(self, headers: Mapping[str, str]) -> bool:
-        """Whether a call brings any proof at all."""
+        """Return whether a call contains any signature or token."""
         return any(name in headers for name in (TOKEN, *SIGNATURES))
 
     def proof(self, headers: Mapping[str, str]) -> Proof:
-        """To be fed with the body."""
+        """Return a signature check, to be fed with the body."""
         return Proof(self.secrets, headers)
 
 
 class Proof:
-    """The proof of one call, made while its body comes in; every comparison takes constant time."""
+    """Signature check of one call, fed while its body arrives; all comparisons take constant time."""
 
     def __init__(self, secrets: tuple[bytes, ...], headers: Mapping[str, str]) -> None:
         self._secrets = secrets
@@ -54,12 +54,12 @@ class Proof:
         self._sums = [hmac.new(secret, digestmod=sha256) for secret in secrets]
 
     def feed(self, chunk: bytes) -> None:
-        """Some more of the body."""
+        """Add the next part of the body."""
         for one in self._sums:
             one.update(chunk)
 
     def holds(self) -> bool:
-        """Whether the body, now whole, or the token is by somebody who has a secret."""
+        """Return whether the signature of the complete body, or the token, matches one of the secrets."""
         token = self._headers.get(TOKEN, "").encode("utf-8", "surrogateescape")
         good = False
         for secret, one in zip(self._secrets, self._sums, strict=True):
@@ -71,7 +71,7 @@ class Proof:
 
 
 def load_secrets(path: Path) -> tuple[bytes, ...]:
-    """The secrets of a file, one a line. Raises ``ConfigError``, which does not quote them."""
+    """Load the secrets of a file, one a line. Raise ``ConfigError``, which does not quote them."""
     try:
         lines = [line.strip() for line in path.read_bytes().splitlines()]
     except OSError as error:

@@ -1,1 +1,1 @@
-"""OpenAI's interface: models, chat, speech, transcriptions, embeddings."""
+"""OpenAI-compatible API: models, chat, speech, transcriptions, embeddings."""

@@ -1,9 +1,9 @@
 """POST /v1/chat/completions: OpenAI's interface, where ``model`` is an agent's slug.
 
-The request or stream runs from start to end on the one version that it leased; ``X-Agent`` and
-``X-Agent-Version`` name it. What fails before the first byte is an HTTP status; what fails after
-is a last frame ``data: {"error": ...}`` without ``[DONE]``. When the client leaves, aiohttp cancels
-the handler (see ``server.start``), which closes the vendor's stream and ends the lease.
+The request or stream uses the one leased version from start to end; ``X-Agent`` and
+``X-Agent-Version`` name it. An error before the first byte is an HTTP status; a later one is a last
+frame ``data: {"error": ...}`` without ``[DONE]``. When the client leaves, aiohttp cancels the
+handler (see ``server.start_server``), which closes the vendor's stream and ends the lease.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _DONE = b"data: [DONE]\n\n"
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/v1/chat/completions", completions)]
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
-    """One chat completion, whole or as a stream."""
+    """Return one chat completion, whole or as a stream."""
     body = await json_object(request)
     check(body)
     entry = find_model(request, body.get("model") or "")
@@ -51,7 +51,7 @@ async def completions(request: web.Request) -> web.StreamResponse:
 
 
 def check(body: Mapping[str, Any]) -> None:
-    """The shape that everything below relies on. Raises ``Problem`` 400."""
+    """Check the shape that all code below relies on. Raise ``Problem`` 400."""
     if not isinstance(body.get("model") or "", str):
         raise bad_request("model must be a string: an agent's slug", param="model")
     if not isinstance(body.get("stream") or False, bool):

@@ -21,12 +21,12 @@ TEXTS_MAX = 2048
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/v1/embeddings", embeddings)]
 
 
 async def embeddings(request: web.Request) -> web.Response:
-    """A vector for each text, as numbers or (as OpenAI's own client asks for) base64 of float32."""
+    """Return a vector for each text, as numbers or (OpenAI's client asks for it) base64 of float32."""
     body = await json_object(request)
     texts = texts_of(body.get("input"))
     packed = _is_base64(body)
@@ -44,7 +44,7 @@ async def embeddings(request: web.Request) -> web.Response:
 
 
 def texts_of(value: object) -> list[str]:
-    """``input``: a text, or a list of texts. Raises ``Problem`` 400."""
+    """Parse ``input``: a text, or a list of texts. Raise ``Problem`` 400."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or len(texts) > TEXTS_MAX:
         raise bad_request(f"input must be a text, or a list of 1 to {TEXTS_MAX} texts", param="input")
@@ -57,7 +57,7 @@ def texts_of(value: object) -> list[str]:
 
 
 def pack(vector: Sequence[float]) -> str:
-    """Base64 of little-endian float32, as OpenAI's clients unpack it."""
+    """Encode a vector as base64 of little-endian float32, as OpenAI's clients unpack it."""
     numbers = array("f", vector)
     if sys.byteorder == "big":
         numbers.byteswap()
@@ -72,7 +72,7 @@ def _is_base64(body: Mapping[str, Any]) -> bool:
 
 
 def _check_dimensions(body: Mapping[str, Any], vectors: Sequence[Sequence[float]]) -> None:
-    """How long vectors are says the manifest, so that all of an agent's fit together."""
+    """Refuse other dimensions than the manifest's, so that all vectors of an agent are comparable."""
     wanted = body.get("dimensions")
     if wanted is not None and any(len(vector) != wanted for vector in vectors):
         hint = (

@@ -22,7 +22,7 @@ KEPT_MAX = 256
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     kept: dict[str | None, tuple[object, bytes, str]] = {}  # by whose agents are seen; None: all
 
     async def get_many(request: web.Request) -> web.Response:
@@ -48,7 +48,7 @@ def _models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list
 
 
 async def get_one(request: web.Request) -> web.Response:
-    """One model; a slug may be written with ``/``, ``%2F`` or ``~``."""
+    """Return one model; its slug may be written with ``/``, ``%2F`` or ``~``."""
     entry = find_model(request, request.match_info["model"])
     view = model_view(entry.row) if entry else fallback_model(request.app[PARTS].registry.fallback)
     body = to_json(view)
@@ -56,9 +56,9 @@ async def get_one(request: web.Request) -> web.Response:
 
 
 def find_model(request: web.Request, model: str) -> Entry | None:
-    """The agent for ``model``; nothing or ``current`` is the current one. None: the built-in one.
+    """Return the agent for ``model``; empty or ``current`` is the current one. None: the built-in one.
 
-    Raises ``Problem`` 404 ``model_not_found``.
+    Raise ``Problem`` 404 ``model_not_found``.
     """
     try:
         return find(request, model or CURRENT)
@@ -68,7 +68,7 @@ def find_model(request: web.Request, model: str) -> Entry | None:
 
 
 def lease_model(request: web.Request, model: object) -> AbstractAsyncContextManager[LiveAgent]:
-    """A lease on the agent that a request's ``model`` names. Raises ``Problem`` 400 and 404."""
+    """Lease the agent that a request's ``model`` names. Raise ``Problem`` 400 and 404."""
     if not isinstance(model or "", str):
         raise bad_request("model must be a string: an agent's slug", param="model")
     entry = find_model(request, str(model or ""))
@@ -76,17 +76,17 @@ def lease_model(request: web.Request, model: object) -> AbstractAsyncContextMana
 
 
 def agent_headers(agent: LiveAgent) -> dict[str, str]:
-    """Which agent and which version of it answers."""
+    """Return headers with the slug and version of the agent that answers."""
     return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
 def fallback_model(agent: LiveAgent) -> dict[str, Any]:
-    """The agent that answers when no other does, as ``model_view`` shows others."""
+    """Return the fallback agent in the same form as ``make_model_view``."""
     return {"id": agent.slug, "object": "model", "created": 0, "owned_by": "agentsd"}
 
 
 def model_view(row: AgentRow) -> dict[str, Any]:
-    """``{"id", "object", "created" (seconds), "owned_by"}``."""
+    """Return ``{"id", "object", "created" (seconds), "owned_by"}``."""
     return {
         "id": row.slug,
         "object": "model",

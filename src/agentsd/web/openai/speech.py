@@ -1,11 +1,12 @@
 """POST /v1/audio/speech: OpenAI's interface, where ``model`` is an agent's slug.
 
-The audio streams as the vendor speaks. What fails before the first sound is an HTTP status; what
-fails after it cuts the connection, so that no client takes half an answer for a whole one.
+The audio streams as the vendor sends it. An error before the first sound is an HTTP status; a later
+one cuts the connection, so that no client takes half an answer for a whole one.
 
-The agent's manifest says which voice speaks, so ``voice`` and ``instructions`` are taken and not
-used. ``pcm`` comes at 24 kHz, as from OpenAI, whatever the vendor's rate is; ``wav`` comes at the
-vendor's. ``sample_rate`` in the request (ours) chooses another. ``X-Sample-Rate`` tells it.
+The agent's manifest sets the voice, so ``voice`` and ``instructions`` are accepted and ignored.
+``pcm`` comes at 24 kHz, as from OpenAI, whatever the vendor's rate is; ``wav`` comes at the
+vendor's. ``sample_rate`` in the request (an extension) chooses another. ``X-Sample-Rate`` contains
+it.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FORMATS = ("wav", "pcm")
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a request asks for. ``rate`` None: the vendor's own."""
+    """Parameters of a speech request. ``rate`` None: the vendor's own."""
 
     text: str
     wav: bool
@@ -48,12 +49,12 @@ class Wish:
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/v1/audio/speech", speech)]
 
 
 async def speech(request: web.Request) -> web.StreamResponse:
-    """A text spoken, as it comes."""
+    """Stream a text as speech."""
     body = await json_object(request)
     wish = wish_of(body)
     async with lease_model(request, body.get("model")) as agent:
@@ -62,7 +63,7 @@ async def speech(request: web.Request) -> web.StreamResponse:
 
 
 def wish_of(body: Mapping[str, Any]) -> Wish:
-    """What ``body`` asks for. Raises ``Problem`` 400."""
+    """Parse the parameters in ``body``. Raise ``Problem`` 400."""
     text, form = body.get("input"), body.get("response_format") or "wav"
     if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MAX:
         raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")

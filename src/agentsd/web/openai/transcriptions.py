@@ -2,8 +2,8 @@
 
 The recording comes as a form (OpenAI's), or as the bare body with ``Content-Type: audio/wav`` or
 ``audio/pcm;rate=16000;channels=1`` and everything else in the query. ``prompt``, ``temperature``
-and ``language`` are taken and not used: the manifest says how the agent listens. ``partials`` (ours) adds
-to a stream what is heard so far and may still change, where the vendor tells it.
+and ``language`` are accepted and ignored: the manifest configures the recogniser. ``partials`` (an
+extension) adds interim text that may still change to a stream, where the vendor sends it.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _DEFAULT_RATE = "16000"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A recording and the fields that came with it."""
+    """Recording and the fields that came with it."""
 
     fields: Mapping[str, str]
     audio: bytes
@@ -49,12 +49,12 @@ class Upload:
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/v1/audio/transcriptions", transcriptions)]
 
 
 async def transcriptions(request: web.Request) -> web.StreamResponse:
-    """What is said in a recording."""
+    """Transcribe a recording."""
     upload = await read_upload(request)
     form = upload.fields.get("response_format") or "json"
     if form not in FORMATS:
@@ -69,7 +69,7 @@ async def transcriptions(request: web.Request) -> web.StreamResponse:
 
 
 async def read_upload(request: web.Request) -> Upload:
-    """The recording, from a form or from the bare body. Raises ``Problem`` 400, 413 and 415."""
+    """Read the recording, from a form or the bare body. Raise ``Problem`` 400, 413 and 415."""
     if request.content_length is not None and request.content_length > AUDIO_MAX + FIELD_MAX * FIELDS_MAX:
         raise too_large(AUDIO_MAX)
     try:
@@ -90,7 +90,7 @@ async def _read(request: web.Request) -> Upload:
 
 
 def sound_of(upload: Upload) -> Sound:
-    """The recording as PCM. Raises ``Problem`` 400."""
+    """Decode the recording to PCM. Raise ``Problem`` 400."""
     kind, options = _parsed(upload.kind)
     if kind == _RAW and upload.audio[:4] != b"RIFF":
         rate = _number(options.get("rate", _DEFAULT_RATE), RATES, "rate")
@@ -138,7 +138,7 @@ async def _chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
 
 
 async def _bounded(chunks: AsyncIterator[bytes], limit: int, hold: Hold) -> bytes:
-    """All of ``chunks``; counted twice, since it is decoded later. Raises ``Problem`` 413 and 429."""
+    """Read all ``chunks``; count them twice, since they are decoded later. Raise ``Problem`` 413 and 429."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
@@ -178,7 +178,7 @@ def _asked(upload: Upload, name: str) -> bool:
 async def _stream(
     request: web.Request, agent: LiveAgent, sound: Sound, *, partials: bool
 ) -> web.StreamResponse:
-    """Server-sent events ``transcript.text.delta`` and ``.done``: what is final comes as it is heard."""
+    """Stream server-sent events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
     async with aclosing(_told(follow(agent, sound), partials=partials)) as frames:
         first = await anext(frames)  # until it is here, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})

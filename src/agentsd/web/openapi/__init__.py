@@ -1,1 +1,1 @@
-"""The HTTP interface described: ``/openapi.json`` and ``/docs``, from one description of each operation."""
+"""Description of the HTTP API: ``/openapi.json`` and ``/docs``, from one description per operation."""

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, assembled from the descriptions."""
+"""OpenAPI 3.1 document, assembled from the descriptions."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ ABOUT = (
 
 
 def document(catalog: Catalog) -> dict[str, Any]:
-    """The whole document; the vendors are those of ``catalog``."""
+    """Return the whole document; the vendors are those of ``catalog``."""
     return {
         "openapi": "3.1.0",
         "info": {
@@ -100,7 +100,7 @@ _BEARER = {
 
 
 def schemas(catalog: Catalog) -> dict[str, Schema]:
-    """All components' schemas by name."""
+    """Return the schemas of all components by name."""
     made = {
         **common(),
         **agent_schemas(Schemas(catalog)),

@@ -1,4 +1,4 @@
-"""The statuses of errors, and what each one means here. ``code`` in the reply tells them apart."""
+"""Statuses of errors and their meanings here. ``code`` in the response distinguishes the cases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """One status: what it means, the headers that it may bring, and its codes, under ``/v1`` too."""
+    """Status with its meaning, the headers it may have, and its codes, also those under ``/v1``."""
 
     meaning: str
     codes: tuple[str, ...]
@@ -22,7 +22,7 @@ class Error:
     headers: tuple[str, ...] = ()
 
     def codes_of(self, *, openai: bool) -> tuple[str, ...]:
-        """The codes in one of the two shapes."""
+        """Return the codes in one of the two shapes."""
         return (self.openai or self.codes) if openai else self.codes
 
 
@@ -92,19 +92,19 @@ ANY = (403, 429, 500)
 
 
 def errors_of(operation: Operation) -> tuple[int, ...]:
-    """The statuses of errors that ``operation`` may give, in order."""
+    """Return the sorted statuses of errors that ``operation`` may return."""
     guarded = (401,) if operation.role else ()
     slow = (408,) if operation.body else ()
     return tuple(sorted({*ANY, *guarded, *slow, *operation.errors}))
 
 
 def name_of(status: int, *, openai: bool) -> str:
-    """The component's name: ``NotFound``, ``OpenAINotFound``."""
+    """Return the component's name: ``NotFound``, ``OpenAINotFound``."""
     return ("OpenAI" if openai else "") + HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
 def responses() -> dict[str, Any]:
-    """Both shapes of every error, as components."""
+    """Return both shapes of every error, as components."""
     return {
         name_of(status, openai=openai): _response(status, error, openai=openai)
         for openai in (False, True)
@@ -123,5 +123,5 @@ def _response(status: int, error: Error, *, openai: bool) -> dict[str, Any]:
 
 
 def header(name: str) -> Schema:
-    """A reference to a header among the components."""
+    """Return a reference to a header among the components."""
     return {"$ref": f"#/components/headers/{name}"}

@@ -1,8 +1,8 @@
-"""GET /openapi.json and /docs. Both tell what this program's interface is, and nothing of agents.
+"""GET /openapi.json and /docs. Both describe the API of this program, and nothing about agents.
 
 So they need no token: a person cannot send one from a browser's address bar, and client generators
-are run where no token is. Everything in them is in the public source but for the names and fields of
-plug-ins' vendors, which are no secret either.
+are run where no token is. Their content is in the public source, except for the names and fields of
+plug-ins' vendors, which are not secret either.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _USUAL = "127.0.0.1:8080"
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes. Both replies are made once: the catalog does not change."""
+    """Return the routes of this resource. Both responses are made once: the catalog does not change."""
     described: list[dict[str, Any]] = []
     pages: dict[bool, str] = {}
 
@@ -47,13 +47,13 @@ def routes() -> list[web.RouteDef]:
 
 
 def origin_of(request: web.Request) -> str:
-    """Where the client found this server, so that the examples work; only what is written like a host."""
+    """Return the address that the client used, so that the examples work; only if it is a valid host."""
     host = request.headers.get("Host", "")
     return f"{request.scheme}://{host if _HOST.fullmatch(host) else _USUAL}"
 
 
 def policy() -> str:
-    """The page's own stylesheet, by its hash, and nothing else: no script, no picture, no frame, no form."""
+    """Return a policy that allows the page's own stylesheet, by its hash: no script, image, frame or form."""
     digest = base64.b64encode(sha256(style().encode()).digest()).decode()
     return (
         f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'; "

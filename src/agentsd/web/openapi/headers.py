@@ -1,4 +1,4 @@
-"""The headers of replies."""
+"""Headers of responses."""
 
 from __future__ import annotations
 

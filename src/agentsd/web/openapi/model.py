@@ -1,4 +1,4 @@
-"""What operations are described with: plain values, from which the document and the page are made."""
+"""Model of operations: plain values, from which the document and the page are made."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ JSON = "application/json"
 
 
 def ref(name: str) -> Schema:
-    """The schema of that name among the components."""
+    """Return a reference to a schema among the components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter of a path, a query or a header."""
+    """Parameter of a path, a query or a header."""
 
     name: str
     where: Literal["path", "query", "header"]
@@ -31,7 +31,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """One form of a body. ``schema`` None: bytes, of which JSON Schema says nothing."""
+    """Form of a body. ``schema`` None: bytes, which JSON Schema does not describe."""
 
     schema: Schema | None = None
     kind: str = JSON
@@ -40,7 +40,7 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A request's body, in one of its forms."""
+    """Body of a request, in one of its forms."""
 
     forms: tuple[Content, ...]
     required: bool = True
@@ -48,7 +48,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply that is no error. ``headers`` are names of ``headers.HEADERS``."""
+    """Response that is not an error. ``headers`` are names of ``headers.HEADERS``."""
 
     status: int
     description: str
@@ -60,11 +60,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One method of one path, and everything that may come of it.
+    """Method of a path, with all its responses.
 
-    ``errors`` are the statuses of ``errors.ERRORS`` beyond those that any request may meet. ``role``
-    is the least that a token needs (None: no token at all; "signed": another proof). ``on``, ``query``
-    and ``curl`` are of the example: the agent, the URL's query, and options.
+    ``errors`` are the statuses of ``errors.ERRORS`` beyond those of any request. ``role`` is the lowest
+    one that a token needs (None: no token; "signed": another proof). ``on``, ``query`` and ``curl``
+    configure the example: the agent, the URL's query, and options.
     """
 
     id: str
@@ -86,5 +86,5 @@ class Operation:
 
     @property
     def is_openai(self) -> bool:
-        """Whether errors have OpenAI's shape."""
+        """Return whether errors have OpenAI's shape."""
         return self.path.startswith("/v1/")

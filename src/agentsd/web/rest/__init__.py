@@ -1,1 +1,1 @@
-"""The REST interface, one resource a module."""
+"""REST interface, one resource per module."""

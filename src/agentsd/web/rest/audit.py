@@ -1,7 +1,7 @@
-"""GET /api/audit: who wrote what, and who was refused, newest first, from Postgres.
+"""GET /api/audit: successful and refused writes, newest first, from Postgres.
 
-An admin sees every deed; whoever else, what was done to agents of its own owner. What another owner's
-user was refused there is for admins only.
+An admin sees every audit entry; others see actions on agents of their own owner. Refused actions of
+another owner's user there are visible to admins only.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _ID = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/api/audit", get)]
 
 
 async def get(request: web.Request) -> web.Response:
-    """``{"items", "next_before"}``; ``limit`` and ``before`` (an id) page. 503 while Postgres is away."""
+    """Return ``{"items", "next_before"}``; ``limit`` and ``before`` (an id) page. 503 without Postgres."""
     check_names([name for name, _ in request.query.items()], QUERY)
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
     before = _before(request.query.get("before"))

@@ -1,15 +1,15 @@
-"""GET /api/events: what changes, as server-sent events.
+"""GET /api/events: changes, as server-sent events.
 
     id: 42-9f3c1a2b            version and stamp; a client that reconnects sends it as Last-Event-ID
     event: changed             these agents were created, replaced, renamed or removed
-    event: condition           these agents fare otherwise than before; with ``condition``: this manifest does
-    event: run                 a sync was put on record
+    event: condition           conditions of these agents, or of the manifest ``condition``, changed
+    event: run                 a sync was recorded
     event: resync              too much, or something unknown, has changed: read everything again
     data: {"version": 42, "slugs": ["acme/sales"]}
 
-The first event is ``hello``, or ``resync`` for a client that comes back with another version's id.
-Nobody is told of agents that are not theirs to see; a token that ends, ends its streams. A comment
-every few seconds keeps proxies from closing the line.
+The first event is ``hello``, or ``resync`` for a client that reconnects with another version's id.
+Clients receive events of visible agents only; when a token ends, its streams end. A comment
+every few seconds keeps proxies from closing the connection.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HEARTBEAT = b": heartbeat\n\n"
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/api/events", get, allow_head=False)]
 
 
@@ -66,7 +66,7 @@ async def get(request: web.Request) -> web.StreamResponse:
 
 
 async def _over(app: web.Application, principal: Principal) -> None:
-    """Until the server stops, or the token is revoked, changed or expired."""
+    """Wait until the server stops, or the token is revoked, changed or expired."""
     book = app[PARTS].access.book
     waiting: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(app[CLOSING].wait()),
@@ -86,7 +86,10 @@ async def frames(
     over: asyncio.Future[None],
     last_id: str | None,
 ) -> AsyncGenerator[bytes, None]:
-    """Subscribed first, greeted second: nothing falls between the two. ``owner`` None: of all agents."""
+    """Yield the frames of a stream. ``owner`` None: of all agents.
+
+    It subscribes before it greets, so that no event is lost between the two.
+    """
     with registry.subscribe(owner) as changes, timeline.subscribe() if timeline else _never() as happenings:
         yield _greeting(registry.snapshot, last_id)
         change = asyncio.ensure_future(anext(changes, None))
@@ -117,7 +120,7 @@ async def frames(
 
 @contextmanager
 def _never() -> Iterator[asyncio.Queue[Happening]]:
-    """Of a server without a timeline: nothing ever happens."""
+    """Return an empty queue, for a server without a timeline."""
     yield asyncio.Queue()
 
 

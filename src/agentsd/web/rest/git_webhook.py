@@ -1,7 +1,7 @@
-"""POST /hooks/git: a forge says that something was pushed, and every puller pulls at once.
+"""POST /hooks/git: a Git host reports a push, and every puller pulls at once.
 
-No token is asked for: the call proves itself by its signature (see ``signed``). What it says is not even
-read: it is a hint, and what is true is asked of the remote.
+No token is needed: the call is authenticated by its signature (see ``webhook_signature``). Its
+content is not even read: it is a hint, and the current state is read from the remote.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _CHUNK = 64 << 10
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post(PATH, post)]
 
 
 async def post(request: web.Request) -> web.Response:
-    """202: everybody who pulls was told to."""
+    """Return 202 after every puller was notified."""
     parts = request.app[PARTS]
     if parts.hook is None:
         raise Problem(404, "not_found", f"there is nothing at {PATH}")
@@ -37,7 +37,7 @@ async def post(request: web.Request) -> web.Response:
 
 
 async def _proves(request: web.Request, hook: Hook) -> bool:
-    """The body is digested as it comes, and never kept. Raises ``Problem`` 413."""
+    """Check the signature of the body, which is hashed in chunks and never stored. Raise ``Problem`` 413."""
     if not hook.claims(request.headers):
         return False
     proof, size = hook.proof(request.headers), 0
@@ -50,7 +50,7 @@ async def _proves(request: web.Request, hook: Hook) -> bool:
 
 
 async def _refuse(request: web.Request, parts: Parts) -> None:
-    """Raises ``Problem`` 401, or 429 for who tries too often."""
+    """Raise ``Problem`` 401, or 429 for too many attempts."""
     if parts.guards.limiter is not None:
         await parts.guards.limiter.failed(request)
     raise Problem(

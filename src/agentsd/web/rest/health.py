@@ -18,17 +18,17 @@ AWAY_SECONDS = 15.0
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/healthz", alive), web.get("/readyz", ready)]
 
 
 async def alive(request: web.Request) -> web.Response:
-    """Always 200."""
+    """Return 200, always."""
     return web.Response(body=b'{"status":"ok"}', content_type=JSON)
 
 
 async def ready(request: web.Request) -> web.Response:
-    """503 before the first load and while the server is leaving; 200 in between, also without Postgres."""
+    """Return 503 before the first load and while the server is leaving, else 200, also without Postgres."""
     parts = request.app[PARTS]
     status = "ready" if parts.follower.ready.is_set() else "loading"
     if request.app[LEAVING].is_set():
@@ -38,11 +38,12 @@ async def ready(request: web.Request) -> web.Response:
 
 
 def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
-    """What the runtime knows without asking Postgres. ``age_seconds``: since it last answered.
+    """Return the state of the runtime without a query to Postgres.
 
-    ``failing_tasks``: background tasks that were restarted and have not run steadily since.
-    ``from_disk``: an earlier run's snapshot is served, as old as ``age_seconds`` says.
-    Agents are counted as far as the principal sees them; a probe without a token learns of none.
+    ``age_seconds``: since Postgres last answered. ``failing_tasks``: background tasks that were
+    restarted and have not run steadily since. ``from_disk``: an earlier run's snapshot is served, as
+    old as ``age_seconds``. Only agents visible to the principal are counted; a probe without a token
+    gets no count.
     """
     snapshot, scope = parts.registry.snapshot, principal.scope
     counts: dict[str, Any] = {}
@@ -61,7 +62,7 @@ def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
 
 
 def store_state(parts: Parts) -> str:
-    """Return ``ok``, ``read-only`` (Postgres answers and takes no edit, for now) or ``away``."""
+    """Return ``ok``, ``read-only`` (Postgres answers but accepts no edit for now) or ``away``."""
     if parts.follower.problem or parts.follower.age() > AWAY_SECONDS:
         return "away"
     return "read-only" if parts.database.read_only else "ok"

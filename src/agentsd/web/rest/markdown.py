@@ -20,12 +20,12 @@ _LIMITS = Limits(memory=256 << 20, cpu_seconds=2.0, wall_seconds=5.0, output_byt
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/api/markdown", markdown)]
 
 
 async def markdown(request: web.Request) -> web.Response:
-    """The tree of ``text``. One owner has one worker at a time, however many of its pages ask."""
+    """Return the tree of ``text``. Each owner has one worker at a time, for any number of its pages."""
     body = await json_object(request, limit=_BODY_BYTES)
     text = body.get("text")
     if not isinstance(text, str):

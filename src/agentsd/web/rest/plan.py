@@ -1,4 +1,4 @@
-"""GET /api/sync/plan: what a sync of this server's folder would change now. For admins."""
+"""GET /api/sync/plan: the changes that a sync of this server's folder would make now. For admins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from agentsd.web.views.masking import Masker
 
 
 async def get(request: web.Request) -> web.Response:
-    """``{"available": true, "plan", …}`` or ``{"available": false, "why", "hint"}``. 503 without Postgres."""
+    """Return ``{"available": true, "plan", …}`` or ``{"available": false, "why", "hint"}``.
+
+    503 without Postgres.
+    """
     if not principal_of(request).is_admin:
         hint = "use a token with the role admin; /api/sync tells what concerns your own agents"
         raise Problem(403, "forbidden", "only admins see the plan", hint=hint)
@@ -43,7 +46,7 @@ _SOON = {"Retry-After": "5"}
 
 
 def plan_view(planned: Planned, masker: Masker) -> dict[str, Any]:
-    """``plan`` is what ``agentsd plan --format json`` prints, secrets masked once more."""
+    """Return the plan as ``agentsd plan --format json`` prints it, secrets masked once more."""
     outcome = planned.outcome
     plan = plan_json(outcome.plan)
     told = {
@@ -78,7 +81,7 @@ def _masked(change: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
 
 
 def _masked_field(field: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
-    """A value in the name that it has in the manifest, so that a secret's name tells."""
+    """Mask a value under its name in the manifest, so that secret names are recognised."""
     name = str(field["field"]).rpartition(".")[2]
     shown = {side: masker.mask({name: field[side]})[name] for side in ("old", "new") if side in field}
     return {**field, **shown}

@@ -1,6 +1,6 @@
 """GET /api/providers: every kind's vendors and the fields of their settings, as JSON Schema.
 
-Secret fields are described (``writeOnly``), never valued: no examples, no defaults.
+Secret fields are described (``writeOnly``), but have no values: no examples, no defaults.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _REVEALING = ("default", "examples", "const", "enum")
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes. The reply is made once: the catalog does not change."""
+    """Return the routes of this resource. The response is made once: the catalog does not change."""
     return [web.get("/api/providers", made_once(lambda request: catalog_view(request.app[PARTS].catalog)))]
 
 
 def catalog_view(catalog: Catalog) -> dict[str, Any]:
-    """``{"llm": {"groq.com": {"schema": {...}, "secrets": ["api_key"]}}, "tts": ..., "stt": ...}``."""
+    """Return ``{"llm": {"groq.com": {"schema": {...}, "secrets": ["api_key"]}}, "tts": ..., "stt": ...}``."""
     return {kind: {name: _vendor(vendor) for name, vendor in catalog.of(kind).items()} for kind in SECTIONS}
 
 

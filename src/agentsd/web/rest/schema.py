@@ -1,6 +1,6 @@
-"""GET /api/schema: the JSON Schema of a manifest, with the vendors that this server knows, plugins too.
+"""GET /api/schema: the JSON Schema of a manifest, with all vendors of this server, plug-ins included.
 
-The same as ``schemas/agent.schema.json``, for editors, and for pages that make their forms of it.
+It equals ``schemas/agent.schema.json``, for editors, and for pages that make their forms from it.
 """
 
 from __future__ import annotations
@@ -13,5 +13,5 @@ from agentsd.web.http.caching import made_once
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes. The reply is made once: the catalog does not change."""
+    """Return the routes of this resource. The response is made once: the catalog does not change."""
     return [web.get("/api/schema", made_once(lambda request: Schemas(request.app[PARTS].catalog).agent))]

@@ -1,9 +1,10 @@
-"""/api/session: who asks, and what it may do here; and a browser's sign-in.
+"""/api/session: the principal and its permissions here; and a browser's sign-in.
 
-A browser cannot send ``Authorization`` with a page, an event stream or a WebSocket. So a person signs in
-once with a token, and the browser keeps it in a cookie that no script can read and no other site can have
-sent along with a change (``SameSite``, and the border asks for our own ``Origin``). The server keeps
-nothing: every replica knows the token, and a revoked one ends the session.
+A browser cannot send ``Authorization`` with a page, an event stream or a WebSocket. So a person
+signs in once with a token, and the browser keeps it in a cookie that no script can read and that no
+other site can cause to be sent with a change (``SameSite``, and the middleware requires our own
+``Origin``). The server stores nothing: every replica has the token, and a revoked one ends the
+session.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ _MONTH = 30 * 24 * 3600
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get(_PATH, get), web.post(_PATH, sign_in), web.delete(_PATH, sign_out)]
 
 
 async def get(request: web.Request) -> web.Response:
-    """Who asks, and what may be written here."""
+    """Return the principal and what may be written here."""
     return _reply(request)
 
 
 async def sign_in(request: web.Request) -> web.Response:
-    """Keep the token of ``Authorization`` in the browser. The border has found it valid, if one is needed."""
+    """Store the token of ``Authorization`` in the browser; the middleware validated it, if one is needed."""
     token = bearer(request.headers.get("Authorization"))
     response = _reply(request)
     if token is not None and request.app[PARTS].access.guarded:
@@ -49,14 +50,14 @@ async def sign_in(request: web.Request) -> web.Response:
 
 
 async def sign_out(request: web.Request) -> web.Response:
-    """Forget it."""
+    """Delete the session cookie."""
     response = web.Response(body=b'{"signed_in":false}', content_type=JSON)
     response.del_cookie(SESSION, httponly=True, samesite="Lax", secure=_is_secure(request))
     return response
 
 
 def session_view(parts: Parts, principal: Principal) -> dict[str, Any]:
-    """What a page needs to know before it shows anything."""
+    """Return the facts that a page needs before it shows anything."""
     return {
         "user": principal.owner,
         "name": principal.name,
@@ -76,5 +77,5 @@ def _reply(request: web.Request) -> web.Response:
 
 
 def _is_secure(request: web.Request) -> bool:
-    """Whether the browser came by https; behind a proxy, only its page's ``Origin`` says so."""
+    """Return whether the browser used https; behind a proxy, only the page's ``Origin`` shows it."""
     return request.secure or request.headers.get("Origin", "").startswith("https://")

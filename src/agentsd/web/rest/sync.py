@@ -1,8 +1,8 @@
-"""GET /api/sync: how the files, the store and the replicas stand.
+"""GET /api/sync: state of the files, the store and the replicas.
 
-What the runtime knows is always there; ``runs``, ``conditions`` and ``replicas`` come from
-Postgres and are null while it is away. An admin is told everything, others what concerns their own
-agents (see ``scoping``).
+The runtime's own state is always present; ``runs``, ``conditions`` and ``replicas`` come from
+Postgres and are null while it is away. An admin gets everything, others the parts about their own
+agents (see ``visibility``).
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ _STORED = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pul
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/api/sync", get), web.get("/api/sync/plan", planning.get)]
 
 
 async def get(request: web.Request) -> web.Response:
-    """Never fails for want of Postgres."""
+    """Return the state, also without Postgres."""
     parts, principal = request.app[PARTS], principal_of(request)
     snapshot = parts.registry.snapshot
     known = state_of(parts, principal) | {"stamp": snapshot.stamp, "loaded_at": snapshot.loaded_at}
@@ -89,13 +89,16 @@ async def _ask(parts: Parts, principal: Principal) -> dict[str, Any]:
 
 
 def pull_view(pull: Pull, scope: str | None) -> dict[str, Any]:
-    """One source and its remote. Where the repository is, and who signs, concerns admins."""
+    """Return one source and its remote. The repository's location and the signers are for admins only."""
     hidden = {} if scope is None else {"url": None, "message": "", "signer": None}
     return asdict(pull) | hidden
 
 
 def _conditions(conditions: Sequence[ManifestCondition]) -> dict[str, Any]:
-    """Those that are not Ready, and how many there are of each type: a healthy tree of 10,000 stays short."""
+    """Return the conditions other than Ready, and the number of each type.
+
+    So the response for a healthy tree of 10,000 stays short.
+    """
     told = [asdict(condition) for condition in conditions if condition.type != "Ready"]
     counts = Counter(condition.type for condition in conditions)
     return {"conditions": told[:CONDITIONS_MAX], "condition_counts": dict(counts)}

@@ -4,8 +4,8 @@
     POST   /api/users/{user}/tokens          {"name", "role", "expires", "sha256"}
     DELETE /api/users/{user}/tokens/{name}
 
-Whoever makes a token keeps it, and sends its hash. Either edit is one of the owner's ``_user.yaml``; when
-the reply comes, this replica goes by it.
+The client that makes a token keeps it, and sends its hash. Both writes edit the owner's
+``_user.yaml``; when the response comes, this replica applies the edit.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _ENDS = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", re.ASCII)
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [
         web.get("/api/users", get),
         web.post("/api/users/{user}/tokens", create),
@@ -60,7 +60,7 @@ def routes() -> list[web.RouteDef]:
 
 
 async def get(request: web.Request) -> web.Response:
-    """``{"items"}``, the top level first, then by name. 503 while Postgres is away."""
+    """Return ``{"items"}``, the top level first, then by name. 503 while Postgres is away."""
     async with request.app[PARTS].database.transaction(snapshot=True) as connection:
         found = await list_users(connection, principal_of(request).scope)
     now = datetime.now(UTC)
@@ -75,7 +75,7 @@ async def get(request: web.Request) -> web.Response:
 
 @dataclass(slots=True)
 class _Deed:
-    """What the audit will say: filled in as it becomes known."""
+    """Draft of an audit entry, filled in step by step."""
 
     action: str
     owner: str
@@ -90,7 +90,7 @@ _Work = Callable[[TokenDesk], Awaitable[UserWritten]]
 
 
 async def create(request: web.Request) -> web.Response:
-    """201 with the owner and its tokens; 202 where the edit waits on a branch."""
+    """Return 201 with the owner and its tokens; 202 where the edit waits on a branch."""
     deed = _Deed("token-create", request.match_info["user"])
 
     async def decide(who: Principal) -> _Work:
@@ -104,7 +104,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def revoke(request: web.Request) -> web.Response:
-    """200 with the owner and the tokens that are left; 202 where the edit waits on a branch."""
+    """Return 200 with the owner and the remaining tokens; 202 where the edit waits on a branch."""
     deed = _Deed("token-revoke", request.match_info["user"], request.match_info["name"])
 
     async def decide(who: Principal) -> _Work:
@@ -117,7 +117,7 @@ async def revoke(request: web.Request) -> web.Response:
 async def _written(
     request: web.Request, deed: _Deed, decide: Callable[[Principal], Awaitable[_Work]]
 ) -> web.Response:
-    """An edit to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
+    """Complete and record an edit; shielded, so that a client that leaves does not interrupt it."""
     parts, who = request.app[PARTS], principal_of(request)
     try:
         _require_admin(who)
@@ -146,7 +146,10 @@ def _problem(parts: Parts, deed: _Deed, error: Exception) -> Problem | None:
 
 
 async def _known(parts: Parts, deed: _Deed, done: UserWritten, *, guarded: bool, wait: bool) -> str:
-    """Wait until this replica (or every one) goes by the edit. What comes of it, and falls short."""
+    """Wait until this replica (or every one) applies the edit.
+
+    Return its consequences, and a warning for replicas that are late.
+    """
     written, book, made = done.written, parts.access.book, deed.action == "token-create"
     if written.version is None:
         return f"the edit waits on the branch {written.branch}"
@@ -186,7 +189,7 @@ def _reply(parts: Parts, deed: _Deed, done: UserWritten, message: str) -> web.Re
 
 
 async def _record(request: web.Request, deed: _Deed, came: UserWritten | Problem, status: int = 0) -> None:
-    """As ``agentsd token`` keeps it; who may read of a refused one is as with agents."""
+    """Record the edit as ``agentsd token`` does; refused ones have the same readers as with agents."""
     database, who = request.app[PARTS].database, principal_of(request)
     if isinstance(came, Problem):
         await record_deed(
@@ -215,7 +218,7 @@ async def _record(request: web.Request, deed: _Deed, came: UserWritten | Problem
 
 
 def _require_admin(who: Principal) -> None:
-    """Raises ``Problem`` 403: in the same words for an owner that exists and for one that does not."""
+    """Raise ``Problem`` 403, with the same text for an owner that exists and for one that does not."""
     if not who.is_admin:
         raise Problem(
             403, "forbidden", "only admins make and revoke tokens", hint="use a token with the role admin"
@@ -230,7 +233,7 @@ def _path(owner: str) -> str:
 
 
 def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
-    """405, with the command that does the same."""
+    """Return a problem 405 with the command that does the same."""
     owner = "" if deed.owner == DEFAULT_OWNER else f" --owner {deed.owner}"
     verb, file = deed.action.removeprefix("token-"), f"{parts.files}/{path}"
     hint = (
@@ -241,7 +244,7 @@ def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
 
 
 def _entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
-    """The token of a body as ``_user.yaml`` lists it. Raises ``Problem`` 422."""
+    """Parse the token of a body as an entry of ``_user.yaml``. Raise ``Problem`` 422."""
     for field in body:
         if field not in FIELDS:
             hint = did_you_mean(field[:100], FIELDS) or f"known: {', '.join(FIELDS)}"

@@ -1,4 +1,4 @@
-"""What became of a write that was not made, as a problem: one table, error to status and code."""
+"""Errors of failed writes as problems: one table, from error to status and code."""
 
 from __future__ import annotations
 
@@ -65,9 +65,10 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
 
 
 def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
-    """The reply for what a write raised; None for a fault that nobody foresaw.
+    """Convert the error of a write; None for an unexpected fault.
 
-    ``scope`` is the only owner whose agents exist for whoever reads it (see ``scoping``); None: all do.
+    ``scope`` is the only owner whose agents are visible to the reader (see ``visibility``); None: all
+    are.
     """
     if isinstance(error, Problem):
         return error

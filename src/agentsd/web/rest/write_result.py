@@ -1,4 +1,4 @@
-"""From a written file to a reply: wait until it is served, then show what is."""
+"""Result of a write: wait until the written file is served, then return the served agent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL_SECONDS = 30.0
 
 
 def waits_for_all(request: web.Request) -> bool:
-    """``?wait=all``: whether the reply waits for every replica. Raises ``Problem`` 400."""
+    """Return whether the response waits for every replica: ``?wait=all``. Raise ``Problem`` 400."""
     wait = request.query.get("wait", "local")
     if wait not in ("local", "all"):
         raise bad_request("wait is local or all", param="wait")
@@ -32,7 +32,7 @@ def waits_for_all(request: web.Request) -> bool:
 
 
 async def live(parts: Parts, written: Written, *, everywhere: bool) -> str:
-    """Wait until this replica (or every one) serves the edit. Says what falls short of that."""
+    """Wait until this replica (or every one) serves the edit. Return a warning if it does not in time."""
     if written.version is None:
         return f"the edit waits on the branch {written.branch}"
     with suppress(TimeoutError):
@@ -44,7 +44,7 @@ async def live(parts: Parts, written: Written, *, everywhere: bool) -> str:
 
 
 async def everyone(parts: Parts, version: int) -> str:
-    """Wait until every replica serves ``version``. Says what falls short of that."""
+    """Wait until every replica serves ``version``. Return a warning if they do not in time."""
     try:
         await wait_for_replicas(parts.database, version, ALL_SECONDS)
     except NotConverged as error:
@@ -62,7 +62,7 @@ async def _served(parts: Parts, version: int) -> None:
 
 
 def written_reply(request: web.Request, written: Written, message: str) -> web.Response:
-    """The agent as it is served now, and what became of the edit."""
+    """Return the agent as it is served now, and the result of the edit."""
     views, snapshot = request.app[VIEWS], request.app[PARTS].registry.snapshot
     told = to_json({"write_back": write_back_view(written, message)})[1:]
     entry = snapshot.ids.get(written.id)
@@ -80,7 +80,7 @@ def written_reply(request: web.Request, written: Written, message: str) -> web.R
 
 
 def _stub(written: Written) -> dict[str, Any]:
-    """What is known of an agent that is not served: gone, or not merged yet."""
+    """Return the known fields of an agent that is not served: deleted, or not merged yet."""
     return {
         "id": written.id,
         "slug": written.slug,
@@ -90,7 +90,7 @@ def _stub(written: Written) -> dict[str, Any]:
 
 
 def write_back_view(written: Written, message: str) -> dict[str, Any]:
-    """What became of an edit, as its reply tells it."""
+    """Return the result of an edit as in its response."""
     texts = [text for text in (written.message, message) if text]
     return {
         "mode": written.mode,

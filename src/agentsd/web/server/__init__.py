@@ -1,1 +1,1 @@
-"""The HTTP server: sockets, connections and their limits."""
+"""HTTP server: sockets, connections and their limits."""

@@ -1,8 +1,8 @@
-"""Floods and slow clients: how many connections there may be, and how long a request may take to come.
+"""Limits against floods and slow clients: the number of connections, and the time to send a request.
 
-aiohttp (3.14) bounds neither: a connection that sends nothing, or one byte a minute, lives for an hour.
-So every connection has a protocol in front of aiohttp's, which counts and looks at the clock; what
-arrives it hands on untouched. A request's phases:
+aiohttp (3.14) bounds neither: a connection that sends nothing, or one byte a minute, lives for an
+hour. So every connection has a protocol in front of aiohttp's, which counts and checks the time; it
+passes all data on unchanged. A request's phases:
 
     HEAD   until its blank line, in ``head_seconds`` and ``head_bytes``
     BUSY   its handler is at work; the body must come at ``body_rate`` after ``body_seconds``
@@ -29,7 +29,7 @@ from agentsd.web.server.protocol import Protocol
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Limits of connections. ``per_address`` does not count for trusted proxies; 0 is no limit."""
+    """Limits of connections. ``per_address`` does not count for trusted proxies; 0 means unlimited."""
 
     total: int = 4096
     per_address: int = 512
@@ -44,7 +44,7 @@ class Bounds:
 
 
 class BodyTooSlow(Problem, TimeoutError):
-    """408. Raised in the handler that reads the body; a ``TimeoutError`` too, which aiohttp expects there."""
+    """Problem 408, raised in the handler that reads the body; aiohttp expects a ``TimeoutError`` there."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -57,7 +57,7 @@ class BodyTooSlow(Problem, TimeoutError):
 
 
 class Phase(Enum):
-    """What a connection is about."""
+    """Phase of a connection."""
 
     HEAD = "head"
     BUSY = "busy"
@@ -71,13 +71,13 @@ _LARGE = "431 Request Header Fields Too Large", ""
 
 
 def _plain(status: str, headers: str = "") -> bytes:
-    """A reply without aiohttp: there is no request yet."""
+    """Encode a response without aiohttp, which has not seen a request yet."""
     head = f"HTTP/1.1 {status}\r\nServer: agentsd\r\n{headers}"
     return f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
 class Keeper:
-    """All connections of a server, and the task that looks after them."""
+    """Limiter of all connections of a server, with the task that watches them."""
 
     def __init__(
         self,
@@ -96,26 +96,26 @@ class Keeper:
         self.now = asyncio.get_running_loop().time  # seconds
 
     def __call__(self) -> Guarded:
-        """A protocol for a new connection."""
+        """Return a protocol for a new connection."""
         return Guarded(self)
 
     def __len__(self) -> int:
         return len(self._kept)
 
     async def run(self) -> None:
-        """Look after every connection, for ever."""
+        """Watch every connection, forever."""
         while True:
             await asyncio.sleep(self.bounds.sweep_seconds)
             self.sweep()
 
     def sweep(self) -> None:
-        """Look at every connection once."""
+        """Check every connection once."""
         now = self.now()
         for kept in list(self._kept.values()):
             kept.look(now)
 
     def admit(self, address: str) -> Protocol | None:
-        """aiohttp's protocol for one more connection of ``address``; None: there are too many."""
+        """Return aiohttp's protocol for one more connection of ``address``; None if there are too many."""
         bounds = self.bounds
         if bounds.total and len(self._kept) >= bounds.total:
             self.count("full")
@@ -127,25 +127,25 @@ class Keeper:
         return self._protocols()
 
     def keep(self, inner: object, kept: Guarded) -> None:
-        """``kept`` is a connection now."""
+        """Register ``kept`` as a connection."""
         self._kept[inner] = kept
         self._addresses[kept.address] += 1
 
     def drop(self, inner: object, address: str) -> None:
-        """It is gone."""
+        """Remove a closed connection."""
         if self._kept.pop(inner, None) is not None:
             self._addresses[address] -= 1
             if not self._addresses[address]:
                 del self._addresses[address]
 
     def count(self, reason: str) -> None:
-        """A connection was refused or cut."""
+        """Count a connection that was refused or cut."""
         if self._cut is not None:
             self._cut.labels(reason).inc()
 
 
 class Guarded(asyncio.Protocol):
-    """One connection: hands everything to aiohttp's protocol, and remembers since when it waits for what."""
+    """Connection that passes all data to aiohttp's protocol, and records when each wait began."""
 
     __slots__ = (
         "_body",
@@ -220,7 +220,7 @@ class Guarded(asyncio.Protocol):
     # The phases
 
     def began(self, body: StreamReader) -> None:
-        """The head is here, and its handler begins."""
+        """Note that the head is complete and its handler begins."""
         self.phase = Phase.BUSY
         self._body = None
         if not body.is_eof():
@@ -229,17 +229,17 @@ class Guarded(asyncio.Protocol):
             self._received = 0
 
     def ended(self) -> None:
-        """The handler is done."""
+        """Note that the handler is done."""
         self.phase = Phase.IDLE
         self._since = self._keeper.now()
 
     def rests(self, now: float) -> float:
-        """Seconds since anything was under way on it; 0 while something is."""
+        """Return the seconds since the connection was last active; 0 while it is."""
         unsent = self._transport.get_write_buffer_size() if self._transport else 0
         return 0.0 if self.phase is Phase.BUSY or unsent else now - self._since
 
     def _takes(self, data: bytes) -> bool:
-        """Whether ``data`` may go on: it belongs to a head that is not too long."""
+        """Return whether ``data`` may be passed on; refuse a head that is too long."""
         if self.phase is Phase.IDLE:
             if self._body is not None and not self._body.is_eof():
                 return True  # the rest of a body that nobody read
@@ -291,7 +291,7 @@ class Guarded(asyncio.Protocol):
             self._transport.abort()
 
     def _cut(self, answer: tuple[str, str] | None) -> None:
-        """Say why, if there is somebody to say it to, and close."""
+        """Send the reason, if the client can still receive one, and close."""
         if self._transport is not None:
             if answer is not None and not self._transport.is_closing():
                 with suppress(RuntimeError):

@@ -1,4 +1,4 @@
-"""aiohttp's protocol with our own words for what is no request: no version of a library, no quoted input."""
+"""aiohttp's protocol with our own error texts: without a library's version and without quoted input."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ REPLY_RATE = 4096
 
 
 class Guard(Interface):
-    """Who watches a connection: see ``connections``. The border tells it where the request is."""
+    """Monitor of a connection (see ``connection_limits``), notified of a request's progress."""
 
     def began(self, body: StreamReader) -> None:
-        """The head is here, and its handler begins."""
+        """Note that the head is complete and its handler begins."""
 
     def ended(self) -> None:
-        """The handler is done."""
+        """Note that the handler is done."""
 
     def rests(self, now: float) -> float:
-        """Seconds since anything was under way on it; 0 while something is."""
+        """Return the seconds since the connection was last active; 0 while it is."""
 
 
 class Protocol(web.RequestHandler):
-    """One connection. What cannot be parsed never reaches the app: it is answered here."""
+    """Protocol of one connection. Input that cannot be parsed never reaches the app: it is answered here."""
 
     __slots__ = ("guard",)
 
@@ -41,7 +41,7 @@ class Protocol(web.RequestHandler):
         self.guard: Guard | None = None
 
     def leave(self) -> None:
-        """From the next request on, tell the client that its connection ends with the reply."""
+        """Announce the end of the connection with the next response."""
         make = self._request_factory
         if make is not None:
             self._request_factory = lambda message, *rest: make(message._replace(should_close=True), *rest)
@@ -52,7 +52,7 @@ class Protocol(web.RequestHandler):
         start_time: float | None,
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:
-        """Answer a request; what memory it holds is given back however that ends."""
+        """Handle a request; release the memory that it holds, however that ends."""
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
@@ -61,7 +61,7 @@ class Protocol(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """Send what is left of a reply; give up a client that takes a large one too slowly."""
+        """Send the rest of a response; close on a client that reads a large one too slowly."""
         held = request[HOLD].size if HOLD in request else 0
         if not held:
             return await super().finish_response(request, resp, start_time)
@@ -80,7 +80,7 @@ class Protocol(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """A problem document. ``message`` and ``exc`` quote what was sent, and are left out."""
+        """Return a problem document. ``message`` and ``exc`` quote the client's input, and are left out."""
         self.log_exception("Error handling request from %s", request.remote)
         if request.writer.output_size > 0:
             raise ConnectionError("a reply has begun, and cannot be another one")

@@ -1,11 +1,12 @@
-"""Running the app on sockets: bind first (so that a busy port is told before anything starts), drain last.
+"""Server on sockets: bind first (a busy port is reported before anything starts), drain last.
 
 A server that stops fails no request:
 
-    leave     /readyz says 503, and replies say that their connection ends: who balances goes elsewhere
+    leave     /readyz returns 503, and responses announce that their connection ends, so that
+              load balancers use other servers
     close     no new connection
-    drain     what is asked is answered, streams to their end, within the bound; a connection ends with a
-              reply that says so, or when nobody has used it for a while
+    drain     requests are answered, streams to their end, within the bound; a connection ends with
+              a response that announces it, or when nobody has used it for a while
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _LOOK_SECONDS = 0.01
 
 
 class Running:
-    """A server at work. ``urls`` are where it answers; ``stop`` drains it."""
+    """Running server. ``urls`` are its addresses; ``stop`` drains it."""
 
     def __init__(
         self,
@@ -59,11 +60,11 @@ class Running:
 
     @property
     def url(self) -> str:
-        """The first address: ``http://127.0.0.1:8080``."""
+        """Return the first address: ``http://127.0.0.1:8080``."""
         return self.urls[0]
 
     async def stop(self) -> None:
-        """Accept nothing more, end event streams, let what is under way finish (with the bound), close."""
+        """Stop accepting, end event streams, let running requests finish (within the bound), and close."""
         await self.leave()
         for one in self._listening:
             one.close()
@@ -76,7 +77,7 @@ class Running:
         await self._keeping.aclose()
 
     async def leave(self, grace: float = 0.0) -> None:
-        """Go on serving for so many seconds, and ask everybody to go elsewhere."""
+        """Serve for ``grace`` more seconds, and ask all clients to go elsewhere."""
         self._tell(LEAVING)
         self._protocols.leave(min(grace, IDLE_SECONDS))
         await asyncio.sleep(grace)
@@ -88,7 +89,7 @@ class Running:
 
 
 class Protocols:
-    """Makes aiohttp's protocols, and knows those that are connected."""
+    """Factory of aiohttp's protocols that keeps track of the connected ones."""
 
     def __init__(self, runner: web.AppRunner, bounds: Bounds) -> None:
         self._runner = runner
@@ -112,7 +113,7 @@ class Protocols:
         return made
 
     def leave(self, idle: float) -> None:
-        """Every connection ends with its next reply, or may be closed after so many idle seconds."""
+        """Have every connection end with its next response; allow closing it after ``idle`` idle seconds."""
         self._idle = max(self._idle, idle)
         if not self._leaving:
             self._leaving = True
@@ -120,7 +121,7 @@ class Protocols:
                 one.leave()
 
     async def gone(self) -> None:
-        """Close what may be, until there is no connection. Nothing tells when; so this looks."""
+        """Close idle connections until there are none. No event announces this, so it polls."""
         now = asyncio.get_running_loop().time
         while connected := self._connected:
             for one in connected:
@@ -135,9 +136,9 @@ class Protocols:
 
 
 def bind(host: str, port: int) -> list[socket.socket]:
-    """Listening sockets: ``localhost`` means both IPv4 and IPv6; port 0 picks one port for all.
+    """Bind listening sockets: ``localhost`` means both IPv4 and IPv6; port 0 picks one port for all.
 
-    Raises ``ConfigError`` for a port in use, one that needs privileges, or a host that is not here.
+    Raise ``ConfigError`` for a port in use, one that needs privileges, or a host that is not here.
     """
     sockets: list[socket.socket] = []
     try:
@@ -160,10 +161,10 @@ async def start(
     bounds: Bounds | None = None,
     supervisor: Supervisor | None = None,
 ) -> Running:
-    """Serve ``app`` on bound sockets. ``drain`` is how long ``stop`` waits for open streams, in seconds.
+    """Serve ``app`` on bound sockets. ``drain``: seconds for which ``stop`` waits for open streams.
 
     A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
-    write shield what must not be cut.
+    write shield what must not be interrupted.
     """
     bounds = bounds or Bounds()
     runner = web.AppRunner(
@@ -178,7 +179,7 @@ async def start(
 
 
 def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:
-    """In front of aiohttp's protocols; bound to the app's metrics and proxies, where it has such."""
+    """Make a limiter in front of aiohttp's protocols, with the app's metrics and proxies if it has them."""
     parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
     return Keeper(
         bounds,
@@ -189,7 +190,7 @@ def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keepe
 
 
 class _Discreet(logging.LoggerAdapter[logging.Logger]):
-    """aiohttp's own reports without the exception's text, which quotes the request's head."""
+    """Logger for aiohttp's own reports without the exception's text, which quotes the request's head."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
         kwargs.pop("exc_info", None)
@@ -242,7 +243,7 @@ def _explain(error: OSError, host: str, port: int) -> ConfigError:
 
 
 def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
-    """Where these sockets are: ``http://127.0.0.1:8080``."""
+    """Return the URLs of these sockets: ``http://127.0.0.1:8080``."""
     return [_url(one) for one in sockets]
 
 

@@ -1,7 +1,7 @@
-"""The pages' files: read once from the package, kept with their headers.
+"""Files of the pages: read once from the package, kept with their headers.
 
-Their address holds a digest of them all (their *edition*), so a browser keeps them for good, and a page
-never mixes two editions. A page of an older edition that is still open gets the files there are now.
+Their URL contains a digest of them all (their *edition*), so a browser caches them forever, and a
+page never mixes two editions. An open page of an older edition gets the current files.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """One file. ``packed`` is its gzip; None where that would save nothing."""
+    """File of the pages. ``packed`` is its gzip; None where that would save nothing."""
 
     data: bytes
     kind: str
@@ -34,7 +34,7 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class Assets:
-    """All files by name (``js/shell.js``), and their edition."""
+    """Files by name (``js/shell.js``), and their edition."""
 
     named: Mapping[str, Asset]
     edition: str
@@ -42,7 +42,7 @@ class Assets:
 
 @cache
 def assets() -> Assets:
-    """The files of this program."""
+    """Return the files of this program."""
     found = dict(sorted(_found(files("agentsd.web.ui").joinpath("static"), "")))
     digest = sha256()
     for name, one in found.items():

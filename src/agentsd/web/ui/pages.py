@@ -1,8 +1,8 @@
-"""The pages: /ui/agents and the others, and their files.
+"""Pages: /ui/agents and the others, and their files.
 
-A page is a shell without data, so it needs no token: its script asks /api for everything, as whoever
-signed in. Nothing in it comes from a request. What it may load is this server's own, and no script can
-turn a text into markup or code (``require-trusted-types-for``).
+A page is a shell without data, so it needs no token: its script requests everything from /api, as
+the signed-in user. Nothing in it comes from a request. It may load only from this server, and no
+script can turn a text into markup or code (``require-trusted-types-for``).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PERMISSIONS = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page. ``name`` is its address, template, script and style; ``label`` stands in the menu.
+    """Page of the UI. ``name`` is its address, template, script and style; ``label`` is its menu text.
 
     ``under``: the page of the menu that it belongs to.
     """
@@ -68,7 +68,7 @@ _FOREVER = "public, max-age=31536000, immutable"
 
 
 def routes() -> list[web.RouteDef]:
-    """All pages, and one route for their files."""
+    """Return the routes of all pages, and one route for their files."""
     return [
         web.get("/", _to_first),
         web.get("/ui", _to_first),
@@ -95,13 +95,13 @@ def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
 
 
 async def missing(request: web.Request) -> web.Response:
-    """A page that there is not, as a page."""
+    """Return a "not found" page."""
     headers = {**SECURITY, "Content-Security-Policy": POLICY, "Content-Type": "text/html; charset=utf-8"}
     return web.Response(body=rendered(Page("missing", "No such page")), status=404, headers=headers)
 
 
 async def static(request: web.Request) -> web.Response:
-    """One file; kept by browsers for as long as its address is of this edition."""
+    """Return one file; browsers cache it as long as its URL is of this edition."""
     all_of_them = assets()
     found = all_of_them.named.get(request.match_info["name"])
     if found is None:
@@ -118,7 +118,7 @@ async def static(request: web.Request) -> web.Response:
 
 @cache
 def rendered(page: Page) -> bytes:
-    """A page's HTML."""
+    """Render a page's HTML."""
     template = _environment().get_template(f"{page.name}.html")
     menu = [one for one in PAGES if one.label]
     return template.render(page=page, menu=menu, static=f"/ui/static/{assets().edition}").encode()

@@ -1,1 +1,1 @@
-"""Replies made of agents, runs and revisions, with secrets masked."""
+"""Responses made from agents, runs and revisions, with secrets masked."""

@@ -19,7 +19,7 @@ _OPTIONAL = ("system_prompt_file", "language")
 
 
 def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
-    """One agent with its document, all but its condition."""
+    """Return one agent with its document, without its condition."""
     return {
         "id": row.id,
         "user": row.owner,
@@ -39,7 +39,7 @@ def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict
 
 
 def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
-    """One agent as a list shows it. ``description`` and ``providers`` (kind → vendor) are masked."""
+    """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
     row, good = entry.row, entry.good
     return {
         "id": row.id,
@@ -61,7 +61,7 @@ def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -
 
 
 def fallback_view(agent: LiveAgent) -> dict[str, Any]:
-    """The built-in agent, which no file and no row describes, in the same fields."""
+    """Return the built-in agent, which has no file and no row, in the same fields."""
     configs: dict[str, Any] = document_view({}, Masker())
     for kind, provider in agent.provider_names.items():
         configs[f"{kind}_provider_config"] = {"provider": provider}
@@ -86,7 +86,7 @@ def fallback_view(agent: LiveAgent) -> dict[str, Any]:
 
 
 def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
-    """What a manifest says: its texts, and ``{}`` for each section that it lacks."""
+    """Return the content of a manifest: its texts, and ``{}`` for each missing section."""
     texts = {name: masker.mask(_text(document.get(name))) for name in _TEXTS}
     optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL}
     configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in SECTIONS}
@@ -98,7 +98,7 @@ def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]
 
 
 def condition_view(condition: Condition) -> dict[str, Any]:
-    """``{"type", "reason", "message", "since"}``."""
+    """Return ``{"type", "reason", "message", "since"}``."""
     return {
         "type": condition.type,
         "reason": condition.reason,
@@ -108,9 +108,9 @@ def condition_view(condition: Condition) -> dict[str, Any]:
 
 
 def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mapping[str, Any]:
-    """What the manifest says, its layers merged in, still sealed.
+    """Return the content of the manifest, its layers merged in, still sealed.
 
-    Empty where it cannot be read: the condition says why.
+    The result is empty where it cannot be read: the condition contains the reason.
     """
     try:
         return effective(row.path, row.data, row.layers, destinations).value
@@ -119,14 +119,14 @@ def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mappi
 
 
 def providers_of(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
-    """The vendors that a manifest names, by section, those of sections that it has."""
+    """Return the vendors in a manifest, by section, for its existing sections."""
     sections = {kind: document.get(kind) for kind in SECTIONS}
     names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
     return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
 
 
 def may_name_provider(documents: Iterable[bytes], provider: str) -> bool:
-    """Whether a document might name ``provider``. False is certain: only an escape could hide the name."""
+    """Return whether a document might name ``provider``. False is certain; an escape yields True."""
     name = provider.encode("utf-8", "replace")
     return any(name in data or b"\\" in data for data in documents)
 

@@ -1,6 +1,6 @@
-"""Rendered agents: bytes and ETags, kept so that a read costs no parsing and no encoding.
+"""Cache of rendered agents: bytes and ETags, so that a read needs no parsing and no encoding.
 
-A view hangs on an agent's row, which never changes, and on its condition, which may; so the long
+A view depends on an agent's row, which never changes, and on its condition, which may; so the long
 part is kept by row and the short tail is renewed when the entry's condition is another object.
 """
 
@@ -36,7 +36,7 @@ _OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """One agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
+    """Agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
 
     row: AgentRow
     condition: Condition
@@ -50,7 +50,7 @@ class Rendered:
 
 
 class Views:
-    """Renders agents and keeps what it rendered, up to ``limit`` bytes; the oldest go first."""
+    """Renderer of agents with a cache of up to ``limit`` bytes, which evicts the oldest first."""
 
     def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES) -> None:
         self.masker = masker
@@ -62,7 +62,7 @@ class Views:
         self._sets: dict[frozenset[str], frozenset[str]] = {}  # of many agents the same few
 
     def of(self, entry: Entry) -> Rendered:
-        """``entry`` as it is now."""
+        """Return the current rendering of ``entry``."""
         kept = self._kept.get(entry.row.slug)
         if kept is not None and kept.row is not entry.row:
             kept = None
@@ -73,12 +73,12 @@ class Views:
         return rendered
 
     def summary(self, entry: Entry) -> bytes:
-        """What a list shows of ``entry``, as JSON. It is made anew: only the document is worth keeping."""
+        """Return the list item of ``entry`` as JSON. It is made anew: only the document is worth caching."""
         rendered = self.of(entry)
         return to_json(summary_view(entry, rendered.description, rendered.providers))
 
     def names_provider(self, entry: Entry, provider: str) -> bool:
-        """Whether one of the agent's sections names ``provider``. Parses only where it has to, and once."""
+        """Return whether a section of the agent names ``provider``. Parse only if necessary, and once."""
         row = entry.row
         digest, vendors = self._vendors.get(row.id, (b"", frozenset()))
         if digest != row.digest:
@@ -88,7 +88,10 @@ class Views:
         return provider in vendors
 
     def _read_vendors(self, row: AgentRow) -> frozenset[str]:
-        """Kept apart from views: all agents are asked for theirs, more than ``limit`` may hold of views."""
+        """Return the agent's vendors from a cache separate from the views.
+
+        A filter reads those of all agents, more than ``limit`` may hold of views.
+        """
         vendors = frozenset(providers_of(document_of(row, self.destinations), self.masker).values())
         vendors = self._sets.setdefault(vendors, vendors)
         if len(self._vendors) >= VENDORS_MAX:

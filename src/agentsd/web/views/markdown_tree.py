@@ -1,8 +1,8 @@
 """Markdown as a tree of a few harmless elements. Pure.
 
-A model writes what it likes, so nothing of it reaches a page as markup: HTML in it is text, links lead to
-http, https and mailto only, images become links, and whatever is not an element of ``TAGS`` is left out. A
-text that is nested too deeply, or makes too much, comes back as it is.
+A model may write anything, so none of it reaches a page as markup: HTML in it is text, links lead
+to http, https and mailto only, images become links, and elements outside ``TAGS`` are left out. A
+text that is nested too deeply, or yields too many nodes, is returned as it is.
 """
 
 from __future__ import annotations
@@ -45,21 +45,21 @@ _ALIGNED = re.compile(r"text-align:(left|center|right)")
 
 
 def reply(text: str) -> bytes:
-    """The body of a reply."""
+    """Return the body of a response."""
     return to_json({"nodes": tree(text)})
 
 
 def plain_reply(text: str) -> bytes:
-    """The body of a reply for a text that takes more than it is worth."""
+    """Return the body of a response for a text that exceeds a limit."""
     return to_json({"nodes": _as_it_is(text)})
 
 
 class _TooMuch(Exception):
-    """The text takes more than it is worth."""
+    """Error for a text that exceeds a limit."""
 
 
 def tree(text: str) -> list[Node]:
-    """What a page shows for ``text``."""
+    """Return the nodes that a page shows for ``text``."""
     try:
         if cells_in(text) * _NODES_A_CELL > MAX_NODES:
             raise _TooMuch
@@ -78,9 +78,10 @@ def _as_it_is(text: str) -> list[Node]:
 
 
 def cells_in(text: str) -> int:
-    """At least as many cells as its tables have. The parser fills each row up to the width of the head.
+    """Return an upper bound for the number of cells in the text's tables.
 
-    So a kilobyte makes a hundred thousand of them, which is to be known before it is parsed.
+    The parser fills each row up to the width of the head. So a kilobyte makes a hundred thousand of
+    them, which has to be detected before parsing.
     """
     width = cells = 0
     for line in _LINE_END.split(text):
@@ -94,7 +95,7 @@ def cells_in(text: str) -> int:
 
 @cache
 def _parser() -> MarkdownIt:
-    """It keeps nothing of what it parsed, so threads share it."""
+    """Return the parser. It keeps no state of what it parsed, so threads share it."""
     options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     parser.disable("reference")  # [1] is a citation here
@@ -108,7 +109,7 @@ _INTERRUPTED = ("paragraph", "reference", "blockquote", "list", "table")
 
 
 def _step(state: StateBlock | StateInline, *_: object) -> bool:
-    """A rule that never applies: it counts how often the parser tries them, in all of its loops."""
+    """Count the parser's attempts, in all of its loops: a rule that never applies."""
     state.env[_STEPS] += 1
     if state.env[_STEPS] > MAX_STEPS:
         raise _TooMuch
@@ -116,7 +117,7 @@ def _step(state: StateBlock | StateInline, *_: object) -> bool:
 
 
 class _Builder:
-    """From a flat row of tokens to nodes; ``found`` is the result."""
+    """Builder from a flat list of tokens to nodes; ``found`` is the result."""
 
     def __init__(self) -> None:
         self.found: list[Node] = []
@@ -124,7 +125,7 @@ class _Builder:
         self._links = 0
 
     def add(self, tokens: Iterable[Token]) -> None:
-        """Take the next tokens."""
+        """Add the next tokens."""
         for token in tokens:
             if token.hidden:  # the paragraph of a tight list's item
                 continue
@@ -167,7 +168,7 @@ class _Builder:
             self._node(token.tag, [])
 
     def _image(self, token: Token) -> None:
-        """A page loads nothing from elsewhere."""
+        """Replace an image by a link: a page loads nothing from elsewhere."""
         href = _href({"href": token.attrs.get("src", "")})
         alt = token.content or href.get("href", "")
         if href and not self._links:

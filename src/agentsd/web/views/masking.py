@@ -1,8 +1,8 @@
-"""Documents without their secrets; pure.
+"""Masking of secrets in documents; pure.
 
-A view is made from the document as it is in git, still sealed, so there is no plaintext to leak.
-On top of that every sealed string and every secret field is masked, so that a reply shows
-neither ciphertext nor a plaintext secret that somebody wrote into the database by hand.
+A view is made from the document as it is in git, still sealed, so it contains no plaintext that
+could leak. In addition every sealed string and every secret field is masked, so that a response
+contains neither ciphertext nor a plaintext secret that somebody wrote into the database by hand.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ SEALED = "ENC["
 
 @dataclass(frozen=True, slots=True)
 class Masker:
-    """Masks by value (anything sealed) and by name (``names``: secret fields of every known vendor)."""
+    """Masker by value (anything sealed) and by name (``names``: secret fields of every known vendor)."""
 
     names: frozenset[str] = frozenset()
 
     def mask(self, value: Any) -> Any:
-        """A copy of plain JSON values in which every secret is ``**********``."""
+        """Return a copy of plain JSON values in which every secret is ``**********``."""
         if isinstance(value, str):
             return MASK if value.lstrip().startswith(SEALED) else value
         if isinstance(value, Mapping):
@@ -42,5 +42,5 @@ class Masker:
 
 
 def secret_names(settings: Iterable[Any]) -> frozenset[str]:
-    """The names of the secret fields of vendors' settings classes."""
+    """Return the names of the secret fields of vendors' settings classes."""
     return frozenset(name for one in settings for name in one.secret_fields())

@@ -1,8 +1,8 @@
-"""The query of a list: filters, page size and cursor; pure.
+"""Query of a list: filters, page size and cursor; pure.
 
-A cursor is opaque to clients: base64url of the last place of the page before, which is a slug, or in
-another order than that of slugs a key and a slug. Paging by place rather than by number neither repeats
-nor skips an agent when others come and go in between.
+A cursor is opaque to clients: base64url of the last place of the page before, which is a slug, or,
+in an order other than by slug, a key and a slug. Paging by place rather than by number neither
+repeats nor skips an agent when others come and go in between.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Word = TypeVar("Word", bound=str)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What a client wants to see of the list."""
+    """Filters, order and page of a list, as requested by a client."""
 
     owner: str | None = None
     q: str | None = None  # lower case; part of a slug or name
@@ -48,7 +48,7 @@ class Query:
     after: Place | None = None  # the last of the page before
 
     def next_link(self, path: str, cursor: str) -> str:
-        """The value of ``Link`` for the next page."""
+        """Return the value of ``Link`` for the next page."""
         wanted = {
             "owner": self.owner,
             "q": self.q,
@@ -63,7 +63,7 @@ class Query:
 
 
 def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
-    """``names`` are all names of the query, with repetitions. Raises ``Problem`` 400."""
+    """Parse a query. ``names`` are all its names, with repetitions. Raise ``Problem`` 400."""
     check_names(names, _KNOWN)
     order = Order.parse(_choice(query, "sort", SORTS) or str(SLUGS))
     return Query(
@@ -80,7 +80,7 @@ def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
 
 
 def check_names(names: Sequence[str], known: Sequence[str]) -> None:
-    """Whether all ``names`` of a query are ``known``, and each is given once. Raises ``Problem`` 400."""
+    """Check that all ``names`` of a query are ``known`` and none is repeated. Raise ``Problem`` 400."""
     for name in names:
         if name not in known:
             raise bad_request(
@@ -93,7 +93,7 @@ def check_names(names: Sequence[str], known: Sequence[str]) -> None:
 
 
 def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int = LIMIT_MAX) -> int:
-    """A page size of 1 to ``maximum``. Raises ``Problem`` 400."""
+    """Parse a page size of 1 to ``maximum``. Raise ``Problem`` 400."""
     if text is None:
         return default
     if not _DIGITS.fullmatch(text) or not 1 <= int(text) <= maximum:
@@ -102,16 +102,16 @@ def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int 
 
 
 def encode_cursor(after: Place, order: Order = SLUGS) -> str:
-    """The cursor of the page that follows ``after``."""
+    """Return the cursor of the page that follows ``after``."""
     key, slug = after
     text = f"{_BY_SLUG}{slug}" if order == SLUGS else f"{_BY_KEY}{order}:{slug}\0{key}"  # no slug has a NUL
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode_cursor(cursor: str, order: Order = SLUGS) -> Place:
-    """The place that a cursor stands for.
+    """Return the place that a cursor contains.
 
-    Raises ``Problem`` 400 for anything that we did not write, or wrote for another order.
+    Raise ``Problem`` 400 for anything that we did not write, or wrote for another order.
     """
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
@@ -124,7 +124,7 @@ def decode_cursor(cursor: str, order: Order = SLUGS) -> Place:
 
 
 def _place(text: str, order: Order) -> Place:
-    """Raises ``ValueError``, and ``Problem`` for a place in another order."""
+    """Parse a place. Raise ``ValueError``, and ``Problem`` for a place in another order."""
     version, rest = text[: len(_BY_SLUG)], text[len(_BY_SLUG) :]
     if version not in (_BY_SLUG, _BY_KEY):
         raise ValueError
@@ -150,7 +150,7 @@ def _key(text: str, order: Order) -> Key:
 
 
 def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | None]:
-    """The page of sorted ``slugs`` that follows ``query.after``, and its end if there is a next one."""
+    """Return the page of sorted ``slugs`` after ``query.after``, and its end if there is a next one."""
     start = bisect_right(slugs, query.after[1]) if query.after else 0
     page = slugs[start : start + query.limit]
     more = start + query.limit < len(slugs)
@@ -158,7 +158,7 @@ def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | 
 
 
 def shown(text: str) -> str:
-    """A client's own text, short and printable enough to be told back."""
+    """Shorten a client's text and make it printable, so that it can be quoted back."""
     return "".join(char if char.isprintable() else "?" for char in text[:TEXT_MAX])
 
 

@@ -1,4 +1,4 @@
-"""Runs and manifests' conditions as server-sent events, as far as a principal may see them."""
+"""Runs and manifests' conditions as server-sent events, as far as they are visible to a principal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.web.views import visibility as scoping
 
 
 def happening_frame(happening: Happening, version: int, owner: str | None) -> bytes | None:
-    """One event; None where it is not for users of ``owner``. ``owner`` None: an admin is told everything."""
+    """Return one event; None where it is not for users of ``owner``. ``owner`` None: an admin gets all."""
     if happening.run is not None:
         runs = [happening.run]
         if owner is not None:

@@ -1,6 +1,6 @@
-"""The order of a list: by what, which way, and which page of it follows a place; pure.
+"""Order of a list: key, direction, and the page after a place; pure.
 
-Agents of equal keys stand in the order of their slugs, whichever way the keys run, so that every
+Agents of equal keys are ordered by slug, in either direction of the keys, so that every
 agent has a place of its own: its key and its slug.
 """
 
@@ -24,7 +24,7 @@ _RANKS = {name: rank for rank, name in enumerate(GRAVITY)}
 
 @dataclass(frozen=True, slots=True)
 class Sorter:
-    """``key`` tells an entry's key, of the type ``kind``. Every agent is asked for it: keep it cheap."""
+    """Sort key. ``key`` returns an entry's key of the type ``kind``, for every agent: keep it cheap."""
 
     kind: type[Key]
     key: Callable[[Entry], Key]
@@ -43,14 +43,14 @@ SORTS = (*SORTERS, *(f"-{name}" for name in SORTERS))
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """By what a list is sorted."""
+    """Order of a list: key and direction."""
 
     name: str = "slug"  # of ``SORTERS``
     descending: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Order:
-        """Of one of ``SORTS``."""
+        """Parse one of ``SORTS``."""
         return cls(text.removeprefix("-"), text.startswith("-"))
 
     def __str__(self) -> str:
@@ -58,15 +58,15 @@ class Order:
 
     @property
     def kind(self) -> type[Key]:
-        """The type of its keys."""
+        """Return the type of the keys."""
         return SORTERS[self.name].kind
 
     def place(self, entry: Entry) -> Place:
-        """Where ``entry`` stands."""
+        """Return the place of ``entry``."""
         return SORTERS[self.name].key(entry), entry.row.slug
 
     def follows(self, place: Place, after: Place) -> bool:
-        """Whether ``place`` comes after ``after``. Their keys are of one kind."""
+        """Return whether ``place`` comes after ``after``. Their keys are of one kind."""
         if place[0] == after[0]:
             return place[1] > after[1]
         later: bool = place[0] > after[0]  # type: ignore[operator]
@@ -78,9 +78,9 @@ SLUGS = Order()
 
 
 class Picker:
-    """Picks the page after a place (None: the first one), a few entries at a time.
+    """Picker of the page after a place (None: the first one), a few entries at a time.
 
-    Sorting all of 100,000 agents would hold up the loop; this keeps a page's worth while the rest go by.
+    Sorting all of 100,000 agents would block the loop; this keeps a page's worth while the rest go by.
     """
 
     def __init__(self, order: Order, after: Place | None, limit: int) -> None:
@@ -90,7 +90,7 @@ class Picker:
         self._best: list[Place] = []
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Look at more of the list. All entries have to come in the order of slugs."""
+        """Add more of the list. All entries have to come in the order of slugs."""
         order, after = self._order, self._after
         places = [order.place(entry) for entry in entries]
         if after is not None:
@@ -99,7 +99,7 @@ class Picker:
         self._best = both[: self._limit + 1]
 
     def page(self) -> tuple[list[str], Place | None]:
-        """The slugs of the page, and the place after which the next one begins, if there is one."""
+        """Return the slugs of the page, and the place after which the next one begins, if there is one."""
         page = self._best[: self._limit]
         more = len(self._best) > self._limit
         return [slug for _, slug in page], page[-1] if more else None

@@ -1,11 +1,12 @@
-"""What one owner is told of records that concern several; pure.
+"""Visibility for one owner of records about several owners; pure.
 
-runs         those that last changed an agent of the owner, found a fault in a file of it, or that it had
-             been edited in the database: with these faults and drifts alone, and without counts and
-             duration, which tell how much there is of others
+runs         those that last changed an agent of the owner, found a fault in a file of it, or found
+             that it had been edited in the database: with these faults and drifts alone, without
+             counts and duration, which would reveal how much others have
 conditions   of the owner's own files
-replicas     without host and process, and of what they serve an older version the owner's own alone
-texts        a fault that arises between two files names the other one: not to whom that one is foreign
+replicas     without host and process; among agents served in an older version only the owner's own
+texts        a fault between two files names the other one, so it is redacted for those to whom
+             that file is foreign
 """
 
 from __future__ import annotations
@@ -35,18 +36,18 @@ UNSAID = "it collides with something that this token does not see: an admin, or 
 
 
 def discreet(code: str, message: str) -> str:
-    """``message`` as anybody but an admin may read it. ``code`` as of a violation or of a condition."""
+    """Return ``message`` for readers other than admins. ``code`` is that of a violation or a condition."""
     return UNSAID if _plain(code) in _BETWEEN else message
 
 
 def violations_of(violations: Iterable[Violation], owner: str) -> list[Violation]:
-    """Those of the files of ``owner``."""
+    """Return the violations in the files of ``owner``."""
     own = (violation for violation in violations if _is_of(violation.path, owner))
     return [replace(violation, message=discreet(violation.code, violation.message)) for violation in own]
 
 
 def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[Run]:
-    """The runs that made one of ``versions``, or found a fault in a file of ``owner``."""
+    """Return the runs that made one of ``versions``, or found a fault in a file of ``owner``."""
     own = (
         (
             run,
@@ -63,7 +64,7 @@ def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[
 
 
 def conditions_of(conditions: Iterable[ManifestCondition], owner: str) -> list[ManifestCondition]:
-    """Those of the files of ``owner``."""
+    """Return the conditions of the files of ``owner``."""
     return [
         replace(condition, message=discreet(condition.reason, condition.message))
         for condition in conditions
@@ -72,7 +73,7 @@ def conditions_of(conditions: Iterable[ManifestCondition], owner: str) -> list[M
 
 
 def replicas_of(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
-    """Replicas as ``asdict`` makes them."""
+    """Return the replicas, as made by ``asdict``, reduced to what ``owner`` may see."""
     return [
         {
             **replica,
@@ -95,7 +96,7 @@ def _is_of(path: object, owner: str) -> bool:
 
 
 def _plain(code: str) -> str:
-    """``seal-reused`` and ``SealReused`` are one."""
+    """Normalise a code: ``seal-reused`` and ``SealReused`` are the same."""
     return code.replace("-", "").casefold()
 
 

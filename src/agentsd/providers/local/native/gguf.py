@@ -1,6 +1,7 @@
-"""Reading of a GGUF file's header, to know what memory a model needs before a library opens it.
+"""Reader of a GGUF file's header, to compute what memory a model needs before a library opens it.
 
-https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is held to the bytes that were read.
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Every length is checked against the bytes
+that were read.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _STRING, _ARRAY = 8, 9
 
 
 class _Malformed(ValueError):
-    """The header contradicts the format."""
+    """Header that contradicts the format."""
 
 
 @dataclass(slots=True)

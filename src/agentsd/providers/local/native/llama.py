@@ -30,7 +30,7 @@ def need(settings: Mapping[str, Any]) -> int:
 
 
 class Llama:
-    """A loaded model, behind llama.cpp's own scheduler."""
+    """Loaded model, behind llama.cpp's own scheduler."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         import xllamacpp
@@ -56,7 +56,7 @@ class Llama:
             self._server: Any = xllamacpp.Server(params)
 
     def _chat(self, call: Call) -> None:
-        """Answer chunk by chunk; stop at the next token once nobody listens."""
+        """Answer chunk by chunk; stop at the next token once the request is cancelled."""
         failed: list[str] = []
 
         def take(chunk: dict[str, Any]) -> bool:
@@ -79,7 +79,8 @@ class Llama:
 def _socket_folder() -> Iterator[str | None]:
     """Yield a folder of mode 0700 for the socket on which the library always listens; then remove it.
 
-    None where there is no place for one: the server then has a port of 127.0.0.1, closed by its random key.
+    Yields None where there is no place for one: the server then has a port of 127.0.0.1, protected by
+    its random key.
     """
     try:
         folder = tempfile.mkdtemp(prefix="agentsd-")

@@ -21,7 +21,7 @@ def need(settings: Mapping[str, Any]) -> int:
 
 
 class MiniLm:
-    """The loaded model."""
+    """Loaded model."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         import onnxruntime
@@ -42,7 +42,7 @@ class MiniLm:
     def _embed(self, call: Call) -> None:
         """Send the vectors of the body's texts, as 64-bit numbers one after the other.
 
-        One by one: so a text's vector does not depend on what else was asked for.
+        Texts are embedded one by one, so that a text's vector does not depend on the other texts.
         """
         vectors = array("d")
         for text in json.loads(call.body):

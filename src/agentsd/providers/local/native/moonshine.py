@@ -1,4 +1,4 @@
-"""Moonshine: one stream of the library for each stream of sound."""
+"""Moonshine: one stream of the library for each audio stream."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def need(settings: Mapping[str, Any]) -> int:
 
 
 class Moonshine:
-    """The loaded model. One thread works on it, so its streams take turns."""
+    """Loaded model. One thread works on it, so its streams take turns."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         from moonshine_voice import ModelArch
@@ -58,7 +58,7 @@ class Moonshine:
 
 
 class _Stream:
-    """One stream of sound, and what of its text was sent already."""
+    """Audio stream, and the part of its text that was sent already."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -67,7 +67,7 @@ class _Stream:
         self._partial = ""
 
     def hear(self, pcm: bytes, *, over: bool) -> list[tuple[str, bool]]:
-        """Return (text, final) of what is new after ``pcm``; ``over``: and after the end of the sound."""
+        """Return (text, final) of what is new after ``pcm``; ``over`` marks the end of the audio."""
         sound = pcm + TAIL if over else pcm
         if sound:
             self._stream.add_audio([sample / 32768 for sample in array("h", sound)], RATE)
@@ -78,7 +78,7 @@ class _Stream:
         self._stream.close()
 
     def _new(self, transcript: Any, *, over: bool) -> list[tuple[str, bool]]:
-        """Complete lines are final, once each; the last one may go on."""
+        """Return the new lines: complete ones are final, once each; the last one may change."""
         new: list[tuple[str, bool]] = []
         for line in transcript.lines if transcript else ():
             text = line.text.strip()

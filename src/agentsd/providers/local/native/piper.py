@@ -19,7 +19,7 @@ def need(settings: Mapping[str, Any]) -> int:
 
 
 class Piper:
-    """A loaded voice."""
+    """Loaded voice."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         from piper import PiperVoice
@@ -28,7 +28,7 @@ class Piper:
         self.operations = {"speak": self._speak}
 
     def _speak(self, call: Call) -> None:
-        """Send the PCM of the body's text as it is made; nothing if nothing in it can be said."""
+        """Send the PCM of the body's text as it is made; nothing if the text contains nothing to speak."""
         from piper import SynthesisConfig
 
         how = SynthesisConfig(**call.fields)

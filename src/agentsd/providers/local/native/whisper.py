@@ -17,7 +17,7 @@ def need(settings: Mapping[str, Any]) -> int:
 
 
 class Whisper:
-    """A loaded model."""
+    """Loaded model."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         from faster_whisper import WhisperModel

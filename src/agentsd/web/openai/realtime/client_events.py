@@ -1,4 +1,4 @@
-"""The Realtime API's client events, each one handler. Whatever is wrong with one is a ``Problem``."""
+"""Client events of the Realtime API, with one handler each. Every fault of an event is a ``Problem``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ TEXT_MAX = 200_000
 
 
 class Content(Shape):
-    """One part of what somebody wrote."""
+    """Part of the content of a message."""
 
     type: Literal["input_text", "output_text", "text"]
     text: str = Field(max_length=TEXT_MAX)
 
 
 class Message(Shape):
-    """``item`` of ``conversation.item.create``."""
+    """Field ``item`` of ``conversation.item.create``."""
 
     type: Literal["message"]
     role: Role
@@ -38,7 +38,7 @@ class Message(Shape):
 
 
 class ResponseParams(Shape):
-    """``response`` of ``response.create``."""
+    """Field ``response`` of ``response.create``."""
 
     instructions: str | None = Field(default=None, max_length=TEXT_MAX)
     output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1, max_length=2)
@@ -49,14 +49,14 @@ class ResponseParams(Shape):
 
 
 class Truncation(Shape):
-    """``conversation.item.truncate``."""
+    """Fields of ``conversation.item.truncate``."""
 
     item_id: str
     audio_end_ms: int = Field(ge=0)
 
 
 class Commands:
-    """What a client asks of one call. ``model`` resolves a name to what the call can lease."""
+    """Handlers for the client events of one call. ``resolve`` maps a model to what the call can lease."""
 
     def __init__(self, call: Call, session: Session, resolve: Callable[[str], str]) -> None:
         self.session = session
@@ -64,7 +64,7 @@ class Commands:
         self._resolve = resolve
 
     async def handle(self, event: Event) -> None:
-        """Do what ``event`` says. Raises ``Problem`` or an ``AgentsdError``; then nothing was changed."""
+        """Execute ``event``. Raise ``Problem`` or an ``AgentsdError``; then nothing was changed."""
         kind = event.get("type")
         handler = HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
@@ -78,11 +78,11 @@ class Commands:
             await waiting
 
     def tell_session(self, kind: str = "session.updated") -> None:
-        """The session as it is now, in its place among the events."""
+        """Send the current session, in its place among the events."""
         self._call.note({"type": kind, "session": self.view()}, len(self.session.instructions))
 
     def view(self) -> Frame:
-        """``session`` as events tell it."""
+        """Return ``session`` as in events."""
         call = self._call
         serving = call.serving
         return self.session.view(

@@ -67,12 +67,12 @@ VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/v1/realtime", realtime, allow_head=False)]
 
 
 async def realtime(request: web.Request) -> web.StreamResponse:
-    """One call, from its handshake to its end."""
+    """Serve one call, from its handshake to its end."""
     metrics, parts = request.app[VOICE_METRICS], request.app[PARTS]
     socket = web.WebSocketResponse(
         protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_MAX, compress=False
@@ -98,9 +98,9 @@ async def realtime(request: web.Request) -> web.StreamResponse:
 
 
 async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
-    """End a call that broke: an ``error`` event and a close, since HTTP is over once the socket is open.
+    """End a failed call with an ``error`` event and a close: an open socket allows no HTTP status.
 
-    Nothing is sent where the client left, or does not read.
+    Send nothing where the client left, or does not read.
     """
     unexpected = [one for one in _leaves(error) if not isinstance(one, ConnectionError)]
     for one in unexpected:
@@ -115,7 +115,7 @@ async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
 
 
 def _leaves(error: Exception) -> Iterator[Exception]:
-    """The errors of a group of groups."""
+    """Return the errors of nested exception groups."""
     if isinstance(error, ExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)
@@ -131,12 +131,12 @@ def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMe
 
 
 def _resolve(request: web.Request, model: str) -> str:
-    """What to lease for a model's name: the agent's id, which outlives a rename. Raises ``Problem`` 404."""
+    """Resolve a model's name to the id to lease, which survives a rename. Raise ``Problem`` 404."""
     return ref_of(find_model(request, model))
 
 
 def _talk(parts: Parts) -> Talk:
-    """Chat with the agent's knowledge."""
+    """Return a function that chats with the agent's knowledge."""
 
     async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         grounded, passages = await rag.ground(agent, body, parts.knowledge)
@@ -148,7 +148,7 @@ def _talk(parts: Parts) -> Talk:
 
 
 class Conversing:
-    """One socket and one call: a task that reads, one that writes, one that waits for the server's end."""
+    """Socket and call, with tasks that read, write, and wait for the server's end."""
 
     def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands, hold: Hold) -> None:
         self._socket = socket
@@ -162,9 +162,9 @@ class Conversing:
         self._sent = asyncio.Event()  # something was
 
     async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
-        """Until the client leaves, the server stops or its token ``ended``.
+        """Serve the call until the client leaves, the server stops or its token ``ended``.
 
-        Raises ``ConnectionError`` (in a group).
+        Raise ``ConnectionError`` (in a group).
         """
         self._commands.tell_session("session.created")
         async with TaskGroup() as tasks:
@@ -177,29 +177,29 @@ class Conversing:
                     task.cancel()
 
     async def _wait(self) -> None:
-        """A client that says nothing is greeted all the same."""
+        """Greet a client that sends nothing."""
         await asyncio.sleep(GREETING_SECONDS)
         self._greet()
 
     def _greet(self) -> None:
-        """Once: after a first ``session.update``, which may name the sound's format, or before others."""
+        """Greet once: after a first ``session.update``, which may set the audio format, or before others."""
         if not self._greeted:
             self._greeted = True
             self._call.greet()
 
     async def _end(self, closing: asyncio.Event) -> None:
-        """The turn in progress may end; then the socket closes, which ends the reading."""
+        """Let the turn in progress end when the server stops; then the socket closes, which ends the reading."""
         await closing.wait()
         await self._call.finish()
 
     async def _expel(self, ended: Coroutine[Any, Any, None]) -> None:
-        """Who is shut out is not heard to the end of the turn."""
+        """Close the call without waiting for the end of the turn when the token becomes invalid."""
         await ended
         self._call.hang_up()
         await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"the token is not valid now")
 
     async def _idle(self) -> None:
-        """A line on which nothing is said is closed; pongs are not enough."""
+        """Close a call on which the client sends nothing; pongs do not count."""
         while (left := self._heard + IDLE_SECONDS - time.monotonic()) > 0:  # noqa: ASYNC110  (a clock)
             await asyncio.sleep(left)
         self._call.hang_up()
@@ -238,14 +238,14 @@ class Conversing:
             await self._until_read()
 
     async def _until_read(self) -> None:
-        """Take no more of a client that does not read what it got for it."""
+        """Wait until a slow client has read the backlog, before more of its events are taken."""
         queue = self._call.queue
         while not queue.ended and (len(queue) > BACKLOG_EVENTS or queue.weight > BACKLOG_BYTES):
             self._sent.clear()
             await self._sent.wait()
 
     async def _handled(self, data: str | bytes, *, text: bool) -> tuple[Problem | None, str | None]:
-        """What was wrong with a client's event, and its id."""
+        """Handle a client's event; return its error, if any, and its id."""
         event_id: str | None = None
         try:
             self._allowance.spend()
@@ -273,7 +273,7 @@ class Conversing:
 
 
 class Allowance:
-    """So many events a second, and a burst of them. ``spend`` raises ``Problem`` 429 beyond."""
+    """Rate of events per second, with a burst. ``spend`` raises ``Problem`` 429 beyond it."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = rate
@@ -281,7 +281,7 @@ class Allowance:
         self._at = time.monotonic()
 
     def spend(self) -> None:
-        """One event."""
+        """Spend one event."""
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
@@ -292,7 +292,7 @@ class Allowance:
 
 
 def _event(data: str | bytes, *, text: bool) -> dict[str, Any]:
-    """A client's event. Raises ``Problem``."""
+    """Parse a client's event. Raise ``Problem``."""
     if not text:
         raise bad_request("events are text frames", hint="send audio as input_audio_buffer.append")
     if len(data) > EVENT_MAX:

@@ -1,4 +1,4 @@
-"""What happens in a call, as the Realtime API's server events (its general-availability shapes).
+"""Events of a call as the Realtime API's server events (its general-availability shapes).
 
 https://platform.openai.com/docs/api-reference/realtime-server-events. Extensions: ``agent`` and
 ``agent_version`` in sessions and responses, ``citations`` and ``heard_ms`` in responses.
@@ -20,12 +20,12 @@ Frame = dict[str, Any]
 
 
 def error_frame(problem: Problem, event_id: str | None = None) -> Frame:
-    """``error``: ``event_id`` is the client's own for the event that was wrong."""
+    """Make an ``error`` event: ``event_id`` is the client's own for the event at fault."""
     return {"type": "error", "error": {**problem.as_openai()["error"], "event_id": event_id}}
 
 
 def user_item(item: Item, kind: str = "input_text") -> Frame:
-    """What a caller, or a client in anybody's name, said."""
+    """Make the item of a message from a caller, or from a client in another role."""
     said = {"input_audio": "transcript", "output_audio": "transcript"}.get(kind, "text")
     content = [{"type": kind, said: item.text or None}]
     return {
@@ -39,7 +39,7 @@ def user_item(item: Item, kind: str = "input_text") -> Frame:
 
 
 class Frames:
-    """Turns events into frames. It knows the answer that is under way, and the format of its sound."""
+    """Converter from call events to frames. It keeps the answer in progress and its audio format."""
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation = conversation_id
@@ -48,7 +48,7 @@ class Frames:
         self._text: list[str] = []
 
     def of(self, event: ev.Event) -> Iterator[Frame]:
-        """The frames for ``event``, in order; ``event_id`` is to be added."""
+        """Return the frames for ``event``, in order; the caller adds ``event_id``."""
         match event:
             case ev.Sound():
                 encoded = b64encode(self._format.encode(event.pcm)).decode()
@@ -152,7 +152,7 @@ class Frames:
 
 
 def _heard(event: ev.Event) -> Iterator[Frame]:
-    """What the caller said."""
+    """Return the frames for the caller's speech."""
     transcription = "conversation.item.input_audio_transcription"
     match event:
         case ev.SpeechBegan():
@@ -232,7 +232,7 @@ def _brief(error: AgentsdError) -> Frame:
 
 
 def _usage(usage: Mapping[str, Any] | None) -> Frame | None:
-    """Chat completions' usage in the Realtime API's words; None where the LLM told none."""
+    """Convert chat completions' usage to the Realtime API's fields; None where the LLM sent none."""
     if usage is None:
         return None
     read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")

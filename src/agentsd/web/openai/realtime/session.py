@@ -1,8 +1,8 @@
-"""The settings of a Realtime session: what ``session.update`` may say, and what ``session.*`` events tell.
+"""Settings of a Realtime session: the fields of ``session.update`` and of ``session.*`` events.
 
-A field that is absent stays as it is. What this server cannot do (tools, semantic_vad, other rates)
-is refused rather than taken and ignored; what only OpenAI's own models have (voice, speed, noise
-reduction, transcription model, tracing, …) is the manifest's matter here, and is passed over.
+An absent field stays as it is. Unsupported features (tools, semantic_vad, other rates) are refused
+rather than silently ignored; settings that only OpenAI's own models have (voice, speed, noise
+reduction, transcription model, tracing, …) are set in the manifest here, and are ignored.
 """
 
 from __future__ import annotations
@@ -26,34 +26,34 @@ TURN_FIELDS = {
 
 
 class Shape(BaseModel):
-    """Unknown keys are passed over: clients send what newer servers know."""
+    """Base model that ignores unknown keys: clients send fields of newer servers."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class Format(Shape):
-    """How sound is written. Rates other than 24,000 are an extension."""
+    """Audio format. Rates other than 24,000 are an extension."""
 
     type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
     rate: int | None = Field(default=None, ge=8000, le=48_000)
 
     @property
     def law(self) -> g711.Law | None:
-        """G.711's, or None for PCM."""
+        """Return the companding law of G.711, or None for PCM."""
         laws: dict[str, g711.Law] = {"audio/pcmu": "u", "audio/pcma": "a"}
         return laws.get(self.type)
 
     @property
     def hertz(self) -> int:
-        """Samples a second."""
+        """Return the sample rate in samples per second."""
         return g711.RATE if self.law else self.rate or PCM_RATE
 
     def view(self) -> dict[str, Any]:
-        """As events tell it."""
+        """Return the format as in events."""
         return {"type": self.type} if self.law else {"type": self.type, "rate": self.hertz}
 
     def decode(self, data: bytes) -> bytes:
-        """What a client sent, as PCM. Raises ``Problem`` for half a sample."""
+        """Decode a client's audio to PCM. Raise ``Problem`` for half a sample."""
         if self.law:
             return g711.decode(self.law, data)
         if len(data) % 2:
@@ -61,12 +61,12 @@ class Format(Shape):
         return data
 
     def encode(self, pcm: bytes) -> bytes:
-        """PCM as the client wants it."""
+        """Encode PCM in the client's format."""
         return g711.encode(self.law, pcm) if self.law else pcm
 
 
 class TurnDetection(Shape):
-    """``server_vad``."""
+    """Turn detection of the type ``server_vad``."""
 
     type: Literal["server_vad"] = "server_vad"
     threshold: float | None = Field(default=None, gt=0, lt=1)
@@ -77,27 +77,27 @@ class TurnDetection(Shape):
 
 
 class AudioInput(Shape):
-    """What comes from the caller."""
+    """Audio from the caller."""
 
     format: Format | None = None
     turn_detection: TurnDetection | None = None
 
 
 class AudioOutput(Shape):
-    """What goes to the caller."""
+    """Audio to the caller."""
 
     format: Format | None = None
 
 
 class Audio(Shape):
-    """Both ways."""
+    """Audio settings of both directions."""
 
     input: AudioInput | None = None
     output: AudioOutput | None = None
 
 
 class SessionUpdate(Shape):
-    """``session`` of ``session.update``."""
+    """Field ``session`` of ``session.update``."""
 
     type: Literal["realtime"] = "realtime"
     model: str | None = Field(default=None, max_length=500)
@@ -109,7 +109,7 @@ class SessionUpdate(Shape):
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """The settings of one session. ``updated`` makes the next ones."""
+    """Settings of one session. ``updated`` makes the next ones."""
 
     id: str
     aloud: bool = True
@@ -119,7 +119,7 @@ class Session:
     detection: TurnDetection | None = field(default_factory=TurnDetection)
 
     def updated(self, update: SessionUpdate) -> Session:
-        """With what ``update`` says."""
+        """Return a copy with the changes of ``update``."""
         audio = update.audio or Audio()
         heard, said = audio.input or AudioInput(), audio.output or AudioOutput()
         modalities = update.output_modalities
@@ -136,7 +136,7 @@ class Session:
         )
 
     def preferences(self) -> Preferences:
-        """What a call makes of them."""
+        """Return the preferences for the call."""
         told = self.detection.model_dump(exclude_none=True) if self.detection else {}
         return Preferences(
             input_rate=self.input.hertz,
@@ -150,7 +150,7 @@ class Session:
         )
 
     def view(self, agent: str, version: int, turn: dict[str, Any], *, voiced: bool) -> dict[str, Any]:
-        """``session`` of an event. ``turn`` is what holds of the manifest's and the session's settings."""
+        """Return ``session`` of an event. ``turn`` contains the effective settings of manifest and session."""
         detection = None
         if self.detection is not None:
             detection = {"type": "server_vad", "create_response": self.detection.create_response is not False}
@@ -172,7 +172,7 @@ class Session:
 
 
 def parsed(shape: type[Shape], value: object, where: str) -> Any:
-    """``value`` as a ``shape``. Raises ``Problem`` 400, which names the field and quotes nothing."""
+    """Parse ``value`` as a ``shape``. Raise ``Problem`` 400, which names the field and quotes no value."""
     try:
         return shape.model_validate(value)
     except ValidationError as error:

@@ -1,1 +1,1 @@
-"""The page `/docs`, made of the OpenAPI document."""
+"""Page `/docs`, made from the OpenAPI document."""

@@ -1,4 +1,4 @@
-"""curl examples: made from the descriptions, so that they are what the server takes."""
+"""curl examples, made from the descriptions, so that they match what the server accepts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOKEN = '-H "Authorization: Bearer $AGENTSD_TOKEN"'  # noqa: S105 (the shell's v
 
 
 def curl(operation: Operation, base: str, *, guarded: bool) -> str:
-    """A command for a shell. ``base``: ``http://127.0.0.1:8080``; ``guarded``: a token is needed."""
+    """Return a shell command. ``base``: ``http://127.0.0.1:8080``; ``guarded``: a token is needed."""
     if operation.path == "/v1/realtime":
         return f"websocat {_quoted(base.replace('http', 'ws', 1) + operation.path + '?model=current')}"
     words = ["curl", "-sN" if operation.streams else "-s"]

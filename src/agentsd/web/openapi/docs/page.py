@@ -1,4 +1,4 @@
-"""The page ``/docs``: the descriptions as HTML. No script, nothing from elsewhere."""
+"""Page ``/docs``: the descriptions as HTML. It has no script and loads nothing from elsewhere."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ BASE = "http://base.invalid"
 
 @cache
 def style() -> str:
-    """The page's stylesheet."""
+    """Return the page's stylesheet."""
     return files("agentsd.web.openapi").joinpath("style.css").read_text("utf-8")
 
 
 def page(schemas: Mapping[str, Schema], *, guarded: bool) -> str:
-    """The whole page. ``guarded``: the examples send a token."""
+    """Render the whole page. ``guarded``: the examples send a token."""
     body = "\n".join(_group(name, text, schemas, guarded=guarded) for name, text in GROUPS.items())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

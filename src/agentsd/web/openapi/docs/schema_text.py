@@ -1,4 +1,4 @@
-"""Schemas as people read them: a line for a shape, a table for an object's fields."""
+"""Schemas as readable text: a line for a schema, a table for an object's fields."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMED_MAX = 8
 
 
 def shape(schema: Schema) -> str:
-    """``integer, ≥ 1, ≤ 100, default 20``; a component is a link. HTML."""
+    """Return HTML such as ``integer, ≥ 1, ≤ 100, default 20``; a component is a link."""
     limits = [_limit(key, schema[key]) for key in _LIMITS if key in schema]
     secret = ["secret"] if _is_secret(schema) else []
     return ", ".join(text for text in (_kind(schema), *secret, *limits) if text)
@@ -40,7 +40,7 @@ def _limit(key: str, value: Any) -> str:
 
 
 def fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
-    """A table of an object's fields; empty where it is no object with fields. HTML."""
+    """Return an HTML table of an object's fields; empty where the schema is not an object with fields."""
     found = resolved(schema, schemas)
     properties = {name: one for name, one in found.get("properties", {}).items() if not _is_kept(one)}
     required = properties.keys() & set(found.get("required", ()))
@@ -51,7 +51,7 @@ def fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
 
 
 def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
-    """What a reference leads to."""
+    """Return the target of a reference."""
     return schemas[schema["$ref"].removeprefix(_PREFIX)] if "$ref" in schema else schema
 
 
@@ -61,7 +61,7 @@ def _row(name: str, field: Schema, mark: str) -> tuple[str, str, str]:
 
 
 def _is_kept(field: Schema) -> bool:
-    """What may be sent back without any effect is not worth a line."""
+    """Return whether a field may be sent back without effect, so that it needs no line."""
     return bool(field.get("readOnly"))
 
 

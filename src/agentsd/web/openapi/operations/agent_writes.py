@@ -1,4 +1,4 @@
-"""/api/agents described: writing. Each is an edit of the agent's file, followed by an ordinary sync."""
+"""Description of writes to /api/agents. Each edits the agent's file, followed by an ordinary sync."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/api/agents described: reading, choosing, testing."""
+"""Description of /api/agents: reading, selecting, testing."""
 
 from __future__ import annotations
 

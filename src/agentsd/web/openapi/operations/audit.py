@@ -1,4 +1,4 @@
-"""The audit described."""
+"""Description of the audit."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ OPERATIONS = (
 
 
 def audit() -> dict[str, Schema]:
-    """The components of the audit."""
+    """Return the components of the audit."""
     return {
         "Deed": thing(
             "One thing that somebody did, or was refused.",

@@ -1,4 +1,4 @@
-"""/api/markdown described."""
+"""Description of /api/markdown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPERATIONS = (
 
 
 def markdown() -> dict[str, Schema]:
-    """The components of Markdown."""
+    """Return the components of Markdown."""
     attrs = {
         "type": "object",
         "description": "`href` of `a`, `start` of `ol`, `class` of `th` and `td`: `left`, `center`, `right`.",

@@ -1,4 +1,4 @@
-"""/v1 described: the interface that OpenAI's clients know, where ``model`` is an agent."""
+"""Description of /v1: the interface for OpenAI's clients, where ``model`` is an agent."""
 
 from __future__ import annotations
 

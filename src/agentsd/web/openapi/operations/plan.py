@@ -1,4 +1,4 @@
-"""The plan described."""
+"""Description of the plan."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPERATIONS = (
 
 
 def plans() -> dict[str, Schema]:
-    """The components of the plan."""
+    """Return the components of the plan."""
     violation = thing(
         "One broken rule of one file.",
         dict.fromkeys(("path", "code", "severity", "field", "message", "hint"), TEXT),

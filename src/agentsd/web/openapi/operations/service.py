@@ -1,4 +1,4 @@
-"""The service itself described: providers, synchronisation, events, probes, and this document."""
+"""Description of the service: providers, synchronisation, events, probes, and the OpenAPI document."""
 
 from __future__ import annotations
 

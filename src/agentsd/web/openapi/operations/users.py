@@ -1,4 +1,4 @@
-"""/api/users described."""
+"""Description of /api/users."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ OPERATIONS = (
 
 
 def users() -> dict[str, Schema]:
-    """The components of users."""
+    """Return the components of users."""
     user = thing(
         "An owner of agents.",
         username=TEXT,

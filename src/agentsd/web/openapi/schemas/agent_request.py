@@ -1,4 +1,4 @@
-"""The schemas of agents: what is sent, from the manifest's own schema. What is told: ``agent_replies``."""
+"""Schemas of agents in requests, from the manifest's own schema. Responses: ``agent_response``."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "No such
 
 
 def agents(schemas: Schemas) -> dict[str, Schema]:
-    """Everything about agents."""
+    """Return the schemas of agents in requests."""
     return {**_vendors(schemas), **_sent(schemas), **told()}
 
 
@@ -74,7 +74,7 @@ def _fields(description: str, properties: Schema) -> Schema:
 
 
 def _kept(*named: str) -> Schema:
-    """What replies give beyond that: taken, so that a reply can be sent back, but not to be changed."""
+    """Return the read-only fields of responses, accepted so that a response can be sent back unchanged."""
     identity = {
         name: {"type": "string", "description": "The agent's own, where it is given."}
         for name in IDENTITY
@@ -86,7 +86,7 @@ def _kept(*named: str) -> Schema:
 
 
 def _parts() -> Schema:
-    """Sections are merged, so they may be sent in part."""
+    """Return schemas of partial sections: sections are merged, so they may be sent in part."""
     names = (*map(config_of, SECTIONS), "rag_config", "turn")
     return {name: {"type": ["object", "null"], "description": "Merged into the section."} for name in names}
 
@@ -98,7 +98,7 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _vendors(schemas: Schemas) -> dict[str, Schema]:
-    """``llm-groq.com`` and the like, and ``llm-provider``: any of its kind."""
+    """Return schemas such as ``llm-groq.com``, and ``llm-provider`` for any vendor of the kind."""
     made: dict[str, Schema] = {}
     for kind in SECTIONS:
         names = {}
@@ -118,7 +118,7 @@ def _vendors(schemas: Schemas) -> dict[str, Schema]:
 
 
 def _plain(node: Any) -> Any:
-    """A schema without null for what may be left out, without our marks, and without sealed examples."""
+    """Return a schema without null for optional fields, without our marks, and without sealed examples."""
     if isinstance(node, list):
         return [_plain(item) for item in node]
     if not isinstance(node, dict):

@@ -1,4 +1,4 @@
-"""The schemas of agents as replies tell them."""
+"""Schemas of agents in responses."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _MODES: Schema = {"type": "string", "enum": ["files", "git"]}
 
 
 def config_of(kind: str) -> str:
-    """``llm`` → ``llm_provider_config``."""
+    """Return the field name of a kind: ``llm`` → ``llm_provider_config``."""
     return f"{kind}_provider_config"
 
 
 def told() -> dict[str, Schema]:
-    """Everything about agents in replies."""
+    """Return the schemas of agents in responses."""
     agent = _agent()
     page: Schema = {
         "items": listed({"anyOf": [ref("Agent"), ref("AgentSummary")]}),
@@ -181,7 +181,7 @@ def _summary(agent: Schema) -> Schema:
 
 
 def _document() -> Schema:
-    """What the manifest says; empty where it says nothing."""
+    """Return the schema of the manifest's fields; empty where the manifest leaves them out."""
     texts = dict.fromkeys(("description", "system_prompt", "greeting"), TEXT)
     optional = dict.fromkeys(("system_prompt_file", "language"), nullable(TEXT))
     configs = {config_of(kind): _CONFIG for kind in SECTIONS}

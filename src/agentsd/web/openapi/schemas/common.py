@@ -1,4 +1,4 @@
-"""The components' schemas: from the models that the code itself uses, wherever there is one."""
+"""Schemas of shared components, made from the models of the code wherever there is one."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ ANYTHING: Schema = {"type": "object"}
 
 
 def thing(about: str, /, *more: Schema, optional: tuple[str, ...] = (), **fields: Schema) -> Schema:
-    """An object that has all of ``fields`` and ``more``, but for the optional ones."""
+    """Return an object schema that requires all of ``fields`` and ``more``, except the optional ones."""
     properties = fields | {name: field for part in more for name, field in part.items()}
     required = [name for name in properties if name not in optional]
     return {"type": "object", "description": about, "required": required, "properties": properties}
 
 
 def listed(schema: Schema, **limits: Any) -> Schema:
-    """A list of such things."""
+    """Return the schema of a list of such values."""
     return {"type": "array", "items": schema, **limits}
 
 
 def nullable(schema: Schema) -> Schema:
-    """The same, or null."""
+    """Return the schema of the same value, or null."""
     if isinstance(schema.get("type"), str) and "enum" not in schema:
         return {**schema, "type": [schema["type"], "null"]}
     return {"anyOf": [schema, {"type": "null"}]}
 
 
 def told(kind: Any, *, optional: tuple[str, ...] = (), **changed: Schema) -> Schema:
-    """The schema of a dataclass as replies write it: every field is there, but for the optional ones."""
+    """Return the schema of a dataclass in responses: every field is present, except the optional ones."""
     template = "#/components/schemas/{model}"
     made = TypeAdapter(kind).json_schema(mode="serialization", ref_template=template)
     schema: Schema = untitled({key: value for key, value in made.items() if key != "$defs"})
@@ -58,7 +58,7 @@ def told(kind: Any, *, optional: tuple[str, ...] = (), **changed: Schema) -> Sch
 
 
 def untitled(node: Any) -> Any:
-    """Without the titles that pydantic makes of fields' names."""
+    """Remove the titles that pydantic makes from fields' names."""
     if isinstance(node, list):
         return [untitled(item) for item in node]
     if not isinstance(node, dict):
@@ -73,7 +73,7 @@ def untitled(node: Any) -> Any:
 
 
 def _without_defaults(properties: Mapping[str, Schema]) -> Schema:
-    """In a reply nothing is left out, so nothing is made up for."""
+    """Remove defaults: a response leaves nothing out, so no default applies."""
     return {
         name: {key: value for key, value in field.items() if key != "default"}
         for name, field in properties.items()
@@ -81,7 +81,7 @@ def _without_defaults(properties: Mapping[str, Schema]) -> Schema:
 
 
 def common() -> dict[str, Schema]:
-    """What belongs to no single resource."""
+    """Return the schemas that belong to no single resource."""
     return {
         "Problem": _problem(),
         "InvalidManifest": {
@@ -123,7 +123,7 @@ def _problem() -> Schema:
 
 
 def reports() -> dict[str, Schema]:
-    """What the service says of itself."""
+    """Return the schemas of the service's own state."""
     said = {
         "version": COUNT,
         "age_seconds": nullable({"type": "number", "minimum": 0}),

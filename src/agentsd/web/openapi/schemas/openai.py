@@ -1,4 +1,4 @@
-"""The schemas of ``/v1``: what is looked at here. Everything else passes through, as OpenAI has it."""
+"""Schemas of ``/v1``: the fields used here. Everything else is passed through, as OpenAI defines it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _USAGE: Schema = {"type": "object", "description": "Tokens, as the provider coun
 
 
 def openai() -> dict[str, Schema]:
-    """Everything under ``/v1``."""
+    """Return the schemas of all paths under ``/v1``."""
     return {**_models(), **_chat(), **_sound(), **_embeddings()}
 
 

@@ -1,1 +1,1 @@
-"""The resource `/api/agents`."""
+"""Resource `/api/agents`."""

@@ -1,6 +1,6 @@
-"""?dry_run=true: what a write would come to, decided and checked as it would be, and not made.
+"""?dry_run=true: the result of a write, decided and checked as usual, but not made.
 
-Where this server writes no files, the edit is shown on what is stored, for a person to make.
+Where this server writes no files, the edit is shown on the stored manifest, for a person to make.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Work = Callable[[Edits[Any]], Awaitable[Any]]
 
 
 def is_dry(request: web.Request) -> bool:
-    """Whether nothing is to be touched. Raises ``Problem`` 400 unless it is said once, and plainly."""
+    """Return whether the request is a dry run. Raise ``Problem`` 400 for an unclear or repeated value."""
     said = request.query.getall("dry_run", ["false"])
     if len(said) > 1 or said[0] not in ("true", "false"):
         raise bad_request("dry_run is true or false", param="dry_run")
@@ -42,7 +42,7 @@ def is_dry(request: web.Request) -> bool:
 
 
 async def previewed(request: web.Request, decide: Callable[[], Awaitable[Work]]) -> web.Response:
-    """200 with the diff; errors are those of the write itself. Nothing goes on record."""
+    """Return 200 with the diff; errors are those of the write itself. Nothing is recorded."""
     try:
         preview = await _tried(request, await decide())
         files, masker = request.app[PARTS].files, request.app[VIEWS].masker
@@ -56,7 +56,7 @@ async def previewed(request: web.Request, decide: Callable[[], Awaitable[Work]])
 
 
 async def _tried(request: web.Request, work: Work) -> Preview:
-    """On the files where they can be written, else on what is stored."""
+    """Try the write on the files where they can be written, else on the stored manifests."""
     writeback = request.app[PARTS].writeback
     if writeback is not None:
         try:
@@ -77,7 +77,7 @@ async def _preview(coming: Awaitable[Any]) -> Preview:
 
 
 def preview_view(preview: Preview, files: str, masker: Masker) -> dict[str, Any]:
-    """A preview as JSON values, without secrets. ``files``: the folder of manifests, as people are told."""
+    """Return a preview as JSON values, without secrets. ``files``: the displayed folder of manifests."""
     decided = preview.decided
 
     def is_secret(name: str) -> bool:
@@ -97,6 +97,6 @@ def preview_view(preview: Preview, files: str, masker: Masker) -> dict[str, Any]
 
 
 def _within(files: str) -> str:
-    """The folder as a diff names it: relative to the repository, which it usually is at the top of."""
+    """Return the folder as in a diff: relative to the repository, of which it is usually a top folder."""
     folder = normpath(files)
     return basename(folder) if folder.startswith(("/", "..")) else folder

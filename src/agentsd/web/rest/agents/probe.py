@@ -1,7 +1,7 @@
 """POST /api/agents/{agent}/test: probes every provider of an agent for real.
 
-``?checks=true`` runs the checks of its manifest, too. The answer is 200 whatever was found: ``ok``
-says it, and every failure comes with its fix.
+``?checks=true`` runs the checks of its manifest, too. The status is 200 whatever was found: ``ok``
+contains the result, and every failure comes with its fix.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from agentsd.web.views.pagination import boolean
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/api/agents/{agent}/test", test)]
 
 
 async def test(request: web.Request) -> web.Response:
-    """What was found, on the version that serves now."""
+    """Probe the version that is served now, and return the findings."""
     checks = boolean(request.query, "checks") or False
     entry = find(request, request.match_info["agent"])
     async with lease(request, entry) as agent:

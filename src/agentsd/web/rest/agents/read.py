@@ -1,4 +1,4 @@
-"""/api/agents: read from memory. Writes are edits of files: see ``writing``."""
+"""/api/agents: read from memory. Writes are edits of files: see ``write``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _AT_ONCE = 500
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     one = "/api/agents/{agent}"
     return [
         web.get(one, get_one),  # first: it is asked for most, and routes are tried in order
@@ -30,7 +30,7 @@ def routes() -> list[web.RouteDef]:
 
 
 async def get_one(request: web.Request) -> web.Response:
-    """One agent, by slug or id, or the current one."""
+    """Return one agent, by slug or id, or the current one."""
     entry = find(request, request.match_info["agent"])
     if entry is None:
         body = to_json(fallback_view(request.app[PARTS].registry.fallback))
@@ -40,7 +40,7 @@ async def get_one(request: web.Request) -> web.Response:
 
 
 async def get_many(request: web.Request) -> web.Response:
-    """A page of the list: ``{"items", "total", "next_cursor", "version"}``."""
+    """Return a page of the list: ``{"items", "total", "next_cursor", "version"}``."""
     query = parse_query(request.query, [name for name, _ in request.query.items()])
     snapshot, views = snapshot_of(request), request.app[VIEWS]
     pacer = Pacer()
@@ -95,7 +95,7 @@ async def _filtered(
 
 
 def _chunks(slugs: Sequence[str]) -> Iterator[Sequence[str]]:
-    """So many at a time take well below a millisecond."""
+    """Split ``slugs`` into chunks, each of which takes well below a millisecond."""
     return (slugs[start : start + _AT_ONCE] for start in range(0, len(slugs), _AT_ONCE))
 
 

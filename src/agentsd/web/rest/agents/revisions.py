@@ -1,4 +1,4 @@
-"""GET /api/agents/{agent}/revisions: what an agent was, newest first, from Postgres."""
+"""GET /api/agents/{agent}/revisions: an agent's earlier states, newest first, from Postgres."""
 
 from __future__ import annotations
 
@@ -32,21 +32,23 @@ _ONE_AT_A_TIME = web.AppKey("revisions", asyncio.Semaphore)
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/api/agents/{agent}/revisions", get)]
 
 
 def install(app: web.Application) -> None:
-    """However many ask for pages at once, they take one thread."""
+    """Install a semaphore, so that any number of requests for pages take one thread."""
     app[_ONE_AT_A_TIME] = asyncio.Semaphore()
 
 
 async def get(request: web.Request) -> web.Response:
-    """``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page. 503 while Postgres is away.
+    """Return ``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page.
 
-    ``diff=true``: each with ``changes``, what it changed of the one before it (null: there was none).
+    503 while Postgres is away. ``diff=true``: each has ``changes`` against the one before it (null:
+    there was none).
 
-    A deleted agent's history is still found by its id; what it was under another owner is that owner's.
+    A deleted agent's history is still found by its id; the part under another owner is visible to that
+    owner only.
     """
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
     before = _version(request.query.get("before"))
@@ -67,7 +69,7 @@ async def get(request: web.Request) -> web.Response:
 
 
 def _reply(found: list[Revision], limit: int, views: Views, *, more: bool, compared: bool) -> bytes:
-    """The page. The last one that was found only shows what the one after it changed, if there are more."""
+    """Return the page. If there are more, the last one found only serves to compare its successor."""
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
     items = [revision_view(revision, views) for revision in shown]
     if compared:
@@ -77,7 +79,7 @@ def _reply(found: list[Revision], limit: int, views: Views, *, more: bool, compa
 
 
 def revision_view(revision: Revision, views: Views) -> dict[str, Any]:
-    """One historic state, with secrets masked."""
+    """Return one historic state, with secrets masked."""
     return {
         "version": revision.version,
         "operation": revision.operation,
@@ -94,7 +96,7 @@ def revision_view(revision: Revision, views: Views) -> dict[str, Any]:
 
 
 def _agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
-    """The agent's id, and whether it exists now."""
+    """Return the agent's id, and whether it exists now."""
     try:
         entry = find(request, ref)
     except AgentNotFound:

@@ -15,12 +15,12 @@ _YEAR = 365 * 24 * 3600
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.post("/api/agents/{agent}/select", select)]
 
 
 async def select(request: web.Request) -> web.Response:
-    """Choose an agent. The cookie holds its id, so that a rename keeps the choice."""
+    """Select an agent. The cookie contains its id, so that the choice survives a rename."""
     entry = find(request, request.match_info["agent"])
     if entry is None:
         body = to_json(fallback_view(request.app[PARTS].registry.fallback))

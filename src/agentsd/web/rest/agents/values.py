@@ -1,4 +1,4 @@
-"""GET /api/agents/{agent}/values: what a manifest says with its layers, and where each value stands."""
+"""GET /api/agents/{agent}/values: values of a manifest with its layers, and the place of each one."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from agentsd.web.views.masking import Masker
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [web.get("/api/agents/{agent}/values", get)]
 
 
 async def get(request: web.Request) -> web.Response:
-    """``{"items", "digest", "commit", "version"}``; of the built-in agent, which no file describes, no items.
+    """Return ``{"items", "digest", "commit", "version"}``; no items for the built-in agent without a file.
 
-    A manifest may have a megabyte, so it is read beside the loop.
+    A manifest may have a megabyte, so it is read outside the event loop.
     """
     entry = find(request, request.match_info["agent"])
     if entry is None:
@@ -42,7 +42,10 @@ async def get(request: web.Request) -> web.Response:
 
 
 def values_of(row: AgentRow, masker: Masker, destinations: DestinationsOf) -> list[Origin]:
-    """Every value of the effective manifest, masked. None where it cannot be read: the condition says why."""
+    """Return every value of the effective manifest, masked.
+
+    The list is empty where the manifest cannot be read: the condition contains the reason.
+    """
     try:
         document = effective(row.path, row.data, row.layers, destinations)
     except InvalidManifests:

@@ -1,15 +1,15 @@
-"""Writes to /api/agents: each is an edit of a file, and replies with what is live because of it.
+"""Writes to /api/agents: each edits a file, and returns the agent as it is served afterwards.
 
     POST   /api/agents                       a new agent
-    PUT    /api/agents/{agent}               replaces what its manifest says
+    PUT    /api/agents/{agent}               replaces the content of its manifest
     PATCH  /api/agents/{agent}               merges (RFC 7396)
     DELETE /api/agents/{agent}
     POST   /api/agents/{agent}/set-default
     POST   /api/agents/{agent}/rollback      {"version": 41}: as it was at that version
 
 ``If-Match`` is compared with the file, not with memory. ``?wait=all`` waits for every replica.
-``?dry_run=true`` touches nothing, and shows what would come of it (see ``previewing``).
-Where this server writes no files, the answer is 405 and names the file to edit.
+``?dry_run=true`` changes nothing, and shows the result (see ``dry_run``).
+Where this server writes no files, the response is 405 and names the file to edit.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ VALUES_MAX = 5_000
 
 
 def routes() -> list[web.RouteDef]:
-    """This resource's routes."""
+    """Return the routes of this resource."""
     return [
         web.post("/api/agents", create),
         web.put(_ONE, change),
@@ -62,7 +62,7 @@ def routes() -> list[web.RouteDef]:
 
 @dataclass(slots=True)
 class _Deed:
-    """What the audit will say: filled in as it becomes known."""
+    """Draft of an audit entry, filled in step by step."""
 
     action: str
     target: str
@@ -71,7 +71,7 @@ class _Deed:
 
 
 async def create(request: web.Request) -> web.Response:
-    """201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
+    """Return 201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
     deed = _Deed("create", "")
 
     async def decide() -> Work:
@@ -89,7 +89,7 @@ async def create(request: web.Request) -> web.Response:
 
 
 async def change(request: web.Request) -> web.Response:
-    """200 with the agent as it is now."""
+    """Return 200 with the agent as it is now."""
     merge = request.method == "PATCH"
     deed = _Deed("update", request.match_info["agent"])
 
@@ -105,7 +105,7 @@ async def change(request: web.Request) -> web.Response:
 
 
 async def delete(request: web.Request) -> web.Response:
-    """200 with what is gone."""
+    """Return 200 with the deleted agent."""
     deed = _Deed("delete", request.match_info["agent"])
 
     async def decide() -> Work:
@@ -119,7 +119,7 @@ async def delete(request: web.Request) -> web.Response:
 
 
 async def set_default(request: web.Request) -> web.Response:
-    """200 with the agent, now its owner's default."""
+    """Return 200 with the agent, now its owner's default."""
     deed = _Deed("set-default", request.match_info["agent"])
 
     async def decide() -> Work:
@@ -130,7 +130,7 @@ async def set_default(request: web.Request) -> web.Response:
 
 
 async def rollback(request: web.Request) -> web.Response:
-    """200 with the agent as it was at ``version``, at a new version."""
+    """Return 200 with the agent as it was at ``version``, at a new version."""
     deed = _Deed("rollback", request.match_info["agent"])
 
     async def decide() -> Work:
@@ -145,7 +145,7 @@ async def rollback(request: web.Request) -> web.Response:
 
 
 async def _written(request: web.Request, deed: _Deed, decide: Callable[[], Awaitable[Work]]) -> web.Response:
-    """A write to its end, and on record: shielded, so that a client that leaves does not cut it in half."""
+    """Complete and record a write; shielded, so that a client that leaves does not interrupt it."""
     if is_dry(request):
         waits_for_all(request)
         return await previewed(request, decide)
@@ -195,7 +195,7 @@ async def _record(request: web.Request, deed: _Deed, came: Written | Problem, st
 
 
 def _target(request: web.Request, deed: _Deed) -> Target:
-    """The agent of the path, if it may be written. Raises ``AgentNotFound`` and ``Problem`` 403."""
+    """Return the agent of the path, if it may be written. Raise ``AgentNotFound`` and ``Problem`` 403."""
     entry = find(request, request.match_info["agent"])
     if entry is None:
         raise read_only(request, "the built-in agent has no file")
@@ -206,7 +206,7 @@ def _target(request: web.Request, deed: _Deed) -> Target:
 
 
 def _writeback(request: web.Request) -> WriteBack:
-    """What writes files here. Raises ``Problem`` 405 where nothing does."""
+    """Return the writer of files. Raise ``Problem`` 405 where there is none."""
     writeback = request.app[PARTS].writeback
     if writeback is None:
         raise read_only(request, "this server is read-only")
@@ -214,7 +214,7 @@ def _writeback(request: web.Request) -> WriteBack:
 
 
 def read_only(request: web.Request, why: str) -> Problem:
-    """405, with the file that a person would edit instead."""
+    """Return a problem 405 with the file that a person would edit instead."""
     files = request.app[PARTS].files
     file = f"{files}/{_file_of(request)}"
     hint = (
@@ -226,7 +226,7 @@ def read_only(request: web.Request, why: str) -> Problem:
 
 
 def _file_of(request: web.Request) -> str:
-    """The manifest that describes (or would describe) the agent of the path: ``acme/sales.yaml``."""
+    """Return the path of the manifest for the agent of the path: ``acme/sales.yaml``, existing or not."""
     slug = from_url(request.match_info.get("agent", ""))
     with suppress(AgentNotFound):
         entry = find(request, slug) if slug else None
@@ -250,7 +250,7 @@ async def _revision(request: web.Request, agent: UUID, version: int) -> bytes:
 
 
 def _expected(request: web.Request) -> frozenset[str] | None:
-    """The digests of ``If-Match``; None where it is absent or ``*``. Raises ``Problem`` 400."""
+    """Return the digests of ``If-Match``; None where it is absent or ``*``. Raise ``Problem`` 400."""
     if "If-Match" not in request.headers:
         return None
     tags = request.if_match
@@ -262,7 +262,7 @@ def _expected(request: web.Request) -> frozenset[str] | None:
 
 
 async def _body(request: web.Request) -> dict[str, Any]:
-    """A body that may become a manifest. Raises ``Problem`` 400, 413, 415 or 422."""
+    """Read a body that may become a manifest. Raise ``Problem`` 400, 413, 415 or 422."""
     body = await json_object(request, limit=BODY_MAX)
     if values_in(body, VALUES_MAX) > VALUES_MAX:
         raise bad_request(f"the body holds more than {VALUES_MAX} values", status=422)
