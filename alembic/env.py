@@ -7,8 +7,8 @@ import os
 from alembic import context
 from sqlalchemy import Connection
 
-from agentsd.store.migrations import engine_for
-from agentsd.store.tables import is_ours, metadata
+from agentsd.store.migrations import make_engine
+from agentsd.store.tables import is_own_object, metadata
 
 
 def migrate(connection: Connection) -> None:
@@ -17,7 +17,7 @@ def migrate(connection: Connection) -> None:
         connection=connection,
         target_metadata=metadata,
         compare_server_default=True,
-        include_name=is_ours,
+        include_name=is_own_object,
     )
     with context.begin_transaction():
         context.run_migrations()
@@ -35,6 +35,6 @@ given = context.config.attributes.get("connection")
 if given is not None:
     migrate(given)
 else:
-    with engine_for(url_from_environment()).connect() as own:
+    with make_engine(url_from_environment()).connect() as own:
         migrate(own)
         own.commit()

@@ -20,7 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 
@@ -56,7 +56,7 @@ def template(postgres_url: str) -> Iterator[str]:
     name = f"template_{uuid4().hex}"
     with psycopg.connect(postgres_url, autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name}")
-        upgrade(url_with(postgres_url, name))
+        upgrade_schema(url_with(postgres_url, name))
         yield name
         admin.execute(f"DROP DATABASE {name}")
 

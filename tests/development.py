@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentsd.control.importers.dotenv import HEAD, SLUG, migrate, read_env
-from agentsd.control.importers.draft import drafted, written
+from agentsd.control.importers.dotenv import DEFAULT_SLUG, MANIFEST_HEAD, migrate_env, read_env
+from agentsd.control.importers.draft import make_draft, seal_draft
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
 from tests.vendors.async_ai_server import AsyncAIServer
@@ -97,11 +97,13 @@ async def manifest(servers: Servers, folder: Path, rules: str, **changes: str) -
     The addresses lead to ``servers``; those that the old system had no variable for are said here.
     """
     catalog = default_catalog()
-    sections = migrate(read_env(".env", sample(**servers.addresses, **changes).encode()), catalog).sections
+    sections = migrate_env(
+        read_env(".env", sample(**servers.addresses, **changes).encode()), catalog
+    ).sections
     for kind, section in sections.items():
         if section["provider"] in servers.others(kind):
             section["url"] = servers.others(kind)[section["provider"]]
     (folder.parent / ".sops.yaml").write_text(rules)
-    draft = drafted(SLUG, HEAD, sections, catalog, ())
-    file = folder / f"{SLUG}.yaml"
-    return await written(draft, file, file.name, SopsBinary(environ={}))
+    draft = make_draft(DEFAULT_SLUG, MANIFEST_HEAD, sections, catalog, ())
+    file = folder / f"{DEFAULT_SLUG}.yaml"
+    return await seal_draft(draft, file, file.name, SopsBinary(environ={}))

@@ -44,7 +44,7 @@ from agentsd.providers.base import (
     Transcript,
 )
 from agentsd.providers.llm.openai_compatible import CompletionsSettings
-from agentsd.providers.llm.openai_compatible import build as build_completions
+from agentsd.providers.llm.openai_compatible import build_client as build_completions
 from agentsd.providers.network import ApiKey, NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import ProviderSettings, Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions

@@ -10,20 +10,25 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from agentsd.core.names import ENVIRONMENT
-from agentsd.core.trust.engine_limits import CONTEXT_TOKENS, ENGINES, ENGINES_PER_OWNER, EngineLimits
+from agentsd.core.names import ENVIRONMENT_PATTERN
+from agentsd.core.trust.engine_limits import (
+    CONTEXT_TOKENS_MAX,
+    ENGINES_MAX,
+    ENGINES_PER_OWNER_MAX,
+    EngineLimits,
+)
 from agentsd.core.trust.key_services import KeyServices
 from agentsd.core.trust.outbound import Outbound
-from agentsd.core.trust.rules import NOWHERE, origin
+from agentsd.core.trust.rules import NO_ORIGIN, normalise_origin
 
 
-def seconds(value: object) -> object:
+def parse_seconds(value: object) -> object:
     """Return ``30s``, ``5m`` and ``1h`` in seconds; anything else unchanged."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh])", value) if isinstance(value, str) else None
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600}[found[2]] if found else value
 
 
-def size(value: object) -> object:
+def parse_size(value: object) -> object:
     """Return the bytes of ``512MiB`` and ``4GiB`` (``M``, ``G`` too); anything else unchanged."""
     found = re.fullmatch(r"(\d{1,9})([MG])(iB)?", value) if isinstance(value, str) else None
     return int(found[1]) << {"M": 20, "G": 30}[found[2]] if found else value
@@ -40,7 +45,7 @@ class Settings(BaseSettings):
     )
     env: str | None = Field(
         default=None,
-        pattern=rf"^{ENVIRONMENT}$",
+        pattern=rf"^{ENVIRONMENT_PATTERN}$",
         description="Overlay whose files (envs/NAME beside the folder of manifests) are merged over it.",
     )
     database_url: SecretStr | None = Field(
@@ -118,7 +123,7 @@ class Settings(BaseSettings):
         default=None, description="The repository that watch and up pull from; AGENTSD_PATH is in it."
     )
     git_ref: str = Field(default="HEAD", description="The branch, tag or other ref to pull.")
-    git_interval: Annotated[float, BeforeValidator(seconds)] = Field(
+    git_interval: Annotated[float, BeforeValidator(parse_seconds)] = Field(
         default=30.0, ge=0.1, le=86_400, description="Time between pulls: 30s, 5m, 1h."
     )
     git_dir: Path | None = Field(default=None, description="Where pulled repositories are kept.")
@@ -161,21 +166,21 @@ class Settings(BaseSettings):
     model_dirs: Annotated[frozenset[Path], NoDecode] = Field(
         default=frozenset(), description="Folders that a manifest's model_path may lead to, by commas."
     )
-    engine_memory: Annotated[int, BeforeValidator(size)] = Field(
+    engine_memory: Annotated[int, BeforeValidator(parse_size)] = Field(
         default=0, ge=0, description="Memory of one local model: 2GiB; 0: half of the machine's."
     )
-    engines_memory: Annotated[int, BeforeValidator(size)] = Field(
+    engines_memory: Annotated[int, BeforeValidator(parse_size)] = Field(
         default=0, ge=0, description="Memory of all local models: 8GiB; 0: three quarters of the machine's."
     )
     engine_context: int = Field(
-        default=CONTEXT_TOKENS, ge=256, description="Most context_tokens x parallel of a local LLM."
+        default=CONTEXT_TOKENS_MAX, ge=256, description="Most context_tokens x parallel of a local LLM."
     )
     engine_threads: int = Field(
         default=0, ge=0, description="Most CPU threads of one local LLM; 0: all cores."
     )
-    engines: int = Field(default=ENGINES, ge=1, description="Processes of local models at a time.")
+    engines: int = Field(default=ENGINES_MAX, ge=1, description="Processes of local models at a time.")
     engines_per_owner: int = Field(
-        default=ENGINES_PER_OWNER, ge=1, description="Of them, those that were started for one owner."
+        default=ENGINES_PER_OWNER_MAX, ge=1, description="Of them, those that were started for one owner."
     )
     engines_shared: bool = Field(
         default=True, description="Whether owners that name the same local model share one process."
@@ -211,8 +216,8 @@ class Settings(BaseSettings):
     @field_validator("trusted_origins")
     @classmethod
     def _normalised(cls, value: frozenset[str]) -> frozenset[str]:
-        origins = {text: origin(text) for text in value}
-        wrong = sorted(text for text, found in origins.items() if found == NOWHERE)
+        origins = {text: normalise_origin(text) for text in value}
+        wrong = sorted(text for text, found in origins.items() if found == NO_ORIGIN)
         if wrong:
             raise ValueError(f"{wrong[0]!r} is no origin such as https://llm.example.org:8443")
         return frozenset(origins.values())

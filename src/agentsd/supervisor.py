@@ -17,19 +17,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from agentsd.core.backoff import Backoff
-from agentsd.core.errors import AgentsdError, Bug, ConfigError, SchemaMismatch, StoreRefused, describe
+from agentsd.core.errors import AgentsdError, Bug, ConfigError, SchemaMismatch, StoreRefused, describe_error
 
 if TYPE_CHECKING:
     from agentsd.telemetry import Metrics
 
-ENDINGS = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
+ENDING_ERRORS = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
 """What a border lets through. All else may be raised by a plug-in or by native code (``SystemExit``, a
 panic, which are no ``Exception``), and asyncio would end the process for some of it."""
 
 OPERATOR_FAULTS = (ConfigError, SchemaMismatch, StoreRefused)
 """What ends the process at start-up: trying again cannot help before the operator acts."""
 
-RESTARTS = Backoff(first_seconds=0.1, longest_seconds=30.0)
+RESTART_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=30.0)
 STEADY_SECONDS = 60.0
 """How long a restarted task runs before it counts as recovered."""
 
@@ -58,7 +58,7 @@ class Supervisor:
         self,
         metrics: Metrics | None = None,
         *,
-        policy: Backoff = RESTARTS,
+        policy: Backoff = RESTART_BACKOFF,
         steady_seconds: float = STEADY_SECONDS,
     ) -> None:
         self.metrics = metrics
@@ -155,7 +155,7 @@ def log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     The event loop's own handler would log its text, which may quote a secret.
     """
     error = context.get("exception")
-    why = describe(error) if isinstance(error, BaseException) else "no exception"
+    why = describe_error(error) if isinstance(error, BaseException) else "no exception"
     _log.error("something in the background failed", extra={"error": why})
 
 

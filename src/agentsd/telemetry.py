@@ -11,7 +11,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_SECONDS_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Metrics:
@@ -28,7 +28,7 @@ class Metrics:
         self.swap_seconds = Histogram(
             "agentsd_swap_seconds",
             "From changed rows in memory to the swap: opening, building, swapping.",
-            buckets=_SECONDS,
+            buckets=_SECONDS_BUCKETS,
             registry=registry,
         )
         self.version = Gauge("agentsd_version", "Version of the snapshot that is serving.", registry=registry)
@@ -79,7 +79,7 @@ class Metrics:
         self.snapshot_write_seconds = Histogram(
             "agentsd_snapshot_write_seconds",
             "To write a snapshot, in a thread.",
-            buckets=_SECONDS,
+            buckets=_SECONDS_BUCKETS,
             registry=registry,
         )
         self.snapshot_bytes = Gauge(
@@ -112,7 +112,7 @@ class Metrics:
             "agentsd_provider_first_seconds",
             "To the first token or byte; of speech from its first text, of a transcript from its last sound.",
             labels,
-            buckets=(*_SECONDS, 30.0, 60.0),
+            buckets=(*_SECONDS_BUCKETS, 30.0, 60.0),
             registry=registry,
         )
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.audio.wav import BadWav, read_wav, stream_header, to_mono
+from agentsd.audio.wav import BadWav, mix_to_mono, read_wav, stream_header
 
 SAMPLES = st.lists(st.integers(-32_768, 32_767), max_size=50)
 
@@ -77,7 +77,7 @@ def test_nonsense_is_refused_or_read_but_never_breaks(data: bytes, headed: bool)
 
 def test_channels_are_averaged_and_half_a_frame_is_dropped() -> None:
     """1 and 3 make 2; loud channels do not overflow."""
-    assert to_mono(struct.pack("<5h", 1, 3, 32_767, 32_767, 9), 2) == struct.pack("<2h", 2, 32_767)
+    assert mix_to_mono(struct.pack("<5h", 1, 3, 32_767, 32_767, 9), 2) == struct.pack("<2h", 2, 32_767)
 
 
 def test_compressed_sound_is_refused() -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agentsd.runtime.snapshot_cache import file as snapshotfile
-from agentsd.runtime.snapshot_cache.format import Kept, Origin
+from agentsd.runtime.snapshot_cache.format import CachedSnapshot, SnapshotOrigin
 from agentsd.store.database import SCHEMA_REVISION, Database
-from agentsd.store.embedded.server import attach
+from agentsd.store.embedded.server import attach_server
 from agentsd.store.queries import agents
 from tests.bench.fleet import Fleet, fleet
 from tests.bench.processes import AGENTSD, Server, postgres, serving, settle, spend, up, workspace
@@ -21,7 +21,7 @@ from tests.bench.report import Figure, Scale, main, p50, p99
 from tests.bench.saving import Times, _measure
 from tests.bench.wire import run as run_async
 
-ORIGIN = Origin("bench", "main", SCHEMA_REVISION)
+ORIGIN = SnapshotOrigin("bench", "main", SCHEMA_REVISION)
 NOBODY = "postgresql://agentsd@127.0.0.1:1/agentsd"
 
 
@@ -58,29 +58,29 @@ def _from_disk(made: Fleet, rounds: int) -> tuple[list[float], list[float], list
         path = folder / "snapshot"
         for _ in range(rounds):
             began = time.perf_counter()
-            size = snapshotfile.write(path, kept, ORIGIN, time.time())
+            size = snapshotfile.write_snapshot(path, kept, ORIGIN, time.time())
             writes.append(time.perf_counter() - began)
             began = time.perf_counter()
-            assert snapshotfile.read(path, ORIGIN)
+            assert snapshotfile.read_snapshot(path, ORIGIN)
             reads.append(time.perf_counter() - began)
         ready = [_start(made, kept, folder) for _ in range(max(rounds // 2, 1))]
     return writes, reads, ready, size
 
 
-async def _kept(url: str) -> Kept:
+async def _kept(url: str) -> CachedSnapshot:
     database = Database(url)
     async with database.transaction(snapshot=True) as connection:
         loaded = await agents.load_all(connection)
     await database.aclose()
-    return Kept(loaded.head, loaded.rows)
+    return CachedSnapshot(loaded.head, loaded.rows)
 
 
-def _start(made: Fleet, kept: Kept, folder: Path) -> float:
+def _start(made: Fleet, kept: CachedSnapshot, folder: Path) -> float:
     """``agentsd serve`` where Postgres is not there."""
-    from agentsd.runtime.snapshot_cache.keeper import file_in
+    from agentsd.runtime.snapshot_cache.keeper import make_snapshot_path
 
-    origin = Origin(Database(NOBODY).place, "main", SCHEMA_REVISION)
-    snapshotfile.write(file_in(folder, origin), kept, origin, time.time())
+    origin = SnapshotOrigin(Database(NOBODY).place, "main", SCHEMA_REVISION)
+    snapshotfile.write_snapshot(make_snapshot_path(folder, origin), kept, origin, time.time())
     environ = made.environ() | {"AGENTSD_DATABASE_URL": NOBODY, "AGENTSD_CACHE_DIR": str(folder)}
     began = time.perf_counter()
     with serving([*AGENTSD, "serve", "--port", "0"], environ):  # it prints its URL once it serves
@@ -97,7 +97,7 @@ def _saves(made: Fleet, samples: int, *, cached: bool = False) -> Times:
 
 def _saved(made: Fleet, server: Server, folder: Path, samples: int) -> Times:
     settle(server, made.count)
-    url = attach(folder / "postgres")
+    url = attach_server(folder / "postgres")
     assert url, "the embedded Postgres runs"
     return run_async(_measure(made, server, url, samples))
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from psycopg import AsyncConnection
 
 from agentsd.control.sync.convergence import wait_for_replicas
-from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.validation.checker import Checker
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog
@@ -75,12 +75,12 @@ def run(scale: Scale) -> Sequence[Figure]:
 async def _measure(made: Fleet, url: str, replicas: int, commits: int) -> Times:
     times, database = Times(), Clocked(url)
     reconciler = Reconciler(Checker(default_catalog(), Opener(Identities())), database)
-    await reconciler.sync(read_tree(made.root), Options())
+    await reconciler.sync(read_tree(made.root), SyncOptions())
     async with _running(made, url, replicas) as lines:
         for number in range(-2, commits):  # the first ones warm up
             await asyncio.sleep(_PAUSE)
             _save(made, number)
-            outcome = await reconciler.sync(read_tree(made.root), Options())
+            outcome = await reconciler.sync(read_tree(made.root), SyncOptions())
             committed = database.committing
             assert outcome.head, "something was saved"
             await wait_for_replicas(database, outcome.head.version, WAIT_SECONDS)

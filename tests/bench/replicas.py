@@ -16,7 +16,7 @@ from pathlib import Path
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.document_history import StoreDocumentHistory
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.sops.identities import find_identities
@@ -49,7 +49,9 @@ async def _replica(
     """One runtime, whose verifier rests: its work is not what is measured."""
     database, metrics = Database(url, pool_size=2), Metrics()
     stack.push_async_callback(database.aclose)
-    registry = Registry(Builder(opener, catalog, sessions, metrics=metrics), StoreHistory(database), metrics)
+    registry = Registry(
+        Builder(opener, catalog, sessions, metrics=metrics), StoreDocumentHistory(database), metrics
+    )
     stack.push_async_callback(registry.aclose)
     follower = Follower(database, registry, metrics)
     follower.verifier.pause()

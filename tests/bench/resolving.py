@@ -8,13 +8,13 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.validation.checker import Checker
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.document_history import StoreDocumentHistory
 from agentsd.runtime.agents.registry import Registry
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -47,10 +47,10 @@ async def _measure(made: Fleet, url: str, samples: int) -> tuple[list[float], li
     """Milliseconds to lease a warm agent, and one that is leased for the first time."""
     database, sessions = Database(url), HttpSessions()
     opener = Opener(find_identities(made.environ(), Path.home()))
-    await Reconciler(Checker(default_catalog(), opener), database).sync(read_tree(made.root), Options())
+    await Reconciler(Checker(default_catalog(), opener), database).sync(read_tree(made.root), SyncOptions())
     metrics = Metrics()
     builder = Builder(opener, default_catalog(), sessions)
-    registry = Registry(builder, StoreHistory(database), metrics)
+    registry = Registry(builder, StoreDocumentHistory(database), metrics)
     async with database.transaction(snapshot=True) as connection:
         await registry.load(await agents.load_all(connection))
     rng = random.Random(7)

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from agentsd.control.sync.watcher import DEBOUNCE, STEP
-from agentsd.store.embedded.server import attach
+from agentsd.control.sync.watcher import DEBOUNCE_MS, STEP_MS
+from agentsd.store.embedded.server import attach_server
 from agentsd.store.listener import Listener
 from tests.bench.fleet import Fleet, fleet, slug
 from tests.bench.processes import Server, settle, up, workspace
@@ -56,7 +56,7 @@ def run(scale: Scale) -> Sequence[Figure]:
         made = fleet(scale.agents).copy(folder)
         with up(made, folder) as server:
             settle(server, made.count)
-            url = attach(folder / "postgres")
+            url = attach_server(folder / "postgres")
             assert url, "the embedded Postgres runs"
             times = run_async(_measure(made, server, url, scale.samples))
     quoted = "quoted polls: LiteLLM, Flipt"
@@ -130,7 +130,7 @@ async def _observed(root: Path, database: str) -> AsyncIterator[Marks]:
     marks = Marks()
 
     async def watch() -> None:
-        async for _ in awatch(root, watch_filter=None, step=STEP, debounce=DEBOUNCE, rust_timeout=1000):
+        async for _ in awatch(root, watch_filter=None, step=STEP_MS, debounce=DEBOUNCE_MS, rust_timeout=1000):
             marks.event = marks.event or time.perf_counter()
 
     async def listen() -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any
 
-from agentsd.control.sync.reconciler import Options, Reconciler
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.validation.checker import Checker
-from agentsd.files.tree import read_tree, reread
+from agentsd.files.tree import read_tree, reread_files
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -69,7 +69,7 @@ async def _in_daemon(made: Fleet, url: str, rounds: int) -> dict[str, list[float
     opener = Opener(find_identities(made.environ(), Path.home()))
     database = Database(url)
     reconciler = Reconciler(Checker(default_catalog(), opener, require_mac=True), database)
-    options = Options(strict=False)
+    options = SyncOptions(strict=False)
     tree = read_tree(made.root)
     await reconciler.sync(tree, options)
 
@@ -84,7 +84,7 @@ async def _in_daemon(made: Fleet, url: str, rounds: int) -> dict[str, list[float
         nonlocal tree
         path = made.path(made.count // 2)
         path.write_text(path.read_text().replace("You are", "You are so"))
-        tree = reread(tree, [path.relative_to(made.root).as_posix()])
+        tree = reread_files(tree, [path.relative_to(made.root).as_posix()])
         await reconciler.sync(tree, options)
 
     works = {

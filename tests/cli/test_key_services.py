@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from tests.cli.conftest import Shell
 from tests.control.place import echo, groq
 from tests.sops.services import vault_key, with_block
@@ -140,7 +140,7 @@ def test_a_rule_that_fits_another_path_counts_for_nothing(hostile: Shell, listen
     )
     (file.parent / ".sops.yaml").write_text(rules)
     assert hostile.run("seal", "agents.d/beta/c.yaml").code == 0
-    sealed = parse("c.yaml", file.read_bytes()).value["sops"]
+    sealed = parse_document("c.yaml", file.read_bytes()).value["sops"]
     assert [key["recipient"] for key in sealed["age"]] == [recipient]
 
 

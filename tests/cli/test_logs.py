@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from agentsd.cli.logs import formatter_of
+from agentsd.cli.logs import make_formatter
 from tests.vendors.leaks import net
 
 CANARY = "canary-7d1f-secret-that-nobody-may-see"
@@ -35,7 +35,7 @@ def record(name: str, message: str, *args: object, error: BaseException | None =
 )
 def test_a_librarys_arguments_are_not_logged(form: str, one: logging.LogRecord) -> None:
     """They hold URLs, peers and the texts of exceptions; its own words, and the kind of error, stay."""
-    line = formatter_of(form).format(one)
+    line = make_formatter(form).format(one)
     assert CANARY not in line
     assert one.name in line
     assert str(one.msg)[:10] in line or not (one.args or one.name == "asyncio")
@@ -47,7 +47,7 @@ def test_our_own_words_are_logged(form: str) -> None:
     """With their extras."""
     one = record("agentsd.web", "a provider did not answer: %s", "groq.com")
     one.kind = "llm"
-    line = formatter_of(form).format(one)
+    line = make_formatter(form).format(one)
     assert "a provider did not answer: groq.com" in line
     assert (json.loads(line)["kind"] if form == "json" else line.partition("kind=")[2]) == "llm"
 

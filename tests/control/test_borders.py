@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.sync.syncer import Report, Syncer
-from agentsd.control.validation.checker import Checked, Checker
+from agentsd.control.sync.syncer import RoundReport, Syncer
+from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.core.manifest.document import Document
 from agentsd.files.tree import SourceFile
 from agentsd.providers.catalog import default_catalog
@@ -34,12 +34,12 @@ class Panic(BaseException):
 class Broken(Checker):
     """Of a fault that nobody foresaw, in one file."""
 
-    def _check_manifest(self, file: SourceFile, *rest: Any) -> Checked:
+    def _check_manifest(self, file: SourceFile, *rest: Any) -> CheckResult:
         if b"boom" in file.data:
             raise Panic("sk-canary")
         return super()._check_manifest(file, *rest)
 
-    def _check_layer(self, file: SourceFile) -> Checked:
+    def _check_layer(self, file: SourceFile) -> CheckResult:
         if b"boom" in file.data:
             raise OverflowError("sk-canary")
         return super()._check_layer(file)
@@ -89,7 +89,7 @@ async def test_a_pdf_that_cannot_be_read_stops_only_its_agent(place: Place, kind
 
 
 async def test_a_report_that_fails_changes_nothing_about_its_round(place: Place) -> None:
-    async def hear(report: Report) -> None:
+    async def hear(report: RoundReport) -> None:
         raise BrokenPipeError
 
     place.write({"a.yaml": echo(1)})

@@ -9,10 +9,10 @@ import zlib
 import pytest
 
 from agentsd.control.validation import text_extraction as extraction
-from agentsd.control.validation.text_extraction import passages
+from agentsd.control.validation.text_extraction import extract_passages
 from agentsd.core.errors import ConfigError
-from agentsd.core.text.chunking import chunks
-from agentsd.sandbox.limits import Limits
+from agentsd.core.text.chunking import split_chunks
+from agentsd.sandbox.limits import CallLimits
 from tests.bench.hostile import TEXT, pdf
 
 GOOD = pdf(TEXT)
@@ -21,14 +21,14 @@ GOOD = pdf(TEXT)
 def _outcome(data: bytes) -> str:
     """Why a file is refused, or that it is read: nothing else comes of it."""
     try:
-        return f"acme/a.pdf has {len(passages('acme/a.pdf', data))} passages"
+        return f"acme/a.pdf has {len(extract_passages('acme/a.pdf', data))} passages"
     except ConfigError as error:
         return error.message
 
 
 def test_a_pdf_is_read() -> None:
-    assert "line of text" in passages("a.pdf", GOOD)[0].text
-    assert passages("b.pdf", GOOD) == passages("a.pdf", GOOD)
+    assert "line of text" in extract_passages("a.pdf", GOOD)[0].text
+    assert extract_passages("b.pdf", GOOD) == extract_passages("a.pdf", GOOD)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -61,55 +61,55 @@ def test_a_hostile_pdf_is_refused_by_name_or_read(data: bytes) -> None:
 
 def test_a_pdf_that_takes_too_long_is_refused_and_stays_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """121 kB took 28 s of the event loop."""
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30, cpu_seconds=0.5))
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=1 << 30, cpu_seconds=0.5))
     data = pdf(b"(a) Tj\n" * 20_000, pages=60)
     with pytest.raises(ConfigError, match=r"acme/a\.pdf cannot be read: this takes more than 0\.5 s of CPU"):
-        passages("acme/a.pdf", data)
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1))  # it would be another refusal
+        extract_passages("acme/a.pdf", data)
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=1))  # it would be another refusal
     with pytest.raises(ConfigError, match=r"beta/b\.pdf cannot be read: this takes more than 0\.5 s of CPU"):
-        passages("beta/b.pdf", data)
+        extract_passages("beta/b.pdf", data)
 
 
 def test_an_owner_of_files_that_take_too_long_waits_and_others_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Each would hold up the round of all owners."""
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30, wall_seconds=0.05))
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=1 << 30, wall_seconds=0.05))
     for number in range(extraction.STRIKES_MAX):
         with pytest.raises(ConfigError, match="takes more than"):
-            passages("slow/a.pdf", pdf(b"(a) Tj\n" * (19_000 + number), pages=60))
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30))
+            extract_passages("slow/a.pdf", pdf(b"(a) Tj\n" * (19_000 + number), pages=60))
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=1 << 30))
     other = pdf(TEXT, pages=3)
     with pytest.raises(ConfigError, match="is not read: 3 other files of slow"):
-        passages("slow/b.pdf", other)
-    assert passages("quick/b.pdf", other)
-    assert passages("slow/b.pdf", other)  # what is known costs nothing
+        extract_passages("slow/b.pdf", other)
+    assert extract_passages("quick/b.pdf", other)
+    assert extract_passages("slow/b.pdf", other)  # what is known costs nothing
 
 
 def test_a_pdf_that_takes_too_much_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=100 << 20))
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=100 << 20))
     bomb = zlib.compress(bytes(120 << 20), 1)
     data = pdf(bomb).replace(b"<< /Length", b"<< /Filter /FlateDecode /Length")
     with pytest.raises(ConfigError, match=r"a\.pdf cannot be read"):
-        passages("a.pdf", data)
+        extract_passages("a.pdf", data)
 
 
 def test_a_text_that_makes_too_many_passages_is_refused() -> None:
     text = "".join(f"# {number}\nx\n" for number in range(21_000)).encode()
     with pytest.raises(ConfigError, match="21,000 passages"):
-        passages("a.md", text)
+        extract_passages("a.md", text)
 
 
 def test_a_long_text_is_cut_as_a_short_one_is() -> None:
     """Whether a worker does it or not."""
     text = "# Hours\n\n" + "We open at nine. " * 4000
     assert len(text) > extraction.INLINE_BYTES
-    assert passages("a.md", text.encode()) == chunks(text, markdown=True)
+    assert extract_passages("a.md", text.encode()) == split_chunks(text, markdown=True)
 
 
 def test_blanks_in_a_heading_take_linear_time() -> None:
     """A regular expression took the cube of their number: 3,000 were a minute."""
-    assert passages("a.md", b"# a" + b" " * 30_000 + b"b\nx")[0].heading.startswith("a ")
+    assert extract_passages("a.md", b"# a" + b" " * 30_000 + b"b\nx")[0].heading.startswith("a ")
 
 
 HEADING = re.compile(r"(#{1,6})\s+(.+?)\s*#*\s*$")
@@ -123,5 +123,5 @@ def test_headings_are_what_they_were() -> None:
             rng.choice(["#", "#", " ", "a", "\t", "\u2003", "b "]) for _ in range(rng.randrange(12))
         )
         found = HEADING.match(line)
-        cut = chunks(f"{line}\n\nx", markdown=True)
+        cut = split_chunks(f"{line}\n\nx", markdown=True)
         assert cut[-1].heading == (found[2] if found else ""), repr(line)

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import psycopg
 
-from agentsd.control.notifications.notifier import _degraded
-from agentsd.control.status.overview import overview
+from agentsd.control.notifications.notifier import _describe_degraded
+from agentsd.control.status.overview import load_overview
 from agentsd.store.queries import agents, audit, replicas, runs, users
 from agentsd.store.queries import notifications as notices
 from tests.control.place import Place, echo, make_checker, uid
@@ -74,8 +74,8 @@ async def test_every_reader_goes_on(place: Place, database_url: str) -> None:
         agents.load_all,
         lambda conn: agents.load_changed(conn, 0),
         lambda conn: agents.load_stored(conn, "main"),
-        lambda conn: agents.revisions(conn, UUID(uid(1))),
-        lambda conn: overview(conn, "main", runs_shown=10),
+        lambda conn: agents.load_revisions(conn, UUID(uid(1))),
+        lambda conn: load_overview(conn, "main", runs_shown=10),
         lambda conn: notices.load_notices(conn, "main"),
         users.load_tokens,
         users.list_users,
@@ -84,5 +84,5 @@ async def test_every_reader_goes_on(place: Place, database_url: str) -> None:
     async with place.database.transaction(snapshot=True) as conn:
         for reader in readers:
             await reader(conn)
-        await audit.load_deeds(conn, limit=10)
-        _degraded(await replicas.list_replicas(conn))
+        await audit.load_audit_entries(conn, limit=10)
+        _describe_degraded(await replicas.list_replicas(conn))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from agentsd.control.validation.checker import Checker
-from agentsd.control.validation.validate import validate
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
@@ -24,7 +24,7 @@ async def found_in(root: Path, text: str, limits: EngineLimits = EngineLimits())
     """What is wrong with a tree of one file."""
     root.mkdir(exist_ok=True)
     (root / "a.yaml").write_text(text)
-    return await validate(
+    return await validate_tree(
         read_tree(root), Checker(default_catalog(), Opener(Identities(), None), limits=limits)
     )
 

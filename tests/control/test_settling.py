@@ -11,13 +11,13 @@ import pytest
 
 from agentsd.control.sync import reconciler as reconcile
 from agentsd.control.sync.reconciler import Reconciler
-from agentsd.control.sync.syncer import Report
+from agentsd.control.sync.syncer import RoundReport
 from agentsd.control.validation import text_extraction as extraction
 from agentsd.control.validation.checker import Checker
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.trust.key_services import KeyServices
 from agentsd.providers.catalog import default_catalog
-from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.limits import CallLimits
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -60,12 +60,14 @@ async def test_others_edits_go_on(
     slow: Place, keys: Keys, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twenty files at a tarpit: named as pending, at most two sops for their owner, and edits go through."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.05)
+    monkeypatch.setattr(reconcile, "ROUND_SETTLE_SECONDS", 0.05)
     slow.write({"acme/a.yaml": echo(1)})
     slow.write({f"beta/s{n}.yaml": sealed(keys, listener, 100 + n) for n in range(20)})
     async with daemon(slow) as running:
         assert await slow.slugs() == {"acme/a"}
-        monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 3600)  # what is late already is not waited for again
+        monkeypatch.setattr(
+            reconcile, "ROUND_SETTLE_SECONDS", 3600
+        )  # what is late already is not waited for again
         for reply in ("one", "two", "three"):
             slow.write({"acme/a.yaml": echo(1, reply=reply)})
             report = await running.applied(("update", "acme/a"))
@@ -82,7 +84,7 @@ async def test_what_is_settled_late_is_applied(
     place: Place, database: Database, keys: Keys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without a change of any file, as soon as sops answers."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.05)
+    monkeypatch.setattr(reconcile, "ROUND_SETTLE_SECONDS", 0.05)
     go = tmp_path / "go"
     program = tmp_path / "sops"
     opened = '{"id": "%s", "name": "N7", "llm": {"provider": "groq.com", "api_key": "k", "model": "m"}}'
@@ -114,13 +116,13 @@ NAMED = "rag:\n  sources: [a.pdf]\n"
 @pytest.fixture
 def open_place(place: Place, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place that quarantines, whose rounds have little patience, and where nothing was read before."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
-    extraction._kept.cache_clear()
+    monkeypatch.setattr(reconcile, "ROUND_SETTLE_SECONDS", 0.0)
+    extraction._get_outcome_cache.cache_clear()
     yield replace(place, options=replace(place.options, strict=False))
-    extraction._kept.cache_clear()
+    extraction._get_outcome_cache.cache_clear()
 
 
-def codes(report: Report) -> dict[str, str]:
+def codes(report: RoundReport) -> dict[str, str]:
     """What is quarantined, and why."""
     assert report.outcome is not None
     return {one.path: one.violations[0].code for one in report.outcome.plan.quarantined}
@@ -172,7 +174,7 @@ async def test_a_pdf_that_is_read_late_is_applied(open_place: Place) -> None:
         open_place.write({"beta/a.pdf": pdf(WORK), "beta/a.yaml": echo(2, extra=NAMED)})
         await settled(running, PENDING)
         await running.applied(("create", "beta/a"))
-    extraction._kept.cache_clear()
+    extraction._get_outcome_cache.cache_clear()
     again = replace(open_place, reconciler=Reconciler(make_checker(None), open_place.database))
     outcome = await again.sync({"beta/a.yaml": echo(2, reply="new", extra=NAMED)})
     assert [change.operation for change in outcome.plan.changes] == ["update"]
@@ -182,7 +184,7 @@ async def test_a_pdf_that_is_refused_late_is_a_violation(
     open_place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By itself, and mended by a file that can be read."""
-    monkeypatch.setattr(extraction, "LIMITS", Limits(memory=1 << 30, cpu_seconds=1.0))
+    monkeypatch.setattr(extraction, "WORKER_LIMITS", CallLimits(memory=1 << 30, cpu_seconds=1.0))
     async with daemon(open_place) as running:
         open_place.write({"beta/a.pdf": SLOW, "beta/a.yaml": echo(2, extra=NAMED)})
         await settled(running, PENDING)
@@ -199,7 +201,7 @@ async def test_what_is_removed_while_it_is_pending_frees_its_turn(open_place: Pl
         await settled(running)
         open_place.write({"beta/a.pdf": pdf(TEXT), "beta/b.yaml": echo(3, extra=NAMED)})
         await running.applied(("create", "beta/b"))
-        assert extraction._kept().strikes("beta") == 0  # it was given up long before its limit
+        assert extraction._get_outcome_cache().strikes("beta") == 0  # it was given up long before its limit
 
 
 async def test_a_single_command_waits_for_a_pdf(open_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +209,7 @@ async def test_a_single_command_waits_for_a_pdf(open_place: Place, monkeypatch: 
     files = {"beta/a.pdf": pdf(WORK, pages=2), "beta/a.yaml": echo(2, extra=NAMED)}
     outcome = await open_place.sync(files, strict=True)
     assert [change.operation for change in outcome.plan.changes] == ["create"]
-    monkeypatch.setattr(reconcile, "STRICT_PATIENCE", 0.02)
+    monkeypatch.setattr(reconcile, "STRICT_SETTLE_SECONDS", 0.02)
     with pytest.raises(InvalidManifests) as refused:
         await open_place.sync({"beta/a.pdf": SLOW}, strict=True)
     assert [violation.code for violation in refused.value.violations] == ["attachment-pending"]

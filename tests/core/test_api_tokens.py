@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from agentsd.core.api_tokens import (
     RANDOM_BYTES,
-    TOKEN,
-    Listed,
-    expiry,
-    hash_of,
+    TOKEN_PATTERN,
+    ListedToken,
+    add_token,
+    hash_token,
     is_token,
-    listed,
+    list_tokens,
     make_token,
-    new_entry,
+    make_token_entry,
+    remove_token,
+    resolve_expiry,
     user_path,
-    with_token,
-    without_token,
 )
 from agentsd.core.errors import ConfigError
 
@@ -41,9 +41,9 @@ values = st.fixed_dictionaries(
 def test_a_scanner_tells_a_token(random: bytes, data: st.DataObject) -> None:
     """Every token has the form that is told to scanners; one with another character in it is none."""
     token = make_token(random)
-    assert TOKEN.fullmatch(token)
+    assert TOKEN_PATTERN.fullmatch(token)
     assert is_token(token)
-    assert hash_of(token) == sha256(token.encode()).hexdigest()
+    assert hash_token(token) == sha256(token.encode()).hexdigest()
     place = data.draw(st.integers(0, len(token) - 1))
     other = data.draw(st.sampled_from("abAB01-_").filter(lambda char: char != token[place]))
     assert not is_token(token[:place] + other + token[place + 1 :])
@@ -70,7 +70,7 @@ def test_a_known_token() -> None:
 )
 def test_an_expiry(said: str, written: str) -> None:
     """How long, the last valid day, or a moment; today is still valid."""
-    assert expiry(said, NOW) == written
+    assert resolve_expiry(said, NOW) == written
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_an_expiry(said: str, written: str) -> None:
 def test_an_expiry_that_is_none(said: str, why: str) -> None:
     """Never taken for something else: a mistake must not make a token eternal."""
     with pytest.raises(ConfigError, match=why):
-        expiry(said, NOW)
+        resolve_expiry(said, NOW)
 
 
 @pytest.mark.parametrize("owner", ["a/b", "", "_x", "current", "..", "a b", "x" * 300])
@@ -110,14 +110,14 @@ def test_where_tokens_stand() -> None:
 def test_a_name_that_cannot_be(name: str) -> None:
     """It stands in logs, commits and audits as it is."""
     with pytest.raises(ConfigError, match="no name for a token"):
-        new_entry(name, "default", "viewer", HASH, None)
+        make_token_entry(name, "default", "viewer", HASH, None)
 
 
 def test_only_the_top_makes_admins() -> None:
     """An owner's file would make its owner an admin of all."""
-    assert new_entry("root", "default", "admin", HASH, None)["role"] == "admin"
+    assert make_token_entry("root", "default", "admin", HASH, None)["role"] == "admin"
     with pytest.raises(ConfigError, match="cannot make one"):
-        new_entry("root", "acme", "admin", HASH, None)
+        make_token_entry("root", "acme", "admin", HASH, None)
 
 
 @given(values, entries)
@@ -126,21 +126,21 @@ def test_adding_and_taking_away(value: dict[str, Any], entry: dict[str, Any]) ->
     names = [token["name"] for token in value.get("tokens", [])]
     if entry["name"] in names:
         with pytest.raises(ConfigError, match="already"):
-            with_token(value, entry)
-        gone = without_token(value, entry["name"])
+            add_token(value, entry)
+        gone = remove_token(value, entry["name"])
         assert [token["name"] for token in gone["tokens"]] == [n for n in names if n != entry["name"]]
         return
-    more = with_token(value, entry)
+    more = add_token(value, entry)
     assert more["tokens"][-1] == entry
-    assert without_token(more, entry["name"]) == {"tokens": [], **value}
+    assert remove_token(more, entry["name"]) == {"tokens": [], **value}
     with pytest.raises(ConfigError, match="no token"):
-        without_token(value, entry["name"])
+        remove_token(value, entry["name"])
 
 
 def test_a_near_name_is_suggested() -> None:
     """A slip of the finger when something must be revoked in a hurry."""
     with pytest.raises(ConfigError) as caught:
-        without_token({"tokens": [{"name": "laptop"}]}, "labtop")
+        remove_token({"tokens": [{"name": "laptop"}]}, "labtop")
     assert "laptop" in caught.value.hint
 
 
@@ -151,8 +151,8 @@ def test_how_tokens_are_listed() -> None:
         {"name": "b", "sha256": HASH, "expires": "2027-02-30"},
         {"name": "c", "sha256": HASH, "expires": "2026-11-22"},
     ]
-    assert [*listed("acme", tokens, NOW)] == [
-        Listed("acme", "a", "editor", "2026-11-21", True, "9f86d081"),
-        Listed("acme", "b", "viewer", "2027-02-30", True, "9f86d081"),
-        Listed("acme", "c", "viewer", "2026-11-22", False, "9f86d081"),
+    assert [*list_tokens("acme", tokens, NOW)] == [
+        ListedToken("acme", "a", "editor", "2026-11-21", True, "9f86d081"),
+        ListedToken("acme", "b", "viewer", "2027-02-30", True, "9f86d081"),
+        ListedToken("acme", "c", "viewer", "2026-11-22", False, "9f86d081"),
     ]

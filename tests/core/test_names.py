@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.names import (
-    from_url,
-    id_of,
+    derive_agent_id,
+    derive_owner,
+    derive_slug,
+    derive_user_id,
+    escape_unprintable,
+    find_slug_problem,
     is_uuid,
-    owner_of,
-    printable,
-    slug_of,
-    slug_problem,
+    slug_from_url,
+    slug_to_url,
     suggest_slug,
-    to_url,
-    user_id_of,
 )
 
 
@@ -34,13 +34,13 @@ from agentsd.core.names import (
 )
 def test_slug_and_owner(path: str, slug: str, owner: str) -> None:
     """The path without suffix, and its first folder."""
-    assert (slug_of(path), owner_of(path)) == (slug, owner)
+    assert (derive_slug(path), derive_owner(path)) == (slug, owner)
 
 
 @pytest.mark.parametrize("slug", ["a", "support", "acme/sales", "v1.2", "a_b-c", "A/b.C", "a" * 200])
 def test_allowed_slugs(slug: str) -> None:
     """Letters, digits, dots, dashes and underscores."""
-    assert slug_problem(slug) is None
+    assert find_slug_problem(slug) is None
 
 
 @pytest.mark.parametrize(
@@ -68,21 +68,21 @@ def test_allowed_slugs(slug: str) -> None:
 )
 def test_refused_slugs(slug: str) -> None:
     """Reserved, or not fit for a URL, a file system and a log; the proposal is always fit."""
-    assert slug_problem(slug)
+    assert find_slug_problem(slug)
     if slug not in ("current",) and len(slug) < 200 and not is_uuid(slug):
-        assert slug_problem(suggest_slug(slug)) is None
+        assert find_slug_problem(suggest_slug(slug)) is None
 
 
 @given(st.text(max_size=30))
 def test_a_proposal_is_fit_or_reserved(text: str) -> None:
     """Whatever a file is called."""
-    assert slug_problem(suggest_slug(text)) in (None, f"the name {suggest_slug(text)!r} is reserved")
+    assert find_slug_problem(suggest_slug(text)) in (None, f"the name {suggest_slug(text)!r} is reserved")
 
 
 @given(st.text(max_size=30))
 def test_printable_text_is_harmless(text: str) -> None:
     """No control character, no line break, no surrogate; and what was harmless is untouched."""
-    shown = printable(text)
+    shown = escape_unprintable(text)
     assert shown.isprintable()
     shown.encode()
     assert shown == text or not text.isprintable()
@@ -90,12 +90,12 @@ def test_printable_text_is_harmless(text: str) -> None:
 
 def test_ids_hang_on_names_and_never_move() -> None:
     """A database that is rebuilt from git has the same ids, also after an upgrade."""
-    assert id_of("support") == UUID("59e6605b-d74b-5cfe-910c-8efbd14978b0")
-    assert user_id_of("default") == UUID("22931552-3706-5f4e-885b-938313d4d288")
-    assert id_of("a") != id_of("b") != user_id_of("b")
+    assert derive_agent_id("support") == UUID("59e6605b-d74b-5cfe-910c-8efbd14978b0")
+    assert derive_user_id("default") == UUID("22931552-3706-5f4e-885b-938313d4d288")
+    assert derive_agent_id("a") != derive_agent_id("b") != derive_user_id("b")
 
 
 def test_urls_hold_a_slug_in_one_segment() -> None:
     """``/`` is written ``~``."""
-    assert to_url("acme/sales") == "acme~sales"
-    assert from_url("acme~sales") == "acme/sales"
+    assert slug_to_url("acme/sales") == "acme~sales"
+    assert slug_from_url("acme~sales") == "acme/sales"

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from agentsd.core.manifest.agent import Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.names import id_of, owner_of, slug_of, user_id_of
-from agentsd.core.plan.plan import Desired, Plan, Quarantined, Stored, applied, plan
+from agentsd.core.names import derive_agent_id, derive_owner, derive_slug, derive_user_id
+from agentsd.core.plan.plan import DesiredState, Plan, Quarantined, StoredState, apply_to_stored, make_plan
 from agentsd.core.violations import Violation
 
 CHECKED = b"rules"
@@ -33,13 +33,13 @@ def manifest(
     **value: Any,
 ) -> Manifest:
     """One desired agent."""
-    agent = UUID(id) if isinstance(id, str) else id or id_of(slug_of(path))
+    agent = UUID(id) if isinstance(id, str) else id or derive_agent_id(derive_slug(path))
     body = {"system_prompt": text, "default": default, **value}
     data = f"id: {agent}\ndefault: {default}\nbody: {body!r}\n".encode()
     return Manifest(
         id=agent,
-        slug=slug_of(path),
-        owner=owner_of(path),
+        slug=derive_slug(path),
+        owner=derive_owner(path),
         path=path,
         digest=sha256(data).digest(),
         default=default,
@@ -50,35 +50,37 @@ def manifest(
     )
 
 
-def desired(*manifests: Manifest, users: Iterable[User] = (), bad: Iterable[str] = ()) -> Desired:
+def desired(*manifests: Manifest, users: Iterable[User] = (), bad: Iterable[str] = ()) -> DesiredState:
     """What the files say; every owner has a user, and the files ``bad`` are quarantined."""
-    named = {m.owner: User(user_id_of(m.owner), m.owner) for m in manifests}
+    named = {m.owner: User(derive_user_id(m.owner), m.owner) for m in manifests}
     named |= {user.username: user for user in users}
     quarantined = tuple(Quarantined(path, (Violation(path, "yaml-syntax", "not YAML"),)) for path in bad)
-    return Desired({m.id: m for m in manifests}, named, quarantined, CHECKED)
+    return DesiredState({m.id: m for m in manifests}, named, quarantined, CHECKED)
 
 
 def user(path: str, email: str | None = None) -> User:
     """An owner with a file."""
-    name = owner_of(path)
-    return User(user_id_of(name), name, email, (), path, f"email: {email}\n".encode())
+    name = derive_owner(path)
+    return User(derive_user_id(name), name, email, (), path, f"email: {email}\n".encode())
 
 
-EMPTY = Stored(0, {}, {})
+EMPTY = StoredState(0, {}, {})
 
 
-def sync(stored: Stored, wanted: Desired, *, source: str = "main", prune: bool = True) -> tuple[Plan, Stored]:
+def sync(
+    stored: StoredState, wanted: DesiredState, *, source: str = "main", prune: bool = True
+) -> tuple[Plan, StoredState]:
     """The plan, and the store after it."""
-    decided = plan(wanted, stored, source=source, prune=prune)
-    return decided, applied(stored, decided, stored.version + 1, CHECKED)
+    decided = make_plan(wanted, stored, source=source, prune=prune)
+    return decided, apply_to_stored(stored, decided, stored.version + 1, CHECKED)
 
 
-def stored_of(*manifests: Manifest, source: str = "main", users: Iterable[User] = ()) -> Stored:
+def stored_of(*manifests: Manifest, source: str = "main", users: Iterable[User] = ()) -> StoredState:
     """A store that holds just these."""
     return sync(EMPTY, desired(*manifests, users=users), source=source)[1]
 
 
-def with_values(stored: Stored, *manifests: Manifest) -> Stored:
+def with_values(stored: StoredState, *manifests: Manifest) -> StoredState:
     """``stored`` with the documents of ``manifests``, as a reconciler loads them before it plans."""
     rows = dict(stored.agents)
     for one in manifests:
@@ -86,7 +88,7 @@ def with_values(stored: Stored, *manifests: Manifest) -> Stored:
     return replace(stored, agents=rows)
 
 
-def edited(stored: Stored, row: StoredAgent | StoredUser, **changes: Any) -> Stored:
+def edited(stored: StoredState, row: StoredAgent | StoredUser, **changes: Any) -> StoredState:
     """``stored`` with one row replaced."""
     changed = replace(row, **changes)
     if isinstance(changed, StoredAgent):

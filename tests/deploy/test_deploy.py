@@ -17,7 +17,7 @@ import yaml
 from click.testing import CliRunner
 
 from agentsd.cli.main import cli
-from agentsd.files.git.command import _KEPT as GIT_KNOWS
+from agentsd.files.git.command import _KEPT_VARIABLES as GIT_KNOWS
 from agentsd.settings import Settings
 from agentsd.telemetry import Metrics
 from agentsd.web import metrics
@@ -38,7 +38,7 @@ from tests.deploy.containers import (
 )
 
 YAML = sorted([*DEPLOY.rglob("*.yaml"), ROOT / "docker-compose.yml"])
-ROUTES = {one.path for one in (*health.routes(), *hooks.routes(), *metrics.routes(Metrics()))}
+ROUTES = {one.path for one in (*health.make_routes(), *hooks.make_routes(), *metrics.make_routes(Metrics()))}
 SOPS_KNOWS = {"SOPS_AGE_KEY_FILE"}
 
 

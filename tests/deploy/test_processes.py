@@ -12,7 +12,7 @@ from typing import Self
 import psycopg
 import pytest
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from agentsd.store.embedded.server import EmbeddedPostgres
 from tests.deploy.containers import Container, clustered, composed, rendered
 from tests.deploy.machine import Machine
@@ -46,9 +46,9 @@ class Known(Client):
 
 def write(home: Home, reply: str) -> None:  # noqa: F811
     """Two agents: one answers, the other is sealed."""
-    home.write("assistant.yaml", echo(reply, id=id_of("assistant")))
+    home.write("assistant.yaml", echo(reply, id=derive_agent_id("assistant")))
     if not (home.agents / "sealed.yaml").exists():
-        home.write("sealed.yaml", home.keys.seal(f"id: {id_of('sealed')}\n{SEALED}"))
+        home.write("sealed.yaml", home.keys.seal(f"id: {derive_agent_id('sealed')}\n{SEALED}"))
 
 
 async def walk(machine: Machine, containers: Iterable[Container], daemons: int, runtimes: int) -> None:

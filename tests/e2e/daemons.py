@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from psycopg import AsyncConnection
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from agentsd.store.leader_election import Leader, list_leaders
 from tests.e2e.checkout import ME
 from tests.e2e.home import Home, echo
@@ -34,7 +34,7 @@ class Repository:
         return await asyncio.to_thread(self._commit)
 
     def _commit(self) -> str:
-        text = echo(f"g{len(self.commits)}", id=id_of("a"))
+        text = echo(f"g{len(self.commits)}", id=derive_agent_id("a"))
         blob = self._git("hash-object", "-w", "--stdin", typed=text)
         folder = self._git("mktree", typed=f"100644 blob {blob}\ta.yaml\n")
         tree = self._git("mktree", typed=f"040000 tree {folder}\tagents.d\n")

@@ -13,7 +13,7 @@ from uuid import uuid4
 import aiohttp
 import yaml
 
-from agentsd.store.embedded.server import attach
+from agentsd.store.embedded.server import attach_server
 from tests.e2e.canary import TEMPORARY, Canaries, needles
 from tests.e2e.client import Client
 from tests.e2e.home import Home
@@ -157,7 +157,7 @@ async def author(home: Home, secret: dict[str, str], vendor: str, refuser: str) 
 async def live(home: Home, client: Client, canaries: Canaries, secret: dict[str, str]) -> None:
     """The agents run, are asked, break, and are looked at with every command."""
     up, url = await home.up("--log-format", "json", "--log-level", "debug", "--write-back", "off")
-    database_url = attach(home.data)
+    database_url = attach_server(home.data)
     assert database_url
     async with listening(url, canaries):
         slugs = await ask_everything(client, url, canaries)

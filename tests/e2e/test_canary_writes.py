@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from agentsd.store.embedded.server import attach
+from agentsd.store.embedded.server import attach_server
 from tests.e2e.canary import TEMPORARY, Canaries
 from tests.e2e.client import Client
 from tests.e2e.curl import Curl, Reply
@@ -181,7 +181,7 @@ async def in_files(
 ) -> None:
     """What was killed is finished; then a machine without sops, which refuses; told in plain logs."""
     up, url = await home.up("--write-back", "files", "--log-level", "debug", AGENTSD_SOPS="/nonexistent/sops")
-    database_url = attach(home.data)
+    database_url = attach_server(home.data)
     assert database_url
     async with listening(url, canaries):
         await client.stream(url, "two")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import until
@@ -25,7 +25,7 @@ def writes(client: Client, url: str, count: int) -> Callable[[], Awaitable[bool]
 async def started(home: Home, postgres: EmbeddedPostgres) -> str:
     """A migrated database on a server of its own."""
     url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(upgrade, url)
+    await asyncio.to_thread(upgrade_schema, url)
     home.env |= {"AGENTSD_DATABASE_URL": url, "AGENTSD_SHUTDOWN_GRACE": "0"}
     return url
 
@@ -33,7 +33,7 @@ async def started(home: Home, postgres: EmbeddedPostgres) -> str:
 async def test_a_restart_without_postgres(home: Home, client: Client, postgres: EmbeddedPostgres) -> None:
     """Agents answer from disk, the age is told everywhere, and what was synced meanwhile comes by version."""
     url = await started(home, postgres)
-    home.write("a.yaml", echo("one", id=id_of("a")))
+    home.write("a.yaml", echo("one", id=derive_agent_id("a")))
     assert (await home.run("sync")).code == 0
     serve, at = await home.serve(url)
     await until(writes(client, at, 1))
@@ -52,7 +52,7 @@ async def test_a_restart_without_postgres(home: Home, client: Client, postgres: 
     await serve.says("serving from disk")
 
     await asyncio.to_thread(postgres.start)
-    home.write("a.yaml", echo("two", id=id_of("a")))
+    home.write("a.yaml", echo("two", id=derive_agent_id("a")))
     assert (await home.run("sync")).code == 0
     await client.serves(at, 2)
     assert await client.say(at, "a") == "two"

@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import Done, until
@@ -48,7 +48,7 @@ async def test_everything_starts_before_postgres(
 ) -> None:
     """``serve`` is alive and not ready, ``watch`` waits; when Postgres comes, both go to work."""
     database_url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(upgrade, database_url)
+    await asyncio.to_thread(upgrade_schema, database_url)
     await asyncio.to_thread(postgres.stop)
     home.write("a.yaml", echo("here", id=uuid4()))
     url = f"http://127.0.0.1:{free_port()}"
@@ -92,7 +92,7 @@ async def test_what_postgres_refuses(
     home.write("a.yaml", echo("here", id=uuid4()))
     most = None if thorough else 1
     await refused(home, url, ["serve --port 0", "sync"][:most], "has no tables of agentsd")
-    await asyncio.to_thread(upgrade, url)
+    await asyncio.to_thread(upgrade_schema, url)
     assert (await home.run("sync", AGENTSD_DATABASE_URL=url)).code == 0
     with psycopg.connect(url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE keeper LOGIN SUPERUSER PASSWORD '{PASSWORD}'")

@@ -7,7 +7,7 @@ import json
 import signal
 import socket
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import until
@@ -18,7 +18,7 @@ async def test_a_frozen_replica_is_named_and_catches_up(
 ) -> None:
     """Not live everywhere is a failure with its name; continued, it serves; killed, it is told."""
     home.env |= {"AGENTSD_DATABASE_URL": database_url, "AGENTSD_SHUTDOWN_GRACE": "0"}
-    home.write("a.yaml", echo("one", id=id_of("a")))
+    home.write("a.yaml", echo("one", id=derive_agent_id("a")))
     done = await home.run("sync", "--wait")
     assert (done.code, "no replica runs" in done.out) == (0, True), done.said
     (frozen, slow), (well, quick) = await asyncio.gather(
@@ -28,7 +28,7 @@ async def test_a_frozen_replica_is_named_and_catches_up(
     name = f"{socket.gethostname()}:{frozen.pid}"
     frozen.send(signal.SIGSTOP)
     try:
-        home.write("a.yaml", echo("two", id=id_of("a")))
+        home.write("a.yaml", echo("two", id=derive_agent_id("a")))
         done = await home.run("sync", "--wait", "--timeout", "1")
         assert done.code == 1
         assert f"{name} at 1, last heard" in done.err
@@ -47,7 +47,7 @@ async def test_a_frozen_replica_is_named_and_catches_up(
     assert "Replicas: 2 of 2 well at version 2" in (await home.run("status")).out
     assert (await frozen.stop()).code == 0
     await well.kill()
-    home.write("a.yaml", echo("three", id=id_of("a")))
+    home.write("a.yaml", echo("three", id=derive_agent_id("a")))
     done = await home.run("sync", "--wait", "--timeout", "0.2")
     assert (done.code, f":{well.pid} at 2, last heard" in done.err) == (1, True), done.said
 

@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from psycopg import AsyncConnection
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 from tests.e2e.client import Client
 from tests.e2e.home import Home, echo
 from tests.e2e.processes import Process, exists, gone, postmaster_of, until
@@ -31,7 +31,9 @@ def generation(number: int, size: int) -> dict[str, str]:
     slugs = [f"a{index:04}" for index in range(size) if index % 3 != number % 3]
     holder = slugs[number % len(slugs)]
     return {
-        slug: echo("hi", id=id_of(slug), name=f"g{number}", default="true" if slug == holder else "false")
+        slug: echo(
+            "hi", id=derive_agent_id(slug), name=f"g{number}", default="true" if slug == holder else "false"
+        )
         for slug in slugs
     }
 
@@ -197,9 +199,9 @@ async def test_fifty_killed_syncs(home: Home, client: Client, database_url: str)
 async def kill_postgres(home: Home, client: Client, postgres: EmbeddedPostgres, kills: int) -> None:
     """The postmaster is killed and started again under a running runtime."""
     database_url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(upgrade, database_url)
+    await asyncio.to_thread(upgrade_schema, database_url)
     env = {"AGENTSD_DATABASE_URL": database_url}
-    home.write("a.yaml", echo("g0", id=id_of("a")))
+    home.write("a.yaml", echo("g0", id=derive_agent_id("a")))
     assert (await home.run("sync", **env)).code == 0
     serve, url = await home.serve(database_url)
     delays = []
@@ -214,7 +216,7 @@ async def kill_postgres(home: Home, client: Client, postgres: EmbeddedPostgres, 
         back = perf_counter()
         await until(lambda: _well(client, url))
         delays.append(perf_counter() - back)
-        home.write("a.yaml", echo(f"g{number}", id=id_of("a")))
+        home.write("a.yaml", echo(f"g{number}", id=derive_agent_id("a")))
         sync = await home.run("sync", **env)
         assert sync.code == 0, sync.said
         await client.serves(url, number + 1)
@@ -275,9 +277,9 @@ async def test_ten_times_killed_postgres(home: Home, client: Client, postgres: E
 async def test_frozen_postgres(home: Home, client: Client, postgres: EmbeddedPostgres) -> None:
     """A server that accepts and never answers: the runtime serves on, tells, and can be stopped."""
     database_url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(upgrade, database_url)
+    await asyncio.to_thread(upgrade_schema, database_url)
     env = {"AGENTSD_DATABASE_URL": database_url}
-    home.write("a.yaml", echo("g0", id=id_of("a")))
+    home.write("a.yaml", echo("g0", id=derive_agent_id("a")))
     assert (await home.run("sync", **env)).code == 0
     serve, url = await home.serve(database_url)
     postmaster = postmaster_of(postgres.data_dir)
@@ -303,7 +305,7 @@ async def test_postgres_killed_in_the_middle_of_a_sync(
 ) -> None:
     """The sync says that the connection broke and exits with 1; nothing of it is there; the next finishes."""
     database_url = await asyncio.to_thread(postgres.start)
-    await asyncio.to_thread(upgrade, database_url)
+    await asyncio.to_thread(upgrade_schema, database_url)
     env = {"AGENTSD_DATABASE_URL": database_url}
     lay(home, generation(1, 30))
     with closing(psycopg.connect(database_url)) as blocker:  # so that the sync waits in its transaction

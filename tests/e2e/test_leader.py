@@ -12,7 +12,7 @@ from time import perf_counter
 import pytest
 from psycopg import AsyncConnection
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from tests.e2e.client import Client
 from tests.e2e.daemons import APPLIED, RUNS, SAID, Daemons, Repository
 from tests.e2e.home import Home, echo
@@ -94,7 +94,7 @@ async def test_a_leader_that_is_killed_or_frozen(
 
 async def test_an_edit_on_a_standby(home: Home, client: Client, database_url: str) -> None:
     """Two `up` on one folder: what is written through the one that stands by is live on both."""
-    home.write("a.yaml", echo("hi", id=id_of("a"), name="before"))
+    home.write("a.yaml", echo("hi", id=derive_agent_id("a"), name="before"))
     env = {"AGENTSD_DATABASE_URL": database_url}
     leader, first = await home.up(**env)
     standby, second = await home.up(**env)

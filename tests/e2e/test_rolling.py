@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import pytest
 
-from agentsd.core.names import id_of
+from agentsd.core.names import derive_agent_id
 from tests.e2e.balancer import Balancer
 from tests.e2e.client import Broken, Client
 from tests.e2e.home import Home, echo
@@ -85,8 +85,10 @@ async def _ask(client: Client, url: str) -> None:
 
 async def stock(home: Home, database_url: str) -> None:
     """An agent that takes its time, and one that does not."""
-    home.write("quick.yaml", echo("hi", id=id_of("quick")))
-    home.write("slow.yaml", echo(" ".join(["w"] * WORDS), id=id_of("slow")) + "  delay_seconds: 0.04\n")
+    home.write("quick.yaml", echo("hi", id=derive_agent_id("quick")))
+    home.write(
+        "slow.yaml", echo(" ".join(["w"] * WORDS), id=derive_agent_id("slow")) + "  delay_seconds: 0.04\n"
+    )
     assert (await home.run("sync", AGENTSD_DATABASE_URL=database_url)).code == 0
 
 

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from psycopg.rows import dict_row
 
-from agentsd.store.embedded.server import attach
+from agentsd.store.embedded.server import attach_server
 from tests.e2e.checkout import Checkout
 from tests.e2e.client import Client
 from tests.e2e.curl import PROGRAM, Curl, Reply
@@ -87,7 +87,7 @@ def masked(section: dict[str, Any], *secrets: str) -> dict[str, Any]:
 async def test_the_seven_routes(checkout: Checkout, client: Client, vendor: Parrot, mode: str) -> None:
     """list, create, get, update, set-default, current, rollback, delete: each edit as small as it can be."""
     up, url = await checkout.home.up("--write-back", mode)
-    database_url = attach(checkout.home.data)
+    database_url = attach_server(checkout.home.data)
     assert database_url
     walk = Walk(checkout, client, Curl(url), database_url, mode)
     listed = (await walk.curl("GET", "/api/agents")).json

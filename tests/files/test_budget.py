@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from agentsd.files.budget import LIMITS, TreeLimits
-from agentsd.files.git.tree_walk import Blob, Folder, Walk, plant
+from agentsd.files.budget import DEFAULT_LIMITS, TreeLimits
+from agentsd.files.git.tree_walk import Blob, CommitWalk, Folder, insert_entry
 from agentsd.files.tree import Tree, read_tree
 
 
@@ -34,7 +34,7 @@ def test_links_that_double_at_each_step_end(tmp_path: Path) -> None:
     _write(tmp_path, "zeta/good.yaml")
     tree = read_tree(tmp_path)
     assert "zeta/good.yaml" in _sound(tree)
-    assert len(_sound(tree)) < 23 * (1 + LIMITS.visits) + 2
+    assert len(_sound(tree)) < 23 * (1 + DEFAULT_LIMITS.visits) + 2
     assert _over(tree)
     assert all(path.startswith("acme/d") for path in _over(tree))
 
@@ -42,22 +42,22 @@ def test_links_that_double_at_each_step_end(tmp_path: Path) -> None:
 def test_links_of_a_commit_that_double_at_each_step_end() -> None:
     root = Folder()
     for step in range(23):
-        plant(root, b"100644 blob f00d 8\tacme/d%d/x.yaml" % step)
+        insert_entry(root, b"100644 blob f00d 8\tacme/d%d/x.yaml" % step)
         for name in (b"a", b"b"):
             if step < 22:
-                plant(root, b"120000 blob link%d 5\tacme/d%d/%s" % (step + 1, step, name))
-    plant(root, b"100644 blob f00d 8\tzeta/good.yaml")
-    found = list(Walk(root, {f"link{step}": f"../d{step}" for step in range(23)}).run())
+                insert_entry(root, b"120000 blob link%d 5\tacme/d%d/%s" % (step + 1, step, name))
+    insert_entry(root, b"100644 blob f00d 8\tzeta/good.yaml")
+    found = list(CommitWalk(root, {f"link{step}": f"../d{step}" for step in range(23)}).run())
     assert any(path == "zeta/good.yaml" and not problem for path, _, problem in found)
-    assert len(found) < 3 * 23 * (1 + LIMITS.visits)
+    assert len(found) < 3 * 23 * (1 + DEFAULT_LIMITS.visits)
     assert {problem.code for _, _, problem in found if problem} == {"too-much"}
 
 
 def test_a_commit_many_folders_deep_is_refused_there_alone() -> None:
     root = Folder()
-    plant(root, b"100644 blob f00d 8\t" + b"d/" * 5000 + b"x.yaml")
-    plant(root, b"100644 blob f00d 8\tgood.yaml")
-    found = list(Walk(root, {}).run())
+    insert_entry(root, b"100644 blob f00d 8\t" + b"d/" * 5000 + b"x.yaml")
+    insert_entry(root, b"100644 blob f00d 8\tgood.yaml")
+    found = list(CommitWalk(root, {}).run())
     assert [(path, problem.code) for path, _, problem in found if problem] == [("d/" * 33, "too-much")]
     assert ("good.yaml", Blob("f00d", 8), None) in found
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call, Refusal
+from agentsd.providers.local.host import EngineCall, EngineRefusal
 
 
 def need(settings: Mapping[str, Any]) -> int:
@@ -38,54 +38,54 @@ class StandIn:
         names = ("echo", "count", "gate", "refuse", "fail", "abort", "grow", "environment", "flood", "noise")
         self.operations = {name: getattr(self, name) for name in names}
 
-    def echo(self, call: Call) -> None:
+    def echo(self, call: EngineCall) -> None:
         """Send back what came, and by which process."""
         call.emit({**call.fields, "pid": os.getpid()}, call.body)
 
-    def count(self, call: Call) -> None:
+    def count(self, call: EngineCall) -> None:
         """Count up to a number, or until nobody listens."""
         for number in range(call.fields.get("to", 1 << 62)):
             if call.emit({"number": number}):
                 return
 
-    def gate(self, call: Call) -> None:
+    def gate(self, call: EngineCall) -> None:
         """Wait until a file exists."""
         while not Path(call.fields["file"]).exists():
             time.sleep(0.005)
         call.emit({"name": call.fields["name"]})
 
-    def refuse(self, call: Call) -> None:
+    def refuse(self, call: EngineCall) -> None:
         """Refuse by a code."""
-        raise Refusal(call.fields["code"])
+        raise EngineRefusal(call.fields["code"])
 
-    def fail(self, call: Call) -> None:
+    def fail(self, call: EngineCall) -> None:
         """Fail as a library does, after a part."""
         call.emit({"number": 1})
         raise RuntimeError("prompt")
 
-    def abort(self, call: Call) -> None:
+    def abort(self, call: EngineCall) -> None:
         """End as a native library does, after a part."""
         call.emit({"number": 1})
         os.kill(os.getpid(), signal.SIGABRT)
         time.sleep(60)
 
-    def grow(self, call: Call) -> None:
+    def grow(self, call: EngineCall) -> None:
         """Take memory, and keep it."""
         self._kept.append(bytearray(b"x") * (call.fields["mib"] << 20))
         call.emit({})
 
-    def environment(self, call: Call) -> None:
+    def environment(self, call: EngineCall) -> None:
         """Send the names of all variables, and what every open file is."""
         places = [place for place in Path("/proc/self/fd").iterdir() if place.exists() or place.is_symlink()]
         files = [str(place.readlink()) for place in places if os.path.lexists(place)]
         call.emit({"names": sorted(os.environ), "files": files})
 
-    def flood(self, call: Call) -> None:
+    def flood(self, call: EngineCall) -> None:
         """Send more than anybody takes."""
         while not call.emit({}, bytes(1 << 20)):
             pass
 
-    def noise(self, call: Call) -> None:
+    def noise(self, call: EngineCall) -> None:
         """Write bytes that are not frames, as a process that a model's file took over may."""
         call._channel._connection.sendall(bytes.fromhex(call.fields["hex"]))
         time.sleep(60)

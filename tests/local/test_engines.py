@@ -16,12 +16,12 @@ import pytest
 
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderRejected, ProviderTimeout, ProviderUnavailable
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.local import pool, process
-from agentsd.providers.local.engines import Claim, Engines, preloaded
+from agentsd.providers.local.engines import EngineClaim, Engines, preload_engine
 from agentsd.providers.local.spec import EngineSpec
 
-WHO = Who("test.local", "llm")
+WHO = VendorRef("test.local", "llm")
 MODULE = "tests.local.stand_in"
 
 
@@ -34,7 +34,7 @@ class Shelf:
 
     def claim(
         self, *, name: str = "m", owner: str = "default", threads: int = 1, timeout: float = 20.0, **how: Any
-    ) -> Claim:
+    ) -> EngineClaim:
         """On the model called ``name``."""
         settings = {"name": name, "log": str(self.log), **how}
         spec = EngineSpec.of(WHO.vendor, MODULE, settings, threads)
@@ -65,7 +65,7 @@ def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-async def process_of(claim: Claim) -> int:
+async def process_of(claim: EngineClaim) -> int:
     """The process that answers."""
     (part,) = await claim.run("echo", {})
     return int(part.fields["pid"])
@@ -280,10 +280,10 @@ async def test_releasing_a_model_that_loads(shelf: Shelf) -> None:
 async def test_preloading(shelf: Shelf) -> None:
     """``preload`` loads before the first request; a failure shows at the first use only."""
     claim, bad = shelf.claim(), shelf.claim(name="bad", load="fail")
-    preloaded(claim, wanted=False)
+    preload_engine(claim, wanted=False)
     for each in (claim, bad):
-        preloaded(each, wanted=True)
-        preloaded(each, wanted=True)
+        preload_engine(each, wanted=True)
+        preload_engine(each, wanted=True)
     while not shelf.engines.loaded():
         await asyncio.sleep(0.01)
     await process_of(claim)

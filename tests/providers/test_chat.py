@@ -27,8 +27,8 @@ def agent(llm: Any, prompt: str = "") -> LiveAgent:
 async def test_an_answer_is_the_agents(make: Make) -> None:
     """`model` is the slug, and what OpenAI's clients require is there, streamed and not."""
     live = agent(make("llm", provider="echo.local"))
-    whole = await chat.complete(live, {"model": "x", "messages": [USER]})
-    chunks = [chunk async for chunk in chat.stream(live, {"messages": [USER], "stream": True})]
+    whole = await chat.complete_chat(live, {"model": "x", "messages": [USER]})
+    chunks = [chunk async for chunk in chat.stream_chat(live, {"messages": [USER], "stream": True})]
     assert whole["choices"][0]["message"] == {"role": "assistant", "content": "hello there"}
     assert {answer["model"] for answer in (whole, *chunks)} == {"acme/sales"}
     assert whole["object"] == "chat.completion"
@@ -57,7 +57,7 @@ async def test_the_system_prompt_comes_first(make: Make) -> None:
     }
     async with OpenAIServer() as server:
         llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
-        answer = await chat.complete(agent(llm, "You are kind."), body)
+        answer = await chat.complete_chat(agent(llm, "You are kind."), body)
     passed = {key: body[key] for key in ("temperature", "tools", "response_format", "stop", "seed", "n")}
     messages = [{"role": "system", "content": "You are kind."}, mine, USER]
     assert server.last.body == {**passed, "messages": messages, "model": "m", "stream": False}
@@ -72,7 +72,7 @@ async def test_usage_only_where_it_was_asked_for(make: Make, wanted: bool) -> No
     """A chunk without choices breaks clients that did not ask for one."""
     live = agent(make("llm", provider="echo.local"))
     body = {"messages": [USER], "stream_options": {"include_usage": wanted}}
-    chunks = [chunk async for chunk in chat.stream(live, body)]
+    chunks = [chunk async for chunk in chat.stream_chat(live, body)]
     assert ("usage" in chunks[-1]) is wanted
 
 
@@ -91,23 +91,23 @@ async def test_usage_only_where_it_was_asked_for(make: Make, wanted: bool) -> No
 def test_a_bad_request_is_refused_before_the_first_chunk(body: dict[str, Any], param: str) -> None:
     """So that an HTTP status can still be sent; the offending key is named."""
     with pytest.raises(chat.InvalidChat) as caught:
-        chat.stream(agent(object()), body)
+        chat.stream_chat(agent(object()), body)
     assert caught.value.param == param
 
 
 async def test_an_agent_without_an_llm(make: Make) -> None:
     """It exists, but it cannot chat."""
     with pytest.raises(AgentUnavailable, match="no LLM"):
-        await chat.complete(agent(None), {"messages": [USER]})
+        await chat.complete_chat(agent(None), {"messages": [USER]})
     with pytest.raises(AgentUnavailable):
-        chat.stream(agent(None), {"messages": [USER]})
+        chat.stream_chat(agent(None), {"messages": [USER]})
 
 
 async def test_closing_the_stream_closes_the_vendors(make: Make) -> None:
     """A client that hangs up stops the generation."""
     async with OpenAIServer(fault=Fault.STALL_LATER) as server:
         llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
-        chunks = chat.stream(agent(llm), {"messages": [USER]})
+        chunks = chat.stream_chat(agent(llm), {"messages": [USER]})
         await anext(chunks)
         await chunks.aclose()  # type: ignore[attr-defined]
         await server.last.disconnected.wait()
@@ -118,4 +118,4 @@ async def test_a_vendors_failure_comes_through(make: Make) -> None:
     async with OpenAIServer(fault=Fault.EARLY_CLOSE) as server:
         llm = make("llm", provider="openai-compatible", model="m", api_url=server.url)
         with pytest.raises(base.ProviderUnavailable):
-            _ = [chunk async for chunk in chat.stream(agent(llm), {"messages": [USER]})]
+            _ = [chunk async for chunk in chat.stream_chat(agent(llm), {"messages": [USER]})]

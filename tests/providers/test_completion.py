@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from agentsd.core.errors import ProviderError
 from agentsd.core.secret import MASK
 from agentsd.providers.base import ProviderProtocolError, ProviderRateLimited, ProviderUnavailable
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.llm.completion import CALLS_MAX, CHOICES_MAX, Normalizer
 from agentsd.providers.redaction import HOLD_AFTER, RedactedStream, Redactor
 from tests.vendors.leaves import chunk, completion, mutated
 
 KEY = "sk-canary-7d1f0a9b3c5e"
-WHO = Who("groq.com", "llm")
+WHO = VendorRef("groq.com", "llm")
 HOSTILE = (
     KEY,
     f"Incorrect API key provided: {KEY}.",

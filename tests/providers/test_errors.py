@@ -11,9 +11,15 @@ from hypothesis import strategies as st
 
 from agentsd.core.errors import ProviderError
 from agentsd.providers import base
-from agentsd.providers.errors import Who, refused, reported, retry_after, translated
+from agentsd.providers.errors import (
+    VendorRef,
+    make_reported_error,
+    make_status_error,
+    parse_retry_after,
+    translate_errors,
+)
 
-WHO = Who("groq.com", "llm")
+WHO = VendorRef("groq.com", "llm")
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,7 @@ WHO = Who("groq.com", "llm")
 )
 def test_each_status_is_one_error(status: int, kind: type[ProviderError], retryable: bool) -> None:
     """The status decides the class, and the class whether trying again may help."""
-    error = refused(WHO, status)
+    error = make_status_error(WHO, status)
     assert type(error) is kind
     assert error.retryable is retryable
     assert str(status) in error.message
@@ -45,7 +51,7 @@ def test_each_status_is_one_error(status: int, kind: type[ProviderError], retrya
 
 def test_a_refusal_keeps_the_vendors_status() -> None:
     """Whoever shows the error can tell 402 from 422."""
-    error = refused(WHO, 402)
+    error = make_status_error(WHO, 402)
     assert isinstance(error, base.ProviderRejected)
     assert error.status == 402
 
@@ -53,12 +59,12 @@ def test_a_refusal_keeps_the_vendors_status() -> None:
 @given(st.one_of(st.text(), st.integers(), st.none(), st.lists(st.text())))
 def test_only_plain_machine_words_are_quoted(code: object) -> None:
     """A code may hold the key or the prompt, so nothing but lower-case words is repeated."""
-    message = refused(WHO, 400, code=code).message
+    message = make_status_error(WHO, 400, code=code).message
     plain = "groq.com answered 400: it refuses this request"
     assert message == plain or all(c.islower() or c in "_-() :40" or c in "groq.com" for c in message)
     for key in ("sk-abc123", "my_own_proxy_key"):
-        assert key not in refused(WHO, 400, code=key).message
-    assert "(model_not_found)" in refused(WHO, 404, code="model_not_found").message
+        assert key not in make_status_error(WHO, 400, code=key).message
+    assert "(model_not_found)" in make_status_error(WHO, 404, code="model_not_found").message
 
 
 @pytest.mark.parametrize(
@@ -78,7 +84,7 @@ def test_only_plain_machine_words_are_quoted(code: object) -> None:
 )
 def test_an_error_object_in_a_stream_is_typed(error: object, kind: type[ProviderError]) -> None:
     """A code that says which failure it is counts; the vendor's words never do."""
-    found = reported(WHO, error)
+    found = make_reported_error(WHO, error)
     assert type(found) is kind
     assert "secret words" not in str(found)
 
@@ -86,14 +92,14 @@ def test_an_error_object_in_a_stream_is_typed(error: object, kind: type[Provider
 def test_retry_after_reads_seconds_and_dates() -> None:
     """Both forms of RFC 9110, and the vendors' milliseconds; nonsense is None."""
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
-    assert retry_after({"Retry-After": "7"}) == 7.0
-    assert retry_after({"retry-after-ms": "1500", "Retry-After": "2"}) == 1.5
-    assert 60 < (retry_after({"Retry-After": later}) or 0) <= 90
-    assert retry_after({"Retry-After": "-5"}) == 0
-    assert retry_after({"Retry-After": "1e9"}) == 86_400
-    assert retry_after({"Retry-After": "soon"}) is None
-    assert retry_after({"Retry-After": "nan"}) is None
-    assert retry_after({}) is None
+    assert parse_retry_after({"Retry-After": "7"}) == 7.0
+    assert parse_retry_after({"retry-after-ms": "1500", "Retry-After": "2"}) == 1.5
+    assert 60 < (parse_retry_after({"Retry-After": later}) or 0) <= 90
+    assert parse_retry_after({"Retry-After": "-5"}) == 0
+    assert parse_retry_after({"Retry-After": "1e9"}) == 86_400
+    assert parse_retry_after({"Retry-After": "soon"}) is None
+    assert parse_retry_after({"Retry-After": "nan"}) is None
+    assert parse_retry_after({}) is None
 
 
 DATES = st.from_regex(
@@ -112,7 +118,7 @@ DATES = st.from_regex(
 def test_no_retry_after_raises(said: str) -> None:
     """Whatever a vendor writes there is a bounded number of seconds, or none."""
     for name in ("Retry-After", "retry-after-ms"):
-        seconds = retry_after({name: said})
+        seconds = parse_retry_after({name: said})
         assert seconds is None or 0 <= seconds <= 86_400
 
 
@@ -125,16 +131,16 @@ JSON = st.recursive(
 @given(JSON, st.sampled_from(["code", "err_code", "status", "type"]))
 @example("٣٣٣", "code")
 def test_no_reported_error_raises(said: object, key: str) -> None:
-    assert isinstance(reported(WHO, said), ProviderError)
-    assert isinstance(reported(WHO, {key: said}), ProviderError)
+    assert isinstance(make_reported_error(WHO, said), ProviderError)
+    assert isinstance(make_reported_error(WHO, {key: said}), ProviderError)
 
 
 @given(st.integers(min_value=300), JSON)
 def test_no_status_raises(status: int, code: object) -> None:
-    assert isinstance(refused(WHO, status, {}, code), ProviderError)
+    assert isinstance(make_status_error(WHO, status, {}, code), ProviderError)
 
 
 def test_a_bug_of_ours_is_not_called_a_vendors_fault() -> None:
     """Only what a network can do wrong is translated."""
-    with pytest.raises(KeyError), translated(WHO):
+    with pytest.raises(KeyError), translate_errors(WHO):
         raise KeyError("bug")

@@ -16,11 +16,11 @@ import pytest
 
 from agentsd.providers.base import ProviderBroken, ProviderProtocolError, ProviderTimeout, Transcript
 from agentsd.providers.border import GuardedEmbedding, GuardedSTT, GuardedTTS
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.limits import (
-    CHAT,
+    CHAT_LIMITS,
     DIMENSIONS_MAX,
-    FRAMES,
+    FRAME_LIMITS,
     HEADER_BYTES_MAX,
     SPEECH_BYTES_MAX,
     TRANSCRIPT_CHARACTERS_MAX,
@@ -30,16 +30,16 @@ from agentsd.providers.network import Timeouts
 from agentsd.providers.redaction import Redactor
 from agentsd.providers.transport.endpoint import Endpoint
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.websocket import Reader, converse
+from agentsd.providers.transport.websocket import FrameReader, run_conversation
 from tests.providers.conftest import Make
 from tests.vendors.raw_server import RawServer, frame, reply, sse, streamed
 
-WHO = Who("openai-compatible", "llm")
+WHO = VendorRef("openai-compatible", "llm")
 CHATTING = {"messages": [{"role": "user", "content": "Hi"}]}
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n"
 WHOLE, STREAM = HEAD % (b"application/json", b""), HEAD % (b"text/event-stream", b"")
 GZIPPED = b"Content-Encoding: gzip\r\n"
-BOMB = gzip.compress(b" " * (4 * CHAT.body))
+BOMB = gzip.compress(b" " * (4 * CHAT_LIMITS.body))
 
 
 def endless(head: bytes, piece: bytes) -> Any:
@@ -66,10 +66,16 @@ def llm_at(make: Make, server: RawServer, **more: Any) -> Any:
 @pytest.mark.parametrize(
     ("answer", "limit"),
     [
-        (endless(WHOLE, b"x" * 65_536), f"an answer of more than {CHAT.body} bytes"),
-        (endless(WHOLE + b'{"choices":[', b"{}," * 20_000), f"an answer of more than {CHAT.body} bytes"),
-        (reply(b'{"choices":[' + b"0," * CHAT.values + b"0,0]}"), f"more than {CHAT.values} values"),
-        (HEAD % (b"application/json", GZIPPED) + BOMB, f"an answer of more than {CHAT.body} bytes"),
+        (endless(WHOLE, b"x" * 65_536), f"an answer of more than {CHAT_LIMITS.body} bytes"),
+        (
+            endless(WHOLE + b'{"choices":[', b"{}," * 20_000),
+            f"an answer of more than {CHAT_LIMITS.body} bytes",
+        ),
+        (
+            reply(b'{"choices":[' + b"0," * CHAT_LIMITS.values + b"0,0]}"),
+            f"more than {CHAT_LIMITS.values} values",
+        ),
+        (HEAD % (b"application/json", GZIPPED) + BOMB, f"an answer of more than {CHAT_LIMITS.body} bytes"),
         (
             endless(b"HTTP/1.1 200 OK\r\nX: ", b"y" * 65_536),
             f"header of more than {HEADER_BYTES_MAX} bytes",
@@ -91,10 +97,13 @@ async def test_a_whole_answer_is_bounded(make: Make, answer: Any, limit: str) ->
 @pytest.mark.parametrize(
     ("answer", "limit"),
     [
-        (endless(STREAM + b"data: ", b"x" * 65_536), f"an event of more than {CHAT.event} bytes"),
-        (endless(STREAM, b"data:\n" * 10_000), f"an event of more than {CHAT.event} bytes"),
-        (STREAM + b'data: {"a":[' + b"0," * CHAT.values + b"0,0]}\n\n", f"more than {CHAT.values} values"),
-        (HEAD % (b"text/event-stream", GZIPPED) + BOMB, f"an event of more than {CHAT.event} bytes"),
+        (endless(STREAM + b"data: ", b"x" * 65_536), f"an event of more than {CHAT_LIMITS.event} bytes"),
+        (endless(STREAM, b"data:\n" * 10_000), f"an event of more than {CHAT_LIMITS.event} bytes"),
+        (
+            STREAM + b'data: {"a":[' + b"0," * CHAT_LIMITS.values + b"0,0]}\n\n",
+            f"more than {CHAT_LIMITS.values} values",
+        ),
+        (HEAD % (b"text/event-stream", GZIPPED) + BOMB, f"an event of more than {CHAT_LIMITS.event} bytes"),
     ],
     ids=["bytes", "lines", "values", "bomb"],
 )
@@ -181,7 +190,7 @@ async def test_a_stream_is_bounded(
             await events(server, sessions, bounds)
 
 
-class Nothing(Reader[bytes]):
+class Nothing(FrameReader[bytes]):
     """Frames that mean nothing."""
 
     def read(self, frame: str | bytes) -> bytes | None:
@@ -212,10 +221,10 @@ async def once() -> AsyncIterator[str]:
         ),
         (endless(b"\x01\x01x", b"\x00\x01x" * 10), Bounds(), ProviderProtocolError, "more than 1000 bytes"),
         (
-            frame(b"[" + b"0," * FRAMES.values + b"0,0]"),
-            Bounds(limits=FRAMES),
+            frame(b"[" + b"0," * FRAME_LIMITS.values + b"0,0]"),
+            Bounds(limits=FRAME_LIMITS),
             ProviderProtocolError,
-            f"more than {FRAMES.values} values",
+            f"more than {FRAME_LIMITS.values} values",
         ),
         (b"\xc1\x05hello", Bounds(), ProviderProtocolError, "not the WebSocket protocol"),
         (
@@ -234,7 +243,7 @@ async def test_a_socket_is_bounded(
     async with RawServer(answer) as server:
         endpoint = Endpoint(sessions, server.ws_url, WHO, {}, bounds.timeouts, bounds.limits)
         with pytest.raises(error, match=limit):
-            await listed(converse(endpoint, {}, once(), Nothing(WHO)))
+            await listed(run_conversation(endpoint, {}, once(), Nothing(WHO)))
         await endpoint.aclose()
 
 

@@ -14,18 +14,18 @@ from agentsd.core.errors import ProviderError
 from agentsd.core.trust.outbound import Outbound
 from agentsd.providers.base import ProviderForbidden, ProviderUnreachable
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import Timeouts
 from agentsd.providers.transport.endpoint import Endpoint
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.transport.websocket import Socket
-from agentsd.runtime.agents.builder import Builder, Refused
+from agentsd.runtime.agents.builder import Builder, DocumentRefused
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from tests.providers.conftest import QUICK
 from tests.vendors.openai_server import OpenAIServer
 
-WHO = Who("openai-compatible", "llm")
+WHO = VendorRef("openai-compatible", "llm")
 ASK = {"messages": [{"role": "user", "content": "x"}]}
 
 
@@ -173,7 +173,7 @@ def test_an_agent_with_such_a_url_has_a_condition(catalog: Catalog, tmp_path: An
     """Its reason names the rule, its message the section."""
     builder = Builder(Opener(find_identities({}, tmp_path), None), catalog, HttpSessions())
     section = {"provider": "openai-compatible", "model": "m", "api_url": "http://169.254.169.254"}
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(DocumentRefused) as caught:
         builder.build("llm", catalog.settings_of("llm", section), "default")
     assert caught.value.reason == "OutboundForbidden"
     assert "metadata" in caught.value.message

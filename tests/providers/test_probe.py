@@ -13,7 +13,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.resilience import build as resilient
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.services.probe import probe
+from agentsd.services.probe import probe_agent
 from agentsd.telemetry import Metrics
 from tests.providers.conftest import HASTY, QUICK
 from tests.vendors.base import Fault
@@ -33,7 +33,7 @@ async def agent(catalog: Catalog, sessions: HttpSessions) -> AsyncIterator[Agent
         providers: dict[str, Any] = {}
         for kind, section in sections.items():
             settings = catalog.settings_of(kind, section)
-            providers[kind] = resilient.build(catalog, kind, settings, sessions, Metrics())
+            providers[kind] = resilient.build_provider(catalog, kind, settings, sessions, Metrics())
             made.append(providers[kind])
         names = {kind: str(section["provider"]) for kind, section in sections.items()}
         return LiveAgent(uuid4(), "a", "default", 1, b"", AgentHead(), provider_names=names, **providers)
@@ -52,7 +52,7 @@ def at(url: str, **more: Any) -> dict[str, Any]:
 async def test_every_provider_is_asked_once(agent: Agent) -> None:
     """One token, one word, one second, one vector: no retries, and in the order of the sections."""
     async with OpenAIServer() as server, WhisperServer() as whisper:
-        found = await probe(
+        found = await probe_agent(
             agent(
                 llm=at(server.url),
                 tts=at(server.url, voice="v"),
@@ -92,7 +92,9 @@ async def test_every_failure_has_its_class_and_its_fix(
 ) -> None:
     """The fix names the place; the vendor's own text and the key are not quoted."""
     async with OpenAIServer(fault=fault) as server:
-        found = await probe(agent(tts=at(server.url, voice="v", **HASTY), embedding=at(server.url, **HASTY)))
+        found = await probe_agent(
+            agent(tts=at(server.url, voice="v", **HASTY), embedding=at(server.url, **HASTY))
+        )
         assert [one.reason for one in found] == [reason, reason]
         for one in found:
             assert advice in one.fix
@@ -106,7 +108,7 @@ async def test_nobody_there(agent: Agent) -> None:
     async with OpenAIServer() as server:
         gone = server.url
     for url in (gone, "http://no-such-host.invalid"):
-        (finding,) = await probe(agent(llm=at(url)))
+        (finding,) = await probe_agent(agent(llm=at(url)))
         assert (finding.ok, finding.reason) == (False, "unreachable")
         assert "URL of llm" in finding.fix
 
@@ -114,7 +116,7 @@ async def test_nobody_there(agent: Agent) -> None:
 async def test_those_that_stand_in_are_probed_too(agent: Agent) -> None:
     """A broken fallback is found before it is needed."""
     async with OpenAIServer() as well, OpenAIServer(fault=Fault.UNAUTHORIZED) as ill:
-        found = await probe(agent(llm=at(well.url) | {"fallback": [at(ill.url), at(well.url)]}))
+        found = await probe_agent(agent(llm=at(well.url) | {"fallback": [at(ill.url), at(well.url)]}))
     assert [(one.at, one.reason) for one in found] == [
         ("llm", ""),
         ("llm.fallback[0]", "wrong-key"),
@@ -126,5 +128,5 @@ async def test_those_that_stand_in_are_probed_too(agent: Agent) -> None:
 async def test_good_form_without_content_is_a_failure(agent: Agent) -> None:
     """No word, no sound."""
     async with OpenAIServer(words=[]) as server:
-        (finding,) = await probe(agent(llm=at(server.url)))
+        (finding,) = await probe_agent(agent(llm=at(server.url)))
         assert (finding.ok, finding.reason) == (False, "silent")

@@ -19,7 +19,7 @@ from agentsd.providers.catalog import default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
 from agentsd.runtime.agents.registry import Registry
-from agentsd.store.queries.agents import Head, Loaded
+from agentsd.store.queries.agents import Head, LoadedRows
 from agentsd.telemetry import Metrics
 from tests.runtime.agents.test_swaps import memory
 from tests.runtime.world import new_keys, text_of
@@ -108,7 +108,7 @@ async def main(count: int) -> None:
     gc.collect()
     used = memory()
     async with pauses(f"load {count}"):
-        await registry.load(Loaded(Head(1, stamp), rows))
+        await registry.load(LoadedRows(Head(1, stamp), rows))
     gc.collect()
     each = (memory() - used) / count
     print(f"memory: {each:.0f} bytes per agent on top of its row ({documents // count} of document)")
@@ -138,19 +138,19 @@ async def main(count: int) -> None:
         for number in range(200):
             row = row_of(text.replace("model: one", f"model: m{number}"), base + number, 2 + number)
             start = time.perf_counter()
-            await registry.update(Loaded(Head(2 + number, stamp), (row,)))
+            await registry.update(LoadedRows(Head(2 + number, stamp), (row,)))
             times.append(time.perf_counter() - start)
         percentiles(f"update of one {what} agent, opening included", times)
     times = []
     for number in range(200):
         row = replace(registry.snapshot.ids[UUID(int=1 + number)].row, is_active=False, version=1000 + number)
         start = time.perf_counter()
-        await registry.update(Loaded(Head(1000 + number, stamp), (row,)))
+        await registry.update(LoadedRows(Head(1000 + number, stamp), (row,)))
         times.append(time.perf_counter() - start)
     percentiles("update of one agent, swap alone", times)
     again = tuple(row_of(text.replace("model: one", "model: two"), number, 5000) for number in range(count))
     async with pauses(f"update of all {count}"):
-        await registry.update(Loaded(Head(5000, stamp), again))
+        await registry.update(LoadedRows(Head(5000, stamp), again))
     await registry.aclose(drain_s=0)
     await sessions.aclose()
 

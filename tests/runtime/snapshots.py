@@ -12,11 +12,11 @@ from uuid import UUID, uuid5
 
 from agentsd.core.manifest.agent import AgentRow, Attachment
 from agentsd.runtime.snapshot_cache import file as snapshotfile
-from agentsd.runtime.snapshot_cache.format import Kept, Origin
+from agentsd.runtime.snapshot_cache.format import CachedSnapshot, SnapshotOrigin
 from agentsd.store.queries.users import OwnerTokens
 from agentsd.store.queries.versions import Head
 
-ORIGIN = Origin("127.0.0.1:5432/agentsd", "main", "0007")
+ORIGIN = SnapshotOrigin("127.0.0.1:5432/agentsd", "main", "0007")
 _SPACE = UUID(int=7)
 _MOMENT = datetime(2026, 7, 1, 12, 30, 15, 123456, UTC)
 
@@ -46,10 +46,10 @@ def row_of(number: int, version: int = 1, size: int = 40) -> AgentRow:
     )
 
 
-def kept_of(version: int, count: int, size: int = 40, tokens: tuple[OwnerTokens, ...] = ()) -> Kept:
+def kept_of(version: int, count: int, size: int = 40, tokens: tuple[OwnerTokens, ...] = ()) -> CachedSnapshot:
     """A snapshot of so many rows."""
     rows = tuple(row_of(number, version, size) for number in range(count))
-    return Kept(Head(version, uuid5(_SPACE, f"v{version}")), rows, tokens=tokens)
+    return CachedSnapshot(Head(version, uuid5(_SPACE, f"v{version}")), rows, tokens=tokens)
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
     path = Path(sys.argv[1])
     both = [kept_of(version, 2000, 1000 + version) for version in (1, 2)]
     for kept in cycle(both):
-        snapshotfile.write(path, kept, ORIGIN, time.time())
+        snapshotfile.write_snapshot(path, kept, ORIGIN, time.time())
         print("written", flush=True)
 
 

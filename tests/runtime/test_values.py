@@ -10,14 +10,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.runtime.agents.change_feed import SLUGS_MAX, Changes
-from agentsd.runtime.agents.cooperative import Pacer, each
-from agentsd.runtime.agents.persistent_map import Edit, Shards
-from agentsd.runtime.agents.snapshot import Condition, Draft, Entry, Snapshot, empty
+from agentsd.runtime.agents.change_feed import SLUGS_MAX, ChangeFeed
+from agentsd.runtime.agents.cooperative import CooperativeYield, process_each
+from agentsd.runtime.agents.persistent_map import MapEdit, PersistentMap
+from agentsd.runtime.agents.snapshot import (
+    AgentCondition,
+    Snapshot,
+    SnapshotBuilder,
+    SnapshotEntry,
+    make_empty_snapshot,
+)
 from agentsd.telemetry import Metrics
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-READY = Condition("Ready", "Opened", "", NOW)
+READY = AgentCondition("Ready", "Opened", "", NOW)
 
 
 @given(st.lists(st.lists(st.tuples(st.integers(0, 600), st.none() | st.integers()))))
@@ -25,10 +31,10 @@ def test_shards_are_dicts_of_which_every_version_stays_as_it_was(
     edits: list[list[tuple[int, int | None]]],
 ) -> None:
     """Whatever is put and popped, each frozen version equals the dict of its time, for good."""
-    versions: list[tuple[Shards[int, int], dict[int, int]]] = [(Shards(), {})]
+    versions: list[tuple[PersistentMap[int, int], dict[int, int]]] = [(PersistentMap(), {})]
     for changes in edits:
         shards, model = versions[-1]
-        edit, model = Edit(shards), dict(model)
+        edit, model = MapEdit(shards), dict(model)
         for key, value in changes:
             if value is None:
                 assert edit.pop(key) == model.pop(key, None)
@@ -70,18 +76,18 @@ States = st.tuples(st.permutations(list("abcdef")), st.integers(0, 6), st.none()
 def snapshot_of(base: Snapshot, state: tuple[list[str], int, int | None]) -> Snapshot:
     """``base`` turned into the state: names, how many agents there are, which one is the default."""
     slugs, count, default = state
-    draft = Draft(base)
+    draft = SnapshotBuilder(base)
     for agent in base.ids:
         draft.remove(agent)
     for number, slug in enumerate(slugs[:count]):
-        draft.put(Entry(row(number, slug, number == default), READY))
+        draft.put(SnapshotEntry(row(number, slug, number == default), READY))
     return draft.freeze(base.version + 1, uuid4(), NOW)
 
 
 @given(st.lists(States, max_size=5))
 def test_names_and_defaults_may_trade_places_at_will(states: list[tuple[list[str], int, int | None]]) -> None:
     """After any permutation each agent is found by its new name and id, and the default is the right one."""
-    snapshot = empty(NOW)
+    snapshot = make_empty_snapshot(NOW)
     for slugs, count, default in states:
         snapshot = snapshot_of(snapshot, (slugs, count, default))
         assert {slug: entry.row.id.int for slug, entry in snapshot.entries.items()} == {
@@ -95,8 +101,8 @@ def test_names_and_defaults_may_trade_places_at_will(states: list[tuple[list[str
 def test_a_condition_keeps_its_beginning_while_it_says_the_same() -> None:
     """``since`` tells when it began, not when it was last looked at."""
     later = datetime(2026, 1, 2, tzinfo=UTC)
-    again = Condition("Ready", "Opened", "", later)
-    other = Condition("Degraded", "SealLocked", "no key", later)
+    again = AgentCondition("Ready", "Opened", "", later)
+    other = AgentCondition("Degraded", "SealLocked", "no key", later)
     assert again.after(READY) is READY
     assert other.after(READY) is other
     assert other.after(None) is other
@@ -104,7 +110,7 @@ def test_a_condition_keeps_its_beginning_while_it_says_the_same() -> None:
 
 async def test_a_change_of_very_many_agents_is_told_as_a_resync() -> None:
     """Subscribers read everything again instead of a list of thousands; closing ends them."""
-    changes = Changes(Metrics())
+    changes = ChangeFeed(Metrics())
     with changes.subscribe() as events:
         changes.publish("changed", 1, tuple(f"a{n}" for n in range(SLUGS_MAX + 1)))
         changes.publish("changed", 2, ("a",))
@@ -130,9 +136,9 @@ async def test_each_does_everything_and_lets_others_run() -> None:
             await asyncio.sleep(0)
 
     task = asyncio.create_task(other())
-    await each(range(20), work, Pacer(slice_s=0))
-    await each([20], work, Pacer())
-    await each([], work, Pacer())
+    await process_each(range(20), work, CooperativeYield(slice_s=0))
+    await process_each([20], work, CooperativeYield())
+    await process_each([], work, CooperativeYield())
     task.cancel()
     assert sorted(done) == list(range(21))
     assert turns >= 5

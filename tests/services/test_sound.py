@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.audio import g711
-from agentsd.audio.resampler import Resampler, milliseconds
-from agentsd.audio.vad import RATE, Detector, DetectorPool
+from agentsd.audio.resampler import Resampler, measure_milliseconds
+from agentsd.audio.vad import RATE, DetectorPool, VoiceDetector
 from agentsd.core.manifest.agent import Turn
-from agentsd.services.voicebot.ear import Ear, Speech
-from agentsd.services.voicebot.turntaking import Began, Ended
+from agentsd.services.voicebot.ear import SpeechDetector, SpeechSlice
+from agentsd.services.voicebot.turntaking import SpeechEnd, SpeechStart
 from tests.services.speech import silence, spoken
 
 
@@ -52,7 +52,7 @@ def test_pieces_make_what_the_whole_makes(source: int, target: int) -> None:
     assert len(parts) == len(whole)
     pairs = zip(array("h", parts), array("h", whole), strict=True)
     assert max(abs(one - other) for one, other in pairs) <= 2  # its dither is random
-    assert milliseconds(whole, target) == pytest.approx(500, abs=1)
+    assert measure_milliseconds(whole, target) == pytest.approx(500, abs=1)
 
 
 def test_what_the_target_cannot_hold_is_filtered_not_folded() -> None:
@@ -67,24 +67,24 @@ def test_what_the_target_cannot_hold_is_filtered_not_folded() -> None:
 def test_a_telephones_sound_survives_both_ways(law: g711.Law) -> None:
     """Every byte comes back as itself, but for µ-law's second zero; samples within a law's step."""
     every = bytes(range(256))
-    back = g711.encode(law, g711.decode(law, every))
+    back = g711.encode_g711(law, g711.decode_g711(law, every))
     assert [byte for byte in range(256) if back[byte] != byte] == ([0x7F] if law == "u" else [])
     for sample in range(-32_000, 32_001, 13):
-        heard = array("h", g711.decode(law, g711.encode(law, array("h", [sample]).tobytes())))[0]
+        heard = array("h", g711.decode_g711(law, g711.encode_g711(law, array("h", [sample]).tobytes())))[0]
         assert abs(heard - sample) <= max(16, abs(sample) / 16)
 
 
 def test_speech_is_told_from_silence() -> None:
     """Most frames of a spoken sentence are speech; none of silence is, nor of a steady tone."""
-    heard = list(Detector().probabilities(spoken(RATE)))
+    heard = list(VoiceDetector().probabilities(spoken(RATE)))
     assert sum(probability > 0.5 for probability in heard) > len(heard) * 0.6
-    assert max(Detector().probabilities(silence(2, RATE))) < 0.3
+    assert max(VoiceDetector().probabilities(silence(2, RATE))) < 0.3
 
 
 def test_detectors_share_nothing() -> None:
     """What one hears does not move the other."""
-    alone = list(Detector().probabilities(spoken(RATE)))
-    one, other = Detector(), Detector()
+    alone = list(VoiceDetector().probabilities(spoken(RATE)))
+    one, other = VoiceDetector(), VoiceDetector()
     list(other.probabilities(silence(1, RATE)))
     assert list(one.probabilities(spoken(RATE))) == alone
 
@@ -97,7 +97,7 @@ async def test_a_detector_passes_from_call_to_call_and_remembers_nothing() -> No
     pool.give_back(one)
     other = await pool.take()
     assert other is one
-    assert list(other.probabilities(spoken(RATE))) == list(Detector().probabilities(spoken(RATE)))
+    assert list(other.probabilities(spoken(RATE))) == list(VoiceDetector().probabilities(spoken(RATE)))
 
 
 async def test_detectors_that_nobody_uses_are_freed() -> None:
@@ -127,14 +127,14 @@ async def test_a_detector_that_was_asked_for_in_vain_is_kept() -> None:
 @pytest.mark.parametrize("rate", [8_000, 16_000, 24_000, 48_000])
 def test_an_ear_hears_an_utterance_with_its_beginning(rate: int) -> None:
     """One beginning and one end; the sound between holds what was spoken, and 300 ms of before."""
-    ear = Ear(Detector(), rate, Turn())
+    ear = SpeechDetector(VoiceDetector(), rate, Turn())
     pcm = silence(1, rate) + spoken(rate) + silence(1, rate)
     heard = [one for part in ear.slices(pcm) for one in ear.hear(part)]
-    assert [type(one) for one in heard if not isinstance(one, Speech)] == [Began, Ended]
+    assert [type(one) for one in heard if not isinstance(one, SpeechSlice)] == [SpeechStart, SpeechEnd]
     began, ended = heard[0], heard[-1]
-    assert isinstance(began, Began)
-    assert isinstance(ended, Ended)
-    utterance = b"".join(one.pcm for one in heard if isinstance(one, Speech))
+    assert isinstance(began, SpeechStart)
+    assert isinstance(ended, SpeechEnd)
+    utterance = b"".join(one.pcm for one in heard if isinstance(one, SpeechSlice))
     assert utterance in pcm
     first = pcm.index(utterance) / 2 / rate * 1000
     assert first <= began.at_ms + 64
@@ -143,5 +143,5 @@ def test_an_ear_hears_an_utterance_with_its_beginning(rate: int) -> None:
 
 def test_silence_stays_silent() -> None:
     """Nothing is heard in ten seconds of nothing."""
-    ear = Ear(Detector(), 24_000, Turn())
+    ear = SpeechDetector(VoiceDetector(), 24_000, Turn())
     assert [one for part in ear.slices(silence(10)) for one in ear.hear(part)] == []

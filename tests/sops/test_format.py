@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.errors import SealError, SealMalformed, SealUnsure
-from agentsd.sops.format import fingerprints, is_sealed, seal_type
-from agentsd.sops.metadata import seal_of
+from agentsd.sops.format import fingerprint_seals, is_sealed, read_seal_type
+from agentsd.sops.metadata import parse_seal
 from agentsd.sops.opener import Opener
-from agentsd.sops.rules import rule_of
-from agentsd.sops.shamir import combine
+from agentsd.sops.rules import parse_rule
+from agentsd.sops.shamir import combine_shares
 from tests.sops.real import RULES, Sops, document
 
 VALUE = (
@@ -29,7 +29,7 @@ VALUE = (
 def test_a_sealed_value_tells_its_type(kind: str) -> None:
     """The type tag of a whole sealed value."""
     assert is_sealed(VALUE.replace("type:str", f"type:{kind}"))
-    assert seal_type(VALUE.replace("type:str", f"type:{kind}")) == kind
+    assert read_seal_type(VALUE.replace("type:str", f"type:{kind}")) == kind
 
 
 @pytest.mark.parametrize(
@@ -43,30 +43,30 @@ def test_a_sealed_value_tells_its_type(kind: str) -> None:
 def test_anything_else_is_plain(value: object) -> None:
     """A value that only resembles a sealed one could be a plaintext secret."""
     assert not is_sealed(value)
-    assert seal_type(value) is None
+    assert read_seal_type(value) is None
 
 
 def test_fingerprints_survive_another_spelling(sops: Sops) -> None:
     """Every sealed value and wrapped key has one; another type, key or white space does not hide it."""
     rule = {**RULES["encrypted_regex"], "age": ",".join(sops.recipients[:2])}
     data = sops.seal("api_key: k\nx: [{token: t}]\nname: n\n", **rule)
-    prints = fingerprints(document(data))
+    prints = fingerprint_seals(document(data))
     assert len(prints) == 4
     assert all(len(one) == 16 for one in prints)
     respelt = data.replace(b"type:str]\nx", b"type:bytes] junk\ny").replace(b"enc: |", b"enc: |2-")
     respelt = re.sub(rb"(?m)^( +)(-----BEGIN.*)$", rb"\1\n\1\2", respelt)
-    assert fingerprints(document(respelt)) == prints
-    assert not prints & fingerprints(document(sops.seal("api_key: k\n", **RULES["encrypted_regex"])))
-    assert fingerprints(document(b"name: x\n")) == frozenset()
+    assert fingerprint_seals(document(respelt)) == prints
+    assert not prints & fingerprint_seals(document(sops.seal("api_key: k\n", **RULES["encrypted_regex"])))
+    assert fingerprint_seals(document(b"name: x\n")) == frozenset()
 
 
 def test_fingerprints_of_key_groups_and_other_keys(sops: Sops) -> None:
     """Wrapped keys inside key groups, and those of key services, are seals as well."""
     groups = [{"age": [recipient]} for recipient in sops.recipients[:3]]
     data = sops.seal("a: ''\n", key_groups=groups, shamir_threshold=2)
-    assert len(fingerprints(document(data))) == 3
+    assert len(fingerprint_seals(document(data))) == 3
     other = b"a: 1\nsops: {kms: [{arn: x, enc: AQID}], pgp: [{fp: y, enc: '-----BEGIN PGP'}]}\n"
-    assert len(fingerprints(document(other))) == 2
+    assert len(fingerprint_seals(document(other))) == 2
 
 
 patterns = [
@@ -114,14 +114,14 @@ def test_patterns_are_read_as_re2_reads_them(sops: Sops, opener: Opener, pattern
 def test_other_patterns_are_left_to_the_real_sops(pattern: str) -> None:
     """Nothing is guessed, and nothing that could take exponential time is tried."""
     with pytest.raises(SealUnsure):
-        rule_of({"encrypted_regex": pattern})
+        parse_rule({"encrypted_regex": pattern})
 
 
 @pytest.mark.parametrize("key", ["\u017f", "\u212a", "a" * 200])
 def test_keys_that_fold_or_are_long_are_left_to_the_real_sops(key: str) -> None:
     """ſ and the kelvin sign are s and k to RE2."""
     with pytest.raises(SealUnsure):
-        rule_of({"encrypted_regex": "(?i)^[sk]$"}).hit(key)
+        parse_rule({"encrypted_regex": "(?i)^[sk]$"}).hit(key)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_odd_seals_are_refused(opener: Opener, block: Any) -> None:
 def test_two_rules_are_malformed() -> None:
     """sops takes one rule at most; an empty one is none."""
     with pytest.raises(SealMalformed):
-        rule_of({"encrypted_regex": "a", "unencrypted_suffix": "b"})
-    rule = rule_of({"encrypted_regex": "", "unencrypted_suffix": "b"})
+        parse_rule({"encrypted_regex": "a", "unencrypted_suffix": "b"})
+    rule = parse_rule({"encrypted_regex": "", "unencrypted_suffix": "b"})
     assert (rule.sealed, rule.hit("ab"), rule.hit("ba")) == (False, True, False)
 
 
@@ -165,7 +165,7 @@ blocks = st.recursive(
 def test_no_seal_crashes(block: Any) -> None:
     """Whatever stands under ``sops``, the answer is a SealError or a seal."""
     with contextlib.suppress(SealError):
-        seal_of({"sops": block})
+        parse_seal({"sops": block})
 
 
 def split(secret: bytes, coefficients: list[bytes], xs: list[int]) -> list[bytes]:
@@ -209,12 +209,12 @@ def test_enough_shares_make_the_secret(
         st.lists(st.binary(min_size=size, max_size=size), min_size=threshold - 1, max_size=threshold - 1)
     )
     shares = data.draw(st.permutations(split(secret, coefficients, xs)))
-    assert combine(shares[:threshold]) == secret
-    assert combine(shares) == secret
+    assert combine_shares(shares[:threshold]) == secret
+    assert combine_shares(shares) == secret
 
 
 @pytest.mark.parametrize("shares", [[], [b"ab"], [b"ab", b"abc"], [b"a", b"b"], [b"ab", b"cb"]])
 def test_shares_that_do_not_fit(shares: list[bytes]) -> None:
     """Too few, unequal, too short, or one twice."""
     with pytest.raises(ValueError, match="share"):
-        combine(shares)
+        combine_shares(shares)

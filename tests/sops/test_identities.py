@@ -9,7 +9,7 @@ import pytest
 
 from agentsd.core.errors import ConfigError, SealUnsure
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.identities import config_home, find_identities
+from agentsd.sops.identities import find_config_home, find_identities
 from agentsd.sops.opener import Opener
 from tests.sops.real import Sops, document
 
@@ -63,10 +63,10 @@ def test_no_identity_is_no_error(tmp_path: Path) -> None:
 def test_the_config_folder_is_gos() -> None:
     """XDG_CONFIG_HOME where it is set, on macOS too; else the platform's own."""
     home = Path("/home/u")
-    assert config_home({}, home, "linux") == Path("/home/u/.config")
-    assert config_home({}, home, "darwin") == Path("/home/u/Library/Application Support")
-    assert config_home({"XDG_CONFIG_HOME": "/x"}, home, "darwin") == Path("/x")
-    assert config_home({"XDG_CONFIG_HOME": ""}, home, "linux") == Path("/home/u/.config")
+    assert find_config_home({}, home, "linux") == Path("/home/u/.config")
+    assert find_config_home({}, home, "darwin") == Path("/home/u/Library/Application Support")
+    assert find_config_home({"XDG_CONFIG_HOME": "/x"}, home, "darwin") == Path("/x")
+    assert find_config_home({"XDG_CONFIG_HOME": ""}, home, "linux") == Path("/home/u/.config")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from tests.sops.real import Sops, same
 
 
@@ -45,7 +45,7 @@ def test_number_like_scalars_are_read_as_sops_reads_them(sops: Sops, texts: list
     for index, text in enumerate(texts):
         line = f"k{index}: {text}\n"
         try:
-            accepted |= parse("x.yaml", line.encode()).value
+            accepted |= parse_document("x.yaml", line.encode()).value
         except InvalidManifests:
             continue
         lines.append(line)
@@ -67,7 +67,7 @@ def test_yaml_is_read_as_sops_reads_it(sops: Sops, parts: list[str]) -> None:
     """What parse accepts, sops accepts with the same values; what is no YAML to parse is none to sops."""
     text = "".join(parts)
     try:
-        ours = parse("x.yaml", text.encode()).value
+        ours = parse_document("x.yaml", text.encode()).value
     except InvalidManifests as error:
         if {one.code for one in error.violations} == {"yaml-syntax"}:
             assert read(sops, text) is None

@@ -19,8 +19,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
-from agentsd.store.queries.agents import apply, load_all, load_changed, load_stored, lock
+from agentsd.store.migrations import upgrade_schema
+from agentsd.store.queries.agents import apply_plan, load_all, load_changed, load_stored, lock_applies
 from tests.store.sample import change, manifest, plan_of, stamp, stored
 
 
@@ -42,8 +42,8 @@ async def measure(url: str, count: int) -> None:
 
     async def write(changes: list[Any]) -> None:
         async with database.transaction() as connection:
-            await lock(connection)
-            await apply(connection, plan_of(changes), stamp=stamp())
+            await lock_applies(connection)
+            await apply_plan(connection, plan_of(changes), stamp=stamp())
 
     async def load(function: Any, *args: Any) -> None:
         async with database.transaction(snapshot=True) as connection:
@@ -86,7 +86,7 @@ def main() -> None:
                 if name == "first":
                     server.stop()
             start = perf_counter()
-            upgrade(url)
+            upgrade_schema(url)
             print(f"{'migrate an empty database':42} {(perf_counter() - start) * 1000:9.1f} ms")
             asyncio.run(measure(url, int(sys.argv[1]) if len(sys.argv) > 1 else 10_000))
         finally:

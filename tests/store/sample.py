@@ -8,10 +8,10 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from agentsd.core.manifest.agent import Manifest, StoredAgent
-from agentsd.core.names import owner_of, slug_of
-from agentsd.core.plan.plan import Change, Operation, Plan, Stored, UserChange
+from agentsd.core.names import derive_owner, derive_slug
+from agentsd.core.plan.plan import Change, Operation, Plan, StoredState, UserChange
 from agentsd.store.database import Database
-from agentsd.store.queries.agents import ApplyStamp, Head, apply, load_stored, lock
+from agentsd.store.queries.agents import ApplyStamp, Head, apply_plan, load_stored, lock_applies
 
 CHECKED = sha256(b"schema").digest()
 SEALED = "ENC[AES256_GCM,data:YWJj,iv:ZGVm,tag:Z2hp,type:str]"
@@ -37,15 +37,15 @@ def manifest(
     data = "\n".join([*lines, ""]).encode()
     return Manifest(
         id=agent_id,
-        slug=slug_of(path),
-        owner=owner_of(path),
+        slug=derive_slug(path),
+        owner=derive_owner(path),
         path=path,
         digest=sha256(data).digest(),
         default=default,
         verified=True,
         value=value,
         data=data,
-        seals=frozenset({sha256(f"{owner_of(path)}{agent_id}".encode()).digest()[:16]}),
+        seals=frozenset({sha256(f"{derive_owner(path)}{agent_id}".encode()).digest()[:16]}),
     )
 
 
@@ -68,11 +68,11 @@ def stamp(commit: str | None = "c0ffee") -> ApplyStamp:
 async def write(database: Database, plan: Plan, given: ApplyStamp | None = None) -> Head:
     """Apply ``plan`` in a transaction of its own."""
     async with database.transaction() as connection:
-        await lock(connection)
-        return await apply(connection, plan, stamp=given or stamp())
+        await lock_applies(connection)
+        return await apply_plan(connection, plan, stamp=given or stamp())
 
 
-async def stored(database: Database, source: str = "main") -> Stored:
+async def stored(database: Database, source: str = "main") -> StoredState:
     """What the store holds."""
     async with database.transaction(snapshot=True) as connection:
         return await load_stored(connection, source)

@@ -17,8 +17,8 @@ from agentsd.core.errors import (
     StoreRefused,
     StoreUnavailable,
 )
-from agentsd.store.database import Database, dsn_of, place_of
-from agentsd.store.queries.agents import lock
+from agentsd.store.database import Database, format_place, make_dsn
+from agentsd.store.queries.agents import lock_applies
 from tests.conftest import url_with
 
 SECRET = "hunter2-canary"
@@ -97,7 +97,7 @@ async def test_a_cancelled_transaction_lets_go_of_its_lock(database: Database) -
 
     async def hold() -> None:
         async with database.transaction() as connection:
-            await lock(connection)
+            await lock_applies(connection)
             await connection.execute("INSERT INTO seals VALUES ('a', 'x')")
             started.set()
             await connection.execute("SELECT pg_sleep(60)")
@@ -109,7 +109,7 @@ async def test_a_cancelled_transaction_lets_go_of_its_lock(database: Database) -
     with pytest.raises(asyncio.CancelledError):
         await task
     async with database.transaction() as connection:
-        await lock(connection)
+        await lock_applies(connection)
     assert await fetch(database, b"SELECT count(*) FROM seals") == 0
 
 
@@ -189,10 +189,10 @@ async def test_statements_and_locks_are_bounded(database_url: str) -> None:
     assert "too long" in slow.message
     holder, waiter = Database(database_url), Database(database_url, lock_seconds=0.05)
     async with holder.transaction() as connection:
-        await lock(connection)
+        await lock_applies(connection)
         with pytest.raises(StoreUnavailable, match="another sync holds the lock"):
             async with waiter.transaction() as other:
-                await lock(other)
+                await lock_applies(other)
     await holder.aclose()
     await waiter.aclose()
 
@@ -212,7 +212,7 @@ async def test_a_full_pool_is_an_error_not_a_wait_for_ever(database_url: str) ->
 
 async def test_missing_grants_and_tables(database: Database, database_url: str) -> None:
     """42501 and 42P01: refused with the grants to give, and a schema that does not fit."""
-    role = f"reader_{place_of(dsn_of(database_url)).rpartition('_')[2]}"
+    role = f"reader_{format_place(make_dsn(database_url)).rpartition('_')[2]}"
     with psycopg.connect(database_url, autocommit=True) as admin:
         admin.execute(f"CREATE ROLE {role} LOGIN")
         try:
@@ -238,6 +238,6 @@ def test_a_url_that_cannot_be_read(url: str) -> None:
 def test_sqlalchemys_spelling_of_a_url_works() -> None:
     """``postgresql+psycopg://`` and ``postgres://`` name the same server; settings of the URL win."""
     for scheme in ("postgresql", "postgresql+psycopg", "postgres"):
-        dsn = dsn_of(f"{scheme}://u:p@h:1/d?connect_timeout=9")
-        assert place_of(dsn) == "h:1/d"
+        dsn = make_dsn(f"{scheme}://u:p@h:1/d?connect_timeout=9")
+        assert format_place(dsn) == "h:1/d"
         assert "connect_timeout=9" in dsn

@@ -13,7 +13,7 @@ import pytest
 from agentsd.core.errors import StoreRefused
 from agentsd.core.text.chunking import Chunk
 from agentsd.store.database import Database
-from agentsd.store.leader_election import Candidate, lock_as
+from agentsd.store.leader_election import LeaderCandidate, lock_for_term
 from agentsd.store.queries import agents, audit, knowledge, replicas
 from agentsd.store.queries.replicas import Replica
 from tests.store.sample import change, manifest, plan_of, write
@@ -46,12 +46,12 @@ async def test_a_sync_may_write_agents_and_not_the_schema(urls: dict[str, str]) 
     with pytest.raises(StoreRefused, match="privilege"):
         async with database.transaction() as conn:
             await conn.execute("UPDATE alembic_version SET version_num = 'x'")
-    candidate = Candidate(database.listener_dsn, "main")
+    candidate = LeaderCandidate(database.listener_dsn, "main")
     async with aclosing(candidate.standings()) as standings:
         term = (await anext(standings)).term
         assert term is not None
         async with database.transaction() as conn:
-            await lock_as(conn, term)
+            await lock_for_term(conn, term)
     await database.aclose()
 
 
@@ -67,14 +67,14 @@ async def test_deeds_are_pruned_by_whoever_adds_them_and_deleted_by_nobody(
     for role, url in urls.items():
         writer = Database(url)
         async with writer.transaction() as conn:
-            await audit.record(conn, actor=role, action="update", target="a")
-            assert next(deed.actor for deed in await audit.load_deeds(conn, limit=9)) == role
+            await audit.record_audit_entry(conn, actor=role, action="update", target="a")
+            assert next(deed.actor for deed in await audit.load_audit_entries(conn, limit=9)) == role
         with pytest.raises(StoreRefused, match="privilege"):
             async with writer.transaction() as conn:
                 await conn.execute("DELETE FROM audit")
         await writer.aclose()
     async with database.transaction() as conn:
-        assert {deed.actor for deed in await audit.load_deeds(conn, limit=9)} == set(urls)
+        assert {deed.actor for deed in await audit.load_audit_entries(conn, limit=9)} == set(urls)
 
 
 async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
@@ -88,10 +88,12 @@ async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(
     runtime = Database(urls["agentsd_runtime"])
     async with runtime.transaction() as conn:
         assert len((await agents.load_all(conn)).rows) == 1
-        await replicas.beat(conn, Replica(uuid4(), "here", 1, 1))
-        await audit.record(conn, actor="acme/ci", action="update", target="a", detail={"outcome": "refused"})
+        await replicas.record_heartbeat(conn, Replica(uuid4(), "here", 1, 1))
+        await audit.record_audit_entry(
+            conn, actor="acme/ci", action="update", target="a", detail={"outcome": "refused"}
+        )
         if await knowledge.has_vectors(conn):
-            assert await knowledge.embed_missing(conn, [source], "toy", _embed) == 1
+            assert await knowledge.embed_missing_passages(conn, [source], "toy", _embed) == 1
     for statement in (
         b"UPDATE agents SET system_prompt = 'x'",
         b"UPDATE users SET tokens = '[]'",

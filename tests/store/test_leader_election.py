@@ -11,8 +11,15 @@ from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.core.errors import ConfigError, NotLeading, StoreError
 from agentsd.store.database import Database
-from agentsd.store.leader_election import Candidate, Standing, Term, hold, list_leaders, lock_as
-from agentsd.store.queries.versions import lock
+from agentsd.store.leader_election import (
+    ElectionState,
+    LeaderCandidate,
+    Term,
+    list_leaders,
+    lock_for_term,
+    verify_term,
+)
+from agentsd.store.queries.versions import lock_applies
 from tests.e2e.processes import until
 
 KEY = b"K\0\0\0\x0c"
@@ -23,9 +30,9 @@ SESSIONS = "SELECT pid FROM pg_stat_activity WHERE application_name = 'agentsd l
 class Bid:
     """A candidate at work, and what it found so far."""
 
-    def __init__(self, candidate: Candidate) -> None:
+    def __init__(self, candidate: LeaderCandidate) -> None:
         self._candidate = candidate
-        self.found: asyncio.Queue[Standing] = asyncio.Queue()
+        self.found: asyncio.Queue[ElectionState] = asyncio.Queue()
 
     async def run(self) -> None:
         async with aclosing(self._candidate.standings()) as standings:
@@ -42,7 +49,7 @@ class Bid:
 @asynccontextmanager
 async def bid(url: str, source: str = "main", **options: object) -> AsyncIterator[Bid]:
     """A candidate that gives up at the end."""
-    made = Bid(Candidate(Database(url).listener_dsn, source, **{"silence": 1.5, **options}))  # type: ignore[arg-type]
+    made = Bid(LeaderCandidate(Database(url).listener_dsn, source, **{"silence": 1.5, **options}))  # type: ignore[arg-type]
     task = asyncio.create_task(made.run())
     try:
         yield made
@@ -89,18 +96,18 @@ async def test_a_lost_session_loses_the_lead(database: Database, database_url: s
         assert (await one.leads()).epoch == 1
         (pid,) = (await execute(database, SESSIONS))[0]
         await execute(database, f"SELECT pg_terminate_backend({pid})")
-        assert await one.found.get() == Standing()
+        assert await one.found.get() == ElectionState()
         assert (await one.leads()).epoch == 2
 
 
 async def test_the_server_ends_a_silent_session(database_url: str) -> None:
     """Whoever says nothing is ended by the server itself, and its lock with it."""
-    silent = Candidate(Database(database_url).listener_dsn, "main", silence=0.3)
+    silent = LeaderCandidate(Database(database_url).listener_dsn, "main", silence=0.3)
     async with aclosing(silent.standings()) as standings:
-        assert await anext(standings) == Standing(Term("main", 1))  # and here it stops, as if frozen
+        assert await anext(standings) == ElectionState(Term("main", 1))  # and here it stops, as if frozen
         async with bid(database_url) as successor:
             assert await successor.leads() == Term("main", 2)
-        assert await anext(standings) == Standing()
+        assert await anext(standings) == ElectionState()
 
 
 async def test_whoever_is_unfit_gives_up_the_lead(database_url: str) -> None:
@@ -117,7 +124,7 @@ async def test_an_apply_proves_its_term(database: Database, database_url: str) -
     """Under its own epoch an apply is let through; under an older one it is refused, by both proofs."""
     async with bid(database_url) as one:
         term = await one.leads()
-        for prove in (lock_as, hold):
+        for prove in (lock_for_term, verify_term):
             async with database.transaction() as connection:
                 await prove(connection, term)
             with pytest.raises(NotLeading):
@@ -131,7 +138,7 @@ async def test_what_the_last_leader_left_open_is_ended(database: Database, datab
 
     async def apply(term: Term) -> None:
         async with database.transaction() as connection:
-            await lock_as(connection, term)
+            await lock_for_term(connection, term)
             applying.set()
             await goes_on.wait()
 
@@ -142,7 +149,7 @@ async def test_what_the_last_leader_left_open_is_ended(database: Database, datab
     async with bid(database_url) as second:
         following = await second.leads()
         async with database.transaction() as connection:
-            await lock_as(connection, following)
+            await lock_for_term(connection, following)
         goes_on.set()
         with pytest.raises(StoreError):
             await old
@@ -151,7 +158,7 @@ async def test_what_the_last_leader_left_open_is_ended(database: Database, datab
 async def test_a_sync_by_command_is_left_alone(database: Database, database_url: str) -> None:
     """Somebody else's apply is nobody's leftover: the new leader waits for it like anyone."""
     async with database.transaction() as connection:
-        await lock(connection)
+        await lock_applies(connection)
         async with bid(database_url) as one:
             await one.leads()
         await connection.execute("SELECT 1")

@@ -11,12 +11,12 @@ import pytest
 from agentsd.core.backoff import Backoff
 from agentsd.core.errors import StoreUnavailable
 from agentsd.store.database import Database
-from agentsd.store.listener import CHANNEL, Hint, Listener, notify
+from agentsd.store.listener import VERSIONS_CHANNEL, Listener, Notification, notify_listeners
 from agentsd.store.queries.agents import Head
 from tests.store.sample import change, manifest, plan_of, write
 
 
-async def following(listener: Listener, seen: asyncio.Queue[Hint]) -> None:
+async def following(listener: Listener, seen: asyncio.Queue[Notification]) -> None:
     """Put every hint into a queue."""
     async for hint in listener:
         seen.put_nowait(hint)
@@ -25,14 +25,14 @@ async def following(listener: Listener, seen: asyncio.Queue[Hint]) -> None:
 async def announce_and_fail(database: Database, head: Head) -> None:
     """A transaction that announces and is rolled back."""
     async with database.transaction() as connection:
-        await notify(connection, head)
+        await notify_listeners(connection, head)
         raise ZeroDivisionError
 
 
 @pytest.fixture
-async def hints(database: Database) -> AsyncIterator[asyncio.Queue[Hint]]:
+async def hints(database: Database) -> AsyncIterator[asyncio.Queue[Notification]]:
     """The hints of a listener that is connected already."""
-    seen: asyncio.Queue[Hint] = asyncio.Queue()
+    seen: asyncio.Queue[Notification] = asyncio.Queue()
     listener = Listener(database.listener_dsn, heartbeat_seconds=0.5, backoff=Backoff(0.01))
     task = asyncio.create_task(following(listener, seen))
     assert (await seen.get()).kind == "connected"
@@ -42,7 +42,9 @@ async def hints(database: Database) -> AsyncIterator[asyncio.Queue[Hint]]:
         await task
 
 
-async def test_an_apply_is_announced_with_its_head(database: Database, hints: asyncio.Queue[Hint]) -> None:
+async def test_an_apply_is_announced_with_its_head(
+    database: Database, hints: asyncio.Queue[Notification]
+) -> None:
     """After the commit, and only then."""
     at = await write(database, plan_of([change("create", manifest("a.yaml"))]))
     hint = await hints.get()
@@ -50,13 +52,13 @@ async def test_an_apply_is_announced_with_its_head(database: Database, hints: as
     with pytest.raises(ZeroDivisionError):
         await announce_and_fail(database, at)
     async with database.transaction() as connection:
-        await connection.execute("SELECT pg_notify(%s, 'something else')", (CHANNEL,))
+        await connection.execute("SELECT pg_notify(%s, 'something else')", (VERSIONS_CHANNEL,))
     hint = await hints.get()
     assert (hint.kind, hint.head) == ("changed", None)
 
 
 async def test_a_cut_connection_comes_back(
-    database: Database, database_url: str, hints: asyncio.Queue[Hint]
+    database: Database, database_url: str, hints: asyncio.Queue[Notification]
 ) -> None:
     """``lost`` with a reason, then ``connected``: the reader loads again and has missed nothing."""
     for _ in range(3):
@@ -76,7 +78,7 @@ async def test_a_cut_connection_comes_back(
 
 async def test_a_server_that_is_down_is_tried_again_and_again() -> None:
     """Each attempt is one ``lost``; the loop ends only by cancellation."""
-    seen: asyncio.Queue[Hint] = asyncio.Queue()
+    seen: asyncio.Queue[Notification] = asyncio.Queue()
     listener = Listener("postgresql://x:canary@127.0.0.1:1/db", backoff=Backoff(0.001, 0.01))
     task = asyncio.create_task(following(listener, seen))
     for _ in range(4):

@@ -16,8 +16,14 @@ from alembic.runtime.migration import MigrationContext
 
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreUnavailable
 from agentsd.store.database import SCHEMA_REVISION, Database
-from agentsd.store.migrations import current, downgrade, engine_for, newest, upgrade
-from agentsd.store.tables import is_ours, metadata
+from agentsd.store.migrations import (
+    downgrade_schema,
+    find_newest_revision,
+    make_engine,
+    read_revision,
+    upgrade_schema,
+)
+from agentsd.store.tables import is_own_object, metadata
 
 A, B = "a" * 64, "b" * 64
 
@@ -36,30 +42,30 @@ def objects(url: str) -> set[str]:
 
 def test_up_down_and_up_again(empty_database_url: str) -> None:
     """Going down leaves nothing but Alembic's own table; going up again restores everything."""
-    assert current(empty_database_url) is None
-    upgrade(empty_database_url)
+    assert read_revision(empty_database_url) is None
+    upgrade_schema(empty_database_url)
     after = objects(empty_database_url)
     assert after >= {*metadata.tables, "agent_hash"}
-    downgrade(empty_database_url, "base")
+    downgrade_schema(empty_database_url, "base")
     assert objects(empty_database_url) == {"alembic_version"}
-    upgrade(empty_database_url)
+    upgrade_schema(empty_database_url)
     assert objects(empty_database_url) == after
-    upgrade(empty_database_url)
-    assert current(empty_database_url) == SCHEMA_REVISION
+    upgrade_schema(empty_database_url)
+    assert read_revision(empty_database_url) == SCHEMA_REVISION
 
 
 def test_autogenerate_is_empty(database_url: str) -> None:
     """The tables in Python and the tables that the migrations make are the same."""
-    with engine_for(database_url).connect() as connection:
+    with make_engine(database_url).connect() as connection:
         context = MigrationContext.configure(
-            connection, opts={"compare_server_default": True, "include_name": is_ours}
+            connection, opts={"compare_server_default": True, "include_name": is_own_object}
         )
         assert compare_metadata(context, metadata) == []
 
 
 def test_the_revision_that_the_code_needs_is_the_newest_script() -> None:
     """``SCHEMA_REVISION`` is written by hand, so that checking it needs no Alembic."""
-    assert newest() == SCHEMA_REVISION
+    assert find_newest_revision() == SCHEMA_REVISION
 
 
 async def test_schema_check_names_what_is_wrong(empty_database_url: str) -> None:
@@ -68,7 +74,7 @@ async def test_schema_check_names_what_is_wrong(empty_database_url: str) -> None
     with pytest.raises(SchemaMismatch, match="no tables") as missing:
         await database.check_schema()
     assert "agentsd migrate" in missing.value.hint
-    upgrade(empty_database_url)
+    upgrade_schema(empty_database_url)
     await database.check_schema()
     for found, words in (("0000", "older"), ("9999", "newer")):
         with psycopg.connect(empty_database_url) as connection:
@@ -83,9 +89,9 @@ def test_a_newer_database_is_left_alone(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaMismatch, match="newer"):
-        upgrade(database_url)
+        upgrade_schema(database_url)
     with pytest.raises(SchemaMismatch, match="newer"):
-        downgrade(database_url, "base")
+        downgrade_schema(database_url, "base")
     assert "agents" in objects(database_url)
 
 
@@ -103,28 +109,28 @@ def test_alembics_own_command_line_works(empty_database_url: str) -> None:
             check=False,
         )
         assert done.returncode == 0, done.stderr.decode()
-    assert current(empty_database_url) == SCHEMA_REVISION
+    assert read_revision(empty_database_url) == SCHEMA_REVISION
 
 
 def test_what_goes_wrong_is_told_in_our_words(database_url: str) -> None:
     """No server, no such migration: the same errors as everywhere, without a password."""
     with pytest.raises(StoreUnavailable) as down:
-        upgrade("postgresql://x:canary@127.0.0.1:1/db")
+        upgrade_schema("postgresql://x:canary@127.0.0.1:1/db")
     assert "canary" not in str(down.value)
     with pytest.raises(ConfigError, match="no such migration"):
-        upgrade(database_url, "4711")
+        upgrade_schema(database_url, "4711")
 
 
 def test_two_that_start_together_migrate_one_after_the_other(empty_database_url: str) -> None:
     """Both succeed; the second finds everything done."""
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(upgrade, [empty_database_url] * 4))
-    assert current(empty_database_url) == SCHEMA_REVISION
+        list(pool.map(upgrade_schema, [empty_database_url] * 4))
+    assert read_revision(empty_database_url) == SCHEMA_REVISION
 
 
 def test_tokens_get_their_first_owner(database_url: str) -> None:
     """Of one that several list: the top-level file, else the oldest row; what is no list is passed over."""
-    downgrade(database_url, "0008")
+    downgrade_schema(database_url, "0008")
     rows = (
         ("zeta", 1, [A, B], "zeta/_user.yaml"),
         ("acme", 2, [A, B], "acme/_user.yaml"),
@@ -142,7 +148,7 @@ def test_tokens_get_their_first_owner(database_url: str) -> None:
             """INSERT INTO users (id, username, tokens, source, version)
                VALUES (gen_random_uuid(), 'odd', '{"sha256": 1}', 'main', 4)"""
         )
-    upgrade(database_url)
+    upgrade_schema(database_url)
     with psycopg.connect(database_url) as raw:
         found = dict(raw.execute("SELECT sha256, owner FROM token_hashes").fetchall())
     assert found == {A: "zeta", B: "default"}

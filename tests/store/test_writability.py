@@ -21,8 +21,8 @@ from agentsd.core.reminder import Reminder
 from agentsd.store.database import Database
 from agentsd.store.embedded import os_account as accounts
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.listener import CHANNEL, Hint, Listener
-from agentsd.store.migrations import upgrade
+from agentsd.store.listener import VERSIONS_CHANNEL, Listener, Notification
+from agentsd.store.migrations import upgrade_schema
 from tests.conftest import FAST
 from tests.e2e.processes import until
 from tests.store.test_leader_election import bid
@@ -142,7 +142,7 @@ async def test_a_stale_plan_costs_its_session(database: Database, database_url: 
 async def test_a_listener_leaves_a_read_only_server(database_url: str) -> None:
     """LISTEN works on a fenced primary and hears nothing: it moves as soon as a new session may write."""
     fence(database_url)
-    seen: asyncio.Queue[Hint] = asyncio.Queue()
+    seen: asyncio.Queue[Notification] = asyncio.Queue()
     listener = Listener(
         Database(database_url).listener_dsn, heartbeat_seconds=0.1, backoff=Backoff(0.01, 0.5)
     )
@@ -185,9 +185,9 @@ def servers() -> Iterator[tuple[EmbeddedPostgres, EmbeddedPostgres, str]]:
         one.start()
         one.stop()
         shutil.copytree(one.data_dir, two.data_dir)
-        account = accounts.server_account(Path("/"))
+        account = accounts.ensure_account(Path("/"))
         for path in (two.data_dir, *two.data_dir.rglob("*")):
-            accounts.give(path, account)
+            accounts.chown_path(path, account)
         follow(two, one)
         hosts = ",".join(quote(str(server.data_dir), safe="") for server in (one, two))
         yield one, two, f"postgresql://postgres@/agentsd?host={hosts}"
@@ -230,12 +230,12 @@ def promote(server: EmbeddedPostgres) -> None:
 async def test_a_switch_over_of_real_servers() -> None:
     """The standby is promoted and the old primary follows it: pool, listener and leader move over."""
     with servers() as (one, two, url):
-        upgrade(await asyncio.to_thread(one.start))
+        upgrade_schema(await asyncio.to_thread(one.start))
         await asyncio.to_thread(two.start)
         database = Database(url)
         assert await write(database)
         listener = Listener(database.listener_dsn, heartbeat_seconds=0.2)
-        seen: asyncio.Queue[Hint] = asyncio.Queue()
+        seen: asyncio.Queue[Notification] = asyncio.Queue()
         task = asyncio.create_task(following(listener, seen))
         assert (await seen.get()).kind == "connected"
         async with bid(url) as candidate:
@@ -263,4 +263,4 @@ async def test_a_switch_over_of_real_servers() -> None:
 async def write_head(database: Database) -> None:
     """Announce something."""
     async with database.transaction() as connection:
-        await connection.execute("SELECT pg_notify(%s, 'x')", (CHANNEL,))
+        await connection.execute("SELECT pg_notify(%s, 'x')", (VERSIONS_CHANNEL,))

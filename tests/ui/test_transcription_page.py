@@ -41,7 +41,7 @@ def wav_of(pcm: bytes, rate: int) -> bytes:
 
 def mulaw_of(pcm: bytes, rate: int) -> bytes:
     """A file that the server does not read, and the browser does."""
-    file = bytearray(wav_of(g711.encode("u", pcm), rate))
+    file = bytearray(wav_of(g711.encode_g711("u", pcm), rate))
     file[20:22], file[28:32], file[32:36] = b"\7\0", rate.to_bytes(4, "little"), b"\1\0\10\0"
     return bytes(file)
 

@@ -9,7 +9,7 @@ from hashlib import sha256
 from playwright.async_api import Page, expect
 
 from agentsd.core.api_tokens import is_token, make_token
-from agentsd.web.ui.assets import assets
+from agentsd.web.ui.assets import load_assets
 from tests.e2e.home import Home
 from tests.ui.conftest import NewSite, Visit
 from tests.ui.site import git
@@ -38,7 +38,7 @@ async def make(page: Page, name: str, role: str = "") -> str:
 async def test_tokens_are_made_as_the_command_makes_them(visit: Visit) -> None:
     """Of the same bytes the same token; new ones are all different, and each passes its own checksum."""
     page = await visit("/ui/users")
-    module = f"/ui/static/{assets().edition}/js/token.js"
+    module = f"/ui/static/{load_assets().edition}/js/token.js"
     given = [bytes([edge] * 31 + [number]) for edge in (0, 7, 255) for number in range(5)]
     made = await page.evaluate(
         "async ([url, given]) => { const { tokenOf, newToken, hashOf } = await import(url);"

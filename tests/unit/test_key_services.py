@@ -14,7 +14,7 @@ from agentsd.core.trust.key_services import (
     WRAPPED_MAX_BYTES,
     WRAPPED_TOTAL_BYTES,
     KeyServices,
-    oversized,
+    find_oversized,
 )
 from agentsd.core.trust.outbound import Outbound
 
@@ -131,12 +131,14 @@ def test_keys_are_judged_one_by_one() -> None:
 
 def test_sizes_are_bounded() -> None:
     """Keys, bytes of one, bytes of all."""
-    assert oversized({"age": [AGE] * KEYS_MAX}) is None
-    assert oversized({"age": [AGE] * (KEYS_MAX + 1)})
-    assert oversized({"age": [{**AGE, "enc": "x" * (WRAPPED_MAX_BYTES + 1)}]})
+    assert find_oversized({"age": [AGE] * KEYS_MAX}) is None
+    assert find_oversized({"age": [AGE] * (KEYS_MAX + 1)})
+    assert find_oversized({"age": [{**AGE, "enc": "x" * (WRAPPED_MAX_BYTES + 1)}]})
     count = WRAPPED_TOTAL_BYTES // WRAPPED_MAX_BYTES
-    assert oversized({"key_groups": [{"age": [{**AGE, "enc": "x" * WRAPPED_MAX_BYTES}]}] * count}) is None
-    assert oversized({"key_groups": [{"age": [{**AGE, "enc": "x" * WRAPPED_MAX_BYTES}]}] * (count + 1)})
+    assert (
+        find_oversized({"key_groups": [{"age": [{**AGE, "enc": "x" * WRAPPED_MAX_BYTES}]}] * count}) is None
+    )
+    assert find_oversized({"key_groups": [{"age": [{**AGE, "enc": "x" * WRAPPED_MAX_BYTES}]}] * (count + 1)})
 
 
 @pytest.mark.parametrize(

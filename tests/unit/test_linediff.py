@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.text.line_diff import DIFFERENCES_MAX, diff_lines, parts
+from agentsd.core.text.line_diff import DIFFERENCES_MAX, diff_lines, diff_parts
 
 LINES = st.lists(st.sampled_from("abcd"), max_size=30)
 
 
 def _rebuilt(before: Sequence[str], after: Sequence[str]) -> tuple[list[str], list[str]]:
     old, new = list[str](), list[str]()
-    for equal, i, j, k, m in parts(before, after):
+    for equal, i, j, k, m in diff_parts(before, after):
         assert not equal or before[i:j] == after[k:m]
         assert (len(old), len(new)) == (i, k)
         old += before[i:j]
@@ -38,4 +38,4 @@ def test_what_differs_too_much_is_replaced_as_a_whole() -> None:
     before = [f"{n * 7 % 997}" for n in range(20_000)]
     after = [f"{n * 5 % 997}" for n in range(20_000)]
     assert _rebuilt(before, after) == (before, after)
-    assert sum(not equal for equal, *_ in parts(before, after)) <= DIFFERENCES_MAX
+    assert sum(not equal for equal, *_ in diff_parts(before, after)) <= DIFFERENCES_MAX

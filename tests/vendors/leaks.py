@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from agentsd.cli.logs import formatter_of
+from agentsd.cli.logs import make_formatter
 from tests.vendors.raw_server import frame, reply, sse, streamed
 
 STATUSES = (300, 400, 401, 402, 403, 404, 408, 409, 413, 422, 429, 500, 502, 503, 529)
@@ -118,7 +118,7 @@ class _Catch(logging.Handler):
     def __init__(self, net: Net) -> None:
         super().__init__(logging.DEBUG)
         self._net = net
-        self._forms = [formatter_of("text"), formatter_of("json")]
+        self._forms = [make_formatter("text"), make_formatter("json")]
 
     def emit(self, record: logging.LogRecord) -> None:
         self._net.texts += [form.format(record) for form in self._forms]

@@ -16,18 +16,18 @@ import pytest
 from pyrage import x25519
 
 from agentsd.control.sync.planner import Planner
-from agentsd.control.sync.reconciler import Options, Reconciler
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.validation.checker import Checker
-from agentsd.control.writeback.delivery import GitOptions, Mode
-from agentsd.control.writeback.manifest_editor import Desk
+from agentsd.control.writeback.delivery import GitOptions, WriteMode
+from agentsd.control.writeback.manifest_editor import SealingEditor
 from agentsd.control.writeback.writer import WriteBack
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog, default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.document_history import StoreHistory
-from agentsd.runtime.agents.fallback import Fallback
+from agentsd.runtime.agents.document_history import StoreDocumentHistory
+from agentsd.runtime.agents.fallback import FallbackAgent
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.runtime.follower.knowledge import StoreKnowledge
@@ -38,12 +38,12 @@ from agentsd.store.database import Database
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from agentsd.web.app import create_app
-from agentsd.web.context import Parts
-from agentsd.web.middleware.auth import Access
-from agentsd.web.middleware.policies import Guards
-from agentsd.web.middleware.webhook_signature import Hook
-from agentsd.web.server.connection_limits import Bounds
-from agentsd.web.server.server import Running, bind, start
+from agentsd.web.context import AppContext
+from agentsd.web.middleware.auth import AccessPolicy
+from agentsd.web.middleware.policies import Policies
+from agentsd.web.middleware.webhook_signature import GitWebhook
+from agentsd.web.server.connection_limits import ConnectionLimits
+from agentsd.web.server.server import Server, bind_sockets, start_server
 from tests.vendors.openai_server import OpenAIServer
 
 CANARY = "canary-7d1f-secret-that-nobody-may-see"
@@ -111,7 +111,7 @@ class Stack:
     registry: Registry
     follower: Follower
     metrics: Metrics
-    running: Running
+    running: Server
     client: aiohttp.ClientSession
     supervisor: Supervisor
 
@@ -128,7 +128,7 @@ class Stack:
 
     async def sync(self) -> int:
         """Reconcile, and wait until the runtime serves the new version, which is returned."""
-        outcome = await self.reconciler.sync(read_tree(self.root), Options(allow_mass_delete=True))
+        outcome = await self.reconciler.sync(read_tree(self.root), SyncOptions(allow_mass_delete=True))
         assert outcome.head is not None
         while self.registry.snapshot.version < outcome.head.version:
             await asyncio.sleep(0.002)  # a change of users alone is no event
@@ -177,18 +177,18 @@ async def make(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog)
 
         async def build(
             *,
-            access: Access | None = None,
+            access: AccessPolicy | None = None,
             follow: bool = True,
             drain: float = 5.0,
-            guards: Guards | None = None,
-            bounds: Bounds | None = None,
-            write_back: Mode = "off",
+            guards: Policies | None = None,
+            bounds: ConnectionLimits | None = None,
+            write_back: WriteMode = "off",
             git: GitOptions | None = None,
-            hook: Hook | None = None,
-            fallback: Fallback | None = None,
+            hook: GitWebhook | None = None,
+            fallback: FallbackAgent | None = None,
             planner: Planner | None = None,
         ) -> Stack:
-            border = (access or Access(), guards or Guards(), bounds or Bounds())
+            border = (access or AccessPolicy(), guards or Policies(), bounds or ConnectionLimits())
             parts = (keys, catalog, border, (write_back, git or GitOptions()), (hook, planner))
             return await exits.enter_async_context(
                 _stack(database, tmp_path, *parts, follow=follow, drain=drain, fallback=fallback)
@@ -219,13 +219,13 @@ async def _stack(
     tmp_path: Path,
     keys: Keys,
     catalog: Catalog,
-    border: tuple[Access, Guards, Bounds],
-    written: tuple[Mode, GitOptions],
-    others: tuple[Hook | None, Planner | None],
+    border: tuple[AccessPolicy, Policies, ConnectionLimits],
+    written: tuple[WriteMode, GitOptions],
+    others: tuple[GitWebhook | None, Planner | None],
     *,
     follow: bool,
     drain: float,
-    fallback: Fallback | None,
+    fallback: FallbackAgent | None,
 ) -> AsyncIterator[Stack]:
     access, guards, bounds = border
     root = tmp_path / "agents.d"
@@ -234,14 +234,14 @@ async def _stack(
     sessions, metrics = HttpSessions(), Metrics()
     supervisor = Supervisor(metrics)
     builder = Builder(opener, catalog, sessions, metrics=metrics)
-    registry = Registry(builder, StoreHistory(database), metrics, fallback=fallback)
+    registry = Registry(builder, StoreDocumentHistory(database), metrics, fallback=fallback)
     follower = Follower(database, registry, metrics, tokens=access.book)
     knowledge = StoreKnowledge(database)
     checker = Checker(catalog, opener)
     writeback = (
         None if written[0] == "off" else _writeback(tmp_path, database, keys, catalog, checker, written)
     )
-    parts = Parts(
+    parts = AppContext(
         registry,
         follower,
         database,
@@ -255,7 +255,7 @@ async def _stack(
         planner=others[1],
         supervisor=supervisor,
     )
-    running = await start(create_app(parts), bind("127.0.0.1", 0), drain=drain, bounds=bounds)
+    running = await start_server(create_app(parts), bind_sockets("127.0.0.1", 0), drain=drain, bounds=bounds)
     following = asyncio.create_task(follower.run()) if follow else None
     if follow:
         await follower.ready.wait()
@@ -278,15 +278,17 @@ def _writeback(
     keys: Keys,
     catalog: Catalog,
     checker: Checker,
-    written: tuple[Mode, GitOptions],
+    written: tuple[WriteMode, GitOptions],
 ) -> WriteBack:
     """What the API writes the tree with, by rules that seal ``api_key`` and ``api_url``."""
     (tmp_path / ".sops.yaml").write_text(keys.rules)
     root, sops = tmp_path / "agents.d", SopsBinary(environ={"SOPS_AGE_KEY": keys.identity})
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), sops)
 
-    async def unheard(_: Report) -> None:
+    async def unheard(_: RoundReport) -> None:
         pass
 
-    syncer = Syncer(root, Reconciler(checker, database), Options(strict=False), unheard)
-    return WriteBack(Desk(root, catalog, opener, sops), syncer, checker, mode=written[0], git=written[1])
+    syncer = Syncer(root, Reconciler(checker, database), SyncOptions(strict=False), unheard)
+    return WriteBack(
+        SealingEditor(root, catalog, opener, sops), syncer, checker, mode=written[0], git=written[1]
+    )

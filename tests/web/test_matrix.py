@@ -16,10 +16,10 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from agentsd.control.sync.reconciler import Options
-from agentsd.control.sync.run_log import record_outcome
+from agentsd.control.sync.reconciler import SyncOptions
+from agentsd.control.sync.run_log import record_result
 from agentsd.files.tree import read_tree
-from agentsd.web.middleware.webhook_signature import Hook
+from agentsd.web.middleware.webhook_signature import GitWebhook
 from tests.web.conftest import Make, Stack, echo
 from tests.web.people import ADMIN, AGENTS, ALICE, DAN, GLEN, GUS, OUTSIDERS, USERS, User, settle
 
@@ -150,7 +150,7 @@ async def ask(stack: Stack, method: str, path: str, ref: str, credentials: dict[
 @pytest.fixture
 async def town(make: Make) -> Stack:
     """A replica that writes files, with every owner and every user."""
-    stack = await make(write_back="files", hook=Hook((b"0123456789abcdef",), nobody_pulls))
+    stack = await make(write_back="files", hook=GitWebhook((b"0123456789abcdef",), nobody_pulls))
     await settle(stack)
     return stack
 
@@ -394,10 +394,10 @@ async def test_faults_of_others_are_not_told(town: Stack) -> None:
 
 async def sync_loosely(stack: Stack) -> set[str]:
     """A sync as the daemon does it: bad files are set aside, and on record. Their paths."""
-    options = Options(strict=False)
+    options = SyncOptions(strict=False)
     outcome = await stack.reconciler.sync(read_tree(stack.root), options)
     now = datetime.now(UTC)
-    await record_outcome(stack.database, outcome, options, trigger="test", started_at=now)
+    await record_result(stack.database, outcome, options, trigger="test", started_at=now)
     return {quarantined.path for quarantined in outcome.plan.quarantined}
 
 

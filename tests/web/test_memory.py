@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from agentsd.web.http.problem import Problem
-from agentsd.web.middleware.memory_budget import MIB, Budget
-from agentsd.web.middleware.policies import Guards
+from agentsd.web.middleware.memory_budget import MIB, MemoryBudget
+from agentsd.web.middleware.policies import Policies
 from agentsd.web.openai.transcriptions import FIELDS_MAX
 from tests.services.speech import silence
 from tests.vendors.openai_server import OpenAIServer
@@ -29,7 +29,7 @@ LARGE = 7 * MIB
 
 def test_owners_have_budgets_of_their_own() -> None:
     """One that has used up its own hinders no other; all together have a bound, too."""
-    budget = Budget(per_owner=100, total=150)
+    budget = MemoryBudget(per_owner=100, total=150)
     one, other = budget.hold("acme"), budget.hold("beta")
     one.grow(100)
     with pytest.raises(Problem) as caught:
@@ -46,7 +46,7 @@ def test_owners_have_budgets_of_their_own() -> None:
 @pytest.fixture
 async def narrow(make: Make, vendor: OpenAIServer) -> Stack:
     """A replica with little memory, an agent that repeats what it hears, and one that talks too much."""
-    stack = await make(guards=Guards(memory=Budget(per_owner=20 * MIB, total=40 * MIB)))
+    stack = await make(guards=Policies(memory=MemoryBudget(per_owner=20 * MIB, total=40 * MIB)))
     vendor.words = ["x" * LARGE]
     stack.write("echo-it.yaml", echo("It"))
     stack.write("talker.yaml", vendor_manifest(vendor.url), sealed=True)
@@ -54,11 +54,11 @@ async def narrow(make: Make, vendor: OpenAIServer) -> Stack:
     return stack
 
 
-def budget_of(stack: Stack) -> Budget:
+def budget_of(stack: Stack) -> MemoryBudget:
     """What the server counts."""
-    from agentsd.web.context import PARTS
+    from agentsd.web.context import APP_CONTEXT
 
-    memory: Budget = stack.running._runner.app[PARTS].guards.memory
+    memory: MemoryBudget = stack.running._runner.app[APP_CONTEXT].guards.memory
     return memory
 
 

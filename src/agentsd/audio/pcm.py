@@ -12,7 +12,7 @@ class BadAudio(ValueError):
     """Error of audio in another form than required; the message gives the reason, in our own words."""
 
 
-class Samples:
+class SampleJoiner:
     """Joiner of samples that were cut in two."""
 
     __slots__ = ("_rest",)
@@ -29,14 +29,14 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
-class Wav:
+class WavHeader:
     """Format that a WAV header declares."""
 
     rate: int  # hertz
     size: int  # bytes of the header
 
 
-def base64_audio(text: object) -> bytes:
+def decode_base64_audio(text: object) -> bytes:
     """Decode audio as JSON carries it. Raises ``BadAudio``."""
     if not isinstance(text, str):
         raise BadAudio("sent audio that is not a string")
@@ -46,7 +46,7 @@ def base64_audio(text: object) -> bytes:
         raise BadAudio("sent audio that is not base64") from None
 
 
-def wav_header(data: bytes) -> Wav | None:
+def parse_wav_header(data: bytes) -> WavHeader | None:
     """Parse the header at the start of ``data``; None while it is incomplete. Raises ``BadAudio``.
 
     RIFF chunks (http://soundfile.sapp.org/doc/WaveFormat/): ``fmt `` declares the samples' format,
@@ -60,16 +60,16 @@ def wav_header(data: bytes) -> Wav | None:
     while len(data) >= offset + 8:
         name, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
         if name == b"data":
-            return Wav(rate, offset + 8)
+            return WavHeader(rate, offset + 8)
         if len(data) < offset + 8 + size:
             return None
         if name == b"fmt ":
-            rate = _rate_of(data[offset + 8 : offset + 8 + size])
+            rate = _parse_rate(data[offset + 8 : offset + 8 + size])
         offset += 8 + size + size % 2
     return None
 
 
-def to_wav(rate: int, pcm: bytes) -> bytes:
+def make_wav(rate: int, pcm: bytes) -> bytes:
     """Return ``pcm`` with a header."""
     numbers = (
         (b"RIFF", 36 + len(pcm), 4),
@@ -85,7 +85,7 @@ def to_wav(rate: int, pcm: bytes) -> bytes:
     return b"".join(name + value.to_bytes(size, "little") for name, value, size in numbers) + pcm
 
 
-def _rate_of(fmt: bytes) -> int:
+def _parse_rate(fmt: bytes) -> int:
     channels, bits = int.from_bytes(fmt[2:4], "little"), int.from_bytes(fmt[14:16], "little")
     if channels != 1 or bits != 16:
         raise BadAudio("sent audio that is not 16-bit mono")

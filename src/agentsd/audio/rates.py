@@ -9,14 +9,14 @@ from contextlib import aclosing
 from agentsd.audio.resampler import Resampler
 
 
-async def at_rate(pcm: bytes, source: int, target: int) -> bytes:
+async def resample_recording(pcm: bytes, source: int, target: int) -> bytes:
     """Resample a whole recording to ``target`` hertz; a long one must not delay other tasks."""
     if source == target:
         return pcm
     return await asyncio.to_thread(Resampler(source, target).take, pcm, last=True)
 
 
-async def resampled(
+async def resample_stream(
     chunks: AsyncGenerator[bytes, None], source: int, target: int
 ) -> AsyncGenerator[bytes, None]:
     """Resample a stream to ``target`` hertz, as it comes; closing it closes ``chunks``."""

@@ -39,6 +39,6 @@ class Resampler:
         return done
 
 
-def milliseconds(pcm: bytes, rate: int) -> float:
+def measure_milliseconds(pcm: bytes, rate: int) -> float:
     """Return how long ``pcm`` lasts."""
     return len(pcm) * 1000 / (rate * SAMPLE_BYTES)

@@ -29,7 +29,7 @@ DETECTOR_IDLE_SECONDS = 20.0
 LOADING_THREADS = 2
 
 
-class Detector:
+class VoiceDetector:
     """Detector of speech: its probability, frame by frame."""
 
     def __init__(self) -> None:
@@ -64,25 +64,25 @@ class DetectorPool:
     ) -> None:
         self._idle_max = idle_max
         self._idle_seconds = idle_seconds
-        self._idle: deque[tuple[float, Detector]] = deque()  # since when; the longest idle first
+        self._idle: deque[tuple[float, VoiceDetector]] = deque()  # since when; the longest idle first
         self._threads = ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="vad")
 
     def __len__(self) -> int:
         """Return how many detectors are idle."""
         return len(self._idle)
 
-    async def take(self) -> Detector:
+    async def take(self) -> VoiceDetector:
         """Return a detector that has heard nothing; load one, in a thread, if none is idle."""
         if self._idle:
             return self._idle.pop()[1]
-        loading = asyncio.get_running_loop().run_in_executor(self._threads, Detector)
+        loading = asyncio.get_running_loop().run_in_executor(self._threads, VoiceDetector)
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
             loading.add_done_callback(self._keep_loaded)
             raise
 
-    def give_back(self, detector: Detector) -> None:
+    def give_back(self, detector: VoiceDetector) -> None:
         """Keep ``detector`` for another call, for a while."""
         detector.reset()
         self._idle.append((time.monotonic(), detector))
@@ -90,7 +90,7 @@ class DetectorPool:
         if len(self._idle) > self._idle_max:
             self._free([self._idle.popleft()[1]])
 
-    def _keep_loaded(self, loading: asyncio.Future[Detector]) -> None:
+    def _keep_loaded(self, loading: asyncio.Future[VoiceDetector]) -> None:
         """Keep a detector that was loaded for a call that has ended meanwhile."""
         if not loading.cancelled() and loading.exception() is None:
             self.give_back(loading.result())
@@ -98,21 +98,21 @@ class DetectorPool:
     def _expire(self) -> None:
         """Free the detectors that were idle for too long."""
         since = time.monotonic() - self._idle_seconds
-        stale: list[Detector] = []
+        stale: list[VoiceDetector] = []
         while self._idle and self._idle[0][0] <= since:
             stale.append(self._idle.popleft()[1])
         if stale:
             self._free(stale)
 
-    def _free(self, detectors: list[Detector]) -> None:
-        self._threads.submit(_free, detectors)
+    def _free(self, detectors: list[VoiceDetector]) -> None:
+        self._threads.submit(_free_detectors, detectors)
 
 
 DETECTORS = DetectorPool()
 """Those of this process."""
 
 
-def _free(detectors: list[Detector]) -> None:
+def _free_detectors(detectors: list[VoiceDetector]) -> None:
     """Free ``detectors``, and return their memory to the system: glibc would keep most, in fragments."""
     detectors.clear()
     if sys.platform == "linux":

@@ -11,9 +11,9 @@ from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-UNKNOWN = 0xFFFF_FFFF
+UNKNOWN_LENGTH = 0xFFFF_FFFF
 """The size that a stream's header tells: nobody knows it yet. OpenAI and ffmpeg write the same."""
-RATES = range(4_000, 192_001)
+SAMPLE_RATES = range(4_000, 192_001)
 CHANNELS_MAX = 8
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNSIGNED = bytes((byte - 128) % 256 for byte in range(256))
@@ -48,7 +48,7 @@ def stream_header(rate: int) -> bytes:
     """Return the 44 bytes before 16-bit mono PCM of unknown length."""
     fields = ((1, 2), (1, 2), (rate, 4), (rate * 2, 4), (2, 2), (16, 2))
     form = b"".join(value.to_bytes(size, "little") for value, size in fields)
-    size = UNKNOWN.to_bytes(4, "little")
+    size = UNKNOWN_LENGTH.to_bytes(4, "little")
     return b"RIFF" + size + b"WAVEfmt " + (16).to_bytes(4, "little") + form + b"data" + size
 
 
@@ -60,28 +60,28 @@ def read_wav(data: bytes) -> Sound:
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise BadWav("it does not begin as a WAV file does")
     form: _Format | None = None
-    for name, body in _chunks(data):
+    for name, body in _read_chunks(data):
         if name == b"fmt ":
-            form = _format(body)
+            form = _parse_format(body)
         elif name == b"data":
             if form is None:
                 break
-            return Sound(form.rate, to_mono(_sixteen(bytes(body), form), form.channels))
+            return Sound(form.rate, mix_to_mono(_convert_to_16_bit(bytes(body), form), form.channels))
     raise BadWav("it has no sound in it")
 
 
-def to_mono(pcm: bytes, channels: int) -> bytes:
+def mix_to_mono(pcm: bytes, channels: int) -> bytes:
     """Average interleaved 16-bit samples of ``channels``; half a frame at the end is dropped."""
     whole = pcm[: len(pcm) - len(pcm) % (2 * channels)]
     if channels == 1:
         return whole
-    samples = _samples("h", whole)
+    samples = _unpack_samples("h", whole)
     lanes = (samples[lane::channels] for lane in range(channels))
     mixed = array("h", (sum(frame) // channels for frame in zip(*lanes, strict=True)))
-    return _bytes(mixed)
+    return _pack_samples(mixed)
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+def _read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
     view, offset = memoryview(data), 12
     while len(data) >= offset + 8:
         size = int.from_bytes(data[offset + 4 : offset + 8], "little")
@@ -89,7 +89,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
         offset += 8 + size + size % 2
 
 
-def _format(body: memoryview) -> _Format:
+def _parse_format(body: memoryview) -> _Format:
     if len(body) < 16:
         raise BadWav("its format is cut short")
 
@@ -100,17 +100,17 @@ def _format(body: memoryview) -> _Format:
     if code == _EXTENSIBLE and len(body) >= 26:
         code = number(24, 2)
     form = _Format(code, number(2, 2), number(4, 4), number(14, 2))
-    if form.rate not in RATES or not 1 <= form.channels <= CHANNELS_MAX:
+    if form.rate not in SAMPLE_RATES or not 1 <= form.channels <= CHANNELS_MAX:
         raise BadWav("its rate or its number of channels is out of range")
     if (code, form.bits) not in ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)):
         raise BadWav("its samples are compressed, or of a width that is not read: use 16-bit PCM")
     return form
 
 
-def _sixteen(data: bytes, form: _Format) -> bytes:
+def _convert_to_16_bit(data: bytes, form: _Format) -> bytes:
     """Return the samples as 16 bits: of wider ones the two upper bytes."""
     if form.code == _FLOAT:
-        return _from_float(data)
+        return _convert_floats(data)
     width = form.bits // 8
     data = data[: len(data) - len(data) % width]
     if width == 2:
@@ -123,26 +123,26 @@ def _sixteen(data: bytes, form: _Format) -> bytes:
     return bytes(out)
 
 
-def _from_float(data: bytes) -> bytes:
-    numbers = _samples("f", data[: len(data) - len(data) % 4])
+def _convert_floats(data: bytes) -> bytes:
+    numbers = _unpack_samples("f", data[: len(data) - len(data) % 4])
     # the comparisons are written so that "not a number" is silence
-    return _bytes(array("h", (_clipped(number) for number in numbers)))
+    return _pack_samples(array("h", (_clip_sample(number) for number in numbers)))
 
 
-def _clipped(number: float) -> int:
+def _clip_sample(number: float) -> int:
     if -1.0 < number < 1.0:
         return round(number * 32_767)
     return 32_767 if number >= 1.0 else -32_767 if number <= -1.0 else 0
 
 
-def _samples(code: str, data: bytes) -> array[float] | array[int]:
+def _unpack_samples(code: str, data: bytes) -> array[float] | array[int]:
     samples = array(code, data)
     if sys.byteorder == "big":
         samples.byteswap()
     return samples
 
 
-def _bytes(samples: array[int]) -> bytes:
+def _pack_samples(samples: array[int]) -> bytes:
     if sys.byteorder == "big":
         samples.byteswap()
     return samples.tobytes()

@@ -10,7 +10,7 @@ import traceback
 from datetime import UTC, datetime
 from types import TracebackType
 
-OURS = "agentsd"
+OWN_LOGGER = "agentsd"
 """The logger of this program; all others are libraries'."""
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 
@@ -18,15 +18,15 @@ _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime
 _log = logging.getLogger(__name__)
 
 
-def setup(form: str, level: str) -> None:
+def set_up_logging(form: str, level: str) -> None:
     """Log to stderr. ``form`` is ``text`` or ``json``; ``level`` as ``logging`` names it."""
     logging.raiseExceptions = False  # a log that cannot be written ends nothing, and quotes nothing
     handler = logging.StreamHandler()
-    handler.setFormatter(formatter_of(form))
+    handler.setFormatter(make_formatter(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
-    logging.getLogger(OURS).setLevel(level.upper())
+    logging.getLogger(OWN_LOGGER).setLevel(level.upper())
     sys.unraisablehook = _log_unraisable
     threading.excepthook = _log_thread
 
@@ -45,25 +45,25 @@ def _log_place(what: str, kind: type[BaseException], trace: TracebackType | None
     _log.error("unexpected %s in a %s\n%s", kind.__name__, what, "".join(traceback.format_tb(trace)))
 
 
-def formatter_of(form: str) -> logging.Formatter:
+def make_formatter(form: str) -> logging.Formatter:
     """Return the formatter that writes lines of that form."""
-    return _Json() if form == "json" else _Text()
+    return _JsonFormatter() if form == "json" else _TextFormatter()
 
 
-def _extras(record: logging.LogRecord) -> dict[str, object]:
-    if record.name.partition(".")[0] != OURS:
+def _collect_extras(record: logging.LogRecord) -> dict[str, object]:
+    if record.name.partition(".")[0] != OWN_LOGGER:
         return {}
     return {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
 
 
-def message_of(record: logging.LogRecord) -> str:
+def format_message(record: logging.LogRecord) -> str:
     """Return the logged text of a record: our own in full, of a library nothing that came from outside.
 
     Libraries put exceptions' texts, URLs and peers into their arguments, and asyncio the ``repr`` of an
     exception into its message; so their template stays as it is, without arguments, up to its first
     line.
     """
-    if record.name.partition(".")[0] == OURS:
+    if record.name.partition(".")[0] == OWN_LOGGER:
         return record.getMessage()
     template = str(record.msg).split("\n", 1)[0] if record.args or record.name == "asyncio" else "a message"
     kind = record.exc_info[0] if record.exc_info else None
@@ -71,21 +71,21 @@ def message_of(record: logging.LogRecord) -> str:
     return f"{record.name}: {template}{raised}"
 
 
-class _Text(logging.Formatter):
+class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        extras = "".join(f" {key}={value}" for key, value in _extras(record).items())
+        extras = "".join(f" {key}={value}" for key, value in _collect_extras(record).items())
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        return f"{at} {level}{message_of(record)}{extras}"
+        return f"{at} {level}{format_message(record)}{extras}"
 
 
-class _Json(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         body = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": message_of(record),
-            **_extras(record),
+            "message": format_message(record),
+            **_collect_extras(record),
         }
         return json.dumps(body, ensure_ascii=False, default=str)

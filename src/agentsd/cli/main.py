@@ -48,7 +48,7 @@ _SHORT = ("validate", "merge-driver", "diff-driver")
 """Git hooks wait for these: they end before there is garbage worth the tenth that looking for it takes."""
 
 
-class _Lazy(click.Group):
+class _LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
@@ -67,16 +67,16 @@ class _Lazy(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        from agentsd.core.violations import did_you_mean
+        from agentsd.core.violations import suggest_word
 
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            hint = did_you_mean(args[0], _COMMANDS) or "see: agentsd --help"
+            hint = suggest_word(args[0], _COMMANDS) or "see: agentsd --help"
             ctx.fail(f"There is no command {args[0]!r}; {hint}")
         return super().resolve_command(ctx, args)
 
 
 @click.group(
-    cls=_Lazy,
+    cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="First steps:  agentsd up     then open http://127.0.0.1:8080/v1/models",
 )
@@ -98,11 +98,11 @@ def main() -> None:
     except SystemExit as ended:
         if isinstance(ended.code, int | None):
             raise
-        sys.exit(_show(Bug(ended)))  # the interpreter would print the text that a library gave it
+        sys.exit(_show_error(Bug(ended)))  # the interpreter would print the text that a library gave it
     except BaseException as error:  # a panic in native code is not an Exception
         if os.environ.get("AGENTSD_DEBUG") and not isinstance(error, _EXPECTED):
             raise
-        sys.exit(_tell(error))
+        sys.exit(_report_error(error))
     finally:
         _flush_stderr()
 
@@ -133,7 +133,7 @@ def _flush_stderr() -> None:
 _EXPECTED = (AgentsdError, click.ClickException, click.exceptions.Exit)
 
 
-def _tell(error: BaseException) -> int:
+def _report_error(error: BaseException) -> int:
     """Report the error that ended the command; return the exit status."""
     match error:
         case click.exceptions.Exit():
@@ -142,18 +142,18 @@ def _tell(error: BaseException) -> int:
             error.show()
             return error.exit_code
         case AgentsdError():
-            return _show(error)
+            return _show_error(error)
         case BrokenPipeError():
             sys.stderr.close()
         case OSError(filename=str() as name, strerror=str() as reason):
             with suppress(OSError, ValueError):
                 sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
         case _:
-            return _show(Bug(error))
+            return _show_error(Bug(error))
     return 1
 
 
-def _show(error: AgentsdError) -> int:
+def _show_error(error: AgentsdError) -> int:
     from agentsd.cli.output import show_error
 
     show_error(error)

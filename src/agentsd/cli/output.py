@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TextIO
 
 from agentsd.core.errors import AgentsdError, InvalidManifests
-from agentsd.core.text.render import Line, violation_lines
-from agentsd.core.violations import UNVERIFIED, Violation, errors_of
+from agentsd.core.text.render import Line, format_violations
+from agentsd.core.violations import UNVERIFIED, Violation, filter_errors
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -63,12 +63,12 @@ class Screen:
             console.print(Text.assemble(*((text, style) for style, text in line)))
 
 
-def stdout() -> Screen:
+def get_stdout() -> Screen:
     """Return the screen for results."""
     return Screen(sys.stdout)
 
 
-def stderr() -> Screen:
+def get_stderr() -> Screen:
     """Return the screen for progress, notes and errors."""
     return Screen(sys.stderr)
 
@@ -85,7 +85,7 @@ def print_json(value: Any) -> None:
 
 def show_error(error: AgentsdError, prefix: str = "") -> None:
     """Show an error to a person: the problem, and what to do."""
-    console = stderr()
+    console = get_stderr()
     if isinstance(error, InvalidManifests):
         show_violations(error.violations, prefix)
         return
@@ -96,32 +96,32 @@ def show_error(error: AgentsdError, prefix: str = "") -> None:
 
 def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
     """Show all of them, then one line that counts."""
-    console = stderr()
-    print_lines(console, violation_lines(gathered(violations), prefix))
-    errors = len(errors_of(violations))
+    console = get_stderr()
+    print_lines(console, format_violations(group_violations(violations), prefix))
+    errors = len(filter_errors(violations))
     warnings = len(violations) - errors
     files = len({violation.path for violation in violations})
     style = "bold red" if errors else "yellow"
-    counts = [_count(errors, "error")] if errors else []
-    counts += [_count(warnings, "warning")] if warnings else []
-    print_lines(console, [((style, f"{' and '.join(counts)} in {_count(files, 'file')}"),)])
+    counts = [_format_count(errors, "error")] if errors else []
+    counts += [_format_count(warnings, "warning")] if warnings else []
+    print_lines(console, [((style, f"{' and '.join(counts)} in {_format_count(files, 'file')}"),)])
 
 
-_PATIENCE = 0.3
+_PROGRESS_DELAY_SECONDS = 0.3
 """Seconds of work before a progress bar is worth the flicker."""
 
-_ALIKE = 3
+_ALIKE_MIN = 3
 """More files than this that have the same said of them are told as one."""
 
 
-def gathered(violations: Sequence[Violation]) -> list[Violation]:
+def group_violations(violations: Sequence[Violation]) -> list[Violation]:
     """Group ``violations`` that are the same for many files: without a key, that is every seal."""
     alike: dict[tuple[str, ...], list[Violation]] = {}
     for violation in violations:
         if violation.severity == "warning" or violation.code in UNVERIFIED:
             key = (violation.code, violation.message, violation.hint)
             alike.setdefault(key, []).append(violation)
-    many = [same for same in alike.values() if len(same) > _ALIKE]
+    many = [same for same in alike.values() if len(same) > _ALIKE_MIN]
     spared = {id(violation) for same in many for violation in same[1:]}
     told = {id(same[0]): f"{same[0].message} ({len(same)} files like this)" for same in many}
     return [
@@ -131,14 +131,14 @@ def gathered(violations: Sequence[Violation]) -> list[Violation]:
     ]
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
+def show_progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
     """Show a progress bar on a terminal, if it takes long; nothing in a pipe. Yields a callback."""
-    console = stderr()
+    console = get_stderr()
     if not console.is_terminal:
         yield None
         return
@@ -151,7 +151,7 @@ def progress(title: str) -> Iterator[Callable[[int, int], None] | None]:
 
     def update(done: int, total: int) -> None:
         bars.update(task, completed=done, total=total)
-        if time.monotonic() - started > _PATIENCE and not bars.finished:
+        if time.monotonic() - started > _PROGRESS_DELAY_SECONDS and not bars.finished:
             bars.start()
 
     try:

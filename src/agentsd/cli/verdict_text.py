@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from agentsd.core.text.render import Line, Span
-from agentsd.services.checks import Result
-from agentsd.services.probe import Finding
-from agentsd.services.verdict import Verdict
+from agentsd.services.checks import AgentCheckResult
+from agentsd.services.probe import ProbeResult
+from agentsd.services.verdict import AgentVerdict
 
 _SHOWN = 300
 """Characters of an answer that are shown."""
@@ -19,60 +19,60 @@ _GOOD: Span = ("green", "  ✓ ")
 _BAD: Span = ("bold red", "  ✗ ")
 
 
-def verdict_lines(verdicts: Sequence[Verdict]) -> Iterator[Line]:
+def format_verdicts(verdicts: Sequence[AgentVerdict]) -> Iterator[Line]:
     """Yield lines agent by agent: one for each test, and below a failed one the reason, and what to do."""
     for verdict in verdicts:
         yield (("bold", verdict.agent), ("dim", f"  {verdict.seconds:.1f} s"))
         if verdict.problem:
             yield _BAD, ("", verdict.problem)
-            yield from _fix(verdict.fix)
+            yield from _format_fix(verdict.fix)
         for finding in verdict.providers:
-            yield from _finding_lines(finding)
+            yield from _format_finding(finding)
         for result in verdict.checks:
-            yield from _result_lines(result)
+            yield from _format_result(result)
         if verdict.ok and not (verdict.providers or verdict.checks):
             yield (("dim", "    nothing to test"),)
-    yield _summary(verdicts)
+    yield _format_summary(verdicts)
 
 
-def _finding_lines(finding: Finding) -> Iterator[Line]:
+def _format_finding(finding: ProbeResult) -> Iterator[Line]:
     at: Span = ("", f"{finding.at} ({finding.provider}): {finding.message}")
     if finding.ok:
         yield _GOOD, at, ("dim", f"  {finding.seconds * 1000:.0f} ms")
         return
     yield _BAD, at, ("dim", f"  [{finding.reason}]")
-    yield from _fix(finding.fix)
+    yield from _format_fix(finding.fix)
 
 
-def _result_lines(result: Result) -> Iterator[Line]:
+def _format_result(result: AgentCheckResult) -> Iterator[Line]:
     yield (
         _GOOD if result.ok else _BAD,
-        ("", f"check: {_short(result.title)}"),
+        ("", f"check: {_shorten_text(result.title)}"),
         ("dim", f"  {result.seconds:.1f} s"),
     )
     for failure in result.failures:
         yield ("", "      "), ("red", failure)
     if not result.ok and result.answer:
-        yield ("dim", "      answer: "), ("", _short(result.answer))
+        yield ("dim", "      answer: "), ("", _shorten_text(result.answer))
 
 
-def _fix(text: str) -> Iterator[Line]:
+def _format_fix(text: str) -> Iterator[Line]:
     if text:
         yield ("dim", "      → "), ("", text)
 
 
-def _summary(verdicts: Sequence[Verdict]) -> Line:
+def _format_summary(verdicts: Sequence[AgentVerdict]) -> Line:
     bad = [verdict.agent for verdict in verdicts if not verdict.ok]
     if not bad:
         return (("green", f"✓ {len(verdicts)} agent{'' if len(verdicts) == 1 else 's'} tested, all is well"),)
     return (("bold red", f"✗ {len(bad)} of {len(verdicts)} failed: "), ("", ", ".join(bad)))
 
 
-def junit(verdicts: Sequence[Verdict]) -> str:
+def format_junit(verdicts: Sequence[AgentVerdict]) -> str:
     """Return JUnit's XML for CI systems: a suite for each agent, a case for each provider and check."""
     root = Element("testsuites", name="agentsd test")
     for verdict in verdicts:
-        cases = [*_cases(verdict)]
+        cases = [*_iterate_cases(verdict)]
         failed = sum(bool(message) for _, _, message, _ in cases)
         suite = SubElement(
             root,
@@ -84,15 +84,15 @@ def junit(verdicts: Sequence[Verdict]) -> str:
         )
         for name, seconds, message, detail in cases:
             case = SubElement(
-                suite, "testcase", classname=verdict.agent, name=_clean(name), time=f"{seconds:.3f}"
+                suite, "testcase", classname=verdict.agent, name=_clean_text(name), time=f"{seconds:.3f}"
             )
             if message:
-                SubElement(case, "failure", message=_clean(message)).text = _clean(detail)
+                SubElement(case, "failure", message=_clean_text(message)).text = _clean_text(detail)
     indent(root)
     return '<?xml version="1.0" encoding="UTF-8"?>\n' + tostring(root, encoding="unicode") + "\n"
 
 
-def _cases(verdict: Verdict) -> Iterator[tuple[str, float, str, str]]:
+def _iterate_cases(verdict: AgentVerdict) -> Iterator[tuple[str, float, str, str]]:
     """Yield (name, seconds, failure, detail); an empty failure is a pass."""
     if verdict.problem:
         yield "opens", verdict.seconds, verdict.problem, verdict.fix
@@ -104,10 +104,10 @@ def _cases(verdict: Verdict) -> Iterator[tuple[str, float, str, str]]:
         yield f"check: {check.title}", check.seconds, "; ".join(check.failures), detail
 
 
-def _clean(text: str) -> str:
+def _clean_text(text: str) -> str:
     return _UNPRINTABLE.sub("\ufffd", text)
 
 
-def _short(text: str) -> str:
+def _shorten_text(text: str) -> str:
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     return line if len(line) <= _SHOWN else line[: _SHOWN - 1] + "…"

@@ -23,7 +23,7 @@ from typing import Any
 
 import click
 
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.backoff import Backoff
 from agentsd.supervisor import Supervisor
 
@@ -33,22 +33,22 @@ STEADY_SECONDS = 30.0
 """A child that served so long died by itself, not of how it was started."""
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
-_OWN = {"workers", "listen_fd", "control_fd", "host", "port"}
+_PARENT_OPTIONS = {"workers", "listen_fd", "control_fd", "host", "port"}
 _READY = b"r"
 
 
-def options_of(command: click.Command, flags: Mapping[str, Any]) -> list[str]:
+def list_options(command: click.Command, flags: Mapping[str, Any]) -> list[str]:
     """Return ``flags`` as they were given, without those of the parent alone."""
     given = []
     for option in command.params:
         value = flags.get(option.name or "")
-        if option.name in _OWN or value is None or value is False:
+        if option.name in _PARENT_OPTIONS or value is None or value is False:
             continue
         given += [option.opts[0]] if value is True else [option.opts[0], str(value)]
     return given
 
 
-class Line:
+class ParentLine:
     """Line of a child to its parent."""
 
     def __init__(self, fd: int) -> None:
@@ -76,7 +76,7 @@ class Line:
         loop.add_reader(self._socket, heard)
 
 
-class Worker:
+class WorkerProcess:
     """Child process."""
 
     def __init__(self, process: asyncio.subprocess.Process, line: socket.socket) -> None:
@@ -87,7 +87,7 @@ class Worker:
         self.ended = asyncio.create_task(process.wait())
 
     @classmethod
-    async def start(cls, command: Sequence[str], sockets: Sequence[socket.socket]) -> Worker:
+    async def start(cls, command: Sequence[str], sockets: Sequence[socket.socket]) -> WorkerProcess:
         """Start a child that serves on ``sockets``.
 
         It has a session of its own: Ctrl-C goes to the parent only.
@@ -145,15 +145,15 @@ class Worker:
             return False
 
 
-class Workers:
+class WorkerGroup:
     """Group of all children in the parent. ``run`` ends when every child has."""
 
     def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], count: int) -> None:
         self._command = command
         self._sockets = sockets
         self._count = count
-        self._slots: list[Worker] = []
-        self._alive: dict[Worker, asyncio.Task[int]] = {}
+        self._slots: list[WorkerProcess] = []
+        self._alive: dict[WorkerProcess, asyncio.Task[int]] = {}
         self._served: set[int] = set()  # the slots in which a child ever came to serve
         self._signals = 0
         self._stopping = asyncio.Event()
@@ -188,8 +188,8 @@ class Workers:
         for one in self._alive:
             one.send(number if self._signals <= 2 else signal.SIGKILL)
 
-    async def _start(self) -> Worker:
-        worker = await Worker.start(self._command, self._sockets)
+    async def _start(self) -> WorkerProcess:
+        worker = await WorkerProcess.start(self._command, self._sockets)
         closing = self._alive[worker] = asyncio.create_task(worker.close())
         closing.add_done_callback(lambda _: self._alive.pop(worker, None))
         return worker
@@ -213,7 +213,9 @@ class Workers:
                 await asyncio.Event().wait()
             failures = 0 if worker.steady else failures
             delay = _BACKOFF.delay(failures)
-            _say(f"worker {worker.pid} ended ({_ending(code)}); another one starts in {delay:.1f} s")
+            _print_note(
+                f"worker {worker.pid} ended ({_describe_end(code)}); another one starts in {delay:.1f} s"
+            )
             await asyncio.sleep(delay)
             failures += 1
             self._slots[slot] = await self._start()
@@ -228,7 +230,7 @@ class Workers:
             await self._rolling.wait()
             self._rolling.clear()
             if await self._roll():
-                _say("every worker was replaced")
+                _print_note("every worker was replaced")
 
     async def _roll(self) -> bool:
         """Replace each child: first a successor that serves, then the end of the old one."""
@@ -236,7 +238,7 @@ class Workers:
             new = await self._start()
             if not await new.serves():
                 new.send(signal.SIGKILL)
-                _say("a new worker does not come to serve: the old ones stay")
+                _print_note("a new worker does not come to serve: the old ones stay")
                 return False
             old, self._slots[slot] = self._slots[slot], new
             old.send(signal.SIGTERM)
@@ -244,9 +246,9 @@ class Workers:
         return True
 
 
-def _ending(code: int) -> str:
+def _describe_end(code: int) -> str:
     return f"status {code}" if code >= 0 else f"signal {-code}"
 
 
-def _say(text: str) -> None:
-    print_lines(stderr(), [(("yellow", "  ! "), ("", text))])
+def _print_note(text: str) -> None:
+    print_lines(get_stderr(), [(("yellow", "  ! "), ("", text))])

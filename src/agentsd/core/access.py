@@ -73,7 +73,7 @@ NOBODY = Principal("", "nobody", "viewer")
 """Probes and scrapers without a token. No owner has an empty name, so no agent exists for it."""
 
 
-def end_of(expires: str | None) -> float | None:
+def parse_expiry(expires: str | None) -> float | None:
     """Return the moment at which a token expires, in seconds since the epoch; None: never.
 
     ``2027-01-31`` is the last valid day in UTC, ``2027-01-31T12:00:00Z`` the moment of expiry. A value

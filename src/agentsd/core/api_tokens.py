@@ -12,25 +12,27 @@ from math import inf
 from typing import Any
 from zlib import crc32
 
-from agentsd.core.access import end_of
+from agentsd.core.access import parse_expiry
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.user import Role
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE, slug_problem, suggest_slug
-from agentsd.core.violations import did_you_mean
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, find_slug_problem, suggest_slug
+from agentsd.core.violations import suggest_word
 
-PREFIX = "agentsd_"
+TOKEN_PREFIX = "agentsd_"
 RANDOM_BYTES = 32
-TOKEN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
+TOKEN_PATTERN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
 """For secret scanners: prefix, 256 random bits, and six digits that tell a token from its look-alikes."""
 
-SHOWN = 8
+SHOWN_CHARS = 8
 """Hex digits of a hash that are shown: enough to tell tokens apart."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,98}[A-Za-z0-9])?", re.ASCII)
 _SPAN = re.compile(r"([1-9]\d{0,4})([hdwy])", re.ASCII)
 _UNITS = {"d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
-_WAYS = "say how long (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a moment (2027-01-31T12:00:00Z)"
+_EXPIRY_HINT = (
+    "say how long (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a moment (2027-01-31T12:00:00Z)"
+)
 
 
 def make_token(random: bytes) -> str:
@@ -41,17 +43,17 @@ def make_token(random: bytes) -> str:
     """
     if len(random) != RANDOM_BYTES:
         raise ValueError(f"a token is made of {RANDOM_BYTES} bytes")
-    body = PREFIX + urlsafe_b64encode(random).decode().rstrip("=")
-    return body + _checksum(body)
+    body = TOKEN_PREFIX + urlsafe_b64encode(random).decode().rstrip("=")
+    return body + _compute_checksum(body)
 
 
 def is_token(text: str) -> bool:
     """Return whether ``text`` has the form of an agentsd token, checksum included."""
-    match = TOKEN.fullmatch(text)
-    return match is not None and _checksum(PREFIX + match[1]) == match[2]
+    match = TOKEN_PATTERN.fullmatch(text)
+    return match is not None and _compute_checksum(TOKEN_PREFIX + match[1]) == match[2]
 
 
-def _checksum(body: str) -> str:
+def _compute_checksum(body: str) -> str:
     number, digits = crc32(body.encode()), ""
     for _ in range(6):
         number, digit = divmod(number, 62)
@@ -59,7 +61,7 @@ def _checksum(body: str) -> str:
     return digits
 
 
-def hash_of(token: str) -> str:
+def hash_token(token: str) -> str:
     """Return the hash that is stored for a token.
 
     A token has 256 random bits, so a plain SHA-256 cannot be reversed by search.
@@ -67,24 +69,24 @@ def hash_of(token: str) -> str:
     return sha256(token.encode()).hexdigest()
 
 
-def expiry(text: str, now: datetime) -> str:
+def resolve_expiry(text: str, now: datetime) -> str:
     """Return the value of ``--expires`` in the form of ``_user.yaml``.
 
     Raises ``ConfigError`` if the value is malformed or in the past.
     """
     span = _SPAN.fullmatch(text)
     try:
-        end = _after(int(span[1]), span[2], now) if span else text
+        end = _add_span(int(span[1]), span[2], now) if span else text
     except OverflowError:
         end = ""
-    last = end_of(end)
+    last = parse_expiry(end)
     if last is None or last <= now.timestamp():
         why = "is no time" if last in (None, -inf) else "is over already"
-        raise ConfigError(f"--expires {text!r} {why}", hint=_WAYS)
+        raise ConfigError(f"--expires {text!r} {why}", hint=_EXPIRY_HINT)
     return end
 
 
-def _after(count: int, unit: str, now: datetime) -> str:
+def _add_span(count: int, unit: str, now: datetime) -> str:
     if unit == "h":
         return (now + timedelta(hours=count)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return (now + count * _UNITS[unit]).astimezone(UTC).date().isoformat()
@@ -97,13 +99,13 @@ def user_path(owner: str) -> str:
     """
     if owner == DEFAULT_OWNER:
         return USER_FILE
-    problem = "an owner is one folder: no '/'" if "/" in owner else slug_problem(owner)
+    problem = "an owner is one folder: no '/'" if "/" in owner else find_slug_problem(owner)
     if problem:
         raise ConfigError(f"{owner!r}: {problem}", hint=f"for example: {suggest_slug(owner).split('/')[0]}")
     return f"{owner}/{USER_FILE}"
 
 
-def new_entry(name: str, owner: str, role: Role, sha256: str, expires: str | None) -> dict[str, Any]:
+def make_token_entry(name: str, owner: str, role: Role, sha256: str, expires: str | None) -> dict[str, Any]:
     """Return the ``_user.yaml`` entry of a token.
 
     Raises ``ConfigError`` for an invalid name or a role that the owner cannot have.
@@ -122,9 +124,9 @@ def new_entry(name: str, owner: str, role: Role, sha256: str, expires: str | Non
     return entry | ({"expires": expires} if expires else {})
 
 
-def with_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
+def add_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, Any]:
     """Return a user file's value with one more token. Raises ``ConfigError`` if its name is taken."""
-    tokens = _tokens(value)
+    tokens = _get_entries(value)
     if any(token.get("name") == entry["name"] for token in tokens):
         raise ConfigError(
             f"there is a token {entry['name']!r} already",
@@ -133,21 +135,21 @@ def with_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, 
     return {**value, "tokens": [*tokens, dict(entry)]}
 
 
-def without_token(value: Mapping[str, Any], name: str) -> dict[str, Any]:
+def remove_token(value: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a user file's value without the token called ``name``.
 
     Raises ``ConfigError`` if there is none. An empty list stays: a file without any key is not a valid
     user file.
     """
-    tokens = _tokens(value)
+    tokens = _get_entries(value)
     kept = [token for token in tokens if token.get("name") != name]
     if len(kept) == len(tokens):
-        near = did_you_mean(name, [str(token.get("name")) for token in tokens])
+        near = suggest_word(name, [str(token.get("name")) for token in tokens])
         raise ConfigError(f"there is no token {name!r}", hint=near or "see: agentsd token list")
     return {key: kept if key == "tokens" else item for key, item in value.items()}
 
 
-def _tokens(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _get_entries(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the token entries; a value that is not a list is left to the checker and passes through."""
     tokens = value.get("tokens", [])
     if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
@@ -156,7 +158,7 @@ def _tokens(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedToken:
     """Token as it is displayed."""
 
     owner: str
@@ -164,14 +166,16 @@ class Listed:
     role: str
     expires: str | None
     expired: bool
-    hash: str  # the first ``SHOWN`` digits
+    hash: str  # the first ``SHOWN_CHARS`` digits
 
 
-def listed(owner: str, tokens: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[Listed]:
+def list_tokens(owner: str, tokens: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[ListedToken]:
     """Yield the tokens of a valid user file."""
     for token in tokens:
         expires = token.get("expires")
-        end = end_of(expires)
+        end = parse_expiry(expires)
         expired = end is not None and end <= now.timestamp()
         role = str(token.get("role", "viewer"))
-        yield Listed(owner, str(token["name"]), role, expires, expired, str(token["sha256"])[:SHOWN])
+        yield ListedToken(
+            owner, str(token["name"]), role, expires, expired, str(token["sha256"])[:SHOWN_CHARS]
+        )

@@ -212,7 +212,7 @@ class ProviderError(AgentsdError):
     """Failure of a vendor; the subclasses are in ``agentsd.providers.base``."""
 
 
-def describe(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return type and place of an exception, ``KeyError at chain:74``: its own text may quote a secret."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -227,6 +227,6 @@ class Bug(AgentsdError):
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(
-            f"this is a bug in agentsd: {describe(error)}",
+            f"this is a bug in agentsd: {describe_error(error)}",
             hint="please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)",
         )

@@ -14,46 +14,46 @@ DEFAULT_OWNER = "default"
 SUFFIXES = (".yaml", ".yml")
 USER_FILE = "_user.yaml"
 DEFAULTS_FILE = "_defaults.yaml"
-OVERLAYS = "../envs/"
+OVERLAYS_PREFIX = "../envs/"
 """Where overlays are, seen from the folder of manifests: ``../envs/prod/acme/sales.yaml``."""
-ENVIRONMENT = r"[a-z0-9][a-z0-9_-]{0,62}"
+ENVIRONMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
 """What an overlay may be called."""
 RESERVED_SLUGS = frozenset({"current"})
 SLUG_MAX = 200
 
 _NAMESPACE = UUID("6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11")  # agentsd's own; never change it: ids hang on it
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
-_OVERLAY = re.compile(rf"\.\./envs/{ENVIRONMENT}/")
+_OVERLAY = re.compile(rf"\.\./envs/{ENVIRONMENT_PATTERN}/")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def is_overlay(path: str) -> bool:
     """Return whether a file belongs to an overlay, and not to the folder of manifests."""
-    return path.startswith(OVERLAYS) and _OVERLAY.match(path) is not None
+    return path.startswith(OVERLAYS_PREFIX) and _OVERLAY.match(path) is not None
 
 
-def inner(path: str) -> str:
+def strip_overlay(path: str) -> str:
     """Return a file's path within its own tree: ``../envs/prod/acme/sales.yaml`` → ``acme/sales.yaml``."""
-    found = _OVERLAY.match(path) if path.startswith(OVERLAYS) else None
+    found = _OVERLAY.match(path) if path.startswith(OVERLAYS_PREFIX) else None
     return path[found.end() :] if found else path
 
 
-def slug_of(path: str) -> str:
+def derive_slug(path: str) -> str:
     """Return the slug: ``acme/sales.yaml`` → ``acme/sales``. ``path`` is relative, with ``/``."""
-    path = inner(path)
+    path = strip_overlay(path)
     for suffix in SUFFIXES:
         if path.endswith(suffix):
             return path[: -len(suffix)]
     return path
 
 
-def owner_of(path: str) -> str:
+def derive_owner(path: str) -> str:
     """Return the first folder of ``path``, or ``default`` at the top."""
-    first, slash, _ = inner(path).partition("/")
+    first, slash, _ = strip_overlay(path).partition("/")
     return first if slash else DEFAULT_OWNER
 
 
-def owner_of_place(place: str) -> str:
+def derive_place_owner(place: str) -> str:
     """Return the owner of a real path within the tree, after its links were followed.
 
     Hidden folders at the top have no owner: a ConfigMap mounts ``acme/`` as ``..2026_11_30/acme/``.
@@ -61,20 +61,20 @@ def owner_of_place(place: str) -> str:
     parts = place.split("/")
     while len(parts) > 1 and parts[0].startswith("."):
         parts.pop(0)
-    return owner_of("/".join(parts))
+    return derive_owner("/".join(parts))
 
 
-def id_of(slug: str) -> UUID:
+def derive_agent_id(slug: str) -> UUID:
     """Return the id of a manifest that pins none: uuid5 of its slug, so a rename is a new agent."""
     return uuid5(_NAMESPACE, slug)
 
 
-def user_id_of(username: str) -> UUID:
+def derive_user_id(username: str) -> UUID:
     """Return the id of an owner's row: uuid5 of the name, equal in a rebuilt database."""
     return uuid5(_NAMESPACE, f"user:{username}")
 
 
-def slug_problem(slug: str) -> str | None:
+def find_slug_problem(slug: str) -> str | None:
     """Return what is wrong with ``slug``, or None."""
     if slug in RESERVED_SLUGS or is_uuid(slug):
         return f"the name {slug!r} is reserved"
@@ -92,7 +92,7 @@ def suggest_slug(slug: str) -> str:
     return "/".join(part for part in parts if part) or "agent"
 
 
-def printable(text: str) -> str:
+def escape_unprintable(text: str) -> str:
     """Return ``text`` with escapes for what could upset a terminal, a log or a database.
 
     These are control characters, line breaks, direction marks, and the surrogates of bytes that are not
@@ -109,11 +109,11 @@ def is_uuid(text: str) -> bool:
     return _UUID.fullmatch(text) is not None
 
 
-def to_url(slug: str) -> str:
+def slug_to_url(slug: str) -> str:
     """Return a slug as one path segment: ``acme/sales`` → ``acme~sales``."""
     return slug.replace("/", "~")
 
 
-def from_url(segment: str) -> str:
+def slug_from_url(segment: str) -> str:
     """Return the slug of a path segment: ``acme~sales`` → ``acme/sales``."""
     return segment.replace("~", "/")

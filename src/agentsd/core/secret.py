@@ -15,7 +15,7 @@ MASK = "**********"
 _SECRET_NAME = re.compile(r"(?:^|[_-])(?:api_?key|secret|password|passwd|token|credentials?)$", re.IGNORECASE)
 
 
-def looks_secret(name: str) -> bool:
+def is_secret_name(name: str) -> bool:
     """Return whether a field of this name is likely to contain a secret."""
     return _SECRET_NAME.search(name) is not None
 

@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from itertools import islice
 from typing import Literal
 
-MOST = 100
+VIOLATIONS_MAX = 100
 """Violations of one file that are reported: nobody reads more, and a file can hold a hundred thousand."""
 
 _NEAR_LENGTH, _NEAR_WORDS = 200, 500
@@ -48,10 +48,10 @@ class Violation:
     @property
     def field(self) -> str:
         """Return the pointer in readable form: ``rag.sources[0]``."""
-        return dotted(self.pointer)
+        return format_pointer(self.pointer)
 
 
-def dotted(pointer: Pointer) -> str:
+def format_pointer(pointer: Pointer) -> str:
     """Return a pointer in readable form: ``("rag", "sources", 0)`` → ``rag.sources[0]``."""
     text = ""
     for part in pointer:
@@ -59,7 +59,7 @@ def dotted(pointer: Pointer) -> str:
     return text
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
+def suggest_word(word: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'model'?``, or an empty string if no known word is near."""
     if len(word) > _NEAR_LENGTH:
         return ""
@@ -68,22 +68,22 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]!r}?" if near else ""
 
 
-def errors_of(violations: Iterable[Violation]) -> tuple[Violation, ...]:
+def filter_errors(violations: Iterable[Violation]) -> tuple[Violation, ...]:
     """Return the violations that are errors, without the warnings."""
     return tuple(violation for violation in violations if violation.severity == "error")
 
 
-def first_of(violations: Sequence[Violation]) -> tuple[Violation, ...]:
+def limit_violations(violations: Sequence[Violation]) -> tuple[Violation, ...]:
     """Return the first violations of a file, errors first, and a note that there are more."""
-    if len(violations) <= MOST:
+    if len(violations) <= VIOLATIONS_MAX:
         return tuple(violations)
     ordered = sorted(violations, key=lambda one: one.severity != "error")
     more = replace(
-        ordered[MOST], code="too-many", message="and more, not shown here", hint="mend these first"
+        ordered[VIOLATIONS_MAX], code="too-many", message="and more, not shown here", hint="mend these first"
     )
-    return (*ordered[:MOST], more)
+    return (*ordered[:VIOLATIONS_MAX], more)
 
 
-def in_order(violations: Sequence[Violation]) -> tuple[Violation, ...]:
+def sort_violations(violations: Sequence[Violation]) -> tuple[Violation, ...]:
     """Return violations sorted by file and position, without repetitions."""
     return tuple(sorted(set(violations), key=lambda v: (v.path, v.line, v.column, v.code, v.message)))

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 
-from agentsd.core.names import owner_of
+from agentsd.core.names import derive_owner
 from agentsd.core.violations import Violation
 
 
@@ -27,14 +27,14 @@ class TreeLimits:
     visits: int = 8  # of one folder, by links
 
 
-LIMITS = TreeLimits()
+DEFAULT_LIMITS = TreeLimits()
 
 
 @dataclass(slots=True)
-class Budget:
+class TreeBudget:
     """Account of what was read so far."""
 
-    limits: TreeLimits = LIMITS
+    limits: TreeLimits = DEFAULT_LIMITS
     _used: dict[str, list[int]] = field(default_factory=dict)  # files and bytes, by owner
     _total: list[int] = field(default_factory=lambda: [0, 0])
     _folders: Counter[str] = field(default_factory=Counter)
@@ -53,13 +53,13 @@ class Budget:
         """
         if prefix.count("/") > self.limits.depth:
             hint = "move it further up: owner/agent.yaml is all that is needed"
-            return _over(prefix, f"more than {self.limits.depth} folders within each other", hint)
+            return _make_violation(prefix, f"more than {self.limits.depth} folders within each other", hint)
         if link is not None:
             self._visits[link] += 1
             if self._visits[link] > self.limits.visits:
                 message = f"more than {self.limits.visits} links lead to this folder"
-                return _over(prefix, message, "remove this link")
-        owner = top_of(prefix)
+                return _make_violation(prefix, message, "remove this link")
+        owner = get_top_folder(prefix)
         self._folders[owner] += 1
         if self._folders[owner] > self.limits.owner_folders:
             self._spend(owner, f"more than {self.limits.owner_folders:,} folders")
@@ -67,11 +67,11 @@ class Budget:
 
     def is_spent(self, path: str) -> bool:
         """Return whether nothing more is read for the owner of this path."""
-        return bool(self._spent) and top_of(path) in self._spent
+        return bool(self._spent) and get_top_folder(path) in self._spent
 
     def take(self, path: str, size: int) -> bool:
         """Count a file; return False if it exceeds the budget."""
-        owner, limits, total = top_of(path), self.limits, self._total
+        owner, limits, total = get_top_folder(path), self.limits, self._total
         used = self._used.get(owner)
         if used is None:
             used = self._used[owner] = [0, 0]
@@ -91,14 +91,14 @@ class Budget:
 
     def _spend(self, owner: str, message: str) -> None:
         hint = "remove what is not needed; nothing behind it in the order of names is read"
-        self._spent.setdefault(owner, _over(f"{owner}/", message, hint))
+        self._spent.setdefault(owner, _make_violation(f"{owner}/", message, hint))
 
 
-def top_of(path: str) -> str:
+def get_top_folder(path: str) -> str:
     """Return the first folder of a path, whose budget it counts for."""
     end = path.find("/")
-    return owner_of(path) if end < 3 else path[:end]  # hot path: at the top, or maybe within an overlay
+    return derive_owner(path) if end < 3 else path[:end]  # hot path: at the top, or maybe within an overlay
 
 
-def _over(path: str, message: str, hint: str) -> Violation:
+def _make_violation(path: str, message: str, hint: str) -> Violation:
     return Violation(path, "too-much", message, hint)

@@ -13,46 +13,46 @@ import secrets
 from hashlib import sha256
 from pathlib import Path
 
-from agentsd.files.git.command import lock_of
+from agentsd.files.git.command import locate_index_lock
 
-NAME = "write-back.key"
+KEY_FILE_NAME = "write-back.key"
 KEY_BYTES = 32
 
-_OWN = secrets.token_bytes(KEY_BYTES)
+_PROCESS_KEY = secrets.token_bytes(KEY_BYTES)
 """Of a process that finds no folder to keep a key in: what it wrote is known until it ends."""
 
 
-def sign(root: Path, data: bytes) -> str:
+def sign_data(root: Path, data: bytes) -> str:
     """Return the keyed print of ``data``, which belongs to the tree at ``root``; make the key if needed."""
-    return _print(_read(root) or _made(root), root, data)
+    return _compute_print(_read_key(root) or _make_key(root), root, data)
 
 
-def is_ours(root: Path, data: bytes, keyed_print: object) -> bool:
+def is_own_print(root: Path, data: bytes, keyed_print: object) -> bool:
     """Return whether ``sign_data`` made this print of ``data`` for the tree at ``root``."""
-    key = _read(root) or _OWN
+    key = _read_key(root) or _PROCESS_KEY
     return isinstance(keyed_print, str) and hmac.compare_digest(
-        keyed_print.encode(errors="replace"), _print(key, root, data).encode()
+        keyed_print.encode(errors="replace"), _compute_print(key, root, data).encode()
     )
 
 
-def _print(key: bytes, root: Path, data: bytes) -> str:
+def _compute_print(key: bytes, root: Path, data: bytes) -> str:
     place = os.fsencode(os.path.realpath(root))
     return hmac.new(key, b"%d:%b:%b" % (len(place), place, data), sha256).hexdigest()
 
 
-def _file(root: Path) -> Path:
-    lock = lock_of(root)
+def _locate_key(root: Path) -> Path:
+    lock = locate_index_lock(root)
     if lock is not None:
-        return lock.with_name(NAME)
+        return lock.with_name(KEY_FILE_NAME)
     from platformdirs import user_state_path
 
-    return user_state_path("agentsd") / NAME
+    return user_state_path("agentsd") / KEY_FILE_NAME
 
 
-def _read(root: Path) -> bytes | None:
+def _read_key(root: Path) -> bytes | None:
     """Return the key, or None if there is none that only this user can write."""
     try:
-        descriptor = os.open(_file(root), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        descriptor = os.open(_locate_key(root), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except (OSError, RuntimeError, ValueError):
         return None
     with os.fdopen(descriptor, "rb") as file:
@@ -62,12 +62,12 @@ def _read(root: Path) -> bytes | None:
         return file.read(KEY_BYTES)
 
 
-def _made(root: Path) -> bytes:
+def _make_key(root: Path) -> bytes:
     """Make the key; whole or not at all, whenever the process is killed."""
     try:
-        path = _file(root)
+        path = _locate_key(root)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        new = path.with_name(f"{NAME}.new")
+        new = path.with_name(f"{KEY_FILE_NAME}.new")
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         with os.fdopen(descriptor, "wb") as file:
@@ -76,5 +76,5 @@ def _made(root: Path) -> bytes:
             os.fsync(descriptor)
         new.replace(path)
     except (OSError, RuntimeError, ValueError):
-        return _OWN
-    return _read(root) or _OWN
+        return _PROCESS_KEY
+    return _read_key(root) or _PROCESS_KEY

@@ -22,24 +22,24 @@ from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import MAX_BYTES
 from agentsd.core.names import (
     DEFAULTS_FILE,
-    OVERLAYS,
+    OVERLAYS_PREFIX,
     SUFFIXES,
-    inner,
+    derive_owner,
+    derive_place_owner,
+    escape_unprintable,
     is_overlay,
-    owner_of,
-    owner_of_place,
-    printable,
+    strip_overlay,
 )
 from agentsd.core.violations import Violation
-from agentsd.files.budget import LIMITS, Budget, TreeLimits
+from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
 
 ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
 ATTACHMENT_MAX = 16 << 20
 
-Signature = tuple[int, int, int, int]
+FileSignature = tuple[int, int, int, int]
 """(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes were not touched."""
 
-NO_SIGNATURE: Signature = (0, 0, 0, 0)
+NO_SIGNATURE: FileSignature = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class SourceFile:
     """File as it was read. ``problem`` is the reason if there is no ``data``."""
 
     path: str  # relative to the tree, with "/"
-    signature: Signature
+    signature: FileSignature
     digest: bytes = b""  # SHA-256 of ``data``
     data: bytes = b""
     problem: Violation | None = None
@@ -63,14 +63,16 @@ class Tree:
     overlay: str = ""  # where the overlay is, relative to the tree: "../envs/prod/"
 
     @property
-    def beside(self) -> Beside:
+    def beside(self) -> TreeContext:
         """Return the files that manifests may name and are merged with, and their owners."""
-        owners = frozenset(name.partition("/")[0] for path in self.files if "/" in (name := inner(path)))
+        owners = frozenset(
+            name.partition("/")[0] for path in self.files if "/" in (name := strip_overlay(path))
+        )
         layers = {path: file for path, file in self.files.items() if self._is_layer(path)}
         texts = self.attachments
         if self.overlay:  # what an overlay has takes the place of the file of the same name
-            texts = {inner(path): texts[path] for path in sorted(texts, key=is_overlay)}
-        return Beside(texts, owners, layers, self.overlay)
+            texts = {strip_overlay(path): texts[path] for path in sorted(texts, key=is_overlay)}
+        return TreeContext(texts, owners, layers, self.overlay)
 
     def concerned(self, paths: frozenset[str]) -> frozenset[str]:
         """Return ``paths`` and the files that make agents with them: layers, and manifests on a layer."""
@@ -86,11 +88,11 @@ class Tree:
         """Return whether ``path`` is a folder's defaults, or an overlay's file over a manifest."""
         if path.endswith(DEFAULTS_FILE) and path.removesuffix(DEFAULTS_FILE)[-1:] in ("", "/"):
             return True
-        return bool(self.overlay) and is_overlay(path) and inner(path) in self.files
+        return bool(self.overlay) and is_overlay(path) and strip_overlay(path) in self.files
 
 
 @dataclass(frozen=True, slots=True)
-class Beside:
+class TreeContext:
     """Files beside the manifests, and the folders that belong to an owner."""
 
     files: Mapping[str, SourceFile] = field(default_factory=dict)
@@ -102,25 +104,25 @@ class Beside:
         """Return the layers of a manifest: defaults from the top down, overlays after the rest."""
         if not self.layers:
             return ()
-        name = inner(path)
-        defaults = [f"{folder}{DEFAULTS_FILE}" for folder in _folders(name)]
+        name = strip_overlay(path)
+        defaults = [f"{folder}{DEFAULTS_FILE}" for folder in _iter_folders(name)]
         names = [*defaults, *(f"{self.overlay}{one}" for one in (*defaults, name) if self.overlay)]
         return tuple(self.layers[one] for one in names if one in self.layers and one != path)
 
 
-def _folders(path: str) -> Iterator[str]:
+def _iter_folders(path: str) -> Iterator[str]:
     """Yield the folders of a path: ``a/b/c.yaml`` → ``""``, ``a/``, ``a/b/``."""
     parts = path.split("/")
     return ("".join(f"{part}/" for part in parts[:depth]) for depth in range(len(parts)))
 
 
-def overlay_of(env: str | None) -> str:
+def get_overlay_path(env: str | None) -> str:
     """Return the path of the overlay called ``env``, relative to the tree."""
-    return f"{OVERLAYS}{env}/" if env else ""
+    return f"{OVERLAYS_PREFIX}{env}/" if env else ""
 
 
 def read_tree(
-    root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = LIMITS
+    root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = DEFAULT_LIMITS
 ) -> Tree:
     """Read every manifest below ``root``; what is unchanged since ``previous`` is not read again.
 
@@ -128,7 +130,7 @@ def read_tree(
     a violation of that folder, and the rest of the tree is read. Raises ``ConfigError`` if ``root``, or
     the overlay, is not a readable folder.
     """
-    overlay = overlay_of(env) or (previous.overlay if previous else "")
+    overlay = get_overlay_path(env) or (previous.overlay if previous else "")
     if not root.is_dir():
         raise ConfigError(
             f"{root} is not a folder", hint="name the folder of manifests with --path, or make it"
@@ -139,15 +141,17 @@ def read_tree(
     attachments: dict[str, SourceFile] = {}
     places = [(str(root), "", real)]
     if overlay:
-        places.append((os.path.join(root, overlay), overlay, _real_overlay(root, overlay)))  # noqa: PTH118
-    budget = Budget(limits)
+        places.append((os.path.join(root, overlay), overlay, _resolve_overlay(root, overlay)))  # noqa: PTH118
+    budget = TreeBudget(limits)
     for folder, prefix, within in places:
         for path, entry, problem in _Walk(budget).run(folder, prefix, (within,)):
-            file = _refused(problem) if problem else _read(within, entry, path, known.get(path))
+            file = (
+                _make_refused_file(problem) if problem else _read_file(within, entry, path, known.get(path))
+            )
             found = attachments if is_attachment_name(path) else files
             if problem or budget.take(path, len(file.data)):
                 found[path] = file
-    files |= {violation.path: _refused(violation) for violation in budget.violations}
+    files |= {violation.path: _make_refused_file(violation) for violation in budget.violations}
     return Tree(root, files, attachments, overlay)
 
 
@@ -160,7 +164,7 @@ class Folders:
     identities: tuple[tuple[int, int], ...]  # device and inode, in the order of ``prefixes``
 
 
-def find_folders(root: Path, overlay: str = "", *, limits: TreeLimits = LIMITS) -> Folders:
+def find_folders(root: Path, overlay: str = "", *, limits: TreeLimits = DEFAULT_LIMITS) -> Folders:
     """Return the folders that ``read_tree`` looks into: the same links are followed, and no other.
 
     Raises ``OSError`` where one goes meanwhile.
@@ -168,7 +172,7 @@ def find_folders(root: Path, overlay: str = "", *, limits: TreeLimits = LIMITS) 
     prefixes: dict[str, tuple[str, ...]] = {}
     places: set[str] = set()
     for prefix in dict.fromkeys(("", overlay)):
-        budget, real = Budget(limits), os.path.realpath(root / prefix)
+        budget, real = TreeBudget(limits), os.path.realpath(root / prefix)
         walk = _Walk(budget)
         for path, full, problem in walk.run(real, prefix, (real,)):
             budget.take(path, 0)
@@ -188,26 +192,26 @@ def _place(path: str) -> str:
     return os.path.join(os.path.realpath(above), name)  # noqa: PTH118
 
 
-def _refused(violation: Violation) -> SourceFile:
+def _make_refused_file(violation: Violation) -> SourceFile:
     return SourceFile(violation.path, NO_SIGNATURE, problem=violation)
 
 
-def overlaid(tree: Tree, above: Tree, env: str) -> Tree:
+def add_overlay(tree: Tree, above: Tree, env: str) -> Tree:
     """Return a new tree: ``tree`` with the overlay ``above``, which was read separately."""
-    prefix = overlay_of(env)
+    prefix = get_overlay_path(env)
 
     def moved(files: Mapping[str, SourceFile]) -> dict[str, SourceFile]:
-        return {prefix + path: _moved(file, prefix + path) for path, file in files.items()}
+        return {prefix + path: _move_file(file, prefix + path) for path, file in files.items()}
 
     texts = {**tree.attachments, **moved(above.attachments)}
     return Tree(tree.root, {**tree.files, **moved(above.files)}, texts, prefix)
 
 
-def _moved(file: SourceFile, path: str) -> SourceFile:
+def _move_file(file: SourceFile, path: str) -> SourceFile:
     return replace(file, path=path, problem=file.problem and replace(file.problem, path=path))
 
 
-def _real_overlay(root: Path, overlay: str) -> str:
+def _resolve_overlay(root: Path, overlay: str) -> str:
     folder = os.path.join(root, overlay)  # noqa: PTH118
     if not os.path.isdir(folder):  # noqa: PTH112
         shown = os.path.normpath(folder)
@@ -217,24 +221,24 @@ def _real_overlay(root: Path, overlay: str) -> str:
     return os.path.realpath(folder)
 
 
-def reread(tree: Tree, paths: Iterable[str]) -> Tree:
+def reread_files(tree: Tree, paths: Iterable[str]) -> Tree:
     """Return the tree after a change of just these files (relative paths); the rest is not read."""
     files, attachments = dict(tree.files), dict(tree.attachments)
     real = os.path.realpath(tree.root)
     above = os.path.realpath(os.path.join(tree.root, tree.overlay))  # noqa: PTH118
     growing = False
     for name in paths:
-        path = printable(name)
+        path = escape_unprintable(name)
         full = os.path.join(tree.root, name)  # noqa: PTH118 - hot path
         within = above if is_overlay(path) else real
         found = attachments if is_attachment_name(path) else files
         before = found.get(path)
         if os.path.lexists(full):
-            problem = _escape(within, full, path)  # a folder around it may be a link, or have become one
+            problem = _find_escape(within, full, path)  # a folder around it may be a link, or have become one
             found[path] = file = (
                 SourceFile(path, NO_SIGNATURE, problem=problem)
                 if problem and not os.path.islink(full)  # noqa: PTH114
-                else _read(within, full, path, before)
+                else _read_file(within, full, path, before)
             )
             growing |= before is None or len(file.data) > len(before.data) + _GROWTH_BYTES
         else:
@@ -244,7 +248,7 @@ def reread(tree: Tree, paths: Iterable[str]) -> Tree:
 
 
 _GROWTH_BYTES = 64 << 10
-_LARGE = LIMITS.owner_files // 2, LIMITS.owner_bytes // 2
+_LARGE = DEFAULT_LIMITS.owner_files // 2, DEFAULT_LIMITS.owner_bytes // 2
 
 
 def _is_large(tree: Tree) -> bool:
@@ -263,18 +267,18 @@ def is_attachment_name(path: str) -> bool:
     return path.endswith(ATTACHMENT_SUFFIXES) and path.rpartition("/")[2][:1] not in (".", "_")
 
 
-Found = tuple[str, str, Violation | None]
+FoundFile = tuple[str, str, Violation | None]
 """Relative path, full path, and what keeps a folder from being looked into."""
 
 
 class _Walk:
     """Walk over the entries of the tree within the budget."""
 
-    def __init__(self, budget: Budget) -> None:
+    def __init__(self, budget: TreeBudget) -> None:
         self._budget = budget
         self.folders: list[tuple[str, str]] = []
 
-    def run(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+    def run(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[FoundFile]:
         """Yield every manifest-like entry, in name order.
 
         ``within``: the real root, and each link followed.
@@ -287,7 +291,7 @@ class _Walk:
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            path = prefix + printable(entry.name)
+            path = prefix + escape_unprintable(entry.name)
             if self._budget.is_spent(path):
                 continue
             if is_manifest_name(entry.name):
@@ -308,7 +312,7 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):  # replaced while we walked: a rescan follows
             return []
         except OSError as error:
-            return _unreadable(prefix, error)
+            return _make_unreadable(prefix, error)
         if len(found) > most:
             hint = "split the folder, or remove what is not needed: nothing of it is read"
             return Violation(prefix, "too-much", f"more than {most:,} entries", hint)
@@ -316,17 +320,17 @@ class _Walk:
 
     def _enter(
         self, folder: str, prefix: str, within: tuple[str, ...], link: Hashable | None = None
-    ) -> Iterator[Found]:
+    ) -> Iterator[FoundFile]:
         problem = self._budget.enter(prefix, link)
         if problem:
             yield prefix, folder, problem
         else:
             yield from self.run(folder, prefix, within)
 
-    def _follow(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[Found]:
+    def _follow(self, folder: str, prefix: str, within: tuple[str, ...]) -> Iterator[FoundFile]:
         """Follow a link to a folder: Kubernetes mounts ``acme/sales.yaml`` as ``acme → ..data/acme``."""
         real = os.path.realpath(folder)
-        problem = _escape(within[0], folder, prefix)
+        problem = _find_escape(within[0], folder, prefix)
         if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
             message = "this link leads back to a folder around it"
             problem = Violation(prefix, "unreadable", message, "remove it")
@@ -343,7 +347,7 @@ def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
+def _read_file(real_root: str, full: str, path: str, known: SourceFile | None) -> SourceFile:
     try:
         status = os.lstat(full)  # hot path: one system call for a file that did not change
         linked = stat.S_ISLNK(status.st_mode)
@@ -351,20 +355,20 @@ def _read(real_root: str, full: str, path: str, known: SourceFile | None) -> Sou
         signature = (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         if known is not None and known.signature == signature and known.problem is None:
             return known
-        problem = _problem(path, status) or (_escape(real_root, full, path) if linked else None)
+        problem = _find_problem(path, status) or (_find_escape(real_root, full, path) if linked else None)
         if problem:
             return SourceFile(path, signature, problem=problem)
         size_max = ATTACHMENT_MAX + 1 if is_attachment_name(path) else MAX_BYTES + 1
-        data = _content(os.path.realpath(full) if linked else full, size_max)
+        data = _read_content(os.path.realpath(full) if linked else full, size_max)
     except OSError as error:
-        return SourceFile(path, NO_SIGNATURE, problem=_unreadable(path, error))
+        return SourceFile(path, NO_SIGNATURE, problem=_make_unreadable(path, error))
     if len(data) > ATTACHMENT_MAX:
         problem = Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
         return SourceFile(path, signature, problem=problem)
     return SourceFile(path, signature, sha256(data).digest(), data)
 
 
-def _content(full: str, most: int) -> bytes:
+def _read_content(full: str, most: int) -> bytes:
     """Return the first bytes of a regular file.
 
     Anything else that is at its path by now is refused: reading a pipe would never end.
@@ -383,7 +387,7 @@ def _read_at_most(file: FileIO, most: int) -> bytes:
     return data
 
 
-def _problem(path: str, status: os.stat_result) -> Violation | None:
+def _find_problem(path: str, status: os.stat_result) -> Violation | None:
     if stat.S_ISDIR(status.st_mode):
         return Violation(
             path, "not-a-file", "this is a folder", "a folder's name must not end in .yaml or .yml"
@@ -393,24 +397,24 @@ def _problem(path: str, status: os.stat_result) -> Violation | None:
     return None
 
 
-def _escape(real_root: str, full: str, path: str) -> Violation | None:
+def _find_escape(real_root: str, full: str, path: str) -> Violation | None:
     real = os.path.realpath(full)
     if not real.startswith(real_root + os.sep):
         message = "this link leads out of the folder of manifests"
         return Violation(path, "symlink-outside", message, "put the file itself here")
-    return foreign_link(path, real[len(real_root) + 1 :], is_folder=path.endswith("/"))
+    return find_foreign_link(path, real[len(real_root) + 1 :], is_folder=path.endswith("/"))
 
 
-def foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | None:
+def find_foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | None:
     """Return the violation of a link from ``path`` to another owner's ``place``, or None."""
-    owner = owner_of_place(f"{place}/" if is_folder else place)
-    if owner == owner_of(path):
+    owner = derive_place_owner(f"{place}/" if is_folder else place)
+    if owner == derive_owner(path):
         return None
-    message = f"this link leads to what belongs to owner {printable(owner)!r}"
+    message = f"this link leads to what belongs to owner {escape_unprintable(owner)!r}"
     return Violation(path, "symlink-owner", message, "put the file itself here: a link stays with its owner")
 
 
-def _unreadable(path: str, error: OSError) -> Violation:
+def _make_unreadable(path: str, error: OSError) -> Violation:
     if error.errno == errno.ENOENT:
         return Violation(
             path, "unreadable", "this link leads nowhere", "remove it, or restore what it points to"

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from agentsd.core.errors import AgentsdError
 from agentsd.core.secret import Secret
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
-from agentsd.providers.errors import Who, broken, garbled, too_large
+from agentsd.providers.errors import VendorRef, make_broken_error, make_protocol_error, make_too_large_error
 from agentsd.providers.limits import DIMENSIONS_MAX, SPEECH_BYTES_MAX, TRANSCRIPT_CHARACTERS_MAX
 from agentsd.providers.llm.completion import Normalizer
 from agentsd.providers.redaction import Redactor
@@ -30,10 +30,10 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 
-class _Guarded(Generic[P]):
+class _GuardedProvider(Generic[P]):
     """Common part of the four kinds."""
 
-    def __init__(self, client: P, who: Who, redactor: Redactor) -> None:
+    def __init__(self, client: P, who: VendorRef, redactor: Redactor) -> None:
         self.client = client
         self.who = who
         self.redactor = redactor
@@ -43,7 +43,7 @@ class _Guarded(Generic[P]):
         await self.client.aclose()
 
     @contextmanager
-    def contained(self, source: Source[Any] | None = None) -> Iterator[None]:
+    def contained(self, source: ClientInput[Any] | None = None) -> Iterator[None]:
         """Run a block of a client; raise failures as ``AgentsdError``, or as ``source`` raised them."""
         try:
             yield
@@ -54,13 +54,13 @@ class _Guarded(Generic[P]):
                 raise
             place = "".join(traceback.format_tb(error.__traceback__))
             _log.error("unexpected %s in the client of %s\n%s", type(error).__name__, self.who.vendor, place)
-            raise broken(self.who, error) from None
+            raise make_broken_error(self.who, error) from None
         finally:
             if source is not None:
                 source.failure = None  # it refers to the frames that it was raised in, and so to its source
 
 
-class GuardedLLM(_Guarded[LLM]):
+class GuardedLLM(_GuardedProvider[LLM]):
     """Guarded ``LLM``."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,10 +78,10 @@ class GuardedLLM(_Guarded[LLM]):
                 async for chunk in chunks:
                     yield normalizer.chunk(chunk)
             finally:
-                await _close(chunks)
+                await _close_stream(chunks)
 
 
-class GuardedTTS(_Guarded[TTS]):
+class GuardedTTS(_GuardedProvider[TTS]):
     """Guarded ``TTS``."""
 
     @property
@@ -91,20 +91,20 @@ class GuardedTTS(_Guarded[TTS]):
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes."""
-        source, size = Source(text), 0
+        source, size = ClientInput(text), 0
         with self.contained(source):
             sound = self.client.stream(source)
             try:
                 async for pcm in sound:
                     size += len(pcm)
                     if size > SPEECH_BYTES_MAX:
-                        raise too_large(self.who, "speech", SPEECH_BYTES_MAX)
+                        raise make_too_large_error(self.who, "speech", SPEECH_BYTES_MAX)
                     yield pcm
             finally:
-                await _close(sound)
+                await _close_stream(sound)
 
 
-class GuardedSTT(_Guarded[STT]):
+class GuardedSTT(_GuardedProvider[STT]):
     """Guarded ``STT``."""
 
     @property
@@ -114,20 +114,22 @@ class GuardedSTT(_Guarded[STT]):
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come."""
-        source, size = Source(pcm), 0
+        source, size = ClientInput(pcm), 0
         with self.contained(source):
             transcripts = self.client.stream(source)
             try:
                 async for transcript in transcripts:
                     size = max(size, len(transcript.text)) + (len(transcript.text) if transcript.final else 0)
                     if size > TRANSCRIPT_CHARACTERS_MAX:
-                        raise too_large(self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters")
+                        raise make_too_large_error(
+                            self.who, "transcripts", TRANSCRIPT_CHARACTERS_MAX, "characters"
+                        )
                     yield replace(transcript, text=self.redactor.redact(transcript.text))
             finally:
-                await _close(transcripts)
+                await _close_stream(transcripts)
 
 
-class GuardedEmbedding(_Guarded[Embedding]):
+class GuardedEmbedding(_GuardedProvider[Embedding]):
     """Guarded ``Embedding``."""
 
     @property
@@ -143,7 +145,7 @@ class GuardedEmbedding(_Guarded[Embedding]):
             return vectors
 
 
-class Source(Generic[T]):
+class ClientInput(Generic[T]):
     """Input of a client; it keeps its own failure, so that this can be distinguished from the client's."""
 
     __slots__ = ("_items", "failure")
@@ -152,7 +154,7 @@ class Source(Generic[T]):
         self._items = aiter(items)
         self.failure: BaseException | None = None
 
-    def __aiter__(self) -> Source[T]:
+    def __aiter__(self) -> ClientInput[T]:
         return self
 
     async def __anext__(self) -> T:
@@ -165,7 +167,7 @@ class Source(Generic[T]):
             raise
 
 
-_KINDS: Mapping[str, type[_Guarded[Any]]] = {
+_KINDS: Mapping[str, type[_GuardedProvider[Any]]] = {
     "llm": GuardedLLM,
     "tts": GuardedTTS,
     "stt": GuardedSTT,
@@ -173,29 +175,29 @@ _KINDS: Mapping[str, type[_Guarded[Any]]] = {
 }
 
 
-def guarded(kind: str, client: Any, settings: ProviderSettings) -> Any:
+def guard_client(kind: str, client: Any, settings: ProviderSettings) -> Any:
     """Return ``client`` behind the guard of its kind."""
-    return _KINDS[kind](client, Who(settings.provider, kind), Redactor(secrets_of(settings)))
+    return _KINDS[kind](client, VendorRef(settings.provider, kind), Redactor(list_secrets(settings)))
 
 
-def secrets_of(settings: ProviderSettings) -> list[str]:
+def list_secrets(settings: ProviderSettings) -> list[str]:
     """Return the secrets that a provider was given."""
     values = (getattr(settings, name) for name in type(settings).secret_fields())
     return [value.reveal() for value in values if isinstance(value, Secret)]
 
 
-def _check_vectors(who: Who, vectors: Sequence[Sequence[float]], count: int) -> None:
+def _check_vectors(who: VendorRef, vectors: Sequence[Sequence[float]], count: int) -> None:
     """Check that there is one vector for each text, all of one length, of finite numbers."""
     sizes = {len(vector) for vector in vectors}
     if len(vectors) != count or len(sizes) > 1:
-        raise garbled(who, "answered without a vector for each text, all of one length")
+        raise make_protocol_error(who, "answered without a vector for each text, all of one length")
     if any(size > DIMENSIONS_MAX for size in sizes):
-        raise garbled(who, f"sent a vector of more than {DIMENSIONS_MAX} numbers")
+        raise make_protocol_error(who, f"sent a vector of more than {DIMENSIONS_MAX} numbers")
     if not all(math.isfinite(number) for vector in vectors for number in vector):
-        raise garbled(who, "sent a vector with something that is not a finite number")
+        raise make_protocol_error(who, "sent a vector with something that is not a finite number")
 
 
-async def _close(stream: Any) -> None:
+async def _close_stream(stream: Any) -> None:
     """Close a client's stream if it can be closed: this closes the connection to the vendor."""
     aclose = getattr(stream, "aclose", None)
     if aclose is not None:

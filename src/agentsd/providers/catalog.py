@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.sections import FALLBACK
 from agentsd.core.trust.rules import Destinations
-from agentsd.core.violations import did_you_mean
-from agentsd.providers.border import guarded
+from agentsd.core.violations import suggest_word
+from agentsd.providers.border import guard_client
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.llm import (
@@ -38,7 +38,7 @@ from agentsd.providers.tts import deepgram as deepgram_tts
 from agentsd.providers.tts import openai_compatible as openai_tts
 from agentsd.providers.vendor import Vendor
 
-LLM = (
+LLM_VENDORS = (
     echo.VENDOR,
     groq.VENDOR,
     llama_cpp.VENDOR,
@@ -48,7 +48,7 @@ LLM = (
     openai_compatible.VENDOR,
     openrouter.VENDOR,
 )
-TTS = (
+TTS_VENDORS = (
     async_ai.VENDOR,
     deepgram_tts.VENDOR,
     elevenlabs.VENDOR,
@@ -58,14 +58,14 @@ TTS = (
     openai_tts.VENDOR,
     piper.VENDOR,
 )
-STT = (
+STT_VENDORS = (
     deepgram_stt.VENDOR,
     faster_whisper.VENDOR,
     moonshine.VENDOR,
     openai_stt.VENDOR,
     whisper.VENDOR,
 )
-EMBEDDING = (minilm.VENDOR, openai_embedding.VENDOR)
+EMBEDDING_VENDORS = (minilm.VENDOR, openai_embedding.VENDOR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +88,7 @@ class Catalog:
         found = vendors.get(name) if isinstance(name, str) else None
         if found is None:
             hint = (
-                did_you_mean(name if isinstance(name, str) else "", vendors) or f"known: {', '.join(vendors)}"
+                suggest_word(name if isinstance(name, str) else "", vendors) or f"known: {', '.join(vendors)}"
             )
             raise ConfigError(f"{kind}: no such provider", hint=hint)
         return found
@@ -117,11 +117,13 @@ class Catalog:
         try:
             return settings.model_validate(dict(section))
         except ValidationError as error:
-            problems = "; ".join(_problem(where, detail) for detail in error.errors(include_input=False))
+            problems = "; ".join(
+                _format_problem(where, detail) for detail in error.errors(include_input=False)
+            )
             raise ConfigError(problems, hint="run: agentsd validate") from None
 
     def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
-        """Return the client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``.
+        """Return the client for ``settings``: an ``LLM_VENDORS``, ``TTS_VENDORS``, ``STT_VENDORS`` or ``Embedding``.
 
         Opens no connection.
 
@@ -132,10 +134,10 @@ class Catalog:
             raise ConfigError(
                 f"{kind}: {settings.provider} has no client yet", hint="choose another provider"
             )
-        return guarded(kind, build(settings, sessions), settings)
+        return guard_client(kind, build(settings, sessions), settings)
 
 
-def _problem(section: str, detail: Mapping[str, Any]) -> str:
+def _format_problem(section: str, detail: Mapping[str, Any]) -> str:
     """Return a message such as ``llm.model: missing``: the place and the rule, never the value."""
     where = ".".join([section, *(str(part) for part in detail["loc"])])
     return f"{where}: {str(detail['type']).replace('_', ' ')}"
@@ -143,8 +145,10 @@ def _problem(section: str, detail: Mapping[str, Any]) -> str:
 
 def default_catalog() -> Catalog:
     """Return the catalog of all built-in vendors."""
-    return Catalog(*(_by_name(vendors) for vendors in (LLM, TTS, STT, EMBEDDING)))
+    return Catalog(
+        *(_index_by_name(vendors) for vendors in (LLM_VENDORS, TTS_VENDORS, STT_VENDORS, EMBEDDING_VENDORS))
+    )
 
 
-def _by_name(vendors: tuple[Vendor, ...]) -> Mapping[str, Vendor]:
+def _index_by_name(vendors: tuple[Vendor, ...]) -> Mapping[str, Vendor]:
     return {vendor.name: vendor for vendor in vendors}

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from agentsd.core.errors import ProviderError, describe
+from agentsd.core.errors import ProviderError, describe_error
 from agentsd.providers.base import (
     ProviderAuthError,
     ProviderBroken,
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 _DIGITS = re.compile("[0-9]{3}")
-_RETRY_MAX = 86_400.0
-_NUMBER_MAX = 32  # characters
-_DATE_MAX = 64
+_RETRY_SECONDS_MAX = 86_400.0
+_NUMBER_CHARACTERS_MAX = 32  # characters
+_DATE_CHARACTERS_MAX = 64
 
 _CODE_KEYS = ("code", "err_code", "status", "type")
 
@@ -111,23 +111,23 @@ _CODES = frozenset(_STATUS_OF_CODE) | {
 
 
 @dataclass(frozen=True, slots=True)
-class Who:
+class VendorRef:
     """Vendor that an error is about: ``groq.com`` in section ``llm``."""
 
     vendor: str
     kind: str
 
 
-def refused(
-    who: Who, status: int, headers: Mapping[str, str] | None = None, code: object = None
+def make_status_error(
+    who: VendorRef, status: int, headers: Mapping[str, str] | None = None, code: object = None
 ) -> ProviderError:
     """Return the error for an answer with an HTTP ``status`` that is not a success."""
-    said = f"{who.vendor} answered {status}{_quoted(code)}"
+    said = f"{who.vendor} answered {status}{_quote_code(code)}"
     key = 403 if status == 401 else status
-    kind, what, hint = _REFUSALS.get(key) or _REFUSALS[key // 100] if 300 <= key < 500 else _FAILED
+    kind, what, hint = _REFUSALS.get(key) or _REFUSALS[key // 100] if 300 <= key < 500 else _SERVER_FAILURE
     message, advice = f"{said}: {what}", hint.format(kind=who.kind)
     if kind is ProviderRateLimited:
-        return ProviderRateLimited(message, hint=advice, retry_after=retry_after(headers or {}))
+        return ProviderRateLimited(message, hint=advice, retry_after=parse_retry_after(headers or {}))
     if kind is ProviderRejected:
         return ProviderRejected(message, hint=advice, status=status)
     return kind(message, hint=advice)
@@ -157,32 +157,32 @@ _REFUSALS: Mapping[int, tuple[type[ProviderError], str, str]] = {
         "wait, or ask the vendor for a higher limit",
     ),
 }
-_FAILED = (ProviderUnavailable, "it failed", "try again later")
+_SERVER_FAILURE = (ProviderUnavailable, "it failed", "try again later")
 
 
-def reported(who: Who, error: object) -> ProviderError:
+def make_reported_error(who: VendorRef, error: object) -> ProviderError:
     """Return the error for an error object inside a stream: ``{"code": 429, "message": …}`` or a string."""
     fields = error if isinstance(error, dict) else {"code": error}
     code = next((fields[key] for key in _CODE_KEYS if fields.get(key)), None)
-    status = _status_of(code)
+    status = _find_status(code)
     if status is not None:
-        return refused(who, status, code=fields.get("type") if isinstance(code, int) else code)
-    return ProviderUnavailable(f"{who.vendor} reported an error{_quoted(code)}", hint="try again later")
+        return make_status_error(who, status, code=fields.get("type") if isinstance(code, int) else code)
+    return ProviderUnavailable(f"{who.vendor} reported an error{_quote_code(code)}", hint="try again later")
 
 
-def refuse_error(who: Who, value: Mapping[str, Any]) -> None:
+def refuse_error(who: VendorRef, value: Mapping[str, Any]) -> None:
     """Raise the error that an object of an answer reports, if it reports one."""
     error = value.get("error")
     if error:
-        raise reported(who, error)
+        raise make_reported_error(who, error)
     if value.get("type") in _ERROR_TYPES or value.get("object") == "error":
-        raise reported(who, {**value, "type": None})
+        raise make_reported_error(who, {**value, "type": None})
 
 
 _ERROR_TYPES = ("error", "Error")
 
 
-def too_large(who: Who, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
+def make_too_large_error(who: VendorRef, what: str, limit: int, unit: str = "bytes") -> ProviderProtocolError:
     """Return the error for ``what`` of more than ``limit`` of ``unit``, which is not read."""
     return ProviderProtocolError(
         f"{who.vendor} sent {what} of more than {limit} {unit}, which is not read",
@@ -190,7 +190,7 @@ def too_large(who: Who, what: str, limit: int, unit: str = "bytes") -> ProviderP
     )
 
 
-def broken(who: Who, error: Exception) -> ProviderBroken:
+def make_broken_error(who: VendorRef, error: Exception) -> ProviderBroken:
     """Return the error for an unforeseen exception.
 
     Its text may quote anything, so only its type is named.
@@ -201,12 +201,12 @@ def broken(who: Who, error: Exception) -> ProviderBroken:
     )
 
 
-def closed_early(who: Who) -> ProviderUnavailable:
+def make_closed_early_error(who: VendorRef) -> ProviderUnavailable:
     """Return the error for a connection that ended before the answer did."""
     return ProviderUnavailable(f"{who.vendor} closed early: the answer is incomplete", hint="try again")
 
 
-def turned_away(who: Who) -> ProviderRejected:
+def make_policy_error(who: VendorRef) -> ProviderRejected:
     """Return the error for a WebSocket that the vendor closed with 1008, policy violation."""
     return ProviderRejected(
         f"{who.vendor} closed the connection: it refuses this request",
@@ -214,7 +214,7 @@ def turned_away(who: Who) -> ProviderRejected:
     )
 
 
-def garbled(who: Who, what: str) -> ProviderProtocolError:
+def make_protocol_error(who: VendorRef, what: str) -> ProviderProtocolError:
     """Return the error for an answer that is not the vendor's protocol; ``what`` is in our own words."""
     return ProviderProtocolError(
         f"{who.vendor} {what}",
@@ -222,15 +222,15 @@ def garbled(who: Who, what: str) -> ProviderProtocolError:
     )
 
 
-def unforeseen(vendor: str, error: BaseException) -> ProviderError:
+def make_unforeseen_error(vendor: str, error: BaseException) -> ProviderError:
     """Return the error for whatever else a vendor's client or a plug-in raises, by type and place."""
     return ProviderProtocolError(
-        f"{vendor} answered something that agentsd cannot handle ({describe(error)})",
+        f"{vendor} answered something that agentsd cannot handle ({describe_error(error)})",
         hint="try again; if it stays, please report it with the vendor's name",
     )
 
 
-def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
+def make_wrong_rate_error(who: VendorRef, told: int, wanted: int) -> ProviderProtocolError:
     """Return the error for audio at a rate other than the manifest's: its speed would be wrong."""
     return ProviderProtocolError(
         f"{who.vendor} speaks at {told} Hz, but {who.kind}.sample_rate is {wanted}",
@@ -238,7 +238,7 @@ def wrong_rate(who: Who, told: int, wanted: int) -> ProviderProtocolError:
     )
 
 
-def forbidden(who: Who, error: OutboundRefused) -> ProviderForbidden:
+def make_forbidden_error(who: VendorRef, error: OutboundRefused) -> ProviderForbidden:
     """Return the error for an address that this server does not connect to."""
     return ProviderForbidden(
         f"{who.vendor} is not connected to: {error}",
@@ -246,21 +246,21 @@ def forbidden(who: Who, error: OutboundRefused) -> ProviderForbidden:
     )
 
 
-def timed_out(who: Who) -> ProviderTimeout:
+def make_timeout_error(who: VendorRef) -> ProviderTimeout:
     """Return the error for an answer that did not come within the limit."""
     hint = f"try again, or raise {who.kind}.timeout_seconds or {who.kind}.idle_timeout_seconds"
     return ProviderTimeout(f"{who.vendor} did not answer in time", hint=hint)
 
 
 @contextmanager
-def translated(who: Who) -> Iterator[None]:
+def translate_errors(who: VendorRef) -> Iterator[None]:
     """Run a block of network calls; every failure in it leaves as a ``ProviderError``."""
     try:
         yield
     except ProviderError:
         raise
     except Exception as error:
-        known = _translate(who, error)
+        known = _translate_error(who, error)
         if known is None:
             raise
         try:
@@ -269,28 +269,30 @@ def translated(who: Who) -> Iterator[None]:
             del known  # it refers to this frame
 
 
-def _translate(who: Who, error: Exception) -> ProviderError | None:
+def _translate_error(who: VendorRef, error: Exception) -> ProviderError | None:
     import aiohttp
 
     if isinstance(error, TimeoutError):
-        return timed_out(who)
+        return make_timeout_error(who)
     if isinstance(error, aiohttp.ClientResponseError):
-        return _not_an_answer(who, error)
+        return _make_response_error(who, error)
     if isinstance(error, (aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError)):
-        return closed_early(who)
+        return make_closed_early_error(who)
     if isinstance(error, (aiohttp.InvalidURL, UnicodeError)):
         hint = f"correct it in the manifest's {who.kind} section"
         return ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint)
-    return _not_connected(who, error) if isinstance(error, (aiohttp.ClientError, OSError)) else None
+    return _make_connection_error(who, error) if isinstance(error, (aiohttp.ClientError, OSError)) else None
 
 
-def _not_connected(who: Who, error: Exception) -> ProviderError:
+def _make_connection_error(who: VendorRef, error: Exception) -> ProviderError:
     if isinstance(refusal := getattr(error, "os_error", error), OutboundRefused):
-        return forbidden(who, refusal)
-    return ProviderUnreachable(f"{who.vendor} {_unreached(error)}", hint=_REACH.format(kind=who.kind))
+        return make_forbidden_error(who, refusal)
+    return ProviderUnreachable(
+        f"{who.vendor} {_describe_unreachable(error)}", hint=_REACH_HINT.format(kind=who.kind)
+    )
 
 
-def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderError:
+def _make_response_error(who: VendorRef, error: aiohttp.ClientResponseError) -> ProviderError:
     """Return the error for a response without a valid answer.
 
     A refused WebSocket and a redirect have a status; a head that is not HTTP only appears to have one
@@ -300,10 +302,10 @@ def _not_an_answer(who: Who, error: aiohttp.ClientResponseError) -> ProviderErro
 
     handshake = isinstance(error, aiohttp.WSServerHandshakeError) and error.status >= 300
     if handshake or 300 <= error.status < 400:
-        return refused(who, error.status, error.headers)
+        return make_status_error(who, error.status, error.headers)
     if _is_too_long(error):
-        return too_large(who, "a header", HEADER_BYTES_MAX)
-    return garbled(who, "answered something that is not this protocol")
+        return make_too_large_error(who, "a header", HEADER_BYTES_MAX)
+    return make_protocol_error(who, "answered something that is not this protocol")
 
 
 def _is_too_long(error: BaseException) -> bool:
@@ -316,10 +318,10 @@ def _is_too_long(error: BaseException) -> bool:
     return cause is not None
 
 
-_REACH = "check the URL in the manifest's {kind} section, and that it can be reached from here"
+_REACH_HINT = "check the URL in the manifest's {kind} section, and that it can be reached from here"
 
 
-def _unreached(error: Exception) -> str:
+def _describe_unreachable(error: Exception) -> str:
     import aiohttp
 
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -329,37 +331,37 @@ def _unreached(error: Exception) -> str:
     return "cannot be reached"
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def parse_retry_after(headers: Mapping[str, str]) -> float | None:
     """Parse seconds from ``Retry-After`` (seconds or a date, RFC 9110 §10.2.3) or ``retry-after-ms``."""
     milliseconds, value = headers.get("retry-after-ms"), headers.get("Retry-After")
-    seconds = _number(milliseconds, 1000.0)
+    seconds = _parse_number(milliseconds, 1000.0)
     if seconds is None:
-        seconds = _number(value, 1.0)
+        seconds = _parse_number(value, 1.0)
     if seconds is None and value:
-        seconds = _until(value)
-    return None if seconds is None else min(max(seconds, 0.0), _RETRY_MAX)
+        seconds = _parse_date(value)
+    return None if seconds is None else min(max(seconds, 0.0), _RETRY_SECONDS_MAX)
 
 
-def _number(text: str | None, unit: float) -> float | None:
+def _parse_number(text: str | None, unit: float) -> float | None:
     try:
-        number = float(text[:_NUMBER_MAX] if text else "") / unit
+        number = float(text[:_NUMBER_CHARACTERS_MAX] if text else "") / unit
     except ValueError:
         return None
     return number if math.isfinite(number) else None
 
 
-def _until(date: str) -> float | None:
+def _parse_date(date: str) -> float | None:
     from email.utils import parsedate_to_datetime
 
     try:
-        moment = parsedate_to_datetime(date[:_DATE_MAX])
+        moment = parsedate_to_datetime(date[:_DATE_CHARACTERS_MAX])
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return (aware - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError, ArithmeticError, LookupError):  # a year that no calendar holds overflows
         return None
 
 
-def _status_of(code: Any) -> int | None:
+def _find_status(code: Any) -> int | None:
     if isinstance(code, str):
         return (
             int(code) if code.isascii() and code.isdecimal() and len(code) == 3 else _STATUS_OF_CODE.get(code)
@@ -367,6 +369,6 @@ def _status_of(code: Any) -> int | None:
     return code if isinstance(code, int) and 300 <= code < 600 else None
 
 
-def _quoted(code: object) -> str:
+def _quote_code(code: object) -> str:
     """Return `` (model_not_found)`` if ``code`` is a known machine word, else an empty string."""
     return f" ({code})" if isinstance(code, str) and code in _CODES else ""

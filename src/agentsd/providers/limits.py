@@ -39,7 +39,7 @@ class AnswerLimits:
     frame: int = 8 * MIB  # bytes of one WebSocket message
 
 
-CHAT = AnswerLimits()
-TRANSCRIPT = AnswerLimits(body=2 * MIB, values=100_000)
-VECTORS = AnswerLimits(body=16 * MIB, values=1_000_000)
-FRAMES = AnswerLimits(values=10_000)
+CHAT_LIMITS = AnswerLimits()
+TRANSCRIPT_LIMITS = AnswerLimits(body=2 * MIB, values=100_000)
+VECTOR_LIMITS = AnswerLimits(body=16 * MIB, values=1_000_000)
+FRAME_LIMITS = AnswerLimits(values=10_000)

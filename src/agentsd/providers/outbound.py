@@ -20,7 +20,7 @@ class OutboundRefused(OSError):
     """Refused connection to an address. Its text is the reason, in our own words."""
 
 
-def socket_factory(rules: Outbound, host: str) -> Callable[[Any], socket.socket]:
+def make_socket_factory(rules: Outbound, host: str) -> Callable[[Any], socket.socket]:
     """Return ``TCPConnector(socket_factory=…)`` for connections of one URL's ``host``."""
     import socket
 

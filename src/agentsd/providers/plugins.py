@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 GROUP = "agentsd.providers"
-_MARK = f"[{GROUP}]".encode()
+_GROUP_MARK = f"[{GROUP}]".encode()
 _METADATA = (".dist-info", ".egg-info")
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledProviders:
     """Catalog of this environment, and the errors of the packages that it leaves out."""
 
     catalog: Catalog
     problems: tuple[ConfigError, ...] = ()
 
 
-def installed(paths: Sequence[str] | None = None) -> Installed:
+def load_installed_providers(paths: Sequence[str] | None = None) -> InstalledProviders:
     """Load the built-in vendors, and those of every package on ``paths`` (``sys.path`` where None)."""
     catalog = default_catalog()
     folders = sys.path if paths is None else paths
     if not any(_may_bring(folder) for folder in folders):
-        return Installed(catalog)
+        return InstalledProviders(catalog)
     problems = []
-    for point in _entry_points(folders):
+    for point in _iterate_entry_points(folders):
         try:
-            catalog = _with(catalog, point)
+            catalog = _add_vendor(catalog, point)
         except ConfigError as error:
             problems.append(error)
         except Exception as error:  # of metadata that is broken
-            problems.append(_broken(point, f"it cannot be read: {type(error).__name__}"))
-    return Installed(catalog, tuple(problems))
+            problems.append(_make_broken_error(point, f"it cannot be read: {type(error).__name__}"))
+    return InstalledProviders(catalog, tuple(problems))
 
 
 def _may_bring(folder: str) -> bool:
@@ -67,10 +67,10 @@ def _may_bring(folder: str) -> bool:
         return True
     except OSError:
         return False
-    return any(_MARK in _text(f"{name}/entry_points.txt") for name in names)
+    return any(_GROUP_MARK in _read_bytes(f"{name}/entry_points.txt") for name in names)
 
 
-def _text(path: str) -> bytes:
+def _read_bytes(path: str) -> bytes:
     try:
         with open(path, "rb") as file:  # noqa: PTH123 - hot path
             return file.read()
@@ -78,7 +78,7 @@ def _text(path: str) -> bytes:
         return b""
 
 
-def _entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
+def _iterate_entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
     """Yield every entry point of the group, in the order of packages' names, each package once."""
     from importlib.metadata import distributions
 
@@ -89,36 +89,40 @@ def _entry_points(folders: Sequence[str]) -> Iterator[EntryPoint]:
         yield from found[name].entry_points.select(group=GROUP)
 
 
-def _with(catalog: Catalog, point: EntryPoint) -> Catalog:
+def _add_vendor(catalog: Catalog, point: EntryPoint) -> Catalog:
     """Return ``catalog`` with the vendor of ``point``. Raises ``ConfigError``."""
     kind, _, name = point.name.partition(".")
     if kind not in SECTIONS or not name:
-        raise _broken(point, f"its name does not begin with one of {', '.join(f'{s}.' for s in SECTIONS)}")
+        raise _make_broken_error(
+            point, f"its name does not begin with one of {', '.join(f'{s}.' for s in SECTIONS)}"
+        )
     if name in catalog.of(kind):
-        raise _broken(point, "there is a provider of this name already")
-    vendor = _load(point)
+        raise _make_broken_error(point, "there is a provider of this name already")
+    vendor = _load_vendor(point)
     if not (isinstance(vendor, Vendor) and _is_settings(vendor.settings)):
-        raise _broken(point, f"{point.value} is no Vendor with a subclass of ProviderSettings")
-    problem = _misfit(vendor.settings, kind, name)
+        raise _make_broken_error(point, f"{point.value} is no Vendor with a subclass of ProviderSettings")
+    problem = _find_misfit(vendor.settings, kind, name)
     if problem:
-        raise _broken(point, problem)
+        raise _make_broken_error(point, problem)
     return replace(catalog, **{kind: {**catalog.of(kind), name: vendor}})
 
 
-def _load(point: EntryPoint) -> object:
+def _load_vendor(point: EntryPoint) -> object:
     try:
         return point.load()
     except ImportError as error:
-        raise _broken(point, f"importing it fails: there is no {error.name or 'such module'}") from None
+        raise _make_broken_error(
+            point, f"importing it fails: there is no {error.name or 'such module'}"
+        ) from None
     except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
-        raise _broken(point, f"importing it fails: {type(error).__name__}") from None
+        raise _make_broken_error(point, f"importing it fails: {type(error).__name__}") from None
 
 
 def _is_settings(settings: object) -> bool:
     return isinstance(settings, type) and issubclass(settings, ProviderSettings)
 
 
-def _misfit(settings: type[ProviderSettings], kind: str, name: str) -> str | None:
+def _find_misfit(settings: type[ProviderSettings], kind: str, name: str) -> str | None:
     """Return why a settings class is unsuitable; None if it is suitable.
 
     Its texts end up in the schema.
@@ -138,7 +142,7 @@ def _misfit(settings: type[ProviderSettings], kind: str, name: str) -> str | Non
     return f"its settings say kind {wrong!r}" if wrong != kind else None
 
 
-def _broken(point: EntryPoint, why: str) -> ConfigError:
+def _make_broken_error(point: EntryPoint, why: str) -> ConfigError:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
     message = f"the provider {point.name!r} of {package} is left out: {why}"
     return ConfigError(message, hint="upgrade or remove that package; docs/providers.md says how one is made")

@@ -90,10 +90,10 @@ class RedactedStream:
 
     def _beginning(self, text: str, at: int) -> int:
         """Return how many characters at the end of ``text`` are the beginning of a secret."""
-        return max((_overlap(text, at, secret) for secret in self._secrets), default=0)
+        return max((_measure_overlap(text, at, secret) for secret in self._secrets), default=0)
 
 
-def _overlap(text: str, at: int, secret: str) -> int:
+def _measure_overlap(text: str, at: int, secret: str) -> int:
     start = max(at, len(text) - len(secret) + 1)
     while (start := text.find(secret[0], start)) >= 0:
         if secret.startswith(text[start:]):

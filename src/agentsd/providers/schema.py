@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import Field, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
-from agentsd.core.manifest.agent import Strict
+from agentsd.core.manifest.agent import StrictModel
 from agentsd.core.secret import Secret
 from agentsd.core.trust.rules import Destinations
 
@@ -27,7 +27,7 @@ UrlPath = Annotated[str, Field(pattern=r"^/[^?#\s]*$")]
 """A path that is appended to a ``Url``. It starts with ``/``, so it cannot change the origin."""
 
 
-class ProviderSettings(Strict):
+class ProviderSettings(StrictModel):
     """Base of every vendor's settings; the subclass adds ``provider: Literal["vendor.name"]``."""
 
     home: ClassVar[frozenset[str]] = frozenset()
@@ -47,7 +47,7 @@ class ProviderSettings(Strict):
     def secret_fields(cls) -> frozenset[str]:
         """Return the names of the fields that hold a ``Secret``."""
         return frozenset(
-            name for name, field in cls.model_fields.items() if Secret in _types_of(field.annotation)
+            name for name, field in cls.model_fields.items() if Secret in _list_types(field.annotation)
         )
 
     @classmethod
@@ -56,7 +56,7 @@ class ProviderSettings(Strict):
         return {
             name: field.default if isinstance(field.default, str) else None
             for name, field in cls.model_fields.items()
-            if _marked(field, "x-url")
+            if _is_marked(field, "x-url")
         }
 
     @classmethod
@@ -66,10 +66,10 @@ class ProviderSettings(Strict):
         return Destinations(cls.secret_fields(), cls.url_fields(), cls.home)
 
 
-def _types_of(annotation: Any) -> tuple[Any, ...]:
+def _list_types(annotation: Any) -> tuple[Any, ...]:
     return (annotation, *get_args(annotation))
 
 
-def _marked(field: Any, mark: str) -> bool:
+def _is_marked(field: Any, mark: str) -> bool:
     extra = field.json_schema_extra
     return isinstance(extra, dict) and bool(extra.get(mark))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class CallLimits:
     """Limits of one call. Sizes in bytes, times in seconds."""
 
     memory: int = 512 << 20  # address space of the worker, some 50 MiB of which are its own

@@ -25,7 +25,7 @@ import orjson
 from agentsd.core import errors
 from agentsd.core.errors import AgentsdError, FunctionFailed, LimitExceeded, WorkerFailed
 from agentsd.sandbox import wire
-from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.limits import CallLimits
 
 WORKERS = 2
 """Worker processes at a time."""
@@ -56,7 +56,7 @@ class Sandbox:
 
     def __init__(
         self,
-        limits: Limits = Limits(),  # noqa: B008  (frozen)
+        limits: CallLimits = CallLimits(),  # noqa: B008  (frozen)
         *,
         workers: int = WORKERS,
         queue: int = QUEUE_MAX,
@@ -76,7 +76,7 @@ class Sandbox:
         self,
         function: Callable[..., Result],
         *arguments: object,
-        limits: Limits | None = None,
+        limits: CallLimits | None = None,
         key: str = "",
     ) -> Result:
         """Return the result of ``function(*arguments)``: bytes, or JSON values (a tuple: a list).
@@ -89,12 +89,12 @@ class Sandbox:
         return result
 
     def _call(
-        self, ticket: _Ticket, limits: Limits, function: Callable[..., Any], arguments: tuple[object, ...]
+        self, ticket: _Ticket, limits: CallLimits, function: Callable[..., Any], arguments: tuple[object, ...]
     ) -> Any:
         limits = replace(limits, memory=min(limits.memory, self.memory_max))
         payload = pickle.dumps((function.__module__, function.__qualname__, arguments, limits))
         if len(payload) > limits.input_bytes:
-            raise _exceeded("input", limits)
+            raise _make_limit_error("input", limits)
         with self._turn(ticket, limits):
             worker = self._take()
             try:
@@ -124,7 +124,7 @@ class Sandbox:
         self,
         function: Callable[..., Result],
         *arguments: object,
-        limits: Limits | None = None,
+        limits: CallLimits | None = None,
         key: str = "",
     ) -> Result:
         """Run ``call`` beside the event loop, in a thread that does not keep the process from ending."""
@@ -153,19 +153,19 @@ class Sandbox:
         self._finalizer()
 
     @contextlib.contextmanager
-    def _turn(self, ticket: _Ticket, limits: Limits) -> Iterator[None]:
+    def _turn(self, ticket: _Ticket, limits: CallLimits) -> Iterator[None]:
         """Take a place among the calls under way."""
         key = ticket.key
         with self._turns:
             if self._waiting >= self._queue:
-                raise _exceeded("queue", limits)
+                raise _make_limit_error("queue", limits)
             self._waiting += 1
             free = self._turns.wait_for(lambda: ticket.abandoned or self._is_free(key), QUEUE_SECONDS)
             self._waiting -= 1
             if ticket.abandoned:
                 raise _abandoned()
             if not free:
-                raise _exceeded("queue", limits)
+                raise _make_limit_error("queue", limits)
             self._running.append(key)
         try:
             yield
@@ -224,7 +224,7 @@ class _Worker:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
-                env=_environment(),
+                env=_make_environment(),
                 start_new_session=True,  # a terminal's Ctrl-C is the parent's business
             )
         self.calls = 0
@@ -252,7 +252,7 @@ class _Worker:
         self.interrupted = True
         self._process.kill()
 
-    def call(self, payload: bytes, limits: Limits) -> Any:
+    def call(self, payload: bytes, limits: CallLimits) -> Any:
         self.calls += 1
         self.sound = False
         deadline = time.monotonic() + limits.wall_seconds
@@ -261,9 +261,9 @@ class _Worker:
             self._socket.sendall(wire.HEADER.pack(wire.CALL, len(payload)))
             self._socket.sendall(payload)
             kind, size = wire.HEADER.unpack(self._receive(wire.HEADER.size, deadline))
-            reply = self._receive(_checked_size(kind, size, limits), deadline)
+            reply = self._receive(_check_size(kind, size, limits), deadline)
         except TimeoutError:
-            raise _exceeded("time", limits) from None
+            raise _make_limit_error("time", limits) from None
         except OSError:
             raise self._ended(limits) from None
         return self._result(kind, reply, limits)
@@ -281,46 +281,46 @@ class _Worker:
             data += piece
         return bytes(data)
 
-    def _ended(self, limits: Limits) -> AgentsdError:
+    def _ended(self, limits: CallLimits) -> AgentsdError:
         """Return the error for a worker that ended during a call, by its exit status."""
         try:
             status = self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             return WorkerFailed("a worker process closed its pipe")
         if status == -signal.SIGXCPU:
-            return _exceeded("cpu", limits)
+            return _make_limit_error("cpu", limits)
         return WorkerFailed(f"a worker process ended in mid-call (status {status})")
 
-    def _result(self, kind: bytes, reply: bytes, limits: Limits) -> Any:
+    def _result(self, kind: bytes, reply: bytes, limits: CallLimits) -> Any:
         """Return the result of a whole reply.
 
         The worker is reusable unless it lacks memory or answered garbage.
         """
         if kind == wire.EXHAUSTED:
-            raise _exceeded("memory", limits)
+            raise _make_limit_error("memory", limits)
         if kind == wire.TOO_LARGE:
-            raise _exceeded("output", limits)
+            raise _make_limit_error("output", limits)
         try:
             result = reply if kind == wire.BYTES else None if kind == wire.FOREIGN else orjson.loads(reply)
-            error = _error(kind, reply, result)
+            error = _parse_error(kind, reply, result)
         except (ValueError, TypeError, KeyError):
-            raise _garbage() from None
+            raise _make_garbage_error() from None
         self.sound = True
         if error:
             raise error
         return result
 
 
-def _checked_size(kind: bytes, size: int, limits: Limits) -> int:
+def _check_size(kind: bytes, size: int, limits: CallLimits) -> int:
     """Return the declared size of a reply. Nothing is read of one that is larger than allowed."""
     if kind not in wire.KINDS:
-        raise _garbage()
+        raise _make_garbage_error()
     if size > (limits.output_bytes if kind in wire.RESULTS else wire.ERROR_BYTES):
-        raise _exceeded("output", limits)
+        raise _make_limit_error("output", limits)
     return size
 
 
-def _error(kind: bytes, reply: bytes, told: Any) -> AgentsdError | None:
+def _parse_error(kind: bytes, reply: bytes, told: Any) -> AgentsdError | None:
     """Return the error that a reply describes; None for a result.
 
     Raises for a reply of another form.
@@ -343,7 +343,7 @@ def _is_plain(found: type[AgentsdError]) -> bool:
     return found.__init__ is AgentsdError.__init__
 
 
-def _exceeded(limit: errors.Limit, limits: Limits) -> LimitExceeded:
+def _make_limit_error(limit: errors.Limit, limits: CallLimits) -> LimitExceeded:
     allowed = {
         "cpu": f"{limits.cpu_seconds:g} s of CPU time",
         "memory": f"{limits.memory >> 20:,} MiB of memory",
@@ -359,11 +359,11 @@ def _abandoned() -> WorkerFailed:
     return WorkerFailed("nobody waits for this call any more")
 
 
-def _garbage() -> WorkerFailed:
+def _make_garbage_error() -> WorkerFailed:
     return WorkerFailed("a worker process answered something else than a result")
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     """Return the library paths only. One arena: RLIMIT_AS counts what each of them reserves."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return {**kept, "MALLOC_ARENA_MAX": "1"}

@@ -8,7 +8,7 @@ from agentsd.sandbox.pool import Sandbox
 
 
 @cache
-def shared_sandbox() -> Sandbox:
+def get_shared_sandbox() -> Sandbox:
     """Return the sandbox, made at the first call; a process that reads no hostile data starts no worker."""
     return Sandbox()
 

@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any
 
 from agentsd.sandbox import wire
-from agentsd.sandbox.limits import Limits
+from agentsd.sandbox.limits import CallLimits
 
 NICENESS = 10
 """Added to the server's: about a tenth of a processor where the server wants all of it."""
@@ -29,40 +29,40 @@ _PIECE_BYTES = 1 << 20
 
 def main() -> None:
     """Serve calls until the parent closes the pipe, or ends."""
-    _give_up()
+    _drop_rights()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
-        head = _read(wire.HEADER.size)
+        head = _read_bytes(wire.HEADER.size)
         _, size = wire.HEADER.unpack(head)
-        kind, payload = _reply(_read(size))
-        _write(wire.HEADER.pack(kind, len(payload)) + payload)
+        kind, payload = _make_reply(_read_bytes(size))
+        _write_bytes(wire.HEADER.pack(kind, len(payload)) + payload)
         if kind == wire.EXHAUSTED:
             os._exit(0)  # what is left of it is unknown
 
 
-def _reply(request: bytes) -> tuple[bytes, bytes]:
+def _make_reply(request: bytes) -> tuple[bytes, bytes]:
     """Return kind and payload of the reply to one call."""
-    limits: Limits
+    limits: CallLimits
     try:
         module, name, arguments, limits = pickle.loads(request)  # noqa: S301  (from our parent)
         del request
-        _bound(limits)
-        kind, payload = _call(getattr(import_module(module), name), arguments)
+        _set_limits(limits)
+        kind, payload = _call_function(getattr(import_module(module), name), arguments)
         return (kind, payload) if len(payload) <= limits.output_bytes else (wire.TOO_LARGE, b"")
     except MemoryError:
         return wire.EXHAUSTED, b""
     except Exception as error:
-        return _error(error)
+        return _encode_error(error)
 
 
-def _call(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bytes, bytes]:
+def _call_function(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bytes, bytes]:
     import orjson
 
     result = function(*arguments)
     return (wire.BYTES, result) if isinstance(result, bytes) else (wire.VALUE, orjson.dumps(result))
 
 
-def _error(error: Exception) -> tuple[bytes, bytes]:
+def _encode_error(error: Exception) -> tuple[bytes, bytes]:
     """Encode an error: of agentsd with its text; of others only the type, which contains no data."""
     import orjson
 
@@ -74,26 +74,26 @@ def _error(error: Exception) -> tuple[bytes, bytes]:
     return wire.KNOWN, orjson.dumps(told)
 
 
-def _give_up() -> None:
+def _drop_rights() -> None:
     """Drop what no call needs: core dumps, files to write, precedence over the parent process."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
         file.write("1000")  # where memory runs out, the worker goes first
-    _limit(resource.RLIMIT_CORE, 0)
-    _limit(resource.RLIMIT_FSIZE, 0)
+    _set_limit(resource.RLIMIT_CORE, 0)
+    _set_limit(resource.RLIMIT_FSIZE, 0)
     os.nice(NICENESS)  # below whoever started it, whatever that has
 
 
-def _bound(limits: Limits) -> None:
+def _set_limits(limits: CallLimits) -> None:
     """Set the limits of one call.
 
     CPU time counts from the process's start, so the used time is added.
     """
-    _limit(resource.RLIMIT_AS, limits.memory)
+    _set_limit(resource.RLIMIT_AS, limits.memory)
     used = time.process_time()
-    _limit(resource.RLIMIT_CPU, math.ceil(used + limits.cpu_seconds))
+    _set_limit(resource.RLIMIT_CPU, math.ceil(used + limits.cpu_seconds))
 
 
-def _limit(which: int, soft: int) -> None:
+def _set_limit(which: int, soft: int) -> None:
     hard = resource.getrlimit(which)[1]
     soft = soft if hard == resource.RLIM_INFINITY else min(soft, hard)
     resource.setrlimit(which, (soft, hard))
@@ -110,7 +110,7 @@ def _end_with_parent() -> None:
     os._exit(0)
 
 
-def _read(size: int) -> bytes:
+def _read_bytes(size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
         piece = os.read(_PIPE, min(size - len(data), _PIECE_BYTES))
@@ -120,7 +120,7 @@ def _read(size: int) -> bytes:
     return bytes(data)
 
 
-def _write(data: bytes) -> None:
+def _write_bytes(data: bytes) -> None:
     view = memoryview(data)
     try:
         while view:

@@ -17,7 +17,7 @@ from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.providers.base import LLM, LiveAgent
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
-PASSED_ON = frozenset(
+PASSED_FIELDS = frozenset(
     {
         "audio",
         "frequency_penalty",
@@ -57,40 +57,40 @@ class InvalidChat(AgentsdError):
         self.param = param
 
 
-async def complete(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
+async def complete_chat(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return one whole ``chat.completion``. ``body`` is that of ``/v1/chat/completions``.
 
     Raises ``InvalidChat``, ``AgentUnavailable`` and ``ProviderError``.
     """
-    llm = _llm(agent)
-    answer = await llm.complete(_request(agent, body, stream=False))
-    return _named(answer, agent.slug, _completion_id(), int(time.time()), "chat.completion")
+    llm = _require_llm(agent)
+    answer = await llm.complete(_make_request(agent, body, stream=False))
+    return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
 
-def stream(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
     """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
 
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
     for; ``ProviderError`` may come at any chunk.
     """
-    llm = _llm(agent)
-    request = _request(agent, body, stream=True)
+    llm = _require_llm(agent)
+    request = _make_request(agent, body, stream=True)
     wants_usage = bool((request.get("stream_options") or {}).get("include_usage"))
-    return _chunks(llm, request, agent.slug, wants_usage=wants_usage)
+    return _stream_chunks(llm, request, agent.slug, wants_usage=wants_usage)
 
 
-async def _chunks(
+async def _stream_chunks(
     llm: LLM, request: Mapping[str, Any], slug: str, *, wants_usage: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
-    own_id, created = _completion_id(), int(time.time())
+    own_id, created = _make_completion_id(), int(time.time())
     upstream = cast("AsyncGenerator[dict[str, Any], None]", llm.stream(request))
     async with aclosing(upstream):
         async for chunk in upstream:
             if chunk.get("choices") or wants_usage:  # without choices it is usage, which clients must ask for
-                yield _named(chunk, slug, own_id, created, "chat.completion.chunk")
+                yield _rename_reply(chunk, slug, own_id, created, "chat.completion.chunk")
 
 
-def _llm(agent: LiveAgent) -> LLM:
+def _require_llm(agent: LiveAgent) -> LLM:
     if agent.llm is None:
         raise AgentUnavailable(
             f"agent {agent.slug!r} has no LLM", reason="NoLLM", hint="add an llm section to its manifest"
@@ -98,34 +98,34 @@ def _llm(agent: LiveAgent) -> LLM:
     return agent.llm
 
 
-def _request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
-    request = {key: value for key, value in body.items() if key in PASSED_ON and value is not None}
+def _make_request(agent: LiveAgent, body: Mapping[str, Any], *, stream: bool) -> dict[str, Any]:
+    request = {key: value for key, value in body.items() if key in PASSED_FIELDS and value is not None}
     if not stream:
         request.pop("stream_options", None)
     elif not isinstance(request.get("stream_options", {}), Mapping):
         raise InvalidChat("stream_options must be an object", param="stream_options")
-    messages = _messages(body.get("messages"))
+    messages = _check_messages(body.get("messages"))
     prompt = agent.spec.system_prompt
     request["messages"] = [{"role": "system", "content": prompt}, *messages] if prompt else messages
     return request
 
 
-def _messages(messages: Any) -> list[Any]:
+def _check_messages(messages: Any) -> list[Any]:
     if not isinstance(messages, list) or not messages:
         raise InvalidChat("messages must be a list of at least one message", param="messages")
     for index, message in enumerate(messages):
-        if not isinstance(message, Mapping) or _role(message) not in ROLES:
+        if not isinstance(message, Mapping) or _check_role(message) not in ROLES:
             hint = "every message is an object with a role: system, user, assistant or tool"
             raise InvalidChat("a message has no known role", param=f"messages[{index}].role", hint=hint)
     return messages
 
 
-def _role(message: Mapping[str, Any]) -> str:
+def _check_role(message: Mapping[str, Any]) -> str:
     role = message.get("role")
     return role if isinstance(role, str) else ""
 
 
-def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:
+def _rename_reply(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: str) -> dict[str, Any]:
     """Put the agent's name into the vendor's answer, with what OpenAI's clients require.
 
     The identifier is made here: a vendor's may be any text.
@@ -133,5 +133,5 @@ def _named(answer: dict[str, Any], slug: str, own_id: str, created: int, kind: s
     return {"id": own_id, "created": created, **answer, "model": slug, "object": kind}
 
 
-def _completion_id() -> str:
+def _make_completion_id() -> str:
     return f"chatcmpl-{uuid4().hex}"

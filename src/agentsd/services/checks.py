@@ -17,7 +17,7 @@ ANSWER_MAX = 20_000
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class AgentCheckResult:
     """Result of one check; it passed if ``failures`` is empty."""
 
     title: str
@@ -32,30 +32,32 @@ class Result:
         return not self.failures
 
 
-async def run_checks(agent: LiveAgent, knowledge: Knowledge | None = None) -> list[Result]:
+async def run_checks(agent: LiveAgent, knowledge: Knowledge | None = None) -> list[AgentCheckResult]:
     """Run the checks in sequence, so that their times are the agent's own.
 
     Never raises for a vendor.
     """
-    return [await _run(agent, check, knowledge) for check in agent.spec.checks]
+    return [await _run_check(agent, check, knowledge) for check in agent.spec.checks]
 
 
-async def _run(agent: LiveAgent, check: Check, knowledge: Knowledge | None) -> Result:
+async def _run_check(agent: LiveAgent, check: Check, knowledge: Knowledge | None) -> AgentCheckResult:
     began = perf_counter()
     body = {"messages": [{"role": "user", "content": check.say}]}
     try:
-        grounded, passages = await rag.ground(agent, body, knowledge)
-        reply = await chat.complete(agent, grounded)
+        grounded, passages = await rag.add_passages(agent, body, knowledge)
+        reply = await chat.complete_chat(agent, grounded)
     except AgentsdError as error:
         failed = f"no answer: {error.message}"
-        return Result(check.title, check.say, "", perf_counter() - began, (failed,))
+        return AgentCheckResult(check.title, check.say, "", perf_counter() - began, (failed,))
     seconds = perf_counter() - began
-    answer = _text(reply)
+    answer = _extract_text(reply)
     sources: Sequence[str] = [passage.path for passage in passages]
-    return Result(check.title, check.say, answer, seconds, tuple(check.failures(answer, sources, seconds)))
+    return AgentCheckResult(
+        check.title, check.say, answer, seconds, tuple(check.failures(answer, sources, seconds))
+    )
 
 
-def _text(reply: dict[str, Any]) -> str:
+def _extract_text(reply: dict[str, Any]) -> str:
     try:
         content = reply["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):

@@ -8,7 +8,7 @@ from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import LiveAgent
 
 
-async def embed(agent: LiveAgent, texts: Sequence[str]) -> list[list[float]]:
+async def embed_texts(agent: LiveAgent, texts: Sequence[str]) -> list[list[float]]:
     """Return one vector for each text, in order. Raises ``AgentUnavailable`` and ``ProviderError``."""
     if agent.embedding is None:
         raise AgentUnavailable(

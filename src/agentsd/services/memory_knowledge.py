@@ -17,15 +17,17 @@ from agentsd.core.text.chunking import Passage
 from agentsd.providers.base import LiveAgent
 
 _WORD = re.compile(r"\w+")
-_STEM = 6
+_STEM_LETTERS = 6
 _K, _B = 1.2, 0.75
 
 
-class Shelf:
+class MemoryKnowledge:
     """Knowledge in memory; see ``providers.base.Knowledge``."""
 
     def __init__(self, passages: Iterable[Passage]) -> None:
-        self._passages = [(passage, _words(f"{passage.heading} {passage.text}")) for passage in passages]
+        self._passages = [
+            (passage, _count_words(f"{passage.heading} {passage.text}")) for passage in passages
+        ]
         self._having = Counter(word for _, words in self._passages for word in words)
         total = sum(words.total() for _, words in self._passages)
         self._mean = total / len(self._passages) if self._passages else 1.0
@@ -34,7 +36,7 @@ class Shelf:
         """Return the best ``rag.top_k`` passages that share a word with ``query``."""
         if agent.spec.rag is None:
             return ()
-        wanted = _words(query)
+        wanted = _count_words(query)
         scored = (replace(passage, score=self._score(words, wanted)) for passage, words in self._passages)
         found = sorted((one for one in scored if one.score > 0), key=lambda one: -one.score)
         return found[: agent.spec.rag.top_k]
@@ -48,5 +50,5 @@ class Shelf:
         return math.log(1 + (len(self._passages) - having + 0.5) / (having + 0.5))
 
 
-def _words(text: str) -> Counter[str]:
-    return Counter(word[:_STEM] for word in _WORD.findall(text.casefold()))
+def _count_words(text: str) -> Counter[str]:
+    return Counter(word[:_STEM_LETTERS] for word in _WORD.findall(text.casefold()))

@@ -77,7 +77,7 @@ _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ProbeResult:
     """Result of probing one provider. ``reason`` is a machine word; empty where all is well."""
 
     at: str  # "llm", "llm.fallback[0]"
@@ -90,18 +90,18 @@ class Finding:
 
 
 @runtime_checkable
-class Chained(Protocol):
+class ProviderChain(Protocol):
     """Provider with fallbacks behind it."""
 
     def each(self) -> tuple[tuple[str, Any], ...]:
         """Return (vendor's name, provider) of all that may answer, in order."""
 
 
-class Silent(Exception):
+class EmptyAnswer(Exception):
     """Error of a vendor that answered in good form, but without content."""
 
 
-async def probe(agent: LiveAgent) -> list[Finding]:
+async def probe_agent(agent: LiveAgent) -> list[ProbeResult]:
     """Probe every provider of ``agent``, all at once, with one result each.
 
     Never raises for a vendor.
@@ -112,86 +112,88 @@ async def probe(agent: LiveAgent) -> list[Finding]:
         if provider is None:
             continue
         name = agent.provider_names.get(kind, "?")
-        each = provider.each() if isinstance(provider, Chained) else ((name, provider),)
+        each = provider.each() if isinstance(provider, ProviderChain) else ((name, provider),)
         for index, (vendor, one) in enumerate(each):
             at = f"{kind}.fallback[{index - 1}]" if index else kind
-            jobs.append(_probe(agent.slug, kind, at, vendor, one))
+            jobs.append(_probe_provider(agent.slug, kind, at, vendor, one))
     return list(await asyncio.gather(*jobs))
 
 
-async def _probe(slug: str, section: str, at: str, vendor: str, provider: Any) -> Finding:
+async def _probe_provider(slug: str, section: str, at: str, vendor: str, provider: Any) -> ProbeResult:
     began = perf_counter()
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             seconds, message = await _PROBES[section](provider)
-        return Finding(at, vendor, ok=True, seconds=seconds, message=message)
+        return ProbeResult(at, vendor, ok=True, seconds=seconds, message=message)
     except ProviderError as error:
         _, reason, fix = next(row for row in _REASONS if isinstance(error, row[0]))
         said = error.message
     except TimeoutError:
         _, reason, fix = next(row for row in _REASONS if row[0] is ProviderTimeout)
         said = f"{vendor} did not answer in {PROBE_SECONDS:g} s"
-    except Silent as silent:
+    except EmptyAnswer as silent:
         reason, said = "silent", f"{vendor} {silent}"
         fix = "the model or voice of {at} may be the wrong one for this"
     except Exception as error:  # a fault of a vendor's client; its text may quote anything
         reason, said = "broken", f"the client of {vendor} failed: {type(error).__name__}"
         fix = "report it to whoever made this provider"
     fix = fix.format(at=at, section=section, slug=slug)
-    return Finding(at, vendor, ok=False, seconds=perf_counter() - began, message=said, reason=reason, fix=fix)
+    return ProbeResult(
+        at, vendor, ok=False, seconds=perf_counter() - began, message=said, reason=reason, fix=fix
+    )
 
 
-async def _token(llm: LLM) -> tuple[float, str]:
+async def _probe_llm(llm: LLM) -> tuple[float, str]:
     request = {"messages": [{"role": "user", "content": "Say: yes"}], "max_tokens": 16}
     began = perf_counter()
     stream = cast("Any", llm.stream(request))
     async with aclosing(stream):
         async for chunk in stream:
-            if _says_something(chunk):
+            if _has_content(chunk):
                 return perf_counter() - began, "it writes"
-    raise Silent("answered without a word")
+    raise EmptyAnswer("answered without a word")
 
 
-def _says_something(chunk: Mapping[str, Any]) -> bool:
+def _has_content(chunk: Mapping[str, Any]) -> bool:
     """Return whether the chunk has text, or anything that thinking models send before it."""
     deltas = [choice.get("delta") or {} for choice in chunk.get("choices") or () if isinstance(choice, dict)]
     return any(value for delta in deltas for key, value in delta.items() if key != "role")
 
 
-async def _word(tts: TTS) -> tuple[float, str]:
+async def _probe_tts(tts: TTS) -> tuple[float, str]:
     began, first, size = perf_counter(), 0.0, 0
-    stream = cast("Any", tts.stream(_once("Yes.")))
+    stream = cast("Any", tts.stream(_yield_once("Yes.")))
     async with aclosing(stream):
         async for pcm in stream:
             first = first or perf_counter() - began
             size += len(pcm)
     if not size:
-        raise Silent("spoke without a sound")
+        raise EmptyAnswer("spoke without a sound")
     return first, f"it speaks: {size / 2 / tts.sample_rate:.1f} s of sound at {tts.sample_rate} Hz"
 
 
-async def _second(stt: STT) -> tuple[float, str]:
+async def _probe_stt(stt: STT) -> tuple[float, str]:
     began = perf_counter()
-    stream = cast("Any", stt.stream(_tone(stt.sample_rate)))
+    stream = cast("Any", stt.stream(_generate_tone(stt.sample_rate)))
     async with aclosing(stream):
         async for _ in stream:
             continue
     return perf_counter() - began, "it listens"
 
 
-async def _vector(embedding: Embedding) -> tuple[float, str]:
+async def _probe_embedding(embedding: Embedding) -> tuple[float, str]:
     began = perf_counter()
     (vector,) = await embedding.embed(["yes"])
     if not vector:
-        raise Silent("answered with an empty vector")
+        raise EmptyAnswer("answered with an empty vector")
     return perf_counter() - began, f"it embeds: {len(vector)} dimensions"
 
 
-async def _once(text: str) -> AsyncIterator[str]:
+async def _yield_once(text: str) -> AsyncIterator[str]:
     yield text
 
 
-async def _tone(rate: int) -> AsyncIterator[bytes]:
+async def _generate_tone(rate: int) -> AsyncIterator[bytes]:
     """Yield a second of a soft 440 Hz tone, in tenths."""
     for tenth in range(10):
         start = tenth * rate // 10
@@ -200,8 +202,8 @@ async def _tone(rate: int) -> AsyncIterator[bytes]:
 
 
 _PROBES: Mapping[str, Callable[[Any], Awaitable[tuple[float, str]]]] = {
-    "llm": _token,
-    "tts": _word,
-    "stt": _second,
-    "embedding": _vector,
+    "llm": _probe_llm,
+    "tts": _probe_tts,
+    "stt": _probe_stt,
+    "embedding": _probe_embedding,
 }

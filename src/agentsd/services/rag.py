@@ -16,7 +16,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.text.chunking import Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
-PATIENCE = 3.0
+SEARCH_TIMEOUT_SECONDS = 3.0
 """Seconds that a search may take: an answer without knowledge is better than none."""
 
 QUERY_MAX = 2000
@@ -30,26 +30,26 @@ _INSTRUCTION = (
 _log = logging.getLogger(__name__)
 
 
-async def ground(
+async def add_passages(
     agent: LiveAgent, body: Mapping[str, Any], knowledge: Knowledge | None
 ) -> tuple[Mapping[str, Any], Sequence[Passage]]:
     """Return ``body`` with passages before its messages, and the passages.
 
     For an agent without ``rag`` it is unchanged.
     """
-    query = question(body.get("messages"))
+    query = extract_question(body.get("messages"))
     if agent.spec.rag is None or knowledge is None or not query:
         return body, ()
-    passages = await _search(agent, query, knowledge)
+    passages = await _search_passages(agent, query, knowledge)
     if not passages:
         return body, ()
-    note = {"role": "system", "content": _note(passages)}
+    note = {"role": "system", "content": _make_instruction(passages)}
     return {**body, "messages": [note, *body["messages"]]}, passages
 
 
-async def _search(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequence[Passage]:
+async def _search_passages(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequence[Passage]:
     try:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(SEARCH_TIMEOUT_SECONDS):
             return await knowledge.search(agent, query)
     except (AgentsdError, TimeoutError) as error:
         _log.warning(
@@ -58,22 +58,22 @@ async def _search(agent: LiveAgent, query: str, knowledge: Knowledge) -> Sequenc
         return ()
 
 
-def question(messages: object) -> str:
+def extract_question(messages: object) -> str:
     """Return the text of the last user message; empty where there is none."""
     for message in reversed(messages) if isinstance(messages, list) else ():
         if isinstance(message, Mapping) and message.get("role") == "user":
-            return _text(message.get("content"))[:QUERY_MAX].strip()
+            return _extract_text(message.get("content"))[:QUERY_MAX].strip()
     return ""
 
 
-def _text(content: object) -> str:
+def _extract_text(content: object) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else ()
     return " ".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
 
 
-def _note(passages: Sequence[Passage]) -> str:
+def _make_instruction(passages: Sequence[Passage]) -> str:
     quoted = (
         f"[{number}] {passage.path}{f' › {passage.heading}' if passage.heading else ''}\n{passage.text}"
         for number, passage in enumerate(passages, 1)
@@ -81,7 +81,7 @@ def _note(passages: Sequence[Passage]) -> str:
     return "\n\n".join([_INSTRUCTION, *quoted])
 
 
-def citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
+def make_citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
     """Return a reply's list of citations: number, source, heading, place and text of each passage."""
     return [
         {
@@ -95,17 +95,17 @@ def citations(passages: Sequence[Passage]) -> list[dict[str, Any]]:
     ]
 
 
-def cited(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
+def add_citations(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[str, Any]:
     """Return ``answer`` with its citations; unchanged where nothing was found."""
-    return {**answer, "citations": citations(passages)} if passages else answer
+    return {**answer, "citations": make_citations(passages)} if passages else answer
 
 
-async def cited_stream(
+async def add_stream_citations(
     chunks: AsyncIterator[dict[str, Any]], passages: Sequence[Passage]
 ) -> AsyncGenerator[dict[str, Any], None]:
     """Yield ``chunks`` with the citations in the first one."""
     upstream = cast("AsyncGenerator[dict[str, Any], None]", chunks)
     async with aclosing(upstream):
         async for chunk in upstream:
-            yield cited(chunk, passages)
+            yield add_citations(chunk, passages)
             passages = ()

@@ -11,7 +11,7 @@ from agentsd.providers.base import TTS, LiveAgent
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpokenText:
     """Stream of 16-bit little-endian mono PCM at ``sample_rate`` hertz.
 
     Closing it closes the vendor's stream.
@@ -21,14 +21,14 @@ class Speech:
     pcm: AsyncGenerator[bytes, None]
 
 
-def speak(agent: LiveAgent, text: str) -> Speech:
+def speak_text(agent: LiveAgent, text: str) -> SpokenText:
     """Speak ``text``. Raises ``AgentUnavailable`` here; ``ProviderError`` may come at any chunk."""
-    tts = voice_of(agent)
-    stream = cast("AsyncGenerator[bytes, None]", tts.stream(_whole(text)))
-    return Speech(tts.sample_rate, stream)
+    tts = require_voice(agent)
+    stream = cast("AsyncGenerator[bytes, None]", tts.stream(_yield_text(text)))
+    return SpokenText(tts.sample_rate, stream)
 
 
-def voice_of(agent: LiveAgent) -> TTS:
+def require_voice(agent: LiveAgent) -> TTS:
     """Return the agent's voice. Raises ``AgentUnavailable``."""
     if agent.tts is None:
         raise AgentUnavailable(
@@ -37,5 +37,5 @@ def voice_of(agent: LiveAgent) -> TTS:
     return agent.tts
 
 
-async def _whole(text: str) -> AsyncIterator[str]:
+async def _yield_text(text: str) -> AsyncIterator[str]:
     yield text

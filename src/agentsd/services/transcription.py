@@ -7,7 +7,7 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import cast
 
-from agentsd.audio.rates import at_rate
+from agentsd.audio.rates import resample_recording
 from agentsd.audio.wav import Sound
 from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import STT, LiveAgent, Transcript
@@ -16,7 +16,7 @@ PIECE_SECONDS = 0.1
 """How much of a recording is given to the vendor at a time; several refuse large messages."""
 
 
-def follow(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
+def stream_transcripts(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
     """Yield transcripts of ``sound`` as they come: partial ones are replaced by the next, final ones stay.
 
     Closing it closes the vendor's stream. ``AgentUnavailable`` is raised here, ``ProviderError`` may
@@ -26,18 +26,18 @@ def follow(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:
         raise AgentUnavailable(
             f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint="add an stt section to its manifest"
         )
-    return _heard(agent.stt, sound)
+    return _stream_recognised(agent.stt, sound)
 
 
-async def transcribe(agent: LiveAgent, sound: Sound) -> str:
+async def transcribe_sound(agent: LiveAgent, sound: Sound) -> str:
     """Return the whole transcript of ``sound``."""
-    async with aclosing(follow(agent, sound)) as parts:
+    async with aclosing(stream_transcripts(agent, sound)) as parts:
         return " ".join([part.text async for part in parts if part.final])
 
 
-async def _heard(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
-    pcm = await at_rate(sound.pcm, sound.rate, stt.sample_rate)
-    stream = cast("AsyncGenerator[Transcript, None]", stt.stream(_pieces(pcm, stt.sample_rate)))
+async def _stream_recognised(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
+    pcm = await resample_recording(sound.pcm, sound.rate, stt.sample_rate)
+    stream = cast("AsyncGenerator[Transcript, None]", stt.stream(_split_sound(pcm, stt.sample_rate)))
     async with aclosing(stream):
         async for transcript in stream:
             text = transcript.text.strip()
@@ -45,7 +45,7 @@ async def _heard(stt: STT, sound: Sound) -> AsyncGenerator[Transcript, None]:
                 yield replace(transcript, text=text)
 
 
-async def _pieces(pcm: bytes, rate: int) -> AsyncIterator[bytes]:
+async def _split_sound(pcm: bytes, rate: int) -> AsyncIterator[bytes]:
     size = int(rate * PIECE_SECONDS) * 2
     for start in range(0, len(pcm), size):
         yield pcm[start : start + size]

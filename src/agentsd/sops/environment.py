@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from agentsd.core.trust.key_services import NETWORK, KeyServices
+from agentsd.core.trust.key_services import NETWORK_KINDS, KeyServices
 
 _ALWAYS = frozenset(
     (
@@ -43,7 +43,7 @@ _ADDED = {"SOPS_DISABLE_VERSION_CHECK": "true", "VAULT_DISABLE_REDIRECTS": "true
 """A redirect would take the token to wherever the other end says."""
 
 
-def environment_for(
+def make_environment(
     kinds: Collection[str], environ: Mapping[str, str], services: KeyServices
 ) -> dict[str, str]:
     """Return what sops may see of ``environ`` for a file that needs ``kinds``."""
@@ -54,7 +54,7 @@ def environment_for(
     } | _ADDED
 
 
-def without_credentials(kinds: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
+def remove_credentials(kinds: Collection[str], environ: Mapping[str, str]) -> dict[str, str]:
     """Return ``environ`` without the credentials of services that a file does not need: for an editor."""
     foreign = tuple(start for kind, starts in _OF_KIND.items() if kind not in kinds for start in starts)
     ours = ("AGENTSD_", "SOPS_KEYSERVICE", "SOPS_CONFIG", "SOPS_DECRYPTION_ORDER")
@@ -66,7 +66,7 @@ def _is_passed(name: str, kinds: Collection[str], services: KeyServices) -> bool
     if name in _ALWAYS:
         return True
     if name in _NETWORKED:
-        return not NETWORK.isdisjoint(kinds)
+        return not NETWORK_KINDS.isdisjoint(kinds)
     if name in _KEY_SERVICE:
         return "keyservice" in services.entries
     return any(name.startswith(_OF_KIND[kind]) for kind in kinds if kind in _OF_KIND)

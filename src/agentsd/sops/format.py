@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agentsd.core.errors import SealTampered, SealUnsure
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.layers import is_of, layers_of
+from agentsd.core.manifest.layers import get_layers, is_owned_by
 from agentsd.core.manifest.scalars import format_float
 
 _BASE64 = r"([A-Za-z0-9+/]+={0,2})"
@@ -45,7 +45,7 @@ def is_sealed(value: object) -> bool:
     return isinstance(value, str) and value.startswith("ENC[") and _SEALED.fullmatch(value) is not None
 
 
-def seal_type(value: object) -> str | None:
+def read_seal_type(value: object) -> str | None:
     """Return the type that a sealed value claims to have (str, int, float, bool, …); None for a plain one.
 
     The claim is not authenticated by itself: a wrong one shows in the MAC when the file is opened.
@@ -54,7 +54,7 @@ def seal_type(value: object) -> str | None:
     return match[4] if match else None
 
 
-def decrypt(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str, bytes]:
+def decrypt_value(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str, bytes]:
     """Return (type, plaintext) of one sealed value. ``where`` names the field in errors.
 
     Raises ``SealTampered``, and ``SealUnsure`` for values that sops might read and this function
@@ -74,7 +74,7 @@ def decrypt(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str, bytes
         raise SealTampered(f"{where} does not verify: it was changed or moved", hint=_RESEAL) from None
 
 
-def typed(kind: str, plain: bytes, where: str) -> Plain:
+def parse_plaintext(kind: str, plain: bytes, where: str) -> Plain:
     """Return the value of an opened ``str``, ``int``, ``float``, ``bool`` or ``time`` (as RFC 3339 text)."""
     try:
         text = plain.decode()
@@ -93,7 +93,7 @@ def typed(kind: str, plain: bytes, where: str) -> Plain:
     raise SealUnsure(f"{where} holds an unusual {kind}", hint=_UNSURE)
 
 
-def to_bytes(value: str | float | bool) -> bytes:
+def encode_for_mac(value: str | float | bool) -> bytes:
     """Return the bytes that a plain leaf adds to the MAC (sops.ToBytes)."""
     if isinstance(value, str):
         return value.encode()
@@ -102,27 +102,27 @@ def to_bytes(value: str | float | bool) -> bytes:
     return str(value).encode()  # True and False are title-case in sops too
 
 
-def fingerprints(document: Document) -> frozenset[bytes]:
+def fingerprint_seals(document: Document) -> frozenset[bytes]:
     """Return SHA-256[:16] of every sealed value and every wrapped data key in ``document``.
 
     Computed over decoded bytes, so that another spelling of the same base64 is the same seal; the
     type tag is left out, because nothing authenticates it.
     """
-    prints = {_fingerprint_of(text) for text in _sealed_texts(document.value)}
-    prints.update(_wrapped_keys(document.value.get("sops")))
+    prints = {_fingerprint_text(text) for text in _iterate_sealed_texts(document.value)}
+    prints.update(_iterate_wrapped_keys(document.value.get("sops")))
     return frozenset(prints)
 
 
-def seals_of(document: Document, owner: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
+def fingerprint_by_owner(document: Document, owner: str) -> tuple[frozenset[bytes], frozenset[bytes]]:
     """Return fingerprints of the seals of ``owner``'s agent, and of top layers of other owners."""
     own: set[bytes] = set()
     lent: set[bytes] = set()
-    for layer in layers_of(document):
-        (own if is_of(layer, document, owner) else lent).update(fingerprints(layer))
+    for layer in get_layers(document):
+        (own if is_owned_by(layer, document, owner) else lent).update(fingerprint_seals(layer))
     return frozenset(own), frozenset(lent)
 
 
-def _sealed_texts(root: dict[str, Any]) -> Iterator[str]:
+def _iterate_sealed_texts(root: dict[str, Any]) -> Iterator[str]:
     nodes: list[Any] = [value for key, value in root.items() if key != "sops"]
     while nodes:
         node = nodes.pop()
@@ -134,16 +134,16 @@ def _sealed_texts(root: dict[str, Any]) -> Iterator[str]:
             nodes.extend(node)
 
 
-def _fingerprint_of(text: str) -> bytes:
+def _fingerprint_text(text: str) -> bytes:
     match = _LIKE_SEALED.match(text)
     try:
         data, iv, tag = (a2b_base64(match[part]) for part in (1, 2, 3)) if match else (b"", b"", b"")
     except (Base64Error, ValueError):
-        return _short(b"text", text.encode())
-    return _short(b"value", iv, data + tag)
+        return _hash_parts(b"text", text.encode())
+    return _hash_parts(b"value", iv, data + tag)
 
 
-def _wrapped_keys(node: Any) -> Iterator[bytes]:
+def _iterate_wrapped_keys(node: Any) -> Iterator[bytes]:
     """Yield every ``enc`` below ``sops``: age, kms, pgp, … at the top or in key groups."""
     nodes = [node]
     while nodes:
@@ -153,20 +153,20 @@ def _wrapped_keys(node: Any) -> Iterator[bytes]:
         elif isinstance(node, dict):
             wrapped = node.get("enc")
             if isinstance(wrapped, str) and wrapped:
-                yield _wrapped_key(wrapped)
+                yield _decode_wrapped_key(wrapped)
             nodes.extend(value for value in node.values() if isinstance(value, (dict, list)))
 
 
-def _wrapped_key(wrapped: str) -> bytes:
+def _decode_wrapped_key(wrapped: str) -> bytes:
     armored = _ARMOR.search(wrapped)
     body = "".join((armored[1] if armored else wrapped).split())
     try:
-        return _short(b"key", a2b_base64(body) if armored else body.encode())
+        return _hash_parts(b"key", a2b_base64(body) if armored else body.encode())
     except (Base64Error, ValueError):
-        return _short(b"key", body.encode())
+        return _hash_parts(b"key", body.encode())
 
 
-def _short(*parts: bytes) -> bytes:
+def _hash_parts(*parts: bytes) -> bytes:
     digest = sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "big"))

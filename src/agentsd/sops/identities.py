@@ -23,7 +23,7 @@ KEYS_FILE = Path("sops/age/keys.txt")
 _SECRET = re.compile(r"AGE-SECRET-KEY-1[0-9A-Z]+")
 _ELSEWHERE = ("AGE-PLUGIN-", "AGE-SECRET-KEY-PQ-1")
 _ENCRYPTED = ("age-encryption", "-----BEGIN AGE")
-_COMMAND_TIMEOUT = 30.0  # seconds; a command may ask a hardware token
+_COMMAND_TIMEOUT_SECONDS = 30.0  # seconds; a command may ask a hardware token
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
     file and line, never the content, if all sources are faulty.
     """
     found: list[Any] = []
-    others = list(_ssh_keys(environ, home))
+    others = list(_list_ssh_keys(environ, home))
     problems: list[str] = []
-    for source, read in _sources(environ, home):
+    for source, read in _list_sources(environ, home):
         try:
             keys, elsewhere = _parse(source, read())
         except ConfigError as error:
@@ -67,7 +67,7 @@ def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
     return Identities(tuple(found), tuple(others), tuple(problems))
 
 
-def config_home(environ: Mapping[str, str], home: Path, platform: str = sys.platform) -> Path:
+def find_config_home(environ: Mapping[str, str], home: Path, platform: str = sys.platform) -> Path:
     """Return Go's ``os.UserConfigDir``, with sops' exception that macOS honours XDG_CONFIG_HOME too."""
     given = environ.get("XDG_CONFIG_HOME", "")
     if given:
@@ -75,21 +75,21 @@ def config_home(environ: Mapping[str, str], home: Path, platform: str = sys.plat
     return home / "Library/Application Support" if platform == "darwin" else home / ".config"
 
 
-def _sources(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, Any]]:
+def _list_sources(environ: Mapping[str, str], home: Path) -> Iterator[tuple[str, Any]]:
     """Yield (name, function that reads its text) of each place where age identities may be."""
     if "SOPS_AGE_KEY" in environ:
         yield "SOPS_AGE_KEY", lambda: environ["SOPS_AGE_KEY"]
     if "SOPS_AGE_KEY_FILE" in environ:
         path = Path(environ["SOPS_AGE_KEY_FILE"])
-        yield str(path), lambda: _read(path)
+        yield str(path), lambda: _read_file(path)
     if "SOPS_AGE_KEY_CMD" in environ:
-        yield "SOPS_AGE_KEY_CMD", lambda: _run(environ["SOPS_AGE_KEY_CMD"], environ)
-    keys = config_home(environ, home) / KEYS_FILE
+        yield "SOPS_AGE_KEY_CMD", lambda: _run_command(environ["SOPS_AGE_KEY_CMD"], environ)
+    keys = find_config_home(environ, home) / KEYS_FILE
     if keys.is_absolute() and keys.exists():  # Go ignores a relative XDG_CONFIG_HOME
-        yield str(keys), lambda: _read(keys)
+        yield str(keys), lambda: _read_file(keys)
 
 
-def _ssh_keys(environ: Mapping[str, str], home: Path) -> Iterator[str]:
+def _list_ssh_keys(environ: Mapping[str, str], home: Path) -> Iterator[str]:
     given = environ.get("SOPS_AGE_SSH_PRIVATE_KEY_FILE")
     if given is not None:
         yield given
@@ -101,7 +101,7 @@ def _ssh_keys(environ: Mapping[str, str], home: Path) -> Iterator[str]:
             yield str(path)
 
 
-def _read(path: Path) -> str:
+def _read_file(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
@@ -113,19 +113,19 @@ def _read(path: Path) -> str:
 def run_key_command(environ: Mapping[str, str]) -> str:
     """Return what ``SOPS_AGE_KEY_CMD`` prints, nothing where it fails; with all of the environment."""
     try:
-        return _run(environ["SOPS_AGE_KEY_CMD"], environ)
+        return _run_command(environ["SOPS_AGE_KEY_CMD"], environ)
     except ConfigError:
         return ""
 
 
-def _run(command: str, environ: Mapping[str, str]) -> str:
+def _run_command(command: str, environ: Mapping[str, str]) -> str:
     try:
         argv = shlex.split(command, comments=True)
         if not argv:
             raise ConfigError("SOPS_AGE_KEY_CMD: no command")
         done = subprocess.run(
             argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True,
-            timeout=_COMMAND_TIMEOUT, check=True,
+            timeout=_COMMAND_TIMEOUT_SECONDS, check=True,
         )  # fmt: skip
         return done.stdout.decode()
     except ValueError:
@@ -149,11 +149,11 @@ def _parse(source: str, text: str) -> tuple[list[Any], bool]:
         if line.startswith(_ELSEWHERE):
             elsewhere = True
             continue
-        found.append(_identity(source, number, line))
+        found.append(_parse_identity(source, number, line))
     return found, elsewhere
 
 
-def _identity(source: str, number: int, line: str) -> Any:
+def _parse_identity(source: str, number: int, line: str) -> Any:
     if _SECRET.fullmatch(line):
         try:
             return x25519.Identity.from_str(line)

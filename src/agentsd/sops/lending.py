@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Lent:
+class MemoryFile:
     """Open file that a child process, which inherits ``inherited``, reaches by ``path``."""
 
     path: str
@@ -27,7 +27,7 @@ class Lent:
 
 
 @contextmanager
-def lent(data: bytes) -> Iterator[Lent]:
+def lend_memory_file(data: bytes) -> Iterator[MemoryFile]:
     """Yield a file that contains ``data`` while the context lasts.
 
     For sealed text only, never for plaintext.
@@ -35,29 +35,29 @@ def lent(data: bytes) -> Iterator[Lent]:
     On Linux an anonymous one (``memfd_create``): it disappears with its last descriptor, however the
     process ends. Elsewhere one of mode 0600 in a fresh folder of mode 0700.
     """
-    with _anonymous() if hasattr(os, "memfd_create") else _temporary() as file:
+    with _open_anonymous_file() if hasattr(os, "memfd_create") else _open_temporary_file() as file:
         with open(file.descriptor, "wb", closefd=False) as out:
             out.write(data)
         yield file
 
 
 @contextmanager
-def _anonymous() -> Iterator[Lent]:
+def _open_anonymous_file() -> Iterator[MemoryFile]:
     descriptor = os.memfd_create("agentsd", os.MFD_CLOEXEC)
     try:
-        yield Lent(f"/proc/self/fd/{descriptor}", descriptor, (descriptor,))
+        yield MemoryFile(f"/proc/self/fd/{descriptor}", descriptor, (descriptor,))
     finally:
         os.close(descriptor)
 
 
 @contextmanager
-def _temporary() -> Iterator[Lent]:
+def _open_temporary_file() -> Iterator[MemoryFile]:
     folder = Path(tempfile.mkdtemp(prefix="agentsd-"))
     try:
         path = folder / "sealed.yaml"
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            yield Lent(str(path), descriptor, ())
+            yield MemoryFile(str(path), descriptor, ())
         finally:
             os.close(descriptor)
     finally:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.core.errors import SealMalformed, SealTampered, SealUnsure
-from agentsd.sops.rules import NAMES, Rule, rule_of
+from agentsd.sops.rules import NAMES, SealRule, parse_rule
 
 OTHER_KEYS = ("kms", "gcp_kms", "azure_kv", "hc_vault", "pgp", "hckms")
 """Key types that only the real sops opens."""
@@ -42,13 +42,13 @@ class Seal:
 
     groups: tuple[KeyGroup, ...]
     threshold: int  # key groups that are needed, where there are several
-    rule: Rule
+    rule: SealRule
     mac: str
     mac_only_encrypted: bool
     last_modified: str  # RFC 3339 in UTC, as written: it authenticates the MAC
 
 
-def seal_of(value: Mapping[str, Any]) -> Seal:
+def parse_seal(value: Mapping[str, Any]) -> Seal:
     """Return the seal of a document's value.
 
     Raises ``SealMalformed``, ``SealTampered``, ``SealUnsure``.
@@ -64,37 +64,37 @@ def seal_of(value: Mapping[str, Any]) -> Seal:
     if type(threshold) is not int or threshold < 0 or type(mac_only) is not bool:
         raise SealUnsure("a field of sops: has an unusual type", hint=_UNSURE)
     return Seal(
-        groups=_groups(block),
+        groups=_parse_groups(block),
         threshold=threshold,
-        rule=rule_of(block),
-        mac=_text(block, "mac"),
+        rule=parse_rule(block),
+        mac=_get_text(block, "mac"),
         mac_only_encrypted=mac_only,
-        last_modified=_last_modified(block),
+        last_modified=_read_last_modified(block),
     )
 
 
-def _groups(block: Mapping[str, Any]) -> tuple[KeyGroup, ...]:
+def _parse_groups(block: Mapping[str, Any]) -> tuple[KeyGroup, ...]:
     """Return the key groups: keys at the top are one group; ``key_groups`` count only without them."""
-    if any(_list(block, name) for name in ("age", *OTHER_KEYS)):
-        return (_group(block),)
-    groups = _list(block, "key_groups")
+    if any(_get_list(block, name) for name in ("age", *OTHER_KEYS)):
+        return (_parse_group(block),)
+    groups = _get_list(block, "key_groups")
     if not groups:
         raise SealMalformed("sops: names no key that could open the file", hint=_RESTORE)
-    return tuple(_group(group) for group in groups)
+    return tuple(_parse_group(group) for group in groups)
 
 
-def _group(holder: Any) -> KeyGroup:
+def _parse_group(holder: Any) -> KeyGroup:
     if not isinstance(holder, dict):
         raise SealUnsure("a key group of an unusual form", hint=_UNSURE)
-    keys = _list(holder, "age")
+    keys = _get_list(holder, "age")
     wrapped = [key.get("enc") if isinstance(key, dict) else None for key in keys]
     if not all(isinstance(text, str) for text in wrapped):
         raise SealUnsure("an age key of an unusual form", hint=_UNSURE)
-    others = any(_list(holder, name) for name in OTHER_KEYS)
-    return KeyGroup(tuple(str(text) for text in wrapped), others or any(map(_not_x25519, keys)))
+    others = any(_get_list(holder, name) for name in OTHER_KEYS)
+    return KeyGroup(tuple(str(text) for text in wrapped), others or any(map(_is_other_recipient, keys)))
 
 
-def _not_x25519(key: Mapping[str, Any]) -> bool:
+def _is_other_recipient(key: Mapping[str, Any]) -> bool:
     """Return whether a recipient is SSH, plugin (``age1name1…``) or post-quantum.
 
     The MAC does not cover it.
@@ -103,7 +103,7 @@ def _not_x25519(key: Mapping[str, Any]) -> bool:
     return not recipient.startswith("age1") or recipient.count("1") > 1
 
 
-def _list(holder: Mapping[str, Any], name: str) -> list[Any]:
+def _get_list(holder: Mapping[str, Any], name: str) -> list[Any]:
     keys = holder.get(name)
     if keys is None:
         return []
@@ -112,15 +112,15 @@ def _list(holder: Mapping[str, Any], name: str) -> list[Any]:
     return keys
 
 
-def _text(block: Mapping[str, Any], name: str) -> str:
+def _get_text(block: Mapping[str, Any], name: str) -> str:
     text = block.get(name)
     if not isinstance(text, str):
         raise SealMalformed(f"sops.{name} is missing", hint=_RESTORE)
     return text
 
 
-def _last_modified(block: Mapping[str, Any]) -> str:
-    text = _text(block, "lastmodified")
+def _read_last_modified(block: Mapping[str, Any]) -> str:
+    text = _get_text(block, "lastmodified")
     if not _LIKE_TIME.fullmatch(text):
         raise SealTampered("sops.lastmodified is no date and time", hint=_RESTORE)
     if not _TIME.fullmatch(text):

@@ -23,19 +23,19 @@ from agentsd.core.errors import (
     SealUnsure,
 )
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.layers import Layered
-from agentsd.core.names import owner_of
-from agentsd.core.trust.key_services import oversized
+from agentsd.core.manifest.layers import LayeredDocument
+from agentsd.core.names import derive_owner
+from agentsd.core.trust.key_services import find_oversized
 from agentsd.core.violations import Pointer
-from agentsd.sops.admission import forbidden
+from agentsd.sops.admission import make_forbidden_error
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import fingerprints, is_sealed, seal_type
+from agentsd.sops.format import fingerprint_seals, is_sealed, read_seal_type
 from agentsd.sops.identities import Identities
-from agentsd.sops.metadata import KeyGroup, Seal, seal_of
-from agentsd.sops.shamir import combine
-from agentsd.sops.tree import open_tree, sealed_pointers
+from agentsd.sops.metadata import KeyGroup, Seal, parse_seal
+from agentsd.sops.shamir import combine_shares
+from agentsd.sops.tree import find_sealed_pointers, open_tree
 
-__all__ = ["Opened", "Opener", "fingerprints"]
+__all__ = ["OpenedDocument", "Opener", "fingerprint_seals"]
 
 _ARMOR = re.compile(
     r"-----BEGIN AGE ENCRYPTED FILE-----\n(?:[A-Za-z0-9+/]{64}\n)*[A-Za-z0-9+/]{1,64}={0,2}\n"
@@ -46,13 +46,13 @@ _SMALL_BYTES = 4 << 10
 _STANZAS_MAX = 4
 """Recipients of one wrapped key that are tried here. sops writes one, and the time that pyrage takes grows
 with the square of their number (1,000 in 131 kB: 63 s); the real sops is bounded, in a process of its own."""
-_SHORT = 800  # characters; one recipient takes 430, and each further one 130
-_NOT_OURS = "No matching keys found"  # pyrage's way to say that another identity is needed
+_SHORT_CHARACTERS = 800  # characters; one recipient takes 430, and each further one 130
+_NO_KEY_MESSAGE = "No matching keys found"  # pyrage's way to say that another identity is needed
 _OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class OpenedDocument:
     """Plaintext of a document. Its repr shows none of it."""
 
     value: dict[str, Any] = field(repr=False)  # without ``sops``; plain strings
@@ -75,7 +75,7 @@ class Opened:
     def prints(self, key: bytes) -> dict[Pointer, bytes]:
         """Return HMAC-SHA256 under ``key`` of each leaf that was sealed: equal ones are equal secrets."""
         return {
-            pointer: hmac.digest(key, _typed_text(_at(self.value, pointer)), sha256)
+            pointer: hmac.digest(key, _encode_typed(_get_value(self.value, pointer)), sha256)
             for pointer in self.sealed
         }
 
@@ -97,7 +97,7 @@ class Opener:
         """Return why no available key can open ``document``, without a try; None if a try may succeed."""
         if self._identities:
             return None
-        for layer in document.layers if isinstance(document, Layered) else (document,):
+        for layer in document.layers if isinstance(document, LayeredDocument) else (document,):
             block = layer.value.get("sops")
             if isinstance(block, dict) and (error := self._obstacle(block)):
                 return error
@@ -111,9 +111,11 @@ class Opener:
         admission = self._binary.services.admit(block)
         if admission.kinds - {"age"}:
             return None
-        return forbidden(admission.refusals) if admission.refusals and not admission.kinds else locked
+        return (
+            make_forbidden_error(admission.refusals) if admission.refusals and not admission.kinds else locked
+        )
 
-    def open(self, document: Document) -> Opened:
+    def open(self, document: Document) -> OpenedDocument:
         """Open in process: age X25519, one key group or Shamir's several. MAC always verified.
 
         A document without ``sops`` is returned as it is; layers are each opened by their own seal. Raises
@@ -121,24 +123,24 @@ class Opener:
         decide.
         """
         if "sops" not in document.value:
-            return Opened(document.value, frozenset())
-        if isinstance(document, Layered):
-            return _merged(document, [self._open_layer(layer) for layer in document.layers])
+            return OpenedDocument(document.value, frozenset())
+        if isinstance(document, LayeredDocument):
+            return _merge_layers(document, [self._open_layer(layer) for layer in document.layers])
         if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
-            raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK)
+            raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK_HINT)
         block = document.value["sops"]
         large = len(document.data) > _SMALL_BYTES and isinstance(block, dict)
-        if large and (refusal := oversized(block)):
+        if large and (refusal := find_oversized(block)):
             raise SealMalformed(refusal.message, hint=refusal.hint)
-        seal = seal_of(document.value)
+        seal = parse_seal(document.value)
         value, sealed = open_tree(document.value, seal, self._data_key(seal))
-        return Opened(value, sealed)
+        return OpenedDocument(value, sealed)
 
-    def _open_layer(self, layer: Document) -> Opened:
-        with _named(layer):
+    def _open_layer(self, layer: Document) -> OpenedDocument:
+        with _name_layer(layer):
             return self.open(layer)
 
-    async def open_surely(self, document: Document) -> Opened:
+    async def open_surely(self, document: Document) -> OpenedDocument:
         """Open as ``open`` does; if that refuses or is not certain, let the real sops decide.
 
         A file counts as tampered only if both refuse. Raises ``SopsFailed`` if sops cannot be run.
@@ -148,14 +150,16 @@ class Opener:
         except (SealTampered, SealMalformed, SealUnsure):
             if self._binary is None:
                 raise
-        if isinstance(document, Layered):
-            return _merged(document, [await self._open_layer_surely(layer) for layer in document.layers])
-        plain = await self._binary.decrypt(document.data, owner=owner_of(document.path))
-        value = _retyped(document.value, plain)
-        return Opened(value, sealed_pointers(document.value, value))
+        if isinstance(document, LayeredDocument):
+            return _merge_layers(
+                document, [await self._open_layer_surely(layer) for layer in document.layers]
+            )
+        plain = await self._binary.decrypt(document.data, owner=derive_owner(document.path))
+        value = _restore_floats(document.value, plain)
+        return OpenedDocument(value, find_sealed_pointers(document.value, value))
 
-    async def _open_layer_surely(self, layer: Document) -> Opened:
-        with _named(layer):
+    async def _open_layer_surely(self, layer: Document) -> OpenedDocument:
+        with _name_layer(layer):
             return await self.open_surely(layer)
 
     def _data_key(self, seal: Seal) -> bytes:
@@ -164,9 +168,9 @@ class Opener:
         if len(seal.groups) == 1 and shares:
             return shares[0]
         if len(seal.groups) > 1 and len(shares) >= max(seal.threshold, 2):
-            return _combined(shares)
+            return _combine_shares(shares)
         if elsewhere:
-            raise SealUnsure("a key that only the real sops can use", hint=_ASK)
+            raise SealUnsure("a key that only the real sops can use", hint=_ASK_HINT)
         raise SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
 
     def _share(self, group: KeyGroup) -> bytes | None:
@@ -175,14 +179,14 @@ class Opener:
             return None
         damaged = False
         for wrapped in group.age:
-            if not _ARMOR.fullmatch(wrapped) or _stanzas(wrapped) > _STANZAS_MAX:
-                raise SealUnsure("a wrapped key of an unusual form", hint=_ASK)
+            if not _ARMOR.fullmatch(wrapped) or _count_stanzas(wrapped) > _STANZAS_MAX:
+                raise SealUnsure("a wrapped key of an unusual form", hint=_ASK_HINT)
             try:
                 return bytes(pyrage.decrypt(wrapped.encode(), self._age))
             except pyrage.DecryptError as error:  # sops too tries the next one
-                damaged |= str(error) != _NOT_OURS
+                damaged |= str(error) != _NO_KEY_MESSAGE
         if damaged:
-            raise SealUnsure("a wrapped key that cannot be read", hint=_ASK)
+            raise SealUnsure("a wrapped key that cannot be read", hint=_ASK_HINT)
         return None
 
     def _how_to_unlock(self) -> str:
@@ -195,9 +199,9 @@ class Opener:
         return "ask a holder of the key to add your recipient: sops updatekeys"
 
 
-def _stanzas(armored: str) -> int:
+def _count_stanzas(armored: str) -> int:
     """Return how many recipients a wrapped key claims to have; a short one has few."""
-    if len(armored) < _SHORT:
+    if len(armored) < _SHORT_CHARACTERS:
         return 1
     try:
         return a2b_base64("".join(armored.strip().split("\n")[1:-1])).count(b"\n-> ")
@@ -205,12 +209,12 @@ def _stanzas(armored: str) -> int:
         return _STANZAS_MAX  # pyrage refuses it at once
 
 
-_ASK = "the real sops has to decide"
+_ASK_HINT = "the real sops has to decide"
 
 
-def _combined(shares: list[bytes]) -> bytes:
+def _combine_shares(shares: list[bytes]) -> bytes:
     try:
-        return combine(shares)
+        return combine_shares(shares)
     except ValueError:
         raise SealTampered(
             "the shares of the data key do not fit", hint="restore the file from git"
@@ -218,7 +222,7 @@ def _combined(shares: list[bytes]) -> bytes:
 
 
 @contextmanager
-def _named(layer: Document) -> Iterator[None]:
+def _name_layer(layer: Document) -> Iterator[None]:
     """Add the layer's path to the errors of a block."""
     try:
         yield
@@ -231,34 +235,34 @@ def _named(layer: Document) -> Iterator[None]:
         raise type(error)(f"{layer.path}: {error.message}", hint=error.hint) from None
 
 
-def _merged(document: Layered, opened: Sequence[Opened]) -> Opened:
+def _merge_layers(document: LayeredDocument, opened: Sequence[OpenedDocument]) -> OpenedDocument:
     """Merge the layers' plaintexts as their sealed documents are merged."""
     sealed = {at for index, one in enumerate(opened) for at in one.sealed if document.counts(at, index)}
-    return Opened(document.taken([one.value for one in opened]), frozenset(sealed))
+    return OpenedDocument(document.taken([one.value for one in opened]), frozenset(sealed))
 
 
-def _at(value: Any, pointer: Pointer) -> Any:
+def _get_value(value: Any, pointer: Pointer) -> Any:
     for part in pointer:
         value = value[part]
     return value
 
 
-def _typed_text(value: Any) -> bytes:
+def _encode_typed(value: Any) -> bytes:
     return f"{type(value).__name__}\0{value}".encode()
 
 
-def _retyped(document: Mapping[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
+def _restore_floats(document: Mapping[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     """Return ``plain`` with the floats that JSON wrote as whole numbers (1.0 → 1) as floats again."""
-    return {key: _retype(document.get(key), node) for key, node in plain.items()}
+    return {key: _restore_node(document.get(key), node) for key, node in plain.items()}
 
 
-def _retype(before: Any, after: Any) -> Any:
+def _restore_node(before: Any, after: Any) -> Any:
     if isinstance(after, dict) and isinstance(before, dict):
-        return _retyped(before, after)
+        return _restore_floats(before, after)
     if isinstance(after, list) and isinstance(before, list):
-        items = [item for item in before if seal_type(item) != "comment"]
+        items = [item for item in before if read_seal_type(item) != "comment"]
         if len(items) == len(after):
-            return [_retype(*pair) for pair in zip(items, after, strict=True)]
-    if type(after) is int and (isinstance(before, float) or seal_type(before) == "float"):
+            return [_restore_node(*pair) for pair in zip(items, after, strict=True)]
+    if type(after) is int and (isinstance(before, float) or read_seal_type(before) == "float"):
         return float(after)
     return after

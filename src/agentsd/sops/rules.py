@@ -33,14 +33,14 @@ _TOKEN = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class SealRule:
     """Rule: ``hit(key)`` returns whether a key decides; its leaves are then ``sealed``, all others not."""
 
     sealed: bool
     hit: Callable[[str], bool]
 
 
-def rule_of(seal: Mapping[str, Any]) -> Rule:
+def parse_rule(seal: Mapping[str, Any]) -> SealRule:
     """Return the rule that a ``sops:`` block names. Raises ``SealMalformed`` and ``SealUnsure``."""
     given = {name: seal[name] for name in NAMES if seal.get(name, "") != ""}
     if not all(isinstance(value, str) for value in given.values()):
@@ -51,13 +51,15 @@ def rule_of(seal: Mapping[str, Any]) -> Rule:
     if "comment" in name:
         raise SealUnsure("what is sealed depends on comments", hint="the real sops has to decide")
     if name.endswith("suffix"):
-        return Rule(name.startswith("enc"), lambda key: key.endswith(value))
-    return Rule(name.startswith("enc"), _matcher(value))
+        return SealRule(name.startswith("enc"), lambda key: key.endswith(value))
+    return SealRule(name.startswith("enc"), _compile_matcher(value))
 
 
-def _matcher(pattern: str) -> Callable[[str], bool]:
+def _compile_matcher(pattern: str) -> Callable[[str], bool]:
     ignore_case = pattern.startswith("(?i)")
-    search = _translate(pattern.removeprefix("(?i)"), re.ASCII | (re.IGNORECASE if ignore_case else 0)).search
+    search = _translate_pattern(
+        pattern.removeprefix("(?i)"), re.ASCII | (re.IGNORECASE if ignore_case else 0)
+    ).search
 
     def hit(key: str) -> bool:
         if len(key) > _KEY_MAX or (ignore_case and not _FOLDS_TO_ASCII.isdisjoint(key)):
@@ -68,7 +70,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 
 
 @lru_cache(maxsize=64)  # the files of a repository share a handful of rules
-def _translate(pattern: str, flags: int) -> re.Pattern[str]:
+def _translate_pattern(pattern: str, flags: int) -> re.Pattern[str]:
     """Return Python's spelling of an RE2 pattern: ``$`` is the very end. Raises ``SealUnsure``."""
     parts: list[str] = []
     place = quantifiers = 0
@@ -76,20 +78,20 @@ def _translate(pattern: str, flags: int) -> re.Pattern[str]:
     while place < len(pattern):
         token = _TOKEN.match(pattern, place)
         if token is None or (token["quantifier"] and (before in "^$|()*+?" or before == "(?:")):
-            raise _unsure()
+            raise _make_unsure_error()
         before = token[0]
         quantifiers += token["quantifier"] is not None
         parts.append(r"\Z" if token["end"] else before)
         place = token.end()
     if quantifiers > _QUANTIFIERS_MAX:
-        raise _unsure()
+        raise _make_unsure_error()
     try:
         return re.compile("".join(parts), flags)
     except re.error:
-        raise _unsure() from None
+        raise _make_unsure_error() from None
 
 
-def _unsure() -> SealUnsure:
+def _make_unsure_error() -> SealUnsure:
     return SealUnsure(
         "a pattern of the seal that RE2 may read differently", hint="the real sops has to decide"
     )

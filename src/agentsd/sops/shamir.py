@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def combine(shares: Sequence[bytes]) -> bytes:
+def combine_shares(shares: Sequence[bytes]) -> bytes:
     """Return the secret behind ``shares``; each is its y bytes and one final x byte.
 
     Raises ``ValueError`` for fewer than two, for unequal lengths and for one share given twice.
@@ -16,15 +16,15 @@ def combine(shares: Sequence[bytes]) -> bytes:
     xs = [share[-1] for share in shares]
     if len(set(xs)) != len(xs):
         raise ValueError("one share was given twice")
-    weights = [_weight(xs, index) for index in range(len(xs))]
+    weights = [_compute_weight(xs, index) for index in range(len(xs))]
     secret = bytearray(len(shares[0]) - 1)
     for share, weight in zip(shares, weights, strict=True):
         for place in range(len(secret)):
-            secret[place] ^= _multiply(share[place], weight)
+            secret[place] ^= _multiply_elements(share[place], weight)
     return bytes(secret)
 
 
-def _weight(xs: Sequence[int], index: int) -> int:
+def _compute_weight(xs: Sequence[int], index: int) -> int:
     """Return Lagrange's basis polynomial of share ``index`` at 0.
 
     Addition is XOR, and so is subtraction.
@@ -32,11 +32,11 @@ def _weight(xs: Sequence[int], index: int) -> int:
     weight = 1
     for other, x in enumerate(xs):
         if other != index:
-            weight = _multiply(weight, _multiply(x, _inverse(x ^ xs[index])))
+            weight = _multiply_elements(weight, _multiply_elements(x, _invert_element(x ^ xs[index])))
     return weight
 
 
-def _multiply(a: int, b: int) -> int:
+def _multiply_elements(a: int, b: int) -> int:
     """Multiply in GF(2^8) with the polynomial x^8 + x^4 + x^3 + x + 1."""
     product = 0
     while b:
@@ -47,9 +47,9 @@ def _multiply(a: int, b: int) -> int:
     return product
 
 
-def _inverse(a: int) -> int:
+def _invert_element(a: int) -> int:
     """Return a^254, which is 1/a: the group has 255 members."""
     result = 1
     for _ in range(254):
-        result = _multiply(result, a)
+        result = _multiply_elements(result, a)
     return result

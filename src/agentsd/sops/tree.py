@@ -10,8 +10,8 @@ from typing import Any
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agentsd.core.errors import SealTampered, SealUnsure
-from agentsd.core.violations import Pointer, dotted
-from agentsd.sops.format import decrypt, is_sealed, seal_type, to_bytes, typed
+from agentsd.core.violations import Pointer, format_pointer
+from agentsd.sops.format import decrypt_value, encode_for_mac, is_sealed, parse_plaintext, read_seal_type
 from agentsd.sops.metadata import Seal
 
 _COMMENT = object()  # a comment inside a list, which sops turned into an item
@@ -31,12 +31,12 @@ def open_tree(
     except ValueError:
         raise SealTampered("the data key has a wrong length", hint=_RESEAL) from None
     plain = walk.mapping({key: node for key, node in value.items() if key != "sops"}, "", (), hit=False)
-    if not compare_digest(walk.mac.hexdigest().upper(), _mac_of(seal, walk.cipher)):
+    if not compare_digest(walk.mac.hexdigest().upper(), _decrypt_mac(seal, walk.cipher)):
         raise SealTampered("the MAC does not match: a value was changed, moved or removed", hint=_RESEAL)
     return plain, frozenset(walk.sealed)
 
 
-def sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> frozenset[Pointer]:
+def find_sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> frozenset[Pointer]:
     """Return pointers of the leaves that are sealed in ``value`` but not in its opened twin ``plain``."""
     found: set[Pointer] = set()
     pairs: list[tuple[Pointer, Any, Any]] = [((key,), value.get(key), plain[key]) for key in plain]
@@ -45,7 +45,7 @@ def sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> froze
         if isinstance(before, dict) and isinstance(after, dict):
             pairs.extend(((*pointer, key), before.get(key), after[key]) for key in after)
         elif isinstance(before, list) and isinstance(after, list):
-            items = [item for item in before if seal_type(item) != "comment"]
+            items = [item for item in before if read_seal_type(item) != "comment"]
             pairs.extend(
                 ((*pointer, index), *pair) for index, pair in enumerate(zip(items, after, strict=False))
             )
@@ -54,10 +54,10 @@ def sealed_pointers(value: Mapping[str, Any], plain: Mapping[str, Any]) -> froze
     return frozenset(found)
 
 
-def _mac_of(seal: Seal, cipher: AESGCM) -> str:
+def _decrypt_mac(seal: Seal, cipher: AESGCM) -> str:
     if not seal.mac:
         raise SealTampered("the MAC is empty", hint=_RESEAL)
-    kind, mac = decrypt(seal.mac, cipher, seal.last_modified, "sops.mac")
+    kind, mac = decrypt_value(seal.mac, cipher, seal.last_modified, "sops.mac")
     if kind != "str" or not mac.isascii():
         raise SealTampered("the MAC is none", hint=_RESEAL)
     return mac.decode()
@@ -81,7 +81,7 @@ class _Walk:
             plain = self.node(child, f"{aad}{key}:", (*pointer, key), hit=hit or self.rule.hit(key))
             if plain is _COMMENT:
                 raise SealUnsure(
-                    f"{dotted((*pointer, key))} is a comment", hint="the real sops has to decide"
+                    f"{format_pointer((*pointer, key))} is a comment", hint="the real sops has to decide"
                 )
             opened[key] = plain
         return opened
@@ -104,19 +104,19 @@ class _Walk:
         if hit is self.rule.sealed:
             return self.leaf(node, aad, pointer)
         if not self.only_sealed:
-            self.mac.update(to_bytes(node))
+            self.mac.update(encode_for_mac(node))
         return node
 
     def leaf(self, node: Any, aad: str, pointer: Pointer) -> Any:
         if node == "":
             return ""  # sops seals no empty text
-        where = dotted(pointer)
+        where = format_pointer(pointer)
         if not isinstance(node, str):
             raise SealTampered(f"{where} is plain, but the seal says that it is sealed", hint=_RESEAL)
-        kind, plain = decrypt(node, self.cipher, aad, where)
+        kind, plain = decrypt_value(node, self.cipher, aad, where)
         if kind == "comment":
             return _COMMENT
-        value, counted = typed(kind, plain, where)
+        value, counted = parse_plaintext(kind, plain, where)
         self.mac.update(counted)
         self.sealed.append(pointer)
         return value

@@ -22,8 +22,8 @@ from psycopg.pq import TransactionStatus
 
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store import writability
-from agentsd.store.errors import is_session_fault, translate
-from agentsd.store.tolerance import tolerate
+from agentsd.store.errors import is_session_fault, translate_error
+from agentsd.store.tolerance import accept_any_timestamp
 from agentsd.store.writability import Writability
 
 SCHEMA_REVISION = "0010"
@@ -33,7 +33,7 @@ CONNECT_SECONDS = 5
 IDLE_SECONDS = 300.0
 # Planning 100,000 changes takes a while; and a frozen process must let go of the lock.
 IDLE_IN_TRANSACTION_SECONDS = 300
-_SAFE: dict[str, str | int] = {
+_DSN_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": CONNECT_SECONDS,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -45,7 +45,7 @@ _SAFE: dict[str, str | int] = {
 }
 
 
-def dsn_of(url: str) -> str:
+def make_dsn(url: str) -> str:
     """Return ``url`` in libpq's form, with timeouts; settings that it contains itself win.
 
     Takes postgresql://, postgres:// and SQLAlchemy's postgresql+psycopg://. Raises ConfigError for
@@ -54,7 +54,7 @@ def dsn_of(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     try:
         given = conninfo_to_dict(f"{scheme.partition('+')[0]}{separator}{rest}")
-        return make_conninfo("", **{**_SAFE, **given})
+        return make_conninfo("", **{**_DSN_DEFAULTS, **given})
     except psycopg.ProgrammingError:
         raise ConfigError(
             "the database URL cannot be read",
@@ -63,7 +63,7 @@ def dsn_of(url: str) -> str:
         ) from None
 
 
-def place_of(dsn: str) -> str:
+def format_place(dsn: str) -> str:
     """Return ``host:port/database`` for messages: no user, no password."""
     parts = conninfo_to_dict(dsn)
     host = parts.get("host") or parts.get("hostaddr") or "the local socket"
@@ -86,9 +86,9 @@ class Database:
         """Make the pool. ``direct_url`` leads past a pooler; ``url`` then gets no prepared statements."""
         self.url = url
         self.direct_url = direct_url or url
-        self.listener_dsn = dsn_of(self.direct_url)
-        self._dsn = dsn_of(url)
-        self.place = place_of(self._dsn)
+        self.listener_dsn = make_dsn(self.direct_url)
+        self._dsn = make_dsn(url)
+        self.place = format_place(self._dsn)
         self._prepare_threshold = 5 if self._dsn == self.listener_dsn else None
         self._size = pool_size
         self._wait = wait_seconds  # for a connection of the pool
@@ -100,7 +100,7 @@ class Database:
             f"; SET LOCAL statement_timeout = {int(statement_seconds * 1000)}"
             f"; SET LOCAL lock_timeout = {int(lock_seconds * 1000)}"
             f"; SET LOCAL idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION_SECONDS * 1000}"
-            f"; {writability.QUERY}"
+            f"; {writability.READ_ONLY_QUERY}"
         )
 
     @property
@@ -110,7 +110,7 @@ class Database:
 
     def read_only_error(self) -> StoreError:
         """Return the error of a write that is refused because the server is read-only."""
-        return translate(psycopg.errors.ReadOnlySqlTransaction(), self.place)
+        return translate_error(psycopg.errors.ReadOnlySqlTransaction(), self.place)
 
     @asynccontextmanager
     async def transaction(self, *, snapshot: bool = False) -> AsyncIterator[AsyncConnection]:
@@ -122,7 +122,7 @@ class Database:
         async with self._slot():
             try:
                 connection = await self._begin(f"BEGIN {mode}{self._limits}")
-                tolerate(connection)
+                accept_any_timestamp(connection)
                 try:
                     yield connection
                     await self._commit(connection)
@@ -133,7 +133,7 @@ class Database:
                 finally:
                     await self._give_back(connection)
             except psycopg.Error as error:
-                raise translate(error, self.place) from None
+                raise translate_error(error, self.place) from None
 
     async def check_schema(self) -> None:
         """Raise SchemaMismatch when the database's migrations are not those of this program."""
@@ -180,7 +180,7 @@ class Database:
                         self._writability.note(read_only=read_only, fresh=False)
                         return connection
             await connection.close()
-        connection = await writability.connect(self._dsn, prepare_threshold=self._prepare_threshold)
+        connection = await writability.open_session(self._dsn, prepare_threshold=self._prepare_threshold)
         try:
             read_only = await self._open(connection, statement)
         except TimeoutError:
@@ -195,7 +195,7 @@ class Database:
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
                 cursor = await connection.execute(statement.encode())
-                return bool(await writability.last_value(cursor))
+                return bool(await writability.fetch_last_value(cursor))
         except BaseException:
             await connection.close()
             raise

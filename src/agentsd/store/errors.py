@@ -19,10 +19,10 @@ from agentsd.core.errors import (
     StoreUnavailable,
 )
 
-_MIGRATE = "run: agentsd migrate"
-_LATER = "check that Postgres runs and can be reached from here"
+_MIGRATE_HINT = "run: agentsd migrate"
+_REACH_HINT = "check that Postgres runs and can be reached from here"
 
-_KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
+_CODES: dict[str, tuple[type[StoreError], str, str]] = {
     "28P01": (StoreRefused, "refused the password", "correct the password in AGENTSD_DATABASE_URL"),
     "28000": (
         StoreRefused,
@@ -40,9 +40,9 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
         "point AGENTSD_DATABASE_URL at the primary, not at a standby; during a switch-over: wait",
     ),
     "25P03": (SessionLost, "ended a transaction that waited too long", "look at the load of this machine"),
-    "57P01": (SessionLost, "ended the session", _LATER),
-    "57P02": (SessionLost, "crashed and ended the session", _LATER),
-    "57P05": (SessionLost, "ended an idle session", _LATER),
+    "57P01": (SessionLost, "ended the session", _REACH_HINT),
+    "57P02": (SessionLost, "crashed and ended the session", _REACH_HINT),
+    "57P05": (SessionLost, "ended an idle session", _REACH_HINT),
     "26000": (
         SessionLost,
         "lost a prepared statement",
@@ -53,9 +53,9 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
         "denies a privilege that this needs",
         "grant the user of AGENTSD_DATABASE_URL what deploy/grants.sql lists",
     ),
-    "42P01": (SchemaMismatch, "lacks a table that this program needs", _MIGRATE),
-    "42703": (SchemaMismatch, "lacks a column that this program needs", _MIGRATE),
-    "42883": (SchemaMismatch, "lacks a function that this program needs", _MIGRATE),
+    "42P01": (SchemaMismatch, "lacks a table that this program needs", _MIGRATE_HINT),
+    "42703": (SchemaMismatch, "lacks a column that this program needs", _MIGRATE_HINT),
+    "42883": (SchemaMismatch, "lacks a function that this program needs", _MIGRATE_HINT),
     "57014": (
         StoreUnavailable,
         "took too long and the statement was cancelled",
@@ -71,10 +71,10 @@ _KNOWN: dict[str, tuple[type[StoreError], str, str]] = {
 _SESSION_FAULTS = frozenset({"25006", "25P03", "26000", "57P01", "57P02", "57P03", "57P04", "57P05"})
 
 _CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
-    "08": (SessionLost, "broke the connection", _LATER),
+    "08": (SessionLost, "broke the connection", _REACH_HINT),
     "40": (StoreUnavailable, "ended the transaction in favour of another", "try again"),
-    "53": (StoreUnavailable, "has no room left (connections, memory or disk)", _LATER),
-    "57": (StoreUnavailable, "is shutting down or starting up", _LATER),
+    "53": (StoreUnavailable, "has no room left (connections, memory or disk)", _REACH_HINT),
+    "57": (StoreUnavailable, "is shutting down or starting up", _REACH_HINT),
     "58": (StoreUnavailable, "reports a system error", "read the server's log"),
     "22": (StoreRefused, "refused a value", "run agentsd validate: a text may be too long or hold a NUL"),
     "23": (StoreRefused, "refused rows that break a constraint", "run agentsd plan"),
@@ -82,7 +82,7 @@ _CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
 }
 
 # libpq gives no code for a refused connection, only the server's text; this is how it reads in English.
-_SAYINGS = (
+_TEXT_CODES = (
     (r"password authentication failed|no password supplied", "28P01"),
     (r"too many|remaining connection slots", "53300"),
     (r"starting up|shutting down|not yet accepting|in recovery mode", "57P03"),
@@ -92,14 +92,16 @@ _SAYINGS = (
 )
 
 
-def translate(error: psycopg.Error, place: str) -> StoreError:
+def translate_error(error: psycopg.Error, place: str) -> StoreError:
     """Return the error to raise instead of ``error``. ``place`` names the server without a password."""
-    code = error.sqlstate or _code_of_text(error)
+    code = error.sqlstate or _find_text_code(error)
     if _is_stale_plan(error):
-        return SessionLost(f"Postgres at {place} changed its tables under a prepared statement", hint=_LATER)
+        return SessionLost(
+            f"Postgres at {place} changed its tables under a prepared statement", hint=_REACH_HINT
+        )
     if code is None:
-        return StoreUnavailable(f"Postgres at {place} cannot be reached", hint=_LATER)
-    kind, words, hint = _KNOWN.get(code) or _CLASSES.get(code[:2]) or _unknown(code)
+        return StoreUnavailable(f"Postgres at {place} cannot be reached", hint=_REACH_HINT)
+    kind, words, hint = _CODES.get(code) or _CLASSES.get(code[:2]) or _describe_unknown(code)
     return kind(f"Postgres at {place} {words}", hint=hint)
 
 
@@ -119,11 +121,11 @@ def _is_stale_plan(error: psycopg.Error) -> bool:
     return error.sqlstate == "0A000" and error.diag.source_function == "RevalidateCachedQuery"
 
 
-def _code_of_text(error: psycopg.Error) -> str | None:
+def _find_text_code(error: psycopg.Error) -> str | None:
     """Return the code that a failed connection would have had; None where no server answered."""
     text = str(error)
-    return next((code for saying, code in _SAYINGS if re.search(saying, text)), None)
+    return next((code for saying, code in _TEXT_CODES if re.search(saying, text)), None)
 
 
-def _unknown(code: str) -> tuple[type[StoreError], str, str]:
+def _describe_unknown(code: str) -> tuple[type[StoreError], str, str]:
     return StoreError, f"answered with error {code}", "read the server's log; this may be a bug in agentsd"

@@ -28,8 +28,8 @@ from psycopg.conninfo import make_conninfo
 
 from agentsd.core.errors import ConfigError, NotLeading, StoreError, StoreUnavailable
 from agentsd.store import writability
-from agentsd.store.database import place_of
-from agentsd.store.errors import translate
+from agentsd.store.database import format_place
+from agentsd.store.errors import translate_error
 from agentsd.store.queries.versions import APPLY_LOCK
 
 SILENCE_SECONDS = 3.0
@@ -38,8 +38,8 @@ BEATS = 3
 """Heartbeats in that time."""
 TRIES = 6
 """Tries of a standby in that time."""
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 2.0
+_FIRST_DELAY_SECONDS = 0.1
+_LONGEST_DELAY_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Leader:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ElectionState:
     """State of a candidate: it leads (``term``), stands by, or does not know (``error``)."""
 
     term: Term | None = None
@@ -76,7 +76,7 @@ class Standing:
     error: StoreError | ConfigError | None = None
 
 
-async def lock_as(connection: AsyncConnection, term: Term) -> None:
+async def lock_for_term(connection: AsyncConnection, term: Term) -> None:
     """Wait until no other apply runs, then check that ``term`` lasts. Raises ``NotLeading``.
 
     Both locks are in one statement: whoever waits for the second has the first, by which it can be
@@ -86,16 +86,16 @@ async def lock_as(connection: AsyncConnection, term: Term) -> None:
         f"SELECT pg_advisory_xact_lock_shared({_OPEN}), pg_advisory_xact_lock(%s::bigint)".encode(),
         (term.source, APPLY_LOCK),
     )
-    await _prove(connection, term)
+    await _check_epoch(connection, term)
 
 
-async def hold(connection: AsyncConnection, term: Term) -> None:
+async def verify_term(connection: AsyncConnection, term: Term) -> None:
     """Check that ``term`` lasts, for a transaction that applies nothing. Raises ``NotLeading``."""
     await connection.execute(f"SELECT pg_advisory_xact_lock_shared({_OPEN})".encode(), (term.source,))
-    await _prove(connection, term)
+    await _check_epoch(connection, term)
 
 
-async def _prove(connection: AsyncConnection, term: Term) -> None:
+async def _check_epoch(connection: AsyncConnection, term: Term) -> None:
     cursor = await connection.execute(_EPOCH.encode(), (term.source,))
     if await cursor.fetchone() != (term.epoch,):
         raise NotLeading(
@@ -110,7 +110,7 @@ async def list_leaders(connection: AsyncConnection) -> list[Leader]:
     return [Leader(*row) for row in await cursor.fetchall()]
 
 
-class Candidate:
+class LeaderCandidate:
     """Bid of one process for the lead of a source; ``standings`` goes on until it is closed."""
 
     def __init__(
@@ -128,49 +128,49 @@ class Candidate:
         self._dsn = make_conninfo(
             dsn, tcp_user_timeout=int(silence * 1000), application_name="agentsd leader"
         )
-        self._place = place_of(dsn)
+        self._place = format_place(dsn)
         self._source = source
         self._fit = fit
         self._silence = silence  # s: for the server to hear nothing, and for us to wait for an answer
 
-    async def standings(self) -> AsyncGenerator[Standing]:
+    async def standings(self) -> AsyncGenerator[ElectionState]:
         """Yield the state of this process, now and whenever it changes."""
-        delay = _FIRST_DELAY
+        delay = _FIRST_DELAY_SECONDS
         while True:
             try:
                 connection = await self._connect()
             except (psycopg.Error, TimeoutError, ConfigError) as error:
-                yield Standing(error=self._told(error))
+                yield ElectionState(error=self._told(error))
                 await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
-                delay = min(delay * 2, _LONGEST_DELAY)
+                delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
                 continue
             try:
                 async with connection, aclosing(self._campaign(connection)) as standings:
                     async for standing in standings:
-                        delay = _FIRST_DELAY
+                        delay = _FIRST_DELAY_SECONDS
                         yield standing
             except (psycopg.Error, TimeoutError) as error:
                 yield self._broken(error)
             await asyncio.sleep(random.uniform(delay / 2, delay))  # noqa: S311  (jitter)
-            delay = min(delay * 2, _LONGEST_DELAY)
+            delay = min(delay * 2, _LONGEST_DELAY_SECONDS)
 
     def _told(self, error: Exception) -> StoreError | ConfigError:
         if isinstance(error, ConfigError):
             return error
         known = error if isinstance(error, psycopg.Error) else psycopg.OperationalError()
-        return translate(known, self._place)
+        return translate_error(known, self._place)
 
-    def _broken(self, error: Exception) -> Standing:
+    def _broken(self, error: Exception) -> ElectionState:
         """Return the state after a session was ended.
 
         The server ended it, for our silence, or a fault did that is worth reporting.
         """
         told = self._told(error)
-        return Standing() if isinstance(told, StoreUnavailable) else Standing(error=told)
+        return ElectionState() if isinstance(told, StoreUnavailable) else ElectionState(error=told)
 
     async def _connect(self) -> AsyncConnection:
         """Open a session that the server ends soon after this process falls silent."""
-        connection = await writability.connect(self._dsn)
+        connection = await writability.open_session(self._dsn)
         try:
             row = await self._ask(connection, "SELECT pg_backend_pid()")
             if row != (connection.info.backend_pid,):  # a pooler makes one up
@@ -179,23 +179,23 @@ class Candidate:
                     hint="set AGENTSD_DATABASE_DIRECT_URL to Postgres itself",
                 )
             async with asyncio.timeout(self._silence):
-                await connection.execute(_limits(int(self._silence * 1000)).encode())
+                await connection.execute(_format_limits(int(self._silence * 1000)).encode())
         except BaseException:
             await connection.close()
             raise
         return connection
 
-    async def _campaign(self, connection: AsyncConnection) -> AsyncGenerator[Standing]:
+    async def _campaign(self, connection: AsyncConnection) -> AsyncGenerator[ElectionState]:
         """Yield states on one connection, until it breaks."""
-        told: Standing | None = None
+        told: ElectionState | None = None
         while True:
             term = await self._take(connection) if self._fit() else None
             if term is not None:
-                yield Standing(term)
+                yield ElectionState(term)
                 await self._lead(connection, term)
-                yield Standing()
+                yield ElectionState()
                 told = None
-            elif (standing := Standing(leader=await self._leader(connection))) != told:
+            elif (standing := ElectionState(leader=await self._leader(connection))) != told:
                 told = standing
                 yield standing
             await asyncio.sleep(self._silence / TRIES)
@@ -205,7 +205,7 @@ class Candidate:
 
         A read-only server has no lead to give: raises, and the next session may lead to another server.
         """
-        if await self._ask(connection, writability.QUERY) != (False,):
+        if await self._ask(connection, writability.READ_ONLY_QUERY) != (False,):
             raise psycopg.errors.ReadOnlySqlTransaction
         if await self._ask(connection, f"SELECT pg_try_advisory_lock({_LEAD})", self._source) != (True,):
             return None
@@ -239,7 +239,7 @@ class Candidate:
             return await cursor.fetchone()
 
 
-def _limits(milliseconds: int) -> str:
+def _format_limits(milliseconds: int) -> str:
     return f"""SET idle_session_timeout = {milliseconds}; SET statement_timeout = {milliseconds};
         SET tcp_user_timeout = {milliseconds}; SET client_connection_check_interval = {milliseconds // 3}"""
 
@@ -259,7 +259,7 @@ FROM leaders ORDER BY source
 """  # noqa: S608  (constants)
 
 _EPOCH = "SELECT epoch FROM leaders WHERE source = %s"
-_BEAT = f"SELECT epoch, ({writability.QUERY}) FROM leaders WHERE source = %s"  # noqa: S608  (constants)
+_BEAT = f"SELECT epoch, ({writability.READ_ONLY_QUERY}) FROM leaders WHERE source = %s"  # noqa: S608  (constants)
 
 _RAISE = """
 INSERT INTO leaders AS l (source, epoch, host, pid, backend) VALUES (%s, 1, %s, %s, pg_backend_pid())

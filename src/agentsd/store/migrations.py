@@ -22,99 +22,100 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
-from agentsd.store.database import dsn_of, place_of
-from agentsd.store.errors import translate
+from agentsd.store.database import format_place, make_dsn
+from agentsd.store.errors import translate_error
 
 _MIGRATION_LOCK = 0x6167656E74736402  # two processes that start together migrate one after the other
 
 
-def upgrade(url: str, revision: str = "head") -> None:
+def upgrade_schema(url: str, revision: str = "head") -> None:
     """Bring the database to ``revision`` in one transaction. Blocking; SchemaMismatch if it is newer."""
-    with _connected(url) as connection:
-        _require_known(connection, url)
-        command.upgrade(_config(connection), revision)
+    with _open_connection(url) as connection:
+        _refuse_newer_schema(connection, url)
+        command.upgrade(_make_config(connection), revision)
 
 
-def downgrade(url: str, revision: str) -> None:
+def downgrade_schema(url: str, revision: str) -> None:
     """Take the database back to ``revision`` (``base``: no tables). Data of dropped tables is lost."""
-    with _connected(url) as connection:
-        _require_known(connection, url)
-        command.downgrade(_config(connection), revision)
+    with _open_connection(url) as connection:
+        _refuse_newer_schema(connection, url)
+        command.downgrade(_make_config(connection), revision)
 
 
-def current(url: str) -> str | None:
+def read_revision(url: str) -> str | None:
     """Return the database's revision; None: no tables of agentsd. Blocking."""
-    with _connected(url) as connection:
+    with _open_connection(url) as connection:
         return MigrationContext.configure(connection).get_current_revision()
 
 
-def grant(url: str) -> None:
+def grant_privileges(url: str) -> None:
     """Grant the two roles their privileges in the present schema, by ``locate_grants()``. Blocking."""
-    with _connected(url) as connection:
+    with _open_connection(url) as connection:
         driver: Any = connection.connection.driver_connection
-        driver.execute(grants().read_bytes())
+        driver.execute(locate_grants().read_bytes())
 
 
-def newest() -> str:
+def find_newest_revision() -> str:
     """Return the newest revision among the scripts."""
-    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    revision = ScriptDirectory.from_config(_make_config()).get_current_head()
     return revision or ""
 
 
-def scripts() -> Path:
+def locate_scripts() -> Path:
     """Return the folder of the migrations."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_alembic"
     return installed if installed.is_dir() else package.parents[1] / "alembic"
 
 
-def grants() -> Path:
+def locate_grants() -> Path:
     """Return the file with the SQL of the least privileges."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "_grants.sql"
     return installed if installed.is_file() else package.parents[1] / "deploy/grants.sql"
 
 
-def engine_for(url: str) -> Engine:
+def make_engine(url: str) -> Engine:
     """Return an engine that opens a connection when asked and keeps none."""
-    dsn = dsn_of(url)
+    dsn = make_dsn(url)
     return create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
 
 
-def _config(connection: Connection | None = None) -> Config:
+def _make_config(connection: Connection | None = None) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(scripts()).replace("%", "%%"))
+    config.set_main_option("script_location", str(locate_scripts()).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Connection]:
+def _open_connection(url: str) -> Iterator[Connection]:
     try:
-        with engine_for(url).begin() as connection:
+        with make_engine(url).begin() as connection:
             connection.execute(text("SET LOCAL lock_timeout = '30s'"))
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
             yield connection
     except CommandError:
         raise ConfigError(
-            "there is no such migration", hint=f"the scripts are in {scripts()}; the newest is {newest()}"
+            "there is no such migration",
+            hint=f"the scripts are in {locate_scripts()}; the newest is {find_newest_revision()}",
         ) from None
     except DBAPIError as error:
-        raise translate(_original(error), place_of(dsn_of(url))) from None
+        raise translate_error(_unwrap_error(error), format_place(make_dsn(url))) from None
 
 
-def _original(error: DBAPIError) -> psycopg.Error:
+def _unwrap_error(error: DBAPIError) -> psycopg.Error:
     original: Any = error.orig
     return original if isinstance(original, psycopg.Error) else psycopg.OperationalError()
 
 
-def _require_known(connection: Connection, url: str) -> None:
+def _refuse_newer_schema(connection: Connection, url: str) -> None:
     """Refuse a database that a newer agentsd migrated: its scripts are not here."""
     found = MigrationContext.configure(connection).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    known = {script.revision for script in ScriptDirectory.from_config(_make_config()).walk_revisions()}
     if found is not None and found not in known:
         raise SchemaMismatch(
-            f"the database at {place_of(dsn_of(url))} is newer than this program "
-            f"(schema {found}, known {newest()})",
+            f"the database at {format_place(make_dsn(url))} is newer than this program "
+            f"(schema {found}, known {find_newest_revision()})",
             hint="upgrade agentsd here; a newer one migrated this database",
         )

@@ -47,11 +47,11 @@ metadata = MetaData(
 )
 
 
-def _now(name: str) -> Column[object]:
+def _make_time_column(name: str) -> Column[object]:
     return Column(name, DateTime(timezone=True), nullable=False, server_default=func.now())
 
 
-def _json(name: str, default: str) -> Column[object]:
+def _make_json_column(name: str, default: str) -> Column[object]:
     return Column(name, JSONB, nullable=False, server_default=text(f"'{default}'::jsonb"))
 
 
@@ -63,7 +63,7 @@ versions = Table(
     Column("source", Text),
     Column("commit", Text),
     Column("run_id", Uuid),
-    _now("created_at"),
+    _make_time_column("created_at"),
     Index("ix_versions_source_version", "source", "version"),
 )
 
@@ -81,14 +81,14 @@ users = Table(
     Column("id", Uuid, primary_key=True),
     Column("username", String(SLUG_MAX), nullable=False),
     Column("email", String(EMAIL_MAX)),
-    _json("tokens", "[]"),
+    _make_json_column("tokens", "[]"),
     Column("document_digest", LargeBinary, ForeignKey("documents.digest")),
     Column("source", Text, nullable=False),
     Column("path", Text),
     Column("version", BigInteger, nullable=False),
     Column("deleted_at", DateTime(timezone=True)),
-    _now("created_at"),
-    _now("updated_at"),
+    _make_time_column("created_at"),
+    _make_time_column("updated_at"),
     UniqueConstraint("username"),
     Index("uq_users_email", "email", unique=True, postgresql_where=text("deleted_at IS NULL")),
     Index("ix_users_version", "version"),
@@ -105,15 +105,15 @@ agents = Table(
     Column("system_prompt", Text, nullable=False, server_default=""),
     Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("is_active", Boolean, nullable=False, server_default=text("true")),
-    _json("llm_provider_config", "{}"),
-    _json("tts_provider_config", "{}"),
-    _json("stt_provider_config", "{}"),
-    _json("rag_config", "{}"),
+    _make_json_column("llm_provider_config", "{}"),
+    _make_json_column("tts_provider_config", "{}"),
+    _make_json_column("stt_provider_config", "{}"),
+    _make_json_column("rag_config", "{}"),
     Column("digest", LargeBinary, nullable=False),  # SHA-256 over the layers' bytes
     Column("document_digest", LargeBinary, ForeignKey("documents.digest"), nullable=False),
     Column("layer_digests", ARRAY(LargeBinary), nullable=False),  # in order, the manifest itself last
-    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.queries.agent_rows.attached``.
-    _json("attachments", "{}"),
+    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.queries.agent_rows.dump_attachments``.
+    _make_json_column("attachments", "{}"),
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),
     Column("commit", Text),
@@ -122,8 +122,8 @@ agents = Table(
     Column("version", BigInteger, nullable=False),
     Column("applied_hash", LargeBinary),
     Column("deleted_at", DateTime(timezone=True)),
-    _now("created_at"),
-    _now("updated_at"),
+    _make_time_column("created_at"),
+    _make_time_column("updated_at"),
     # A sealed description is longer than what it hides.
     CheckConstraint(
         f"char_length(description) <= {DESCRIPTION_MAX} OR description LIKE 'ENC[%'", name="description"
@@ -154,8 +154,8 @@ agent_revisions = Table(
     Column("document_digest", LargeBinary, nullable=False),
     Column("commit", Text),
     Column("run_id", Uuid),
-    _now("created_at"),
-    _json("attachments", "{}"),  # as in ``agents``
+    _make_time_column("created_at"),
+    _make_json_column("attachments", "{}"),  # as in ``agents``
     Index("ix_agent_revisions_document_digest", "document_digest"),
 )
 
@@ -165,7 +165,7 @@ knowledge_sources = Table(
     Column("digest", LargeBinary, primary_key=True),  # SHA-256 of the file
     Column("path", Text, nullable=False),  # where it was first seen
     Column("chunker", Integer, nullable=False),  # core.chunking.VERSION that cut it
-    _now("created_at"),
+    _make_time_column("created_at"),
 )
 
 knowledge_chunks = Table(
@@ -193,7 +193,7 @@ VECTORS = "knowledge_vectors"
 """Exists only where pgvector does, so not in ``metadata``: (source_digest, ordinal, space, embedding)."""
 
 
-def is_ours(name: str | None, kind: str, _: object) -> bool:
+def is_own_object(name: str | None, kind: str, _: object) -> bool:
     """Return whether autogenerate compares this object: Alembic's ``include_name``."""
     return kind != "table" or name != VECTORS
 
@@ -222,12 +222,12 @@ sync_runs = Table(
     Column("commit", Text),
     Column("outcome", String(32), nullable=False),
     Column("version", BigInteger),
-    _json("counts", "{}"),
-    _json("errors", "[]"),
-    _json("drift", "[]"),  # what had been edited by hand
+    _make_json_column("counts", "{}"),
+    _make_json_column("errors", "[]"),
+    _make_json_column("drift", "[]"),  # what had been edited by hand
     Column("duration_ms", Integer, nullable=False),
     Column("started_at", DateTime(timezone=True), nullable=False),
-    _now("recorded_at"),
+    _make_time_column("recorded_at"),
     Index("ix_sync_runs_source_recorded_at", "source", "recorded_at"),
 )
 
@@ -240,7 +240,7 @@ conditions = Table(
     Column("type", String(16), nullable=False),
     Column("reason", String(64), nullable=False),
     Column("message", Text, nullable=False, server_default=""),
-    _now("since"),
+    _make_time_column("since"),
 )
 
 replicas = Table(
@@ -250,10 +250,10 @@ replicas = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("version", BigInteger, nullable=False),
-    _json("degraded", "[]"),
+    _make_json_column("degraded", "[]"),
     Column("unopened", Integer, nullable=False, server_default=text("0")),
-    _now("started_at"),
-    _now("seen_at"),
+    _make_time_column("started_at"),
+    _make_time_column("seen_at"),
 )
 
 leaders = Table(
@@ -264,7 +264,7 @@ leaders = Table(
     Column("host", Text, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("backend", Integer, nullable=False),  # Postgres' process that holds the lock, if it still does
-    _now("since"),
+    _make_time_column("since"),
 )
 
 notices = Table(
@@ -275,19 +275,19 @@ notices = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False, server_default=""),
     Column("failing", Boolean, nullable=False, server_default=text("true")),
-    _json("told", "[]"),  # fingerprints of the receivers that know of the failure
-    _now("since"),
+    _make_json_column("told", "[]"),  # fingerprints of the receivers that know of the failure
+    _make_time_column("since"),
 )
 
 audit = Table(
     "audit",
     metadata,
     Column("id", BigInteger, Identity(always=True), primary_key=True),
-    _now("at"),
+    _make_time_column("at"),
     Column("actor", Text, nullable=False),
     Column("action", String(64), nullable=False),
     Column("target", Text, nullable=False, server_default=""),
-    _json("detail", "{}"),
+    _make_json_column("detail", "{}"),
     Column("owner", String(SLUG_MAX), nullable=False, server_default=""),  # whose users may read it
     Index("ix_audit_at", "at"),
     Index("ix_audit_owner_id", "owner", "id"),
@@ -308,5 +308,5 @@ pulls = Table(
     Column("signer", Text),
     Column("reason", String(64)),  # why ``attempted`` is not ``applied``; NULL: it is
     Column("message", Text, nullable=False, server_default=""),
-    _now("since"),
+    _make_time_column("since"),
 )

@@ -50,29 +50,29 @@ class _ClampedBinary(_Clamped):
         return data[:1] >= b"\x80"  # the sign of a big-endian integer
 
 
-def tolerate(connection: AsyncConnection) -> None:
+def accept_any_timestamp(connection: AsyncConnection) -> None:
     """Make ``connection`` read every time, also out of Python's range."""
     if connection.adapters.get_loader(_TIMESTAMPTZ, Format.BINARY) is not _ClampedBinary:
         connection.adapters.register_loader(_TIMESTAMPTZ, _Clamped)
         connection.adapters.register_loader(_TIMESTAMPTZ, _ClampedBinary)
 
 
-def mapping(value: object) -> dict[str, Any]:
+def read_mapping(value: object) -> dict[str, Any]:
     """Return a JSON object; an empty one for everything else."""
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def mappings(value: object) -> tuple[dict[str, Any], ...]:
+def read_mappings(value: object) -> tuple[dict[str, Any], ...]:
     """Return the objects of a JSON array."""
     return tuple(one for one in value if isinstance(one, dict)) if isinstance(value, list) else ()
 
 
-def strings(value: object) -> frozenset[str]:
+def read_strings(value: object) -> frozenset[str]:
     """Return the strings of a JSON array."""
     return frozenset(one for one in value if isinstance(one, str)) if isinstance(value, list) else frozenset()
 
 
-def named(value: object) -> tuple[tuple[str, bytes], ...] | None:
+def read_named_digests(value: object) -> tuple[tuple[str, bytes], ...] | None:
     """Return ``[{"path", "digest"}, …]`` as (path, digest) each; None where it is anything else."""
     if value is None:
         return ()

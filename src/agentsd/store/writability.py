@@ -15,7 +15,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agentsd.core.reminder import Reminder
 
-QUERY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
+READ_ONLY_QUERY = "SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::bool"
 """True where a transaction that begins now is read-only, unless it asks for something else."""
 RECONNECT_SECONDS = 0.5
 """While the server is read-only, a session is replaced at most this often to look for one that is not."""
@@ -57,7 +57,7 @@ class Writability:
             self._reminder.clear()
 
 
-async def connect(dsn: str, *, prepare_threshold: int | None = None) -> AsyncConnection:
+async def open_session(dsn: str, *, prepare_threshold: int | None = None) -> AsyncConnection:
     """Open a session in autocommit mode; of several hosts, on one that takes writes if there is one."""
     parts = conninfo_to_dict(dsn)
     hosts = str(parts.get("host") or parts.get("hostaddr") or "")
@@ -72,7 +72,7 @@ async def connect(dsn: str, *, prepare_threshold: int | None = None) -> AsyncCon
     return await AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=prepare_threshold)
 
 
-async def last_value(cursor: AsyncCursor[tuple[object, ...]]) -> object:
+async def fetch_last_value(cursor: AsyncCursor[tuple[object, ...]]) -> object:
     """Return the first column of the last of a query's results."""
     while cursor.nextset():
         pass
@@ -82,4 +82,4 @@ async def last_value(cursor: AsyncCursor[tuple[object, ...]]) -> object:
 
 async def is_read_only(connection: AsyncConnection) -> bool:
     """Return whether the server of ``connection`` refuses writes."""
-    return bool(await last_value(await connection.execute(QUERY)))
+    return bool(await fetch_last_value(await connection.execute(READ_ONLY_QUERY)))

@@ -6,13 +6,13 @@ import asyncio
 
 from aiohttp import web
 
-from agentsd.control.writeback.offline_preview import Sketchpad
+from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
-from agentsd.web.context import CLOSING, LEAVING, PARTS, VIEWS, WEB_METRICS, Parts
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware.request import border
+from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
 from agentsd.web.openai import embeddings, models, speech, transcriptions
 from agentsd.web.openai.realtime import endpoint as realtime
@@ -24,66 +24,68 @@ from agentsd.web.rest.agents import read as agents
 from agentsd.web.rest.agents import revisions, values
 from agentsd.web.rest.agents import select as selection
 from agentsd.web.rest.agents import write as writing
-from agentsd.web.rest.agents.dry_run import SKETCHPAD
+from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
-from agentsd.web.views.agent_cache import Views
-from agentsd.web.views.masking import Masker, secret_names
+from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.masking import Masker, collect_secret_names
 
 
-def create_app(parts: Parts) -> web.Application:
+def create_app(parts: AppContext) -> web.Application:
     """Create the HTTP interface over ``parts``, to be passed to ``server.start_server``."""
     web_metrics = WebMetrics(parts.metrics)
     app = web.Application(
-        middlewares=[border(parts.access, web_metrics, parts.guards)],
+        middlewares=[request_middleware(parts.access, web_metrics, parts.guards)],
         client_max_size=parts.max_body,
     )
-    app[PARTS] = parts
+    app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
-    app[VIEWS] = Views(_masker(parts), parts.catalog.destinations)
-    app[SKETCHPAD] = Sketchpad(parts.catalog)
+    app[AGENT_VIEWS] = AgentViewCache(_make_masker(parts), parts.catalog.destinations)
+    app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_shutdown.append(_close_streams)
-    revisions.install(app)
+    revisions.install_semaphore(app)
     parts.guards.install(app)
-    app.add_routes(_routes(parts))
+    app.add_routes(_make_routes(parts))
     return app
 
 
-def _routes(parts: Parts) -> list[web.RouteDef]:
+def _make_routes(parts: AppContext) -> list[web.RouteDef]:
     return [
-        *agents.routes(),
-        *writing.routes(),
-        *testing.routes(),
-        *selection.routes(),
-        *session.routes(),
-        *revisions.routes(),
-        *values.routes(),
-        *providers.routes(),
-        *schema.routes(),
-        *sync.routes(),
-        *audit.routes(),
-        *users.routes(),
-        *events.routes(),
-        *models.routes(),
-        *chat.routes(),
-        *markdown.routes(),
-        *speech.routes(),
-        *transcriptions.routes(),
-        *embeddings.routes(),
-        *realtime.routes(),
-        *hooks.routes(),
-        *health.routes(),
-        *metrics.routes(parts.metrics),
-        *openapi.routes(),
-        *ui.routes(),
+        *agents.make_routes(),
+        *writing.make_routes(),
+        *testing.make_routes(),
+        *selection.make_routes(),
+        *session.make_routes(),
+        *revisions.make_routes(),
+        *values.make_routes(),
+        *providers.make_routes(),
+        *schema.make_routes(),
+        *sync.make_routes(),
+        *audit.make_routes(),
+        *users.make_routes(),
+        *events.make_routes(),
+        *models.make_routes(),
+        *chat.make_routes(),
+        *markdown.make_routes(),
+        *speech.make_routes(),
+        *transcriptions.make_routes(),
+        *embeddings.make_routes(),
+        *realtime.make_routes(),
+        *hooks.make_routes(),
+        *health.make_routes(),
+        *metrics.make_routes(parts.metrics),
+        *openapi.make_routes(),
+        *ui.make_routes(),
     ]
 
 
-def _masker(parts: Parts) -> Masker:
+def _make_masker(parts: AppContext) -> Masker:
     catalog = parts.catalog
-    return Masker(secret_names(vendor.settings for kind in SECTIONS for vendor in catalog.of(kind).values()))
+    return Masker(
+        collect_secret_names(vendor.settings for kind in SECTIONS for vendor in catalog.of(kind).values())
+    )
 
 
 async def _close_streams(app: web.Application) -> None:

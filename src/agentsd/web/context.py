@@ -13,22 +13,22 @@ from agentsd.providers.base import Knowledge
 from agentsd.providers.catalog import Catalog
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
-from agentsd.runtime.follower.run_feed import Timeline
+from agentsd.runtime.follower.run_feed import RunFeed
 from agentsd.store.database import Database
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware.auth import Access
-from agentsd.web.middleware.policies import Guards
-from agentsd.web.middleware.webhook_signature import Hook
-from agentsd.web.views.agent_cache import Views
+from agentsd.web.middleware.auth import AccessPolicy
+from agentsd.web.middleware.policies import Policies
+from agentsd.web.middleware.webhook_signature import GitWebhook
+from agentsd.web.views.agent_cache import AgentViewCache
 
 MAX_BODY = 8 << 20
 """Bytes of a request's body, decompressed; conversations with pictures are large."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class AppContext:
     """Components of the application, made by the composition root. The application closes none of them."""
 
     registry: Registry
@@ -36,20 +36,20 @@ class Parts:
     database: Database
     catalog: Catalog
     metrics: Metrics
-    access: Access = field(default_factory=Access)
+    access: AccessPolicy = field(default_factory=AccessPolicy)
     files: str = "agents.d"  # where the manifests live, as people are told
     max_body: int = MAX_BODY
-    guards: Guards = field(default_factory=Guards)
+    guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files
     knowledge: Knowledge | None = None  # None: agents answer without their documents
-    timeline: Timeline | None = None  # None: /api/events tells of agents alone
-    hook: Hook | None = None  # None: forges have nothing to call here
+    timeline: RunFeed | None = None  # None: /api/events tells of agents alone
+    hook: GitWebhook | None = None  # None: forges have nothing to call here
     planner: Planner | None = None  # None: this server sees no files
     supervisor: Supervisor | None = None  # None: nobody reports on background tasks
 
 
-PARTS = web.AppKey("parts", Parts)
-VIEWS = web.AppKey("views", Views)
+APP_CONTEXT = web.AppKey("parts", AppContext)
+AGENT_VIEWS = web.AppKey("views", AgentViewCache)
 WEB_METRICS = web.AppKey("web_metrics", WebMetrics)
 CLOSING = web.AppKey("closing", asyncio.Event)
 """Set when the server stops: event streams end, so that it need not wait for them."""

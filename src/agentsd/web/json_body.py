@@ -9,34 +9,34 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from agentsd.core.errors import SandboxError
-from agentsd.sandbox.limits import Limits
-from agentsd.sandbox.shared import shared_sandbox
-from agentsd.web.agent_lookup import hold_of, principal_of
-from agentsd.web.context import PARTS
+from agentsd.sandbox.limits import CallLimits
+from agentsd.sandbox.shared import get_shared_sandbox
+from agentsd.web.agent_lookup import get_memory_hold, get_principal
+from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.middleware.memory_budget import COUNTED_BYTES, HOLD, size_of_json
+from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, MEMORY_HOLD, estimate_json_bytes
 
 DEPTH_MAX = 100
 """Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
 
-HOLDERS_MAX, VALUES_MAX = 50_000, 250_000
+CONTAINERS_MAX, VALUES_MAX = 50_000, 250_000
 """Lists and objects of one body, and values: to read more freezes the event loop for too long."""
 
-_LIMITS = Limits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
+_LIMITS = CallLimits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
 
 
-async def json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
+async def read_json_object(request: web.Request, *, limit: int | None = None) -> dict[str, Any]:
     """Read the body as a JSON object; ``limit`` is in bytes, where it is lower than the general one.
 
     Raise ``Problem`` 400, 413 or 415.
     """
-    _check_type(request)
-    raw = await _read(request)
-    _count(request, raw)
+    _check_content_type(request)
+    raw = await _read_body(request)
+    _count_memory(request, raw)
     if limit is not None and len(raw) > limit:
-        raise too_large(limit)
-    if _may_be_many(raw):
-        await _refuse_many(raw, principal_of(request).owner)
+        raise make_too_large(limit)
+    if _may_have_many_values(raw):
+        await _refuse_many_values(raw, get_principal(request).owner)
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -44,46 +44,46 @@ async def json_object(request: web.Request, *, limit: int | None = None) -> dict
         raise bad_request(f"the body is not JSON ({where})", hint="send a JSON object in UTF-8") from None
     if not isinstance(value, dict):
         raise bad_request("the body must be a JSON object")
-    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and depth_of(value) > DEPTH_MAX:
+    if raw.count(b"[") + raw.count(b"{") > DEPTH_MAX and measure_depth(value) > DEPTH_MAX:
         raise bad_request(f"the body is nested deeper than {DEPTH_MAX} levels")
     return value
 
 
-def _may_be_many(raw: bytes) -> bool:
+def _may_have_many_values(raw: bytes) -> bool:
     """Return whether parsing the body may block the event loop.
 
     True is not certain: a string may contain as many commas.
     """
-    return raw.count(b"[") + raw.count(b"{") > HOLDERS_MAX or raw.count(b",") > VALUES_MAX
+    return raw.count(b"[") + raw.count(b"{") > CONTAINERS_MAX or raw.count(b",") > VALUES_MAX
 
 
-async def _refuse_many(raw: bytes, owner: str) -> None:
+async def _refuse_many_values(raw: bytes, owner: str) -> None:
     """Raise ``Problem`` 413 where the body has too many values; a worker counts them."""
     try:
-        fits = await shared_sandbox().run(fits_in, raw, limits=_LIMITS, key=owner)
+        fits = await get_shared_sandbox().run(has_few_values, raw, limits=_LIMITS, key=owner)
     except (SandboxError, OSError):
         fits = False
     if fits is not True:
-        message = f"the body has more than {HOLDERS_MAX:,} lists and objects, or {VALUES_MAX:,} values"
+        message = f"the body has more than {CONTAINERS_MAX:,} lists and objects, or {VALUES_MAX:,} values"
         raise bad_request(message, status=413)
 
 
-def fits_in(raw: bytes) -> bool:
+def has_few_values(raw: bytes) -> bool:
     """Return whether a body has few enough values to be parsed quickly; also True for invalid JSON."""
     try:
         level = [orjson.loads(raw)]
     except orjson.JSONDecodeError:
         return True
     holders = values = 0
-    while level and holders <= HOLDERS_MAX and values <= VALUES_MAX:
+    while level and holders <= CONTAINERS_MAX and values <= VALUES_MAX:
         values += len(level)
         found = [item for item in level if isinstance(item, (list, dict))]
         holders += len(found)
         level = [inner for item in found for inner in (item.values() if isinstance(item, dict) else item)]
-    return holders <= HOLDERS_MAX and values <= VALUES_MAX
+    return holders <= CONTAINERS_MAX and values <= VALUES_MAX
 
 
-def depth_of(value: Any) -> int:
+def measure_depth(value: Any) -> int:
     """Return how deep lists and objects are nested; not recursive."""
     depth, level = 0, [value]
     while level := [item for item in level if isinstance(item, (list, dict))]:
@@ -92,7 +92,7 @@ def depth_of(value: Any) -> int:
     return depth
 
 
-def values_in(value: Any, most: int) -> int:
+def count_values(value: Any, most: int) -> int:
     """Return the number of values in ``value``, itself included.
 
     Counting stops at most one level past ``most``.
@@ -105,17 +105,17 @@ def values_in(value: Any, most: int) -> int:
     return found
 
 
-def _count(request: web.Request, raw: bytes) -> None:
+def _count_memory(request: web.Request, raw: bytes) -> None:
     """Count a large body and its values, in place of the estimate. Raise ``Problem`` 429."""
-    if len(raw) >= COUNTED_BYTES:
-        hold = hold_of(request)
+    if len(raw) >= COUNTED_BYTES_MIN:
+        hold = get_memory_hold(request)
         hold.set(0)
-        hold.grow(size_of_json(raw))
-    elif HOLD in request:
-        request[HOLD].set(0)
+        hold.grow(estimate_json_bytes(raw))
+    elif MEMORY_HOLD in request:
+        request[MEMORY_HOLD].set(0)
 
 
-def _check_type(request: web.Request) -> None:
+def _check_content_type(request: web.Request) -> None:
     kind = request.content_type
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         raise bad_request(
@@ -125,23 +125,23 @@ def _check_type(request: web.Request) -> None:
         raise bad_request("the body's charset is not UTF-8", hint="send JSON in UTF-8", status=415)
 
 
-async def _read(request: web.Request) -> bytes:
-    limit = request.app[PARTS].max_body
+async def _read_body(request: web.Request) -> bytes:
+    limit = request.app[APP_CONTEXT].max_body
     if request.content_length is not None and request.content_length > limit:
-        raise too_large(limit)
+        raise make_too_large(limit)
     expected = request.content_length
     if expected is None or "Content-Encoding" in request.headers:
         expected = limit
     try:
-        if expected >= COUNTED_BYTES:
-            hold_of(request).grow(expected)
+        if expected >= COUNTED_BYTES_MIN:
+            get_memory_hold(request).grow(expected)
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise too_large(limit) from None
+        raise make_too_large(limit) from None
     except (ClientPayloadError, HttpProcessingError, web.RequestPayloadError):
         raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
 
 
-def too_large(limit: int) -> Problem:
+def make_too_large(limit: int) -> Problem:
     """Return the problem for a body beyond ``limit``: 413."""
     return bad_request(f"the body is larger than {limit} bytes", status=413)

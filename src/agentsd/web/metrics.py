@@ -7,8 +7,8 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from agentsd.telemetry import Metrics
 
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_KNOWN_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_BUCKETS_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
 
 class WebMetrics:
@@ -23,7 +23,7 @@ class WebMetrics:
             "agentsd_http_request_seconds",
             "From the request's head to the reply's last byte.",
             ["route"],
-            buckets=_BUCKETS,
+            buckets=_BUCKETS_SECONDS,
             registry=registry,
         )
         self.cut = Counter(
@@ -39,7 +39,7 @@ class WebMetrics:
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one response. ``route`` is a template, so that clients cannot create new series."""
-        key = (method if method in _METHODS else "OTHER", route, status)
+        key = (method if method in _KNOWN_METHODS else "OTHER", route, status)
         children = self._children.get(key)
         if children is None:
             children = (self._requests.labels(*map(str, key)), self._seconds.labels(route))
@@ -48,7 +48,7 @@ class WebMetrics:
         children[1].observe(seconds)
 
 
-def routes(metrics: Metrics) -> list[web.RouteDef]:
+def make_routes(metrics: Metrics) -> list[web.RouteDef]:
     """Return the routes of this resource."""
     headers = {"Content-Type": metrics.content_type, "Cache-Control": "no-store"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.status.audit import record_deed
+from agentsd.control.status.audit import record_action
 from agentsd.store.database import Database
 from tests.cli.conftest import Shell
 from tests.control.place import echo
@@ -18,7 +18,7 @@ def deed(url: str, action: str, target: str, **told: Any) -> None:
 
     async def keep() -> None:
         database = Database(url)
-        assert await record_deed(database, "acme/ci", action, target, **told)
+        assert await record_action(database, "acme/ci", action, target, **told)
         await database.aclose()
 
     asyncio.run(keep())

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 
 from agentsd.store.database import Database
-from agentsd.store.queries.replicas import Replica, beat
+from agentsd.store.queries.replicas import Replica, record_heartbeat
 from tests.cli.conftest import Shell
 from tests.control.place import echo
 
@@ -23,7 +23,7 @@ def stand(url: str, *replicas: Replica) -> None:
         database = Database(url)
         async with database.transaction() as connection:
             for one in replicas:
-                await beat(connection, one)
+                await record_heartbeat(connection, one)
         await database.aclose()
 
     asyncio.run(write())

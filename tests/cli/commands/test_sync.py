@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from agentsd.store.migrations import downgrade
+from agentsd.store.migrations import downgrade_schema
 from tests.cli.conftest import Shell
 from tests.conftest import url_with
 from tests.control.place import echo, groq
@@ -233,7 +233,7 @@ def test_migrate_down_and_up(shell: Shell, database_url: str) -> None:
     done = shell.run("migrate", "--revision", "nope")
     assert done.code in (1, 2)
     assert "Traceback" not in done.err
-    downgrade(database_url, "base")
+    downgrade_schema(database_url, "base")
 
 
 def test_migrate_needs_a_database(shell: Shell) -> None:

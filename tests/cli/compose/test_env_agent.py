@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.commands.first_import import first_import
-from agentsd.cli.compose.env_agent import env_fallback, make_registry
+from agentsd.cli.commands.first_import import import_first_env
+from agentsd.cli.compose.env_agent import load_env_fallback, make_registry
 from agentsd.core.trust.outbound import Outbound
 from agentsd.providers.catalog import default_catalog
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.document_history import StoreHistory
+from agentsd.runtime.agents.document_history import StoreDocumentHistory
 from agentsd.settings import Settings
 from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
@@ -32,7 +32,7 @@ def start(url: str) -> str | None:
     async def look() -> str | None:
         database = Database(url)
         try:
-            return await first_import(Settings(path=Path("agents.d")), database)
+            return await import_first_env(Settings(path=Path("agents.d")), database)
         finally:
             await database.aclose()
 
@@ -103,16 +103,16 @@ def test_not_while_postgres_is_away(fresh: Shell) -> None:
 
 def test_the_environment_s_agent(shell: Shell, capsys: pytest.CaptureFixture[str]) -> None:
     """With a warning that names the command; off where it is switched off, or nothing is there to be used."""
-    found = env_fallback(Settings(), OLD)
+    found = load_env_fallback(Settings(), OLD)
     assert found is not None
     assert (found.slug, found.settings["llm"].provider) == ("development", "groq.com")
     assert LLM_KEY not in repr(found)
     said = capsys.readouterr().err
     assert "agentsd import-env" in said
     assert LLM_KEY not in said
-    assert env_fallback(Settings(env_agent="off"), OLD) is None
+    assert load_env_fallback(Settings(env_agent="off"), OLD) is None
     for environ in ({}, {"LLM_PROVIDER": "groq.com"}, OLD | {"GROQ_LLM_API_KEY": "changeme"}):
-        assert env_fallback(Settings(), environ) is None
+        assert load_env_fallback(Settings(), environ) is None
     assert capsys.readouterr().err == ""
 
 
@@ -125,7 +125,7 @@ async def test_where_it_cannot_be_built_the_built_in_one_answers(
         shell.env(**{name: value})
     sessions = HttpSessions(outbound=Outbound.parse(frozenset({allowed, "whisper-stt"})))
     builder = Builder(Opener(Identities(), None), default_catalog(), sessions)
-    history = StoreHistory(Database("postgresql://nobody@127.0.0.1:1/none"))
+    history = StoreDocumentHistory(Database("postgresql://nobody@127.0.0.1:1/none"))
     registry = make_registry(Settings(), builder, history, Metrics())
     said = capsys.readouterr().err
     if allowed == "api.groq.com":

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from agentsd.cli.compose.parts import load_settings
-from agentsd.cli.compose.pull import make_pulling
+from agentsd.cli.compose.pull import make_pull_setup
 from agentsd.core.errors import ConfigError
 
 
 def made(**fields: Any) -> Any:
     """What these settings make."""
-    return make_pulling(load_settings(**{"git_url": "https://ada@git.example.org/org/x.git", **fields}), {})
+    return make_pull_setup(
+        load_settings(**{"git_url": "https://ada@git.example.org/org/x.git", **fields}), {}
+    )
 
 
 def test_settings_make_a_puller(tmp_path: Path) -> None:
@@ -30,7 +32,7 @@ def test_settings_make_a_puller(tmp_path: Path) -> None:
     assert len({made(git_dir=tmp_path, **other).mirror.folder for other in others}) == 3
     same = made(git_dir=tmp_path, git_url="git@git.example.org:org/x")
     assert same.mirror.folder == made(git_dir=tmp_path).mirror.folder
-    assert make_pulling(load_settings(), {}) is None
+    assert make_pull_setup(load_settings(), {}) is None
 
 
 def test_where_repositories_are_kept(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.control.importers.dotenv import Migrated, is_old, migrate, read_env, read_environ
-from agentsd.control.importers.dotenv_names import NAMES, SELECTORS, VENDORS
-from agentsd.control.importers.draft import why_placeholder
+from agentsd.control.importers.dotenv import MigratedEnv, is_old_env, migrate_env, read_env, read_environ
+from agentsd.control.importers.dotenv_names import SELECTOR_VARIABLES, VARIABLE_NAMES, VENDOR_VARIABLES
+from agentsd.control.importers.draft import explain_placeholder
 from agentsd.core.errors import ConfigError
 from agentsd.providers.catalog import default_catalog
 from tests.development import LLM_KEY, SAMPLE, SECRETS, sample
@@ -16,9 +16,9 @@ from tests.development import LLM_KEY, SAMPLE, SECRETS, sample
 CATALOG = default_catalog()
 
 
-def migrated(text: str) -> Migrated:
+def migrated(text: str) -> MigratedEnv:
     """What a file makes."""
-    return migrate(read_env(".env", text.encode()), CATALOG)
+    return migrate_env(read_env(".env", text.encode()), CATALOG)
 
 
 def outcomes(text: str) -> dict[str, str]:
@@ -29,8 +29,8 @@ def outcomes(text: str) -> dict[str, str]:
 def test_every_variable_of_the_old_system_is_told() -> None:
     """The sample names them all; each has one note, with its line, and none shows a secret."""
     read = read_env(".env", SAMPLE.read_bytes())
-    assert read.variables.keys() == NAMES | {"DATABASE_URL"}
-    notes = migrate(read, CATALOG).notes
+    assert read.variables.keys() == VARIABLE_NAMES | {"DATABASE_URL"}
+    notes = migrate_env(read, CATALOG).notes
     assert sorted(note.name for note in notes) == sorted(read.variables)
     lines = SAMPLE.read_text().splitlines()
     assert all(note.line and note.name in lines[note.line - 1] for note in notes)
@@ -38,17 +38,23 @@ def test_every_variable_of_the_old_system_is_told() -> None:
     assert {note.outcome for note in notes} == {"used", "unused"}
 
 
-@pytest.mark.parametrize(("kind", "vendor"), [(kind, one) for kind in VENDORS for one in VENDORS[kind]])
+@pytest.mark.parametrize(
+    ("kind", "vendor"), [(kind, one) for kind in VENDOR_VARIABLES for one in VENDOR_VARIABLES[kind]]
+)
 def test_each_vendor_can_be_chosen(kind: str, vendor: str) -> None:
     """The sample's values fit the vendor's settings, whether its key is one or not."""
     text = sample(
-        **{SELECTORS[kind][0]: vendor, "MISTRAL_LLM_API_KEY": "mi_1", "OPENROUTER_LLM_API_KEY": "or_1"}
+        **{
+            SELECTOR_VARIABLES[kind][0]: vendor,
+            "MISTRAL_LLM_API_KEY": "mi_1",
+            "OPENROUTER_LLM_API_KEY": "or_1",
+        }
     )
     sections = migrated(text).sections
     assert sections.keys() == {"llm", "tts", "stt"}
     assert sections[kind]["provider"] == vendor
     assert CATALOG.settings_of(kind, sections[kind]).provider == vendor
-    fields = set(VENDORS[kind][vendor].fields.values()) - {"api_key"}
+    fields = set(VENDOR_VARIABLES[kind][vendor].fields.values()) - {"api_key"}
     assert fields <= sections[kind].keys()
 
 
@@ -71,13 +77,13 @@ def test_placeholders_are_told_and_not_written(value: str) -> None:
 @pytest.mark.parametrize("value", [*SECRETS, "llama-3.1-8b-instant", "my-model", "e7b694f8", "0", "key-123"])
 def test_what_may_be_meant_is_no_placeholder(value: str) -> None:
     """A model or a key that only looks plain."""
-    assert why_placeholder(value) == ""
+    assert explain_placeholder(value) == ""
 
 
 @pytest.mark.parametrize("value", ["gsk_1\n2", "gsk\0_1", "gsk_\udcff", "a\u2028b"])
 def test_what_no_manifest_can_hold_is_none_either(value: str) -> None:
     """Told, instead of a manifest that is refused."""
-    assert "control character" in why_placeholder(value)
+    assert "control character" in explain_placeholder(value)
 
 
 def test_what_is_said_badly() -> None:
@@ -111,9 +117,9 @@ def test_another_program_s_file_is_not_taken_for_it() -> None:
     """A file without one of the variables, or with placeholders alone."""
     for text in ("FOO=bar\n", "LLM_PROVIDER=\nGROQ_LLM_API_KEY=changeme\n", ""):
         read = read_env(".env", text.encode())
-        assert not is_old(read, migrate(read, CATALOG))
+        assert not is_old_env(read, migrate_env(read, CATALOG))
     read = read_env(".env", SAMPLE.read_bytes())
-    assert is_old(read, migrate(read, CATALOG))
+    assert is_old_env(read, migrate_env(read, CATALOG))
 
 
 def test_the_environment_is_asked_for_known_names_only() -> None:
@@ -139,11 +145,11 @@ def test_what_is_no_env_file(data: bytes) -> None:
 
 
 @settings(max_examples=50)
-@given(st.dictionaries(st.sampled_from(sorted(NAMES)), st.text(max_size=20), max_size=12))
+@given(st.dictionaries(st.sampled_from(sorted(VARIABLE_NAMES)), st.text(max_size=20), max_size=12))
 def test_whatever_they_hold_the_sections_are_valid(values: dict[str, str]) -> None:
     """Each section is one that its vendor takes, and every variable is told."""
     read = read_environ(values)
-    found = migrate(read, CATALOG)
+    found = migrate_env(read, CATALOG)
     for kind, section in found.sections.items():
         CATALOG.settings_of(kind, section)
     assert values.keys() <= {note.name for note in found.notes}

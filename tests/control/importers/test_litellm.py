@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.control.importers.litellm import Migrated, migrate, read_config
+from agentsd.control.importers.litellm import MigratedConfig, migrate_config, read_config
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import slug_problem
+from agentsd.core.names import find_slug_problem
 from agentsd.providers.catalog import default_catalog
 
 CATALOG = default_catalog()
@@ -38,10 +38,10 @@ PARAMS = st.fixed_dictionaries(
 ENTRY = st.fixed_dictionaries({"model_name": st.text(max_size=6) | JSON, "litellm_params": PARAMS | JSON})
 
 
-def migrated(models: list[Any], **environ: str) -> Migrated:
+def migrated(models: list[Any], **environ: str) -> MigratedConfig:
     """What a list makes."""
     config = {"model_list": models, "general_settings": {}}
-    return migrate(config, environ, CATALOG, owner="", trusted=frozenset())
+    return migrate_config(config, environ, CATALOG, owner="", trusted=frozenset())
 
 
 @settings(max_examples=50)
@@ -51,7 +51,7 @@ def test_whatever_it_holds(models: list[Any]) -> None:
     found = migrated(models, SET="https://set.example/v1")
     slugs = [draft.slug for draft in found.drafts]
     assert len(slugs) == len(set(slugs))
-    assert not [slug for slug in slugs if slug_problem(slug)]
+    assert not [slug for slug in slugs if find_slug_problem(slug)]
     for draft in found.drafts:
         CATALOG.settings_of("llm", draft.value["llm"])
     told = " ".join(note.name for note in found.notes)

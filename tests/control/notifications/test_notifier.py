@@ -16,11 +16,11 @@ import pytest
 from aiohttp import web
 
 from agentsd.control.notifications.notifier import Notifier
-from agentsd.control.notifications.webhooks import Message, read_receivers
-from agentsd.control.sync.run_log import record_error, record_outcome
+from agentsd.control.notifications.webhooks import NotificationMessage, read_webhooks
+from agentsd.control.sync.run_log import record_error, record_result
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.store.database import Database
-from agentsd.store.queries.replicas import Replica, beat
+from agentsd.store.queries.replicas import Replica, record_heartbeat
 from tests.control.place import Place, echo, groq
 
 
@@ -83,7 +83,7 @@ async def synced(place: Place, files: dict[str, str | bytes | None]) -> None:
     """A daemon's round, on record."""
     started = datetime.now(UTC)
     outcome = await place.sync(files, strict=False)
-    await record_outcome(place.database, outcome, place.options, trigger="watch", started_at=started)
+    await record_result(place.database, outcome, place.options, trigger="watch", started_at=started)
 
 
 async def rest(place: Place, notifier: Notifier) -> None:
@@ -157,7 +157,7 @@ async def test_a_degraded_replica(place: Place, hook: Hook, file: Path) -> None:
     async def beats(degraded: list[dict[str, str]]) -> None:
         async with place.database.transaction() as connection:
             for number, one in enumerate(ids):
-                await beat(connection, Replica(one, f"web{number}", 7, 1, degraded))
+                await record_heartbeat(connection, Replica(one, f"web{number}", 7, 1, degraded))
 
     async with notifying(place.database, file) as notifier:
         await beats([entry, {"slug": "foreign", "reason": "x", "message": "y"}])
@@ -193,7 +193,7 @@ async def test_slack(place: Place, hook: Hook, file: Path) -> None:
     (body,) = hook.got
     assert body.keys() == {"text"}
     assert body["text"].startswith("✗ agentsd main: manifest:a.yaml failing")
-    evil = Message("failing", "main", "manifest:<!channel>", "X", "a\nb", "2026-01-01T00:00:00Z")
+    evil = NotificationMessage("failing", "main", "manifest:<!channel>", "X", "a\nb", "2026-01-01T00:00:00Z")
     assert "<" not in evil.body("slack")["text"]
     assert "\n" not in evil.body("slack")["text"]
 
@@ -223,6 +223,6 @@ def test_a_file_that_is_unfit(tmp_path: Path, text: str) -> None:
     file = tmp_path / "urls"
     file.write_text(f"https://ok.example/1\n{text}\n")
     with pytest.raises(ConfigError, match=r"urls:2 is no URL"):
-        read_receivers(file)
+        read_webhooks(file)
     with pytest.raises(ConfigError, match="cannot be read"):
-        read_receivers(tmp_path / "none")
+        read_webhooks(tmp_path / "none")

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from agentsd.control.pull.commit_status import ATTEMPTS, TEXT_MAX, Forge, Statuses
-from agentsd.control.pull.puller import Verdict
+from agentsd.control.pull.commit_status import ATTEMPTS_MAX, DESCRIPTION_MAX, Forge, StatusSender
+from agentsd.control.pull.puller import CommitStatus
 from agentsd.core.errors import ConfigError
 from agentsd.core.secret import Secret
 from agentsd.core.trust.remotes import parse_remote
@@ -35,9 +35,9 @@ def forge(server: ForgeServer, kind: str = "github", token: str = TOKEN) -> Forg
 
 
 @asynccontextmanager
-async def telling(one: Forge) -> AsyncIterator[Statuses]:
+async def telling(one: Forge) -> AsyncIterator[StatusSender]:
     """In the background."""
-    statuses = Statuses(one, delay=0.001)
+    statuses = StatusSender(one, delay=0.001)
     task = asyncio.create_task(statuses.run())
     try:
         yield statuses
@@ -64,22 +64,22 @@ async def reached(done: Callable[[], object]) -> None:
 async def test_both_forges(server: ForgeServer, kind: str, good: str, bad: str, project: str) -> None:
     """The state, the name and the text, in each one's words; a long text is cut."""
     async with telling(forge(server, kind)) as statuses:
-        statuses.tell(Verdict(SHA, True, "1 to create"))
-        statuses.tell(Verdict(SHA, False, "x" * 1000))
+        statuses.tell(CommitStatus(SHA, True, "1 to create"))
+        statuses.tell(CommitStatus(SHA, False, "x" * 1000))
         await reached(lambda: len(server.statuses) == 2)
     (where, sha, first), (_, _, second) = server.statuses
     assert (where, sha) == (project, SHA)
     assert (first["state"], second["state"]) == (good, bad)
     assert first["context" if kind == "github" else "name"] == "agentsd/main"
     assert first["description"] == "1 to create"
-    assert len(second["description"]) == TEXT_MAX
+    assert len(second["description"]) == DESCRIPTION_MAX
 
 
 async def test_a_forge_that_is_away_is_asked_again(server: ForgeServer) -> None:
     """Some times; then the newer status is told all the same."""
     server.fault, server.times = Fault.OVERLOADED, 2
     async with telling(forge(server)) as statuses:
-        statuses.tell(Verdict(SHA, True, "one"))
+        statuses.tell(CommitStatus(SHA, True, "one"))
         await reached(lambda: server.statuses)
     assert len(server.requests) == 3
 
@@ -93,9 +93,9 @@ async def test_failures_are_logged_without_the_token(
     token = TOKEN if fault else "another-token-canary"
     with caplog.at_level(logging.DEBUG):
         async with telling(forge(server, token=token)) as statuses:
-            statuses.tell(Verdict(SHA, True, "one"))
+            statuses.tell(CommitStatus(SHA, True, "one"))
             await reached(lambda: "did not take" in caplog.text)
-    assert len(server.requests) == (ATTEMPTS if fault is Fault.OVERLOADED else 1)
+    assert len(server.requests) == (ATTEMPTS_MAX if fault is Fault.OVERLOADED else 1)
     assert "canary" not in caplog.text
     assert server.statuses == []
 

@@ -13,17 +13,17 @@ from typing import Any
 import pytest
 
 from agentsd.control.pull.commit_policy import PullOptions, SourceMoved
-from agentsd.control.pull.puller import Checkout, Puller, Verdict
+from agentsd.control.pull.puller import Checkout, CommitStatus, Puller
 from agentsd.control.sync import reconciler as reconcile
 from agentsd.control.sync.reconciler import Reconciler
-from agentsd.control.sync.run_log import record_outcome
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.run_log import record_result
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.core.errors import StaleSync
 from agentsd.core.trust.remotes import parse_remote
 from agentsd.files.git.mirror import Mirror, PullFailed
-from agentsd.files.git.signatures import Signers, Untrusted
+from agentsd.files.git.signatures import TrustedSigners, UntrustedCommit
 from agentsd.store.queries import pulls
-from agentsd.store.queries.pulls import Pull
+from agentsd.store.queries.pulls import PullState
 from tests.control.place import Place, echo, make_checker
 from tests.files.git.remote import Origin, new_origin, ssh_key
 from tests.runtime.world import Keys
@@ -37,30 +37,30 @@ class Pulled:
 
     puller: Puller
     place: Place
-    reports: asyncio.Queue[Report] = field(default_factory=asyncio.Queue)
-    verdicts: list[Verdict] = field(default_factory=list)
+    reports: asyncio.Queue[RoundReport] = field(default_factory=asyncio.Queue)
+    verdicts: list[CommitStatus] = field(default_factory=list)
 
-    async def until(self, done: Callable[[Report], object]) -> Report:
+    async def until(self, done: Callable[[RoundReport], object]) -> RoundReport:
         """The first report from now on that is ``done``."""
         async with asyncio.timeout(15):
             while not done(report := await self.reports.get()):
                 continue
             return report
 
-    async def applied(self, commit: str) -> Report:
+    async def applied(self, commit: str) -> RoundReport:
         """Pull, and wait until ``commit`` is reconciled and on record."""
         self.puller.pull()
         report = await self.until(lambda report: report.outcome and report.commit == commit)
         assert (await self.told(lambda pull: pull.last_applied == commit)).reason is None
         return report
 
-    async def refused(self, kind: type[Exception], reason: str) -> Pull:
+    async def refused(self, kind: type[Exception], reason: str) -> PullState:
         """Pull, and wait until that is refused and on record."""
         self.puller.pull()
         await self.until(lambda report: isinstance(report.error, kind))
         return await self.told(lambda pull: pull.reason == reason)
 
-    async def told(self, done: Callable[[Pull], object]) -> Pull:
+    async def told(self, done: Callable[[PullState], object]) -> PullState:
         """What is on record, once it is ``done``."""
         async with asyncio.timeout(15):
             while True:
@@ -86,16 +86,16 @@ async def pulling(place: Place, mirror: Mirror, **options: Any) -> AsyncIterator
     given = {"interval": NEVER, "resync": NEVER, "confirm": 0.05, **options}
     reconciler = Reconciler(make_checker(None), place.database)
 
-    async def hear(report: Report) -> None:
+    async def hear(report: RoundReport) -> None:
         if report.outcome:
             order = replace(place.options, commit=report.commit)
             now = datetime.now(UTC)
-            await record_outcome(place.database, report.outcome, order, trigger="watch", started_at=now)
+            await record_result(place.database, report.outcome, order, trigger="watch", started_at=now)
         await pulled.reports.put(report)
 
     syncer = Syncer(Path("agents.d"), reconciler, place.options, hear, pulled=checkout)
     settings = PullOptions("main", "agents.d", **given)
-    verdicts: list[Verdict] = []
+    verdicts: list[CommitStatus] = []
     puller = Puller(syncer, checkout, place.database, mirror, settings, tell=verdicts.append)
     pulled = Pulled(puller, place, verdicts=verdicts)
     task = asyncio.create_task(pulled.puller.run())
@@ -124,7 +124,7 @@ async def test_pushes_are_applied(place: Place, origin: Origin) -> None:
         assert report.outcome
         assert await names(place) == {"support": "Two"}
         async with place.database.transaction(snapshot=True) as connection:
-            assert await pulls.applied_commit(connection, "main") == commit
+            assert await pulls.load_applied_commit(connection, "main") == commit
         bad = origin.commit({"bad.yaml": "name: [\n"})
         await pulled.applied(bad)
         assert [(verdict.good, verdict.text) for verdict in pulled.verdicts[1:]] == [
@@ -234,17 +234,17 @@ async def test_only_trusted_commits_are_applied(place: Place, origin: Origin, tm
         origin.git(*signed, "commit", "--quiet", "--all", "--message", name, *options)
         return origin.push()
 
-    async with pulling(place, origin.mirror(), signers=Signers(allowed)) as pulled:
-        pull = await pulled.refused(Untrusted, "UntrustedCommit")
+    async with pulling(place, origin.mirror(), signers=TrustedSigners(allowed)) as pulled:
+        pull = await pulled.refused(UntrustedCommit, "UntrustedCommit")
         assert (pull.last_applied, await names(place)) == (None, {})
         good = commit("Signed", "--gpg-sign")
         await pulled.applied(good)
         assert (await pulled.told(lambda pull: pull.signer)).signer.startswith("ada@example.org")  # type: ignore[union-attr]
         bad = commit("Unsigned")
-        pull = await pulled.refused(Untrusted, "UntrustedCommit")
+        pull = await pulled.refused(UntrustedCommit, "UntrustedCommit")
         assert (pull.last_attempted, pull.last_applied) == (bad, good)
         assert (await names(place))["support"] == "Signed"
-        assert pulled.verdicts[-1] == Verdict(bad, False, pull.message)
+        assert pulled.verdicts[-1] == CommitStatus(bad, False, pull.message)
         await pulled.applied(commit("Both", "--gpg-sign"))
 
 
@@ -270,7 +270,7 @@ async def test_a_notification_has_it_pull(place: Place, origin: Origin) -> None:
         async with asyncio.timeout(15):
             while True:  # until it listens
                 async with place.database.transaction() as connection:
-                    await pulls.request(connection)
+                    await pulls.request_pull(connection)
                 if (await names(place))["support"] == "Notified":
                     break
                 await asyncio.sleep(0.05)
@@ -293,7 +293,7 @@ async def test_the_forge_hears_of_a_commit_once_its_files_are_read(
     place: Place, origin: Origin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not that it is refused, while a text is still being read; it is applied without another pull."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
+    monkeypatch.setattr(reconcile, "ROUND_SETTLE_SECONDS", 0.0)
     place.options = replace(place.options, strict=False)
     async with pulling(place, origin.mirror()) as pulled:
         await pulled.applied(origin.git("rev-parse", "HEAD"))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError, KeyNeeded, SealError, SopsFailed
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from tests.control.sealed_edit import RENEWED, Desk, touched
 from tests.runtime.world import Keys
 
@@ -126,7 +126,7 @@ class TestWithoutAKey:
 
     async def test_entries_without_secrets_come_and_go(self, desk: Desk, sealed: bytes) -> None:
         """Lists may shift under the seals: the MAC covers their order only."""
-        text = parse("x", sealed).value["llm"]["fallback"]
+        text = parse_document("x", sealed).value["llm"]["fallback"]
         after = await desk.edit(sealed, {("llm", "fallback"): [{"provider": "echo.local"}, *text]}, keys=())
         assert plain(desk, after)["llm"]["fallback"][2]["api_key"] == "sk-canary-three"
         assert touched(sealed, after) == ["+provider"]
@@ -173,7 +173,7 @@ class TestWithTheKey:
 
     async def test_entries_change_places(self, desk: Desk, sealed: bytes) -> None:
         """A list in another order keeps its seals: sops ties them to names, not to places."""
-        one, two = parse("x", sealed).value["llm"]["fallback"]
+        one, two = parse_document("x", sealed).value["llm"]["fallback"]
         after = await desk.edit(sealed, {("llm", "fallback"): [two, one]})
         value = plain(desk, after)["llm"]["fallback"]
         assert [entry["api_key"] for entry in value] == ["sk-canary-three", "sk-canary-two"]
@@ -233,7 +233,10 @@ class TestRules:
         before = desk.seal(age=both)
         desk.rules()
         after = await desk.edit(before, {}, {KEY: "sk-new"})
-        assert parse("x", after).value["sops"]["age"] == parse("x", before).value["sops"]["age"]
+        assert (
+            parse_document("x", after).value["sops"]["age"]
+            == parse_document("x", before).value["sops"]["age"]
+        )
         assert plain(desk, after, strangers)["llm"]["api_key"] == "sk-new"
 
     async def test_key_groups_stay(self, desk: Desk, strangers: Keys) -> None:
@@ -306,7 +309,7 @@ class TestRules:
         """sops counts them as items, and seals them as such where its rule says so: they shift no place."""
         text = "name: a\nl:\n  # first\n  - k: x\n    api_key: one\n  # second\n  - k: y\n    api_key: two\n"
         before = desk.seal(text, **rule)
-        last = len(parse("x", before).value["l"]) - 1
+        last = len(parse_document("x", before).value["l"]) - 1
         after = await desk.edit(before, {("name",): "b"}, {("l", last, "api_key"): "new"})
         entries = [{"k": "x", "api_key": "one"}, {"k": "y", "api_key": "new"}]
         assert plain(desk, after) == {"name": "b", "l": entries}

@@ -11,9 +11,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.control.sealing.reseal import resealed
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.pointers import at, get, leaves
+from agentsd.control.sealing.reseal import reseal
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves
 from agentsd.core.violations import Pointer
 from agentsd.sops.format import is_sealed
 from tests.control.sealed_edit import Desk
@@ -47,15 +47,15 @@ def split(old: Any, wanted: dict[str, Any]) -> tuple[dict[str, Any], dict[Pointe
     """What the API makes of ``wanted``: kept seals in place, all other secret texts apart."""
     value: dict[str, Any] = json.loads(json.dumps(wanted))
     secrets: dict[Pointer, str] = {}
-    for pointer, leaf in list(leaves(value)):
+    for pointer, leaf in list(iter_leaves(value)):
         if SECRET.isdisjoint(map(str, pointer)):
             continue
-        seal = get(old, pointer)
+        seal = get_value(old, pointer)
         if leaf == "keep" and is_sealed(seal):
-            at(value, pointer[:-1])[pointer[-1]] = seal
+            get_existing(value, pointer[:-1])[pointer[-1]] = seal
         else:
             secrets[pointer] = leaf
-            at(value, pointer[:-1])[pointer[-1]] = seal if is_sealed(seal) else ""
+            get_existing(value, pointer[:-1])[pointer[-1]] = seal if is_sealed(seal) else ""
     return value, secrets
 
 
@@ -75,13 +75,13 @@ async def both(desk: Desk, first: dict[str, Any], wanted: dict[str, Any]) -> Non
     before: Any = {}
     for tree in (first, wanted):
         value, secrets = split(document.value, tree)
-        data = await resealed(document, value, secrets, file=desk.file, opener=opener, sops=sops)
-        document = parse("x.yaml", data)
+        data = await reseal(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        document = parse_document("x.yaml", data)
         now = desk.read(data) if "sops" in document.value else document.value
-        for pointer, leaf in leaves(tree):
-            kept = is_sealed(get(value, pointer)) and pointer not in secrets
-            assert at(now, pointer) == (at(before, pointer) if kept else leaf)
+        for pointer, leaf in iter_leaves(tree):
+            kept = is_sealed(get_value(value, pointer)) and pointer not in secrets
+            assert get_existing(now, pointer) == (get_existing(before, pointer) if kept else leaf)
             if not SECRET.isdisjoint(map(str, pointer)):
-                assert leaf == "" or is_sealed(at(document.value, pointer))
-        assert len(list(leaves(now))) == len(list(leaves(tree)))
+                assert leaf == "" or is_sealed(get_existing(document.value, pointer))
+        assert len(list(iter_leaves(now))) == len(list(iter_leaves(tree)))
         before = now

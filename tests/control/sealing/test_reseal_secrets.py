@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agentsd.core.errors import AgentsdError, ConfigError, SopsFailed
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.sops.format import is_sealed
 from tests.control.sealed_edit import Desk
 from tests.runtime.world import Keys
@@ -47,7 +47,7 @@ async def comes_back(desk: Desk, secrets: list[str]) -> None:
         before = desk.seal(start) if head is TEXT else start.encode()
         after = await desk.edit(before, {}, given)
         assert [entry["api_key"] for entry in desk.read(after)["llm"]["fallback"]] == secrets
-        seals = [entry["api_key"] for entry in parse("x", after).value["llm"]["fallback"]]
+        seals = [entry["api_key"] for entry in parse_document("x", after).value["llm"]["fallback"]]
         assert all(map(is_sealed, seals))
         assert not set(seals) & set(secrets)
 

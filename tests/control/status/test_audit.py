@@ -6,14 +6,14 @@ import logging
 
 import pytest
 
-from agentsd.control.status.audit import deed_view, readers_of, record_deed
+from agentsd.control.status.audit import audit_entry_view, get_reading_owner, record_action
 from agentsd.store.database import Database
-from agentsd.store.queries.audit import load_deeds
+from agentsd.store.queries.audit import load_audit_entries
 
 
 async def test_a_deed_is_kept_whole(database: Database) -> None:
     """Who, what, whom, which file, from which version to which, and how it ended."""
-    assert await record_deed(
+    assert await record_action(
         database,
         "acme/ci",
         "update",
@@ -26,8 +26,8 @@ async def test_a_deed_is_kept_whole(database: Database) -> None:
         commit="c0ffee",
     )
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_deeds(connection, limit=9)
-    view = deed_view(deed)
+        (deed,) = await load_audit_entries(connection, limit=9)
+    view = audit_entry_view(deed)
     assert (view.pop("id"), view.pop("at")) == (deed.id, deed.at)
     assert view == {
         "actor": "acme/ci",
@@ -59,14 +59,14 @@ async def test_a_deed_is_kept_whole(database: Database) -> None:
 )
 def test_who_may_read_of_it(actor: str, target: str, outcome: str, reader: str) -> None:
     """The target's owner; what another owner's user was refused is for admins only."""
-    assert readers_of(actor, target, outcome) == reader  # type: ignore[arg-type]
+    assert get_reading_owner(actor, target, outcome) == reader  # type: ignore[arg-type]
 
 
 async def test_a_name_out_of_a_path_is_a_slug(database: Database) -> None:
     """An owner's users read of their own slips, which named no agent."""
-    await record_deed(database, "acme/ci", "update", "acme~nope", outcome="refused", status=404)
+    await record_action(database, "acme/ci", "update", "acme~nope", outcome="refused", status=404)
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_deeds(connection, limit=9)
+        (deed,) = await load_audit_entries(connection, limit=9)
     assert (deed.target, deed.owner) == ("acme/nope", "acme")
 
 
@@ -74,7 +74,7 @@ async def test_a_store_that_is_away_fails_no_write(caplog: pytest.LogCaptureFixt
     """The deed is logged instead, and nothing is raised."""
     database = Database("postgresql://agentsd:hunter2@127.0.0.1:1/agentsd")
     with caplog.at_level(logging.ERROR):
-        kept = await record_deed(database, "acme/ci", "update", "acme/x\ny", outcome="done", status=200)
+        kept = await record_action(database, "acme/ci", "update", "acme/x\ny", outcome="done", status=200)
     await database.aclose()
     assert not kept
     (line,) = caplog.records

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from agentsd.control.status.history import chronicle
-from agentsd.store.queries.audit import Deed
-from agentsd.store.queries.revisions import Step
+from agentsd.control.status.history import merge_history
+from agentsd.store.queries.audit import AuditEntry
+from agentsd.store.queries.revisions import RevisionSummary
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,15 +17,15 @@ def at(seconds: float) -> datetime:
     return START + timedelta(seconds=seconds)
 
 
-def step(version: int, slug: str = "acme/a", trigger: str | None = "watch") -> Step:
-    return Step(
+def step(version: int, slug: str = "acme/a", trigger: str | None = "watch") -> RevisionSummary:
+    return RevisionSummary(
         UUID(int=1), version, "update", slug, "acme", f"{slug}.yaml", b"b", b"a", None, trigger, at(version)
     )
 
 
-def deed(number: int, to: int | None, action: str = "update", target: str = "acme/a") -> Deed:
+def deed(number: int, to: int | None, action: str = "update", target: str = "acme/a") -> AuditEntry:
     outcome = "refused" if to is None else "done"
-    return Deed(
+    return AuditEntry(
         number,
         at(number + 0.5),
         "acme/ci",
@@ -36,10 +36,12 @@ def deed(number: int, to: int | None, action: str = "update", target: str = "acm
     )
 
 
-def told(steps: list[Step], deeds: list[Deed], limit: int = 9) -> list[tuple[int | None, int | None]]:
+def told(
+    steps: list[RevisionSummary], deeds: list[AuditEntry], limit: int = 9
+) -> list[tuple[int | None, int | None]]:
     return [
         (entry.step.version if entry.step else None, entry.deed.id if entry.deed else None)
-        for entry in chronicle(steps, deeds, deeds, limit)
+        for entry in merge_history(steps, deeds, deeds, limit)
     ]
 
 
@@ -72,5 +74,5 @@ def test_the_newest_are_kept() -> None:
 
 def test_who_did_it() -> None:
     """The actor, where known; else what started the sync."""
-    entries = chronicle([step(2), step(1, trigger=None)], [deed(1, None)], [deed(2, 2)], 9)
+    entries = merge_history([step(2), step(1, trigger=None)], [deed(1, None)], [deed(2, 2)], 9)
     assert [entry.who for entry in entries] == ["acme/ci", "acme/ci", None]

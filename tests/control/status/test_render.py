@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.cli.commands.render import render_command
-from agentsd.control.status.render import Rendered, render
+from agentsd.control.status.render import RenderedManifest, render_agent
 from agentsd.core.errors import AgentNotFound
-from agentsd.core.manifest.document import Document, parse
+from agentsd.core.manifest.document import Document, parse_document
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import default_catalog
 from tests.control.place import uid
@@ -43,9 +43,9 @@ _VALUES = st.recursive(
 @given(st.dictionaries(st.sampled_from(["one", "two", "three"]), _VALUES, min_size=1, max_size=3))
 def test_what_is_printed_says_what_is_meant(value: dict[str, Any]) -> None:
     """With a comment on every line that begins a value, it is YAML of the very same value."""
-    rendered = Rendered("x", Document("x.yaml", b"", {}), value)
+    rendered = RenderedManifest("x", Document("x.yaml", b"", {}), value)
     text = "".join(f"{line}{'  # f.yaml:1' if at else ''}\n" for line, at in rendered.lines())
-    assert parse("x.yaml", text.encode()).value == value
+    assert parse_document("x.yaml", text.encode()).value == value
 
 
 def _write(root: Path, files: dict[str, str]) -> None:
@@ -117,7 +117,7 @@ def test_an_agent_that_is_not_there(root: Path) -> None:
     """Neither is a layer; the nearest name is told."""
     for name in ("acme/sale", "acme/_defaults"):
         with pytest.raises(AgentNotFound):
-            render(read_tree(root), name, default_catalog())
+            render_agent(read_tree(root), name, default_catalog())
 
 
 def test_a_file_that_cannot_be_read(root: Path) -> None:

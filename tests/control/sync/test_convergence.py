@@ -10,12 +10,12 @@ import pytest
 
 from agentsd.control.sync.convergence import NotConverged, fleet_json, wait_for_replicas
 from agentsd.store.database import Database
-from agentsd.store.queries.replicas import Replica, beat, remove
+from agentsd.store.queries.replicas import Replica, record_heartbeat, remove_replica
 
 
 async def serve(database: Database, replica: Replica) -> None:
     async with database.transaction() as connection:
-        await beat(connection, replica)
+        await record_heartbeat(connection, replica)
 
 
 async def test_it_waits_for_the_last_replica(database: Database) -> None:
@@ -95,7 +95,7 @@ async def test_who_says_goodbye_is_told_and_not_missed(database: Database) -> No
     await seen.wait()
     await serve(database, Replica(uuid4(), "late", 2, version=0))
     async with database.transaction() as connection:
-        await remove(connection, leaving.id)
+        await remove_replica(connection, leaving.id)
     fleet = await waiting
     assert ([one.place for one in fleet.left], fleet.expected) == (["leaving:1"], 0)
 

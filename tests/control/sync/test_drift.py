@@ -15,11 +15,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from agentsd.cli.compose.run_reporter import Reporter
-from agentsd.control.sync.run_log import record_outcome
-from agentsd.control.sync.syncer import Report
+from agentsd.cli.compose.run_reporter import RunReporter
+from agentsd.control.sync.run_log import record_result
+from agentsd.control.sync.syncer import RoundReport
 from agentsd.core.plan.plan import FieldChange
-from agentsd.core.text.render import plan_json, plan_lines, summary
+from agentsd.core.text.render import format_plan, plan_to_json, summarise_plan
 from agentsd.store.queries.runs import list_conditions, list_runs
 from tests.control.place import Place, echo, groq, make_checker, operations, uid
 from tests.runtime.world import Keys
@@ -46,7 +46,7 @@ async def test_before_and_after(place: Place) -> None:
     assert found["system_prompt"].old == "Be rude."
     outcome = await place.sync()
     assert operations(outcome) == {("heal", "a")}
-    assert "drifted, to heal" in summary(outcome.plan)
+    assert "drifted, to heal" in summarise_plan(outcome.plan)
     place.reconciler.forget()
     assert (await place.sync()).plan.empty
 
@@ -63,8 +63,8 @@ async def test_secrets_stay_sealed(place: Place, keys: Keys) -> None:
     found = fields(outcome)
     assert found["llm.api_key"].secret == "changed"
     assert found["llm.base_url"].operation == "remove"
-    shown = "".join(text for line in plan_lines(outcome.plan) for _, text in line)
-    told = json.dumps(plan_json(outcome.plan), default=str)
+    shown = "".join(text for line in format_plan(outcome.plan) for _, text in line)
+    told = json.dumps(plan_to_json(outcome.plan), default=str)
     assert "canary" not in shown + told
     assert "ENC[" not in shown + told
 
@@ -94,7 +94,7 @@ async def test_an_owner_that_was_edited(place: Place) -> None:
         planned = await place.plan()
         assert [(user.operation, user.username) for user in planned.plan.users] == [("heal", "acme")]
         assert planned.plan.users[0].fields
-        assert "owner drifted, to heal" in summary(planned.plan)
+        assert "owner drifted, to heal" in summarise_plan(planned.plan)
         assert (await place.sync()).head is not None
         place.reconciler.forget()
         assert (await place.sync()).plan.empty
@@ -116,7 +116,7 @@ async def test_what_is_on_record(place: Place, keys: Keys) -> None:
         cursor = await connection.execute("SELECT now()")
         row = await cursor.fetchone()
     assert row is not None
-    await record_outcome(place.database, outcome, place.options, trigger="resync", started_at=row[0])
+    await record_result(place.database, outcome, place.options, trigger="resync", started_at=row[0])
     async with place.database.transaction(snapshot=True) as connection:
         (run,) = await list_runs(connection)
     (drift,) = run.drift
@@ -201,12 +201,14 @@ async def test_prune_that_was_taken_back(place: Place) -> None:
 
 async def test_a_daemon_tells_of_an_orphan_once(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     """When its file goes, and not with every change after that; its condition stays on record."""
-    reporter = Reporter(place.database, place.options, "agents.d/")
-    await reporter(Report(await place.sync({"a.yaml": echo(1), "b.yaml": echo(2, extra="prune: false\n")})))
+    reporter = RunReporter(place.database, place.options, "agents.d/")
+    await reporter(
+        RoundReport(await place.sync({"a.yaml": echo(1), "b.yaml": echo(2, extra="prune: false\n")}))
+    )
     place.write({"b.yaml": None})
-    await reporter(Report(await place.sync()))
+    await reporter(RoundReport(await place.sync()))
     assert "b  b.yaml is orphaned" in capsys.readouterr().err
-    await reporter(Report(await place.sync({"a.yaml": echo(1, reply="bye")})))
+    await reporter(RoundReport(await place.sync({"a.yaml": echo(1, reply="bye")})))
     assert "orphaned" not in capsys.readouterr().err
     async with place.database.transaction(snapshot=True) as connection:
         (condition,) = await list_conditions(connection)

@@ -11,7 +11,7 @@ import pytest
 from agentsd.control.sync import syncer as syncing
 from agentsd.control.sync.leadership import Leadership
 from agentsd.control.sync.reconciler import Reconciler
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import Watcher
 from agentsd.core.errors import StoreUnavailable
 from agentsd.store.leader_election import Term
@@ -23,7 +23,7 @@ class Seat:
 
     def __init__(self, place: Place) -> None:
         self.leadership = Leadership(place.database, "main")
-        self.reports: asyncio.Queue[Report] = asyncio.Queue()
+        self.reports: asyncio.Queue[RoundReport] = asyncio.Queue()
         reconciler = Reconciler(make_checker(None), place.database)
         self.syncer = Syncer(place.root, reconciler, place.options, self.reports.put, gate=self.leadership)
 
@@ -63,7 +63,7 @@ async def test_a_standby_does_nothing_until_it_leads(place: Place) -> None:
         assert (await leader.syncer.round(None)).outcome
         async with seat(place) as standby:
             place.write({"b.yaml": echo(2)})
-            assert await standby.syncer.round(None) == Report(standby=True)
+            assert await standby.syncer.round(None) == RoundReport(standby=True)
             assert (await place.slugs(), standby.reports.empty()) == ({"a"}, True)
             await stack.aclose()
             report = await standby.reports.get()
@@ -88,7 +88,7 @@ async def test_an_edit_that_the_leader_does_not_take_is_told(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A leader that watches other files: the edit is written, and not live; the error says so."""
-    monkeypatch.setattr(syncing, "LEADER_PATIENCE", 0.2)
+    monkeypatch.setattr(syncing, "LEADER_TIMEOUT_SECONDS", 0.2)
     async with seat(place) as leader:
         await leader.syncer.round(None)
         async with seat(place) as standby, standby.syncer.turn() as turn:
@@ -114,7 +114,7 @@ async def test_a_term_that_is_over_applies_nothing(place: Place) -> None:
     async with seat(place) as leader:
         await leader.syncer.round(None)
         place.write({"b.yaml": echo(2)})
-        reports: asyncio.Queue[Report] = asyncio.Queue()
+        reports: asyncio.Queue[RoundReport] = asyncio.Queue()
         late = Syncer(place.root, place.reconciler, place.options, reports.put, gate=Mistaken())
-        assert await late.round(None) == Report(standby=True)
+        assert await late.round(None) == RoundReport(standby=True)
         assert (await place.slugs(), reports.empty()) == ({"a"}, True)

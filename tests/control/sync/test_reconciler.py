@@ -46,7 +46,7 @@ async def test_a_rename_keeps_id_and_history(place: Place) -> None:
     (row,) = (await place.stored()).agents.values()
     assert (row.id, row.slug, row.owner) == (one(1), "acme/b", "acme")
     async with place.database.transaction(snapshot=True) as connection:
-        history = await agents.revisions(connection, one(1))
+        history = await agents.load_revisions(connection, one(1))
     assert [revision.operation for revision in history] == ["rename", "create"]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control.sync.watcher import TICK
+from agentsd.control.sync.watcher import TICK_SECONDS
 from agentsd.core.errors import ConfigError, MassDeletion
 from tests.control.daemon import Daemon, daemon
 from tests.control.place import Place, echo
@@ -210,7 +210,7 @@ async def test_the_folder_is_made_again(running: Daemon) -> None:
     running.place.write({"a.yaml": echo(1, reply="new")})
     await running.until(lambda report: ("update", "a") in running.seen)
     running.seen.clear()
-    await asyncio.sleep(1.5 * TICK)  # after that, what the watch of the removed folder saw is used up
+    await asyncio.sleep(1.5 * TICK_SECONDS)  # after that, what the watch of the removed folder saw is used up
     running.place.write({"a.yaml": echo(1, reply="edited")})
     async with asyncio.timeout(20):  # a resync comes after 60 s
         await running.until(lambda report: ("update", "a") in running.seen)

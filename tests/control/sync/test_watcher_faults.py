@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 
 from agentsd.control.sync.reconciler import Reconciler
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import POLL_SECONDS, Watcher
-from agentsd.control.validation.checker import Checked, Checker
+from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.core.errors import Bug, StoreUnavailable
 from agentsd.files.tree import SourceFile
 from agentsd.providers.catalog import default_catalog
@@ -48,7 +48,7 @@ async def test_a_store_that_is_not_there(place: Place, keys: Keys) -> None:
         place, reconciler=Reconciler(make_checker(keys), Database("postgresql://x@127.0.0.1:1/x"))
     )
     place.write({"a.yaml": echo(1)})
-    reports: asyncio.Queue[Report] = asyncio.Queue()
+    reports: asyncio.Queue[RoundReport] = asyncio.Queue()
     watcher = Watcher(Syncer(nowhere.root, nowhere.reconciler, nowhere.options, reports.put))
     task = asyncio.create_task(watcher.run())
     for _ in range(3):
@@ -60,7 +60,7 @@ async def test_a_store_that_is_not_there(place: Place, keys: Keys) -> None:
 class Faulty(Checker):
     """A checker with a fault that nobody foresaw."""
 
-    def check(self, file: SourceFile, *rest: Any) -> Checked:
+    def check(self, file: SourceFile, *rest: Any) -> CheckResult:
         """Fails on one word."""
         if b"boom" in file.data:
             raise ZeroDivisionError("sk-canary")

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from agentsd.cli.compose.parts import load_settings, make_checker
-from agentsd.control.sync.reconciler import Options, Reconciler
-from agentsd.control.validation.validate import validate
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.errors import InvalidManifests
 from agentsd.files.tree import read_tree
 from agentsd.store.database import Database
@@ -34,7 +34,7 @@ def _manifest(root: Path, path: str, more: str, digit: int = 1) -> None:
 
 
 async def _codes(root: Path) -> list[tuple[str, int]]:
-    found = await validate(read_tree(root), make_checker(load_settings(path=root)))
+    found = await validate_tree(read_tree(root), make_checker(load_settings(path=root)))
     return [(violation.code, violation.line) for violation in found]
 
 
@@ -81,7 +81,7 @@ async def test_an_owner_names_files_of_its_own_folder(tmp_path: Path) -> None:
 
 async def _sync(database: Database, root: Path, reconciler: Reconciler | None = None) -> tuple[str, ...]:
     reconciler = reconciler or Reconciler(make_checker(load_settings(path=root)), database)
-    outcome = await reconciler.sync(read_tree(root), Options())
+    outcome = await reconciler.sync(read_tree(root), SyncOptions())
     return tuple(change.operation for change in outcome.plan.changes)
 
 
@@ -119,9 +119,11 @@ async def test_sources_are_searchable_at_commit_and_forgotten_when_unused(
     async with database.transaction(snapshot=True) as conn:
         (row,) = (await store.load_all(conn)).rows
         sources = {digest: path for path, digest in row.sources}
-        (passage,) = await knowledge.search(conn, "returns?", sources, limit=3)
+        (passage,) = await knowledge.search_passages(conn, "returns?", sources, limit=3)
     assert (passage.path, passage.heading, passage.text) == ("faq.md", "Returns", "Within thirty days.")
     _write(tmp_path, "faq.md", "# Returns\nNever.\n")
     assert await _sync(database, tmp_path) == ("update",)
     async with database.transaction(snapshot=True) as conn:
-        assert await knowledge.missing_sources(conn, sources) == set(sources), "the old text is still there"
+        assert await knowledge.find_missing_sources(conn, sources) == set(sources), (
+            "the old text is still there"
+        )

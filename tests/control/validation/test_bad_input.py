@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control.validation.validate import validate
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.violations import Violation, errors_of
+from agentsd.core.violations import Violation, filter_errors
 from agentsd.files.tree import read_tree
 from tests.control.bad_inputs import BAD
 from tests.control.breaking import GOOD, VICTIM, Bad, Samples
@@ -60,13 +60,13 @@ async def test_the_message(
     checkers = [make_checker(keys, require_mac=bad.require_mac)]
     checkers += [] if bad.sealed else [make_checker(None)]
     for checker in checkers:
-        found = await validate(read_tree(root), checker)
+        found = await validate_tree(read_tree(root), checker)
         violation = expected(bad, found, bad.blamed)
         assert (violation.line, violation.column) == (bad.line, bad.column)
         assert bad.message in violation.message
         assert bad.hint in violation.hint
         assert violation.severity == "error"
-        assert {v.path for v in errors_of(found)} <= {bad.path, bad.blamed or bad.path}
+        assert {v.path for v in filter_errors(found)} <= {bad.path, bad.blamed or bad.path}
         assert "canary" not in str(found)
 
 
@@ -112,7 +112,7 @@ async def test_all_at_once(tmp_path: Path, keys: Keys, samples: Samples) -> None
     (root / "a.yaml").write_text("name: 1\ndescription: 2\nllm:\n  provider: nobody\n  x: 1\nextra: null\n")
     (root / "b.yaml").write_text("name: [\n")
     (root / "c.yaml").write_text(groq(1).replace("groq.com", "groq.com\n  completions_path: x"))
-    found = errors_of(await validate(read_tree(root), make_checker(keys)))
+    found = filter_errors(await validate_tree(read_tree(root), make_checker(keys)))
     assert [(v.path, v.line, v.code) for v in found] == [
         ("a.yaml", 1, "wrong-type"),
         ("a.yaml", 2, "wrong-type"),
@@ -127,10 +127,10 @@ async def test_all_at_once(tmp_path: Path, keys: Keys, samples: Samples) -> None
 async def test_without_a_key_seals_are_only_reported(tmp_path: Path, samples: Samples) -> None:
     """A CI job has no key: it warns, and refuses where --require-mac is asked for."""
     (tmp_path / VICTIM).write_text(samples.sealed)
-    (found,) = await validate(read_tree(tmp_path), make_checker(None))
+    (found,) = await validate_tree(read_tree(tmp_path), make_checker(None))
     assert (found.code, found.severity, found.line) == ("seal-unverified", "warning", 8)
     assert "no key at hand" in found.message
-    (found,) = await validate(read_tree(tmp_path), make_checker(None, require_mac=True))
+    (found,) = await validate_tree(read_tree(tmp_path), make_checker(None, require_mac=True))
     assert found.severity == "error"
 
 
@@ -148,7 +148,7 @@ async def test_a_sealed_value_that_does_not_fit(place: Place, keys: Keys) -> Non
     """What is sealed is held to the same bounds as what is plain, once a key opens it."""
     text = keys.seal(groq(1).replace("sk-canary-9", '""'))
     place.write({VICTIM: text})
-    found = await validate(place.tree(), make_checker(keys))
+    found = await validate_tree(place.tree(), make_checker(keys))
     assert [(v.code, v.pointer) for v in found] in (
         [("opened-value", ("llm", "api_key"))],
         [("plaintext-secret", ("llm", "api_key"))],  # sops leaves an empty value as it is

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.control.validation.validate import validate
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.violations import Violation
 from agentsd.files.tree import read_tree
 from tests.control.place import make_checker, uid
@@ -20,7 +20,7 @@ async def found_in(root: Path, text: str, keys: Keys | None) -> tuple[Violation,
     """What is wrong with a tree of one file."""
     root.mkdir(exist_ok=True)
     (root / "a.yaml").write_text(text)
-    return await validate(read_tree(root), make_checker(keys))
+    return await validate_tree(read_tree(root), make_checker(keys))
 
 
 async def test_a_sealed_fallback_is_valid(tmp_path: Path, keys: Keys) -> None:

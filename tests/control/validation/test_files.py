@@ -14,9 +14,9 @@ import pytest
 
 from agentsd.core.errors import ConfigError
 from agentsd.files.atomic.compare_and_swap import replace_file
-from agentsd.files.git.command import is_older, lock_of
-from agentsd.files.tree import read_tree, reread
-from agentsd.files.yaml.blocks import CannotSplice, append_block, top_level_block
+from agentsd.files.git.command import is_older, locate_index_lock
+from agentsd.files.tree import read_tree, reread_files
+from agentsd.files.yaml.blocks import CannotEdit, append_block, extract_top_level_block
 from tests.control.place import echo
 
 
@@ -56,7 +56,7 @@ def test_just_these_files(tmp_path: Path) -> None:
     write(tmp_path, "new.yaml")
     (tmp_path / "a.yaml").unlink()
     (tmp_path / "b.yaml").write_text("x: 1")
-    after = reread(before, ["a.yaml", "new.yaml", "gone.yaml"])
+    after = reread_files(before, ["a.yaml", "new.yaml", "gone.yaml"])
     assert after.files.keys() == {"b.yaml", "new.yaml"}
     assert after.files["b.yaml"] is before.files["b.yaml"]
 
@@ -124,7 +124,7 @@ def test_a_link_stays_in_its_owners_folder(tmp_path: Path, link: str, target: st
     assert problems
     assert all(problem and problem.code in ("symlink-owner", "unreadable") for problem in problems)
     assert not any(read[path].data for path in below)
-    again = reread(tree, below)
+    again = reread_files(tree, below)
     assert not any({**again.files, **again.attachments}[path].data for path in below if path[-1] != "/")
 
 
@@ -134,7 +134,7 @@ def test_a_folder_that_became_a_link_is_not_followed(tmp_path: Path) -> None:
     tree = read_tree(tmp_path)
     (tmp_path / "beta/docs").rename(tmp_path / "beta/old")
     (tmp_path / "beta/docs").symlink_to("../acme/docs")
-    file = reread(tree, ["beta/docs/a.yaml"]).files["beta/docs/a.yaml"]
+    file = reread_files(tree, ["beta/docs/a.yaml"]).files["beta/docs/a.yaml"]
     assert file.problem
     assert (file.problem.code, file.data) == ("symlink-owner", b"")
 
@@ -194,15 +194,17 @@ async def test_which_commit_is_older(tmp_path: Path) -> None:
 
 async def test_the_lock_of_a_repository(tmp_path: Path) -> None:
     """Of the repository around the folder, of a linked work tree its own; None outside."""
-    assert lock_of(tmp_path) is None or not str(lock_of(tmp_path)).startswith(str(tmp_path))
+    assert locate_index_lock(tmp_path) is None or not str(locate_index_lock(tmp_path)).startswith(
+        str(tmp_path)
+    )
     main, linked = tmp_path / "main", tmp_path / "linked"
     main.mkdir()
     git(main, "init", "-q")
     git(main, "commit", "-q", "--allow-empty", "-m", "x")
     git(main, "worktree", "add", "-q", str(linked))
     (main / "agents.d").mkdir()
-    assert lock_of(main / "agents.d") == main / ".git/index.lock"
-    lock = lock_of(linked)
+    assert locate_index_lock(main / "agents.d") == main / ".git/index.lock"
+    lock = locate_index_lock(linked)
     assert lock is not None
     assert lock.parent.resolve() == (main / ".git/worktrees/linked").resolve()
 
@@ -210,11 +212,11 @@ async def test_the_lock_of_a_repository(tmp_path: Path) -> None:
 def test_blocks() -> None:
     """A top-level key with all of its lines; appended, it starts on a line of its own."""
     text = "a: 1\nsops:\n  mac: x\n\n  list:\n    - y\nb: 2\n"
-    block = top_level_block(text, "sops")
+    block = extract_top_level_block(text, "sops")
     assert block == "sops:\n  mac: x\n\n  list:\n    - y\n"
     assert append_block("a: 1", block) == f"a: 1\n{block}"
-    with pytest.raises(CannotSplice):
-        top_level_block(text, "none")
+    with pytest.raises(CannotEdit):
+        extract_top_level_block(text, "none")
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import pytest
 from click.testing import CliRunner
 
 from agentsd.cli.commands.validate import validate_command
-from agentsd.control.sync.reconciler import Options, Reconciler
-from agentsd.control.sync.syncer import edited
-from agentsd.control.validation.validate import validate
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+from agentsd.control.sync.syncer import apply_edits
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.errors import InvalidManifests
 from agentsd.files.tree import read_tree
 from agentsd.store.queries import agents
@@ -39,7 +39,7 @@ async def found(
     """``file:line:column code`` of everything that is wrong."""
     place.write(files)  # type: ignore[arg-type]
     checker = make_checker(keys, **options)  # type: ignore[arg-type]
-    return [f"{v.where} {v.code}" for v in await validate(place.tree(), checker)]
+    return [f"{v.where} {v.code}" for v in await validate_tree(place.tree(), checker)]
 
 
 async def test_defaults_reach_their_folder_and_below(place: Place, keys: Keys) -> None:
@@ -173,7 +173,9 @@ async def test_each_layer_has_its_own_seal(place: Place, keys: Keys, strangers: 
         forged = text.replace("data:", "data:AAAA", 1)
         told = {
             (v.path, v.code, path in v.message)
-            for v in await validate(edited(place.tree(), {path: forged.encode()}), make_checker(keys))
+            for v in await validate_tree(
+                apply_edits(place.tree(), {path: forged.encode()}), make_checker(keys)
+            )
         }
         assert ("a.yaml", "seal-tampered", True) in told
         assert ((TOP, "seal-tampered", False) in told) is (path == TOP)
@@ -227,7 +229,7 @@ async def test_a_higher_layer_cannot_move_a_key_elsewhere(
 async def test_the_reason_is_told(place: Place, keys: Keys) -> None:
     """Which file holds the secret, and what to do."""
     place.write({TOP: keys.seal(GROQ), "a.yaml": bare(1, "llm:\n  provider: groq.com\n")})
-    (violation,) = await validate(place.tree(), make_checker(keys))
+    (violation,) = await validate_tree(place.tree(), make_checker(keys))
     assert violation.where == "a.yaml:2:1"
     assert "inherits no secret" in violation.hint
     assert TOP in violation.hint
@@ -292,7 +294,7 @@ async def test_revisions_keep_their_layers(place: Place) -> None:
     await place.sync({ACME: "greeting: one\n", "acme/a.yaml": echo(1)})
     await place.sync({ACME: "greeting: two\n"})
     async with place.database.transaction(snapshot=True) as conn:
-        history = await agents.revisions(conn, one(1))
+        history = await agents.load_revisions(conn, one(1))
         (row,) = (await agents.load_all(conn)).rows
     assert [[layer.data for layer in revision.layers] for revision in history] == [
         [b"greeting: two\n"],
@@ -319,10 +321,10 @@ async def test_a_link_to_defaults_is_followed_and_a_missing_one_is_told(tmp_path
     """A layer that cannot be read holds its agents back, as any broken one."""
     place.write({"a.yaml": echo(1)})
     (place.root / TOP).symlink_to(tmp_path / "gone.yaml")
-    told = await validate(read_tree(place.root), make_checker(None))
+    told = await validate_tree(read_tree(place.root), make_checker(None))
     assert {(v.path, v.code) for v in told} == {(TOP, "unreadable")}
     with pytest.raises(InvalidManifests):
-        await Reconciler(make_checker(None), place.database).sync(read_tree(place.root), Options())
+        await Reconciler(make_checker(None), place.database).sync(read_tree(place.root), SyncOptions())
 
 
 @pytest.mark.parametrize(

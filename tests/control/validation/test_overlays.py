@@ -14,15 +14,15 @@ from click.testing import CliRunner
 
 from agentsd.cli.commands.validate import validate_command
 from agentsd.cli.compose.parts import load_settings
-from agentsd.control.sync.reconciler import Outcome
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.sync.reconciler import SyncResult
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import Watcher
-from agentsd.control.validation.validate import validate
+from agentsd.control.validation.validate import validate_tree
 from agentsd.core.errors import ConfigError, InvalidManifests
-from agentsd.files.git.command import head_commit, run
-from agentsd.files.git.merge_base import read_commit, tree_at
-from agentsd.files.git.tree_reader import Reader
-from agentsd.files.tree import Tree, read_tree, reread
+from agentsd.files.git.command import read_head_commit, run
+from agentsd.files.git.merge_base import read_commit, read_merge_base_tree
+from agentsd.files.git.tree_reader import CommitReader
+from agentsd.files.tree import Tree, read_tree, reread_files
 from agentsd.store.queries import agents
 from tests.control.place import Place, echo, make_checker, operations, uid
 from tests.runtime.world import Keys
@@ -34,7 +34,7 @@ def tree(place: Place) -> Tree:
     return read_tree(place.root, env="prod")
 
 
-async def sync(place: Place, files: dict[str, str | None] | None = None, **options: Any) -> Outcome:
+async def sync(place: Place, files: dict[str, str | None] | None = None, **options: Any) -> SyncResult:
     place.write(files or {})
     return await place.reconciler.sync(tree(place), replace(place.options, **options))
 
@@ -119,7 +119,7 @@ async def test_what_is_wrong_in_an_overlay_is_told_there(place: Place) -> None:
     )
     told = {
         f"{v.where} {v.code}"
-        for v in await validate(tree(place), make_checker(None))
+        for v in await validate_tree(tree(place), make_checker(None))
         if v.severity == "error"
     }
     assert told == {
@@ -146,7 +146,7 @@ async def test_an_overlay_cannot_take_a_key_of_the_base(place: Place, keys: Keys
             ),
         }
     )
-    told = {f"{v.path} {v.code}" for v in await validate(tree(place), make_checker(keys))}
+    told = {f"{v.path} {v.code}" for v in await validate_tree(tree(place), make_checker(keys))}
     assert told == {f"{PROD}a.yaml missing-key", f"{PROD}_defaults.yaml layer-secret"}
 
 
@@ -178,7 +178,7 @@ async def test_an_overlay_must_be_there(place: Place) -> None:
     read = tree(place)
     assert read_tree(place.root, read).files == read.files
     place.write({f"{PROD}a.yaml": "greeting: other\n"})
-    again = reread(read, [f"{PROD}a.yaml"])
+    again = reread_files(read, [f"{PROD}a.yaml"])
     assert again.files[f"{PROD}a.yaml"].data == b"greeting: other\n"
     assert again.overlay == PROD
 
@@ -186,7 +186,7 @@ async def test_an_overlay_must_be_there(place: Place) -> None:
 async def test_the_daemon_watches_both(place: Place) -> None:
     """A file saved in the overlay is reconciled as one in the base is."""
     place.write({"a.yaml": echo(1), f"{PROD}a.yaml": "greeting: one\n"})
-    reports: asyncio.Queue[Report] = asyncio.Queue()
+    reports: asyncio.Queue[RoundReport] = asyncio.Queue()
     syncer = Syncer(place.root, place.reconciler, place.options, reports.put, env="prod")
     task = asyncio.create_task(Watcher(syncer).run())
     try:
@@ -223,11 +223,11 @@ async def test_a_commit_is_read_as_its_files_are(place: Place) -> None:
         ("-c", "user.name=t", "-c", "user.email=t@example.org", "commit", "-qm", "x"),
     ):
         assert (await run(top, *command)).code == 0
-    commit = await head_commit(top)
+    commit = await read_head_commit(top)
     assert commit is not None
     git = partial(run, top)
     for env in ("prod", None):
-        found = await read_commit((Reader(git), Reader(git)), commit, "agents.d", env)
+        found = await read_commit((CommitReader(git), CommitReader(git)), commit, "agents.d", env)
         on_disk = read_tree(place.root, env=env)
         for one, other in ((found.files, on_disk.files), (found.attachments, on_disk.attachments)):
             assert {path: file.data for path, file in one.items()} == {
@@ -236,8 +236,8 @@ async def test_a_commit_is_read_as_its_files_are(place: Place) -> None:
         paths = [layer.path for layer in found.beside.layers_of("a.yaml")]
         assert paths == [layer.path for layer in on_disk.beside.layers_of("a.yaml")]
     with pytest.raises(ConfigError, match="no folder envs/staging"):
-        await read_commit((Reader(git), Reader(git)), commit, "agents.d", "staging")
-    then, before = await tree_at(place.root, "HEAD", "prod")
+        await read_commit((CommitReader(git), CommitReader(git)), commit, "agents.d", "staging")
+    then, before = await read_merge_base_tree(place.root, "HEAD", "prod")
     assert (then, before.files.keys()) == (commit, tree(place).files.keys())
 
 

@@ -10,9 +10,9 @@ from uuid import UUID
 
 import pytest
 
-from agentsd.control.validation.checker import Checked, Checker
+from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.files.tree import NO_SIGNATURE, SourceFile
 from agentsd.providers.catalog import default_catalog
 from agentsd.sops.binary import SopsBinary
@@ -94,7 +94,7 @@ async def test_a_seal_belongs_to_its_owner_for_ever(place: Place, keys: Keys) ->
     assert raised.value.violations[0].code == "seal-reused"
 
 
-async def settled(checker: Checker, path: str, data: bytes) -> Checked:
+async def settled(checker: Checker, path: str, data: bytes) -> CheckResult:
     """What a file turns out to be, after sops was asked."""
     return await checker.settle(checker.check(SourceFile(path, NO_SIGNATURE, sha256(data).digest(), data)))
 
@@ -110,7 +110,7 @@ async def test_files_sealed_to_pgp_open_without_an_age_key(tmp_path: Path) -> No
         checked = await settled(checker, "a.yaml", sealed)
         assert checked.manifest is not None
         assert checked.manifest.verified
-        key = parse("a.yaml", sealed).value["sops"]["pgp"][0]
+        key = parse_document("a.yaml", sealed).value["sops"]["pgp"][0]
         damaged = with_block(sealed, pgp=[{**key, "enc": key["enc"].replace("\n", "\nA", 2)}])
         (violation,) = (await settled(checker, "a.yaml", damaged)).violations
         assert violation.code == "seal-unverified"

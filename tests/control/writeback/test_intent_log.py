@@ -20,16 +20,16 @@ import pytest
 import yaml
 
 from agentsd.control.writeback import intent_log as intents
-from agentsd.control.writeback.delivery import Decided, GitOptions, Landing
+from agentsd.control.writeback.delivery import Delivery, EditPlan, GitOptions
 from agentsd.control.writeback.errors import WriteConflict
 from agentsd.control.writeback.intent_log import FileEdit, Intent
 from agentsd.files.atomic.compare_and_swap import FileRefused
-from agentsd.files.git.commit import Author, CommitOrder
+from agentsd.files.git.commit import Author, CommitSpec
 from tests.control.place import Place, echo
 from tests.files.git.repositories import git
 
 A, B = (echo(number, name=name, extra="# the end\n") for number, name in ((1, "a"), (2, "b")))
-ORDER = CommitOrder("agentsd: set-default b", author=Author("acme/ci", "ci@acme.example"))
+ORDER = CommitSpec("agentsd: set-default b", author=Author("acme/ci", "ci@acme.example"))
 SOUGHT = ("intent.json", "ctypes.dlsym", "after fsync", "os.remove")
 
 
@@ -189,7 +189,7 @@ async def test_killed_again_at_every_step_of_the_recovery(place: Place, database
 
 def left(root: Path, *edits: dict[str, Any], order: Any = None) -> Path:
     """A note as a killed process might have left it, or a stranger."""
-    note = root / intents.NAME
+    note = root / intents.INTENT_NAME
     note.write_text(json.dumps({"edits": edits, "commit": order}))
     return note
 
@@ -218,7 +218,7 @@ async def test_a_note_writes_manifests_only(tmp_path: Path, path: str) -> None:
     root = tmp_path / "agents.d"
     root.mkdir()
     left(root, edit(path, None, b"name: evil\n"))
-    assert not await Landing(root, None).finish()
+    assert not await Delivery(root, None).finish()
     assert [str(found) for found in tmp_path.rglob("*")] == [str(root)]
 
 
@@ -228,13 +228,13 @@ async def test_a_note_of_a_user_file_holds_no_text(tmp_path: Path) -> None:
     root.mkdir()
     git(tmp_path, "init", "-q", "-b", "main")
     for path in ("_user.yaml", "acme/_user.yaml"):
-        intents.note(root, Intent((FileEdit(path, None, b"email: a@b.example\n"),), ORDER))
-        assert b"email" not in (root / intents.NAME).read_bytes()
-        assert await Landing(root, GitOptions()).finish()
+        intents.record_intent(root, Intent((FileEdit(path, None, b"email: a@b.example\n"),), ORDER))
+        assert b"email" not in (root / intents.INTENT_NAME).read_bytes()
+        assert await Delivery(root, GitOptions()).finish()
         assert [one.name for one in root.iterdir()] == []
-    intents.note(root, Intent((FileEdit("_user.yaml", None, b"email: a@b.example\n"),), ORDER))
+    intents.record_intent(root, Intent((FileEdit("_user.yaml", None, b"email: a@b.example\n"),), ORDER))
     (root / "_user.yaml").write_text("email: a@b.example\n")
-    assert await Landing(root, GitOptions()).finish()
+    assert await Delivery(root, GitOptions()).finish()
     assert git(tmp_path, "show", "--format=%an", "--name-only").split() == ["acme/ci", "agents.d/_user.yaml"]
 
 
@@ -250,15 +250,15 @@ async def test_a_forged_note_makes_no_commit(tmp_path: Path, keyed_print: object
         git(tmp_path, "init", "-q", "-b", "main")
         git(tmp_path, "add", ".")
         git(tmp_path, "commit", "-q", "-m", "first")
-    intents.note(other, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
-    note = json.loads((other / intents.NAME).read_text())
+    intents.record_intent(other, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
+    note = json.loads((other / intents.INTENT_NAME).read_text())
     if keyed_print != "a copy":
         note["print"] = keyed_print
-    (other / intents.NAME).unlink()
-    (root / intents.NAME).write_text(json.dumps(note))
-    assert not await Landing(root, GitOptions() if repository else None).finish()
+    (other / intents.INTENT_NAME).unlink()
+    (root / intents.INTENT_NAME).write_text(json.dumps(note))
+    assert not await Delivery(root, GitOptions() if repository else None).finish()
     assert (root / "a.yaml").read_text() == A
-    assert not (root / intents.NAME).exists()
+    assert not (root / intents.INTENT_NAME).exists()
     if repository:
         assert git(tmp_path, "log", "--format=%s").split() == ["first"]
         assert stat.S_IMODE((tmp_path / ".git/write-back.key").stat().st_mode) == 0o600
@@ -268,14 +268,14 @@ async def test_a_forged_note_makes_no_commit(tmp_path: Path, keyed_print: object
 async def test_a_note_of_ours_that_was_changed_is_not_ours(tmp_path: Path, change: str) -> None:
     """Whatever is changed in it."""
     (tmp_path / "a.yaml").write_text(A)
-    intents.note(tmp_path, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
-    note = json.loads((tmp_path / intents.NAME).read_text())
+    intents.record_intent(tmp_path, Intent((FileEdit("a.yaml", A.encode(), B.encode()),), ORDER))
+    note = json.loads((tmp_path / intents.INTENT_NAME).read_text())
     if change == "author":
         note["commit"]["author"] = ["default/admin", "admin@example.org"]
     else:
         note["edits"][0][change] = {"path": "b.yaml", "after": None}[change]
-    (tmp_path / intents.NAME).write_text(json.dumps(note))
-    assert not await Landing(tmp_path, None).finish()
+    (tmp_path / intents.INTENT_NAME).write_text(json.dumps(note))
+    assert not await Delivery(tmp_path, None).finish()
     assert [(one.name, one.read_text()) for one in tmp_path.iterdir()] == [("a.yaml", A)]
 
 
@@ -287,9 +287,9 @@ async def test_a_link_into_another_owners_folder_is_not_written_through(tmp_path
     (tmp_path / "beta/sub").symlink_to("../acme")
     edits = (FileEdit("beta/sub/a.yaml", A.encode(), B.encode()),)
     with pytest.raises(WriteConflict, match="its owner's folder"):
-        await Landing(tmp_path, None).carry_out(Decided("update", UUID(int=1), "b", "b", edits), None)
-    intents.note(tmp_path, Intent(edits, None))
-    await Landing(tmp_path, None).finish()
+        await Delivery(tmp_path, None).carry_out(EditPlan("update", UUID(int=1), "b", "b", edits), None)
+    intents.record_intent(tmp_path, Intent(edits, None))
+    await Delivery(tmp_path, None).finish()
     assert (tmp_path / "acme/a.yaml").read_text() == A
 
 
@@ -298,8 +298,8 @@ async def test_a_link_into_another_owners_folder_is_not_written_through(tmp_path
 )
 async def test_a_note_without_sense_is_dropped(tmp_path: Path, text: str) -> None:
     """Nothing is changed, and no start or write fails because of it."""
-    (tmp_path / intents.NAME).write_text(text)
-    assert not await Landing(tmp_path, None).finish()
+    (tmp_path / intents.INTENT_NAME).write_text(text)
+    assert not await Delivery(tmp_path, None).finish()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -316,9 +316,9 @@ async def test_what_somebody_changed_since_is_theirs(tmp_path: Path) -> None:
         FileEdit("a.yaml", with_default(A).encode(), A.encode()),
         FileEdit("b.yaml", B.encode(), with_default(B).encode()),
     )
-    intents.note(root, Intent(edits, ORDER))
+    intents.record_intent(root, Intent(edits, ORDER))
     (root / "b.yaml").write_text("name: mine\n")
-    assert await Landing(root, GitOptions()).finish()
+    assert await Delivery(root, GitOptions()).finish()
     assert (root / "a.yaml").read_text() == A
     assert (root / "b.yaml").read_text() == "name: mine\n"
     assert git(tmp_path, "show", "--format=%an", "--name-only", "HEAD").split() == [
@@ -333,9 +333,9 @@ async def test_an_error_takes_back_what_was_done(tmp_path: Path, caplog: pytest.
     (tmp_path / "a.yaml").write_text(A)
     (tmp_path / "b").write_text("a file where a folder should be")
     edits = (FileEdit("a.yaml", A.encode(), B.encode()), FileEdit("b/c.yaml", None, B.encode()))
-    decided = Decided("update", UUID(int=1), "a", "a.yaml", edits)
+    decided = EditPlan("update", UUID(int=1), "a", "a.yaml", edits)
     with pytest.raises(FileRefused):
-        await Landing(tmp_path, None).carry_out(decided, None)
+        await Delivery(tmp_path, None).carry_out(decided, None)
     assert (tmp_path / "a.yaml").read_text() == A
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.yaml", "b"]
     assert caplog.records == []
@@ -343,7 +343,7 @@ async def test_an_error_takes_back_what_was_done(tmp_path: Path, caplog: pytest.
 
 def put_note(root: Path, kind: str) -> None:
     """Something at the place of a note that no writer has left."""
-    note = root / intents.NAME
+    note = root / intents.INTENT_NAME
     match kind:
         case "folder":
             (note / "inner").mkdir(parents=True)
@@ -372,10 +372,10 @@ def put_note(root: Path, kind: str) -> None:
 def test_what_is_not_a_note_is_put_aside(tmp_path: Path, kind: str, caplog: pytest.LogCaptureFixture) -> None:
     """Whatever stands there: it is said once, nothing waits for it, and the next note can be written."""
     put_note(tmp_path, kind)
-    assert intents.finish(tmp_path) is None
+    assert intents.finish_intent(tmp_path) is None
     assert "makes no sense" in caplog.text
     caplog.clear()
-    assert intents.finish(tmp_path) is None
+    assert intents.finish_intent(tmp_path) is None
     assert not caplog.text
-    intents.note(tmp_path, Intent((FileEdit("a.yaml", None, b"name: x\n"),)))
-    assert intents.finish(tmp_path) == (("a.yaml",), None)
+    intents.record_intent(tmp_path, Intent((FileEdit("a.yaml", None, b"name: x\n"),)))
+    assert intents.finish_intent(tmp_path) == (("a.yaml",), None)

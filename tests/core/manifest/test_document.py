@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import MAX_BYTES, MAX_DEPTH, parse
-from agentsd.core.manifest.positions import locate
+from agentsd.core.manifest.document import MAX_BYTES, MAX_DEPTH, parse_document
+from agentsd.core.manifest.positions import locate_pointer
 from agentsd.core.manifest.scalars import format_float
 from agentsd.core.violations import Violation
 
@@ -31,7 +31,7 @@ rag:
 def violations(data: bytes) -> tuple[Violation, ...]:
     """Every violation of ``data``; each says where, what and what to do."""
     with pytest.raises(InvalidManifests) as caught:
-        parse("a/x.yaml", data)
+        parse_document("a/x.yaml", data)
     for violation in caught.value.violations:
         assert violation.path == "a/x.yaml"
         assert violation.message
@@ -42,7 +42,7 @@ def violations(data: bytes) -> tuple[Violation, ...]:
 
 
 def read(text: str) -> Any:
-    return parse("x.yaml", f"k: {text}\n".encode()).value["k"]
+    return parse_document("x.yaml", f"k: {text}\n".encode()).value["k"]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +136,14 @@ def test_deep_nesting_is_refused(opening: bytes) -> None:
     """A megabyte of brackets is a violation, not a crash; a hundred levels are not."""
     assert violations(opening * (MAX_BYTES // len(opening)))
     assert violations(b"a:\n" + b"".join(b" " * n + b"a:\n" for n in range(1, MAX_DEPTH + 10)))
-    assert parse("x", b"a: " + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1))
+    assert parse_document("x", b"a: " + b"[" * (MAX_DEPTH - 1) + b"]" * (MAX_DEPTH - 1))
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:
     """A UTF-8 byte order mark at the start is no part of the first key, as in sops."""
     data = "\ufeffname: é\nb: 1\n".encode()
-    assert parse("x.yaml", data).value == {"name": "é", "b": 1}
-    assert locate(data, ("b",)) == (2, 4)
+    assert parse_document("x.yaml", data).value == {"name": "é", "b": 1}
+    assert locate_pointer(data, ("b",)) == (2, 4)
 
 
 @pytest.mark.parametrize(
@@ -173,14 +173,14 @@ yamlish = st.text(st.sampled_from(" \n\r\t-:?[]{}#&*!|>'\"%@`,~abé\u2028\x85\uf
 def test_no_bytes_crash_it(data: bytes) -> None:
     """Any bytes are a document or violations with a place inside the file."""
     try:
-        document = parse("x.yaml", data)
+        document = parse_document("x.yaml", data)
     except InvalidManifests as error:
         found = error.violations
         assert found
         assert all(1 <= one.line <= len(data) + 1 for one in found)
     else:
         assert isinstance(document.value, dict)
-    assert locate(data, ("a", 0, "b")) >= (1, 1)
+    assert locate_pointer(data, ("a", 0, "b")) >= (1, 1)
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -206,17 +206,17 @@ def test_nodes_are_located() -> None:
         ("llm", "tags", 7): (5, 9),
         ("nothing", "here"): (2, 1),
     }
-    assert {pointer: locate(SAMPLE, pointer) for pointer in places} == places
+    assert {pointer: locate_pointer(SAMPLE, pointer) for pointer in places} == places
     keys = {("name",): (2, 1), ("llm",): (3, 1), ("llm", "tags"): (5, 3), ("rag", "sources"): (7, 3)}
-    assert {pointer: locate(SAMPLE, pointer, key=True) for pointer in keys} == keys
-    assert locate(SAMPLE, ("llm", "model"), key=True) == (3, 1)
-    assert locate(b"a: [", ("a",)) == (1, 4)
-    assert locate(b"\xff", ("a",)) == (1, 1)
+    assert {pointer: locate_pointer(SAMPLE, pointer, key=True) for pointer in keys} == keys
+    assert locate_pointer(SAMPLE, ("llm", "model"), key=True) == (3, 1)
+    assert locate_pointer(b"a: [", ("a",)) == (1, 4)
+    assert locate_pointer(b"\xff", ("a",)) == (1, 1)
 
 
 def test_values_keep_the_order_of_the_file() -> None:
     """The MAC of a seal runs in document order."""
-    value = parse("x.yaml", b"z: 1\na: {y: 1, b: 2}\nm: []\n").value
+    value = parse_document("x.yaml", b"z: 1\na: {y: 1, b: 2}\nm: []\n").value
     assert list(value) == ["z", "a", "m"]
     assert all(first > second for first, second in pairwise(value["a"]))
 
@@ -225,6 +225,6 @@ def test_values_keep_the_order_of_the_file() -> None:
 def test_a_file_with_too_many_nodes_is_refused_where_they_exceed_the_limit(piece: str) -> None:
     """A megabyte of them takes seconds of whoever reads it; here it ends at ``MAX_NODES``."""
     with pytest.raises(InvalidManifests) as caught:
-        parse("a.yaml", f"x: [{piece * 20_000}]".encode())
+        parse_document("a.yaml", f"x: [{piece * 20_000}]".encode())
     assert [one.code for one in caught.value.violations] == ["too-large"]
     assert caught.value.violations[0].column > 9_000

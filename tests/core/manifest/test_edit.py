@@ -8,8 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.manifest.edit import FIELDS, InvalidEdit, SecretNeeded, fields_of, merged, replaced
-from agentsd.core.manifest.pointers import leaves
+from agentsd.core.manifest.edit import (
+    API_FIELDS,
+    InvalidEdit,
+    SecretNeeded,
+    extract_fields,
+    merge_fields,
+    replace_fields,
+)
+from agentsd.core.manifest.pointers import iter_leaves
 from agentsd.core.secret import MASK
 from agentsd.core.trust.rules import Destinations
 
@@ -51,7 +58,7 @@ def test_a_kept_secret_never_goes_elsewhere(section: dict[str, Any], merge: bool
     """The old ciphertext stays only with its provider and origin, and none is moved in."""
     current = manifest(**({"api_url": url} if url else {}))
     try:
-        edit = (merged if merge else replaced)(current, {"llm": section}, home, never)
+        edit = (merge_fields if merge else replace_fields)(current, {"llm": section}, home, never)
     except InvalidEdit:
         return
     after = edit.value["llm"]
@@ -61,7 +68,7 @@ def test_a_kept_secret_never_goes_elsewhere(section: dict[str, Any], merge: bool
         assert after["provider"] == "groq.com"
         before, now = url or "https://a.example", after.get("api_url", "https://a.example")
         assert before.split("/")[2] == now.split("/")[2]
-    assert "sk-new" not in [leaf for _, leaf in leaves(edit.value)]
+    assert "sk-new" not in [leaf for _, leaf in iter_leaves(edit.value)]
 
 
 @given(
@@ -72,8 +79,8 @@ def test_a_kept_secret_never_goes_elsewhere(section: dict[str, Any], merge: bool
 def test_an_empty_patch_changes_nothing(texts: dict[str, str]) -> None:
     """And a patch of what is there already does not either."""
     current = manifest() | texts
-    assert merged(current, {}, home, never).value == current
-    same = merged(current, texts, home, never)
+    assert merge_fields(current, {}, home, never).value == current
+    same = merge_fields(current, texts, home, never)
     assert (same.value, same.secrets) == (current, {})
 
 
@@ -81,14 +88,14 @@ def test_put_removes_what_it_does_not_say_but_not_the_secret() -> None:
     """Fields go, the id and the secret stay; null takes the secret, too."""
     current = manifest(model="m") | {"greeting": "Hi"}
     body = {"name": "A", "llm": {"provider": "groq.com"}}
-    assert replaced(current, body, home, never).value == manifest()
+    assert replace_fields(current, body, home, never).value == manifest()
     body["llm"] = {"provider": "groq.com", "api_key": None}
-    assert replaced(current, body, home, never).value["llm"] == {"provider": "groq.com"}
+    assert replace_fields(current, body, home, never).value["llm"] == {"provider": "groq.com"}
 
 
 def test_another_provider_starts_anew() -> None:
     """A patch of the provider leaves nothing of the old section behind."""
-    edit = merged(manifest(model="m"), {"llm": {"provider": "openai-compatible"}}, home, never)
+    edit = merge_fields(manifest(model="m"), {"llm": {"provider": "openai-compatible"}}, home, never)
     assert edit.value["llm"] == {"provider": "openai-compatible"}
 
 
@@ -97,17 +104,19 @@ def test_the_secret_of_a_fallback_stays_in_its_place() -> None:
     entry = {"provider": "openai-compatible", "api_key": OTHER}
     current = manifest(fallback=[entry])
     body = {"llm": {"fallback": [{"provider": "openai-compatible", "api_key": MASK}]}}
-    assert merged(current, body, home, never).value == current
+    assert merge_fields(current, body, home, never).value == current
     body["llm"]["fallback"][0]["provider"] = "groq.com"
     with pytest.raises(SecretNeeded) as refused:
-        merged(current, body, home, never)
+        merge_fields(current, body, home, never)
     assert refused.value.param == "llm_provider_config.fallback[0].api_key"
 
 
 def test_what_is_sealed_stays_sealed() -> None:
     """A new text for a sealed prompt is a secret; so is one that the file's rule names."""
     current = manifest() | {"system_prompt": OTHER}
-    edit = merged(current, {"system_prompt": "new", "greeting": "hi"}, home, lambda at: at == ("greeting",))
+    edit = merge_fields(
+        current, {"system_prompt": "new", "greeting": "hi"}, home, lambda at: at == ("greeting",)
+    )
     assert edit.secrets == {("system_prompt",): "new", ("greeting",): "hi"}
     assert edit.value == current
 
@@ -119,7 +128,7 @@ def test_what_is_sealed_stays_sealed() -> None:
 def test_a_body_says_only_what_can_be_said(body: dict[str, Any], param: str) -> None:
     """Unknown fields and another identity are refused by name."""
     with pytest.raises(InvalidEdit) as refused:
-        fields_of(body, {"id": "x", "slug": "a", "user": "default"})
+        extract_fields(body, {"id": "x", "slug": "a", "user": "default"})
     assert refused.value.param == param
 
 
@@ -127,4 +136,4 @@ def test_every_field_of_a_manifest_can_be_edited() -> None:
     """The API's words cover the manifest's, but for its id, and that it outlives its file."""
     from agentsd.core.manifest.agent import SECTIONS, AgentHead
 
-    assert set(FIELDS.values()) == {*AgentHead.model_fields, *SECTIONS} - {"id", "prune"}
+    assert set(API_FIELDS.values()) == {*AgentHead.model_fields, *SECTIONS} - {"id", "prune"}

@@ -8,9 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.manifest.agent import Attachment, Attachments, digest_of
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.layers import Layered, borrowed, layered, together
+from agentsd.core.manifest.agent import Attachment, Attachments, compute_digest
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.layers import LayeredDocument, find_borrowed_seals, is_from_one_layer, merge_layers
 from agentsd.core.trust.rules import Destinations
 from tests.core.values import sealed
 
@@ -25,13 +25,13 @@ def destinations(kind: str, provider: str) -> Destinations | None:
 
 
 def doc(path: str, value: dict[str, Any]) -> Document:
-    return parse(path, yaml.safe_dump(value, sort_keys=False).encode())
+    return parse_document(path, yaml.safe_dump(value, sort_keys=False).encode())
 
 
 def merged(*values: dict[str, Any]) -> dict[str, Any]:
     """What the last of ``values`` says over the others."""
     *below, own = [doc(f"{number}.yaml", value) for number, value in enumerate(values)]
-    return layered(own, below, destinations).value
+    return merge_layers(own, below, destinations).value
 
 
 _SCALARS = st.one_of(st.integers(-9, 9), st.booleans(), st.sampled_from(["x", "y", ""]))
@@ -64,8 +64,8 @@ def test_mappings_merge_and_the_rest_replaces(values: list[dict[str, Any]]) -> N
 def test_each_leaf_comes_from_the_highest_layer_that_says_it(values: list[dict[str, Any]]) -> None:
     """And the merge of other values of the layers takes them from the same places."""
     *below, own = [doc(f"{number}.yaml", value) for number, value in enumerate(values)]
-    document = layered(own, below, destinations)
-    if not isinstance(document, Layered):
+    document = merge_layers(own, below, destinations)
+    if not isinstance(document, LayeredDocument):
         assert document is own
         return
     named = [_named(one.value, one.path) for one in document.layers]
@@ -99,8 +99,8 @@ _FIELDS = st.fixed_dictionaries(
 def test_no_secret_meets_an_address_or_a_provider_from_above(sections: list[dict[str, Any]]) -> None:
     """Whatever the layers say: no secret is from below the layer that says where it goes."""
     *below, own = [doc(f"{number}.yaml", {"llm": section}) for number, section in enumerate(sections)]
-    document = layered(own, below, destinations)
-    assert isinstance(document, Layered)
+    document = merge_layers(own, below, destinations)
+    assert isinstance(document, LayeredDocument)
     section = document.value["llm"]
     place = {one.path: index for index, one in enumerate(document.layers)}
     at = {name: place[document.layer_of(("llm", name)).path] for name in section}
@@ -137,9 +137,9 @@ def test_a_prompt_replaces_a_prompt() -> None:
 
 def test_errors_name_the_file_that_says_it() -> None:
     """With its line; what nobody says is looked for in the highest layer that speaks of its section."""
-    below = parse("_defaults.yaml", b"llm:\n  provider: one\n  model: m\n")
-    own = parse("a.yaml", b"name: A\nllm:\n  temperature: 2\n")
-    document = layered(own, [below], destinations)
+    below = parse_document("_defaults.yaml", b"llm:\n  provider: one\n  model: m\n")
+    own = parse_document("a.yaml", b"name: A\nllm:\n  temperature: 2\n")
+    document = merge_layers(own, [below], destinations)
     wheres = {
         name: document.violation(pointer, "x", "y").where
         for name, pointer in {
@@ -162,29 +162,36 @@ def test_overlays_lie_above_the_manifest() -> None:
     paths = ["_defaults.yaml", "../envs/prod/_defaults.yaml", "../envs/prod/a.yaml"]
     layers = [doc(path, {"greeting": path, "description": path}) for path in paths]
     own = doc("a.yaml", {"greeting": "a.yaml", "language": "en"})
-    document = layered(own, layers, destinations)
-    assert isinstance(document, Layered)
+    document = merge_layers(own, layers, destinations)
+    assert isinstance(document, LayeredDocument)
     assert [one.path for one in document.layers] == [paths[0], "a.yaml", *paths[1:]]
     assert document.value["greeting"] == paths[-1]
-    new = layered(doc("../envs/prod/b.yaml", {"language": "en"}), layers[:2], destinations)
-    assert isinstance(new, Layered)
+    new = merge_layers(doc("../envs/prod/b.yaml", {"language": "en"}), layers[:2], destinations)
+    assert isinstance(new, LayeredDocument)
     assert new.layers[-1].path == "../envs/prod/b.yaml"
 
 
 def test_a_sealed_value_is_borrowed_from_another_owners_layer() -> None:
     """The top belongs to ``default``; an owner's folder to the owner."""
     top, ours = doc("_defaults.yaml", {"greeting": KEY}), doc("acme/_defaults.yaml", {"description": KEY})
-    document = layered(doc("acme/a.yaml", {"name": "A"}), [top, ours], destinations)
-    assert list(borrowed(document, "acme")) == [("greeting",)]
-    assert list(borrowed(layered(doc("a.yaml", {} | {"name": "A"}), [top], destinations), "default")) == []
+    document = merge_layers(doc("acme/a.yaml", {"name": "A"}), [top, ours], destinations)
+    assert list(find_borrowed_seals(document, "acme")) == [("greeting",)]
+    assert (
+        list(
+            find_borrowed_seals(
+                merge_layers(doc("a.yaml", {} | {"name": "A"}), [top], destinations), "default"
+            )
+        )
+        == []
+    )
 
 
 def test_one_seal_vouches_for_what_one_layer_says() -> None:
     """An address of one layer and a key of another are tied together by nobody."""
     below = doc("_defaults.yaml", {"llm": {"provider": "one", "api_url": sealed("u"), "model": "m"}})
-    document = layered(doc("a.yaml", {"llm": {"api_key": KEY}}), [below], destinations)
-    assert not together(document, ("llm",), ("api_key", "api_url"))
-    assert together(document, ("llm",), ("api_url", "model"))
+    document = merge_layers(doc("a.yaml", {"llm": {"api_key": KEY}}), [below], destinations)
+    assert not is_from_one_layer(document, ("llm",), ("api_key", "api_url"))
+    assert is_from_one_layer(document, ("llm",), ("api_url", "model"))
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), min_size=2, max_size=5, unique=True))
@@ -192,13 +199,13 @@ def test_a_digest_tells_layers_apart(digests: list[bytes]) -> None:
     """Their order and places, and what is a layer and what attached; without any, it is the file's own."""
     own, *rest = digests
     layers = tuple(Attachment(f"{number}.yaml", digest) for number, digest in enumerate(rest))
-    assert digest_of(own, Attachments()) == own
+    assert compute_digest(own, Attachments()) == own
     moved = (Attachment("elsewhere.yaml", rest[0]), *layers[1:])
     made = {
-        digest_of(own, Attachments(layers=layers)),
-        digest_of(own, Attachments(layers=moved)),
-        digest_of(own, Attachments(sources=layers)),
-        digest_of(own, Attachments(layers=layers[1:])),
-        digest_of(own, Attachments(layers=layers[:1], sources=layers[1:])),
+        compute_digest(own, Attachments(layers=layers)),
+        compute_digest(own, Attachments(layers=moved)),
+        compute_digest(own, Attachments(sources=layers)),
+        compute_digest(own, Attachments(layers=layers[1:])),
+        compute_digest(own, Attachments(layers=layers[:1], sources=layers[1:])),
     }
     assert len(made) == (5 if len(layers) > 1 else 4)

@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.manifest.document import parse
-from agentsd.core.manifest.layers import layered
-from agentsd.core.manifest.pointers import get
-from agentsd.core.manifest.value_origins import origins, values
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.manifest.layers import merge_layers
+from agentsd.core.manifest.pointers import get_value
+from agentsd.core.manifest.value_origins import iter_origins, iter_values
 from agentsd.core.trust.rules import Destinations
 
 _KEYS = st.sampled_from(["name", "llm", "turn", "a-b", "x"])
@@ -35,13 +35,13 @@ def nowhere(kind: str, provider: str) -> Destinations | None:
 def test_every_value_stands_where_it_is_said_to(manifests: list[dict[str, Any]], flow: bool) -> None:
     """The file holds it at that pointer; the line and column are its key's, or a list's item's own."""
     texts = [yaml.safe_dump(one, default_flow_style=flow, allow_unicode=True) for one in manifests]
-    layers = [parse(f"{number}.yaml", text.encode()) for number, text in enumerate(texts)]
-    document = layered(layers[-1], layers[:-1], nowhere)
-    found = list(origins(document, document.value))
-    assert [(one.pointer, one.value) for one in found] == list(values(document.value))
+    layers = [parse_document(f"{number}.yaml", text.encode()) for number, text in enumerate(texts)]
+    document = merge_layers(layers[-1], layers[:-1], nowhere)
+    found = list(iter_origins(document, document.value))
+    assert [(one.pointer, one.value) for one in found] == list(iter_values(document.value))
     for one in found:
         layer = next(layer for layer in layers if layer.path == one.path)
-        assert get(layer.value, one.pointer) == one.value
+        assert get_value(layer.value, one.pointer) == one.value
         here = "".join(layer.data.decode().splitlines(keepends=True)[one.line - 1 :])[one.column - 1 :]
         if one.pointer and isinstance(one.pointer[-1], str):
             assert here.startswith(f"{one.pointer[-1]}:")

@@ -9,13 +9,13 @@ import pytest
 from agentsd.core.manifest.agent import Manifest
 from agentsd.core.manifest.user import User
 from agentsd.core.plan.conflicts import (
-    conflicts,
-    owner_conflicts,
-    reused_seals,
-    reused_tokens,
-    user_conflicts,
+    find_conflicts,
+    find_owner_conflicts,
+    find_reused_seals,
+    find_reused_tokens,
+    find_user_conflicts,
 )
-from agentsd.core.plan.plan import Quarantined, Stored
+from agentsd.core.plan.plan import Quarantined, StoredState
 from tests.core.values import EMPTY, edited, manifest, stored_of, user
 
 ONE = "11111111-1111-4111-8111-111111111111"
@@ -26,8 +26,8 @@ def codes(found: list[Quarantined]) -> dict[str, list[str]]:
     return {q.path: [violation.code for violation in q.violations] for q in found}
 
 
-def clash(*manifests: Manifest, stored: Stored = EMPTY, prune: bool = True) -> dict[str, list[str]]:
-    return codes(conflicts(manifests, stored.agents, "main", prune=prune))
+def clash(*manifests: Manifest, stored: StoredState = EMPTY, prune: bool = True) -> dict[str, list[str]]:
+    return codes(find_conflicts(manifests, stored.agents, "main", prune=prune))
 
 
 def test_without_a_conflict_nothing_is_said() -> None:
@@ -60,7 +60,9 @@ def test_a_default_that_was_moved_by_half() -> None:
 
 def test_a_violation_names_the_line_and_the_holder() -> None:
     """The clash is shown at the field that makes it."""
-    (found,) = conflicts([manifest("a.yaml", default=True), manifest("b.yaml", default=True)], {}, "main")
+    (found,) = find_conflicts(
+        [manifest("a.yaml", default=True), manifest("b.yaml", default=True)], {}, "main"
+    )
     (violation,) = found.violations
     assert (violation.where, violation.pointer) == ("b.yaml:2:10", ("default",))
     assert "a.yaml" in violation.message
@@ -115,8 +117,8 @@ def test_a_seal_has_one_owner() -> None:
     """The same owner may use a sealed value twice, another one may not; the message names no value."""
     ours, again = manifest("a.yaml", seals=[b"k"]), manifest("b.yaml", seals=[b"k"])
     theirs = manifest("acme/a.yaml", seals=[b"k", b"own"])
-    assert reused_seals([ours, again], {}) == []
-    found = reused_seals([theirs], {b"k": "default"})
+    assert find_reused_seals([ours, again], {}) == []
+    found = find_reused_seals([theirs], {b"k": "default"})
     assert codes(found) == {"acme/a.yaml": ["seal-reused"]}
     assert "'default'" in found[0].violations[0].message
 
@@ -125,15 +127,15 @@ def test_history_knows_the_first_owner() -> None:
     """A seal of a deleted agent still belongs to its owner; of two that are new, neither gets it."""
     thief, owner = manifest("acme/a.yaml", seals=[b"k"]), manifest("b.yaml", seals=[b"k"])
     both = {"acme/a.yaml": ["seal-reused"], "b.yaml": ["seal-reused"]}
-    assert codes(reused_seals([thief, owner], {})) == both
-    assert codes(reused_seals([thief, owner], {b"k": "default"})) == {"acme/a.yaml": ["seal-reused"]}
+    assert codes(find_reused_seals([thief, owner], {})) == both
+    assert codes(find_reused_seals([thief, owner], {b"k": "default"})) == {"acme/a.yaml": ["seal-reused"]}
 
 
 def test_a_copy_does_not_hold_up_the_next_edit() -> None:
     """A file that fails by what is known claims nothing new: else a copy would set the owner's edit aside."""
     owner = manifest("acme/a.yaml", seals=[b"key", b"new"])
     thief = manifest("beta/a.yaml", seals=[b"key", b"new"])
-    assert codes(reused_seals([owner, thief], {b"key": "acme"})) == {"beta/a.yaml": ["seal-reused"]}
+    assert codes(find_reused_seals([owner, thief], {b"key": "acme"})) == {"beta/a.yaml": ["seal-reused"]}
 
 
 def test_an_id_goes_along_when_its_owner_moves_the_file() -> None:
@@ -147,9 +149,9 @@ def test_a_broken_file_holds_up_its_own_owner_only() -> None:
     """A place that acme's deletion leaves free is free, whatever is wrong with a file of beta."""
     stored = stored_of(manifest("acme/a.yaml", id=ONE), manifest("beta/b.yaml"))
     renewed = manifest("acme/a.yaml", id=TWO)
-    found = conflicts([renewed], stored.agents, "main", refused={"beta/b.yaml"})
+    found = find_conflicts([renewed], stored.agents, "main", refused={"beta/b.yaml"})
     assert codes(found) == {}
-    found = conflicts([renewed], stored.agents, "main", refused={"acme/other.yaml"})
+    found = find_conflicts([renewed], stored.agents, "main", refused={"acme/other.yaml"})
     assert codes(found) == {"acme/a.yaml": ["place-taken"]}
 
 
@@ -167,43 +169,43 @@ def test_a_token_belongs_to_whoever_had_it_first() -> None:
     """Of two new ones nobody's, else the stored holder's; the violation is at the line of the hash."""
     acme, beta = listing("acme/_user.yaml", A), listing("beta/_user.yaml", B, A)
     both = {"acme/_user.yaml": ["token-reused"], "beta/_user.yaml": ["token-reused"]}
-    assert codes(reused_tokens([acme, beta], {})) == both
-    (found,) = reused_tokens([acme, beta], {A: "acme"})
+    assert codes(find_reused_tokens([acme, beta], {})) == both
+    (found,) = find_reused_tokens([acme, beta], {A: "acme"})
     (violation,) = found.violations
     assert (violation.code, violation.where) == ("token-reused", "beta/_user.yaml:5:13")
     assert "'acme'" in violation.message
-    assert codes(reused_tokens([beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
-    assert reused_tokens([acme], {A: "acme"}) == []
+    assert codes(find_reused_tokens([beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
+    assert find_reused_tokens([acme], {A: "acme"}) == []
 
 
 def test_a_failing_claim_of_a_token_claims_nothing_else() -> None:
     """Beta's file fails by the old token of acme, so acme's new one is acme's."""
     acme, beta = listing("acme/_user.yaml", A, B), listing("beta/_user.yaml", A, B)
-    assert codes(reused_tokens([acme, beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
+    assert codes(find_reused_tokens([acme, beta], {A: "acme"})) == {"beta/_user.yaml": ["token-reused"]}
 
 
 def test_the_top_level_file_has_its_tokens() -> None:
     """It alone makes admins: nobody takes a token of it over, not even by having been first."""
     top, beta = listing("_user.yaml", A), listing("beta/_user.yaml", A)
     for known in ({}, {A: "beta"}, {A: "default"}):
-        assert codes(reused_tokens([top, beta], known)) == {"beta/_user.yaml": ["token-reused"]}
+        assert codes(find_reused_tokens([top, beta], known)) == {"beta/_user.yaml": ["token-reused"]}
 
 
 def test_owners_differ_in_more_than_case() -> None:
     """The stored one keeps its name, with or without a user file."""
     files = [manifest("acme/a.yaml"), manifest("Acme/b.yaml")]
-    assert codes(owner_conflicts(files, [], {"acme"})) == {"Acme/b.yaml": ["owner-case"]}
-    assert codes(owner_conflicts(files[:1], [user("ACME/_user.yaml")], {"acme"})) == {
+    assert codes(find_owner_conflicts(files, [], {"acme"})) == {"Acme/b.yaml": ["owner-case"]}
+    assert codes(find_owner_conflicts(files[:1], [user("ACME/_user.yaml")], {"acme"})) == {
         "ACME/_user.yaml": ["owner-case"]
     }
-    assert owner_conflicts(files[1:], [], {"acme"}) == []
+    assert find_owner_conflicts(files[1:], [], {"acme"}) == []
 
 
 def test_letter_case_does_not_tell_two_emails_apart() -> None:
     """The stored holder keeps its address."""
     acme, beta = user("acme/_user.yaml", "Ops@Acme.example"), user("beta/_user.yaml", "ops@acme.EXAMPLE")
     stored = stored_of(users=[acme])
-    assert codes(user_conflicts([beta, acme], stored.users, "main")) == {
+    assert codes(find_user_conflicts([beta, acme], stored.users, "main")) == {
         "beta/_user.yaml": ["email-duplicate"]
     }
 
@@ -212,32 +214,34 @@ def test_a_copy_does_not_inherit_the_id_of_a_broken_file() -> None:
     """While its own file is set aside, a row keeps its id, name and default against every other file."""
     row = manifest("acme/a.yaml", id=ONE, default=True)
     copy = manifest("evil/a.yaml", id=ONE, default=True)
-    found = conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"acme/a.yaml"})
+    found = find_conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"acme/a.yaml"})
     assert codes(found) == {"evil/a.yaml": ["place-taken"]}
-    assert conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"other.yaml"}) == []
+    assert find_conflicts([copy], stored_of(row).agents, "main", prune=False, refused={"other.yaml"}) == []
 
 
 def test_an_email_has_one_owner() -> None:
     """The stored owner keeps it, else the first by path; it may move in one step."""
     acme, beta = user("acme/_user.yaml", "x@y.example"), user("beta/_user.yaml", "x@y.example")
-    assert codes(user_conflicts([acme, beta], {}, "main")) == {"beta/_user.yaml": ["email-duplicate"]}
+    assert codes(find_user_conflicts([acme, beta], {}, "main")) == {"beta/_user.yaml": ["email-duplicate"]}
     stored = stored_of(users=[beta])
-    assert codes(user_conflicts([acme, beta], stored.users, "main")) == {
+    assert codes(find_user_conflicts([acme, beta], stored.users, "main")) == {
         "acme/_user.yaml": ["email-duplicate"]
     }
     moved = [acme, user("beta/_user.yaml", "new@y.example")]
-    assert user_conflicts(moved, stored.users, "main") == []
+    assert find_user_conflicts(moved, stored.users, "main") == []
 
 
 def test_an_email_of_an_owner_that_stays() -> None:
     """An owner of another source, or one that is not pruned, keeps its email."""
     acme, beta = user("acme/_user.yaml", "x@y.example"), user("beta/_user.yaml", "x@y.example")
     stored = stored_of(users=[beta])
-    assert user_conflicts([acme], stored.users, "main") == []
+    assert find_user_conflicts([acme], stored.users, "main") == []
     taken = {"acme/_user.yaml": ["email-duplicate"]}
-    assert codes(user_conflicts([acme], stored.users, "main", prune=False)) == taken
+    assert codes(find_user_conflicts([acme], stored.users, "main", prune=False)) == taken
     foreign = edited(stored, stored.users["beta"], source="other")
-    assert codes(user_conflicts([acme], foreign.users, "main")) == taken
+    assert codes(find_user_conflicts([acme], foreign.users, "main")) == taken
     theirs = replace(acme, email=None)
     stored = edited(stored_of(users=[theirs]), stored_of(users=[theirs]).users["acme"], source="other")
-    assert codes(user_conflicts([acme], stored.users, "main")) == {"acme/_user.yaml": ["source-conflict"]}
+    assert codes(find_user_conflicts([acme], stored.users, "main")) == {
+        "acme/_user.yaml": ["source-conflict"]
+    }

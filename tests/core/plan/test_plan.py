@@ -8,7 +8,14 @@ import pytest
 
 from agentsd.core.manifest.agent import Manifest
 from agentsd.core.manifest.user import StoredUser
-from agentsd.core.plan.plan import Stored, applied, diff, mass_deletion, mass_deletions, plan
+from agentsd.core.plan.plan import (
+    StoredState,
+    apply_to_stored,
+    count_deletions_by_owner,
+    count_mass_deletions,
+    diff_documents,
+    make_plan,
+)
 from tests.core.values import (
     CHECKED,
     EMPTY,
@@ -25,8 +32,8 @@ from tests.core.values import (
 ID = "11111111-1111-4111-8111-111111111111"
 
 
-def operations(stored: Stored, *args: object, **options: bool) -> list[tuple[str, str]]:
-    decided = plan(desired(*args), stored, source="main", **options)  # type: ignore[arg-type]
+def operations(stored: StoredState, *args: object, **options: bool) -> list[tuple[str, str]]:
+    decided = make_plan(desired(*args), stored, source="main", **options)  # type: ignore[arg-type]
     return [(change.operation, change.slug) for change in decided.changes]
 
 
@@ -41,7 +48,7 @@ def test_a_first_sync_creates() -> None:
 def test_the_same_files_change_nothing() -> None:
     """A plan of what is stored already is empty."""
     one = manifest("a.yaml")
-    decided = plan(desired(one), stored_of(one), source="main")
+    decided = make_plan(desired(one), stored_of(one), source="main")
     assert decided.empty
     assert decided.unchanged == 1
     assert decided.rechecked == ()
@@ -50,7 +57,7 @@ def test_the_same_files_change_nothing() -> None:
 def test_an_edit_is_an_update_with_its_fields() -> None:
     """An update names each field that differs, old and new."""
     old, new = manifest("a.yaml", "old", name="A"), manifest("a.yaml", "new", llm={"model": "m"})
-    (change,) = plan(desired(new), with_values(stored_of(old), old), source="main").changes
+    (change,) = make_plan(desired(new), with_values(stored_of(old), old), source="main").changes
     assert change.operation == "update"
     assert [(f.operation, f.pointer, f.old, f.new) for f in change.fields] == [
         ("change", ("system_prompt",), "old", "new"),
@@ -94,7 +101,7 @@ def test_sources_are_apart() -> None:
 def test_nothing_is_pruned_while_a_file_is_quarantined() -> None:
     """The row of a bad file stays, and so does everything else that seems to be gone."""
     stored = stored_of(manifest("a.yaml"), manifest("b.yaml"), manifest("c.yaml"))
-    decided = plan(desired(manifest("a.yaml"), bad=["b.yaml"]), stored, source="main")
+    decided = make_plan(desired(manifest("a.yaml"), bad=["b.yaml"]), stored, source="main")
     assert decided.changes == ()
     assert decided.held_back == ("c",)
     assert [q.path for q in decided.quarantined] == ["b.yaml"]
@@ -104,11 +111,11 @@ def test_a_quarantine_holds_up_its_own_owner_only() -> None:
     """A broken file of beta stops no deletion of acme; a folder that cannot be read stops all of them."""
     stored = stored_of(manifest("acme/a.yaml"), manifest("acme/b.yaml"), manifest("beta/b.yaml"))
     wanted = [manifest("acme/a.yaml")]
-    decided = plan(desired(*wanted, bad=["beta/x.yaml"]), stored, source="main")
+    decided = make_plan(desired(*wanted, bad=["beta/x.yaml"]), stored, source="main")
     assert [(c.operation, c.slug) for c in decided.changes] == [("delete", "acme/b")]
     assert decided.held_back == ("beta/b",)
     for unread in ("", "../envs/prod/"):
-        decided = plan(desired(*wanted, bad=[unread]), stored, source="main")
+        decided = make_plan(desired(*wanted, bad=[unread]), stored, source="main")
         assert decided.changes == ()
         assert decided.held_back == ("acme/b", "beta/b")
 
@@ -132,14 +139,14 @@ def owned(owner: str, count: int) -> list[Manifest]:
 def test_mass_deletions_are_told_by_owner(left: list[Manifest], found: dict[str, int]) -> None:
     """What one owner loses does not count against another."""
     stored = stored_of(*owned("acme", 9), *owned("beta", 9))
-    assert mass_deletions(plan(desired(*left), stored, source="main"), stored) == found
+    assert count_deletions_by_owner(make_plan(desired(*left), stored, source="main"), stored) == found
 
 
 def test_small_owners_that_go_together_are_an_accident() -> None:
     """No owner alone would be held."""
     stored = stored_of(*(manifest(f"o{number}/a.yaml") for number in range(9)))
     left = [manifest(f"o{number}/a.yaml") for number in range(3)]
-    assert len(mass_deletions(plan(desired(*left), stored, source="main"), stored)) == 6
+    assert len(count_deletions_by_owner(make_plan(desired(*left), stored, source="main"), stored)) == 6
 
 
 def test_drift_is_healed_once() -> None:
@@ -149,7 +156,7 @@ def test_drift_is_healed_once() -> None:
     stored = edited(stored, stored.agents[one.id], drifted=True)
     decided, after = sync(stored, desired(one))
     assert [change.operation for change in decided.changes] == ["heal"]
-    assert plan(desired(one), after, source="main").empty
+    assert make_plan(desired(one), after, source="main").empty
 
 
 def test_other_rules_only_mark_what_is_unchanged() -> None:
@@ -158,11 +165,11 @@ def test_other_rules_only_mark_what_is_unchanged() -> None:
     stored = stored_of(one)
     for before in ({"checked": b"other"}, {"verified": False}):
         earlier = edited(stored, stored.agents[one.id], **before)
-        decided = plan(desired(one), earlier, source="main")
+        decided = make_plan(desired(one), earlier, source="main")
         assert decided.empty
         assert decided.rechecked == (one,)
-        after = applied(earlier, decided, earlier.version, CHECKED)
-        assert plan(desired(one), after, source="main").rechecked == ()
+        after = apply_to_stored(earlier, decided, earlier.version, CHECKED)
+        assert make_plan(desired(one), after, source="main").rechecked == ()
 
 
 def test_the_default_moves_in_one_plan() -> None:
@@ -190,33 +197,33 @@ def test_a_bad_user_file_keeps_the_owner_as_it_was() -> None:
     """A quarantined ``_user.yaml`` must not wipe its owner's email and tokens."""
     one, file = manifest("acme/a.yaml"), user("acme/_user.yaml", "a@acme.example")
     stored = stored_of(one, users=[file])
-    assert plan(desired(one, bad=["acme/_user.yaml"]), stored, source="main").users == ()
+    assert make_plan(desired(one, bad=["acme/_user.yaml"]), stored, source="main").users == ()
 
 
 def test_an_owner_with_agents_of_another_source_stays() -> None:
     """A source prunes an owner only when no other source has agents of it."""
     stored = stored_of(manifest("acme/a.yaml"))
     stored = edited(stored, next(iter(stored.agents.values())), source="other")
-    assert plan(desired(), stored, source="main").users == ()
+    assert make_plan(desired(), stored, source="main").users == ()
 
 
 def test_a_user_file_takes_over_an_owner_without_one() -> None:
     """Another source may have made the owner by its manifests; the file's source has the word."""
     stored = stored_of(manifest("acme/a.yaml"), source="other")
-    decided = plan(desired(users=[user("acme/_user.yaml", "a@b.example")]), stored, source="main")
+    decided = make_plan(desired(users=[user("acme/_user.yaml", "a@b.example")]), stored, source="main")
     assert [(u.operation, u.username) for u in decided.users] == [("update", "acme")]
     row = StoredUser(stored.users["acme"].id, "acme", None, "other", "acme/_user.yaml", b"x", 1)
     taken = replace(stored, users={"acme": row})
-    assert plan(desired(users=[user("acme/_user.yaml")]), taken, source="main").users == ()
+    assert make_plan(desired(users=[user("acme/_user.yaml")]), taken, source="main").users == ()
 
 
 def test_a_secret_is_only_ever_changed_or_resealed() -> None:
     """No seal shows in a diff; "changed" needs fingerprints that differ."""
     pointer = ("llm", "api_key")
     old, new = {"llm": {"api_key": sealed("b2xk")}}, {"llm": {"api_key": sealed("bmV3")}}
-    (unknown,) = diff(old, new)
-    (same,) = diff(old, new, {pointer: b"1"}, {pointer: b"1"})
-    (other,) = diff(old, new, {pointer: b"1"}, {pointer: b"2"})
+    (unknown,) = diff_documents(old, new)
+    (same,) = diff_documents(old, new, {pointer: b"1"}, {pointer: b"1"})
+    (other,) = diff_documents(old, new, {pointer: b"1"}, {pointer: b"2"})
     assert [change.secret for change in (unknown, same, other)] == ["resealed", "resealed", "changed"]
     assert all(change.old is None and change.new is None for change in (unknown, same, other))
 
@@ -233,19 +240,19 @@ def test_a_secret_is_only_ever_changed_or_resealed() -> None:
 )
 def test_no_side_of_a_seal_shows(old: dict[str, object], new: dict[str, object], operation: str) -> None:
     """Also where only one side is sealed: the other may be the same secret in plain."""
-    (change,) = diff(old, new)
+    (change,) = diff_documents(old, new)
     assert (change.operation, change.old, change.new, change.secret) == (operation, None, None, "changed")
 
 
 def test_the_sops_block_is_no_field() -> None:
     """Only at the root: a field called ``sops`` further down is a field."""
-    assert diff({"sops": {"mac": "1"}}, {"sops": {"mac": "2"}}) == ()
-    assert len(diff({"a": {"sops": 1}}, {"a": {"sops": 2}})) == 1
+    assert diff_documents({"sops": {"mac": "1"}}, {"sops": {"mac": "2"}}) == ()
+    assert len(diff_documents({"a": {"sops": 1}}, {"a": {"sops": 2}})) == 1
 
 
 def test_a_type_is_a_difference() -> None:
     """``1`` and ``true`` and ``1.0`` are equal to Python, and not to a manifest."""
-    assert len(diff({"a": 1, "b": 1}, {"a": True, "b": 1.0})) == 2
+    assert len(diff_documents({"a": 1, "b": 1}, {"a": True, "b": 1.0})) == 2
 
 
 @pytest.mark.parametrize(
@@ -267,4 +274,4 @@ def test_mass_deletion(own: int, kept: int, new: int, count: int) -> None:
     rows = [manifest(f"a{i}.yaml") for i in range(own)]
     stored = sync(stored_of(*rows), desired(*(manifest(f"x{i}.yaml") for i in range(50))), source="other")[1]
     wanted = [*rows[:kept], *(manifest(f"n{i}.yaml") for i in range(new))]
-    assert mass_deletion(plan(desired(*wanted), stored, source="main"), stored) == count
+    assert count_mass_deletions(make_plan(desired(*wanted), stored, source="main"), stored) == count

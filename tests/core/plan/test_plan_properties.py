@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.agent import Manifest
-from agentsd.core.names import owner_of
-from agentsd.core.plan.conflicts import conflicts
-from agentsd.core.plan.plan import Desired, Stored, applied, diff, plan
-from agentsd.core.text.plan_markdown import plan_markdown
-from agentsd.core.text.render import plan_json, plan_lines
+from agentsd.core.names import derive_owner
+from agentsd.core.plan.conflicts import find_conflicts
+from agentsd.core.plan.plan import DesiredState, StoredState, apply_to_stored, diff_documents, make_plan
+from agentsd.core.text.plan_markdown import format_plan_markdown
+from agentsd.core.text.render import format_plan, plan_to_json
 from tests.core.values import CHECKED, EMPTY, desired, edited, manifest, sealed, with_values
 
 FEW = settings(max_examples=100, deadline=None)
@@ -36,13 +36,13 @@ def trees(draw: st.DrawFn) -> list[Manifest]:
     """Manifests that can stand beside each other: one default an owner, each id and name once."""
     found, owners = [], set()
     for id, path, text, default in draw(files):
-        one = manifest(path, text, id=id, default=default and owner_of(path) not in owners)
+        one = manifest(path, text, id=id, default=default and derive_owner(path) not in owners)
         owners |= {one.owner} if one.default else set()
         found.append(one)
     return found
 
 
-def facts(stored: Stored) -> set[tuple[object, ...]]:
+def facts(stored: StoredState) -> set[tuple[object, ...]]:
     return {(r.id, r.slug, r.owner, r.path, r.digest, r.is_default) for r in stored.agents.values()}
 
 
@@ -50,8 +50,8 @@ def wanted(tree: list[Manifest]) -> set[tuple[object, ...]]:
     return {(m.id, m.slug, m.owner, m.path, m.digest, m.default) for m in tree}
 
 
-def step(stored: Stored, wish: Desired, source: str = "main") -> Stored:
-    return applied(stored, plan(wish, stored, source=source), stored.version + 1, CHECKED)
+def step(stored: StoredState, wish: DesiredState, source: str = "main") -> StoredState:
+    return apply_to_stored(stored, make_plan(wish, stored, source=source), stored.version + 1, CHECKED)
 
 
 @FEW
@@ -60,7 +60,7 @@ def test_applying_the_plan_gives_what_is_desired(before: list[Manifest], after: 
     """From any state to any other in one step; and a second plan has nothing to do."""
     stored = step(step(EMPTY, desired(*before)), desired(*after))
     assert facts(stored) == wanted(after)
-    again = plan(desired(*after), stored, source="main")
+    again = make_plan(desired(*after), stored, source="main")
     assert again.empty
     assert again.unchanged == len(after)
     assert {name for name, row in stored.users.items() if row} == {m.owner for m in after}
@@ -75,7 +75,9 @@ def test_the_order_of_files_does_not_matter(
     stored = step(EMPTY, desired(*before))
     shuffled = list(after)
     random.shuffle(shuffled)  # type: ignore[attr-defined]
-    assert plan(desired(*after), stored, source="main") == plan(desired(*shuffled), stored, source="main")
+    assert make_plan(desired(*after), stored, source="main") == make_plan(
+        desired(*shuffled), stored, source="main"
+    )
 
 
 @FEW
@@ -85,11 +87,13 @@ def test_a_quarantine_never_removes(before: list[Manifest], after: list[Manifest
     stored = step(EMPTY, desired(*before))
     good = [one for one in after if one.path != bad]
     good = [
-        m for m in good if m.path not in {q.path for q in conflicts(good, stored.agents, "main", prune=False)}
+        m
+        for m in good
+        if m.path not in {q.path for q in find_conflicts(good, stored.agents, "main", prune=False)}
     ]
-    decided = plan(desired(*good, bad=[bad]), stored, source="main")
-    after_it = applied(stored, decided, 9, CHECKED)
-    kept = {id for id, row in stored.agents.items() if row.owner == owner_of(bad)}
+    decided = make_plan(desired(*good, bad=[bad]), stored, source="main")
+    after_it = apply_to_stored(stored, decided, 9, CHECKED)
+    kept = {id for id, row in stored.agents.items() if row.owner == derive_owner(bad)}
     assert kept <= after_it.agents.keys()
     slugs = [row.slug.casefold() for row in after_it.agents.values()]
     assert len(slugs) == len(set(slugs))
@@ -106,9 +110,9 @@ def test_sources_never_touch_each_other(
     taken = {m.id for m in theirs}
     stored = step(EMPTY, desired(*theirs), "other")
     free = [m for m in ours if m.id not in taken]
-    free = [m for m in free if m.path not in {q.path for q in conflicts(free, stored.agents, "main")}]
+    free = [m for m in free if m.path not in {q.path for q in find_conflicts(free, stored.agents, "main")}]
     stored = step(stored, desired(*free))
-    fresh = [m for m in new if m.path not in {q.path for q in conflicts(new, stored.agents, "main")}]
+    fresh = [m for m in new if m.path not in {q.path for q in find_conflicts(new, stored.agents, "main")}]
     stored = step(stored, desired(*fresh))
     others = {row.id: row for row in stored.agents.values() if row.source == "other"}
     assert {(r.id, r.slug, r.path, r.digest) for r in others.values()} == {
@@ -124,7 +128,7 @@ def test_drift_is_always_healed(tree: list[Manifest], data: st.DataObject) -> No
     hurt = data.draw(st.sets(st.sampled_from([one.id for one in tree]))) if tree else set()
     for agent in hurt:
         stored = edited(stored, stored.agents[agent], drifted=True)
-    decided = plan(desired(*tree), stored, source="main")
+    decided = make_plan(desired(*tree), stored, source="main")
     assert {(c.operation, c.id) for c in decided.changes} == {("heal", agent) for agent in hurt}
 
 
@@ -143,10 +147,10 @@ documents = st.dictionaries(
 @given(documents, documents)
 def test_a_diff_never_shows_a_seal(old: dict[str, object], new: dict[str, object]) -> None:
     """Neither in the value, nor in any form that it is rendered in; and equal documents differ nowhere."""
-    assert SECRET not in repr(diff(old, new))
-    assert diff(old, old) == ()
+    assert SECRET not in repr(diff_documents(old, new))
+    assert diff_documents(old, old) == ()
     before, after = manifest("a.yaml", "x", **old), manifest("a.yaml", "y", **new)
     stored = with_values(step(EMPTY, desired(before)), before)
-    decided = plan(desired(after), stored, source="main")
-    shown = [repr(plan_json(decided)), plan_markdown(decided), repr(list(plan_lines(decided)))]
+    decided = make_plan(desired(after), stored, source="main")
+    shown = [repr(plan_to_json(decided)), format_plan_markdown(decided), repr(list(format_plan(decided)))]
     assert not any(SECRET in text for text in shown)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agentsd.core.text.columns import columns
+from agentsd.core.text.columns import format_columns
 
 
 def text(header: tuple[str, ...], *rows: tuple[str, ...]) -> list[str]:
-    lines = columns(header, [[("", cell) for cell in row] for row in rows])
+    lines = format_columns(header, [[("", cell) for cell in row] for row in rows])
     return ["".join(part for _, part in line) for line in lines]
 
 

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.plan.plan import Plan, Stored, plan
+from agentsd.core.plan.plan import Plan, StoredState, make_plan
 from agentsd.core.text.render import (
-    counts,
-    plan_json,
-    plan_lines,
-    summary,
-    violation_json,
-    violation_lines,
-    violations_github,
-    violations_sarif,
+    count_operations,
+    format_plan,
+    format_violations,
+    plan_to_json,
+    summarise_plan,
+    violation_to_json,
+    violations_to_github,
+    violations_to_sarif,
 )
-from agentsd.core.violations import Violation, did_you_mean, dotted, in_order
+from agentsd.core.violations import Violation, format_pointer, sort_violations, suggest_word
 from tests.core.values import (
     EMPTY,
     desired,
@@ -38,7 +38,7 @@ HOSTILE = "a`b|c <img src=x> **d** [e](f)\n## g\r\x1b[31m \u202e @team"
 
 
 def text_of(planned: Plan) -> str:
-    return "\n".join("".join(text for _, text in line) for line in plan_lines(planned))
+    return "\n".join("".join(text for _, text in line) for line in format_plan(planned))
 
 
 def everything() -> Plan:
@@ -57,7 +57,7 @@ def everything() -> Plan:
         manifest("drift.yaml"),
     ]
     users = [user("acme/_user.yaml", "a@b.example")]
-    return plan(desired(*after, users=users, bad=["bad.yaml"]), stored, source="main")
+    return make_plan(desired(*after, users=users, bad=["bad.yaml"]), stored, source="main")
 
 
 def test_a_plan_reads_well() -> None:
@@ -79,17 +79,17 @@ def test_a_plan_reads_well() -> None:
 
 def test_a_summary_counts() -> None:
     """What changes, then what does not."""
-    assert summary(everything()) == (
+    assert summarise_plan(everything()) == (
         "1 to create, 1 to update, 1 to rename, 1 drifted, to heal, 1 owner to change; "
         "0 unchanged, 1 quarantined"
     )
-    assert summary(plan(desired(), EMPTY, source="main")) == "no changes; 0 unchanged"
-    assert counts(everything())["rename"] == 1
+    assert summarise_plan(make_plan(desired(), EMPTY, source="main")) == "no changes; 0 unchanged"
+    assert count_operations(everything())["rename"] == 1
 
 
 def test_the_json_of_a_plan() -> None:
     """It is JSON, and names operation, field and old name."""
-    body = json.loads(json.dumps(plan_json(everything())))
+    body = json.loads(json.dumps(plan_to_json(everything())))
     by_slug = {change["slug"]: change for change in body["changes"]}
     assert by_slug["to"]["old_slug"] == "from"
     assert by_slug["edit"]["fields"][1] == {
@@ -105,7 +105,7 @@ def test_the_json_of_a_plan() -> None:
 def hostile_plan(text: str) -> Plan:
     old, new = manifest("a.yaml", "old"), manifest("a.yaml", text)
     bad = Violation(text, "x", text, text)
-    decided = plan(desired(new, bad=["b.yaml"]), with_values(stored_of(old), old), source="main")
+    decided = make_plan(desired(new, bad=["b.yaml"]), with_values(stored_of(old), old), source="main")
     quarantined = [type(decided.quarantined[0])(text, (bad,))]
     return Plan("main", decided.changes, (), 0, tuple(quarantined), (text,))
 
@@ -120,7 +120,7 @@ def test_a_terminal_is_not_driven_by_a_value(text: str) -> None:
 def test_long_values_are_cut() -> None:
     """A prompt of pages is one line."""
     old, new = manifest("a.yaml", "x"), manifest("a.yaml", "y" * 500)
-    decided = plan(desired(new), with_values(stored_of(old), old), source="main")
+    decided = make_plan(desired(new), with_values(stored_of(old), old), source="main")
     assert max(map(len, text_of(decided).splitlines())) < 120
 
 
@@ -130,7 +130,7 @@ WARNING = Violation("b.yaml", "id-missing", "no id", severity="warning")
 
 def test_violations_on_a_terminal() -> None:
     """file:line:column, what is wrong, its name, and what to do."""
-    lines = ["".join(text for _, text in line) for line in violation_lines([WRONG, WARNING], "agents.d/")]
+    lines = ["".join(text for _, text in line) for line in format_violations([WRONG, WARNING], "agents.d/")]
     assert lines == [
         "agents.d/acme/a b.yaml:3:5 error llm: null is no value [null-value]",
         "    → remove it",
@@ -140,7 +140,7 @@ def test_violations_on_a_terminal() -> None:
 
 def test_violations_as_json() -> None:
     """All fields, the pointer as people read it."""
-    assert violation_json(WRONG) == {
+    assert violation_to_json(WRONG) == {
         "path": "acme/a b.yaml",
         "line": 3,
         "column": 5,
@@ -154,7 +154,7 @@ def test_violations_as_json() -> None:
 
 def test_github_commands() -> None:
     """One command a line."""
-    assert violations_github([WRONG], "agents.d/") == (
+    assert violations_to_github([WRONG], "agents.d/") == (
         "::error file=agents.d/acme/a b.yaml,line=3,col=5,title=null-value::"
         "llm: null is no value. remove it\n"
     )
@@ -163,7 +163,7 @@ def test_github_commands() -> None:
 @given(st.text(max_size=40) | st.just("x::error file=a,b%\r\n::set-env name=A::B"))
 def test_github_commands_cannot_be_injected(text: str) -> None:
     """A path or a message is data: no line, property or command of its own."""
-    output = violations_github([Violation(text, "x", text, text)])
+    output = violations_to_github([Violation(text, "x", text, text)])
     assert output.count("\n") == 1
     assert "\r" not in output
     head, _, _ = output.removeprefix("::error ").partition("::")
@@ -172,7 +172,7 @@ def test_github_commands_cannot_be_injected(text: str) -> None:
 
 def test_sarif_has_its_shape() -> None:
     """Version, driver, rules, and for each result a rule, a level, a text and a place with a valid URI."""
-    (run,) = violations_sarif([WRONG, WARNING], "1.0", "agents.d/")["runs"]
+    (run,) = violations_to_sarif([WRONG, WARNING], "1.0", "agents.d/")["runs"]
     assert run["tool"]["driver"]["rules"] == [{"id": "id-missing"}, {"id": "null-value"}]
     first, second = run["results"]
     assert (first["ruleId"], first["level"], second["level"]) == ("null-value", "error", "warning")
@@ -187,26 +187,26 @@ def test_sarif_has_its_shape() -> None:
 )
 def test_pointers_as_people_read_them(pointer: tuple[str | int, ...], text: str) -> None:
     """Keys by dots, indices in brackets."""
-    assert dotted(pointer) == text
+    assert format_pointer(pointer) == text
 
 
 def test_did_you_mean() -> None:
     """The nearest known word, or nothing."""
-    assert did_you_mean("grok.com", ["groq.com", "openai.com"]) == "did you mean 'groq.com'?"
-    assert did_you_mean("zzz", ["groq.com"]) == ""
+    assert suggest_word("grok.com", ["groq.com", "openai.com"]) == "did you mean 'groq.com'?"
+    assert suggest_word("zzz", ["groq.com"]) == ""
 
 
 def test_violations_in_order() -> None:
     """By file and place, each once."""
     later = Violation("a.yaml", "x", "x", line=10)
     first = Violation("a.yaml", "x", "x", line=9)
-    assert in_order([later, WARNING, first, later]) == (first, later, WARNING)
+    assert sort_violations([later, WARNING, first, later]) == (first, later, WARNING)
 
 
 def test_owners_that_follow_their_agents_are_no_news() -> None:
     """An owner without a file comes with its first agent: it is not shown, and counted only when alone."""
     decided, stored = sync(EMPTY, desired(manifest("acme/a.yaml")))
     assert "owner" not in text_of(decided)
-    alone: Stored = edited(stored, stored.users["acme"], source="main")
-    gone = plan(desired(), edited(alone, next(iter(alone.agents.values())), source="x"), source="main")
-    assert summary(gone) == "no changes; 0 unchanged"
+    alone: StoredState = edited(stored, stored.users["acme"], source="main")
+    gone = make_plan(desired(), edited(alone, next(iter(alone.agents.values())), source="x"), source="main")
+    assert summarise_plan(gone) == "no changes; 0 unchanged"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.trust.outbound import LISTED_REASON, LOCAL_REASON, Outbound, faces
+from agentsd.core.trust.outbound import LOCAL_REASON, UNLISTED_REASON, Outbound, iter_addresses
 
 ANY = Outbound()
 LISTED = Outbound.parse(["api.groq.com", "*.Example.org.", "10.0.0.0/8", "192.0.2.7", "2001:db8::/32"])
@@ -80,16 +80,16 @@ def test_without_a_list_everything_else_is_allowed(text: str) -> None:
 )
 def test_a_list_allows_names_suffixes_and_networks(host: str, address: str, allowed: bool) -> None:
     """A name by itself, a wildcard below its suffix, a network by the address that is connected to."""
-    assert LISTED.refuses(host, ip_address(address)) == (None if allowed else LISTED_REASON)
+    assert LISTED.refuses(host, ip_address(address)) == (None if allowed else UNLISTED_REASON)
 
 
 def test_a_host_is_refused_early_where_no_address_could_help() -> None:
     """So that a manifest's mistake shows before the first call; names wait for their address."""
     names = Outbound.parse(["api.groq.com"])
-    assert names.refuses_host("other.example") == LISTED_REASON
+    assert names.refuses_host("other.example") == UNLISTED_REASON
     assert names.refuses_host("api.groq.com") is None
     assert LISTED.refuses_host("other.example") is None
-    assert LISTED.refuses_host("11.0.0.1") == LISTED_REASON
+    assert LISTED.refuses_host("11.0.0.1") == UNLISTED_REASON
 
 
 @pytest.mark.parametrize("entry", ["https://groq.com", "*", "a b", "10.0.0.0/64", "*.*.org", "-x-", "a/b"])
@@ -108,4 +108,4 @@ def test_every_link_local_address_is_found_behind_a_translator(hidden: IPv4Addre
     split = max(0, 64 - prefix) if prefix < 96 else 32
     tail = bits[:split] + ("0" * 8 if prefix < 96 else "") + bits[split:]
     number = int((head + tail).ljust(128, "0")[:128], 2)
-    assert hidden in set(faces(IPv6Address(number)))
+    assert hidden in set(iter_addresses(IPv6Address(number)))

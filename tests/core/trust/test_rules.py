@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.trust.rules import NOWHERE, Destinations, Misdirected, misdirected, origin
+from agentsd.core.trust.rules import (
+    NO_ORIGIN,
+    Destinations,
+    MisdirectedField,
+    find_misdirected,
+    normalise_origin,
+)
 
 HOME = Destinations(
     secrets=frozenset({"api_key"}),
@@ -31,31 +37,31 @@ HOME = Destinations(
         ("https://user:pass@host/x", "https://host"),
         ("https://api.groq.com@evil.example", "https://evil.example"),
         ("https://api.groq.com.evil.example", "https://api.groq.com.evil.example"),
-        ("https://api.groq.com:99999", NOWHERE),
-        ("https://api.groq.com:x", NOWHERE),
-        ("https://[::1", NOWHERE),
-        ("https://", NOWHERE),
-        ("api.groq.com", NOWHERE),
-        ("", NOWHERE),
+        ("https://api.groq.com:99999", NO_ORIGIN),
+        ("https://api.groq.com:x", NO_ORIGIN),
+        ("https://[::1", NO_ORIGIN),
+        ("https://", NO_ORIGIN),
+        ("api.groq.com", NO_ORIGIN),
+        ("", NO_ORIGIN),
     ],
 )
 def test_an_origin_is_normalised(url: str, expected: str) -> None:
     """Scheme, host and port; what is no address is nowhere."""
-    assert origin(url) == expected
+    assert normalise_origin(url) == expected
 
 
 @given(st.text())
 def test_an_origin_of_anything(text: str) -> None:
     """Never raises; and an origin is its own origin."""
-    found = origin(text)
-    assert found == NOWHERE or origin(found) == found
+    found = normalise_origin(text)
+    assert found == NO_ORIGIN or normalise_origin(found) == found
 
 
 def check(
     section: dict[str, str], sealed: set[str] = frozenset(), trusted: set[str] = frozenset()
 ) -> list[str]:  # type: ignore[assignment]
-    found = misdirected(section, frozenset(sealed), HOME, frozenset(trusted))
-    assert all(isinstance(one, Misdirected) for one in found)
+    found = find_misdirected(section, frozenset(sealed), HOME, frozenset(trusted))
+    assert all(isinstance(one, MisdirectedField) for one in found)
     return [one.field for one in found]
 
 
@@ -67,9 +73,9 @@ def test_a_section_without_secrets_may_go_anywhere() -> None:
 def test_a_sealed_address_is_not_quoted() -> None:
     """What the seal does not tie together is refused; where it would go stays sealed."""
     section = {"api_key": "x", "api_url": "https://private.example"}
-    [wrong] = misdirected(section, frozenset(("api_key", "api_url")), HOME, frozenset(), bound=False)
+    [wrong] = find_misdirected(section, frozenset(("api_key", "api_url")), HOME, frozenset(), bound=False)
     assert "private.example" not in f"{wrong} {wrong.remedy}"
-    [wrong] = misdirected(section, frozenset(("api_key",)), HOME, frozenset(), bound=False)
+    [wrong] = find_misdirected(section, frozenset(("api_key",)), HOME, frozenset(), bound=False)
     assert "https://private.example" in wrong.remedy
 
 
@@ -112,4 +118,4 @@ def test_every_destination_counts() -> None:
 
 def test_nowhere_is_never_trusted() -> None:
     """Not even by a setting that is none."""
-    assert check({"api_key": "x", "api_url": "https://[x"}, trusted={NOWHERE}) == ["api_url"]
+    assert check({"api_key": "x", "api_url": "https://[x"}, trusted={NO_ORIGIN}) == ["api_url"]

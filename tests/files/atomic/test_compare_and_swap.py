@@ -16,9 +16,9 @@ from agentsd.files.atomic.compare_and_swap import (
     DiskFull,
     FileChanged,
     FileRefused,
+    compare_and_swap,
+    recover_files,
     replace_file,
-    swap,
-    sweep,
 )
 from tests.limits import full_disk
 
@@ -107,13 +107,13 @@ def names(folder: Path) -> list[str]:
 def test_made_replaced_removed(tmp_path: Path) -> None:
     """Folders are made on the way, the mode stays, nothing is left beside."""
     file = tmp_path / "acme/eu/a.yaml"
-    swap(file, None, b"one")
+    compare_and_swap(file, None, b"one")
     assert stat.S_IMODE(file.stat().st_mode) == 0o644
     file.chmod(0o640)
-    swap(file, b"one", b"two")
+    compare_and_swap(file, b"one", b"two")
     assert (file.read_bytes(), stat.S_IMODE(file.stat().st_mode)) == (b"two", 0o640)
     assert names(file.parent) == ["a.yaml"]
-    swap(file, b"two", None)
+    compare_and_swap(file, b"two", None)
     assert names(file.parent) == []
 
 
@@ -128,11 +128,11 @@ def test_what_is_not_as_expected_stays(
     if there is not None:
         file.write_bytes(there)
     if there == expected:
-        swap(file, expected, data)
+        compare_and_swap(file, expected, data)
         assert (file.read_bytes() if file.exists() else None) == data
     else:
         with pytest.raises(FileChanged):
-            swap(file, expected, data)
+            compare_and_swap(file, expected, data)
         assert (file.read_bytes() if file.exists() else None) == there
     assert set(names(tmp_path)) <= {"a.yaml"}
 
@@ -143,20 +143,20 @@ def test_links(tmp_path: Path) -> None:
     file, link = tmp_path / "real/a.yaml", tmp_path / "link.yaml"
     file.write_bytes(b"one")
     link.symlink_to("real/a.yaml")
-    swap(link, b"one", b"two")
+    compare_and_swap(link, b"one", b"two")
     assert (link.is_symlink(), file.read_bytes()) == (True, b"two")
-    swap(link, b"two", None)
+    compare_and_swap(link, b"two", None)
     assert (os.path.lexists(link), file.exists()) == (False, False)
     link.symlink_to("link.yaml")
     with pytest.raises(FileRefused):
-        swap(link, None, b"x")
+        compare_and_swap(link, None, b"x")
 
 
 @pytest.mark.parametrize("name", ["a" * 250 + ".yaml", "é" * 120 + ".yaml", "a\n b.yaml"])
 def test_any_name_that_a_file_may_have(tmp_path: Path, name: str) -> None:
     """Names of up to 255 bytes, although the temporary one is longer."""
-    swap(tmp_path / name, None, b"one")
-    swap(tmp_path / name, b"one", b"two")
+    compare_and_swap(tmp_path / name, None, b"one")
+    compare_and_swap(tmp_path / name, b"one", b"two")
     assert (tmp_path / name).read_bytes() == b"two"
     assert names(tmp_path) == [name]
 
@@ -168,7 +168,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     for name in ("folder.yaml", "pipe.yaml", "file/a.yaml"):
         with pytest.raises(FileRefused) as caught:
-            swap(tmp_path / name, None, b"x")
+            compare_and_swap(tmp_path / name, None, b"x")
         assert caught.value.hint
 
 
@@ -178,7 +178,7 @@ def test_an_open_writer_is_not_robbed(tmp_path: Path) -> None:
     file.write_bytes(b"one")
     with file.open("r+b") as editor:
         with pytest.raises(FileChanged):
-            swap(file, b"one", b"two")
+            compare_and_swap(file, b"one", b"two")
         editor.write(b"edited")
     assert file.read_bytes() == b"edited"
     assert names(tmp_path) == ["a.yaml"]
@@ -262,7 +262,7 @@ def test_a_sweep_leaves_the_living_and_strangers_alone(tmp_path: Path) -> None:
     ]
     for name in (*ours, *others):
         (tmp_path / name).write_bytes(b"x")
-    sweep(tmp_path)
+    recover_files(tmp_path)
     assert [name for name in (*ours, *others) if (tmp_path / name).exists()] == others
 
 
@@ -280,6 +280,6 @@ def test_a_full_disk_leaves_everything_as_it_was(tmp_path: Path) -> None:
     with full_disk(100_000):
         for path, expected in ((file, b"one"), (tmp_path / "acme/eu/b.yaml", None)):
             with pytest.raises(DiskFull) as caught:
-                swap(path, expected, b"x" * 200_000)
+                compare_and_swap(path, expected, b"x" * 200_000)
             assert caught.value.retryable
             assert (names(tmp_path), file.read_bytes()) == (["a.yaml"], b"one")

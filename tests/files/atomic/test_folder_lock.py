@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy, folder_lock, unwritable
+from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy, find_write_problem, lock_folder
 
 HOLDER = """
 import asyncio, sys
@@ -57,12 +57,12 @@ async def test_a_killed_process_lets_go(tmp_path: Path) -> None:
     assert holder.stdout
     assert await holder.stdout.readline() == b"held\n"
     with pytest.raises(FolderBusy) as caught:
-        async with folder_lock(tmp_path, timeout=0.05):
+        async with lock_folder(tmp_path, timeout=0.05):
             pass
     assert caught.value.retryable
     holder.send_signal(signal.SIGKILL)
     await holder.communicate()
-    async with folder_lock(tmp_path, timeout=0):
+    async with lock_folder(tmp_path, timeout=0):
         pass
 
 
@@ -72,7 +72,7 @@ async def test_tasks_of_one_process_take_turns(tmp_path: Path) -> None:
 
     async def enter(fail: bool) -> None:
         nonlocal inside
-        async with folder_lock(tmp_path):
+        async with lock_folder(tmp_path):
             inside += 1
             assert inside == 1
             await asyncio.sleep(0)
@@ -82,20 +82,20 @@ async def test_tasks_of_one_process_take_turns(tmp_path: Path) -> None:
 
     ends = await asyncio.gather(*(enter(n % 2 == 0) for n in range(10)), return_exceptions=True)
     assert [type(end) for end in ends] == [ValueError, type(None)] * 5
-    async with folder_lock(tmp_path, timeout=0):
+    async with lock_folder(tmp_path, timeout=0):
         waiting = asyncio.create_task(enter(False))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-    async with folder_lock(tmp_path, timeout=0):
+    async with lock_folder(tmp_path, timeout=0):
         pass
 
 
 async def test_different_folders_do_not_wait_for_each_other(tmp_path: Path) -> None:
     """Not even one within the other."""
     (tmp_path / "inner").mkdir()
-    async with folder_lock(tmp_path, timeout=0), folder_lock(tmp_path / "inner", timeout=0):
+    async with lock_folder(tmp_path, timeout=0), lock_folder(tmp_path / "inner", timeout=0):
         pass
 
 
@@ -104,18 +104,18 @@ async def test_what_cannot_be_locked(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("missing", "file"):
         with pytest.raises(CannotLock) as caught:
-            async with folder_lock(tmp_path / name):
+            async with lock_folder(tmp_path / name):
                 pass
         assert caught.value.hint
 
 
 def test_why_a_folder_cannot_be_written(tmp_path: Path) -> None:
     """None where it can; else the reason in a few words."""
-    assert unwritable(tmp_path) is None
-    assert unwritable(tmp_path / "missing") == "there is no such folder"
+    assert find_write_problem(tmp_path) is None
+    assert find_write_problem(tmp_path / "missing") == "there is no such folder"
     (tmp_path / "file").write_text("")
-    assert unwritable(tmp_path / "file") == "it is not a folder"
-    assert unwritable(Path("/sys/kernel")) in {
+    assert find_write_problem(tmp_path / "file") == "it is not a folder"
+    assert find_write_problem(Path("/sys/kernel")) in {
         "it is mounted read-only",
         "this user has no right to write into it",
         None,  # to root, where /sys is mounted for writing
@@ -126,7 +126,7 @@ def test_another_user_has_no_right(tmp_path: Path) -> None:
     """A folder that belongs to somebody else."""
     if os.geteuid() != 0:
         tmp_path.chmod(0o500)
-        assert unwritable(tmp_path) == "this user has no right to write into it"
+        assert find_write_problem(tmp_path) == "this user has no right to write into it"
         tmp_path.chmod(0o700)
         return
     for folder in (tmp_path, *tmp_path.parents):
@@ -134,6 +134,6 @@ def test_another_user_has_no_right(tmp_path: Path) -> None:
             folder.chmod(folder.stat().st_mode | 0o055)
     os.seteuid(65534)
     try:
-        assert unwritable(tmp_path) == "this user has no right to write into it"
+        assert find_write_problem(tmp_path) == "this user has no right to write into it"
     finally:
         os.seteuid(0)

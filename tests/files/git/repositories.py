@@ -10,9 +10,9 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from agentsd.files.git.commit import Author, CommitOrder
+from agentsd.files.git.commit import Author, CommitSpec
 
-ORDER = CommitOrder(
+ORDER = CommitSpec(
     "Change acme/sales", author=Author("Ada", "ada@example.org"), trailers=(("Edited-by", "acme/ci"),)
 )
 HOOKS = (

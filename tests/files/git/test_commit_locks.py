@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.files.git.commit import GitBusy, GitRefused, check_repository, commit, commit_to_branch
+from agentsd.files.git.commit import GitBusy, GitRefused, check_repository, commit_files, commit_to_branch
 from tests.files.git.repositories import ORDER, Place, appears, git, lives, new_place, wrap_git
 
 CALLS = 11
@@ -62,10 +62,10 @@ async def test_a_branch_that_another_git_holds(place: Place) -> None:
     place.write("support.yaml", "name: Changed\n")
     place.write("new.yaml")
     with pytest.raises(GitBusy):
-        await commit(place.folder, ["support.yaml", "new.yaml"], ORDER, timeout=0.3)
+        await commit_files(place.folder, ["support.yaml", "new.yaml"], ORDER, timeout=0.3)
     assert (place.top / ".git/index").read_bytes() == before
     held.unlink()
-    assert await commit(place.folder, ["support.yaml", "new.yaml"], ORDER)
+    assert await commit_files(place.folder, ["support.yaml", "new.yaml"], ORDER)
     assert place.status() == []
 
 
@@ -73,7 +73,7 @@ async def test_another_gits_lock_is_waited_for(place: Place) -> None:
     """The commit follows as soon as it is gone."""
     lock = place.top / ".git" / "index.lock"
     lock.touch()
-    task = asyncio.create_task(commit(place.folder, [place.write("new.yaml")], ORDER, timeout=60))
+    task = asyncio.create_task(commit_files(place.folder, [place.write("new.yaml")], ORDER, timeout=60))
     await asyncio.sleep(0.1)
     assert not task.done()
     lock.unlink()
@@ -87,14 +87,14 @@ async def test_a_lock_that_stays_is_told_and_kept(place: Place, name: str) -> No
     lock = place.top / ".git" / name
     lock.touch()
     with pytest.raises(GitBusy, match=name) as caught:
-        await commit(place.folder, [place.write("new.yaml")], ORDER, timeout=0.1)
+        await commit_files(place.folder, [place.write("new.yaml")], ORDER, timeout=0.1)
     assert caught.value.retryable
     assert "remove that file" in caught.value.hint
     assert lock.exists()
     await check_repository(place.folder)
     assert lock.exists()
     lock.unlink()
-    assert await commit(place.folder, ["new.yaml"], ORDER)
+    assert await commit_files(place.folder, ["new.yaml"], ORDER)
     assert place.status() == []
 
 
@@ -117,7 +117,7 @@ async def test_an_unfinished_merge_is_left_alone(place: Place, deed: str) -> Non
         git(place.top, deed, "other")
     before = place.everything()
     for edit in (
-        commit(place.folder, ["acme/sales.yaml"], ORDER),
+        commit_files(place.folder, ["acme/sales.yaml"], ORDER),
         commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER),
     ):
         with pytest.raises(GitRefused, match=f"git {deed} --abort"):
@@ -129,7 +129,7 @@ async def test_no_branch_no_commit(place: Place) -> None:
     """On a detached HEAD a commit would be lost; a branch of its own is not."""
     git(place.top, "checkout", "--quiet", "--detach")
     with pytest.raises(GitRefused, match="git switch"):
-        await commit(place.folder, [place.write("new.yaml")], ORDER)
+        await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     assert await commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER)
 
 
@@ -149,7 +149,7 @@ async def test_many_writers_and_a_person_at_once(place: Place) -> None:
     other = _committing(place, place.write("process.yaml"))
     paths = [place.write(f"task-{number}.yaml") for number in range(6)]
     await asyncio.gather(
-        *(commit(place.folder, [path], ORDER, timeout=60) for path in paths),
+        *(commit_files(place.folder, [path], ORDER, timeout=60) for path in paths),
         *(asyncio.to_thread(person, number) for number in range(3)),
         commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER, timeout=60),
     )
@@ -167,7 +167,7 @@ async def test_a_branch_that_moves_meanwhile_keeps_both_commits(
     moved = tmp_path / "moved"
     move = f'case "$*" in *commit-tree*) [ -e {moved} ] || $REAL -C {place.top} update-ref HEAD {theirs};'
     monkeypatch.setenv("PATH", wrap_git(tmp_path / "bin", f"{move} touch {moved};; esac"))
-    await commit(place.folder, [place.write("new.yaml")], ORDER)
+    await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     assert git(place.top, "log", "--format=%s").splitlines() == ["Change acme/sales", "theirs", "first"]
     assert place.status() == []
 
@@ -182,7 +182,7 @@ async def test_killed_after_any_step_it_blocks_nobody(place: Place, tmp_path: Pa
     assert await asyncio.to_thread(killed.wait) == -signal.SIGKILL
     await check_repository(place.folder, timeout=60)
     git(place.top, "add", "agents.d/support.yaml")  # a person's git is not locked out
-    await commit(place.folder, ["acme/sales.yaml"], ORDER)
+    await commit_files(place.folder, ["acme/sales.yaml"], ORDER)
     assert place.committed() == ["M agents.d/acme/sales.yaml"]
     assert place.status() == ["M  agents.d/support.yaml"]
     assert git(place.top, "rev-list", "--count", "HEAD") == "2"
@@ -202,9 +202,9 @@ async def test_a_git_that_outlives_its_agentsd_is_waited_for(
     await check_repository(place.folder, timeout=0.1)
     assert (place.top / ".git" / "index.lock").exists()
     with pytest.raises(GitBusy, match="another agentsd"):
-        await commit(place.folder, ["new.yaml"], ORDER, timeout=0.1)
+        await commit_files(place.folder, ["new.yaml"], ORDER, timeout=0.1)
     os.kill(int(hanging.read_text()), signal.SIGKILL)
-    assert await commit(place.folder, ["new.yaml"], ORDER, timeout=60)
+    assert await commit_files(place.folder, ["new.yaml"], ORDER, timeout=60)
     assert not (place.top / ".git" / "index.lock").exists()
 
 
@@ -212,7 +212,7 @@ async def test_a_cancelled_commit_leaves_nothing(
     place: Place, hanging: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No lock, no process; nothing is committed, and the next one works."""
-    task = asyncio.create_task(commit(place.folder, [place.write("new.yaml")], ORDER))
+    task = asyncio.create_task(commit_files(place.folder, [place.write("new.yaml")], ORDER))
     await appears(hanging)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -221,16 +221,16 @@ async def test_a_cancelled_commit_leaves_nothing(
     assert place.status() == ["?? agents.d/new.yaml"]
     assert not (place.top / ".git" / "index.lock").exists()
     monkeypatch.setenv("PATH", os.environ["PATH"].partition(":")[2])
-    assert await commit(place.folder, ["new.yaml"], ORDER)
+    assert await commit_files(place.folder, ["new.yaml"], ORDER)
 
 
 async def test_a_git_that_hangs_is_ended(
     place: Place, hanging: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told what to look at, and what git left is gone."""
-    monkeypatch.setattr("agentsd.files.git.repository.PATIENCE", 0.1)
+    monkeypatch.setattr("agentsd.files.git.repository.GIT_TIMEOUT_SECONDS", 0.1)
     with pytest.raises(GitRefused, match="passphrase"):
-        await commit(place.folder, [place.write("new.yaml")], ORDER)
+        await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     assert not (place.top / ".git" / "index.lock").exists()
 
 
@@ -247,7 +247,7 @@ async def test_no_secret_of_ours_reaches_git(
     dump = f'env >> {seen}; echo "$@" >> {seen}'
     monkeypatch.setenv("PATH", wrap_git(tmp_path / "bin", dump))
     await check_repository(place.folder)
-    await commit(place.folder, [place.write("new.yaml")], ORDER)
+    await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     await commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER)
     assert "GIT_CONFIG_KEY_0=hook.spy.enabled\nGIT_CONFIG_VALUE_0=false" in _sorted(seen)
     for file in (seen, Path(f"{seen}.filter")):

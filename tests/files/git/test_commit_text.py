@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.files.git.commit import Author, CommitOrder, commit
+from agentsd.files.git.commit import Author, CommitSpec, commit_files
 from tests.files.git.repositories import Place, git, new_place
 
 
@@ -32,20 +32,20 @@ def place(tmp_path: Path) -> Place:
 )
 async def test_a_hostile_author_is_only_a_name(place: Place, name: str, email: str, shown: str) -> None:
     """No header, no second address, no terminal's colours; never empty."""
-    order = CommitOrder("x", author=Author(name, email))
-    await commit(place.folder, [place.write("new.yaml")], order)
+    order = CommitSpec("x", author=Author(name, email))
+    await commit_files(place.folder, [place.write("new.yaml")], order)
     assert git(place.top, "log", "-1", "--format=%an <%ae>") == shown
 
 
 async def test_text_cannot_pass_for_a_trailer(place: Place) -> None:
     """Line ends in a subject, a trailer's name or its value are blanks; a body's last lines are body."""
-    order = CommitOrder(
+    order = CommitSpec(
         "Change\r\n\r\nEdited-by: root",
         body="why\r\n\r\nEdited-by: root\r\n# kept\r\n\x1b]0;x\x07",
         author=Author("a", "a@x"),
         trailers=(("Edited by\n", "acme/ci\r\nEdited-by: root"), ("Empty", "\r\n"), ("\n", "x")),
     )
-    await commit(place.folder, [place.write("new.yaml")], order)
+    await commit_files(place.folder, [place.write("new.yaml")], order)
     assert git(place.top, "log", "-1", "--format=%s") == "Change Edited-by: root"
     assert git(place.top, "log", "-1", "--format=%(trailers)") == "Edited-by: acme/ci Edited-by: root"
     assert git(place.top, "log", "-1", "--format=%B").splitlines()[2:6] == [
@@ -58,7 +58,7 @@ def test_every_message_and_author_is_text_that_git_takes(
     subject: str, body: str, name: str, key: str, value: str
 ) -> None:
     """One line of subject, trailers only where they were asked for, and always UTF-8."""
-    order = CommitOrder(subject, body=body, author=Author(name, name), trailers=((key, value),))
+    order = CommitSpec(subject, body=body, author=Author(name, name), trailers=((key, value),))
     head, *rest = order.message.split("\n")
     assert head.strip() == head != ""
     assert not rest[0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.files.git.command import head_commit
+from agentsd.files.git.command import read_head_commit
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ async def test_the_commit_is_what_git_says(repository: Path, change: tuple[str, 
         _git(repository, *change)
     if "alias" in str(change):
         _git(repository, "symbolic-ref", "HEAD", "refs/heads/alias")
-    assert await head_commit(repository / "agents.d") == _git(repository, "rev-parse", "HEAD")
+    assert await read_head_commit(repository / "agents.d") == _git(repository, "rev-parse", "HEAD")
 
 
 async def test_a_linked_work_tree_has_a_commit_of_its_own(repository: Path, tmp_path: Path) -> None:
@@ -51,19 +51,19 @@ async def test_a_linked_work_tree_has_a_commit_of_its_own(repository: Path, tmp_
     linked = tmp_path / "linked"
     _git(repository, "worktree", "add", "--quiet", "-b", "other", str(linked))
     _git(linked, "commit", "--quiet", "--allow-empty", "--message", "second")
-    assert await head_commit(linked) == _git(linked, "rev-parse", "HEAD")
-    assert await head_commit(linked) != await head_commit(repository)
+    assert await read_head_commit(linked) == _git(linked, "rev-parse", "HEAD")
+    assert await read_head_commit(linked) != await read_head_commit(repository)
 
 
 async def test_a_link_into_a_repository_leads_there(repository: Path, tmp_path: Path) -> None:
     """A folder that is a symbolic link belongs to the repository that it leads to."""
     link = tmp_path / "link"
     link.symlink_to(repository / "agents.d")
-    assert await head_commit(link) == _git(repository, "rev-parse", "HEAD")
+    assert await read_head_commit(link) == _git(repository, "rev-parse", "HEAD")
 
 
 async def test_without_a_commit_there_is_none(tmp_path: Path) -> None:
     """Neither outside a repository nor in a new one."""
-    assert await head_commit(tmp_path) is None
+    assert await read_head_commit(tmp_path) is None
     _git(tmp_path, "init", "--quiet")
-    assert await head_commit(tmp_path) is None
+    assert await read_head_commit(tmp_path) is None

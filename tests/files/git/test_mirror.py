@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from agentsd.core.trust.remotes import parse_remote
-from agentsd.files.git.mirror import DEPTH, Mirror, PullFailed, RefMissing
+from agentsd.files.git.mirror import FETCH_DEPTH, Mirror, PullFailed, RefMissing
 from tests.files.git.remote import Origin, new_origin
 from tests.files.git.repositories import appears, git, lives, wrap_git
 
@@ -40,16 +40,16 @@ async def test_each_push_comes_and_nothing_comes_twice(origin: Origin) -> None:
 
 
 async def test_history_is_shallow(origin: Origin) -> None:
-    """Not more than ``DEPTH`` commits come; how far back one lies is still found out at the remote."""
+    """Not more than ``FETCH_DEPTH`` commits come; how far back one lies is still found out at the remote."""
     first = origin.git("rev-parse", "HEAD")
-    script = "".join(commit_for_import(number) for number in range(DEPTH + 20))
+    script = "".join(commit_for_import(number) for number in range(FETCH_DEPTH + 20))
     fed = await asyncio.create_subprocess_exec(
         "git", "-C", str(origin.bare), "fast-import", "--quiet", stdin=asyncio.subprocess.PIPE
     )
     await fed.communicate(script.encode())
     mirror = origin.mirror()
     newest = await mirror.fetch()
-    assert git(mirror.folder, "rev-list", "--count", newest) == str(DEPTH)
+    assert git(mirror.folder, "rev-list", "--count", newest) == str(FETCH_DEPTH)
     assert await mirror.leads_to(first, newest) is None
     assert await mirror.is_older_there(first, newest)
     assert not await mirror.is_older_there(newest, first)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.files.git.commit import PushFailed, commit, commit_to_branch, push
+from agentsd.files.git.commit import PushFailed, commit_files, commit_to_branch, push_commits
 from tests.files.git.repositories import ORDER, Place, appears, git, lives, new_place, new_remote, plant_hooks
 
 CANARY = "canary-5678"
@@ -37,10 +37,10 @@ def _told(error: pytest.ExceptionInfo[PushFailed]) -> str:
 async def test_the_branch_arrives(place: Place, remote: Path) -> None:
     """With no hook of ours run; a second push has nothing to do, and works."""
     witness = remote.parent / "witness"
-    made = await commit(place.folder, [place.write("new.yaml")], ORDER)
+    made = await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     plant_hooks(place, witness)
-    await push(place.folder)
-    await push(place.folder)
+    await push_commits(place.folder)
+    await push_commits(place.folder)
     assert git(remote, "rev-parse", "main") == made
     assert not witness.exists()
 
@@ -48,8 +48,8 @@ async def test_the_branch_arrives(place: Place, remote: Path) -> None:
 async def test_the_branch_goes_where_it_follows(place: Place, remote: Path) -> None:
     """A branch that tracks one of another name is pushed to that."""
     git(place.top, "switch", "--quiet", "-c", "local", "--track", "origin/main")
-    made = await commit(place.folder, [place.write("new.yaml")], ORDER)
-    await push(place.folder)
+    made = await commit_files(place.folder, [place.write("new.yaml")], ORDER)
+    await push_commits(place.folder)
     assert git(remote, "for-each-ref", "--format=%(refname) %(objectname)") == f"refs/heads/main {made}"
 
 
@@ -58,9 +58,9 @@ async def test_a_branch_of_an_edit_is_pushed_alone(place: Place, remote: Path) -
     edit = await commit_to_branch(place.folder, {"a.yaml": b"x"}, "edit/1", ORDER)
     git(place.top, "tag", "edit/1", "main")
     before = git(remote, "rev-parse", "main")
-    await commit(place.folder, [place.write("new.yaml")], ORDER)
-    await push(place.folder, "edit/1")
-    await push(place.folder, "HEAD:refs/heads/elsewhere")
+    await commit_files(place.folder, [place.write("new.yaml")], ORDER)
+    await push_commits(place.folder, "edit/1")
+    await push_commits(place.folder, "HEAD:refs/heads/elsewhere")
     assert git(remote, "rev-parse", "refs/heads/edit/1") == edit
     assert git(remote, "rev-parse", "elsewhere") == git(place.top, "rev-parse", "main")
     assert git(remote, "rev-parse", "main") == before
@@ -75,9 +75,9 @@ async def test_another_persons_commit_is_never_overwritten(
     git(tmp_path / "other", "commit", "--quiet", "--allow-empty", "-m", CANARY)
     git(tmp_path / "other", "push", "--quiet")
     git(place.top, "config", "remote.origin.push", "+refs/heads/*:refs/heads/*")
-    made = await commit(place.folder, [place.write("new.yaml")], ORDER)
+    made = await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     with pytest.raises(PushFailed, match="commits that this clone lacks") as error:
-        await push(place.folder)
+        await push_commits(place.folder)
     assert "git pull --rebase" in _told(error)
     assert git(remote, "log", "-1", "--format=%s", "main") == CANARY
     assert git(place.top, "rev-parse", "main") == made
@@ -89,9 +89,9 @@ async def test_the_remotes_rules_are_told_without_its_words(place: Place, remote
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\necho {CANARY}; echo {CANARY} >&2; exit 1\n")
     hook.chmod(0o755)
-    await commit(place.folder, [place.write("new.yaml")], ORDER)
+    await commit_files(place.folder, [place.write("new.yaml")], ORDER)
     with pytest.raises(PushFailed, match="its own rules") as error:
-        await push(place.folder)
+        await push_commits(place.folder)
     assert "protected" in _told(error)
 
 
@@ -99,7 +99,7 @@ async def test_the_remotes_rules_are_told_without_its_words(place: Place, remote
 async def test_only_a_remote_that_is_configured_is_pushed_to(place: Place, remote: Path, name: str) -> None:
     """No URL, no option, no command."""
     with pytest.raises(PushFailed, match="there is no remote"):
-        await push(place.folder, remote=name)
+        await push_commits(place.folder, remote=name)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ async def test_a_refspec_can_only_name_branches(place: Place, remote: Path, refs
     """No force, no deletion, no pattern, no option."""
     before = git(remote, "for-each-ref")
     with pytest.raises(PushFailed, match="is no refspec"):
-        await push(place.folder, refspec)
+        await push_commits(place.folder, refspec)
     assert git(remote, "for-each-ref") == before
 
 
@@ -118,10 +118,10 @@ async def test_a_remote_that_is_gone_is_told_without_its_url(place: Place, tmp_p
     """The URL may hold a password. Outside a repository the error says so."""
     git(place.top, "remote", "add", "origin", str(tmp_path / CANARY))
     with pytest.raises(PushFailed, match="git push origin") as error:
-        await push(place.folder)
+        await push_commits(place.folder)
     _told(error)
     with pytest.raises(PushFailed, match="no git repository"):
-        await push(tmp_path)
+        await push_commits(tmp_path)
 
 
 @asynccontextmanager
@@ -146,7 +146,7 @@ async def test_a_remote_that_wants_another_password_is_told(place: Place) -> Non
     async with _server(refused) as url:
         git(place.top, "remote", "add", "origin", url)
         with pytest.raises(PushFailed, match="does not let git in") as error:
-            await push(place.folder)
+            await push_commits(place.folder)
     assert "credential helper" in _told(error)
 
 
@@ -155,7 +155,7 @@ async def test_a_remote_that_hangs_is_given_up(place: Place) -> None:
     async with _server(None) as url:
         git(place.top, "remote", "add", "origin", url)
         with pytest.raises(PushFailed, match=r"did not answer within 0\.2 s") as error:
-            await push(place.folder, timeout=0.2)
+            await push_commits(place.folder, timeout=0.2)
     _told(error)
 
 
@@ -173,7 +173,7 @@ async def test_what_git_started_ends_with_it(
     ssh.chmod(0o755)
     git(place.top, "config", "core.sshCommand", str(ssh))
     git(place.top, "remote", "add", "origin", f"ssh://ada:{CANARY}@127.0.0.1/x.git")
-    task = asyncio.create_task(push(place.folder))
+    task = asyncio.create_task(push_commits(place.folder))
     await appears(tmp_path / "pid")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

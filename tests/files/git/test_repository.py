@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.files.git.command import is_clean, repository_of
+from agentsd.files.git.command import find_repository, is_clean
 from agentsd.files.git.commit import check_repository
 from tests.files.git.repositories import Place, git, new_place
 
@@ -57,5 +57,5 @@ async def test_clean_is_what_git_says(place: Place, tmp_path: Path) -> None:
     assert not await is_clean(place.folder, ["support.yaml"])
     assert not await is_clean(place.folder, [place.write("new.yaml")])
     assert not await is_clean(tmp_path, ["x"])
-    assert repository_of(place.folder / "acme") == place.top
-    assert repository_of(tmp_path) is None
+    assert find_repository(place.folder / "acme") == place.top
+    assert find_repository(tmp_path) is None

@@ -10,7 +10,7 @@ from tempfile import mkdtemp
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.files.git.signatures import Signed, Signers, Untrusted
+from agentsd.files.git.signatures import SignedObject, TrustedSigners, UntrustedCommit
 from tests.files.git.remote import Origin, end_agent, gpg_key, new_origin, ssh_key
 
 SSH = ("-c", "gpg.format=ssh")
@@ -42,11 +42,11 @@ def sign_by_ssh(origin: Origin, key: Path, command: str = "commit") -> str:
     return origin.push()
 
 
-async def verify(origin: Origin, file: Path, what: Signed = "commits", ref: str = "main") -> str:
+async def verify(origin: Origin, file: Path, what: SignedObject = "commits", ref: str = "main") -> str:
     """Who signed what the ref is at."""
     mirror = origin.mirror(ref)
     commit = await mirror.fetch(tags=what == "tags")
-    signers = Signers(file, what)
+    signers = TrustedSigners(file, what)
     signers.check()
     return await signers.verify(mirror, commit)
 
@@ -56,10 +56,10 @@ async def test_ssh(origin: Origin, tmp_path: Path) -> None:
     (ada, ada_line), (eve, _) = ssh_key(tmp_path, "ada"), ssh_key(tmp_path, "eve")
     allowed = tmp_path / "allowed"
     allowed.write_text(f'# who may\nada@example.org namespaces="git" {ada_line}\n')
-    with pytest.raises(Untrusted, match="not signed by a trusted signer"):
+    with pytest.raises(UntrustedCommit, match="not signed by a trusted signer"):
         await verify(origin, allowed)
     sign_by_ssh(origin, eve)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, allowed)
     sign_by_ssh(origin, ada)
     assert (await verify(origin, allowed)).startswith("ada@example.org SHA256:")
@@ -71,7 +71,7 @@ async def test_a_key_that_is_over_is_refused(origin: Origin, tmp_path: Path) -> 
     allowed = tmp_path / "allowed"
     allowed.write_text(f'ada@example.org valid-before="20200101" {line}\n')
     sign_by_ssh(origin, key)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, allowed)
     allowed.write_text(f"ada@example.org {line}\n")
     assert "ada@example.org" in await verify(origin, allowed)
@@ -83,19 +83,19 @@ async def test_tags(origin: Origin, tmp_path: Path) -> None:
     eve, _ = ssh_key(tmp_path, "eve")
     allowed = tmp_path / "allowed"
     allowed.write_text(f"ada@example.org {line}\n")
-    with pytest.raises(Untrusted, match="no tag on commit"):
+    with pytest.raises(UntrustedCommit, match="no tag on commit"):
         await verify(origin, allowed, "tags")
     sign_by_ssh(origin, eve, "v0")
     origin.git("tag", "--annotate", "--message", "unsigned", "v1")
     origin.push("--tags")
     for ref in ("main", "v0", "v1"):
-        with pytest.raises(Untrusted):
+        with pytest.raises(UntrustedCommit):
             await verify(origin, allowed, "tags", ref)
     sign_by_ssh(origin, key, "v2")
     for ref in ("main", "v2", "refs/tags/v2"):
         assert "ada@example.org" in await verify(origin, allowed, "tags", ref)
     origin.commit({"x.yaml": "name: X\n"})
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, allowed, "tags")
     assert "ada@example.org" in await verify(origin, allowed, "tags", "v2")
 
@@ -104,10 +104,10 @@ async def test_a_tag_that_comes_after_its_commit(origin: Origin, tmp_path: Path)
     """The ref did not move, and yet the next fetch brings the tag."""
     key, line = ssh_key(tmp_path, "ada")
     (tmp_path / "allowed").write_text(f"ada@example.org {line}\n")
-    signers = Signers(tmp_path / "allowed", "tags")
+    signers = TrustedSigners(tmp_path / "allowed", "tags")
     mirror = origin.mirror()
     commit = await mirror.fetch(tags=True)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await signers.verify(mirror, commit)
     sign_by_ssh(origin, key, "v1")
     assert await mirror.fetch(tags=True) == commit
@@ -128,16 +128,16 @@ async def test_gpg(origin: Origin, tmp_path: Path, gpg_home: Path, monkeypatch: 
         origin.push()
 
     sign("eve")
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, keys)
     sign("ada")
     assert (await verify(origin, keys)).startswith("OpenPGP ")
     ssh, line = ssh_key(tmp_path, "ssh")
     (tmp_path / "allowed").write_text(f"ada@example.org {line}\n")
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, tmp_path / "allowed")
     sign_by_ssh(origin, ssh)
-    with pytest.raises(Untrusted):
+    with pytest.raises(UntrustedCommit):
         await verify(origin, keys)
     keys.write_bytes(eve + ada)
     sign("eve")
@@ -147,8 +147,8 @@ async def test_gpg(origin: Origin, tmp_path: Path, gpg_home: Path, monkeypatch: 
 def test_files_that_cannot_be_used_are_told(tmp_path: Path) -> None:
     """Missing, empty, or something else altogether."""
     with pytest.raises(ConfigError, match="cannot be read"):
-        Signers(tmp_path / "missing").check()
+        TrustedSigners(tmp_path / "missing").check()
     for text in ("", "# nobody\n", "ssh-ed25519 AAAA\n", "-----BEGIN PGP PRIVATE KEY BLOCK-----\n"):
         (tmp_path / "file").write_text(text)
         with pytest.raises(ConfigError, match="lists no signer"):
-            Signers(tmp_path / "file").check()
+            TrustedSigners(tmp_path / "file").check()

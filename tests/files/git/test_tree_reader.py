@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import MAX_BYTES
-from agentsd.files.git.tree_reader import Reader
+from agentsd.files.git.tree_reader import CommitReader
 from agentsd.files.tree import ATTACHMENT_MAX, Tree, read_tree
 from tests.files.git.remote import Origin, new_origin
 from tests.files.git.repositories import git
@@ -103,7 +103,7 @@ async def test_a_commit_reads_as_its_checkout(tmp_path: Path, files: dict[str, i
 
             return await run(top, *arguments, stdin=stdin)
 
-        read = await Reader(ask).read("HEAD", "agents.d")  # type: ignore[arg-type]
+        read = await CommitReader(ask).read("HEAD", "agents.d")  # type: ignore[arg-type]
         assert told(read) == told(read_tree(top / "agents.d"))
     finally:
         shutil.rmtree(top)
@@ -112,7 +112,7 @@ async def test_a_commit_reads_as_its_checkout(tmp_path: Path, files: dict[str, i
 async def test_what_did_not_change_is_not_read_again(origin: Origin) -> None:
     """The very same value for the same blob at the same path, and one git less where nothing is new."""
     mirror = origin.mirror()
-    reader = Reader(mirror.git)
+    reader = CommitReader(mirror.git)
     first = await reader.read(await mirror.fetch(), "agents.d")
     commit = origin.commit({"support.yaml": "name: Changed\n"})
     await mirror.fetch()
@@ -127,7 +127,7 @@ async def test_what_did_not_change_is_not_read_again(origin: Origin) -> None:
 async def test_edits_read_as_everything_does(origin: Origin) -> None:
     """Commit by commit, one reader finds what a fresh one finds: edits, moves, modes, links, large files."""
     mirror = origin.mirror()
-    reader = Reader(mirror.git)
+    reader = CommitReader(mirror.git)
     steps: list[dict[str, str | None]] = [
         {"faq.md": "one", "name with blank.yaml": "name: B\n", ".hidden.yaml": "name: H\n"},
         {"faq.md": "two", "support.yaml": "name: Two\n", ".hidden.yaml": "name: I\n"},
@@ -140,7 +140,7 @@ async def test_edits_read_as_everything_does(origin: Origin) -> None:
         origin.commit(step)
         commit = await mirror.fetch()
         read = await reader.read(commit, "agents.d")
-        assert told(read) == told(await Reader(mirror.git).read(commit, "agents.d"))
+        assert told(read) == told(await CommitReader(mirror.git).read(commit, "agents.d"))
     assert told(read) == told(read_tree(origin.place.folder))
     (origin.place.folder / "support.yaml").chmod(0o755)
     origin.commit({})
@@ -156,7 +156,7 @@ async def test_the_folder_may_be_anywhere(origin: Origin) -> None:
     """The top of the repository is a folder, too; one that is missing is an error that says so."""
     mirror = origin.mirror()
     commit = await mirror.fetch()
-    reader = Reader(mirror.git)
+    reader = CommitReader(mirror.git)
     assert list((await reader.read(commit, ".")).files) == [
         "agents.d/acme/sales.yaml",
         "agents.d/support.yaml",
@@ -174,7 +174,7 @@ async def test_what_cannot_be_a_manifest(origin: Origin) -> None:
         {"big.yaml": "#" * (MAX_BYTES + 1), "faq.md": pointer, "large.md": "x" * (ATTACHMENT_MAX + 1)}
     )
     mirror = origin.mirror()
-    tree = await Reader(mirror.git).read(await mirror.fetch(), "agents.d")
+    tree = await CommitReader(mirror.git).read(await mirror.fetch(), "agents.d")
     problems = {path: file.problem for path, file in {**tree.files, **tree.attachments}.items()}
     assert {path: one.code for path, one in problems.items() if one} == {
         "big.yaml": "too-large",
@@ -187,5 +187,5 @@ async def test_no_filter_of_the_repository_runs(origin: Origin, tmp_path: Path) 
     """Neither line ends nor ``filter=`` attributes touch what is read: it is what was committed."""
     origin.commit({".gitattributes": "*.yaml filter=evil text eol=crlf\n", "a.yaml": "name: A\n"})
     mirror = origin.mirror()
-    tree = await Reader(mirror.git).read(await mirror.fetch(), "agents.d")
+    tree = await CommitReader(mirror.git).read(await mirror.fetch(), "agents.d")
     assert tree.files["a.yaml"].data == b"name: A\n"

@@ -14,10 +14,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import parse
-from agentsd.files.yaml.blocks import CannotSplice
-from agentsd.files.yaml.edit import rewrite
-from agentsd.files.yaml.emitter import dump, same
+from agentsd.core.manifest.document import parse_document
+from agentsd.files.yaml.blocks import CannotEdit
+from agentsd.files.yaml.edit import update_text
+from agentsd.files.yaml.emitter import dump_value, is_same_value
 from tests.files.texts import HOSTILE, Author, documents, edited, randoms, values
 from tests.sops.conftest import keys, sops
 from tests.sops.real import Sops
@@ -77,10 +77,10 @@ sops:
 
 def changed(text: str, edit: Callable[[dict[str, Any]], object]) -> tuple[str, str]:
     """(lines that went, lines that came) when ``edit`` changes the value in place."""
-    value = parse("", text.encode()).value
+    value = parse_document("", text.encode()).value
     edit(value)
-    out = rewrite(text, value)
-    assert same(parse("", out.encode()).value, value)
+    out = update_text(text, value)
+    assert is_same_value(parse_document("", out.encode()).value, value)
     before, after = text.splitlines(), out.splitlines()
     gone = [line for line in before if before.count(line) > after.count(line)]
     come = [line for line in after if after.count(line) > before.count(line)]
@@ -187,8 +187,8 @@ def test_what_people_do(edit: Callable[[dict[str, Any]], object], gone: str, com
 
 def test_new_keys_stand_where_they_belong() -> None:
     """Behind the key that precedes them in the value, and never behind ``sops``."""
-    value = parse("", MANIFEST.encode()).value
-    out = rewrite(MANIFEST, {"name": "Support", "language": "de", **value, "last": 1})
+    value = parse_document("", MANIFEST.encode()).value
+    out = update_text(MANIFEST, {"name": "Support", "language": "de", **value, "last": 1})
     lines = out.splitlines()
     assert lines[lines.index("language: de") - 1].startswith("name:")
     assert lines[lines.index("last: 1") + 1] == "sops:"
@@ -196,20 +196,22 @@ def test_new_keys_stand_where_they_belong() -> None:
 
 def test_a_section_goes_with_what_is_its_own() -> None:
     """Its comments and one of the blank lines around it; the head of the file stays."""
-    value = parse("", MANIFEST.encode()).value
+    value = parse_document("", MANIFEST.encode()).value
     before, _, rest = MANIFEST.partition("# speech\n")
     after = rest[rest.index("tags:") :]
-    assert rewrite(MANIFEST, {name: one for name, one in value.items() if name != "tts"}) == before + after
-    out = rewrite(MANIFEST, {name: one for name, one in value.items() if name != "id"})
+    assert (
+        update_text(MANIFEST, {name: one for name, one in value.items() if name != "tts"}) == before + after
+    )
+    out = update_text(MANIFEST, {name: one for name, one in value.items() if name != "id"})
     assert out == MANIFEST.replace("id: 1e2d3c4b-5a69-4788-96a5-b4c3d2e1f004\n", "")
 
 
 def test_sections_apart_stay_apart() -> None:
     """Where blank lines part the sections of a file, a new one gets its own."""
     text = "name: x\n\nllm:\n  provider: a\n\ntts:\n  provider: b\n"
-    value = parse("", text.encode()).value
-    assert rewrite(text, {**value, "stt": {"provider": "c"}}) == text + "\nstt:\n  provider: c\n"
-    assert rewrite(text, {**value, "language": "de"}) == text + "language: de\n"
+    value = parse_document("", text.encode()).value
+    assert update_text(text, {**value, "stt": {"provider": "c"}}) == text + "\nstt:\n  provider: c\n"
+    assert update_text(text, {**value, "language": "de"}) == text + "language: de\n"
 
 
 @pytest.mark.parametrize(
@@ -244,8 +246,8 @@ def test_sections_apart_stay_apart() -> None:
 )
 def test_corners(text: str, value: dict[str, Any], expected: str) -> None:
     """Ends of files, odd styles, the file's own way to indent."""
-    assert rewrite(text, value) == expected
-    assert same(parse("", expected.encode()).value, value)
+    assert update_text(text, value) == expected
+    assert is_same_value(parse_document("", expected.encode()).value, value)
 
 
 @pytest.mark.parametrize(
@@ -265,8 +267,8 @@ def test_corners(text: str, value: dict[str, Any], expected: str) -> None:
 )
 def test_what_no_manifest_holds(value: dict[str, Any]) -> None:
     """Refused with a remedy; nothing else comes out."""
-    with pytest.raises(CannotSplice) as caught:
-        rewrite("a: 1\n", value)
+    with pytest.raises(CannotEdit) as caught:
+        update_text("a: 1\n", value)
     assert caught.value.hint
 
 
@@ -276,15 +278,15 @@ def test_too_deep_and_too_large() -> None:
     for _ in range(5000):
         deep = [deep]
     for value in (deep, "x" * (1 << 20)):
-        with pytest.raises(CannotSplice):
-            rewrite("a: 1\n", {"a": value})
+        with pytest.raises(CannotEdit):
+            update_text("a: 1\n", {"a": value})
 
 
 def test_what_is_no_manifest() -> None:
     """The text itself is at fault, and says where."""
     for text in ("a: [", "- a\n", "x\n", "a: *b\n"):
         with pytest.raises(InvalidManifests):
-            rewrite(text, {"a": 1})
+            update_text(text, {"a": 1})
 
 
 @settings(max_examples=150, deadline=None)
@@ -293,20 +295,20 @@ def test_any_text_takes_any_value(value: dict[str, Any], random: Random, fresh: 
     """It reads as the new value; what did not change at the top level keeps its bytes; no change is none."""
     text = Author(random).document(value)
     assume(_reads_as(text, value))
-    assert rewrite(text, value) == text
+    assert update_text(text, value) == text
     new = edited(random, value, fresh)
     assume(isinstance(new, dict))
-    out = rewrite(text, new)
+    out = update_text(text, new)
     assert _reads_as(out, new)
-    assert rewrite(out, new) == out
+    assert update_text(out, new) == out
     for name, item in value.items():
-        if re.fullmatch("[a-z]+", name) and name in new and same(item, new[name]):
+        if re.fullmatch("[a-z]+", name) and name in new and is_same_value(item, new[name]):
             assert _own_lines(text, name) in out
 
 
 def _reads_as(text: str, value: Any) -> bool:
     try:
-        return same(parse("", text.encode()).value, value)
+        return is_same_value(parse_document("", text.encode()).value, value)
     except InvalidManifests:
         return False
 
@@ -323,8 +325,8 @@ def test_any_value_replaces_any_other(value: dict[str, Any], new: dict[str, Any]
     """Also where the two have nothing in common."""
     text = Author(random).document(value)
     assume(_reads_as(text, value))
-    assert _reads_as(rewrite(text, new), new)
-    assert _reads_as(dump(new), new)
+    assert _reads_as(update_text(text, new), new)
+    assert _reads_as(dump_value(new), new)
 
 
 def read_by_sops(sops: Sops, text: str) -> Any:
@@ -353,9 +355,10 @@ def test_hostile_texts_are_read_alike_by_sops(sops: Sops) -> None:
     }
     value["names"] = {one: 1 for one in HOSTILE if len(one) < 900}
     assert same_as_sops(
-        parse("", rewrite(text, value).encode()).value, read_by_sops(sops, rewrite(text, value))
+        parse_document("", update_text(text, value).encode()).value,
+        read_by_sops(sops, update_text(text, value)),
     )
-    assert same_as_sops(value, read_by_sops(sops, dump(value)))
+    assert same_as_sops(value, read_by_sops(sops, dump_value(value)))
 
 
 @settings(max_examples=15, deadline=None)
@@ -368,8 +371,8 @@ def test_random_edits_are_read_alike_by_sops(
     assume(_reads_as(text, value))
     new = edited(random, value, fresh)
     assume(isinstance(new, dict) and new and "sops" not in new)
-    out = rewrite(text, new)
-    assert same_as_sops(parse("", out.encode()).value, read_by_sops(sops, out))
+    out = update_text(text, new)
+    assert same_as_sops(parse_document("", out.encode()).value, read_by_sops(sops, out))
 
 
 def test_the_shipped_manifests(tmp_path: Path) -> None:
@@ -378,7 +381,7 @@ def test_the_shipped_manifests(tmp_path: Path) -> None:
     assert files
     for file in files:
         text = file.read_text()
-        value = parse("", text.encode()).value
-        out = rewrite(text, {**value, "system_prompt": "Be brief.\nBe kind.\n"})
+        value = parse_document("", text.encode()).value
+        out = update_text(text, {**value, "system_prompt": "Be brief.\nBe kind.\n"})
         prompt = re.compile(r"system_prompt: \|\n(  .*\n)+")
         assert prompt.sub("", out) == prompt.sub("", text)

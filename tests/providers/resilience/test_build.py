@@ -42,7 +42,7 @@ class Bench:
         """The provider of ``section``."""
         whole = section | ({"fallback": list(fallback)} if fallback else {})
         settings = self._catalog.settings_of(kind, whole)
-        provider = resilient.build(self._catalog, kind, settings, self.sessions, self.metrics)
+        provider = resilient.build_provider(self._catalog, kind, settings, self.sessions, self.metrics)
         self.made.append(provider)
         return provider
 
@@ -56,7 +56,7 @@ async def bench(
     catalog: Catalog, sessions: HttpSessions, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Bench]:
     """With pauses that cost no time; everything that was made is closed."""
-    monkeypatch.setattr(chain, "PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr(chain, "RETRY_PAUSE_SECONDS", 0.001)
     bench = Bench(catalog, sessions)
     yield bench
     for provider in bench.made:
@@ -350,7 +350,7 @@ async def test_whatever_a_plug_in_raises_is_its_error(bench: Bench, kind: type[B
 
         async def aclose(self) -> None: ...
 
-    member: chain.Member[Any] = chain.Member(Broken(), "tts", "broken.example", bench.metrics)
+    member: chain.ChainMember[Any] = chain.ChainMember(Broken(), "tts", "broken.example", bench.metrics)
     with pytest.raises(base.ProviderProtocolError, match=rf"broken\.example.*{kind.__name__}") as caught:
         await chain.Chain([member]).once(lambda one: one.embed([]))
     assert "canary" not in str(caught.value)

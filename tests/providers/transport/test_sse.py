@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.providers.limits import CHAT
+from agentsd.providers.limits import CHAT_LIMITS
 from agentsd.providers.transport.sse import ErrorEvent, EventParser, EventTooLong
 
 PAYLOAD = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1)
@@ -71,7 +71,7 @@ def test_an_event_is_held_back_until_its_blank_line() -> None:
 def test_an_endless_event_is_refused(piece: bytes) -> None:
     """A line or an event that grows without end does not fill the memory."""
     with pytest.raises(EventTooLong):
-        parse(*[piece] * (CHAT.event // len(piece) + 2))
+        parse(*[piece] * (CHAT_LIMITS.event // len(piece) + 2))
 
 
 @pytest.mark.parametrize(

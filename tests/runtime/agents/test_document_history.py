@@ -6,7 +6,7 @@ from dataclasses import replace
 from hashlib import sha256
 from uuid import uuid4
 
-from agentsd.core.manifest.agent import Attachment, Attachments, Manifest, digest_of
+from agentsd.core.manifest.agent import Attachment, Attachments, Manifest, compute_digest
 from tests.runtime.world import Keys, World, loaded, new_registry, tampered, text_of
 from tests.vendors.openai_server import OpenAIServer
 
@@ -15,7 +15,7 @@ def with_prompt(manifest: Manifest, text: str) -> Manifest:
     """``manifest`` with a file of that text as its prompt."""
     data = text.encode()
     attached = Attachments(Attachment("p.md", sha256(data).digest(), data))
-    digest = digest_of(manifest.digest, attached)
+    digest = compute_digest(manifest.digest, attached)
     return replace(manifest, digest=digest, document_digest=manifest.digest, attachments=attached)
 
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 import pytest
 
 from agentsd.core.errors import AgentUnavailable
-from agentsd.core.manifest.agent import Attachment, Attachments, Manifest, digest_of
-from agentsd.core.manifest.document import parse
-from agentsd.core.manifest.layers import layered
-from agentsd.core.names import owner_of
+from agentsd.core.manifest.agent import Attachment, Attachments, Manifest, compute_digest
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.manifest.layers import merge_layers
+from agentsd.core.names import derive_owner
 from agentsd.providers.catalog import default_catalog
-from agentsd.sops.format import seals_of
+from agentsd.sops.format import fingerprint_by_owner
 from tests.runtime.world import Keys, World, loaded, new_registry, tampered
 from tests.vendors.openai_server import OpenAIServer
 
@@ -27,12 +27,12 @@ def with_layers(world: World, path: str, text: str, layers: Mapping[str, str]) -
     files = [Attachment(name, sha256(data.encode()).digest(), data.encode()) for name, data in layers.items()]
     attached = Attachments(layers=tuple(files))
     manifest = world.manifest(path, text)
-    below = [parse(one.path, one.data or b"") for one in files]
-    document = layered(parse(path, text.encode()), below, default_catalog().destinations)
-    seals, lent = seals_of(document, owner_of(path))
+    below = [parse_document(one.path, one.data or b"") for one in files]
+    document = merge_layers(parse_document(path, text.encode()), below, default_catalog().destinations)
+    seals, lent = fingerprint_by_owner(document, derive_owner(path))
     return replace(
         manifest,
-        digest=digest_of(manifest.digest, attached),
+        digest=compute_digest(manifest.digest, attached),
         document_digest=manifest.digest,
         attachments=attached,
         value={name: value for name, value in document.value.items() if name != "sops"},

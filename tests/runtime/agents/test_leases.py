@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from agentsd.core.errors import AgentNotFound, AgentUnavailable
-from agentsd.core.names import to_url
+from agentsd.core.names import slug_to_url
 from tests.runtime.conftest import Sealed, voice_in
 from tests.runtime.world import Keys, World, loaded, new_registry
 from tests.vendors.openai_server import OpenAIServer
@@ -20,7 +20,7 @@ async def test_a_lease_takes_a_slug_an_id_or_the_url_form(world: World, sealed: 
     agent_id = uuid4()
     await world.put(acme__sales=sealed(id=agent_id))
     await world.load()
-    for ref in ("acme/sales", str(agent_id), str(agent_id).upper(), to_url("acme/sales")):
+    for ref in ("acme/sales", str(agent_id), str(agent_id).upper(), slug_to_url("acme/sales")):
         async with world.registry.lease(ref) as agent:
             assert (agent.id, agent.slug, agent.owner) == (agent_id, "acme/sales", "acme")
             assert agent.provider_names == {"llm": "openai-compatible"}

@@ -12,7 +12,7 @@ import pytest
 
 from agentsd.providers.catalog import default_catalog
 from agentsd.runtime.agents import lazy_open as openings
-from agentsd.runtime.agents.builder import Builder, Refused
+from agentsd.runtime.agents.builder import Builder, DocumentRefused
 from agentsd.sops.binary import SopsBinary
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
@@ -174,7 +174,7 @@ async def test_a_row_cannot_send_the_token_anywhere(
         await world.put(hostile=text)
         async with world.database.transaction(snapshot=True) as connection:
             rows = (await agents.load_all(connection)).rows
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(DocumentRefused) as caught:
             await builder.open(await builder.read(rows[0]), {})
         assert (caught.value.reason, caught.value.retryable) == ("KeyServiceForbidden", False)
         assert listener.connections == 0

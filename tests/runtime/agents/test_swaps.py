@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.services.voicebot.flow import content_of
+from agentsd.services.voicebot.flow import extract_content
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import World, following, serves, until
 from tests.vendors.openai_server import OpenAIServer
@@ -33,7 +33,7 @@ class Streams:
             async with self._world.registry.lease("a") as agent:
                 assert agent.llm is not None
                 chunks = [chunk async for chunk in agent.llm.stream(ASK)]
-            said = [content_of(chunk) for chunk in chunks]
+            said = [extract_content(chunk) for chunk in chunks]
             assert "".join(said) == self._models[agent.version]
             assert chunks[-1]["choices"][0]["finish_reason"] == "stop"
             self.versions.add(agent.version)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from agentsd.core.errors import AgentNotFound, AgentUnavailable
-from agentsd.store.queries.agents import Head, Loaded
+from agentsd.store.queries.agents import Head, LoadedRows
 from tests.runtime.conftest import Sealed, voice_in
 from tests.runtime.world import Keys, World, loaded, new_registry, tampered, text_of
 from tests.vendors.openai_server import OpenAIServer
@@ -134,7 +134,7 @@ async def test_the_last_good_version_serves_while_the_store_is_away(world: World
     assert head.stamp is not None
     bad = replace(row, version=row.version + 1, data=tampered(good).encode())
 
-    await world.registry.update(Loaded(Head(bad.version, uuid4()), (bad,)))
+    await world.registry.update(LoadedRows(Head(bad.version, uuid4()), (bad,)))
     assert world.condition("a").reason == "SealTampered"
     async with world.registry.lease("a") as agent:
         assert agent.version == first.version

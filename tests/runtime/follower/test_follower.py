@@ -21,7 +21,7 @@ from agentsd.runtime.agents.verifier import Verifier
 from agentsd.runtime.follower.follower import Follower
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
-from agentsd.store.migrations import upgrade
+from agentsd.store.migrations import upgrade_schema
 from agentsd.store.queries import replicas
 from agentsd.telemetry import Metrics
 from tests.conftest import FAST
@@ -163,7 +163,7 @@ async def test_a_database_without_tables_is_waited_for(
         await asyncio.sleep(0.005)
     assert isinstance(follower.problem, SchemaMismatch)
     assert not follower.ready.is_set()
-    await asyncio.to_thread(upgrade, empty_database_url)
+    await asyncio.to_thread(upgrade_schema, empty_database_url)
     await follower.ready.wait()
     assert follower.problem is None
     task.cancel()
@@ -231,7 +231,7 @@ async def test_postgres_may_be_killed_and_restarted(
 ) -> None:
     """While it is away every agent answers, cold ones too; when it is back the runtime catches up."""
     url = await asyncio.to_thread(own_postgres.start)
-    await asyncio.to_thread(upgrade, url)
+    await asyncio.to_thread(upgrade_schema, url)
     database, sessions, metrics = Database(url), HttpSessions(), Metrics()
     registry = new_registry(database, keys, sessions, metrics, catalog=catalog)
     world = World(database, registry, sessions, metrics)

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from agentsd.runtime.agents.change_feed import QUEUE_MAX, ChangeEvent
-from agentsd.store.queries.agents import Head, Loaded
+from agentsd.store.queries.agents import Head, LoadedRows
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import SECRET, World, tampered, until
 
@@ -57,7 +57,7 @@ async def test_a_slow_subscriber_is_told_to_read_everything_again(world: World, 
         for number in range(QUEUE_MAX + 1):
             version = row.version + 1 + number
             changed = replace(row, version=version, is_active=bool(number % 2))
-            await world.registry.update(Loaded(Head(version, stamp), (changed,)))
+            await world.registry.update(LoadedRows(Head(version, stamp), (changed,)))
         first = await anext(slow)
         assert first.kind == "resync"
     assert world.value("agentsd_subscriber_resyncs_total") == 1

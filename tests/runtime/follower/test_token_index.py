@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.access import LOCAL, NOBODY, OPERATOR, Principal, end_of
-from agentsd.runtime.follower.token_index import TokenBook
+from agentsd.core.access import LOCAL, NOBODY, OPERATOR, Principal, parse_expiry
+from agentsd.runtime.follower.token_index import TokenIndex
 from agentsd.store.queries.users import OwnerTokens
 
 TOKEN, OTHER = "agentsd_the-first-of-them", "agentsd_the-second-one"
@@ -31,7 +31,7 @@ def owner(name: str, *tokens: dict[str, object], email: str | None = None) -> Ow
 
 def test_a_token_has_a_holder() -> None:
     """Found by the token, not by its hash; gone with the next edition."""
-    book = TokenBook()
+    book = TokenIndex()
     assert not book
     assert not book.known
     book.replace([owner("acme", entry(role="editor"), email="ops@acme.example")])
@@ -50,7 +50,7 @@ def test_a_token_has_a_holder() -> None:
 
 def test_what_changes_ends_what_was_shown() -> None:
     """Another role, expiry or token of the same name is another principal; another email is not."""
-    book = TokenBook()
+    book = TokenIndex()
     book.replace([owner("acme", entry())])
     holder = book.find(TOKEN)
     assert holder is not None
@@ -63,19 +63,19 @@ def test_what_changes_ends_what_was_shown() -> None:
 
 def test_a_files_tokens_stay() -> None:
     """They are the operator's, an admin's, whatever users list; also before any is known."""
-    book = TokenBook([sha256(TOKEN.encode()).digest()])
+    book = TokenIndex([sha256(TOKEN.encode()).digest()])
     assert book.find(TOKEN) is OPERATOR
     assert book
     assert not book.known
     book.replace([owner("acme", entry(role="viewer"))])
     assert book.find(TOKEN) is OPERATOR
     assert book.valid(OPERATOR)
-    assert not TokenBook().valid(OPERATOR)
+    assert not TokenIndex().valid(OPERATOR)
 
 
 def test_an_open_server_closes() -> None:
     """Its only user is valid until somebody lists a token, usable or not."""
-    book = TokenBook()
+    book = TokenIndex()
     assert book.valid(LOCAL)
     book.replace([owner("acme", entry(expires="2001-01-01"))])
     assert not book.valid(LOCAL)
@@ -99,7 +99,7 @@ def test_an_open_server_closes() -> None:
 )
 def test_rows_that_no_sync_wrote_open_nothing(wrong: dict[str, object]) -> None:
     """An owner that makes itself admin, an unknown role, no date: no entry, and no open server."""
-    book = TokenBook()
+    book = TokenIndex()
     book.replace([owner("acme", entry(**wrong))])
     assert book.find(TOKEN) is None
     assert book
@@ -107,7 +107,7 @@ def test_rows_that_no_sync_wrote_open_nothing(wrong: dict[str, object]) -> None:
 
 def test_a_hash_of_several_owners_is_nobodys() -> None:
     """But the top-level file's is its own: listing an admin's hash neither takes it over nor locks it out."""
-    book = TokenBook()
+    book = TokenIndex()
     book.replace([owner("acme", entry()), owner("globex", entry(role="editor"))])
     assert book.find(TOKEN) is None
     book.replace([owner("acme", entry()), owner("default", entry(role="admin")), owner("zeta", entry())])
@@ -131,7 +131,7 @@ def at(text: str) -> float:
 )
 def test_a_token_ends(expires: str, last: str, first: str) -> None:
     """A day is the last valid one in UTC; a moment is the first that is not valid."""
-    book = TokenBook(clock=lambda: at(first))
+    book = TokenIndex(clock=lambda: at(first))
     book.replace([owner("acme", entry(expires=expires))])
     holder = book.find(TOKEN, at(last))
     assert holder is not None
@@ -144,16 +144,16 @@ def test_a_token_ends(expires: str, last: str, first: str) -> None:
 @given(st.text(max_size=24) | st.from_regex(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", fullmatch=True))
 def test_every_text_ends_some_time(text: str) -> None:
     """Nothing that an ``expires`` may say makes a token eternal."""
-    end = end_of(text)
+    end = parse_expiry(text)
     assert end is not None
     assert end < at("9999-12-31") + 90_000
-    assert end_of(None) is None
+    assert parse_expiry(None) is None
 
 
 async def test_waiting_for_the_end() -> None:
     """Revoked, or expired: whoever waits is told; another's revocation wakes nobody for good."""
     now = [at("2027-01-31T00:00:00")]
-    book = TokenBook(clock=lambda: now[0])
+    book = TokenIndex(clock=lambda: now[0])
     both = (entry(), entry(OTHER, name="short", expires="2027-01-31T00:00:00Z"))
     book.replace([owner("acme", *both)])
     holder = book.find(TOKEN)
@@ -173,7 +173,7 @@ async def test_waiting_for_the_end() -> None:
 def test_no_token_is_ever_written(caplog: pytest.LogCaptureFixture) -> None:
     """Neither a token nor its hash in a repr or a log, also of entries that are passed over."""
     caplog.set_level(logging.DEBUG)
-    book = TokenBook([sha256(OTHER.encode()).digest()])
+    book = TokenIndex([sha256(OTHER.encode()).digest()])
     book.replace([owner("acme", entry(role="admin")), owner("a", entry()), owner("b", entry())])
     book.replace([owner("a", entry())])
     told = f"{book!r} {book.find(TOKEN)!r} {book.find(OTHER)!r} {caplog.text}"

@@ -18,9 +18,9 @@ import pytest
 from agentsd.providers.catalog import Catalog
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
-from agentsd.runtime.follower.token_index import TokenBook
+from agentsd.runtime.follower.token_index import TokenIndex
 from agentsd.runtime.snapshot_cache import file as snapshotfile
-from agentsd.runtime.snapshot_cache.keeper import Keeper
+from agentsd.runtime.snapshot_cache.keeper import SnapshotKeeper
 from agentsd.store.database import Database
 from agentsd.telemetry import Metrics
 from tests.e2e.canary import needles
@@ -33,9 +33,9 @@ NEVER = 3600.0
 AWAY = "postgresql://agentsd@127.0.0.1:1/agentsd"
 
 
-def keeper_in(folder: Path, metrics: Metrics | None = None, **options: Any) -> Keeper:
+def keeper_in(folder: Path, metrics: Metrics | None = None, **options: Any) -> SnapshotKeeper:
     """Keeps at once; ``quiet_s=NEVER``: at the end only."""
-    return Keeper(folder, ORIGIN, metrics or Metrics(), **{"quiet_s": 0.0, **options})
+    return SnapshotKeeper(folder, ORIGIN, metrics or Metrics(), **{"quiet_s": 0.0, **options})
 
 
 @dataclass
@@ -44,7 +44,7 @@ class Restarted:
 
     registry: Registry
     follower: Follower
-    tokens: TokenBook
+    tokens: TokenIndex
     metrics: Metrics
 
     def value(self, name: str) -> float:
@@ -62,7 +62,7 @@ def restart(world: World, keys: Keys, catalog: Catalog, vendor: OpenAIServer, tm
     @asynccontextmanager
     async def start(url: str = AWAY) -> AsyncIterator[Restarted]:
         """Over another ``url``, Postgres is away for the first moment only."""
-        database, metrics, tokens = Database(url), Metrics(), TokenBook()
+        database, metrics, tokens = Database(url), Metrics(), TokenIndex()
         registry = new_registry(
             database, keys, world.sessions, metrics, catalog=catalog, trusted=[vendor.url]
         )
@@ -196,7 +196,7 @@ async def test_a_revocation_is_on_disk_before_anything_else(tmp_path: Path) -> N
     from tests.runtime.snapshots import kept_of
 
     keeper = keeper_in(tmp_path, quiet_s=NEVER)
-    snapshotfile.write(keeper.path, kept_of(1, 2), ORIGIN, time.time() - 1)
+    snapshotfile.write_snapshot(keeper.path, kept_of(1, 2), ORIGIN, time.time() - 1)
     assert await keeper.recall()
     await keeper.forget()
     assert await keeper.recall() is None

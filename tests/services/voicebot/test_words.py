@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.providers.base import Transcript
-from agentsd.services.voicebot.conversation import ITEMS_MAX, Conversation, Item
+from agentsd.services.voicebot.conversation import ITEMS_MAX, Conversation, ConversationItem
 from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.playback import Playback, spoken_part
+from agentsd.services.voicebot.playback import Playback, cut_to_heard
 from agentsd.services.voicebot.speakable import Speakable
-from agentsd.services.voicebot.utterance import Listening, Utterance
+from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
 
 def said(*deltas: str) -> str:
@@ -67,21 +67,21 @@ def test_playing_takes_as_long_as_the_sound() -> None:
 def test_only_whole_words_were_heard() -> None:
     """The word that was cut does not count."""
     text = "one two three four"
-    assert spoken_part(text, 500, 1000, whole=True) == "one two"
-    assert spoken_part(text, 1000, 1000, whole=True) == text
-    assert spoken_part(text, 0, 1000, whole=True) == ""
-    assert spoken_part(text, 500, 500, whole=False) == "one two"  # the rest has not been spoken yet
+    assert cut_to_heard(text, 500, 1000, whole=True) == "one two"
+    assert cut_to_heard(text, 1000, 1000, whole=True) == text
+    assert cut_to_heard(text, 0, 1000, whole=True) == ""
+    assert cut_to_heard(text, 500, 500, whole=False) == "one two"  # the rest has not been spoken yet
 
 
 @given(st.text(max_size=200), st.floats(0, 20_000), st.floats(0, 20_000), st.booleans())
 def test_what_was_heard_is_a_beginning(text: str, heard: float, sound: float, whole: bool) -> None:
     """Never more than there was, never something else."""
-    assert text.startswith(spoken_part(text, heard, sound, whole=whole))
+    assert text.startswith(cut_to_heard(text, heard, sound, whole=whole))
 
 
 def test_transcripts_are_put_together() -> None:
     """Partial ones replace each other, final ones stay; what was told is not taken back."""
-    listening = Listening()
+    listening = TranscriptBuilder()
     told = [
         listening.take(transcript)
         for transcript in (
@@ -130,14 +130,14 @@ async def _write(pipe: Pipe[int]) -> None:
 def test_a_conversation_forgets_what_is_long_ago() -> None:
     """It knows its items by id, puts new ones where they are wanted, and has a bound."""
     conversation = Conversation()
-    assert conversation.add(Item("a", "user", "one")) is None
-    assert conversation.add(Item("c", "assistant", "three")) == "a"
-    assert conversation.add(Item("b", "system", "two"), after="a") == "a"
+    assert conversation.add(ConversationItem("a", "user", "one")) is None
+    assert conversation.add(ConversationItem("c", "assistant", "three")) == "a"
+    assert conversation.add(ConversationItem("b", "system", "two"), after="a") == "a"
     assert [message["content"] for message in conversation.messages()] == ["one", "two", "three"]
     assert not conversation.awaits_answer
     assert conversation.remove("c")
     assert conversation.awaits_answer
     for number in range(ITEMS_MAX):
-        conversation.add(Item(str(number), "user", "x"))
+        conversation.add(ConversationItem(str(number), "user", "x"))
     assert conversation.find("a") is None
     assert len(conversation.messages()) == ITEMS_MAX

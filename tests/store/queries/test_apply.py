@@ -11,21 +11,21 @@ import pytest
 
 from agentsd.core.errors import StoreRefused
 from agentsd.core.manifest.user import User
-from agentsd.core.names import id_of, user_id_of
+from agentsd.core.names import derive_agent_id, derive_user_id
 from agentsd.core.plan.plan import Plan, UserChange
 from agentsd.store.database import Database
 from agentsd.store.queries.agents import (
     Head,
-    apply,
-    head,
-    knows,
+    apply_plan,
+    is_in_history,
     load_all,
     load_changed,
     load_documents,
+    load_head,
+    load_revisions,
+    load_seal_owners,
     load_stored,
-    lock,
-    owners_of_seals,
-    revisions,
+    lock_applies,
 )
 from agentsd.store.queries.rule_digests import mark_checked
 from agentsd.store.queries.users import load_tokens, load_users
@@ -43,8 +43,8 @@ async def test_a_created_agent_can_be_read_in_every_way(database: Database) -> N
         loaded = await load_all(connection)
         held = await load_stored(connection, "main")
         documents = await load_documents(connection, [agent.id, uuid4()])
-        seals = await owners_of_seals(connection, [*agent.seals, b"unknown"])
-        (revision,) = await revisions(connection, agent.id)
+        seals = await load_seal_owners(connection, [*agent.seals, b"unknown"])
+        (revision,) = await load_revisions(connection, agent.id)
     (row,) = loaded.rows
     assert loaded.head == at
     assert (row.slug, row.owner, row.name, row.version) == ("acme/sales", "acme", "acme/sales", at.version)
@@ -56,7 +56,7 @@ async def test_a_created_agent_can_be_read_in_every_way(database: Database) -> N
     assert (held.version, held.commit) == (at.version, given.commit)
     assert not held.agents[agent.id].drifted
     assert held.agents[agent.id].checked == CHECKED
-    assert held.users["acme"].id == user_id_of("acme")
+    assert held.users["acme"].id == derive_user_id("acme")
 
 
 async def test_columns_for_sql_readers_hold_the_seal_and_never_null(
@@ -85,8 +85,8 @@ async def test_one_version_for_all_and_only_what_changed_is_loaded(database: Dat
         loaded = await load_changed(connection, first.version)
         everything = await load_all(connection)
         nothing = await load_changed(connection, second.version)
-        history = await revisions(connection, three.id)
-        page = await revisions(connection, three.id, limit=1, before=history[0].version)
+        history = await load_revisions(connection, three.id)
+        page = await load_revisions(connection, three.id, limit=1, before=history[0].version)
     assert {(row.slug, row.deleted) for row in loaded.rows} == {("two", False), ("three", True)}
     assert next(row for row in loaded.rows if row.deleted).data == b""
     assert [row.slug for row in everything.rows] == ["one", "two"]
@@ -116,7 +116,7 @@ async def test_a_deleted_agent_comes_back_under_its_id(database: Database) -> No
         await write(database, plan_of([change(operation, agent)]))  # type: ignore[arg-type]
     async with database.transaction() as connection:
         (row,) = (await load_all(connection)).rows
-        history = await revisions(connection, agent.id)
+        history = await load_revisions(connection, agent.id)
     assert (row.id, row.is_default) == (agent.id, True)
     assert [r.operation for r in history] == ["create", "delete", "create"]
 
@@ -124,15 +124,15 @@ async def test_a_deleted_agent_comes_back_under_its_id(database: Database) -> No
 async def test_heads_tell_histories_apart(database: Database) -> None:
     """A head is known only if its number and its stamp are in this history; an empty store has a head too."""
     async with database.transaction() as connection:
-        start = await head(connection)
+        start = await load_head(connection)
         assert start.version == 0
-        assert await knows(connection, start)
+        assert await is_in_history(connection, start)
     later = await write(database, plan_of([change("create", manifest("a.yaml"))]))
     async with database.transaction() as connection:
-        assert await knows(connection, start)
-        assert await knows(connection, later)
-        assert not await knows(connection, Head(later.version, uuid4()))
-        assert not await knows(connection, Head(later.version + 1, later.stamp))
+        assert await is_in_history(connection, start)
+        assert await is_in_history(connection, later)
+        assert not await is_in_history(connection, Head(later.version, uuid4()))
+        assert not await is_in_history(connection, Head(later.version + 1, later.stamp))
 
 
 async def test_an_empty_plan_is_a_bug_of_the_caller(database: Database) -> None:
@@ -213,7 +213,9 @@ async def test_users_move_emails_and_are_only_tombstoned(database: Database, dat
 
     def user(name: str, email: str | None) -> User:
         tokens = ({"name": "ci", "sha256": name * 64, "role": "viewer"},)
-        return User(user_id_of(name), name, email, tokens, f"{name}/_user.yaml", f"email: {email}".encode())
+        return User(
+            derive_user_id(name), name, email, tokens, f"{name}/_user.yaml", f"email: {email}".encode()
+        )
 
     a, b = user("a", "one@example.org"), user("b", "two@example.org")
     await write(database, plan_of([], [UserChange("create", u.username, u) for u in (a, b)]))
@@ -234,25 +236,25 @@ async def test_users_move_emails_and_are_only_tombstoned(database: Database, dat
         assert raw.execute("SELECT count(*) FROM users").fetchone() == (2,)
     await write(database, plan_of([change("create", manifest("a/x.yaml"))]))
     again = (await stored(database)).users["a"]
-    assert (again.id, again.email) == (user_id_of("a"), None)
+    assert (again.id, again.email) == (derive_user_id("a"), None)
 
 
 async def test_applies_run_one_after_the_other(database: Database) -> None:
     """The second waits for the first, loads after it, and so gets the next version and an empty plan."""
-    agent = manifest("a.yaml", id=id_of("a"))
+    agent = manifest("a.yaml", id=derive_agent_id("a"))
     order: list[str] = []
     locked = asyncio.Event()
 
     async def sync(name: str, release: asyncio.Event) -> Plan:
         async with database.transaction() as connection:
-            await lock(connection)
+            await lock_applies(connection)
             order.append(f"{name} in")
             locked.set()
             await release.wait()
             held = await load_stored(connection, "main")
             todo = plan_of([] if agent.id in held.agents else [change("create", agent)])
             if not todo.empty:
-                await apply(connection, todo, stamp=stamp())
+                await apply_plan(connection, todo, stamp=stamp())
             order.append(f"{name} out")
             return todo
 

@@ -7,8 +7,15 @@ from datetime import UTC, datetime
 import psycopg
 
 from agentsd.store.database import Database
-from agentsd.store.migrations import downgrade, scripts, upgrade
-from agentsd.store.queries.audit import KEPT_DAYS, KEPT_DEEDS, TEXT_MAX, load_deeds, load_deeds_of, record
+from agentsd.store.migrations import downgrade_schema, locate_scripts, upgrade_schema
+from agentsd.store.queries.audit import (
+    KEPT_DAYS,
+    KEPT_ENTRIES,
+    TEXT_MAX,
+    load_audit_entries,
+    load_version_audit_entries,
+    record_audit_entry,
+)
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -17,7 +24,7 @@ async def keep(database: Database, *targets: str, owner: str | None = None, outc
     async with database.transaction() as connection:
         for target in targets:
             detail = {"outcome": outcome, "to_version": len(target)}
-            await record(
+            await record_audit_entry(
                 connection, actor="acme/ci", action="update", target=target, owner=owner, detail=detail
             )
 
@@ -26,23 +33,23 @@ async def test_deeds_come_newest_first_in_pages(database: Database) -> None:
     """``before`` leads from page to page; owner and target narrow the list."""
     await keep(database, "acme/a", "b", "acme/c")
     async with database.transaction(snapshot=True) as connection:
-        page = await load_deeds(connection, limit=2)
-        rest = await load_deeds(connection, limit=2, before=page[-1].id)
+        page = await load_audit_entries(connection, limit=2)
+        rest = await load_audit_entries(connection, limit=2, before=page[-1].id)
         assert [deed.target for deed in (*page, *rest)] == ["acme/c", "b", "acme/a"]
-        assert [deed.target for deed in await load_deeds(connection, limit=9, owner="acme")] == [
+        assert [deed.target for deed in await load_audit_entries(connection, limit=9, owner="acme")] == [
             "acme/c",
             "acme/a",
         ]
-        assert [deed.target for deed in await load_deeds(connection, limit=9, target="b")] == ["b"]
-        assert len(await load_deeds(connection, limit=9, target=("b", "acme/c"))) == 2
-        assert await load_deeds(connection, limit=9, target=()) == []
-        (made,) = await load_deeds_of(connection, [1, 99], since=EPOCH)
+        assert [deed.target for deed in await load_audit_entries(connection, limit=9, target="b")] == ["b"]
+        assert len(await load_audit_entries(connection, limit=9, target=("b", "acme/c"))) == 2
+        assert await load_audit_entries(connection, limit=9, target=()) == []
+        (made,) = await load_version_audit_entries(connection, [1, 99], since=EPOCH)
         assert (made.target, made.actor, dict(made.detail)) == (
             "b",
             "acme/ci",
             {"outcome": "done", "to_version": 1},
         )
-        assert await load_deeds_of(connection, [1], since=datetime(2999, 1, 1, tzinfo=UTC)) == []
+        assert await load_version_audit_entries(connection, [1], since=datetime(2999, 1, 1, tzinfo=UTC)) == []
 
 
 async def test_whose_deed_it_is(database: Database) -> None:
@@ -50,14 +57,19 @@ async def test_whose_deed_it_is(database: Database) -> None:
     await keep(database, "acme/deep/a", "b", "")
     await keep(database, "acme/x", owner="")
     async with database.transaction(snapshot=True) as connection:
-        assert [deed.owner for deed in await load_deeds(connection, limit=9)] == ["", "", "default", "acme"]
+        assert [deed.owner for deed in await load_audit_entries(connection, limit=9)] == [
+            "",
+            "",
+            "default",
+            "acme",
+        ]
 
 
 async def test_what_a_stranger_names_is_kept_short_and_printable(database: Database) -> None:
     """A refused write may name anything: no line break, no zero byte, no megabyte."""
     await keep(database, "x\n\x00\x1b[31m" + "y" * 5000)
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_deeds(connection, limit=1)
+        (deed,) = await load_audit_entries(connection, limit=1)
     assert deed.target.startswith("x\\n\\x00\\x1b[31my")
     assert len(deed.target) == TEXT_MAX
 
@@ -73,29 +85,29 @@ async def test_the_audit_prunes_itself(database: Database, database_url: str) ->
         raw.execute(fill, ("done", KEPT_DAYS + 1, 3, "old"))
         raw.execute(fill, ("done", KEPT_DAYS - 1, 5, "done"))
         raw.execute(fill, ("refused", 1, 4, "quiet"))
-        raw.execute(fill, ("refused", 0, KEPT_DEEDS + 7, "refused"))
+        raw.execute(fill, ("refused", 0, KEPT_ENTRIES + 7, "refused"))
         raw.execute("ALTER TABLE audit ENABLE TRIGGER audit_prune")
         raw.execute("ALTER TABLE audit ALTER id RESTART WITH 200000")
     await keep(database, "last", outcome="refused")
     with psycopg.connect(database_url) as raw:
         found = dict(raw.execute("SELECT target, count(*) FROM audit GROUP BY target").fetchall())
-    assert found == {"done": 5, "quiet": 4, "refused": KEPT_DEEDS - 1, "last": 1}
+    assert found == {"done": 5, "quiet": 4, "refused": KEPT_ENTRIES - 1, "last": 1}
 
 
 def test_the_bounds_are_those_of_the_migration() -> None:
     """Written down twice, as migrations must not change with the code."""
-    text = (scripts() / "versions/0010_audit_by_owner.py").read_text()
+    text = (locate_scripts() / "versions/0010_audit_by_owner.py").read_text()
     assert f"interval ''{KEPT_DAYS} days''" in text
-    assert f"OFFSET {KEPT_DEEDS} LIMIT" in text
+    assert f"OFFSET {KEPT_ENTRIES} LIMIT" in text
 
 
 def test_older_deeds_get_their_owner(database_url: str) -> None:
     """The migration fills in whose they are; nobody else may call the function that prunes."""
-    downgrade(database_url, "0003")
+    downgrade_schema(database_url, "0003")
     with psycopg.connect(database_url) as raw:
         for target in ("acme/a/b", "a", ""):
             raw.execute("INSERT INTO audit (actor, action, target) VALUES ('x', 'select', %s)", (target,))
-    upgrade(database_url)
+    upgrade_schema(database_url)
     with psycopg.connect(database_url) as raw:
         assert [row[0] for row in raw.execute("SELECT owner FROM audit ORDER BY id").fetchall()] == [
             "acme",

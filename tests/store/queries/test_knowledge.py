@@ -28,7 +28,7 @@ async def _stored(database: Database) -> None:
 
 async def _search(database: Database, query: str, **how: object) -> list[str]:
     async with database.transaction(snapshot=True) as conn:
-        found = await knowledge.search(conn, query, {FAQ: NAMES[FAQ]}, limit=2, **how)  # type: ignore[arg-type]
+        found = await knowledge.search_passages(conn, query, {FAQ: NAMES[FAQ]}, limit=2, **how)  # type: ignore[arg-type]
     assert all(passage.path == NAMES[FAQ] for passage in found), "another source was searched"
     return [passage.heading for passage in found]
 
@@ -53,9 +53,9 @@ async def test_sources_are_stored_once_and_forgotten_when_unused(database: Datab
     """What is stored is not missing any more; what no agent names goes."""
     await _stored(database)
     async with database.transaction() as conn:
-        assert await knowledge.missing_sources(conn, [FAQ, b"n" * 32]) == {b"n" * 32}
-        assert await knowledge.drop_unused(conn) == 2
-        assert await knowledge.missing_sources(conn, [FAQ]) == {FAQ}
+        assert await knowledge.find_missing_sources(conn, [FAQ, b"n" * 32]) == {b"n" * 32}
+        assert await knowledge.drop_unused_sources(conn) == 2
+        assert await knowledge.find_missing_sources(conn, [FAQ]) == {FAQ}
 
 
 async def _by_letters(texts: Sequence[str]) -> list[list[float]]:
@@ -69,8 +69,8 @@ async def test_meaning_and_words_are_fused(database: Database) -> None:
     async with database.transaction() as conn:
         if not await knowledge.has_vectors(conn):
             pytest.skip("this Postgres has no pgvector")
-        assert await knowledge.embed_missing(conn, [FAQ], "toy", _by_letters) == 3
-        assert await knowledge.embed_missing(conn, [FAQ], "toy", _by_letters) == 0
+        assert await knowledge.embed_missing_passages(conn, [FAQ], "toy", _by_letters) == 3
+        assert await knowledge.embed_missing_passages(conn, [FAQ], "toy", _by_letters) == 0
     (vector,) = await _by_letters(["dry rust"])
     assert "Care" in await _search(database, "zzz", space="toy", vector=vector)
     assert await _search(database, "zzz", space="another", vector=vector) == []
@@ -82,6 +82,6 @@ async def test_replicas_share_the_embedding(database: Database) -> None:
     async with database.transaction() as first, database.transaction() as second:
         if not await knowledge.has_vectors(first):
             pytest.skip("this Postgres has no pgvector")
-        assert await knowledge.embed_missing(first, [FAQ], "toy", _by_letters) == 3
-        assert await knowledge.embed_missing(second, [FAQ], "toy", _by_letters) == 0
-        assert await knowledge.embed_missing(second, [FAQ], "another owner's", _by_letters) == 3
+        assert await knowledge.embed_missing_passages(first, [FAQ], "toy", _by_letters) == 3
+        assert await knowledge.embed_missing_passages(second, [FAQ], "toy", _by_letters) == 0
+        assert await knowledge.embed_missing_passages(second, [FAQ], "another owner's", _by_letters) == 3

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from agentsd.core.manifest.agent import Manifest
 from agentsd.core.manifest.user import User
-from agentsd.core.names import user_id_of
-from agentsd.core.plan.plan import Desired, Plan, plan
+from agentsd.core.names import derive_user_id
+from agentsd.core.plan.plan import DesiredState, Plan, make_plan
 from agentsd.store.database import Database
-from agentsd.store.queries.agents import load_all, load_changed, revisions
+from agentsd.store.queries.agents import load_all, load_changed, load_revisions
 from tests.store.sample import CHECKED, manifest, stored, write
 
 IDS = [UUID(int=number, version=4) for number in range(1, 7)]
@@ -22,7 +22,7 @@ PATHS = ["a.yaml", "b.yaml", "c.yaml", "x/a.yaml", "x/b.yaml", "y/a.yaml", "y/b.
 
 
 @st.composite
-def states(draw: st.DrawFn) -> Desired:
+def states(draw: st.DrawFn) -> DesiredState:
     """Some of six agents, each at some path, at most one default per owner, some edits."""
     ids = draw(st.lists(st.sampled_from(IDS), unique=True))
     paths = draw(st.permutations(PATHS))
@@ -36,12 +36,14 @@ def states(draw: st.DrawFn) -> Desired:
         prompt = draw(st.sampled_from(["one", "two"]))
         manifests[agent_id] = manifest(path, id=agent_id, default=default, prompt=prompt)
     owners = {m.owner for m in manifests.values()}
-    return Desired(manifests, {name: User(user_id_of(name), name) for name in owners}, checked=CHECKED)
+    return DesiredState(
+        manifests, {name: User(derive_user_id(name), name) for name in owners}, checked=CHECKED
+    )
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=st.lists(states(), min_size=2, max_size=4))
-def test_any_state_follows_from_any_other(database_url: str, history: list[Desired]) -> None:
+def test_any_state_follows_from_any_other(database_url: str, history: list[DesiredState]) -> None:
     """Swapped slugs, moved defaults, renames across owners, deletions and returns: never a collision, and
     afterwards the store says exactly what was desired, under one new version, with one revision a change."""
     _empty(database_url)
@@ -53,7 +55,7 @@ def _empty(url: str) -> None:
         connection.execute("TRUNCATE agents, users, agent_revisions, documents, seals, versions")
 
 
-async def _walk(url: str, history: list[Desired]) -> None:
+async def _walk(url: str, history: list[DesiredState]) -> None:
     database = Database(url)
     try:
         for desired in history:
@@ -62,9 +64,9 @@ async def _walk(url: str, history: list[Desired]) -> None:
         await database.aclose()
 
 
-async def _step(database: Database, desired: Desired) -> None:
+async def _step(database: Database, desired: DesiredState) -> None:
     before = await stored(database)
-    todo = plan(desired, before, source="main")
+    todo = make_plan(desired, before, source="main")
     if not todo.empty:
         at = await write(database, todo)
         assert at.version == before.version + 1
@@ -74,7 +76,7 @@ async def _step(database: Database, desired: Desired) -> None:
     } == {m.id: (m.slug, m.owner, m.path, m.digest, m.default) for m in desired.manifests.values()}
     assert set(after.users) == set(desired.users)
     assert not any(row.drifted for row in after.agents.values())
-    assert plan(desired, after, source="main").empty
+    assert make_plan(desired, after, source="main").empty
     await _history_agrees(database, todo, before.version, after.version)
 
 
@@ -83,7 +85,7 @@ async def _history_agrees(database: Database, todo: Plan, since: int, now: int) 
     async with database.transaction(snapshot=True) as connection:
         changed = await load_changed(connection, since)
         live = await load_all(connection)
-        newest = {c.id: (await revisions(connection, c.id, limit=1))[0] for c in todo.changes}
+        newest = {c.id: (await load_revisions(connection, c.id, limit=1))[0] for c in todo.changes}
     assert {row.id: row.deleted for row in changed.rows} == {
         c.id: c.operation == "delete" for c in todo.changes
     }

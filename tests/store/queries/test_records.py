@@ -10,10 +10,10 @@ import psycopg
 
 from agentsd.store.database import Database
 from agentsd.store.queries import audit
-from agentsd.store.queries.replicas import Replica, beat, list_replicas, remove
+from agentsd.store.queries.replicas import Replica, list_replicas, record_heartbeat, remove_replica
 from agentsd.store.queries.runs import (
     ManifestCondition,
-    Run,
+    SyncRun,
     list_conditions,
     list_runs,
     record_run,
@@ -24,10 +24,10 @@ from tests.store.sample import stored
 STARTED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-def run(outcome: str, commit: str | None = None, source: str = "main") -> Run:
+def run(outcome: str, commit: str | None = None, source: str = "main") -> SyncRun:
     """A run."""
     errors = ({"path": "a.yaml", "code": "unknown-key", "line": 3},)
-    return Run(uuid4(), source, "cli", outcome, STARTED, 12, commit, None, {"create": 2}, errors)  # type: ignore[arg-type]
+    return SyncRun(uuid4(), source, "cli", outcome, STARTED, 12, commit, None, {"create": 2}, errors)  # type: ignore[arg-type]
 
 
 async def test_runs_are_read_back_newest_first(database: Database) -> None:
@@ -81,21 +81,23 @@ async def test_replicas_beat_and_leave(database: Database, database_url: str) ->
     two = Replica(uuid4(), "host", 2, 7)
     async with database.transaction() as connection:
         for replica in (one, two, replace(one, version=8)):
-            await beat(connection, replica)
+            await record_heartbeat(connection, replica)
         listed = {r.id: r for r in await list_replicas(connection)}
         assert (listed[one.id].version, list(listed[one.id].degraded)) == (8, list(one.degraded))
     with psycopg.connect(database_url) as raw:
         raw.execute("UPDATE replicas SET seen_at = now() - interval '1 hour' WHERE pid = 1")
     async with database.transaction() as connection:
         assert [r.id for r in await list_replicas(connection)] == [two.id]
-        await remove(connection, two.id)
+        await remove_replica(connection, two.id)
         assert await list_replicas(connection) == []
 
 
 async def test_the_audit_keeps_deeds(database: Database, database_url: str) -> None:
     """Who, what, to whom."""
     async with database.transaction() as connection:
-        await audit.record(connection, actor="acme/ci", action="select", target="acme/x", detail={"was": "y"})
+        await audit.record_audit_entry(
+            connection, actor="acme/ci", action="select", target="acme/x", detail={"was": "y"}
+        )
     with psycopg.connect(database_url) as raw:
         assert raw.execute("SELECT actor, action, target, detail FROM audit").fetchall() == [
             ("acme/ci", "select", "acme/x", {"was": "y"})

@@ -11,7 +11,7 @@ from agentsd.control.sync.reconciler import Reconciler
 from agentsd.core.manifest.agent import StoredAgent
 from agentsd.store.database import Database
 from agentsd.store.queries import retention as batches
-from agentsd.store.queries.agents import load_all, revisions
+from agentsd.store.queries.agents import load_all, load_revisions
 from tests.control.place import Place, echo, make_checker
 
 
@@ -42,26 +42,26 @@ async def agent(place: Place, slug: str) -> StoredAgent:
 async def test_the_oldest_go(place: Place) -> None:
     """Of the agents that changed; their documents with the next whole pass; the rest is as it was."""
     known = await agent(place, "a")
-    assert await retention.prune(place.database, 20, [(await agent(place, "b")).id]) == 0
-    assert await retention.prune(place.database, 20, [known.id]) == 10
+    assert await retention.prune_history(place.database, 20, [(await agent(place, "b")).id]) == 0
+    assert await retention.prune_history(place.database, 20, [known.id]) == 10
     async with place.database.transaction(snapshot=True) as connection:
-        left = await revisions(connection, known.id, limit=100)
+        left = await load_revisions(connection, known.id, limit=100)
     assert [one.version for one in left] == list(range(31, 11, -1))
     assert left[0].prompt == b"Prompt 29.\n"
     assert await count(place, "documents") == 61
-    assert await retention.prune(place.database, 20) == 0
+    assert await retention.prune_history(place.database, 20) == 0
     assert await count(place, "documents") == 41
     async with place.database.transaction(snapshot=True) as connection:
         assert {row.slug for row in (await load_all(connection)).rows} == {"a", "b"}
-        assert all(one.prompt and one.data for one in await revisions(connection, known.id, limit=100))
+        assert all(one.prompt and one.data for one in await load_revisions(connection, known.id, limit=100))
     place.reconciler.forget()
     assert (await place.sync()).plan.empty
 
 
 async def test_in_batches(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many go, each statement removes a bounded number; one is always left."""
-    monkeypatch.setattr(batches, "BATCH", 4)
-    monkeypatch.setattr(retention, "BATCH", 4)
-    assert await retention.prune(place.database, 0) == 29
+    monkeypatch.setattr(batches, "PRUNE_BATCH", 4)
+    monkeypatch.setattr(retention, "PRUNE_BATCH", 4)
+    assert await retention.prune_history(place.database, 0) == 29
     assert await count(place, "agent_revisions") == 2
     assert await count(place, "documents") == 3

@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agentsd.store.database import Database
-from agentsd.store.queries.revisions import Step, load_steps
-from agentsd.store.queries.runs import Run, record_run
+from agentsd.store.queries.revisions import RevisionSummary, load_revision_summaries
+from agentsd.store.queries.runs import SyncRun, record_run
 from tests.store.queries.test_records import STARTED
 from tests.store.sample import change, manifest, plan_of, stamp, stored, write
 
 
-async def steps(database: Database, **options: object) -> list[Step]:
+async def steps(database: Database, **options: object) -> list[RevisionSummary]:
     async with database.transaction(snapshot=True) as connection:
-        return await load_steps(connection, limit=50, **options)  # type: ignore[arg-type]
+        return await load_revision_summaries(connection, limit=50, **options)  # type: ignore[arg-type]
 
 
-def told(found: list[Step]) -> list[tuple[int, str, str]]:
+def told(found: list[RevisionSummary]) -> list[tuple[int, str, str]]:
     return [(step.version, step.operation, step.slug) for step in found]
 
 
@@ -28,7 +28,9 @@ async def test_every_step_of_every_agent(database: Database) -> None:
     second = manifest("a.yaml", id=first.id, prompt="Be brief.")
     await write(database, plan_of([change("update", second)]))
     async with database.transaction() as connection:
-        await record_run(connection, Run(given.run_id, "main", "watch", "applied", STARTED, 1, None, 1, {}))
+        await record_run(
+            connection, SyncRun(given.run_id, "main", "watch", "applied", STARTED, 1, None, 1, {})
+        )
     found = await steps(database)
     assert told(found) == [(2, "update", "a"), (1, "create", "a"), (1, "create", "acme/b")]
     newest, oldest, _ = found

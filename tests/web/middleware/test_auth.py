@@ -8,17 +8,17 @@ import pytest
 from agentsd.core.access import OPERATOR
 from agentsd.core.errors import ConfigError
 from agentsd.web.middleware.auth import (
-    Access,
-    Tokens,
-    bare_host,
-    bearer,
+    AccessPolicy,
+    FileTokens,
     check_bind,
     is_loopback,
     load_tokens,
+    parse_bearer,
+    strip_port,
 )
 
 TOKEN = "correct-horse-battery-staple"
-TOKENS = Tokens((sha256(TOKEN.encode()).digest(), sha256(b"another-token-of-ours").digest()))
+TOKENS = FileTokens((sha256(TOKEN.encode()).digest(), sha256(b"another-token-of-ours").digest()))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "[::1]", "localhost", "LOCALHOST"])
@@ -57,8 +57,8 @@ def test_another_bind_needs_a_token(host: str) -> None:
 )
 def test_only_known_bearer_tokens_are_accepted(header: str | None, accepted: bool) -> None:
     """Any listed token, as Bearer, and nothing else."""
-    token = bearer(header)
-    assert (token is not None and Access(TOKENS).book.find(token) is not None) is accepted
+    token = parse_bearer(header)
+    assert (token is not None and AccessPolicy(TOKENS).book.find(token) is not None) is accepted
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_only_known_bearer_tokens_are_accepted(header: str | None, accepted: boo
 )
 def test_an_open_server_answers_only_to_its_names(host: str | None, allowed: bool) -> None:
     """A rebound DNS name is another name."""
-    assert Access(hosts=frozenset({"Agents.Internal"})).host_allowed(host) is allowed
+    assert AccessPolicy(hosts=frozenset({"Agents.Internal"})).host_allowed(host) is allowed
 
 
 def test_with_tokens_the_host_matters_only_if_configured() -> None:
     """A token proves more than a name; configured names still bind."""
-    assert Access(TOKENS).host_allowed("anything.example")
-    assert not Access(TOKENS, frozenset({"agents.internal"})).host_allowed("anything.example")
+    assert AccessPolicy(TOKENS).host_allowed("anything.example")
+    assert not AccessPolicy(TOKENS, frozenset({"agents.internal"})).host_allowed("anything.example")
 
 
 @pytest.mark.parametrize(
@@ -107,14 +107,14 @@ def test_with_tokens_the_host_matters_only_if_configured() -> None:
 )
 def test_a_change_must_come_from_our_own_pages(origin: str | None, allowed: bool) -> None:
     """Same origin, a configured one, or no browser at all."""
-    access = Access(hosts=frozenset({"ui.example:8443"}))
+    access = AccessPolicy(hosts=frozenset({"ui.example:8443"}))
     assert access.origin_allowed(origin, "127.0.0.1:8080") is allowed
 
 
 def test_bare_host_of_nonsense_is_empty() -> None:
     """What is no host names nothing."""
-    assert bare_host("[::1") == ""
-    assert bare_host("a:b:c") == ""
+    assert strip_port("[::1") == ""
+    assert strip_port("a:b:c") == ""
 
 
 def test_a_token_file_holds_plain_and_hashed_tokens(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_a_token_file_holds_plain_and_hashed_tokens(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     hashed = sha256(b"a-token-kept-elsewhere").hexdigest().upper()
     file.write_text(f"# ours\n\n{TOKEN}\r\nsha256:{hashed}\n")
-    book = Access(load_tokens(file)).book
+    book = AccessPolicy(load_tokens(file)).book
     assert book.find(TOKEN) is OPERATOR
     assert book.find("a-token-kept-elsewhere") is OPERATOR
     assert book.find(f"sha256:{hashed}") is None

@@ -15,17 +15,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agentsd.cli.compose.runtime import _refuse_shut
+from agentsd.cli.compose.runtime import _refuse_lockout
 from agentsd.core.errors import ConfigError
-from agentsd.runtime.follower.token_index import TokenBook
+from agentsd.runtime.follower.token_index import TokenIndex
 from agentsd.store.database import Database
-from agentsd.web.middleware.auth import Access, Tokens
+from agentsd.web.middleware.auth import AccessPolicy, FileTokens
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import Make, Stack, echo, vendor_manifest
 from tests.web.people import ADMIN, ALICE, ANN, GUS, User, settle, write_users
 
 OPERATOR = "a-token-of-the-operators-file"
-OF_FILE = Tokens((sha256(OPERATOR.encode()).digest(),))
+OF_FILE = FileTokens((sha256(OPERATOR.encode()).digest(),))
 BEARER = {"Authorization": f"Bearer {OPERATOR}"}
 CALL = "/v1/realtime?model=acme/sales"
 
@@ -133,16 +133,16 @@ async def test_every_way_of_revoking(town: Stack, how: str) -> None:
 
 async def test_a_broken_user_file_opens_nothing(town: Stack) -> None:
     """It is set aside: the tokens of its last good version stay, and no other is let in."""
-    from agentsd.control.sync.reconciler import Options
+    from agentsd.control.sync.reconciler import SyncOptions
     from agentsd.files.tree import read_tree
 
     thief = User("acme", "admin")
     town.write("acme/_user.yaml", f"tokens:\n{thief.entry}")
-    outcome = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+    outcome = await town.reconciler.sync(read_tree(town.root), SyncOptions(strict=False))
     assert [quarantined.path for quarantined in outcome.plan.quarantined] == ["acme/_user.yaml"]
     town.write("acme/late.yaml", echo("Late"))
     with town.registry.subscribe() as changes:
-        await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+        await town.reconciler.sync(read_tree(town.root), SyncOptions(strict=False))
         while (await anext(changes)).slugs != ("acme/late",):
             pass
     assert await status(town, thief) == 401
@@ -151,11 +151,11 @@ async def test_a_broken_user_file_opens_nothing(town: Stack) -> None:
 
 async def test_nobody_ends_a_token_by_listing_its_hash(town: Stack, database: Database) -> None:
     """Neither by a file, nor by a row that was written by hand; and nobody gets it when it is revoked."""
-    from agentsd.control.sync.reconciler import Options
+    from agentsd.control.sync.reconciler import SyncOptions
     from agentsd.files.tree import read_tree
 
     async def settled() -> list[str]:
-        outcome = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+        outcome = await town.reconciler.sync(read_tree(town.root), SyncOptions(strict=False))
         while outcome.head and town.registry.snapshot.version < outcome.head.version:
             await asyncio.sleep(0.002)
         return [violation.code for one in outcome.plan.quarantined for violation in one.violations]
@@ -180,20 +180,20 @@ async def test_nobody_ends_a_token_by_listing_its_hash(town: Stack, database: Da
 
 async def test_revoking_is_not_held_up_by_a_broken_file(town: Stack) -> None:
     """A user file that goes takes its tokens along, though nothing is pruned while another file is bad."""
-    from agentsd.control.sync.reconciler import Options
+    from agentsd.control.sync.reconciler import SyncOptions
     from agentsd.files.tree import read_tree
 
     for file in (town.root / "acme").iterdir():
         file.unlink()
     town.write("acme/sales.yaml", "name: [\n")
     town.write("globex/fresh.yaml", echo("Fresh"))
-    outcome = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+    outcome = await town.reconciler.sync(read_tree(town.root), SyncOptions(strict=False))
     assert outcome.head is not None
     while town.registry.snapshot.version < outcome.head.version:
         await asyncio.sleep(0.002)
     assert await status(town, ALICE) == 401
     assert await status(town, ADMIN, "/api/agents/acme~orders") == 200
-    again = await town.reconciler.sync(read_tree(town.root), Options(strict=False))
+    again = await town.reconciler.sync(read_tree(town.root), SyncOptions(strict=False))
     assert again.plan.empty
 
 
@@ -220,7 +220,7 @@ async def test_an_open_server_closes_and_opens(stack: Stack) -> None:
 
 async def test_on_a_network_nobody_gets_in_without_a_token(make: Make) -> None:
     """None known, or all revoked: 401 for everything but probes, which may name the server as they like."""
-    stack = await make(access=Access(loopback=False))
+    stack = await make(access=AccessPolicy(loopback=False))
     stack.write("support.yaml", echo("Support"))
     for users, expected in (([], 401), ([ANN], 200), ([], 401)):
         write_users(stack, "acme", users)
@@ -243,8 +243,8 @@ async def test_an_expiring_token_ends_its_streams(make: Make) -> None:
     """What is open ends by itself at that moment, without any change of a file."""
     user = User("acme", "viewer", expires="2027-01-31T12:00:00Z")
     now = [datetime(2027, 1, 31, 12, tzinfo=UTC).timestamp() - 0.2]
-    access = Access()
-    object.__setattr__(access, "book", TokenBook(clock=lambda: now[0]))
+    access = AccessPolicy()
+    object.__setattr__(access, "book", TokenIndex(clock=lambda: now[0]))
     stack = await make(access=access)
     stack.write("acme/sales.yaml", echo("Sales"))
     write_users(stack, "acme", [user])
@@ -262,7 +262,7 @@ async def test_an_expiring_token_ends_its_streams(make: Make) -> None:
 @pytest.mark.parametrize("loopback", [True, False])
 async def test_before_the_first_load(make: Make, loopback: bool) -> None:
     """Only the tokens of the file are known: whoever shows another is told to wait, not to go away."""
-    stack = await make(access=Access(OF_FILE, loopback=loopback), follow=False)
+    stack = await make(access=AccessPolicy(OF_FILE, loopback=loopback), follow=False)
     assert (await stack.get("/api/sync", headers=BEARER))[0] == 200
     async with stack.client.get(f"{stack.url}/api/agents", headers=ANN.headers) as reply:
         assert (reply.status, (await reply.json(content_type=None))["code"]) == (503, "not_ready")
@@ -280,7 +280,7 @@ async def test_without_a_file_nothing_is_open_before_the_first_load(make: Make) 
 
 async def test_the_operators_token_and_the_users(make: Make) -> None:
     """Both kinds at once; revoking users does not touch the file's."""
-    stack = await make(access=Access(OF_FILE))
+    stack = await make(access=AccessPolicy(OF_FILE))
     await settle(stack)
     async with stack.client.get(f"{stack.url}/api/events", headers=BEARER) as line:
         await line.content.readline()
@@ -332,23 +332,23 @@ async def test_a_start_on_a_network_is_refused_without_a_token(make: Make, datab
     """With what to do; not with a token in the file or the store, and not on loopback."""
     everywhere = ["0.0.0.0"]  # noqa: S104  (nothing is bound)
     with pytest.raises(ConfigError) as caught:
-        await _refuse_shut(Access(loopback=False), everywhere, database)
+        await _refuse_lockout(AccessPolicy(loopback=False), everywhere, database)
     assert "agentsd token create" in caught.value.hint
     assert "AGENTSD_TOKEN_FILE" in caught.value.hint
-    await _refuse_shut(Access(), ["127.0.0.1"], database)
-    await _refuse_shut(Access(OF_FILE, loopback=False), everywhere, database)
+    await _refuse_lockout(AccessPolicy(), ["127.0.0.1"], database)
+    await _refuse_lockout(AccessPolicy(OF_FILE, loopback=False), everywhere, database)
     stack = await make()
     write_users(stack, "acme", [ANN])
     await stack.sync()
-    await _refuse_shut(Access(loopback=False), everywhere, database)
+    await _refuse_lockout(AccessPolicy(loopback=False), everywhere, database)
     write_users(stack, "acme", [])
     await stack.sync()
     with pytest.raises(ConfigError):
-        await _refuse_shut(Access(loopback=False), everywhere, database)
+        await _refuse_lockout(AccessPolicy(loopback=False), everywhere, database)
 
 
 async def test_a_start_without_postgres_goes_on(tmp_path: Path) -> None:
     """Whether there is a token is not known then: the server starts, and lets nobody in."""
     away = Database(f"postgresql://nobody@/none?host={tmp_path}")
-    await _refuse_shut(Access(loopback=False), ["0.0.0.0"], away)  # noqa: S104  (nothing is bound)
+    await _refuse_lockout(AccessPolicy(loopback=False), ["0.0.0.0"], away)  # noqa: S104  (nothing is bound)
     await away.aclose()

@@ -7,10 +7,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from agentsd.cli.compose.policies import make_guards
+from agentsd.cli.compose.policies import make_policies
 from agentsd.settings import Settings
 from agentsd.telemetry import Metrics
-from agentsd.web.middleware.auth import Access
+from agentsd.web.middleware.auth import AccessPolicy
 from tests.web.conftest import Make, Stack
 from tests.web.middleware.test_request import BEARER, TOKENS
 
@@ -19,10 +19,10 @@ OTHER = "https://evil.example"
 ASK = {"messages": [{"role": "user", "content": "x"}]}
 
 
-async def listed(make: Make, access: Access = TOKENS, **settings: Any) -> Stack:
+async def listed(make: Make, access: AccessPolicy = TOKENS, **settings: Any) -> Stack:
     """A server that lists ``UI``."""
-    guards = make_guards(Settings(cors_origins=UI, **settings), Metrics())
-    access = Access(access.tokens, access.hosts, origins=guards.cors.origins)
+    guards = make_policies(Settings(cors_origins=UI, **settings), Metrics())
+    access = AccessPolicy(access.tokens, access.hosts, origins=guards.cors.origins)
     return await make(access=access, guards=guards)
 
 

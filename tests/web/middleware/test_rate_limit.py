@@ -14,12 +14,12 @@ import aiohttp
 import openai
 import pytest
 
-from agentsd.cli.compose.policies import make_bounds, make_guards
+from agentsd.cli.compose.policies import make_bounds, make_policies
 from agentsd.core.errors import ConfigError
 from agentsd.settings import Settings
 from agentsd.telemetry import Metrics
-from agentsd.web.middleware.auth import Access, Tokens
-from agentsd.web.middleware.policies import Guards
+from agentsd.web.middleware.auth import AccessPolicy, FileTokens
+from agentsd.web.middleware.policies import Policies
 from tests.web.conftest import Make, Stack
 from tests.web.middleware.test_request import BEARER, TOKEN, TOKENS
 from tests.web.people import ADMIN, ALICE, ANN, GUS, settle
@@ -29,13 +29,13 @@ OFF = {"rate_limit": "off", "rate_limit_address": "off", "rate_limit_failed": "o
 WRONG = {"Authorization": "Bearer of-another-server-altogether"}
 
 
-def guards(**settings: Any) -> tuple[Guards, Metrics]:
+def guards(**settings: Any) -> tuple[Policies, Metrics]:
     """The guards of some settings, and where they count."""
     metrics = Metrics()
-    return make_guards(Settings(**{**OFF, **settings}), metrics), metrics
+    return make_policies(Settings(**{**OFF, **settings}), metrics), metrics
 
 
-async def limited(make: Make, access: Access = TOKENS, **settings: Any) -> Stack:
+async def limited(make: Make, access: AccessPolicy = TOKENS, **settings: Any) -> Stack:
     """A server with some limits and no others."""
     return await make(access=access, guards=guards(**settings)[0])
 
@@ -151,14 +151,14 @@ async def test_wrong_tokens_are_few_and_lock_nobody_out(make: Make) -> None:
 
 async def test_by_default_only_a_server_with_tokens_limits(make: Make) -> None:
     """An open server on loopback has one user; a rate that is set counts there too."""
-    defaults = make_guards(Settings(), Metrics())
+    defaults = make_policies(Settings(), Metrics())
     open_server = await make(guards=defaults)
     async with open_server.client.get(f"{open_server.url}/api/agents") as reply:
         assert "RateLimit" not in reply.headers
-    guarded = await make(access=Access(Tokens(TOKENS.tokens.digests)), guards=defaults)
+    guarded = await make(access=AccessPolicy(FileTokens(TOKENS.tokens.digests)), guards=defaults)
     async with guarded.client.get(f"{guarded.url}/api/agents", headers=BEARER) as reply:
         assert reply.headers["RateLimit-Policy"] == '"address";q=6000;w=60, "token";q=1200;w=60'
-    asked_for = await limited(make, Access(), rate_limit="1/day")
+    asked_for = await limited(make, AccessPolicy(), rate_limit="1/day")
     assert await statuses(asked_for, 2) == [200, 429]
 
 
@@ -189,15 +189,15 @@ async def test_without_its_redis_a_process_counts_by_itself(
 
 async def test_a_redis_that_comes_back_is_used_again(make: Make, tmp_path: Path) -> None:
     """Also a new one, which has forgotten everything."""
-    from agentsd.web.middleware.quota import Quota, QuotaMetrics, Shared, open_shared
-    from agentsd.web.middleware.rate_limit import Limiter
+    from agentsd.web.middleware.quota import Quota, QuotaMetrics, RedisCounters, open_redis_counters
+    from agentsd.web.middleware.rate_limit import RateLimiter
 
     metrics = Metrics()
     counts = QuotaMetrics(metrics)
     with redis(tmp_path) as url:
-        shared = Shared(open_shared(url, counts).storage, counts, away_seconds=0)
+        shared = RedisCounters(open_redis_counters(url, counts).storage, counts, away_seconds=0)
         quota = Quota("token", "2/day", shared)
-        stack = await make(access=TOKENS, guards=Guards(Limiter(counts, token=quota)))
+        stack = await make(access=TOKENS, guards=Policies(RateLimiter(counts, token=quota)))
         assert await statuses(stack, 3, headers=BEARER) == [200, 200, 429]
     assert await statuses(stack, 1, headers=BEARER) == [200]
     with redis(tmp_path):

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from agentsd.web.middleware.auth import Access, Tokens
+from agentsd.web.middleware.auth import AccessPolicy, FileTokens
 from tests.web.conftest import CANARY, Make, Stack, echo
 
 TOKEN = "a-token-of-more-than-16-letters"
-TOKENS = Access(Tokens((sha256(TOKEN.encode()).digest(),)))
+TOKENS = AccessPolicy(FileTokens((sha256(TOKEN.encode()).digest(),)))
 BEARER = {"Authorization": f"Bearer {TOKEN}"}
 
 
@@ -183,17 +183,17 @@ async def test_an_unexpected_error_is_a_500_that_tells_nothing(
 
     from agentsd.telemetry import Metrics
     from agentsd.web.metrics import WebMetrics
-    from agentsd.web.middleware.request import border
-    from agentsd.web.server.server import bind, start
+    from agentsd.web.middleware.request import request_middleware
+    from agentsd.web.server.server import bind_sockets, start_server
 
     async def broken(_: web.Request) -> Any:
         raise ValueError(CANARY)
 
-    access = Access()
+    access = AccessPolicy()
     access.book.replace(())
-    app = web.Application(middlewares=[border(access, WebMetrics(Metrics()))])
+    app = web.Application(middlewares=[request_middleware(access, WebMetrics(Metrics()))])
     app.add_routes([web.get("/broken", broken), web.get("/v1/broken", broken)])
-    running = await start(app, bind("127.0.0.1", 0))
+    running = await start_server(app, bind_sockets("127.0.0.1", 0))
     try:
         async with stack.client.get(f"{running.url}/broken") as reply:
             assert (reply.status, (await reply.json(content_type=None))["code"]) == (500, "internal")
@@ -211,14 +211,14 @@ async def _served(*routes: Any) -> Any:
 
     from agentsd.telemetry import Metrics
     from agentsd.web.metrics import WebMetrics
-    from agentsd.web.middleware.request import border
-    from agentsd.web.server.server import bind, start
+    from agentsd.web.middleware.request import request_middleware
+    from agentsd.web.server.server import bind_sockets, start_server
 
-    access = Access()
+    access = AccessPolicy()
     access.book.replace(())
-    app = web.Application(middlewares=[border(access, WebMetrics(Metrics()))])
+    app = web.Application(middlewares=[request_middleware(access, WebMetrics(Metrics()))])
     app.add_routes(routes)
-    return await start(app, bind("127.0.0.1", 0))
+    return await start_server(app, bind_sockets("127.0.0.1", 0))
 
 
 UPGRADE = (
@@ -277,12 +277,12 @@ async def test_a_call_that_breaks_ends_with_an_error_event(stack: Stack) -> None
     """And with 1011; nothing of the error's text is told."""
     from aiohttp import WSMsgType, web
 
-    from agentsd.web.openai.realtime.endpoint import end_broken
+    from agentsd.web.openai.realtime.endpoint import close_broken_call
 
     async def broken(request: web.Request) -> Any:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
-        await end_broken(
+        await close_broken_call(
             socket, ExceptionGroup("", [ConnectionError(), ExceptionGroup("", [KeyError(CANARY)])])
         )
         return socket

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from agentsd.runtime.follower.knowledge import Indexer, StoreKnowledge
+from agentsd.runtime.follower.knowledge import KnowledgeIndexer, StoreKnowledge
 from agentsd.store.queries import knowledge as stored
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import OpenAIServer
@@ -100,7 +100,7 @@ async def test_passages_are_embedded_once_and_found_by_meaning(stack: Stack, ven
             pytest.skip("this Postgres has no pgvector")
     section = f"embedding:\n  provider: openai-compatible\n  model: e\n  api_url: {vendor.url}\n"
     found = StoreKnowledge(stack.database)
-    worker = asyncio.create_task(Indexer(stack.database, stack.registry, found, retry_s=0.05).run())
+    worker = asyncio.create_task(KnowledgeIndexer(stack.database, stack.registry, found, retry_s=0.05).run())
     try:
         stack.write("faq.md", "".join(f"# Part {number}\nIt costs {number}.\n" for number in range(PARTS)))
         await _with_faq(stack, vendor, section)
@@ -108,7 +108,7 @@ async def test_passages_are_embedded_once_and_found_by_meaning(stack: Stack, ven
             while await _vectors(stack) < PARTS:
                 await asyncio.sleep(0.02)
         calls = _calls(vendor)
-        assert calls == math.ceil(PARTS / stored.BATCH)
+        assert calls == math.ceil(PARTS / stored.EMBED_BATCH)
         stack.write("plain.yaml", echo("renamed"))
         await stack.sync()
         await asyncio.sleep(0.2)  # several rounds of the worker
@@ -144,7 +144,7 @@ def _knowing(stack: Stack, owner: str, url: str) -> None:
 async def _spaces(stack: Stack) -> dict[str, int]:
     """How many vectors each space has."""
     async with stack.database.transaction(snapshot=True) as conn:
-        return dict((await stored.stock(conn)).spaces)
+        return dict((await stored.load_knowledge_stats(conn)).spaces)
 
 
 async def _needs_vectors(stack: Stack) -> None:
@@ -161,7 +161,9 @@ async def test_vectors_belong_to_an_owner_and_to_a_server(stack: Stack, vendor: 
         _knowing(stack, "beta", other.url)
         _knowing(stack, "gamma", other.url)
         worker = asyncio.create_task(
-            Indexer(stack.database, stack.registry, StoreKnowledge(stack.database), retry_s=0.05).run()
+            KnowledgeIndexer(
+                stack.database, stack.registry, StoreKnowledge(stack.database), retry_s=0.05
+            ).run()
         )
         try:
             await stack.sync()
@@ -185,7 +187,7 @@ async def test_a_silent_embedder_holds_up_its_own_owner_only(stack: Stack, vendo
     async with OpenAIServer(fault=Fault.STALL) as silent:
         _knowing(stack, "acme", silent.url)
         _knowing(stack, "beta", vendor.url)
-        indexer = Indexer(
+        indexer = KnowledgeIndexer(
             stack.database, stack.registry, StoreKnowledge(stack.database), retry_s=0.05, batch_s=3600
         )
         worker = asyncio.create_task(indexer.run())
@@ -223,7 +225,9 @@ async def test_one_vendor_ends_nobody_elses_indexing(
         stack.write("b.yaml", echo("b") + rag + section.format("good", vendor.url))
         await stack.sync()
         found = StoreKnowledge(stack.database)
-        worker = asyncio.create_task(Indexer(stack.database, stack.registry, found, retry_s=0.05).run())
+        worker = asyncio.create_task(
+            KnowledgeIndexer(stack.database, stack.registry, found, retry_s=0.05).run()
+        )
         try:
             async with asyncio.timeout(30):
                 while not await _vectors(stack):

@@ -20,8 +20,8 @@ from referencing.jsonschema import DRAFT202012
 
 from agentsd.providers.catalog import Catalog
 from agentsd.web.http import problem
-from agentsd.web.openapi.document import OPERATIONS, document
-from agentsd.web.openapi.errors import ERRORS, errors_of
+from agentsd.web.openapi.document import OPERATIONS, make_document
+from agentsd.web.openapi.errors import ERRORS, list_error_statuses
 from agentsd.web.openapi.model import Operation
 from agentsd.web.rest import write_errors as refusals
 from tests.web.conftest import Make, Stack, echo
@@ -33,7 +33,7 @@ _PATTERN = re.compile(r"\{(\w+):[^{}]*\}")
 @pytest.fixture(scope="module")
 def described(catalog: Catalog) -> dict[str, Any]:
     """The document."""
-    return document(catalog)
+    return make_document(catalog)
 
 
 def check(described: dict[str, Any], name: str, value: Any) -> list[str]:
@@ -80,16 +80,16 @@ def test_examples_fit_their_schemas(one: Operation, described: dict[str, Any]) -
 
 def test_every_error_of_the_code_is_described() -> None:
     """Its status, with its code."""
-    for _, status, code in (*problem._STATUSES, *refusals._REFUSALS):
+    for _, status, code in (*problem._STATUS_BY_ERROR, *refusals._STATUS_BY_ERROR):
         assert code in (*ERRORS[status].codes, *ERRORS[status].openai), code
-    for status, code in problem._CODES.items():
+    for status, code in problem._CODE_BY_STATUS.items():
         assert code in ERRORS[status].codes, code
 
 
 @pytest.mark.parametrize("one", OPERATIONS, ids=lambda one: one.id)
 def test_what_any_request_may_meet_is_described(one: Operation) -> None:
     """No token, the wrong one, a foreign page, too many; for a body, too large and of the wrong type."""
-    statuses = set(errors_of(one))
+    statuses = set(list_error_statuses(one))
     assert {403, 429, 500} <= statuses
     assert (401 in statuses) is (one.role is not None)
     assert one.body is None or statuses >= {400, 413, 415}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.status.audit import record_deed
+from agentsd.control.status.audit import record_action
 from agentsd.store.database import Database
 from tests.web.conftest import Stack, echo
 
@@ -44,7 +44,7 @@ async def guarded(stack: Stack) -> Stack:
         ("default/root", "beta/desk", "done", 200),
         ("default/root", "support", "done", 200),
     ):
-        assert await record_deed(stack.database, actor, "update", target, outcome=outcome, status=status)  # type: ignore[arg-type]
+        assert await record_action(stack.database, actor, "update", target, outcome=outcome, status=status)  # type: ignore[arg-type]
     return stack
 
 
@@ -136,7 +136,7 @@ async def test_a_bad_query(stack: Stack, query: str) -> None:
 
 async def test_an_open_server_shows_it_to_this_machine(stack: Stack) -> None:
     """Its only user is an admin; a reply can be revalidated."""
-    await record_deed(stack.database, "default/local", "delete", "acme/x", outcome="done", status=200)
+    await record_action(stack.database, "default/local", "delete", "acme/x", outcome="done", status=200)
     async with stack.client.get(f"{stack.url}/api/audit") as reply:
         (one,) = (await reply.json())["items"]
         etag = reply.headers["ETag"]

@@ -9,12 +9,12 @@ from contextlib import aclosing, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from agentsd.control.sync.reconciler import Options
-from agentsd.control.sync.run_log import record_error, record_outcome
+from agentsd.control.sync.reconciler import SyncOptions
+from agentsd.control.sync.run_log import record_error, record_result
 from agentsd.core.errors import AgentsdError
 from agentsd.files.tree import read_tree
-from agentsd.runtime.follower.run_feed import Timeline
-from agentsd.web.rest.events import frames
+from agentsd.runtime.follower.run_feed import RunFeed
+from agentsd.web.rest.events import make_event_frames
 from tests.web.conftest import Stack, echo
 
 Event = tuple[str, dict[str, Any]]
@@ -24,15 +24,15 @@ async def on_record(stack: Stack, files: dict[str, str]) -> None:
     """A daemon's round, and what it leaves."""
     for path, text in files.items():
         stack.write(path, text)
-    options, now = Options(strict=False), datetime.now(UTC)
+    options, now = SyncOptions(strict=False), datetime.now(UTC)
     outcome = await stack.reconciler.sync(read_tree(stack.root), options)
-    await record_outcome(stack.database, outcome, options, trigger="watch", started_at=now)
+    await record_result(stack.database, outcome, options, trigger="watch", started_at=now)
 
 
-async def told(stack: Stack, timeline: Timeline, owner: str | None) -> AsyncGenerator[Event]:
+async def told(stack: Stack, timeline: RunFeed, owner: str | None) -> AsyncGenerator[Event]:
     """Runs and manifests' conditions that ``owner`` is told of; None first: the stream is open."""
     over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    async with aclosing(frames(stack.registry, timeline, owner, over, None)) as stream:
+    async with aclosing(make_event_frames(stack.registry, timeline, owner, over, None)) as stream:
         async for frame in stream:
             lines = dict(line.split(": ", 1) for line in frame.decode().strip().splitlines())
             body = json.loads(lines["data"])
@@ -42,7 +42,7 @@ async def told(stack: Stack, timeline: Timeline, owner: str | None) -> AsyncGene
 
 @contextmanager
 def following(stack: Stack) -> Any:
-    timeline = Timeline(stack.database)
+    timeline = RunFeed(stack.database)
     task = asyncio.create_task(timeline.run())
     try:
         yield timeline
@@ -50,7 +50,7 @@ def following(stack: Stack) -> Any:
         task.cancel()
 
 
-async def looked(timeline: Timeline) -> None:
+async def looked(timeline: RunFeed) -> None:
     """Until it knows what was there before."""
     while timeline._seen is None:
         await asyncio.sleep(0.01)
@@ -78,7 +78,7 @@ async def test_what_happens_as_it_happens(stack: Stack) -> None:
         assert kinds[0][1]["run"]["outcome"] == "applied"
         assert kinds[1][1]["condition"]["type"] == "Ready"
         await record_error(
-            stack.database, AgentsdError("no"), Options(), trigger="cli", started_at=datetime.now(UTC)
+            stack.database, AgentsdError("no"), SyncOptions(), trigger="cli", started_at=datetime.now(UTC)
         )
         kind, body = await anext(events)
         assert (kind, body["run"]["outcome"]) == ("run", "failed")
@@ -123,11 +123,11 @@ async def test_drift_is_told_to_its_owner_alone(stack: Stack) -> None:
 
 async def test_who_does_not_read_is_owed_little() -> None:
     """A full queue drops what is oldest, and holds up nobody."""
-    from agentsd.runtime.follower.run_feed import QUEUE_MAX, Happening, _put
+    from agentsd.runtime.follower.run_feed import QUEUE_MAX, RunEvent, _put_event
 
-    queue: asyncio.Queue[Happening] = asyncio.Queue(QUEUE_MAX)
+    queue: asyncio.Queue[RunEvent] = asyncio.Queue(QUEUE_MAX)
     for number in range(QUEUE_MAX + 5):
-        _put(queue, Happening(owners=frozenset({str(number)})))
+        _put_event(queue, RunEvent(owners=frozenset({str(number)})))
     assert queue.get_nowait().owners == {"5"}
     with suppress(asyncio.QueueEmpty):
         while True:

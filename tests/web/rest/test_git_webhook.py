@@ -15,13 +15,13 @@ import pytest
 from agentsd.core.errors import ConfigError
 from agentsd.store.database import Database
 from agentsd.store.listener import Listener
-from agentsd.store.queries.pulls import CHANNEL, request
+from agentsd.store.queries.pulls import PULL_CHANNEL, request_pull
 from agentsd.telemetry import Metrics
-from agentsd.web.middleware.policies import Guards
+from agentsd.web.middleware.policies import Policies
 from agentsd.web.middleware.quota import QuotaMetrics, make_quota
-from agentsd.web.middleware.rate_limit import Limiter
-from agentsd.web.middleware.webhook_signature import Hook, load_secrets
-from agentsd.web.rest.git_webhook import BODY_MAX
+from agentsd.web.middleware.rate_limit import RateLimiter
+from agentsd.web.middleware.webhook_signature import GitWebhook, load_secrets
+from agentsd.web.rest.git_webhook import BODY_BYTES_MAX
 from tests.web.conftest import Make, Stack
 from tests.web.middleware.test_request import TOKENS
 
@@ -53,7 +53,7 @@ def pulls() -> Iterator[Pulls]:
 @pytest.fixture
 async def stack(make: Make, pulls: Pulls) -> Stack:
     """A server that needs tokens everywhere else."""
-    return await make(access=TOKENS, hook=Hook((SECRET.encode(), OLD.encode()), pulls))
+    return await make(access=TOKENS, hook=GitWebhook((SECRET.encode(), OLD.encode()), pulls))
 
 
 async def call(stack: Stack, headers: dict[str, str], body: bytes = BODY) -> int:
@@ -114,7 +114,9 @@ async def test_a_body_has_an_end(stack: Stack, pulls: Pulls) -> None:
     large = b"x" * (9 << 20)
     assert await call(stack, {"X-Gitea-Signature": signature(large)}, large) == 202
     async with stack.client.post(
-        f"{stack.url}/hooks/git", data=BytesIO(b"x" * (BODY_MAX + 1)), headers={"X-Gitlab-Token": SECRET}
+        f"{stack.url}/hooks/git",
+        data=BytesIO(b"x" * (BODY_BYTES_MAX + 1)),
+        headers={"X-Gitlab-Token": SECRET},
     ) as reply:
         assert reply.status == 413
     assert pulls.count == 1
@@ -124,18 +126,18 @@ async def test_guessing_is_limited(make: Make, pulls: Pulls) -> None:
     """After so many wrong ones of an address 429; a right one still passes."""
     metrics = QuotaMetrics(Metrics())
     failed = make_quota("failed", "3/minute", "60/minute", None)
-    guards = Guards(Limiter(metrics, failed=failed))
-    stack = await make(access=TOKENS, hook=Hook((SECRET.encode(),), pulls), guards=guards)
+    guards = Policies(RateLimiter(metrics, failed=failed))
+    stack = await make(access=TOKENS, hook=GitWebhook((SECRET.encode(),), pulls), guards=guards)
     assert [await call(stack, {"X-Gitlab-Token": "wrong"}) for _ in range(5)] == [401, 401, 401, 429, 429]
     assert await call(stack, {"X-Gitlab-Token": SECRET}) == 202
 
 
 async def test_the_notification_reaches_every_puller(database: Database) -> None:
     """A ``serve`` asks through Postgres, on a channel of its own."""
-    hints = [Listener(database.listener_dsn, channel=CHANNEL).hints() for _ in range(2)]
+    hints = [Listener(database.listener_dsn, channel=PULL_CHANNEL).hints() for _ in range(2)]
     assert [(await anext(one)).kind for one in hints] == ["connected"] * 2
     async with database.transaction() as connection:
-        await request(connection)
+        await request_pull(connection)
     async with asyncio.timeout(30):
         assert [(await anext(one)).kind for one in hints] == ["changed"] * 2
     for one in hints:

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.web.json_body import depth_of
-from agentsd.web.views.markdown_tree import MAX_BYTES, MAX_DEPTH, TAGS, Node, cells_in, tree
+from agentsd.web.json_body import measure_depth
+from agentsd.web.views.markdown_tree import MAX_BYTES, MAX_DEPTH, TAGS, Node, build_tree, count_cells
 from tests.web.conftest import Stack
 
 PIECES = (
@@ -40,7 +40,7 @@ def text_of(nodes: Sequence[Node]) -> str:
 @given(texts)
 def test_any_text_is_harmless(text: str) -> None:
     """Known elements and attributes, addresses that run nothing, no link in a link, no deep nesting."""
-    nodes = tree(text)
+    nodes = build_tree(text)
     for one in elements(nodes):
         attrs = one.get("attrs", {})
         assert one["tag"] in TAGS
@@ -51,7 +51,7 @@ def test_any_text_is_harmless(text: str) -> None:
         assert one["tag"] != "a" or re.match(r"(?i)(https?://|mailto:)[^\s<>\"]+\Z", attrs["href"])
         assert one["tag"] != "a" or not any(inner["tag"] == "a" for inner in elements(one["children"]))
         assert attrs.get("class") in (None, "left", "center", "right")
-    assert depth_of(nodes) < 4 * MAX_DEPTH
+    assert measure_depth(nodes) < 4 * MAX_DEPTH
 
 
 @given(st.lists(st.sampled_from([piece for piece in PIECES if piece != "\0"]), max_size=30))
@@ -60,7 +60,7 @@ def test_no_word_is_lost(pieces: list[str]) -> None:
     words = [f"w{number}w" for number in range(len(pieces))]
     text = "".join(f"{piece}{word}" for piece, word in zip(pieces, words, strict=True))
     if not re.search(r"[(<\[`~|:]", text):
-        shown = text_of(tree(text))
+        shown = text_of(build_tree(text))
         assert [word for word in words if word not in shown] == []
 
 
@@ -80,14 +80,16 @@ def test_no_word_is_lost(pieces: list[str]) -> None:
 )
 def test_what_becomes_of_it(text: str, expected: list[tuple[str, str]]) -> None:
     """Headings below the page's own; tight lists; HTML and bad links as text; images as links."""
-    assert [(one["tag"], text_of(one["children"])) for one in elements(tree(text))] == expected
+    assert [(one["tag"], text_of(one["children"])) for one in elements(build_tree(text))] == expected
 
 
 def test_tables_and_numbers_keep_what_matters() -> None:
     """How a column is aligned, and where a list begins."""
-    cells = [one.get("attrs") for one in elements(tree("|a|b|c|\n|-|:-:|-:|\n|1|2|3|")) if one["tag"] == "td"]
+    cells = [
+        one.get("attrs") for one in elements(build_tree("|a|b|c|\n|-|:-:|-:|\n|1|2|3|")) if one["tag"] == "td"
+    ]
     assert cells == [None, {"class": "center"}, {"class": "right"}]
-    (ordered,) = tree("3. a\n4. b")
+    (ordered,) = build_tree("3. a\n4. b")
     assert isinstance(ordered, dict)
     assert ordered["attrs"] == {"start": 3}
 
@@ -97,7 +99,7 @@ def test_tables_and_numbers_keep_what_matters() -> None:
 )
 def test_what_is_too_much_comes_back_as_it_is(text: str) -> None:
     """Too deep, too many elements, too much work: shown as the text that it is, and nothing is lost."""
-    assert tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+    assert build_tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\r\n"])
@@ -106,8 +108,8 @@ def test_a_table_is_counted_before_it_is_parsed(end: str, before: str) -> None:
     """A row of one letter gets as many cells as the head is wide: of 4 KiB it makes a second's work."""
     rows = end.join(f"{before}a" for _ in range(1000))
     text = f"{before}{'|a' * 400}|{end}{'>' if '>' in before else ''}{'|-' * 400}|{end}{rows}"
-    assert cells_in(text) >= 400_000
-    assert tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
+    assert count_cells(text) >= 400_000
+    assert build_tree(text) == [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
 
 
 @given(
@@ -119,9 +121,9 @@ def test_a_table_is_counted_before_it_is_parsed(end: str, before: str) -> None:
 def test_no_cell_is_missed(pieces: list[str]) -> None:
     """The count is never below what the parser makes."""
     text = "|a|b\n|-|-\n" + "".join(pieces)
-    made = sum(one["tag"] in ("td", "th") for one in elements(tree(text)))
+    made = sum(one["tag"] in ("td", "th") for one in elements(build_tree(text)))
     assert (
-        made <= cells_in(text) + 2 * text.count("|") + 2
+        made <= count_cells(text) + 2 * text.count("|") + 2
     )  # the head stands above the line that is looked for
 
 
@@ -146,4 +148,4 @@ async def test_a_page_asks(stack: Stack) -> None:
 )
 def test_hostile_texts_end(piece: str) -> None:
     """64 KiB of what makes parsers slow; the suite's own limit is the bound."""
-    tree((piece * MAX_BYTES)[:MAX_BYTES])
+    build_tree((piece * MAX_BYTES)[:MAX_BYTES])

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from agentsd.control.sync.planner import Planner
-from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
 from agentsd.control.validation.checker import Checker
-from agentsd.core.text.render import plan_json
+from agentsd.core.text.render import plan_to_json
 from agentsd.files.tree import read_tree
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.identities import find_identities
 from agentsd.sops.opener import Opener
 from agentsd.store.database import Database
-from agentsd.web.openapi.document import document
+from agentsd.web.openapi.document import make_document
 from tests.web.conftest import CANARY, Keys, Make, Stack, echo, vendor_manifest
 from tests.web.openapi.test_document import check
 from tests.web.people import ADMIN, ALICE, settle
@@ -31,7 +31,9 @@ PLAN = "/api/sync/plan"
 def planner(database: Database, tmp_path: Path, keys: Keys, catalog: Catalog) -> Planner:
     """Of the tree that ``stack`` writes, by the rules that it syncs by."""
     opener = Opener(find_identities({"SOPS_AGE_KEY": keys.identity}, tmp_path), None)
-    return Planner(tmp_path / "agents.d", lambda: Reconciler(Checker(catalog, opener), database), Options())
+    return Planner(
+        tmp_path / "agents.d", lambda: Reconciler(Checker(catalog, opener), database), SyncOptions()
+    )
 
 
 @pytest.fixture
@@ -58,14 +60,14 @@ async def test_it_is_what_the_command_prints(seeing: Stack, catalog: Catalog) ->
     seeing.write("comes.yaml", echo("Comes"))
     (seeing.root / "goes.yaml").unlink()
     told = await plan_of(seeing)
-    expected = await seeing.reconciler.plan(read_tree(seeing.root), Options())
-    assert told["plan"] == told["plan"] | plan_json(expected.plan)
+    expected = await seeing.reconciler.plan(read_tree(seeing.root), SyncOptions())
+    assert told["plan"] == told["plan"] | plan_to_json(expected.plan)
     operations = {one["slug"]: one["operation"] for one in told["plan"]["changes"]}
     assert operations == {"stays": "update", "comes": "create", "goes": "delete"}
     (field,) = next(one for one in told["plan"]["changes"] if one["slug"] == "stays")["fields"]
     assert (field["field"], field["new"]) == ("system_prompt", "You remain.")
     assert told["guard"] is None
-    assert check(document(catalog), "SyncPlan", told) == []
+    assert check(make_document(catalog), "SyncPlan", told) == []
     _, sync = await seeing.get("/api/sync")
     assert (sync["version"], sync["runs"]) == (before, [])
     assert sync["replica"] == sync["replicas"][0]["id"]
@@ -145,7 +147,7 @@ class Slow(Reconciler):
         self._gate = gate
         self.asked = asyncio.Event()
 
-    async def plan(self, *given: Any, **named: Any) -> Outcome:
+    async def plan(self, *given: Any, **named: Any) -> SyncResult:
         """As ever, later."""
         self.asked.set()
         await self._gate.wait()
@@ -165,7 +167,7 @@ async def slow(
         made.append(Slow(Checker(catalog, Opener(find_identities({}, tmp_path), None)), database, gate))
         return made[-1]
 
-    planner = Planner(root, build, Options(), patience=patience)
+    planner = Planner(root, build, SyncOptions(), patience=patience)
     try:
         yield planner, lambda: made, gate
     finally:

@@ -8,9 +8,9 @@ from http.cookies import SimpleCookie
 import aiohttp
 import pytest
 
-from agentsd.web.middleware.auth import SESSION
-from agentsd.web.ui.assets import assets
-from agentsd.web.ui.pages import PAGES, POLICY
+from agentsd.web.middleware.auth import SESSION_COOKIE
+from agentsd.web.ui.assets import load_assets
+from agentsd.web.ui.pages import CONTENT_POLICY, PAGES
 from tests.web.conftest import Make, Stack
 from tests.web.middleware.test_cors import UI, listed
 from tests.web.people import ADMIN, ALICE, ANN, User, settle, write_users
@@ -26,14 +26,14 @@ async def town(make: Make) -> Stack:
 
 def cookie(user: User) -> dict[str, str]:
     """What a browser sends along by itself."""
-    return {"Cookie": f"{SESSION}={user.token}"}
+    return {"Cookie": f"{SESSION_COOKIE}={user.token}"}
 
 
 async def test_a_token_becomes_a_cookie_that_no_script_reads(town: Stack) -> None:
     """HttpOnly, for this site only, no longer than a month; the reply does not say the token."""
     async with town.client.post(f"{town.url}/api/session", headers=ALICE.headers) as reply:
         body = await reply.text()
-        kept = SimpleCookie(reply.headers["Set-Cookie"])[SESSION]
+        kept = SimpleCookie(reply.headers["Set-Cookie"])[SESSION_COOKIE]
     assert reply.status == 200
     assert kept.value == ALICE.token
     assert (kept["httponly"], kept["samesite"], kept["path"]) == (True, "Lax", "/")
@@ -44,7 +44,7 @@ async def test_a_token_becomes_a_cookie_that_no_script_reads(town: Stack) -> Non
         f"{town.url}/api/session",
         headers={**ALICE.headers, "Origin": f"https://{town.url.removeprefix('http://')}"},
     ) as reply:
-        assert SimpleCookie(reply.headers["Set-Cookie"])[SESSION]["secure"] is True
+        assert SimpleCookie(reply.headers["Set-Cookie"])[SESSION_COOKIE]["secure"] is True
 
 
 async def test_a_wrong_token_becomes_none(town: Stack) -> None:
@@ -115,7 +115,7 @@ async def test_our_own_page_writes_and_calls(town: Stack) -> None:
 async def test_a_listed_page_of_another_origin_gets_no_cookies(make: Make) -> None:
     """CORS is for tokens in headers: a listed page does not act with its visitor's cookie."""
     stack = await listed(make)
-    headers = {"Cookie": f"{SESSION}=a-token-of-32-characters-or-more!", "Origin": UI}
+    headers = {"Cookie": f"{SESSION_COOKIE}=a-token-of-32-characters-or-more!", "Origin": UI}
     status, _ = await stack.ask("POST", "/v1/chat/completions", headers=headers, json={})
     assert status in (401, 403)
 
@@ -125,7 +125,7 @@ async def test_signing_out_drops_the_cookie(town: Stack) -> None:
     headers = {**cookie(ALICE), "Origin": town.url}
     async with town.client.delete(f"{town.url}/api/session", headers=headers) as reply:
         assert reply.status == 200
-        assert SimpleCookie(reply.headers["Set-Cookie"])[SESSION]["max-age"] == "0"
+        assert SimpleCookie(reply.headers["Set-Cookie"])[SESSION_COOKIE]["max-age"] == "0"
 
 
 async def test_pages_hold_nothing_of_anybody(town: Stack) -> None:
@@ -135,7 +135,7 @@ async def test_pages_hold_nothing_of_anybody(town: Stack) -> None:
         for headers in ({}, ADMIN.headers, cookie(ANN)):
             async with town.client.get(town.url + path, headers=headers) as reply:
                 assert reply.status == (404 if path == "/ui/missing" else 200)
-                assert reply.headers["Content-Security-Policy"] == POLICY
+                assert reply.headers["Content-Security-Policy"] == CONTENT_POLICY
                 assert reply.headers["X-Content-Type-Options"] == "nosniff"
                 bodies.add(await reply.text())
         [body] = bodies
@@ -149,19 +149,19 @@ async def test_pages_hold_nothing_of_anybody(town: Stack) -> None:
 
 async def test_files_are_kept_by_edition(town: Stack) -> None:
     """For good under their own address, not at all under another; packed for who can unpack."""
-    edition = assets().edition
-    for name in assets().named:
+    edition = load_assets().edition
+    for name in load_assets().named:
         async with town.client.get(f"{town.url}/ui/static/{edition}/{name}") as reply:
             assert reply.status == 200
             assert "immutable" in reply.headers["Cache-Control"]
-            assert await reply.read() == assets().named[name].data
+            assert await reply.read() == load_assets().named[name].data
     async with town.client.get(f"{town.url}/ui/static/0123/js/shell.js") as reply:
         assert (reply.status, reply.headers["Cache-Control"]) == (200, "no-cache")
     async with town.client.get(
         f"{town.url}/ui/static/{edition}/js/shell.js", headers={"Accept-Encoding": "identity"}
     ) as reply:
         assert "Content-Encoding" not in reply.headers
-        assert await reply.read() == assets().named["js/shell.js"].data
+        assert await reply.read() == load_assets().named["js/shell.js"].data
     for name in ("js/nothing.js", "../pages.py", "%2e%2e/pages.py"):
         async with town.client.get(f"{town.url}/ui/static/{edition}/{name}") as reply:
             assert reply.status == 404

@@ -11,7 +11,7 @@ import pytest
 
 from agentsd.control.writeback.delivery import GitOptions
 from agentsd.store.database import Database
-from agentsd.web.middleware.auth import Access, Tokens
+from agentsd.web.middleware.auth import AccessPolicy, FileTokens
 from tests.files.git.repositories import git
 from tests.web.conftest import Make, Stack, echo
 from tests.web.people import ADMIN, ALICE, ANN, DAN, GUS, LONG_AGO, User, settle, write_users
@@ -217,7 +217,7 @@ async def test_the_first_token_closes_the_server(make: Make) -> None:
 
 async def test_tokens_of_a_file_are_admins_too(make: Make) -> None:
     """Whoever holds one is locked out neither by the last admin's token, nor by a first one of a viewer."""
-    access = Access(Tokens((sha256(b"a-token-of-the-operator").digest(),)))
+    access = AccessPolicy(FileTokens((sha256(b"a-token-of-the-operator").digest(),)))
     stack = await make(write_back="files", access=access)
     operator = bearer("a-token-of-the-operator")
     sent = body("a-token-of-tv", "tv")

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.web.server.server import bind
+from agentsd.web.server.server import bind_sockets
 from tests.vendors.openai_server import OpenAIServer
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
 
@@ -162,16 +162,16 @@ async def test_stopping_does_not_wait_for_ever(make: Make, vendor: OpenAIServer)
 
 def test_a_port_in_use_is_told_before_anything_starts() -> None:
     """ConfigError with what to do."""
-    (first,) = bind("127.0.0.1", 0)
+    (first,) = bind_sockets("127.0.0.1", 0)
     with first, pytest.raises(ConfigError) as caught:
-        bind("127.0.0.1", first.getsockname()[1])
+        bind_sockets("127.0.0.1", first.getsockname()[1])
     assert "in use" in caught.value.message
     assert "--port" in caught.value.hint
 
 
 def test_localhost_is_one_port_on_every_loopback_address() -> None:
     """IPv4 and, where there is one, IPv6."""
-    sockets = bind("localhost", 0)
+    sockets = bind_sockets("localhost", 0)
     try:
         assert len({one.getsockname()[1] for one in sockets}) == 1
         assert sockets[0].family == socket.AF_INET
@@ -184,7 +184,7 @@ def test_an_address_of_another_machine_is_refused() -> None:
     """Neither a name nor an address that is not here."""
     for host in ("192.0.2.1", "no-such-host.invalid"):
         with pytest.raises(ConfigError, match="cannot bind"):
-            bind(host, 0)
+            bind_sockets(host, 0)
 
 
 async def test_a_background_task_that_fails_is_shown(stack: Stack) -> None:

@@ -13,21 +13,21 @@ from aiohttp import web
 from agentsd.telemetry import Metrics
 from agentsd.web.context import WEB_METRICS
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware.auth import Access
-from agentsd.web.middleware.request import border
-from agentsd.web.server.connection_limits import Bounds
-from agentsd.web.server.server import bind, start
+from agentsd.web.middleware.auth import AccessPolicy
+from agentsd.web.middleware.request import request_middleware
+from agentsd.web.server.connection_limits import ConnectionLimits
+from agentsd.web.server.server import bind_sockets, start_server
 from tests.web.conftest import Make, Stack
 from tests.web.sockets import HOST, JSON, PATIENCE, connected, exchange, get
 
-QUICK = Bounds(head_seconds=0.3, body_seconds=0.3, body_rate=1 << 30, sweep_seconds=0.05)
+QUICK = ConnectionLimits(head_seconds=0.3, body_seconds=0.3, body_rate=1 << 30, sweep_seconds=0.05)
 CHAT = b"POST /v1/chat/completions HTTP/1.1\r\n" + HOST + JSON
 BODY = b'{"messages": [{"role": "user", "content": "x"}]}'
 
 
 async def made(make: Make, **bounds: Any) -> Stack:
     """A server with such bounds, and patience in all others."""
-    return await make(bounds=Bounds(**{"sweep_seconds": 0.05, **bounds}))
+    return await make(bounds=ConnectionLimits(**{"sweep_seconds": 0.05, **bounds}))
 
 
 def cut(stack: Stack, reason: str) -> float:
@@ -72,7 +72,7 @@ async def test_a_later_slow_head_is_given_up(make: Make) -> None:
 
 async def test_between_requests_there_is_time(make: Make) -> None:
     """A kept-alive connection is not a slow one, however often it is looked at."""
-    stack = await make(bounds=Bounds(head_seconds=0.2, sweep_seconds=600))
+    stack = await make(bounds=ConnectionLimits(head_seconds=0.2, sweep_seconds=600))
     keeper = stack.running.keeper
     async with connected(stack.url) as raw:
         for _ in range(3):
@@ -181,11 +181,11 @@ async def large() -> AsyncIterator[tuple[str, Metrics]]:
 
     metrics = Metrics()
     web_metrics = WebMetrics(metrics)
-    app = web.Application(middlewares=[border(Access(), web_metrics)])
+    app = web.Application(middlewares=[request_middleware(AccessPolicy(), web_metrics)])
     app[WEB_METRICS] = web_metrics
     app.add_routes([web.get("/healthz", handler)])
-    bounds = Bounds(stall_seconds=0.2, sweep_seconds=0.05)
-    running = await start(app, bind("127.0.0.1", 0), bounds=bounds)
+    bounds = ConnectionLimits(stall_seconds=0.2, sweep_seconds=0.05)
+    running = await start_server(app, bind_sockets("127.0.0.1", 0), bounds=bounds)
     yield running.url, metrics
     await running.stop()
 

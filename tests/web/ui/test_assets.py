@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from agentsd.web.ui.assets import assets
+from agentsd.web.ui.assets import load_assets
 
-SCRIPTS = {name: one.data.decode() for name, one in assets().named.items() if name.startswith("js/")}
+SCRIPTS = {name: one.data.decode() for name, one in load_assets().named.items() if name.startswith("js/")}
 IMPORT = re.compile(r'^import (?:\{([^}]*)\} from |\* as \w+ from )?"([^"]+)";', re.MULTILINE)
 EXPORT = re.compile(r"^export (?:async )?(?:function\*?|const|let|class) (\w+)", re.MULTILINE)
 SINKS = re.compile(
@@ -74,4 +74,4 @@ def test_every_page_has_its_files() -> None:
     folder = Path(__file__).parents[3] / "src/agentsd/web/ui/templates"
     pages = {one.stem for one in folder.glob("*.html")} - {"base", "missing"}
     assert {f"js/pages/{page}.js" for page in pages} <= set(SCRIPTS)
-    assert {f"css/{page}.css" for page in pages} <= set(assets().named)
+    assert {f"css/{page}.css" for page in pages} <= set(load_assets().named)

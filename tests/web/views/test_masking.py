@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from agentsd.core.secret import MASK
 from agentsd.web.http.json import to_json
-from agentsd.web.json_body import depth_of
+from agentsd.web.json_body import measure_depth
 from agentsd.web.views.masking import Masker
 
 SEALED = "ENC[AES256_GCM,data:Q2FuYXJ5,iv:aXY=,tag:dGFn,type:str]"
@@ -68,4 +68,4 @@ def test_depth_counts_nesting(depth: int) -> None:
     value: Any = 1
     for level in range(depth):
         value = [value] if level % 2 else {"x": value}
-    assert depth_of(value) == depth
+    assert measure_depth(value) == depth

@@ -14,32 +14,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.web.http.problem import Problem
 from agentsd.web.views.pagination import (
-    Query,
+    ListQuery,
     check_names,
     decode_cursor,
     encode_cursor,
-    page_of,
     parse_limit,
     parse_query,
+    slice_page,
 )
-from agentsd.web.views.sorting import GRAVITY, SLUGS, SORTS, Order, Picker
+from agentsd.web.views.sorting import CONDITION_SEVERITY, SLUG_ORDER, SORTS, PagePicker, SortOrder
 
 slugs = st.text("abc/.-1", min_size=1, max_size=6)
-orders = st.sampled_from(SORTS).map(Order.parse)
+orders = st.sampled_from(SORTS).map(SortOrder.parse)
 _NOON = datetime(2026, 7, 1, 12, tzinfo=UTC)
 
 
-def entry_of(slug: str, name: str, number: int, condition: int) -> Entry:
+def entry_of(slug: str, name: str, number: int, condition: int) -> SnapshotEntry:
     """An agent whose keys are few, so that many are equal."""
     row = AgentRow(
         id=uuid4(), slug=slug, owner="o", source="main", path=f"{slug}.yaml", version=number, digest=b"",
         is_default=False, is_active=True, name=name, commit=None, created_at=_NOON,
         updated_at=_NOON + timedelta(microseconds=number),
     )  # fmt: skip
-    return Entry(row, Condition(GRAVITY[condition], "R", "", _NOON))  # type: ignore[arg-type]
+    return SnapshotEntry(row, AgentCondition(CONDITION_SEVERITY[condition], "R", "", _NOON))  # type: ignore[arg-type]
 
 
 entries = st.builds(
@@ -48,7 +48,7 @@ entries = st.builds(
 fleets = st.lists(entries, max_size=30, unique_by=lambda one: one.row.slug)
 
 
-def in_order(known: Sequence[Entry], order: Order) -> list[str]:
+def in_order(known: Sequence[SnapshotEntry], order: SortOrder) -> list[str]:
     """The whole list: by key, and equal ones by slug, whichever way the keys run."""
     by_slug = sorted(known, key=lambda one: one.row.slug)
     by_key = sorted(by_slug, key=lambda one: order.place(one)[0], reverse=order.descending)
@@ -56,11 +56,11 @@ def in_order(known: Sequence[Entry], order: Order) -> list[str]:
 
 
 def page_by(
-    known: Sequence[Entry], order: Order, cursor: str | None, limit: int
+    known: Sequence[SnapshotEntry], order: SortOrder, cursor: str | None, limit: int
 ) -> tuple[list[str], str | None]:
     """A page as a client gets it: from cursor to cursor."""
     by_slug = sorted(known, key=lambda one: one.row.slug)
-    picker = Picker(order, decode_cursor(cursor, order) if cursor else None, limit)
+    picker = PagePicker(order, decode_cursor(cursor, order) if cursor else None, limit)
     for start in range(0, len(by_slug), 4):
         picker.add(by_slug[start : start + 4])
     page, after = picker.page()
@@ -68,7 +68,7 @@ def page_by(
 
 
 @given(st.text(), orders, entries)
-def test_a_cursor_comes_back(slug: str, order: Order, entry: Entry) -> None:
+def test_a_cursor_comes_back(slug: str, order: SortOrder, entry: SnapshotEntry) -> None:
     """Encoding and decoding are inverse, in every order."""
     place = order.place(entry)
     assert decode_cursor(encode_cursor(place, order), order) == place
@@ -82,7 +82,7 @@ def test_a_cursor_of_an_earlier_release_holds() -> None:
 
 
 @given(st.text(), orders)
-def test_a_foreign_cursor_is_refused(text: str, order: Order) -> None:
+def test_a_foreign_cursor_is_refused(text: str, order: SortOrder) -> None:
     """Whatever is not ours is a 400, never another error."""
     with suppress(Problem):
         assert encode_cursor(decode_cursor(text, order), order) == text
@@ -95,12 +95,12 @@ def test_a_foreign_cursor_is_refused(text: str, order: Order) -> None:
 def test_a_made_up_cursor_is_refused(text: str) -> None:
     """A number that is none, or not as we write it; a version of the format that does not exist."""
     with pytest.raises(Problem) as caught:
-        decode_cursor(urlsafe_b64encode(text.encode()).decode().rstrip("="), Order("version"))
+        decode_cursor(urlsafe_b64encode(text.encode()).decode().rstrip("="), SortOrder("version"))
     assert (caught.value.status, caught.value.param) == (400, "cursor")
 
 
 @given(entries, orders, orders)
-def test_a_cursor_of_another_order_is_refused(entry: Entry, one: Order, other: Order) -> None:
+def test_a_cursor_of_another_order_is_refused(entry: SnapshotEntry, one: SortOrder, other: SortOrder) -> None:
     """It would be a place in another list."""
     if one != other:
         with pytest.raises(Problem) as caught:
@@ -110,7 +110,9 @@ def test_a_cursor_of_another_order_is_refused(entry: Entry, one: Order, other: O
 
 
 @given(fleets, orders, st.integers(1, 7))
-def test_pages_in_any_order_make_up_the_whole(known: list[Entry], order: Order, limit: int) -> None:
+def test_pages_in_any_order_make_up_the_whole(
+    known: list[SnapshotEntry], order: SortOrder, limit: int
+) -> None:
     """Following the cursors visits every agent once, in order."""
     seen: list[str] = []
     cursor: str | None = None
@@ -125,7 +127,7 @@ def test_pages_in_any_order_make_up_the_whole(known: list[Entry], order: Order, 
 
 @given(fleets, orders, st.integers(1, 5), st.data())
 def test_agents_may_come_and_go_between_pages(
-    known: list[Entry], order: Order, limit: int, data: st.DataObject
+    known: list[SnapshotEntry], order: SortOrder, limit: int, data: st.DataObject
 ) -> None:
     """Nothing is repeated, and nothing that was there all the time is skipped."""
     now, always = list(known), {one.row.slug for one in known}
@@ -148,14 +150,17 @@ def test_agents_may_come_and_go_between_pages(
 
 
 @given(fleets, st.integers(1, 7))
-def test_the_quick_way_finds_the_same_pages(known: list[Entry], limit: int) -> None:
+def test_the_quick_way_finds_the_same_pages(known: list[SnapshotEntry], limit: int) -> None:
     """In the order of slugs a page is looked up rather than picked."""
-    by_slug = in_order(known, SLUGS)
+    by_slug = in_order(known, SLUG_ORDER)
     after = None
     while True:
-        page, following = page_of(by_slug, Query(limit=limit, after=after))
+        page, following = slice_page(by_slug, ListQuery(limit=limit, after=after))
         cursor = encode_cursor(after) if after else None
-        assert page_by(known, SLUGS, cursor, limit) == (page, encode_cursor(following) if following else None)
+        assert page_by(known, SLUG_ORDER, cursor, limit) == (
+            page,
+            encode_cursor(following) if following else None,
+        )
         if following is None:
             break
         after = following
@@ -166,7 +171,7 @@ def test_a_page_continues_though_its_last_slug_is_gone(all_slugs: set[str], data
     """A cursor is a place, not a row: deleting that row neither repeats nor skips the others."""
     known = sorted(all_slugs)
     gone = data.draw(st.sampled_from(known))
-    page, _ = page_of([slug for slug in known if slug != gone], Query(limit=1000, after=(gone, gone)))
+    page, _ = slice_page([slug for slug in known if slug != gone], ListQuery(limit=1000, after=(gone, gone)))
     assert list(page) == [slug for slug in known if slug > gone]
 
 
@@ -235,5 +240,5 @@ def test_the_next_link_keeps_everything() -> None:
     assert query.next_link("/api/agents", "CUR") == (
         '</api/agents?condition=Degraded&sort=-updated_at&view=summary&limit=5&cursor=CUR>; rel="next"'
     )
-    plain = replace(query, condition=None, order=SLUGS, view="full")
+    plain = replace(query, condition=None, order=SLUG_ORDER, view="full")
     assert plain.next_link("/x", "C") == '</x?limit=5&cursor=C>; rel="next"'

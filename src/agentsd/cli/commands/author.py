@@ -1,4 +1,4 @@
-"""``agentsd edit`` and ``seal``: manifests changed by hand."""
+"""``agentsd edit`` and ``seal_document``: manifests changed by hand."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from pathlib import Path
 import click
 
 from agentsd.cli.compose.parts import load_settings, make_checker, make_opener, make_sops
-from agentsd.cli.output import print_lines, show_violations, stderr
+from agentsd.cli.output import get_stderr, print_lines, show_violations
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
-from agentsd.core.manifest.document import parse
-from agentsd.core.names import SUFFIXES, from_url
-from agentsd.core.violations import errors_of
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import SUFFIXES, slug_from_url
+from agentsd.core.violations import filter_errors
 from agentsd.files.atomic.compare_and_swap import replace_file
-from agentsd.files.tree import Beside, SourceFile, read_tree
+from agentsd.files.tree import SourceFile, TreeContext, read_tree
 from agentsd.settings import Settings
 
-PATH = click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
+PATH_OPTION = click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
 
 
-ENV = click.option("--env", metavar="NAME", help="Merge the overlay envs/NAME over the manifests.")
+ENV_OPTION = click.option("--env", metavar="NAME", help="Merge the overlay envs/NAME over the manifests.")
 
 
 async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
     """Raise ``InvalidManifests`` if ``data`` may not become the manifest ``relative``."""
     checker = make_checker(settings)
     file = SourceFile(relative, (0, 0, 0, 0), sha256(data).digest(), data)
-    beside = read_tree(settings.path).beside if settings.path.is_dir() else Beside()
+    beside = read_tree(settings.path).beside if settings.path.is_dir() else TreeContext()
     checked = await checker.check_wholly(file, beside)
-    errors = errors_of(checked.violations)
+    errors = filter_errors(checked.violations)
     if errors:
         raise InvalidManifests([replace(v, path=f"{settings.path}/{v.path}") for v in errors])
 
@@ -44,7 +44,7 @@ async def require_valid(settings: Settings, relative: str, data: bytes) -> None:
 @click.argument(
     "files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False)
 )
-@PATH
+@PATH_OPTION
 def seal_command(files: tuple[Path, ...], path: Path | None) -> None:
     """Seal the secrets of plain manifests, by the rules of .sops.yaml.
 
@@ -57,19 +57,19 @@ def seal_command(files: tuple[Path, ...], path: Path | None) -> None:
     settings = load_settings(path=path)
     for file in files:
         asyncio.run(_seal_file(settings, file))
-        print_lines(stderr(), [(("green", "✓ "), ("", f"sealed {file}"))])
+        print_lines(get_stderr(), [(("green", "✓ "), ("", f"sealed {file}"))])
 
 
 async def _seal_file(settings: Settings, file: Path) -> None:
-    from agentsd.control.sealing.seal import seal
+    from agentsd.control.sealing.seal import seal_document
 
-    relative = _relative(settings.path, file)
-    data = await seal(parse(str(file), file.read_bytes()), file, make_sops(settings))
+    relative = _make_relative(settings.path, file)
+    data = await seal_document(parse_document(str(file), file.read_bytes()), file, make_sops(settings))
     await require_valid(settings, relative, data)
     replace_file(file, data)
 
 
-def _relative(root: Path, file: Path) -> str:
+def _make_relative(root: Path, file: Path) -> str:
     try:
         return file.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
@@ -80,7 +80,7 @@ def _relative(root: Path, file: Path) -> str:
 
 @click.command("edit")
 @click.argument("agent")
-@PATH
+@PATH_OPTION
 def edit_command(agent: str, path: Path | None) -> None:
     """Open a sealed manifest in your editor ($VISUAL, $EDITOR), then validate it and seal it again.
 
@@ -93,14 +93,14 @@ def edit_command(agent: str, path: Path | None) -> None:
       EDITOR="code --wait" agentsd edit agents.d/support.yaml
     """
     settings = load_settings(path=path)
-    file = _existing(settings.path, agent)
-    changed = _edit(settings, file)
+    file = _find_manifest(settings.path, agent)
+    changed = _edit_file(settings, file)
     what = f"updated {file}" if changed else f"{file} is unchanged"
-    print_lines(stderr(), [(("green", "✓ "), ("", what))])
+    print_lines(get_stderr(), [(("green", "✓ "), ("", what))])
 
 
-def _existing(root: Path, agent: str) -> Path:
-    candidates = [Path(agent), *(root / f"{from_url(agent)}{suffix}" for suffix in SUFFIXES)]
+def _find_manifest(root: Path, agent: str) -> Path:
+    candidates = [Path(agent), *(root / f"{slug_from_url(agent)}{suffix}" for suffix in SUFFIXES)]
     for candidate in candidates:
         if candidate.is_file():
             return candidate
@@ -109,16 +109,16 @@ def _existing(root: Path, agent: str) -> Path:
     )
 
 
-def _edit(settings: Settings, file: Path) -> bool:
+def _edit_file(settings: Settings, file: Path) -> bool:
     """Edit a hidden, still sealed copy beside the file, until it is valid or given up."""
-    relative = _relative(settings.path, file)
+    relative = _make_relative(settings.path, file)
     before = file.read_bytes()
     copy = file.with_name(f".{file.name}.edit.{os.getpid()}.yaml")
     try:
         copy.write_bytes(before)
         copy.chmod(0o600)
         while True:
-            _run_editor(settings, copy, sealed="sops" in parse(str(file), before).value)
+            _run_editor(settings, copy, sealed="sops" in parse_document(str(file), before).value)
             after = copy.read_bytes()
             if after == before:
                 return False
@@ -126,14 +126,14 @@ def _edit(settings: Settings, file: Path) -> bool:
                 raise ConfigError(
                     f"{file} was changed by someone else meanwhile", hint="nothing was written: edit again"
                 )
-            if _accept(settings, relative, after):
+            if _accept_edit(settings, relative, after):
                 replace_file(file, after)
                 return True
     finally:
         copy.unlink(missing_ok=True)
 
 
-def _accept(settings: Settings, relative: str, data: bytes) -> bool:
+def _accept_edit(settings: Settings, relative: str, data: bytes) -> bool:
     """Return True for a valid edit, False to edit again.
 
     Raises if the user cannot be asked, or gives up.
@@ -160,13 +160,13 @@ def _run_editor(settings: Settings, copy: Path, *, sealed: bool) -> None:
     from agentsd.sops.editor import edit_in_place
 
     sops, data = make_sops(settings), copy.read_bytes()
-    environ = sops.environment_of_editor(data, os.environ, opened=_opens(settings, data))
+    environ = sops.environment_of_editor(data, os.environ, opened=_can_open(settings, data))
     edit_in_place(sops.executable, copy, editor, environ)
 
 
-def _opens(settings: Settings, data: bytes) -> bool:
+def _can_open(settings: Settings, data: bytes) -> bool:
     """Return whether an available age key opens a file, of one group of keys, without sops."""
-    document = parse("", data)
+    document = parse_document("", data)
     if document.value["sops"].get("key_groups"):
         return False
     try:

@@ -14,14 +14,14 @@ import click
 
 from agentsd import __version__
 from agentsd.cli.compose.parts import load_settings, make_catalog, make_checker, make_sops, open_database
-from agentsd.cli.output import print_lines, stdout
+from agentsd.cli.output import get_stdout, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError
-from agentsd.core.violations import errors_of
+from agentsd.core.violations import filter_errors
 
 if TYPE_CHECKING:
     from agentsd.settings import Settings
 
-Check = Callable[["Settings"], Awaitable[str]]
+DoctorCheck = Callable[["Settings"], Awaitable[str]]
 
 
 @click.command("doctor")
@@ -34,39 +34,39 @@ def doctor_command(path: Path | None) -> None:
       agentsd doctor
     """
     settings = load_settings(path=path)
-    if not asyncio.run(_examine(settings)):
+    if not asyncio.run(_run_checks(settings)):
         sys.exit(1)
 
 
-async def _examine(settings: Settings) -> bool:
+async def _run_checks(settings: Settings) -> bool:
     print_lines(
-        stdout(), [(("bold", f"agentsd {__version__}"), ("dim", f"  Python {platform.python_version()}"))]
+        get_stdout(), [(("bold", f"agentsd {__version__}"), ("dim", f"  Python {platform.python_version()}"))]
     )
     well = True
     for name, check in (
-        ("sops", _sops),
-        ("keys", _keys),
-        ("recipients", _recipients),
-        ("manifests", _manifests),
-        ("database", _database),
-        ("local", _local),
+        ("sops", _check_sops),
+        ("keys", _check_keys),
+        ("recipients", _check_recipients),
+        ("manifests", _check_manifests),
+        ("database", _check_database),
+        ("local", _check_local_providers),
     ):
         try:
             line = (("green", "  ✓ "), ("bold", f"{name:<11}"), ("", await check(settings)))
-            print_lines(stdout(), [line])
+            print_lines(get_stdout(), [line])
         except AgentsdError as error:
             well = False
-            print_lines(stdout(), [(("bold red", "  ✗ "), ("bold", f"{name:<11}"), ("", error.message))])
+            print_lines(get_stdout(), [(("bold red", "  ✗ "), ("bold", f"{name:<11}"), ("", error.message))])
             if error.hint:
-                print_lines(stdout(), [(("dim", "                → "), ("", error.hint))])
+                print_lines(get_stdout(), [(("dim", "                → "), ("", error.hint))])
     return well
 
 
-async def _sops(settings: Settings) -> str:
+async def _check_sops(settings: Settings) -> str:
     return f"{await make_sops(settings).version()} works"
 
 
-async def _keys(settings: Settings) -> str:
+async def _check_keys(settings: Settings) -> str:
     from agentsd.sops.identities import find_identities
 
     found = find_identities(os.environ, Path.home())
@@ -79,7 +79,7 @@ async def _keys(settings: Settings) -> str:
     return ", ".join(names)
 
 
-async def _recipients(settings: Settings) -> str:
+async def _check_recipients(settings: Settings) -> str:
     from agentsd.control.validation.recipients import find_recipients
 
     found = find_recipients(settings.path)
@@ -88,31 +88,31 @@ async def _recipients(settings: Settings) -> str:
     return f"{found.folder / '.sops.yaml'}: {len(found.rules)} rule{'s' if len(found.rules) != 1 else ''}"
 
 
-async def _manifests(settings: Settings) -> str:
+async def _check_manifests(settings: Settings) -> str:
     from agentsd.control.validation.recipients import find_recipients
-    from agentsd.control.validation.validate import validate
+    from agentsd.control.validation.validate import validate_tree
     from agentsd.core.errors import InvalidManifests
     from agentsd.files.tree import read_tree
 
     tree = read_tree(settings.path, env=settings.env)
-    violations = await validate(tree, make_checker(settings), find_recipients(settings.path))
-    if errors_of(violations):
-        raise InvalidManifests(errors_of(violations))
+    violations = await validate_tree(tree, make_checker(settings), find_recipients(settings.path))
+    if filter_errors(violations):
+        raise InvalidManifests(filter_errors(violations))
     warnings = f", {len(violations)} warnings: see agentsd validate" if violations else ""
     return f"{len(tree.files)} files in {settings.path} are valid{warnings}"
 
 
-async def _database(settings: Settings) -> str:
-    if settings.database_url is None and not _embedded_runs(settings):
+async def _check_database(settings: Settings) -> str:
+    if settings.database_url is None and not _is_embedded_running(settings):
         return "embedded, not running: `agentsd up` starts it"
     async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
         from agentsd.store.queries import agents
 
-        head = await agents.head(conn)
+        head = await agents.load_head(conn)
         return f"{database.place}, schema up to date, version {head.version}"
 
 
-async def _local(settings: Settings) -> str:
+async def _check_local_providers(settings: Settings) -> str:
     """Report the local providers.
 
     They are optional: missing ones are reported with the command, and are not a failure.
@@ -127,7 +127,7 @@ async def _local(settings: Settings) -> str:
     return "; ".join([f"{', '.join(ready) or 'no provider'} can run on this machine", *missing])
 
 
-def _embedded_runs(settings: Settings) -> bool:
-    from agentsd.store.embedded.server import attach, default_data_dir
+def _is_embedded_running(settings: Settings) -> bool:
+    from agentsd.store.embedded.server import attach_server, choose_default_data_dir
 
-    return attach(settings.data_dir or default_data_dir()) is not None
+    return attach_server(settings.data_dir or choose_default_data_dir()) is not None

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd.cli.compose.parts import load_settings, open_database, run
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.files.tree import read_tree
 
 if TYPE_CHECKING:
-    from agentsd.control.importers.export import Exported
+    from agentsd.control.importers.export import ExportedFiles
     from agentsd.settings import Settings
 
-_SHOWN = 5
+_PATHS_MAX = 5
 
 
 @click.command("export")
@@ -36,50 +36,50 @@ def export_command(folder: Path | None, source: str | None, force: bool) -> None
       agentsd export restored/agents.d --source main
     """
     settings = load_settings(source=source, path=folder)
-    exported = run(_gather(settings))
-    _write(settings.path, exported, settings.source, force=force)
+    exported = run(_gather_export(settings))
+    _write_export(settings.path, exported, settings.source, force=force)
 
 
-async def _gather(settings: Settings) -> Exported:
-    from agentsd.control.importers.export import stored_files
+async def _gather_export(settings: Settings) -> ExportedFiles:
+    from agentsd.control.importers.export import load_stored_files
 
     async with open_database(settings, start=False) as database:
-        return await stored_files(database, settings.source)
+        return await load_stored_files(database, settings.source)
 
 
-def _write(root: Path, exported: Exported, source: str, *, force: bool) -> None:
-    from agentsd.control.importers.export import compare, write
+def _write_export(root: Path, exported: ExportedFiles, source: str, *, force: bool) -> None:
+    from agentsd.control.importers.export import compare_folder, write_files
 
     if not exported.files:
         raise ConfigError(f"the database has nothing of source {source!r}", hint="see: agentsd status")
-    comparison = compare(root, exported)
+    comparison = compare_folder(root, exported)
     if comparison.other and not force:
         raise ConfigError(
-            f"{_named(root, comparison.other)}: the file holds something else; nothing was written",
+            f"{_format_paths(root, comparison.other)}: the file holds something else; nothing was written",
             hint="export into another folder, or replace it with --force",
         )
-    write(root, exported, comparison)
+    write_files(root, exported, comparison)
     counts = (
         f"{len(comparison.new)} new, {len(comparison.other)} replaced, {len(comparison.same)} there already"
     )
     text = f"{root}: {exported.agents} agents and {exported.users} user files of source {source!r} ({counts})"
-    print_lines(stderr(), [(("green", "✓ "), ("", text))])
-    _tell_others(root, exported)
+    print_lines(get_stderr(), [(("green", "✓ "), ("", text))])
+    _report_others(root, exported)
     if comparison.lacking:
         raise AgentsdError(
-            f"{_named(root, comparison.lacking)}: not in the database, which keeps digests of knowledge only",
+            f"{_format_paths(root, comparison.lacking)}: not in the database, which keeps digests of knowledge only",
             hint="copy it from git; a sync without it is refused",
         )
 
 
-def _tell_others(root: Path, exported: Exported) -> None:
+def _report_others(root: Path, exported: ExportedFiles) -> None:
     """Report what a sync of the folder would add."""
     others = sorted(read_tree(root).files.keys() - exported.files.keys())
     if others:
-        text = f"{_named(root, others)}: in the folder, but not in the database: a sync adds it"
-        print_lines(stderr(), [(("yellow", "  ! "), ("", text))])
+        text = f"{_format_paths(root, others)}: in the folder, but not in the database: a sync adds it"
+        print_lines(get_stderr(), [(("yellow", "  ! "), ("", text))])
 
 
-def _named(root: Path, paths: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(str(root / path) for path in paths[:_SHOWN])
-    return f"{shown} and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else shown
+def _format_paths(root: Path, paths: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(str(root / path) for path in paths[:_PATHS_MAX])
+    return f"{shown} and {len(paths) - _PATHS_MAX} more" if len(paths) > _PATHS_MAX else shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from agentsd.cli.output import print_lines, show_error, stderr
+from agentsd.cli.output import get_stderr, print_lines, show_error
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.files.tree import read_tree
 from agentsd.settings import Settings
@@ -14,37 +14,39 @@ from agentsd.store.database import Database
 ENV_FILE = Path(".env")
 
 
-async def first_import(settings: Settings, database: Database) -> str | None:
+async def import_first_env(settings: Settings, database: Database) -> str | None:
     """Import the ``.env`` of the working folder, if there are no manifests and never were any.
 
     Return its slug, or None. Values that cannot be imported are reported, and stop nothing.
     """
     if not ENV_FILE.is_file() or _has_manifests(settings.path) or not await _is_new(database):
         return None
-    from agentsd.cli.commands.importers import env_draft, read_migrated, tell_made, write_all
-    from agentsd.cli.commands.new import new_file
-    from agentsd.control.importers.dotenv import SLUG
-    from agentsd.control.importers.dotenv_names import NAMES
+    from agentsd.cli.commands.importers import make_env_draft, print_imported, read_migrated, write_drafts
+    from agentsd.cli.commands.new import choose_manifest_path
+    from agentsd.control.importers.dotenv import DEFAULT_SLUG
+    from agentsd.control.importers.dotenv_names import VARIABLE_NAMES
 
     try:
         read, migrated = await asyncio.to_thread(read_migrated, ENV_FILE)
-        if not NAMES & read.variables.keys():
+        if not VARIABLE_NAMES & read.variables.keys():
             return None
         if "llm" not in migrated.sections:
             raise ConfigError("it names no LLM that can be used yet")
-        file = new_file(settings.path, SLUG)
-        imported, founded = await write_all(settings, {file: env_draft(settings, migrated, SLUG)})
+        file = choose_manifest_path(settings.path, DEFAULT_SLUG)
+        imported, founded = await write_drafts(
+            settings, {file: make_env_draft(settings, migrated, DEFAULT_SLUG)}
+        )
     except (AgentsdError, OSError) as error:
         reason = error.message if isinstance(error, AgentsdError) else str(error.strerror)
         text = f"{ENV_FILE} is not imported: {reason}"
         show_error(ConfigError(text, hint=f"see all of it: agentsd import-env {ENV_FILE} --dry-run"))
         return None
     text = f"no manifests yet: {ENV_FILE} of the system before was imported, and stays as it is"
-    print_lines(stderr(), [(("green", "  ✓ "), ("", text))])
-    tell_made(imported, founded, written=True)
+    print_lines(get_stderr(), [(("green", "  ✓ "), ("", text))])
+    print_imported(imported, founded, written=True)
     hint = f"what became of every variable: agentsd import-env {ENV_FILE} --slug again --dry-run"
-    print_lines(stderr(), [(("dim", f"    → {hint}"),)])
-    return SLUG
+    print_lines(get_stderr(), [(("dim", f"    → {hint}"),)])
+    return DEFAULT_SLUG
 
 
 def _has_manifests(root: Path) -> bool:
@@ -57,10 +59,10 @@ def _has_manifests(root: Path) -> bool:
 
 async def _is_new(database: Database) -> bool:
     """Return whether nothing was ever applied: a folder that was emptied is not a first start."""
-    from agentsd.store.queries.agents import NOTHING, head
+    from agentsd.store.queries.agents import EMPTY_HEAD, load_head
 
     try:
         async with database.transaction(snapshot=True) as connection:
-            return (await head(connection)).version == NOTHING.version
+            return (await load_head(connection)).version == EMPTY_HEAD.version
     except AgentsdError:
         return False

@@ -10,24 +10,24 @@ from uuid import UUID
 import click
 
 from agentsd.cli.compose.parts import load_settings, open_database, run
-from agentsd.cli.output import print_json, print_lines, stderr, stdout
+from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines
 from agentsd.core.errors import AgentNotFound
-from agentsd.core.names import from_url, is_uuid
-from agentsd.core.text.columns import columns
+from agentsd.core.names import is_uuid, slug_from_url
+from agentsd.core.text.columns import format_columns
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from agentsd.control.status.history import Entry
+    from agentsd.control.status.history import HistoryEntry
     from agentsd.core.plan.diff import FieldChange
     from agentsd.core.text.render import Span
     from agentsd.settings import Settings
-    from agentsd.store.queries.revisions import Step
+    from agentsd.store.queries.revisions import RevisionSummary
 
     _Changed = dict[tuple[UUID, int], tuple[FieldChange, ...] | None]
 
-_DIGEST = 8
-_COMMIT = 10
+_DIGEST_CHARACTERS = 8
+_COMMIT_CHARACTERS = 10
 """Hex digits that are shown."""
 
 _STYLES = {"create": "green", "delete": "red", "heal": "magenta"}
@@ -58,76 +58,78 @@ def history_command(agent: str | None, limit: int, diff: bool, form: str) -> Non
     """
     if diff and not agent:
         raise click.UsageError("--diff tells of one agent: name it.")
-    entries, changed = run(_gather(load_settings(), from_url(agent) if agent else None, limit, diff=diff))
+    entries, changed = run(
+        _gather_history(load_settings(), slug_from_url(agent) if agent else None, limit, diff=diff)
+    )
     if form == "json":
-        print_json({"items": [_view(entry) | _changes(entry, changed) for entry in entries]})
+        print_json({"items": [_make_view(entry) | _format_changes(entry, changed) for entry in entries]})
     elif entries and diff:
         _print_diffs(entries, changed)
     elif entries:
-        print_lines(stdout(), columns(_HEADER, [_row(entry) for entry in entries]))
+        print_lines(get_stdout(), format_columns(_HEADER, [_format_row(entry) for entry in entries]))
     else:
-        print_lines(stderr(), [(("", "nothing has happened yet"),)])
+        print_lines(get_stderr(), [(("", "nothing has happened yet"),)])
 
 
-async def _gather(
+async def _gather_history(
     settings: Settings, ref: str | None, limit: int, *, diff: bool
-) -> tuple[Sequence[Entry], _Changed]:
-    from agentsd.control.status.history import chronicle
-    from agentsd.store.queries.audit import load_deeds, load_deeds_of
-    from agentsd.store.queries.revisions import load_steps
+) -> tuple[Sequence[HistoryEntry], _Changed]:
+    from agentsd.control.status.history import merge_history
+    from agentsd.store.queries.audit import load_audit_entries, load_version_audit_entries
+    from agentsd.store.queries.revisions import load_revision_summaries
 
     agent_id = UUID(ref) if ref and is_uuid(ref) else None
     slug = None if agent_id else ref
     async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
-        steps = await load_steps(conn, limit=limit, slug=slug, agent_id=agent_id)
+        steps = await load_revision_summaries(conn, limit=limit, slug=slug, agent_id=agent_id)
         targets = None if ref is None else {step.slug for step in steps} | ({slug} if slug else set())
-        deeds = await load_deeds(conn, limit=limit, target=targets)
+        deeds = await load_audit_entries(conn, limit=limit, target=targets)
         since = min((step.created_at for step in steps), default=datetime.max.replace(tzinfo=UTC))
-        makers = await load_deeds_of(conn, {step.version for step in steps}, since=since)
-        changed = await _compared(conn, {step.agent_id for step in steps}, limit) if diff else {}
+        makers = await load_version_audit_entries(conn, {step.version for step in steps}, since=since)
+        changed = await _compare_revisions(conn, {step.agent_id for step in steps}, limit) if diff else {}
     if ref is not None and not (steps or deeds):
         raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
-    return chronicle(steps, deeds, makers, limit), changed
+    return merge_history(steps, deeds, makers, limit), changed
 
 
-async def _compared(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
+async def _compare_revisions(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
     """Return the changes of every revision, by agent and version."""
-    from agentsd.control.status.revisions import steps_between
-    from agentsd.store.queries.agents import revisions
+    from agentsd.control.status.revisions import revision_changes
+    from agentsd.store.queries.agents import load_revisions
 
     changed: _Changed = {}
     for agent_id in agents:
-        found = await revisions(conn, agent_id, limit=limit + 1)
-        for revision, fields in zip(found, steps_between(found), strict=True):
+        found = await load_revisions(conn, agent_id, limit=limit + 1)
+        for revision, fields in zip(found, revision_changes(found), strict=True):
             changed[agent_id, revision.version] = fields
     return changed
 
 
-def _of(entry: Entry, changed: _Changed) -> tuple[FieldChange, ...] | None:
+def _find_changes(entry: HistoryEntry, changed: _Changed) -> tuple[FieldChange, ...] | None:
     return changed.get((entry.step.agent_id, entry.step.version)) if entry.step else None
 
 
-def _changes(entry: Entry, changed: _Changed) -> dict[str, Any]:
-    from agentsd.core.text.revision_changes import changes_json
+def _format_changes(entry: HistoryEntry, changed: _Changed) -> dict[str, Any]:
+    from agentsd.core.text.revision_changes import changes_to_json
 
-    fields = _of(entry, changed)
-    return {"changes": None if fields is None else changes_json(fields)} if changed else {}
+    fields = _find_changes(entry, changed)
+    return {"changes": None if fields is None else changes_to_json(fields)} if changed else {}
 
 
-def _print_diffs(entries: Sequence[Entry], changed: _Changed) -> None:
+def _print_diffs(entries: Sequence[HistoryEntry], changed: _Changed) -> None:
     """Print a line for each entry, and below it its changes."""
-    from agentsd.core.text.revision_changes import changes_lines
+    from agentsd.core.text.revision_changes import format_changes
 
-    head, *rows = columns(_HEADER, [_row(entry) for entry in entries])
-    print_lines(stdout(), [head])
+    head, *rows = format_columns(_HEADER, [_format_row(entry) for entry in entries])
+    print_lines(get_stdout(), [head])
     for entry, row in zip(entries, rows, strict=True):
-        print_lines(stdout(), [row, *changes_lines(_of(entry, changed) or ())])
+        print_lines(get_stdout(), [row, *format_changes(_find_changes(entry, changed) or ())])
 
 
-def _row(entry: Entry) -> tuple[Span, ...]:
+def _format_row(entry: HistoryEntry) -> tuple[Span, ...]:
     step, deed = entry.step, entry.deed
     what = step.operation if step else deed.action if deed else ""
-    outcome, style = _outcome(entry)
+    outcome, style = _describe_outcome(entry)
     return (
         ("dim", entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")),
         ("bold", str(step.version) if step else ""),
@@ -135,12 +137,12 @@ def _row(entry: Entry) -> tuple[Span, ...]:
         ("bold", step.slug if step else deed.target if deed else ""),
         ("", entry.who or ""),
         (style, outcome),
-        ("", (_commit(entry) or "")[:_COMMIT]),
-        ("dim", _change(step) if step else ""),
+        ("", (_find_commit(entry) or "")[:_COMMIT_CHARACTERS]),
+        ("dim", _format_digests(step) if step else ""),
     )
 
 
-def _outcome(entry: Entry) -> tuple[str, str]:
+def _describe_outcome(entry: HistoryEntry) -> tuple[str, str]:
     """Return ``refused 412 precondition_failed``, and its style. A revision is always done."""
     if entry.deed is None:
         return "done", "green"
@@ -150,28 +152,28 @@ def _outcome(entry: Entry) -> tuple[str, str]:
     return " ".join([outcome, *(str(part) for part in known if part)]), _OUTCOMES.get(outcome, "")
 
 
-def _commit(entry: Entry) -> str | None:
+def _find_commit(entry: HistoryEntry) -> str | None:
     commit = entry.deed.detail.get("commit") if entry.deed else None
     return commit or (entry.step.commit if entry.step else None)
 
 
-def _change(step: Step) -> str:
+def _format_digests(step: RevisionSummary) -> str:
     """Return the change of the digest: ``1f2e3d4c → 5b6a7988``."""
-    new = step.digest.hex()[:_DIGEST]
+    new = step.digest.hex()[:_DIGEST_CHARACTERS]
     if step.operation == "delete":
         return f"{new} →"
     if step.previous in (None, step.digest):
         return new
-    return f"{step.previous.hex()[:_DIGEST] if step.previous else ''} → {new}"
+    return f"{step.previous.hex()[:_DIGEST_CHARACTERS] if step.previous else ''} → {new}"
 
 
-def _view(entry: Entry) -> dict[str, Any]:
+def _make_view(entry: HistoryEntry) -> dict[str, Any]:
     """Return one entry as JSON: a revision with the audit entry that made it, or an audit entry."""
-    from agentsd.control.status.audit import deed_view
+    from agentsd.control.status.audit import audit_entry_view
 
     step, deed = entry.step, entry.deed
     if step is None:
-        return {"kind": "deed", **(deed_view(deed) if deed else {})}
+        return {"kind": "deed", **(audit_entry_view(deed) if deed else {})}
     return {
         "kind": "revision",
         "at": step.created_at,
@@ -182,8 +184,8 @@ def _view(entry: Entry) -> dict[str, Any]:
         "user": step.owner,
         "path": step.path,
         "by": entry.who,
-        "commit": _commit(entry),
+        "commit": _find_commit(entry),
         "digest": step.digest.hex(),
         "previous_digest": step.previous.hex() if step.previous else None,
-        "deed": deed_view(deed) if deed else None,
+        "deed": audit_entry_view(deed) if deed else None,
     }

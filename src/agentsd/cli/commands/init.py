@@ -15,9 +15,9 @@ from uuid import uuid4
 import click
 
 from agentsd.cli.compose.parts import load_settings, make_catalog, make_sops
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 
 _TEMPLATES = {
     "agents.d/assistant.yaml": "assistant.yaml",
@@ -60,24 +60,24 @@ def init_command(folder: Path, ci: str, key: Path | None) -> None:
       agentsd init . --ci gitlab
       agentsd init agents --key ~/keys/agents.txt
     """
-    from agentsd.control.sealing.bootstrap import add_key, default_keys_file, rules_text
+    from agentsd.control.sealing.bootstrap import add_key, find_default_keys_file, make_rules_text
 
-    texts = _texts(ci)
-    keys_file = key or default_keys_file(os.environ, Path.home())
-    _check(folder, [*texts, _RULES], keys_file)
+    texts = _load_texts(ci)
+    keys_file = key or find_default_keys_file(os.environ, Path.home())
+    _check_targets(folder, [*texts, _RULES], keys_file)
     recipient = add_key(keys_file)
-    rules = rules_text("agents.d", [recipient])
+    rules = make_rules_text("agents.d", [recipient])
     contents = {_RULES: rules.encode(), **texts}
-    contents[_SEALED] = asyncio.run(_sealed(rules, texts[_SEALED]))
-    _write(folder, contents)
-    _tell(folder, contents, keys_file, told=key is not None)
+    contents[_SEALED] = asyncio.run(_seal_sample(rules, texts[_SEALED]))
+    _write_files(folder, contents)
+    _print_result(folder, contents, keys_file, told=key is not None)
     if _INSTALL in contents and b"pinned=''" in contents[_INSTALL]:
-        _tell_source(folder / _INSTALL)
+        _print_source_note(folder / _INSTALL)
 
 
-def _texts(ci: str) -> dict[str, bytes]:
+def _load_texts(ci: str) -> dict[str, bytes]:
     """Return everything but the rules, by path; ``support.yaml`` still in plain text."""
-    from agentsd.control.validation.schema import Schemas
+    from agentsd.control.validation.schema import ManifestSchemas
 
     source = files("agentsd.cli") / "scaffold"
     chosen = dict(_TEMPLATES)
@@ -89,7 +89,7 @@ def _texts(ci: str) -> dict[str, bytes]:
         texts[path] = texts[path].replace(b"id: ID\n", f"id: {uuid4()}\n".encode())
     if _INSTALL in texts:
         texts[_INSTALL] = texts[_INSTALL].replace(b"pinned=''", f"pinned='{find_source()}'".encode())
-    schemas = {f"schemas/{name}": text.encode() for name, text in Schemas(make_catalog()).files()}
+    schemas = {f"schemas/{name}": text.encode() for name, text in ManifestSchemas(make_catalog()).files()}
     return texts | schemas
 
 
@@ -108,7 +108,7 @@ def find_source() -> str:
     return ""
 
 
-def _check(folder: Path, paths: list[str], keys_file: Path) -> None:
+def _check_targets(folder: Path, paths: list[str], keys_file: Path) -> None:
     taken = [str(folder / path) for path in paths if os.path.lexists(folder / path)]
     if taken:
         raise ConfigError(
@@ -122,27 +122,29 @@ def _check(folder: Path, paths: list[str], keys_file: Path) -> None:
         )
 
 
-async def _sealed(rules: str, text: bytes) -> bytes:
+async def _seal_sample(rules: str, text: bytes) -> bytes:
     """Return the sample as sops seals it by ``rules``. The plaintext, a placeholder, is in no file."""
-    from agentsd.control.sealing.seal import seal
+    from agentsd.control.sealing.seal import seal_document
 
     with TemporaryDirectory(prefix="agentsd-init-") as scratch:
         root = Path(scratch)
         (root / _RULES).write_text(rules, encoding="utf-8")
         (root / "agents.d").mkdir()
-        return await seal(parse("support.yaml", text), root / _SEALED, make_sops(load_settings()))
+        return await seal_document(
+            parse_document("support.yaml", text), root / _SEALED, make_sops(load_settings())
+        )
 
 
-def _write(folder: Path, contents: dict[str, bytes]) -> None:
-    from agentsd.files.atomic.compare_and_swap import swap
+def _write_files(folder: Path, contents: dict[str, bytes]) -> None:
+    from agentsd.files.atomic.compare_and_swap import compare_and_swap
 
     for path, data in contents.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        swap(file, None, data)
+        compare_and_swap(file, None, data)
 
 
-def _tell(folder: Path, contents: dict[str, bytes], keys_file: Path, *, told: bool) -> None:
+def _print_result(folder: Path, contents: dict[str, bytes], keys_file: Path, *, told: bool) -> None:
     ok, dim = ("green", "✓ "), "dim"
     lines = [
         (ok, ("", f"a fresh age key in {keys_file}"), (dim, "; keep a copy: nothing opens without it")),
@@ -154,9 +156,9 @@ def _tell(folder: Path, contents: dict[str, bytes], keys_file: Path, *, told: bo
         (("", "    agentsd up"),),
         (("", "    git init && git add . && git commit -m 'Agents as code'"),),
     ]
-    print_lines(stderr(), lines)
+    print_lines(get_stderr(), lines)
 
 
-def _tell_source(script: Path) -> None:
+def _print_source_note(script: Path) -> None:
     line = f"CI stops until {script} names where agentsd comes from: a commit, or a wheel with its hash"
-    print_lines(stderr(), [(), (("yellow", "! "), ("", line))])
+    print_lines(get_stderr(), [(), (("yellow", "! "), ("", line))])

@@ -11,17 +11,17 @@ from pathlib import Path
 import click
 
 from agentsd.cli.compose.parts import load_settings, make_opener, make_sops
-from agentsd.cli.output import print_lines, stderr
-from agentsd.core.names import printable
+from agentsd.cli.output import get_stderr, print_lines
+from agentsd.core.names import escape_unprintable
 
-_FILE = click.Path(path_type=Path, dir_okay=False)
+_FILE_TYPE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("merge-driver")
-@click.argument("base", required=False, type=_FILE)
-@click.argument("ours", required=False, type=_FILE)
-@click.argument("theirs", required=False, type=_FILE)
-@click.argument("path", required=False, type=_FILE)
+@click.argument("base", required=False, type=_FILE_TYPE)
+@click.argument("ours", required=False, type=_FILE_TYPE)
+@click.argument("theirs", required=False, type=_FILE_TYPE)
+@click.argument("path", required=False, type=_FILE_TYPE)
 @click.option("--install", is_flag=True, help="Make git use it, and the diff driver, in this repository.")
 def merge_driver_command(
     base: Path | None, ours: Path | None, theirs: Path | None, path: Path | None, install: bool
@@ -43,23 +43,25 @@ def merge_driver_command(
         return
     if base is None or ours is None or theirs is None or path is None:
         raise click.UsageError("git gives four files: %O %A %B %P; to set it up: --install")
-    sys.exit(asyncio.run(_merge(base, ours, theirs, path)))
+    sys.exit(asyncio.run(_merge_files(base, ours, theirs, path)))
 
 
-async def _merge(base: Path, ours: Path, theirs: Path, path: Path) -> int:
-    from agentsd.control.sealing.merge_driver import merged
+async def _merge_files(base: Path, ours: Path, theirs: Path, path: Path) -> int:
+    from agentsd.control.sealing.merge_driver import merge_manifests
 
     settings = load_settings()
     versions = [one.read_bytes() for one in (base, ours, theirs)]
-    result = await merged(*versions, file=path, opener=make_opener(settings), sops=make_sops(settings))
+    result = await merge_manifests(
+        *versions, file=path, opener=make_opener(settings), sops=make_sops(settings)
+    )
     if result.data is not None and result.data != versions[1]:
         ours.write_bytes(result.data)
     if result.clean:
         return 0
-    name = printable(str(path))
+    name = escape_unprintable(str(path))
     lines = [(("bold red", "conflict: "), ("", f"{name}: {problem}")) for problem in result.problems]
     hint = result.hint.replace("FILE", shlex.quote(name))
-    print_lines(stderr(), [*lines, (("dim", "    → "), ("", hint))])
+    print_lines(get_stderr(), [*lines, (("dim", "    → "), ("", hint))])
     return 1
 
 
@@ -72,11 +74,11 @@ def diff_driver_command(file: Path) -> None:
     Examples:
       agentsd merge-driver --install            git diff and git log -p use it from then on
     """
-    from agentsd.core.trust.masking import masked
+    from agentsd.core.trust.masking import mask_sealed_text
 
     text = file.read_bytes().decode(errors="surrogateescape")
     try:
-        sys.stdout.buffer.write(masked(text).encode(errors="surrogateescape"))
+        sys.stdout.buffer.write(mask_sealed_text(text).encode(errors="surrogateescape"))
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 from agentsd.cli.compose.parts import load_settings
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import SUFFIXES
-from agentsd.files.git.command import repository_of, run
+from agentsd.files.git.command import find_repository, run
 
 _NAME = "agentsd"
 _OVERLAYS = "envs"
@@ -22,16 +22,16 @@ _SPECIAL = re.compile("[^A-Za-z0-9._/-]")
 def install_drivers() -> None:
     """Install the drivers. Raises ``ConfigError`` outside a repository, or if git refuses."""
     folder = load_settings().path
-    top = repository_of(folder if folder.is_dir() else Path())
+    top = find_repository(folder if folder.is_dir() else Path())
     if top is None:
         raise ConfigError(f"{folder} is in no git repository", hint="git init")
-    asyncio.run(_configure(top))
-    added = _add_attributes(top, _patterns(top, folder.resolve()))
+    asyncio.run(_configure_git(top))
+    added = _add_attributes(top, _list_patterns(top, folder.resolve()))
     told = (
         "named the manifests in .gitattributes: commit it" if added else ".gitattributes names them already"
     )
     print_lines(
-        stderr(),
+        get_stderr(),
         [
             (("green", "✓ "), ("", f"git merges and shows the manifests of {top} by agentsd, in this clone")),
             (("green", "✓ "), ("", told)),
@@ -39,7 +39,7 @@ def install_drivers() -> None:
     )
 
 
-async def _configure(top: Path) -> None:
+async def _configure_git(top: Path) -> None:
     program = f"{shlex.quote(sys.executable)} -P -m agentsd".replace(
         "%", "%%"
     )  # -P: no code of the work tree
@@ -55,18 +55,18 @@ async def _configure(top: Path) -> None:
             raise ConfigError(f"git cannot set {name} in {top}", hint="may you write .git/config?")
 
 
-def _patterns(top: Path, folder: Path) -> list[str]:
+def _list_patterns(top: Path, folder: Path) -> list[str]:
     folders = [folder.relative_to(top)]
     if (folder.parent / _OVERLAYS).is_dir():
         folders.append((folder.parent / _OVERLAYS).relative_to(top))
     return [
-        f"{_quoted('' if one == Path() else f'{one.as_posix()}/')}**/*{suffix} merge={_NAME} diff={_NAME}"
+        f"{_quote_pattern('' if one == Path() else f'{one.as_posix()}/')}**/*{suffix} merge={_NAME} diff={_NAME}"
         for one in folders
         for suffix in SUFFIXES
     ]
 
 
-def _quoted(path: str) -> str:
+def _quote_pattern(path: str) -> str:
     """Return a path as a pattern of gitattributes(5): special characters are matched by any character."""
     return _SPECIAL.sub("?", path)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from agentsd.cli.compose.parts import load_settings
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 
 
@@ -34,10 +34,14 @@ def migrate_command(revision: str, downgrade: bool, grants: bool) -> None:
         raise ConfigError("no database is named", hint="set AGENTSD_DATABASE_URL=postgresql://user@host/name")
     url = secret.get_secret_value()
     if downgrade:
-        migrations.downgrade(url, revision)
+        migrations.downgrade_schema(url, revision)
     else:
-        migrations.upgrade(url, revision)
-    print_lines(stderr(), [(("green", "✓ "), ("", f"the schema is at {migrations.current(url) or 'base'}"))])
+        migrations.upgrade_schema(url, revision)
+    print_lines(
+        get_stderr(), [(("green", "✓ "), ("", f"the schema is at {migrations.read_revision(url) or 'base'}"))]
+    )
     if grants:
-        migrations.grant(url)
-        print_lines(stderr(), [(("green", "✓ "), ("", "agentsd_sync and agentsd_runtime may do their work"))])
+        migrations.grant_privileges(url)
+        print_lines(
+            get_stderr(), [(("green", "✓ "), ("", "agentsd_sync and agentsd_runtime may do their work"))]
+        )

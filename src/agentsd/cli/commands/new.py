@@ -8,22 +8,22 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.commands.author import PATH, require_valid
+from agentsd.cli.commands.author import PATH_OPTION, require_valid
 from agentsd.cli.compose.parts import load_settings, make_catalog, make_sops
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
-from agentsd.core.manifest.document import parse
-from agentsd.core.names import SUFFIXES, from_url, slug_problem, suggest_slug
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import SUFFIXES, find_slug_problem, slug_from_url, suggest_slug
 from agentsd.files.atomic.compare_and_swap import replace_file
 from agentsd.settings import Settings
 
-SCHEMA = "schemas/agent.schema.json"
+SCHEMA_PATH = "schemas/agent.schema.json"
 """Where a repository of manifests keeps the schema, beside the folder of manifests."""
 
 
 @click.command("new")
 @click.argument("slug")
-@PATH
+@PATH_OPTION
 @click.option("--name", help="Display name.")
 @click.option(
     "--llm", help="Provider of the language model, such as groq.com [echo.local].", default="echo.local"
@@ -53,28 +53,31 @@ def new_command(
       agentsd new acme/sales --llm groq.com --set llm.model=llama-3.1-8b-instant
       pass show groq | agentsd new support --llm groq.com --set llm.model=llama-3.1-8b-instant
     """
-    from agentsd.control.importers.new_manifest import draft
+    from agentsd.control.importers.new_manifest import make_manifest_text
 
     settings = load_settings(path=path)
-    slug = from_url(slug)
-    target = new_file(settings.path, slug)
+    slug = slug_from_url(slug)
+    target = choose_manifest_path(settings.path, slug)
     chosen = {"llm": llm, "tts": tts, "stt": stt}
     providers = {kind: vendor for kind, vendor in chosen.items() if vendor}
     title = name or slug.rpartition("/")[2].replace("-", " ").capitalize()
-    text, has_secrets = draft(make_catalog(), title, providers, _pairs(values), _ask)
-    text = _schema_line(settings.path, slug) + text
-    asyncio.run(_write(settings, target, text.encode(), sealed=has_secrets))
+    text, has_secrets = make_manifest_text(
+        make_catalog(), title, providers, _parse_pairs(values), _ask_secret
+    )
+    text = _make_schema_line(settings.path, slug) + text
+    asyncio.run(_write_manifest(settings, target, text.encode(), sealed=has_secrets))
     print_lines(
-        stderr(), [(("green", "✓ "), ("", f"wrote {target}"), ("dim", "; commit it, or let `up` pick it up"))]
+        get_stderr(),
+        [(("green", "✓ "), ("", f"wrote {target}"), ("dim", "; commit it, or let `up` pick it up"))],
     )
 
 
-def new_file(root: Path, slug: str) -> Path:
+def choose_manifest_path(root: Path, slug: str) -> Path:
     """Return the path of a new agent's manifest.
 
     Raises ``ConfigError`` for a bad name and a taken one.
     """
-    problem = slug_problem(slug)
+    problem = find_slug_problem(slug)
     if problem:
         raise ConfigError(f"{slug!r}: {problem}", hint=f"for example: {suggest_slug(slug)}")
     for suffix in SUFFIXES:
@@ -84,7 +87,7 @@ def new_file(root: Path, slug: str) -> Path:
     return root / f"{slug}.yaml"
 
 
-def _pairs(values: tuple[str, ...]) -> dict[tuple[str, str], str]:
+def _parse_pairs(values: tuple[str, ...]) -> dict[tuple[str, str], str]:
     pairs = {}
     for item in values:
         key, equals, value = item.partition("=")
@@ -97,14 +100,14 @@ def _pairs(values: tuple[str, ...]) -> dict[tuple[str, str], str]:
     return pairs
 
 
-def _schema_line(root: Path, slug: str) -> str:
+def _make_schema_line(root: Path, slug: str) -> str:
     """Return the line that lets an editor complete and explain the fields, if the schema is available."""
-    if not (root.parent / SCHEMA).is_file():
+    if not (root.parent / SCHEMA_PATH).is_file():
         return ""
-    return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA}\n"
+    return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA_PATH}\n"
 
 
-def _ask(kind: str, field: str) -> str:
+def _ask_secret(kind: str, field: str) -> str:
     if sys.stdin.isatty():
         return str(click.prompt(f"{kind}.{field}", hide_input=True, err=True))
     line = sys.stdin.readline().rstrip("\r\n")
@@ -115,12 +118,12 @@ def _ask(kind: str, field: str) -> str:
     return line
 
 
-async def _write(settings: Settings, target: Path, data: bytes, *, sealed: bool) -> None:
-    from agentsd.control.sealing.seal import seal
+async def _write_manifest(settings: Settings, target: Path, data: bytes, *, sealed: bool) -> None:
+    from agentsd.control.sealing.seal import seal_document
 
     relative = target.relative_to(settings.path).as_posix()
     if sealed:
-        data = await seal(parse(relative, data), target, make_sops(settings))
+        data = await seal_document(parse_document(relative, data), target, make_sops(settings))
     await require_valid(settings, relative, data)
     target.parent.mkdir(parents=True, exist_ok=True)
     replace_file(target, data)

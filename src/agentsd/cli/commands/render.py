@@ -8,25 +8,25 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentsd.cli.commands.author import ENV, PATH
+from agentsd.cli.commands.author import ENV_OPTION, PATH_OPTION
 from agentsd.cli.compose.parts import load_settings, make_catalog
-from agentsd.cli.output import print_json, print_lines, show_violations, stdout
+from agentsd.cli.output import get_stdout, print_json, print_lines, show_violations
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.names import from_url
-from agentsd.core.text.render import placed
-from agentsd.core.violations import dotted
+from agentsd.core.names import slug_from_url
+from agentsd.core.text.render import prefix_path
+from agentsd.core.violations import format_pointer
 from agentsd.files.tree import read_tree
 
 if TYPE_CHECKING:
-    from agentsd.control.status.render import Rendered
-    from agentsd.core.manifest.value_origins import Origin
+    from agentsd.control.status.render import RenderedManifest
+    from agentsd.core.manifest.value_origins import ValueOrigin
     from agentsd.core.text.render import Line
 
 
 @click.command("render")
 @click.argument("agent")
-@PATH
-@ENV
+@PATH_OPTION
+@ENV_OPTION
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_context
 def render_command(context: click.Context, agent: str, path: Path | None, env: str | None, form: str) -> None:
@@ -40,23 +40,25 @@ def render_command(context: click.Context, agent: str, path: Path | None, env: s
       agentsd render acme/sales --env prod
       agentsd render support --format json
     """
-    from agentsd.control.status.render import render
+    from agentsd.control.status.render import render_agent
 
     settings = load_settings(path=path, env=env)
     prefix = f"{settings.path.as_posix().rstrip('/')}/"
     try:
-        rendered = render(read_tree(settings.path, env=settings.env), from_url(agent), make_catalog())
+        rendered = render_agent(
+            read_tree(settings.path, env=settings.env), slug_from_url(agent), make_catalog()
+        )
     except InvalidManifests as error:
         show_violations(error.violations, prefix)
         context.exit(1)
     if form == "json":
-        print_json(_view(rendered, prefix))
+        print_json(_make_view(rendered, prefix))
     else:
-        print_lines(stdout(), _lines(rendered, prefix))
+        print_lines(get_stdout(), _format_lines(rendered, prefix))
 
 
-def _lines(rendered: Rendered, prefix: str) -> Iterator[Line]:
-    places = {one.pointer: _place(one, prefix) for one in rendered.origins()}
+def _format_lines(rendered: RenderedManifest, prefix: str) -> Iterator[Line]:
+    places = {one.pointer: _format_origin(one, prefix) for one in rendered.origins()}
     for text, pointer in rendered.lines():
         if pointer is None:
             yield (("", text),)
@@ -64,14 +66,14 @@ def _lines(rendered: Rendered, prefix: str) -> Iterator[Line]:
             yield (("", text), ("cyan", f"  # {places[pointer]}"))
 
 
-def _view(rendered: Rendered, prefix: str) -> dict[str, object]:
+def _make_view(rendered: RenderedManifest, prefix: str) -> dict[str, object]:
     return {
         "agent": rendered.slug,
-        "layers": [placed(prefix, path) for path in rendered.layers],
+        "layers": [prefix_path(prefix, path) for path in rendered.layers],
         "value": rendered.value,
-        "origins": {dotted(one.pointer): _place(one, prefix) for one in rendered.origins()},
+        "origins": {format_pointer(one.pointer): _format_origin(one, prefix) for one in rendered.origins()},
     }
 
 
-def _place(one: Origin, prefix: str) -> str:
-    return f"{placed(prefix, one.path)}:{one.line}"
+def _format_origin(one: ValueOrigin, prefix: str) -> str:
+    return f"{prefix_path(prefix, one.path)}:{one.line}"

@@ -20,17 +20,17 @@ from agentsd.cli.compose.parts import (
     open_database,
     run,
 )
-from agentsd.cli.output import print_json, print_lines, stderr
+from agentsd.cli.output import get_stderr, print_json, print_lines
 from agentsd.core.errors import AgentNotFound, AgentsdError, ConfigError
-from agentsd.core.names import from_url, is_uuid
+from agentsd.core.names import is_uuid, slug_from_url
 
 if TYPE_CHECKING:
-    from agentsd.control.sync.syncer import Report, Syncer
-    from agentsd.control.writeback.delivery import Written
+    from agentsd.control.sync.syncer import RoundReport, Syncer
+    from agentsd.control.writeback.delivery import WriteResult
     from agentsd.control.writeback.writer import WriteBack
     from agentsd.settings import Settings
     from agentsd.store.database import Database
-    from agentsd.store.queries.agent_lookup import Place
+    from agentsd.store.queries.agent_lookup import AgentRef
     from agentsd.store.queries.agents import Revision
 
 _OPTIONS = (
@@ -41,7 +41,7 @@ _OPTIONS = (
 )
 
 
-def _with_options(command: Any) -> Any:
+def _add_options(command: Any) -> Any:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -50,7 +50,7 @@ def _with_options(command: Any) -> Any:
 @click.command("rollback")
 @click.argument("agent")
 @click.argument("revision", type=click.IntRange(1, (1 << 63) - 1))
-@_with_options
+@_add_options
 def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None:
     """Put an agent's manifest back as it was at version REVISION, then sync.
 
@@ -66,27 +66,29 @@ def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None
       agentsd rollback acme/sales 41 --commit
     """
 
-    async def edit(settings: Settings, database: Database, place: Place, writeback: WriteBack) -> Written:
-        from agentsd.control.status.restore_command import differing
+    async def edit(
+        settings: Settings, database: Database, place: AgentRef, writeback: WriteBack
+    ) -> WriteResult:
+        from agentsd.control.status.restore_command import find_changed_files
         from agentsd.core.access import LOCAL
 
-        found = await _revision(database, place, revision)
-        target = _target(place, found if place.deleted else None)
+        found = await _load_revision(database, place, revision)
+        target = _find_target(place, found if place.deleted else None)
         if (reason := writeback.refusal(target)) is not None:
-            raise _by_hand(settings, reason, found)
+            raise _suggest_command(settings, reason, found)
         written = await writeback.restore(LOCAL, target, found.data, revive=place.deleted)
-        for name in differing(settings.path, found):
+        for name in find_changed_files(settings.path, found):
             what = f"{name} is not as it was at version {found.version}; it stays as it is"
-            print_lines(stderr(), [(("yellow", "  ! "), ("", what))])
+            print_lines(get_stderr(), [(("yellow", "  ! "), ("", what))])
         return written
 
-    written = run(_edited(agent, flags, edit))
-    _tell(written, form, f"is as it was at version {revision}")
+    written = run(_apply_edit(agent, flags, edit))
+    _print_result(written, form, f"is as it was at version {revision}")
 
 
 @click.command("suspend")
 @click.argument("agent")
-@_with_options
+@_add_options
 def suspend_command(agent: str, form: str, **flags: Any) -> None:
     """Take an agent off the air without deleting it: `active: false` in its manifest, then sync.
 
@@ -95,12 +97,12 @@ def suspend_command(agent: str, form: str, **flags: Any) -> None:
       agentsd suspend acme/sales
       agentsd suspend acme/sales --commit
     """
-    _tell(run(_edited(agent, flags, _activity(False))), form, "is suspended")
+    _print_result(run(_apply_edit(agent, flags, _make_activity_edit(False))), form, "is suspended")
 
 
 @click.command("resume")
 @click.argument("agent")
-@_with_options
+@_add_options
 def resume_command(agent: str, form: str, **flags: Any) -> None:
     """Put a suspended agent back on the air: `active: true` in its manifest, then sync.
 
@@ -108,28 +110,30 @@ def resume_command(agent: str, form: str, **flags: Any) -> None:
     Examples:
       agentsd resume acme/sales
     """
-    _tell(run(_edited(agent, flags, _activity(True))), form, "is active")
+    _print_result(run(_apply_edit(agent, flags, _make_activity_edit(True))), form, "is active")
 
 
-_Edit = Callable[["Settings", "Database", "Place", "WriteBack"], Awaitable["Written"]]
+_Edit = Callable[["Settings", "Database", "AgentRef", "WriteBack"], Awaitable["WriteResult"]]
 
 
-def _activity(active: bool) -> _Edit:
-    async def edit(settings: Settings, database: Database, place: Place, writeback: WriteBack) -> Written:
+def _make_activity_edit(active: bool) -> _Edit:
+    async def edit(
+        settings: Settings, database: Database, place: AgentRef, writeback: WriteBack
+    ) -> WriteResult:
         from agentsd.core.access import LOCAL
 
         if place.deleted:
             raise AgentNotFound(
                 f"{place.slug} was deleted", hint=f"to bring it back: agentsd rollback {place.slug} REVISION"
             )
-        return await writeback.change(LOCAL, _target(place), {"active": active}, merge=True)
+        return await writeback.change(LOCAL, _find_target(place), {"active": active}, merge=True)
 
     return edit
 
 
-async def _edited(agent: str, flags: dict[str, Any], edit: _Edit) -> Written:
+async def _apply_edit(agent: str, flags: dict[str, Any], edit: _Edit) -> WriteResult:
     """Run one edit and record its result, whatever it is."""
-    from agentsd.control.status.audit import record_deed
+    from agentsd.control.status.audit import record_action
     from agentsd.core.access import LOCAL
 
     action = click.get_current_context().command.name or ""
@@ -138,34 +142,36 @@ async def _edited(agent: str, flags: dict[str, Any], edit: _Edit) -> Written:
         hint = "edit the file that is meant, and sync"
         raise ConfigError("AGENTSD_ENV is set: base and overlay cannot be told apart here", hint=hint)
     async with open_database(settings) as database:
-        place = await _place(database, from_url(agent))
+        place = await _find_agent(database, slug_from_url(agent))
         about: dict[str, Any] = {"status": None, "path": place.path, "from_version": place.version}
         try:
-            async with _writeback(settings, database, commit=flags["commit"]) as writeback:
+            async with _open_writeback(settings, database, commit=flags["commit"]) as writeback:
                 written = await edit(settings, database, place, writeback)
         except AgentsdError:
-            await record_deed(database, LOCAL.actor, action, place.slug, outcome="refused", **about)
+            await record_action(database, LOCAL.actor, action, place.slug, outcome="refused", **about)
             raise
         version = written.version if written.changed else None
         done: dict[str, Any] = {**about, "to_version": version, "commit": written.commit}
-        await record_deed(database, LOCAL.actor, action, place.slug, outcome="done", **done)
+        await record_action(database, LOCAL.actor, action, place.slug, outcome="done", **done)
     return written
 
 
 @asynccontextmanager
-async def _writeback(settings: Settings, database: Database, *, commit: bool) -> AsyncIterator[WriteBack]:
+async def _open_writeback(
+    settings: Settings, database: Database, *, commit: bool
+) -> AsyncIterator[WriteBack]:
     from agentsd.control.writeback.delivery import GitOptions
-    from agentsd.control.writeback.manifest_editor import Desk
+    from agentsd.control.writeback.manifest_editor import SealingEditor
     from agentsd.control.writeback.writer import WriteBack
-    from agentsd.files.atomic.folder_lock import unwritable
+    from agentsd.files.atomic.folder_lock import find_write_problem
     from agentsd.files.git.repository import check_repository
 
-    here = unwritable(settings.path) is None
+    here = find_write_problem(settings.path) is None
     if commit and here:
         await check_repository(settings.path)
-    desk = Desk(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
+    desk = SealingEditor(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
     git = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
-    syncer = await _syncer(settings, database, here=here)
+    syncer = await _make_syncer(settings, database, here=here)
     writeback = WriteBack(desk, syncer, make_checker(settings), mode="git" if commit else "files", git=git)
     try:
         yield writeback
@@ -173,44 +179,44 @@ async def _writeback(settings: Settings, database: Database, *, commit: bool) ->
         await writeback.aclose()
 
 
-async def _syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:
+async def _make_syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:
     """Return the syncer of the folder, which records each round and refuses a tree that was overtaken."""
     from agentsd.cli.commands.sync import refuse_older
-    from agentsd.control.sync.reconciler import Options, Reconciler
-    from agentsd.control.sync.run_log import record_outcome
+    from agentsd.control.sync.reconciler import Reconciler, SyncOptions
+    from agentsd.control.sync.run_log import record_result
     from agentsd.control.sync.syncer import Syncer
-    from agentsd.files.git.command import head_commit
+    from agentsd.files.git.command import read_head_commit
 
-    options = Options(source=settings.source, strict=False)
+    options = SyncOptions(source=settings.source, strict=False)
     reconciler = Reconciler(make_checker(settings), database)
-    head = await head_commit(settings.path) if here else None
+    head = await read_head_commit(settings.path) if here else None
     if head is not None:
         await refuse_older(reconciler, settings, head)
 
-    async def record(report: Report) -> None:
+    async def record(report: RoundReport) -> None:
         if report.outcome is not None:
             started = datetime.now(UTC) - timedelta(seconds=report.outcome.seconds)
-            await record_outcome(database, report.outcome, options, trigger="cli", started_at=started)
+            await record_result(database, report.outcome, options, trigger="cli", started_at=started)
 
     return Syncer(settings.path, reconciler, options, record)
 
 
-async def _place(database: Database, ref: str) -> Place:
-    from agentsd.store.queries.agent_lookup import find_place
+async def _find_agent(database: Database, ref: str) -> AgentRef:
+    from agentsd.store.queries.agent_lookup import find_agent_ref
 
     agent_id = UUID(ref) if is_uuid(ref) else None
     async with database.transaction(snapshot=True) as conn:
-        place = await find_place(conn, slug=None if agent_id else ref, agent_id=agent_id)
+        place = await find_agent_ref(conn, slug=None if agent_id else ref, agent_id=agent_id)
     if place is None:
         raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
     return place
 
 
-async def _revision(database: Database, place: Place, version: int) -> Revision:
-    from agentsd.store.queries.agents import revisions
+async def _load_revision(database: Database, place: AgentRef, version: int) -> Revision:
+    from agentsd.store.queries.agents import load_revisions
 
     async with database.transaction(snapshot=True) as conn:
-        found = await revisions(conn, place.id, limit=1, before=version + 1)
+        found = await load_revisions(conn, place.id, limit=1, before=version + 1)
     if not found or found[0].operation == "delete":
         what = "was deleted by then" if found else "has no such revision"
         raise ConfigError(
@@ -219,20 +225,20 @@ async def _revision(database: Database, place: Place, version: int) -> Revision:
     return found[0]
 
 
-def _target(place: Place, revision: Revision | None = None) -> Any:
+def _find_target(place: AgentRef, revision: Revision | None = None) -> Any:
     """Return where the agent is, or for one that comes back, where it was in that revision."""
-    from agentsd.control.writeback.writer import Target
+    from agentsd.control.writeback.writer import EditTarget
 
-    at: Place | Revision = revision or place
-    return Target(place.id, at.slug, at.owner, at.path, at.source)
+    at: AgentRef | Revision = revision or place
+    return EditTarget(place.id, at.slug, at.owner, at.path, at.source)
 
 
-def _by_hand(settings: Settings, reason: AgentsdError, revision: Revision) -> AgentsdError:
+def _suggest_command(settings: Settings, reason: AgentsdError, revision: Revision) -> AgentsdError:
     """Return ``reason`` with the command that a person can run instead."""
-    from agentsd.control.status.restore_command import checkout_command
+    from agentsd.control.status.restore_command import make_checkout_command
     from agentsd.control.writeback.errors import ReadOnly
 
-    command = checkout_command(settings.path, revision)
+    command = make_checkout_command(settings.path, revision)
     if command is None:
         hint = "the commit of that revision is not on record; what changed: agentsd history AGENT --diff"
     else:
@@ -240,7 +246,7 @@ def _by_hand(settings: Settings, reason: AgentsdError, revision: Revision) -> Ag
     return ReadOnly(reason.message, hint=hint)
 
 
-def _tell(written: Written, form: str, what: str) -> None:
+def _print_result(written: WriteResult, form: str, what: str) -> None:
     if form == "json":
         names: Sequence[str] = ("action", "slug", "path", "version", "changed", "commit", "branch", "pushed")
         body = {name: getattr(written, name) for name in names}
@@ -250,6 +256,6 @@ def _tell(written: Written, form: str, what: str) -> None:
     live += f", commit {written.commit[:12]}" if written.commit else ""
     known = what if written.changed else f"{what} already"
     lines = [(("green", "✓ "), ("bold", written.slug), ("", f" {known} "), ("dim", f"({live})"))]
-    print_lines(stderr(), lines)
+    print_lines(get_stderr(), lines)
     if written.message and written.changed:
-        print_lines(stderr(), [(("yellow", "  ! "), ("", written.message))])
+        print_lines(get_stderr(), [(("yellow", "  ! "), ("", written.message))])

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from agentsd.cli.compose.parts import make_catalog
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError
 
 
@@ -27,35 +27,35 @@ def schema_command(write_to: Path | None, check_in: Path | None) -> None:
       agentsd schema --write schemas    after adding a provider
       agentsd schema --check schemas    in CI
     """
-    from agentsd.control.validation.schema import Schemas
+    from agentsd.control.validation.schema import ManifestSchemas
 
-    files = dict(Schemas(make_catalog()).files())
+    files = dict(ManifestSchemas(make_catalog()).files())
     if write_to:
-        _write(write_to, files)
+        _write_schemas(write_to, files)
     elif check_in:
-        _check(check_in, files)
+        _check_schemas(check_in, files)
     else:
         sys.stdout.write(files["agent.schema.json"])
 
 
-def _write(folder: Path, files: dict[str, str]) -> None:
+def _write_schemas(folder: Path, files: dict[str, str]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
-        print_lines(stderr(), [(("green", "✓ "), ("", f"wrote {folder / name}"))])
+        print_lines(get_stderr(), [(("green", "✓ "), ("", f"wrote {folder / name}"))])
 
 
-def _check(folder: Path, files: dict[str, str]) -> None:
-    stale = [name for name, text in files.items() if _read(folder / name) != text]
+def _check_schemas(folder: Path, files: dict[str, str]) -> None:
+    stale = [name for name, text in files.items() if _read_text(folder / name) != text]
     if stale:
         raise AgentsdError(
             f"{', '.join(str(folder / name) for name in stale)}: not what this version makes",
             hint=f"run: agentsd schema --write {folder}",
         )
-    print_lines(stderr(), [(("green", "✓ "), ("", f"the schemas in {folder} are up to date"))])
+    print_lines(get_stderr(), [(("green", "✓ "), ("", f"the schemas in {folder} are up to date"))])
 
 
-def _read(path: Path) -> str | None:
+def _read_text(path: Path) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

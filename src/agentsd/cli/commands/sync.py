@@ -11,30 +11,38 @@ from typing import Any
 
 import click
 
-from agentsd.cli.commands.author import ENV
-from agentsd.cli.compose.fleet_wait import converge, show_fleet, show_short
+from agentsd.cli.commands.author import ENV_OPTION
+from agentsd.cli.compose.fleet_wait import show_fleet, show_not_converged, wait_for_fleet
 from agentsd.cli.compose.parts import load_settings, make_checker, open_database, run
-from agentsd.cli.output import print_json, print_lines, progress, show_error, show_violations, stderr, stdout
-from agentsd.control.sync.convergence import Fleet, NotConverged, fleet_json
-from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
-from agentsd.control.sync.retention import prune
-from agentsd.control.sync.run_log import record_error, record_outcome
+from agentsd.cli.output import (
+    get_stderr,
+    get_stdout,
+    print_json,
+    print_lines,
+    show_error,
+    show_progress,
+    show_violations,
+)
+from agentsd.control.sync.convergence import FleetState, NotConverged, fleet_json
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
+from agentsd.control.sync.retention import prune_history
+from agentsd.control.sync.run_log import record_error, record_result
 from agentsd.core.errors import AgentsdError, InvalidManifests, StaleSync
-from agentsd.core.text.plan_markdown import plan_markdown
-from agentsd.core.text.render import placed, plan_json, plan_lines, summary, violation_json
-from agentsd.files.git.command import head_commit, is_older
+from agentsd.core.text.plan_markdown import format_plan_markdown
+from agentsd.core.text.render import format_plan, plan_to_json, prefix_path, summarise_plan, violation_to_json
+from agentsd.files.git.command import is_older, read_head_commit
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings
 from agentsd.store.database import Database
 
-Ended = tuple[Outcome, Fleet | NotConverged | None]
+SyncEnding = tuple[SyncResult, FleetState | NotConverged | None]
 """What the sync came to, and how the replicas took it, where that was waited for."""
 
 
-def _shared(command: Any) -> Any:
+def _add_shared_options(command: Any) -> Any:
     for option in (
         click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
-        ENV,
+        ENV_OPTION,
         click.option("--source", help="Name of this tree; prune touches only its own rows [main]."),
         click.option("--no-prune", is_flag=True, help="Keep agents whose files are gone."),
         click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
@@ -46,7 +54,7 @@ def _shared(command: Any) -> Any:
 
 
 @click.command("plan")
-@_shared
+@_add_shared_options
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
 @click.option("--against", metavar="git:REF", help="Compare with where this branch left REF: no database.")
@@ -66,19 +74,19 @@ def plan_command(form: str, detailed_exitcode: bool, against: str | None, **flag
 
             plan_against(against, form, flags, detailed=detailed_exitcode)
             return
-        outcome, _ = _run(flags, form, write=False)
+        outcome, _ = _run_sync(flags, form, write=False)
     except AgentsdError as error:
         if not detailed_exitcode:
             raise
         show_error(error)
         sys.exit(1)  # 2 says that there are changes
-    _print(outcome, form, _prefix(flags), written=False)
+    _print_outcome(outcome, form, _make_prefix(flags), written=False)
     if detailed_exitcode and not outcome.plan.empty:
         sys.exit(2)
 
 
 @click.command("sync")
-@_shared
+@_add_shared_options
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--dry-run", is_flag=True, help="Plan only.")
 @click.option("--wait", is_flag=True, help="Return when every live replica serves the new version.")
@@ -94,23 +102,23 @@ def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: 
       agentsd sync --dry-run
       agentsd sync --wait --timeout 60          in CI: done means live everywhere
     """
-    outcome, fleet = _run(flags, form, write=not dry_run, wait=timeout if wait and not dry_run else None)
-    _print(outcome, form, _prefix(flags), fleet, written=not dry_run)
+    outcome, fleet = _run_sync(flags, form, write=not dry_run, wait=timeout if wait and not dry_run else None)
+    _print_outcome(outcome, form, _make_prefix(flags), fleet, written=not dry_run)
     if isinstance(fleet, NotConverged):
         sys.exit(1)
 
 
-def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> Ended:
+def _run_sync(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = None) -> SyncEnding:
     settings = load_settings(path=flags["path"], source=flags["source"], env=flags["env"])
     try:
-        return run(_reconcile(settings, flags, write=write, wait=wait))
+        return run(_reconcile_folder(settings, flags, write=write, wait=wait))
     except InvalidManifests as error:
-        prefix = _prefix(flags)
+        prefix = _make_prefix(flags)
         if form == "json":
-            found = [violation_json(v) | {"path": placed(prefix, v.path)} for v in error.violations]
+            found = [violation_to_json(v) | {"path": prefix_path(prefix, v.path)} for v in error.violations]
             print_json({"error": error.message, "violations": found})
         show_violations(error.violations, prefix)
-        print_lines(stderr(), [(("bold red", "nothing was applied"),)] if write else [])
+        print_lines(get_stderr(), [(("bold red", "nothing was applied"),)] if write else [])
         sys.exit(1)
     except AgentsdError as error:
         if form == "json":
@@ -118,13 +126,15 @@ def _run(flags: dict[str, Any], form: str, *, write: bool, wait: float | None = 
         raise
 
 
-async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None) -> Ended:
-    commit = await head_commit(settings.path)
-    with progress("reading") as update:
+async def _reconcile_folder(
+    settings: Settings, flags: dict[str, Any], *, write: bool, wait: float | None
+) -> SyncEnding:
+    commit = await read_head_commit(settings.path)
+    with show_progress("reading") as update:
         tree = read_tree(settings.path, env=settings.env)
         if update:
             update(len(tree.files), len(tree.files))
-    options = Options(
+    options = SyncOptions(
         source=settings.source,
         commit=commit,
         prune=not flags["no_prune"],
@@ -132,21 +142,23 @@ async def _reconcile(settings: Settings, flags: dict[str, Any], *, write: bool, 
     )
     async with open_database(settings) as database:
         reconciler = Reconciler(make_checker(settings, require_mac=flags["require_mac"]), database)
-        async with _on_record(database, options, write=write) as finished:
+        async with _record_run(database, options, write=write) as finished:
             if commit and not flags["allow_older"]:
                 await refuse_older(reconciler, settings, commit)
-            outcome = await _checked(reconciler, tree, options, write=write)
+            outcome = await _reconcile_tree(reconciler, tree, options, write=write)
             finished.append(outcome)
         if outcome.head:
-            await prune(database, settings.keep_revisions)
-        return outcome, await converge(database, outcome, wait) if wait is not None else None
+            await prune_history(database, settings.keep_revisions)
+        return outcome, await wait_for_fleet(database, outcome, wait) if wait is not None else None
 
 
 @asynccontextmanager
-async def _on_record(database: Database, options: Options, *, write: bool) -> AsyncIterator[list[Outcome]]:
+async def _record_run(
+    database: Database, options: SyncOptions, *, write: bool
+) -> AsyncIterator[list[SyncResult]]:
     """Record the result of the sync within; one that only plans leaves no record."""
     started_at = datetime.now(UTC)
-    finished: list[Outcome] = []
+    finished: list[SyncResult] = []
     try:
         yield finished
     except AgentsdError as error:
@@ -156,11 +168,13 @@ async def _on_record(database: Database, options: Options, *, write: bool) -> As
         raise
     if write:
         with suppress(AgentsdError):  # what counts is applied already
-            await record_outcome(database, finished[0], options, trigger="cli", started_at=started_at)
+            await record_result(database, finished[0], options, trigger="cli", started_at=started_at)
 
 
-async def _checked(reconciler: Reconciler, tree: Tree, options: Options, *, write: bool) -> Outcome:
-    with progress("checking") as update:
+async def _reconcile_tree(
+    reconciler: Reconciler, tree: Tree, options: SyncOptions, *, write: bool
+) -> SyncResult:
+    with show_progress("checking") as update:
         return await (reconciler.sync if write else reconciler.plan)(tree, options, update)
 
 
@@ -174,52 +188,52 @@ async def refuse_older(reconciler: Reconciler, settings: Settings, commit: str) 
         )
 
 
-def _prefix(flags: dict[str, Any]) -> str:
+def _make_prefix(flags: dict[str, Any]) -> str:
     return f"{load_settings(path=flags['path']).path.as_posix().rstrip('/')}/"
 
 
-def _print(
-    outcome: Outcome,
+def _print_outcome(
+    outcome: SyncResult,
     form: str,
     prefix: str,
-    fleet: Fleet | NotConverged | None = None,
+    fleet: FleetState | NotConverged | None = None,
     *,
     written: bool,
 ) -> None:
     version = outcome.head.version if outcome.head else outcome.stored.version
     if form == "json":
-        body = plan_json(outcome.plan)
+        body = plan_to_json(outcome.plan)
         print_json(
             {**body, "version": version, "applied": outcome.head is not None, "seconds": outcome.seconds}
-            | _fleet_json(fleet)
+            | _make_fleet_json(fleet)
         )
         return
     if form == "markdown":
-        sys.stdout.write(plan_markdown(outcome.plan, prefix=prefix))
+        sys.stdout.write(format_plan_markdown(outcome.plan, prefix=prefix))
         return
     if outcome.warnings:
         show_violations(outcome.warnings, prefix)
-    print_lines(stdout(), plan_lines(outcome.plan))
+    print_lines(get_stdout(), format_plan(outcome.plan))
     done = f"applied as version {version}" if outcome.head else f"at version {version}"
     verb = done if written else "planned, nothing written"
     style = "green" if written else "bold"
     print_lines(
-        stdout(),
+        get_stdout(),
         [
             (
                 (style, "✓ " if written else "  "),
-                ("", f"{summary(outcome.plan)} "),
+                ("", f"{summarise_plan(outcome.plan)} "),
                 ("dim", f"({verb}, {outcome.seconds:.2f} s)"),
             )
         ],
     )
     if isinstance(fleet, NotConverged):
-        show_short(fleet)
+        show_not_converged(fleet)
     elif fleet:
         show_fleet(fleet)
 
 
-def _fleet_json(fleet: Fleet | NotConverged | None) -> dict[str, Any]:
+def _make_fleet_json(fleet: FleetState | NotConverged | None) -> dict[str, Any]:
     if fleet is None:
         return {}
     if isinstance(fleet, NotConverged):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentsd.cli.commands.author import ENV, PATH
+from agentsd.cli.commands.author import ENV_OPTION, PATH_OPTION
 from agentsd.cli.compose.parts import (
     load_settings,
     make_catalog,
@@ -21,11 +21,11 @@ from agentsd.cli.compose.parts import (
     make_sessions,
     run,
 )
-from agentsd.cli.output import print_json, print_lines, stderr, stdout
+from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines
 from agentsd.core.errors import AgentNotFound, AgentsdError, ConfigError, InvalidManifests
 from agentsd.core.manifest.agent import AgentRow, Manifest
-from agentsd.core.names import USER_FILE, from_url, slug_of
-from agentsd.core.violations import did_you_mean, errors_of
+from agentsd.core.names import USER_FILE, derive_slug, slug_from_url
+from agentsd.core.violations import filter_errors, suggest_word
 from agentsd.files.tree import Tree, read_tree
 from agentsd.settings import Settings
 
@@ -33,16 +33,16 @@ if TYPE_CHECKING:
     from agentsd.control.validation.checker import Checker
     from agentsd.providers.base import Knowledge
     from agentsd.runtime.agents.builder import Builder
-    from agentsd.services.verdict import Verdict
+    from agentsd.services.verdict import AgentVerdict
 
-_AT_ONCE = 4
+_CONCURRENCY_MAX = 4
 """Agents that are tested side by side."""
 
 
 @click.command("test")
 @click.argument("agents", nargs=-1)
-@PATH
-@ENV
+@PATH_OPTION
+@ENV_OPTION
 @click.option("--all", "every", is_flag=True, help="Test every agent.")
 @click.option("--changed", metavar="REF", help="Test agents whose files changed since this branch left REF.")
 @click.option("--probes/--no-probes", default=True, help="Whether to ask each provider for a sign of life.")
@@ -73,13 +73,13 @@ def test_command(
     settings = load_settings(path=path, env=env)
     if not (agents or every or changed):
         raise ConfigError("which agents?", hint="name them, or say --changed REF or --all")
-    verdicts = run(_test(settings, agents, every=every, changed=changed, probes=probes, checks=checks))
-    _print(verdicts, form)
+    verdicts = run(_test_agents(settings, agents, every=every, changed=changed, probes=probes, checks=checks))
+    _print_verdicts(verdicts, form)
     if not all(verdict.ok for verdict in verdicts):
         sys.exit(1)
 
 
-async def _test(
+async def _test_agents(
     settings: Settings,
     names: Sequence[str],
     *,
@@ -87,18 +87,22 @@ async def _test(
     changed: str | None,
     probes: bool,
     checks: bool,
-) -> list[Verdict]:
+) -> list[AgentVerdict]:
     from agentsd.runtime.agents.builder import Builder
 
     tree = read_tree(settings.path, env=settings.env)
-    paths = _chosen(tree, names) if names and not every else _manifests(tree)
+    paths = _choose_manifests(tree, names) if names and not every else _list_manifests(tree)
     if changed:
-        paths = await _changed(settings.path, tree, paths, changed)
-    opener, sessions, places = make_opener(settings), make_sessions(settings), asyncio.Semaphore(_AT_ONCE)
+        paths = await _list_changed(settings.path, tree, paths, changed)
+    opener, sessions, places = (
+        make_opener(settings),
+        make_sessions(settings),
+        asyncio.Semaphore(_CONCURRENCY_MAX),
+    )
     builder = Builder(opener, make_catalog(), sessions, trusted_origins=settings.trusted_origins)
     tester = _Tester(tree, make_checker(settings), builder, probes, checks)
 
-    async def one(path: str) -> Verdict:
+    async def one(path: str) -> AgentVerdict:
         async with places:
             return await tester.judge(path)
 
@@ -116,35 +120,37 @@ class _Tester:
     probes: bool
     checks: bool
 
-    async def judge(self, path: str) -> Verdict:
+    async def judge(self, path: str) -> AgentVerdict:
         """Return the verdict on the agent of one file.
 
         A file that breaks a rule, or does not open, is a problem.
         """
-        from agentsd.runtime.agents.standalone import single_agent
-        from agentsd.services.verdict import Verdict, judge
+        from agentsd.runtime.agents.standalone import open_single_agent
+        from agentsd.services.verdict import AgentVerdict, judge_agent
 
-        slug = slug_of(path)
+        slug = derive_slug(path)
         try:
             manifest = await self._manifest(path)
-            async with single_agent(self.builder, row_of(manifest)) as agent:
-                return await judge(agent, shelf_of(manifest), probes=self.probes, checks=self.checks)
+            async with open_single_agent(self.builder, make_row(manifest)) as agent:
+                return await judge_agent(
+                    agent, load_knowledge(manifest), probes=self.probes, checks=self.checks
+                )
         except InvalidManifests as error:
-            first, *more = errors_of(error.violations)
+            first, *more = filter_errors(error.violations)
             rest = f" (and {len(more)} more)" if more else ""
             said = f"{self.tree.root}/{first.where}: {first.message}{rest}"
-            return Verdict(slug, problem=said, fix=first.hint or "run: agentsd validate")
+            return AgentVerdict(slug, problem=said, fix=first.hint or "run: agentsd validate")
         except AgentsdError as error:
-            return Verdict(slug, problem=error.message, fix=error.hint)
+            return AgentVerdict(slug, problem=error.message, fix=error.hint)
 
     async def _manifest(self, path: str) -> Manifest:
         checked = await self.checker.check_wholly(self.tree.files[path], self.tree.beside)
-        if checked.manifest is None or errors_of(checked.violations):
+        if checked.manifest is None or filter_errors(checked.violations):
             raise InvalidManifests(checked.violations)
         return checked.manifest
 
 
-def row_of(manifest: Manifest) -> AgentRow:
+def make_row(manifest: Manifest) -> AgentRow:
     """Return the row that a sync would make of ``manifest``, as far as building it needs one."""
     now, attached = datetime.now(UTC), manifest.attachments
     return AgentRow(
@@ -168,48 +174,48 @@ def row_of(manifest: Manifest) -> AgentRow:
     )
 
 
-def shelf_of(manifest: Manifest) -> Knowledge | None:
+def load_knowledge(manifest: Manifest) -> Knowledge | None:
     """Return the agent's knowledge, in memory; None if it has no sources."""
-    from agentsd.control.validation.text_extraction import passages
+    from agentsd.control.validation.text_extraction import extract_passages
     from agentsd.core.text.chunking import Passage
-    from agentsd.services.memory_knowledge import Shelf
+    from agentsd.services.memory_knowledge import MemoryKnowledge
 
     sources = manifest.attachments.sources
     if not sources:
         return None
-    return Shelf(
+    return MemoryKnowledge(
         Passage(source.path, chunk.ordinal, chunk.heading, chunk.text, 0.0)
         for source in sources
-        for chunk in passages(source.path, source.data or b"")
+        for chunk in extract_passages(source.path, source.data or b"")
     )
 
 
-def _manifests(tree: Tree) -> list[str]:
+def _list_manifests(tree: Tree) -> list[str]:
     layers = tree.beside.layers
     return [path for path in tree.files if path not in layers and path.rpartition("/")[2] != USER_FILE]
 
 
-def _chosen(tree: Tree, names: Sequence[str]) -> list[str]:
-    by_slug = {slug_of(path): path for path in _manifests(tree)}
+def _choose_manifests(tree: Tree, names: Sequence[str]) -> list[str]:
+    by_slug = {derive_slug(path): path for path in _list_manifests(tree)}
     chosen = []
     for name in names:
-        slug = from_url(name)
+        slug = slug_from_url(name)
         if slug not in by_slug:
-            hint = did_you_mean(slug, by_slug) or f"agents are the files of {tree.root}"
+            hint = suggest_word(slug, by_slug) or f"agents are the files of {tree.root}"
             raise AgentNotFound(f"there is no agent {name!r}", hint=hint)
         chosen.append(by_slug[slug])
     return list(dict.fromkeys(chosen))
 
 
-async def _changed(root: Path, tree: Tree, paths: Sequence[str], ref: str) -> list[str]:
-    from agentsd.control.validation.attachments import attach
-    from agentsd.core.manifest.document import parse
-    from agentsd.core.manifest.layers import layered
-    from agentsd.files.git.command import changed_files
+async def _list_changed(root: Path, tree: Tree, paths: Sequence[str], ref: str) -> list[str]:
+    from agentsd.control.validation.attachments import resolve_attachments
+    from agentsd.core.manifest.document import parse_document
+    from agentsd.core.manifest.layers import merge_layers
+    from agentsd.files.git.command import list_changed_files
 
-    changed = await changed_files(root, ref)
+    changed = await list_changed_files(root, ref)
     if tree.overlay:
-        changed |= {tree.overlay + path for path in await changed_files(root / tree.overlay, ref)}
+        changed |= {tree.overlay + path for path in await list_changed_files(root / tree.overlay, ref)}
 
     def touched(path: str) -> bool:
         if path in changed:
@@ -218,25 +224,27 @@ async def _changed(root: Path, tree: Tree, paths: Sequence[str], ref: str) -> li
         if any(one.path in changed for one in layers):
             return True
         try:
-            below = [parse(one.path, one.data) for one in layers]
-            document = layered(parse(path, tree.files[path].data), below, lambda kind, provider: None)
+            below = [parse_document(one.path, one.data) for one in layers]
+            document = merge_layers(
+                parse_document(path, tree.files[path].data), below, lambda kind, provider: None
+            )
         except InvalidManifests:
             return False  # broken before, and not touched since
-        return any(one.path in changed for one in attach(document, tree.beside).attachments.all)
+        return any(one.path in changed for one in resolve_attachments(document, tree.beside).attachments.all)
 
     found = [path for path in paths if touched(path)]
     if not found:
-        print_lines(stderr(), [(("dim", f"no agent changed since {ref}"),)])
+        print_lines(get_stderr(), [(("dim", f"no agent changed since {ref}"),)])
     return found
 
 
-def _print(verdicts: Sequence[Verdict], form: str) -> None:
-    from agentsd.cli.verdict_text import junit, verdict_lines
+def _print_verdicts(verdicts: Sequence[AgentVerdict], form: str) -> None:
+    from agentsd.cli.verdict_text import format_junit, format_verdicts
 
     if form == "json":
         told = {"ok": all(one.ok for one in verdicts), "agents": [one.as_json() for one in verdicts]}
         print_json(told)
     elif form == "junit":
-        sys.stdout.write(junit(verdicts))
+        sys.stdout.write(format_junit(verdicts))
     else:
-        print_lines(stdout(), verdict_lines(verdicts))
+        print_lines(get_stdout(), format_verdicts(verdicts))

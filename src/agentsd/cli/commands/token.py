@@ -13,24 +13,26 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from agentsd.cli.commands.author import PATH, require_valid
-from agentsd.cli.compose.audit import note_deed
+from agentsd.cli.commands.author import PATH_OPTION, require_valid
+from agentsd.cli.compose.audit import record_command
 from agentsd.cli.compose.parts import load_settings, make_checker, run
-from agentsd.cli.output import print_json, print_lines, show_violations, stderr, stdout
+from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines, show_violations
 from agentsd.core.errors import ConfigError
-from agentsd.core.manifest.document import parse
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of
-from agentsd.core.text.columns import columns
-from agentsd.core.violations import Violation, did_you_mean
-from agentsd.files.tree import Tree, reread
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, derive_owner
+from agentsd.core.text.columns import format_columns
+from agentsd.core.violations import Violation, suggest_word
+from agentsd.files.tree import Tree, reread_files
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
-    from agentsd.core.api_tokens import Listed
+    from agentsd.core.api_tokens import ListedToken
     from agentsd.core.manifest.user import Role
     from agentsd.core.text.render import Line, Span
 
-OWNER = click.option("--owner", default=DEFAULT_OWNER, help="Whose token [default: the top-level file].")
+OWNER_OPTION = click.option(
+    "--owner", default=DEFAULT_OWNER, help="Whose token [default: the top-level file]."
+)
 
 _Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
 
@@ -49,7 +51,7 @@ def token_command() -> None:
 
 @token_command.command("create")
 @click.argument("name")
-@OWNER
+@OWNER_OPTION
 @click.option(
     "--role",
     type=click.Choice(["viewer", "editor", "admin"]),
@@ -57,7 +59,7 @@ def token_command() -> None:
     help="viewer reads and talks; editor also writes; admin (without --owner) sees all [viewer].",
 )
 @click.option("--expires", metavar="WHEN", help="90d, 12h, or the last valid day: 2027-01-31 [never].")
-@PATH
+@PATH_OPTION
 def create_command(name: str, owner: str, role: str, expires: str | None, path: Path | None) -> None:
     """Make a token, and print it: once, alone on standard output. It is not kept anywhere.
 
@@ -73,14 +75,14 @@ def create_command(name: str, owner: str, role: str, expires: str | None, path: 
 
     settings = load_settings(path=path)
     relative = tokens.user_path(owner)
-    ends = tokens.expiry(expires, datetime.now(UTC)) if expires else None
+    ends = tokens.resolve_expiry(expires, datetime.now(UTC)) if expires else None
     token = tokens.make_token(secrets.token_bytes(tokens.RANDOM_BYTES))
-    entry = tokens.new_entry(name, owner, cast("Role", role), tokens.hash_of(token), ends)
-    first = _open(settings)
+    entry = tokens.make_token_entry(name, owner, cast("Role", role), tokens.hash_token(token), ends)
+    first = _is_open(settings)
     new_owner = not (settings.path / relative).parent.is_dir()
-    edit = partial(tokens.with_token, entry=entry)
-    run(_edited(settings, relative, edit, "token-create", f"token:{owner}/{name}"))
-    print_lines(stderr(), _created(settings, relative, entry, first=first, new_owner=new_owner))
+    edit = partial(tokens.add_token, entry=entry)
+    run(_edit_user_file(settings, relative, edit, "token-create", f"token:{owner}/{name}"))
+    print_lines(get_stderr(), _report_created(settings, relative, entry, first=first, new_owner=new_owner))
     sys.stdout.write(f"{token}\n")
     sys.stdout.flush()
 
@@ -88,7 +90,7 @@ def create_command(name: str, owner: str, role: str, expires: str | None, path: 
 @token_command.command("list")
 @click.option("--owner", help="Only this owner's [all].")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-@PATH
+@PATH_OPTION
 def list_command(owner: str | None, form: str, path: Path | None) -> None:
     """List the tokens of every owner: name, role, expiry, and how the hash begins.
 
@@ -98,14 +100,14 @@ def list_command(owner: str | None, form: str, path: Path | None) -> None:
       agentsd token list --owner acme --format json
     """
     settings = load_settings(path=path)
-    found, bad = _checked(settings, owner)
+    found, bad = _check_tokens(settings, owner)
     if form == "json":
         print_json({"tokens": [asdict(one) for one in found]})
     elif found:
-        rows = [_row(one) for one in found]
-        print_lines(stdout(), columns(("owner", "name", "role", "expires", "sha256"), rows))
+        rows = [_format_row(one) for one in found]
+        print_lines(get_stdout(), format_columns(("owner", "name", "role", "expires", "sha256"), rows))
     elif not bad:
-        print_lines(stderr(), [(("", "there are no tokens; to make one: agentsd token create NAME"),)])
+        print_lines(get_stderr(), [(("", "there are no tokens; to make one: agentsd token create NAME"),)])
     if bad:
         show_violations(bad, f"{settings.path.as_posix()}/")
         sys.exit(1)
@@ -113,8 +115,8 @@ def list_command(owner: str | None, form: str, path: Path | None) -> None:
 
 @token_command.command("revoke")
 @click.argument("name")
-@OWNER
-@PATH
+@OWNER_OPTION
+@PATH_OPTION
 def revoke_command(name: str, owner: str, path: Path | None) -> None:
     """Revoke a token: take it out of its owner's _user.yaml. Live like any other change.
 
@@ -127,54 +129,59 @@ def revoke_command(name: str, owner: str, path: Path | None) -> None:
 
     settings = load_settings(path=path)
     relative = tokens.user_path(owner)
-    _require(settings, relative)
-    edit = partial(tokens.without_token, name=name)
-    run(_edited(settings, relative, edit, "token-revoke", f"token:{owner}/{name}"))
-    lines: list[Line] = [(("green", "✓ "), ("", f"revoked token {name}: {settings.path / relative}")), _NEXT]
-    if _open(settings):
+    _require_user_file(settings, relative)
+    edit = partial(tokens.remove_token, name=name)
+    run(_edit_user_file(settings, relative, edit, "token-revoke", f"token:{owner}/{name}"))
+    lines: list[Line] = [
+        (("green", "✓ "), ("", f"revoked token {name}: {settings.path / relative}")),
+        _NEXT_STEP,
+    ]
+    if _is_open(settings):
         what = (
             "it was the last: once it is gone, a server on loopback is open to this machine, others to nobody"
         )
         lines.append((("yellow", "  ! "), ("", what)))
-    print_lines(stderr(), lines)
+    print_lines(get_stderr(), lines)
 
 
-def _row(one: Listed) -> list[Span]:
+def _format_row(one: ListedToken) -> list[Span]:
     ends = ("red", f"{one.expires} (expired)") if one.expired else ("", one.expires or "never")
     role = ("bold" if one.role == "admin" else "", one.role)
     return [("", one.owner), ("bold", one.name), role, ends, ("dim", one.hash)]
 
 
-_NEXT: Line = (
+_NEXT_STEP: Line = (
     ("dim", "  live once it is synced: commit it and run agentsd sync, or let `up` or `watch` pick it up"),
 )
 
 
-async def _edited(settings: Settings, relative: str, edit: _Edit, action: str, target: str) -> None:
+async def _edit_user_file(settings: Settings, relative: str, edit: _Edit, action: str, target: str) -> None:
     """Edit a user file once: checked before it is replaced, and recorded if a database is available."""
-    from agentsd.files.atomic.compare_and_swap import swap
-    from agentsd.files.atomic.folder_lock import folder_lock
+    from agentsd.files.atomic.compare_and_swap import compare_and_swap
+    from agentsd.files.atomic.folder_lock import lock_folder
 
     file = settings.path / relative
-    async with folder_lock(settings.path):
+    async with lock_folder(settings.path):
         before = file.read_bytes() if file.exists() else None
-        after = _rewritten(settings, relative, before, edit)
+        after = _rewrite_user_file(settings, relative, before, edit)
         await require_valid(settings, relative, after)
         file.parent.mkdir(exist_ok=True)
-        swap(file, before, after)
-    await note_deed(settings, action, target, path=relative, owner=owner_of(relative))
+        compare_and_swap(file, before, after)
+    await record_command(settings, action, target, path=relative, owner=derive_owner(relative))
 
 
-def _rewritten(settings: Settings, relative: str, before: bytes | None, edit: _Edit) -> bytes:
-    from agentsd.control.writeback.user_file import rewritten
+def _rewrite_user_file(settings: Settings, relative: str, before: bytes | None, edit: _Edit) -> bytes:
+    from agentsd.control.writeback.user_file import rewrite_user_file
 
     if before is None:
-        return rewritten(settings.path, relative, None, edit({}))
-    value = parse(f"{settings.path.as_posix()}/{relative}", before).value  # UTF-8, or it is refused here
-    return rewritten(settings.path, relative, before, edit(value))
+        return rewrite_user_file(settings.path, relative, None, edit({}))
+    value = parse_document(
+        f"{settings.path.as_posix()}/{relative}", before
+    ).value  # UTF-8, or it is refused here
+    return rewrite_user_file(settings.path, relative, before, edit(value))
 
 
-def _created(
+def _report_created(
     settings: Settings, relative: str, entry: Mapping[str, Any], *, first: bool, new_owner: bool
 ) -> list[Line]:
     """Return lines on what was done, and its consequences."""
@@ -184,7 +191,7 @@ def _created(
     lines: list[Line] = [
         (("green", "✓ "), ("", what)),
         (("dim", "  it is shown once, now: keep it in a safe place; the file holds its hash only"),),
-        _NEXT,
+        _NEXT_STEP,
     ]
     if new_owner:
         folder = (settings.path / relative).parent
@@ -194,41 +201,43 @@ def _created(
     return lines
 
 
-def _checked(settings: Settings, owner: str | None = None) -> tuple[list[Listed], list[Violation]]:
+def _check_tokens(settings: Settings, owner: str | None = None) -> tuple[list[ListedToken], list[Violation]]:
     """Return the tokens of every valid user file, or of one owner's, and the violations of the others."""
-    from agentsd.core.api_tokens import listed, user_path
+    from agentsd.core.api_tokens import list_tokens, user_path
 
-    files = _user_files(settings.path)
+    files = _list_user_files(settings.path)
     if owner is not None:
-        _require(settings, user_path(owner))
+        _require_user_file(settings, user_path(owner))
         files = [user_path(owner)]
-    found: list[Listed] = []
+    found: list[ListedToken] = []
     bad: list[Violation] = []
     checker = make_checker(settings)
-    for file in reread(Tree(settings.path, {}), files).files.values():
+    for file in reread_files(Tree(settings.path, {}), files).files.values():
         checked = checker.check(file)
         bad += checked.violations
         if checked.user:
-            found += listed(checked.user.username, checked.user.tokens, datetime.now(UTC))
+            found += list_tokens(checked.user.username, checked.user.tokens, datetime.now(UTC))
     return found, bad
 
 
-def _open(settings: Settings) -> bool:
+def _is_open(settings: Settings) -> bool:
     """Return whether no request needs a token, according to the files."""
-    found, bad = _checked(settings)
+    found, bad = _check_tokens(settings)
     return not (found or bad or settings.token_file)
 
 
-def _require(settings: Settings, relative: str) -> None:
+def _require_user_file(settings: Settings, relative: str) -> None:
     if not (settings.path / relative).is_file():
-        near = did_you_mean(owner_of(relative), [owner_of(file) for file in _user_files(settings.path)])
+        near = suggest_word(
+            derive_owner(relative), [derive_owner(file) for file in _list_user_files(settings.path)]
+        )
         raise ConfigError(
             f"{settings.path / relative} is not there: this owner has no token",
             hint=near or "see: agentsd token list",
         )
 
 
-def _user_files(root: Path) -> list[str]:
+def _list_user_files(root: Path) -> list[str]:
     """Return the top-level file, then every owner's, relative to ``root``."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not a folder", hint="name the folder of manifests with --path")

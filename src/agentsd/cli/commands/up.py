@@ -16,24 +16,24 @@ import click
 
 from agentsd import __version__
 from agentsd.cli import logs
-from agentsd.cli.commands.author import ENV
-from agentsd.cli.commands.first_import import first_import
+from agentsd.cli.commands.author import ENV_OPTION
+from agentsd.cli.commands.first_import import import_first_env
 from agentsd.cli.compose.notifications import start_notifying
-from agentsd.cli.compose.parts import cache_folder, load_settings, open_database, run
-from agentsd.cli.compose.pull import PULLING, SETTINGS, make_hook, make_pulling
+from agentsd.cli.compose.parts import choose_cache_folder, load_settings, open_database, run
+from agentsd.cli.compose.pull import PULL_OPTIONS, PULL_SETTINGS, make_hook, make_pull_setup
 from agentsd.cli.compose.runtime import (
+    is_reachable,
     make_planner,
     make_syncer,
     make_writeback,
-    reachable,
     serve_runtime,
     start_watching,
 )
-from agentsd.cli.output import Screen, print_lines, stderr
+from agentsd.cli.output import Screen, get_stderr, print_lines
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
-    from agentsd.cli.workers import Line
+    from agentsd.cli.workers import ParentLine
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -59,11 +59,11 @@ _SERVING = (
 _TREE = (
     click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
     click.option("--source", help="Name of this tree [main]."),
-    ENV,
+    ENV_OPTION,
 )
 _WATCHING = (
     *_TREE,
-    *PULLING,
+    *PULL_OPTIONS,
     click.option(
         "--require-mac/--no-require-mac",
         default=True,
@@ -74,7 +74,7 @@ _WATCHING = (
 )
 
 
-def _with(*options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+def _add_options(*options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
     def decorate(command: Any) -> Any:
         for option in reversed([one for group in options for one in group]):
             command = option(command)
@@ -84,7 +84,7 @@ def _with(*options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
 
 
 @click.command("up")
-@_with(_WATCHING, _SERVING, _LOGGING)
+@_add_options(_WATCHING, _SERVING, _LOGGING)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where embedded Postgres keeps its data.")
 def up_command(**flags: Any) -> None:
     """Everything in one process: Postgres, migrate, sync on every change, API on 127.0.0.1:8080.
@@ -97,11 +97,11 @@ def up_command(**flags: Any) -> None:
       agentsd up --path ./agents.d --port 9000
       SOPS_AGE_KEY_FILE=~/keys.txt agentsd up
     """
-    run(_main(flags, watching=True, serving=True))
+    run(_run_processes(flags, watching=True, serving=True))
 
 
 @click.command("serve")
-@_with(_SERVING, _TREE, _LOGGING)
+@_add_options(_SERVING, _TREE, _LOGGING)
 @click.option(
     "--workers",
     type=click.IntRange(1, 64),
@@ -121,11 +121,11 @@ def serve_command(**flags: Any) -> None:
     if flags["workers"]:
         code = run(_lead_workers(flags, flags["workers"]))
         raise click.exceptions.Exit(code)
-    run(_main(flags, watching=False, serving=True))
+    run(_run_processes(flags, watching=False, serving=True))
 
 
 @click.command("watch")
-@_with(_WATCHING, _LOGGING)
+@_add_options(_WATCHING, _LOGGING)
 def watch_command(**flags: Any) -> None:
     """The sync daemon alone: reconciles the folder into the database on every change.
 
@@ -134,29 +134,29 @@ def watch_command(**flags: Any) -> None:
       AGENTSD_DATABASE_URL=postgresql://agentsd@db/agentsd agentsd watch --path agents.d
       agentsd watch --git https://git.example.org/org/agents.git --ref main --interval 30s
     """
-    run(_main(flags, watching=True, serving=False))
+    run(_run_processes(flags, watching=True, serving=False))
 
 
-async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
+async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool) -> None:
     from agentsd.control.sync.leadership import Leadership
     from agentsd.supervisor import Supervisor, log_stray
     from agentsd.telemetry import Metrics
 
     began = time.perf_counter()
-    logs.setup(flags["log_format"], flags["log_level"])
-    names = ("path", "source", "env", "token_file", "data_dir", "write_back", *SETTINGS)
+    logs.set_up_logging(flags["log_format"], flags["log_level"])
+    names = ("path", "source", "env", "token_file", "data_dir", "write_back", *PULL_SETTINGS)
     settings = load_settings(**{name: flags.get(name) for name in names})
     asyncio.get_running_loop().set_exception_handler(log_stray)
     running = asyncio.Event()
-    stop = _stop_on_signals(running)
-    line = _line_to_parent(flags, stop)
-    console = Screen(StringIO()) if line else stderr()  # a worker's parent has said it
+    stop = _watch_signals(running)
+    line = _open_parent_line(flags, stop)
+    console = Screen(StringIO()) if line else get_stderr()  # a worker's parent has said it
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
-    pulling = make_pulling(settings, flags) if watching else None
+    pulling = make_pull_setup(settings, flags) if watching else None
     metrics = Metrics()
     supervisor = Supervisor(metrics)
     async with AsyncExitStack() as stack:
-        sockets = _listen(flags, settings) if serving else []
+        sockets = _bind_sockets(flags, settings) if serving else []
         for one in sockets:
             stack.callback(one.close)
         everything = watching and serving
@@ -165,11 +165,11 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
                 settings, migrate=everything, exclusive=everything, check=False, supervisor=supervisor
             )
         )
-        if await reachable(database):
+        if await is_reachable(database):
             print_lines(console, [(("green", "  ✓ "), ("", f"Postgres   {database.place}"))])
         else:
             print_lines(console, [(("yellow", "  ! "), ("", f"waiting for Postgres at {database.place}"))])
-        imported = await first_import(settings, database) if everything and not pulling else None
+        imported = await import_first_env(settings, database) if everything and not pulling else None
         group = await stack.enter_async_context(supervisor.group())
         leadership = Leadership(database, settings.source) if watching else None
         syncer = make_syncer(settings, flags, database, leadership, pulling)
@@ -187,7 +187,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             )
         if serving:
             hook = make_hook(settings, database, puller, leadership)
-            cache = cache_folder(settings, alone=not watching, off=flags["no_cache"])
+            cache = choose_cache_folder(settings, alone=not watching, off=flags["no_cache"])
             planner = make_planner(settings, flags, database, pulling)
             server = await stack.enter_async_context(
                 serve_runtime(
@@ -197,7 +197,7 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             if line:
                 line.ready()
             else:
-                _welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
+                _print_welcome(server.url, time.perf_counter() - began, watching, imported or "assistant")
         running.set()
         await supervisor.wait(stop)
         print_lines(console, [(("dim", "stopping: open streams may finish"),)])
@@ -205,24 +205,24 @@ async def _main(flags: dict[str, Any], *, watching: bool, serving: bool) -> None
             await server.leave(settings.shutdown_grace)
 
 
-class _Stop(asyncio.Event):
+class _StopEvent(asyncio.Event):
     """Event that is set when the process is to end."""
 
     number: signal.Signals | None = None  # the signal that said so
 
 
-def _stop_on_signals(running: asyncio.Event) -> _Stop:
+def _watch_signals(running: asyncio.Event) -> _StopEvent:
     """Set an event at the first SIGINT or SIGTERM; before ``running``, that ends the start-up.
 
     A second one kills.
     """
-    stop = _Stop()
+    stop = _StopEvent()
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
 
     def handle(given: signal.Signals) -> None:
         for number in _SIGNALS:
-            loop.add_signal_handler(number, _interrupt)
+            loop.add_signal_handler(number, _raise_interrupt)
         stop.number = given
         stop.set()
         if task and not running.is_set():
@@ -233,55 +233,55 @@ def _stop_on_signals(running: asyncio.Event) -> _Stop:
     return stop
 
 
-def _line_to_parent(flags: Mapping[str, Any], stop: asyncio.Event) -> Line | None:
+def _open_parent_line(flags: Mapping[str, Any], stop: asyncio.Event) -> ParentLine | None:
     """Return the line of a worker to its parent; the worker ends when the parent does."""
     if flags.get("control_fd") is None:
         return None
-    from agentsd.cli.workers import Line
+    from agentsd.cli.workers import ParentLine
 
-    line = Line(flags["control_fd"])
+    line = ParentLine(flags["control_fd"])
     line.on_end(stop.set)
     return line
 
 
 async def _lead_workers(flags: dict[str, Any], count: int) -> int:
     """Run the parent of so many workers; return its exit status."""
-    from agentsd.cli.workers import Workers, options_of
-    from agentsd.web.server.server import urls_of
+    from agentsd.cli.workers import WorkerGroup, list_options
+    from agentsd.web.server.server import list_urls
 
     began = time.perf_counter()
-    logs.setup(flags["log_format"], flags["log_level"])
-    sockets = _listen(flags, load_settings(token_file=flags.get("token_file")))
-    print_lines(stderr(), [(("bold", f"agentsd {__version__}"), ("dim", f"  {count} workers"))])
-    url = urls_of(sockets)[0]
+    logs.set_up_logging(flags["log_format"], flags["log_level"])
+    sockets = _bind_sockets(flags, load_settings(token_file=flags.get("token_file")))
+    print_lines(get_stderr(), [(("bold", f"agentsd {__version__}"), ("dim", f"  {count} workers"))])
+    url = list_urls(sockets)[0]
 
     def welcome() -> None:
-        _welcome(url, time.perf_counter() - began, False, "assistant")
+        _print_welcome(url, time.perf_counter() - began, False, "assistant")
 
-    return await Workers(options_of(serve_command, flags), sockets, count).run(welcome)
+    return await WorkerGroup(list_options(serve_command, flags), sockets, count).run(welcome)
 
 
-def _interrupt() -> None:
+def _raise_interrupt() -> None:
     """Leave the event loop. Raised inside the task that is stopping, it would wait for the streams."""
     raise KeyboardInterrupt
 
 
-def _listen(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
+def _bind_sockets(flags: dict[str, Any], settings: Settings) -> list[socket.socket]:
     """Bind first, so that a busy port or an unusable token file is reported before anything starts.
 
     A worker's parent has bound the sockets.
     """
     from agentsd.web.middleware.auth import load_tokens
-    from agentsd.web.server.server import bind
+    from agentsd.web.server.server import bind_sockets
 
     if flags.get("listen_fd"):
         return [socket.socket(fileno=fd) for fd in flags["listen_fd"]]
 
     load_tokens(settings.token_file)
-    return bind(flags["host"], flags["port"])
+    return bind_sockets(flags["host"], flags["port"])
 
 
-def _welcome(url: str, seconds: float, watching: bool, model: str) -> None:
+def _print_welcome(url: str, seconds: float, watching: bool, model: str) -> None:
     body = f'{{"model":"{model}","stream":true,"messages":[{{"role":"user","content":"hello"}}]}}'
     lines: list[tuple[tuple[str, str], ...]] = [
         (
@@ -296,4 +296,4 @@ def _welcome(url: str, seconds: float, watching: bool, model: str) -> None:
     ]
     if watching:
         lines.append((("dim", "  Change a manifest, and the next answer comes from it. Stop with Ctrl-C."),))
-    print_lines(stderr(), lines)
+    print_lines(get_stderr(), lines)

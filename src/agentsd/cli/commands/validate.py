@@ -10,19 +10,19 @@ from pathlib import Path
 import click
 
 from agentsd import __version__
-from agentsd.cli.commands.author import ENV
+from agentsd.cli.commands.author import ENV_OPTION
 from agentsd.cli.compose.parts import load_settings, make_checker
-from agentsd.cli.output import print_json, print_lines, show_violations, stderr
+from agentsd.cli.output import get_stderr, print_json, print_lines, show_violations
 from agentsd.core.errors import ConfigError
-from agentsd.core.text.render import placed, violation_json, violations_github, violations_sarif
-from agentsd.core.violations import UNVERIFIED, Violation, errors_of
+from agentsd.core.text.render import prefix_path, violation_to_json, violations_to_github, violations_to_sarif
+from agentsd.core.violations import UNVERIFIED, Violation, filter_errors
 from agentsd.settings import Settings
 
 
 @click.command("validate")
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path, exists=True))
 @click.option("--path", "root", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
-@ENV
+@ENV_OPTION
 @click.option("--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text")
 @click.option("--strict", is_flag=True, help="Warnings refuse as well, but for seals that nobody verified.")
 @click.option("--require-mac", is_flag=True, help="A seal that no key at hand can verify is an error.")
@@ -40,31 +40,31 @@ def validate_command(
       agentsd validate --format github          as annotations of a pull request
     """
     settings = load_settings(path=root, env=env)
-    folder, wanted = _selection(settings.path, paths)
-    violations = asyncio.run(_validate(folder, settings, wanted, require_mac=require_mac))
-    _print(violations, form, folder)
-    if errors_of(violations) or (strict and any(v.code not in UNVERIFIED for v in violations)):
+    folder, wanted = _select_files(settings.path, paths)
+    violations = asyncio.run(_validate_folder(folder, settings, wanted, require_mac=require_mac))
+    _print_violations(violations, form, folder)
+    if filter_errors(violations) or (strict and any(v.code not in UNVERIFIED for v in violations)):
         sys.exit(1)
 
 
-async def _validate(
+async def _validate_folder(
     folder: Path, settings: Settings, wanted: tuple[str, ...], *, require_mac: bool
 ) -> tuple[Violation, ...]:
     from agentsd.control.validation.recipients import find_recipients
-    from agentsd.control.validation.validate import validate
+    from agentsd.control.validation.validate import validate_tree
     from agentsd.files.tree import read_tree
 
     checker = make_checker(settings, require_mac=require_mac)
     tree = read_tree(folder, env=settings.env)
-    violations = await validate(tree, checker, find_recipients(folder))
+    violations = await validate_tree(tree, checker, find_recipients(folder))
     if not wanted:
         return violations
-    chosen = frozenset(path for path in tree.files if _selected(path, wanted))
+    chosen = frozenset(path for path in tree.files if _is_selected(path, wanted))
     files = tree.concerned(chosen)
-    return tuple(v for v in violations if v.path in files or _selected(v.path, wanted))
+    return tuple(v for v in violations if v.path in files or _is_selected(v.path, wanted))
 
 
-def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
+def _select_files(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]]:
     """Return the tree to read, and which of its files to report on (none: all).
 
     A path inside the tree is checked as a part of it; a single folder elsewhere is a tree of its own.
@@ -78,19 +78,21 @@ def _selection(root: Path, paths: Sequence[Path]) -> tuple[Path, tuple[str, ...]
     raise ConfigError(f"{outside} is not in {root}", hint="name the folder of manifests with --path")
 
 
-def _selected(path: str, wanted: tuple[str, ...]) -> bool:
+def _is_selected(path: str, wanted: tuple[str, ...]) -> bool:
     return any(w in (".", path) or path.startswith(f"{w}/") for w in wanted)
 
 
-def _print(violations: tuple[Violation, ...], form: str, folder: Path) -> None:
+def _print_violations(violations: tuple[Violation, ...], form: str, folder: Path) -> None:
     prefix = f"{folder.as_posix().rstrip('/')}/"
     if form == "json":
-        print_json({"violations": [violation_json(v) | {"path": placed(prefix, v.path)} for v in violations]})
+        print_json(
+            {"violations": [violation_to_json(v) | {"path": prefix_path(prefix, v.path)} for v in violations]}
+        )
     elif form == "github":
-        sys.stdout.write(violations_github(violations, prefix))
+        sys.stdout.write(violations_to_github(violations, prefix))
     elif form == "sarif":
-        print_json(violations_sarif(violations, __version__, prefix))
+        print_json(violations_to_sarif(violations, __version__, prefix))
     elif violations:
         show_violations(violations, prefix)
     else:
-        print_lines(stderr(), [(("green", "✓ "), ("", f"{folder}: every manifest is valid"))])
+        print_lines(get_stderr(), [(("green", "✓ "), ("", f"{folder}: every manifest is valid"))])

@@ -22,8 +22,8 @@ def start_notifying(
     if settings.notify_url_file is None:
         return
     from agentsd.control.notifications.notifier import Notifier
-    from agentsd.control.notifications.webhooks import read_receivers
+    from agentsd.control.notifications.webhooks import read_webhooks
 
-    read_receivers(settings.notify_url_file)
+    read_webhooks(settings.notify_url_file)
     notifier = Notifier(database, settings.source, settings.notify_url_file, leads=lambda: leadership.leads)
     tasks.start("notify", notifier.run)

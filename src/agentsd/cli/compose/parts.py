@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from pydantic import ValidationError
 
 from agentsd.core.errors import ConfigError, SchemaMismatch
-from agentsd.sandbox.shared import extraction_sandbox, shared_sandbox
+from agentsd.sandbox.shared import extraction_sandbox, get_shared_sandbox
 from agentsd.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def load_settings(**overrides: Any) -> Settings:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigError(f"AGENTSD_{name}: {first['msg']}", hint="see: docs/configuration.md") from None
-    for sandbox in (shared_sandbox(), extraction_sandbox()):
+    for sandbox in (get_shared_sandbox(), extraction_sandbox()):
         sandbox.memory_max = settings.worker_memory << 20
     return settings
 
@@ -73,20 +73,20 @@ def make_sessions(settings: Settings) -> HttpSessions:
 @cache
 def make_catalog() -> Catalog:
     """Return the vendors of this environment, other packages' included; their errors are reported once."""
-    from agentsd.cli.output import print_lines, stderr
-    from agentsd.providers.plugins import installed
+    from agentsd.cli.output import get_stderr, print_lines
+    from agentsd.providers.plugins import load_installed_providers
 
-    found = installed()
+    found = load_installed_providers()
     for problem in found.problems:
         lines = [
             (("yellow", "warning: "), ("", problem.message)),
             (("dim", "    → "), ("", problem.hint)),
         ]
-        print_lines(stderr(), lines)
+        print_lines(get_stderr(), lines)
     return found.catalog
 
 
-def cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
+def choose_cache_folder(settings: Settings, *, alone: bool, off: bool) -> Path | None:
     """Return where a runtime keeps its snapshot; by default only one without a daemon beside it does."""
     if off or settings.cache_dir:
         return None if off else settings.cache_dir
@@ -129,11 +129,11 @@ async def open_database(
     """
     from agentsd.store.database import Database
 
-    async with _url(settings, exclusive, start, supervisor) as (url, direct, ours):
+    async with _open_url(settings, exclusive, start, supervisor) as (url, direct, ours):
         database = Database(url, direct)
         try:
             if migrate or ours:
-                await _migrated(database)
+                await _migrate_database(database)
             elif check:
                 await database.check_schema()
             yield database
@@ -141,18 +141,18 @@ async def open_database(
             await database.aclose()
 
 
-async def _migrated(database: Database) -> None:
+async def _migrate_database(database: Database) -> None:
     """Bring the schema up to date; Alembic is only imported where there is something to do."""
     try:
         await database.check_schema()
     except SchemaMismatch:
         from agentsd.store import migrations
 
-        await asyncio.to_thread(migrations.upgrade, database.direct_url)
+        await asyncio.to_thread(migrations.upgrade_schema, database.direct_url)
 
 
 @asynccontextmanager
-async def _url(
+async def _open_url(
     settings: Settings, exclusive: bool, start: bool, supervisor: Supervisor | None
 ) -> AsyncIterator[tuple[str, str | None, bool]]:
     """Yield (url, direct url, whether we started it)."""
@@ -160,11 +160,11 @@ async def _url(
         direct = settings.database_direct_url
         yield settings.database_url.get_secret_value(), direct.get_secret_value() if direct else None, False
         return
-    from agentsd.store.embedded.server import EmbeddedPostgres, attach, default_data_dir
+    from agentsd.store.embedded.server import EmbeddedPostgres, attach_server, choose_default_data_dir
     from agentsd.supervisor import Supervisor
 
-    folder = settings.data_dir or default_data_dir()
-    running = None if exclusive else await asyncio.to_thread(attach, folder)
+    folder = settings.data_dir or choose_default_data_dir()
+    running = None if exclusive else await asyncio.to_thread(attach_server, folder)
     if running:
         yield running, None, False
         return
@@ -186,12 +186,12 @@ async def _url(
 def run(main: Coroutine[Any, Any, T]) -> T:
     """Run a command's coroutine; on uvloop where it is installed. A cancelled one was interrupted."""
     try:
-        return _runner()(main)
+        return _choose_runner()(main)
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
 
 
-def _runner() -> Callable[[Coroutine[Any, Any, T]], T]:
+def _choose_runner() -> Callable[[Coroutine[Any, Any, T]], T]:
     if sys.platform == "win32":
         return asyncio.run
     try:

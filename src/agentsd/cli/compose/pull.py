@@ -15,19 +15,19 @@ from agentsd.core.secret import Secret
 
 if TYPE_CHECKING:
     from agentsd.control.pull.commit_policy import PullOptions
-    from agentsd.control.pull.commit_status import Statuses
+    from agentsd.control.pull.commit_status import StatusSender
     from agentsd.control.pull.puller import Checkout, Puller
     from agentsd.control.sync.leadership import Leadership
     from agentsd.control.sync.syncer import Syncer
     from agentsd.core.trust.remotes import Remote
     from agentsd.files.git.mirror import Mirror
-    from agentsd.files.git.signatures import Signers
+    from agentsd.files.git.signatures import TrustedSigners
     from agentsd.settings import Settings
     from agentsd.store.database import Database
     from agentsd.supervisor import Supervisor
-    from agentsd.web.middleware.webhook_signature import Hook
+    from agentsd.web.middleware.webhook_signature import GitWebhook
 
-PULLING: tuple[Callable[[Any], Any], ...] = (
+PULL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option("--git", "git_url", metavar="URL", help="Pull from this repository; --path is in it."),
     click.option("--ref", "git_ref", help="Branch, tag or other ref to pull [HEAD]."),
     click.option("--interval", "git_interval", metavar="TIME", help="Time between pulls: 30s, 5m [30s]."),
@@ -40,18 +40,18 @@ PULLING: tuple[Callable[[Any], Any], ...] = (
     ),
     click.option("--verify", type=click.Choice(["commits", "tags"]), help="What has to be signed [commits]."),
 )
-SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
+PULL_SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
 """Those of the options that are settings, too."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pulling:
+class PullSetup:
     """Configuration of pull mode."""
 
     checkout: Checkout
     mirror: Mirror
     options: PullOptions
-    statuses: Statuses | None
+    statuses: StatusSender | None
 
     def puller(
         self, syncer: Syncer, database: Database, leadership: Leadership, supervisor: Supervisor
@@ -72,7 +72,7 @@ class Pulling:
         )
 
 
-def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None:
+def make_pull_setup(settings: Settings, flags: Mapping[str, Any]) -> PullSetup | None:
     """Return the configuration of pull mode; None if nothing is to be pulled.
 
     Raises ``ConfigError``.
@@ -85,38 +85,38 @@ def make_pulling(settings: Settings, flags: Mapping[str, Any]) -> Pulling | None
     from agentsd.files.git.mirror import Mirror
 
     _refuse_writing(settings)
-    remote = _remote(settings.git_url.get_secret_value())
+    remote = _parse_remote(settings.git_url.get_secret_value())
     options = PullOptions(
         settings.source,
-        _inside(settings.path),
+        _locate_manifests(settings.path),
         interval=settings.git_interval,
         resync=flags.get("resync", 60.0),
         allow_older=bool(flags.get("allow_older")),
         adopt=bool(flags.get("adopt")),
-        signers=_signers(settings),
+        signers=_load_signers(settings),
         env=settings.env,
     )
-    mirror = Mirror(_folder(settings, remote), remote, check_ref(settings.git_ref))
-    return Pulling(Checkout(), mirror, options, _statuses(settings, remote))
+    mirror = Mirror(_choose_folder(settings, remote), remote, check_ref(settings.git_ref))
+    return PullSetup(Checkout(), mirror, options, _make_statuses(settings, remote))
 
 
 def make_hook(
     settings: Settings, database: Database, puller: Puller | None, leadership: Leadership | None
-) -> Hook | None:
+) -> GitWebhook | None:
     """Return the webhook that a forge may call, if its secret is set. Raises ``ConfigError``."""
     if settings.hook_secret_file is None:
         return None
     from agentsd.store.queries import pulls
-    from agentsd.web.middleware.webhook_signature import Hook, load_secrets
+    from agentsd.web.middleware.webhook_signature import GitWebhook, load_secrets
 
     async def pull() -> None:
         if puller is not None:
             puller.pull()
         if puller is None or leadership is None or not leadership.leads:
             async with database.transaction() as connection:
-                await pulls.request(connection)
+                await pulls.request_pull(connection)
 
-    return Hook(load_secrets(settings.hook_secret_file), pull)
+    return GitWebhook(load_secrets(settings.hook_secret_file), pull)
 
 
 def _refuse_writing(settings: Settings) -> None:
@@ -127,7 +127,7 @@ def _refuse_writing(settings: Settings) -> None:
         )
 
 
-def _remote(text: str) -> Remote:
+def _parse_remote(text: str) -> Remote:
     from agentsd.core.trust.remotes import parse_remote
 
     remote = parse_remote(text)
@@ -136,7 +136,7 @@ def _remote(text: str) -> Remote:
     return remote
 
 
-def _inside(path: Path) -> str:
+def _locate_manifests(path: Path) -> str:
     """Return the folder of manifests in the repository."""
     inner = PurePosixPath(path.as_posix())
     if inner.is_absolute() or ".." in inner.parts:
@@ -144,14 +144,14 @@ def _inside(path: Path) -> str:
     return inner.as_posix()
 
 
-def _folder(settings: Settings, remote: Remote) -> Path:
+def _choose_folder(settings: Settings, remote: Remote) -> Path:
     """Return where this source's repository is kept: one folder for each remote."""
-    from agentsd.store.embedded.server import default_data_dir
+    from agentsd.store.embedded.server import choose_default_data_dir
 
     if settings.git_dir is not None:
         parent = settings.git_dir
     elif settings.data_dir is None:
-        parent = default_data_dir().with_name("git")
+        parent = choose_default_data_dir().with_name("git")
     elif settings.database_url is None:  # the data folder itself is Postgres' own
         parent = settings.data_dir.with_name(f"{settings.data_dir.name}.git")
     else:
@@ -160,22 +160,22 @@ def _folder(settings: Settings, remote: Remote) -> Path:
     return parent.expanduser().resolve() / f"{settings.source}-{mark}.git"
 
 
-def _signers(settings: Settings) -> Signers | None:
-    from agentsd.files.git.signatures import Signers
+def _load_signers(settings: Settings) -> TrustedSigners | None:
+    from agentsd.files.git.signatures import TrustedSigners
 
     if settings.verify_commits is None:
         if settings.verify == "tags":
             raise ConfigError("--verify tags needs to know whom to trust", hint="add --verify-commits FILE")
         return None
-    signers = Signers(settings.verify_commits, settings.verify)
+    signers = TrustedSigners(settings.verify_commits, settings.verify)
     signers.check()
     return signers
 
 
-def _statuses(settings: Settings, remote: Remote) -> Statuses | None:
+def _make_statuses(settings: Settings, remote: Remote) -> StatusSender | None:
     if settings.forge_token_file is None:
         return None
-    from agentsd.control.pull.commit_status import Forge, Statuses
+    from agentsd.control.pull.commit_status import Forge, StatusSender
 
     try:
         token = settings.forge_token_file.read_text("utf-8").strip()
@@ -187,4 +187,4 @@ def _statuses(settings: Settings, remote: Remote) -> Statuses | None:
             hint="one line, readable here",
         )
     kind, api = settings.forge, settings.forge_url
-    return Statuses(Forge.of(remote, Secret(token), kind=kind, api=api, source=settings.source))
+    return StatusSender(Forge.of(remote, Secret(token), kind=kind, api=api, source=settings.source))

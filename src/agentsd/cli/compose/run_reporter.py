@@ -7,28 +7,30 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from time import monotonic
 
-from agentsd.cli.output import print_lines, show_error, show_violations, stderr
-from agentsd.control.sync.reconciler import Options, Outcome
-from agentsd.control.sync.retention import KEEP, prune
-from agentsd.control.sync.run_log import record_error, record_outcome
-from agentsd.control.sync.syncer import Report
+from agentsd.cli.output import get_stderr, print_lines, show_error, show_violations
+from agentsd.control.sync.reconciler import SyncOptions, SyncResult
+from agentsd.control.sync.retention import KEEP_REVISIONS, prune_history
+from agentsd.control.sync.run_log import record_error, record_result
+from agentsd.control.sync.syncer import RoundReport
 from agentsd.core.errors import AgentsdError
 from agentsd.core.reminder import Reminder
-from agentsd.core.text.render import plan_lines, summary
+from agentsd.core.text.render import format_plan, summarise_plan
 from agentsd.core.violations import Violation
 from agentsd.store.database import Database
 from agentsd.store.leader_election import Term
 
-_SHOWN = 20
+_PATHS_MAX = 20
 """Changes shown line by line; of more, only the count is."""
 _SHOWN_BAD = 500
 """Violations shown, of one round."""
 
 
-class Reporter:
+class RunReporter:
     """Reporter of each round, shown and recorded once; a lasting error again with growing pauses."""
 
-    def __init__(self, database: Database, options: Options, prefix: str, keep: int = KEEP) -> None:
+    def __init__(
+        self, database: Database, options: SyncOptions, prefix: str, keep: int = KEEP_REVISIONS
+    ) -> None:
         self._database = database
         self._options = options
         self._prefix = prefix
@@ -40,7 +42,7 @@ class Reporter:
         self._last_bad: tuple[Violation, ...] = ()
         self._last_term: Term | None = None
 
-    async def __call__(self, report: Report) -> None:
+    async def __call__(self, report: RoundReport) -> None:
         """Take one report of the ``Watcher``."""
         options = replace(self._options, commit=report.commit, term=report.term)
         if report.error:
@@ -48,7 +50,7 @@ class Reporter:
         elif report.outcome:
             await self._done(report.outcome, options)
 
-    async def _failed(self, error: AgentsdError, options: Options) -> None:
+    async def _failed(self, error: AgentsdError, options: SyncOptions) -> None:
         if not self._reminder.due(monotonic(), str(error)):
             return
         known = str(error) == self._last_error
@@ -59,7 +61,7 @@ class Reporter:
         with suppress(AgentsdError):
             await record_error(self._database, error, options, trigger="watch", started_at=datetime.now(UTC))
 
-    async def _done(self, outcome: Outcome, options: Options) -> None:
+    async def _done(self, outcome: SyncResult, options: SyncOptions) -> None:
         bad = tuple(v for q in outcome.plan.quarantined for v in q.violations)
         orphans = tuple(row.slug for row in outcome.plan.orphaned)
         told = orphans == self._last_orphans
@@ -71,7 +73,7 @@ class Reporter:
             self._last_term = options.term
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):
-                await record_outcome(self._database, outcome, options, trigger="watch", started_at=started)
+                await record_result(self._database, outcome, options, trigger="watch", started_at=started)
         if news:
             plan = replace(outcome.plan, orphaned=()) if told else outcome.plan
             known = frozenset(self._last_bad)
@@ -80,15 +82,15 @@ class Reporter:
         if outcome.head or not self._pruned:
             changed = [change.id for change in outcome.plan.changes] if self._pruned else None
             self._pruned = True
-            await prune(self._database, self._keep, changed)
+            await prune_history(self._database, self._keep, changed)
 
-    def _show(self, outcome: Outcome, bad: tuple[Violation, ...]) -> None:
-        console = stderr()
+    def _show(self, outcome: SyncResult, bad: tuple[Violation, ...]) -> None:
+        console = get_stderr()
         changes = outcome.plan.changes
-        if len(changes) > _SHOWN:  # what somebody edited by hand is told in any case
+        if len(changes) > _PATHS_MAX:  # what somebody edited by hand is told in any case
             changes = tuple(change for change in changes if change.operation == "heal")
         shown = replace(outcome.plan, changes=changes, quarantined=())
-        print_lines(console, plan_lines(shown if outcome.head else replace(shown, changes=(), users=())))
+        print_lines(console, format_plan(shown if outcome.head else replace(shown, changes=(), users=())))
         if bad:
             show_violations(bad[:_SHOWN_BAD], self._prefix)
             if len(bad) > _SHOWN_BAD:
@@ -101,7 +103,7 @@ class Reporter:
                 (
                     ("yellow" if bad else "green", "! " if bad else "✓ "),
                     ("bold", f"version {version}"),
-                    ("", f": {summary(outcome.plan)} "),
+                    ("", f": {summarise_plan(outcome.plan)} "),
                     ("dim", f"({outcome.seconds * 1000:.0f} ms)"),
                 )
             ],

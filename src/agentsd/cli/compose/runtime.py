@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agentsd.cli.compose.parts import make_catalog, make_checker, make_opener, make_sessions, make_sops
-from agentsd.cli.output import print_lines, stderr
+from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError, StoreUnavailable
 from agentsd.settings import Settings
 from agentsd.store.database import Database
 
 if TYPE_CHECKING:
-    from agentsd.cli.compose.pull import Pulling
+    from agentsd.cli.compose.pull import PullSetup
     from agentsd.control.pull.puller import Puller
-    from agentsd.control.sync.leadership import Gate, Leadership
+    from agentsd.control.sync.leadership import LeaderGate, Leadership
     from agentsd.control.sync.planner import Planner
     from agentsd.control.sync.syncer import Syncer
     from agentsd.control.sync.watcher import Watcher
-    from agentsd.control.writeback.delivery import Mode
+    from agentsd.control.writeback.delivery import WriteMode
     from agentsd.control.writeback.writer import WriteBack
-    from agentsd.runtime.snapshot_cache.keeper import Keeper
+    from agentsd.runtime.snapshot_cache.keeper import SnapshotKeeper
     from agentsd.supervisor import SupervisedTasks, Supervisor
     from agentsd.telemetry import Metrics
-    from agentsd.web.middleware.auth import Access
-    from agentsd.web.middleware.webhook_signature import Hook
-    from agentsd.web.server.server import Running
+    from agentsd.web.middleware.auth import AccessPolicy
+    from agentsd.web.middleware.webhook_signature import GitWebhook
+    from agentsd.web.server.server import Server
 
 _RETRY_SECONDS = 1.0
 
@@ -40,33 +40,33 @@ def make_syncer(
     settings: Settings,
     flags: Mapping[str, Any],
     database: Database,
-    gate: Gate | None = None,
-    pulling: Pulling | None = None,
+    gate: LeaderGate | None = None,
+    pulling: PullSetup | None = None,
 ) -> Syncer:
     """Return a syncer from folder to store that reports and records results, if ``gate`` allows it."""
-    from agentsd.cli.compose.run_reporter import Reporter
-    from agentsd.control.sync.reconciler import Options, Reconciler
+    from agentsd.cli.compose.run_reporter import RunReporter
+    from agentsd.control.sync.reconciler import Reconciler, SyncOptions
     from agentsd.control.sync.syncer import Syncer
 
-    options = Options(
+    options = SyncOptions(
         source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False), strict=False
     )
     checker = make_checker(settings, require_mac=flags.get("require_mac", True))
     prefix = f"{settings.path.as_posix().rstrip('/')}/"
-    reporter = Reporter(database, options, prefix, settings.keep_revisions)
+    reporter = RunReporter(database, options, prefix, settings.keep_revisions)
     pulled = pulling.checkout if pulling else None
     reconciler = Reconciler(checker, database)
     return Syncer(settings.path, reconciler, options, reporter, env=settings.env, gate=gate, pulled=pulled)
 
 
 def make_planner(
-    settings: Settings, flags: Mapping[str, Any], database: Database, pulling: Pulling | None = None
+    settings: Settings, flags: Mapping[str, Any], database: Database, pulling: PullSetup | None = None
 ) -> Planner:
     """Return the API's planner: it reads the folder, or what was pulled, by the daemon's own rules."""
     from agentsd.control.sync.planner import Planner
-    from agentsd.control.sync.reconciler import Options, Reconciler
+    from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 
-    options = Options(source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False))
+    options = SyncOptions(source=settings.source, allow_mass_delete=flags.get("allow_mass_delete", False))
     checker = make_checker(settings, require_mac=flags.get("require_mac", True))
     pulled = pulling.checkout if pulling else None
     return Planner(
@@ -74,10 +74,10 @@ def make_planner(
     )
 
 
-async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) -> WriteBack | None:
+async def make_writeback(settings: Settings, syncer: Syncer, otherwise: WriteMode) -> WriteBack | None:
     """Return the API's writer of files, after finishing the work of a killed process; None for no writing."""
     from agentsd.control.writeback.delivery import GitOptions
-    from agentsd.control.writeback.manifest_editor import Desk
+    from agentsd.control.writeback.manifest_editor import SealingEditor
     from agentsd.control.writeback.writer import WriteBack
     from agentsd.files.git.repository import check_repository
 
@@ -89,7 +89,7 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: Mode) ->
         return None
     if mode == "git":
         await check_repository(settings.path)
-    desk = Desk(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
+    desk = SealingEditor(settings.path, make_catalog(), make_opener(settings), make_sops(settings))
     options = GitOptions(settings.git_message, settings.git_branch, settings.git_push)
     writeback = WriteBack(desk, syncer, make_checker(settings), mode=mode, git=options)
     await writeback.recover()
@@ -102,7 +102,7 @@ async def start_watching(
     resync: float,
     database: Database,
     leadership: Leadership,
-    pulling: Pulling | None = None,
+    pulling: PullSetup | None = None,
     *,
     wait: bool,
 ) -> Puller | None:
@@ -113,7 +113,7 @@ async def start_watching(
     supervisor = tasks.supervisor
     puller = pulling.puller(syncer, database, leadership, supervisor) if pulling else None
     watcher = puller or Watcher(syncer, resync=resync)
-    campaign = partial(_campaign, watcher, database, leadership, supervisor)
+    campaign = partial(_start_campaign, watcher, database, leadership, supervisor)
     tasks.start("campaign", campaign, ready=watcher.first_round)
     tasks.start("store", lambda: syncer.follow_store(Listener(database.listener_dsn).hints()))
     if puller is None:
@@ -125,18 +125,18 @@ async def start_watching(
     return puller
 
 
-async def _campaign(
+async def _start_campaign(
     watcher: Watcher | Puller, database: Database, leadership: Leadership, supervisor: Supervisor
 ) -> None:
     """Watch, as soon as Postgres is available: a machine may start its parts in any order."""
-    while not await reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
+    while not await is_reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
         await asyncio.sleep(_RETRY_SECONDS)
     async with leadership.campaigning(supervisor), supervisor.group() as tasks:
         tasks.start("watch", watcher.run, ready=watcher.first_round)
         await asyncio.Event().wait()
 
 
-async def reachable(database: Database) -> bool:
+async def is_reachable(database: Database) -> bool:
     """Return whether Postgres answers.
 
     Raises ``StoreError`` if it does, but is not fit for this program.
@@ -156,42 +156,42 @@ async def serve_runtime(
     database: Database,
     sockets: Sequence[socket.socket],
     writeback: WriteBack | None = None,
-    hook: Hook | None = None,
+    hook: GitWebhook | None = None,
     cache: Path | None = None,
     planner: Planner | None = None,
-) -> AsyncIterator[Running]:
+) -> AsyncIterator[Server]:
     """Run the runtime and its HTTP interface; yield the server once the first load is served.
 
     ``cache``: the folder of the snapshot from which it starts while Postgres is away.
     """
     from agentsd.cli.compose.env_agent import make_registry
-    from agentsd.cli.compose.policies import make_bounds, make_guards
+    from agentsd.cli.compose.policies import make_bounds, make_policies
     from agentsd.runtime.agents.builder import Builder
-    from agentsd.runtime.agents.document_history import StoreHistory
+    from agentsd.runtime.agents.document_history import StoreDocumentHistory
     from agentsd.runtime.follower.follower import Follower
-    from agentsd.runtime.follower.knowledge import Indexer, StoreKnowledge
-    from agentsd.runtime.follower.run_feed import Timeline
+    from agentsd.runtime.follower.knowledge import KnowledgeIndexer, StoreKnowledge
+    from agentsd.runtime.follower.run_feed import RunFeed
     from agentsd.web.app import create_app
-    from agentsd.web.context import Parts
-    from agentsd.web.middleware.auth import Access, is_loopback, load_tokens
-    from agentsd.web.server.server import start
+    from agentsd.web.context import AppContext
+    from agentsd.web.middleware.auth import AccessPolicy, is_loopback, load_tokens
+    from agentsd.web.server.server import start_server
 
     catalog, sessions = make_catalog(), make_sessions(settings)
     builder = Builder(
         make_opener(settings), catalog, sessions, trusted_origins=settings.trusted_origins, metrics=metrics
     )
-    registry = make_registry(settings, builder, StoreHistory(database), metrics)
+    registry = make_registry(settings, builder, StoreDocumentHistory(database), metrics)
     hosts = [one.getsockname()[0] for one in sockets]
-    guards, local = make_guards(settings, metrics), all(map(is_loopback, hosts))
+    guards, local = make_policies(settings, metrics), all(map(is_loopback, hosts))
     tokens, origins = load_tokens(settings.token_file), guards.cors.origins
-    access = Access(tokens, settings.allowed_hosts, loopback=local, origins=origins)
-    await _refuse_shut(access, hosts, database)
+    access = AccessPolicy(tokens, settings.allowed_hosts, loopback=local, origins=origins)
+    await _refuse_lockout(access, hosts, database)
     keeper = _make_keeper(cache, settings, database, metrics) if cache else None
     follower = Follower(database, registry, metrics, tokens=access.book, keeper=keeper, supervisor=supervisor)
     knowledge = StoreKnowledge(database)
-    indexer = Indexer(database, registry, knowledge)
-    timeline = Timeline(database)
-    parts = Parts(
+    indexer = KnowledgeIndexer(database, registry, knowledge)
+    timeline = RunFeed(database)
+    parts = AppContext(
         registry,
         follower,
         database,
@@ -219,21 +219,23 @@ async def serve_runtime(
         if writeback is not None:
             stack.push_async_callback(writeback.aclose)
         bounds, drain = make_bounds(settings), settings.shutdown_drain
-        server = await start(create_app(parts), sockets, bounds=bounds, drain=drain, supervisor=supervisor)
+        server = await start_server(
+            create_app(parts), sockets, bounds=bounds, drain=drain, supervisor=supervisor
+        )
         stack.push_async_callback(server.stop)
-        await _first_load(follower)
+        await _await_first_load(follower)
         yield server
 
 
-def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: Metrics) -> Keeper:
-    from agentsd.runtime.snapshot_cache.format import Origin
-    from agentsd.runtime.snapshot_cache.keeper import Keeper
+def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: Metrics) -> SnapshotKeeper:
+    from agentsd.runtime.snapshot_cache.format import SnapshotOrigin
+    from agentsd.runtime.snapshot_cache.keeper import SnapshotKeeper
     from agentsd.store.database import SCHEMA_REVISION
 
-    return Keeper(cache, Origin(database.place, settings.source, SCHEMA_REVISION), metrics)
+    return SnapshotKeeper(cache, SnapshotOrigin(database.place, settings.source, SCHEMA_REVISION), metrics)
 
 
-async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database) -> None:
+async def _refuse_lockout(access: AccessPolicy, hosts: Sequence[str], database: Database) -> None:
     """Raise ``ConfigError`` if others reach the server and nobody has a token.
 
     While Postgres is away that is unknown; the server then starts, and refuses everybody until it is
@@ -251,22 +253,22 @@ async def _refuse_shut(access: Access, hosts: Sequence[str], database: Database)
         check_bind(hosts, bool(known))
 
 
-async def _first_load(follower: Any) -> None:
+async def _await_first_load(follower: Any) -> None:
     """Wait until the runtime serves the content of the store; report it if that takes long."""
     try:
         async with asyncio.timeout(5):
             await follower.ready.wait()
-        _settle_memory()
+        _freeze_objects()
         if follower.recalled:
             said = f"serving from disk, as of {follower.age():.0f} s ago: Postgres is away"
-            print_lines(stderr(), [(("yellow", "  ! "), ("", said))])
+            print_lines(get_stderr(), [(("yellow", "  ! "), ("", said))])
     except TimeoutError:
         problem: AgentsdError | None = follower.problem
         reason = problem.message if problem else "no answer from Postgres yet"
-        print_lines(stderr(), [(("yellow", "  ! "), ("", f"serving, but not ready: {reason}"))])
+        print_lines(get_stderr(), [(("yellow", "  ! "), ("", f"serving, but not ready: {reason}"))])
 
 
-def _settle_memory() -> None:
+def _freeze_objects() -> None:
     """Freeze thousands of permanent documents: the collector need not traverse them at every pass."""
     gc.collect()
     gc.freeze()

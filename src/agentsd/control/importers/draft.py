@@ -11,18 +11,18 @@ from uuid import uuid4
 
 from pydantic import ValidationError
 
-from agentsd.control.sealing.seal import seal
+from agentsd.control.sealing.seal import seal_document
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.manifest.document import parse
-from agentsd.core.manifest.scalars import Unusable, resolve
+from agentsd.core.manifest.document import parse_document
+from agentsd.core.manifest.scalars import UnusableScalar, resolve_scalar
 from agentsd.core.manifest.sections import FALLBACK
-from agentsd.core.trust.rules import misdirected
-from agentsd.files.yaml.emitter import dump
+from agentsd.core.trust.rules import find_misdirected
+from agentsd.files.yaml.emitter import dump_value
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
 from agentsd.sops.binary import SopsBinary
 
-Outcome = Literal["used", "assumed", "unused", "placeholder", "missing"]
+NoteOutcome = Literal["used", "assumed", "unused", "placeholder", "missing"]
 
 _PLACEHOLDER = re.compile(
     r"change[-_ ]?me|replace[-_ ]?me|fill[-_ ]?me|to[-_ ]?do|tbd|none|null|nil|placeholder|dummy|example"
@@ -31,16 +31,16 @@ _PLACEHOLDER = re.compile(
     r"|.*[-_](here|placeholder|changeme)",
     re.IGNORECASE | re.DOTALL,
 )
-_UNWRITABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNWRITABLE_CHARACTERS = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _SECRET_NAMES = ("api_key", "auth_token")  # what creation rules seal as a matter of course
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class ImportNote:
     """Outcome of one thing that was read. Contains no value, which may be a secret."""
 
     name: str
-    outcome: Outcome
+    outcome: NoteOutcome
     text: str  # where it went, or why not
     line: int | None = None
 
@@ -50,7 +50,7 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
-class Draft:
+class ManifestDraft:
     """Manifest in plain text that is not written yet. ``sealed``: fields to seal besides the secrets."""
 
     slug: str
@@ -64,63 +64,71 @@ class Draft:
         return {kind: self.value[kind]["provider"] for kind in SECTIONS if kind in self.value}
 
 
-def why_placeholder(value: str | None) -> str:
+def explain_placeholder(value: str | None) -> str:
     """Explain why ``value`` cannot work; empty where it may be meant."""
     if value is None or not value.strip():
         return "it is empty"
     if _PLACEHOLDER.fullmatch(value.strip()):
         return "it holds a placeholder"
-    if _UNWRITABLE.search(value.strip()):
+    if _UNWRITABLE_CHARACTERS.search(value.strip()):
         return "it holds a line break or a control character"
     if "${" in value:
         return "it refers to another variable, which is not looked up: write the value out"
     return ""
 
 
-def drafted(
+def make_draft(
     slug: str,
     head: Mapping[str, Any],
     sections: Mapping[str, dict[str, Any]],
     catalog: Catalog,
     trusted: Collection[str],
-) -> Draft:
+) -> ManifestDraft:
     """Make a manifest with a new id.
 
     An address that receives a secret, and is not the vendor's own, is sealed.
     """
-    entries = list(_entries(sections))
-    urls = [field for kind, section in entries for field in _foreign(catalog, kind, section, trusted)]
+    entries = list(_iterate_entries(sections))
+    urls = [
+        field
+        for kind, section in entries
+        for field in _find_foreign_addresses(catalog, kind, section, trusted)
+    ]
     secret = any(
         catalog.vendor(kind, one["provider"]).settings.secret_fields() & one.keys() for kind, one in entries
     )
-    return Draft(slug, {"id": str(uuid4()), **head, **sections}, secret, frozenset(urls))
+    return ManifestDraft(slug, {"id": str(uuid4()), **head, **sections}, secret, frozenset(urls))
 
 
-def _entries(sections: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _iterate_entries(sections: Mapping[str, dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
     for kind, section in sections.items():
         yield kind, section
         yield from ((kind, entry) for entry in section.get(FALLBACK, ()))
 
 
-def _foreign(catalog: Catalog, kind: str, section: Mapping[str, Any], trusted: Collection[str]) -> list[str]:
+def _find_foreign_addresses(
+    catalog: Catalog, kind: str, section: Mapping[str, Any], trusted: Collection[str]
+) -> list[str]:
     known = catalog.vendor(kind, section["provider"]).settings.destinations()
-    return [wrong.field for wrong in misdirected(section, frozenset(), known, frozenset(trusted))]
+    return [wrong.field for wrong in find_misdirected(section, frozenset(), known, frozenset(trusted))]
 
 
-async def written(draft: Draft, file: Path, relative: str, sops: SopsBinary, prefix: str = "") -> bytes:
+async def seal_draft(
+    draft: ManifestDraft, file: Path, relative: str, sops: SopsBinary, prefix: str = ""
+) -> bytes:
     """Return the manifest's bytes, sealed by the rules that match ``file``, foreign addresses included.
 
     Raises ``ConfigError`` and ``SopsFailed``.
     """
-    data = (prefix + dump(draft.value)).encode()
+    data = (prefix + dump_value(draft.value)).encode()
     if not draft.has_secrets:
         return data
     names = sorted({*_SECRET_NAMES, *draft.sealed}) if draft.sealed else []
     pattern = f"^({'|'.join(names)})$" if names else ""
-    return await seal(parse(relative, data), file, sops, encrypted_regex=pattern)
+    return await seal_document(parse_document(relative, data), file, sops, encrypted_regex=pattern)
 
 
-def typed(settings: type[ProviderSettings], name: str, text: str) -> Any:
+def convert_text(settings: type[ProviderSettings], name: str, text: str) -> Any:
     """Convert a text to the type of its field; return it unchanged where it does not fit.
 
     The schema then refuses it.
@@ -130,12 +138,12 @@ def typed(settings: type[ProviderSettings], name: str, text: str) -> Any:
     if name in settings.secret_fields() or str in choices or text in choices:
         return text
     try:
-        return resolve(text)
-    except Unusable:
+        return resolve_scalar(text)
+    except UnusableScalar:
         return text
 
 
-def refused(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dict[str, str]:
+def find_schema_errors(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dict[str, str]:
     """Return field → broken rule of the schema (``missing``, ``string_pattern_mismatch``…); no values."""
     try:
         settings.model_validate(dict(section))
@@ -145,14 +153,14 @@ def refused(settings: type[ProviderSettings], section: Mapping[str, Any]) -> dic
     return {}
 
 
-def example(settings: type[ProviderSettings], name: str) -> Any:
+def find_example(settings: type[ProviderSettings], name: str) -> Any:
     """Return the schema's example of a required field that is not a secret; None without an example."""
     examples = settings.model_fields[name].examples if name not in settings.secret_fields() else None
     return examples[0] if examples else None
 
 
-def count(notes: Sequence[Note]) -> dict[str, int]:
+def count_notes(notes: Sequence[ImportNote]) -> dict[str, int]:
     """Count the notes by outcome, in the order of ``NoteOutcome``."""
-    outcomes: tuple[str, ...] = get_args(Outcome)
+    outcomes: tuple[str, ...] = get_args(NoteOutcome)
     counts = {outcome: sum(note.outcome == outcome for note in notes) for outcome in outcomes}
     return {outcome: number for outcome, number in counts.items() if number}

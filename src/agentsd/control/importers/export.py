@@ -9,16 +9,16 @@ from pathlib import Path
 
 from agentsd.core.errors import ConfigError, StoreRefused
 from agentsd.core.manifest.agent import Attachment, StoredAgent
-from agentsd.core.names import inner
-from agentsd.core.plan.plan import Stored
-from agentsd.files.atomic.compare_and_swap import replace_file, swap
+from agentsd.core.names import strip_overlay
+from agentsd.core.plan.plan import StoredState
+from agentsd.files.atomic.compare_and_swap import compare_and_swap, replace_file
 from agentsd.files.tree import ATTACHMENT_SUFFIXES, is_manifest_name
 from agentsd.store.database import Database
 from agentsd.store.queries.agents import load_layers, load_stored
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
+class ExportedFiles:
     """Stored files of one source."""
 
     files: Mapping[str, bytes]  # by path relative to the tree, in order
@@ -27,7 +27,7 @@ class Exported:
     users: int
 
 
-async def stored_files(database: Database, source: str) -> Exported:
+async def load_stored_files(database: Database, source: str) -> ExportedFiles:
     """Load manifests, layers, prompts and user files of ``source``.
 
     Raises ``StoreRefused`` for damaged rows.
@@ -35,17 +35,17 @@ async def stored_files(database: Database, source: str) -> Exported:
     async with database.transaction(snapshot=True) as connection:
         stored = await load_stored(connection, source)
         agents = [one for one in stored.agents.values() if one.source == source]
-        wanted = dict(_documents(agents))
+        wanted = dict(_iterate_documents(agents))
         found = await load_layers(connection, set(wanted.values()))
-    files = {path: _intact(path, digest, found) for path, digest in wanted.items()}
-    users = dict(_users(stored, source))
+    files = {path: _verify_document(path, digest, found) for path, digest in wanted.items()}
+    users = dict(_iterate_users(stored, source))
     sources = {one.path: one.digest for agent in agents for one in agent.attachments.sources}
     for path in (*files, *users, *sources):
-        _check(path)
-    return Exported(dict(sorted((files | users).items())), sources, len(agents), len(users))
+        _check_path(path)
+    return ExportedFiles(dict(sorted((files | users).items())), sources, len(agents), len(users))
 
 
-def _documents(agents: Iterable[StoredAgent]) -> Iterable[tuple[str, bytes]]:
+def _iterate_documents(agents: Iterable[StoredAgent]) -> Iterable[tuple[str, bytes]]:
     for agent in agents:
         yield agent.path, agent.document_digest or agent.digest
         beside: list[Attachment] = list(agent.attachments.layers)
@@ -54,13 +54,13 @@ def _documents(agents: Iterable[StoredAgent]) -> Iterable[tuple[str, bytes]]:
         yield from ((one.path, one.digest) for one in beside)
 
 
-def _users(stored: Stored, source: str) -> Iterable[tuple[str, bytes]]:
+def _iterate_users(stored: StoredState, source: str) -> Iterable[tuple[str, bytes]]:
     for user in stored.users.values():
         if user.source == source and user.path and user.data is not None:
             yield user.path, user.data
 
 
-def _intact(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> bytes:
+def _verify_document(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> bytes:
     data = found.get(digest)
     if data is None or sha256(data).digest() != digest:
         raise StoreRefused(
@@ -70,12 +70,12 @@ def _intact(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> bytes:
     return data
 
 
-def _check(path: str) -> None:
+def _check_path(path: str) -> None:
     """Refuse a path outside the folder, a hidden file, or one of a foreign kind.
 
     Anybody may have written the row.
     """
-    parts = inner(path).split("/")
+    parts = strip_overlay(path).split("/")
     plain = all(part and not part.startswith(".") and "\\" not in part and "\0" not in part for part in parts)
     if not plain or not (is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES)):
         raise StoreRefused(
@@ -84,7 +84,7 @@ def _check(path: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class FolderComparison:
     """Comparison of a folder with the files that are to be written into it."""
 
     new: tuple[str, ...]
@@ -93,18 +93,18 @@ class Comparison:
     lacking: tuple[str, ...]  # of ``absent``: not in the folder either
 
 
-def compare(root: Path, exported: Exported) -> Comparison:
+def compare_folder(root: Path, exported: ExportedFiles) -> FolderComparison:
     """Compare ``root`` with the files to be written; writes nothing.
 
     Raises ``ConfigError`` where a link leads out of ``root``, and ``OSError``.
     """
-    found = {path: _content(root, path) for path in exported.files}
+    found = {path: _read_content(root, path) for path in exported.files}
     lacking = (
         path
         for path, digest in exported.absent.items()
-        if (data := _content(root, path)) is None or sha256(data).digest() != digest
+        if (data := _read_content(root, path)) is None or sha256(data).digest() != digest
     )
-    return Comparison(
+    return FolderComparison(
         tuple(path for path, data in found.items() if data is None),
         tuple(path for path, data in found.items() if data == exported.files[path]),
         tuple(path for path, data in found.items() if data is not None and data != exported.files[path]),
@@ -112,7 +112,7 @@ def compare(root: Path, exported: Exported) -> Comparison:
     )
 
 
-def _content(root: Path, path: str) -> bytes | None:
+def _read_content(root: Path, path: str) -> bytes | None:
     file = root / path
     home = root.absolute().parent if path.startswith("../") else root
     if not file.resolve().is_relative_to(home.resolve()):
@@ -120,11 +120,11 @@ def _content(root: Path, path: str) -> bytes | None:
     return file.read_bytes() if file.exists() else None
 
 
-def write(root: Path, exported: Exported, comparison: Comparison) -> None:
+def write_files(root: Path, exported: ExportedFiles, comparison: FolderComparison) -> None:
     """Write new files and replace differing ones. Raises ``FileChanged`` where one changed meanwhile."""
     for path in comparison.new:
         file = root / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        swap(file, None, exported.files[path])
+        compare_and_swap(file, None, exported.files[path])
     for path in comparison.other:
         replace_file(root / path, exported.files[path])

@@ -22,21 +22,33 @@ from typing import Any
 
 import aiohttp
 
-from agentsd.control.notifications.webhooks import Message, Receiver, State, read_receivers
+from agentsd.control.notifications.webhooks import (
+    NotificationMessage,
+    NotificationState,
+    Webhook,
+    read_webhooks,
+)
 from agentsd.core.backoff import Backoff
 from agentsd.core.errors import AgentsdError, ConfigError, StoreError
 from agentsd.store.database import Database
-from agentsd.store.queries.notifications import Failing, Notice, load_notices, put_failing, set_told, slugs_of
+from agentsd.store.queries.notifications import (
+    ActiveFailure,
+    Notice,
+    load_notices,
+    replace_failures,
+    select_source_slugs,
+    set_notified,
+)
 from agentsd.store.queries.replicas import Replica, list_replicas
-from agentsd.store.queries.runs import ManifestCondition, Run, list_conditions, list_runs
+from agentsd.store.queries.runs import ManifestCondition, SyncRun, list_conditions, list_runs
 
-_TIMEOUT = aiohttp.ClientTimeout(total=10)
+_POST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _LONGEST_DELAY_SECONDS = 300.0
-_LAST = 2.0  # s that a receiver may still take while the process stops
-_MOST = 50
+_CLOSE_SECONDS = 2.0  # s that a receiver may still take while the process stops
+_MESSAGES_MAX = 50
 """Failing manifests that are told one by one; of more, how many there are."""
 
-STORE = Failing("store", "StoreAway", "Postgres cannot be reached, or refuses")
+STORE_AWAY = ActiveFailure("store", "StoreAway", "Postgres cannot be reached, or refuses")
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +87,7 @@ class Notifier:
 
     async def run(self) -> None:
         """Look now, whenever woken, and on a period. Survives every error."""
-        async with aiohttp.ClientSession(timeout=_TIMEOUT, trust_env=False) as http:
+        async with aiohttp.ClientSession(timeout=_POST_TIMEOUT, trust_env=False) as http:
             while True:
                 self._woken.clear()
                 await self._round(http)
@@ -84,7 +96,7 @@ class Notifier:
 
     async def _round(self, http: aiohttp.ClientSession) -> None:
         try:
-            receivers = read_receivers(self._file)
+            receivers = read_webhooks(self._file)
             self._problem = ""
         except ConfigError as error:
             if error.message != self._problem:
@@ -110,13 +122,13 @@ class Notifier:
         async with self._database.transaction() as conn:
             latest = await list_runs(conn, source=self._source, limit=1)
             conditions = await list_conditions(conn, self._source)
-            degraded = _degraded(await list_replicas(conn))
-            own = await slugs_of(conn, self._source, degraded)
+            degraded = _describe_degraded(await list_replicas(conn))
+            own = await select_source_slugs(conn, self._source, degraded)
             agents = (one for slug, one in degraded.items() if slug in own)
-            failing = [*_run(latest), *_manifests(conditions), *agents]
-            await put_failing(conn, self._source, failing)
+            failing = [*_describe_run(latest), *_describe_manifests(conditions), *agents]
+            await replace_failures(conn, self._source, failing)
 
-    async def _tell_all(self, http: aiohttp.ClientSession, receivers: Sequence[Receiver]) -> None:
+    async def _tell_all(self, http: aiohttp.ClientSession, receivers: Sequence[Webhook]) -> None:
         async with self._database.transaction(snapshot=True) as conn:
             notices = await load_notices(conn, self._source)
         present = {receiver.fingerprint for receiver in receivers}
@@ -124,36 +136,40 @@ class Notifier:
             known = set(notice.told if notice.failing else notice.told & present)
             for receiver in receivers:
                 if (receiver.fingerprint in known) != notice.failing:
-                    await _to_the_end(self._tell(http, receiver, notice, known))
+                    await _finish_shielded(self._tell(http, receiver, notice, known))
             if not (notice.failing or known):  # whoever knew is no receiver any more
                 await self._note(notice, known)
 
     async def _tell(
-        self, http: aiohttp.ClientSession, receiver: Receiver, notice: Notice, known: set[str]
+        self, http: aiohttp.ClientSession, receiver: Webhook, notice: Notice, known: set[str]
     ) -> None:
-        if await self._send(http, receiver, _message(self._source, notice)):
+        if await self._send(http, receiver, _make_message(self._source, notice)):
             known ^= {receiver.fingerprint}
             await self._note(notice, known)
 
     async def _note(self, notice: Notice, known: set[str]) -> None:
         async with self._database.transaction() as conn:
-            await set_told(conn, self._source, notice.key, known)
+            await set_notified(conn, self._source, notice.key, known)
 
     async def _tell_away(
-        self, http: aiohttp.ClientSession, receivers: Sequence[Receiver], *, away: bool
+        self, http: aiohttp.ClientSession, receivers: Sequence[Webhook], *, away: bool
     ) -> None:
         if not away and self._away is None:
             return
         known = self._away if self._away is not None else set()
-        notice = Notice(STORE.key, STORE.reason, STORE.message, away, frozenset(), datetime.now(UTC))
+        notice = Notice(
+            STORE_AWAY.key, STORE_AWAY.reason, STORE_AWAY.message, away, frozenset(), datetime.now(UTC)
+        )
         for receiver in receivers:
             if (receiver.fingerprint in known) != away and await self._send(
-                http, receiver, _message(self._source, notice)
+                http, receiver, _make_message(self._source, notice)
             ):
                 known ^= {receiver.fingerprint}
         self._away = known if away or known & {one.fingerprint for one in receivers} else None
 
-    async def _send(self, http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> bool:
+    async def _send(
+        self, http: aiohttp.ClientSession, receiver: Webhook, message: NotificationMessage
+    ) -> bool:
         """Send a message; return whether it arrived.
 
         A webhook that fails is left alone for a while, longer each time.
@@ -162,7 +178,7 @@ class Notifier:
         attempts, due = self._waits.get(receiver.fingerprint, (0, 0.0))
         if loop.time() < due:
             return False
-        status = await _post(http, receiver, message)
+        status = await _post_message(http, receiver, message)
         if 200 <= status < 300:
             self._waits.pop(receiver.fingerprint, None)
             return True
@@ -174,18 +190,18 @@ class Notifier:
         return False
 
 
-async def _to_the_end(work: Coroutine[Any, Any, None]) -> None:
+async def _finish_shielded(work: Coroutine[Any, Any, None]) -> None:
     """Finish recording what was sent though the process stops: otherwise the next one would repeat it."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task}, timeout=_LAST)
+        await asyncio.wait({task}, timeout=_CLOSE_SECONDS)
         task.cancel()
         raise
 
 
-async def _post(http: aiohttp.ClientSession, receiver: Receiver, message: Message) -> int:
+async def _post_message(http: aiohttp.ClientSession, receiver: Webhook, message: NotificationMessage) -> int:
     """Post a message and return the status of the answer; 0 without one.
 
     The error may contain the URL, so none of it is reported.
@@ -197,45 +213,45 @@ async def _post(http: aiohttp.ClientSession, receiver: Receiver, message: Messag
         return 0
 
 
-def _message(source: str, notice: Notice) -> Message:
+def _make_message(source: str, notice: Notice) -> NotificationMessage:
     at = (notice.since if notice.failing else datetime.now(UTC)).astimezone(UTC)
-    state: State = "failing" if notice.failing else "recovered"
+    state: NotificationState = "failing" if notice.failing else "recovered"
     moment = at.isoformat(timespec="seconds").replace("+00:00", "Z")
-    return Message(state, source, notice.key, notice.reason, notice.message, moment)
+    return NotificationMessage(state, source, notice.key, notice.reason, notice.message, moment)
 
 
-def _run(latest: Sequence[Run]) -> Iterator[Failing]:
+def _describe_run(latest: Sequence[SyncRun]) -> Iterator[ActiveFailure]:
     for run in latest:
         if run.outcome in ("refused", "failed"):
             first = run.errors[0] if run.errors else {}
             where = f"{first['path']}: " if first.get("path") else ""
             text = f"{where}{first.get('message', '')}"
-            yield Failing("run", str(first.get("code") or run.outcome), text)
+            yield ActiveFailure("run", str(first.get("code") or run.outcome), text)
 
 
-def _manifests(conditions: Sequence[ManifestCondition]) -> Iterator[Failing]:
+def _describe_manifests(conditions: Sequence[ManifestCondition]) -> Iterator[ActiveFailure]:
     invalid = [one for one in conditions if one.type == "Invalid"]
-    if len(invalid) > _MOST:
-        yield Failing("manifests", "Invalid", f"{len(invalid)} manifests are invalid")
+    if len(invalid) > _MESSAGES_MAX:
+        yield ActiveFailure("manifests", "Invalid", f"{len(invalid)} manifests are invalid")
         return
     for one in invalid:
-        yield Failing(f"manifest:{one.path}", one.reason, one.message)
+        yield ActiveFailure(f"manifest:{one.path}", one.reason, one.message)
 
 
-def _degraded(replicas: Sequence[Replica]) -> dict[str, Failing]:
+def _describe_degraded(replicas: Sequence[Replica]) -> dict[str, ActiveFailure]:
     """Return the degraded agents as one condition each.
 
     It is one condition on however many replicas, and while those restart.
     """
     where: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
     for replica in replicas:
-        for agent in list(replica.degraded)[:_MOST]:
+        for agent in list(replica.degraded)[:_MESSAGES_MAX]:
             where.setdefault(str(agent.get("slug")), []).append((replica.host, agent))
-    return {slug: _failing(slug, found) for slug, found in where.items()}
+    return {slug: _describe_agent(slug, found) for slug, found in where.items()}
 
 
-def _failing(slug: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> Failing:
+def _describe_agent(slug: str, found: Sequence[tuple[str, Mapping[str, Any]]]) -> ActiveFailure:
     host, agent = found[0]
     on = f"on {host}" if len(found) == 1 else f"on {len(found)} replicas"
     text = f"{agent.get('message') or 'degraded'} ({on})"
-    return Failing(f"agent:{slug}", str(agent.get("reason") or "Degraded"), text)
+    return ActiveFailure(f"agent:{slug}", str(agent.get("reason") or "Degraded"), text)

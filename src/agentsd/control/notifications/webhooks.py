@@ -9,21 +9,21 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from agentsd.core.errors import ConfigError
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 
-Kind = Literal["json", "slack"]
+WebhookKind = Literal["json", "slack"]
 
-State = Literal["failing", "recovered"]
+NotificationState = Literal["failing", "recovered"]
 
-_SLACK = "slack:"
+_SLACK_PREFIX = "slack:"
 
 
 @dataclass(frozen=True, slots=True)
-class Receiver:
+class Webhook:
     """Webhook. Its URL is never shown: whoever has it may post."""
 
     url: str = field(repr=False)
-    kind: Kind
+    kind: WebhookKind
     line: int  # of the file
 
     @property
@@ -32,7 +32,7 @@ class Receiver:
         return sha256(f"{self.kind} {self.url}".encode()).hexdigest()[:16]
 
 
-def read_receivers(file: Path) -> tuple[Receiver, ...]:
+def read_webhooks(file: Path) -> tuple[Webhook, ...]:
     """Read one URL a line, ``slack:`` before those of Slack's kind; skip empty lines and ``#`` lines.
 
     Raises ``ConfigError``, which names the line and not its content.
@@ -41,14 +41,14 @@ def read_receivers(file: Path) -> tuple[Receiver, ...]:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(f"{file} cannot be read", hint="AGENTSD_NOTIFY_URL_FILE: one URL a line") from None
-    found = [_receiver(file, number, line.strip()) for number, line in enumerate(lines, 1)]
+    found = [_parse_webhook(file, number, line.strip()) for number, line in enumerate(lines, 1)]
     return tuple(receiver for receiver in found if receiver is not None)
 
 
-def _receiver(file: Path, number: int, text: str) -> Receiver | None:
+def _parse_webhook(file: Path, number: int, text: str) -> Webhook | None:
     if not text or text.startswith("#"):
         return None
-    url = text.removeprefix(_SLACK).strip()
+    url = text.removeprefix(_SLACK_PREFIX).strip()
     try:
         parts = urlsplit(url)
         fit = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -56,24 +56,24 @@ def _receiver(file: Path, number: int, text: str) -> Receiver | None:
         fit = False
     if not fit or not url.isprintable() or " " in url:
         raise ConfigError(f"{file}:{number} is no URL", hint="write https://… or slack:https://…, one a line")
-    return Receiver(url, "slack" if text.startswith(_SLACK) else "json", number)
+    return Webhook(url, "slack" if text.startswith(_SLACK_PREFIX) else "json", number)
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class NotificationMessage:
     """Description of an event, in words that contain no secret and no prompt."""
 
-    state: State
+    state: NotificationState
     source: str
     key: str
     reason: str
     text: str
     at: str  # RFC 3339
 
-    def body(self, kind: Kind) -> dict[str, Any]:
+    def body(self, kind: WebhookKind) -> dict[str, Any]:
         """Return the message as JSON for a webhook of this kind."""
         if kind == "slack":
-            return {"text": _escaped(self.line)}
+            return {"text": _escape_slack(self.line)}
         names = ("state", "source", "key", "reason", "at")
         return {"version": 1, **{name: getattr(self, name) for name in names}, "message": self.text}
 
@@ -82,10 +82,12 @@ class Message:
         """Return the message as a line for people."""
         sign = "✗" if self.state == "failing" else "✓"
         told = f": {self.text}" if self.text and self.state == "failing" else ""
-        return printable(f"{sign} agentsd {self.source}: {self.key} {self.state} ({self.reason}){told}")
+        return escape_unprintable(
+            f"{sign} agentsd {self.source}: {self.key} {self.state} ({self.reason}){told}"
+        )
 
 
-def _escaped(text: str) -> str:
+def _escape_slack(text: str) -> str:
     """Escape Slack's three control characters.
 
     https://docs.slack.dev/messaging/formatting-message-text

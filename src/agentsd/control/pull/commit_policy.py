@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from agentsd.core.errors import StaleSync, SyncRefused
 from agentsd.core.trust.remotes import parse_remote
 from agentsd.files.git.mirror import Mirror
-from agentsd.files.git.signatures import Signers
-from agentsd.store.queries.pulls import Pull
+from agentsd.files.git.signatures import TrustedSigners
+from agentsd.store.queries.pulls import PullState
 
 CONFIRM_SECONDS = 5.0
 """How long a ref must have been back at an older commit before that is believed."""
@@ -28,7 +28,7 @@ class SourceMoved(SyncRefused):
     """Refusal of a source that was applied from another remote."""
 
 
-class NotYet(Exception):
+class AwaitConfirmation(Exception):
     """Request to wait: the ref went back, which is accepted after ``seconds``."""
 
     def __init__(self, seconds: float) -> None:
@@ -46,12 +46,12 @@ class PullOptions:
     resync: float = 60.0
     allow_older: bool = False
     adopt: bool = False
-    signers: Signers | None = None
+    signers: TrustedSigners | None = None
     env: str | None = None  # the overlay, beside ``path``
     confirm: float = CONFIRM_SECONDS
 
 
-class Judge:
+class CommitPolicy:
     """Policy for the commits of one ref of one remote."""
 
     def __init__(self, mirror: Mirror, options: PullOptions) -> None:
@@ -59,7 +59,7 @@ class Judge:
         self._options = options
         self._gone_back: tuple[str, float] | None = None  # the older commit, and since when it is seen
 
-    def refuse_moved(self, known: Pull | None) -> None:
+    def refuse_moved(self, known: PullState | None) -> None:
         """Raise ``SourceMoved`` where another remote was applied before."""
         if known is None or known.last_applied is None or self._options.adopt:
             return
@@ -69,7 +69,7 @@ class Judge:
                 hint=f"say --adopt to take it from {self._mirror.remote.shown}, or give this tree a --source",
             )
 
-    async def accept(self, commit: str, known: Pull | None, applied: str | None) -> str | None:
+    async def accept(self, commit: str, known: PullState | None, applied: str | None) -> str | None:
         """Return the signer of the commit, where a signature is required.
 
         ``applied``: the commit that it must not be older than. Raises ``Untrusted``, ``StaleSync``,
@@ -82,7 +82,7 @@ class Judge:
         self._gone_back = None
         return signer
 
-    def _seen(self, known: Pull | None) -> str | None:
+    def _seen(self, known: PullState | None) -> str | None:
         """Return the commit of this ref of this remote when it was last applied."""
         if known is None or known.ref != self._mirror.ref:
             return None
@@ -106,13 +106,13 @@ class Judge:
     def _believe(self, commit: str) -> None:
         """Raise ``AwaitConfirmation`` until the ref was seen at the older ``commit`` for long enough."""
         if self._gone_back is None or self._gone_back[0] != commit:
-            self._gone_back = (commit, now())
-        waited = now() - self._gone_back[1]
+            self._gone_back = (commit, get_loop_time())
+        waited = get_loop_time() - self._gone_back[1]
         if waited < self._options.confirm:
-            raise NotYet(self._options.confirm - waited)
+            raise AwaitConfirmation(self._options.confirm - waited)
         _log.warning("the ref went back, and is followed", extra={"commit": commit})
 
 
-def now() -> float:
+def get_loop_time() -> float:
     """Return the time of the running loop's clock."""
     return asyncio.get_running_loop().time()

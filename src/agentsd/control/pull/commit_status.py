@@ -17,17 +17,17 @@ from urllib.parse import quote, urlsplit
 
 import aiohttp
 
-from agentsd.control.pull.puller import Verdict
+from agentsd.control.pull.puller import CommitStatus
 from agentsd.core.errors import ConfigError
 from agentsd.core.secret import Secret
 from agentsd.core.trust.remotes import Remote
 
-Kind = Literal["github", "gitlab"]
+ForgeKind = Literal["github", "gitlab"]
 
-TEXT_MAX = 140  # GitHub's limit
-ATTEMPTS = 5
-_SECONDS = 10.0
-_KNOWN: dict[str, tuple[Kind, str]] = {
+DESCRIPTION_MAX = 140  # GitHub's limit
+ATTEMPTS_MAX = 5
+_POST_TIMEOUT_SECONDS = 10.0
+_KNOWN_FORGES: dict[str, tuple[ForgeKind, str]] = {
     "github.com": ("github", "https://api.github.com"),
     "gitlab.com": ("gitlab", "https://gitlab.com/api/v4"),
     "codeberg.org": ("github", "https://codeberg.org/api/v1"),
@@ -39,16 +39,16 @@ _log = logging.getLogger(__name__)
 class Forge:
     """Address and credential of a forge that receives statuses."""
 
-    kind: Kind
+    kind: ForgeKind
     api: str  # without a slash at its end
     project: str  # "org/repo"
     token: Secret
     context: str = "agentsd"  # the name of the status
 
     @classmethod
-    def of(cls, remote: Remote, token: Secret, *, kind: Kind | None, api: str, source: str) -> Forge:
+    def of(cls, remote: Remote, token: Secret, *, kind: ForgeKind | None, api: str, source: str) -> Forge:
         """Return the forge of ``remote``. Raises ``ConfigError`` where it is neither known nor given."""
-        known = _KNOWN.get(remote.host)
+        known = _KNOWN_FORGES.get(remote.host)
         if known is None and not (kind and api):
             raise ConfigError(
                 f"commit statuses: {remote.host or 'a path'} is no forge that is known",
@@ -71,9 +71,13 @@ class Forge:
             return f"{self.api}/repos/{quote(self.project)}/statuses/{commit}"
         return f"{self.api}/projects/{quote(self.project, safe='')}/statuses/{commit}"
 
-    def body(self, verdict: Verdict) -> dict[str, str]:
+    def body(self, verdict: CommitStatus) -> dict[str, str]:
         """Return the status as the request's body."""
-        text = verdict.text if len(verdict.text) <= TEXT_MAX else f"{verdict.text[: TEXT_MAX - 1]}…"
+        text = (
+            verdict.text
+            if len(verdict.text) <= DESCRIPTION_MAX
+            else f"{verdict.text[: DESCRIPTION_MAX - 1]}…"
+        )
         if self.kind == "github":
             state = "success" if verdict.good else "failure"
             return {"state": state, "context": self.context, "description": text}
@@ -87,27 +91,27 @@ class Forge:
 
 
 @dataclass
-class Statuses:
+class StatusSender:
     """Background sender of statuses; only the newest one is worth sending."""
 
     forge: Forge
     delay: float = 1.0  # s before the second attempt
-    _waiting: asyncio.Queue[Verdict] = field(default_factory=asyncio.Queue)
+    _waiting: asyncio.Queue[CommitStatus] = field(default_factory=asyncio.Queue)
 
-    def tell(self, verdict: Verdict) -> None:
+    def tell(self, verdict: CommitStatus) -> None:
         """Send ``verdict`` in the background, as soon as possible."""
         self._waiting.put_nowait(verdict)
 
     async def run(self) -> None:
         """Send until cancelled. A forge that is unreachable, or refuses, costs log lines and nothing else."""
-        timeout = aiohttp.ClientTimeout(total=_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=_POST_TIMEOUT_SECONDS)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=True) as session:
             while True:
                 await self._send(session, await self._waiting.get())
 
-    async def _send(self, session: aiohttp.ClientSession, verdict: Verdict) -> None:
+    async def _send(self, session: aiohttp.ClientSession, verdict: CommitStatus) -> None:
         """Try until it is sent, refused, or replaced by a newer one."""
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, ATTEMPTS_MAX + 1):
             status = await self._post(session, verdict)
             if status is not None and status < 300:
                 return
@@ -120,7 +124,7 @@ class Statuses:
             extra={"commit": verdict.commit, "status": status, "forge": self.forge.api},
         )
 
-    async def _post(self, session: aiohttp.ClientSession, verdict: Verdict) -> int | None:
+    async def _post(self, session: aiohttp.ClientSession, verdict: CommitStatus) -> int | None:
         """Post a status and return the reply's status code; None without a reply."""
         forge = self.forge
         try:

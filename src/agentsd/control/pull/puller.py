@@ -15,32 +15,32 @@ from collections.abc import Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 
-from agentsd.control.pull.commit_policy import Judge, NotYet, PullOptions, now
-from agentsd.control.sync.leadership import Gate
-from agentsd.control.sync.syncer import Report, Syncer
+from agentsd.control.pull.commit_policy import AwaitConfirmation, CommitPolicy, PullOptions, get_loop_time
+from agentsd.control.sync.leadership import LeaderGate
+from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.core.errors import AgentsdError, Bug, MassDeletion, StaleSync, StoreError
-from agentsd.core.text.render import summary
+from agentsd.core.text.render import summarise_plan
 from agentsd.core.violations import PENDING
 from agentsd.files.git.merge_base import read_commit
 from agentsd.files.git.mirror import Mirror, PullFailed, RefMissing
-from agentsd.files.git.signatures import Untrusted
-from agentsd.files.git.tree_reader import Reader
+from agentsd.files.git.signatures import UntrustedCommit
+from agentsd.files.git.tree_reader import CommitReader
 from agentsd.files.tree import Tree
 from agentsd.store.database import Database
 from agentsd.store.listener import Listener
 from agentsd.store.queries import pulls
-from agentsd.store.queries.pulls import Pull
+from agentsd.store.queries.pulls import PullState
 from agentsd.supervisor import Supervisor
 
-FIRST_SECONDS = 10.0
+FIRST_PULL_SECONDS = 10.0
 """How long the first attempt may keep the process from serving what the store holds."""
 
-_LONGEST_DELAY = 300.0
-_AFTER_HOOK = 2.0  # forges tell of a push before every one of their servers shows it
+_LONGEST_DELAY_SECONDS = 300.0
+_AFTER_HOOK_SECONDS = 2.0  # forges tell of a push before every one of their servers shows it
 _REASONS: tuple[tuple[type[AgentsdError], str], ...] = (
     (RefMissing, "RefMissing"),
     (PullFailed, "FetchFailed"),
-    (Untrusted, "UntrustedCommit"),
+    (UntrustedCommit, "UntrustedCommit"),
     (StaleSync, "StaleCommit"),
     (MassDeletion, "MassDeletion"),
 )
@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class CommitStatus:
     """Result of one commit, for its forge."""
 
     commit: str
@@ -84,8 +84,8 @@ class Puller:
         mirror: Mirror,
         options: PullOptions,
         *,
-        gate: Gate | None = None,
-        tell: Callable[[Verdict], None] | None = None,
+        gate: LeaderGate | None = None,
+        tell: Callable[[CommitStatus], None] | None = None,
         supervisor: Supervisor | None = None,
     ) -> None:
         """Prepare pulling; ``gate`` is the syncer's, and ``tell`` is called with each commit's status."""
@@ -97,12 +97,12 @@ class Puller:
         self._options = options
         self._gate = gate
         self._tell = tell
-        self._told: Verdict | None = None
-        self._readers = (Reader(mirror.git), Reader(mirror.git))
+        self._told: CommitStatus | None = None
+        self._readers = (CommitReader(mirror.git), CommitReader(mirror.git))
         self._wanted = asyncio.Event()
         self._failures = 0
         self._resync_at = 0.0
-        self._judge = Judge(mirror, options)
+        self._judge = CommitPolicy(mirror, options)
         self._supervisor = supervisor or Supervisor()
         syncer.on_late = lambda report: self._pass(report, report.commit)
 
@@ -115,7 +115,7 @@ class Puller:
         tasks = {"pull": self._follow, "pull_requests": self._listen}
         if self._gate is not None:
             tasks["pull_lead"] = self._lead
-        waiting = asyncio.get_running_loop().call_later(FIRST_SECONDS, self.first_round.set)
+        waiting = asyncio.get_running_loop().call_later(FIRST_PULL_SECONDS, self.first_round.set)
         try:
             await self._supervisor.run(tasks)
         finally:
@@ -129,7 +129,7 @@ class Puller:
             delay = await self._turn()
             self.first_round.set()
             if hooked and not self._failures and self._checkout.commit == before:
-                delay = min(delay, _AFTER_HOOK)
+                delay = min(delay, _AFTER_HOOK_SECONDS)
             hooked = False
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay):
@@ -138,7 +138,9 @@ class Puller:
 
     async def _listen(self) -> None:
         """Listen for notifications. A missed one costs no more than one interval."""
-        async with aclosing(Listener(self._database.listener_dsn, channel=pulls.CHANNEL).hints()) as hints:
+        async with aclosing(
+            Listener(self._database.listener_dsn, channel=pulls.PULL_CHANNEL).hints()
+        ) as hints:
             async for hint in hints:
                 if hint.kind == "changed":
                     self.pull()
@@ -153,17 +155,17 @@ class Puller:
         """Make one attempt; return the seconds until the next."""
         try:
             report = await self._attempt()
-        except NotYet as wait:
+        except AwaitConfirmation as wait:
             return wait.seconds
         if report is not None and report.error is not None and report.error.retryable:
             self._failures += 1
-            longest = min(2.0 ** min(self._failures, 10), _LONGEST_DELAY)
+            longest = min(2.0 ** min(self._failures, 10), _LONGEST_DELAY_SECONDS)
             return random.uniform(longest / 2, longest)  # noqa: S311  (jitter)
         self._failures = 0
         interval = self._options.interval * random.uniform(0.9, 1.1)  # noqa: S311
-        return max(0.0, min(interval, self._resync_at - now()))
+        return max(0.0, min(interval, self._resync_at - get_loop_time()))
 
-    async def _attempt(self) -> Report | None:
+    async def _attempt(self) -> RoundReport | None:
         """Fetch, check, reconcile, record. Returns None where there was nothing to do."""
         commit, known, signer = None, None, None
         try:
@@ -178,7 +180,7 @@ class Puller:
             report = await self._round()
         except AgentsdError as error:
             report = await self._refused(error, commit)
-        except NotYet:
+        except AwaitConfirmation:
             raise
         except Exception as error:
             report = await self._refused(Bug(error), commit)
@@ -186,10 +188,12 @@ class Puller:
             await self._conclude(report, commit, known, signer)
         return report
 
-    async def _recall(self) -> tuple[Pull | None, str | None]:
+    async def _recall(self) -> tuple[PullState | None, str | None]:
         async with self._database.transaction(snapshot=True) as connection:
             known = await pulls.list_pulls(connection, self._options.source)
-            return known[0] if known else None, await pulls.applied_commit(connection, self._options.source)
+            return known[0] if known else None, await pulls.load_applied_commit(
+                connection, self._options.source
+            )
 
     async def _newest(self, applied: str | None) -> tuple[str, bool]:
         """Return the commit of the ref, and whether it is the applied one or comes after it.
@@ -207,23 +211,28 @@ class Puller:
             forward = await self._mirror.leads_to(applied, commit)
         return commit, forward is True
 
-    def _is_settled(self, commit: str, known: Pull | None) -> bool:
+    def _is_settled(self, commit: str, known: PullState | None) -> bool:
         """Return whether this very commit is reconciled, and all other work is not due yet."""
         fine = known is not None and known.reason is None and known.last_applied == commit
-        return fine and self._checkout.commit == commit and not self._failures and now() < self._resync_at
+        return (
+            fine
+            and self._checkout.commit == commit
+            and not self._failures
+            and get_loop_time() < self._resync_at
+        )
 
-    async def _round(self, *, quiet: bool = False) -> Report:
-        if now() >= self._resync_at:
-            self._resync_at = now() + self._options.resync
+    async def _round(self, *, quiet: bool = False) -> RoundReport:
+        if get_loop_time() >= self._resync_at:
+            self._resync_at = get_loop_time() + self._options.resync
             self._syncer.forget()
         return await self._syncer.round(None, quiet=quiet)
 
-    async def _refused(self, error: AgentsdError, commit: str | None) -> Report:
+    async def _refused(self, error: AgentsdError, commit: str | None) -> RoundReport:
         """Report the refusal, as a leader, and keep the store at the last good tree meanwhile."""
         if not await self._leads():
-            return Report(standby=True)
+            return RoundReport(standby=True)
         report = await self._syncer.refuse(error, commit)
-        if not isinstance(error, StoreError) and now() >= self._resync_at:
+        if not isinstance(error, StoreError) and get_loop_time() >= self._resync_at:
             await self._restore()
             if self._checkout.commit is not None:
                 await self._round(quiet=True)
@@ -250,27 +259,31 @@ class Puller:
         return await read_commit(self._readers, commit, self._options.path, self._options.env)
 
     async def _conclude(
-        self, report: Report, commit: str | None, known: Pull | None, signer: str | None
+        self, report: RoundReport, commit: str | None, known: PullState | None, signer: str | None
     ) -> None:
         """Record the result, send it to the forge, and let git clean up."""
         self._pass(report, commit)
         if report.outcome is not None and commit is not None:
             mirror = self._mirror
-            pull = Pull(self._options.source, mirror.remote.shown, mirror.ref, self._options.path)
+            pull = PullState(self._options.source, mirror.remote.shown, mirror.ref, self._options.path)
             await self._record(known, commit, replace(pull, last_applied=commit, signer=signer))
             with suppress(PullFailed):
                 await mirror.keep(commit)
         elif report.error is not None:
-            failed = replace(self._settled(known), reason=_reason(report.error), message=report.error.message)
+            failed = replace(
+                self._settled(known), reason=_find_reason(report.error), message=report.error.message
+            )
             await self._record(known, commit, failed)
 
-    def _settled(self, known: Pull | None) -> Pull:
+    def _settled(self, known: PullState | None) -> PullState:
         """Return the recorded pull; where nothing was ever applied, one with the present names."""
         if known is not None and known.last_applied is not None:
             return known
-        return Pull(self._options.source, self._mirror.remote.shown, self._mirror.ref, self._options.path)
+        return PullState(
+            self._options.source, self._mirror.remote.shown, self._mirror.ref, self._options.path
+        )
 
-    async def _record(self, known: Pull | None, commit: str | None, pull: Pull) -> None:
+    async def _record(self, known: PullState | None, commit: str | None, pull: PullState) -> None:
         if not await self._leads():
             return
         attempted = commit or (known.last_attempted if known else None)
@@ -278,14 +291,14 @@ class Puller:
             async with self._database.transaction() as connection:
                 await pulls.record_pull(connection, replace(pull, last_attempted=attempted))
 
-    def _pass(self, report: Report, commit: str | None) -> None:
-        verdict = _verdict(report, commit)
+    def _pass(self, report: RoundReport, commit: str | None) -> None:
+        verdict = _make_status(report, commit)
         if verdict is not None and verdict != self._told and self._tell is not None:
             self._tell(verdict)
             self._told = verdict
 
 
-def _verdict(report: Report, commit: str | None) -> Verdict | None:
+def _make_status(report: RoundReport, commit: str | None) -> CommitStatus | None:
     """Return the commit's status; None where it is not decided yet."""
     if commit is None or (report.error is not None and report.error.retryable):
         return None
@@ -294,10 +307,10 @@ def _verdict(report: Report, commit: str | None) -> Verdict | None:
         if any(one.code in PENDING for one in found):
             return None
         bad = len(report.outcome.plan.quarantined)
-        text = summary(report.outcome.plan)
-        return Verdict(commit, not bad, f"{bad} refused; {text}" if bad else text)
-    return Verdict(commit, False, report.error.message) if report.error else None
+        text = summarise_plan(report.outcome.plan)
+        return CommitStatus(commit, not bad, f"{bad} refused; {text}" if bad else text)
+    return CommitStatus(commit, False, report.error.message) if report.error else None
 
 
-def _reason(error: AgentsdError) -> str:
+def _find_reason(error: AgentsdError) -> str:
     return next((reason for kind, reason in _REASONS if isinstance(error, kind)), type(error).__name__)

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from agentsd.control.validation.recipients import CONFIG_NAME, find_recipients
 from agentsd.core.errors import ConfigError
-from agentsd.files.atomic.compare_and_swap import FileChanged, swap
-from agentsd.sops.identities import KEYS_FILE, config_home, find_identities
+from agentsd.files.atomic.compare_and_swap import FileChanged, compare_and_swap
+from agentsd.sops.identities import KEYS_FILE, find_config_home, find_identities
 
-RULES = """\
+RULES_TEMPLATE = """\
 # Who can open what. Only secret fields are sealed, and the MAC covers only them: everything else can be
 # edited in any editor, without a key, and merges cleanly. A new colleague or server: add the public key
 # here, after a comma, then run `sops updatekeys FILE` on each sealed file.
@@ -27,20 +27,20 @@ stores:
     indent: 2
 """
 
-_SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
+_REGEX_SPECIAL = re.compile(r"[.^$*+?{}\[\]\\|()]")
 
 
 @dataclass(frozen=True, slots=True)
-class Founded:
+class Bootstrap:
     """Files that were made; None for one that existed."""
 
     rules: Path | None = None
     key: Path | None = None
 
 
-def default_keys_file(environ: Mapping[str, str], home: Path) -> Path:
+def find_default_keys_file(environ: Mapping[str, str], home: Path) -> Path:
     """Return the file where sops looks for age keys by default."""
-    return config_home(environ, home) / KEYS_FILE
+    return find_config_home(environ, home) / KEYS_FILE
 
 
 def add_key(file: Path) -> str:
@@ -63,27 +63,27 @@ def add_key(file: Path) -> str:
     return recipient
 
 
-def rules_text(folder: str, recipients: Sequence[str]) -> str:
+def make_rules_text(folder: str, recipients: Sequence[str]) -> str:
     """Return a ``.sops.yaml`` for the manifests in ``folder`` beside it, and for overlays."""
-    literal = _SPECIAL.sub(r"\\\g<0>", folder)  # re.escape escapes what RE2 refuses, such as spaces
-    return RULES.format(folders=f"{literal}|envs", recipients=",".join(recipients))
+    literal = _REGEX_SPECIAL.sub(r"\\\g<0>", folder)  # re.escape escapes what RE2 refuses, such as spaces
+    return RULES_TEMPLATE.format(folders=f"{literal}|envs", recipients=",".join(recipients))
 
 
-def found(root: Path, environ: Mapping[str, str], home: Path) -> Founded:
+def ensure_creation_rules(root: Path, environ: Mapping[str, str], home: Path) -> Bootstrap:
     """Ensure that creation rules exist for ``root``: they name the available key, or a fresh one.
 
     Raises ``ConfigError`` and ``OSError``.
     """
     if find_recipients(root) is not None:
-        return Founded()
+        return Bootstrap()
     recipients = find_identities(environ, home).recipients[:1]
     key = None
     if not recipients:
-        key = default_keys_file(environ, home)
+        key = find_default_keys_file(environ, home)
         recipients = (add_key(key),)
     rules = root.absolute().parent / CONFIG_NAME
     try:
-        swap(rules, None, rules_text(root.absolute().name, recipients).encode())
+        compare_and_swap(rules, None, make_rules_text(root.absolute().name, recipients).encode())
     except FileChanged:
         raise ConfigError(f"{rules} exists", hint="is it readable?") from None
-    return Founded(rules, key)
+    return Bootstrap(rules, key)

@@ -15,27 +15,27 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from agentsd.control.sealing.compare import contents, path_of, planted
-from agentsd.control.sealing.reseal import resealed
+from agentsd.control.sealing.compare import make_sops_path, strip_sops_metadata, with_leaves
+from agentsd.control.sealing.reseal import reseal
 from agentsd.core.errors import AgentsdError, InvalidManifests, KeyNeeded, SealError, SealLocked
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.pointers import get, leaves
-from agentsd.core.manifest.three_way_merge import Merged, Sealed, alike, merge
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.pointers import get_value, iter_leaves
+from agentsd.core.manifest.three_way_merge import MergedDocument, SealedLeaf, is_identical, merge_documents
 from agentsd.core.sealed import is_sealed
-from agentsd.core.violations import Pointer, dotted
+from agentsd.core.violations import Pointer, format_pointer
 from agentsd.files.git.merge_file import merge_texts
-from agentsd.files.yaml.blocks import CannotSplice, append_block, top_level_block
-from agentsd.files.yaml.edit import rewrite
+from agentsd.files.yaml.blocks import CannotEdit, append_block, extract_top_level_block
+from agentsd.files.yaml.edit import update_text
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import seal_type
+from agentsd.sops.format import read_seal_type
 from agentsd.sops.opener import Opener
 
-_RENEWED = ("lastmodified", "mac", "version")
+_RENEWED_FIELDS = ("lastmodified", "mac", "version")
 """What every edit of a sealed file renews; the rest of its ``sops`` block says who can open it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class MergeResult:
     """Result of a merge. ``data`` None: nothing to write, the file stays ours."""
 
     data: bytes | None = field(repr=False)
@@ -49,104 +49,108 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
-class _Versions:
-    """Three versions and their values: sealed leaves are ``Sealed``."""
+class _MergeVersions:
+    """Three versions and their values: sealed leaves are ``SealedLeaf``."""
 
     documents: tuple[Document, Document, Document]  # base, ours, theirs; an empty base where there is none
     values: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = field(repr=False)
     opened: bool  # by what secrets hold; else by their ciphertexts
 
 
-class _Unmergeable(AgentsdError):
+class _CannotMerge(AgentsdError):
     """Reason why the versions cannot be merged."""
 
 
-async def merged(
+async def merge_manifests(
     base: bytes, ours: bytes, theirs: bytes, *, file: Path, opener: Opener, sops: SopsBinary
-) -> Result:
+) -> MergeResult:
     """Merge three versions of ``file`` into one manifest; ``base`` may be empty. Changes no file."""
     try:
-        documents = tuple(_parsed(str(file), data) for data in (base, ours, theirs))
+        documents = tuple(_parse_version(str(file), data) for data in (base, ours, theirs))
     except InvalidManifests:
-        return await _as_text(base, ours, theirs, "this is not YAML, so it is merged as text")
+        return await _merge_as_text(base, ours, theirs, "this is not YAML, so it is merged as text")
     try:
-        versions = await _opened(documents, opener)  # type: ignore[arg-type]  # three of them
-        decided = merge(*versions.values)
+        versions = await _open_versions(documents, opener)  # type: ignore[arg-type]  # three of them
+        decided = merge_documents(*versions.values)
         if decided.conflicts and not any("sops" in one.value for one in documents):
-            return await _as_text(base, ours, theirs, *_told(decided))
-        result = await _written(versions, decided, file, opener, sops)
-        data = await _with_comments(versions.documents, result, opener)
+            return await _merge_as_text(base, ours, theirs, *_describe_conflicts(decided))
+        result = await _write_merged(versions, decided, file, opener, sops)
+        data = await _merge_comments(versions.documents, result, opener)
     except AgentsdError as error:
-        return Result(None, (error.message,), error.hint)
-    return Result(data, _told(decided), "the field is left as ours; theirs is in: git show :3:FILE")
+        return MergeResult(None, (error.message,), error.hint)
+    return MergeResult(
+        data, _describe_conflicts(decided), "the field is left as ours; theirs is in: git show :3:FILE"
+    )
 
 
-def _told(decided: Merged) -> tuple[str, ...]:
-    return tuple(f"{dotted(pointer)}: both sides changed it" for pointer in decided.conflicts)
+def _describe_conflicts(decided: MergedDocument) -> tuple[str, ...]:
+    return tuple(f"{format_pointer(pointer)}: both sides changed it" for pointer in decided.conflicts)
 
 
-async def _as_text(base: bytes, ours: bytes, theirs: bytes, *why: str) -> Result:
+async def _merge_as_text(base: bytes, ours: bytes, theirs: bytes, *why: str) -> MergeResult:
     text, conflicts = await merge_texts(base, ours, theirs)
-    return Result(text, why if conflicts else (), "look for <<<<<<< in the file" if conflicts else "")
+    return MergeResult(text, why if conflicts else (), "look for <<<<<<< in the file" if conflicts else "")
 
 
-def _parsed(path: str, data: bytes) -> Document:
-    return parse(path, data) if data.strip() else Document(path, b"", {})
+def _parse_version(path: str, data: bytes) -> Document:
+    return parse_document(path, data) if data.strip() else Document(path, b"", {})
 
 
-async def _opened(documents: tuple[Document, Document, Document], opener: Opener) -> _Versions:
-    if any(seal_type(leaf) == "comment" for one in documents for _, leaf in leaves(one.value)):
-        raise _Unmergeable("it has sealed comments in lists", hint="take them out, and merge by hand")
+async def _open_versions(documents: tuple[Document, Document, Document], opener: Opener) -> _MergeVersions:
+    if any(read_seal_type(leaf) == "comment" for one in documents for _, leaf in iter_leaves(one.value)):
+        raise _CannotMerge("it has sealed comments in lists", hint="take them out, and merge by hand")
     try:
-        values = [await _plain(one, side, opener) for one, side in zip(documents, _SIDES, strict=True)]
+        values = [
+            await _open_version(one, side, opener) for one, side in zip(documents, _SIDE_NAMES, strict=True)
+        ]
     except SealLocked:
-        by_seal = [_with_seals(one, contents(one.value)) for one in documents]
-        return _Versions(documents, (by_seal[0], by_seal[1], by_seal[2]), opened=False)
-    return _Versions(documents, (values[0], values[1], values[2]), opened=True)
+        by_seal = [_mark_seals(one, strip_sops_metadata(one.value)) for one in documents]
+        return _MergeVersions(documents, (by_seal[0], by_seal[1], by_seal[2]), opened=False)
+    return _MergeVersions(documents, (values[0], values[1], values[2]), opened=True)
 
 
-_SIDES = ("the common ancestor", "our version", "their version")
+_SIDE_NAMES = ("the common ancestor", "our version", "their version")
 
 
-async def _plain(document: Document, side: str, opener: Opener) -> dict[str, Any]:
+async def _open_version(document: Document, side: str, opener: Opener) -> dict[str, Any]:
     """Return the verified value of a version."""
     try:
         opened = await opener.open_surely(document)
     except SealLocked:
         raise
     except SealError as error:
-        raise _Unmergeable(f"{side}: {error.message}", hint=error.hint) from None
-    return planted(opened.value, {at: Sealed(get(opened.value, at)) for at in opened.sealed})
+        raise _CannotMerge(f"{side}: {error.message}", hint=error.hint) from None
+    return with_leaves(opened.value, {at: SealedLeaf(get_value(opened.value, at)) for at in opened.sealed})
 
 
-def _with_seals(document: Document, value: dict[str, Any]) -> dict[str, Any]:
-    return planted(value, {at: Sealed(leaf) for at, leaf in leaves(value) if is_sealed(leaf)})
+def _mark_seals(document: Document, value: dict[str, Any]) -> dict[str, Any]:
+    return with_leaves(value, {at: SealedLeaf(leaf) for at, leaf in iter_leaves(value) if is_sealed(leaf)})
 
 
-async def _written(
-    versions: _Versions, decided: Merged, file: Path, opener: Opener, sops: SopsBinary
+async def _write_merged(
+    versions: _MergeVersions, decided: MergedDocument, file: Path, opener: Opener, sops: SopsBinary
 ) -> Document:
     """Write the merged manifest on the first frame that accepts it."""
-    fitted = [_fitted(decided, *frame) for frame in _frames(versions)]
+    fitted = [_fit_frame(decided, *frame) for frame in _list_frames(versions)]
     needy: AgentsdError | None = None
     for frame, value, secrets in sorted(fitted, key=lambda one: len(one[2])):
         if secrets and not versions.opened:
             continue
         try:
-            data = await resealed(frame, value, secrets, file=file, opener=opener, sops=sops)
-            return parse(frame.path, data)
+            data = await reseal(frame, value, secrets, file=file, opener=opener, sops=sops)
+            return parse_document(frame.path, data)
         except (KeyNeeded, SealLocked) as error:
             needy = error
     hint = f"{needy.hint}; " if needy else "set SOPS_AGE_KEY_FILE to the file with your age key; "
-    raise _Unmergeable(
+    raise _CannotMerge(
         "both sides changed what is sealed, and no key at hand opens it",
         hint=f"{hint}then: git checkout --merge FILE",
     )
 
 
-def _frames(versions: _Versions) -> list[tuple[Document, dict[str, Any]]]:
+def _list_frames(versions: _MergeVersions) -> list[tuple[Document, dict[str, Any]]]:
     """Return the versions that the result may be made from, with their values: ours first."""
-    base, ours, theirs = (_keys(one) for one in versions.documents)
+    base, ours, theirs = (_get_data_keys(one) for one in versions.documents)
     _, *sides = zip(versions.documents, versions.values, strict=True)
     if ours == theirs:
         return sides
@@ -154,42 +158,42 @@ def _frames(versions: _Versions) -> list[tuple[Document, dict[str, Any]]]:
         return sides[:1]
     if ours == base:
         return sides[1:]
-    raise _Unmergeable(
+    raise _CannotMerge(
         "both sides changed who can open the file, or its data key",
         hint="take one side (git checkout --ours FILE), then edit in the other's changes: agentsd edit FILE",
     )
 
 
-def _keys(document: Document) -> dict[str, Any] | None:
+def _get_data_keys(document: Document) -> dict[str, Any] | None:
     block = document.value.get("sops")
     if not isinstance(block, dict):
         return None
-    return {name: value for name, value in block.items() if name not in _RENEWED}
+    return {name: value for name, value in block.items() if name not in _RENEWED_FIELDS}
 
 
-_Fitted = tuple[Document, dict[str, Any], dict[Pointer, Any]]
+_FittedFrame = tuple[Document, dict[str, Any], dict[Pointer, Any]]
 
 
-def _fitted(decided: Merged, frame: Document, said: Mapping[str, Any]) -> _Fitted:
+def _fit_frame(decided: MergedDocument, frame: Document, said: Mapping[str, Any]) -> _FittedFrame:
     """Return the merged value with the ciphertexts that ``frame`` has, and what must be sealed anew."""
-    wanted = {at: leaf for at, leaf in leaves(decided.value) if isinstance(leaf, Sealed)}
-    held = {at: leaf for at, leaf in leaves(said) if isinstance(leaf, Sealed)}
-    places = {at: at for at, leaf in wanted.items() if at in held and alike(held[at], leaf)}
+    wanted = {at: leaf for at, leaf in iter_leaves(decided.value) if isinstance(leaf, SealedLeaf)}
+    held = {at: leaf for at, leaf in iter_leaves(said) if isinstance(leaf, SealedLeaf)}
+    places = {at: at for at, leaf in wanted.items() if at in held and is_identical(held[at], leaf)}
     spare: dict[tuple[str, ...], list[Pointer]] = defaultdict(list)
     for at in held.keys() - places.keys():
-        spare[path_of(at)].append(at)
+        spare[make_sops_path(at)].append(at)
     for at in wanted.keys() - places.keys():  # an item of a list that has another place now
-        found = next((one for one in spare[path_of(at)] if alike(held[one], wanted[at])), None)
+        found = next((one for one in spare[make_sops_path(at)] if is_identical(held[one], wanted[at])), None)
         if found is not None:
-            spare[path_of(at)].remove(found)
+            spare[make_sops_path(at)].remove(found)
             places[at] = found
-    sealed = contents(frame.value)
-    seals = {at: get(sealed, places[at]) if at in places else "" for at in wanted}
+    sealed = strip_sops_metadata(frame.value)
+    seals = {at: get_value(sealed, places[at]) if at in places else "" for at in wanted}
     secrets = {at: leaf.text for at, leaf in wanted.items() if at not in places}
-    return frame, planted(decided.value, seals), secrets
+    return frame, with_leaves(decided.value, seals), secrets
 
 
-async def _with_comments(documents: Sequence[Document], result: Document, opener: Opener) -> bytes:
+async def _merge_comments(documents: Sequence[Document], result: Document, opener: Opener) -> bytes:
     """Return ``result`` in the form of ours, with the comments of both sides.
 
     The three texts are first given the same values, so that they differ in comments and form only.
@@ -197,17 +201,19 @@ async def _with_comments(documents: Sequence[Document], result: Document, opener
     base, ours, theirs = (one.data for one in documents)
     said = {name: value for name, value in result.value.items() if name != "sops"}
     try:
-        texts = [rewrite(data.decode(), said).encode() for data in (base or ours, ours, theirs)]
+        texts = [update_text(data.decode(), said).encode() for data in (base or ours, ours, theirs)]
         text = (await merge_texts(*texts, favour_ours=True))[0] if base else texts[1]
         if "sops" in result.value:
-            block = top_level_block(result.data.decode(), "sops")
+            block = extract_top_level_block(result.data.decode(), "sops")
             text = append_block(text.decode(), block).encode()
-        final = parse(result.path, rewrite(text.decode(), result.value).encode())
-        if [*leaves(final.value)] == [*leaves(result.value)]:  # in the same order: the MAC counts on it
+        final = parse_document(result.path, update_text(text.decode(), result.value).encode())
+        if [*iter_leaves(final.value)] == [
+            *iter_leaves(result.value)
+        ]:  # in the same order: the MAC counts on it
             await opener.open_surely(final)
             return final.data
     except SealLocked:
         return final.data
-    except (CannotSplice, InvalidManifests, SealError):
+    except (CannotEdit, InvalidManifests, SealError):
         pass
     return result.data

@@ -5,18 +5,20 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from agentsd.control.sealing.compare import contents, planted
-from agentsd.control.validation.seals import sealed_pointers
+from agentsd.control.sealing.compare import strip_sops_metadata, with_leaves
+from agentsd.control.validation.seals import find_sealed_pointers
 from agentsd.core.errors import ConfigError, InvalidManifests
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.pointers import get, leaves
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.pointers import get_value, iter_leaves
 from agentsd.core.sealed import is_sealed
-from agentsd.files.yaml.blocks import CannotSplice, append_block, top_level_block
-from agentsd.files.yaml.edit import rewrite
+from agentsd.files.yaml.blocks import CannotEdit, append_block, extract_top_level_block
+from agentsd.files.yaml.edit import update_text
 from agentsd.sops.binary import SopsBinary
 
 
-async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_regex: str = "") -> bytes:
+async def seal_document(
+    document: Document, file: Path, sops: SopsBinary, *, encrypted_regex: str = ""
+) -> bytes:
     """Return the text of ``document`` with its secrets sealed by the creation rules that match ``file``.
 
     Comments, order and blank lines stay, or where that cannot be done with certainty the text is
@@ -26,8 +28,8 @@ async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_re
     """
     if "sops" in document.value:
         raise ConfigError(f"{file} is sealed already", hint=f"to change it: agentsd edit {file}")
-    sealed = await sealed_by_rule(document, file, sops, encrypted_regex)
-    if all(pointer[0] == "sops" for pointer in sealed_pointers(sealed.value)):
+    sealed = await seal_by_rule(document, file, sops, encrypted_regex)
+    if all(pointer[0] == "sops" for pointer in find_sealed_pointers(sealed.value)):
         raise ConfigError(
             f"{file} holds nothing that .sops.yaml tells to seal",
             hint="a manifest without secrets may stay plain",
@@ -35,7 +37,7 @@ async def seal(document: Document, file: Path, sops: SopsBinary, *, encrypted_re
     return sealed.data
 
 
-async def sealed_by_rule(
+async def seal_by_rule(
     document: Document, file: Path, sops: SopsBinary, encrypted_regex: str = ""
 ) -> Document:
     """Seal ``document`` by the creation rules that match ``file``, which may cover nothing of it.
@@ -44,32 +46,38 @@ async def sealed_by_rule(
     """
     path = str(file.absolute())
     output = await sops.encrypt(document.data, path=path, encrypted_regex=encrypted_regex)
-    sealed = parse(document.path, output)
+    sealed = parse_document(document.path, output)
     try:
-        return _spliced(document, sealed)
-    except (CannotSplice, InvalidManifests):
-        seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
-        if planted(document.value, seals) != contents(sealed.value):
+        return _splice_seals(document, sealed)
+    except (CannotEdit, InvalidManifests):
+        seals = {
+            pointer: leaf
+            for pointer, leaf in iter_leaves(strip_sops_metadata(sealed.value))
+            if is_sealed(leaf)
+        }
+        if with_leaves(document.value, seals) != strip_sops_metadata(sealed.value):
             raise  # sops 3.11 writes null for some texts: its word is taken for seals only
         return sealed
 
 
-def _spliced(document: Document, sealed: Document) -> Document:
+def _splice_seals(document: Document, sealed: Document) -> Document:
     """Return ``document`` with the seals of ``sealed``, and its ``sops`` block at the very end.
 
     Nothing else is taken from the output of sops: there 1.0 became 1, and comments in
     lists became items.
     """
-    seals = {pointer: leaf for pointer, leaf in leaves(contents(sealed.value)) if is_sealed(leaf)}
-    if any(get(document.value, pointer) in (None, {}, []) for pointer in seals):
-        raise CannotSplice("sops reads the text differently", hint="put texts in quotes")
-    values = planted(document.value, seals)
-    blanks = planted(values, dict.fromkeys(seals))  # so that no quotes and no block stay around a seal
-    text = rewrite(rewrite(document.data.decode(), blanks), values)
+    seals = {
+        pointer: leaf for pointer, leaf in iter_leaves(strip_sops_metadata(sealed.value)) if is_sealed(leaf)
+    }
+    if any(get_value(document.value, pointer) in (None, {}, []) for pointer in seals):
+        raise CannotEdit("sops reads the text differently", hint="put texts in quotes")
+    values = with_leaves(document.value, seals)
+    blanks = with_leaves(values, dict.fromkeys(seals))  # so that no quotes and no block stay around a seal
+    text = update_text(update_text(document.data.decode(), blanks), values)
     whole = {**values, "sops": sealed.value["sops"]}
     with suppress(InvalidManifests):  # in braces, or behind an end mark: not by appending
-        block = top_level_block(sealed.data.decode(), "sops")
-        result = parse(document.path, append_block(text, block).encode())
+        block = extract_top_level_block(sealed.data.decode(), "sops")
+        result = parse_document(document.path, append_block(text, block).encode())
         if result.value == whole:
             return result
-    return parse(document.path, rewrite(text, whole).encode())
+    return parse_document(document.path, update_text(text, whole).encode())

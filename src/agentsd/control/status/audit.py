@@ -6,28 +6,28 @@ import asyncio
 import logging
 from typing import Any, Literal
 
-from agentsd.core.names import from_url, owner_of, printable
+from agentsd.core.names import derive_owner, escape_unprintable, slug_from_url
 from agentsd.store.database import Database
-from agentsd.store.queries.audit import Deed, record
+from agentsd.store.queries.audit import AuditEntry, record_audit_entry
 
-Outcome = Literal["done", "refused", "failed"]
+ActionOutcome = Literal["done", "refused", "failed"]
 
-PATIENCE = 5.0
+RECORD_TIMEOUT_SECONDS = 5.0
 """Seconds that a deed may take to be kept: whoever did it waits for the reply."""
 
-DETAILS = ("outcome", "status", "code", "path", "from_version", "to_version", "commit")
+DETAIL_FIELDS = ("outcome", "status", "code", "path", "from_version", "to_version", "commit")
 """What is told of a deed beside who, what and whom; absent where it has no meaning."""
 
 _log = logging.getLogger(__name__)
 
 
-async def record_deed(
+async def record_action(
     database: Database,
     actor: str,
     action: str,
     target: str,
     *,
-    outcome: Outcome,
+    outcome: ActionOutcome,
     status: int | None,
     code: str | None = None,
     path: str | None = None,
@@ -41,21 +41,23 @@ async def record_deed(
     ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of
     the reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
-    target = from_url(target)  # as it stands in a path, if it was found nowhere
-    given = (outcome, status, code, path and printable(path), from_version, to_version, commit)
-    detail = {name: value for name, value in zip(DETAILS, given, strict=True) if value is not None}
-    reader = readers_of(actor, target, outcome) if owner is None else owner
+    target = slug_from_url(target)  # as it stands in a path, if it was found nowhere
+    given = (outcome, status, code, path and escape_unprintable(path), from_version, to_version, commit)
+    detail = {name: value for name, value in zip(DETAIL_FIELDS, given, strict=True) if value is not None}
+    reader = get_reading_owner(actor, target, outcome) if owner is None else owner
     try:
-        async with asyncio.timeout(PATIENCE), database.transaction() as connection:
-            await record(connection, actor=actor, action=action, target=target, owner=reader, detail=detail)
+        async with asyncio.timeout(RECORD_TIMEOUT_SECONDS), database.transaction() as connection:
+            await record_audit_entry(
+                connection, actor=actor, action=action, target=target, owner=reader, detail=detail
+            )
     except Exception as error:  # the write is done, or refused, whatever becomes of its record
         _log.error(
             "a deed could not be kept in the audit",
             extra={
                 "error": type(error).__name__,
-                "actor": printable(actor),
+                "actor": escape_unprintable(actor),
                 "action": action,
-                "target": printable(target),
+                "target": escape_unprintable(target),
                 "outcome": outcome,
                 "status": status,
             },
@@ -64,17 +66,17 @@ async def record_deed(
     return True
 
 
-def readers_of(actor: str, target: str, outcome: Outcome) -> str:
+def get_reading_owner(actor: str, target: str, outcome: ActionOutcome) -> str:
     """Return the owner whose users may read the entry; "" means admins only.
 
     It is the target's owner, except for what was refused to another owner's user: otherwise anybody who
     guesses names would write into others' records, and disclose to them that it exists.
     """
-    owner = owner_of(target) if target else ""
-    return owner if outcome == "done" or owner_of(f"{actor}/") == owner else ""
+    owner = derive_owner(target) if target else ""
+    return owner if outcome == "done" or derive_owner(f"{actor}/") == owner else ""
 
 
-def deed_view(deed: Deed) -> dict[str, Any]:
+def audit_entry_view(deed: AuditEntry) -> dict[str, Any]:
     """Return an audit entry as the API and ``agentsd history --format json`` show it."""
     told = {
         "id": deed.id,
@@ -84,4 +86,4 @@ def deed_view(deed: Deed) -> dict[str, Any]:
         "target": deed.target,
         "user": deed.owner or None,
     }
-    return told | {name: deed.detail.get(name) for name in DETAILS}
+    return told | {name: deed.detail.get(name) for name in DETAIL_FIELDS}

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class OverviewEvent:
     """Difference between two overviews."""
 
     kind: str  # version, run, condition, agent, replica, leader, drift
@@ -28,7 +28,7 @@ class Event:
         return {"kind": self.kind, "name": self.name, "state": self.state, **text, **self.more}
 
 
-def between(old: Overview, new: Overview) -> Iterator[Event]:
+def diff_overviews(old: Overview, new: Overview) -> Iterator[OverviewEvent]:
     """Yield events, runs first, the oldest of them first; what has disappeared is reported as over."""
     known = {run.id for run in old.runs}
     for run in reversed(new.runs):
@@ -40,54 +40,58 @@ def between(old: Overview, new: Overview) -> Iterator[Event]:
                 "commit": run.commit,
                 "drift": len(run.drift),
             }
-            yield Event("run", run.source, run.outcome, first, {**more, "counts": dict(run.counts)})
+            yield OverviewEvent("run", run.source, run.outcome, first, {**more, "counts": dict(run.counts)})
     if new.version != old.version:
-        yield Event("version", "agents", str(new.version), "", {"agents": new.agents})
-    yield from _told(
-        "condition", old.conditions, new.conditions, _path, lambda one: (one.type, one.reason, one.message)
+        yield OverviewEvent("version", "agents", str(new.version), "", {"agents": new.agents})
+    yield from _diff_items(
+        "condition",
+        old.conditions,
+        new.conditions,
+        _get_path,
+        lambda one: (one.type, one.reason, one.message),
     )
-    yield from _told(
+    yield from _diff_items(
         "agent", old.ailing, new.ailing, lambda one: one.slug, lambda one: (one.type, one.reason, one.message)
     )
-    yield from _replicas(old, new)
+    yield from _diff_replicas(old, new)
     leaders = [{one.source: one for one in view.leaders if one.leads} for view in (old, new)]
     for source, leader in leaders[1].items():
         if str(leaders[0].get(source)) != str(leader):
-            yield Event("leader", source, "leads", str(leader))
+            yield OverviewEvent("leader", source, "leads", str(leader))
     for source in leaders[0].keys() - leaders[1].keys():
-        yield Event("leader", source, "nobody")
+        yield OverviewEvent("leader", source, "nobody")
     for slug in sorted({*new.drifted} - {*old.drifted}):
-        yield Event("drift", slug, "drifted")
+        yield OverviewEvent("drift", slug, "drifted")
     for slug in sorted({*old.drifted} - {*new.drifted}):
-        yield Event("drift", slug, "healed")
+        yield OverviewEvent("drift", slug, "healed")
 
 
-def _path(one: ManifestCondition) -> str:
+def _get_path(one: ManifestCondition) -> str:
     return one.path
 
 
-def _told(
+def _diff_items(
     kind: str,
     old: Iterable[T],
     new: Iterable[T],
     name: Callable[[T], str],
     state: Callable[[T], tuple[str, str, str]],
-) -> Iterator[Event]:
+) -> Iterator[OverviewEvent]:
     before, after = ({name(one): state(one) for one in some} for some in (old, new))
     for key, (type_, reason, message) in after.items():
         if before.get(key) != (type_, reason, message):
-            yield Event(kind, key, type_, message, {"reason": reason})
+            yield OverviewEvent(kind, key, type_, message, {"reason": reason})
     for key in sorted(before.keys() - after.keys()):
-        yield Event(kind, key, "Ready")
+        yield OverviewEvent(kind, key, "Ready")
 
 
-def _replicas(old: Overview, new: Overview) -> Iterator[Event]:
+def _diff_replicas(old: Overview, new: Overview) -> Iterator[OverviewEvent]:
     before, after = ({one.id: one for one in view.replicas} for view in (old, new))
     for key, one in after.items():
         known = before.get(key)
         if known is None or known.version != one.version:
-            yield Event(
+            yield OverviewEvent(
                 "replica", one.place, "joined" if known is None else "serves", "", {"version": one.version}
             )
     for key in before.keys() - after.keys():
-        yield Event("replica", before[key].place, "left")
+        yield OverviewEvent("replica", before[key].place, "left")

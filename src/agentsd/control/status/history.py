@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agentsd.store.queries.audit import Deed
-from agentsd.store.queries.revisions import Step
+from agentsd.store.queries.audit import AuditEntry
+from agentsd.store.queries.revisions import RevisionSummary
 
 _RECORDED_WITHIN = timedelta(minutes=2)
 """A deed is kept when its reply is known, which may wait for every replica."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class HistoryEntry:
     """Revision, with the audit entry of its write where known; or an audit entry without a revision."""
 
     at: datetime
-    step: Step | None = None
-    deed: Deed | None = None
+    step: RevisionSummary | None = None
+    deed: AuditEntry | None = None
 
     @property
     def who(self) -> str | None:
@@ -29,25 +29,25 @@ class Entry:
         return self.step.trigger if self.step is not None else None
 
 
-def chronicle(
-    steps: Sequence[Step], deeds: Sequence[Deed], makers: Sequence[Deed], limit: int
-) -> list[Entry]:
+def merge_history(
+    steps: Sequence[RevisionSummary], deeds: Sequence[AuditEntry], makers: Sequence[AuditEntry], limit: int
+) -> list[HistoryEntry]:
     """Return the newest ``limit`` entries.
 
     ``makers`` are the audit entries that made the versions of ``steps``: each is listed with its step,
     not twice.
     """
     entries = [
-        Entry(step.created_at, step, next((deed for deed in makers if _made(deed, step)), None))
+        HistoryEntry(step.created_at, step, next((deed for deed in makers if _is_made_by(deed, step)), None))
         for step in steps
     ]
     told = {entry.deed.id for entry in entries if entry.deed is not None}
-    entries += [Entry(deed.at, deed=deed) for deed in deeds if deed.id not in told]
+    entries += [HistoryEntry(deed.at, deed=deed) for deed in deeds if deed.id not in told]
     entries.sort(key=lambda entry: (entry.at, entry.step.version if entry.step else 0), reverse=True)
     return entries[:limit]
 
 
-def _made(deed: Deed, step: Step) -> bool:
+def _is_made_by(deed: AuditEntry, step: RevisionSummary) -> bool:
     """Return whether ``deed`` made ``step``: a new default also replaces the old one.
 
     An entry that changed nothing names the version that it found, which somebody else made.

@@ -12,17 +12,17 @@ from agentsd.store import leader_election as leadership
 from agentsd.store import writability
 from agentsd.store.leader_election import Leader
 from agentsd.store.queries import agents, knowledge, pulls, replicas, runs
-from agentsd.store.queries.knowledge import Stock
-from agentsd.store.queries.pulls import Pull
+from agentsd.store.queries.knowledge import KnowledgeStats
+from agentsd.store.queries.pulls import PullState
 from agentsd.store.queries.replicas import Replica
-from agentsd.store.queries.runs import ManifestCondition, Run
+from agentsd.store.queries.runs import ManifestCondition, SyncRun
 
-SHOWN_SECONDS = 300.0
+REPLICA_SHOWN_SECONDS = 300.0
 """A replica that ended without a word is shown for so long."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ailing:
+class DegradedAgent:
     """Agent whose newest version some replicas cannot run."""
 
     slug: str
@@ -41,16 +41,16 @@ class Overview:
     agents: int
     owners: int
     drifted: tuple[str, ...]
-    knowledge: Stock
+    knowledge: KnowledgeStats
     leaders: Sequence[Leader]
     replicas: Sequence[Replica]
-    pulls: Sequence[Pull]
-    runs: Sequence[Run]
+    pulls: Sequence[PullState]
+    runs: Sequence[SyncRun]
     conditions: Sequence[ManifestCondition]
     read_only: bool = False  # Postgres takes no writes: a standby, or fenced off
 
     @property
-    def ailing(self) -> list[Ailing]:
+    def ailing(self) -> list[DegradedAgent]:
         """Return the degraded agents by agent and reason, with the replicas that are affected."""
         found: dict[tuple[str, str, str], list[tuple[Mapping[str, str], str]]] = {}
         for replica in self.replicas:
@@ -58,23 +58,23 @@ class Overview:
                 key = (str(agent.get("slug")), str(agent.get("type")), str(agent.get("reason")))
                 found.setdefault(key, []).append((agent, replica.place))
         return [
-            Ailing(*key, str(told[0][0].get("message", "")), tuple(place for _, place in told))
+            DegradedAgent(*key, str(told[0][0].get("message", "")), tuple(place for _, place in told))
             for key, told in sorted(found.items())
         ]
 
 
-async def overview(connection: AsyncConnection, source: str, *, runs_shown: int = 5) -> Overview:
+async def load_overview(connection: AsyncConnection, source: str, *, runs_shown: int = 5) -> Overview:
     """Load the overview; ``source`` is the tree whose drift is looked for. Use a snapshot transaction."""
     stored = await agents.load_stored(connection, source)
     return Overview(
-        now=await replicas.clock(connection),
+        now=await replicas.read_clock(connection),
         version=stored.version,
         agents=len(stored.agents),
         owners=len(stored.users),
         drifted=tuple(sorted(row.slug for row in stored.agents.values() if row.drifted)),
-        knowledge=await knowledge.stock(connection),
+        knowledge=await knowledge.load_knowledge_stats(connection),
         leaders=await leadership.list_leaders(connection),
-        replicas=await replicas.list_replicas(connection, within_seconds=SHOWN_SECONDS),
+        replicas=await replicas.list_replicas(connection, within_seconds=REPLICA_SHOWN_SECONDS),
         pulls=await pulls.list_pulls(connection),
         runs=await runs.list_runs(connection, limit=runs_shown),
         conditions=await runs.list_conditions(connection),

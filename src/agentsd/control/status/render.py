@@ -7,23 +7,23 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from agentsd.control.writeback.manifest_editor import rank
+from agentsd.control.writeback.manifest_editor import rank_field
 from agentsd.core.errors import AgentNotFound
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.layers import layered, layers_of
-from agentsd.core.manifest.positions import Places
-from agentsd.core.manifest.value_origins import Origin, origins, values
-from agentsd.core.names import USER_FILE, slug_of
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.layers import get_layers, merge_layers
+from agentsd.core.manifest.positions import NodePositions
+from agentsd.core.manifest.value_origins import ValueOrigin, iter_origins, iter_values
+from agentsd.core.names import USER_FILE, derive_slug
 from agentsd.core.sealed import is_sealed
-from agentsd.core.secret import MASK, looks_secret
-from agentsd.core.violations import Pointer, did_you_mean
+from agentsd.core.secret import MASK, is_secret_name
+from agentsd.core.violations import Pointer, suggest_word
 from agentsd.files.tree import Tree
-from agentsd.files.yaml.emitter import dump
+from agentsd.files.yaml.emitter import dump_value
 from agentsd.providers.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedManifest:
     """Merged manifest of one agent: ``value`` is masked and has no ``sops``."""
 
     slug: str
@@ -33,56 +33,56 @@ class Rendered:
     @property
     def layers(self) -> tuple[str, ...]:
         """Return the files that it is made from, the lowest first."""
-        return tuple(layer.path for layer in layers_of(self.document))
+        return tuple(layer.path for layer in get_layers(self.document))
 
-    def origins(self) -> Iterator[Origin]:
+    def origins(self) -> Iterator[ValueOrigin]:
         """Yield every value with its place."""
-        return origins(self.document, self.value)
+        return iter_origins(self.document, self.value)
 
     def lines(self) -> Iterator[tuple[str, Pointer | None]]:
         """Yield the YAML line by line, each with the value that begins on it."""
-        text = dump(self.value)
-        places = Places(text.encode())
-        begins = {places.of(pointer)[0]: pointer for pointer, _ in values(self.value)}
+        text = dump_value(self.value)
+        places = NodePositions(text.encode())
+        begins = {places.of(pointer)[0]: pointer for pointer, _ in iter_values(self.value)}
         for number, line in enumerate(text.split("\n")[:-1], 1):
             yield line, begins.get(number)
 
 
-def render(tree: Tree, agent: str, catalog: Catalog) -> Rendered:
+def render_agent(tree: Tree, agent: str, catalog: Catalog) -> RenderedManifest:
     """Render the agent of a slug. Raises ``AgentNotFound``, and ``InvalidManifests`` for unreadable files."""
     beside = tree.beside
     manifests = {
-        slug_of(path): file
+        derive_slug(path): file
         for path, file in tree.files.items()
         if path not in beside.layers and PurePosixPath(path).name != USER_FILE
     }
     file = manifests.get(agent)
     if file is None:
-        hint = did_you_mean(agent, manifests) or f"agents are the files of {tree.root}"
+        hint = suggest_word(agent, manifests) or f"agents are the files of {tree.root}"
         raise AgentNotFound(f"there is no agent {agent!r}", hint=hint)
-    below = [parse(one.path, one.data) for one in beside.layers_of(file.path)]
-    document = layered(parse(file.path, file.data), below, catalog.destinations)
+    below = [parse_document(one.path, one.data) for one in beside.layers_of(file.path)]
+    document = merge_layers(parse_document(file.path, file.data), below, catalog.destinations)
     secrets = {
         name
         for vendors in (catalog.llm, catalog.tts, catalog.stt, catalog.embedding)
         for vendor in vendors.values()
         for name in vendor.settings.secret_fields()
     }
-    names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank(name), name))
+    names = sorted(document.value.keys() - {"sops"}, key=lambda name: (rank_field(name), name))
     plain = {name: document.value[name] for name in names}
-    return Rendered(agent, document, _masked(plain, secrets))
+    return RenderedManifest(agent, document, _mask_secrets(plain, secrets))
 
 
-def _masked(value: Any, secrets: set[str]) -> Any:
+def _mask_secrets(value: Any, secrets: set[str]) -> Any:
     if isinstance(value, dict):
         return {
             name: MASK
-            if child not in (None, "") and (name in secrets or looks_secret(name))
-            else _masked(child, secrets)
+            if child not in (None, "") and (name in secrets or is_secret_name(name))
+            else _mask_secrets(child, secrets)
             for name, child in value.items()
         }
     if isinstance(value, list):
-        return [_masked(child, secrets) for child in value]
+        return [_mask_secrets(child, secrets) for child in value]
     return (
         MASK if is_sealed(value) or (isinstance(value, str) and value.lstrip().startswith("ENC[")) else value
     )

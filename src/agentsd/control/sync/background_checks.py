@@ -27,7 +27,7 @@ class Job(Generic[Result]):
 
 
 @dataclass(slots=True)
-class _Flight:
+class _PendingCheck:
     """A job under way. ``late``: a round went on without it."""
 
     asked: object
@@ -36,12 +36,12 @@ class _Flight:
     late: bool = False
 
 
-class Settling:
+class BackgroundChecks:
     """Jobs under way, by the name of what they are about."""
 
     def __init__(self) -> None:
         self.hear: Callable[[str], None] = lambda _: None  # called with a path that was settled late
-        self._flights: dict[str, _Flight] = {}
+        self._flights: dict[str, _PendingCheck] = {}
         self._asked: set[str] = set()  # since the last ``drop_unasked``
         self._wanted: Counter[str] = Counter()  # who waits for a job outside the rounds
         self._deadline = 0.0
@@ -101,16 +101,16 @@ class Settling:
     def _renew(self) -> None:
         self._deadline = asyncio.get_running_loop().time() + self._patience
 
-    def _flight(self, name: str, job: Job[Any]) -> _Flight:
+    def _flight(self, name: str, job: Job[Any]) -> _PendingCheck:
         self._asked.add(name)
         flight = self._flights.get(name)
         if flight is None or flight.asked != job.asked:
             self._drop([name])
-            flight = self._flights[name] = _Flight(job.asked, asyncio.create_task(job.begin()))
+            flight = self._flights[name] = _PendingCheck(job.asked, asyncio.create_task(job.begin()))
         flight.paths = job.paths
         return flight
 
-    async def _wait(self, flights: Iterable[_Flight], at_most: float | None) -> None:
+    async def _wait(self, flights: Iterable[_PendingCheck], at_most: float | None) -> None:
         tasks = {flight.task for flight in flights}
         when = asyncio.FIRST_COMPLETED if self.renewed else asyncio.ALL_COMPLETED
         while tasks:
@@ -121,7 +121,7 @@ class Settling:
                 return
             self._renew()
 
-    def _leave(self, name: str, flight: _Flight) -> None:
+    def _leave(self, name: str, flight: _PendingCheck) -> None:
         """Let a job go on without its round."""
         if flight.late:
             return

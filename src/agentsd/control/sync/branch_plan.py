@@ -12,43 +12,53 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
-from agentsd.control.validation.checker import Checked, Checker
+from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.control.validation.text_extraction import extract_blocking
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import Attachment, Manifest, StoredAgent
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.names import id_of, is_uuid, owner_of, slug_of, user_id_of
+from agentsd.core.names import derive_agent_id, derive_owner, derive_slug, derive_user_id, is_uuid
 from agentsd.core.plan.conflicts import (
-    conflicts,
-    owner_conflicts,
-    reused_seals,
-    reused_tokens,
-    user_conflicts,
+    find_conflicts,
+    find_owner_conflicts,
+    find_reused_seals,
+    find_reused_tokens,
+    find_user_conflicts,
 )
 from agentsd.core.plan.plan import (
     Change,
-    Desired,
+    DesiredState,
     FieldChange,
     Plan,
     Quarantined,
-    Stored,
-    mass_deletion,
-    plan,
+    StoredState,
+    count_mass_deletions,
+    make_plan,
 )
-from agentsd.core.violations import UNVERIFIED, Violation, errors_of, in_order
+from agentsd.core.violations import UNVERIFIED, Violation, filter_errors, sort_violations
 from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 
-_SOURCE = "main"
-_TEXT_MAX = 1 << 18
+_SOURCE_NAME = "main"
+_PROMPT_TEXT_MAX = 1 << 18
 """Characters of a prompt that are compared; of a longer one only that it changed is told."""
-_GROUP = ("age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms")
-_SAID = ("recipient", "fp", "arn", "resource_id", "vault_url", "vault_address", "key_path", "name", "key_id")
+_KEY_GROUP_FIELDS = ("age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms")
+_KEY_NAME_FIELDS = (
+    "recipient",
+    "fp",
+    "arn",
+    "resource_id",
+    "vault_url",
+    "vault_address",
+    "key_path",
+    "name",
+    "key_id",
+)
 """What names a key in a seal; what wraps the data key, and when, is left out."""
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class BranchPlan:
     """Changes that the tree after would make to the tree before."""
 
     plan: Plan = field(repr=False)
@@ -56,69 +66,80 @@ class Comparison:
     mass_deletion: int = 0  # agents that go, where that looks like an accident
 
 
-def compare(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) -> Comparison:
+def plan_branch(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) -> BranchPlan:
     """Plan what a sync of ``after`` would change where ``before`` is applied.
 
     ``checker``: best without a key. A file of ``after`` that breaks a rule is quarantined; the others
     are planned as if it were corrected.
     """
     checked = [checker.check(file, after.beside, extract_blocking) for file in after.files.values()]
-    stored = _stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
-    bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
-    good, users, bad = _judged(checked, bad, stored, prune=prune)
-    desired = Desired({m.id: m for m in good}, {**_owners(good), **users}, (), checker.fingerprint)
-    decided = plan(desired, _without(stored, bad, after), source=_SOURCE, prune=prune)
-    changes = tuple(_told(change) for change in decided.changes)
+    stored = _make_stored(before, checker, {one.path: one.manifest.id for one in checked if one.manifest})
+    bad = [
+        Quarantined(c.path, sort_violations(errors))
+        for c in checked
+        if (errors := filter_errors(c.violations))
+    ]
+    good, users, bad = _apply_cross_file_rules(checked, bad, stored, prune=prune)
+    desired = DesiredState({m.id: m for m in good}, {**_make_owners(good), **users}, (), checker.fingerprint)
+    decided = make_plan(desired, _remove_quarantined(stored, bad, after), source=_SOURCE_NAME, prune=prune)
+    changes = tuple(_redact_change(change) for change in decided.changes)
     decided = replace(decided, changes=changes, quarantined=tuple(sorted(bad, key=lambda one: one.path)))
-    return Comparison(decided, _warnings(checked, before, after), mass_deletion(decided, stored))
+    return BranchPlan(
+        decided, _filter_warnings(checked, before, after), count_mass_deletions(decided, stored)
+    )
 
 
-def _judged(
-    checked: Iterable[Checked], bad: list[Quarantined], stored: Stored, *, prune: bool
+def _apply_cross_file_rules(
+    checked: Iterable[CheckResult], bad: list[Quarantined], stored: StoredState, *, prune: bool
 ) -> tuple[list[Manifest], dict[str, User], list[Quarantined]]:
     """Return what remains, and what is quarantined, by the rules that hold between files."""
     checked = list(checked)
     good = [one.manifest for one in checked if one.manifest]
     users = {one.user.username: one.user for one in checked if one.user}
-    bad = bad + reused_seals(good, _seal_owners(stored))
+    bad = bad + find_reused_seals(good, _map_seal_owners(stored))
     holders = {str(t.get("sha256")): name for name, row in stored.users.items() for t in row.tokens}
-    bad += owner_conflicts(good, users.values(), stored.users.keys())
-    bad += reused_tokens(users.values(), holders)
-    bad += user_conflicts(users.values(), stored.users, _SOURCE, prune=prune)
-    good = _good(good, bad)
+    bad += find_owner_conflicts(good, users.values(), stored.users.keys())
+    bad += find_reused_tokens(users.values(), holders)
+    bad += find_user_conflicts(users.values(), stored.users, _SOURCE_NAME, prune=prune)
+    good = _drop_quarantined(good, bad)
     refused = {one.path for one in bad}
-    bad += conflicts(good, stored.agents, _SOURCE, prune=prune, refused=refused, corrected=True)
+    bad += find_conflicts(good, stored.agents, _SOURCE_NAME, prune=prune, refused=refused, corrected=True)
     refused = {one.path for one in bad}
-    return _good(good, bad), {n: user for n, user in users.items() if user.path not in refused}, bad
+    return (
+        _drop_quarantined(good, bad),
+        {n: user for n, user in users.items() if user.path not in refused},
+        bad,
+    )
 
 
-def _good(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
+def _drop_quarantined(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
     refused = {one.path for one in bad}
     return [manifest for manifest in manifests if manifest.path not in refused]
 
 
 @dataclass(frozen=True, slots=True)
-class _Before(StoredAgent):
+class _BaseAgent(StoredAgent):
     """Agent of the tree before, with what a store keeps elsewhere."""
 
     seals: frozenset[bytes] = frozenset()
     data: bytes = field(default=b"", repr=False)
 
 
-def _stored(before: Tree, checker: Checker, ids: Mapping[str, UUID]) -> Stored:
+def _make_stored(before: Tree, checker: Checker, ids: Mapping[str, UUID]) -> StoredState:
     """Return the tree before as a store that it was applied to. ``ids``: of the tree after, by path."""
     beside = before.beside
     checked = {path: checker.check(file, beside, extract_blocking) for path, file in before.files.items()}
     rows = [
-        _row(one.manifest) if one.manifest else _unreadable(before.files[path], ids)
+        _make_row(one.manifest) if one.manifest else _make_unreadable_row(before.files[path], ids)
         for path, one in checked.items()
         if one.user is None and path not in beside.layers and _is_manifest(path)
     ]
     owners = {
-        row.owner: StoredUser(user_id_of(row.owner), row.owner, None, _SOURCE, None, None, 0) for row in rows
+        row.owner: StoredUser(derive_user_id(row.owner), row.owner, None, _SOURCE_NAME, None, None, 0)
+        for row in rows
     }
-    users = {one.user.username: _user(one.user) for one in checked.values() if one.user}
-    return Stored(0, {row.id: row for row in rows}, {**owners, **users})
+    users = {one.user.username: _make_stored_user(one.user) for one in checked.values() if one.user}
+    return StoredState(0, {row.id: row for row in rows}, {**owners, **users})
 
 
 def _is_manifest(path: str) -> bool:
@@ -126,117 +147,117 @@ def _is_manifest(path: str) -> bool:
     return is_manifest_name(name) and not name.startswith("_")
 
 
-def _row(m: Manifest) -> _Before:
+def _make_row(m: Manifest) -> _BaseAgent:
     value = m.value or {}
-    return _Before(
-        id=m.id, slug=m.slug, owner=m.owner, source=_SOURCE, path=m.path, digest=m.digest,
+    return _BaseAgent(
+        id=m.id, slug=m.slug, owner=m.owner, source=_SOURCE_NAME, path=m.path, digest=m.digest,
         is_default=m.default, version=0, verified=m.verified, drifted=False, checked=b"", active=m.active,
         document_digest=m.document_digest, attachments=m.attachments, value=value,
         prune=value.get("prune") is not False, seals=m.seals, data=m.data or b"",
     )  # fmt: skip
 
 
-def _unreadable(file: SourceFile, ids: Mapping[str, UUID]) -> _Before:
+def _make_unreadable_row(file: SourceFile, ids: Mapping[str, UUID]) -> _BaseAgent:
     """Return an agent whose manifest broke a rule already.
 
     Nothing of it is shown, since it might be a plain secret.
     """
-    slug = slug_of(file.path)
-    return _Before(
-        id=_pinned(file) or ids.get(file.path) or id_of(slug), slug=slug, owner=owner_of(file.path),
-        source=_SOURCE, path=file.path, digest=file.digest, is_default=False, version=0, verified=False,
+    slug = derive_slug(file.path)
+    return _BaseAgent(
+        id=_read_pinned_id(file) or ids.get(file.path) or derive_agent_id(slug), slug=slug, owner=derive_owner(file.path),
+        source=_SOURCE_NAME, path=file.path, digest=file.digest, is_default=False, version=0, verified=False,
         drifted=False, checked=b"",
     )  # fmt: skip
 
 
-def _pinned(file: SourceFile) -> UUID | None:
+def _read_pinned_id(file: SourceFile) -> UUID | None:
     try:
-        pinned = parse(file.path, file.data).value.get("id")
+        pinned = parse_document(file.path, file.data).value.get("id")
     except InvalidManifests:
         return None
     return UUID(pinned) if isinstance(pinned, str) and is_uuid(pinned) else None
 
 
-def _user(user: User) -> StoredUser:
+def _make_stored_user(user: User) -> StoredUser:
     return StoredUser(
-        user.id, user.username, user.email, _SOURCE, user.path, user.data, 0, tuple(user.tokens)
+        user.id, user.username, user.email, _SOURCE_NAME, user.path, user.data, 0, tuple(user.tokens)
     )
 
 
-def _owners(manifests: Iterable[Manifest]) -> dict[str, User]:
-    return {m.owner: User(user_id_of(m.owner), m.owner) for m in manifests}
+def _make_owners(manifests: Iterable[Manifest]) -> dict[str, User]:
+    return {m.owner: User(derive_user_id(m.owner), m.owner) for m in manifests}
 
 
-def _seal_owners(stored: Stored) -> dict[bytes, str]:
-    rows = (row for row in stored.agents.values() if isinstance(row, _Before))
+def _map_seal_owners(stored: StoredState) -> dict[bytes, str]:
+    rows = (row for row in stored.agents.values() if isinstance(row, _BaseAgent))
     return {seal: row.owner for row in rows for seal in row.seals}
 
 
-def _without(stored: Stored, bad: Sequence[Quarantined], after: Tree) -> Stored:
+def _remove_quarantined(stored: StoredState, bad: Sequence[Quarantined], after: Tree) -> StoredState:
     """Return ``stored`` without those whose new file is quarantined.
 
     Its content is unknown, so nothing changes.
     """
     paths = {one.path for one in bad}
-    ids = {_pinned(after.files[path]) for path in paths if path in after.files}
+    ids = {_read_pinned_id(after.files[path]) for path in paths if path in after.files}
     agents = {i: row for i, row in stored.agents.items() if row.path not in paths and i not in ids}
     users = {name: user for name, user in stored.users.items() if user.path not in paths}
     return replace(stored, agents=agents, users=users)
 
 
-def _told(change: Change) -> Change:
+def _redact_change(change: Change) -> Change:
     """Return ``change`` for a reviewer: secrets changed or not, who can open it, prompts as texts."""
     row, manifest = change.stored, change.desired
-    if not isinstance(row, _Before) or manifest is None:
+    if not isinstance(row, _BaseAgent) or manifest is None:
         return change
-    fields = [_secret(one) for one in change.fields]
+    fields = [_redact_secret(one) for one in change.fields]
     if row.value is None:
         return replace(change, fields=())
     old, new = row.attachments.prompt, manifest.attachments.prompt
     if old and new and old.path == new.path:
-        fields = [_prompt(one, old, new) for one in fields]
-    return replace(change, fields=(*fields, *_recipients(row.data, manifest.data or b"")))
+        fields = [_describe_prompt(one, old, new) for one in fields]
+    return replace(change, fields=(*fields, *_diff_recipients(row.data, manifest.data or b"")))
 
 
-def _secret(one: FieldChange) -> FieldChange:
+def _redact_secret(one: FieldChange) -> FieldChange:
     return replace(one, secret="changed") if one.secret else one  # noqa: S106
 
 
-def _prompt(one: FieldChange, old: Attachment, new: Attachment) -> FieldChange:
+def _describe_prompt(one: FieldChange, old: Attachment, new: Attachment) -> FieldChange:
     if one.pointer != ("attached", new.path):
         return one
     texts = [(side.data or b"").decode(errors="replace") for side in (old, new)]
-    return one if max(map(len, texts)) > _TEXT_MAX else replace(one, old=texts[0], new=texts[1])
+    return one if max(map(len, texts)) > _PROMPT_TEXT_MAX else replace(one, old=texts[0], new=texts[1])
 
 
-def _recipients(before: bytes, after: bytes) -> Iterator[FieldChange]:
+def _diff_recipients(before: bytes, after: bytes) -> Iterator[FieldChange]:
     """Yield keys that can open the file from now on, or cannot any more.
 
     They are public, and a review should show them.
     """
-    old, new = _sealed_to(before), _sealed_to(after)
+    old, new = _list_recipients(before), _list_recipients(after)
     yield from (FieldChange("add", ("sealed to",), None, key) for key in sorted(new - old))
     yield from (FieldChange("remove", ("sealed to",), key) for key in sorted(old - new))
 
 
-def _sealed_to(data: bytes) -> set[str]:
-    block = parse("", data).value.get("sops")
+def _list_recipients(data: bytes) -> set[str]:
+    block = parse_document("", data).value.get("sops")
     groups = [block, *(block.get("key_groups") or ())] if isinstance(block, dict) else []
     return {
-        " ".join(str(key[name]) for name in _SAID if name in key)
+        " ".join(str(key[name]) for name in _KEY_NAME_FIELDS if name in key)
         for group in groups
         if isinstance(group, dict)
-        for kind in _GROUP
-        for key in _mappings(group.get(kind))
+        for kind in _KEY_GROUP_FIELDS
+        for key in _iterate_mappings(group.get(kind))
     }
 
 
-def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
+def _iterate_mappings(value: Any) -> Iterator[Mapping[str, Any]]:
     if isinstance(value, list):
         yield from (one for one in value if isinstance(one, dict))
 
 
-def _warnings(checked: Iterable[Checked], before: Tree, after: Tree) -> tuple[Violation, ...]:
+def _filter_warnings(checked: Iterable[CheckResult], before: Tree, after: Tree) -> tuple[Violation, ...]:
     """Return the warnings about what changed only, without those about the missing key."""
     found = [
         violation
@@ -247,4 +268,4 @@ def _warnings(checked: Iterable[Checked], before: Tree, after: Tree) -> tuple[Vi
     same = {
         p for p, file in after.files.items() if p in before.files and before.files[p].digest == file.digest
     }
-    return in_order([violation for violation in found if violation.path not in same])
+    return sort_violations([violation for violation in found if violation.path not in same])

@@ -17,19 +17,19 @@ from uuid import UUID
 
 from agentsd.core.errors import StoreUnavailable, SyncRefused
 from agentsd.store.database import Database
-from agentsd.store.queries.replicas import LIVE_SECONDS, Replica, clock, list_replicas
+from agentsd.store.queries.replicas import LIVE_SECONDS, Replica, list_replicas, read_clock
 
-STEP = 0.05
+POLL_SECONDS = 0.05
 
-_FORGOTTEN = 300.0  # s; of replicas that have been silent for longer nothing is said
-_KEPT = 86_400.0  # s; the store keeps replicas that ended without a word for a day
-_NAMED = 10  # laggards or agents in one message
+_FORGOTTEN_SECONDS = 300.0  # s; of replicas that have been silent for longer nothing is said
+_KEPT_SECONDS = 86_400.0  # s; the store keeps replicas that ended without a word for a day
+_NAMED_MAX = 10  # laggards or agents in one message
 
-Progress = Callable[[int, int], None]
+WaitProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Laggard:
+class LaggingReplica:
     """Replica that was live at the commit and does not serve the version."""
 
     replica: Replica
@@ -42,7 +42,7 @@ class Laggard:
 
 
 @dataclass(frozen=True, slots=True)
-class Spoiled:
+class AgentDegradation:
     """Agent that the version degraded on a replica."""
 
     slug: str
@@ -56,15 +56,15 @@ class Spoiled:
 
 
 @dataclass(frozen=True, slots=True)
-class Fleet:
+class FleetState:
     """Progress towards ``version`` of the replicas that were live at the commit."""
 
     version: int
     serving: tuple[Replica, ...] = ()
-    laggards: tuple[Laggard, ...] = ()
+    laggards: tuple[LaggingReplica, ...] = ()
     left: tuple[Replica, ...] = ()  # ended in good order before they served it; they serve nobody now
-    spoiled: tuple[Spoiled, ...] = ()
-    silent: tuple[Laggard, ...] = ()  # were so at the commit already: not waited for
+    spoiled: tuple[AgentDegradation, ...] = ()
+    silent: tuple[LaggingReplica, ...] = ()  # were so at the commit already: not waited for
 
     @property
     def expected(self) -> int:
@@ -78,14 +78,14 @@ class NotConverged(SyncRefused):
     ``fleet`` contains the details.
     """
 
-    def __init__(self, fleet: Fleet, timeout: float) -> None:
+    def __init__(self, fleet: FleetState, timeout: float) -> None:
         self.fleet = fleet
         told = [str(one) for one in (*fleet.laggards, *fleet.spoiled)]
         late = f"not live everywhere after {timeout:g} s"
         self.what = f"applied, but {late if fleet.laggards else 'not well everywhere'}"
-        more = f" and {len(told) - _NAMED} more" if len(told) > _NAMED else ""
+        more = f" and {len(told) - _NAMED_MAX} more" if len(told) > _NAMED_MAX else ""
         super().__init__(
-            f"version {fleet.version} is {self.what}: {'; '.join(told[:_NAMED])}{more}",
+            f"version {fleet.version} is {self.what}: {'; '.join(told[:_NAMED_MAX])}{more}",
             hint="see: agentsd status",
         )
 
@@ -94,10 +94,10 @@ async def wait_for_replicas(
     database: Database,
     version: int,
     timeout: float,
-    progress: Progress | None = None,
+    progress: WaitProgress | None = None,
     *,
     changed: Collection[str] = (),
-) -> Fleet:
+) -> FleetState:
     """Return when all replicas that are live now serve ``version`` or newer. Raises ``NotConverged``.
 
     Call it right after the commit. ``changed``: the agents that the version changed, none of which may
@@ -105,56 +105,61 @@ async def wait_for_replicas(
     end.
     """
     deadline = asyncio.get_running_loop().time() + timeout
-    roll: Roll | None = None
+    roll: ConvergenceTracker | None = None
     while True:
         late = asyncio.get_running_loop().time() >= deadline
         try:
-            now, found = await _look(database)
+            now, found = await _load_replicas(database)
         except StoreUnavailable:
             if late:
                 raise
         else:
-            roll = roll or Roll(version, live(found, now), frozenset(changed), _silent(found, now, version))
+            roll = roll or ConvergenceTracker(
+                version,
+                select_live_replicas(found, now),
+                frozenset(changed),
+                _find_silent(found, now, version),
+            )
             fleet = roll.fleet(found, now)
             if progress:
                 progress(len(fleet.serving), fleet.expected)
             if late or not fleet.laggards:
-                return _judged(fleet, timeout)
-        await asyncio.sleep(STEP)
+                return _check_converged(fleet, timeout)
+        await asyncio.sleep(POLL_SECONDS)
 
 
-def live(replicas: Sequence[Replica], now: datetime) -> list[Replica]:
+def select_live_replicas(replicas: Sequence[Replica], now: datetime) -> list[Replica]:
     """Select the replicas with a recent heartbeat."""
     return [one for one in replicas if one.silent(now) < LIVE_SECONDS]
 
 
-def _silent(replicas: Sequence[Replica], now: datetime, version: int) -> tuple[Laggard, ...]:
-    told = [Laggard(one, one.silent(now)) for one in replicas if one.version < version]
-    return tuple(one for one in told if LIVE_SECONDS <= one.silent < _FORGOTTEN)
+def _find_silent(replicas: Sequence[Replica], now: datetime, version: int) -> tuple[LaggingReplica, ...]:
+    told = [LaggingReplica(one, one.silent(now)) for one in replicas if one.version < version]
+    return tuple(one for one in told if LIVE_SECONDS <= one.silent < _FORGOTTEN_SECONDS)
 
 
-def _judged(fleet: Fleet, timeout: float) -> Fleet:
+def _check_converged(fleet: FleetState, timeout: float) -> FleetState:
     if fleet.laggards or fleet.spoiled:
         raise NotConverged(fleet, timeout)
     return fleet
 
 
-async def _look(database: Database) -> tuple[datetime, list[Replica]]:
+async def _load_replicas(database: Database) -> tuple[datetime, list[Replica]]:
     async with database.transaction(snapshot=True) as conn:
-        return await clock(conn), await list_replicas(conn, within_seconds=_KEPT)
+        return await read_clock(conn), await list_replicas(conn, within_seconds=_KEPT_SECONDS)
 
 
 @dataclass(slots=True)
-class Roll:
+class ConvergenceTracker:
     """Replicas that were live at the commit, and those that have served the version since."""
 
     version: int
     called: Sequence[Replica]
     changed: frozenset[str]
-    silent: tuple[Laggard, ...] = ()
+    silent: tuple[LaggingReplica, ...] = ()
     _served: dict[UUID, Replica] = field(default_factory=dict)
 
-    def fleet(self, found: Sequence[Replica], now: datetime) -> Fleet:
+    def fleet(self, found: Sequence[Replica], now: datetime) -> FleetState:
         """Return the state of the fleet by ``found``, all the replicas that are listed."""
         known = {one.id: one for one in found}
         for one in found:
@@ -162,12 +167,12 @@ class Roll:
                 self._served[one.id] = one
         serving = [self._served[one.id] for one in self.called if one.id in self._served]
         behind = [known[one.id] for one in self.called if one.id not in self._served and one.id in known]
-        return Fleet(
+        return FleetState(
             self.version,
             tuple(serving),
-            tuple(Laggard(one, one.silent(now)) for one in behind),
+            tuple(LaggingReplica(one, one.silent(now)) for one in behind),
             tuple(one for one in self.called if one.id not in known and one.id not in self._served),
-            tuple(bad for one in serving for bad in spoiled(one, self.changed)),
+            tuple(bad for one in serving for bad in find_degraded(one, self.changed)),
             self.silent,
         )
 
@@ -180,16 +185,18 @@ class Roll:
         return replica.version >= self.version and opened
 
 
-def spoiled(replica: Replica, changed: Collection[str]) -> list[Spoiled]:
+def find_degraded(replica: Replica, changed: Collection[str]) -> list[AgentDegradation]:
     """Return those of ``changed`` that the replica reports as degraded."""
     return [
-        Spoiled(agent["slug"], replica, *(str(agent.get(key, "")) for key in ("type", "reason", "message")))
+        AgentDegradation(
+            agent["slug"], replica, *(str(agent.get(key, "")) for key in ("type", "reason", "message"))
+        )
         for agent in replica.degraded
         if agent.get("slug") in changed
     ]
 
 
-def fleet_json(fleet: Fleet) -> Mapping[str, Any]:
+def fleet_json(fleet: FleetState) -> Mapping[str, Any]:
     """Return the state for machines: replicas by ``host:pid``, silence in seconds."""
     return {
         "version": fleet.version,

@@ -7,8 +7,8 @@ import logging
 
 from psycopg import AsyncConnection
 
-from agentsd.control.validation.text_extraction import passages
-from agentsd.core.errors import describe
+from agentsd.control.validation.text_extraction import extract_passages
+from agentsd.core.errors import describe_error
 from agentsd.core.manifest.agent import Attachment
 from agentsd.core.plan.plan import Plan
 from agentsd.core.text.chunking import Chunk
@@ -21,15 +21,15 @@ async def store_sources(conn: AsyncConnection, decided: Plan) -> None:
     """Store the passages of new sources, ready to be searched when this transaction commits."""
     attached = [source for c in decided.changes if c.desired for source in c.desired.attachments.sources]
     sources = {source.digest: source for source in attached if source.data is not None}
-    missing = await knowledge.missing_sources(conn, sources.keys())
+    missing = await knowledge.find_missing_sources(conn, sources.keys())
     cut = {}
     for digest, source in sources.items():
-        if digest in missing and (found := await _passages(source)) is not None:
+        if digest in missing and (found := await _extract_passages(source)) is not None:
             cut[digest] = source.path, found
     await knowledge.store_sources(conn, cut)
 
 
-async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
+async def _extract_passages(source: Attachment) -> tuple[Chunk, ...] | None:
     """Return the passages of a source; None, and a line in the log, where it cannot be split.
 
     Its check passed. A difference now must not stop the apply for everybody.
@@ -37,13 +37,15 @@ async def _passages(source: Attachment) -> tuple[Chunk, ...] | None:
     if source.passages is not None:
         return source.passages
     try:
-        return await asyncio.to_thread(passages, source.path, source.data or b"")
+        return await asyncio.to_thread(extract_passages, source.path, source.data or b"")
     except Exception as error:
-        _log.error("a source of knowledge is left out", extra={"file": source.path, "error": describe(error)})
+        _log.error(
+            "a source of knowledge is left out", extra={"file": source.path, "error": describe_error(error)}
+        )
         return None
 
 
 async def drop_sources(conn: AsyncConnection, decided: Plan) -> None:
     """Drop the passages that no agent needs any more."""
     if any(change.stored and change.stored.attachments.sources for change in decided.changes):
-        await knowledge.drop_unused(conn)
+        await knowledge.drop_unused_sources(conn)

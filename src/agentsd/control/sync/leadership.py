@@ -17,7 +17,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Protocol
 
 from agentsd.store.database import Database
-from agentsd.store.leader_election import Candidate, Standing, Term
+from agentsd.store.leader_election import ElectionState, LeaderCandidate, Term
 from agentsd.supervisor import Supervisor
 
 STUCK_SECONDS = 180.0
@@ -28,7 +28,7 @@ _STOP_SECONDS = 2.0
 _log = logging.getLogger(__name__)
 
 
-class Gate(Protocol):
+class LeaderGate(Protocol):
     """Right to apply, which a syncer asks for before it applies."""
 
     async def term(self) -> Term | None:
@@ -45,8 +45,8 @@ class Leadership:
 
     def __init__(self, database: Database, source: str) -> None:
         self._source = source
-        self._candidate = Candidate(database.listener_dsn, source, fit=self._lively)
-        self._standing: Standing | None = None  # None: not known yet
+        self._candidate = LeaderCandidate(database.listener_dsn, source, fit=self._lively)
+        self._standing: ElectionState | None = None  # None: not known yet
         self._news = asyncio.Condition()
         self._seen = time.monotonic()  # when the event loop last did something
 
@@ -81,7 +81,7 @@ class Leadership:
     @asynccontextmanager
     async def campaigning(self, supervisor: Supervisor | None = None) -> AsyncIterator[None]:
         """Campaign for the lead; give it up at the end."""
-        heart = _Heart(self, asyncio.get_running_loop(), supervisor or Supervisor())
+        heart = _ElectionThread(self, asyncio.get_running_loop(), supervisor or Supervisor())
         heart.start()
         try:
             yield
@@ -89,7 +89,7 @@ class Leadership:
             heart.stop()
             await asyncio.to_thread(heart.join, _STOP_SECONDS)
 
-    async def note(self, standing: Standing) -> None:
+    async def note(self, standing: ElectionState) -> None:
         """Take the result of the heartbeat's thread."""
         before = self._standing
         self._tell(before, standing)
@@ -104,7 +104,7 @@ class Leadership:
     def _lively(self) -> bool:
         return time.monotonic() - self._seen < STUCK_SECONDS
 
-    def _tell(self, before: Standing | None, now: Standing) -> None:
+    def _tell(self, before: ElectionState | None, now: ElectionState) -> None:
         extra = {"source": self._source}
         if now.term:
             level = logging.INFO if now.term.epoch > 1 else logging.DEBUG
@@ -115,7 +115,7 @@ class Leadership:
             _log.info("standing by", extra=extra | {"leader": str(now.leader)})
 
 
-class _Heart(threading.Thread):
+class _ElectionThread(threading.Thread):
     """Thread that sends heartbeats in an event loop of its own, and passes the results to the other."""
 
     def __init__(

@@ -12,24 +12,24 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
-from agentsd.control.sync.syncer import Pulled
-from agentsd.core.plan.plan import mass_deletion
-from agentsd.files.git.command import head_commit
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
+from agentsd.control.sync.syncer import ReadPulled
+from agentsd.core.plan.plan import count_mass_deletions
+from agentsd.files.git.command import read_head_commit
 from agentsd.files.tree import Tree, read_tree
 
-PATIENCE = 30.0
+PLAN_TIMEOUT_SECONDS = 30.0
 """Seconds for a look, with everybody who waits for it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class PlanResult:
     """Result of one look.
 
     ``removes``: number of agents to delete, if so many that a guard holds the sync back; else 0.
     """
 
-    outcome: Outcome
+    outcome: SyncResult
     commit: str | None
     at: datetime
     removes: int = 0
@@ -42,11 +42,11 @@ class Planner:
         self,
         root: Path,
         make: Callable[[], Reconciler],
-        options: Options,
+        options: SyncOptions,
         *,
         env: str | None = None,
-        pulled: Pulled | None = None,
-        patience: float = PATIENCE,
+        pulled: ReadPulled | None = None,
+        patience: float = PLAN_TIMEOUT_SECONDS,
     ) -> None:
         """Prepare planning; ``make`` returns a reconciler for one look.
 
@@ -58,9 +58,9 @@ class Planner:
         self._env = env
         self._pulled = pulled
         self._patience = patience
-        self._looking: asyncio.Task[Planned] | None = None
+        self._looking: asyncio.Task[PlanResult] | None = None
 
-    async def look(self) -> Planned:
+    async def look(self) -> PlanResult:
         """Return the plan as of now, or of the look that is under way.
 
         Raises ``ConfigError`` or ``PullFailed`` where there are no files, ``StoreError`` without a
@@ -68,7 +68,7 @@ class Planner:
         """
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._bounded(), name="plan")
-            self._looking.add_done_callback(_heard)
+            self._looking.add_done_callback(_retrieve_exception)
         return await asyncio.shield(self._looking)
 
     async def aclose(self) -> None:
@@ -77,11 +77,11 @@ class Planner:
             self._looking.cancel()
             await asyncio.wait({self._looking})
 
-    async def _bounded(self) -> Planned:
+    async def _bounded(self) -> PlanResult:
         async with asyncio.timeout(self._patience):
             return await self._look()
 
-    async def _look(self) -> Planned:
+    async def _look(self) -> PlanResult:
         commit, tree = self._pulled() if self._pulled else await self._read()
         options = replace(self._options, commit=commit, allow_mass_delete=True)
         reconciler = self._make()
@@ -90,16 +90,16 @@ class Planner:
         finally:
             await reconciler.aclose()  # what is pending has a round to wait for it
         guarded = not self._options.allow_mass_delete
-        removes = mass_deletion(outcome.plan, outcome.stored) if guarded else 0
-        return Planned(outcome, commit, datetime.now(UTC), removes)
+        removes = count_mass_deletions(outcome.plan, outcome.stored) if guarded else 0
+        return PlanResult(outcome, commit, datetime.now(UTC), removes)
 
     async def _read(self) -> tuple[str | None, Tree]:
         """Read the tree in a thread: the files may be many, and this process serves requests."""
         tree = await asyncio.to_thread(read_tree, self.root, env=self._env)
-        return await head_commit(self.root), tree
+        return await read_head_commit(self.root), tree
 
 
-def _heard(task: asyncio.Task[Planned]) -> None:
+def _retrieve_exception(task: asyncio.Task[PlanResult]) -> None:
     """Retrieve the exception of a task whose requester may have left, so that it is not reported as lost."""
     if not task.cancelled():
         task.exception()

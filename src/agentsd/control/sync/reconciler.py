@@ -20,68 +20,68 @@ from uuid import UUID, uuid4
 
 from psycopg import AsyncConnection
 
-from agentsd.control.sync.background_checks import Job, Settling
-from agentsd.control.sync.drift import with_drift, with_unprunable
+from agentsd.control.sync.background_checks import BackgroundChecks, Job
+from agentsd.control.sync.drift import mark_drift, mark_unprunable
 from agentsd.control.sync.knowledge import drop_sources, store_sources
-from agentsd.control.sync.state_cache import Memory, rows_of, unchanged
+from agentsd.control.sync.state_cache import StateCache, has_same_attachments, select_rows
 from agentsd.control.validation.attachments import Read
-from agentsd.control.validation.checker import Checked, Checker, recall_from
+from agentsd.control.validation.checker import Checker, CheckResult, recall_from
 from agentsd.control.validation.text_extraction import Extraction, Known, extract, kind_of, recall
-from agentsd.core.errors import InvalidManifests, MassDeletion, describe
+from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
 from agentsd.core.manifest.user import User
-from agentsd.core.names import owner_of, user_id_of
+from agentsd.core.names import derive_owner, derive_user_id
 from agentsd.core.plan.conflicts import (
-    conflicts,
-    owner_conflicts,
-    reused_seals,
-    reused_tokens,
-    user_conflicts,
+    find_conflicts,
+    find_owner_conflicts,
+    find_reused_seals,
+    find_reused_tokens,
+    find_user_conflicts,
 )
 from agentsd.core.plan.plan import (
-    Desired,
-    Held,
+    DesiredState,
+    HeldOwners,
     Plan,
     Quarantined,
-    Stored,
-    mass_deletions,
-    plan,
-    too_many_deletions,
+    StoredState,
+    count_deletions_by_owner,
+    is_whole_source_deleted,
+    make_plan,
 )
-from agentsd.core.violations import Violation, errors_of, in_order
-from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.core.violations import Violation, filter_errors, sort_violations
+from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.sandbox.pool import WORKERS
-from agentsd.sops.binary import Calls
-from agentsd.sops.format import seals_of
+from agentsd.sops.binary import SopsCallLimiter
+from agentsd.sops.format import fingerprint_by_owner
 from agentsd.store.database import Database
-from agentsd.store.leader_election import Term, lock_as
+from agentsd.store.leader_election import Term, lock_for_term
 from agentsd.store.queries import agents as store
 from agentsd.store.queries.agents import ApplyStamp, Head
 from agentsd.store.queries.rule_digests import mark_checked
-from agentsd.store.queries.users import holders_of_tokens
+from agentsd.store.queries.users import load_token_holders
 
 _log = logging.getLogger(__name__)
 
-_PRINTED = 1000
+_PRINTED_MAX = 1000
 """New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
 
-_BATCH = 64
+_CHECK_BATCH = 64
 """Files that are checked in one go."""
-ROUND_PATIENCE = 0.5
+ROUND_SETTLE_SECONDS = 0.5
 """Seconds that slow files, all of them together, may hold up one round of a daemon."""
 
-STRICT_PATIENCE = 120.0
+STRICT_SETTLE_SECONDS = 120.0
 """The same for a single command, which has no later round: as many again after each file that is done."""
 
-_EDITED = 100
+_EDITED_MAX = 100
 """More edited files than this are as quickly dealt with in a whole round."""
 
-Progress = Callable[[int, int], None]
+SyncProgress = Callable[[int, int], None]
 """Called with (done, total) while files are checked."""
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SyncOptions:
     """Options of one reconciliation."""
 
     source: str = "main"
@@ -95,11 +95,11 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SyncResult:
     """Decisions of a reconciliation and, unless it was only planned, its effects."""
 
     plan: Plan = field(repr=False)
-    stored: Stored = field(repr=False)
+    stored: StoredState = field(repr=False)
     warnings: tuple[Violation, ...] = ()
     head: Head | None = None  # None: nothing was written
     suspended: tuple[str, ...] = ()  # paths of manifests that say ``active: false``
@@ -116,10 +116,10 @@ class Reconciler:
     def __init__(self, checker: Checker, database: Database) -> None:
         self._checker = checker
         self._database = database
-        self._memory = Memory()
-        self._settling = Settling()
-        self._turns = Calls(total=WORKERS, per_owner=1)  # to have a source read
-        self._last: Outcome | None = None
+        self._memory = StateCache()
+        self._settling = BackgroundChecks()
+        self._turns = SopsCallLimiter(total=WORKERS, per_owner=1)  # to have a source read
+        self._last: SyncResult | None = None
         self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
 
     def on_settled(self, hear: Callable[[str], None]) -> None:
@@ -147,13 +147,17 @@ class Reconciler:
         if seen is None:
             return False
         async with self._database.transaction(snapshot=True) as conn:
-            return not await store.knows(conn, seen)
+            return not await store.is_in_history(conn, seen)
 
-    async def plan(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+    async def plan(
+        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
+    ) -> SyncResult:
         """Plan what a sync would do. Writes nothing."""
         return await self._run(tree, options, progress, write=False)
 
-    async def sync(self, tree: Tree, options: Options, progress: Progress | None = None) -> Outcome:
+    async def sync(
+        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
+    ) -> SyncResult:
         """Make the store match the files, in one transaction, or raise and change nothing."""
         return await self._run(tree, options, progress, write=True)
 
@@ -162,10 +166,12 @@ class Reconciler:
         async with self._database.transaction(snapshot=True) as conn:
             return (await self._load(conn, source)).commit
 
-    async def _run(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+    async def _run(
+        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None, *, write: bool
+    ) -> SyncResult:
         started = time.perf_counter()
         self._settling.begin_round(
-            options.patience or (STRICT_PATIENCE if options.strict else ROUND_PATIENCE),
+            options.patience or (STRICT_SETTLE_SECONDS if options.strict else ROUND_SETTLE_SECONDS),
             renewed=options.strict,
         )
         outcome = await self._edit(tree, options, write=write)
@@ -173,38 +179,40 @@ class Reconciler:
             outcome = await self._all(tree, options, progress, write=write)
         return replace(outcome, seconds=time.perf_counter() - started)
 
-    async def _all(self, tree: Tree, options: Options, progress: Progress | None, *, write: bool) -> Outcome:
+    async def _all(
+        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None, *, write: bool
+    ) -> SyncResult:
         """Run a round over every file and every row."""
         async with self._database.transaction(snapshot=True) as conn:
             stored = await self._load(conn, options.source)
         checked = await self._check(tree, stored, options.source, progress)
         async with self._database.transaction(snapshot=not write) as conn:
             if write:
-                await _lock(conn, options)
+                await _lock_applies(conn, options)
             stored = await self._load(conn, options.source)
-            outcome = _outcome(await self._decide(conn, checked, stored, options), stored, checked)
+            outcome = _make_result(await self._decide(conn, checked, stored, options), stored, checked)
             if write:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome)
         return outcome
 
-    async def _edit(self, tree: Tree, options: Options, *, write: bool) -> Outcome | None:
+    async def _edit(self, tree: Tree, options: SyncOptions, *, write: bool) -> SyncResult | None:
         """Run a round over the few files that were edited in place, where those affect nothing else.
 
         Returns None where more happened, here or in the store: then everything has to be read. The
         decisions are those of a full round: ids, names and defaults stay where they were.
         """
         files, last = self._memory.edited(tree, options.source), self._last
-        if files is None or len(files) > _EDITED or last is None or options.explicit:
+        if files is None or len(files) > _EDITED_MAX or last is None or options.explicit:
             return None
         edited = list((await self._check_all(files, self._memory.beside, self._memory.stored)).values())
         if not all(map(self._memory.touches_nothing_else, edited)):
             return None
         async with self._database.transaction(snapshot=not write) as conn:
             if write:
-                await _lock(conn, options)
-            stored = self._memory.stored_at(await store.head(conn), options.source)
+                await _lock_applies(conn, options)
+            stored = self._memory.stored_at(await store.load_head(conn), options.source)
             if stored is None:
                 return None
             ids = [one.manifest.id for one in edited if one.manifest]
@@ -214,48 +222,48 @@ class Reconciler:
             )
             if decided.quarantined:
                 return None
-            outcome = _continued(last, decided, stored)
+            outcome = _continue_result(last, decided, stored)
             if write:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome, edited)
         return outcome
 
-    async def _load(self, conn: AsyncConnection, source: str) -> Stored:
+    async def _load(self, conn: AsyncConnection, source: str) -> StoredState:
         """Load the store's state, or return the remembered one when nobody has applied anything since."""
-        head = await store.head(conn)
+        head = await store.load_head(conn)
         stored = self._memory.stored_at(head, source)
         if stored is None:
-            stored = await with_drift(conn, await store.load_stored(conn, source))
+            stored = await mark_drift(conn, await store.load_stored(conn, source))
             self._memory.keep_stored(head, source, stored)
         return stored
 
-    def _settle(self, tree: Tree, outcome: Outcome, edited: Iterable[Checked] = ()) -> None:
+    def _settle(self, tree: Tree, outcome: SyncResult, edited: Iterable[CheckResult] = ()) -> None:
         self._last = outcome
         head = outcome.head or self._memory.head
         if head:
             self._memory.settle(tree, edited, outcome.plan, head, self._checker.fingerprint)
 
     async def _check(
-        self, tree: Tree, stored: Stored, source: str, progress: Progress | None
-    ) -> list[Checked]:
-        rows = rows_of(stored, source)
+        self, tree: Tree, stored: StoredState, source: str, progress: SyncProgress | None
+    ) -> list[CheckResult]:
+        rows = select_rows(stored, source)
         total, beside = len(tree.files), tree.beside
-        checked: dict[str, Checked] = {}
+        checked: dict[str, CheckResult] = {}
         waiting: list[SourceFile] = []
         for done, file in enumerate(tree.files.values()):
             row = rows.get(file.path)
             known = self._memory.recall(file, row, beside)
             if known is None and row and self._is_settled(file, row, beside):
-                known = Checked(file.path, _unread(row))
+                known = CheckResult(file.path, _make_unread_manifest(row))
             if known:
                 checked[file.path] = known
             else:
                 waiting.append(file)
-            if len(waiting) == _BATCH:
+            if len(waiting) == _CHECK_BATCH:
                 checked |= await self._check_all(waiting, beside, stored)
                 waiting = []
-            if done % _BATCH == 0:
+            if done % _CHECK_BATCH == 0:
                 await asyncio.sleep(0)  # there may be requests to answer
                 if progress:
                     progress(done, total)
@@ -268,8 +276,8 @@ class Reconciler:
         return whole
 
     async def _check_all(
-        self, files: Sequence[SourceFile], beside: Beside, stored: Stored | None
-    ) -> dict[str, Checked]:
+        self, files: Sequence[SourceFile], beside: TreeContext, stored: StoredState | None
+    ) -> dict[str, CheckResult]:
         """Check files by path, beside the event loop: the authors of the files determine how long it takes."""
         found = await asyncio.to_thread(self._check_many, files, beside)
         if any(one.unread for one in found.values()):
@@ -285,17 +293,17 @@ class Reconciler:
         return found
 
     def _check_many(
-        self, files: Iterable[SourceFile], beside: Beside, read: Read = recall
-    ) -> dict[str, Checked]:
+        self, files: Iterable[SourceFile], beside: TreeContext, read: Read = recall
+    ) -> dict[str, CheckResult]:
         return {file.path: self._checker.check(file, beside, read) for file in files}
 
     async def _read(
         self,
-        found: Mapping[str, Checked],
+        found: Mapping[str, CheckResult],
         files: Sequence[SourceFile],
-        beside: Beside,
-        stored: Stored | None,
-    ) -> dict[str, Checked]:
+        beside: TreeContext,
+        stored: StoredState | None,
+    ) -> dict[str, CheckResult]:
         """Return what manifests with unread sources turn out to be, once these were read or are pending."""
         known = self._known_sources(stored)
         waiting: dict[str, set[str]] = {}
@@ -310,7 +318,9 @@ class Reconciler:
             f"text {path}": Job(source.digest, frozenset(waiting[path]), partial(self._extract, source))
             for path, source in sources.items()
         }
-        read = await self._settling.settle(jobs, at_most=None if self._settling.renewed else ROUND_PATIENCE)
+        read = await self._settling.settle(
+            jobs, at_most=None if self._settling.renewed else ROUND_SETTLE_SECONDS
+        )
         texts: dict[str, Extraction | Known | None] = {
             unread.source.path: Known.STORED for one in found.values() for unread in one.unread
         }
@@ -319,7 +329,7 @@ class Reconciler:
         checked = await asyncio.to_thread(self._check_many, again, beside, partial(recall_from, texts))
         return {path: self._checker.pend(one) if one.unread else one for path, one in checked.items()}
 
-    def _known_sources(self, stored: Stored | None) -> set[tuple[str, bytes]]:
+    def _known_sources(self, stored: StoredState | None) -> set[tuple[str, bytes]]:
         """Return kind and digest of the sources whose passages are stored, as they would be cut today."""
         rows = stored.agents.values() if stored else ()
         sound = (row for row in rows if row.checked == self._checker.fingerprint and not row.drifted)
@@ -327,39 +337,43 @@ class Reconciler:
 
     async def _extract(self, source: SourceFile) -> Extraction:
         """Read a source in its owner's turn: one at a time, whatever the others of that owner take."""
-        async with self._turns.turn(owner_of(source.path)):
+        async with self._turns.turn(derive_owner(source.path)):
             return await extract(source.path, source.data)
 
-    def _is_settled(self, file: SourceFile, row: StoredAgent, beside: Beside) -> bool:
+    def _is_settled(self, file: SourceFile, row: StoredAgent, beside: TreeContext) -> bool:
         """Return whether these very bytes were checked by the same rules, and verified where possible.
 
         A row that was edited by hand is not evidence of the content of its file.
         """
         return (
             file.digest == row.document_digest
-            and unchanged(row, beside)
+            and has_same_attachments(row, beside)
             and not row.drifted
             and row.checked == self._checker.fingerprint
             and (row.verified or not self._checker.can_open)
         )
 
     async def _decide(
-        self, conn: AsyncConnection, checked: list[Checked], stored: Stored, options: Options
+        self, conn: AsyncConnection, checked: list[CheckResult], stored: StoredState, options: SyncOptions
     ) -> Plan:
-        bad = [Quarantined(c.path, in_order(errors)) for c in checked if (errors := errors_of(c.violations))]
+        bad = [
+            Quarantined(c.path, sort_violations(errors))
+            for c in checked
+            if (errors := filter_errors(c.violations))
+        ]
         good = [c.manifest for c in checked if c.manifest]
         seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
-        bad += reused_seals(good, await store.owners_of_seals(conn, seals) if seals else {})
+        bad += find_reused_seals(good, await store.load_seal_owners(conn, seals) if seals else {})
         users = {c.user.username: c.user for c in checked if c.user}
-        bad += await _user_conflicts(conn, good, users, stored, options, bad)
-        good = _without(good, bad)
+        bad += await _find_user_conflicts(conn, good, users, stored, options, bad)
+        good = _drop_quarantined(good, bad)
         if options.prune:
-            stored = await with_unprunable(conn, good, stored, options.source, self._checker.document)
+            stored = await mark_unprunable(conn, good, stored, options.source, self._checker.document)
         refused = {quarantined.path for quarantined in bad}
-        bad += conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
-        good = _without(good, bad)
+        bad += find_conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
+        good = _drop_quarantined(good, bad)
         if bad and options.strict:
-            raise InvalidManifests(in_order([v for q in bad for v in q.violations]))
+            raise InvalidManifests(sort_violations([v for q in bad for v in q.violations]))
         refused = {quarantined.path for quarantined in bad}
         users = {name: user for name, user in users.items() if user.path not in refused}
         stored = await self._with_values(conn, good, stored)
@@ -370,14 +384,18 @@ class Reconciler:
         good: Iterable[Manifest],
         users: Mapping[str, User],
         bad: tuple[Quarantined, ...],
-        stored: Stored,
-        options: Options,
+        stored: StoredState,
+        options: SyncOptions,
     ) -> Plan:
         manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
-        desired = Desired(manifests, _with_owners(users, manifests.values()), bad, self._checker.fingerprint)
-        return _guarded(desired, stored, options)
+        desired = DesiredState(
+            manifests, _add_missing_owners(users, manifests.values()), bad, self._checker.fingerprint
+        )
+        return _guard_plan(desired, stored, options)
 
-    async def _with_values(self, conn: AsyncConnection, good: Iterable[Manifest], stored: Stored) -> Stored:
+    async def _with_values(
+        self, conn: AsyncConnection, good: Iterable[Manifest], stored: StoredState
+    ) -> StoredState:
         """Return ``stored`` with the old documents of those rows that a file is about to change."""
         new = {m.id: m for m in good if (row := stored.agents.get(m.id)) and row.digest != m.digest}
         if not new:
@@ -392,7 +410,7 @@ class Reconciler:
     def _valued(
         self,
         documents: Mapping[UUID, bytes],
-        stored: Stored,
+        stored: StoredState,
         new: Mapping[UUID, Manifest],
         layers: Mapping[bytes, bytes],
     ) -> dict[UUID, StoredAgent]:
@@ -404,10 +422,10 @@ class Reconciler:
                 named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
                 document = self._checker.document(row.path, data, named)
                 seals = (manifest.seals, manifest.lent)
-                resealed = len(new) <= _PRINTED and seals_of(document, row.owner) != seals
+                resealed = len(new) <= _PRINTED_MAX and fingerprint_by_owner(document, row.owner) != seals
             except Exception as error:  # it was edited by hand, and is about to be replaced
                 _log.warning(
-                    "a stored document cannot be read (%s)", describe(error), extra={"path": row.path}
+                    "a stored document cannot be read (%s)", describe_error(error), extra={"path": row.path}
                 )
                 continue
             prints = self._checker.prints(document, self._print_key) if resealed else None
@@ -421,7 +439,7 @@ class Reconciler:
         document = self._checker.document(manifest.path, manifest.data, named)
         return replace(manifest, prints=self._checker.prints(document, self._print_key))
 
-    async def _apply(self, conn: AsyncConnection, outcome: Outcome, options: Options) -> Outcome:
+    async def _apply(self, conn: AsyncConnection, outcome: SyncResult, options: SyncOptions) -> SyncResult:
         decided = outcome.plan
         if decided.rechecked:
             await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
@@ -429,34 +447,34 @@ class Reconciler:
             return outcome
         await store_sources(conn, decided)
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
-        head = await store.apply(conn, decided, stamp=stamp)
+        head = await store.apply_plan(conn, decided, stamp=stamp)
         await drop_sources(conn, decided)
         return replace(outcome, head=head)
 
 
-async def _lock(conn: AsyncConnection, options: Options) -> None:
+async def _lock_applies(conn: AsyncConnection, options: SyncOptions) -> None:
     """Exclude all other applies; raise ``NotLeading`` if the term is over."""
-    await (lock_as(conn, options.term) if options.term else store.lock(conn))
+    await (lock_for_term(conn, options.term) if options.term else store.lock_applies(conn))
 
 
-def _outcome(decided: Plan, stored: Stored, checked: Iterable[Checked]) -> Outcome:
+def _make_result(decided: Plan, stored: StoredState, checked: Iterable[CheckResult]) -> SyncResult:
     warnings = [v for c in checked for v in c.violations if v.severity == "warning"]
-    return Outcome(decided, stored, in_order(warnings), suspended=_suspended(checked, decided))
+    return SyncResult(decided, stored, sort_violations(warnings), suspended=_list_suspended(checked, decided))
 
 
-def _continued(last: Outcome, decided: Plan, stored: Stored) -> Outcome:
+def _continue_result(last: SyncResult, decided: Plan, stored: StoredState) -> SyncResult:
     """Return the result of edits after ``last``, of which everything but the plan remains valid."""
     total = last.plan.unchanged + sum(change.operation != "delete" for change in last.plan.changes)
     decided = replace(decided, unchanged=total - len(decided.changes), orphaned=last.plan.orphaned)
-    return Outcome(decided, stored, last.warnings, suspended=last.suspended)
+    return SyncResult(decided, stored, last.warnings, suspended=last.suspended)
 
 
-def _suspended(checked: Iterable[Checked], decided: Plan) -> tuple[str, ...]:
+def _list_suspended(checked: Iterable[CheckResult], decided: Plan) -> tuple[str, ...]:
     bad = {quarantined.path for quarantined in decided.quarantined}
     return tuple(c.path for c in checked if c.manifest and not c.manifest.active and c.path not in bad)
 
 
-def _unread(row: StoredAgent) -> Manifest:
+def _make_unread_manifest(row: StoredAgent) -> Manifest:
     """Return the manifest of a row whose file did not change."""
     return Manifest(
         row.id,
@@ -472,23 +490,23 @@ def _unread(row: StoredAgent) -> Manifest:
     )
 
 
-def _without(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
+def _drop_quarantined(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
     paths = {quarantined.path for quarantined in bad}
     return [manifest for manifest in manifests if manifest.path not in paths]
 
 
-def _with_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
+def _add_missing_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
     """Give every folder an owner, with or without a user file."""
     owners = {manifest.owner for manifest in manifests} - users.keys()
-    return {**users, **{name: User(user_id_of(name), name) for name in owners}}
+    return {**users, **{name: User(derive_user_id(name), name) for name in owners}}
 
 
-async def _user_conflicts(
+async def _find_user_conflicts(
     conn: AsyncConnection,
     good: Iterable[Manifest],
     users: Mapping[str, User],
-    stored: Stored,
-    options: Options,
+    stored: StoredState,
+    options: SyncOptions,
     bad: Iterable[Quarantined],
 ) -> list[Quarantined]:
     """Return the conflicts between owners: of their names, their tokens and their emails."""
@@ -498,17 +516,17 @@ async def _user_conflicts(
         row = stored.users.get(name)
         if row is None or row.tokens != user.tokens:
             doubtful |= {str(token.get("sha256")) for token in user.tokens}
-    known = await holders_of_tokens(conn, doubtful) if doubtful else {}
-    held = Held.by(one.path for one in bad)
+    known = await load_token_holders(conn, doubtful) if doubtful else {}
+    held = HeldOwners.by(one.path for one in bad)
     prune = options.prune
     return [
-        *owner_conflicts(good, users.values(), stored.users.keys()),
-        *(reused_tokens(users.values(), known) if doubtful else ()),
-        *user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
+        *find_owner_conflicts(good, users.values(), stored.users.keys()),
+        *(find_reused_tokens(users.values(), known) if doubtful else ()),
+        *find_user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
     ]
 
 
-def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
+def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions) -> Plan:
     """Return the plan without the deletions of owners that look like an accident.
 
     Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
@@ -518,21 +536,21 @@ def _guarded(desired: Desired, stored: Stored, options: Options) -> Plan:
         "prune": options.prune,
         "explicit": options.explicit,
     }
-    decided = plan(desired, stored, **how)
-    found = {} if options.allow_mass_delete else mass_deletions(decided, stored, options.explicit)
+    decided = make_plan(desired, stored, **how)
+    found = {} if options.allow_mass_delete else count_deletions_by_owner(decided, stored, options.explicit)
     if not found:
         return decided
-    if options.strict or too_many_deletions(decided, stored, options.explicit):
+    if options.strict or is_whole_source_deleted(decided, stored, options.explicit):
         count = sum(found.values())
         raise MassDeletion(
             f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",
             hint="nothing was touched; if it is meant, say --allow-mass-delete",
         )
-    held = (*desired.quarantined, *(_mass_deletion(owner, found[owner]) for owner in sorted(found)))
-    return plan(replace(desired, quarantined=held), stored, **how)
+    held = (*desired.quarantined, *(_quarantine_deletions(owner, found[owner]) for owner in sorted(found)))
+    return make_plan(replace(desired, quarantined=held), stored, **how)
 
 
-def _mass_deletion(owner: str, count: int) -> Quarantined:
+def _quarantine_deletions(owner: str, count: int) -> Quarantined:
     """Return the quarantine entry of an owner whose deletions are held back."""
     path = f"{owner}/"
     message = f"this would remove {count} agents of owner {owner!r} at once"

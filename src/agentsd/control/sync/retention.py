@@ -9,18 +9,18 @@ from uuid import UUID
 from agentsd.core.errors import AgentsdError
 from agentsd.store.database import Database
 from agentsd.store.queries import agents as store
-from agentsd.store.queries.retention import BATCH, drop_documents, prune_revisions
+from agentsd.store.queries.retention import PRUNE_BATCH, drop_unused_documents, prune_revisions
 
-KEEP = 100
+KEEP_REVISIONS = 100
 """Revisions of each agent that are kept where no setting says otherwise."""
 
-_BATCHES = 20
+_BATCHES_MAX = 20
 """Of one call; what is left goes with the next."""
 
 _log = logging.getLogger(__name__)
 
 
-async def prune(database: Database, keep: int, changed: Collection[UUID] | None = None) -> int:
+async def prune_history(database: Database, keep: int, changed: Collection[UUID] | None = None) -> int:
     """Remove revisions beyond ``keep`` of the agents that ``changed``; None: of all, and their documents.
 
     Returns the number of removed revisions. Never fails the caller: what could not be removed now is
@@ -28,16 +28,16 @@ async def prune(database: Database, keep: int, changed: Collection[UUID] | None 
     """
     total = 0
     try:
-        for _ in range(_BATCHES):
+        for _ in range(_BATCHES_MAX):
             async with database.transaction() as conn:
                 went = await prune_revisions(conn, keep, changed)
             total += went
-            if went < BATCH:
+            if went < PRUNE_BATCH:
                 break
-        for _ in range(_BATCHES if changed is None else 0):
+        for _ in range(_BATCHES_MAX if changed is None else 0):
             async with database.transaction() as conn:
-                await store.lock(conn)
-                if await drop_documents(conn) < BATCH:
+                await store.lock_applies(conn)
+                if await drop_unused_documents(conn) < PRUNE_BATCH:
                     break
     except AgentsdError as error:
         _log.warning("old revisions stay for now: %s", error.message)

@@ -11,32 +11,32 @@ from itertools import islice
 from typing import Any
 from uuid import uuid4
 
-from agentsd.control.sync.reconciler import Options, Outcome
+from agentsd.control.sync.reconciler import SyncOptions, SyncResult
 from agentsd.core.errors import AgentsdError, InvalidManifests, NotLeading, SyncRefused
-from agentsd.core.names import slug_of
+from agentsd.core.names import derive_slug
 from agentsd.core.plan.plan import Plan, Quarantined
-from agentsd.core.text.drift_record import drift_json
-from agentsd.core.text.render import ORPHANED, counts, violation_json
+from agentsd.core.text.drift_record import drift_to_json
+from agentsd.core.text.render import ORPHANED, count_operations, violation_to_json
 from agentsd.core.violations import Violation
 from agentsd.store.database import Database
-from agentsd.store.leader_election import Term, hold
+from agentsd.store.leader_election import Term, verify_term
 from agentsd.store.queries import runs
-from agentsd.store.queries.runs import ManifestCondition, Run
+from agentsd.store.queries.runs import ManifestCondition, SyncRun
 
 ERRORS_MAX = 1000
 """Violations of one run that are on record. The conditions have the first ones of each agent."""
 
 
-async def record_outcome(
-    database: Database, outcome: Outcome, options: Options, *, trigger: str, started_at: datetime
+async def record_result(
+    database: Database, outcome: SyncResult, options: SyncOptions, *, trigger: str, started_at: datetime
 ) -> None:
     """Record a run that was planned and, if there was anything to do, applied.
 
     Where ``options.term`` is over, what was applied is recorded, and conditions are left to the next
     leader.
     """
-    errors = (violation_json(v) for q in outcome.plan.quarantined for v in q.violations)
-    run = Run(
+    errors = (violation_to_json(v) for q in outcome.plan.quarantined for v in q.violations)
+    run = SyncRun(
         id=outcome.run_id,
         source=options.source,
         trigger=trigger,
@@ -45,22 +45,22 @@ async def record_outcome(
         duration_ms=round(outcome.seconds * 1000),
         commit=options.commit,
         version=outcome.head.version if outcome.head else None,
-        counts=counts(outcome.plan),
+        counts=count_operations(outcome.plan),
         errors=list(islice(errors, ERRORS_MAX)),
-        drift=drift_json(outcome.plan) if outcome.head else (),
+        drift=drift_to_json(outcome.plan) if outcome.head else (),
     )
     try:
-        await _write(database, run, conditions_of(outcome.plan, outcome.suspended), options.term)
+        await _write_run(database, run, list_conditions(outcome.plan, outcome.suspended), options.term)
     except NotLeading:
-        await _write(database, run, None)
+        await _write_run(database, run, None)
 
 
 async def record_error(
-    database: Database, error: AgentsdError, options: Options, *, trigger: str, started_at: datetime
+    database: Database, error: AgentsdError, options: SyncOptions, *, trigger: str, started_at: datetime
 ) -> None:
     """Record a run that changed nothing because it was refused or failed. Conditions stay as they were."""
     refused = isinstance(error, InvalidManifests | SyncRefused)
-    run = Run(
+    run = SyncRun(
         id=uuid4(),
         source=options.source,
         trigger=trigger,
@@ -68,36 +68,36 @@ async def record_error(
         started_at=started_at,
         duration_ms=0,
         commit=options.commit,
-        errors=_errors(error),
+        errors=_list_errors(error),
     )
-    await _write(database, run, None)
+    await _write_run(database, run, None)
 
 
-def _errors(error: AgentsdError) -> list[dict[str, Any]]:
+def _list_errors(error: AgentsdError) -> list[dict[str, Any]]:
     if isinstance(error, InvalidManifests):
-        return [violation_json(violation) for violation in error.violations[:ERRORS_MAX]]
+        return [violation_to_json(violation) for violation in error.violations[:ERRORS_MAX]]
     return [{"code": type(error).__name__, "message": error.message, "hint": error.hint}]
 
 
-async def _write(
+async def _write_run(
     database: Database,
-    run: Run,
+    run: SyncRun,
     conditions: Sequence[ManifestCondition] | None,
     term: Term | None = None,
 ) -> None:
     async with database.transaction() as conn:
         if term is not None:
-            await hold(conn, term)
+            await verify_term(conn, term)
         await runs.record_run(conn, run)
         if conditions is not None:
             await runs.set_conditions(conn, run.source, conditions)
 
 
-def conditions_of(plan: Plan, suspended: Iterable[str]) -> list[ManifestCondition]:
+def list_conditions(plan: Plan, suspended: Iterable[str]) -> list[ManifestCondition]:
     """List invalid manifests, suspended ones and rows that outlive theirs, by path; all others are Ready."""
-    invalid = [_invalid(plan.source, quarantined) for quarantined in plan.quarantined]
+    invalid = [_make_invalid_condition(plan.source, quarantined) for quarantined in plan.quarantined]
     asleep = [
-        ManifestCondition(plan.source, path, slug_of(path), "Suspended", "Inactive", "active: false")
+        ManifestCondition(plan.source, path, derive_slug(path), "Suspended", "Inactive", "active: false")
         for path in suspended
     ]
     held = {condition.path for condition in (*invalid, *asleep)}
@@ -109,16 +109,16 @@ def conditions_of(plan: Plan, suspended: Iterable[str]) -> list[ManifestConditio
     return [*invalid, *asleep, *alone]
 
 
-def _invalid(source: str, quarantined: Quarantined) -> ManifestCondition:
+def _make_invalid_condition(source: str, quarantined: Quarantined) -> ManifestCondition:
     first = quarantined.violations[0]
     more = len(quarantined.violations) - 1
     file = "" if first.path == quarantined.path else f"{first.path}:"  # a layer's
     message = f"{file}{first.line}:{first.column} {first.message}" + (f" (and {more} more)" if more else "")
     return ManifestCondition(
-        source, quarantined.path, slug_of(quarantined.path), "Invalid", _reason(first), message
+        source, quarantined.path, derive_slug(quarantined.path), "Invalid", _make_reason(first), message
     )
 
 
-def _reason(violation: Violation) -> str:
+def _make_reason(violation: Violation) -> str:
     """Return the reason of a violation: ``plaintext-secret`` → ``PlaintextSecret``."""
     return "".join(word.capitalize() for word in violation.code.split("-"))

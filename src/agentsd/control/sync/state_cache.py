@@ -9,24 +9,24 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from agentsd.control.validation.checker import Checked
+from agentsd.control.validation.checker import CheckResult
 from agentsd.core.manifest.agent import Manifest, StoredAgent
-from agentsd.core.names import inner
-from agentsd.core.plan.plan import Plan, Stored, applied
-from agentsd.files.tree import Beside, SourceFile, Tree
+from agentsd.core.names import strip_overlay
+from agentsd.core.plan.plan import Plan, StoredState, apply_to_stored
+from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.store.queries.agents import Head
 
 
-class Memory:
+class StateCache:
     """Last tree, the check results of its files, and the content of the store at that time."""
 
     def __init__(self) -> None:
         self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
-        self.stored: Stored | None = None
-        self.users: tuple[Checked, ...] = ()
-        self.beside = Beside()
+        self.stored: StoredState | None = None
+        self.users: tuple[CheckResult, ...] = ()
+        self.beside = TreeContext()
         self._source = ""
-        self._checked: dict[str, tuple[bytes, Checked]] = {}
+        self._checked: dict[str, tuple[bytes, CheckResult]] = {}
         self._pending: set[str] = set()  # paths of ``_checked``
         self._settled: Tree | None = None  # the store says all that this tree says
 
@@ -35,15 +35,15 @@ class Memory:
         self.head = self.stored = self._settled = None
         self._checked = {path: known for path, known in self._checked.items() if not known[1].unsure}
 
-    def stored_at(self, head: Head, source: str) -> Stored | None:
+    def stored_at(self, head: Head, source: str) -> StoredState | None:
         """Return the content of the store, if ``head`` and ``source`` are those of the last round."""
         return self.stored if (self.head, self._source) == (head, source) else None
 
-    def keep_stored(self, head: Head, source: str, stored: Stored) -> None:
+    def keep_stored(self, head: Head, source: str, stored: StoredState) -> None:
         """Remember the content of the store."""
         self.head, self._source, self.stored = head, source, stored
 
-    def recall(self, file: SourceFile, row: StoredAgent | None, beside: Beside) -> Checked | None:
+    def recall(self, file: SourceFile, row: StoredAgent | None, beside: TreeContext) -> CheckResult | None:
         """Return the check result of ``file`` from when it had the same bytes.
 
         Of a stored file only the row's facts are remembered; they are invalid once the row is gone or was
@@ -60,7 +60,7 @@ class Memory:
             return known[1]
         return known[1] if row and row.digest == manifest.digest and not row.drifted else None
 
-    def keep_checked(self, tree: Tree, beside: Beside, checked: Sequence[Checked]) -> None:
+    def keep_checked(self, tree: Tree, beside: TreeContext, checked: Sequence[CheckResult]) -> None:
         """Remember the check result of every file, with the files ``beside`` it."""
         self._checked = {c.path: (f.digest, c) for c, f in zip(checked, tree.files.values(), strict=True)}
         self._pending = {one.path for one in checked if one.pending}
@@ -82,7 +82,7 @@ class Memory:
         pending = self._pending.difference(file.path for file in edited)
         return [*edited, *(tree.files[path] for path in pending if path in tree.files)]
 
-    def touches_nothing_else(self, one: Checked) -> bool:
+    def touches_nothing_else(self, one: CheckResult) -> bool:
         """Return whether ``one`` just replaces its predecessor: same id, no new claims, nothing to report."""
         before = self._checked[one.path][1]
         old, new = before.manifest, one.manifest
@@ -94,23 +94,25 @@ class Memory:
             and before.violations == one.violations
         )
 
-    def settle(self, tree: Tree, edited: Iterable[Checked], plan: Plan, head: Head, checked: bytes) -> None:
+    def settle(
+        self, tree: Tree, edited: Iterable[CheckResult], plan: Plan, head: Head, checked: bytes
+    ) -> None:
         """Complete a round: the store now contains what ``plan`` made of ``stored``."""
         if self.stored is None:
             return
-        self.head, self.stored = head, applied(self.stored, plan, head.version, checked)
+        self.head, self.stored = head, apply_to_stored(self.stored, plan, head.version, checked)
         for one in edited:
             self._checked[one.path] = (tree.files[one.path].digest, one)
             (self._pending.add if one.pending else self._pending.discard)(one.path)
         changed = {change.path for change in plan.changes} - {one.path for one in plan.quarantined}
         for path in self._checked.keys() & changed:
             digest, one = self._checked[path]
-            self._checked[path] = (digest, replace(one, manifest=_stored(one.manifest)))
+            self._checked[path] = (digest, replace(one, manifest=_strip_stored(one.manifest)))
         if not plan.quarantined:
             self._settled = tree
 
 
-def _stored(manifest: Manifest | None) -> Manifest | None:
+def _strip_stored(manifest: Manifest | None) -> Manifest | None:
     """Return a stored manifest without its long parts, which need not be kept twice."""
     if manifest is None:
         return None
@@ -120,23 +122,23 @@ def _stored(manifest: Manifest | None) -> Manifest | None:
     )
 
 
-def unchanged(row: StoredAgent, beside: Beside) -> bool:
+def has_same_attachments(row: StoredAgent, beside: TreeContext) -> bool:
     """Return whether the files that an agent names still have the stored bytes, and are its owner's."""
     if [(one.path, one.digest) for one in beside.layers_of(row.path)] != [
         (one.path, one.digest) for one in row.attachments.layers
     ]:
         return False
-    taken = beside.owners if "/" not in inner(row.path) else ()
+    taken = beside.owners if "/" not in strip_overlay(row.path) else ()
     return all(
-        (file := beside.files.get(inner(one.path))) is not None
+        (file := beside.files.get(strip_overlay(one.path))) is not None
         and file.path == one.path
-        and inner(one.path).partition("/")[0] not in taken
+        and strip_overlay(one.path).partition("/")[0] not in taken
         and file.digest == one.digest
         and file.problem is None
         for one in row.attachments.all
     )
 
 
-def rows_of(stored: Stored, source: str) -> Mapping[str, StoredAgent]:
+def select_rows(stored: StoredState, source: str) -> Mapping[str, StoredAgent]:
     """Return the rows of one source by path."""
     return {row.path: row for row in stored.agents.values() if row.source == source}

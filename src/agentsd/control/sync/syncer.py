@@ -16,38 +16,38 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-from agentsd.control.sync.leadership import Gate
-from agentsd.control.sync.reconciler import Options, Outcome, Reconciler
+from agentsd.control.sync.leadership import LeaderGate
+from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
-from agentsd.files.git.command import head_commit, lock_of
-from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread
+from agentsd.files.git.command import locate_index_lock, read_head_commit
+from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread_files
 from agentsd.store.leader_election import Term
-from agentsd.store.listener import Hint
-from agentsd.supervisor import ENDINGS
+from agentsd.store.listener import Notification
+from agentsd.supervisor import ENDING_ERRORS
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-Changes = frozenset[str] | None
+ChangedPaths = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: look at everything."""
 
-VANISHED = 0.2  # s for a file that is gone to come back: editors remove before they write
-GIT_PATIENCE = 30.0  # s to wait for a git operation under way
-LEADER_PATIENCE = 10.0  # s in which a leader elsewhere must take an edit that was made here
-LEADER_LOOK = 0.05  # s between looks whether it has
-EDIT_PATIENCE = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
-AGAIN = 0.5  # s until a round that was owed is tried again
+VANISHED_SECONDS = 0.2  # s for a file that is gone to come back: editors remove before they write
+GIT_TIMEOUT_SECONDS = 30.0  # s to wait for a git operation under way
+LEADER_TIMEOUT_SECONDS = 10.0  # s in which a leader elsewhere must take an edit that was made here
+LEADER_POLL_SECONDS = 0.05  # s between looks whether it has
+EDIT_TIMEOUT_SECONDS = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
+RETRY_SECONDS = 0.5  # s until a round that was owed is tried again
 
-OnReport = Callable[["Report"], Awaitable[None]]
+OnReport = Callable[["RoundReport"], Awaitable[None]]
 
-Pulled = Callable[[], tuple[str, Tree]]
+ReadPulled = Callable[[], tuple[str, Tree]]
 """The commit that is to be reconciled, and its files."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class RoundReport:
     """Result of one round: a sync result, or the error that the next round will meet again."""
 
-    outcome: Outcome | None = None
+    outcome: SyncResult | None = None
     error: AgentsdError | None = None
     commit: str | None = None  # that the tree was at
     standby: bool = False  # another process leads: nothing was done, and nothing is reported
@@ -61,12 +61,12 @@ class Syncer:
         self,
         root: Path,
         reconciler: Reconciler,
-        options: Options,
+        options: SyncOptions,
         on_report: OnReport,
         *,
         env: str | None = None,
-        gate: Gate | None = None,
-        pulled: Pulled | None = None,
+        gate: LeaderGate | None = None,
+        pulled: ReadPulled | None = None,
     ) -> None:
         """Prepare rounds; ``gate`` decides whether this process leads; without one it does.
 
@@ -82,7 +82,7 @@ class Syncer:
         self._owed = False  # a round was asked for while somebody else led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
-        self.on_late: Callable[[Report], None] = lambda _: None  # called after a round for such paths
+        self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
         self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
         reconciler.on_settled(self._catch_up)
@@ -96,7 +96,7 @@ class Syncer:
         """Forget the store, and seals that could not be verified."""
         self._reconciler.forget()
 
-    async def round(self, changes: Changes, *, quiet: bool = False) -> Report:
+    async def round(self, changes: ChangedPaths, *, quiet: bool = False) -> RoundReport:
         """Reconcile what changed, as soon as nobody else does. Raises nothing: the report contains the error.
 
         ``quiet``: reported to nobody unless it wrote.
@@ -132,39 +132,39 @@ class Syncer:
         if self._gate is None:
             return
         async for term in self._gate.gained():
-            while self._owed and not _settled(await self.round(None)):
-                await asyncio.sleep(AGAIN)
+            while self._owed and not _is_settled(await self.round(None)):
+                await asyncio.sleep(RETRY_SECONDS)
                 if await self._led() != term:
                     break
 
-    async def follow_store(self, hints: AsyncIterator[Hint]) -> None:
+    async def follow_store(self, hints: AsyncIterator[Notification]) -> None:
         """Reconcile everything as soon as a dump was restored over what was applied. Never ends."""
         async for hint in hints:
             if hint.kind != "lost" and await self._reconciler.is_outdated():
                 self.forget()
                 await self.round(None)
 
-    async def refuse(self, error: AgentsdError, commit: str | None) -> Report:
+    async def refuse(self, error: AgentsdError, commit: str | None) -> RoundReport:
         """Report that there was nothing to reconcile, or that it must not be."""
-        report = Report(error=error, commit=commit)
+        report = RoundReport(error=error, commit=commit)
         async with self._busy:
             await self._tell(report)
         return report
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[Turn]:
+    async def turn(self) -> AsyncIterator[Exclusive]:
         """Keep rounds out while files are read and changed together."""
         async with self._busy:
-            yield Turn(self)
+            yield Exclusive(self)
 
     async def _round(
         self,
-        changes: Changes,
+        changes: ChangedPaths,
         explicit: frozenset[UUID] = frozenset(),
         *,
         quiet: bool = False,
         patience: float | None = None,
-    ) -> Report:
+    ) -> RoundReport:
         commit, term = None, None
         try:
             term = await self._gate.term() if self._gate else None
@@ -173,21 +173,21 @@ class Syncer:
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
             options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
-            report = Report(await self._sync(tree, options), commit=commit, term=term)
+            report = RoundReport(await self._sync(tree, options), commit=commit, term=term)
             self._owed = False
         except NotLeading:
             return self._stand_by()
-        except ENDINGS:
+        except ENDING_ERRORS:
             raise
         except BaseException as error:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
-            report = Report(error=known, commit=commit, term=term)
+            report = RoundReport(error=known, commit=commit, term=term)
         if not quiet or (report.outcome and report.outcome.head):
             await self._tell(report)
         return report
 
-    async def _sync(self, tree: Tree, options: Options) -> Outcome:
+    async def _sync(self, tree: Tree, options: SyncOptions) -> SyncResult:
         """Reconcile; once more, from the start, where the session caused the failure."""
         try:
             return await self._reconciler.sync(tree, options)
@@ -195,19 +195,19 @@ class Syncer:
             self._reconciler.forget()
             return await self._reconciler.sync(tree, options)
 
-    async def _tell(self, report: Report) -> None:
+    async def _tell(self, report: RoundReport) -> None:
         """Pass a report on; an error there does not affect the round."""
         try:
             await self._on_report(report)
         except Exception as error:
             known = error if isinstance(error, AgentsdError) else Bug(error)
-            log.warning("a round was not reported: %s", known.message)
+            _log.warning("a round was not reported: %s", known.message)
 
-    def _stand_by(self) -> Report:
+    def _stand_by(self) -> RoundReport:
         if not self._owed:
             self._reconciler.forget()
         self._owed = True
-        return Report(standby=True)
+        return RoundReport(standby=True)
 
     async def _led(self) -> Term | None:
         try:
@@ -215,63 +215,65 @@ class Syncer:
         except AgentsdError:
             return None
 
-    async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> Report:
+    async def _turned(self, paths: frozenset[str], explicit: frozenset[UUID]) -> RoundReport:
         """Reconcile our own edit here, or wait for the leader, which watches the same files."""
-        deadline = asyncio.get_running_loop().time() + LEADER_PATIENCE
-        while (report := await self._round(paths, explicit, patience=EDIT_PATIENCE)).standby:
+        deadline = asyncio.get_running_loop().time() + LEADER_TIMEOUT_SECONDS
+        while (report := await self._round(paths, explicit, patience=EDIT_TIMEOUT_SECONDS)).standby:
             try:
                 commit, self._tree = await self._gather(None, settled=True)
                 outcome = await self._reconciler.plan(self._tree, replace(self._options, explicit=explicit))
             except AgentsdError as error:
-                return Report(error=error)
+                return RoundReport(error=error)
             if not paths & {change.path for change in outcome.plan.changes}:
-                return Report(outcome, commit=commit)
+                return RoundReport(outcome, commit=commit)
             if asyncio.get_running_loop().time() > deadline:
-                return Report(error=_silent())
-            await asyncio.sleep(LEADER_LOOK)
+                return RoundReport(error=_make_leader_silent())
+            await asyncio.sleep(LEADER_POLL_SECONDS)
         return report
 
     async def _look(self) -> Tree:
         self._tree = await self._read(None)
         return self._tree
 
-    async def _preview(self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID]) -> Outcome:
+    async def _preview(self, edits: Mapping[str, bytes | None], explicit: frozenset[UUID]) -> SyncResult:
         self._tree = await self._read(frozenset(edits))
-        tree = edited(self._tree, edits)
-        options = replace(self._options, explicit=explicit, patience=EDIT_PATIENCE)
+        tree = apply_edits(self._tree, edits)
+        options = replace(self._options, explicit=explicit, patience=EDIT_TIMEOUT_SECONDS)
         return await self._reconciler.plan(tree, options)
 
-    async def _gather(self, changes: Changes, *, settled: bool) -> tuple[str | None, Tree]:
+    async def _gather(self, changes: ChangedPaths, *, settled: bool) -> tuple[str | None, Tree]:
         """Return the commit and the tree, read while git was not writing.
 
         ``settled``: a file that is missing is gone, and not looked for again.
         """
         if self._pulled is not None:
             return self._pulled()
-        lock = lock_of(self.root)
-        deadline = asyncio.get_running_loop().time() + GIT_PATIENCE
+        lock = locate_index_lock(self.root)
+        deadline = asyncio.get_running_loop().time() + GIT_TIMEOUT_SECONDS
         while True:
             while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:
                 await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
                 changes = None  # what is known so far is a part of it
-            commit, tree = await asyncio.gather(head_commit(self.root), self._read(changes, settled=settled))
+            commit, tree = await asyncio.gather(
+                read_head_commit(self.root), self._read(changes, settled=settled)
+            )
             if not (lock and lock.exists()) or asyncio.get_running_loop().time() >= deadline:
                 return commit, tree
             changes = None  # it began meanwhile
 
-    async def _read(self, changes: Changes, *, settled: bool = False) -> Tree:
+    async def _read(self, changes: ChangedPaths, *, settled: bool = False) -> Tree:
         before = self._tree
         if before and changes is not None:
-            tree = await asyncio.to_thread(reread, before, changes)
+            tree = await asyncio.to_thread(reread_files, before, changes)
         else:
             tree = await asyncio.to_thread(read_tree, self.root, before, env=self.env)
         if before and not settled and before.files.keys() - tree.files.keys():
-            await asyncio.sleep(VANISHED)
+            await asyncio.sleep(VANISHED_SECONDS)
             tree = await asyncio.to_thread(read_tree, self.root, tree)
         return tree
 
 
-class Turn:
+class Exclusive:
     """Period in which no other round runs."""
 
     def __init__(self, syncer: Syncer) -> None:
@@ -281,28 +283,28 @@ class Turn:
         """Return the files as they are now."""
         return await self._syncer._look()
 
-    async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> Outcome:
+    async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> SyncResult:
         """Return what a round would do if the files at these paths contained these bytes (None: were gone)."""
         return await self._syncer._preview(edits, frozenset(explicit))
 
-    async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> Report:
+    async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> RoundReport:
         """Reconcile these files, which were just written. ``explicit``: agents that are meant to go."""
         return await self._syncer._turned(frozenset(paths), frozenset(explicit))
 
 
-def _settled(report: Report) -> bool:
+def _is_settled(report: RoundReport) -> bool:
     """Return whether trying again soon would be useless."""
     return not report.standby and (report.error is None or not report.error.retryable)
 
 
-def _silent() -> StoreUnavailable:
+def _make_leader_silent() -> StoreUnavailable:
     return StoreUnavailable(
-        f"another process leads, and has not taken the edit in {LEADER_PATIENCE:.0f} s",
+        f"another process leads, and has not taken the edit in {LEADER_TIMEOUT_SECONDS:.0f} s",
         hint="does it watch the same files? agentsd status says who it is",
     )
 
 
-def edited(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
+def apply_edits(tree: Tree, edits: Mapping[str, bytes | None]) -> Tree:
     """Return ``tree`` as it would be after ``edits``."""
     files = dict(tree.files)
     for path, data in edits.items():

@@ -23,17 +23,17 @@ from typing import Self, TypeVar
 from watchfiles import Change
 from watchfiles._rust_notify import RustNotify
 
-from agentsd.control.sync.syncer import Changes, Syncer
+from agentsd.control.sync.syncer import ChangedPaths, Syncer
 from agentsd.core.backoff import Backoff
-from agentsd.core.errors import describe
-from agentsd.files.budget import top_of
-from agentsd.files.tree import Folders, find_folders, is_attachment_name, is_manifest_name, overlay_of
+from agentsd.core.errors import describe_error
+from agentsd.files.budget import get_top_folder
+from agentsd.files.tree import Folders, find_folders, get_overlay_path, is_attachment_name, is_manifest_name
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
-STEP = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
-DEBOUNCE = 50  # ms after which it is handed over in any case
-TICK = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
+STEP_MS = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
+DEBOUNCE_MS = 50  # ms after which it is handed over in any case
+TICK_SECONDS = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
 REWATCH_SECONDS = 0.2
 """From the start of one watch to that of the next, at least; and four times what the start took."""
 POLL_SECONDS = 1.0
@@ -53,7 +53,7 @@ class Watcher:
 
     def __init__(self, syncer: Syncer, *, resync: float = 60.0) -> None:
         self._syncer = syncer
-        self._overlay = overlay_of(syncer.env)
+        self._overlay = get_overlay_path(syncer.env)
         self._roots = [syncer.root / prefix for prefix in dict.fromkeys(("", self._overlay))]
         self._resync = resync
         self._due = 0.0  # when to look anew at everything
@@ -68,7 +68,7 @@ class Watcher:
             async for changes in batches:
                 await self._round(changes)
 
-    async def _round(self, changes: Changes) -> None:
+    async def _round(self, changes: ChangedPaths) -> None:
         """Reconcile, again and again with back-off while the store is unreachable."""
         failures = 0
         while not await self._try(changes):
@@ -76,7 +76,7 @@ class Watcher:
             await asyncio.sleep(_BACKOFF.delay(failures, random.random()))  # noqa: S311  (jitter)
             failures += 1
 
-    async def _try(self, changes: Changes) -> bool:
+    async def _try(self, changes: ChangedPaths) -> bool:
         """Make one attempt; return False where another one soon is worth it.
 
         On standby, ``Syncer.keep_up`` wakes this process.
@@ -85,7 +85,7 @@ class Watcher:
         self.first_round.set()
         return report.error is None or not report.error.retryable
 
-    async def _changes(self) -> AsyncGenerator[Changes, None]:
+    async def _changes(self) -> AsyncGenerator[ChangedPaths, None]:
         """Batches of changes, for ever: of one watch after the other.
 
         Each begins with a look at everything, so that what happened between two of them is seen. The pause
@@ -107,21 +107,21 @@ class Watcher:
             pause = max(REWATCH_SECONDS, _COST * (ready - began)) if ready else POLL_SECONDS
             await asyncio.sleep(began + min(pause, POLL_SECONDS) - loop.time())
 
-    async def _watched(self) -> AsyncGenerator[Changes, None]:
+    async def _watched(self) -> AsyncGenerator[ChangedPaths, None]:
         """Batches of one watch, the first of which is everything. Ends when folders or links moved."""
         loop = asyncio.get_running_loop()
         find = partial(find_folders, self._syncer.root, self._overlay)
         with _Thread() as thread, contextlib.ExitStack() as handles:
             identities = [_hold(root, handles) for root in self._roots]
             folders = await thread.run(find)
-            async with _events(thread, folders) as wait:
+            async with _watch_events(thread, folders) as wait:
                 self._begin_period()
                 yield None
                 if await thread.run(find) != folders:
                     return  # one that came while the others were being watched is not watched
                 while loop.time() < self._due:
-                    changes = _relevant(folders, await wait())
-                    if changes is None or [_identity(root) for root in self._roots] != identities:
+                    changes = _filter_changes(folders, await wait())
+                    if changes is None or [_read_identity(root) for root in self._roots] != identities:
                         return
                     if changes:
                         yield changes
@@ -135,9 +135,9 @@ class Watcher:
 
     def _warn(self, error: Exception) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._warned > _WARN_SECONDS and all(map(_identity, self._roots)):
+        if now - self._warned > _WARN_SECONDS and all(map(_read_identity, self._roots)):
             self._warned = now
-            log.warning("watching the folder failed and begins anew", extra={"error": describe(error)})
+            _log.warning("watching the folder failed and begins anew", extra={"error": describe_error(error)})
 
 
 class _Thread:
@@ -158,13 +158,13 @@ class _Thread:
 
 
 @contextlib.asynccontextmanager
-async def _events(thread: _Thread, folders: Folders) -> AsyncIterator[Callable[[], Awaitable[Batch]]]:
-    """Watch ``folders``; yield what waits for the next events, at most for ``TICK``."""
+async def _watch_events(thread: _Thread, folders: Folders) -> AsyncIterator[Callable[[], Awaitable[Batch]]]:
+    """Watch ``folders``; yield what waits for the next events, at most for ``TICK_SECONDS``."""
     stop = Event()
     begun = await thread.run(partial(_begin, _to_watch(folders)))
 
     async def wait() -> Batch:
-        found = await thread.run(partial(begun.watch, DEBOUNCE, STEP, int(TICK * 1000), stop))
+        found = await thread.run(partial(begun.watch, DEBOUNCE_MS, STEP_MS, int(TICK_SECONDS * 1000), stop))
         return found if isinstance(found, set) else set()
 
     try:
@@ -191,8 +191,8 @@ def _to_watch(folders: Folders) -> list[str]:
     counts: Counter[str] = Counter()
     paths = []
     for path, (prefix, *_) in folders.prefixes.items():
-        counts[top_of(prefix)] += 1
-        if counts[top_of(prefix)] <= FOLDERS_PER_OWNER and _is_text(path):
+        counts[get_top_folder(prefix)] += 1
+        if counts[get_top_folder(prefix)] <= FOLDERS_PER_OWNER and _is_text(path):
             paths.append(path)
     return paths
 
@@ -201,7 +201,7 @@ def _is_text(path: str) -> bool:
     return path.encode("utf-8", "ignore").decode() == path
 
 
-def _relevant(folders: Folders, batch: Iterable[tuple[int, str]]) -> Changes:
+def _filter_changes(folders: Folders, batch: Iterable[tuple[int, str]]) -> ChangedPaths:
     """Return the manifests among the changed paths; None where a folder came, went or changed."""
     paths: set[str] = set()
     for kind, text in batch:
@@ -231,7 +231,7 @@ def _hold(root: Path, handles: contextlib.ExitStack) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _identity(root: Path) -> tuple[int, int] | None:
+def _read_identity(root: Path) -> tuple[int, int] | None:
     try:
         status = root.stat()
     except OSError:

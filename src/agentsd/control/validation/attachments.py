@@ -10,15 +10,15 @@ from posixpath import normpath
 from agentsd.control.validation.text_extraction import Extraction, Known, Refusal, is_costly, recall
 from agentsd.core.manifest.agent import Attachment, Attachments
 from agentsd.core.manifest.document import Document
-from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
-from agentsd.core.violations import ATTACHMENT_PENDING, MOST, Pointer, Violation, did_you_mean
-from agentsd.files.tree import ATTACHMENT_SUFFIXES, Beside, SourceFile, is_attachment_name
+from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
+from agentsd.core.violations import ATTACHMENT_PENDING, VIOLATIONS_MAX, Pointer, Violation, suggest_word
+from agentsd.files.tree import ATTACHMENT_SUFFIXES, SourceFile, TreeContext, is_attachment_name
 
-PROMPT: Pointer = ("system_prompt_file",)
+PROMPT_POINTER: Pointer = ("system_prompt_file",)
 
 SOURCES_MAX = 1000
 """Sources of one agent."""
-_KNOWN_MAX = 500
+_SUGGESTED_MAX = 500
 """Files among which a misspelled one is looked for."""
 
 
@@ -46,27 +46,29 @@ class Attached:
     @property
     def attachments(self) -> Attachments:
         """Prompt and sources."""
-        sources = tuple(attachment for pointer, attachment in self.found.items() if pointer != PROMPT)
-        return Attachments(self.found.get(PROMPT), sources)
+        sources = tuple(attachment for pointer, attachment in self.found.items() if pointer != PROMPT_POINTER)
+        return Attachments(self.found.get(PROMPT_POINTER), sources)
 
 
-def attach(document: Document, beside: Beside, read: Read = recall) -> Attached:
+def resolve_attachments(document: Document, beside: TreeContext, read: Read = recall) -> Attached:
     """Return what ``document`` names. ``read``: what is known of a file that it names."""
     into = Attached()
-    for pointer, name in islice(_named(document), SOURCES_MAX + 1):
-        file = _find(document, name, beside)
-        problem = _misnamed(document, pointer, name)
+    for pointer, name in islice(_iterate_named(document), SOURCES_MAX + 1):
+        file = _find_file(document, name, beside)
+        problem = _check_name(document, pointer, name)
         if problem is None and file is None:
-            problem = _missing(document, pointer, name, beside)
+            problem = _report_missing(document, pointer, name, beside)
         if problem:
             into.problems.append(problem)
         elif file:
             _attach_file(document, pointer, file, read, into)
-        if len(into.problems) > MOST:
+        if len(into.problems) > VIOLATIONS_MAX:
             break
     if "system_prompt_file" in document.value and document.value.get("system_prompt"):
         message = "system_prompt and system_prompt_file: one of the two"
-        into.problems.append(document.violation(PROMPT, "prompt-twice", message, "remove one of them"))
+        into.problems.append(
+            document.violation(PROMPT_POINTER, "prompt-twice", message, "remove one of them")
+        )
     if len((document.value.get("rag") or {}).get("sources", ())) > SOURCES_MAX:
         message, hint = f"more than {SOURCES_MAX:,} sources", "join some of them"
         into.problems.append(document.violation(("rag", "sources"), "too-many", message, hint))
@@ -97,41 +99,41 @@ def _pending(document: Document, pointer: Pointer, file: SourceFile) -> Violatio
     return document.violation(pointer, ATTACHMENT_PENDING, message, hint)
 
 
-def _named(document: Document) -> Iterator[tuple[Pointer, str]]:
+def _iterate_named(document: Document) -> Iterator[tuple[Pointer, str]]:
     if "system_prompt_file" in document.value:
-        yield PROMPT, document.value["system_prompt_file"]
+        yield PROMPT_POINTER, document.value["system_prompt_file"]
     for index, name in enumerate((document.value.get("rag") or {}).get("sources", ())):
         yield ("rag", "sources", index), name
 
 
-def _folder(document: Document) -> str:
-    owner = owner_of(document.path)
-    return "" if owner == DEFAULT_OWNER and "/" not in inner(document.path) else f"{owner}/"
+def _get_folder(document: Document) -> str:
+    owner = derive_owner(document.path)
+    return "" if owner == DEFAULT_OWNER and "/" not in strip_overlay(document.path) else f"{owner}/"
 
 
-def _find(document: Document, name: str, beside: Beside) -> SourceFile | None:
+def _find_file(document: Document, name: str, beside: TreeContext) -> SourceFile | None:
     """Return the file called ``name``, or None where it is missing or out of bounds."""
     if name != normpath(name) or name.startswith(("/", "../")) or "\\" in name:
         return None
-    folder = _folder(document)
+    folder = _get_folder(document)
     if not folder and "/" in name and name.partition("/")[0] in beside.owners:
         return None  # the top belongs to "default"; what is in an owner's folder is that owner's
     return beside.files.get(folder + name)
 
 
-def _misnamed(document: Document, pointer: Pointer, name: str) -> Violation | None:
-    suffixes = ATTACHMENT_SUFFIXES[:2] if pointer == PROMPT else ATTACHMENT_SUFFIXES
+def _check_name(document: Document, pointer: Pointer, name: str) -> Violation | None:
+    suffixes = ATTACHMENT_SUFFIXES[:2] if pointer == PROMPT_POINTER else ATTACHMENT_SUFFIXES
     if name.endswith(suffixes) and is_attachment_name(name):
         return None
-    message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT else 'a source'}"
+    message = f"a file of this name cannot be {'a prompt' if pointer == PROMPT_POINTER else 'a source'}"
     hint = f"it ends in {', '.join(suffixes)}, and starts with neither '.' nor '_'"
     return document.violation(pointer, "attachment-name", message, hint)
 
 
-def _missing(document: Document, pointer: Pointer, name: str, beside: Beside) -> Violation:
-    folder = _folder(document)
+def _report_missing(document: Document, pointer: Pointer, name: str, beside: TreeContext) -> Violation:
+    folder = _get_folder(document)
     mine = (path.removeprefix(folder) for path in beside.files if path.startswith(folder))
-    known = list(islice(mine, _KNOWN_MAX))
+    known = list(islice(mine, _SUGGESTED_MAX))
     where = f"the owner's folder ({folder or 'the top folder'})"
-    hint = did_you_mean(name, known) or "a name is relative to the owner's folder, and does not leave it"
+    hint = suggest_word(name, known) or "a name is relative to the owner's folder, and does not leave it"
     return document.violation(pointer, "attachment-missing", f"there is no such file in {where}", hint)

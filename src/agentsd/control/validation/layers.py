@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from agentsd.core.manifest.agent import Attachment
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.layers import Layered, borrowed
-from agentsd.core.manifest.pointers import get
-from agentsd.core.names import DEFAULT_OWNER, DEFAULTS_FILE, is_overlay, owner_of
+from agentsd.core.manifest.layers import LayeredDocument, find_borrowed_seals
+from agentsd.core.manifest.pointers import get_value
+from agentsd.core.names import DEFAULT_OWNER, DEFAULTS_FILE, derive_owner, is_overlay
 from agentsd.core.sealed import is_sealed
-from agentsd.core.violations import Violation, dotted
+from agentsd.core.violations import Violation, format_pointer
 from agentsd.files.tree import SourceFile
 
 OWN_FIELDS = ("id", "name", "default")
@@ -23,12 +23,12 @@ def is_defaults(path: str) -> bool:
     return path.rpartition("/")[2] == DEFAULTS_FILE
 
 
-def attached(files: Iterable[SourceFile]) -> tuple[Attachment, ...]:
+def make_layer_attachments(files: Iterable[SourceFile]) -> tuple[Attachment, ...]:
     """Return layers as they are stored with every agent on them."""
     return tuple(Attachment(file.path, file.digest, file.data) for file in files)
 
 
-def own_fields(document: Document) -> Iterator[Violation]:
+def check_own_fields(document: Document) -> Iterator[Violation]:
     """Check that a folder's defaults contain nothing that only one agent can have."""
     for name in OWN_FIELDS if is_defaults(document.path) else ():
         if name in document.value:
@@ -36,9 +36,9 @@ def own_fields(document: Document) -> Iterator[Violation]:
             yield document.violation((name,), "layer-field", message, "move it to the manifest", key=True)
 
 
-def merge_rules(document: Document) -> Iterator[Violation]:
+def check_merge_rules(document: Document) -> Iterator[Violation]:
     """Check that layers do nothing to the agent of ``document`` that they must not do."""
-    if not isinstance(document, Layered):
+    if not isinstance(document, LayeredDocument):
         return
     pinned = document.own.value.get("id")
     for layer in document.layers:
@@ -46,29 +46,33 @@ def merge_rules(document: Document) -> Iterator[Violation]:
             message = f"an overlay cannot give {document.path} another id"
             hint = "remove the line: the id of the base stays"
             yield layer.violation(("id",), "layer-field", message, hint, key=True)
-    owner = owner_of(document.path)
-    for pointer in borrowed(document, owner):
+    owner = derive_owner(document.path)
+    for pointer in find_borrowed_seals(document, owner):
         lender = document.layer_of(pointer).path
-        message = f"{document.path} would inherit {dotted(pointer)}, a secret of owner {DEFAULT_OWNER!r}"
-        hint = f"seal one for {owner!r}: in {_defaults_of(document.path, lender)} or in the manifest itself"
+        message = (
+            f"{document.path} would inherit {format_pointer(pointer)}, a secret of owner {DEFAULT_OWNER!r}"
+        )
+        hint = (
+            f"seal one for {owner!r}: in {_is_defaults_of(document.path, lender)} or in the manifest itself"
+        )
         yield document.violation(pointer, "layer-secret", message, hint)
 
 
-def _defaults_of(path: str, lender: str) -> str:
+def _is_defaults_of(path: str, lender: str) -> str:
     overlay = lender.removesuffix(DEFAULTS_FILE) if is_overlay(lender) else ""
-    return f"{overlay}{owner_of(path)}/{DEFAULTS_FILE}"
+    return f"{overlay}{derive_owner(path)}/{DEFAULTS_FILE}"
 
 
-def explained(document: Document, violations: Sequence[Violation]) -> list[Violation]:
+def explain_violations(document: Document, violations: Sequence[Violation]) -> list[Violation]:
     """Return schema violations of a merged document, with the reason for each secret not inherited."""
-    return [_explained(document, violation) for violation in violations]
+    return [_explain_violation(document, violation) for violation in violations]
 
 
-def _explained(document: Document, violation: Violation) -> Violation:
-    if violation.code != "missing-key" or not isinstance(document, Layered):
+def _explain_violation(document: Document, violation: Violation) -> Violation:
+    if violation.code != "missing-key" or not isinstance(document, LayeredDocument):
         return violation
-    layers = [one for one in document.layers if isinstance(get(one.value, violation.pointer), dict)]
-    sealed = [one for one in layers if any(map(is_sealed, get(one.value, violation.pointer).values()))]
+    layers = [one for one in document.layers if isinstance(get_value(one.value, violation.pointer), dict)]
+    sealed = [one for one in layers if any(map(is_sealed, get_value(one.value, violation.pointer).values()))]
     if not sealed or sealed[0] is layers[-1]:
         return violation
     hint = (

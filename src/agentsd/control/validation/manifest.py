@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from agentsd.core.manifest.agent import Attachments, Manifest, digest_of
+from agentsd.core.manifest.agent import Attachments, Manifest, compute_digest
 from agentsd.core.manifest.document import Document
-from agentsd.core.names import id_of, owner_of, slug_of, slug_problem, suggest_slug
+from agentsd.core.names import derive_agent_id, derive_owner, derive_slug, find_slug_problem, suggest_slug
 from agentsd.core.violations import Violation
-from agentsd.sops.format import seals_of
+from agentsd.sops.format import fingerprint_by_owner
 
 
-def name_violation(path: str) -> Violation | None:
+def check_manifest_name(path: str) -> Violation | None:
     """Return the violation in the name of a manifest, or None."""
-    slug = slug_of(path)
-    problem = slug_problem(slug)
+    slug = derive_slug(path)
+    problem = find_slug_problem(slug)
     if problem is None:
         return None
     suffix = path[len(slug) :]
     return Violation(path, "slug-invalid", problem, f"rename it, for example to {suggest_slug(slug)}{suffix}")
 
 
-def manifest_of(
+def build_manifest(
     document: Document, digest: bytes, attachments: Attachments
 ) -> tuple[Manifest, tuple[Violation, ...]]:
     """Build the manifest, not verified yet, and warnings.
@@ -29,15 +29,15 @@ def manifest_of(
     ``digest``: of the file alone, without its layers.
     """
     value = document.value
-    slug = slug_of(document.path)
+    slug = derive_slug(document.path)
     pinned = value.get("id")
-    seals, lent = seals_of(document, owner_of(document.path))
+    seals, lent = fingerprint_by_owner(document, derive_owner(document.path))
     manifest = Manifest(
-        id=UUID(pinned) if pinned else id_of(slug),
+        id=UUID(pinned) if pinned else derive_agent_id(slug),
         slug=slug,
-        owner=owner_of(document.path),
+        owner=derive_owner(document.path),
         path=document.path,
-        digest=digest_of(digest, attachments),
+        digest=compute_digest(digest, attachments),
         document_digest=digest,
         attachments=attachments,
         default=bool(value.get("default", False)),
@@ -48,10 +48,10 @@ def manifest_of(
         seals=seals,
         lent=lent,
     )
-    return manifest, () if pinned else (_unpinned(document, manifest.id),)
+    return manifest, () if pinned else (_warn_unpinned(document, manifest.id),)
 
 
-def _unpinned(document: Document, agent_id: UUID) -> Violation:
+def _warn_unpinned(document: Document, agent_id: UUID) -> Violation:
     return Violation(
         document.path,
         "id-missing",

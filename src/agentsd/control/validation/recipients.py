@@ -12,7 +12,7 @@ import yaml
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.positions import locate
+from agentsd.core.manifest.positions import locate_pointer
 from agentsd.core.violations import Violation
 
 CONFIG_NAME = ".sops.yaml"
@@ -27,7 +27,7 @@ class Recipients:
 
     def check(self, root: Path, document: Document) -> Iterator[Violation]:
         """Warn where ``document`` is sealed to others than its rule names."""
-        sealed_to = _sealed_to(document)
+        sealed_to = _list_recipients(document)
         if sealed_to is None:
             return
         wanted = self._wanted(root / document.path)
@@ -35,7 +35,7 @@ class Recipients:
             return
         missing, extra = len(wanted - sealed_to), len(sealed_to - wanted)
         message = f"sealed to other keys than {CONFIG_NAME} names ({missing} missing, {extra} too many)"
-        line, column = locate(document.data, ("sops", "age"))
+        line, column = locate_pointer(document.data, ("sops", "age"))
         hint = f"sops updatekeys {root / document.path}"
         yield Violation(document.path, "recipients", message, hint, line, column, ("sops", "age"), "warning")
 
@@ -52,14 +52,14 @@ def find_recipients(root: Path) -> Recipients | None:
     for folder in (root.absolute(), *root.absolute().parents):
         config = folder / CONFIG_NAME
         if config.is_file():
-            return _read(config)
+            return _read_config(config)
     return None
 
 
-def _read(config: Path) -> Recipients:
+def _read_config(config: Path) -> Recipients:
     try:
         value = yaml.load(config.read_bytes(), Loader=yaml.CSafeLoader)
-        rules = tuple(_rule(rule) for rule in (value or {}).get("creation_rules", ()))
+        rules = tuple(_parse_rule(rule) for rule in (value or {}).get("creation_rules", ()))
     except (OSError, yaml.YAMLError, AttributeError, TypeError, re.error) as error:
         raise ConfigError(
             f"{config} cannot be read as sops creation rules", hint="docs/configuration.md shows the form"
@@ -67,20 +67,20 @@ def _read(config: Path) -> Recipients:
     return Recipients(config.parent, rules)
 
 
-def _rule(rule: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
+def _parse_rule(rule: Mapping[str, Any]) -> tuple[str, frozenset[str]]:
     groups = [rule, *rule.get("key_groups", ())]
-    keys = {key for group in groups for key in _keys(group.get("age"))}
+    keys = {key for group in groups for key in _list_keys(group.get("age"))}
     pattern = str(rule.get("path_regex", ""))
     re.compile(pattern)
     return pattern, frozenset(keys)
 
 
-def _keys(value: object) -> list[str]:
+def _list_keys(value: object) -> list[str]:
     parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     return [str(part).strip() for part in parts if str(part).strip()]
 
 
-def _sealed_to(document: Document) -> frozenset[str] | None:
+def _list_recipients(document: Document) -> frozenset[str] | None:
     block = document.value.get("sops")
     if not isinstance(block, Mapping):
         return None

@@ -24,22 +24,22 @@ from agentsd.providers.catalog import Catalog
 Schema = dict[str, Any]
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-SEAL_TYPES = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
-_TITLES = {
+SEAL_TYPE_TAGS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
+_SECTION_TITLES = {
     "llm": "Large language model",
     "tts": "Text to speech",
     "stt": "Speech to text",
     "embedding": "Embedding",
 }
-NOT_SEALED = {"not": {"type": "string", "pattern": r"^ENC\["}}
-_SOPS: Schema = {
+NOT_SEALED_SCHEMA = {"not": {"type": "string", "pattern": r"^ENC\["}}
+_SOPS_SCHEMA: Schema = {
     "type": "object",
     "description": "Written by sops; not to be edited by hand.",
     "required": ["mac", "lastmodified"],
 }
 
 
-class Schemas:
+class ManifestSchemas:
     """Schemas of one catalog of providers."""
 
     def __init__(self, catalog: Catalog) -> None:
@@ -48,17 +48,19 @@ class Schemas:
     @cached_property
     def agent(self) -> Schema:
         """Return the schema of a manifest."""
-        head = _model_schema(AgentHead)
+        head = _make_model_schema(AgentHead)
         definitions: Schema = head.pop("$defs", {})
         for kind in SECTIONS:
             head["properties"][kind] = self._section(kind, definitions)
-        head["properties"]["sops"] = _SOPS
-        return _document(head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops.")
+        head["properties"]["sops"] = _SOPS_SCHEMA
+        return _make_document(
+            head, definitions, "agent", "One agent: a manifest of agents.d/, sealed by sops."
+        )
 
     @cached_property
     def layer(self) -> Schema:
         """Return the schema of a layer: a manifest's, with everything optional."""
-        return optional(self.agent, {kind: self._secrets(kind) for kind in SECTIONS})
+        return make_optional(self.agent, {kind: self._secrets(kind) for kind in SECTIONS})
 
     def _secrets(self, kind: str) -> dict[str, bool]:
         """Return every field that a section may have, and whether it may contain a secret."""
@@ -69,8 +71,8 @@ class Schemas:
     @cached_property
     def user(self) -> Schema:
         """Return the schema of ``_user.yaml``."""
-        schema = _model_schema(UserFile)
-        return _document(
+        schema = _make_model_schema(UserFile)
+        return _make_document(
             schema, schema.pop("$defs", {}), "user", "_user.yaml: who owns a folder of manifests."
         )
 
@@ -80,13 +82,14 @@ class Schemas:
         Secrets are plain strings (``writeOnly``); ``fallback`` is not among the properties.
         """
         return {
-            name: _model_schema(vendor.settings) for name, vendor in sorted(self._catalog.of(kind).items())
+            name: _make_model_schema(vendor.settings)
+            for name, vendor in sorted(self._catalog.of(kind).items())
         }
 
     @staticmethod
     def opened_head() -> Schema:
         """Return the schema of a manifest without its providers, as it is once its seals are open."""
-        return _model_schema(AgentHead)
+        return _make_model_schema(AgentHead)
 
     def _section(self, kind: str, definitions: Schema) -> Schema:
         """Return one section, selected by ``provider``; ``if``/``then`` gives editors and errors one branch."""
@@ -103,7 +106,7 @@ class Schemas:
             "type": "string",
             "enum": sorted(vendors),
             "x-plain": True,
-            "description": f"Vendor of this agent's {_TITLES[kind].lower()}.",
+            "description": f"Vendor of this agent's {_SECTION_TITLES[kind].lower()}.",
         }
         definitions[f"{kind}-{FALLBACK}"] = {
             "type": "array",
@@ -119,8 +122,8 @@ class Schemas:
         }
         return {
             "type": "object",
-            "title": _TITLES[kind],
-            "description": f"{_TITLES[kind]}: the provider and its settings.",
+            "title": _SECTION_TITLES[kind],
+            "description": f"{_SECTION_TITLES[kind]}: the provider and its settings.",
             "required": ["provider"],
             "properties": {"provider": provider},
             "allOf": branches,
@@ -132,7 +135,7 @@ class Schemas:
             yield f"{name}.schema.json", json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
 
 
-def optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
+def make_optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
     """Return ``agent`` with nothing required but within lists: those do not merge, so they are whole.
 
     ``fields`` of each section: all that any vendor has, and which are secret, for a section that leaves
@@ -149,32 +152,34 @@ def optional(agent: Schema, fields: Mapping[str, Mapping[str, bool]]) -> Schema:
             part = {key: child for key, child in definitions[name].items() if key != "required"}
             definitions[f"{name}-part"] = part
             branch["then"] = {"$ref": f"#/$defs/{name}-part"}
-        section["allOf"].append({"if": {"not": {"required": ["provider"]}}, "then": _of_any(kind, known)})
+        section["allOf"].append(
+            {"if": {"not": {"required": ["provider"]}}, "then": _make_any_vendor_section(kind, known)}
+        )
     schema["$id"] = "urn:agentsd:schema:layer"
     schema["title"] = "A layer: what agents have in common (_defaults.yaml), or what an overlay changes."
     return schema
 
 
-def _of_any(kind: str, known: Mapping[str, bool]) -> Schema:
+def _make_any_vendor_section(kind: str, known: Mapping[str, bool]) -> Schema:
     secret: Schema = {"$ref": "#/$defs/sealed-str", "writeOnly": True}
     fields = {name: secret if known[name] else {} for name in sorted(known)}
     fallback = {"$ref": f"#/$defs/{kind}-{FALLBACK}"}
     return {"properties": {**fields, FALLBACK: fallback}, "additionalProperties": False}
 
 
-def _document(schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
-    sealable = _sealable({**schema, "$defs": definitions})
+def _make_document(schema: Schema, definitions: Schema, name: str, title: str) -> Schema:
+    sealable = _add_seals({**schema, "$defs": definitions})
     body = {key: value for key, value in sealable.items() if key not in ("title", "description")}
-    body["$defs"] |= {f"sealed-{tag}": _seal(tag) for tag in SEAL_TYPES.values()}
+    body["$defs"] |= {f"sealed-{tag}": _make_seal(tag) for tag in SEAL_TYPE_TAGS.values()}
     return {"$schema": DIALECT, "$id": f"urn:agentsd:schema:{name}", "title": title, **body}
 
 
-def _seal(tag: str) -> Schema:
+def _make_seal(tag: str) -> Schema:
     pattern = rf"^ENC\[AES256_GCM,data:.+,iv:.+,tag:.+,type:{tag}\]$"
     return {"type": "string", "pattern": pattern, "description": "A value sealed by sops."}
 
 
-def _model_schema(model: type[BaseModel]) -> Schema:
+def _make_model_schema(model: type[BaseModel]) -> Schema:
     schema = deepcopy(model.model_json_schema(mode="validation"))
     for name, prop in schema.get("properties", {}).items():
         if "description" not in prop and name != "provider":
@@ -184,43 +189,43 @@ def _model_schema(model: type[BaseModel]) -> Schema:
     return schema
 
 
-def _sealable(node: Any) -> Any:
+def _add_seals(node: Any) -> Any:
     """Return ``node`` with every scalar's schema widened, or narrowed, to what is allowed in git."""
     if isinstance(node, list):
-        return [_sealable(item) for item in node]
+        return [_add_seals(item) for item in node]
     if not isinstance(node, dict):
         return node
     if "properties" not in node and ("type" in node or "anyOf" in node or "const" in node or "enum" in node):
-        return _field(node)
+        return _make_field(node)
     kept = {key: child for key, child in node.items() if key != "title"}
-    return {key: _keyword(key, child) for key, child in kept.items()}
+    return {key: _add_seals_to_keyword(key, child) for key, child in kept.items()}
 
 
-def _keyword(key: str, child: Any) -> Any:
+def _add_seals_to_keyword(key: str, child: Any) -> Any:
     if key == "if":
         return child
-    return _children(child) if key in ("properties", "$defs") else _sealable(child)
+    return _add_seals_to_children(child) if key in ("properties", "$defs") else _add_seals(child)
 
 
-def _children(properties: Mapping[str, Any]) -> Schema:
-    return {name: _sealable(child) for name, child in properties.items()}
+def _add_seals_to_children(properties: Mapping[str, Any]) -> Schema:
+    return {name: _add_seals(child) for name, child in properties.items()}
 
 
-def _field(node: Schema) -> Schema:
+def _make_field(node: Schema) -> Schema:
     """Return one field: without null, without pydantic's titles, and with its seal where allowed."""
-    node = without_null({key: value for key, value in node.items() if key != "title"})
+    node = strip_null({key: value for key, value in node.items() if key != "title"})
     plain = node.pop("x-plain", False) or "const" in node
     node.pop("x-url", None)
     if node.pop("writeOnly", False):
-        return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_notes(node)}
+        return {"$ref": "#/$defs/sealed-str", "writeOnly": True, **_pick_annotations(node)}
     if node.get("type") == "array":
-        return node | {"items": _plain(node["items"]) if plain else _sealable(node["items"])}
-    if "type" not in node or node["type"] not in SEAL_TYPES:
+        return node | {"items": _forbid_seal(node["items"]) if plain else _add_seals(node["items"])}
+    if "type" not in node or node["type"] not in SEAL_TYPE_TAGS:
         return node
-    return _plain(node) if plain else _either(node)
+    return _forbid_seal(node) if plain else _allow_seal(node)
 
 
-def without_null(node: Schema) -> Schema:
+def strip_null(node: Schema) -> Schema:
     """Remove null: an optional field may be absent, never null.
 
     Keys of plain values are not authenticated.
@@ -233,18 +238,18 @@ def without_null(node: Schema) -> Schema:
     return {**{key: value for key, value in kinds[0].items() if key != "title"}, **rest}
 
 
-def _plain(node: Schema) -> Schema:
-    return node | NOT_SEALED if node["type"] == "string" and "const" not in node else node
+def _forbid_seal(node: Schema) -> Schema:
+    return node | NOT_SEALED_SCHEMA if node["type"] == "string" and "const" not in node else node
 
 
-def _either(node: Schema) -> Schema:
+def _allow_seal(node: Schema) -> Schema:
     """Allow the value itself, or its seal of the same type."""
-    notes = _notes(node)
+    notes = _pick_annotations(node)
     constraints = {key: value for key, value in node.items() if key not in notes}
-    tags = ["float", "int"] if node["type"] == "number" else [SEAL_TYPES[node["type"]]]
+    tags = ["float", "int"] if node["type"] == "number" else [SEAL_TYPE_TAGS[node["type"]]]
     seals = [{"$ref": f"#/$defs/sealed-{tag}"} for tag in tags]
-    return {"anyOf": [_plain(constraints), *seals], **notes}
+    return {"anyOf": [_forbid_seal(constraints), *seals], **notes}
 
 
-def _notes(node: Schema) -> Schema:
+def _pick_annotations(node: Schema) -> Schema:
     return {key: node[key] for key in ("description", "examples", "default") if key in node}

@@ -17,26 +17,26 @@ from hashlib import sha256
 from threading import Lock
 
 from agentsd.core.errors import ConfigError, FunctionFailed, LimitExceeded
-from agentsd.core.names import owner_of
-from agentsd.core.text.chunking import Chunk, chunks
-from agentsd.sandbox.limits import Limits
+from agentsd.core.names import derive_owner
+from agentsd.core.text.chunking import Chunk, split_chunks
+from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import extraction_sandbox
 
 INLINE_BYTES = 32 << 10
 """Of a text that is cut at once: that takes a few milliseconds."""
 PASSAGES_MAX = 20_000
 """Passages of one file: what 16 MiB of running text makes, with room to spare."""
-LIMITS = Limits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
+WORKER_LIMITS = CallLimits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
 """For one file. A book of a thousand pages takes about ten seconds."""
 STRIKES_MAX = 3
-"""Files of one owner that may take all that ``LIMITS`` allow; then no other one is read for a while."""
+"""Files of one owner that may take all that ``WORKER_LIMITS`` allow; then no other one is read for a while."""
 STRIKE_SECONDS = 600.0
 
 _KEPT_BYTES = 32 << 20
 _PDF_HINT = "save it anew from the program that made it, or give its text as Markdown"
 _LONG_HINT = "split it, or give its text as Markdown"
 
-_Pieces = list[list[str]]
+_PassagePieces = list[list[str]]
 """Heading and text of each passage."""
 
 
@@ -60,10 +60,10 @@ class Known(Enum):
     STORED = "stored"  # its passages are in the store
 
 
-def passages(path: str, data: bytes) -> tuple[Chunk, ...]:
+def extract_passages(path: str, data: bytes) -> tuple[Chunk, ...]:
     """Return the passages of a Markdown, text or PDF file. Raises ``ConfigError`` where it cannot be read.
 
-    Blocks for as long as ``LIMITS`` allow where ``is_costly``: on an event loop, await ``extract``.
+    Blocks for as long as ``WORKER_LIMITS`` allow where ``is_costly``: on an event loop, await ``extract``.
     """
     extraction = extract_blocking(path, data)
     if isinstance(extraction, Refusal):
@@ -79,9 +79,9 @@ def is_costly(path: str, data: bytes) -> bool:
 def recall(path: str, data: bytes) -> Extraction | None:
     """Return what can be had at once; None: the file has to be read by a worker process."""
     if is_costly(path, data):
-        return _kept().get(_digest(path, data))
+        return _get_outcome_cache().get(_digest(path, data))
     try:
-        return _chunks(_pieces(kind_of(path), data))
+        return _make_chunks(_split_pieces(kind_of(path), data))
     except Exception as error:
         return _refusal(error)
 
@@ -93,7 +93,9 @@ def extract_blocking(path: str, data: bytes) -> Extraction:
         return known
     try:
         call = extraction_sandbox().call
-        found = _chunks(call(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path)))
+        found = _make_chunks(
+            call(_split_pieces, kind_of(path), data, limits=WORKER_LIMITS, key=derive_owner(path))
+        )
     except Exception as error:
         return _kept_refusal(path, data, _refusal(error))
     return _kept_passages(path, data, found)
@@ -106,8 +108,8 @@ async def extract(path: str, data: bytes) -> Extraction:
         return known
     try:
         run = extraction_sandbox().run
-        pieces = await run(_pieces, kind_of(path), data, limits=LIMITS, key=owner_of(path))
-        found = await asyncio.to_thread(_chunks, pieces)
+        pieces = await run(_split_pieces, kind_of(path), data, limits=WORKER_LIMITS, key=derive_owner(path))
+        found = await asyncio.to_thread(_make_chunks, pieces)
     except Exception as error:
         return _kept_refusal(path, data, _refusal(error))
     return await asyncio.to_thread(_kept_passages, path, data, found)
@@ -129,23 +131,23 @@ def _at_once(path: str, data: bytes) -> Extraction | None:
 
 def _suspension(path: str) -> Refusal | None:
     """Return why no file of this owner is read just now."""
-    owner = owner_of(path)
-    if _kept().strikes(owner) < STRIKES_MAX:
+    owner = derive_owner(path)
+    if _get_outcome_cache().strikes(owner) < STRIKES_MAX:
         return None
     why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
     return Refusal(why, "mend or remove those", lasting=False)
 
 
 def _kept_passages(path: str, data: bytes, found: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
-    _kept().put(_digest(path, data), found)
+    _get_outcome_cache().put(_digest(path, data), found)
     return found
 
 
 def _kept_refusal(path: str, data: bytes, refusal: Refusal) -> Refusal:
     if refusal.lasting:
-        _kept().put(_digest(path, data), refusal)
+        _get_outcome_cache().put(_digest(path, data), refusal)
     if refusal.costly:
-        _kept().strike(owner_of(path))
+        _get_outcome_cache().strike(derive_owner(path))
     return refusal
 
 
@@ -165,7 +167,7 @@ def _refusal(error: Exception) -> Refusal:
             return Refusal(f"cannot be read ({type(error).__name__})", _PDF_HINT)
 
 
-def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
+def _make_chunks(pieces: _PassagePieces) -> tuple[Chunk, ...]:
     """Make passages of a worker's answer, which is not trusted to have the requested form."""
     garbage = ConfigError("cannot be read: a worker process answered garbage", hint=_PDF_HINT)
     try:
@@ -179,25 +181,25 @@ def _chunks(pieces: _Pieces) -> tuple[Chunk, ...]:
     return found
 
 
-def _pieces(kind: str, data: bytes) -> _Pieces:
+def _split_pieces(kind: str, data: bytes) -> _PassagePieces:
     """Return heading and text of each passage: the work itself, wherever it is done."""
-    found = chunks(_text_of(kind, data), markdown=kind == "md")
+    found = split_chunks(_extract_text(kind, data), markdown=kind == "md")
     if len(found) > PASSAGES_MAX:
         message = f"makes {len(found):,} passages; a file may make {PASSAGES_MAX:,}"
         raise ConfigError(message, hint="split it, or give it fewer headings")
     return [[one.heading, one.text] for one in found]
 
 
-def _text_of(kind: str, data: bytes) -> str:
+def _extract_text(kind: str, data: bytes) -> str:
     if kind == "pdf":
-        return _text_of_pdf(data)
+        return _extract_pdf_text(data)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"is not UTF-8 text (byte {error.start})", hint="save it as UTF-8") from None
 
 
-def _text_of_pdf(data: bytes) -> str:
+def _extract_pdf_text(data: bytes) -> str:
     """Return the text of all pages. Raises what pypdf does, so it runs in a worker only."""
     from pypdf import PdfReader
 
@@ -206,7 +208,7 @@ def _text_of_pdf(data: bytes) -> str:
     return text.encode("utf-8", "replace").decode()  # broken fonts make halves of surrogate pairs
 
 
-class _Kept:
+class _OutcomeCache:
     """Outcomes of the files that were read last, as many as fit, and owners of costly ones. Thread-safe."""
 
     def __init__(self) -> None:
@@ -226,9 +228,9 @@ class _Kept:
             if digest in self._outcomes:
                 return
             self._outcomes[digest] = outcome
-            self._size += _size(outcome)
+            self._size += _estimate_size(outcome)
             while self._size > _KEPT_BYTES:
-                self._size -= _size(self._outcomes.popitem(last=False)[1])
+                self._size -= _estimate_size(self._outcomes.popitem(last=False)[1])
 
     def strike(self, owner: str) -> None:
         """Record that a file of ``owner`` took all that it may."""
@@ -246,11 +248,11 @@ class _Kept:
 
 
 @cache
-def _kept() -> _Kept:
-    return _Kept()
+def _get_outcome_cache() -> _OutcomeCache:
+    return _OutcomeCache()
 
 
-def _size(outcome: Extraction) -> int:
+def _estimate_size(outcome: Extraction) -> int:
     """Estimate the memory that it takes."""
     if isinstance(outcome, Refusal):
         return 500

@@ -6,18 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from math import inf
 from typing import Any
 
-from agentsd.core.access import end_of
+from agentsd.core.access import parse_expiry
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.user import User
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, slug_problem, suggest_slug, user_id_of
+from agentsd.core.names import (
+    DEFAULT_OWNER,
+    USER_FILE,
+    derive_owner,
+    derive_user_id,
+    find_slug_problem,
+    suggest_slug,
+)
 from agentsd.core.violations import Violation
 
 
-def user_of(document: Document) -> User:
+def parse_user(document: Document) -> User:
     """Return the owner that a valid ``_user.yaml`` describes."""
-    username = owner_of(document.path)
+    username = derive_owner(document.path)
     return User(
-        id=user_id_of(username),
+        id=derive_user_id(username),
         username=username,
         email=document.value.get("email"),
         tokens=tuple(document.value.get("tokens", ())),
@@ -26,11 +33,11 @@ def user_of(document: Document) -> User:
     )
 
 
-def user_rules(document: Document) -> Iterator[Violation]:
+def check_user(document: Document) -> Iterator[Violation]:
     """Check that only the top-level file makes admins, and that others are in an owner's folder."""
-    owner = owner_of(document.path)
+    owner = derive_owner(document.path)
     at_top = "/" not in document.path
-    if problem := slug_problem(owner):
+    if problem := find_slug_problem(owner):
         hint = f"rename the folder, for example to {suggest_slug(owner)}"
         yield Violation(document.path, "slug-invalid", problem, hint)
     if document.path.count("/") > 1 or (owner == DEFAULT_OWNER and not at_top):
@@ -41,10 +48,10 @@ def user_rules(document: Document) -> Iterator[Violation]:
     tokens = listed if isinstance(listed, list) else []
     for index, token in enumerate(tokens):
         if isinstance(token, Mapping):
-            yield from _token_rules(document, index, token, tokens[:index], at_top)
+            yield from _check_token(document, index, token, tokens[:index], at_top)
 
 
-def _token_rules(
+def _check_token(
     document: Document, index: int, token: Mapping[str, Any], earlier: Sequence[Any], at_top: bool
 ) -> Iterator[Violation]:
     """Check one token; ``earlier``: the tokens above it in the file."""
@@ -52,7 +59,7 @@ def _token_rules(
         pointer = ("tokens", index, "role")
         hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
         yield document.violation(pointer, "user-admin", "only the top-level file makes admins", hint)
-    if isinstance(expires := token.get("expires"), str) and end_of(expires) == -inf:
+    if isinstance(expires := token.get("expires"), str) and parse_expiry(expires) == -inf:
         pointer = ("tokens", index, "expires")
         hint = "write a day such as '2027-01-31': the last on which it is valid"
         yield document.violation(pointer, "user-expires", "there is no such day or moment", hint)

@@ -16,17 +16,17 @@ from agentsd.control.writeback.intent_log import FileEdit, Intent
 from agentsd.core.access import Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.files.git.command import is_clean
-from agentsd.files.git.commit import Author, CommitOrder, commit, commit_to_branch
+from agentsd.files.git.commit import Author, CommitSpec, commit_files, commit_to_branch
 from agentsd.files.git.ignore import refuse_unfit
-from agentsd.files.git.push import push
+from agentsd.files.git.push import push_commits
 
 _log = logging.getLogger(__name__)
 
-UNSTAMPED = "…"
+UNKNOWN_STAMP = "…"
 """Stands for the stamp of an edit that is not made."""
 
-Mode = Literal["off", "files", "git"]
-Action = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
+WriteMode = Literal["off", "files", "git"]
+WriteAction = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +39,14 @@ class GitOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WriteResult:
     """Result of one write-back."""
 
-    action: Action
+    action: WriteAction
     id: UUID
     slug: str
     path: str
-    mode: Mode
+    mode: WriteMode
     version: int | None = None  # that serves it; None: it waits on a branch
     changed: bool = True  # False: the file said it already
     commit: str | None = None
@@ -56,10 +56,10 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class Decided:
+class EditPlan:
     """Plan of an edit: the files in order, and the agent that is meant."""
 
-    action: Action
+    action: WriteAction
     id: UUID
     slug: str
     path: str
@@ -78,83 +78,85 @@ class Decided:
 
 
 @dataclass(frozen=True, slots=True)
-class Preview:
+class EditPreview:
     """Result that an edit would have, were it made now."""
 
-    decided: Decided
-    mode: Mode
+    decided: EditPlan
+    mode: WriteMode
     branch: str | None = None  # that it would wait on
     message: str | None = None  # of the commit, as a whole
 
 
-class Landing:
+class Delivery:
     """Delivery of edits to files below ``root``; ``git`` is None where nothing is committed."""
 
     def __init__(self, root: Path, git: GitOptions | None) -> None:
         self._root = root
         self._git = git
 
-    def order_of(self, who: Principal, decided: Decided, stamp: str | None = None) -> CommitOrder | None:
+    def order_of(self, who: Principal, decided: EditPlan, stamp: str | None = None) -> CommitSpec | None:
         """Return the commit that is to contain the edit, with the user as author and trailer."""
         if self._git is None:
             return None
         author = Author(who.actor, who.email or f"{who.name}@{who.owner}.agentsd.invalid")
-        subject = _filled(self._git.message, who.actor, decided, stamp)
-        return CommitOrder(subject=subject, author=author, trailers=(("Agentsd-User", who.actor),))
+        subject = _fill_template(self._git.message, who.actor, decided, stamp)
+        return CommitSpec(subject=subject, author=author, trailers=(("Agentsd-User", who.actor),))
 
     @property
     def branches(self) -> bool:
         """Return whether every edit goes to a branch of its own, and changes nothing here."""
         return self._git is not None and bool(self._git.branch)
 
-    async def preview(self, who: Principal, decided: Decided, mode: Mode) -> Preview:
+    async def preview(self, who: Principal, decided: EditPlan, mode: WriteMode) -> EditPreview:
         """Return how it would be delivered.
 
         Raises what can be determined before: ``WriteConflict``, ``GitRefused``.
         """
-        order, edits = self.order_of(who, decided, UNSTAMPED), decided.changing
+        order, edits = self.order_of(who, decided, UNKNOWN_STAMP), decided.changing
         self._refuse_outside([edit.path for edit in edits])
         if self._git is None or order is None or not edits:
-            return Preview(decided, mode)
+            return EditPreview(decided, mode)
         await self._refuse_drafts([edit.path for edit in edits])
         kept = [edit.path for edit in edits if edit.after is not None]
         await refuse_unfit(self._root, kept, detached=self.branches)
-        branch = _filled(self._git.branch, who.actor, decided, UNSTAMPED) if self.branches else None
-        return Preview(decided, mode, branch, order.message)
+        branch = (
+            _fill_template(self._git.branch, who.actor, decided, UNKNOWN_STAMP) if self.branches else None
+        )
+        return EditPreview(decided, mode, branch, order.message)
 
-    async def carry_out(self, decided: Decided, order: CommitOrder | None) -> str | None:
+    async def carry_out(self, decided: EditPlan, order: CommitSpec | None) -> str | None:
         """Change the files, then commit them; revert them on an error. Returns the commit."""
         intent = Intent(decided.changing, order)
         self._refuse_outside(intent.paths)
         if order is not None:
             await self._refuse_drafts(intent.paths)
-        await asyncio.to_thread(intents.note, self._root, intent)
+        await asyncio.to_thread(intents.record_intent, self._root, intent)
         try:
-            await asyncio.to_thread(intents.carry_out, self._root, intent.edits)
-            made = await commit(self._root, intent.paths, order) if order is not None else None
+            await asyncio.to_thread(intents.apply_edits, self._root, intent.edits)
+            made = await commit_files(self._root, intent.paths, order) if order is not None else None
         except Exception:
-            await asyncio.to_thread(intents.take_back, self._root, intent.edits)
-            await asyncio.to_thread(intents.done, self._root)
+            await asyncio.to_thread(intents.revert_edits, self._root, intent.edits)
+            await asyncio.to_thread(intents.clear_intent, self._root)
             raise
-        await asyncio.to_thread(intents.done, self._root)
+        await asyncio.to_thread(intents.clear_intent, self._root)
         return made
 
-    async def branch(self, written: Written, decided: Decided, order: CommitOrder) -> Written:
+    async def branch(self, written: WriteResult, decided: EditPlan, order: CommitSpec) -> WriteResult:
         """Deliver the edit as a branch for review: nothing here changes until it is merged."""
         git = self._git or GitOptions()
-        name = _filled(git.branch, order.author.name, decided)
+        name = _fill_template(git.branch, order.author.name, decided)
         files = {edit.path: edit.after for edit in decided.changing}
         self._refuse_outside(tuple(files))
         await self._refuse_drafts(tuple(files))
         made = await commit_to_branch(self._root, files, name, order)
         return replace(written, version=None, commit=made, branch=name)
 
-    async def push(self, written: Written) -> Written:
+    async def push(self, written: WriteResult) -> WriteResult:
         """Push the commit. A push that fails leaves the commit, and the result reports it."""
         if self._git is None or not self._git.push or written.commit is None:
             return written
         try:
-            await push(self._root, written.branch)
+            await push_commits(self._root, written.branch)
         except AgentsdError as error:
             told = "; ".join(filter(None, (error.message, error.hint)))
             return replace(written, pushed=False, message=told)
@@ -165,18 +167,18 @@ class Landing:
 
         Raises ``GitRefused`` and ``GitBusy`` where its commit cannot be made now: the intent stays.
         """
-        left = await asyncio.to_thread(intents.finish, self._root)
+        left = await asyncio.to_thread(intents.finish_intent, self._root)
         if left is None:
             return False
         paths, order = left
         if order is not None and paths:
             await self._commit_left(paths, order)
-        await asyncio.to_thread(intents.done, self._root)
+        await asyncio.to_thread(intents.clear_intent, self._root)
         return True
 
-    async def _commit_left(self, paths: Sequence[str], order: CommitOrder) -> None:
+    async def _commit_left(self, paths: Sequence[str], order: CommitSpec) -> None:
         try:
-            await commit(self._root, paths, order)
+            await commit_files(self._root, paths, order)
         except AgentsdError:
             if self._git is not None:
                 raise
@@ -202,6 +204,6 @@ class Landing:
         )
 
 
-def _filled(template: str, actor: str, decided: Decided, stamp: str | None = None) -> str:
+def _fill_template(template: str, actor: str, decided: EditPlan, stamp: str | None = None) -> str:
     stamp = stamp or uuid4().hex[:8]
     return template.format(action=decided.action, slug=decided.slug, actor=actor, stamp=stamp)

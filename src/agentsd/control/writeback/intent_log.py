@@ -24,24 +24,24 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from agentsd.core.errors import describe
+from agentsd.core.errors import describe_error
 from agentsd.core.names import (
     SUFFIXES,
     USER_FILE,
+    derive_owner,
+    derive_place_owner,
+    derive_slug,
+    find_slug_problem,
     is_overlay,
-    owner_of,
-    owner_of_place,
-    slug_of,
-    slug_problem,
 )
 from agentsd.files import keyfile
-from agentsd.files.atomic.compare_and_swap import FileChanged, FileRefused, refusal_of, swap
-from agentsd.files.git.commit import Author, CommitOrder
+from agentsd.files.atomic.compare_and_swap import FileChanged, FileRefused, compare_and_swap, make_refusal
+from agentsd.files.git.commit import Author, CommitSpec
 
-NAME = ".agentsd-intent.json"
+INTENT_NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
 
-NOTE_MAX_BYTES = 64 << 20
+INTENT_MAX_BYTES = 64 << 20
 """More than any edit that the API takes needs."""
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ class Intent:
     """Files that change together, in this order, and the commit that is to contain them."""
 
     edits: tuple[FileEdit, ...]
-    order: CommitOrder | None = None  # None: nothing is committed
+    order: CommitSpec | None = None  # None: nothing is committed
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -69,41 +69,41 @@ class Intent:
         return tuple(edit.path for edit in self.edits)
 
 
-def note(root: Path, intent: Intent) -> None:
+def record_intent(root: Path, intent: Intent) -> None:
     """Record the intent durably before its first step."""
-    kept = {"edits": [_edit(edit) for edit in intent.edits], "commit": _order(intent.order)}
-    data = json.dumps({**kept, "print": keyfile.sign(root, _canonical(kept))})
-    temporary = root / f"{NAME}.{os.getpid()}.tmp"
+    kept = {"edits": [_dump_edit(edit) for edit in intent.edits], "commit": _dump_commit_spec(intent.order)}
+    data = json.dumps({**kept, "print": keyfile.sign_data(root, _make_canonical(kept))})
+    temporary = root / f"{INTENT_NAME}.{os.getpid()}.tmp"
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(root / NAME)
+        temporary.replace(root / INTENT_NAME)
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise refusal_of(root / NAME, error) from None
+        raise make_refusal(root / INTENT_NAME, error) from None
 
 
-def done(root: Path) -> None:
+def clear_intent(root: Path) -> None:
     """Clear the intent, which is carried out, or was reverted."""
-    (root / NAME).unlink(missing_ok=True)
+    (root / INTENT_NAME).unlink(missing_ok=True)
 
 
-def carry_out(root: Path, edits: Iterable[FileEdit]) -> None:
+def apply_edits(root: Path, edits: Iterable[FileEdit]) -> None:
     """Apply every edit in turn. Raises ``FileChanged`` at one whose file has changed."""
     for edit in edits:
-        swap(root / edit.path, edit.before, edit.after)
+        compare_and_swap(root / edit.path, edit.before, edit.after)
 
 
-def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
+def revert_edits(root: Path, edits: Iterable[FileEdit]) -> None:
     """Revert edits, the last first; a file that was changed since stays as it is, which is logged."""
     for edit in reversed(tuple(edits)):
         try:
-            if _now(root, edit.path) != edit.before:  # else it was not its turn yet
-                swap(root / edit.path, edit.after, edit.before)
+            if _read_current(root, edit.path) != edit.before:  # else it was not its turn yet
+                compare_and_swap(root / edit.path, edit.after, edit.before)
         except (FileChanged, FileRefused):
             _log.warning("an edit of a file cannot be taken back", extra={"path": edit.path})
 
@@ -111,43 +111,48 @@ def take_back(root: Path, edits: Iterable[FileEdit]) -> None:
 def is_inside(root: Path, path: str) -> bool:
     """Return whether no link leads a write of ``path`` out of the tree, or into another owner's folder."""
     real, top = Path(os.path.realpath(root / path)), os.path.realpath(root)
-    return real.is_relative_to(top) and owner_of_place(real.relative_to(top).as_posix()) == owner_of(path)
+    return real.is_relative_to(top) and derive_place_owner(real.relative_to(top).as_posix()) == derive_owner(
+        path
+    )
 
 
-def finish(root: Path) -> tuple[tuple[str, ...], CommitOrder | None] | None:
+def finish_intent(root: Path) -> tuple[tuple[str, ...], CommitSpec | None] | None:
     """Carry out what a killed process left undone.
 
     Returns (its files, the commit still to be made), or None. A file that somebody has changed since is
     left alone, and not among them.
     """
     try:
-        left = _read(root)
+        left = _read_intent(root)
     except FileNotFoundError:
         return None
-    except Exception as error:  # written by something else than ``note``, which may have written anything
-        _discard(root, describe(error))
+    except (
+        Exception
+    ) as error:  # written by something else than ``record_intent``, which may have written anything
+        _discard_intent(root, describe_error(error))
         return None
     inside = (edit for edit in left.edits if is_inside(root, edit.path))
-    return tuple(edit.path for edit in inside if _finish(root, edit)), left.order
+    return tuple(edit.path for edit in inside if _finish_edit(root, edit)), left.order
 
 
-def _discard(root: Path, why: str) -> None:
+def _discard_intent(root: Path, why: str) -> None:
     """Move away whatever is at the intent's path and cannot be one, of any file type."""
-    aside = root / f"{NAME}.{time.time_ns()}.refused"
+    aside = root / f"{INTENT_NAME}.{time.time_ns()}.refused"
     try:
-        if (root / NAME).is_symlink() or not (root / NAME).is_dir():
-            done(root)
+        if (root / INTENT_NAME).is_symlink() or not (root / INTENT_NAME).is_dir():
+            clear_intent(root)
         else:
-            (root / NAME).rename(aside)
+            (root / INTENT_NAME).rename(aside)
     except OSError as error:
         why = f"{why}; {os.strerror(error.errno or 0)}"
     _log.warning(
-        "the note of an unfinished edit makes no sense and is dropped", extra={"path": NAME, "error": why}
+        "the note of an unfinished edit makes no sense and is dropped",
+        extra={"path": INTENT_NAME, "error": why},
     )
 
 
 @dataclass(frozen=True, slots=True)
-class _LeftEdit:
+class _StoredEdit:
     """Stored edit of one file, with only a digest of the previous content."""
 
     path: str
@@ -157,49 +162,51 @@ class _LeftEdit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Left:
-    edits: tuple[_LeftEdit, ...]
-    order: CommitOrder | None
+class _StoredIntent:
+    edits: tuple[_StoredEdit, ...]
+    order: CommitSpec | None
 
 
-def _finish(root: Path, edit: _LeftEdit) -> bool:
+def _finish_edit(root: Path, edit: _StoredEdit) -> bool:
     """Finish an edit; return whether the file now has the content that the edit wanted."""
     with suppress(FileChanged):
-        now = _now(root, edit.path)
+        now = _read_current(root, edit.path)
         if edit.made is not None:
-            return _digest(now) == edit.made
+            return _compute_digest(now) == edit.made
         if now == edit.after:
             return True
-        if _digest(now) == edit.before:
-            swap(root / edit.path, now, edit.after)
+        if _compute_digest(now) == edit.before:
+            compare_and_swap(root / edit.path, now, edit.after)
             return True
     _log.warning("a file was changed by someone else; the edit of it is given up", extra={"path": edit.path})
     return False
 
 
-def _now(root: Path, path: str) -> bytes | None:
+def _read_current(root: Path, path: str) -> bytes | None:
     try:
         return (root / path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise refusal_of(root / path, error) from None
+        raise make_refusal(root / path, error) from None
 
 
-def _canonical(kept: Mapping[str, Any]) -> bytes:
+def _make_canonical(kept: Mapping[str, Any]) -> bytes:
     return json.dumps(kept, sort_keys=True).encode()
 
 
-def _read(root: Path) -> _Left:
-    kept = json.loads(_content(root / NAME))
+def _read_intent(root: Path) -> _StoredIntent:
+    kept = json.loads(_read_regular_file(root / INTENT_NAME))
     keyed_print = kept.pop("print", None)
-    if not keyfile.is_ours(root, _canonical(kept), keyed_print):
+    if not keyfile.is_own_print(root, _make_canonical(kept), keyed_print):
         raise ValueError
     order = kept["commit"]
-    return _Left(tuple(map(_left_edit, kept["edits"])), None if order is None else _commit_order(order))
+    return _StoredIntent(
+        tuple(map(_parse_edit, kept["edits"])), None if order is None else _parse_commit_spec(order)
+    )
 
 
-def _content(path: Path) -> bytes:
+def _read_regular_file(path: Path) -> bytes:
     """Return the content of a regular file.
 
     Raises ``ValueError`` for anything else, without waiting for it.
@@ -208,39 +215,39 @@ def _content(path: Path) -> bytes:
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise ValueError("not a regular file")
-        data = file.read(NOTE_MAX_BYTES + 1)
-    if len(data) > NOTE_MAX_BYTES:
+        data = file.read(INTENT_MAX_BYTES + 1)
+    if len(data) > INTENT_MAX_BYTES:
         raise ValueError("too large")
     return data
 
 
-def _left_edit(kept: dict[str, Any]) -> _LeftEdit:
+def _parse_edit(kept: dict[str, Any]) -> _StoredEdit:
     path, before, after = kept["path"], kept["before"], kept["after"]
     if _is_user_file(path):
-        return _LeftEdit(path, before, None, str(kept["made"]))
-    if is_overlay(path) or not path.endswith(SUFFIXES) or slug_problem(slug_of(path)):
+        return _StoredEdit(path, before, None, str(kept["made"]))
+    if is_overlay(path) or not path.endswith(SUFFIXES) or find_slug_problem(derive_slug(path)):
         raise ValueError
-    return _LeftEdit(path, before, None if after is None else base64.b64decode(after))
+    return _StoredEdit(path, before, None if after is None else base64.b64decode(after))
 
 
 def _is_user_file(path: str) -> bool:
     owner, _, name = path.rpartition("/")
-    return name == USER_FILE and "/" not in owner and not (owner and slug_problem(owner))
+    return name == USER_FILE and "/" not in owner and not (owner and find_slug_problem(owner))
 
 
-def _edit(edit: FileEdit) -> dict[str, Any]:
+def _dump_edit(edit: FileEdit) -> dict[str, Any]:
     if _is_user_file(edit.path):
-        made = _digest(edit.after)
-        return {"path": edit.path, "before": _digest(edit.before), "after": None, "made": made}
+        made = _compute_digest(edit.after)
+        return {"path": edit.path, "before": _compute_digest(edit.before), "after": None, "made": made}
     after = None if edit.after is None else base64.b64encode(edit.after).decode()
-    return {"path": edit.path, "before": _digest(edit.before), "after": after}
+    return {"path": edit.path, "before": _compute_digest(edit.before), "after": after}
 
 
-def _digest(data: bytes | None) -> str | None:
+def _compute_digest(data: bytes | None) -> str | None:
     return None if data is None else sha256(data).hexdigest()
 
 
-def _order(order: CommitOrder | None) -> dict[str, Any] | None:
+def _dump_commit_spec(order: CommitSpec | None) -> dict[str, Any] | None:
     if order is None:
         return None
     return {
@@ -251,8 +258,8 @@ def _order(order: CommitOrder | None) -> dict[str, Any] | None:
     }
 
 
-def _commit_order(kept: dict[str, Any]) -> CommitOrder:
+def _parse_commit_spec(kept: dict[str, Any]) -> CommitSpec:
     trailers = tuple((name, value) for name, value in kept["trailers"])
-    return CommitOrder(
+    return CommitSpec(
         subject=kept["subject"], body=kept["body"], author=Author(*kept["author"]), trailers=trailers
     )

@@ -9,37 +9,37 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentsd.control.sealing.reseal import resealed
+from agentsd.control.sealing.reseal import reseal
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.edit import Edit, Seals, merged, replaced
-from agentsd.core.manifest.layered_edit import complete, own_part, refuse_removal
-from agentsd.core.manifest.layers import Layered, layered
-from agentsd.core.names import id_of, slug_of
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.edit import IsSealedAt, ManifestEdit, merge_fields, replace_fields
+from agentsd.core.manifest.layered_edit import extract_own_part, fill_secrets, refuse_removal
+from agentsd.core.manifest.layers import LayeredDocument, merge_layers
+from agentsd.core.names import derive_agent_id, derive_slug
 from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import Pointer
-from agentsd.files.tree import Beside
-from agentsd.files.yaml.emitter import dump
+from agentsd.files.tree import TreeContext
+from agentsd.files.yaml.emitter import dump_value
 from agentsd.providers.catalog import Catalog
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.metadata import seal_of
+from agentsd.sops.metadata import parse_seal
 from agentsd.sops.opener import Opener
 
-ORDER = (
+FIELD_ORDER = (
     *("id", "name", "description", "default", "active", "prune", "system_prompt", "system_prompt_file"),
     *("greeting", "language", *SECTIONS, "turn", "rag", "checks"),
 )
 """The order of fields in a new manifest."""
 
-SCHEMA = "schemas/agent.schema.json"
+SCHEMA_PATH = "schemas/agent.schema.json"
 """Where a repository of manifests keeps the schema, beside the folder of manifests."""
 
 Secrets = Mapping[Pointer, str]
 """What is to be sealed, by place."""
 
 
-class Pen(ABC):
+class ManifestEditor(ABC):
     """Editor of manifests as bytes. The subclass decides how secrets are sealed."""
 
     __slots__ = ()
@@ -56,61 +56,63 @@ class Pen(ABC):
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
         """Return ``document`` with ``value``, and with ``secrets`` in the form that a file contains."""
 
-    async def created(self, path: str, fields: Mapping[str, Any], beside: Beside) -> bytes:
+    async def created(self, path: str, fields: Mapping[str, Any], beside: TreeContext) -> bytes:
         """Return a new manifest with a new id. Raises ``InvalidEdit``, ``ConfigError``, ``SopsFailed``."""
         whole = self.with_layers(Document(path, b"", {"id": str(uuid4())}), beside)
         edit = self._edit(whole, fields, merge=False)
-        value = {name: edit.value[name] for name in ORDER if name in edit.value}
-        text = self.heading(slug_of(path)) + dump(value)
-        return await self._bytes(Document(path, text.encode(), value), Edit(value, edit.secrets))
+        value = {name: edit.value[name] for name in FIELD_ORDER if name in edit.value}
+        text = self.heading(derive_slug(path)) + dump_value(value)
+        return await self._bytes(Document(path, text.encode(), value), ManifestEdit(value, edit.secrets))
 
     async def changed(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> bytes:
         """Return the manifest after ``PATCH`` (``merge``) or ``PUT``.
 
         Raises as ``created``, and ``KeyNeeded``.
         """
-        return await self._bytes(own_of(document), self._edit(document, fields, merge=merge))
+        return await self._bytes(strip_layers(document), self._edit(document, fields, merge=merge))
 
     async def with_default(self, document: Document, *, default: bool) -> bytes:
         """Return the manifest with ``default: true``, or without. Raises ``KeyNeeded`` under a full MAC."""
-        document = own_of(document)
+        document = strip_layers(document)
         value = {name: child for name, child in document.value.items() if name not in ("sops", "default")}
-        return await self._bytes(document, Edit(value | {"default": True} if default else value))
+        return await self._bytes(document, ManifestEdit(value | {"default": True} if default else value))
 
-    def with_layers(self, document: Document, beside: Beside) -> Document:
+    def with_layers(self, document: Document, beside: TreeContext) -> Document:
         """Return the manifest with its layers. Raises ``ConfigError`` where one cannot be read."""
-        layers = [read(file.path, file.data) for file in beside.layers_of(document.path)]
-        return layered(document, layers, self.destinations)
+        layers = [read_document(file.path, file.data) for file in beside.layers_of(document.path)]
+        return merge_layers(document, layers, self.destinations)
 
-    def _edit(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> Edit:
+    def _edit(self, document: Document, fields: Mapping[str, Any], *, merge: bool) -> ManifestEdit:
         """Edit the value merged from all layers, and return what the manifest has to contain."""
-        own, change = own_of(document), merged if merge else replaced
-        edit = change(_plain(document), fields, self.destinations, seals_of(own))
-        if not isinstance(document, Layered):
+        own, change = strip_layers(document), merge_fields if merge else replace_fields
+        edit = change(_strip_sops_block(document), fields, self.destinations, get_seals(own))
+        if not isinstance(document, LayeredDocument):
             return edit
         layers = [layer for layer in document.layers if layer is not own]
 
         def whole(value: Mapping[str, Any]) -> dict[str, Any]:
-            return _plain(layered(Document(own.path, b"", dict(value)), layers, self.destinations))
+            return _strip_sops_block(
+                merge_layers(Document(own.path, b"", dict(value)), layers, self.destinations)
+            )
 
-        part = own_part(edit, _plain(own), whole({}), whole)
+        part = extract_own_part(edit, _strip_sops_block(own), whole({}), whole)
         if merge:
-            refuse_removal(fields, whole(complete(part)))
+            refuse_removal(fields, whole(fill_secrets(part)))
         return part
 
-    async def _bytes(self, document: Document, edit: Edit) -> bytes:
-        return await self.sealed(document, _placed(document.value, edit.value), edit.secrets)
+    async def _bytes(self, document: Document, edit: ManifestEdit) -> bytes:
+        return await self.sealed(document, _order_fields(document.value, edit.value), edit.secrets)
 
 
 @dataclass(frozen=True, slots=True)
-class Desk(Pen):
+class SealingEditor(ManifestEditor):
     """Editor of manifests below ``root``: secrets are sealed by the real sops."""
 
     root: Path
     catalog: Catalog
     opener: Opener
     sops: SopsBinary
-    blind: bool = False  # nothing will be written: see ``resealed``
+    blind: bool = False  # nothing will be written: see ``reseal``
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
         """Return the destinations from the catalog."""
@@ -118,42 +120,42 @@ class Desk(Pen):
 
     def heading(self, slug: str) -> str:
         """Return the line that names the schema, where it is available."""
-        return schema_line(self.root, slug)
+        return make_schema_line(self.root, slug)
 
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
         """Seal as ``reseal`` does."""
         file, blind = self.root / document.path, self.blind
         opener, sops = self.opener, self.sops
-        return await resealed(document, value, secrets, file=file, opener=opener, sops=sops, blind=blind)
+        return await reseal(document, value, secrets, file=file, opener=opener, sops=sops, blind=blind)
 
 
-def own_of(document: Document) -> Document:
+def strip_layers(document: Document) -> Document:
     """Return the manifest without its layers."""
-    return document.own if isinstance(document, Layered) else document
+    return document.own if isinstance(document, LayeredDocument) else document
 
 
-def _plain(document: Document) -> dict[str, Any]:
+def _strip_sops_block(document: Document) -> dict[str, Any]:
     return {name: value for name, value in document.value.items() if name != "sops"}
 
 
-def _placed(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+def _order_fields(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``wanted`` in the order of ``current``; a new field after the one that usually precedes it."""
     names = [name for name in current if name in wanted]
-    for name in sorted(wanted.keys() - current.keys(), key=rank):
-        before = [place for place, other in enumerate(names) if rank(other) < rank(name)]
+    for name in sorted(wanted.keys() - current.keys(), key=rank_field):
+        before = [place for place, other in enumerate(names) if rank_field(other) < rank_field(name)]
         names.insert(before[-1] + 1 if before else 0, name)
     return {name: wanted[name] for name in names}
 
 
-def rank(name: str) -> int:
+def rank_field(name: str) -> int:
     """Return the position of a field in ``FIELD_ORDER``."""
-    return ORDER.index(name) if name in ORDER else len(ORDER)
+    return FIELD_ORDER.index(name) if name in FIELD_ORDER else len(FIELD_ORDER)
 
 
-def read(path: str, data: bytes) -> Document:
+def read_document(path: str, data: bytes) -> Document:
     """Parse the document on disk. Raises ``ConfigError`` where only a person can correct it."""
     try:
-        return parse(path, data)
+        return parse_document(path, data)
     except InvalidManifests as error:
         first = error.violations[0]
         raise ConfigError(
@@ -161,22 +163,22 @@ def read(path: str, data: bytes) -> Document:
         ) from None
 
 
-def id_in(document: Document) -> UUID:
+def read_agent_id(document: Document) -> UUID:
     """Return the id of the agent that a document describes."""
     pinned = document.value.get("id")
     try:
-        return UUID(pinned) if isinstance(pinned, str) else id_of(slug_of(document.path))
+        return UUID(pinned) if isinstance(pinned, str) else derive_agent_id(derive_slug(document.path))
     except ValueError:
-        return id_of(slug_of(document.path))
+        return derive_agent_id(derive_slug(document.path))
 
 
-def seals_of(document: Document) -> Seals:
+def get_seals(document: Document) -> IsSealedAt:
     """Return which values the file's own rule seals.
 
     None of them where it is not sealed, or its rule cannot be determined.
     """
     try:
-        rule = seal_of(document.value).rule if "sops" in document.value else None
+        rule = parse_seal(document.value).rule if "sops" in document.value else None
     except SealError:
         rule = None
 
@@ -192,8 +194,8 @@ def seals_of(document: Document) -> Seals:
     return seals
 
 
-def schema_line(root: Path, slug: str) -> str:
+def make_schema_line(root: Path, slug: str) -> str:
     """Return the line by which an editor completes and explains fields, where the schema is available."""
-    if not (root.resolve().parent / SCHEMA).is_file():
+    if not (root.resolve().parent / SCHEMA_PATH).is_file():
         return ""
-    return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA}\n"
+    return f"# yaml-language-server: $schema={'../' * (slug.count('/') + 1)}{SCHEMA_PATH}\n"

@@ -11,21 +11,21 @@ from uuid import UUID
 
 from agentsd.control.validation.checker import Checker
 from agentsd.control.writeback import slugs as naming
-from agentsd.control.writeback.delivery import Action, Decided
+from agentsd.control.writeback.delivery import EditPlan, WriteAction
 from agentsd.control.writeback.errors import Forbidden, PreconditionFailed, WriteConflict
 from agentsd.control.writeback.intent_log import FileEdit
-from agentsd.control.writeback.manifest_editor import Pen, id_in, read
+from agentsd.control.writeback.manifest_editor import ManifestEditor, read_agent_id, read_document
 from agentsd.control.writeback.preconditions import refuse_elsewhere
 from agentsd.core.access import Principal
 from agentsd.core.manifest.document import Document
-from agentsd.core.names import owner_of
+from agentsd.core.names import derive_owner
 from agentsd.files.tree import SourceFile, Tree
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class EditTarget:
     """Agent that is meant, as the caller identifies it."""
 
     id: UUID
@@ -35,11 +35,11 @@ class Target:
     source: str
 
 
-Decide = Callable[[Tree], Awaitable[Decided]]
+PlanEdit = Callable[[Tree], Awaitable[EditPlan]]
 """What an edit comes to on the files as they are; asked anew where they changed meanwhile."""
 
 
-class Edits(ABC, Generic[T]):
+class AgentOperations(ABC, Generic[T]):
     """Operations on agents. The subclass decides whether an edit is carried out, or shown.
 
     ``expected``: hex digests, of which the agent must have one. Every edit raises ``Forbidden``,
@@ -47,31 +47,31 @@ class Edits(ABC, Generic[T]):
     ``ManifestEditor`` does.
     """
 
-    def __init__(self, pen: Pen, checker: Checker) -> None:
+    def __init__(self, pen: ManifestEditor, checker: Checker) -> None:
         self._pen, self._checker = pen, checker
 
     @abstractmethod
-    async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> T:
+    async def _made(self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit) -> T:
         """Make the edit of an agent of ``owner``; ``target`` is None for one that does not exist yet."""
 
     async def create(self, who: Principal, owner: str, slug: str | None, fields: Mapping[str, Any]) -> T:
         """Create a manifest. Without ``slug``, one is made from the name, in the folder of ``owner``."""
-        chosen = slug if slug is not None else naming.derived(owner, fields.get("name"))
+        chosen = slug if slug is not None else naming.slug_from_name(owner, fields.get("name"))
 
-        async def decide(tree: Tree) -> Decided:
-            free = chosen if slug is not None else naming.free(tree, chosen)
-            naming.check(tree, free)
+        async def decide(tree: Tree) -> EditPlan:
+            free = chosen if slug is not None else naming.next_free_slug(tree, chosen)
+            naming.check_slug(tree, free)
             path = f"{free}.yaml"
             data = await self._pen.created(path, fields, tree.beside)
             edits = (*await self._cleared(tree, path, data), FileEdit(path, None, data))
-            return Decided("create", id_in(read(path, data)), free, path, edits)
+            return EditPlan("create", read_agent_id(read_document(path, data)), free, path, edits)
 
-        return await self._made(who, owner_of(f"{chosen}.yaml"), None, decide)
+        return await self._made(who, derive_owner(f"{chosen}.yaml"), None, decide)
 
     async def change(
         self,
         who: Principal,
-        target: Target,
+        target: EditTarget,
         fields: Mapping[str, Any],
         *,
         merge: bool,
@@ -87,14 +87,14 @@ class Edits(ABC, Generic[T]):
     async def restore(
         self,
         who: Principal,
-        target: Target,
+        target: EditTarget,
         data: bytes,
         expected: frozenset[str] | None = None,
         *,
         revive: bool = False,
     ) -> T:
         """Restore the manifest of an older revision, byte for byte; ``revive``: also where it is gone."""
-        if id_in(read(target.path, data)) != target.id:
+        if read_agent_id(read_document(target.path, data)) != target.id:
             raise WriteConflict(
                 f"{target.path} would describe another agent: that revision has no `id:` of its own",
                 hint="the agent was renamed since: put `id:` into the older text by hand",
@@ -105,7 +105,9 @@ class Edits(ABC, Generic[T]):
 
         return await self._edit(who, target, "rollback", made, expected, revive=revive)
 
-    async def set_default(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
+    async def set_default(
+        self, who: Principal, target: EditTarget, expected: frozenset[str] | None = None
+    ) -> T:
         """Make it its owner's default; the previous one is cleared first."""
 
         async def made(document: Document) -> bytes:
@@ -115,14 +117,14 @@ class Edits(ABC, Generic[T]):
 
         return await self._edit(who, target, "set-default", made, expected)
 
-    async def delete(self, who: Principal, target: Target, expected: frozenset[str] | None = None) -> T:
+    async def delete(self, who: Principal, target: EditTarget, expected: frozenset[str] | None = None) -> T:
         """Delete the manifest, or an agent that outlived it. Other files beside it (prompts) stay."""
 
-        async def decide(tree: Tree) -> Decided:
+        async def decide(tree: Tree) -> EditPlan:
             edits: tuple[FileEdit, ...] = ()
             if expected is not None or target.path in tree.files:
                 edits = (FileEdit(target.path, await self._present(tree, target, expected), None),)
-            return Decided(
+            return EditPlan(
                 "delete", target.id, target.slug, target.path, edits, explicit=frozenset((target.id,))
             )
 
@@ -131,29 +133,29 @@ class Edits(ABC, Generic[T]):
     async def _edit(
         self,
         who: Principal,
-        target: Target,
-        action: Action,
+        target: EditTarget,
+        action: WriteAction,
         made: Callable[[Document], Awaitable[bytes]],
         expected: frozenset[str] | None,
         *,
         revive: bool = False,
     ) -> T:
-        async def decide(tree: Tree) -> Decided:
+        async def decide(tree: Tree) -> EditPlan:
             before: bytes | None = None
             if revive and target.path not in tree.files:
                 refuse_elsewhere(tree, target.id)
             else:
                 before = await self._present(tree, target, expected)
-            old = Document(target.path, b"", {}) if before is None else read(target.path, before)
+            old = Document(target.path, b"", {}) if before is None else read_document(target.path, before)
             data = await made(self._pen.with_layers(old, tree.beside))
             edits = (*await self._cleared(tree, target.path, data), FileEdit(target.path, before, data))
-            return Decided(action, target.id, target.slug, target.path, edits)
+            return EditPlan(action, target.id, target.slug, target.path, edits)
 
         return await self._made(who, target.owner, target, decide)
 
     # What must hold
 
-    async def _present(self, tree: Tree, target: Target, expected: frozenset[str] | None) -> bytes:
+    async def _present(self, tree: Tree, target: EditTarget, expected: frozenset[str] | None) -> bytes:
         """Return the file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
         file = tree.files.get(target.path)
         if file is None or file.problem:
@@ -161,7 +163,7 @@ class Edits(ABC, Generic[T]):
                 f"{target.path} is not there, or cannot be read",
                 hint="the next sync will tell; look at it with: agentsd status",
             )
-        if id_in(read(target.path, file.data)) != target.id:
+        if read_agent_id(read_document(target.path, file.data)) != target.id:
             raise WriteConflict(f"{target.path} now describes another agent", hint="read the list again")
         if expected is not None and await asyncio.to_thread(self._digest, file, tree) not in expected:
             raise PreconditionFailed(
@@ -180,7 +182,7 @@ class Edits(ABC, Generic[T]):
     def _defaults(self, owner: str, tree: Tree) -> Iterator[SourceFile]:
         """Yield the valid manifests that make their agent the default of ``owner``. May take long."""
         for file in tree.files.values():
-            if owner_of(file.path) != owner or b"default" not in file.data:
+            if derive_owner(file.path) != owner or b"default" not in file.data:
                 continue
             checked = self._checker.check(file, tree.beside)
             if checked.manifest is not None and checked.manifest.default:
@@ -191,12 +193,12 @@ class Edits(ABC, Generic[T]):
 
         There is one default per owner.
         """
-        if read(path, data).value.get("default") is not True:
+        if read_document(path, data).value.get("default") is not True:
             return ()
         edits = []
-        for other in await asyncio.to_thread(lambda: list(self._defaults(owner_of(path), tree))):
+        for other in await asyncio.to_thread(lambda: list(self._defaults(derive_owner(path), tree))):
             if other.path != path:
-                cleared = await self._pen.with_default(read(other.path, other.data), default=False)
+                cleared = await self._pen.with_default(read_document(other.path, other.data), default=False)
                 edits.append(FileEdit(other.path, other.data, cleared))
         return tuple(edits)
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from agentsd.control.sync.reconciler import Outcome
-from agentsd.control.sync.syncer import Report
-from agentsd.control.writeback.delivery import Decided, Written
+from agentsd.control.sync.reconciler import SyncResult
+from agentsd.control.sync.syncer import RoundReport
+from agentsd.control.writeback.delivery import EditPlan, WriteResult
 from agentsd.control.writeback.errors import NotSynced, WriteConflict
 from agentsd.core.errors import InvalidManifests
 from agentsd.files.tree import Tree
 
 
-def refuse_quarantined(outcome: Outcome, decided: Decided) -> None:
+def refuse_quarantined(outcome: SyncResult, decided: EditPlan) -> None:
     """Raise what is wrong with the files of this edit; errors in other files do not concern it."""
     bad = [q for q in outcome.plan.quarantined if q.path in decided.after]
     if bad:
         raise InvalidManifests([violation for one in bad for violation in one.violations])
 
 
-def version_of(report: Report, written: Written) -> int:
+def get_written_version(report: RoundReport, written: WriteResult) -> int:
     """Return the version that contains the edit. Raises ``NotSynced``."""
     if report.outcome is None:
         reason = report.error.message if report.error else "the sync failed"
@@ -31,7 +31,7 @@ def version_of(report: Report, written: Written) -> int:
     return head.version if head else report.outcome.stored.version
 
 
-def refuse_undeleted(outcome: Outcome, decided: Decided) -> None:
+def refuse_undeleted(outcome: SyncResult, decided: EditPlan) -> None:
     """Raise where an agent without a file is to be deleted, and another file turns out to describe it."""
     if decided.edits or not decided.explicit:
         return

@@ -12,92 +12,96 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
-from agentsd.control.writeback.delivery import Preview
+from agentsd.control.writeback.delivery import EditPreview
 from agentsd.control.writeback.intent_log import FileEdit
-from agentsd.control.writeback.manifest_editor import read
+from agentsd.control.writeback.manifest_editor import read_document
 from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
-from agentsd.core.text.unified_diff import header, unified
-from agentsd.files.yaml.blocks import CannotSplice
-from agentsd.files.yaml.edit import rewrite
-from agentsd.files.yaml.emitter import dump
+from agentsd.core.text.unified_diff import format_header, format_unified_diff
+from agentsd.files.yaml.blocks import CannotEdit
+from agentsd.files.yaml.edit import update_text
+from agentsd.files.yaml.emitter import dump_value
 
-_STAND_IN = re.compile(r"ENC\[sealed by: agentsd edit [A-Za-z0-9._/-]+\]")  # see ``sketching.STAND_IN``
+_SEAL_PLACEHOLDER = re.compile(
+    r"ENC\[sealed by: agentsd edit [A-Za-z0-9._/-]+\]"
+)  # see ``sketching.STAND_IN``
 _BASE64 = "[A-Za-z0-9+/=]*"
 _SEAL = re.compile(rf"ENC\[AES256_GCM,data:{_BASE64},iv:{_BASE64},tag:{_BASE64},type:[a-z]+\]")
-_DIGEST = re.compile(r"ENC\[[0-9a-f]{64}\]")
-_SHORT = "ENC[…]"
-_SEALED_TOO = " # the seal's own lines change, too\n"
-_UNSHOWN = " # what changes is not shown: it is secret\n"
-_SEAL_HERE = "# sops: (the seal's own lines are not shown)\n"
+_SEAL_DIGEST = re.compile(r"ENC\[[0-9a-f]{64}\]")
+_SHORT_SEAL = "ENC[…]"
+_SEAL_CHANGED_NOTE = " # the seal's own lines change, too\n"
+_SECRET_CHANGED_NOTE = " # what changes is not shown: it is secret\n"
+_SEAL_HIDDEN_NOTE = "# sops: (the seal's own lines are not shown)\n"
 
 IsSecret = Callable[[str], bool]
 """Whether a field of this name holds a secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Shown:
+class _MaskedManifest:
     """Manifest without its secrets; each seal is replaced by a digest, so that another one differs."""
 
     text: str | None = None  # None: there is no file
     sops: Any = None
 
 
-def diff_of(preview: Preview, folder: str, is_secret: IsSecret) -> str:
+def make_diff(preview: EditPreview, folder: str, is_secret: IsSecret) -> str:
     """Return the diff of all files that the edit touches, in its order. ``folder``: where they are."""
-    return "".join(_diff(edit, f"{folder}/{edit.path}", is_secret) for edit in preview.decided.changing)
+    return "".join(_diff_file(edit, f"{folder}/{edit.path}", is_secret) for edit in preview.decided.changing)
 
 
-def text_of(preview: Preview, is_secret: IsSecret) -> str:
+def make_preview_text(preview: EditPreview, is_secret: IsSecret) -> str:
     """Return the agent's manifest as it would be; empty where it would be gone."""
     path = preview.decided.path
-    shown = _shown(path, preview.decided.after.get(path), is_secret)
+    shown = _mask_manifest(path, preview.decided.after.get(path), is_secret)
     if shown.text is None:
         return ""
-    return _DIGEST.sub(_SHORT, shown.text) + (_SEAL_HERE if shown.sops is not None else "")
+    return _SEAL_DIGEST.sub(_SHORT_SEAL, shown.text) + (_SEAL_HIDDEN_NOTE if shown.sops is not None else "")
 
 
-def _diff(edit: FileEdit, name: str, is_secret: IsSecret) -> str:
-    before, after = (_shown(edit.path, data, is_secret) for data in (edit.before, edit.after))
+def _diff_file(edit: FileEdit, name: str, is_secret: IsSecret) -> str:
+    before, after = (_mask_manifest(edit.path, data, is_secret) for data in (edit.before, edit.after))
     resealed = before.sops != after.sops
-    told = unified(before.text, after.text, name)
+    told = format_unified_diff(before.text, after.text, name)
     if not told:
-        told = header(name, new=before.text is None, gone=after.text is None) + ("" if resealed else _UNSHOWN)
-    return _DIGEST.sub(_SHORT, told) + (_SEALED_TOO if resealed else "")
+        told = format_header(name, new=before.text is None, gone=after.text is None) + (
+            "" if resealed else _SECRET_CHANGED_NOTE
+        )
+    return _SEAL_DIGEST.sub(_SHORT_SEAL, told) + (_SEAL_CHANGED_NOTE if resealed else "")
 
 
-def _shown(path: str, data: bytes | None, is_secret: IsSecret) -> _Shown:
+def _mask_manifest(path: str, data: bytes | None, is_secret: IsSecret) -> _MaskedManifest:
     if data is None:
-        return _Shown()
-    value = read(path, data).value
+        return _MaskedManifest()
+    value = read_document(path, data).value
     text, sops = data.decode(), value.get("sops")
     shown = {
-        name: _covered(child, is_secret, within=is_secret(name))
+        name: _mask_value(child, is_secret, within=is_secret(name))
         for name, child in value.items()
         if name != "sops"
     }
     if shown != value:
         try:
-            text = rewrite(text, shown)
-        except CannotSplice:  # comments are lost, and nothing else
-            text = dump(shown)
-    return _Shown(_SEAL.sub(lambda seal: _digest(seal[0]), text), sops)
+            text = update_text(text, shown)
+        except CannotEdit:  # comments are lost, and nothing else
+            text = dump_value(shown)
+    return _MaskedManifest(_SEAL.sub(lambda seal: _compute_digest(seal[0]), text), sops)
 
 
-def _covered(value: Any, is_secret: IsSecret, *, within: bool) -> Any:
+def _mask_value(value: Any, is_secret: IsSecret, *, within: bool) -> Any:
     """Return ``value`` without seals and secrets. ``within``: all of it belongs to a secret field."""
     if isinstance(value, dict):
         return {
-            name: _covered(child, is_secret, within=within or is_secret(name))
+            name: _mask_value(child, is_secret, within=within or is_secret(name))
             for name, child in value.items()
         }
     if isinstance(value, list):
-        return [_covered(child, is_secret, within=within) for child in value]
+        return [_mask_value(child, is_secret, within=within) for child in value]
     if is_sealed(value):
-        return _digest(value)
-    known = value in (None, "") or (isinstance(value, str) and _STAND_IN.fullmatch(value))
+        return _compute_digest(value)
+    known = value in (None, "") or (isinstance(value, str) and _SEAL_PLACEHOLDER.fullmatch(value))
     return MASK if within and not known else value
 
 
-def _digest(seal: str) -> str:
+def _compute_digest(seal: str) -> str:
     return f"ENC[{sha256(seal.encode()).hexdigest()}]"

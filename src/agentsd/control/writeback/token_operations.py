@@ -11,34 +11,34 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from agentsd.control.writeback.delivery import Action, Decided, Written
+from agentsd.control.writeback.delivery import EditPlan, WriteAction, WriteResult
 from agentsd.control.writeback.errors import Forbidden, LockedOut, TokenExists, TokenNotFound, WriteConflict
 from agentsd.control.writeback.intent_log import FileEdit
-from agentsd.control.writeback.manifest_editor import read
-from agentsd.control.writeback.user_file import rewritten
+from agentsd.control.writeback.manifest_editor import read_document
+from agentsd.control.writeback.user_file import rewrite_user_file
 from agentsd.control.writeback.writer import WriteBack
-from agentsd.core.access import LOCAL, Principal, end_of
-from agentsd.core.api_tokens import listed, user_path, with_token, without_token
-from agentsd.core.names import DEFAULT_OWNER, USER_FILE, owner_of, user_id_of
-from agentsd.core.violations import did_you_mean
+from agentsd.core.access import LOCAL, Principal, parse_expiry
+from agentsd.core.api_tokens import add_token, list_tokens, remove_token, user_path
+from agentsd.core.names import DEFAULT_OWNER, USER_FILE, derive_owner, derive_user_id
+from agentsd.core.violations import suggest_word
 from agentsd.files.tree import Tree
 
-_Value = Mapping[str, Any]
-_Edit = Callable[[Tree, _Value], tuple[dict[str, Any], str]]
+_UserValue = Mapping[str, Any]
+_EditUser = Callable[[Tree, _UserValue], tuple[dict[str, Any], str]]
 """A user file's value → what it is to be, and the hash of the token that comes or goes."""
 
 
 @dataclass(frozen=True, slots=True)
-class UserWritten:
+class UserWriteResult:
     """Result of an edit of a user file."""
 
-    written: Written
-    value: _Value  # of the file as it is now: on a branch, that is as it was
+    written: WriteResult
+    value: _UserValue  # of the file as it is now: on a branch, that is as it was
     sha256: str  # of the token that came or went
     new_owner: bool  # there was no such folder
 
 
-class TokenDesk:
+class TokenOperations:
     """Operations on the user files of one folder.
 
     ``others``: the server has tokens of admins that are in no user file.
@@ -50,76 +50,78 @@ class TokenDesk:
 
     async def create(
         self, who: Principal, owner: str, entry: Mapping[str, Any], *, force: bool = False
-    ) -> UserWritten:
-        """Add a token, as ``core.api_tokens.new_entry`` makes it.
+    ) -> UserWriteResult:
+        """Add a token, as ``core.api_tokens.make_token_entry`` makes it.
 
         Raises ``TokenExists``, ``LockedOut``, ``Forbidden``, ``ConfigError``, and as the edit of an agent.
         """
 
-        def edit(tree: Tree, value: _Value) -> tuple[dict[str, Any], str]:
-            if any(token.get("name") == entry["name"] for token in _tokens(value)):
+        def edit(tree: Tree, value: _UserValue) -> tuple[dict[str, Any], str]:
+            if any(token.get("name") == entry["name"] for token in _list_tokens(value)):
                 told = f"there is a token {entry['name']!r} of {owner} already"
                 raise TokenExists(told, hint="take another name, or revoke that one first")
-            _refuse_known(tree, entry["sha256"])
+            _refuse_known_hash(tree, entry["sha256"])
             if who == LOCAL and entry["role"] != "admin" and not force:
                 raise LockedOut(
                     "it would be the first token, and no admin's: nobody could make another one here",
                     hint="make an admin's first; if it is meant, say ?force=true",
                 )
-            return with_token(value, entry), entry["sha256"]
+            return add_token(value, entry), entry["sha256"]
 
         return await self._edit(who, owner, "token-create", entry["name"], edit)
 
-    async def revoke(self, who: Principal, owner: str, name: str, *, force: bool = False) -> UserWritten:
+    async def revoke(self, who: Principal, owner: str, name: str, *, force: bool = False) -> UserWriteResult:
         """Revoke a token. Raises ``TokenNotFound``, and as ``create`` does."""
 
-        def edit(_: Tree, value: _Value) -> tuple[dict[str, Any], str]:
-            token = _named(value, owner, name)
+        def edit(_: Tree, value: _UserValue) -> tuple[dict[str, Any], str]:
+            token = _find_token(value, owner, name)
             if not force:
-                self._refuse_lockout(who, owner, token, _tokens(value))
-            return without_token(value, name), str(token.get("sha256", ""))
+                self._refuse_lockout(who, owner, token, _list_tokens(value))
+            return remove_token(value, name), str(token.get("sha256", ""))
 
         return await self._edit(who, owner, "token-revoke", name, edit)
 
     def _refuse_lockout(
-        self, who: Principal, owner: str, token: _Value, tokens: Iterable[Mapping[str, Any]]
+        self, who: Principal, owner: str, token: _UserValue, tokens: Iterable[Mapping[str, Any]]
     ) -> None:
         if token.get("sha256") == who.digest.hex():
             raise LockedOut(
                 "it is the token that asks: it would lock you out", hint="if it is meant, say ?force=true"
             )
-        admins = [one for one in tokens if owner == DEFAULT_OWNER and _is_admins(one)]
+        admins = [one for one in tokens if owner == DEFAULT_OWNER and _is_admin_token(one)]
         if not self._others and admins == [token]:
             raise LockedOut(
                 "it is the last admin's token: nobody could make another one here",
                 hint="make another admin's first; if it is meant, say ?force=true",
             )
 
-    async def _edit(self, who: Principal, owner: str, action: Action, name: str, edit: _Edit) -> UserWritten:
+    async def _edit(
+        self, who: Principal, owner: str, action: WriteAction, name: str, edit: _EditUser
+    ) -> UserWriteResult:
         if not who.is_admin:
             raise Forbidden("only admins make and revoke tokens", hint="ask for a token with the role admin")
-        path, came = user_path(owner), _Came()
+        path, came = user_path(owner), _Result()
 
-        async def decide(tree: Tree) -> Decided:
-            before = _present(tree, path)
-            came.old = {} if before is None else read(path, before).value
+        async def decide(tree: Tree) -> EditPlan:
+            before = _read_user_file(tree, path)
+            came.old = {} if before is None else read_document(path, before).value
             came.new, came.sha256 = edit(tree, came.old)
             came.new_owner = owner != DEFAULT_OWNER and not (tree.root / owner).is_dir()
-            after = rewritten(tree.root, path, before, came.new)
+            after = rewrite_user_file(tree.root, path, before, came.new)
             edits = (FileEdit(path, before, after),)
-            return Decided(action, user_id_of(owner), f"{owner}/{name}", path, edits)
+            return EditPlan(action, derive_user_id(owner), f"{owner}/{name}", path, edits)
 
         written = await self._writeback.carry(who, owner, decide)
         value = came.old if written.version is None else came.new
-        return UserWritten(written, value, came.sha256, came.new_owner)
+        return UserWriteResult(written, value, came.sha256, came.new_owner)
 
 
 @dataclass(slots=True)
-class _Came:
+class _Result:
     """Result of the last decision: it is made anew where the file changed meanwhile."""
 
-    old: _Value = field(default_factory=dict)
-    new: _Value = field(default_factory=dict)
+    old: _UserValue = field(default_factory=dict)
+    new: _UserValue = field(default_factory=dict)
     sha256: str = ""
     new_owner: bool = False
 
@@ -134,7 +136,7 @@ def user_view(
     now: datetime,
 ) -> dict[str, Any]:
     """Return an owner for the API: of a token its name, role and end, and nothing of its hash."""
-    shown = listed(username, list(tokens), now)
+    shown = list_tokens(username, list(tokens), now)
     return {
         "username": username,
         "email": email,
@@ -148,7 +150,7 @@ def user_view(
     }
 
 
-def _present(tree: Tree, path: str) -> bytes | None:
+def _read_user_file(tree: Tree, path: str) -> bytes | None:
     """Return the user file as it is; None where it does not exist."""
     if tree.overlay and tree.overlay + path in tree.files:
         told = f"{tree.overlay}{path} takes the place of {path} here"
@@ -161,33 +163,33 @@ def _present(tree: Tree, path: str) -> bytes | None:
     return file.data
 
 
-def _refuse_known(tree: Tree, sha256: str) -> None:
+def _refuse_known_hash(tree: Tree, sha256: str) -> None:
     """Refuse a hash that another owner lists: such a token is valid for nobody.
 
     Searches the text, since parsing all files takes long.
     """
     for file in tree.files.values():
         if file.path.endswith(USER_FILE) and sha256.encode() in file.data:
-            told = f"this very token is listed for {owner_of(file.path)} already"
+            told = f"this very token is listed for {derive_owner(file.path)} already"
             raise TokenExists(told, hint="make a new one: no two tokens are alike")
 
 
-def _named(value: _Value, owner: str, name: str) -> Mapping[str, Any]:
-    tokens = _tokens(value)
+def _find_token(value: _UserValue, owner: str, name: str) -> Mapping[str, Any]:
+    tokens = _list_tokens(value)
     for token in tokens:
         if token.get("name") == name:
             return token
-    near = did_you_mean(name, [str(token.get("name")) for token in tokens])
+    near = suggest_word(name, [str(token.get("name")) for token in tokens])
     raise TokenNotFound(f"there is no token {name!r} of {owner}", hint=near or "GET /api/users lists them")
 
 
-def _tokens(value: _Value) -> list[Mapping[str, Any]]:
+def _list_tokens(value: _UserValue) -> list[Mapping[str, Any]]:
     """Return the entries; the checker reports what is wrong with anything but a list of tokens."""
     tokens = value.get("tokens")
     return [token for token in tokens if isinstance(token, Mapping)] if isinstance(tokens, list) else []
 
 
-def _is_admins(token: Mapping[str, Any]) -> bool:
+def _is_admin_token(token: Mapping[str, Any]) -> bool:
     expires = token.get("expires")
-    end = end_of(None if expires is None else str(expires))
+    end = parse_expiry(None if expires is None else str(expires))
     return token.get("role") == "admin" and (end is None or end > time.time())

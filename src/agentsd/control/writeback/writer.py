@@ -16,39 +16,46 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TypeVar
 
-from agentsd.control.sync.syncer import EDIT_PATIENCE, Syncer, Turn
+from agentsd.control.sync.syncer import EDIT_TIMEOUT_SECONDS, Exclusive, Syncer
 from agentsd.control.validation.checker import Checker
-from agentsd.control.writeback.delivery import Decided, GitOptions, Landing, Mode, Preview, Written
+from agentsd.control.writeback.delivery import (
+    Delivery,
+    EditPlan,
+    EditPreview,
+    GitOptions,
+    WriteMode,
+    WriteResult,
+)
 from agentsd.control.writeback.errors import ReadOnly, WriteConflict
-from agentsd.control.writeback.manifest_editor import Desk, Pen
-from agentsd.control.writeback.operations import Decide, Edits, Target, refuse_viewers
-from agentsd.control.writeback.preconditions import refuse_quarantined, refuse_undeleted, version_of
+from agentsd.control.writeback.manifest_editor import ManifestEditor, SealingEditor
+from agentsd.control.writeback.operations import AgentOperations, EditTarget, PlanEdit, refuse_viewers
+from agentsd.control.writeback.preconditions import get_written_version, refuse_quarantined, refuse_undeleted
 from agentsd.core.access import Principal
 from agentsd.core.errors import AgentsdError, Bug, InvalidManifests, SopsFailed
-from agentsd.core.violations import ATTACHMENT_PENDING, errors_of
-from agentsd.files.atomic.compare_and_swap import FileChanged, sweep
-from agentsd.files.atomic.folder_lock import folder_lock, unwritable
+from agentsd.core.violations import ATTACHMENT_PENDING, filter_errors
+from agentsd.files.atomic.compare_and_swap import FileChanged, recover_files
+from agentsd.files.atomic.folder_lock import find_write_problem, lock_folder
 
-__all__ = ["Target", "WriteBack"]
+__all__ = ["EditTarget", "WriteBack"]
 
 _log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-ATTEMPTS = 10
+ATTEMPTS_MAX = 10
 """How often an edit is decided anew because somebody else changed the file in between."""
 
 
-class WriteBack(Edits[Written]):
+class WriteBack(AgentOperations[WriteResult]):
     """Edits of the manifests below one folder. Safe for concurrent use."""
 
     def __init__(
         self,
-        desk: Desk,
+        desk: SealingEditor,
         syncer: Syncer,
         checker: Checker,
         *,
-        mode: Mode = "files",
+        mode: WriteMode = "files",
         git: GitOptions = GitOptions(),  # noqa: B008  (frozen)
     ) -> None:
         super().__init__(desk, checker)
@@ -57,7 +64,7 @@ class WriteBack(Edits[Written]):
         self._root = desk.root
         self._looking = replace(desk, blind=True)
         self._syncer = syncer
-        self._landing = Landing(desk.root, git if mode == "git" else None)
+        self._landing = Delivery(desk.root, git if mode == "git" else None)
         self._one = asyncio.Lock()
 
     async def recover(self) -> bool:
@@ -65,11 +72,11 @@ class WriteBack(Edits[Written]):
 
         What cannot be finished now (a merge is under way) waits for the next write.
         """
-        if self.mode == "off" or unwritable(self._root) is not None:
+        if self.mode == "off" or find_write_problem(self._root) is not None:
             return False
         try:
-            async with self._one, folder_lock(self._root):
-                sweep(self._root)
+            async with self._one, lock_folder(self._root):
+                recover_files(self._root)
                 return await self._landing.finish()
         except Exception as error:  # whatever stands in the folder: the start goes on
             known = error if isinstance(error, AgentsdError) else Bug(error)
@@ -81,16 +88,18 @@ class WriteBack(Edits[Written]):
         async with self._one:
             pass
 
-    async def carry(self, who: Principal, owner: str, decide: Decide) -> Written:
+    async def carry(self, who: Principal, owner: str, decide: PlanEdit) -> WriteResult:
         """Make an edit of files of ``owner`` other than agents: see ``token_operations``. Raises as they do."""
         return await self._made(who, owner, None, decide)
 
     # How they are made
 
-    async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Written:
+    async def _made(
+        self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit
+    ) -> WriteResult:
         """Carry out an edit, deciding it anew as often as somebody else was faster."""
         self._check(who, owner, target)
-        for _ in range(ATTEMPTS):
+        for _ in range(ATTEMPTS_MAX):
             try:
                 return await self._patiently(lambda: self._attempt(who, decide))
             except FileChanged:
@@ -105,32 +114,34 @@ class WriteBack(Edits[Written]):
         try:
             return await attempt()
         except InvalidManifests as error:
-            if {one.code for one in errors_of(error.violations)} != {ATTACHMENT_PENDING}:
+            if {one.code for one in filter_errors(error.violations)} != {ATTACHMENT_PENDING}:
                 raise
             paths = {one.path for one in error.violations}
-        await self._syncer.wait_for(paths, EDIT_PATIENCE)
+        await self._syncer.wait_for(paths, EDIT_TIMEOUT_SECONDS)
         return await attempt()
 
     @property
-    def rehearsal(self) -> Edits[Preview]:
+    def rehearsal(self) -> AgentOperations[EditPreview]:
         """Return the same edits as a dry run: decided and checked alike, and not made."""
-        return _Rehearsal(self, self._looking, self._checker)
+        return _DryRun(self, self._looking, self._checker)
 
-    async def _rehearsed(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
+    async def _rehearsed(
+        self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit
+    ) -> EditPreview:
         """Decide on the files as they are: a preview does not finish what a killed writer left undone."""
         self._check(who, owner, target)
 
-        async def attempt() -> Preview:
-            async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
-                decided, _ = await _decided(turn, decide)
+        async def attempt() -> EditPreview:
+            async with self._one, lock_folder(self._root), self._syncer.turn() as turn:
+                decided, _ = await _plan_and_check(turn, decide)
                 return await self._landing.preview(who, decided, self.mode)
 
         return await self._patiently(attempt)
 
-    async def _attempt(self, who: Principal, decide: Decide) -> Written:
+    async def _attempt(self, who: Principal, decide: PlanEdit) -> WriteResult:
         async with self._turn() as turn:
-            decided, version = await _decided(turn, decide)
-            written = Written(decided.action, decided.id, decided.slug, decided.path, self.mode, version)
+            decided, version = await _plan_and_check(turn, decide)
+            written = WriteResult(decided.action, decided.id, decided.slug, decided.path, self.mode, version)
             if not (decided.changing or decided.explicit):
                 return replace(written, changed=False, message="nothing to change")
             order = self._landing.order_of(who, decided)
@@ -140,58 +151,60 @@ class WriteBack(Edits[Written]):
                 if decided.changing:
                     written = replace(written, commit=await self._landing.carry_out(decided, order))
                 report = await turn.round(decided.after, decided.explicit)
-                written = replace(written, version=version_of(report, written))
+                written = replace(written, version=get_written_version(report, written))
         return await self._landing.push(written)
 
     @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[Turn]:
+    async def _turn(self) -> AsyncIterator[Exclusive]:
         """Exclude all other writers, and finish what a killed one left undone."""
-        async with self._one, folder_lock(self._root), self._syncer.turn() as turn:
+        async with self._one, lock_folder(self._root), self._syncer.turn() as turn:
             if await self._landing.finish():
                 await turn.round(())
             yield turn
 
     # What must hold
 
-    def _check(self, who: Principal, owner: str, target: Target | None) -> None:
+    def _check(self, who: Principal, owner: str, target: EditTarget | None) -> None:
         """Raise ``ReadOnly`` and ``Forbidden``."""
         refuse_viewers(who, owner)
         reason = self.refusal(target)
         if reason is not None:
             raise reason
 
-    def refusal(self, target: Target | None = None) -> ReadOnly | None:
+    def refusal(self, target: EditTarget | None = None) -> ReadOnly | None:
         """Return why nothing can be written here, or not this agent; None where it can."""
         if self.mode == "off":
             return ReadOnly("this server is read-only", hint="start it with --write-back files or git")
         if target is not None and target.source != self.source:
             where = f"its file is in the tree {target.source!r}, and this server writes {self.source!r}"
             return ReadOnly(f"the agent is not this server's to write: {where}", hint="edit it there")
-        why = unwritable(self._root)
+        why = find_write_problem(self._root)
         if why is None:
             return None
         return ReadOnly(f"{self._root} cannot be written: {why}", hint="edit the files in git, then sync")
 
 
-class _Rehearsal(Edits[Preview]):
+class _DryRun(AgentOperations[EditPreview]):
     """Dry run of edits of the files of a ``WriteBack``."""
 
-    def __init__(self, writeback: WriteBack, pen: Pen, checker: Checker) -> None:
+    def __init__(self, writeback: WriteBack, pen: ManifestEditor, checker: Checker) -> None:
         super().__init__(pen, checker)
         self._writeback = writeback
 
-    async def _made(self, who: Principal, owner: str, target: Target | None, decide: Decide) -> Preview:
+    async def _made(
+        self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit
+    ) -> EditPreview:
         return await self._writeback._rehearsed(who, owner, target, decide)
 
 
-async def _decided(turn: Turn, decide: Decide) -> tuple[Decided, int]:
+async def _plan_and_check(turn: Exclusive, decide: PlanEdit) -> tuple[EditPlan, int]:
     """Return the plan of an edit, and the store's version; raise where a sync would not accept it."""
     tree = await turn.tree()
     try:
-        async with asyncio.timeout(EDIT_PATIENCE):
+        async with asyncio.timeout(EDIT_TIMEOUT_SECONDS):
             decided = await decide(tree)
     except TimeoutError:
-        message = f"the edit was not made within {EDIT_PATIENCE:g} s"
+        message = f"the edit was not made within {EDIT_TIMEOUT_SECONDS:g} s"
         raise SopsFailed(message, hint="does the file's key service answer? try again") from None
     outcome = await turn.preview(decided.after, decided.explicit)
     refuse_quarantined(outcome, decided)

@@ -26,17 +26,17 @@ SECTIONS = (*KINDS, "embedding")
 
 NAME_MAX = 200
 DESCRIPTION_MAX = 2000
-PLAIN = {"x-plain": True}
+PLAIN_FIELD = {"x-plain": True}
 """Marks a structural field: it must not be sealed, so that a sync needs no key."""
 
 
-class Strict(BaseModel):
+class StrictModel(BaseModel):
     """Model that is frozen, has strict types and refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
-class Rag(Strict):
+class Rag(StrictModel):
     """Knowledge as code: documents that the agent may quote."""
 
     sources: Annotated[
@@ -45,7 +45,7 @@ class Rag(Strict):
             min_length=1,
             description="Markdown, text or PDF files inside the owner's folder.",
             examples=[["knowledge/faq.md"]],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ]
     top_k: Annotated[
@@ -53,7 +53,7 @@ class Rag(Strict):
     ] = 6
 
 
-class Turn(Strict):
+class Turn(StrictModel):
     """When a caller has finished speaking, and whether the agent may be interrupted."""
 
     threshold: Annotated[
@@ -78,7 +78,7 @@ class Turn(Strict):
     ] = 60.0
 
 
-class AgentHead(Strict):
+class AgentHead(StrictModel):
     """A manifest without its providers."""
 
     id: Annotated[
@@ -87,7 +87,7 @@ class AgentHead(Strict):
             pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$",
             description="The agent's identity: a lower-case UUID, pinned at birth so that a rename keeps it.",
             examples=["3f0c1a52-7a60-4d51-9f3e-0d1c5a8a2b11"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
     name: Annotated[
@@ -97,7 +97,7 @@ class AgentHead(Strict):
             max_length=NAME_MAX,
             description="Display name; the slug where absent.",
             examples=["Support"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
     description: Annotated[
@@ -113,7 +113,7 @@ class AgentHead(Strict):
         Field(
             description="Answers when no agent is named; at most one per owner.",
             examples=[True],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = False
     active: Annotated[
@@ -121,7 +121,7 @@ class AgentHead(Strict):
         Field(
             description="false suspends the agent without deleting it.",
             examples=[True],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = True
     prune: Annotated[
@@ -129,7 +129,7 @@ class AgentHead(Strict):
         Field(
             description="false keeps the agent when its file goes; a delete through the API still works.",
             examples=[False],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = True
     system_prompt: Annotated[
@@ -145,7 +145,7 @@ class AgentHead(Strict):
             min_length=1,
             description="A text file in the owner's folder that takes the place of `system_prompt`.",
             examples=["prompts/support.md"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
     greeting: Annotated[
@@ -204,7 +204,7 @@ class Attachments:
         return Attachments(self.prompt and replace(self.prompt, data=None), *bare)
 
 
-def digest_of(document: bytes, attachments: Attachments) -> bytes:
+def compute_digest(document: bytes, attachments: Attachments) -> bytes:
     """Return the SHA-256 of an agent's layers: the manifest's own digest if nothing is attached.
 
     The path of a layer counts as well: its folder determines whose secrets it contains.
@@ -234,7 +234,7 @@ class Manifest:
     slug: str
     owner: str
     path: str  # relative to the tree, with "/"
-    digest: bytes  # SHA-256 over the layers: ``digest_of(document_digest, attachments)``
+    digest: bytes  # SHA-256 over the layers: ``compute_digest(document_digest, attachments)``
     default: bool
     verified: bool  # the seal's MAC was checked with a key (or nothing is sealed)
     active: bool = True

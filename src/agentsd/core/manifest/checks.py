@@ -67,27 +67,27 @@ class Check(BaseModel):
             yield "the answer is empty"
         if self.contains is not None and self.contains.casefold() not in answer.casefold():
             yield f"the answer does not contain {self.contains!r}"
-        if self.regex is not None and not _found(self.regex, answer):
+        if self.regex is not None and not _matches_answer(self.regex, answer):
             yield f"the answer does not match /{self.regex}/"
-        if self.cites is not None and not any(_is(path, self.cites) for path in sources):
+        if self.cites is not None and not any(_is_source(path, self.cites) for path in sources):
             cited = ", ".join(dict.fromkeys(sources)) or "nothing"
             yield f"it was to cite {self.cites}; it cites {cited}"
         if self.max_seconds is not None and seconds > self.max_seconds:
             yield f"it took {seconds:.1f} s, longer than {self.max_seconds:g} s"
 
 
-def regex_problem(pattern: str) -> str | None:
+def check_regex(pattern: str) -> str | None:
     """Return why ``pattern`` is not a valid regular expression; None if it is valid."""
     if len(pattern) > REGEX_MAX:
         return f"it is longer than {REGEX_MAX} characters"
     try:
-        _searching(pattern)
+        _compile_search(pattern)
     except SchemaError as error:
         return str(error).rstrip().splitlines()[-1].rpartition("rror: ")[2].rstrip(".") or "it cannot be read"
     return None
 
 
-def regex_weight(pattern: str) -> int:
+def estimate_regex_cost(pattern: str) -> int:
     """Return a rough estimate of the time to compile ``pattern``; 1 is about a millisecond.
 
     A word class has hundreds of ranges, and a counted repetition copies what it repeats.
@@ -97,15 +97,15 @@ def regex_weight(pattern: str) -> int:
     return (classes + len(pattern) // 100 + 1) * repeated
 
 
-def _found(pattern: str, answer: str) -> bool:
+def _matches_answer(pattern: str, answer: str) -> bool:
     try:
-        _searching(pattern).validate_python(answer)
+        _compile_search(pattern).validate_python(answer)
     except (SchemaError, ValidationError):  # a sealed one is seen here for the first time
         return False
     return True
 
 
-def _searching(pattern: str) -> SchemaValidator:
+def _compile_search(pattern: str) -> SchemaValidator:
     """Compile ``pattern`` with pydantic's engine, which takes linear time.
 
     Python's engine may take years and block every other request.
@@ -113,7 +113,7 @@ def _searching(pattern: str) -> SchemaValidator:
     return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
 
 
-def _is(path: str, name: str) -> bool:
+def _is_source(path: str, name: str) -> bool:
     """Return whether a citation's ``path`` is the source ``name``.
 
     Citations name sources from the top of the tree, manifests from the owner's folder.

@@ -17,8 +17,8 @@ from typing import Any
 import yaml
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.positions import events, locate
-from agentsd.core.manifest.scalars import Unusable, is_text, resolve
+from agentsd.core.manifest.positions import iter_events, locate_pointer
+from agentsd.core.manifest.scalars import UnusableScalar, is_text, resolve_scalar
 from agentsd.core.violations import Pointer, Violation
 
 MAX_BYTES = 1 << 20
@@ -28,10 +28,10 @@ MAX_NODES = 10_000
 
 _BAD_CHARACTER = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 """What YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse. It is compiled for few files: that takes 8 ms."""
-_ASCII = bytes((9, 10, 13, *range(32, 127)))
-_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
+_ASCII_BYTES = bytes((9, 10, 13, *range(32, 127)))
+_LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _MISSING = object()
-_MERGE = ("a merge key (<<)", "write the fields out")
+_MERGE_KEY = ("a merge key (<<)", "write the fields out")
 _NO_TEXT = ("a key that is not a text", "put the key in quotes, or correct it")
 
 
@@ -51,32 +51,32 @@ class Document:
         self, pointer: Pointer, code: str, message: str, hint: str = "", *, key: bool = False
     ) -> Violation:
         """Return a violation at ``pointer``, with the line and column of its value or of its key."""
-        line, column = locate(self.data, pointer, key=key)
+        line, column = locate_pointer(self.data, pointer, key=key)
         return Violation(self.path, code, message, hint, line, column, pointer)
 
 
-def parse(path: str, data: bytes) -> Document:
+def parse_document(path: str, data: bytes) -> Document:
     """Return the document in ``data``. Raises ``InvalidManifests`` with every violation found.
 
     Codes: too-large, encoding, control-character, yaml-syntax, yaml-documents, yaml-root,
     yaml-duplicate-key, yaml-key, yaml-alias, yaml-scalar. Never raises anything else.
     """
-    text = _text_of(path, data)
+    text = _decode_text(path, data)
     builder = _Builder(path)
     try:
-        builder.run(events(text))
+        builder.run(iter_events(text))
     except yaml.YAMLError as error:
-        builder.violations.append(_syntax(path, error))
-    except _Stop:
+        builder.violations.append(_make_syntax_violation(path, error))
+    except _StopParsing:
         pass
     if builder.violations:
         raise InvalidManifests(builder.violations[:MAX_VIOLATIONS])
     if not isinstance(builder.root, dict):
-        raise InvalidManifests([_bad_root(path, builder)])
+        raise InvalidManifests([_make_root_violation(path, builder)])
     return Document(path, data, builder.root)
 
 
-class _Stop(Exception):
+class _StopParsing(Exception):
     """Signal that nothing after this point can be interpreted."""
 
 
@@ -96,7 +96,7 @@ class _Builder:
             Violation(self.path, code, message, hint, line=mark.line + 1, column=mark.column + 1)
         )
         if len(self.violations) >= MAX_VIOLATIONS:
-            raise _Stop
+            raise _StopParsing
 
     def bounded(self, events: Iterator[Any]) -> Iterator[Any]:
         """Yield the events up to the limit; report a violation if there are more."""
@@ -104,7 +104,7 @@ class _Builder:
         for event in events:
             message = f"more than {MAX_NODES:,} keys, values and entries"
             self.report(event, "too-large", message, "move long lists into files named by rag.sources")
-            raise _Stop
+            raise _StopParsing
 
     def run(self, events: Iterator[Any]) -> None:
         """Fill ``root``. The loop is one piece because it is the hot path of every open."""
@@ -145,7 +145,7 @@ class _Builder:
         if event.anchor is not None or event.tag is not None:
             self.properties(event)
         if event.implicit[0] and (text == "<<" or not is_text(text)):
-            self.report(event, "yaml-key", *(_MERGE if text == "<<" else _NO_TEXT))
+            self.report(event, "yaml-key", *(_MERGE_KEY if text == "<<" else _NO_TEXT))
         elif text in holder:
             self.report(event, "yaml-duplicate-key", "this key stands here twice", "keep one of the two")
         return text
@@ -158,8 +158,8 @@ class _Builder:
                 self.report(event, "control-character", "the control character U+0000", "remove the \\0")
             return event.value
         try:
-            return resolve(event.value)
-        except Unusable as problem:
+            return resolve_scalar(event.value)
+        except UnusableScalar as problem:
             self.report(event, "yaml-scalar", problem.message, problem.hint)
             return None
 
@@ -167,18 +167,18 @@ class _Builder:
         self.properties(event)
         if key is _MISSING and holder.__class__ is dict:
             self.report(event, "yaml-key", "a key that is a list or a mapping", "keys are plain texts")
-            raise _Stop
+            raise _StopParsing
         if depth >= MAX_DEPTH:
             self.report(
                 event, "yaml-syntax", f"nested deeper than {MAX_DEPTH} levels", "a manifest is nearly flat"
             )
-            raise _Stop
+            raise _StopParsing
         return {} if kind is yaml.MappingStartEvent else []
 
     def alias(self, event: Any, holder: Any, key: Any) -> None:
         self.report(event, "yaml-alias", "an alias (*name)", "write the value out, or put it in quotes")
         if key is _MISSING and holder.__class__ is dict:
-            raise _Stop
+            raise _StopParsing
 
     def properties(self, event: Any) -> None:
         if event.anchor is not None:
@@ -191,10 +191,10 @@ class _Builder:
             self.report(
                 event, "yaml-documents", "a second document", "one file holds one manifest: split the file"
             )
-            raise _Stop
+            raise _StopParsing
 
 
-def _text_of(path: str, data: bytes) -> str:
+def _decode_text(path: str, data: bytes) -> str:
     """Return the file's text. Raises ``InvalidManifests`` if it is not valid YAML text."""
     if len(data) > MAX_BYTES:
         message = f"{len(data):,} bytes; a manifest may hold {MAX_BYTES:,}"
@@ -203,27 +203,27 @@ def _text_of(path: str, data: bytes) -> str:
     try:
         text = data.decode()
     except UnicodeDecodeError as error:
-        line, column = _position(data[: error.start].decode())
+        line, column = _compute_position(data[: error.start].decode())
         message = "not UTF-8" + (" but UTF-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "")
         hint = "save the file as UTF-8 text"
         raise InvalidManifests([Violation(path, "encoding", message, hint, line, column)]) from None
-    if data.isascii() and not data.translate(None, _ASCII):
+    if data.isascii() and not data.translate(None, _ASCII_BYTES):
         return text  # the quick way to the same answer
     if bad := re.compile(_BAD_CHARACTER).search(text, 1 if text.startswith("\ufeff") else 0):
-        line, column = _position(text[: bad.start()])
+        line, column = _compute_position(text[: bad.start()])
         message = f"the control character U+{ord(bad[0]):04X}"
         hint = 'remove it, or write it as an escape in double quotes: "\\x07"'
         raise InvalidManifests([Violation(path, "control-character", message, hint, line, column)])
     return text
 
 
-def _position(before: str) -> tuple[int, int]:
+def _compute_position(before: str) -> tuple[int, int]:
     """Return the 1-based (line, column) of the character that follows ``before``."""
-    lines = _BREAK.split(before.removeprefix("\ufeff"))
+    lines = _LINE_BREAK.split(before.removeprefix("\ufeff"))
     return len(lines), len(lines[-1]) + 1
 
 
-def _bad_root(path: str, builder: _Builder) -> Violation:
+def _make_root_violation(path: str, builder: _Builder) -> Violation:
     empty = builder.root is _MISSING or builder.root is None
     message = "the file is empty" if empty else "the file's root is no mapping"
     hint = "write fields such as `name: Support`, or start with: agentsd new"
@@ -246,7 +246,7 @@ _SYNTAX_HINTS = (
 )
 
 
-def _syntax(path: str, error: yaml.YAMLError) -> Violation:
+def _make_syntax_violation(path: str, error: yaml.YAMLError) -> Violation:
     """Return the violation for a syntax error.
 
     libyaml's problem texts are constants of its source: they quote nothing from the file.

@@ -13,14 +13,14 @@ from typing import Any
 
 from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.manifest.pointers import at, get, leaves, put
-from agentsd.core.manifest.sections import providers_in
+from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves, set_leaf
+from agentsd.core.manifest.sections import iter_providers
 from agentsd.core.sealed import is_sealed
 from agentsd.core.secret import MASK
-from agentsd.core.trust.rules import Destinations, DestinationsOf, origin
-from agentsd.core.violations import Pointer, did_you_mean, dotted
+from agentsd.core.trust.rules import Destinations, DestinationsOf, normalise_origin
+from agentsd.core.violations import Pointer, format_pointer, suggest_word
 
-FIELDS: Mapping[str, str] = {
+API_FIELDS: Mapping[str, str] = {
     **{f"{kind}_provider_config": kind for kind in SECTIONS},
     "rag_config": "rag",
     "is_default": "default",
@@ -35,10 +35,10 @@ FIELDS: Mapping[str, str] = {
 }
 """What the API calls a field → what a manifest calls it."""
 
-IDENTITY = ("id", "slug", "user")
+IDENTITY_FIELDS = ("id", "slug", "user")
 """Fields that say which agent is meant; an edit may repeat them, not change them."""
 
-READ_ONLY = frozenset(
+READ_ONLY_FIELDS = frozenset(
     (
         *("digest", "version", "source", "path", "commit", "created_at", "updated_at"),
         *("condition", "serving_version", "write_back"),
@@ -57,7 +57,7 @@ _EMPTY: Mapping[str, Any] = {
 }
 """What a reply gives for a field that the manifest lacks, by the manifest's names."""
 
-Seals = Callable[[Pointer], bool]
+IsSealedAt = Callable[[Pointer], bool]
 """Whether the file's own rule seals the value at a pointer."""
 
 
@@ -74,7 +74,7 @@ class SecretNeeded(InvalidEdit):
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class ManifestEdit:
     """New value of a manifest. Secrets to seal are in ``secrets``, by pointer, and not in ``value``.
 
     Where a secret replaces a sealed value, ``value`` still contains the sealed value.
@@ -84,60 +84,62 @@ class Edit:
     secrets: dict[Pointer, str] = field(default_factory=dict, repr=False)
 
 
-def fields_of(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str, Any]:
+def extract_fields(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict[str, Any]:
     """Return the manifest's fields in a body, under the manifest's names. Raises ``InvalidEdit``.
 
     ``identity``: the values that ``id``, ``slug`` and ``user`` must have if the body repeats them.
     """
     found: dict[str, Any] = {}
     for name, value in body.items():
-        if name in FIELDS:
-            found[FIELDS[name]] = deepcopy(value)
-        elif name in IDENTITY:
+        if name in API_FIELDS:
+            found[API_FIELDS[name]] = deepcopy(value)
+        elif name in IDENTITY_FIELDS:
             if name in identity and value != identity[name]:
                 hint = "leave it out; a manifest is renamed in git (its id goes with it)"
                 raise InvalidEdit(f"{name} cannot be changed", hint=hint, param=name)
-        elif name not in READ_ONLY:
+        elif name not in READ_ONLY_FIELDS:
             short = name[:_SHOWN]
-            hint = did_you_mean(short, [*FIELDS, "slug"]) or f"known here: {', '.join(FIELDS)}"
+            hint = suggest_word(short, [*API_FIELDS, "slug"]) or f"known here: {', '.join(API_FIELDS)}"
             raise InvalidEdit(f"there is no field {short!r}", hint=hint, param=short)
     return found
 
 
-def replaced(
-    current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: Seals
-) -> Edit:
+def replace_fields(
+    current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: IsSealedAt
+) -> ManifestEdit:
     """Return the edit of a ``PUT``: ``fields`` alone, but for id, ``prune`` and omitted secrets."""
     kept = {name: current[name] for name in ("id", "prune") if name in current}
-    wanted = kept | {name: value for name, value in fields.items() if not _says_nothing(name, value, current)}
+    wanted = kept | {
+        name: value for name, value in fields.items() if not _is_empty_default(name, value, current)
+    }
     wanted = {name: _without_nulls(value) if name in SECTIONS else value for name, value in wanted.items()}
-    _carry_over(current, wanted, fields, destinations)
-    return _settled(current, _in_order(current, wanted), destinations, seals)
+    _carry_over_secrets(current, wanted, fields, destinations)
+    return _resolve_masks(current, _order_like(current, wanted), destinations, seals)
 
 
-def merged(
-    current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: Seals
-) -> Edit:
+def merge_fields(
+    current: Mapping[str, Any], fields: Mapping[str, Any], destinations: DestinationsOf, seals: IsSealedAt
+) -> ManifestEdit:
     """Return the edit of a ``PATCH``: ``fields`` merged over ``current``; null removes.
 
     A section with another provider starts anew.
     """
     wanted = {name: deepcopy(value) for name, value in current.items() if name != "sops"}
     for name, value in fields.items():
-        if _says_nothing(name, value, current) and name not in current:
+        if _is_empty_default(name, value, current) and name not in current:
             continue
         old = wanted.get(name)
-        if name in SECTIONS and _provider(value) not in (None, _provider(old)):
+        if name in SECTIONS and _get_provider(value) not in (None, _get_provider(old)):
             old = None
         result = _merge_patch(old, value)
         if result is None:
             wanted.pop(name, None)
         else:
             wanted[name] = result
-    return _settled(current, wanted, destinations, seals)
+    return _resolve_masks(current, wanted, destinations, seals)
 
 
-def _provider(section: Any) -> Any:
+def _get_provider(section: Any) -> Any:
     return section.get("provider") if isinstance(section, Mapping) else None
 
 
@@ -155,7 +157,7 @@ def _merge_patch(target: Any, patch: Any) -> Any:
     return result
 
 
-def _says_nothing(name: str, value: Any, current: Mapping[str, Any]) -> bool:
+def _is_empty_default(name: str, value: Any, current: Mapping[str, Any]) -> bool:
     """Return whether a field has just the value that replies give for a field the manifest lacks.
 
     Such a value is not a reason to write the field.
@@ -174,121 +176,123 @@ def _without_nulls(value: Any) -> Any:
     return [_without_nulls(child) for child in value] if isinstance(value, list) else value
 
 
-def _in_order(current: Mapping[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+def _order_like(current: Mapping[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Return ``wanted`` in the order of ``current``, with new keys at the end."""
     names = [name for name in current if name in wanted] + [name for name in wanted if name not in current]
     return {name: wanted[name] for name in names}
 
 
-def _carry_over(
+def _carry_over_secrets(
     current: Mapping[str, Any], wanted: dict[str, Any], given: Mapping[str, Any], destinations: DestinationsOf
 ) -> None:
     """Restore the secrets that ``wanted`` leaves out, for the same provider and origin only."""
-    before = dict(providers_in(current))
-    for pointer, section in providers_in(wanted):
-        old, known = before.get(pointer, {}), _destinations(pointer, section, destinations)
-        if known is None or _provider(old) != _provider(section):
+    before = dict(iter_providers(current))
+    for pointer, section in iter_providers(wanted):
+        old, known = before.get(pointer, {}), _find_destinations(pointer, section, destinations)
+        if known is None or _get_provider(old) != _get_provider(section):
             continue
-        holder, said = at(wanted, pointer), at(given, pointer)
+        holder, said = get_existing(wanted, pointer), get_existing(given, pointer)
         for name in sorted(known.secrets & old.keys() - said.keys()):
-            if not _same_home(old, section, known):
-                raise _needed((*pointer, name))
+            if not _has_same_destination(old, section, known):
+                raise _make_secret_needed((*pointer, name))
             holder[name] = old[name]
 
 
-def _settled(
-    current: Mapping[str, Any], wanted: dict[str, Any], destinations: DestinationsOf, seals: Seals
-) -> Edit:
+def _resolve_masks(
+    current: Mapping[str, Any], wanted: dict[str, Any], destinations: DestinationsOf, seals: IsSealedAt
+) -> ManifestEdit:
     """Replace masks by the values they represent, and separate new secrets from ``value``.
 
     Kept secrets must still go to the destination that they were given for.
     """
-    for pointer, leaf in list(leaves(wanted)):
+    for pointer, leaf in list(iter_leaves(wanted)):
         if leaf == MASK:
-            put(wanted, pointer, _behind(current, pointer))
+            set_leaf(wanted, pointer, _get_masked_value(current, pointer))
     _check_kept(current, wanted, destinations)
-    secret = _secret_pointers(wanted, destinations)
+    secret = _find_secret_pointers(wanted, destinations)
     secrets: dict[Pointer, str] = {}
-    for pointer, leaf in list(leaves(wanted)):
-        old = get(current, pointer)
+    for pointer, leaf in list(iter_leaves(wanted)):
+        old = get_value(current, pointer)
         if is_sealed(leaf):
             if leaf != old:
                 hint = "send the secret itself, or leave the field out to keep the present one"
-                raise InvalidEdit(f"{api_name(pointer)} is sealed text", hint=hint, param=api_name(pointer))
+                raise InvalidEdit(
+                    f"{to_api_name(pointer)} is sealed text", hint=hint, param=to_api_name(pointer)
+                )
         elif not isinstance(leaf, str) or leaf == old:
             continue
         elif pointer in secret or is_sealed(old) or seals(pointer):
             secrets[pointer] = leaf
-            put(wanted, pointer, old if is_sealed(old) else None)
-    return Edit(wanted, secrets)
+            set_leaf(wanted, pointer, old if is_sealed(old) else None)
+    return ManifestEdit(wanted, secrets)
 
 
 def _check_kept(current: Mapping[str, Any], wanted: Mapping[str, Any], destinations: DestinationsOf) -> None:
-    before = dict(providers_in(current))
-    for pointer, section in providers_in(wanted):
-        old, known = before.get(pointer, {}), _destinations(pointer, section, destinations)
+    before = dict(iter_providers(current))
+    for pointer, section in iter_providers(wanted):
+        old, known = before.get(pointer, {}), _find_destinations(pointer, section, destinations)
         for name, value in section.items():
             if not is_sealed(value) or old.get(name) != value or known is None:
                 continue
             same = (
-                _same_home(old, section, known)
+                _has_same_destination(old, section, known)
                 if name in known.secrets
-                else _provider(old) == _provider(section)
+                else _get_provider(old) == _get_provider(section)
             )
             if not same:
-                raise _needed((*pointer, name))
+                raise _make_secret_needed((*pointer, name))
 
 
-def _needed(pointer: Pointer) -> SecretNeeded:
-    param = api_name(pointer)
+def _make_secret_needed(pointer: Pointer) -> SecretNeeded:
+    param = to_api_name(pointer)
     message = f"{param} cannot be kept: provider or address differ from those it was given for"
     return SecretNeeded(message, hint="send the secret again, or null to go without it", param=param)
 
 
-def _destinations(
+def _find_destinations(
     pointer: Pointer, section: Mapping[str, Any], destinations: DestinationsOf
 ) -> Destinations | None:
     provider = section.get("provider")
     return destinations(str(pointer[0]), provider) if isinstance(provider, str) else None
 
 
-def _same_home(old: Mapping[str, Any], new: Mapping[str, Any], known: Destinations) -> bool:
+def _has_same_destination(old: Mapping[str, Any], new: Mapping[str, Any], known: Destinations) -> bool:
     """Return whether both sections send their secrets to the same provider at the same origins."""
     if old.get("provider") != new.get("provider"):
         return False
     return all(
-        _place(old.get(name), default) == _place(new.get(name), default)
+        _get_origin(old.get(name), default) == _get_origin(new.get(name), default)
         for name, default in known.urls.items()
     )
 
 
-def _place(url: Any, default: str | None) -> str:
+def _get_origin(url: Any, default: str | None) -> str:
     """Return the origin of a URL; for a sealed URL, which cannot be read here, the seal itself."""
     text = str(url or default or "")
-    return text if is_sealed(text) else origin(text)
+    return text if is_sealed(text) else normalise_origin(text)
 
 
-def _secret_pointers(wanted: Mapping[str, Any], destinations: DestinationsOf) -> frozenset[Pointer]:
+def _find_secret_pointers(wanted: Mapping[str, Any], destinations: DestinationsOf) -> frozenset[Pointer]:
     return frozenset(
         (*pointer, name)
-        for pointer, section in providers_in(wanted)
-        if (known := _destinations(pointer, section, destinations))
+        for pointer, section in iter_providers(wanted)
+        if (known := _find_destinations(pointer, section, destinations))
         for name in known.secrets & section.keys()
     )
 
 
-def _behind(current: Mapping[str, Any], pointer: Pointer) -> Any:
+def _get_masked_value(current: Mapping[str, Any], pointer: Pointer) -> Any:
     """Return the value that a mask represents."""
-    old = get(current, pointer)
+    old = get_value(current, pointer)
     if not isinstance(old, str) or not old:
-        param = api_name(pointer)
+        param = to_api_name(pointer)
         raise InvalidEdit(f"{param} is masked, but there is no secret to keep", hint="send it", param=param)
     return old
 
 
-_API_NAMES = {manifest: api for api, manifest in FIELDS.items()}
+_API_NAMES = {manifest: api for api, manifest in API_FIELDS.items()}
 
 
-def api_name(pointer: Pointer) -> str:
+def to_api_name(pointer: Pointer) -> str:
     """Return a pointer in the API's terms: ``llm_provider_config.fallback[0].api_key``."""
-    return dotted((_API_NAMES.get(str(pointer[0]), pointer[0]), *pointer[1:]))
+    return format_pointer((_API_NAMES.get(str(pointer[0]), pointer[0]), *pointer[1:]))

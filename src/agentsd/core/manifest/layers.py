@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.core.manifest.agent import SECTIONS, Attachment
-from agentsd.core.manifest.document import Document, parse
-from agentsd.core.manifest.pointers import at, get, leaves
-from agentsd.core.names import is_overlay, owner_of
+from agentsd.core.manifest.document import Document, parse_document
+from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves
+from agentsd.core.names import derive_owner, is_overlay
 from agentsd.core.sealed import is_sealed
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import Pointer, Violation
@@ -31,7 +31,7 @@ _PROMPTS = ("system_prompt", "system_prompt_file")
 
 
 @dataclass(frozen=True, slots=True)
-class Layered(Document):
+class LayeredDocument(Document):
     """Manifest merged with its layers. ``path`` and ``data`` are its own, ``value`` is merged.
 
     ``value`` has a ``sops`` key if any of the layers is sealed.
@@ -54,7 +54,9 @@ class Layered(Document):
             node, depth = node[pointer[depth]], depth + 1
         if isinstance(node, int):
             return self.layers[node]
-        speaking = (one for one in reversed(self.layers) if isinstance(get(one.value, pointer[:depth]), dict))
+        speaking = (
+            one for one in reversed(self.layers) if isinstance(get_value(one.value, pointer[:depth]), dict)
+        )
         return next(speaking, self.own) if depth else self.own
 
     @property
@@ -64,7 +66,7 @@ class Layered(Document):
 
     def taken(self, values: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Return the same merge of other values of the layers, such as the opened ones."""
-        return _taken(self.choices, values, ())
+        return _take_values(self.choices, values, ())
 
     def counts(self, pointer: Pointer, layer: int) -> bool:
         """Return whether the leaf at ``pointer`` comes from that layer."""
@@ -80,69 +82,81 @@ class Layered(Document):
             if not isinstance(node, dict):
                 break
             node = node.get(part, {})
-        return set(_indices(node))
+        return set(_iter_indices(node))
 
 
-def layered(own: Document, layers: Sequence[Document], destinations: DestinationsOf) -> Document:
+def merge_layers(own: Document, layers: Sequence[Document], destinations: DestinationsOf) -> Document:
     """Return ``own`` merged with its ``layers`` (in order, without itself); ``own`` if there are none."""
     if not layers:
         return own
-    place = place_of(own.path, [layer.path for layer in layers])
+    place = count_lower_layers(own.path, [layer.path for layer in layers])
     documents = (*layers[:place], own, *layers[place:])
     value: dict[str, Any] = {}
     choices: Choices = {}
     for index, document in enumerate(documents):
         said = {name: child for name, child in document.value.items() if name != "sops"}
-        _cut(value, choices, said, destinations)
-        _merge(value, choices, said, index)
+        _cut_uninherited(value, choices, said, destinations)
+        _merge_layer(value, choices, said, index)
     seals = [one.value["sops"] for one in (*documents, own) if "sops" in one.value]
-    return Layered(own.path, own.data, value | {"sops": seals[-1]} if seals else value, documents, choices)
+    return LayeredDocument(
+        own.path, own.data, value | {"sops": seals[-1]} if seals else value, documents, choices
+    )
 
 
-def effective(path: str, data: bytes, layers: Sequence[Attachment], destinations: DestinationsOf) -> Document:
+def merge_stored_layers(
+    path: str, data: bytes, layers: Sequence[Attachment], destinations: DestinationsOf
+) -> Document:
     """Return a stored manifest merged with its layers. Raises ``InvalidManifests``."""
-    return layered(parse(path, data), [parse(one.path, one.data or b"") for one in layers], destinations)
+    return merge_layers(
+        parse_document(path, data),
+        [parse_document(one.path, one.data or b"") for one in layers],
+        destinations,
+    )
 
 
-def place_of(own: str, layers: Sequence[str]) -> int:
+def count_lower_layers(own: str, layers: Sequence[str]) -> int:
     """Return how many ``layers`` (paths, in order) are below the manifest; overlays are above it."""
     if is_overlay(own):
         return len(layers)
     return next((index for index, path in enumerate(layers) if is_overlay(path)), len(layers))
 
 
-def layers_of(document: Document) -> tuple[Document, ...]:
+def get_layers(document: Document) -> tuple[Document, ...]:
     """Return every document of an agent, the manifest included."""
-    return document.layers if isinstance(document, Layered) else (document,)
+    return document.layers if isinstance(document, LayeredDocument) else (document,)
 
 
-def together(document: Document, pointer: Pointer, names: Collection[str]) -> bool:
+def is_from_one_layer(document: Document, pointer: Pointer, names: Collection[str]) -> bool:
     """Return whether these fields of the section at ``pointer`` come from one layer."""
-    if not isinstance(document, Layered):
+    if not isinstance(document, LayeredDocument):
         return True
     return document.together([(*pointer, name) for name in names])
 
 
-def borrowed(document: Document, owner: str) -> Iterator[Pointer]:
+def find_borrowed_seals(document: Document, owner: str) -> Iterator[Pointer]:
     """Yield the sealed values that ``owner`` would take from another owner's layer."""
-    if not isinstance(document, Layered) or all(is_of(one, document, owner) for one in document.layers):
+    if not isinstance(document, LayeredDocument) or all(
+        is_owned_by(one, document, owner) for one in document.layers
+    ):
         return
-    for pointer, leaf in leaves(document.value):
+    for pointer, leaf in iter_leaves(document.value):
         if pointer[0] == "sops" or not is_sealed(leaf):
             continue
-        if not is_of(document.layer_of(pointer), document, owner):
+        if not is_owned_by(document.layer_of(pointer), document, owner):
             yield pointer
 
 
-def is_of(layer: Document, document: Document, owner: str) -> bool:
+def is_owned_by(layer: Document, document: Document, owner: str) -> bool:
     """Return whether a layer of ``owner``'s agent belongs to that owner.
 
     The manifest itself does, whatever its path.
     """
-    return layer.path == document.path or owner_of(layer.path) == owner
+    return layer.path == document.path or derive_owner(layer.path) == owner
 
 
-def _cut(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], known: DestinationsOf) -> None:
+def _cut_uninherited(
+    value: dict[str, Any], choices: Choices, said: Mapping[str, Any], known: DestinationsOf
+) -> None:
     """Remove from the value below all that the next layer must not inherit."""
     gone: list[Pointer] = []
     if any(name in said for name in _PROMPTS):
@@ -150,12 +164,12 @@ def _cut(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], known
     for kind in SECTIONS:
         below, section = value.get(kind), said.get(kind)
         if isinstance(below, dict) and isinstance(section, Mapping):
-            gone += _not_inherited(kind, below, section, known)
+            gone += _find_uninherited(kind, below, section, known)
     for pointer in gone:
-        del at(value, pointer[:-1])[pointer[-1]], at(choices, pointer[:-1])[pointer[-1]]
+        del get_existing(value, pointer[:-1])[pointer[-1]], get_existing(choices, pointer[:-1])[pointer[-1]]
 
 
-def _not_inherited(
+def _find_uninherited(
     kind: str, below: Mapping[str, Any], section: Mapping[str, Any], known: DestinationsOf
 ) -> list[Pointer]:
     """Return what a layer that contains ``section`` does not inherit from ``below``."""
@@ -170,37 +184,37 @@ def _not_inherited(
     return [(kind, name) for name, child in below.items() if name in secrets or is_sealed(child)]
 
 
-def _merge(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], index: int) -> None:
+def _merge_layer(value: dict[str, Any], choices: Choices, said: Mapping[str, Any], index: int) -> None:
     for name, new in said.items():
         old = value.get(name)
         if isinstance(new, dict) and isinstance(old, dict):
-            _merge(old, choices[name], new, index)
+            _merge_layer(old, choices[name], new, index)
         else:
-            value[name], choices[name] = _copy(new), _all_of(new, index)
+            value[name], choices[name] = _copy_value(new), _mark_all(new, index)
 
 
-def _copy(value: Any) -> Any:
-    return {name: _copy(child) for name, child in value.items()} if isinstance(value, dict) else value
+def _copy_value(value: Any) -> Any:
+    return {name: _copy_value(child) for name, child in value.items()} if isinstance(value, dict) else value
 
 
-def _all_of(value: Any, index: int) -> Any:
+def _mark_all(value: Any, index: int) -> Any:
     return (
-        {name: _all_of(child, index) for name, child in value.items()} if isinstance(value, dict) else index
+        {name: _mark_all(child, index) for name, child in value.items()} if isinstance(value, dict) else index
     )
 
 
-def _taken(choices: Choices, values: Sequence[Mapping[str, Any]], pointer: Pointer) -> dict[str, Any]:
+def _take_values(choices: Choices, values: Sequence[Mapping[str, Any]], pointer: Pointer) -> dict[str, Any]:
     return {
-        name: _taken(choice, values, (*pointer, name))
+        name: _take_values(choice, values, (*pointer, name))
         if isinstance(choice, dict)
-        else at(values[choice], (*pointer, name))
+        else get_existing(values[choice], (*pointer, name))
         for name, choice in choices.items()
     }
 
 
-def _indices(node: Any) -> Iterator[int]:
+def _iter_indices(node: Any) -> Iterator[int]:
     if isinstance(node, dict):
         for child in node.values():
-            yield from _indices(child)
+            yield from _iter_indices(child)
     else:
         yield node

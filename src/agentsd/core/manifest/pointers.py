@@ -8,19 +8,19 @@ from typing import Any
 from agentsd.core.violations import Pointer
 
 
-def leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
+def iter_leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
     """Yield every value that is not a container, with its pointer, in document order."""
     if isinstance(value, Mapping):
         for name, child in value.items():
-            yield from leaves(child, (*pointer, name))
+            yield from iter_leaves(child, (*pointer, name))
     elif isinstance(value, list):
         for index, child in enumerate(value):
-            yield from leaves(child, (*pointer, index))
+            yield from iter_leaves(child, (*pointer, index))
     else:
         yield pointer, value
 
 
-def get(value: Any, pointer: Pointer) -> Any:
+def get_value(value: Any, pointer: Pointer) -> Any:
     """Return the value at ``pointer``; None if there is none."""
     for part in pointer:
         if isinstance(value, Mapping):
@@ -32,16 +32,16 @@ def get(value: Any, pointer: Pointer) -> Any:
     return value
 
 
-def at(value: Any, pointer: Pointer) -> Any:
+def get_existing(value: Any, pointer: Pointer) -> Any:
     """Return the value at ``pointer``, which must exist."""
     for part in pointer:
         value = value[part]
     return value
 
 
-def put(value: Any, pointer: Pointer, leaf: Any) -> None:
+def set_leaf(value: Any, pointer: Pointer, leaf: Any) -> None:
     """Set a leaf, or remove it if ``leaf`` is None (in a list, whose indices matter, it becomes empty)."""
-    holder = at(value, pointer[:-1])
+    holder = get_existing(value, pointer[:-1])
     if leaf is None and isinstance(holder, dict):
         del holder[pointer[-1]]
     else:

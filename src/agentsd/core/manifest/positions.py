@@ -13,12 +13,12 @@ from yaml._yaml import CParser
 from agentsd.core.violations import Pointer
 
 
-def events(text: str) -> Iterator[Any]:
+def iter_events(text: str) -> Iterator[Any]:
     """Yield libyaml's events. Raises ``yaml.YAMLError`` on the way."""
     return iter(CParser(text).get_event, None)
 
 
-class Places:
+class NodePositions:
     """Positions of all nodes of one document, as far as it can be parsed. It is scanned once."""
 
     __slots__ = ("_known",)
@@ -26,7 +26,7 @@ class Places:
     def __init__(self, data: bytes) -> None:
         self._known: dict[tuple[Pointer, bool], tuple[int, int]] = {}
         with suppress(yaml.YAMLError, UnicodeDecodeError):
-            for here, is_key, mark in _nodes(events(data.decode())):
+            for here, is_key, mark in _iter_nodes(iter_events(data.decode())):
                 self._known.setdefault((here, is_key), (mark.line + 1, mark.column + 1))
 
     def of(self, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
@@ -39,20 +39,20 @@ class Places:
         return next(filter(None, near), (1, 1))
 
 
-def locate(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
+def locate_pointer(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple[int, int]:
     """Return ``NodePositions.of`` in one document, for errors; never raises.
 
     For many pointers, make one ``NodePositions``.
     """
-    return _latest(data).of(pointer, key=key)
+    return _scan_latest(data).of(pointer, key=key)
 
 
 @lru_cache(maxsize=4)  # errors come in hundreds, of one file after the other, or of a file and its layers
-def _latest(data: bytes) -> Places:
-    return Places(data)
+def _scan_latest(data: bytes) -> NodePositions:
+    return NodePositions(data)
 
 
-def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
+def _iter_nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
     """Yield (pointer, whether this is the key, mark) of every node and key, in document order."""
     frames: list[list[Any]] = []  # [is a mapping, the current key or index, whether a key comes next]
     for event in events:
@@ -62,14 +62,14 @@ def _nodes(events: Iterator[Any]) -> Iterator[tuple[Pointer, bool, Any]]:
             continue
         if kind not in {yaml.ScalarEvent, yaml.AliasEvent, yaml.MappingStartEvent, yaml.SequenceStartEvent}:
             continue
-        is_key = bool(frames) and _advance(frames[-1], event)
+        is_key = bool(frames) and _advance_frame(frames[-1], event)
         yield tuple(frame[1] for frame in frames), is_key, event.start_mark
         if kind in {yaml.MappingStartEvent, yaml.SequenceStartEvent}:
             mapping = kind is yaml.MappingStartEvent
             frames.append([mapping, None if mapping else -1, mapping])
 
 
-def _advance(frame: list[Any], event: Any) -> bool:
+def _advance_frame(frame: list[Any], event: Any) -> bool:
     """Step to the next node of a container; return True if that node is a key."""
     mapping, place, key_next = frame
     if not mapping:

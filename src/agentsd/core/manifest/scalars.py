@@ -32,7 +32,7 @@ _DATE = re.compile(
 _INT64 = 1 << 63
 
 
-class Unusable(ValueError):
+class UnusableScalar(ValueError):
     """Scalar that no field of a manifest can contain, with a message and a hint."""
 
     def __init__(self, message: str, hint: str) -> None:
@@ -41,13 +41,13 @@ class Unusable(ValueError):
         self.hint = hint
 
 
-def resolve(plain: str) -> str | int | float | bool | None:
+def resolve_scalar(plain: str) -> str | int | float | bool | None:
     """Return the value of an unquoted scalar. Raises ``UnusableScalar``."""
     if plain in _WORDS:
         return _WORDS[plain]
     if plain[0] not in _NUMBER_STARTS:
         return plain
-    return _number(plain)
+    return _resolve_number(plain)
 
 
 def is_text(plain: str) -> bool:
@@ -55,8 +55,8 @@ def is_text(plain: str) -> bool:
     if plain not in _WORDS and plain[0] not in _NUMBER_STARTS:
         return True
     try:
-        return isinstance(resolve(plain), str)
-    except Unusable:
+        return isinstance(resolve_scalar(plain), str)
+    except UnusableScalar:
         return False
 
 
@@ -66,19 +66,19 @@ def format_float(value: float) -> str:
     return text.removesuffix(".0")
 
 
-def _number(plain: str) -> str | int | float:
+def _resolve_number(plain: str) -> str | int | float:
     if _NOT_FINITE.fullmatch(plain):
-        raise Unusable("not a finite number", "write a number, or put a text in quotes")
+        raise UnusableScalar("not a finite number", "write a number, or put a text in quotes")
     if plain[4:5] == "-" and _DATE.fullmatch(plain):
-        raise Unusable("an unquoted date", "put it in quotes, so that it is a text")
+        raise UnusableScalar("an unquoted date", "put it in quotes, so that it is a text")
     if plain[0] == ".":
-        return _float(plain, plain)
+        return _parse_float(plain, plain)
     digits = plain.replace("_", "")
-    whole = _integer(digits)
-    return _float(digits, plain) if whole is None else whole
+    whole = _parse_integer(digits)
+    return _parse_float(digits, plain) if whole is None else whole
 
 
-def _integer(digits: str) -> int | None:
+def _parse_integer(digits: str) -> int | None:
     """Return the int that Go reads; None for a float, a text or a number out of range."""
     match = _INTEGER.fullmatch(digits) or _SIGN_WITHIN.fullmatch(digits)
     if match is None:
@@ -92,11 +92,13 @@ def _integer(digits: str) -> int | None:
     if -_INT64 <= value < _INT64:
         return value
     if not sign and 0 <= value < 2 * _INT64:
-        raise Unusable("a whole number above 9223372036854775807", "put it in quotes, so that it is a text")
+        raise UnusableScalar(
+            "a whole number above 9223372036854775807", "put it in quotes, so that it is a text"
+        )
     return None
 
 
-def _float(digits: str, plain: str) -> str | float:
+def _parse_float(digits: str, plain: str) -> str | float:
     if not _FLOAT.fullmatch(digits):
         return plain
     value = float(digits)

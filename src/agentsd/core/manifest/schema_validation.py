@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from agentsd.core.manifest.document import Document
-from agentsd.core.violations import MOST, Pointer, Violation, did_you_mean, dotted
+from agentsd.core.violations import VIOLATIONS_MAX, Pointer, Violation, format_pointer, suggest_word
 
 Schema = dict[str, Any]
 
@@ -47,8 +47,8 @@ class Validator:
         if self._accepts(document.value):
             return []
         errors = self._thorough.iter_errors(document.value)
-        found = (violation for error in errors for violation in _violations(document, error))
-        return list(dict.fromkeys(islice(found, MOST + 1)))
+        found = (violation for error in errors for violation in _convert_error(document, error))
+        return list(dict.fromkeys(islice(found, VIOLATIONS_MAX + 1)))
 
     def _accepts(self, value: Mapping[str, Any]) -> bool:
         try:
@@ -61,70 +61,72 @@ def _is_finite_number(_: Any, value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _violations(document: Document, error: Any) -> Iterator[Violation]:
+def _convert_error(document: Document, error: Any) -> Iterator[Violation]:
     """Yield the violations that one ``jsonschema`` error represents."""
     pointer: Pointer = tuple(error.absolute_path)
     if error.validator == "additionalProperties":
-        yield from _unknown_keys(document, error, pointer)
+        yield from _report_unknown_keys(document, error, pointer)
         return
     if error.validator == "anyOf":
-        yield from _either(document, error, pointer)
+        yield from _report_sealable(document, error, pointer)
         return
-    code, message, hint = _explain(error)
+    code, message, hint = _explain_error(error)
     key = error.validator in ("required", "not")
-    yield document.violation(pointer, code, f"{_subject(pointer)}{message}", hint, key=key and bool(pointer))
+    yield document.violation(
+        pointer, code, f"{_name_subject(pointer)}{message}", hint, key=key and bool(pointer)
+    )
 
 
-def _subject(pointer: Pointer) -> str:
-    return f"{dotted(pointer)}: " if pointer else ""
+def _name_subject(pointer: Pointer) -> str:
+    return f"{format_pointer(pointer)}: " if pointer else ""
 
 
-def _unknown_keys(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
+def _report_unknown_keys(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
     known = [name for name in error.schema.get("properties", {}) if name != "sops"]
     for name in error.instance:
         if name in known or name == "sops":
             continue
         shown = f" {name!r}" if _QUOTABLE.fullmatch(str(name)) else ""
-        hint = did_you_mean(str(name), known) or f"known here: {', '.join(known)}"
-        where = f"{dotted(pointer)} has an" if pointer else "there is an"
+        hint = suggest_word(str(name), known) or f"known here: {', '.join(known)}"
+        where = f"{format_pointer(pointer)} has an" if pointer else "there is an"
         yield document.violation(
             (*pointer, name), "unknown-key", f"{where} unknown key{shown}", hint, key=True
         )
 
 
-def _either(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
+def _report_sealable(document: Document, error: Any, pointer: Pointer) -> Iterator[Violation]:
     """Yield violations of a field that may be sealed: a seal of another type, or a bad plain value."""
     if isinstance(error.instance, str) and error.instance.startswith("ENC["):
-        yield _sealed_wrong(document, error.instance, pointer, error.schema["anyOf"][0].get("type"))
+        yield _make_seal_violation(document, error.instance, pointer, error.schema["anyOf"][0].get("type"))
         return
     for inner in error.context:
         if inner.relative_schema_path[0] == 0:
-            code, message, hint = _explain(inner)
-            hint = hint or _example(error.schema)
-            yield document.violation(pointer, code, f"{_subject(pointer)}{message}", hint)
+            code, message, hint = _explain_error(inner)
+            hint = hint or _make_example(error.schema)
+            yield document.violation(pointer, code, f"{_name_subject(pointer)}{message}", hint)
 
 
-def _sealed_wrong(document: Document, value: str, pointer: Pointer, wanted: object) -> Violation:
+def _make_seal_violation(document: Document, value: str, pointer: Pointer, wanted: object) -> Violation:
     match = _SEAL.fullmatch(value)
     if match is None:
         return document.violation(
             pointer,
             "seal-malformed",
-            f"{_subject(pointer)}this is not a whole sealed value",
+            f"{_name_subject(pointer)}this is not a whole sealed value",
             "restore it from git, or seal it anew: agentsd edit FILE",
         )
-    message = f"{_subject(pointer)}a sealed {match[1]} stands where a {wanted or 'str'} belongs"
+    message = f"{_name_subject(pointer)}a sealed {match[1]} stands where a {wanted or 'str'} belongs"
     hint = _QUOTE_IT if wanted in (None, "string") else "seal a value of the right type: agentsd edit FILE"
     return document.violation(pointer, "seal-type", message, hint)
 
 
-def _explain(error: Any) -> tuple[str, str, str]:
+def _explain_error(error: Any) -> tuple[str, str, str]:
     """Return (code, message, hint) of one error; values are quoted only if they cannot be secrets."""
     if _is_seal_schema(error.schema):
         return _explain_seal(error)
     explain = _EXPLANATIONS.get(str(error.validator))
     if explain is None:
-        return "invalid-value", "this value is not allowed", _example(error.schema)
+        return "invalid-value", "this value is not allowed", _make_example(error.schema)
     return explain(error)
 
 
@@ -135,7 +137,7 @@ def _is_seal_schema(schema: Any) -> bool:
 def _explain_seal(error: Any) -> tuple[str, str, str]:
     value = error.instance
     if value is None:
-        return _null()
+        return _explain_null()
     if isinstance(value, str) and value.startswith("ENC["):
         match = _SEAL.fullmatch(value)
         if match:
@@ -149,18 +151,20 @@ def _explain_seal(error: Any) -> tuple[str, str, str]:
     )
 
 
-def _null() -> tuple[str, str, str]:
+def _explain_null() -> tuple[str, str, str]:
     return "null-value", "null is not a value here", "remove the key, or give it a value"
 
 
 def _explain_type(error: Any) -> tuple[str, str, str]:
     if error.instance is None:
-        return _null()
+        return _explain_null()
     wanted = error.validator_value
     names = [wanted] if isinstance(wanted, str) else list(wanted)
     found = _type_name(error.instance)
     hint = (
-        "quote it" if names == ["string"] and found not in ("a list", "a mapping") else _example(error.schema)
+        "quote it"
+        if names == ["string"] and found not in ("a list", "a mapping")
+        else _make_example(error.schema)
     )
     return "wrong-type", f"expected {' or '.join(_TYPES.get(n, n) for n in names)}, found {found}", hint
 
@@ -170,10 +174,10 @@ def _explain_choice(error: Any) -> tuple[str, str, str]:
     provider = bool(error.absolute_path) and error.absolute_path[-1] == "provider"
     code = "unknown-provider" if provider else "unknown-value"
     if error.instance is None:
-        return _null()
+        return _explain_null()
     text = str(error.instance)
     shown = f" {text!r}" if _QUOTABLE.fullmatch(text) else ""
-    near = did_you_mean(text, allowed)
+    near = suggest_word(text, allowed)
     listed = f"allowed: {', '.join(allowed)}"
     return (
         code,
@@ -186,12 +190,16 @@ def _explain_required(error: Any) -> tuple[str, str, str]:
     missing = [name for name in error.validator_value if name not in error.instance]
     names = ", ".join(repr(name) for name in missing)
     properties = error.schema.get("properties", {})
-    return "missing-key", f"{names} is missing", _example(properties.get(missing[0], {}) if missing else {})
+    return (
+        "missing-key",
+        f"{names} is missing",
+        _make_example(properties.get(missing[0], {}) if missing else {}),
+    )
 
 
 def _explain_not(error: Any) -> tuple[str, str, str]:
     if error.validator_value == {}:
-        return "invalid-value", "this key has no place here", _example(error.schema) or "remove it"
+        return "invalid-value", "this key has no place here", _make_example(error.schema) or "remove it"
     return (
         "sealed-structural",
         "this field must not be sealed: a sync has to read it without a key",
@@ -202,15 +210,15 @@ def _explain_not(error: Any) -> tuple[str, str, str]:
 def _explain_length(error: Any) -> tuple[str, str, str]:
     bound = error.validator_value
     if error.validator.startswith("max"):
-        return "too-long", f"longer than {bound} {_unit(error)}", "shorten it"
-    return "too-short", f"shorter than {bound} {_unit(error)}", _example(error.schema)
+        return "too-long", f"longer than {bound} {_get_unit(error)}", "shorten it"
+    return "too-short", f"shorter than {bound} {_get_unit(error)}", _make_example(error.schema)
 
 
 def _explain_bound(error: Any) -> tuple[str, str, str]:
     word = {"minimum": "at least", "maximum": "at most", "exclusiveMinimum": "more than"}.get(
         error.validator, "less than"
     )
-    return "out-of-range", f"must be {word} {error.validator_value}", _example(error.schema)
+    return "out-of-range", f"must be {word} {error.validator_value}", _make_example(error.schema)
 
 
 def _explain_pattern(error: Any) -> tuple[str, str, str]:
@@ -218,9 +226,9 @@ def _explain_pattern(error: Any) -> tuple[str, str, str]:
         return (
             "invalid-value",
             "this is empty",
-            _example(error.schema) or "give it a value, or remove the key",
+            _make_example(error.schema) or "give it a value, or remove the key",
         )
-    return "invalid-value", "this is not in the right form", _example(error.schema)
+    return "invalid-value", "this is not in the right form", _make_example(error.schema)
 
 
 _EXPLANATIONS = {
@@ -262,10 +270,10 @@ def _type_name(value: object) -> str:
     return next((name for kind, name in names if isinstance(value, kind)), "something else")
 
 
-def _unit(error: Any) -> str:
+def _get_unit(error: Any) -> str:
     return "characters" if error.validator.endswith("Length") else "entries"
 
 
-def _example(schema: Any) -> str:
+def _make_example(schema: Any) -> str:
     examples = schema.get("examples") if isinstance(schema, Mapping) else None
     return f"for example: {examples[0]}" if examples else ""

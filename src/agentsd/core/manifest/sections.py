@@ -12,7 +12,7 @@ FALLBACK = "fallback"
 """The key of a section that lists who takes over when its provider does not answer."""
 
 
-def providers_in(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, Any]]]:
+def iter_providers(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, Any]]]:
     """Yield each section, without its fallbacks, and each fallback, with its pointer.
 
     ``(("llm",), {...})``, ``(("llm", "fallback", 0), {...})``. Anything that is not a section is
@@ -38,7 +38,7 @@ def is_bound(value: Mapping[str, Any], pointer: Pointer) -> bool:
     return len(pointer) == 1 or len(value[str(pointer[0])][FALLBACK]) == 1
 
 
-def sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
+def find_sealed_fields(sealed: Collection[Pointer], pointer: Pointer) -> frozenset[str]:
     """Return the fields of the section at ``pointer`` that are, or contain, sealed values."""
     depth = len(pointer)
     names = (str(at[depth]) for at in sealed if len(at) > depth and at[:depth] == pointer)

@@ -16,14 +16,14 @@ from agentsd.core.violations import Pointer
 
 
 @dataclass(frozen=True, slots=True)
-class Sealed:
+class SealedLeaf:
     """Sealed leaf: its plaintext if a key is available, else its ciphertext. Its repr shows neither."""
 
     text: Any = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
+class MergedDocument:
     """Merged document; at its ``conflicts`` it contains our values."""
 
     value: dict[str, Any] = field(repr=False)
@@ -37,37 +37,39 @@ class _Missing:
 MISSING: Final = _Missing()
 
 
-def merge(base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Merged:
+def merge_documents(
+    base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
+) -> MergedDocument:
     """Merge both sides' changes since ``base``, in the order of ours.
 
     Sealed leaves are ``SealedLeaf``.
     """
     conflicts: list[Pointer] = []
-    value = _mappings(base, ours, theirs, (), conflicts)
-    return Merged(value, tuple(dict.fromkeys(conflicts)))
+    value = _merge_mappings(base, ours, theirs, (), conflicts)
+    return MergedDocument(value, tuple(dict.fromkeys(conflicts)))
 
 
-def alike(one: Any, other: Any) -> bool:
+def is_identical(one: Any, other: Any) -> bool:
     """Return whether two values are the same, types included; the order of keys does not count."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
-        return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
+        return one.keys() == other.keys() and all(is_identical(one[name], other[name]) for name in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(alike, one, other))
-    if isinstance(one, Sealed) and isinstance(other, Sealed):
-        return alike(one.text, other.text)
+        return len(one) == len(other) and all(map(is_identical, one, other))
+    if isinstance(one, SealedLeaf) and isinstance(other, SealedLeaf):
+        return is_identical(one.text, other.text)
     return type(one) is type(other) and bool(one == other)
 
 
-def _merge(base: Any, ours: Any, theirs: Any, at: Pointer, conflicts: list[Pointer]) -> Any:
-    if alike(ours, theirs) or alike(theirs, base):
+def _merge_values(base: Any, ours: Any, theirs: Any, at: Pointer, conflicts: list[Pointer]) -> Any:
+    if is_identical(ours, theirs) or is_identical(theirs, base):
         return ours
-    if alike(ours, base):
+    if is_identical(ours, base):
         return theirs
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return _mappings(base if isinstance(base, Mapping) else {}, ours, theirs, at, conflicts)
+        return _merge_mappings(base if isinstance(base, Mapping) else {}, ours, theirs, at, conflicts)
     if _are_rows(base, ours, theirs):
         sides = enumerate(zip(base, ours, theirs, strict=True))
-        return [_merge(*three, (*at, index), conflicts) for index, three in sides]
+        return [_merge_values(*three, (*at, index), conflicts) for index, three in sides]
     conflicts.append(at)
     return ours
 
@@ -79,26 +81,26 @@ def _are_rows(*lists: Any) -> bool:
     )
 
 
-def _mappings(
+def _merge_mappings(
     base: Mapping[str, Any],
     ours: Mapping[str, Any],
     theirs: Mapping[str, Any],
     at: Pointer,
     conflicts: list[Pointer],
 ) -> dict[str, Any]:
-    if astray := [(*at, name) for name in _misdirected(base, ours, theirs)]:
+    if astray := [(*at, name) for name in _find_misdirected(base, ours, theirs)]:
         conflicts += astray
         return dict(ours)
     merged: dict[str, Any] = {}
-    for name in _ordered([*ours], [*theirs]):
+    for name in _merge_order([*ours], [*theirs]):
         before, one, other = (side.get(name, MISSING) for side in (base, ours, theirs))
-        value = _merge(before, one, other, (*at, name), conflicts)
+        value = _merge_values(before, one, other, (*at, name), conflicts)
         if value is not MISSING:
             merged[name] = value
     return merged
 
 
-def _ordered(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
+def _merge_order(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     """Return the names of ours, each new one of theirs after the name that it follows there."""
     names = list(ours)
     for index, name in enumerate(theirs):
@@ -108,22 +110,24 @@ def _ordered(ours: Sequence[str], theirs: Sequence[str]) -> list[str]:
     return names
 
 
-def _misdirected(
+def _find_misdirected(
     base: Mapping[str, Any], ours: Mapping[str, Any], theirs: Mapping[str, Any]
 ) -> Iterator[str]:
     """Yield the secrets of a section that one side changed while the other changed their destination."""
     for side, other in ((ours, theirs), (theirs, ours)):
-        moved = [name for name in _changed(base, side) if _is_address(name)]
-        if moved and any(not alike(side.get(name, MISSING), other.get(name, MISSING)) for name in moved):
-            for name in _changed(base, other):
-                secret = isinstance(other.get(name), Sealed) and not _is_address(name)
-                if secret and not alike(side.get(name, MISSING), other[name]):
+        moved = [name for name in _find_changed(base, side) if _is_address(name)]
+        if moved and any(
+            not is_identical(side.get(name, MISSING), other.get(name, MISSING)) for name in moved
+        ):
+            for name in _find_changed(base, other):
+                secret = isinstance(other.get(name), SealedLeaf) and not _is_address(name)
+                if secret and not is_identical(side.get(name, MISSING), other[name]):
                     yield name
 
 
-def _changed(base: Mapping[str, Any], side: Mapping[str, Any]) -> list[str]:
+def _find_changed(base: Mapping[str, Any], side: Mapping[str, Any]) -> list[str]:
     names = dict.fromkeys((*base, *side))
-    return [name for name in names if not alike(base.get(name, MISSING), side.get(name, MISSING))]
+    return [name for name in names if not is_identical(base.get(name, MISSING), side.get(name, MISSING))]
 
 
 def _is_address(name: str) -> bool:

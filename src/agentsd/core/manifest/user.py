@@ -9,12 +9,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from agentsd.core.manifest.agent import PLAIN, Strict
+from agentsd.core.manifest.agent import PLAIN_FIELD, StrictModel
 
 Role = Literal["viewer", "editor", "admin"]
 
 
-class Token(Strict):
+class Token(StrictModel):
     """An API token: only its hash is kept, so the file needs no seal."""
 
     name: Annotated[
@@ -24,7 +24,7 @@ class Token(Strict):
             max_length=100,
             description="What the token is for.",
             examples=["ci"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ]
     sha256: Annotated[
@@ -33,7 +33,7 @@ class Token(Strict):
             pattern=r"^[0-9a-f]{64}$",
             description="SHA-256 of the token, in lower-case hex.",
             examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ]
     role: Annotated[
@@ -41,7 +41,7 @@ class Token(Strict):
         Field(
             description="viewer reads and talks; editor also writes; admin (top-level file only) sees all.",
             examples=["editor"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = "viewer"
     expires: Annotated[
@@ -50,12 +50,12 @@ class Token(Strict):
             pattern=r"^\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?$",
             description="Last valid day or moment, in UTC, quoted.",
             examples=["2027-01-31"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
 
 
-class UserFile(Strict):
+class UserFile(StrictModel):
     """``_user.yaml``: who owns the manifests of a folder. It holds no secret."""
 
     email: Annotated[
@@ -65,7 +65,7 @@ class UserFile(Strict):
             max_length=320,
             description="Unique among users.",
             examples=["ops@example.org"],
-            json_schema_extra=PLAIN,
+            json_schema_extra=PLAIN_FIELD,
         ),
     ] = None
     tokens: Annotated[

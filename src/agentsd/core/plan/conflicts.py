@@ -11,19 +11,19 @@ from typing import Any
 from uuid import UUID
 
 from agentsd.core.manifest.agent import Manifest, StoredAgent
-from agentsd.core.manifest.positions import locate
+from agentsd.core.manifest.positions import locate_pointer
 from agentsd.core.manifest.user import StoredUser, User
 from agentsd.core.names import DEFAULT_OWNER, USER_FILE
-from agentsd.core.plan.plan import Held, Quarantined
+from agentsd.core.plan.plan import HeldOwners, Quarantined
 from agentsd.core.violations import Pointer, Violation
 
 Rows = Mapping[UUID, StoredAgent]
-Found = Iterator[tuple[Manifest, Violation]]
-Leaves = Callable[[StoredAgent], bool]
+FoundConflicts = Iterator[tuple[Manifest, Violation]]
+LeavesStore = Callable[[StoredAgent], bool]
 """Whether a row without a manifest will go."""
 
 
-def conflicts(
+def find_conflicts(
     manifests: Sequence[Manifest],
     stored: Rows,
     source: str,
@@ -42,27 +42,27 @@ def conflicts(
     good, bad = list(manifests), dict[str, list[Violation]]()
     copied = {row.id: row for row in stored.values() if row.source == source and row.path in refused}
     before = () if corrected else tuple(refused)
-    held = Held.by(before)
+    held = HeldOwners.by(before)
 
     def leaves(row: StoredAgent) -> bool:
         return prune and row.prune and row.source == source and not (held and row.owner in held)
 
-    while copied or not _no_conflicts(good, stored, source, leaves):
+    while copied or not _has_no_conflicts(good, stored, source, leaves):
         found = defaultdict(list)
         for manifest, violation in (
-            *_clashes(good, stored),
-            *_taken(good, stored, source, leaves),
-            *_copies(good, copied),
+            *_find_clashes(good, stored),
+            *_find_taken(good, stored, source, leaves),
+            *_find_copies(good, copied),
         ):
             found[manifest.path].append(violation)
         if not found:
             break
         bad |= found
-        good, held = [m for m in good if m.path not in found], Held.by((*before, *bad))
+        good, held = [m for m in good if m.path not in found], HeldOwners.by((*before, *bad))
     return [Quarantined(path, tuple(violations)) for path, violations in bad.items()]
 
 
-def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: Leaves) -> bool:
+def _has_no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: LeavesStore) -> bool:
     """Return whether there are no conflicts, by counting: 10,000 manifests in about 2 ms."""
     count = len(manifests)
     ids = {m.id for m in manifests}
@@ -75,19 +75,24 @@ def _no_conflicts(manifests: Sequence[Manifest], stored: Rows, source: str, leav
     )
 
 
-def _clashes(manifests: Sequence[Manifest], stored: Rows) -> Found:
+def _find_clashes(manifests: Sequence[Manifest], stored: Rows) -> FoundConflicts:
     defaults = [manifest for manifest in manifests if manifest.default]
-    yield from _losers(manifests, stored, "id-duplicate", lambda m: m.id, ("id",), "the id")
-    yield from _losers(manifests, stored, "slug-duplicate", lambda m: m.slug, (), "the name")
-    yield from _losers(
-        _one_each(manifests), stored, "slug-case", lambda m: m.slug.casefold(), (), "the name (but for case)"
+    yield from _find_losers(manifests, stored, "id-duplicate", lambda m: m.id, ("id",), "the id")
+    yield from _find_losers(manifests, stored, "slug-duplicate", lambda m: m.slug, (), "the name")
+    yield from _find_losers(
+        _keep_one_each(manifests),
+        stored,
+        "slug-case",
+        lambda m: m.slug.casefold(),
+        (),
+        "the name (but for case)",
     )
-    yield from _losers(
+    yield from _find_losers(
         defaults, stored, "default-duplicate", lambda m: m.owner, ("default",), "the owner's default"
     )
 
 
-def _one_each(manifests: Iterable[Manifest]) -> list[Manifest]:
+def _keep_one_each(manifests: Iterable[Manifest]) -> list[Manifest]:
     """Return one manifest of each name.
 
     Two of the very same name are reported differently from two that look alike.
@@ -95,26 +100,26 @@ def _one_each(manifests: Iterable[Manifest]) -> list[Manifest]:
     return list({manifest.slug: manifest for manifest in manifests}.values())
 
 
-def _losers(
+def _find_losers(
     manifests: Iterable[Manifest],
     stored: Rows,
     code: str,
     key: Callable[[Manifest], Any],
     pointer: Pointer,
     what: str,
-) -> Found:
+) -> FoundConflicts:
     """Yield all manifests but the rightful holder of each ``key``."""
     groups: dict[Any, list[Manifest]] = defaultdict(list)
     for manifest in manifests:
         groups[key(manifest)].append(manifest)
     for group in groups.values():
-        holder = min(group, key=lambda manifest: _rank(manifest, stored, code))
+        holder = min(group, key=lambda manifest: _rank_claim(manifest, stored, code))
         for loser in group:
             if loser is not holder:
-                yield loser, _violation(loser, code, pointer, f"{what} is taken by {holder.path}")
+                yield loser, _make_violation(loser, code, pointer, f"{what} is taken by {holder.path}")
 
 
-def _rank(manifest: Manifest, stored: Rows, code: str) -> tuple[bool, bool, str]:
+def _rank_claim(manifest: Manifest, stored: Rows, code: str) -> tuple[bool, bool, str]:
     """Return the sort key of claims: first the holder in the store, then the owner's own, then by path.
 
     So an agent that moves within its owner's folder keeps its id, whoever else lists that id.
@@ -124,7 +129,9 @@ def _rank(manifest: Manifest, stored: Rows, code: str) -> tuple[bool, bool, str]
     return not holds, row is not None and row.owner != manifest.owner, manifest.path
 
 
-def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: Leaves) -> Found:
+def _find_taken(
+    manifests: Sequence[Manifest], stored: Rows, source: str, leaves: LeavesStore
+) -> FoundConflicts:
     """Yield manifests whose id, name or default belongs to a row that this sync does not change."""
     wanted = {manifest.id for manifest in manifests}
     others = [row for row in stored.values() if row.source != source]
@@ -144,10 +151,10 @@ def _taken(manifests: Sequence[Manifest], stored: Rows, source: str, leaves: Lea
                 foreign = row.source != source
                 code = "source-conflict" if foreign else "place-taken"
                 holder = f"source {row.source!r}" if foreign else f"{row.slug!r} of {row.path}, which stays"
-                yield manifest, _violation(manifest, code, pointer, f"{what} belongs to {holder}")
+                yield manifest, _make_violation(manifest, code, pointer, f"{what} belongs to {holder}")
 
 
-def _copies(manifests: Iterable[Manifest], held: Rows) -> Found:
+def _find_copies(manifests: Iterable[Manifest], held: Rows) -> FoundConflicts:
     """Yield manifests with the id of a row whose own file was set aside.
 
     That row keeps its last good version.
@@ -156,16 +163,16 @@ def _copies(manifests: Iterable[Manifest], held: Rows) -> Found:
         row = held.get(manifest.id)
         if row is not None:
             text = f"its id belongs to {row.slug!r} of {row.path}, which stays"
-            yield manifest, _violation(manifest, "place-taken", ("id",), text)
+            yield manifest, _make_violation(manifest, "place-taken", ("id",), text)
 
 
-def user_conflicts(
+def find_user_conflicts(
     users: Iterable[User],
     stored: Mapping[str, StoredUser],
     source: str,
     *,
     prune: bool = True,
-    held: Held = Held(),  # noqa: B008  (frozen)
+    held: HeldOwners = HeldOwners(),  # noqa: B008  (frozen)
 ) -> list[Quarantined]:
     """Return the user files that claim another's email, or an owner from another source.
 
@@ -177,27 +184,29 @@ def user_conflicts(
         for row in stored.values()
         if row.email and (row.username in wanted or row.source != source or not prune or row.username in held)
     }
-    claims = {_email(user): user.username for user in reversed(list(wanted.values())) if user.email}
+    claims = {_fold_email(user): user.username for user in reversed(list(wanted.values())) if user.email}
     holders = claims | {
-        email: name for email, name in holders.items() if name not in wanted or _email(wanted[name]) == email
+        email: name
+        for email, name in holders.items()
+        if name not in wanted or _fold_email(wanted[name]) == email
     }
     bad = []
     for user in wanted.values():
         row = stored.get(user.username)
         if row is not None and row.source != source and row.path is not None:
             text = f"the owner {user.username!r} belongs to source {row.source!r}"
-            bad.append(_user_violation(user, "source-conflict", (), text))
-        elif user.email and holders[_email(user)] != user.username:
-            text = f"this email belongs to owner {holders[_email(user)]!r}"
-            bad.append(_user_violation(user, "email-duplicate", ("email",), text))
+            bad.append(_quarantine_user(user, "source-conflict", (), text))
+        elif user.email and holders[_fold_email(user)] != user.username:
+            text = f"this email belongs to owner {holders[_fold_email(user)]!r}"
+            bad.append(_quarantine_user(user, "email-duplicate", ("email",), text))
     return bad
 
 
-def _email(user: User) -> str:
+def _fold_email(user: User) -> str:
     return (user.email or "").casefold()
 
 
-def owner_conflicts(
+def find_owner_conflicts(
     manifests: Iterable[Manifest], users: Iterable[User], stored: Collection[str]
 ) -> list[Quarantined]:
     """Return the files of owners whose name differs from another owner's in letter case only.
@@ -213,15 +222,17 @@ def owner_conflicts(
     if not lost:
         return []
     paths = [(one.path, one.owner) for one in ordered] + [(one.path or "", one.username) for one in listed]
-    return [Quarantined(path, (_owner_case(path, lost[name]),)) for path, name in paths if name in lost]
+    return [
+        Quarantined(path, (_make_case_violation(path, lost[name]),)) for path, name in paths if name in lost
+    ]
 
 
-def _owner_case(path: str, holder: str) -> Violation:
+def _make_case_violation(path: str, holder: str) -> Violation:
     message = f"the owner's name is taken by {holder!r} (but for case)"
     return Violation(path, "owner-case", message, _HINTS["owner-case"])
 
 
-def reused_tokens(users: Iterable[User], known: Mapping[str, str]) -> list[Quarantined]:
+def find_reused_tokens(users: Iterable[User], known: Mapping[str, str]) -> list[Quarantined]:
     """Return the user files that list a token of another owner.
 
     ``known`` has the owner of each hash (in hex) that was stored before, history included. If several
@@ -230,38 +241,38 @@ def reused_tokens(users: Iterable[User], known: Mapping[str, str]) -> list[Quara
     nothing else.
     """
     ordered = sorted((user for user in users if user.path), key=lambda user: user.path or "")
-    top = {sha256 for user in ordered if user.path == USER_FILE for sha256 in _hashes(user)}
+    top = {sha256 for user in ordered if user.path == USER_FILE for sha256 in _list_hashes(user)}
     holders = {**known, **dict.fromkeys(top, DEFAULT_OWNER)}
     owners = {sha256: {owner} for sha256, owner in holders.items()}
     for user in ordered:
-        hashes = _hashes(user)
+        hashes = _list_hashes(user)
         if all(holders.get(sha256, user.username) == user.username for sha256 in hashes):
             for sha256 in hashes:
                 owners.setdefault(sha256, set()).add(user.username)
     bad = []
     for user in ordered:
-        for index, sha256 in enumerate(_hashes(user)):
+        for index, sha256 in enumerate(_list_hashes(user)):
             others = owners.get(sha256, set()) - {user.username}
             if others:
                 pointer: Pointer = ("tokens", index, "sha256")
                 text = f"this token belongs to owner {min(others)!r}"
-                bad.append(_user_violation(user, "token-reused", pointer, text))
+                bad.append(_quarantine_user(user, "token-reused", pointer, text))
                 break
     return bad
 
 
-def _hashes(user: User) -> list[str]:
+def _list_hashes(user: User) -> list[str]:
     return [str(token.get("sha256")) for token in user.tokens]
 
 
-def _user_violation(user: User, code: str, pointer: Pointer, message: str) -> Quarantined:
+def _quarantine_user(user: User, code: str, pointer: Pointer, message: str) -> Quarantined:
     path = user.path or ""
-    line, column = locate(user.data or b"", pointer) if pointer else (1, 1)
+    line, column = locate_pointer(user.data or b"", pointer) if pointer else (1, 1)
     violation = Violation(path, code, message, _HINTS[code], line, column, pointer)
     return Quarantined(path, (violation,))
 
 
-def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> list[Quarantined]:
+def find_reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> list[Quarantined]:
     """Return the manifests that contain a sealed value or wrapped key of another owner.
 
     ``known`` maps each fingerprint to the owner that it was first seen under, history included. If
@@ -272,7 +283,7 @@ def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> l
     owners = {seal: {owner} for seal, owner in known.items()}
     ordered = sorted((m for m in manifests if m.seals or m.lent), key=lambda m: m.path)
     for manifest in ordered:
-        if known and not _fits(manifest, known):
+        if known and not _has_own_seals(manifest, known):
             continue
         for owner, seals in (manifest.owner, manifest.seals), (DEFAULT_OWNER, manifest.lent):
             for seal in seals - known.keys():
@@ -283,19 +294,19 @@ def reused_seals(manifests: Iterable[Manifest], known: Mapping[bytes, str]) -> l
         others |= {owner for seal in manifest.lent for owner in owners.get(seal, ())} - {DEFAULT_OWNER}
         if others:
             message = f"a sealed value of this file belongs to owner {min(others)!r}"
-            violation = _violation(manifest, "seal-reused", ("sops",), message)
+            violation = _make_violation(manifest, "seal-reused", ("sops",), message)
             bad.append(Quarantined(manifest.path, (violation,)))
     return bad
 
 
-def _fits(manifest: Manifest, known: Mapping[bytes, str]) -> bool:
+def _has_own_seals(manifest: Manifest, known: Mapping[bytes, str]) -> bool:
     """Return whether none of the manifest's seals is known to belong to another owner."""
     own = all(known.get(seal, manifest.owner) == manifest.owner for seal in manifest.seals)
     return own and all(known.get(seal, DEFAULT_OWNER) == DEFAULT_OWNER for seal in manifest.lent)
 
 
-def _violation(manifest: Manifest, code: str, pointer: Pointer, message: str) -> Violation:
-    line, column = locate(manifest.data, pointer) if manifest.data and pointer else (1, 1)
+def _make_violation(manifest: Manifest, code: str, pointer: Pointer, message: str) -> Violation:
+    line, column = locate_pointer(manifest.data, pointer) if manifest.data and pointer else (1, 1)
     return Violation(manifest.path, code, message, _HINTS[code], line, column, pointer)
 
 

@@ -24,40 +24,42 @@ class FieldChange:
     secret: SecretChange | None = None  # "resealed": new ciphertext; same value, or no key can tell
 
 
-Prints = Mapping[Pointer, bytes] | None
+Fingerprints = Mapping[Pointer, bytes] | None
 
 
-def diff(old: Any, new: Any, old_prints: Prints = None, new_prints: Prints = None) -> tuple[FieldChange, ...]:
+def diff_documents(
+    old: Any, new: Any, old_prints: Fingerprints = None, new_prints: Fingerprints = None
+) -> tuple[FieldChange, ...]:
     """Compare field by field, in the new document's order, then removals; seals are never shown."""
     if old is None or new is None:
         return ()
-    before, after = dict(_leaves(old)), dict(_leaves(new))
+    before, after = dict(_iter_leaves(old)), dict(_iter_leaves(new))
     changes = [
         FieldChange("change" if pointer in before else "add", pointer, before.get(pointer), value)
         for pointer, value in after.items()
-        if pointer not in before or not _same(before[pointer], value)
+        if pointer not in before or not _is_same(before[pointer], value)
     ]
     changes += [
         FieldChange("remove", pointer, value) for pointer, value in before.items() if pointer not in after
     ]
-    return tuple(_masked(change, old_prints, new_prints) for change in changes)
+    return tuple(_mask_change(change, old_prints, new_prints) for change in changes)
 
 
-def _leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
+def _iter_leaves(value: Any, pointer: Pointer = ()) -> Iterator[tuple[Pointer, Any]]:
     """Yield scalars and lists by pointer; mappings are walked, ``sops`` is left out."""
     if not isinstance(value, Mapping):
         yield pointer, value
         return
     for key, child in value.items():
         if pointer or key != "sops":
-            yield from _leaves(child, (*pointer, key))
+            yield from _iter_leaves(child, (*pointer, key))
 
 
-def _same(old: Any, new: Any) -> bool:
+def _is_same(old: Any, new: Any) -> bool:
     return type(old) is type(new) and bool(old == new)
 
 
-def _masked(change: FieldChange, old_prints: Prints, new_prints: Prints) -> FieldChange:
+def _mask_change(change: FieldChange, old_prints: Fingerprints, new_prints: Fingerprints) -> FieldChange:
     if not (is_sealed(change.old) or is_sealed(change.new)):
         return change
     if change.operation != "change":

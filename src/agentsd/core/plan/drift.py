@@ -12,8 +12,8 @@ from typing import Any
 
 from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.plan.diff import FieldChange, diff
-from agentsd.core.secret import MASK, looks_secret
+from agentsd.core.plan.diff import FieldChange, diff_documents
+from agentsd.core.secret import MASK, is_secret_name
 
 _SHOWN = 8
 """Hex digits of a digest that are shown."""
@@ -22,18 +22,18 @@ ALTERED = "the stored document"
 """Stands in ``StoredAgent.held`` where the row is as it was, but its document or a file of its own is not."""
 
 
-def drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:
+def diff_drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:
     """Compare a row with its file, column by column, in a manifest's terms: row → file."""
     held = dict(row.held or {})
     altered = held.pop(ALTERED, None)
-    fields = diff(held, _wanted(manifest, held))
+    fields = diff_documents(held, _build_wanted(manifest, held))
     if altered is not None:
         fields += (FieldChange("change", (ALTERED,), str(altered), "as in the file"),)
-    return tuple(_discreet(field) for field in fields)
+    return tuple(_mask_field(field) for field in fields)
 
 
-def _wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``store.queries.agent_rows.row_of`` writes, for the names that ``held`` has."""
+def _build_wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what ``store.queries.agent_rows.make_row`` writes, for the names that ``held`` has."""
     value = manifest.value or {}
     document = manifest.document_digest or manifest.digest
     wanted = {
@@ -48,21 +48,21 @@ def _wanted(manifest: Manifest, held: Mapping[str, Any]) -> dict[str, Any]:
         **{kind: value.get(kind) or {} for kind in (*KINDS, "rag")},
         "digest": manifest.digest.hex()[:_SHOWN],
         "document": document.hex()[:_SHOWN],
-        "attached": attached_view(manifest.attachments),
+        "attached": summarise_attachments(manifest.attachments),
     }
     return {name: wanted[name] for name in held if name in wanted}
 
 
-def attached_view(attachments: Attachments) -> dict[str, str]:
+def summarise_attachments(attachments: Attachments) -> dict[str, str]:
     """Map path to the start of the digest, for all of an agent's files beside its manifest."""
     every: Iterable[Attachment] = (*attachments.all, *attachments.layers)
     return {one.path: one.digest.hex()[:_SHOWN] for one in every}
 
 
-def _discreet(field: FieldChange) -> FieldChange:
+def _mask_field(field: FieldChange) -> FieldChange:
     if field.secret is not None:
         return field
-    named = any(looks_secret(part) for part in field.pointer if isinstance(part, str))
+    named = any(is_secret_name(part) for part in field.pointer if isinstance(part, str))
     alone = field.operation == "remove" and field.pointer[0] in KINDS
     if not (named or alone):
         return field
@@ -70,9 +70,9 @@ def _discreet(field: FieldChange) -> FieldChange:
     return replace(field, old=old, new=new)
 
 
-def drifted_user(row: StoredUser, user: User) -> tuple[FieldChange, ...]:
+def diff_drifted_user(row: StoredUser, user: User) -> tuple[FieldChange, ...]:
     """Compare an owner's row with its file: row → file; of tokens only their names."""
-    fields = list(diff({"email": row.email}, {"email": user.email}))
+    fields = list(diff_documents({"email": row.email}, {"email": user.email}))
     if [dict(token) for token in row.tokens] != [dict(token) for token in user.tokens]:
         old, new = ([str(token.get("name")) for token in some] for some in (row.tokens, user.tokens))
         fields.append(FieldChange("change", ("tokens",), old, new))

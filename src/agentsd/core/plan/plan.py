@@ -14,29 +14,29 @@ from uuid import UUID
 
 from agentsd.core.manifest.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.names import DEFAULT_OWNER, inner, owner_of
-from agentsd.core.plan.diff import FieldChange, diff
-from agentsd.core.plan.drift import drifted_agent, drifted_user
+from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
+from agentsd.core.plan.diff import FieldChange, diff_documents
+from agentsd.core.plan.drift import diff_drifted_agent, diff_drifted_user
 from agentsd.core.sealed import is_sealed
 from agentsd.core.violations import Violation
 
 __all__ = [
     "Change",
-    "Desired",
+    "DesiredState",
     "FieldChange",
-    "Held",
+    "HeldOwners",
     "Operation",
     "Plan",
     "Quarantined",
-    "Stored",
+    "StoredState",
     "UserChange",
-    "applied",
-    "diff",
+    "apply_to_stored",
+    "count_deletions_by_owner",
+    "count_mass_deletions",
+    "diff_documents",
     "is_sealed",
-    "mass_deletion",
-    "mass_deletions",
-    "plan",
-    "too_many_deletions",
+    "is_whole_source_deleted",
+    "make_plan",
 ]
 
 Operation = Literal["create", "update", "rename", "delete", "heal"]
@@ -76,7 +76,7 @@ class Quarantined:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class HeldOwners:
     """Owners of whom nothing is pruned, since one of their files is set aside.
 
     Another owner's deletions go on: a broken file must block nobody else.
@@ -92,14 +92,14 @@ class Held:
         return self.whole or bool(self.owners)
 
     @classmethod
-    def by(cls, paths: Iterable[str]) -> Held:
+    def by(cls, paths: Iterable[str]) -> HeldOwners:
         """Return the owners of ``paths``, which were set aside."""
         named = set(paths)
-        return cls(frozenset(map(owner_of, named)), any(not inner(path) for path in named))
+        return cls(frozenset(map(derive_owner, named)), any(not strip_overlay(path) for path in named))
 
 
 @dataclass(frozen=True, slots=True)
-class Desired:
+class DesiredState:
     """Contents of the files of one source."""
 
     manifests: Mapping[UUID, Manifest]
@@ -109,7 +109,7 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredState:
     """Contents of the store (rows of every source, without tombstones)."""
 
     version: int
@@ -137,9 +137,9 @@ class Plan:
         return not (self.changes or self.users)
 
 
-def plan(
-    desired: Desired,
-    stored: Stored,
+def make_plan(
+    desired: DesiredState,
+    stored: StoredState,
     *,
     source: str,
     prune: bool = True,
@@ -151,11 +151,11 @@ def plan(
     with ``prune: false``; but rows that were named explicitly (``explicit``) are deleted in any case.
     """
     kept = {quarantined.path for quarantined in desired.quarantined}
-    held = Held.by(kept)
+    held = HeldOwners.by(kept)
     changes = [
         change
         for manifest in desired.manifests.values()
-        for change in [_change(manifest, stored.agents.get(manifest.id))]
+        for change in [_plan_change(manifest, stored.agents.get(manifest.id))]
         if change is not None
     ]
     missing = [
@@ -167,43 +167,43 @@ def plan(
     leaving = [
         row for row in missing if (prune and row.owner not in held and row.prune) or row.id in explicit
     ]
-    deletes = [_delete(row) for row in leaving]
+    deletes = [_make_deletion(row) for row in leaving]
     return Plan(
         source=source,
         changes=tuple(sorted([*changes, *deletes], key=lambda change: (change.slug, change.operation))),
-        users=_user_changes(desired, stored, source, orphaned, prune=prune),
+        users=_plan_users(desired, stored, source, orphaned, prune=prune),
         unchanged=len(desired.manifests) - len(changes),
-        rechecked=_rechecked(desired, stored),
+        rechecked=_find_rechecked(desired, stored),
         quarantined=desired.quarantined,
-        held_back=_held_back(missing, leaving) if kept and prune else (),
+        held_back=_find_held_back(missing, leaving) if kept and prune else (),
         orphaned=tuple(sorted(orphaned, key=lambda row: row.slug)),
     )
 
 
-def _held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgent]) -> tuple[str, ...]:
+def _find_held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgent]) -> tuple[str, ...]:
     gone = {row.id for row in leaving}
     return tuple(sorted(row.slug for row in missing if row.prune and row.id not in gone))
 
 
-def _change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
+def _plan_change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
     if row is None:
-        return _changed("create", manifest, None)
+        return _make_change("create", manifest, None)
     if row.digest == manifest.digest and row.path == manifest.path:
-        return _changed("heal", manifest, row) if row.drifted else None
-    return _changed("update" if row.slug == manifest.slug else "rename", manifest, row)
+        return _make_change("heal", manifest, row) if row.drifted else None
+    return _make_change("update" if row.slug == manifest.slug else "rename", manifest, row)
 
 
-def _changed(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
+def _make_change(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
     fields: tuple[FieldChange, ...] = ()
     if row is not None:
-        fields = diff(row.value, manifest.value, row.prints, manifest.prints)
-        fields += _attached(row.attachments, manifest.attachments)
+        fields = diff_documents(row.value, manifest.value, row.prints, manifest.prints)
+        fields += _diff_attachments(row.attachments, manifest.attachments)
         if operation == "heal" and row.held is not None:
-            fields = drifted_agent(row, manifest)
+            fields = diff_drifted_agent(row, manifest)
     return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
 
 
-def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
+def _diff_attachments(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
     """Return the attached files whose text changed.
 
     Whether they are named shows in the manifest's own fields.
@@ -216,7 +216,7 @@ def _attached(old: Attachments, new: Attachments) -> tuple[FieldChange, ...]:
     )
 
 
-def _rechecked(desired: Desired, stored: Stored) -> tuple[Manifest, ...]:
+def _find_rechecked(desired: DesiredState, stored: StoredState) -> tuple[Manifest, ...]:
     return tuple(
         manifest
         for manifest in desired.manifests.values()
@@ -228,20 +228,20 @@ def _rechecked(desired: Desired, stored: Stored) -> tuple[Manifest, ...]:
     )
 
 
-def _delete(row: StoredAgent) -> Change:
+def _make_deletion(row: StoredAgent) -> Change:
     return Change("delete", row.id, row.slug, row.owner, row.path, None, row)
 
 
-def _user_changes(
-    desired: Desired, stored: Stored, source: str, orphaned: Sequence[StoredAgent], *, prune: bool
+def _plan_users(
+    desired: DesiredState, stored: StoredState, source: str, orphaned: Sequence[StoredAgent], *, prune: bool
 ) -> tuple[UserChange, ...]:
     kept = {quarantined.path for quarantined in desired.quarantined}
-    held = Held.by(kept)
+    held = HeldOwners.by(kept)
     wanted = [
         change
         for user in desired.users.values()
         for row in [stored.users.get(user.username)]
-        for change in [_user_change(row, user, source)]
+        for change in [_plan_user(row, user, source)]
         if change is not None and (row is None or row.path not in kept)
     ]
     owning = {row.owner for row in stored.agents.values() if row.source != source}
@@ -252,13 +252,13 @@ def _user_changes(
     leaving = [
         change
         for row in absent
-        for change in [_leave(row, kept, stays=row.username in held or row.username in owning)]
+        for change in [_plan_user_removal(row, kept, stays=row.username in held or row.username in owning)]
         if prune and change is not None
     ]
     return tuple(sorted([*wanted, *leaving], key=lambda change: change.username))
 
 
-def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange | None:
+def _plan_user_removal(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange | None:
     """Plan for an owner of whom nothing is desired.
 
     One that has to stay loses its tokens with its user file: another file in quarantine must not keep a
@@ -271,7 +271,7 @@ def _leave(row: StoredUser, kept: Collection[str], *, stays: bool) -> UserChange
     return UserChange("update", row.username, User(row.id, row.username), row)
 
 
-def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange | None:
+def _plan_user(row: StoredUser | None, user: User, source: str) -> UserChange | None:
     """Plan one owner; a user file takes over an owner of whom another source has manifests only."""
     if row is None:
         return UserChange("create", user.username, user)
@@ -279,7 +279,7 @@ def _user_change(row: StoredUser | None, user: User, source: str) -> UserChange 
         return None
     if not row.altered and (row.path, row.data) != (user.path, user.data):
         return UserChange("update", user.username, user, row)
-    fields = drifted_user(row, user)
+    fields = diff_drifted_user(row, user)
     return UserChange("heal", user.username, user, row, fields) if fields else None
 
 
@@ -290,19 +290,21 @@ OWNER_GONE_FLOOR = 2
 """An owner of so many agents who loses all of them at once has lost a folder; with fewer, an agent left."""
 
 
-def mass_deletion(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> int:
+def count_mass_deletions(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> int:
     """Return how many deletions of the plan look like an accident, over all owners."""
-    return sum(mass_deletions(plan, stored, explicit).values())
+    return sum(count_deletions_by_owner(plan, stored, explicit).values())
 
 
-def too_many_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> bool:
+def is_whole_source_deleted(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> bool:
     """Return whether the plan removes every agent of the source and adds none."""
     own = sum(row.source == plan.source for row in stored.agents.values())
     deleted = sum(c.operation == "delete" and c.id not in explicit for c in plan.changes)
     return 0 < deleted == own and not any(change.operation == "create" for change in plan.changes)
 
 
-def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = frozenset()) -> Mapping[str, int]:
+def count_deletions_by_owner(
+    plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()
+) -> Mapping[str, int]:
     """Return the number of deletions by owner, where they look like an accident.
 
     Of one owner: at least five and more than half, or a whole folder without a replacement. Of several
@@ -310,7 +312,7 @@ def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = froze
     named explicitly (``explicit``) do not count.
     """
     gone = Counter(c.owner for c in plan.changes if c.operation == "delete" and c.id not in explicit)
-    if not gone or too_many_deletions(plan, stored, explicit):
+    if not gone or is_whole_source_deleted(plan, stored, explicit):
         return gone
     own = Counter(row.owner for row in stored.agents.values() if row.source == plan.source)
     come = {change.owner for change in plan.changes if change.operation != "delete"}
@@ -327,8 +329,8 @@ def mass_deletions(plan: Plan, stored: Stored, explicit: frozenset[UUID] = froze
     return many
 
 
-def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
-    """Return the store's contents after ``plan`` was applied as ``version``.
+def apply_to_stored(stored: StoredState, plan: Plan, version: int, checked: bytes) -> StoredState:
+    """Return the store's contents after ``make_plan`` was applied as ``version``.
 
     This spares the daemon a reload.
     """
@@ -337,7 +339,7 @@ def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
         if change.desired is None:
             del agents[change.id]
         else:
-            agents[change.id] = _row(change.desired, plan.source, version, checked)
+            agents[change.id] = _make_row(change.desired, plan.source, version, checked)
     for manifest in plan.rechecked:
         agents[manifest.id] = replace(agents[manifest.id], checked=checked, verified=manifest.verified)
     users = dict(stored.users)
@@ -345,11 +347,11 @@ def applied(stored: Stored, plan: Plan, version: int, checked: bytes) -> Stored:
         if user.desired is None:
             del users[user.username]
         else:
-            users[user.username] = _user_row(user.desired, plan.source, version)
+            users[user.username] = _make_user_row(user.desired, plan.source, version)
     return replace(stored, version=version, agents=agents, users=users)
 
 
-def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
+def _make_row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
     return StoredAgent(
         id=m.id,
         slug=m.slug,
@@ -368,7 +370,7 @@ def _row(m: Manifest, source: str, version: int, checked: bytes) -> StoredAgent:
     )
 
 
-def _user_row(user: User, source: str, version: int) -> StoredUser:
+def _make_user_row(user: User, source: str, version: int) -> StoredUser:
     return StoredUser(
         user.id, user.username, user.email, source, user.path, user.data, version, tuple(user.tokens)
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 CHUNK_MAX = 1200
 """Characters of one passage: a few paragraphs, so that a handful fits into any model's context."""
 
-VERSION = 1
+CHUNKING_VERSION = 1
 """Grows when the same text would be cut otherwise: stored passages are then made anew."""
 
 HEADING_MAX = 300
@@ -48,20 +48,20 @@ class _Paragraph:
     text: str
 
 
-def chunks(text: str, *, markdown: bool, limit: int = CHUNK_MAX) -> tuple[Chunk, ...]:
+def split_chunks(text: str, *, markdown: bool, limit: int = CHUNK_MAX) -> tuple[Chunk, ...]:
     """Split text into passages of at most ``limit`` characters.
 
     Cuts are at headings, paragraphs, sentences, or anywhere.
     """
-    pieces = _packed(_paragraphs(_normal(text), markdown), limit)
+    pieces = _pack_paragraphs(_split_paragraphs(_normalise_text(text), markdown), limit)
     return tuple(Chunk(ordinal, piece.heading, piece.text) for ordinal, piece in enumerate(pieces))
 
 
-def _normal(text: str) -> str:
+def _normalise_text(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
 
 
-def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
+def _split_paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
     """Yield paragraphs with the headings above them; a fenced block is one paragraph."""
     path: list[tuple[int, str]] = []
     lines: list[str] = []
@@ -77,7 +77,7 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
         mark = _FENCE.match(line) if markdown else None
         if mark:
             fence = "" if fence == mark[1] else fence or mark[1]
-        heading = _heading(line) if markdown and not fence else None
+        heading = _parse_heading(line) if markdown and not fence else None
         if heading:
             yield from flush()
             path = [*((depth, title) for depth, title in path if depth < heading[0]), heading]
@@ -88,7 +88,7 @@ def _paragraphs(text: str, markdown: bool) -> Iterator[_Paragraph]:
     yield from flush()
 
 
-def _heading(line: str) -> tuple[int, str] | None:
+def _parse_heading(line: str) -> tuple[int, str] | None:
     """Return level and title of a heading, in linear time.
 
     A regular expression takes the cube of the number of blanks in a line.
@@ -103,11 +103,11 @@ def _heading(line: str) -> tuple[int, str] | None:
     return level, (title.rstrip("#").rstrip() or title[0])[:HEADING_MAX]
 
 
-def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph]:
+def _pack_paragraphs(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph]:
     """Join neighbours under the same headings into one passage as long as they fit."""
     current: _Paragraph | None = None
     for paragraph in paragraphs:
-        for text in _cut(paragraph.text, limit):
+        for text in _cut_text(paragraph.text, limit):
             fits = (
                 current
                 and current.heading == paragraph.heading
@@ -123,7 +123,7 @@ def _packed(paragraphs: Iterator[_Paragraph], limit: int) -> Iterator[_Paragraph
         yield current
 
 
-def _cut(text: str, limit: int) -> Iterator[str]:
+def _cut_text(text: str, limit: int) -> Iterator[str]:
     """Split ``text`` into pieces of at most ``limit``: at the ends of sentences if there are any."""
     parts: list[str] = []
     size = 0  # of the parts, joined

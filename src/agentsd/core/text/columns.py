@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.core.text.render import Line, Span
 
 _GAP = "  "
 
 
-def columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[Line]:
+def format_columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[Line]:
     """Yield ``rows`` of (style, text) under ``header``.
 
     Texts are made printable, empty columns are left out.
     """
-    cells = [[(style, printable(text)) for style, text in row] for row in rows]
+    cells = [[(style, escape_unprintable(text)) for style, text in row] for row in rows]
     widths = [max((len(row[index][1]) for row in cells), default=0) for index in range(len(header))]
     used = [index for index, width in enumerate(widths) if width]
     titles = [("dim", name) for name in header]
@@ -25,10 +25,10 @@ def columns(header: Sequence[str], rows: Sequence[Sequence[Span]]) -> Iterator[L
             for index in used
             for style, text in [row[index]]
         ]
-        yield _trimmed(spans)
+        yield _trim_cells(spans)
 
 
-def _trimmed(spans: Sequence[Span]) -> Line:
+def _trim_cells(spans: Sequence[Span]) -> Line:
     """Return the cells with gaps between them, and without blanks at the end of the line."""
     while spans and not spans[-1][1].strip():
         spans = spans[:-1]

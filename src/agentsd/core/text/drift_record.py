@@ -7,21 +7,25 @@ from typing import Any
 
 from agentsd.core.plan.diff import FieldChange
 from agentsd.core.plan.plan import Plan
-from agentsd.core.text.render import VALUE_MAX, field_json, shown, user_path
+from agentsd.core.text.render import VALUE_MAX, field_to_json, format_value, get_user_path
 
 
-def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
+def drift_to_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
     """Return the drift for the record; of long texts such as prompts, only that they differ."""
     agents = [
-        {"slug": change.slug, "path": change.path, "fields": [_brief(field) for field in change.fields]}
+        {
+            "slug": change.slug,
+            "path": change.path,
+            "fields": [_shorten_field(field) for field in change.fields],
+        }
         for change in plan.changes
         if change.stored is not None and change.stored.drifted
     ]
     owners = [
         {
             "user": user.username,
-            "path": user_path(user) or f"{user.username}/_user.yaml",
-            "fields": [_brief(field) for field in user.fields],
+            "path": get_user_path(user) or f"{user.username}/_user.yaml",
+            "fields": [_shorten_field(field) for field in user.fields],
         }
         for user in plan.users
         if user.operation == "heal"
@@ -29,17 +33,17 @@ def drift_json(plan: Plan, most: int = 100) -> list[dict[str, Any]]:
     return (agents + owners)[:most]
 
 
-_TEXTS = ("system_prompt", "greeting", "description")
+_TEXT_FIELDS = ("system_prompt", "greeting", "description")
 
 
-def _brief(field: FieldChange) -> dict[str, Any]:
-    body = field_json(field)
-    if field.secret or field.pointer[0] in _TEXTS:
+def _shorten_field(field: FieldChange) -> dict[str, Any]:
+    body = field_to_json(field)
+    if field.secret or field.pointer[0] in _TEXT_FIELDS:
         return {name: body[name] for name in body if name not in ("old", "new")}
-    return body | {name: json.loads(_whole(body[name])) for name in ("old", "new")}
+    return body | {name: json.loads(_shorten_value(body[name])) for name in ("old", "new")}
 
 
-def _whole(value: Any) -> str:
+def _shorten_value(value: Any) -> str:
     """Return ``value`` as JSON, or the start of that as a JSON string."""
     text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= VALUE_MAX else json.dumps(shown(value), ensure_ascii=False)
+    return text if len(text) <= VALUE_MAX else json.dumps(format_value(value), ensure_ascii=False)

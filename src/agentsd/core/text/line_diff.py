@@ -13,27 +13,27 @@ DIFFERENCES_MAX = 400
 STEPS_MAX = 400_000
 """Lines that are compared for that: a tenth of a second."""
 
-Part = tuple[bool, int, int, int, int]
+DiffPart = tuple[bool, int, int, int, int]
 """(equal, from, to, from, to): lines of the old text, and of the new one."""
 
 
-def parts(before: Sequence[str], after: Sequence[str]) -> list[Part]:
+def diff_parts(before: Sequence[str], after: Sequence[str]) -> list[DiffPart]:
     """Return all of both texts, in order, as alternating equal and differing parts."""
-    head = _common(before, after)
-    tail = _common(before[head:][::-1], after[head:][::-1])
+    head = _count_common(before, after)
+    tail = _count_common(before[head:][::-1], after[head:][::-1])
     ends = len(before) - tail, len(after) - tail
-    found: list[Part] = [(True, 0, head, 0, head)] if head else []
+    found: list[DiffPart] = [(True, 0, head, 0, head)] if head else []
     if head < max(ends):
-        middle = _least(before[head : ends[0]], after[head : ends[1]])
+        middle = _find_least_parts(before[head : ends[0]], after[head : ends[1]])
         found += [(equal, i + head, j + head, k + head, m + head) for equal, i, j, k, m in middle]
     if tail:
         found.append((True, ends[0], len(before), ends[1], len(after)))
     return found
 
 
-def groups(found: Sequence[Part], around: int) -> Iterator[list[Part]]:
+def group_parts(found: Sequence[DiffPart], around: int) -> Iterator[list[DiffPart]]:
     """Yield differing parts with up to ``around`` equal lines of context; near ones share a group."""
-    group: list[Part] = []
+    group: list[DiffPart] = []
     for place, (equal, i, j, k, m) in enumerate(found):
         if not equal:
             group.append((False, i, j, k, m))
@@ -50,13 +50,13 @@ def groups(found: Sequence[Part], around: int) -> Iterator[list[Part]]:
         yield group
 
 
-def heading(group: Sequence[Part]) -> str:
+def format_heading(group: Sequence[DiffPart]) -> str:
     """Return the line above a group: its position in both texts."""
     first, last = group[0], group[-1]
-    return f"@@ -{_range(first[1], last[2])} +{_range(first[3], last[4])} @@"
+    return f"@@ -{_format_range(first[1], last[2])} +{_format_range(first[3], last[4])} @@"
 
 
-def marked(group: Sequence[Part], before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
+def mark_lines(group: Sequence[DiffPart], before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
     """Yield the lines of a group, each prefixed by a blank, a minus or a plus."""
     for equal, i, j, k, m in group:
         for mark, lines in [(" ", before[i:j])] if equal else [("-", before[i:j]), ("+", after[k:m])]:
@@ -65,16 +65,16 @@ def marked(group: Sequence[Part], before: Sequence[str], after: Sequence[str]) -
 
 def diff_lines(before: Sequence[str], after: Sequence[str], around: int = 2) -> Iterator[str]:
     """Yield a diff of lines without their ends and without file names."""
-    for group in groups(parts(before, after), around):
-        yield heading(group)
-        yield from marked(group, before, after)
+    for group in group_parts(diff_parts(before, after), around):
+        yield format_heading(group)
+        yield from mark_lines(group, before, after)
 
 
-def _least(before: Sequence[str], after: Sequence[str]) -> list[Part]:
-    moves = _moves(before, after) if before and after else None
+def _find_least_parts(before: Sequence[str], after: Sequence[str]) -> list[DiffPart]:
+    moves = _find_moves(before, after) if before and after else None
     if moves is None:
         return [(False, 0, len(before), 0, len(after))]
-    found: list[Part] = []
+    found: list[DiffPart] = []
     for x, y, dx, dy in moves:
         equal = bool(dx and dy)
         if found and found[-1][0] == equal:
@@ -85,7 +85,7 @@ def _least(before: Sequence[str], after: Sequence[str]) -> list[Part]:
     return found
 
 
-def _moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]] | None:
+def _find_moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]] | None:
     """Return the shortest way from (0, 0) to both ends: (x, y, dx, dy) each; None if it takes too long."""
     reached: dict[int, int] = {1: 0}  # diagonal → how far
     history: list[dict[int, int]] = []
@@ -93,32 +93,32 @@ def _moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, 
     for distance in range(min(DIFFERENCES_MAX, len(before) + len(after)) + 1):
         history.append(dict(reached))
         for diagonal in range(-distance, distance + 1, 2):
-            x = start = _next(reached, diagonal, distance)
+            x = start = _enter_diagonal(reached, diagonal, distance)
             y = x - diagonal
             while x < size and y < len(after) and before[x] == after[y]:
                 x, y = x + 1, y + 1
             reached[diagonal] = x
             steps += x - start + 1
             if x >= size and y >= len(after):
-                return _traced(history, size, len(after))
+                return _trace_moves(history, size, len(after))
         if steps > STEPS_MAX:
             break
     return None
 
 
-def _next(reached: dict[int, int], diagonal: int, distance: int) -> int:
+def _enter_diagonal(reached: dict[int, int], diagonal: int, distance: int) -> int:
     """Return where a diagonal is entered: from above (line added) or from the left (line removed)."""
     if diagonal == -distance or (diagonal != distance and reached[diagonal - 1] < reached[diagonal + 1]):
         return reached[diagonal + 1]
     return reached[diagonal - 1] + 1
 
 
-def _traced(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int, int]]:
+def _trace_moves(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int, int]]:
     """Return the way, traced back from its end."""
     moves = []
     for distance in range(len(history) - 1, -1, -1):
         reached, diagonal = history[distance], x - y
-        start = _next(reached, diagonal, distance)
+        start = _enter_diagonal(reached, diagonal, distance)
         if x > start:
             moves.append((start, start - diagonal, x - start, x - start))
         added = diagonal == -distance or (
@@ -130,13 +130,13 @@ def _traced(history: Sequence[dict[int, int]], x: int, y: int) -> list[tuple[int
     return moves[::-1]
 
 
-def _common(before: Sequence[str], after: Sequence[str]) -> int:
+def _count_common(before: Sequence[str], after: Sequence[str]) -> int:
     """Return the number of lines that both texts begin with."""
     pairs = zip(before, after, strict=False)
     return next((n for n, (one, other) in enumerate(pairs) if one != other), min(len(before), len(after)))
 
 
-def _range(start: int, stop: int) -> str:
+def _format_range(start: int, stop: int) -> str:
     length = stop - start
     first = start + 1 if length else start  # an empty range stands behind the line before it
     return f"{first}" if length == 1 else f"{first},{length}"

@@ -16,45 +16,53 @@ from posixpath import normpath
 from typing import Any, TypeVar
 
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.names import printable
-from agentsd.core.plan.diff import diff
+from agentsd.core.names import escape_unprintable
+from agentsd.core.plan.diff import diff_documents
 from agentsd.core.plan.plan import Change, FieldChange, Plan, Quarantined
 from agentsd.core.text.line_diff import diff_lines
-from agentsd.core.text.render import ORPHANED, secret_words, shown, summary, title, told, user_path
-from agentsd.core.violations import dotted
+from agentsd.core.text.render import (
+    ORPHANED,
+    describe_secret,
+    format_title,
+    format_value,
+    get_user_path,
+    is_user_shown,
+    summarise_plan,
+)
+from agentsd.core.violations import format_pointer
 
 MAX_BYTES = 60_000
 """GitHub takes comments of 65,536 characters; a CI job may want to add a line of its own."""
 
-_TABLE = MAX_BYTES // 2
+_TABLE_BYTES = MAX_BYTES // 2
 _SIGNS = {"create": "+", "update": "~", "rename": "→", "delete": "-", "heal": "±"}
-_FIELDS = 6  # are named in a row of the table
-_LINE = 400  # characters of a line of a text
-_LINES = 120  # lines of one text's diff
-_COMPARED = 2000  # lines of a text up to which it is compared line by line
-_TEXT = 8_000  # bytes of one text's diff
-_RESERVE = 250  # bytes for what is said of the rest, twice
+_FIELDS_MAX = 6  # are named in a row of the table
+_LINE_MAX = 400  # characters of a line of a text
+_LINES_MAX = 120  # lines of one text's diff
+_COMPARED_LINES_MAX = 2000  # lines of a text up to which it is compared line by line
+_TEXT_MAX = 8_000  # bytes of one text's diff
+_RESERVED_BYTES = 250  # bytes for what is said of the rest, twice
 T = TypeVar("T")
 _RUN = re.compile("`{3,}")
 
 
-def plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") -> str:
+def format_plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str = "") -> str:
     """Return the plan in GitHub's Markdown: a line of counts, a table and folded details.
 
     At most ``MAX_BYTES`` of UTF-8; what does not fit is counted. ``notes`` are Markdown already.
     ``prefix`` precedes the files' paths.
     """
     page = _Page()
-    page.add(f"### agentsd plan: {summary(plan)}\n")
-    for note in [*notes, *_remarks(plan)]:
+    page.add(f"### agentsd plan: {summarise_plan(plan)}\n")
+    for note in [*notes, *_list_remarks(plan)]:
         page.add(f"\n{note}\n")
-    rows = [*_rows(plan, prefix)]
+    rows = [*_format_rows(plan, prefix)]
     if rows:
         page.add("\n| | agent | what changes | file |\n| --- | --- | --- | --- |\n")
-        page.fill(rows, str, _TABLE, "\n… and {} more.\n")
+        page.fill(rows, str, _TABLE_BYTES, "\n… and {} more.\n")
     rest = "\n{} more are left out here: see the job's log, or run it yourself.\n"
-    page.fill(plan.quarantined, lambda one: _quarantined(one, prefix), MAX_BYTES, rest)
-    page.fill([change for change in plan.changes if _fields(change)], _detail, MAX_BYTES, rest)
+    page.fill(plan.quarantined, lambda one: _format_quarantined(one, prefix), MAX_BYTES, rest)
+    page.fill([change for change in plan.changes if _list_fields(change)], _format_detail, MAX_BYTES, rest)
     return page.text
 
 
@@ -77,32 +85,32 @@ class _Page:
         """Add whole texts only, in order, as long as they and ``rest`` fit."""
         for number, thing in enumerate(things):
             text = write(thing)
-            if self.size + len(text.encode()) > limit - _RESERVE:
+            if self.size + len(text.encode()) > limit - _RESERVED_BYTES:
                 self.add(rest.format(len(things) - number))
                 return
             self.add(text)
 
 
-def code(text: str) -> str:
+def format_code(text: str) -> str:
     """Return inline code that its own text cannot end, whatever a manifest contains."""
-    return f"`{printable(text).replace('`', 'ʼ') or ' '}`"
+    return f"`{escape_unprintable(text).replace('`', 'ʼ') or ' '}`"
 
 
-def _cell(text: str) -> str:
+def _format_cell(text: str) -> str:
     """Return ``format_code`` for a table: a bar would end the cell even in code (GFM, 4.10)."""
-    return code(text if len(text) <= _LINE else f"{text[: _LINE - 1]}…").replace("|", "\\|")
+    return format_code(text if len(text) <= _LINE_MAX else f"{text[: _LINE_MAX - 1]}…").replace("|", "\\|")
 
 
-def _place(prefix: str, path: str) -> str:
+def _format_place(prefix: str, path: str) -> str:
     """Return a file's path from where the command ran: an overlay is beside the folder of manifests."""
     return normpath(f"{prefix}{path}") if prefix else path
 
 
-def _html(text: str) -> str:
-    return f"<code>{escape(printable(text))}</code>"
+def _escape_html(text: str) -> str:
+    return f"<code>{escape(escape_unprintable(text))}</code>"
 
 
-def _remarks(plan: Plan) -> Iterator[str]:
+def _list_remarks(plan: Plan) -> Iterator[str]:
     bad = len(plan.quarantined)
     if bad:
         yield (
@@ -110,37 +118,37 @@ def _remarks(plan: Plan) -> Iterator[str]:
             "to apply anything."
         )
     if plan.held_back:
-        held = ", ".join(map(_cell, plan.held_back[:_FIELDS])) + (
-            " …" if len(plan.held_back) > _FIELDS else ""
+        held = ", ".join(map(_format_cell, plan.held_back[:_FIELDS_MAX])) + (
+            " …" if len(plan.held_back) > _FIELDS_MAX else ""
         )
         yield f"Not pruned while a file is quarantined: {held}"
 
 
-def _rows(plan: Plan, prefix: str) -> Iterator[str]:
+def _format_rows(plan: Plan, prefix: str) -> Iterator[str]:
     for one in plan.quarantined:
         first, more = one.violations[0], len(one.violations) - 1
         rest = f" and {more} more" if more else ""
-        where = f"{_place(prefix, first.path)}:{first.line}:{first.column}"
-        yield f"| `!` **quarantined** | | {_cell(first.message)}{rest} | {_cell(where)} |\n"
+        where = f"{_format_place(prefix, first.path)}:{first.line}:{first.column}"
+        yield f"| `!` **quarantined** | | {_format_cell(first.message)}{rest} | {_format_cell(where)} |\n"
     for change in plan.changes:
-        what = _what(change)
+        what = _describe_change(change)
         sign = f"`{_SIGNS[change.operation]}` {change.operation}"
-        yield f"| {sign} | {_cell(title(change))} | {what} | {_cell(_place(prefix, change.path))} |\n"
-    for user in filter(told, plan.users):
+        yield f"| {sign} | {_format_cell(format_title(change))} | {what} | {_format_cell(_format_place(prefix, change.path))} |\n"
+    for user in filter(is_user_shown, plan.users):
         owner = f"owner {user.username}"
         sign = f"`{_SIGNS[user.operation]}` {user.operation}"
-        what = ", ".join(_cell(dotted(one.pointer)) for one in user.fields[:_FIELDS])
-        yield f"| {sign} | {_cell(owner)} | {what} | {_cell(_place(prefix, user_path(user)))} |\n"
+        what = ", ".join(_format_cell(format_pointer(one.pointer)) for one in user.fields[:_FIELDS_MAX])
+        yield f"| {sign} | {_format_cell(owner)} | {what} | {_format_cell(_format_place(prefix, get_user_path(user)))} |\n"
     for row in plan.orphaned:
-        yield f"| `!` orphaned | {_cell(row.slug)} | {ORPHANED} | {_cell(_place(prefix, row.path))} |\n"
+        yield f"| `!` orphaned | {_format_cell(row.slug)} | {ORPHANED} | {_format_cell(_format_place(prefix, row.path))} |\n"
 
 
-def _what(change: Change) -> str:
+def _describe_change(change: Change) -> str:
     if change.operation == "delete":
         return "the agent goes"
     if change.operation == "create":
-        return ", ".join(_providers((change.desired and change.desired.value) or {}))
-    named = [_named(one) for one in change.fields[:_FIELDS]]
+        return ", ".join(_list_providers((change.desired and change.desired.value) or {}))
+    named = [_format_field_name(one) for one in change.fields[:_FIELDS_MAX]]
     more = len(change.fields) - len(named)
     if not named:
         return {"update": "the file, but no field of it", "rename": "the name alone"}.get(
@@ -149,54 +157,60 @@ def _what(change: Change) -> str:
     return ", ".join(named) + (f" and {more} more" if more else "")
 
 
-def _named(one: FieldChange) -> str:
-    name = _cell(dotted(one.pointer))
-    return f"{name} **{secret_words(one)}**" if one.secret else name
+def _format_field_name(one: FieldChange) -> str:
+    name = _format_cell(format_pointer(one.pointer))
+    return f"{name} **{describe_secret(one)}**" if one.secret else name
 
 
-def _providers(value: Mapping[str, Any]) -> Iterator[str]:
+def _list_providers(value: Mapping[str, Any]) -> Iterator[str]:
     for kind in SECTIONS:
         section = value.get(kind)
         if isinstance(section, Mapping):
-            yield _cell(f"{kind}: {section.get('provider', '')}")
+            yield _format_cell(f"{kind}: {section.get('provider', '')}")
 
 
-def _quarantined(one: Quarantined, prefix: str) -> str:
+def _format_quarantined(one: Quarantined, prefix: str) -> str:
     lines = [
-        f"- {code(f'{_place(prefix, v.path)}:{v.line}:{v.column}')} {code(v.message)}"
-        + (f"<br>→ {code(v.hint)}" if v.hint else "")
-        for v in one.violations[:_LINES]
+        f"- {format_code(f'{_format_place(prefix, v.path)}:{v.line}:{v.column}')} {format_code(v.message)}"
+        + (f"<br>→ {format_code(v.hint)}" if v.hint else "")
+        for v in one.violations[:_LINES_MAX]
     ]
-    return _folded(f"quarantined {_html(_place(prefix, one.path))}", "\n".join(lines), is_open=True)
+    return _format_folded(
+        f"quarantined {_escape_html(_format_place(prefix, one.path))}", "\n".join(lines), is_open=True
+    )
 
 
-def _fields(change: Change) -> tuple[FieldChange, ...]:
+def _list_fields(change: Change) -> tuple[FieldChange, ...]:
     """Return the fields that differ; for a new agent, all of its fields."""
     if change.operation == "create" and change.desired is not None:
-        return diff({}, change.desired.value)
+        return diff_documents({}, change.desired.value)
     return change.fields
 
 
-def _detail(change: Change) -> str:
-    fields = _fields(change)
+def _format_detail(change: Change) -> str:
+    fields = _list_fields(change)
     texts = [one for one in fields if _is_text(one)]
-    lines = [f"- {code(dotted(one.pointer))}: {_value(one)}" for one in fields if not _is_text(one)]
+    lines = [
+        f"- {format_code(format_pointer(one.pointer))}: {_format_value(one)}"
+        for one in fields
+        if not _is_text(one)
+    ]
     parts = ["\n".join(lines)] if lines else []
     count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
-    body = "\n\n".join([*parts, *map(_text_diff, texts)])
-    if len(body.encode()) > _TABLE:
+    body = "\n\n".join([*parts, *map(_format_text_diff, texts)])
+    if len(body.encode()) > _TABLE_BYTES:
         body = "Too much to show here."
-    return _folded(f"{change.operation} {_html(title(change))}: {count}", body)
+    return _format_folded(f"{change.operation} {_escape_html(format_title(change))}: {count}", body)
 
 
-def _folded(head: str, body: str, *, is_open: bool = False) -> str:
+def _format_folded(head: str, body: str, *, is_open: bool = False) -> str:
     return f"\n<details{' open' if is_open else ''}><summary>{head}</summary>\n\n{body}\n\n</details>\n"
 
 
-def _value(one: FieldChange) -> str:
+def _format_value(one: FieldChange) -> str:
     if one.secret:
-        return f"_{secret_words(one)}_"
-    old, new = code(shown(one.old)), code(shown(one.new))
+        return f"_{describe_secret(one)}_"
+    old, new = format_code(format_value(one.old)), format_code(format_value(one.new))
     if one.operation == "add":
         return new
     return f"{old} (removed)" if one.operation == "remove" else f"{old} → {new}"
@@ -210,21 +224,21 @@ def _is_text(one: FieldChange) -> bool:
     return any("\n" in side or len(side) > 60 for side in sides)
 
 
-def _text_diff(one: FieldChange) -> str:
-    whole = [*_differing(_lines(one.old), _lines(one.new))]
+def _format_text_diff(one: FieldChange) -> str:
+    whole = [*_diff_bounded(_split_lines(one.old), _split_lines(one.new))]
     sizes = accumulate(len(line.encode()) + 1 for line in whole)
-    lines = [line for line, size in zip(whole[:_LINES], sizes, strict=False) if size <= _TEXT]
+    lines = [line for line, size in zip(whole[:_LINES_MAX], sizes, strict=False) if size <= _TEXT_MAX]
     if len(lines) < len(whole):
         lines.append(f"… {len(whole) - len(lines)} more lines")
     fence = "`" * max([3, *(len(run) + 1 for run in _RUN.findall("\n".join(lines)))])
-    return "\n".join([f"{code(dotted(one.pointer))}:", "", f"{fence}diff", *lines, fence])
+    return "\n".join([f"{format_code(format_pointer(one.pointer))}:", "", f"{fence}diff", *lines, fence])
 
 
-def _lines(text: str | None) -> list[str]:
-    return [printable(line)[:_LINE] for line in (text or "").splitlines()]
+def _split_lines(text: str | None) -> list[str]:
+    return [escape_unprintable(line)[:_LINE_MAX] for line in (text or "").splitlines()]
 
 
-def _differing(old: Sequence[str], new: Sequence[str]) -> Iterable[str]:
-    if max(len(old), len(new)) > _COMPARED:
+def _diff_bounded(old: Sequence[str], new: Sequence[str]) -> Iterable[str]:
+    if max(len(old), len(new)) > _COMPARED_LINES_MAX:
         return [f"- {len(old):,} lines", f"+ {len(new):,} lines"]
     return diff_lines(old, new)

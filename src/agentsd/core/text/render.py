@@ -11,9 +11,9 @@ from posixpath import normpath
 from typing import Any
 from urllib.parse import quote
 
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.core.plan.plan import Change, FieldChange, Operation, Plan, UserChange
-from agentsd.core.violations import Violation, dotted
+from agentsd.core.violations import Violation, format_pointer
 
 Span = tuple[str, str]
 """(style, text): a style is one that ``rich`` knows, or ``""``."""
@@ -39,12 +39,12 @@ VALUE_MAX = 60
 ORPHANED = "is orphaned: its file is gone, and `prune: false` keeps it; delete it through the API"
 
 
-def summary(plan: Plan) -> str:
+def summarise_plan(plan: Plan) -> str:
     """Return ``1 to create, 2 to update; 7 unchanged``."""
     counts = [(verb, sum(c.operation == op for c in plan.changes)) for op, verb in _VERBS.items()]
     parts = [f"{count} {verb}" for verb, count in counts if count]
     healed = sum(user.operation == "heal" for user in plan.users)
-    owners = len([user for user in plan.users if told(user) and user.operation != "heal"])
+    owners = len([user for user in plan.users if is_user_shown(user) and user.operation != "heal"])
     parts += [f"{healed} owner{'s' if healed > 1 else ''} drifted, to heal"] if healed else []
     if owners or (plan.users and not parts):
         parts.append(f"{owners or len(plan.users)} owner{'s' if owners > 1 else ''} to change")
@@ -52,20 +52,20 @@ def summary(plan: Plan) -> str:
     return f"{', '.join(parts) or 'no changes'}; {plan.unchanged} unchanged{quarantined}"
 
 
-def counts(plan: Plan) -> dict[str, int]:
+def count_operations(plan: Plan) -> dict[str, int]:
     """Return the count of each operation, with ``unchanged`` and ``quarantined``."""
     by_operation: dict[str, int] = {op: sum(c.operation == op for c in plan.changes) for op in _VERBS}
     return {**by_operation, "unchanged": plan.unchanged, "quarantined": len(plan.quarantined)}
 
 
-def plan_lines(plan: Plan) -> Iterator[Line]:
+def format_plan(plan: Plan) -> Iterator[Line]:
     """Yield the plan's lines for a terminal."""
     for change in plan.changes:
-        yield from _change_lines(change)
-    for user in filter(told, plan.users):
+        yield from _format_change(change)
+    for user in filter(is_user_shown, plan.users):
         style, sign = _SIGNS[user.operation]
-        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {user_path(user)}"))
-        yield from field_lines(user.fields)
+        yield ((style, f"  {sign} "), ("bold", f"owner {user.username}"), ("dim", f"  {get_user_path(user)}"))
+        yield from format_fields(user.fields)
         if user.operation == "heal":
             yield _EDITED
     for quarantined in plan.quarantined:
@@ -86,24 +86,24 @@ def plan_lines(plan: Plan) -> Iterator[Line]:
         )
 
 
-def told(user: UserChange) -> bool:
+def is_user_shown(user: UserChange) -> bool:
     """Return whether an owner's change is shown.
 
     An owner that comes or goes with its agents is not.
     """
-    return bool(user_path(user)) or user.operation == "heal"
+    return bool(get_user_path(user)) or user.operation == "heal"
 
 
-def user_path(user: UserChange) -> str:
+def get_user_path(user: UserChange) -> str:
     """Return the path of an owner's file; empty if there is none."""
     sides = (user.desired, user.stored)
     return next((side.path for side in sides if side is not None and side.path), "")
 
 
-def _change_lines(change: Change) -> Iterator[Line]:
+def _format_change(change: Change) -> Iterator[Line]:
     style, sign = _SIGNS[change.operation]
-    yield ((style, f"  {sign} "), ("bold", title(change)), ("dim", f"  {change.path}"))
-    yield from field_lines(change.fields)
+    yield ((style, f"  {sign} "), ("bold", format_title(change)), ("dim", f"  {change.path}"))
+    yield from format_fields(change.fields)
     if change.operation == "heal":
         yield _EDITED
 
@@ -111,23 +111,23 @@ def _change_lines(change: Change) -> Iterator[Line]:
 _EDITED: Line = (("dim", "      its row was edited in the database; the file wins"),)
 
 
-def field_lines(fields: Iterable[FieldChange]) -> Iterator[Line]:
+def format_fields(fields: Iterable[FieldChange]) -> Iterator[Line]:
     """Yield one line for each field that differs."""
     for field in fields:
-        yield (("", "      "), ("cyan", dotted(field.pointer)), ("", "  "), *_field_spans(field))
+        yield (("", "      "), ("cyan", format_pointer(field.pointer)), ("", "  "), *_format_field(field))
 
 
-def title(change: Change) -> str:
+def format_title(change: Change) -> str:
     """Return the agent's name; for a rename, both names."""
     if change.operation == "rename" and change.stored:
         return f"{change.stored.slug} → {change.slug}"
     return change.slug
 
 
-def _field_spans(field: FieldChange) -> Line:
+def _format_field(field: FieldChange) -> Line:
     if field.secret:
-        return (("magenta", secret_words(field)),)
-    old, new = shown(field.old), shown(field.new)
+        return (("magenta", describe_secret(field)),)
+    old, new = format_value(field.old), format_value(field.new)
     if field.operation == "add":
         return (("green", new),)
     if field.operation == "remove":
@@ -135,29 +135,29 @@ def _field_spans(field: FieldChange) -> Line:
     return (("red", old), ("dim", " → "), ("green", new))
 
 
-def secret_words(field: FieldChange) -> str:
+def describe_secret(field: FieldChange) -> str:
     """Return a description of a secret's change."""
     if field.operation != "change":
         return "secret added" if field.operation == "add" else "secret removed"
     return "secret changed" if field.secret == "changed" else "resealed"  # noqa: S105
 
 
-def shown(value: Any) -> str:
+def format_value(value: Any) -> str:
     """Return a value on one line, truncated if it is long."""
-    text = printable(json.dumps(value, ensure_ascii=False, default=str))
+    text = escape_unprintable(json.dumps(value, ensure_ascii=False, default=str))
     return text if len(text) <= VALUE_MAX else f"{text[: VALUE_MAX - 1]}…"
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan for a machine, without sealed values."""
     return {
         "source": plan.source,
         "empty": plan.empty,
-        "summary": counts(plan),
-        "changes": [_change_json(change) for change in plan.changes],
-        "users": [_user_json(user) for user in plan.users],
+        "summary": count_operations(plan),
+        "changes": [_change_to_json(change) for change in plan.changes],
+        "users": [_user_to_json(user) for user in plan.users],
         "quarantined": [
-            {"path": q.path, "violations": [violation_json(v) for v in q.violations]}
+            {"path": q.path, "violations": [violation_to_json(v) for v in q.violations]}
             for q in plan.quarantined
         ],
         "held_back": list(plan.held_back),
@@ -165,12 +165,12 @@ def plan_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _user_json(user: UserChange) -> dict[str, Any]:
-    fields = {"fields": [field_json(field) for field in user.fields]} if user.fields else {}
+def _user_to_json(user: UserChange) -> dict[str, Any]:
+    fields = {"fields": [field_to_json(field) for field in user.fields]} if user.fields else {}
     return {"operation": user.operation, "username": user.username, **fields}
 
 
-def _change_json(change: Change) -> dict[str, Any]:
+def _change_to_json(change: Change) -> dict[str, Any]:
     renamed = {"old_slug": change.stored.slug} if change.operation == "rename" and change.stored else {}
     return {
         "operation": change.operation,
@@ -179,29 +179,29 @@ def _change_json(change: Change) -> dict[str, Any]:
         "owner": change.owner,
         "path": change.path,
         **renamed,
-        "fields": [field_json(field) for field in change.fields],
+        "fields": [field_to_json(field) for field in change.fields],
     }
 
 
-def field_json(field: FieldChange) -> dict[str, Any]:
+def field_to_json(field: FieldChange) -> dict[str, Any]:
     """Return one field that differs; for a secret only that it does."""
-    body: dict[str, Any] = {"operation": field.operation, "field": dotted(field.pointer)}
+    body: dict[str, Any] = {"operation": field.operation, "field": format_pointer(field.pointer)}
     if field.secret:
         return {**body, "secret": field.secret}
     return {**body, "old": field.old, "new": field.new}
 
 
-def placed(prefix: str, path: str) -> str:
+def prefix_path(prefix: str, path: str) -> str:
     """Return a file's path for display: an overlay is beside the folder of manifests, not in it."""
     return normpath(prefix + path) if path.startswith("../") else prefix + path
 
 
-def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
+def format_violations(violations: Iterable[Violation], prefix: str = "") -> Iterator[Line]:
     """Yield violations for a terminal: ``file:line:column``, message and hint."""
     for violation in violations:
         style = "bold red" if violation.severity == "error" else "yellow"
         yield (
-            ("bold", placed(prefix, violation.where)),
+            ("bold", prefix_path(prefix, violation.where)),
             ("", " "),
             (style, violation.severity),
             ("", f" {violation.message} "),
@@ -211,7 +211,7 @@ def violation_lines(violations: Iterable[Violation], prefix: str = "") -> Iterat
             yield (("dim", "    → "), ("", violation.hint))
 
 
-def violation_json(violation: Violation) -> dict[str, Any]:
+def violation_to_json(violation: Violation) -> dict[str, Any]:
     """Return one violation for a machine."""
     return {
         "path": violation.path,
@@ -225,24 +225,24 @@ def violation_json(violation: Violation) -> dict[str, Any]:
     }
 
 
-def violations_github(violations: Iterable[Violation], prefix: str = "") -> str:
+def violations_to_github(violations: Iterable[Violation], prefix: str = "") -> str:
     """Return workflow commands, which GitHub shows beside the lines of a pull request."""
     lines = []
     for v in violations:
-        file, title = _command(placed(prefix, v.path), True), _command(v.code, True)
+        file, title = _escape_command(prefix_path(prefix, v.path), True), _escape_command(v.code, True)
         place = f"file={file},line={v.line},col={v.column},title={title}"
         text = f"{v.message}. {v.hint}" if v.hint else v.message
-        lines.append(f"::{v.severity} {place}::{_command(text)}")
+        lines.append(f"::{v.severity} {place}::{_escape_command(text)}")
     return "".join(f"{line}\n" for line in lines)
 
 
-def _command(text: str, is_property: bool = False) -> str:
+def _escape_command(text: str, is_property: bool = False) -> str:
     """Escape text as GitHub's workflow commands require."""
     text = text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
     return text.replace(":", "%3A").replace(",", "%2C") if is_property else text
 
 
-def violations_sarif(violations: Sequence[Violation], version: str, prefix: str = "") -> dict[str, Any]:
+def violations_to_sarif(violations: Sequence[Violation], version: str, prefix: str = "") -> dict[str, Any]:
     """Return SARIF 2.1.0, for code scanning."""
     rules = sorted({violation.code for violation in violations})
     return {
@@ -257,13 +257,13 @@ def violations_sarif(violations: Sequence[Violation], version: str, prefix: str 
                         "rules": [{"id": rule} for rule in rules],
                     }
                 },
-                "results": [_sarif_result(violation, prefix) for violation in violations],
+                "results": [_make_sarif_result(violation, prefix) for violation in violations],
             }
         ],
     }
 
 
-def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
+def _make_sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
     text = f"{violation.message}. {violation.hint}" if violation.hint else violation.message
     return {
         "ruleId": violation.code,
@@ -272,7 +272,7 @@ def _sarif_result(violation: Violation, prefix: str) -> dict[str, Any]:
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {"uri": quote(placed(prefix, violation.path))},
+                    "artifactLocation": {"uri": quote(prefix_path(prefix, violation.path))},
                     "region": {"startLine": violation.line, "startColumn": violation.column},
                 }
             }

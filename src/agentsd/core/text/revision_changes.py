@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
-from agentsd.core.names import printable
-from agentsd.core.plan.diff import FieldChange, diff
-from agentsd.core.secret import MASK, looks_secret
+from agentsd.core.names import escape_unprintable
+from agentsd.core.plan.diff import FieldChange, diff_documents
+from agentsd.core.secret import MASK, is_secret_name
 from agentsd.core.text.line_diff import diff_lines
-from agentsd.core.text.render import Line, field_json, field_lines
-from agentsd.core.violations import dotted
+from agentsd.core.text.render import Line, field_to_json, format_fields
+from agentsd.core.violations import format_pointer
 
 _LINES_MAX = 200
 """Lines of one text's diff that are told; of more, that there are more."""
@@ -26,11 +26,11 @@ _LINE_MAX = 2_000
 _TEXT_MAX = 1 << 20
 """Characters of a text that is compared line by line."""
 
-_TEXTS = ("system_prompt", "prompt")
+_TEXT_FIELDS = ("system_prompt", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class RevisionState:
     """Agent at one revision."""
 
     slug: str
@@ -40,61 +40,61 @@ class State:
     attached: Mapping[str, str] = field(default_factory=dict)  # path → start of the digest
 
 
-def changes(old: State, new: State) -> tuple[FieldChange, ...]:
+def diff_revisions(old: RevisionState, new: RevisionState) -> tuple[FieldChange, ...]:
     """Return the changes: names first, then the manifest's fields, then the files beside it."""
     found = (
-        *diff({"slug": old.slug, "path": old.path}, {"slug": new.slug, "path": new.path}),
-        *diff(old.value, new.value),
-        *diff(_text(old), _text(new)),
-        *diff({"attached": old.attached}, {"attached": new.attached}),
+        *diff_documents({"slug": old.slug, "path": old.path}, {"slug": new.slug, "path": new.path}),
+        *diff_documents(old.value, new.value),
+        *diff_documents(_collect_texts(old), _collect_texts(new)),
+        *diff_documents({"attached": old.attached}, {"attached": new.attached}),
     )
-    return tuple(map(_discreet, found))
+    return tuple(map(_mask_change, found))
 
 
-def _text(state: State) -> dict[str, str]:
+def _collect_texts(state: RevisionState) -> dict[str, str]:
     return {} if state.prompt is None else {"prompt": state.prompt}
 
 
-def _discreet(change: FieldChange) -> FieldChange:
+def _mask_change(change: FieldChange) -> FieldChange:
     """Mask a plain value under a secret's name: a manifest should not contain one."""
-    if not any(looks_secret(part) for part in change.pointer if isinstance(part, str)):
+    if not any(is_secret_name(part) for part in change.pointer if isinstance(part, str)):
         return change
     old, new = (None if value in (None, "") else MASK for value in (change.old, change.new))
     return replace(change, old=old, new=new)
 
 
-def changes_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
+def changes_to_json(found: Sequence[FieldChange]) -> list[dict[str, Any]]:
     """Return ``{"operation", "field"}`` each, with ``old`` and ``new``, ``secret``, or ``lines``.
 
     ``lines`` is the line diff of a text.
     """
     return [
-        {"operation": one.operation, "field": dotted(one.pointer), "lines": list(_lines(one))}
+        {"operation": one.operation, "field": format_pointer(one.pointer), "lines": list(_format_lines(one))}
         if _is_text(one)
-        else field_json(one)
+        else field_to_json(one)
         for one in found
     ]
 
 
-def changes_lines(found: Sequence[FieldChange]) -> Iterator[Line]:
+def format_changes(found: Sequence[FieldChange]) -> Iterator[Line]:
     """Yield the changes for a terminal."""
     for one in found:
         if not _is_text(one):
-            yield from field_lines([one])
+            yield from format_fields([one])
             continue
-        yield (("", "      "), ("cyan", dotted(one.pointer)))
-        for text in _lines(one):
+        yield (("", "      "), ("cyan", format_pointer(one.pointer)))
+        for text in _format_lines(one):
             style = {"+": "green", "-": "red", "@": "dim"}.get(text[:1], "")
-            yield (("", "        "), (style, printable(text)))
+            yield (("", "        "), (style, escape_unprintable(text)))
 
 
 def _is_text(one: FieldChange) -> bool:
     if one.secret is not None or not all(isinstance(value, str | None) for value in (one.old, one.new)):
         return False
-    return one.pointer[0] in _TEXTS or "\n" in f"{one.old or ''}{one.new or ''}"
+    return one.pointer[0] in _TEXT_FIELDS or "\n" in f"{one.old or ''}{one.new or ''}"
 
 
-def _lines(one: FieldChange) -> Iterator[str]:
+def _format_lines(one: FieldChange) -> Iterator[str]:
     texts = str(one.old or ""), str(one.new or "")
     if max(map(len, texts)) > _TEXT_MAX:
         yield f"… too long to compare: {len(texts[0]):,} characters, and {len(texts[1]):,} now"

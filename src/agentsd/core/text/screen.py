@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.core.text.render import Line, Span
 
 MARKS: dict[str, Span] = {
@@ -16,11 +16,11 @@ MARKS: dict[str, Span] = {
     "none": ("dim", "·"),
 }
 _INDENT = 6
-_NARROWEST = 20
+_COLUMN_MIN = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class ScreenEntry:
     """Item of a section: its state, its name and its details."""
 
     mark: str  # of ``MARKS``
@@ -29,37 +29,39 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class ScreenSection:
     """Entries under a title; ``more`` counts those that are left out."""
 
     title: str
-    entries: Sequence[Entry]
+    entries: Sequence[ScreenEntry]
     more: int = 0
 
 
-def screen(sections: Sequence[Section], width: int) -> Iterator[Line]:
+def format_screen(sections: Sequence[ScreenSection], width: int) -> Iterator[Line]:
     """Yield lines of at most ``width`` characters; sections without entries are left out."""
-    width = max(width, _NARROWEST)
+    width = max(width, _COLUMN_MIN)
     for section in sections:
         if section.entries:
             yield ()
-            yield (("bold", _cut(printable(section.title), width)),)
-            yield from _body([_printable(entry) for entry in section.entries], width)
+            yield (("bold", _shorten_name(escape_unprintable(section.title), width)),)
+            yield from _format_body([_escape_entry(entry) for entry in section.entries], width)
             if section.more:
                 yield (("dim", f"    and {section.more} more"),)
 
 
-def _body(entries: Sequence[Entry], width: int) -> Iterator[Line]:
+def _format_body(entries: Sequence[ScreenEntry], width: int) -> Iterator[Line]:
     count = max(len(entry.cells) for entry in entries)
     padded = [(*entry.cells, *[("", "")] * (count - len(entry.cells))) for entry in entries]
     names = max(len(entry.name) for entry in entries)
     widths = [max(len(cells[index][1]) for cells in padded) for index in range(count)]
     fits = 4 + names + sum(2 + one for one in widths if one) <= width
     for entry, cells in zip(entries, padded, strict=True):
-        yield from _row(entry, cells, names, widths) if fits else _block(entry, width)
+        yield from _format_row(entry, cells, names, widths) if fits else _format_block(entry, width)
 
 
-def _row(entry: Entry, cells: Sequence[Span], names: int, widths: Sequence[int]) -> Iterator[Line]:
+def _format_row(
+    entry: ScreenEntry, cells: Sequence[Span], names: int, widths: Sequence[int]
+) -> Iterator[Line]:
     spans = [("", entry.name.ljust(names))]
     spans += [
         (style, "  " + text.ljust(one)) for (style, text), one in zip(cells, widths, strict=True) if one
@@ -71,10 +73,10 @@ def _row(entry: Entry, cells: Sequence[Span], names: int, widths: Sequence[int])
     yield ((style, f"  {mark} "), *spans)
 
 
-def _block(entry: Entry, width: int) -> Iterator[Line]:
+def _format_block(entry: ScreenEntry, width: int) -> Iterator[Line]:
     """Yield the name on one line and the wrapped details below it."""
     style, mark = MARKS[entry.mark]
-    yield ((style, f"  {mark} "), ("", _cut(entry.name, width - 4)))
+    yield ((style, f"  {mark} "), ("", _shorten_name(entry.name, width - 4)))
     line: list[Span] = []
     room = width - _INDENT
     for style, text in entry.cells:
@@ -89,7 +91,7 @@ def _block(entry: Entry, width: int) -> Iterator[Line]:
         yield (("", " " * _INDENT), *line)
 
 
-def _cut(text: str, width: int) -> str:
+def _shorten_name(text: str, width: int) -> str:
     """Shorten a long name in its middle: hosts and folders differ at the end."""
     if len(text) <= width:
         return text
@@ -97,6 +99,6 @@ def _cut(text: str, width: int) -> str:
     return f"{text[: width - 1 - end]}…{text[len(text) - end :]}"
 
 
-def _printable(entry: Entry) -> Entry:
-    cells = tuple((style, printable(text)) for style, text in entry.cells)
-    return Entry(entry.mark, printable(entry.name), cells)
+def _escape_entry(entry: ScreenEntry) -> ScreenEntry:
+    cells = tuple((style, escape_unprintable(text)) for style, text in entry.cells)
+    return ScreenEntry(entry.mark, escape_unprintable(entry.name), cells)

@@ -4,34 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentsd.core.text.line_diff import Part, groups, heading, marked, parts
+from agentsd.core.text.line_diff import DiffPart, diff_parts, format_heading, group_parts, mark_lines
 
-_NOTHING = "/dev/null"
+_NO_FILE = "/dev/null"
 _UNENDED = "\n\\ No newline at end of file\n"
 
-_AROUND = 3
+_CONTEXT_LINES = 3
 """Equal lines before and after what differs."""
 
 
-def unified(old: str | None, new: str | None, path: str) -> str:
+def format_unified_diff(old: str | None, new: str | None, path: str) -> str:
     """Return the diff of the file at ``path``; None: no such file. Empty if nothing differs."""
-    before, after = _lines(old or ""), _lines(new or "")
-    hunks = [_hunk(group, before, after) for group in groups(parts(before, after), _AROUND)]
-    return header(path, new=old is None, gone=new is None) + "".join(hunks) if hunks else ""
+    before, after = _split_lines(old or ""), _split_lines(new or "")
+    hunks = [
+        _format_hunk(group, before, after) for group in group_parts(diff_parts(before, after), _CONTEXT_LINES)
+    ]
+    return format_header(path, new=old is None, gone=new is None) + "".join(hunks) if hunks else ""
 
 
-def header(path: str, *, new: bool, gone: bool) -> str:
+def format_header(path: str, *, new: bool, gone: bool) -> str:
     """Return the two lines that a file's diff begins with."""
-    return f"--- {_NOTHING if new else f'a/{path}'}\n+++ {_NOTHING if gone else f'b/{path}'}\n"
+    return f"--- {_NO_FILE if new else f'a/{path}'}\n+++ {_NO_FILE if gone else f'b/{path}'}\n"
 
 
-def _lines(text: str) -> list[str]:
+def _split_lines(text: str) -> list[str]:
     """Split text into lines with their ends; only a line feed ends a line, as in git."""
     lines = [f"{line}\n" for line in text.split("\n")]
     lines[-1] = lines[-1][:-1]
     return lines if lines[-1] else lines[:-1]
 
 
-def _hunk(group: Sequence[Part], before: Sequence[str], after: Sequence[str]) -> str:
-    lines = (line if line.endswith("\n") else line + _UNENDED for line in marked(group, before, after))
-    return f"{heading(group)}\n" + "".join(lines)
+def _format_hunk(group: Sequence[DiffPart], before: Sequence[str], after: Sequence[str]) -> str:
+    lines = (line if line.endswith("\n") else line + _UNENDED for line in mark_lines(group, before, after))
+    return f"{format_heading(group)}\n" + "".join(lines)

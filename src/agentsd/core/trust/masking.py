@@ -13,7 +13,7 @@ _KEY = re.compile(
 _SHOWN = 8  # hex digits of a hash: enough to tell one ciphertext from the next
 
 
-def masked(text: str) -> str:
+def mask_sealed_text(text: str) -> str:
     """Return ``text`` with a short hash for each ciphertext, and of its ``sops`` block only the keys.
 
     A changed secret shows as another hash, a new recipient as a new line; values that every edit renews
@@ -22,10 +22,10 @@ def masked(text: str) -> str:
     keys: list[str] = []
     for block in _BLOCK.findall(text):
         keys += _KEY.findall(block)
-    shown = _SEAL.sub(_hashed, _BLOCK.sub("", text))
+    shown = _SEAL.sub(_hash_seal, _BLOCK.sub("", text))
     lines = "".join(f"# sealed to {key}\n" for key in sorted(keys))
     return f"{shown}{'' if shown.endswith(chr(10)) or not shown else chr(10)}{lines}"
 
 
-def _hashed(seal: re.Match[str]) -> str:
+def _hash_seal(seal: re.Match[str]) -> str:
     return f"(sealed {seal[1] or 'value'} {sha256(seal[0].encode()).hexdigest()[:_SHOWN]})"

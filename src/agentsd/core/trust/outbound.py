@@ -15,7 +15,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-NEVER: tuple[Network, ...] = (
+FORBIDDEN_NETWORKS: tuple[Network, ...] = (
     IPv4Network("169.254.0.0/16"),  # link-local (RFC 3927); AWS, Azure, Google, Oracle, … metadata
     IPv6Network("fe80::/10"),  # link-local (RFC 4291)
     IPv6Network("fd00:ec2::/32"),  # AWS: metadata, credentials, DNS and time of the instance
@@ -33,7 +33,7 @@ _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
 LOCAL_REASON = "its address is link-local or a machine's metadata service, which no agent may reach"
-LISTED_REASON = "it is not in the list of hosts that this server may connect to"
+UNLISTED_REASON = "it is not in the list of hosts that this server may connect to"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Outbound:
         names, suffixes, networks = set(), set(), set()
         for entry in entries:
             text = entry.strip().lower().rstrip(".")
-            if network := _network(text):
+            if network := _parse_network(text):
                 networks.add(network)
             elif not _NAME.fullmatch(text):
                 raise ValueError(f"{entry!r} is no host name, no *.suffix and no network such as 10.0.0.0/8")
@@ -65,21 +65,21 @@ class Outbound:
 
     def refuses_host(self, host: str) -> str | None:
         """Return why a URL's host is forbidden, judged by the host alone; None: it is allowed."""
-        address = _address(host.strip("[]"))
+        address = _parse_address(host.strip("[]"))
         if address is not None:
             return self.refuses(host, address)
         if self._open or self.networks or self._names(host):
             return None  # of a name that is not listed, its address decides
-        return LISTED_REASON
+        return UNLISTED_REASON
 
     def refuses(self, host: str, address: Address) -> str | None:
         """Return why ``address``, resolved from the URL's ``host``, is forbidden; None: it is allowed."""
-        if any(one in network for one in faces(address) for network in NEVER):
+        if any(one in network for one in iter_addresses(address) for network in FORBIDDEN_NETWORKS):
             return LOCAL_REASON
         if self._open or self._names(host):
             return None
         plain = address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
-        return None if any(plain in network for network in self.networks) else LISTED_REASON
+        return None if any(plain in network for network in self.networks) else UNLISTED_REASON
 
     @property
     def _open(self) -> bool:
@@ -90,7 +90,7 @@ class Outbound:
         return name in self.names or name.endswith(self.suffixes)
 
 
-def faces(address: Address) -> Iterator[Address]:
+def iter_addresses(address: Address) -> Iterator[Address]:
     """Yield the address, and every IPv4 address that it embeds or tunnels to."""
     yield address
     if isinstance(address, IPv4Address):
@@ -103,23 +103,23 @@ def faces(address: Address) -> Iterator[Address]:
         yield low
     if address in _NAT64_LOCAL:  # 48, 56, 64 or 96 bits before the IPv4 address: RFC 6052, section 2.2
         yield low
-        yield from (IPv4Address(_spread(number, prefix)) for prefix in (48, 56, 64))
+        yield from (IPv4Address(_extract_ipv4_bits(number, prefix)) for prefix in (48, 56, 64))
 
 
-def _spread(number: int, prefix: int) -> int:
+def _extract_ipv4_bits(number: int, prefix: int) -> int:
     """Return the 32 bits after ``prefix``, which skip bits 64 to 71."""
     bits = f"{number:0128b}"
     return int((bits[prefix:64] + bits[72:])[:32], 2)
 
 
-def _network(text: str) -> Network | None:
+def _parse_network(text: str) -> Network | None:
     try:
         return ip_network(text.strip("[]"), strict=False)
     except ValueError:
         return None
 
 
-def _address(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     try:
         return ip_address(host)
     except ValueError:

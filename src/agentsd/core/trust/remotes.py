@@ -27,7 +27,7 @@ _SCHEMES: dict[str, Scheme] = {
 _PORTS = {"https": 443, "http": 80, "ssh": 22, "git": 9418}
 _SCP = re.compile(r"(?:[^@/:]+@)?(\[[0-9A-Fa-f:.]+\]|[^@/:\[\]]+):(?!:)(.+)")
 _REF = re.compile(r"[^\x00-\x20\x7f~^:?*\[\\]+")
-_USE = "write https://host/path, ssh://git@host/path, git@host:path, or a path"
+_FORMS_HINT = "write https://host/path, ssh://git@host/path, git@host:path, or a path"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,14 @@ def parse_remote(text: str) -> Remote:
     A password in it is refused: anyone who sees the command line or the settings would see it.
     """
     if not text or not text.isprintable() or text != text.strip() or text.startswith("-"):
-        raise ConfigError("this is no address of a git repository", hint=_USE)
+        raise ConfigError("this is no address of a git repository", hint=_FORMS_HINT)
     if "://" in text:
         return _parse_url(text)
     scp = _SCP.fullmatch(text)
     if scp and "/" not in text.partition(":")[0]:
         return Remote(text, "ssh", scp[1].lower(), scp[2])
     if "::" in text:
-        raise ConfigError("git's remote helpers are not used for pulling", hint=_USE)
+        raise ConfigError("git's remote helpers are not used for pulling", hint=_FORMS_HINT)
     return Remote(text, "file", "", text)
 
 
@@ -75,10 +75,10 @@ def _parse_url(text: str) -> Remote:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ConfigError("this address of a git repository cannot be read", hint=_USE) from None
+        raise ConfigError("this address of a git repository cannot be read", hint=_FORMS_HINT) from None
     scheme = _SCHEMES.get(parts.scheme.lower())
     if scheme is None or not parts.path.strip("/") or (scheme != "file" and not parts.hostname):
-        raise ConfigError("this is no address that git can fetch from", hint=_USE)
+        raise ConfigError("this is no address that git can fetch from", hint=_FORMS_HINT)
     _refuse_secrets(parts)
     if scheme == "file":
         return Remote(text, scheme, "", parts.path)

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
-NOWHERE = "an impossible address"
+NO_ORIGIN = "an impossible address"
 """The origin of what is no URL; nothing trusts it."""
 
 
-def origin(url: str) -> str:
+def normalise_origin(url: str) -> str:
     """Return scheme, host and port, normalised.
 
     ``https://Api.Groq.com:443/x`` → ``https://api.groq.com``; ``NO_ORIGIN`` for a URL without a host or
@@ -24,9 +24,9 @@ def origin(url: str) -> str:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        return NOWHERE
+        return NO_ORIGIN
     if not (parts.scheme and parts.hostname):
-        return NOWHERE
+        return NO_ORIGIN
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     shown = "" if port in (None, _DEFAULT_PORTS.get(parts.scheme)) else f":{port}"
     return f"{parts.scheme}://{host.lower()}{shown}"
@@ -48,37 +48,37 @@ class Destinations:
         return (self.secrets & section.keys()) | sealed
 
 
-SEALED_PLACE = "an address that is sealed"
+SEALED_ADDRESS = "an address that is sealed"
 
 DestinationsOf = Callable[[str, str], Destinations | None]
 """(section, provider) → where its secrets may go; None for a provider that nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Misdirected:
+class MisdirectedField:
     """Destination field that would send a secret where it does not belong."""
 
     field: str
-    origin: str  # ``SEALED_PLACE`` where it is sealed: messages quote it
+    origin: str  # ``SEALED_ADDRESS`` where it is sealed: messages quote it
 
     @property
     def remedy(self) -> str:
         """Return the hint for the user."""
-        if self.origin == SEALED_PLACE:
+        if self.origin == SEALED_ADDRESS:
             return (
                 "seal the address in one file with the secret, or add its origin to AGENTSD_TRUSTED_ORIGINS"
             )
         return f"seal the URL too, or add {self.origin} to AGENTSD_TRUSTED_ORIGINS"
 
 
-def misdirected(
+def find_misdirected(
     section: Mapping[str, Any],
     sealed: frozenset[str],
     destinations: Destinations,
     trusted: frozenset[str],
     *,
     bound: bool = True,
-) -> tuple[Misdirected, ...]:
+) -> tuple[MisdirectedField, ...]:
     """Return the destination fields of ``section`` that its secrets must not be sent to.
 
     ``sealed`` names the section's fields that are sealed in the document. A sealed URL was
@@ -90,15 +90,15 @@ def misdirected(
     holds_secret = bool(destinations.secrets & section.keys()) or bool(sealed - destinations.urls.keys())
     if not holds_secret:
         return ()
-    allowed = (destinations.home | trusted) - {NOWHERE}
+    allowed = (destinations.home | trusted) - {NO_ORIGIN}
     places = {
         name: str(section.get(name) or default or "")
         for name, default in destinations.urls.items()
         if name not in sealed or not bound
     }
-    origins = {name: origin(url) for name, url in places.items() if url}
+    origins = {name: normalise_origin(url) for name, url in places.items() if url}
     return tuple(
-        Misdirected(name, SEALED_PLACE if name in sealed else place)
+        MisdirectedField(name, SEALED_ADDRESS if name in sealed else place)
         for name, place in origins.items()
         if place not in allowed
     )

@@ -21,19 +21,19 @@ from pathlib import Path
 from agentsd.core.errors import AgentsdError
 from agentsd.files.atomic.temp_files import (
     TEMPORARY_NAME,
-    content_of,
+    compute_mark,
     is_alive,
-    mark,
-    status_of,
+    open_temp_file,
+    read_content,
+    stat_file,
     sync_folder,
-    temporary_file,
 )
 
 _AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
-_UNSUPPORTED = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
-_FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-_ATTEMPTS, _PAUSE = 1000, 0.002  # to hold a file that another process swaps: two seconds
+_UNSUPPORTED_ERRNOS = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
+_FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_LOCK_ATTEMPTS, _PAUSE_SECONDS = 1000, 0.002  # to hold a file that another process swaps: two seconds
 
 
 class FileChanged(AgentsdError):
@@ -65,15 +65,15 @@ class DiskFull(FileRefused):
 
 def is_full(error: OSError) -> bool:
     """Return whether the operating system refused for lack of space."""
-    return error.errno in _FULL
+    return error.errno in _FULL_ERRNOS
 
 
-def refusal_of(path: Path, error: OSError) -> FileRefused:
+def make_refusal(path: Path, error: OSError) -> FileRefused:
     """Return the error for an ``OSError`` about ``path``."""
     return (DiskFull if is_full(error) else FileRefused)(path, error)
 
 
-def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
+def compare_and_swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
     """Write ``data`` to ``path`` if it contains ``expected`` now; None means that there is no file.
 
     Missing folders are created, the mode is kept, and a link stays a link (if removed, it goes together
@@ -82,22 +82,22 @@ def swap(path: Path, expected: bytes | None, data: bytes | None) -> None:
     """
     try:
         target = Path(os.path.realpath(path))
-        if content_of(target) != expected:
+        if read_content(target) != expected:
             raise FileChanged(path)
         if data == expected:
             return
         if data is None:
-            _remove(target, expected or b"")
+            _remove_file(target, expected or b"")
         elif expected is None:
-            with _parents_of(target):
-                _create(target, data)
+            with _ensure_parents(target):
+                _create_file(target, data)
         else:
-            _exchange(target, expected, data)
+            _exchange_files(target, expected, data)
         if data is None and path.is_symlink():
             path.unlink(missing_ok=True)
         sync_folder(target.parent)
     except OSError as error:
-        raise refusal_of(path, error) from None
+        raise make_refusal(path, error) from None
 
 
 def replace_file(path: Path, data: bytes) -> None:
@@ -106,12 +106,12 @@ def replace_file(path: Path, data: bytes) -> None:
     The mode is kept, and a link stays a link. Raises ``OSError``.
     """
     path = path.resolve()
-    with temporary_file(path, data, status_of(path)) as temporary:
+    with open_temp_file(path, data, stat_file(path)) as temporary:
         temporary.replace(path)
         sync_folder(path.parent)
 
 
-def sweep(root: Path) -> None:
+def recover_files(root: Path) -> None:
     """Remove the temporary files that killed processes left below ``root``; those of live ones stay.
 
     To be called under ``lock_folder``: process ids of other containers mean nothing here.
@@ -122,33 +122,35 @@ def sweep(root: Path) -> None:
             found = TEMPORARY_NAME.fullmatch(name)
             if found and not is_alive(int(found["pid"])):
                 with suppress(OSError):
-                    _clear(Path(folder, name), Path(folder, found["name"]), found["old"], found["new"])
+                    _clear_leftover(
+                        Path(folder, name), Path(folder, found["name"]), found["old"], found["new"]
+                    )
 
 
-def _clear(left: Path, path: Path, old: str | None, new: str | None) -> None:
+def _clear_leftover(left: Path, path: Path, old: str | None, new: str | None) -> None:
     """Remove what a killed swap of ``path`` left, unless it displaced an edit: that is restored."""
-    held, now = left.read_bytes(), content_of(path)
-    foreign = old is not None and mark(held) not in {old, new}
-    if foreign and now is not None and mark(now) == new:
-        _rename(left, path, _EXCHANGE)
-    elif foreign and now is None and new == mark(b""):
-        _put(left, path)
+    held, now = left.read_bytes(), read_content(path)
+    foreign = old is not None and compute_mark(held) not in {old, new}
+    if foreign and now is not None and compute_mark(now) == new:
+        _rename_file(left, path, _EXCHANGE)
+    elif foreign and now is None and new == compute_mark(b""):
+        _put_in_place(left, path)
     left.unlink(missing_ok=True)
 
 
 # One step each
 
 
-def _create(path: Path, data: bytes) -> None:
-    with temporary_file(path, data, None) as temporary:
+def _create_file(path: Path, data: bytes) -> None:
+    with open_temp_file(path, data, None) as temporary:
         try:
-            _put(temporary, path)
+            _put_in_place(temporary, path)
         except FileExistsError:
             raise FileChanged(path) from None
 
 
 @contextmanager
-def _parents_of(path: Path) -> Iterator[None]:
+def _ensure_parents(path: Path) -> Iterator[None]:
     """Create the folders around ``path``; if the block fails, the new ones are removed again."""
     made = [folder for folder in path.parents if not folder.exists()]
     try:
@@ -161,26 +163,30 @@ def _parents_of(path: Path) -> Iterator[None]:
         raise
 
 
-def _put(temporary: Path, path: Path) -> None:
+def _put_in_place(temporary: Path, path: Path) -> None:
     """Move the temporary file to its name. Raises ``FileExistsError`` if the name is taken."""
     try:
         os.link(temporary, path)
     except OSError as error:
-        if error.errno not in _UNSUPPORTED:
+        if error.errno not in _UNSUPPORTED_ERRNOS:
             raise
-        if not _rename(temporary, path, _NOREPLACE):  # no links here, as on a memory stick
+        if not _rename_file(temporary, path, _NOREPLACE):  # no links here, as on a memory stick
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, "exists") from None
             temporary.rename(path)
 
 
-def _exchange(path: Path, expected: bytes, data: bytes) -> None:
-    with _alone(path), temporary_file(path, data, status_of(path), expected) as temporary, _alone(temporary):
-        if content_of(path) != expected:
+def _exchange_files(path: Path, expected: bytes, data: bytes) -> None:
+    with (
+        _hold_file(path),
+        open_temp_file(path, data, stat_file(path), expected) as temporary,
+        _hold_file(temporary),
+    ):
+        if read_content(path) != expected:
             raise FileChanged(path)
-        ours = _inode(temporary)
+        ours = _get_inode(temporary)
         try:
-            exchanged = _rename(temporary, path, _EXCHANGE)
+            exchanged = _rename_file(temporary, path, _EXCHANGE)
         except FileNotFoundError:
             raise FileChanged(path) from None
         if not exchanged:
@@ -191,33 +197,33 @@ def _exchange(path: Path, expected: bytes, data: bytes) -> None:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _hold_file(path: Path) -> Iterator[None]:
     """Lock the very file at ``path`` against other calls of ``compare_and_swap``.
 
     Both files of an exchange are locked until it is settled, so nobody builds on one that is put back.
     """
-    descriptor = _held(path)
+    descriptor = _open_locked(path)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-def _held(path: Path) -> int:
-    for _ in range(_ATTEMPTS):
+def _open_locked(path: Path) -> int:
+    for _ in range(_LOCK_ATTEMPTS):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             break
         with suppress(FileNotFoundError):
-            if _lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+            if _try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         os.close(descriptor)
-        time.sleep(_PAUSE)
+        time.sleep(_PAUSE_SECONDS)
     raise FileChanged(path)
 
 
-def _lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int) -> bool:
     """Return True if the lock was taken, False if another process or task holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -246,20 +252,20 @@ def _put_back(temporary: Path, path: Path, ours: int) -> None:
     """Exchange until our own file comes out: the newest of other people's files stays."""
     put = ours
     while True:
-        back = _inode(temporary)
+        back = _get_inode(temporary)
         try:
-            _rename(temporary, path, _EXCHANGE)
+            _rename_file(temporary, path, _EXCHANGE)
         except FileNotFoundError:  # removed by someone who saw ours: that stands
             return
-        if _inode(temporary) == put:
+        if _get_inode(temporary) == put:
             return
         put = back
 
 
-def _remove(path: Path, expected: bytes) -> None:
+def _remove_file(path: Path, expected: bytes) -> None:
     """Remove a file by way of another name: it is inspected before it is deleted."""
-    with _alone(path), temporary_file(path, b"", None, expected) as temporary:
-        if content_of(path) != expected:
+    with _hold_file(path), open_temp_file(path, b"", None, expected) as temporary:
+        if read_content(path) != expected:
             raise FileChanged(path)
         try:
             path.rename(temporary)
@@ -267,11 +273,11 @@ def _remove(path: Path, expected: bytes) -> None:
             raise FileChanged(path) from None
         if not _is_settled(temporary, expected):
             with suppress(FileExistsError):  # somebody made a newer one
-                _put(temporary, path)
+                _put_in_place(temporary, path)
             raise FileChanged(path)
 
 
-def _rename(old: Path, new: Path, how: int) -> bool:
+def _rename_file(old: Path, new: Path, how: int) -> bool:
     """Call ``renameat2(2)``; return False if the system does not support it. Raises ``OSError``."""
     libc = ctypes.CDLL(None, use_errno=True)
     if not hasattr(libc, "renameat2"):
@@ -279,10 +285,10 @@ def _rename(old: Path, new: Path, how: int) -> bool:
     if libc.renameat2(_AT_FDCWD, os.fsencode(old), _AT_FDCWD, os.fsencode(new), how) == 0:
         return True
     number = ctypes.get_errno()
-    if number in _UNSUPPORTED:
+    if number in _UNSUPPORTED_ERRNOS:
         return False
     raise OSError(number, os.strerror(number))
 
 
-def _inode(path: Path) -> int:
+def _get_inode(path: Path) -> int:
     return path.stat().st_ino

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
 
-_PAUSES = (0.002, 0.1)  # seconds between attempts: at first, and at most
+_PAUSE_SECONDS = (0.002, 0.1)  # seconds between attempts: at first, and at most
 
 
 class FolderBusy(AgentsdError):
@@ -25,22 +25,22 @@ class CannotLock(AgentsdError):
 
 
 @asynccontextmanager
-async def folder_lock(root: Path, *, timeout: float = 30) -> AsyncIterator[None]:
+async def lock_folder(root: Path, *, timeout: float = 30) -> AsyncIterator[None]:
     """Hold ``root`` exclusively; waits up to ``timeout`` seconds.
 
     The lock is flock(2) on the folder itself: there is no lock file to leave behind, and a killed
     process releases it. Raises ``FolderBusy``, ``CannotLock``.
     """
-    descriptor = await _locked(root, asyncio.get_running_loop().time() + timeout)
+    descriptor = await _wait_for_lock(root, asyncio.get_running_loop().time() + timeout)
     try:
         yield
     finally:
         os.close(descriptor)
 
 
-async def _locked(root: Path, deadline: float) -> int:
-    pause, most = _PAUSES
-    while (descriptor := _try(root)) is None:
+async def _wait_for_lock(root: Path, deadline: float) -> int:
+    pause, most = _PAUSE_SECONDS
+    while (descriptor := _try_lock(root)) is None:
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
             raise FolderBusy(f"someone else is writing to {root.name} all the time", hint="try again")
@@ -49,12 +49,12 @@ async def _locked(root: Path, deadline: float) -> int:
     return descriptor
 
 
-def _try(root: Path) -> int | None:
+def _try_lock(root: Path) -> int | None:
     """Return the descriptor that holds the lock; None while another one does."""
     try:
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        raise _refusal(root, error) from None
+        raise _make_refusal(root, error) from None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), root.stat()):
@@ -63,17 +63,17 @@ def _try(root: Path) -> int | None:
         pass
     except OSError as error:
         os.close(descriptor)
-        raise _refusal(root, error) from None
+        raise _make_refusal(root, error) from None
     os.close(descriptor)
     return None
 
 
-def _refusal(root: Path, error: OSError) -> CannotLock:
+def _make_refusal(root: Path, error: OSError) -> CannotLock:
     reason = os.strerror(error.errno) if error.errno else "it cannot be locked"
     return CannotLock(f"cannot lock {root}: {reason}", hint="name a folder on a local disk that you may read")
 
 
-def unwritable(root: Path) -> str | None:
+def find_write_problem(root: Path) -> str | None:
     """Return why files in ``root`` cannot be written; None if they can."""
     if not os.path.exists(root):  # noqa: PTH110 - False, not an error, where we may not look
         return "there is no such folder"

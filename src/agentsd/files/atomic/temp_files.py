@@ -23,14 +23,14 @@ TEMPORARY_NAME = re.compile(
 
 
 @contextmanager
-def temporary_file(
+def open_temp_file(
     path: Path, data: bytes, like: os.stat_result | None, expected: bytes | None = None
 ) -> Iterator[Path]:
     """Yield a file beside ``path`` with ``data``, on disk, removed at the end.
 
     It has the mode and owner of ``like``.
     """
-    marks = "" if expected is None else f".{mark(expected)}-{mark(data)}"
+    marks = "" if expected is None else f".{compute_mark(expected)}-{compute_mark(data)}"
     temporary, descriptor = _open_beside(path, marks)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123
@@ -63,17 +63,17 @@ def _open_beside(path: Path, marks: str) -> tuple[Path, int]:
     raise FileExistsError(errno.EEXIST, "too many temporary files")
 
 
-def mark(data: bytes) -> str:
+def compute_mark(data: bytes) -> str:
     """Return a short mark, equal for equal bytes only, as far as ``recover_files`` can meet them."""
     return sha256(data).hexdigest()[:16]
 
 
-def content_of(path: Path) -> bytes | None:
+def read_content(path: Path) -> bytes | None:
     """Return the contents of the file; None if there is none.
 
     Raises ``OSError``, also for what is not a regular file.
     """
-    status = status_of(path)
+    status = stat_file(path)
     if status is None:
         return None
     if not stat.S_ISREG(status.st_mode):
@@ -84,7 +84,7 @@ def content_of(path: Path) -> bytes | None:
         return None
 
 
-def status_of(path: Path) -> os.stat_result | None:
+def stat_file(path: Path) -> os.stat_result | None:
     """Return the result of stat(2), or None if there is no file."""
     try:
         return path.stat()

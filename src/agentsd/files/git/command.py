@@ -14,7 +14,7 @@ from pathlib import Path
 from agentsd.core.errors import ConfigError
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_KEPT = (
+_KEPT_VARIABLES = (
     *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR"),
     *("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "GNUPGHOME", "SSH_AUTH_SOCK"),
     *("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM", "GIT_CONFIG_NOSYSTEM"),
@@ -25,7 +25,7 @@ _KEPT = (
 )
 """Git gets these and nothing else: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a filter or a helper."""
 
-_FIXED = {
+_FIXED_VARIABLES = {
     "LC_ALL": "C.UTF-8",  # refusals are told apart by git's English
     "GIT_TERMINAL_PROMPT": "0",
     "GCM_INTERACTIVE": "never",
@@ -33,17 +33,17 @@ _FIXED = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_LITERAL_PATHSPECS": "1",  # a file may be called "*.yaml" or ":(top)"
 }
-_OPTIONS = (
+_GIT_OPTIONS = (
     *("-c", f"core.hooksPath={os.devnull}"),
     *("-c", "core.fsmonitor=false"),  # a hook by another name, or a daemon that stays
     *("-c", "i18n.commitEncoding=UTF-8"),
 )
-_MERCY = 2.0
+_TERMINATE_SECONDS = 2.0
 """Seconds that git has, once told to end, to take its own lock files away."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ran:
+class GitResult:
     """Result of one git. ``complaint`` may contain URLs with passwords: inspect it, never show it."""
 
     code: int
@@ -56,31 +56,31 @@ class Ran:
         return os.fsdecode(self.out).strip()
 
 
-async def head_commit(folder: Path) -> str | None:
+async def read_head_commit(folder: Path) -> str | None:
     """Return the commit that ``folder`` is checked out at; None without a repository or a commit.
 
     Read from git's own files if they contain it plainly: starting git costs more than syncing a file.
     """
-    git_dir = _git_dir(folder)
+    git_dir = _find_git_dir(folder)
     if git_dir is None:
         return None
     with suppress(OSError, UnicodeDecodeError):
-        if commit := _head_of(git_dir):
+        if commit := _read_head(git_dir):
             return commit
-    code, out = await _git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
+    code, out = await _run_git(folder, "rev-parse", "--verify", "--quiet", "HEAD")
     return out if code == 0 and out else None
 
 
-def lock_of(folder: Path) -> Path | None:
+def locate_index_lock(folder: Path) -> Path | None:
     """Return the index lock of the repository around ``folder``.
 
     It exists while git writes the work tree.
     """
-    git_dir = _git_dir(folder)
+    git_dir = _find_git_dir(folder)
     return git_dir and git_dir / "index.lock"
 
 
-def _git_dir(folder: Path) -> Path | None:
+def _find_git_dir(folder: Path) -> Path | None:
     for parent in (folder.resolve(), *folder.resolve().parents):  # as git does, past links
         mark = parent / ".git"
         if mark.is_dir():
@@ -90,7 +90,7 @@ def _git_dir(folder: Path) -> Path | None:
     return None
 
 
-def _head_of(git_dir: Path) -> str | None:
+def _read_head(git_dir: Path) -> str | None:
     """Return the commit in HEAD or in its branch (gitrepository-layout(5)); None: ask git."""
     head = (git_dir / "HEAD").read_text().strip()
     if head.startswith("ref: "):
@@ -107,23 +107,23 @@ async def is_older(folder: Path, commit: str, applied: str) -> bool:
     """
     if commit == applied:
         return False
-    code, _ = await _git(folder, "merge-base", "--is-ancestor", commit, applied)
+    code, _ = await _run_git(folder, "merge-base", "--is-ancestor", commit, applied)
     return code == 0
 
 
-async def changed_files(folder: Path, ref: str) -> frozenset[str]:
+async def list_changed_files(folder: Path, ref: str) -> frozenset[str]:
     """Return the files below ``folder`` that differ from where this branch left ``ref``.
 
     They are relative to ``folder``; uncommitted changes count. Raises ``ConfigError`` if git cannot
     resolve ``ref``.
     """
-    code, tracked = await _git(
+    code, tracked = await _run_git(
         folder, "diff", "--merge-base", "--name-only", "-z", "--relative", "--end-of-options", ref, "--", "."
     )
     if code != 0:
         hint = "in CI, fetch it first: a shallow clone knows no other branch"
         raise ConfigError(f"git cannot compare {folder} with {ref!r}", hint=hint)
-    _, untracked = await _git(folder, "ls-files", "-z", "--others", "--exclude-standard")
+    _, untracked = await _run_git(folder, "ls-files", "-z", "--others", "--exclude-standard")
     return frozenset(name for name in (*tracked.split("\0"), *untracked.split("\0")) if name)
 
 
@@ -135,11 +135,11 @@ async def is_clean(folder: Path, paths: Sequence[str]) -> bool:
     if not paths:
         return True
     options = ("--porcelain", "-z", "--untracked-files=all", "--ignored=matching", "--no-renames")
-    code, out = await _git(folder, "status", *options, "--", *paths)
+    code, out = await _run_git(folder, "status", *options, "--", *paths)
     return code == 0 and not out
 
 
-def repository_of(folder: Path) -> Path | None:
+def find_repository(folder: Path) -> Path | None:
     """Return the top of the work tree around ``folder``; None outside any."""
     for parent in (folder.resolve(), *folder.resolve().parents):
         if (parent / ".git").exists():
@@ -147,7 +147,7 @@ def repository_of(folder: Path) -> Path | None:
     return None
 
 
-async def _git(folder: Path, *arguments: str) -> tuple[int, str]:
+async def _run_git(folder: Path, *arguments: str) -> tuple[int, str]:
     ran = await run(folder, *arguments)
     return ran.code, ran.text
 
@@ -159,7 +159,7 @@ async def run(
     environment: Mapping[str, str] | None = None,
     held: Sequence[int] = (),
     timeout: float | None = None,
-) -> Ran:
+) -> GitResult:
     """Run one git in ``folder``: no hooks, prompts or terminal, and a small environment.
 
     ``environment`` is added to it. ``held`` are descriptors that stay open as long as it runs. Code
@@ -167,32 +167,32 @@ async def run(
     awaited to its end (a timeout, a cancelled task) is terminated first, in a way that lets it remove
     its lock files.
     """
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     try:
         process = await asyncio.create_subprocess_exec(
-            *("git", "-C", str(folder), *_OPTIONS, *arguments),
+            *("git", "-C", str(folder), *_GIT_OPTIONS, *arguments),
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**kept, **_FIXED, **(environment or {})},
+            env={**kept, **_FIXED_VARIABLES, **(environment or {})},
             pass_fds=held,
             start_new_session=True,  # ssh finds no terminal to ask on; Ctrl-C lets git finish
         )
     except OSError:
-        return Ran(127)
+        return GitResult(127)
     try:
         async with asyncio.timeout(timeout):
             out, complaint = await process.communicate(stdin or None)
     except TimeoutError:
         if process.returncode is None:
             raise
-        return Ran(process.returncode)  # git is done; a helper that stays behind holds the pipe
+        return GitResult(process.returncode)  # git is done; a helper that stays behind holds the pipe
     finally:
-        await _end(process)
-    return Ran(process.returncode or 0, out, complaint.decode(errors="replace"))
+        await _end_process(process)
+    return GitResult(process.returncode or 0, out, complaint.decode(errors="replace"))
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end_process(process: asyncio.subprocess.Process) -> None:
     """Terminate a git that still runs, gently at first, and what it started (ssh, a filter)."""
     if process.returncode is not None:
         return
@@ -200,5 +200,5 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         with suppress(ProcessLookupError):  # its group is its own: run() began a session
             os.killpg(process.pid, deed)
         with suppress(TimeoutError):
-            async with asyncio.timeout(_MERCY):
+            async with asyncio.timeout(_TERMINATE_SECONDS):
                 await process.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.files.git.repository import GitRefused, Repository, open_repository
 
 
@@ -29,5 +29,5 @@ async def refuse_ignored(repository: Repository, names: Sequence[str]) -> None:
     if ran.code not in (0, 1):
         raise GitRefused("git cannot tell which files it ignores", hint=f"in {repository.top}: git status")
     if ran.code == 0:
-        ignored = printable(ran.text.split("\0")[0][2:])
+        ignored = escape_unprintable(ran.text.split("\0")[0][2:])
         raise GitRefused(f"git ignores {ignored}", hint=f"see which rule: git check-ignore -v {ignored}")

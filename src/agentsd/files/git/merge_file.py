@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from agentsd.core.errors import ConfigError
 from agentsd.files.git.command import run
 
-_MANY = 127
+_CONFLICTS_MAX = 127
 """``git merge-file`` exits with the number of conflicts, this at most; with more where it failed."""
 
 
@@ -26,6 +26,6 @@ async def merge_texts(
             (place / name).write_bytes(data)
         favour = ("--ours",) if favour_ours else ()
         ran = await run(place, "merge-file", "-p", "--quiet", *favour, "ours", "base", "theirs")
-    if ran.code > _MANY or ran.code < 0 or (ran.code == _MANY and not ran.out):
+    if ran.code > _CONFLICTS_MAX or ran.code < 0 or (ran.code == _CONFLICTS_MAX and not ran.out):
         raise ConfigError("git cannot merge these texts", hint="is git installed? try: git merge-file -h")
     return ran.out, ran.code

@@ -19,21 +19,21 @@ from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
 from agentsd.core.trust.remotes import Remote
-from agentsd.files.git.command import Ran, run
+from agentsd.files.git.command import GitResult, run
 
-DEPTH = 50
+FETCH_DEPTH = 50
 """Commits of history that are kept: enough to see which way a ref moved."""
 
-FIRST_SECONDS = 600.0
-LATER_SECONDS = 60.0
-_QUIET_SECONDS = 20  # without a byte, after which http gives up
-_PAUSE = 0.02
+FIRST_FETCH_SECONDS = 600.0
+LATER_GIT_SECONDS = 60.0
+_STALLED_SECONDS = 20  # without a byte, after which http gives up
+_PAUSE_SECONDS = 0.02
 
-FETCHED = "refs/agentsd/fetched"
-GOOD = "refs/agentsd/good"
+FETCHED_REF = "refs/agentsd/fetched"
+GOOD_REF = "refs/agentsd/good"
 
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_LEFT = (
+_LEFTOVER_PATTERNS = (
     *("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/pack/.tmp-*"),
     *("objects/??/tmp_obj_*", "objects/tmp_objdir-*", "objects/incoming-*"),
 )
@@ -41,14 +41,14 @@ _CREDENTIAL = re.compile(
     "Authentication failed|could not read (Username|Password)|Permission denied|Host key verification failed"
     "|HTTP Basic: Access denied|error: 40[13]"
 )
-_AWAY = re.compile(
+_UNREACHABLE = re.compile(
     "Could not resolve|Connection (refused|reset|timed out)|Failed to connect|unable to (access|connect)"
     "|No route to host|timed out|early EOF|hung up|error: 5[0-9][0-9]"
 )
-_NOWHERE = re.compile(
+_NO_REPOSITORY = re.compile(
     "does not appear to be a git repository|repository .*not found|error: 404", re.IGNORECASE
 )
-_BROKEN = re.compile(
+_BROKEN_PATTERN = re.compile(
     "corrupt|not a git repository: |bad object|missing (blob|tree|commit)|unable to read (tree|sha1)|is empty"
     "|did not send all necessary objects|invalid (sha1 )?pointer|unresolved deltas|bad shallow"
     r"|\.lock': File exists"
@@ -65,7 +65,7 @@ class RefMissing(PullFailed):
     """Ref that the remote, which answers, does not have."""
 
 
-class _Broken(Exception):
+class _BrokenMirror(Exception):
     """Fault of our own repository, not of the remote."""
 
 
@@ -91,12 +91,12 @@ class Mirror:
             for remedy in (self._sweep, self._remove):
                 try:
                     return await self._fetch(held, tags=tags)
-                except _Broken:
+                except _BrokenMirror:
                     remedy()
             try:
                 return await self._fetch(held, tags=tags)
-            except _Broken:
-                raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK) from None
+            except _BrokenMirror:
+                raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK_HINT) from None
 
     async def leads_to(self, commit: str, later: str) -> bool | None:
         """Return whether ``later`` is ``commit`` or follows it, by the local history.
@@ -123,7 +123,7 @@ class Mirror:
                 await scratch._ready()
                 options = ("--filter=tree:0", "--no-tags", "--refmap=")
                 names = (f"{than}:refs/agentsd/than", f"{commit}:refs/agentsd/commit")
-                ran = await scratch._ask(held, *options, *names, seconds=FIRST_SECONDS)
+                ran = await scratch._ask(held, *options, *names, seconds=FIRST_FETCH_SECONDS)
                 return ran.code == 0 and await scratch.is_older(commit, than)
         finally:
             shutil.rmtree(scratch.folder, ignore_errors=True)
@@ -131,7 +131,7 @@ class Mirror:
     async def keep(self, commit: str) -> None:
         """Record ``commit`` as the last good one, and release what is not needed any more."""
         async with self._alone() as held:
-            await self.git("update-ref", GOOD, commit, held=held)
+            await self.git("update-ref", GOOD_REF, commit, held=held)
             await self.git(
                 *("-c", "gc.autoDetach=false", "-c", "gc.pruneExpire=2.hours.ago"),
                 *("gc", "--auto", "--quiet"),
@@ -140,12 +140,16 @@ class Mirror:
 
     async def good(self) -> str | None:
         """Return the last commit that was kept."""
-        ran = await self.git("rev-parse", "--verify", "--quiet", f"{GOOD}^{{commit}}")
+        ran = await self.git("rev-parse", "--verify", "--quiet", f"{GOOD_REF}^{{commit}}")
         return ran.text if ran.code == 0 and ran.text else None
 
     async def git(
-        self, *arguments: str, stdin: bytes = b"", held: Sequence[int] = (), seconds: float = LATER_SECONDS
-    ) -> Ran:
+        self,
+        *arguments: str,
+        stdin: bytes = b"",
+        held: Sequence[int] = (),
+        seconds: float = LATER_GIT_SECONDS,
+    ) -> GitResult:
         """Run a git on this repository and return its result.
 
         Raises ``PullFailed`` on a timeout, or without a git.
@@ -170,10 +174,10 @@ class Mirror:
 
     async def _fetch(self, held: Sequence[int], *, tags: bool) -> str:
         first = await self._ready()
-        seconds = FIRST_SECONDS if first else LATER_SECONDS
-        options = (f"--depth={DEPTH}", "--force", "--refmap=", *(() if tags else ("--no-tags",)))
-        for name in [self._named] if self._named else _names(self.ref):
-            ran = await self._ask(held, *options, f"+{name}:{FETCHED}", seconds=seconds)
+        seconds = FIRST_FETCH_SECONDS if first else LATER_GIT_SECONDS
+        options = (f"--depth={FETCH_DEPTH}", "--force", "--refmap=", *(() if tags else ("--no-tags",)))
+        for name in [self._named] if self._named else _list_full_names(self.ref):
+            ran = await self._ask(held, *options, f"+{name}:{FETCHED_REF}", seconds=seconds)
             if ran.code == 0:
                 self._named = name
                 return await self._commit()
@@ -184,8 +188,8 @@ class Mirror:
             f"{self.remote.shown} has no branch or tag {self.ref!r}", hint="correct --ref, or push it"
         )
 
-    async def _ask(self, held: Sequence[int], *arguments: str, seconds: float) -> Ran:
-        slow = ("-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={_QUIET_SECONDS}")
+    async def _ask(self, held: Sequence[int], *arguments: str, seconds: float) -> GitResult:
+        slow = ("-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={_STALLED_SECONDS}")
         quiet = ("--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules")
         names = [one for one in arguments if not one.startswith("--")]
         options = [one for one in arguments if one.startswith("--")]
@@ -203,11 +207,11 @@ class Mirror:
 
     async def _commit(self) -> str:
         with suppress(OSError):
-            found = (self.folder / FETCHED).read_text().strip()
+            found = (self.folder / FETCHED_REF).read_text().strip()
             branch = str(self._named).startswith(("HEAD", "refs/heads/"))  # never leads to a tag
             if branch and _SHA.fullmatch(found):
                 return found
-        ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED}^{{commit}}")
+        ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED_REF}^{{commit}}")
         if ran.code or not ran.text:
             raise PullFailed(f"{self.ref!r} of {self.remote.shown} leads to no commit", hint="correct --ref")
         return ran.text
@@ -225,7 +229,9 @@ class Mirror:
         try:
             new.rename(self.folder)
         except OSError:
-            raise PullFailed(f"git cannot make a repository in {self.folder.parent}", hint=_DISK) from None
+            raise PullFailed(
+                f"git cannot make a repository in {self.folder.parent}", hint=_DISK_HINT
+            ) from None
         return True
 
     @asynccontextmanager
@@ -236,16 +242,16 @@ class Mirror:
             self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise PullFailed(f"cannot write in {path.parent}: {error.strerror}", hint=_DISK) from None
+            raise PullFailed(f"cannot write in {path.parent}: {error.strerror}", hint=_DISK_HINT) from None
         try:
-            await _lock(descriptor, path)
+            await _lock_descriptor(descriptor, path)
             yield (descriptor,)
         finally:
             os.close(descriptor)
 
     def _sweep(self) -> None:
         """Remove what a killed git left; the lock's holder is the only writer here."""
-        for pattern in _LEFT:
+        for pattern in _LEFTOVER_PATTERNS:
             for path in self.folder.glob(pattern):
                 with suppress(OSError):
                     shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -254,36 +260,36 @@ class Mirror:
     def _remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _failure(self, ran: Ran) -> Exception:
+    def _failure(self, ran: GitResult) -> Exception:
         told, shown = ran.complaint, self.remote.shown
         if _CREDENTIAL.search(told):
             hint = "git needs a credential helper, or a key without a passphrase: nobody is there to ask"
             return PullFailed(f"{shown} does not let git in", hint=hint)
-        if _NOWHERE.search(told):
+        if _NO_REPOSITORY.search(told):
             return PullFailed(f"there is no repository at {shown}", hint="correct --git, or give git access")
-        if _AWAY.search(told):
+        if _UNREACHABLE.search(told):
             return PullFailed(f"{shown} cannot be reached", hint="is it up, and the network?")
-        if _BROKEN.search(re.sub("(?m)^remote: .*$", "", told)):
-            return _Broken()
+        if _BROKEN_PATTERN.search(re.sub("(?m)^remote: .*$", "", told)):
+            return _BrokenMirror()
         if "No space left" in told or "Read-only file system" in told:
-            return PullFailed(f"git cannot write in {self.folder}", hint=_DISK)
+            return PullFailed(f"git cannot write in {self.folder}", hint=_DISK_HINT)
         return PullFailed(
             f"git cannot fetch from {shown} (exit {ran.code})", hint="see why, by hand: git ls-remote URL"
         )
 
 
-_DISK = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR names another folder"
+_DISK_HINT = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR names another folder"
 
 
-def _names(ref: str) -> list[str]:
+def _list_full_names(ref: str) -> list[str]:
     """Return the full names that ``ref`` may mean: a branch before a tag."""
     if ref == "HEAD" or ref.startswith("refs/") or _SHA.fullmatch(ref):
         return [ref]
     return [f"refs/heads/{ref}", f"refs/tags/{ref}"]
 
 
-async def _lock(descriptor: int, path: Path) -> None:
-    deadline = asyncio.get_running_loop().time() + FIRST_SECONDS
+async def _lock_descriptor(descriptor: int, path: Path) -> None:
+    deadline = asyncio.get_running_loop().time() + FIRST_FETCH_SECONDS
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -291,6 +297,6 @@ async def _lock(descriptor: int, path: Path) -> None:
             if asyncio.get_running_loop().time() >= deadline:
                 hint = "give each its own AGENTSD_GIT_DIR"
                 raise PullFailed(f"another process holds {path}", hint=hint) from None
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(_PAUSE_SECONDS)
         else:
             return

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.files.git.repository import GitRefused, Repository, open_repository
 
 _CREDENTIAL = re.compile(
@@ -18,7 +18,7 @@ class PushFailed(AgentsdError):
     """Failure to push: the commits are here, but not at the remote."""
 
 
-async def push(
+async def push_commits(
     folder: Path, refspec: str | None = None, remote: str = "origin", *, timeout: float = 30
 ) -> None:
     """Push ``refspec`` (``branch`` or ``source:target``; None: the branch that is checked out).
@@ -27,19 +27,19 @@ async def push(
     """
     try:
         repository = await open_repository(folder)
-        spec = await _spec(repository, refspec, remote)
+        spec = await _resolve_refspec(repository, refspec, remote)
         remotes = await repository.git("remote")
     except GitRefused as error:
         raise PushFailed(f"cannot push: {error.message}", hint=error.hint) from None
     if remote not in remotes.splitlines():
-        named = printable(remote)
+        named = escape_unprintable(remote)
         raise PushFailed(
             f"there is no remote {named!r}", hint=f"git remote add {named} <url>, or do not push"
         )
-    await _push(repository, spec, remote, timeout)
+    await _push_refspec(repository, spec, remote, timeout)
 
 
-async def _push(repository: Repository, spec: str, remote: str, timeout: float) -> None:
+async def _push_refspec(repository: Repository, spec: str, remote: str, timeout: float) -> None:
     slow = ("-c", "http.lowSpeedLimit=1", "-c", f"http.lowSpeedTime={max(1, round(timeout))}")
     options = ("--porcelain", "--no-verify", "--recurse-submodules=no", "--end-of-options")
     try:
@@ -50,10 +50,10 @@ async def _push(repository: Repository, spec: str, remote: str, timeout: float) 
             hint="is it up, and is the network? the next push takes this commit along",
         ) from None
     if ran.code:
-        raise _failure(ran.text, ran.complaint, remote, f"exit {ran.code}")
+        raise _make_failure(ran.text, ran.complaint, remote, f"exit {ran.code}")
 
 
-def _failure(printed: str, complaint: str, remote: str, code: str) -> PushFailed:
+def _make_failure(printed: str, complaint: str, remote: str, code: str) -> PushFailed:
     if "[remote rejected]" in printed:
         message, hint = "refused by its own rules", "is the branch protected? let each edit have a branch"
     elif "[rejected]" in printed:
@@ -69,23 +69,25 @@ def _failure(printed: str, complaint: str, remote: str, code: str) -> PushFailed
     return PushFailed(f"the remote {remote!r} {message}", hint=hint)
 
 
-async def _spec(repository: Repository, refspec: str | None, remote: str) -> str:
+async def _resolve_refspec(repository: Repository, refspec: str | None, remote: str) -> str:
     if refspec is None:
-        return await _upstream(repository, remote)
+        return await _resolve_upstream(repository, remote)
     source, colon, target = refspec.partition(":")
-    refs = [_ref(part) for part in ((source, target) if colon else (source, source))]
+    refs = [_expand_ref(part) for part in ((source, target) if colon else (source, source))]
     for part, ref in zip((source, target), refs, strict=False):
         fine = part.isprintable() and not part.startswith(("-", "+")) if part else not colon
         if not fine or (await repository.ask("check-ref-format", "--allow-onelevel", ref)).code:
-            raise GitRefused(f"{printable(refspec)!r} is no refspec", hint="give branch, or source:target")
+            raise GitRefused(
+                f"{escape_unprintable(refspec)!r} is no refspec", hint="give branch, or source:target"
+            )
     return ":".join(refs)
 
 
-def _ref(name: str) -> str:
+def _expand_ref(name: str) -> str:
     return name if name == "HEAD" or name.startswith("refs/") else f"refs/heads/{name}"
 
 
-async def _upstream(repository: Repository, remote: str) -> str:
+async def _resolve_upstream(repository: Repository, remote: str) -> str:
     """Return the refspec from the current branch to its upstream at ``remote``, or to its namesake."""
     branch = await repository.branch()
     told = await repository.git(

@@ -25,13 +25,13 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from agentsd.core.errors import AgentsdError, ConfigError
-from agentsd.core.names import printable
-from agentsd.files.git.command import Ran, repository_of, run
+from agentsd.core.names import escape_unprintable
+from agentsd.files.git.command import GitResult, find_repository, run
 
-PATIENCE = 30.0
+GIT_TIMEOUT_SECONDS = 30.0
 """Seconds for one git: signing and filters may be slow."""
 
-_PAUSE = 0.02  # seconds
+_PAUSE_SECONDS = 0.02  # seconds
 _MARK = b"an agentsd is writing this index\n"
 _SETTINGS = r"^((user|committer)\.(name|email)|commit\.gpgsign|hook\..*\.(command|event))$"
 _LOCK = re.compile(r"Unable to create '([^'\n]+\.lock)'")
@@ -84,7 +84,7 @@ class Repository:
         """Return the output of one git. Raises ``GitRefused`` or ``GitBusy``."""
         ran = await self.ask(*arguments, stdin=stdin, index=index, environment=environment)
         if ran.code:
-            raise _refusal(ran, arguments[0], self.top)
+            raise _make_refusal(ran, arguments[0], self.top)
         return ran.text
 
     async def ask(
@@ -94,14 +94,19 @@ class Repository:
         index: Path | None = None,
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
-    ) -> Ran:
+    ) -> GitResult:
         """Return the result of one git. Raises ``GitRefused`` on a timeout.
 
         ``index``: an index other than the repository's own.
         """
-        timeout = timeout or PATIENCE
+        timeout = timeout or GIT_TIMEOUT_SECONDS
         chosen = {"GIT_INDEX_FILE": str(index)} if index else {}
-        given = {**_committer(self.settings), **_no_hooks(self.settings), **chosen, **(environment or {})}
+        given = {
+            **_choose_committer(self.settings),
+            **_disable_hooks(self.settings),
+            **chosen,
+            **(environment or {}),
+        }
         try:
             return await run(
                 self.top, *arguments, stdin=stdin, environment=given, held=self.held, timeout=timeout
@@ -129,7 +134,7 @@ class Repository:
         real = Path(os.path.realpath(folder / path)) if inside else Path("/")
         if not inside or not real.is_relative_to(self.top) or real.is_dir():
             raise GitRefused(
-                f"{printable(path)!r} is no file of {self.top}", hint="name a file in its work tree"
+                f"{escape_unprintable(path)!r} is no file of {self.top}", hint="name a file in its work tree"
             )
         return real.relative_to(self.top).as_posix()
 
@@ -148,12 +153,12 @@ class Repository:
         try:
             descriptor = os.open(self.git_dir, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
-            raise _unwritable(self.git_dir, error.strerror) from None
+            raise _make_unwritable(self.git_dir, error.strerror) from None
         try:
-            while not _flocked(descriptor):
-                if _now() >= deadline:
+            while not _try_flock(descriptor):
+                if _get_loop_time() >= deadline:
                     raise GitBusy(f"another agentsd is writing to {self.top}", hint="try again")
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_PAUSE_SECONDS)
             yield replace(self, held=(descriptor,))
         finally:
             os.close(descriptor)
@@ -166,13 +171,13 @@ class Repository:
         """
         lock = self.git_dir / "index.lock"
         while not self._taken(lock):
-            if _now() >= deadline:
-                raise _busy(lock)
-            await asyncio.sleep(_PAUSE)
+            if _get_loop_time() >= deadline:
+                raise _make_busy(lock)
+            await asyncio.sleep(_PAUSE_SECONDS)
         try:
             yield
         finally:
-            _let_go(lock)
+            _release_lock(lock)
 
     def _taken(self, lock: Path) -> bool:
         try:
@@ -182,7 +187,7 @@ class Repository:
                 _log.warning("took over %s: the agentsd that wrote it was killed", lock)
             return ours
         except OSError as error:
-            raise _unwritable(self.git_dir, error.strerror) from None
+            raise _make_unwritable(self.git_dir, error.strerror) from None
         return True
 
 
@@ -195,7 +200,7 @@ async def open_repository(folder: Path) -> Repository:
     if ran.text.startswith("false"):
         raise GitRefused(f"{folder} belongs to no work tree", hint="use a clone that is not bare")
     if ran.code in (127, 128) and not ran.out:
-        raise _no_repository(folder, ran)
+        raise _make_no_repository(folder, ran)
     _, git_dir, top = ran.text.split("\n")
     known = await run(Path(top), "config", "-z", "--get-regexp", _SETTINGS)
     lines = (line.partition("\n") for line in os.fsdecode(known.out).split("\0") if line)
@@ -213,16 +218,16 @@ async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
         repository = await open_repository(folder)
         await repository.branch()
         if not os.access(repository.git_dir, os.W_OK):
-            raise _unwritable(repository.git_dir, None)
-        async with repository.alone(_now() + timeout):
-            _let_go(repository.git_dir / "index.lock")  # whoever wrote it is dead: see above
+            raise _make_unwritable(repository.git_dir, None)
+        async with repository.alone(_get_loop_time() + timeout):
+            _release_lock(repository.git_dir / "index.lock")  # whoever wrote it is dead: see above
     except GitBusy:  # another agentsd is at work
         return
     except GitRefused as error:
         raise ConfigError(f"edits cannot become commits: {error.message}", hint=error.hint) from None
 
 
-async def persist(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
+async def retry_while_busy(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
     """Return the result of ``attempt``, which is repeated while another git is in the way.
 
     Raises ``GitBusy`` at ``deadline``.
@@ -231,21 +236,21 @@ async def persist(attempt: Callable[[], Awaitable[T]], deadline: float) -> T:
         try:
             return await attempt()
         except GitBusy:
-            if _now() >= deadline:
+            if _get_loop_time() >= deadline:
                 raise
-        await asyncio.sleep(_PAUSE)
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
-def deadline_in(seconds: float) -> float:
+def compute_deadline(seconds: float) -> float:
     """Return the end of a wait of ``seconds``, by the running loop's clock."""
-    return _now() + seconds
+    return _get_loop_time() + seconds
 
 
-def _now() -> float:
+def _get_loop_time() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _flocked(descriptor: int) -> bool:
+def _try_flock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -275,12 +280,12 @@ def _is_ours(lock: Path) -> bool:
         return False
 
 
-def _let_go(lock: Path) -> None:
+def _release_lock(lock: Path) -> None:
     if _is_ours(lock):
         lock.unlink(missing_ok=True)
 
 
-def _committer(settings: Mapping[str, str]) -> dict[str, str]:
+def _choose_committer(settings: Mapping[str, str]) -> dict[str, str]:
     """Return a committer if git's own settings name none; git would guess one from the host's name."""
     given: dict[str, str] = {}
     for field_name, default in (("name", "agentsd"), ("email", "agentsd@localhost")):
@@ -291,7 +296,7 @@ def _committer(settings: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def _no_hooks(settings: Mapping[str, str]) -> dict[str, str]:
+def _disable_hooks(settings: Mapping[str, str]) -> dict[str, str]:
     """Return settings that disable hooks by name.
 
     This covers hooks in git's settings instead of a folder (git 2.54, git-hook(1)).
@@ -304,9 +309,9 @@ def _no_hooks(settings: Mapping[str, str]) -> dict[str, str]:
     return given
 
 
-def _refusal(ran: Ran, command: str, top: Path) -> AgentsdError:
+def _make_refusal(ran: GitResult, command: str, top: Path) -> AgentsdError:
     if locked := _LOCK.search(ran.complaint):
-        return _busy(Path(locked[1]))
+        return _make_busy(Path(locked[1]))
     if _FULL.search(ran.complaint) or ran.code == -signal.SIGXFSZ:
         hint = f"make room on the disk of {top}, then try again"
         return GitFull(f"git has no room to write in {top}", hint=hint)
@@ -314,28 +319,28 @@ def _refusal(ran: Ran, command: str, top: Path) -> AgentsdError:
         hint = "can it sign without a passphrase? give it the key, or set: git config commit.gpgSign false"
         return GitRefused("git cannot make the commit", hint=hint)
     if _UNWRITABLE.search(ran.complaint):
-        return _unwritable(top, None)
+        return _make_unwritable(top, None)
     return GitRefused(f"git {command} failed (exit {ran.code})", hint=f"in {top}, see: git status; git fsck")
 
 
-def _busy(lock: Path) -> GitBusy:
+def _make_busy(lock: Path) -> GitBusy:
     return GitBusy(
         f"another git holds {lock}",
         hint="try again when it is done; if no git is running here, a killed one left it: remove that file",
     )
 
 
-def _unwritable(folder: Path, reason: str | None) -> GitRefused:
+def _make_unwritable(folder: Path, reason: str | None) -> GitRefused:
     because = f": {reason}" if reason else ""
     return GitRefused(f"git cannot write in {folder}{because}", hint="check its owner, mode, mount and disk")
 
 
-def _no_repository(folder: Path, ran: Ran) -> GitRefused:
+def _make_no_repository(folder: Path, ran: GitResult) -> GitRefused:
     if ran.code == 127:
         return GitRefused("there is no git on this machine", hint="install git, or use --write-back files")
     if "dubious ownership" in ran.complaint:
         return GitRefused(
             f"git does not trust the repository of {folder}: another user owns it",
-            hint=f"git config --global --add safe.directory {repository_of(folder) or folder}",
+            hint=f"git config --global --add safe.directory {find_repository(folder) or folder}",
         )
     return GitRefused(f"{folder} is in no git repository", hint="git init, or use --write-back files")

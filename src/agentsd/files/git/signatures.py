@@ -19,11 +19,11 @@ from tempfile import mkdtemp
 from typing import Literal
 
 from agentsd.core.errors import ConfigError, SyncRefused
-from agentsd.core.names import printable
-from agentsd.files.git.command import Ran, run
-from agentsd.files.git.mirror import FETCHED, Mirror
+from agentsd.core.names import escape_unprintable
+from agentsd.files.git.command import GitResult, run
+from agentsd.files.git.mirror import FETCHED_REF, Mirror
 
-Signed = Literal["commits", "tags"]
+SignedObject = Literal["commits", "tags"]
 
 _ARMOR = b"-----BEGIN PGP PUBLIC KEY BLOCK-----"
 _SSH = re.compile(r"^\s*[^\s#]+\s.*\b(sk-)?(ssh|ecdsa)-[a-z0-9@.-]+\s+AAAA", re.MULTILINE)
@@ -34,16 +34,16 @@ _GPG_CONF = "batch\nno-autostart\nno-auto-key-retrieve\ntrust-model always\nno-p
 _HINT = "have it signed by somebody that {} lists, or add the signer there"
 
 
-class Untrusted(SyncRefused):
+class UntrustedCommit(SyncRefused):
     """Commit that no trusted signer has signed; nothing of it was read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Signers:
+class TrustedSigners:
     """Trusted signers, and what they must sign: each commit that a ref comes to, or a tag on it."""
 
     file: Path
-    what: Signed = "commits"
+    what: SignedObject = "commits"
 
     def check(self) -> None:
         """Raise ``ConfigError`` if the file cannot be used. It is read anew for every commit."""
@@ -55,14 +55,16 @@ class Signers:
     async def verify(self, mirror: Mirror, commit: str) -> str:
         """Return the signer of ``commit``. Raises ``UntrustedCommit``, or ``ConfigError`` for the file."""
         with self._trust() as (settings, environment):
-            names = [("verify-commit", commit)] if self.what == "commits" else await _tags(mirror, commit)
+            names = (
+                [("verify-commit", commit)] if self.what == "commits" else await _list_tags(mirror, commit)
+            )
             for command, name in names:
-                ran = await _ask(mirror, settings, environment, command, name)
-                if signer := _signer(ran):
+                ran = await _run_verification(mirror, settings, environment, command, name)
+                if signer := _parse_signer(ran):
                     return signer
         what = f"commit {commit[:12]}" if self.what == "commits" else f"no tag on commit {commit[:12]}"
         verb = "is not" if self.what == "commits" else "is"
-        raise Untrusted(f"{what} {verb} signed by a trusted signer", hint=_HINT.format(self.file))
+        raise UntrustedCommit(f"{what} {verb} signed by a trusted signer", hint=_HINT.format(self.file))
 
     def _form(self) -> Literal["ssh", "gpg"]:
         try:
@@ -103,26 +105,26 @@ class Signers:
             shutil.rmtree(home, ignore_errors=True)
 
 
-async def _tags(mirror: Mirror, commit: str) -> list[tuple[str, str]]:
+async def _list_tags(mirror: Mirror, commit: str) -> list[tuple[str, str]]:
     """Return the annotated tags on ``commit`` that were fetched: the ref itself first, if it is one."""
-    refs = ("refs/tags", FETCHED)
+    refs = ("refs/tags", FETCHED_REF)
     form = "--format=%(objecttype) %(objectname)"
     ran = await mirror.git("for-each-ref", "--sort=-creatordate", f"--points-at={commit}", form, *refs)
     lines = [line.split() for line in ran.text.splitlines()]
     return [("verify-tag", name) for kind, name in lines if kind == "tag"]
 
 
-async def _ask(
+async def _run_verification(
     mirror: Mirror, settings: tuple[str, ...], environment: dict[str, str], command: str, name: str
-) -> Ran:
+) -> GitResult:
     home = Path(environment["GNUPGHOME"])
     if (home / "signers").exists() and not (home / "pubring.kbx").exists():
-        await _import(home)
+        await _import_keys(home)
     chosen = {**environment, "GIT_DIR": str(mirror.folder)}
     return await run(mirror.folder, *settings, command, "--raw", name, environment=chosen, timeout=30)
 
 
-async def _import(home: Path) -> None:
+async def _import_keys(home: Path) -> None:
     """Create a keyring of the keys of the file, and of no others."""
     process = await asyncio.create_subprocess_exec(
         *("gpg", "--homedir", str(home), "--quiet", "--import", str(home / "signers")),
@@ -135,11 +137,11 @@ async def _import(home: Path) -> None:
         raise ConfigError("gpg cannot read the signers' file", hint="write it with: gpg --export --armor KEY")
 
 
-def _signer(ran: Ran) -> str | None:
+def _parse_signer(ran: GitResult) -> str | None:
     """Return the signer of a good signature, as ssh-keygen or gpg report it; None for anything else."""
     if ran.code:
         return None
     if good := _SSH_GOOD.search(ran.complaint):
-        return printable(f"{good[1]} {good[2]}")
+        return escape_unprintable(f"{good[1]} {good[2]}")
     valid = _GPG_VALID.search(ran.complaint)
     return None if valid is None or _GPG_BAD.search(ran.complaint) else f"OpenPGP {valid[1]}"

@@ -15,10 +15,10 @@ from pathlib import Path, PurePosixPath
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import MAX_BYTES
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.core.violations import Violation
-from agentsd.files.git.command import Ran
-from agentsd.files.git.tree_walk import Blob, Folder, Walk, blobs, plant
+from agentsd.files.git.command import GitResult
+from agentsd.files.git.tree_walk import Blob, CommitWalk, Folder, insert_entry, iter_blobs
 from agentsd.files.tree import (
     ATTACHMENT_MAX,
     NO_SIGNATURE,
@@ -27,17 +27,17 @@ from agentsd.files.tree import (
     is_attachment_name,
 )
 
-Git = Callable[..., Awaitable[Ran]]
+Git = Callable[..., Awaitable[GitResult]]
 """Runs git on a repository: ``Mirror.git``."""
 
-_BATCH = 64 << 20
+_BATCH_BYTES = 64 << 20
 _EDITS_MAX = 100
 _PLAIN = {b"100644", b"100755"}
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
 @dataclass
-class Reader:
+class CommitReader:
     """Reader of commits; what is unchanged since the last one is not read again."""
 
     git: Git
@@ -57,8 +57,8 @@ class Reader:
 
     async def _whole(self, commit: str, path: str) -> Tree:
         root = await self._folder(commit, path)
-        links = any(blob.is_link for blob in blobs(root))
-        found = list(Walk(root, self._links).run())
+        links = any(blob.is_link for blob in iter_blobs(root))
+        found = list(CommitWalk(root, self._links).run())
         wanted = [blob for name, blob, problem in found if blob and not problem and self._lacks(name, blob)]
         data = await self._contents(blob for blob in wanted if blob.size <= ATTACHMENT_MAX)
         known = {name: self._file(name, blob, problem, data) for name, blob, problem in found}
@@ -77,8 +77,10 @@ class Reader:
             return None
         before, _, tree = self._last
         options = ("-r", "-z", "--raw", "--no-abbrev", "--no-renames")
-        ran = await self.git("diff-tree", *options, f"{before}:{_rooted(path)}", f"{commit}:{_rooted(path)}")
-        edits = None if ran.code else _edits(ran.out)
+        ran = await self.git(
+            "diff-tree", *options, f"{before}:{_strip_root(path)}", f"{commit}:{_strip_root(path)}"
+        )
+        edits = None if ran.code else _parse_edits(ran.out)
         if edits is None or len(edits) > _EDITS_MAX:
             return None
         mine = {name: blob for name, blob in edits.items() if name in tree.files or name in tree.attachments}
@@ -114,23 +116,24 @@ class Reader:
             return SourceFile(path, NO_SIGNATURE, problem=problem)
         if not self._lacks(path, blob):
             return self._known[path][1]
-        problem = _too_large(path, blob) or _pointer(path, data[blob.name])
+        problem = _find_oversize(path, blob) or _find_lfs_pointer(path, data[blob.name])
         if problem:
             return SourceFile(path, NO_SIGNATURE, problem=problem)
         content = data[blob.name]
         return SourceFile(path, NO_SIGNATURE, sha256(content).digest(), content)
 
     async def _folder(self, commit: str, path: str) -> Folder:
-        ran = await self.git("ls-tree", "-r", "-l", "-z", "--full-tree", f"{commit}:{_rooted(path)}")
+        ran = await self.git("ls-tree", "-r", "-l", "-z", "--full-tree", f"{commit}:{_strip_root(path)}")
         if ran.code:
             raise ConfigError(
-                f"commit {commit[:12]} has no folder {printable(path)}", hint="name it with --path, or add it"
+                f"commit {commit[:12]} has no folder {escape_unprintable(path)}",
+                hint="name it with --path, or add it",
             )
         root = Folder()
         for line in ran.out.split(b"\0"):
             if line:
-                plant(root, line)
-        links = [blob for blob in blobs(root) if blob.is_link and blob.name not in self._links]
+                insert_entry(root, line)
+        links = [blob for blob in iter_blobs(root) if blob.is_link and blob.name not in self._links]
         for name, target in (await self._contents(links)).items():
             self._links[name] = os.fsdecode(target)
         return root
@@ -144,7 +147,7 @@ class Reader:
         for name, size in sizes.items():
             batch.append(name)
             total += size
-            if total >= _BATCH:
+            if total >= _BATCH_BYTES:
                 contents |= await self._batch(batch)
                 batch, total = [], 0
         return contents | await self._batch(batch)
@@ -153,7 +156,7 @@ class Reader:
         if not names:
             return {}
         ran = await self.git("cat-file", "--batch", "--buffer", stdin=("\n".join(names) + "\n").encode())
-        found = dict(_parts(ran.out))
+        found = dict(_parse_batch(ran.out))
         if ran.code or found.keys() != set(names):
             raise ConfigError(
                 "the repository here lacks objects of the commit", hint="remove the folder AGENTSD_GIT_DIR"
@@ -161,12 +164,12 @@ class Reader:
         return found
 
 
-def _rooted(path: str) -> str:
+def _strip_root(path: str) -> str:
     """Return a path in the form that git requires after a commit's name: empty for the top."""
     return PurePosixPath(path).as_posix().removeprefix(".")
 
 
-def _edits(out: bytes) -> dict[str, str] | None:
+def _parse_edits(out: bytes) -> dict[str, str] | None:
     """Return path → object from ``git diff-tree -r -z --raw``; None if more than contents changed.
 
     That is, if a file was added, removed, or changed its kind. The format is
@@ -178,11 +181,11 @@ def _edits(out: bytes) -> dict[str, str] | None:
         old, new, _, name, deed = head.removeprefix(b":").split()
         if deed != b"M" or {old, new} - _PLAIN:
             return None
-        edits["/".join(map(printable, os.fsdecode(path).split("/")))] = name.decode()
+        edits["/".join(map(escape_unprintable, os.fsdecode(path).split("/")))] = name.decode()
     return edits
 
 
-def _parts(out: bytes) -> Iterator[tuple[str, bytes]]:
+def _parse_batch(out: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield (object, bytes) from the output of ``git cat-file --batch``.
 
     The format is ``<object> blob <size>``, line feed, bytes, line feed, repeated.
@@ -198,7 +201,7 @@ def _parts(out: bytes) -> Iterator[tuple[str, bytes]]:
         at = start + size + 1
 
 
-def _too_large(path: str, blob: Blob) -> Violation | None:
+def _find_oversize(path: str, blob: Blob) -> Violation | None:
     if is_attachment_name(path) and blob.size > ATTACHMENT_MAX:
         return Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
     if not is_attachment_name(path) and blob.size > MAX_BYTES:
@@ -206,7 +209,7 @@ def _too_large(path: str, blob: Blob) -> Violation | None:
     return None
 
 
-def _pointer(path: str, data: bytes) -> Violation | None:
+def _find_lfs_pointer(path: str, data: bytes) -> Violation | None:
     if data.startswith(_LFS):
         hint = "pull mode reads what git itself holds: keep the file in git, or watch a checkout with --path"
         return Violation(path, "unreadable", "this is a pointer of Git LFS, not the file", hint)

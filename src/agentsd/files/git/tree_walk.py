@@ -7,10 +7,10 @@ from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from agentsd.core.names import printable
+from agentsd.core.names import escape_unprintable
 from agentsd.core.violations import Violation
-from agentsd.files.budget import LIMITS, Budget, TreeLimits
-from agentsd.files.tree import ATTACHMENT_MAX, foreign_link, is_attachment_name, is_manifest_name
+from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
+from agentsd.files.tree import ATTACHMENT_MAX, find_foreign_link, is_attachment_name, is_manifest_name
 
 _LINKS_MAX = 40
 _PATH_MAX = 4095  # characters of a link's target, as Linux has it
@@ -34,11 +34,11 @@ class Folder:
 
 Node: TypeAlias = Blob | Folder
 
-Found = tuple[str, Blob | None, Violation | None]
+FoundBlob = tuple[str, Blob | None, Violation | None]
 """Path, what is there, and what is wrong with it."""
 
 
-def plant(root: Folder, line: bytes) -> None:
+def insert_entry(root: Folder, line: bytes) -> None:
     """Insert the entry of one line of ``git ls-tree -r -l -z``.
 
     The format is ``<mode> <type> <object> <size>``, tab, path.
@@ -56,7 +56,7 @@ def plant(root: Folder, line: bytes) -> None:
     node.entries[last] = Blob(name.decode(), int(size), is_link=mode == b"120000")
 
 
-def blobs(folder: Folder) -> Iterator[Blob]:
+def iter_blobs(folder: Folder) -> Iterator[Blob]:
     """Yield every file below the folder, at any depth."""
     waiting = [folder]
     while waiting:
@@ -67,22 +67,22 @@ def blobs(folder: Folder) -> Iterator[Blob]:
                 waiting.append(node)
 
 
-class _Fault(Exception):
+class _LinkFault(Exception):
     """Link that cannot be followed, with the reason."""
 
 
 _Place = tuple[str, ...]
 
 
-class Walk:
+class CommitWalk:
     """Walk over the entries of the tree within the budget; ``links``: target of each, by object."""
 
-    def __init__(self, root: Folder, links: Mapping[str, str], limits: TreeLimits = LIMITS) -> None:
+    def __init__(self, root: Folder, links: Mapping[str, str], limits: TreeLimits = DEFAULT_LIMITS) -> None:
         self._root = root
         self._links = links
-        self._budget = Budget(limits)
+        self._budget = TreeBudget(limits)
 
-    def run(self) -> Iterator[Found]:
+    def run(self) -> Iterator[FoundBlob]:
         """Yield every manifest-like entry, in name order; then the violations of the budget."""
         for path, blob, problem in self._walk(self._root, (), "", ((),)):
             if problem or self._budget.take(path, min(blob.size, ATTACHMENT_MAX) if blob else 0):
@@ -97,18 +97,20 @@ class Walk:
         prefix: str,
         within: tuple[_Place, ...],
         link: Hashable | None = None,
-    ) -> Iterator[Found]:
+    ) -> Iterator[FoundBlob]:
         problem = self._budget.enter(prefix, link)
         if problem:
             yield prefix, None, problem
         else:
             yield from self._walk(folder, real, prefix, within)
 
-    def _walk(self, folder: Folder, real: _Place, prefix: str, within: tuple[_Place, ...]) -> Iterator[Found]:
+    def _walk(
+        self, folder: Folder, real: _Place, prefix: str, within: tuple[_Place, ...]
+    ) -> Iterator[FoundBlob]:
         for name in sorted(folder.entries):
             if name.startswith("."):
                 continue
-            path = prefix + printable(name)
+            path = prefix + escape_unprintable(name)
             node = folder.entries[name]
             if self._budget.is_spent(path):
                 continue
@@ -121,35 +123,35 @@ class Walk:
             elif is_attachment_name(name):
                 yield path, node, None
 
-    def _manifest(self, place: _Place, path: str) -> Found:
+    def _manifest(self, place: _Place, path: str) -> FoundBlob:
         try:
             real, node = self._resolved(place)
-        except _Fault as fault:
-            return path, None, _faulty(path, str(fault))
+        except _LinkFault as fault:
+            return path, None, _make_link_violation(path, str(fault))
         if isinstance(node, Folder):
             hint = "a folder's name must not end in .yaml or .yml"
             return path, None, Violation(path, "not-a-file", "this is a folder", hint)
-        problem = foreign_link(path, "/".join(real), is_folder=False)
+        problem = find_foreign_link(path, "/".join(real), is_folder=False)
         return path, None if problem else node, problem
 
-    def _link(self, place: _Place, path: str, within: tuple[_Place, ...]) -> Iterator[Found]:
+    def _link(self, place: _Place, path: str, within: tuple[_Place, ...]) -> Iterator[FoundBlob]:
         """Follow an entry that is neither a manifest nor a plain file: a link to a folder or to a text."""
         attachment = is_attachment_name(place[-1])
         try:
             real, node = self._resolved(place)
-        except _Fault as fault:
+        except _LinkFault as fault:
             if attachment:  # where other links lead to that leave the folder is not known here
-                yield path, None, _faulty(path, str(fault))
+                yield path, None, _make_link_violation(path, str(fault))
             return
         if isinstance(node, Blob):
             if attachment:
-                problem = foreign_link(path, "/".join(real), is_folder=False)
+                problem = find_foreign_link(path, "/".join(real), is_folder=False)
                 yield path, None if problem else node, problem
             return
         prefix = f"{path}/"
         if real in within or place[:-1][: len(real)] == real:
-            yield prefix, None, _faulty(prefix, "this link leads back to a folder around it")
-        elif problem := foreign_link(prefix, "/".join(real), is_folder=True):
+            yield prefix, None, _make_link_violation(prefix, "this link leads back to a folder around it")
+        elif problem := find_foreign_link(prefix, "/".join(real), is_folder=True):
             yield prefix, None, problem
         else:
             yield from self._enter(node, real, f"{path}/", (*within, real), link=real)
@@ -161,7 +163,7 @@ class Walk:
             part = waiting.pop(0)
             if part == "..":
                 if not done:
-                    raise _Fault(_OUTSIDE)
+                    raise _LinkFault(_OUTSIDE)
                 done.pop()
             elif part not in ("", "."):
                 node = self._at((*done, part))
@@ -175,16 +177,16 @@ class Walk:
     def _target(self, link: Blob, links: int) -> list[str]:
         target = self._links[link.name]
         if links > _LINKS_MAX or len(target) > _PATH_MAX:
-            raise _Fault("this link leads to itself")
+            raise _LinkFault("this link leads to itself")
         if target.startswith("/"):
-            raise _Fault(_OUTSIDE)
+            raise _LinkFault(_OUTSIDE)
         return target.split("/")
 
     def _at(self, place: _Place) -> Node:
         node: Node = self._root
         for part in place:
             if not isinstance(node, Folder) or part not in node.entries:
-                raise _Fault("this link leads nowhere")
+                raise _LinkFault("this link leads nowhere")
             node = node.entries[part]
         return node
 
@@ -192,7 +194,7 @@ class Walk:
 _OUTSIDE = "this link leads out of the folder of manifests"
 
 
-def _faulty(path: str, message: str) -> Violation:
+def _make_link_violation(path: str, message: str) -> Violation:
     if message == _OUTSIDE:
         return Violation(path, "symlink-outside", message, "put the file itself here")
     return Violation(path, "unreadable", message, "remove it, or restore what it points to")

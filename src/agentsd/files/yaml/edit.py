@@ -16,22 +16,22 @@ from typing import Any
 import yaml
 
 from agentsd.core.errors import InvalidManifests
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from agentsd.files.yaml import emitter as emit
-from agentsd.files.yaml.blocks import CannotSplice
-from agentsd.files.yaml.emitter import Style, same
-from agentsd.files.yaml.layout import BLOCKS, Entry, Odd, Sheet
-from agentsd.files.yaml.match import plan_list, plan_mapping
-from agentsd.files.yaml.text_edits import Cut, apply, block_cuts, flow_cuts
+from agentsd.files.yaml.blocks import CannotEdit
+from agentsd.files.yaml.emitter import Style, is_same_value
+from agentsd.files.yaml.layout import BLOCKS, Unsupported, YamlEntry, YamlText
+from agentsd.files.yaml.match import match_list, match_mapping
+from agentsd.files.yaml.text_edits import TextEdit, apply_edits, make_block_edits, make_flow_edits
 
 _PASSES = 2  # the second one mends what the first one moved, such as a text that the file ended in
 _HEADER = re.compile(r"[|>][-+1-9]*")
 _COMMENT = re.compile(r"[ \t]+#.*")
 _FIRST_BREAK = re.compile(r"[^\r\n]*\r\n")
-_SEAL = "sops"
+_SEAL_KEY = "sops"
 
 
-def rewrite(text: str, value: Mapping[str, Any]) -> str:
+def update_text(text: str, value: Mapping[str, Any]) -> str:
     """Return the YAML text that parses as ``value`` and differs from ``text`` as little as possible.
 
     New keys are put behind the one that precedes them in ``value``, and before ``sops:``. A removed
@@ -40,35 +40,35 @@ def rewrite(text: str, value: Mapping[str, Any]) -> str:
     manifest, ``CannotEdit`` if ``value`` cannot be written.
     """
     mark, body = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
-    _read(body)
+    _read_value(body)
     try:
         for deep in (True, False):
-            if (done := _settled(body, value, deep)) is not None:
+            if (done := _apply_value(body, value, deep)) is not None:
                 return mark + done
     except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, a huge number
         pass
-    raise CannotSplice("the file cannot be made to hold these values", hint="edit the file by hand")
+    raise CannotEdit("the file cannot be made to hold these values", hint="edit the file by hand")
 
 
-def _settled(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
+def _apply_value(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
     """Return ``text`` with ``value`` in it; None if the result does not parse as ``value``."""
     try:
         for _ in range(_PASSES):
-            old = _read(text)
-            if old is not None and same(old, value):
+            old = _read_value(text)
+            if old is not None and is_same_value(old, value):
                 return text
-            text = _Rewriter(text, deep).run(old or {}, value)
-        return text if same(_read(text), value) else None
+            text = _TextUpdater(text, deep).run(old or {}, value)
+        return text if is_same_value(_read_value(text), value) else None
     except InvalidManifests:
         return None
 
 
-def _read(text: str) -> dict[str, Any] | None:
+def _read_value(text: str) -> dict[str, Any] | None:
     """Return the value; None if there are only comments and ``---``. Raises ``InvalidManifests``."""
     try:
-        return parse("", text.encode()).value
+        return parse_document("", text.encode()).value
     except InvalidManifests as error:
-        if {one.code for one in error.violations} == {"yaml-root"} and _is_blank(Sheet(text).root):
+        if {one.code for one in error.violations} == {"yaml-root"} and _is_blank(YamlText(text).root):
             return None
         raise
 
@@ -77,62 +77,66 @@ def _is_blank(node: Any) -> bool:
     return node is None or node.start_mark.index == node.end_mark.index
 
 
-class _Rewriter:
+class _TextUpdater:
     """Collector of the edits that one text needs."""
 
     def __init__(self, text: str, deep: bool) -> None:
-        self.sheet = Sheet(text)
+        self.sheet = YamlText(text)
         self.text = text
         self.deep = deep  # False: a changed section is written anew as a whole
-        self.style = style_of(self.sheet)
-        self.cuts: list[Cut] = []
+        self.style = detect_style(self.sheet)
+        self.cuts: list[TextEdit] = []
 
     def run(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
         root = self.sheet.root
         if _is_blank(root):
-            self.cuts.append(Cut(len(self.text), len(self.text), emit.dump(new, self.style), lines=True))
+            self.cuts.append(
+                TextEdit(len(self.text), len(self.text), emit.dump_value(new, self.style), lines=True)
+            )
         else:
             try:
                 self.collection(root, old, new)
-            except Odd:
+            except Unsupported:
                 self.cuts = [self.whole(root, new)]
-        return apply(self.text, self.cuts, self.style.newline)
+        return apply_edits(self.text, self.cuts, self.style.newline)
 
-    def whole(self, root: Any, new: Mapping[str, Any]) -> Cut:
+    def whole(self, root: Any, new: Mapping[str, Any]) -> TextEdit:
         """Return the edit that writes the root anew."""
         start, end = root.start_mark.index, root.end_mark.index
         if root.flow_style and (root.value or not self.sheet.leads(start)):
-            return Cut(start, end, emit.flow(new, self.style))
-        return Cut(self.sheet.line_start(start), self.sheet.next_line(end), emit.dump(new, self.style))
+            return TextEdit(start, end, emit.format_flow(new, self.style))
+        return TextEdit(
+            self.sheet.line_start(start), self.sheet.next_line(end), emit.dump_value(new, self.style)
+        )
 
     def collection(self, node: Any, old: Any, new: Any) -> None:
         """Add the edits within a mapping or a list. Raises ``Unsupported``."""
         entries, in_flow = self.sheet.entries(node), bool(node.flow_style)
         is_mapping = isinstance(new, Mapping)
-        plan = plan_mapping(old, new, last=_SEAL) if is_mapping else plan_list(old, new)
+        plan = match_mapping(old, new, last=_SEAL_KEY) if is_mapping else match_list(old, new)
         if not plan.kept:
-            raise Odd
+            raise Unsupported
         for place, value in plan.kept.items():
             entry = entries[place]
             self.change(entry, old[entry.name], value, in_flow)
         quoted = is_mapping and node.value[0][0].style == '"'  # as in JSON
         style = replace(self.style, quoted=quoted)
         if in_flow:
-            self.cuts.extend(flow_cuts(self.sheet, node, entries, plan, style))
+            self.cuts.extend(make_flow_edits(self.sheet, node, entries, plan, style))
         else:
             is_root = node is self.sheet.root
-            self.cuts.extend(block_cuts(self.sheet, entries, plan, style, is_root=is_root))
+            self.cuts.extend(make_block_edits(self.sheet, entries, plan, style, is_root=is_root))
 
-    def change(self, entry: Entry, old: Any, new: Any, in_flow: bool) -> None:
+    def change(self, entry: YamlEntry, old: Any, new: Any, in_flow: bool) -> None:
         """Add the edits that make one entry's value ``new``."""
-        if same(old, new):
+        if is_same_value(old, new):
             return
-        if self.deep and emit.is_filled(old) and emit.is_filled(new) and _kind(old) is _kind(new):
+        if self.deep and emit.is_filled(old) and emit.is_filled(new) and _get_kind(old) is _get_kind(new):
             made = len(self.cuts)
             try:
                 self.collection(entry.node, old, new)
                 return
-            except Odd:
+            except Unsupported:
                 del self.cuts[made:]
         if in_flow or self.fits_line(entry.node, new):
             self.cuts.append(self.in_line(entry, new, in_flow))
@@ -145,22 +149,22 @@ class _Rewriter:
         """Return whether a scalar on one line stays on one line."""
         if not isinstance(node, yaml.ScalarNode) or node.style in BLOCKS:
             return False
-        return not emit.is_filled(new) and not emit.behind(new, 0, self.style)[1]
+        return not emit.is_filled(new) and not emit.format_behind(new, 0, self.style)[1]
 
-    def in_line(self, entry: Entry, new: Any, in_flow: bool) -> Cut:
+    def in_line(self, entry: YamlEntry, new: Any, in_flow: bool) -> TextEdit:
         """Return the edit that replaces a value by another one, on one line."""
         node, style = entry.node, getattr(entry.node, "style", None)
         start, end = node.start_mark.index, node.end_mark.index
         if isinstance(new, str):
-            source = emit.scalar(new, style if style in {"'", '"'} else "", in_flow=in_flow)
+            source = emit.format_scalar(new, style if style in {"'", '"'} else "", in_flow=in_flow)
         else:
-            source = emit.flow(new, self.style)
+            source = emit.format_flow(new, self.style)
         if start < end:
-            return Cut(start, end, source)
+            return TextEdit(start, end, source)
         colon = "" if self.text[entry.mark - 1] in ":-" else ":"  # {key} has none
-        return Cut(entry.mark, entry.mark, f"{colon} {source}")
+        return TextEdit(entry.mark, entry.mark, f"{colon} {source}")
 
-    def relined(self, entry: Entry, new: Any) -> list[Cut]:
+    def relined(self, entry: YamlEntry, new: Any) -> list[TextEdit]:
         """Return the edits for new lines of a block text; its header's comment and indent stay."""
         node, column = entry.node, self.sheet.column(entry.start)
         if not isinstance(new, str) or getattr(node, "style", None) not in BLOCKS:
@@ -168,18 +172,21 @@ class _Rewriter:
         start, end = self.header(node)
         told = self.text[start:end].strip("|>+-")
         inset = int(told) if told else self.sheet.content_column(node) - column
-        lines = emit.literal(new, column, inset if inset > 0 else self.style.step, self.style)
+        lines = emit.format_literal(new, column, inset if inset > 0 else self.style.step, self.style)
         if not lines:
             return []
         below = self.sheet.next_line(end)
-        return [Cut(start, end, lines[0]), Cut(below, self.sheet.node_end(node), lines[1], lines=True)]
+        return [
+            TextEdit(start, end, lines[0]),
+            TextEdit(below, self.sheet.node_end(node), lines[1], lines=True),
+        ]
 
     def header(self, node: Any) -> tuple[int, int]:
         """Return the position of the marks of a block scalar, such as ``|2-``."""
         found = _HEADER.match(self.text, node.start_mark.index)
         return found.span() if found else (node.start_mark.index,) * 2
 
-    def anew(self, entry: Entry, new: Any) -> Cut:
+    def anew(self, entry: YamlEntry, new: Any) -> TextEdit:
         """Replace everything behind the colon or dash, and the lines below.
 
         A comment on that line stays.
@@ -188,16 +195,16 @@ class _Rewriter:
         comment = self.comment(entry)
         is_element = isinstance(entry.name, int)
         if is_element and emit.is_filled(new) and not comment:
-            source = emit.element(new, column, self.style)[column + 1 :]
+            source = emit.format_element(new, column, self.style)[column + 1 :]
         else:
-            inline, below = emit.behind(new, column, self.style)
+            inline, below = emit.format_behind(new, column, self.style)
             source = f"{inline}{comment}{self.style.newline}{below}"
         stop = sheet.below(entry)
         if sheet.unended and stop == len(self.text) and source.count("\n") == 1:
             source = source.rstrip("\r\n")  # a file without a last line break stays one
-        return Cut(entry.mark, stop, source)
+        return TextEdit(entry.mark, stop, source)
 
-    def comment(self, entry: Entry) -> str:
+    def comment(self, entry: YamlEntry) -> str:
         """Return the comment on the line of a key or dash, with the space before it."""
         node, line_end = entry.node, self.sheet.line_end(entry.mark)
         if node.start_mark.index > line_end or node.start_mark.index == node.end_mark.index:
@@ -212,7 +219,7 @@ class _Rewriter:
         return found[0] if found else ""
 
 
-def style_of(sheet: Sheet) -> Style:
+def detect_style(sheet: YamlText) -> Style:
     """Return the style of the file: its line breaks, and the indents of its sections and lists."""
     insets: dict[type, int] = {}
     waiting = [sheet.root]
@@ -229,5 +236,5 @@ def style_of(sheet: Sheet) -> Style:
     return Style(newline, step if 2 <= step <= 8 else 2, dash if 0 <= dash <= 8 else 2)
 
 
-def _kind(value: Any) -> type:
+def _get_kind(value: Any) -> type:
     return Mapping if isinstance(value, Mapping) else list

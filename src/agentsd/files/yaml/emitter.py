@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from agentsd.core.manifest.scalars import Unusable, is_text, resolve
+from agentsd.core.manifest.scalars import UnusableScalar, is_text, resolve_scalar
 from agentsd.core.names import is_uuid
-from agentsd.files.yaml.blocks import CannotSplice
+from agentsd.files.yaml.blocks import CannotEdit
 
 _NOT_PLAIN = re.compile(r": |:$| #|\s$")
 _PLAIN_ANYWHERE = re.compile(r"[^\W\d_]([\w .@/+-]*[\w@/+-])?")  # also as a key, and within brackets
@@ -36,43 +36,47 @@ class Style:
     quoted: bool = False  # as in JSON: keys and texts in double quotes
 
 
-def dump(value: Mapping[str, Any], style: Style | None = None) -> str:
+def dump_value(value: Mapping[str, Any], style: Style | None = None) -> str:
     """Return ``value`` as lines of block-style YAML, with a final newline. Raises ``CannotEdit``."""
-    return block(value, 0, style or Style()) if value else "{}\n"
+    return format_block(value, 0, style or Style()) if value else "{}\n"
 
 
-def block(value: Any, column: int, style: Style) -> str:
+def format_block(value: Any, column: int, style: Style) -> str:
     """Return the lines of a non-empty mapping or list, its keys or dashes at ``column``."""
     if isinstance(value, Mapping):
-        return "".join(entry(name, item, column, style) for name, item in value.items())
-    return "".join(element(item, column, style) for item in value)
+        return "".join(format_entry(name, item, column, style) for name, item in value.items())
+    return "".join(format_element(item, column, style) for item in value)
 
 
-def entry(name: str, value: Any, column: int, style: Style) -> str:
+def format_entry(name: str, value: Any, column: int, style: Style) -> str:
     """Return the lines of one key and its value."""
-    inline, below = behind(value, column, style)
-    return f"{' ' * column}{key(name, style)}:{inline}{style.newline}{below}"
+    inline, below = format_behind(value, column, style)
+    return f"{' ' * column}{format_key(name, style)}:{inline}{style.newline}{below}"
 
 
-def element(value: Any, column: int, style: Style) -> str:
+def format_element(value: Any, column: int, style: Style) -> str:
     """Return the lines of one element of a list, its dash at ``column``."""
     if is_filled(value):
-        return f"{' ' * column}- {block(value, column + 2, style)[column + 2 :]}"
-    inline, below = behind(value, column, style)
+        return f"{' ' * column}- {format_block(value, column + 2, style)[column + 2 :]}"
+    inline, below = format_behind(value, column, style)
     return f"{' ' * column}-{inline}{style.newline}{below}"
 
 
-def behind(value: Any, column: int, style: Style) -> tuple[str, str]:
+def format_behind(value: Any, column: int, style: Style) -> tuple[str, str]:
     """Return the text behind a colon or dash on its line (with the space before), and the lines below.
 
     ``column`` is the key's or dash's.
     """
     if is_filled(value):
         inset = style.step if isinstance(value, Mapping) else style.dash
-        return "", block(value, column + inset, style)
-    if isinstance(value, str) and "\n" in value and (lines := literal(value, column, style.step, style)):
+        return "", format_block(value, column + inset, style)
+    if (
+        isinstance(value, str)
+        and "\n" in value
+        and (lines := format_literal(value, column, style.step, style))
+    ):
         return f" {lines[0]}", lines[1]
-    return f" {flow(value, style, in_flow=False)}", ""
+    return f" {format_flow(value, style, in_flow=False)}", ""
 
 
 def is_filled(value: Any) -> bool:
@@ -80,33 +84,33 @@ def is_filled(value: Any) -> bool:
     return isinstance(value, Mapping | list | tuple) and bool(value)
 
 
-def flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
+def format_flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
     """Return ``value`` on one line, collections in braces and brackets."""
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{key(name, style)}: {flow(item, style)}" for name, item in value.items())
+        inner = ", ".join(
+            f"{format_key(name, style)}: {format_flow(item, style)}" for name, item in value.items()
+        )
         return f"{{{inner}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(flow(item, style) for item in value)}]"
-    return scalar(value, '"' if style.quoted else "", in_flow=in_flow)
+        return f"[{', '.join(format_flow(item, style) for item in value)}]"
+    return format_scalar(value, '"' if style.quoted else "", in_flow=in_flow)
 
 
-def key(name: str, style: Style) -> str:
+def format_key(name: str, style: Style) -> str:
     """Return a key: plain if it is an ordinary word. Raises ``CannotEdit``."""
     if not isinstance(name, str) or len(name) > _KEY_MAX:
-        raise CannotSplice(
-            "a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters"
-        )
+        raise CannotEdit("a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters")
     plain = not style.quoted and _PLAIN_ANYWHERE.fullmatch(name) and is_text(name)
-    return name if plain else quoted(name)
+    return name if plain else quote_text(name)
 
 
-def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
+def format_scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
     """Return a scalar on one line; a text in ``quotes`` (``'``, ``"`` or none) if they can hold it.
 
     Raises ``CannotEdit`` for what is neither text, number, bool nor None.
     """
     if isinstance(value, str):
-        return _text(value, quotes, in_flow)
+        return _format_text(value, quotes, in_flow)
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int):
@@ -114,10 +118,10 @@ def scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str:
     if isinstance(value, float):
         return repr(value)
     hint = "values are texts, numbers, booleans, null, lists and mappings"
-    raise CannotSplice(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
+    raise CannotEdit(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
 
 
-def quoted(value: str) -> str:
+def quote_text(value: str) -> str:
     """Return ``value`` in double quotes.
 
     The surrogate pairs by which JSON escapes characters beyond 16 bits are not valid in YAML.
@@ -128,7 +132,7 @@ def quoted(value: str) -> str:
     )
 
 
-def literal(value: str, column: int, inset: int, style: Style) -> tuple[str, str] | None:
+def format_literal(value: str, column: int, inset: int, style: Style) -> tuple[str, str] | None:
     """Return header and lines of ``value`` as a literal block, indented by ``inset`` columns.
 
     The indent is relative to its key or dash. None if a block cannot hold it.
@@ -146,10 +150,10 @@ def literal(value: str, column: int, inset: int, style: Style) -> tuple[str, str
     return header, "".join(f"{pad + line if line else ''}{style.newline}" for line in lines)
 
 
-def _text(value: str, quotes: str, in_flow: bool) -> str:
+def _format_text(value: str, quotes: str, in_flow: bool) -> str:
     if quotes == "'" and value.isprintable():
         return "'" + value.replace("'", "''") + "'"
-    return value if not quotes and is_plain(value, in_flow) else quoted(value)
+    return value if not quotes and is_plain(value, in_flow) else quote_text(value)
 
 
 def is_plain(value: str, in_flow: bool) -> bool:
@@ -161,17 +165,17 @@ def is_plain(value: str, in_flow: bool) -> bool:
     if in_flow and not _PLAIN_ANYWHERE.fullmatch(value):
         return False
     try:
-        return resolve(value) == value and value.lower() not in _YES_OR_NO
-    except Unusable:  # pragma: no cover - nothing that starts with a letter
+        return resolve_scalar(value) == value and value.lower() not in _YES_OR_NO
+    except UnusableScalar:  # pragma: no cover - nothing that starts with a letter
         return False
 
 
-def same(ours: Any, theirs: Any) -> bool:
+def is_same_value(ours: Any, theirs: Any) -> bool:
     """Return whether both are equal in structure, types and values; key order does not count."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return ours.keys() == theirs.keys() and all(same(ours[name], theirs[name]) for name in ours)
+        return ours.keys() == theirs.keys() and all(is_same_value(ours[name], theirs[name]) for name in ours)
     if isinstance(ours, str) or isinstance(theirs, str):
         return bool(ours == theirs)
     if isinstance(ours, Sequence) and isinstance(theirs, Sequence):
-        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+        return len(ours) == len(theirs) and all(map(is_same_value, ours, theirs))
     return type(ours) is type(theirs) and repr(ours) == repr(theirs)

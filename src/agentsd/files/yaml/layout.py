@@ -19,12 +19,12 @@ BLOCKS = frozenset("|>")
 """Styles of scalars that stand on lines of their own."""
 
 
-class Odd(Exception):
+class Unsupported(Exception):
     """Collection in a form that is not edited in place, such as ``? key``."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class YamlEntry:
     """Key or element of a collection."""
 
     name: str | int
@@ -33,7 +33,7 @@ class Entry:
     node: Any  # the value
 
 
-class Sheet:
+class YamlText:
     """Text that ``parse_document`` accepts, and its nodes (``root`` is None if there are none)."""
 
     def __init__(self, text: str) -> None:
@@ -43,25 +43,25 @@ class Sheet:
         self._dashes = [one.start_mark.index for one in tokens if isinstance(one, yaml.BlockEntryToken)]
         self._lines = [0, *(found.end() for found in _BREAK.finditer(text))]
 
-    def entries(self, node: Any) -> list[Entry]:
+    def entries(self, node: Any) -> list[YamlEntry]:
         """Return the entries of a mapping or list in the order of the text. Raises ``Unsupported``."""
         if isinstance(node, yaml.MappingNode):
             return [self._pair(key, value, bool(node.flow_style)) for key, value in node.value]
         return [self._element(i, value, bool(node.flow_style)) for i, value in enumerate(node.value)]
 
-    def _pair(self, key: Any, value: Any, in_flow: bool) -> Entry:
+    def _pair(self, key: Any, value: Any, in_flow: bool) -> YamlEntry:
         end = key.end_mark.index
         colon = _COLON.match(self.text, end)
         if not colon and not in_flow:
-            raise Odd
-        return Entry(key.value, key.start_mark.index, colon.end() if colon else end, value)
+            raise Unsupported
+        return YamlEntry(key.value, key.start_mark.index, colon.end() if colon else end, value)
 
-    def _element(self, index: int, value: Any, in_flow: bool) -> Entry:
+    def _element(self, index: int, value: Any, in_flow: bool) -> YamlEntry:
         start = value.start_mark.index
         if in_flow:
-            return Entry(index, start, start, value)
+            return YamlEntry(index, start, start, value)
         dash = self._dashes[bisect_left(self._dashes, start) - 1]
-        return Entry(index, dash, dash + 1, value)
+        return YamlEntry(index, dash, dash + 1, value)
 
     # Lines
 
@@ -98,7 +98,7 @@ class Sheet:
 
     # Extents
 
-    def end(self, entry: Entry) -> int:
+    def end(self, entry: YamlEntry) -> int:
         """Return the position just behind the entry's last character."""
         node = entry.node
         return entry.mark if node.start_mark.index == node.end_mark.index else self.node_end(node)
@@ -114,25 +114,25 @@ class Sheet:
             return int(node.end_mark.index)
         return self.end(self.entries(node)[-1])
 
-    def after(self, entry: Entry) -> int:
+    def after(self, entry: YamlEntry) -> int:
         """Return the start of the first line below the entry."""
         end = self.end(entry)
         return end if end > entry.start and end == self.line_start(end) else self.next_line(end)
 
-    def below(self, entry: Entry) -> int:
+    def below(self, entry: YamlEntry) -> int:
         """Return the position of ``after``, but below following comments that are indented further."""
         column, best = self.column(entry.start), self.after(entry)
         place = best
         while place < len(self.text):
             line = self.line(place)
             place = self.next_line(place)
-            if is_comment(line) and indent(line) > column:
+            if is_comment(line) and count_indent(line) > column:
                 best = place
             elif line.strip():
                 break
         return best
 
-    def above(self, entry: Entry, *, first: bool) -> int:
+    def above(self, entry: YamlEntry, *, first: bool) -> int:
         """Return the start of the entry's lines, the comments directly above it included.
 
         ``first``: the first key of the file; comments at the file's top are about the file.
@@ -141,7 +141,7 @@ class Sheet:
         place = top
         while place > 0:
             line = self.line(self.line_start(place - 1))
-            if not is_comment(line) or indent(line) != column:
+            if not is_comment(line) or count_indent(line) != column:
                 break
             place = self.line_start(place - 1)
         headed = place == 0 or self.line(self.line_start(place - 1)).strip()
@@ -166,7 +166,7 @@ class Sheet:
         while place < end:
             line = self.line(place)
             if line.strip(" "):
-                return indent(line)
+                return count_indent(line)
             place = self.next_line(place)
         return 0
 
@@ -176,6 +176,6 @@ def is_comment(line: str) -> bool:
     return line.lstrip(" \t").startswith("#")
 
 
-def indent(line: str) -> int:
+def count_indent(line: str) -> int:
     """Return the number of spaces that a line begins with."""
     return len(line) - len(line.lstrip(" "))

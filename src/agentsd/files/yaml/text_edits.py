@@ -15,18 +15,18 @@ import yaml
 
 from agentsd.files.yaml import emitter as emit
 from agentsd.files.yaml.emitter import Style
-from agentsd.files.yaml.layout import Entry, Odd, Sheet, is_comment
-from agentsd.files.yaml.match import FIRST, Plan
+from agentsd.files.yaml.layout import Unsupported, YamlEntry, YamlText, is_comment
+from agentsd.files.yaml.match import FIRST_PLACE, EntryMatch
 
 _BREAKS = "\r\n\x85\u2028\u2029"
 _COMMA = re.compile(r"[ \t]*(,?)")
 _REST = re.compile(r"[ \t]*(,?)[ \t]*(#.*)?")
 
-New = list[tuple[str | int, Any]]
+NewEntries = list[tuple[str | int, Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class TextEdit:
     """Replacement of text[start:end] by ``new``. ``lines``: it consists of whole lines."""
 
     start: int
@@ -35,7 +35,7 @@ class Cut:
     lines: bool = False
 
 
-def apply(text: str, cuts: Iterable[Cut], newline: str) -> str:
+def apply_edits(text: str, cuts: Iterable[TextEdit], newline: str) -> str:
     """Return the text with all edits made, in their order if they begin at the same place."""
     parts, place = [""], 0
     for cut in sorted(cuts, key=lambda one: (one.start, one.end)):
@@ -51,36 +51,36 @@ def apply(text: str, cuts: Iterable[Cut], newline: str) -> str:
 # Block style
 
 
-def block_cuts(
-    sheet: Sheet, entries: list[Entry], plan: Plan, style: Style, *, is_root: bool
-) -> Iterator[Cut]:
+def make_block_edits(
+    sheet: YamlText, entries: list[YamlEntry], plan: EntryMatch, style: Style, *, is_root: bool
+) -> Iterator[TextEdit]:
     """Yield the edits that add and remove lines.
 
     Raises ``Unsupported`` if the collection is better written anew.
     """
-    if FIRST in plan.added and not sheet.leads(entries[0].start):
-        raise Odd
+    if FIRST_PLACE in plan.added and not sheet.leads(entries[0].start):
+        raise Unsupported
     column = sheet.column(entries[0].start)
     for place, new in plan.added.items():
-        top = place == FIRST
+        top = place == FIRST_PLACE
         index = sheet.above(entries[0], first=is_root) if top else sheet.below(entries[place])
         gap = style.newline if is_root and not top and _is_airy(sheet, entries) else ""
-        yield Cut(index, index, _lines(new, column, style, gap), lines=True)
-    for first, last in _runs(entries, plan):
-        yield _removal(sheet, entries, first, last, is_root=is_root)
+        yield TextEdit(index, index, _emit_lines(new, column, style, gap), lines=True)
+    for first, last in _find_runs(entries, plan):
+        yield _remove_entries(sheet, entries, first, last, is_root=is_root)
 
 
-def _lines(new: New, column: int, style: Style, gap: str) -> str:
+def _emit_lines(new: NewEntries, column: int, style: Style, gap: str) -> str:
     """Return the lines of new entries; ``gap`` precedes sections."""
     return "".join(
-        f"{gap if emit.is_filled(value) else ''}{emit.entry(name, value, column, style)}"
+        f"{gap if emit.is_filled(value) else ''}{emit.format_entry(name, value, column, style)}"
         if isinstance(name, str)
-        else emit.element(value, column, style)
+        else emit.format_element(value, column, style)
         for name, value in new
     )
 
 
-def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
+def _is_airy(sheet: YamlText, entries: list[YamlEntry]) -> bool:
     """Return whether every section but a first one has a blank line above it, and one exists."""
     sections = [
         one for one in entries[1:] if not isinstance(one.node, yaml.ScalarNode) and one.name != "sops"
@@ -89,7 +89,7 @@ def _is_airy(sheet: Sheet, entries: list[Entry]) -> bool:
     return bool(sections) and all(not sheet.line(sheet.line_start(top - 1)).strip() for top in tops)
 
 
-def _runs(entries: list[Entry], plan: Plan) -> Iterator[tuple[int, int]]:
+def _find_runs(entries: list[YamlEntry], plan: EntryMatch) -> Iterator[tuple[int, int]]:
     """Yield (first, last) indices of consecutive entries that are removed."""
     start = None
     for place in range(len(entries) + 1):
@@ -101,17 +101,19 @@ def _runs(entries: list[Entry], plan: Plan) -> Iterator[tuple[int, int]]:
             start = None
 
 
-def _removal(sheet: Sheet, entries: list[Entry], first: int, last: int, *, is_root: bool) -> Cut:
+def _remove_entries(
+    sheet: YamlText, entries: list[YamlEntry], first: int, last: int, *, is_root: bool
+) -> TextEdit:
     if not sheet.leads(entries[first].start):
-        return _compact_removal(sheet, entries, first, last)
+        return _remove_compact(sheet, entries, first, last)
     start = sheet.above(entries[first], first=is_root and first == 0)
     end = sheet.below(entries[last])
     floor = sheet.below(entries[first - 1]) if first else start
     is_top = start == 0 or (first == 0 and not is_root)
-    return Cut(*_without_gap(sheet, start, end, floor, is_top))
+    return TextEdit(*_trim_gap(sheet, start, end, floor, is_top))
 
 
-def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -> tuple[int, int]:
+def _trim_gap(sheet: YamlText, start: int, end: int, floor: int, is_top: bool) -> tuple[int, int]:
     """Merge the blank lines above and below into those above.
 
     At the top of a section and at the text's end, none stay.
@@ -127,18 +129,18 @@ def _without_gap(sheet: Sheet, start: int, end: int, floor: int, is_top: bool) -
     return start, end
 
 
-def _compact_removal(sheet: Sheet, entries: list[Entry], first: int, last: int) -> Cut:
+def _remove_compact(sheet: YamlText, entries: list[YamlEntry], first: int, last: int) -> TextEdit:
     """Remove the first key of ``- key: …``: the next one moves up, unless comments intervene."""
     start, kept = entries[first].start, entries[last + 1].start
     end = sheet.below(entries[last])
     between = (sheet.line(i) for i in _line_starts(sheet, end, kept))
     if not any(is_comment(line) for line in between):
-        return Cut(start, kept)
+        return TextEdit(start, kept)
     start -= len(sheet.text[:start]) - len(sheet.text[:start].rstrip(" "))
-    return Cut(start, sheet.line_end(sheet.line_start(end - 1)))
+    return TextEdit(start, sheet.line_end(sheet.line_start(end - 1)))
 
 
-def _line_starts(sheet: Sheet, start: int, end: int) -> Iterator[int]:
+def _line_starts(sheet: YamlText, start: int, end: int) -> Iterator[int]:
     while start < end:
         yield start
         start = sheet.next_line(start)
@@ -147,54 +149,60 @@ def _line_starts(sheet: Sheet, start: int, end: int) -> Iterator[int]:
 # Flow style
 
 
-def flow_cuts(sheet: Sheet, node: Any, entries: list[Entry], plan: Plan, style: Style) -> Iterator[Cut]:
+def make_flow_edits(
+    sheet: YamlText, node: Any, entries: list[YamlEntry], plan: EntryMatch, style: Style
+) -> Iterator[TextEdit]:
     """Yield the edits that add and remove items between commas. Raises ``Unsupported``."""
     if sheet.text[node.start_mark.index] not in "{[":
-        raise Odd
-    kept = [FIRST, *plan.kept, len(entries)]
+        raise Unsupported
+    kept = [FIRST_PLACE, *plan.kept, len(entries)]
     for before, behind in pairwise(kept):
         gone = entries[before + 1 : behind]
-        new = [_flow(one, style) for one in plan.added.get(before, [])]
+        new = [_emit_flow(one, style) for one in plan.added.get(before, [])]
         if behind < len(entries):
-            yield from _between(sheet, gone, entries[behind], new, style)
+            yield from _edit_between(sheet, gone, entries[behind], new, style)
         else:
-            yield from _at_end(sheet, entries[before], gone, new, style)
+            yield from _edit_at_end(sheet, entries[before], gone, new, style)
 
 
-def _flow(new: tuple[str | int, Any], style: Style) -> str:
+def _emit_flow(new: tuple[str | int, Any], style: Style) -> str:
     name, value = new
-    source = emit.flow(value, style)
-    return f"{emit.key(name, style)}: {source}" if isinstance(name, str) else source
+    source = emit.format_flow(value, style)
+    return f"{emit.format_key(name, style)}: {source}" if isinstance(name, str) else source
 
 
-def _between(sheet: Sheet, gone: list[Entry], behind: Entry, new: list[str], style: Style) -> Iterator[Cut]:
+def _edit_between(
+    sheet: YamlText, gone: list[YamlEntry], behind: YamlEntry, new: list[str], style: Style
+) -> Iterator[TextEdit]:
     start = (gone or [behind])[0].start
     space = f"{style.newline}{' ' * sheet.column(start)}" if sheet.leads(start) else " "
     if new:
-        yield Cut(start, start, "".join(f"{one},{space}" for one in new))
+        yield TextEdit(start, start, "".join(f"{one},{space}" for one in new))
     if gone:
-        yield Cut(start, behind.start)
+        yield TextEdit(start, behind.start)
 
 
-def _at_end(sheet: Sheet, before: Entry, gone: list[Entry], new: list[str], style: Style) -> Iterator[Cut]:
+def _edit_at_end(
+    sheet: YamlText, before: YamlEntry, gone: list[YamlEntry], new: list[str], style: Style
+) -> Iterator[TextEdit]:
     end = sheet.end(before)
     rest = _REST.fullmatch(sheet.text, end, sheet.line_end(end))
     if rest is None or not sheet.leads(before.start):
-        yield Cut(end, end, "".join(f", {one}" for one in new))
+        yield TextEdit(end, end, "".join(f", {one}" for one in new))
         if gone:
-            yield Cut(end, sheet.end(gone[-1]))
+            yield TextEdit(end, sheet.end(gone[-1]))
         return
     # an entry to a line: comments stay with their entries
     space = f"{style.newline}{' ' * sheet.column(before.start)}"
     ends = sheet.end(gone[-1]) if gone else end
     comma = rest[1] if not gone else _COMMA.match(sheet.text, ends)[1]  # type: ignore[index]  # matches ""
     if new and not rest[1]:
-        yield Cut(end, end, ",")
+        yield TextEdit(end, end, ",")
     elif gone and not new and not comma:
-        yield Cut(rest.start(1), rest.end(1))
-    yield Cut(
+        yield TextEdit(rest.start(1), rest.end(1))
+    yield TextEdit(
         rest.end(), rest.end(), "".join(f"{space}{one}," for one in new).removesuffix("," * (not comma))
     )
     if gone:
         last = _REST.fullmatch(sheet.text, ends, sheet.line_end(ends))
-        yield Cut(rest.end(), last.end() if last else ends)
+        yield TextEdit(rest.end(), last.end() if last else ends)

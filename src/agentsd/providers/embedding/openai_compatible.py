@@ -10,11 +10,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.errors import Who, garbled
-from agentsd.providers.limits import VECTORS
+from agentsd.providers.errors import VendorRef, make_protocol_error
+from agentsd.providers.limits import VECTOR_LIMITS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.transport.endpoint import Endpoint, encode
+from agentsd.providers.transport.endpoint import Endpoint, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
@@ -52,10 +52,10 @@ class OpenAIEmbedding:
     """Client that posts texts and returns their vectors."""
 
     def __init__(self, settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> None:
-        self._who = Who(settings.provider, settings.kind)
+        self._who = VendorRef(settings.provider, settings.kind)
         url = settings.api_url.rstrip("/") + settings.embeddings_path
         headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, VECTORS)
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, VECTOR_LIMITS)
         self._how: dict[str, Any] = {"model": settings.model, "encoding_format": "float"}
         if settings.dimensions is not None:
             self._how["dimensions"] = settings.dimensions
@@ -74,7 +74,7 @@ class OpenAIEmbedding:
         await self._endpoint.aclose()
 
     async def _some(self, texts: list[str]) -> list[list[float]]:
-        async with self._endpoint.post(encode(self._who, {**self._how, "input": texts})) as reply:
+        async with self._endpoint.post(encode_json(self._who, {**self._how, "input": texts})) as reply:
             answer = await reply.json()
         return self._vectors(answer.get("data"), len(texts))
 
@@ -86,12 +86,12 @@ class OpenAIEmbedding:
             vectors = {int(row["index"]): [float(number) for number in row["embedding"]] for row in rows}
             return [vectors[index] for index in range(count)]
         except (KeyError, TypeError, ValueError, OverflowError):
-            raise garbled(self._who, "answered without a vector for each text") from None
+            raise make_protocol_error(self._who, "answered without a vector for each text") from None
 
 
-def build(settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> OpenAIEmbedding:
+def build_client(settings: OpenAIEmbeddingSettings, sessions: HttpSessions) -> OpenAIEmbedding:
     """Return the client for ``settings``."""
     return OpenAIEmbedding(settings, sessions)
 
 
-VENDOR = Vendor(OpenAIEmbeddingSettings, build)
+VENDOR = Vendor(OpenAIEmbeddingSettings, build_client)

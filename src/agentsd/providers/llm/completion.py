@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import orjson
 
-from agentsd.providers.errors import Who, garbled, refuse_error, reported
+from agentsd.providers.errors import VendorRef, make_protocol_error, make_reported_error, refuse_error
 from agentsd.providers.redaction import RedactedStream, Redactor
 
 CHOICES_MAX = 128
@@ -95,7 +95,7 @@ class Normalizer:
 
     __slots__ = ("_masked", "_redactor", "_streams", "who")
 
-    def __init__(self, who: Who, redactor: Redactor) -> None:
+    def __init__(self, who: VendorRef, redactor: Redactor) -> None:
         self.who = who
         self._redactor = redactor
         self._streams: dict[tuple[Any, ...], RedactedStream] | None = None
@@ -106,7 +106,7 @@ class Normalizer:
         value = self._object(answer)
         choices = value.get("choices")
         if not isinstance(choices, list):
-            raise garbled(self.who, "answered without choices")
+            raise make_protocol_error(self.who, "answered without choices")
         return self._answer(value, choices, "chat.completion", "message")
 
     def chunk(self, answer: object) -> dict[str, Any]:
@@ -116,19 +116,19 @@ class Normalizer:
         value = self._object(answer)
         choices = value.get("choices")
         if choices is not None and not isinstance(choices, list):
-            raise garbled(self.who, "sent choices that are not a list")
+            raise make_protocol_error(self.who, "sent choices that are not a list")
         return self._answer(value, choices or [], "chat.completion.chunk", "delta")
 
     def _object(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise garbled(self.who, "sent something that is not a JSON object")
+            raise make_protocol_error(self.who, "sent something that is not a JSON object")
         if not _MARKS.isdisjoint(value):
             refuse_error(self.who, value)
         return value
 
     def _answer(self, value: dict[str, Any], raw: list[Any], kind: str, body: str) -> dict[str, Any]:
         if len(raw) > CHOICES_MAX:
-            raise garbled(self.who, f"sent more than {CHOICES_MAX} choices")
+            raise make_protocol_error(self.who, f"sent more than {CHOICES_MAX} choices")
         choices = [self._choice(position, choice, body) for position, choice in enumerate(raw)]
         answer: dict[str, Any] = {"object": kind, "choices": choices}
         created = value.get("created")
@@ -146,7 +146,7 @@ class Normalizer:
 
     def _choice(self, position: int, choice: object, body: str) -> dict[str, Any]:
         value = self._object(choice)
-        index = _index(value, position, CHOICES_MAX)
+        index = _read_index(value, position, CHOICES_MAX)
         self._masked = False
         message = value.get(body)
         told = self._message(index, {} if message is None else self._object(message), body)
@@ -161,9 +161,9 @@ class Normalizer:
         if reason is None or reason == "":
             return None
         if not isinstance(reason, str):
-            raise garbled(self.who, "sent a finish_reason that is not a string")
+            raise make_protocol_error(self.who, "sent a finish_reason that is not a string")
         if reason in FAILED_REASONS:
-            raise reported(self.who, "error")
+            raise make_reported_error(self.who, "error")
         return FINISH_REASONS.get(reason, "stop")
 
     # Messages
@@ -207,7 +207,7 @@ class Normalizer:
         if isinstance(value, str):
             return self._text(key, value)
         if field != "content":
-            raise garbled(self.who, f"sent a {field} that is not a string")
+            raise make_protocol_error(self.who, f"sent a {field} that is not a string")
         parts = self._list(value, PARTS_MAX, "parts of a content")
         return [part for part in (self._part(key, self._object(one)) for one in parts) if part]
 
@@ -231,7 +231,7 @@ class Normalizer:
 
     def _call(self, index: int, position: int, call: object, body: str) -> dict[str, Any]:
         value = self._object(call)
-        at = _index(value, position, CALLS_MAX)
+        at = _read_index(value, position, CALLS_MAX)
         out: dict[str, Any] = {"index": at} if body == "delta" else {}
         identifier = value.get("id")
         if body == "message" or (isinstance(identifier, str) and identifier):
@@ -242,7 +242,7 @@ class Normalizer:
         inner, field = (value.get(kind), "input" if kind == "custom" else "arguments")
         if inner is not None:
             out[kind] = self._function((index, "tool_calls", at), inner, field)
-        if (signature := _signature(value)) is not None:
+        if (signature := _read_signature(value)) is not None:
             text = self._text((index, "signature", at), signature)
             out["extra_content"] = {"google": {"thought_signature": text}}
         return out
@@ -256,7 +256,7 @@ class Normalizer:
         if isinstance(arguments, dict):  # some servers send the object itself
             arguments = orjson.dumps(arguments).decode()
         if arguments is not None and not isinstance(arguments, str):
-            raise garbled(self.who, f"sent {field} of a tool call that are not a string")
+            raise make_protocol_error(self.who, f"sent {field} of a tool call that are not a string")
         if arguments is not None:
             out[field] = self._text((*key, field), arguments)
         return out
@@ -311,14 +311,14 @@ class Normalizer:
     def _usage(self, usage: object) -> dict[str, Any]:
         """Return the counts. A ``usage`` that contains no counts is not an answer of this protocol."""
         if not isinstance(usage, dict):
-            raise garbled(self.who, "sent a usage that is not an object")
+            raise make_protocol_error(self.who, "sent a usage that is not an object")
         out: dict[str, Any] = {}
         for name in COUNTS:
             value = usage.get(name)
             if value is None:
                 continue
             if not is_count(value):
-                raise garbled(self.who, f"sent a usage whose {name} is not a count")
+                raise make_protocol_error(self.who, f"sent a usage whose {name} is not a count")
             out[name] = value
         out |= {name: usage[name] for name in EXTRA_COUNTS if is_count(usage.get(name))}
         if _is_number(usage.get("cost")):
@@ -337,7 +337,9 @@ class Normalizer:
             tokens = value.get(field)
             if isinstance(tokens, list):
                 if len(tokens) > TOKENS_MAX:
-                    raise garbled(self.who, f"sent the probabilities of more than {TOKENS_MAX} tokens")
+                    raise make_protocol_error(
+                        self.who, f"sent the probabilities of more than {TOKENS_MAX} tokens"
+                    )
                 out[field] = [found for token in tokens if (found := self._token(token, top=True))]
             elif field in value:
                 out[field] = None
@@ -381,9 +383,9 @@ class Normalizer:
 
     def _list(self, value: object, most: int, what: str) -> list[Any]:
         if not isinstance(value, list):
-            raise garbled(self.who, f"sent {what} that are not a list")
+            raise make_protocol_error(self.who, f"sent {what} that are not a list")
         if len(value) > most:
-            raise garbled(self.who, f"sent more than {most} {what}")
+            raise make_protocol_error(self.who, f"sent more than {most} {what}")
         return value
 
 
@@ -399,7 +401,7 @@ def is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value <= NUMBER_MAX
 
 
-def _index(value: dict[str, Any], position: int, most: int) -> int:
+def _read_index(value: dict[str, Any], position: int, most: int) -> int:
     """Return the object's own ``index`` if it is below ``most``, else its position."""
     index = value.get("index")
     return index if type(index) is int and 0 <= index < most else position
@@ -409,7 +411,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value) and abs(value) <= NUMBER_MAX
 
 
-def _signature(call: dict[str, Any]) -> str | None:
+def _read_signature(call: dict[str, Any]) -> str | None:
     """Return Gemini's signature of a thought, which it needs back with the call."""
     extra = call.get("extra_content")
     google = extra.get("google") if isinstance(extra, dict) else None

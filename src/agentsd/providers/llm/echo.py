@@ -16,7 +16,7 @@ from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
-_PLACE = re.compile(r"\{(message|system)\}")
+_PLACEHOLDER = re.compile(r"\{(message|system)\}")
 _WORD = re.compile(r"\s*\S+|\s+$")
 _MODEL = "echo"
 
@@ -58,35 +58,36 @@ class Echo:
         text = self._answer(request)
         message = {"role": "assistant", "content": text}
         choices = [
-            {"index": index, "message": message, "finish_reason": "stop"} for index in range(_count(request))
+            {"index": index, "message": message, "finish_reason": "stop"}
+            for index in range(_count_choices(request))
         ]
         return {
             "object": "chat.completion",
             "model": _MODEL,
             "choices": choices,
-            "usage": _usage(request, text),
+            "usage": _count_usage(request, text),
         }
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield ``chat.completion.chunk`` objects: role, words, end, and usage if requested."""
         text = self._answer(request)
-        indices = range(_count(request))
+        indices = range(_count_choices(request))
         for index in indices:
-            yield _chunk(index, {"role": "assistant", "content": ""})
+            yield _make_chunk(index, {"role": "assistant", "content": ""})
         words = _WORD.findall(text)
         step = len(words) // PIECES_MAX + 1
         for start in range(0, len(words), step):
-            await _pause(self._delay)
+            await _pause_stream(self._delay)
             for index in indices:
-                yield _chunk(index, {"content": "".join(words[start : start + step])})
+                yield _make_chunk(index, {"content": "".join(words[start : start + step])})
         for index in indices:
-            yield _chunk(index, {}, finish_reason="stop")
+            yield _make_chunk(index, {}, finish_reason="stop")
         if (request.get("stream_options") or {}).get("include_usage"):
             yield {
                 "object": "chat.completion.chunk",
                 "model": _MODEL,
                 "choices": [],
-                "usage": _usage(request, text),
+                "usage": _count_usage(request, text),
             }
 
     async def aclose(self) -> None:
@@ -94,9 +95,9 @@ class Echo:
 
     def _answer(self, request: Mapping[str, Any]) -> str:
         messages = request["messages"]
-        words = {"message": _last(messages, "user"), "system": _first(messages, "system")}
+        words = {"message": _find_last_text(messages, "user"), "system": _find_first_text(messages, "system")}
         parts, room = [], ANSWER_MAX
-        for number, part in enumerate(_PLACE.split(self._reply)):  # texts and names of places in turn
+        for number, part in enumerate(_PLACEHOLDER.split(self._reply)):  # texts and names of places in turn
             parts.append((words[part] if number % 2 else part)[:room])
             room -= len(parts[-1])
             if room <= 0:
@@ -104,25 +105,25 @@ class Echo:
         return "".join(parts)
 
 
-async def _pause(seconds: float) -> None:
+async def _pause_stream(seconds: float) -> None:
     """Pause, and let other tasks run even without a delay: nothing else in this module waits."""
     import asyncio
 
     await asyncio.sleep(seconds)
 
 
-def _last(messages: list[Any], role: str) -> str:
-    return _first(list(reversed(messages)), role)
+def _find_last_text(messages: list[Any], role: str) -> str:
+    return _find_first_text(list(reversed(messages)), role)
 
 
-def _first(messages: list[Any], role: str) -> str:
+def _find_first_text(messages: list[Any], role: str) -> str:
     for message in messages:
         if isinstance(message, Mapping) and message.get("role") == role:
-            return _text(message.get("content"))
+            return _extract_text(message.get("content"))
     return ""
 
 
-def _text(content: Any) -> str:
+def _extract_text(content: Any) -> str:
     """Return a message's text: a string, or the text parts of a list."""
     if isinstance(content, str):
         return content
@@ -130,30 +131,30 @@ def _text(content: Any) -> str:
     return "".join(str(part.get("text", "")) for part in parts if isinstance(part, Mapping))
 
 
-def _chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
+def _make_chunk(index: int, delta: dict[str, Any], finish_reason: str | None = None) -> dict[str, Any]:
     choice = {"index": index, "delta": delta, "finish_reason": finish_reason}
     return {"object": "chat.completion.chunk", "model": _MODEL, "choices": [choice]}
 
 
-def _count(request: Mapping[str, Any]) -> int:
+def _count_choices(request: Mapping[str, Any]) -> int:
     count = request.get("n")
     return min(max(count, 1), 16) if isinstance(count, int) else 1
 
 
-def _usage(request: Mapping[str, Any], text: str) -> dict[str, int]:
+def _count_usage(request: Mapping[str, Any], text: str) -> dict[str, int]:
     """Return the usage; words are counted as tokens."""
     asked = sum(
-        len(_text(message.get("content")).split())
+        len(_extract_text(message.get("content")).split())
         for message in request["messages"]
         if isinstance(message, Mapping)
     )
-    said = len(text.split()) * _count(request)
+    said = len(text.split()) * _count_choices(request)
     return {"prompt_tokens": asked, "completion_tokens": said, "total_tokens": asked + said}
 
 
-def build(settings: EchoSettings, sessions: HttpSessions) -> Echo:
+def build_client(settings: EchoSettings, sessions: HttpSessions) -> Echo:
     """Return the client for ``settings``; it opens no session."""
     return Echo(settings)
 
 
-VENDOR = Vendor(EchoSettings, build)
+VENDOR = Vendor(EchoSettings, build_client)

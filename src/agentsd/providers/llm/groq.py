@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -31,4 +31,4 @@ class GroqSettings(CompletionsSettings):
     ] = "/openai/v1/chat/completions"
 
 
-VENDOR = Vendor(GroqSettings, build)
+VENDOR = Vendor(GroqSettings, build_client)

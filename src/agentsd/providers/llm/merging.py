@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-class Merged:
+class MergedCompletion:
     """Completion that grows chunk by chunk."""
 
     def __init__(self) -> None:
@@ -33,9 +33,9 @@ class Merged:
                 index, {"index": index, "message": message, "finish_reason": None}
             )
             choice["finish_reason"] = part.get("finish_reason") or choice["finish_reason"]
-            _grow(choice["message"], part.get("delta") or {})
+            _merge_delta(choice["message"], part.get("delta") or {})
             if part.get("logprobs"):
-                _grow(choice.setdefault("logprobs", {}), part["logprobs"])
+                _merge_delta(choice.setdefault("logprobs", {}), part["logprobs"])
 
     def whole(self) -> dict[str, Any]:
         """Return the ``chat.completion`` object so far."""
@@ -44,11 +44,11 @@ class Merged:
         return answer if self._usage is None else {**answer, "usage": self._usage}
 
 
-def _grow(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
+def _merge_delta(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
     """Append texts, extend lists and merge tool calls by their index; other fields come once."""
     for key, value in delta.items():
         if key == "tool_calls":
-            _call(whole.setdefault(key, []), value)
+            _merge_call(whole.setdefault(key, []), value)
         elif key == "role" or value is None:
             whole[key] = whole.get(key) or value
         elif isinstance(value, str):
@@ -59,7 +59,7 @@ def _grow(whole: dict[str, Any], delta: Mapping[str, Any]) -> None:
             whole[key] = value
 
 
-def _call(calls: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
+def _merge_call(calls: list[dict[str, Any]], parts: list[dict[str, Any]]) -> None:
     """Merge the parts of a tool call: id, type and name come once, arguments come in pieces."""
     for part in parts:
         index = part.get("index", 0)

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -38,4 +38,4 @@ class OpenAISettings(CompletionsSettings):
     ] = "/v1/chat/completions"
 
 
-VENDOR = Vendor(OpenAISettings, build)
+VENDOR = Vendor(OpenAISettings, build_client)

@@ -15,15 +15,15 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.errors import Who, closed_early, garbled
-from agentsd.providers.limits import CHAT
+from agentsd.providers.errors import VendorRef, make_closed_early_error, make_protocol_error
+from agentsd.providers.limits import CHAT_LIMITS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.transport.endpoint import Endpoint, decode, encode
+from agentsd.providers.transport.endpoint import Endpoint, decode_json, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
-DONE = b"[DONE]"
+DONE_EVENT = b"[DONE]"
 """The last event of a stream."""
 
 
@@ -108,7 +108,7 @@ class OpenAICompatible:
     """
 
     def __init__(self, settings: CompletionsSettings, sessions: HttpSessions) -> None:
-        who = Who(settings.provider, settings.kind)
+        who = VendorRef(settings.provider, settings.kind)
         self._endpoint = Endpoint(sessions, settings.url, who, settings.headers(), settings.timeouts)
         self._who = who
         self._model = settings.model
@@ -120,7 +120,7 @@ class OpenAICompatible:
         async with self._endpoint.post(self._body(request, stream=False)) as reply:
             answer = await reply.json()
         if not isinstance(answer.get("choices"), list):
-            raise garbled(self._who, "answered without choices")
+            raise make_protocol_error(self._who, "answered without choices")
         return answer
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
@@ -132,18 +132,18 @@ class OpenAICompatible:
         async with self._endpoint.post(self._body(request, stream=True), accept="text/event-stream") as reply:
             if reply.content_type == "application/json":  # an error, or a server that cannot stream
                 await reply.json()
-                raise garbled(self._who, "answered a request for a stream without streaming")
+                raise make_protocol_error(self._who, "answered a request for a stream without streaming")
             finished = done = False
             async with aclosing(reply.events()) as events:
                 async for event in events:
-                    if done := event.strip() == DONE:
+                    if done := event.strip() == DONE_EVENT:
                         break
-                    chunk = decode(self._who, event, CHAT)
+                    chunk = decode_json(self._who, event, CHAT_LIMITS)
                     if isinstance(chunk.get("choices"), list):
-                        finished = finished or _finished(chunk["choices"])
+                        finished = finished or _has_finished(chunk["choices"])
                         yield chunk
             if not (done or finished):
-                raise closed_early(self._who)
+                raise make_closed_early_error(self._who)
             await reply.linger()
 
     async def aclose(self) -> None:
@@ -157,11 +157,11 @@ class OpenAICompatible:
             defaults = {key: value for key, value in defaults.items() if key != "max_tokens"}
         body = {**defaults, **asked, "model": self._model, "stream": stream}
         if self._renames:
-            body = dict(_renamed(body.items(), self._renames))
-        return encode(self._who, body)
+            body = dict(_rename_keys(body.items(), self._renames))
+        return encode_json(self._who, body)
 
 
-def _renamed(
+def _rename_keys(
     items: Iterable[tuple[str, Any]], renames: Mapping[str, str | None]
 ) -> Iterable[tuple[str, Any]]:
     for key, value in items:
@@ -170,13 +170,13 @@ def _renamed(
             yield name, value
 
 
-def _finished(choices: list[Any]) -> bool:
+def _has_finished(choices: list[Any]) -> bool:
     return any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
 
 
-def build(settings: CompletionsSettings, sessions: HttpSessions) -> OpenAICompatible:
+def build_client(settings: CompletionsSettings, sessions: HttpSessions) -> OpenAICompatible:
     """Return the client for ``settings``."""
     return OpenAICompatible(settings, sessions)
 
 
-VENDOR = Vendor(OpenAICompatibleSettings, build)
+VENDOR = Vendor(OpenAICompatibleSettings, build_client)

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.llm.openai_compatible import CompletionsSettings, build
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
 from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
@@ -59,4 +59,4 @@ class OpenRouterSettings(CompletionsSettings):
         return super().headers() | {name: value for name, value in extra.items() if value}
 
 
-VENDOR = Vendor(OpenRouterSettings, build)
+VENDOR = Vendor(OpenRouterSettings, build_client)

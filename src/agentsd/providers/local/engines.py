@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
-from agentsd.providers.errors import Who
-from agentsd.providers.local.spec import EngineFailure, EngineSpec, LoadFailure, Part
+from agentsd.providers.errors import VendorRef
+from agentsd.providers.local.spec import AnswerPart, EngineFailure, EngineSpec, LoadFailure
 
 if TYPE_CHECKING:
     import asyncio
 
-    from agentsd.providers.local.pool import Pool, Shared
-    from agentsd.providers.local.process import EngineProcess, Request
+    from agentsd.providers.local.pool import EnginePool, SharedEngine
+    from agentsd.providers.local.process import EngineProcess, EngineRequest
 
 
 class Engines:
@@ -33,7 +33,7 @@ class Engines:
     def __init__(self, limits: EngineLimits = EngineLimits(), *, owner: str = "") -> None:  # noqa: B008  (frozen)
         self.limits = limits
         self._owner = owner
-        self._made: list[Pool] = []  # at the first claim, since it imports asyncio; shared by all views
+        self._made: list[EnginePool] = []  # at the first claim, since it imports asyncio; shared by all views
 
     def of(self, owner: str) -> Engines:
         """Return the same models, for agents of ``owner``: bounds are counted by owner."""
@@ -42,11 +42,11 @@ class Engines:
         return view
 
     @property
-    def _pool(self) -> Pool:
+    def _pool(self) -> EnginePool:
         if not self._made:
-            from agentsd.providers.local.pool import Pool
+            from agentsd.providers.local.pool import EnginePool
 
-            self._made.append(Pool(self.limits))
+            self._made.append(EnginePool(self.limits))
         return self._made[0]
 
     def threads(self, wanted: int | None) -> int:
@@ -59,12 +59,12 @@ class Engines:
 
     def claim(
         self,
-        who: Who,
+        who: VendorRef,
         spec: EngineSpec,
         *,
         timeout: float = 60.0,
         refusal: Callable[[str], ProviderError | None] = lambda _code: None,
-    ) -> Claim:
+    ) -> EngineClaim:
         """Return a claim on the model of ``spec``. Starts nothing.
 
         ``refusal`` maps a code with which the engine refuses a request to its error, None for unknown
@@ -73,7 +73,7 @@ class Engines:
         key = spec if self.limits.shared else (spec, self._owner)
         shared = self._pool.share(key, spec)
         shared.holders += 1
-        return Claim(self, key, shared, who, timeout, refusal)
+        return EngineClaim(self, key, shared, who, timeout, refusal)
 
     def holders(self) -> dict[Hashable, int]:
         """Return how many claims each model has."""
@@ -88,11 +88,11 @@ class Engines:
         if self._made:
             await self._pool.aclose()
 
-    async def start(self, shared: Shared) -> EngineProcess:
+    async def start(self, shared: SharedEngine) -> EngineProcess:
         """Return the process of a model, started for this owner if there is none."""
         return await shared.process(self._owner)
 
-    async def release(self, key: Hashable, shared: Shared) -> None:
+    async def release(self, key: Hashable, shared: SharedEngine) -> None:
         """Decrease the number of claims by one; the last one ends the process."""
         shared.holders -= 1
         if shared.holders == 0 and self._pool.shared.get(key) is shared:
@@ -100,15 +100,15 @@ class Engines:
             await shared.close()
 
 
-class Claim:
+class EngineClaim:
     """Claim of one provider on a model."""
 
     def __init__(
         self,
         engines: Engines,
         key: Hashable,
-        shared: Shared,
-        who: Who,
+        shared: SharedEngine,
+        who: VendorRef,
         timeout: float,
         refusal: Callable[[str], ProviderError | None],
     ) -> None:
@@ -118,22 +118,22 @@ class Claim:
         self._who = who
         self._timeout = timeout
         self._refusal = refusal
-        self._requests: dict[Request, EngineProcess] = {}
+        self._requests: dict[EngineRequest, EngineProcess] = {}
         self._warming: asyncio.Task[None] | None = None
         self._released = False
 
-    async def run(self, op: str, fields: Mapping[str, Any], body: bytes = b"") -> list[Part]:
+    async def run(self, op: str, fields: Mapping[str, Any], body: bytes = b"") -> list[AnswerPart]:
         """Return all parts of an answer. Cancelled, it returns at once. Raises ``ProviderError``."""
         return [part async for part in self.stream(op, fields, body)]
 
     async def stream(
         self, op: str, fields: Mapping[str, Any], body: bytes = b""
-    ) -> AsyncGenerator[Part, None]:
+    ) -> AsyncGenerator[AnswerPart, None]:
         """Yield the parts of an answer as they come. Closing the iterator stops the work at its next part."""
         import asyncio
 
         process: EngineProcess | None = None
-        request: Request | None = None
+        request: EngineRequest | None = None
         try:
             async with asyncio.timeout(self._timeout):
                 self._check_open()
@@ -174,10 +174,10 @@ class Claim:
         """Start loading in the background. A failure shows at the first use."""
         import asyncio
 
-        from agentsd.providers.local.pool import retrieve
+        from agentsd.providers.local.pool import retrieve_error
 
         self._warming = asyncio.create_task(self._warm())
-        self._warming.add_done_callback(retrieve)
+        self._warming.add_done_callback(retrieve_error)
 
     async def release(self) -> None:
         """Give the claim up; what still runs for it is stopped. May be called twice."""
@@ -222,7 +222,7 @@ class Claim:
 _NOT_ANSWERED = (EngineFailure.ENDED, EngineFailure.CLOSED)
 
 
-def preloaded(claim: Claim, *, wanted: bool) -> None:
+def preload_engine(claim: EngineClaim, *, wanted: bool) -> None:
     """Start loading now, if ``wanted`` and inside an event loop. A failure shows at the first use."""
     import asyncio
 

@@ -16,12 +16,12 @@ import json
 import struct
 from typing import Any
 
-HEAD = struct.Struct("!II")
-HEADER_BYTES = 1 << 20
+LENGTHS = struct.Struct("!II")
+HEADER_BYTES_MAX = 1 << 20
 """Largest header. Whoever reads a longer one ends the connection."""
-ANSWER_BYTES = 4 << 20
+ANSWER_BYTES_MAX = 4 << 20
 """Largest body of a frame that a process sends."""
-REQUEST_BYTES = 1 << 29
+REQUEST_BYTES_MAX = 1 << 29
 """Largest body of a frame that the server sends: two hours of sound are 230 MB."""
 
 
@@ -29,23 +29,23 @@ class BadFrame(ValueError):
     """Received data that is not a frame within the bounds."""
 
 
-def pack(header: dict[str, Any], body: bytes = b"") -> bytes:
+def pack_frame(header: dict[str, Any], body: bytes = b"") -> bytes:
     """Return the bytes of a frame without its body. Raises ``BadFrame`` for a header beyond the bound."""
     text = json.dumps(header, separators=(",", ":")).encode()
-    if len(text) > HEADER_BYTES:
+    if len(text) > HEADER_BYTES_MAX:
         raise BadFrame("header too long")
-    return HEAD.pack(len(text), len(body)) + text
+    return LENGTHS.pack(len(text), len(body)) + text
 
 
-def lengths(head: bytes, body_bytes: int) -> tuple[int, int]:
+def parse_lengths(head: bytes, body_bytes: int) -> tuple[int, int]:
     """Return the lengths of header and body. Raises ``BadFrame`` beyond the bounds."""
-    header, body = HEAD.unpack(head)
-    if header > HEADER_BYTES or body > body_bytes:
+    header, body = LENGTHS.unpack(head)
+    if header > HEADER_BYTES_MAX or body > body_bytes:
         raise BadFrame("frame too long")
     return header, body
 
 
-def unpack(text: bytes) -> dict[str, Any]:
+def parse_header(text: bytes) -> dict[str, Any]:
     """Return a frame's header. Raises ``BadFrame`` for anything but a JSON object."""
     try:
         header = json.loads(text)

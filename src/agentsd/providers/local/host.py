@@ -4,7 +4,7 @@ It imports the engine's module, states what memory the model needs, loads it whe
 then answers requests in as many threads as the engine has. It ends with its channel or its parent.
 
 An engine's module has ``need(settings) -> int`` (bytes) and ``load(settings)``, whose result has
-``operations``: names to functions of a ``Call``.
+``operations``: names to functions of a ``EngineCall``.
 """
 
 from __future__ import annotations
@@ -20,16 +20,23 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from agentsd.providers.local.frames import HEAD, REQUEST_BYTES, BadFrame, lengths, pack, unpack
+from agentsd.providers.local.frames import (
+    LENGTHS,
+    REQUEST_BYTES_MAX,
+    BadFrame,
+    pack_frame,
+    parse_header,
+    parse_lengths,
+)
 
 DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
-KILL = 9
+KILL_SIGNAL = 9
 OOM_SCORE = "700"
 """Where the kernel runs out of memory, it ends an engine rather than the server."""
 
 
-class Refusal(Exception):
+class EngineRefusal(Exception):
     """Refusal of a request by the engine, with a code that its provider handles."""
 
     def __init__(self, code: str) -> None:
@@ -41,7 +48,7 @@ class Engine(Protocol):
     """Loaded model."""
 
     @property
-    def operations(self) -> Mapping[str, Callable[[Call], None]]:
+    def operations(self) -> Mapping[str, Callable[[EngineCall], None]]:
         """Return the operations that may be requested, by name."""
 
 
@@ -55,21 +62,21 @@ class Channel:
 
     def receive(self) -> tuple[dict[str, Any], bytes] | None:
         """Return the next frame, or None at the end of the connection."""
-        head = self._reader.read(HEAD.size)
-        if len(head) < HEAD.size:
+        head = self._reader.read(LENGTHS.size)
+        if len(head) < LENGTHS.size:
             return None
-        header, body = lengths(head, REQUEST_BYTES)
+        header, body = parse_lengths(head, REQUEST_BYTES_MAX)
         text, rest = self._reader.read(header), self._reader.read(body)
-        return (unpack(text), rest) if len(text) + len(rest) == header + body else None
+        return (parse_header(text), rest) if len(text) + len(rest) == header + body else None
 
     def send(self, header: dict[str, Any], body: bytes = b"") -> None:
         """Write a frame; wait while the server does not read."""
-        frame = pack(header, body)
+        frame = pack_frame(header, body)
         with self._lock:
             self._connection.sendall(frame + body)
 
 
-class Call:
+class EngineCall:
     """Request, as the engine sees it."""
 
     def __init__(self, channel: Channel, number: int, fields: dict[str, Any], body: bytes) -> None:
@@ -96,14 +103,14 @@ class Call:
         self._channel.send({"id": self._number, **last})
 
 
-class Host:
+class EngineHost:
     """Server of requests in the engine's process, until the server closes the channel."""
 
     def __init__(self, channel: Channel, engine: Engine, threads: int) -> None:
         self._channel = channel
         self._operations = engine.operations
         self._executor = ThreadPoolExecutor(threads)
-        self._calls: dict[int, tuple[Call, Future[None]]] = {}
+        self._calls: dict[int, tuple[EngineCall, Future[None]]] = {}
 
     def serve(self) -> None:
         """Read frames and pass their work to the threads."""
@@ -116,7 +123,7 @@ class Host:
                 self._start(number, header, body)
 
     def _start(self, number: int, header: dict[str, Any], body: bytes) -> None:
-        call = Call(self._channel, number, header["fields"], body)
+        call = EngineCall(self._channel, number, header["fields"], body)
         job = self._executor.submit(self._work, self._operations[header["op"]], call)
         self._calls[number] = (call, job)
         job.add_done_callback(lambda _: self._calls.pop(number, None))
@@ -130,10 +137,10 @@ class Host:
                 call.end()
 
     @staticmethod
-    def _work(operation: Callable[[Call], None], call: Call) -> None:
+    def _work(operation: Callable[[EngineCall], None], call: EngineCall) -> None:
         try:
             operation(call)
-        except Refusal as refusal:
+        except EngineRefusal as refusal:
             call.end(refusal.code)
         except Exception as error:  # a library's text may quote the prompt: only the kind is sent
             call.end(type(error).__name__)
@@ -143,21 +150,21 @@ class Host:
 
 def main() -> None:
     """Serve the channel on fd 0. Does not return: a native library's destructors may hang."""
-    _end_with(int(sys.argv[1]))
+    _end_with_parent(int(sys.argv[1]))
     try:
-        _run(_take_channel())
+        _run_engine(_take_channel())
     except (OSError, BadFrame):  # the server is gone
         pass
     finally:
         os._exit(0)
 
 
-def _run(channel: Channel) -> None:
+def _run_engine(channel: Channel) -> None:
     first = channel.receive()
     if first is None:
         return
     start = first[0]
-    _bound(int(start["memory"]))
+    _limit_memory(int(start["memory"]))
     try:
         module = import_module(start["engine"])
         channel.send({"need": int(module.need(start["settings"]))})
@@ -167,14 +174,14 @@ def _run(channel: Channel) -> None:
     except OSError as error:  # of the channel, or of a model's file
         channel.send({"failed": type(error).__name__})
         return
-    except Refusal as refusal:
+    except EngineRefusal as refusal:
         channel.send({"failed": refusal.code})
         return
     except Exception as error:
         channel.send({"failed": type(error).__name__})
         return
     channel.send({"ready": True})
-    Host(channel, engine, int(start["threads"])).serve()
+    EngineHost(channel, engine, int(start["threads"])).serve()
 
 
 def _take_channel() -> Channel:
@@ -187,19 +194,19 @@ def _take_channel() -> Channel:
     return Channel(connection)
 
 
-def _end_with(parent: int) -> None:
+def _end_with_parent(parent: int) -> None:
     """Have the kernel end this process when its parent ends, however that happens."""
     import ctypes
 
     with suppress(OSError, AttributeError):  # elsewhere than on Linux the channel's end has to do
         library = ctypes.CDLL(None)
-        library.prctl(DEATH_SIGNAL, KILL)
+        library.prctl(DEATH_SIGNAL, KILL_SIGNAL)
         library.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     if os.getppid() != parent:
         os._exit(0)
 
 
-def _bound(memory: int) -> None:
+def _limit_memory(memory: int) -> None:
     """Limit this process to ``memory`` bytes of its own (read-only mappings do not count); no core dumps."""
     import resource
 

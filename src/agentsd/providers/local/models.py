@@ -15,7 +15,7 @@ from typing import Any
 from agentsd.core.errors import ConfigError
 from agentsd.core.trust.engine_limits import EngineLimits
 
-DESCRIPTION_BYTES = 1 << 20
+DESCRIPTION_BYTES_MAX = 1 << 20
 """Largest JSON file beside a model."""
 
 
@@ -32,7 +32,7 @@ def find_model(field: str, named: str, what: str, limits: EngineLimits, inner: s
             hint="whoever runs the server lists them in AGENTSD_MODEL_DIRS",
         )
     try:
-        with _opened(path / inner) as file:
+        with _open_regular_file(path / inner) as file:
             empty = not file.read(1)
     except (OSError, ValueError):
         raise ConfigError(f"{field} does not name {what} on this machine", hint=f"give {what}") from None
@@ -43,9 +43,9 @@ def find_model(field: str, named: str, what: str, limits: EngineLimits, inner: s
 
 def read_description(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file beside a model. Raises ``OSError`` and ``ValueError``."""
-    with _opened(path) as file:
-        text = file.read(DESCRIPTION_BYTES + 1)
-    if len(text) > DESCRIPTION_BYTES:
+    with _open_regular_file(path) as file:
+        text = file.read(DESCRIPTION_BYTES_MAX + 1)
+    if len(text) > DESCRIPTION_BYTES_MAX:
         raise ValueError("too long")
     try:
         value = json.loads(text)
@@ -56,7 +56,7 @@ def read_description(path: Path) -> dict[str, Any]:
     return value
 
 
-def _opened(path: Path) -> Any:
+def _open_regular_file(path: Path) -> Any:
     """Open a regular file for reading. Raises ``ValueError`` for others, without blocking."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if stat.S_ISREG(os.fstat(file).st_mode):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentsd.core.errors import ConfigError
 
-EXTRA = "pip install '.[local]'"
+EXTRA_INSTALL = "pip install '.[local]'"
 """The command that installs every package of the optional extra, in a clone: no index has agentsd."""
 
 
@@ -50,24 +50,24 @@ class Needs:
             )
 
 
-def package(module: str, name: str, install: str = EXTRA) -> Need:
+def require_package(module: str, name: str, install: str = EXTRA_INSTALL) -> Need:
     """Return the need for a Python package: imported as ``module``, installed as ``name``."""
     return Need(name, lambda: _is_importable(module), install)
 
 
-def program(name: str, install: str) -> Need:
+def require_program(name: str, install: str) -> Need:
     """Return the requirement of a program on the PATH."""
-    return Need(name, lambda: _on_path(name), install)
+    return Need(name, lambda: _is_on_path(name), install)
 
 
-def folder_of(module: str) -> Path:
+def find_package_folder(module: str) -> Path:
     """Return an installed package's folder without importing it: some are data with unwanted code."""
     from importlib.util import find_spec
 
     spec = find_spec(module)
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:
-        raise ConfigError(f"the package {module} is not installed", hint=EXTRA)
+        raise ConfigError(f"the package {module} is not installed", hint=EXTRA_INSTALL)
     return Path(places[0])
 
 
@@ -77,7 +77,7 @@ def _is_importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
-def _on_path(name: str) -> bool:
+def _is_on_path(name: str) -> bool:
     from shutil import which
 
     return which(name) is not None

@@ -9,7 +9,7 @@ from typing import Any
 
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderUnavailable
-from agentsd.providers.local.memory import available_memory, shown
+from agentsd.providers.local.memory import available_memory, format_size
 from agentsd.providers.local.process import EngineProcess
 from agentsd.providers.local.spec import EngineFailure, EngineSpec, LoadFailure
 
@@ -26,10 +26,10 @@ class TooLarge(ProviderUnavailable):
     """Model that exceeds the bound of one engine by itself: it will not fit later either."""
 
 
-class Shared:
+class SharedEngine:
     """Model with its process, shared by its claims."""
 
-    def __init__(self, pool: Pool, spec: EngineSpec) -> None:
+    def __init__(self, pool: EnginePool, spec: EngineSpec) -> None:
         self.spec = spec
         self.holders = 0
         self.streams = 0  # of sound: its process has to stay between two requests
@@ -71,7 +71,7 @@ class Shared:
         if self._starting is None:
             self._check_pause()
             self._starting = asyncio.create_task(self._start(owner))
-            self._starting.add_done_callback(retrieve)
+            self._starting.add_done_callback(retrieve_error)
         starting = self._starting
         try:
             return await asyncio.shield(starting)
@@ -145,12 +145,12 @@ class Shared:
         return self._process
 
 
-class Pool:
+class EnginePool:
     """Pool of all models of one event loop, within the operator's bounds."""
 
     def __init__(self, limits: EngineLimits) -> None:
         self.limits = limits
-        self.shared: dict[Hashable, Shared] = {}
+        self.shared: dict[Hashable, SharedEngine] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._watching: asyncio.TimerHandle | None = None
 
@@ -164,37 +164,37 @@ class Pool:
         """Return the bytes that all engines may use together."""
         return self.limits.total_memory or available_memory() * 3 // 4
 
-    def share(self, key: Hashable, spec: EngineSpec) -> Shared:
+    def share(self, key: Hashable, spec: EngineSpec) -> SharedEngine:
         """Return the model called ``key``, created if there is none."""
         if key not in self.shared:
-            self.shared[key] = Shared(self, spec)
+            self.shared[key] = SharedEngine(self, spec)
         return self.shared[key]
 
-    def make_room(self, shared: Shared, owner: str) -> None:
+    def make_room(self, shared: SharedEngine, owner: str) -> None:
         """End idle processes until one more is within the bounds. Raises ``ProviderUnavailable``."""
         running = self._others(shared)
         own = [other for other in running if other.owner == owner]
         if len(own) >= self.limits.per_owner and not self._evict(own):
-            raise _full(shared, f"{len(own)} engines of this owner", "AGENTSD_ENGINES_PER_OWNER")
+            raise _make_full_error(shared, f"{len(own)} engines of this owner", "AGENTSD_ENGINES_PER_OWNER")
         running = self._others(shared)
         if len(running) >= self.limits.engines and not self._evict(running):
-            raise _full(shared, f"{len(running)} engines", "AGENTSD_ENGINES")
+            raise _make_full_error(shared, f"{len(running)} engines", "AGENTSD_ENGINES")
 
-    def admit(self, shared: Shared, need: int) -> None:
+    def admit(self, shared: SharedEngine, need: int) -> None:
         """Reserve ``need`` bytes for a model that is about to be loaded.
 
         Raises ``ProviderUnavailable``.
         """
         if need > self.memory:
             raise TooLarge(
-                f"{shared.spec.vendor} needs about {shown(need)} of memory, "
-                f"and this server allows an engine {shown(self.memory)}",
+                f"{shared.spec.vendor} needs about {format_size(need)} of memory, "
+                f"and this server allows an engine {format_size(self.memory)}",
                 hint="choose a smaller model or a shorter context, or raise AGENTSD_ENGINE_MEMORY",
             )
         shared.need = 0
         while sum(other.memory() for other in self._others(shared)) + need > self.total_memory:
             if not self._evict(self._others(shared)):
-                raise _full(
+                raise _make_full_error(
                     shared, "engines with all the memory that they may have", "AGENTSD_ENGINES_MEMORY"
                 )
         shared.need = need
@@ -229,23 +229,23 @@ class Pool:
         if used:
             self.watch()
 
-    def _others(self, shared: Shared) -> list[Shared]:
+    def _others(self, shared: SharedEngine) -> list[SharedEngine]:
         return [other for other in self.shared.values() if other is not shared and other.running]
 
     @staticmethod
-    def _evict(among: Sequence[Shared]) -> bool:
+    def _evict(among: Sequence[SharedEngine]) -> bool:
         idle = [shared for shared in among if shared.idle]
         if idle:
             min(idle, key=lambda shared: shared.last_used).evict()
         return bool(idle)
 
 
-def _full(shared: Shared, what: str, setting: str) -> ProviderUnavailable:
+def _make_full_error(shared: SharedEngine, what: str, setting: str) -> ProviderUnavailable:
     message = f"{shared.spec.vendor} cannot be started: this server runs {what}, and all are busy"
     return ProviderUnavailable(message, hint=f"try again, or raise {setting}")
 
 
-def retrieve(task: asyncio.Task[Any]) -> None:
+def retrieve_error(task: asyncio.Task[Any]) -> None:
     """Retrieve a task's error, which keeps asyncio from reporting that it was never retrieved."""
     if not task.cancelled():
         task.exception()

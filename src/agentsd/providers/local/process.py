@@ -17,17 +17,24 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.frames import ANSWER_BYTES, HEAD, BadFrame, lengths, pack, unpack
-from agentsd.providers.local.spec import EngineFailure, EngineSpec, LoadFailure, Part
+from agentsd.providers.local.frames import (
+    ANSWER_BYTES_MAX,
+    LENGTHS,
+    BadFrame,
+    pack_frame,
+    parse_header,
+    parse_lengths,
+)
+from agentsd.providers.local.spec import AnswerPart, EngineFailure, EngineSpec, LoadFailure
 
-HOST = "from agentsd.providers.local.host import main; main()"
+HOST_PROGRAM = "from agentsd.providers.local.host import main; main()"
 """What a process runs; by ``-m`` the module would be there twice, and its exceptions too."""
-ENVIRONMENT = (
+ENVIRONMENT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
 """Variables of the server that an engine's process gets; secrets are in none of them."""
-QUIET = {
+QUIET_ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # by default llama.cpp starts a debugger on itself when it aborts
     "HF_HUB_OFFLINE": "1",
     "PYTHONDONTWRITEBYTECODE": "1",
@@ -43,16 +50,16 @@ READ_BYTES = 1 << 20
 REAP_SECONDS = 0.1
 
 
-class Request:
+class EngineRequest:
     """Request that was sent. Its parts wait here until they are taken."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.ended = False  # whether the process is done with it
         self.unread = 0
-        self._parts: asyncio.Queue[Part | EngineFailure | None] = asyncio.Queue()
+        self._parts: asyncio.Queue[AnswerPart | EngineFailure | None] = asyncio.Queue()
 
-    async def next(self) -> Part | None:
+    async def next(self) -> AnswerPart | None:
         """Return the next part; None at the end of the answer. Raises ``EngineFailure``."""
         part = await self._parts.get()
         if isinstance(part, EngineFailure):
@@ -61,7 +68,7 @@ class Request:
             self.unread -= len(part.body)
         return part
 
-    def add(self, part: Part) -> bool:
+    def add(self, part: AnswerPart) -> bool:
         """Keep ``part`` until it is taken; return whether there is room for it."""
         self.unread += len(part.body)
         if self.unread > UNREAD_BYTES:
@@ -88,7 +95,7 @@ class EngineProcess:
         self._reader = reader
         self._writer = writer
         self._numbers = count(1)
-        self._requests: dict[int, Request] = {}
+        self._requests: dict[int, EngineRequest] = {}
         self._stuck: dict[int, asyncio.TimerHandle] = {}  # cancelled requests that have not ended
         self._reading: asyncio.Task[None] | None = None
 
@@ -101,7 +108,7 @@ class EngineProcess:
         ``admit`` is called with the bytes that the model needs, before it is loaded, and raises to refuse
         it.
         """
-        process = await _spawn()
+        process = await _spawn_process()
         try:
             async with asyncio.timeout(LOAD_TIMEOUT_SECONDS):
                 await process._load(spec, memory, admit)
@@ -125,7 +132,7 @@ class EngineProcess:
         line = next((line for line in status.splitlines() if line.startswith("RssAnon:")), "RssAnon: 0")
         return int(line.split()[1]) << 10
 
-    async def send(self, op: str, fields: Mapping[str, Any], body: bytes) -> Request:
+    async def send(self, op: str, fields: Mapping[str, Any], body: bytes) -> EngineRequest:
         """Send a request. Raises ``EngineFailure``; cancelled, it leaves nothing behind."""
         request = self.post(op, fields, body)
         try:
@@ -138,23 +145,23 @@ class EngineProcess:
             raise
         return request
 
-    def post(self, op: str, fields: Mapping[str, Any], body: bytes = b"") -> Request:
+    def post(self, op: str, fields: Mapping[str, Any], body: bytes = b"") -> EngineRequest:
         """Queue a request for the process, without waiting for room. Raises ``EngineFailure``."""
         if not self.alive:
             raise EngineFailure(EngineFailure.ENDED)
-        request = Request(next(self._numbers))
+        request = EngineRequest(next(self._numbers))
         header = {"id": request.number, "op": op, "fields": dict(fields)}
-        self._writer.write(pack(header, body))
+        self._writer.write(pack_frame(header, body))
         if body:
             self._writer.write(body)
         self._requests[request.number] = request
         return request
 
-    def leave(self, request: Request) -> None:
+    def leave(self, request: EngineRequest) -> None:
         """Cancel a request that is no longer awaited. May be called for one that has ended."""
         if self._requests.pop(request.number, None) is None or not self.alive:
             return
-        self._writer.write(pack({"id": request.number, "cancel": True}))
+        self._writer.write(pack_frame({"id": request.number, "cancel": True}))
         self._stuck[request.number] = asyncio.get_running_loop().call_later(STUCK_SECONDS, self.kill)
 
     def kill(self) -> None:
@@ -170,9 +177,9 @@ class EngineProcess:
 
     async def _load(self, spec: EngineSpec, memory: int, admit: Callable[[int], None]) -> None:
         start = {"engine": spec.module, "settings": dict(spec.settings), "threads": spec.threads}
-        self._writer.write(pack({**start, "memory": memory}))
+        self._writer.write(pack_frame({**start, "memory": memory}))
         admit(await self._expect("need"))
-        self._writer.write(pack({"load": True}))
+        self._writer.write(pack_frame({"load": True}))
         await self._expect("ready")
 
     async def _expect(self, name: str) -> int:
@@ -181,16 +188,16 @@ class EngineProcess:
         except (asyncio.IncompleteReadError, OSError, BadFrame):
             raise LoadFailure(LoadFailure.ENDED) from None
         if "failed" in header:
-            raise LoadFailure(_code(header["failed"]))
+            raise LoadFailure(_check_code(header["failed"]))
         value = header.get(name)
         if not isinstance(value, int) or value < 0:
             raise LoadFailure(LoadFailure.ENDED)
         return value
 
     async def _receive(self) -> tuple[dict[str, Any], bytes]:
-        header, body = lengths(await self._reader.readexactly(HEAD.size), ANSWER_BYTES)
+        header, body = parse_lengths(await self._reader.readexactly(LENGTHS.size), ANSWER_BYTES_MAX)
         frame = await self._reader.readexactly(header + body)
-        return unpack(frame[:header]), frame[header:]
+        return parse_header(frame[:header]), frame[header:]
 
     async def _read(self) -> None:
         try:
@@ -207,14 +214,14 @@ class EngineProcess:
             raise BadFrame("no id")
         fields, request = header.get("part"), self._requests.get(number)
         if isinstance(fields, dict):
-            if request and not request.add(Part(fields, body)):
+            if request and not request.add(AnswerPart(fields, body)):
                 self.leave(request)
             return
         if timer := self._stuck.pop(number, None):
             timer.cancel()
         if request:
             del self._requests[number]
-            request.end(EngineFailure(_code(header["error"])) if "error" in header else None)
+            request.end(EngineFailure(_check_code(header["error"])) if "error" in header else None)
 
     async def _end(self) -> None:
         """Kill and reap the process; fail its open requests."""
@@ -232,15 +239,15 @@ class EngineProcess:
             delay = min(2 * delay, REAP_SECONDS)
 
 
-async def _spawn() -> EngineProcess:
+async def _spawn_process() -> EngineProcess:
     ours, theirs = socket.socketpair()
     try:
         child = subprocess.Popen(  # noqa: ASYNC220  (vfork: a millisecond; its death signal is bound to this thread)
-            [sys.executable, "-P", "-c", HOST, str(os.getpid())],
+            [sys.executable, "-P", "-c", HOST_PROGRAM, str(os.getpid())],
             stdin=theirs.fileno(),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env=_environment(),
+            env=_make_environment(),
             cwd="/",
         )
     except OSError:
@@ -259,14 +266,14 @@ async def _spawn() -> EngineProcess:
     return EngineProcess(child, reader, writer)
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     """Return the variables of an engine's process: a few of the server's, and where it imports from."""
-    kept = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+    kept = {name: os.environ[name] for name in ENVIRONMENT_VARIABLES if name in os.environ}
     imports = os.pathsep.join(place for place in sys.path if place)
-    return {**kept, **QUIET, "PYTHONPATH": imports}
+    return {**kept, **QUIET_ENVIRONMENT, "PYTHONPATH": imports}
 
 
-def _code(value: object) -> str:
+def _check_code(value: object) -> str:
     """Return a code that the process sent, if it is a plain word: it is data, and may reach a message."""
     if isinstance(value, str) and len(value) <= CODE_CHARACTERS and value.isascii() and value.isidentifier():
         return value

@@ -39,7 +39,7 @@ class EngineSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AnswerPart:
     """Part of an answer."""
 
     fields: Mapping[str, Any]

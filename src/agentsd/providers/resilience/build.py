@@ -15,7 +15,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.providers.base import LLM, STT, TTS, Embedding, Provider, Transcript
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.network import NetworkSettings
-from agentsd.providers.resilience.chain import Call, Chain, Member
+from agentsd.providers.resilience.chain import Chain, ChainCall, ChainMember
 from agentsd.providers.resilience.tape import Tape
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.sessions import HttpSessions
@@ -24,7 +24,7 @@ from agentsd.telemetry import Metrics
 P = TypeVar("P", bound=Provider)
 
 
-class Resilient(Generic[P]):
+class ResilientProvider(Generic[P]):
     """Common part of the four kinds."""
 
     def __init__(self, chain: Chain[P]) -> None:
@@ -39,7 +39,7 @@ class Resilient(Generic[P]):
         await self.chain.aclose()
 
 
-class ResilientLLM(Resilient[LLM]):
+class ResilientLLM(ResilientProvider[LLM]):
     """Resilient ``LLM``."""
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,10 +48,10 @@ class ResilientLLM(Resilient[LLM]):
 
     def stream(self, request: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
         """Yield ``chat.completion.chunk`` objects as they come."""
-        return self.chain.stream(Call(lambda llm: llm.stream(request)))
+        return self.chain.stream(ChainCall(lambda llm: llm.stream(request)))
 
 
-class ResilientTTS(Resilient[TTS]):
+class ResilientTTS(ResilientProvider[TTS]):
     """Resilient ``TTS``. A fallback's speech is converted to the first provider's rate."""
 
     @property
@@ -64,14 +64,14 @@ class ResilientTTS(Resilient[TTS]):
         async with Tape(text) as tape:
 
             def start(tts: TTS) -> AsyncIterator[bytes]:
-                return at_rate(tts.stream(tape.play()), tts.sample_rate, self.sample_rate)
+                return convert_rate(tts.stream(tape.play()), tts.sample_rate, self.sample_rate)
 
-            async with aclosing(self.chain.stream(Call(start, tape))) as pcm:
+            async with aclosing(self.chain.stream(ChainCall(start, tape))) as pcm:
                 async for chunk in pcm:
                     yield chunk
 
 
-class ResilientSTT(Resilient[STT]):
+class ResilientSTT(ResilientProvider[STT]):
     """Resilient ``STT``. A fallback gets the speech at its own rate."""
 
     @property
@@ -84,14 +84,14 @@ class ResilientSTT(Resilient[STT]):
         async with Tape(pcm) as tape:
 
             def start(stt: STT) -> AsyncIterator[Transcript]:
-                return stt.stream(at_rate(tape.play(), self.sample_rate, stt.sample_rate))
+                return stt.stream(convert_rate(tape.play(), self.sample_rate, stt.sample_rate))
 
-            async with aclosing(self.chain.stream(Call(start, tape, heard=True))) as transcripts:
+            async with aclosing(self.chain.stream(ChainCall(start, tape, heard=True))) as transcripts:
                 async for transcript in transcripts:
                     yield transcript
 
 
-class ResilientEmbedding(Resilient[Embedding]):
+class ResilientEmbedding(ResilientProvider[Embedding]):
     """Resilient ``Embedding``.
 
     All of the chain make vectors of one space; otherwise they could not be compared.
@@ -118,42 +118,42 @@ _KINDS: Mapping[str, Any] = {
 }
 
 
-def build(
+def build_provider(
     catalog: Catalog, kind: str, settings: ProviderSettings, sessions: HttpSessions, metrics: Metrics
 ) -> Provider:
     """Return the provider of a section with its fallbacks.
 
     Opens no connection; raises as vendors do.
     """
-    members: list[Member[Any]] = []
+    members: list[ChainMember[Any]] = []
     try:
         for one in (settings, *settings.fallback):
-            members.append(_member(catalog.build(kind, one, sessions), kind, one, metrics))
+            members.append(_make_member(catalog.build(kind, one, sessions), kind, one, metrics))
         provider: Provider = _KINDS[kind](Chain(members))
     except BaseException:
-        _discard(members)
+        _close_members(members)
         raise
     return provider
 
 
-def _member(provider: Any, kind: str, settings: ProviderSettings, metrics: Metrics) -> Member[Any]:
+def _make_member(provider: Any, kind: str, settings: ProviderSettings, metrics: Metrics) -> ChainMember[Any]:
     network = settings if isinstance(settings, NetworkSettings) else None
     retries, limit = (network.retries, network.max_concurrency) if network else (0, None)
-    return Member(provider, kind, settings.provider, metrics, retries=retries, limit=limit)
+    return ChainMember(provider, kind, settings.provider, metrics, retries=retries, limit=limit)
 
 
-def _discard(members: Sequence[Member[Any]]) -> None:
+def _close_members(members: Sequence[ChainMember[Any]]) -> None:
     """Close the members of a chain that could not be built; in the background, since nothing is open."""
     if members:
         asyncio.get_running_loop().create_task(Chain(members).aclose())
 
 
-def at_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
+def convert_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncIterator[bytes]:
     """Convert 16-bit mono PCM to another rate; return the same stream if the rates are equal."""
-    return pcm if source == target else _converted(pcm, source, target)
+    return pcm if source == target else _convert_rate(pcm, source, target)
 
 
-async def _converted(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
+async def _convert_rate(pcm: AsyncIterator[bytes], source: int, target: int) -> AsyncGenerator[bytes, None]:
     import numpy as np
     import soxr
 

@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar, cast
 
 from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
-from agentsd.providers.errors import unforeseen
+from agentsd.providers.errors import make_unforeseen_error
 from agentsd.providers.resilience.tape import Tape
-from agentsd.supervisor import ENDINGS
+from agentsd.supervisor import ENDING_ERRORS
 from agentsd.telemetry import Metrics
 
 P = TypeVar("P", bound=Provider)
@@ -26,17 +26,17 @@ T = TypeVar("T")
 
 QUEUE_SECONDS = 5.0
 """How long a call waits for one of the ``max_concurrency`` places."""
-PAUSE_SECONDS = 0.2
+RETRY_PAUSE_SECONDS = 0.2
 """Longest pause before the second try; it doubles with each. The real one is drawn between none and this."""
-PATIENCE_SECONDS = 2.0
+RETRY_AFTER_MAX_SECONDS = 2.0
 """A vendor that says "again in more than this" is not waited for."""
-REST_SECONDS = 10.0
+COOLDOWN_SECONDS = 10.0
 """How long a provider that failed is passed over while another stands in for it."""
 
 _log = logging.getLogger(__name__)
 
 
-class Member(Generic[P]):
+class ChainMember(Generic[P]):
     """Provider in a chain."""
 
     def __init__(
@@ -71,7 +71,7 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
-        except (AgentsdError, *ENDINGS):
+        except (AgentsdError, *ENDING_ERRORS):
             raise
         except BaseException as error:
             raise self._unforeseen(error) from None
@@ -103,7 +103,7 @@ class Member(Generic[P]):
         except ProviderError as error:
             self._count(type(error).__name__)
             raise
-        except ENDINGS:
+        except ENDING_ERRORS:
             raise
         except BaseException as error:
             if isinstance(error, AgentsdError) or is_of_input(error):
@@ -120,17 +120,17 @@ class Member(Generic[P]):
         if number >= self.retries or not isinstance(error, (ProviderUnavailable, ProviderRateLimited)):
             return None
         said = (error.retry_after or 0.0) if isinstance(error, ProviderRateLimited) else 0.0
-        if said > PATIENCE_SECONDS:
+        if said > RETRY_AFTER_MAX_SECONDS:
             return None
         self._metrics.provider_retries.labels(self.kind, self.name).inc()
-        return said + random.SystemRandom().uniform(0, PAUSE_SECONDS * 2**number)
+        return said + random.SystemRandom().uniform(0, RETRY_PAUSE_SECONDS * 2**number)
 
     def rest(self, error: ProviderError | None) -> None:
         """Skip this member for a while if a fallback exists; not after a request that was refused."""
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
         if isinstance(error, ProviderRejected):
             return
-        self.rests_until = perf_counter() + REST_SECONDS
+        self.rests_until = perf_counter() + COOLDOWN_SECONDS
         _log.warning(
             "a provider did not answer",
             extra={"kind": self.kind, "provider": self.name, "error": type(error).__name__},
@@ -159,7 +159,7 @@ class Member(Generic[P]):
             self._places.release()
 
     def _unforeseen(self, error: BaseException) -> ProviderError:
-        known = unforeseen(self.name, error)
+        known = make_unforeseen_error(self.name, error)
         self._count(type(known).__name__)
         return known
 
@@ -167,7 +167,7 @@ class Member(Generic[P]):
         self._metrics.provider_errors.labels(self.kind, self.name, error).inc()
 
 
-class Call(Generic[P, T]):
+class ChainCall(Generic[P, T]):
     """Requested answer: how to request it, and how far it came."""
 
     def __init__(
@@ -181,7 +181,7 @@ class Call(Generic[P, T]):
         self._heard = heard
         self._begun = False
 
-    async def ask(self, member: Member[P]) -> AsyncGenerator[T, None]:
+    async def ask(self, member: ChainMember[P]) -> AsyncGenerator[T, None]:
         """Yield the answer of ``member``, retried where that is safe.
 
         Sets ``answered``, or ``failure``.
@@ -225,7 +225,7 @@ class Call(Generic[P, T]):
 class Chain(Generic[P]):
     """Providers in the order in which they are tried."""
 
-    def __init__(self, members: Sequence[Member[P]]) -> None:
+    def __init__(self, members: Sequence[ChainMember[P]]) -> None:
         self.members = tuple(members)
 
     @property
@@ -256,7 +256,7 @@ class Chain(Generic[P]):
         finally:
             failure = error = None  # they refer to this frame
 
-    async def stream(self, call: Call[P, T]) -> AsyncGenerator[T, None]:
+    async def stream(self, call: ChainCall[P, T]) -> AsyncGenerator[T, None]:
         """Yield an answer as it comes.
 
         Raises the first provider's ``ProviderError`` if none answers.
@@ -285,7 +285,7 @@ class Chain(Generic[P]):
         if failures:
             raise failures[0]
 
-    def _in_order(self) -> Sequence[Member[P]]:
+    def _in_order(self) -> Sequence[ChainMember[P]]:
         """Return the members in the manifest's order, but those that failed a moment ago last."""
         if len(self.members) == 1:
             return self.members

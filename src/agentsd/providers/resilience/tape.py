@@ -14,7 +14,7 @@ from typing import Generic, Self, TypeVar
 
 S = TypeVar("S", bound=Sized)
 
-TAPE_MAX = 32 << 20
+TAPE_BYTES_MAX = 32 << 20
 """Characters or bytes that are kept; of more, nothing can be sent again (a minute of speech is 2 MB)."""
 
 
@@ -26,7 +26,7 @@ class Tape(Generic[S]):
     caller's, not the vendor's.
     """
 
-    def __init__(self, source: AsyncIterator[S], *, limit: int = TAPE_MAX) -> None:
+    def __init__(self, source: AsyncIterator[S], *, limit: int = TAPE_BYTES_MAX) -> None:
         self.failure: Exception | None = None
         self.began = 0.0  # when the first piece was handed out, by ``perf_counter``
         self.latest = 0.0  # and the last one

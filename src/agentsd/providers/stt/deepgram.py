@@ -8,11 +8,11 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.base import Transcript
-from agentsd.providers.errors import Who, garbled
+from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.websocket import Frame, Reader, SocketClient, framed
+from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -70,11 +70,11 @@ class DeepgramListen(SocketClient):
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Yield transcripts as they come: see ``STT``."""
-        return self.converse(framed(pcm, bytes, last=[FINALIZE, CLOSE]), _Reader(self.who))
+        return self.converse(frame_pieces(pcm, bytes, last=[FINALIZE, CLOSE]), _Reader(self.who))
 
 
-class _Reader(Reader[Transcript]):
-    def __init__(self, who: Who) -> None:
+class _Reader(FrameReader[Transcript]):
+    def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
         self._finalized = False
 
@@ -94,12 +94,12 @@ class _Reader(Reader[Transcript]):
         try:
             return str(message["channel"]["alternatives"][0]["transcript"])
         except (KeyError, IndexError, TypeError):
-            raise garbled(self.who, "sent a result without a transcript") from None
+            raise make_protocol_error(self.who, "sent a result without a transcript") from None
 
 
-def build(settings: DeepgramListenSettings, sessions: HttpSessions) -> DeepgramListen:
+def build_client(settings: DeepgramListenSettings, sessions: HttpSessions) -> DeepgramListen:
     """Return the client for ``settings``."""
     return DeepgramListen(settings, sessions)
 
 
-VENDOR = Vendor(DeepgramListenSettings, build)
+VENDOR = Vendor(DeepgramListenSettings, build_client)

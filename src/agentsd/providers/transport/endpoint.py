@@ -11,17 +11,17 @@ import orjson
 
 from agentsd.providers.base import ProviderRejected
 from agentsd.providers.errors import (
-    Who,
-    forbidden,
-    garbled,
+    VendorRef,
+    make_forbidden_error,
+    make_protocol_error,
+    make_reported_error,
+    make_status_error,
+    make_timeout_error,
+    make_too_large_error,
     refuse_error,
-    refused,
-    reported,
-    timed_out,
-    too_large,
-    translated,
+    translate_errors,
 )
-from agentsd.providers.limits import CHAT, FRAMES, SLICE_BYTES, AnswerLimits
+from agentsd.providers.limits import CHAT_LIMITS, FRAME_LIMITS, SLICE_BYTES, AnswerLimits
 from agentsd.providers.network import Timeouts
 from agentsd.providers.outbound import OutboundRefused
 from agentsd.providers.transport.sessions import HttpSessions
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     import aiohttp
 
-MAX_ERROR_BODY = 64 << 10
+ERROR_BODY_BYTES_MAX = 64 << 10
 """Bytes of an error's body that are looked at for its machine code."""
 LINGER_SECONDS = 0.25
 """How long a finished stream may take to end, so that its connection can be used again."""
@@ -47,10 +47,10 @@ class Endpoint:
         self,
         sessions: HttpSessions,
         url: str,
-        who: Who,
+        who: VendorRef,
         headers: Mapping[str, str],
         timeouts: Timeouts,
-        limits: AnswerLimits = CHAT,
+        limits: AnswerLimits = CHAT_LIMITS,
     ) -> None:
         _check_headers(who, headers)
         try:
@@ -59,7 +59,7 @@ class Endpoint:
             hint = f"correct it in the manifest's {who.kind} section"
             raise ProviderRejected(f"{who.vendor}: the URL cannot be used", hint=hint) from None
         except OutboundRefused as error:
-            raise forbidden(who, error) from None
+            raise make_forbidden_error(who, error) from None
         self.url = url
         self.who = who
         self.headers = headers
@@ -78,7 +78,7 @@ class Endpoint:
     @asynccontextmanager
     async def post(
         self, body: bytes | aiohttp.FormData, accept: str = "application/json"
-    ) -> AsyncIterator[Reply]:
+    ) -> AsyncIterator[VendorReply]:
         """Send ``body`` and yield the answer once its head has come. Raises ``ProviderError``.
 
         An answer that was not read to its end when the context ends closes the connection.
@@ -86,13 +86,13 @@ class Endpoint:
         headers = {**self.headers, "Accept": accept}
         if isinstance(body, bytes):
             headers["Content-Type"] = "application/json"
-        with translated(self.who):
+        with translate_errors(self.who):
             response = await self._send(body, headers)
             try:
                 if response.status >= 300:
-                    code = await _code_of(response)
-                    raise refused(self.who, response.status, response.headers, code)
-                yield Reply(response, self)
+                    code = await _read_error_code(response)
+                    raise make_status_error(self.who, response.status, response.headers, code)
+                yield VendorReply(response, self)
             finally:
                 if response.content.at_eof():
                     response.release()
@@ -103,11 +103,11 @@ class Endpoint:
         import aiohttp
 
         limits = aiohttp.ClientTimeout(total=None, sock_connect=self.timeouts.connect)
-        async with within(self.timeouts.first):
+        async with limit_time(self.timeouts.first):
             return await self.session.post(self.url, data=body, headers=headers, timeout=limits)
 
 
-class Reply:
+class VendorReply:
     """Answer of a vendor, read under the endpoint's limits."""
 
     __slots__ = ("_began", "_endpoint", "_response", "_size")
@@ -126,11 +126,11 @@ class Reply:
     async def json(self) -> dict[str, Any]:
         """Return the whole answer as one JSON object."""
         who = self._endpoint.who
-        async with within(self._endpoint.timeouts.first):
+        async with limit_time(self._endpoint.timeouts.first):
             data = await self._read_all()
-        value = _loads(who, data, self._endpoint.limits.values)
+        value = _parse_bounded(who, data, self._endpoint.limits.values)
         if not isinstance(value, dict):
-            raise garbled(who, "answered something that is not a JSON object")
+            raise make_protocol_error(who, "answered something that is not a JSON object")
         refuse_error(who, value)
         return value
 
@@ -140,13 +140,13 @@ class Reply:
         ``first`` allows the longer wait.
         """
         timeouts, limits = self._endpoint.timeouts, self._endpoint.limits
-        async with within(timeouts.first if first else timeouts.idle):
+        async with limit_time(timeouts.first if first else timeouts.idle):
             data = await self._response.content.readany()
         self._size += len(data)
         if self._size > limits.stream:
-            raise too_large(self._endpoint.who, "an answer", limits.stream)
+            raise make_too_large_error(self._endpoint.who, "an answer", limits.stream)
         if monotonic() - self._began > timeouts.whole:
-            raise timed_out(self._endpoint.who)
+            raise make_timeout_error(self._endpoint.who)
         return data
 
     async def events(self) -> AsyncGenerator[bytes, None]:
@@ -159,29 +159,29 @@ class Reply:
         try:
             data = await self.read(first=True)
             while data:
-                for part in sliced(data):
+                for part in slice_data(data):
                     events = parser.feed(part)
                     for event in events:
-                        yield _checked(who, event)
+                        yield _check_event(who, event)
                     if events:
                         latest = monotonic()
                     if len(data) > SLICE_BYTES:
                         await yield_to_others()
                 if parser.lines > limits.lines:
-                    raise too_large(who, "a stream", limits.lines, "lines")
+                    raise make_too_large_error(who, "a stream", limits.lines, "lines")
                 if monotonic() - latest > silence:
-                    raise timed_out(who)
+                    raise make_timeout_error(who)
                 data = await self.read()
         except EventTooLong:
-            raise too_large(who, "an event", limits.event) from None
+            raise make_too_large_error(who, "an event", limits.event) from None
         for event in parser.close():
-            yield _checked(who, event)
+            yield _check_event(who, event)
 
     async def linger(self) -> None:
         """Read the small rest of a finished stream, so that its connection can be used again."""
         content = self._response.content
         try:
-            async with within(LINGER_SECONDS):
+            async with limit_time(LINGER_SECONDS):
                 while not content.at_eof():
                     await content.readany()
         except TimeoutError:
@@ -193,11 +193,11 @@ class Reply:
             parts.append(chunk)
             size += len(chunk)
             if size > most:
-                raise too_large(self._endpoint.who, "an answer", most)
+                raise make_too_large_error(self._endpoint.who, "an answer", most)
         return b"".join(parts)
 
 
-def sliced(data: bytes) -> Sequence[bytes]:
+def slice_data(data: bytes) -> Sequence[bytes]:
     """Return ``data`` in slices that are each parsed without blocking the event loop."""
     if len(data) <= SLICE_BYTES:
         return (data,)
@@ -211,24 +211,24 @@ async def yield_to_others() -> None:
     await asyncio.sleep(0)
 
 
-def _checked(who: Who, event: bytes) -> bytes:
+def _check_event(who: VendorRef, event: bytes) -> bytes:
     """Return ``event``, unless it reports an error, which is raised."""
     if isinstance(event, ErrorEvent):
-        value = _parsed(event)
+        value = _parse_json(event)
         if isinstance(value, dict):
             refuse_error(who, value)
-        raise reported(who, value)
+        raise make_reported_error(who, value)
     return event
 
 
-def within(seconds: float | None) -> asyncio.Timeout:
+def limit_time(seconds: float | None) -> asyncio.Timeout:
     """Return ``asyncio.timeout``, imported where it is first used: see ``providers.transport.sessions``."""
     import asyncio
 
     return asyncio.timeout(seconds)
 
 
-def encode(who: Who, body: Mapping[str, Any]) -> bytes:
+def encode_json(who: VendorRef, body: Mapping[str, Any]) -> bytes:
     """Return ``body`` as JSON. Raises ``ProviderRejected`` for values that JSON cannot represent."""
     try:
         return orjson.dumps(body)
@@ -237,53 +237,53 @@ def encode(who: Who, body: Mapping[str, Any]) -> bytes:
         raise ProviderRejected(f"{who.vendor}: the request cannot be written as JSON", hint=hint) from None
 
 
-def decode(who: Who, data: bytes | str, limits: AnswerLimits = FRAMES) -> dict[str, Any]:
+def decode_json(who: VendorRef, data: bytes | str, limits: AnswerLimits = FRAME_LIMITS) -> dict[str, Any]:
     """Return one frame as a JSON object; raise an error object.
 
     Numbers and other texts are not the protocol.
     """
-    value = _loads(who, data, limits.values)
+    value = _parse_bounded(who, data, limits.values)
     if not isinstance(value, dict):
-        raise garbled(who, "sent a frame that is not a JSON object")
+        raise make_protocol_error(who, "sent a frame that is not a JSON object")
     refuse_error(who, value)
     return value
 
 
-def _check_headers(who: Who, headers: Mapping[str, str]) -> None:
+def _check_headers(who: VendorRef, headers: Mapping[str, str]) -> None:
     """Refuse a key that was sealed with its line break: it would fail at every request, and unclearly."""
     if not all(value.isascii() and value.isprintable() for value in headers.values()):
         hint = f"seal {who.kind}.api_key again, without a line break or other characters around it"
         raise ProviderRejected(f"{who.vendor}: the key cannot be sent in a header", hint=hint)
 
 
-def _loads(who: Who, data: bytes | str, values: int) -> Any:
+def _parse_bounded(who: VendorRef, data: bytes | str, values: int) -> Any:
     """Return ``data`` parsed; None if it is not JSON.
 
     Refuses data with too many values before parsing.
     """
-    if len(data) > values and _commas(data) > values:
-        raise too_large(who, "an answer", values, "values")
-    return _parsed(data)
+    if len(data) > values and _count_commas(data) > values:
+        raise make_too_large_error(who, "an answer", values, "values")
+    return _parse_json(data)
 
 
-def _commas(data: bytes | str) -> int:
+def _count_commas(data: bytes | str) -> int:
     return data.count(b",") if isinstance(data, bytes) else data.count(",")
 
 
-def _parsed(data: bytes | str) -> Any:
+def _parse_json(data: bytes | str) -> Any:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
 
 
-async def _code_of(response: aiohttp.ClientResponse) -> object:
+async def _read_error_code(response: aiohttp.ClientResponse) -> object:
     """Return the machine code of an error's body, if it is short, comes at once and has one."""
     try:
-        async with within(1.0):
-            data = await response.content.read(MAX_ERROR_BODY)
+        async with limit_time(1.0):
+            data = await response.content.read(ERROR_BODY_BYTES_MAX)
     except Exception:  # the status is the news; a body that cannot be read adds nothing
         return None
-    value = _parsed(data)
+    value = _parse_json(data)
     error = value.get("error") if isinstance(value, dict) else None
     return (error.get("code") or error.get("type")) if isinstance(error, dict) else None

@@ -14,18 +14,18 @@ from urllib.parse import urlsplit
 from agentsd import __version__
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.trust.outbound import Outbound
-from agentsd.core.trust.rules import NOWHERE
-from agentsd.core.trust.rules import origin as origin_of
+from agentsd.core.trust.rules import NO_ORIGIN
+from agentsd.core.trust.rules import normalise_origin as origin_of
 from agentsd.providers.limits import HEADER_BYTES_MAX
 from agentsd.providers.local.engines import Engines
-from agentsd.providers.outbound import OutboundRefused, socket_factory
+from agentsd.providers.outbound import OutboundRefused, make_socket_factory
 
 if TYPE_CHECKING:
     import aiohttp
 
 
 @dataclass(slots=True)
-class _Pool:
+class _SessionPool:
     host: str
     holders: int = 0
     session: aiohttp.ClientSession | None = None
@@ -46,26 +46,26 @@ class HttpSessions:
     engines: Engines = field(default_factory=Engines)  # models that run on this machine
     outbound: Outbound = field(default_factory=Outbound)  # what may be connected to
     owner: str = DEFAULT_OWNER  # whose providers take sessions here
-    _pools: dict[tuple[str, str], _Pool] = field(default_factory=dict)  # of all owners
+    _pools: dict[tuple[str, str], _SessionPool] = field(default_factory=dict)  # of all owners
 
     def of(self, owner: str) -> HttpSessions:
         """Return the sessions and models as the providers of ``owner`` take them; bounds count by owner."""
         return self if owner == self.owner else replace(self, owner=owner, engines=self.engines.of(owner))
 
-    def acquire(self, url: str) -> Claim:
+    def acquire(self, url: str) -> SessionClaim:
         """Return a claim on the session for ``url``'s origin. Opens nothing.
 
         Raises ValueError for an invalid URL, ``OutboundRefused`` for a host that must not be connected to.
         """
         origin = origin_of(url)
-        if origin == NOWHERE:
+        if origin == NO_ORIGIN:
             raise ValueError("not an absolute URL")
         host = urlsplit(origin).hostname or ""
         if reason := self.outbound.refuses_host(host):
             raise OutboundRefused(reason)
-        pool = self._pools.setdefault((self.owner, origin), _Pool(host))
+        pool = self._pools.setdefault((self.owner, origin), _SessionPool(host))
         pool.holders += 1
-        return Claim(self, origin, pool)
+        return SessionClaim(self, origin, pool)
 
     def holders(self) -> dict[str, int]:
         """Return how many claims each origin has."""
@@ -83,29 +83,29 @@ class HttpSessions:
         pools = list(self._pools.values())
         self._pools.clear()  # which every owner's view shares
         for pool in pools:
-            await _close(pool)
+            await _close_pool(pool)
         await self.engines.aclose()
 
-    async def _release(self, origin: str, pool: _Pool) -> None:
+    async def _release(self, origin: str, pool: _SessionPool) -> None:
         pool.holders -= 1
         if pool.holders <= 0:
             if self._pools.get((self.owner, origin)) is pool:
                 del self._pools[self.owner, origin]
-            await _close(pool)
+            await _close_pool(pool)
 
-    def _open(self, pool: _Pool) -> aiohttp.ClientSession:
+    def _open(self, pool: _SessionPool) -> aiohttp.ClientSession:
         if pool.session is None:
-            pool.session = _new_session(self, pool.host)
+            pool.session = _make_session(self, pool.host)
         return pool.session
 
 
 @dataclass(slots=True)
-class Claim:
+class SessionClaim:
     """Claim of one holder on an origin's session."""
 
     _sessions: HttpSessions
     origin: str
-    _pool: _Pool
+    _pool: _SessionPool
     _released: bool = False
 
     @property
@@ -122,13 +122,13 @@ class Claim:
             await self._sessions._release(self.origin, self._pool)
 
 
-async def _close(pool: _Pool) -> None:
+async def _close_pool(pool: _SessionPool) -> None:
     session, pool.session = pool.session, None
     if session is not None:
         await session.close()
 
 
-def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
+def _make_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
     import aiohttp
 
     from agentsd.providers.transport.responses import BoundedResponse
@@ -137,7 +137,7 @@ def _new_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
         limit=limits.connections,
         keepalive_timeout=limits.keepalive_seconds,
         ttl_dns_cache=limits.dns_cache_seconds,
-        socket_factory=socket_factory(limits.outbound, host),
+        socket_factory=make_socket_factory(limits.outbound, host),
     )
     return aiohttp.ClientSession(
         connector=connector,

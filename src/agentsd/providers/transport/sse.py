@@ -10,9 +10,9 @@ An event named ``error``, and a line ``error: …`` (llama.cpp's server), are ``
 
 from __future__ import annotations
 
-from agentsd.providers.limits import CHAT
+from agentsd.providers.limits import CHAT_LIMITS
 
-LINE_BYTES = 32
+LINE_OVERHEAD_BYTES = 32
 """What a line weighs beside its text: a million empty ones fill the memory as well."""
 
 
@@ -29,7 +29,7 @@ class EventParser:
 
     __slots__ = ("_after_cr", "_data", "_failed", "_limit", "_rest", "_size", "lines")
 
-    def __init__(self, limit: int = CHAT.event) -> None:
+    def __init__(self, limit: int = CHAT_LIMITS.event) -> None:
         self.lines = 0  # that came, comments included
         self._limit = limit
         self._rest = bytearray()  # an unfinished line
@@ -86,7 +86,7 @@ class EventParser:
 
     def _add(self, value: bytes) -> None:
         self._data.append(value)
-        self._size += len(value) + LINE_BYTES
+        self._size += len(value) + LINE_OVERHEAD_BYTES
 
     def _end(self, events: list[bytes]) -> None:
         if self._data or self._failed:

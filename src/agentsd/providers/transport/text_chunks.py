@@ -10,16 +10,16 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator
 
 _SENTENCE = re.compile(r"[.!?…。！？]+[\"'”’)\]]*\s+|[。！？]+|\n+")
-SENTENCE_MAX = 600
+SENTENCE_CHARACTERS_MAX = 600
 """Characters after which a sentence without an end is cut at a space."""
 
 
-async def words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
     """Split ``text`` between words; each piece ends with a space, and contains more than spaces."""
     rest = ""
     async for piece in text:
         rest += piece
-        cut = _last_space(rest)
+        cut = _find_last_space(rest)
         if cut and rest[:cut].strip():
             yield rest[:cut]
             rest = rest[cut:]
@@ -27,12 +27,12 @@ async def words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         yield rest.rstrip() + " "
 
 
-async def sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
+async def split_sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
     """Split ``text`` into sentences, without the spaces around them."""
     rest = ""
     async for piece in text:
         rest += piece
-        while cut := _sentence_end(rest):
+        while cut := _find_sentence_end(rest):
             sentence, rest = rest[:cut].strip(), rest[cut:]
             if sentence:
                 yield sentence
@@ -40,14 +40,18 @@ async def sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         yield rest.strip()
 
 
-def _last_space(text: str) -> int:
+def _find_last_space(text: str) -> int:
     """Return the index after the last space; 0 without one."""
     return next((index for index in range(len(text), 0, -1) if text[index - 1].isspace()), 0)
 
 
-def _sentence_end(text: str) -> int:
+def _find_sentence_end(text: str) -> int:
     """Return the index after the first sentence that is surely over; 0 if none is."""
     match = _SENTENCE.search(text)
     if match:
         return match.end()
-    return _last_space(text[:SENTENCE_MAX]) or SENTENCE_MAX if len(text) > SENTENCE_MAX else 0
+    return (
+        _find_last_space(text[:SENTENCE_CHARACTERS_MAX]) or SENTENCE_CHARACTERS_MAX
+        if len(text) > SENTENCE_CHARACTERS_MAX
+        else 0
+    )

@@ -12,21 +12,21 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from agentsd.audio.pcm import BadAudio, Samples, base64_audio
+from agentsd.audio.pcm import BadAudio, SampleJoiner, decode_base64_audio
 from agentsd.providers.base import ProviderUnavailable
 from agentsd.providers.errors import (
-    Who,
-    closed_early,
-    garbled,
-    timed_out,
-    too_large,
-    translated,
-    turned_away,
-    wrong_rate,
+    VendorRef,
+    make_closed_early_error,
+    make_policy_error,
+    make_protocol_error,
+    make_timeout_error,
+    make_too_large_error,
+    make_wrong_rate_error,
+    translate_errors,
 )
-from agentsd.providers.limits import FRAMES
+from agentsd.providers.limits import FRAME_LIMITS
 from agentsd.providers.network import NetworkSettings
-from agentsd.providers.transport.endpoint import Endpoint, decode, within, yield_to_others
+from agentsd.providers.transport.endpoint import Endpoint, decode_json, limit_time, yield_to_others
 from agentsd.providers.transport.sessions import HttpSessions
 
 if TYPE_CHECKING:
@@ -38,10 +38,10 @@ Frame = str | bytes
 S = TypeVar("S")
 T = TypeVar("T")
 
-RATES = range(1000, 400_000)
+SAMPLE_RATES = range(1000, 400_000)
 """Hertz that a vendor may name."""
-ODD_RATE = "names a sample rate that no audio has"
-FRAMES_AT_ONCE = 64
+ODD_RATE_MESSAGE = "names a sample rate that no audio has"
+FRAMES_PER_TURN = 64
 """Frames after which others get their turn, if a vendor sends them faster than they are read."""
 CLOSE_SECONDS = 0.1
 """How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
@@ -49,10 +49,10 @@ NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
 """Close codes (RFC 6455 §7.4.1). By the second, vendors refuse a key, a voice or a request."""
 
 
-class Reader(Generic[T]):
+class FrameReader(Generic[T]):
     """Interpreter of a vendor's frames. One for each stream; it may keep state between frames."""
 
-    def __init__(self, who: Who) -> None:
+    def __init__(self, who: VendorRef) -> None:
         self.who = who
         self.finished = False  # the end marker has come
         self.asked_all = False  # everything was sent, the end marker included
@@ -71,29 +71,33 @@ class Reader(Generic[T]):
 
     def message(self, frame: Frame) -> dict[str, Any]:
         """Return ``frame`` as a JSON object; raise an error object."""
-        return decode(self.who, frame)
+        return decode_json(self.who, frame)
 
 
-class SpeechReader(Reader[bytes]):
+class SpeechReader(FrameReader[bytes]):
     """Reader of audio: whole samples, from base64 or binary."""
 
-    def __init__(self, who: Who) -> None:
+    def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
-        self._samples = Samples()
+        self._samples = SampleJoiner()
 
     def samples(self, audio: object) -> bytes | None:
         """Return whole samples from base64 text or bytes; None for nothing."""
         if not audio:
             return None
         try:
-            return self._samples.take(audio if isinstance(audio, bytes) else base64_audio(audio))
+            return self._samples.take(audio if isinstance(audio, bytes) else decode_base64_audio(audio))
         except BadAudio as error:
-            raise garbled(self.who, str(error)) from None
+            raise make_protocol_error(self.who, str(error)) from None
 
     def check_rate(self, told: object, wanted: int) -> None:
         """Refuse audio at another rate than the manifest's."""
         if isinstance(told, int) and told != wanted:
-            raise wrong_rate(self.who, told, wanted) if told in RATES else garbled(self.who, ODD_RATE)
+            raise (
+                make_wrong_rate_error(self.who, told, wanted)
+                if told in SAMPLE_RATES
+                else make_protocol_error(self.who, ODD_RATE_MESSAGE)
+            )
 
 
 class SocketClient:
@@ -108,20 +112,20 @@ class SocketClient:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
     ) -> None:
-        self.who = Who(settings.provider, settings.kind)
-        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAMES)
+        self.who = VendorRef(settings.provider, settings.kind)
+        self._endpoint = Endpoint(sessions, url, self.who, headers or {}, settings.timeouts, FRAME_LIMITS)
         self._query = query or {}
 
-    def converse(self, outgoing: AsyncIterator[Frame], reader: Reader[T]) -> AsyncGenerator[T, None]:
+    def converse(self, outgoing: AsyncIterator[Frame], reader: FrameReader[T]) -> AsyncGenerator[T, None]:
         """Run one conversation on a socket of its own: see ``run_conversation``."""
-        return converse(self._endpoint, self._query, outgoing, reader)
+        return run_conversation(self._endpoint, self._query, outgoing, reader)
 
     async def aclose(self) -> None:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
 
 
-async def framed(
+async def frame_pieces(
     pieces: AsyncIterator[S],
     wrap: Callable[[S], Frame],
     *,
@@ -141,8 +145,8 @@ async def framed(
             yield frame
 
 
-async def converse(
-    endpoint: Endpoint, query: Mapping[str, str], outgoing: AsyncIterator[Frame], reader: Reader[T]
+async def run_conversation(
+    endpoint: Endpoint, query: Mapping[str, str], outgoing: AsyncIterator[Frame], reader: FrameReader[T]
 ) -> AsyncGenerator[T, None]:
     """Send ``outgoing`` and yield what ``reader`` returns for the answers, both as they come.
 
@@ -194,8 +198,8 @@ class Socket:
         """Open a socket. A refused handshake is a typed error like any other answer."""
         import aiohttp
 
-        with translated(endpoint.who):
-            async with within(endpoint.timeouts.connect):
+        with translate_errors(endpoint.who):
+            async with limit_time(endpoint.timeouts.connect):
                 ws = await endpoint.session.ws_connect(
                     endpoint.url,
                     params=query,
@@ -206,7 +210,7 @@ class Socket:
                 )
         return cls(ws, endpoint)
 
-    async def pump(self, outgoing: AsyncIterator[Frame], reader: Reader[Any]) -> None:
+    async def pump(self, outgoing: AsyncIterator[Frame], reader: FrameReader[Any]) -> None:
         """Send everything, then start the clock. A failure is kept for the receiving side."""
         sent = False
         try:
@@ -235,7 +239,7 @@ class Socket:
         """
         import aiohttp
 
-        with translated(self._who):
+        with translate_errors(self._who):
             try:
                 message = await self._next(quiet)
             except TimeoutError:
@@ -250,30 +254,30 @@ class Socket:
             return data
         if message.type is aiohttp.WSMsgType.ERROR:
             if getattr(message.data, "code", None) == MESSAGE_TOO_BIG:
-                raise too_large(self._who, "a message", self._limits.frame)
-            raise garbled(self._who, "sent a frame that is not the WebSocket protocol")
+                raise make_too_large_error(self._who, "a message", self._limits.frame)
+            raise make_protocol_error(self._who, "sent a frame that is not the WebSocket protocol")
         return None
 
     def check(self, *, useful: bool) -> None:
         """Refuse an answer without end, and one that only pretends to go on. Called after each frame."""
         if self._size > self._limits.stream:
-            raise too_large(self._who, "an answer", self._limits.stream)
+            raise make_too_large_error(self._who, "an answer", self._limits.stream)
         now = monotonic()
         if useful or not self._owed:
             self._latest = now
         if now - self._latest > self._timeouts.silence or now - self._began > self._timeouts.whole:
-            raise timed_out(self._who)
+            raise make_timeout_error(self._who)
 
-    def end(self, reader: Reader[Any]) -> None:
+    def end(self, reader: FrameReader[Any]) -> None:
         """Return if the closed socket is a valid end, else raise an error."""
         if self._over:
             return
         if self._failure is not None:
             raise self._failure
         if self._ws.close_code == POLICY_VIOLATION:
-            raise turned_away(self._who)
+            raise make_policy_error(self._who)
         if not (self._ws.close_code == NORMAL and reader.asked_all and reader.may_close()):
-            raise closed_early(self._who)
+            raise make_closed_early_error(self._who)
 
     def forget_failure(self) -> None:
         """Drop the failure of sending: an error refers to its frames, and so to this object."""
@@ -282,12 +286,12 @@ class Socket:
     async def aclose(self) -> None:
         """Close the socket, with a short wait for the vendor's answer."""
         with suppress(TimeoutError):
-            async with within(CLOSE_SECONDS):
+            async with limit_time(CLOSE_SECONDS):
                 await self._ws.close()
 
     async def _next(self, quiet: float | None) -> aiohttp.WSMessage:
         try:
-            async with within(None) as self._limit:
+            async with limit_time(None) as self._limit:
                 if self._owed:
                     self._limit.reschedule(self._deadline(quiet))
                 return await self._message()
@@ -302,8 +306,8 @@ class Socket:
             message = await self._ws.receive()
             self._frames += 1
             if self._frames > self._limits.frames:
-                raise too_large(self._who, "a stream", self._limits.frames, "frames")
-            if self._frames % FRAMES_AT_ONCE == 0:
+                raise make_too_large_error(self._who, "a stream", self._limits.frames, "frames")
+            if self._frames % FRAMES_PER_TURN == 0:
                 await yield_to_others()
             if message.type is aiohttp.WSMsgType.PING:
                 await self._ws.pong(message.data)
@@ -312,8 +316,8 @@ class Socket:
 
     async def _send(self, frame: Frame) -> None:
         try:
-            with translated(self._who):
-                async with within(self._timeouts.idle):
+            with translate_errors(self._who):
+                async with limit_time(self._timeouts.idle):
                     if isinstance(frame, str):
                         await self._ws.send_str(frame)
                     else:

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
-from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
+from agentsd.providers.transport.text_chunks import split_words
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -77,14 +77,14 @@ class AsyncAI(SocketClient):
         """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"transcript": ""})
         return self.converse(
-            framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
+            frame_pieces(split_words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
         )
 
     def _say(self, piece: str) -> Frame:
         return self._json({"transcript": piece, "voice": self._voice})
 
     def _json(self, message: dict[str, Any]) -> Frame:
-        return encode(self.who, message).decode()
+        return encode_json(self.who, message).decode()
 
 
 class _Reader(SpeechReader):
@@ -94,9 +94,9 @@ class _Reader(SpeechReader):
         return self.samples(message.get("audio"))
 
 
-def build(settings: AsyncAISettings, sessions: HttpSessions) -> AsyncAI:
+def build_client(settings: AsyncAISettings, sessions: HttpSessions) -> AsyncAI:
     """Return the client for ``settings``."""
     return AsyncAI(settings, sessions)
 
 
-VENDOR = Vendor(AsyncAISettings, build)
+VENDOR = Vendor(AsyncAISettings, build_client)

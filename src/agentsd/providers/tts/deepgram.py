@@ -9,10 +9,10 @@ from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
-from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
+from agentsd.providers.transport.text_chunks import split_words
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -60,10 +60,10 @@ class DeepgramSpeak(SocketClient):
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        return self.converse(framed(words(text), self._say, last=[FLUSH]), _Reader(self.who))
+        return self.converse(frame_pieces(split_words(text), self._say, last=[FLUSH]), _Reader(self.who))
 
     def _say(self, piece: str) -> Frame:
-        return encode(self.who, {"type": "Speak", "text": piece}).decode()
+        return encode_json(self.who, {"type": "Speak", "text": piece}).decode()
 
 
 class _Reader(SpeechReader):
@@ -74,9 +74,9 @@ class _Reader(SpeechReader):
         return None
 
 
-def build(settings: DeepgramSpeakSettings, sessions: HttpSessions) -> DeepgramSpeak:
+def build_client(settings: DeepgramSpeakSettings, sessions: HttpSessions) -> DeepgramSpeak:
     """Return the client for ``settings``."""
     return DeepgramSpeak(settings, sessions)
 
 
-VENDOR = Vendor(DeepgramSpeakSettings, build)
+VENDOR = Vendor(DeepgramSpeakSettings, build_client)

@@ -12,10 +12,10 @@ from pydantic import Field
 
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
+from agentsd.providers.transport.text_chunks import split_words
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -100,21 +100,21 @@ class ElevenLabs(SocketClient):
         headers = {"xi-api-key": settings.api_key.reveal()}
         super().__init__(settings, sessions, url=url, headers=headers, query=query)
         self.sample_rate = settings.sample_rate
-        voice = _voice_settings(settings)
+        voice = _make_voice_settings(settings)
         self._opening = self._json({"text": " ", **({"voice_settings": voice} if voice else {})})
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
         end = self._json({"text": ""})
         return self.converse(
-            framed(words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
+            frame_pieces(split_words(text), self._say, first=[self._opening], last=[end]), _Reader(self.who)
         )
 
     def _say(self, piece: str) -> Frame:
         return self._json({"text": piece, "try_trigger_generation": True})
 
     def _json(self, message: dict[str, Any]) -> Frame:
-        return encode(self.who, message).decode()
+        return encode_json(self.who, message).decode()
 
 
 class _Reader(SpeechReader):
@@ -124,7 +124,7 @@ class _Reader(SpeechReader):
         return self.samples(message.get("audio"))
 
 
-def _voice_settings(settings: ElevenLabsSettings) -> dict[str, float | bool]:
+def _make_voice_settings(settings: ElevenLabsSettings) -> dict[str, float | bool]:
     chosen = {
         "stability": settings.stability,
         "similarity_boost": settings.similarity_boost,
@@ -135,9 +135,9 @@ def _voice_settings(settings: ElevenLabsSettings) -> dict[str, float | bool]:
     return {name: value for name, value in chosen.items() if value is not None}
 
 
-def build(settings: ElevenLabsSettings, sessions: HttpSessions) -> ElevenLabs:
+def build_client(settings: ElevenLabsSettings, sessions: HttpSessions) -> ElevenLabs:
     """Return the client for ``settings``."""
     return ElevenLabs(settings, sessions)
 
 
-VENDOR = Vendor(ElevenLabsSettings, build)
+VENDOR = Vendor(ElevenLabsSettings, build_client)

@@ -14,24 +14,24 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, wav_header
+from agentsd.audio.pcm import BadAudio, parse_wav_header
 from agentsd.providers.base import ProviderTimeout, ProviderUnavailable
-from agentsd.providers.errors import Who, garbled, wrong_rate
-from agentsd.providers.local.needs import Needs, program
+from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
+from agentsd.providers.local.needs import Needs, require_program
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import sentences
+from agentsd.providers.transport.text_chunks import split_sentences
 from agentsd.providers.vendor import Vendor
 
 if TYPE_CHECKING:
     import asyncio
 
-NEEDS = Needs((program("flite", "apt-get install flite"),))
-AT_ONCE = 4
+NEEDS = Needs((require_program("flite", "apt-get install flite"),))
+CONCURRENCY_MAX = 4
 """Processes of one agent that run at a time."""
-RATES = {"awb": 16000, "kal": 8000, "kal16": 16000, "rms": 16000, "slt": 16000}
+VOICE_RATES = {"awb": 16000, "kal": 8000, "kal16": 16000, "rms": 16000, "slt": 16000}
 """Hertz of the built-in voices."""
-PIECE = 16 << 10
+PIECE_BYTES = 16 << 10
 
 
 class FliteSettings(LocalSettings):
@@ -54,8 +54,8 @@ class Flite:
 
     def __init__(self, settings: FliteSettings) -> None:
         NEEDS.check(settings.provider)
-        self.sample_rate = RATES[settings.voice]
-        self._who = Who(settings.provider, settings.kind)
+        self.sample_rate = VOICE_RATES[settings.voice]
+        self._who = VendorRef(settings.provider, settings.kind)
         self._timeout = settings.timeout_seconds
         stretch = f"duration_stretch={1 / settings.speed:.3f}"
         self._command = ("flite", "-voice", settings.voice, "--setf", stretch, "-f", "/dev/stdin", "-o")
@@ -63,11 +63,11 @@ class Flite:
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
-        async with aclosing(sentences(text)) as said:
+        async with aclosing(split_sentences(text)) as said:
             async for sentence in said:
                 pcm = await self._say(sentence)
-                for start in range(0, len(pcm), PIECE):
-                    yield pcm[start : start + PIECE]
+                for start in range(0, len(pcm), PIECE_BYTES):
+                    yield pcm[start : start + PIECE_BYTES]
 
     async def aclose(self) -> None:
         """Release nothing: a process ends with its sentence."""
@@ -75,12 +75,12 @@ class Flite:
     async def _say(self, sentence: str) -> bytes:
         import asyncio
 
-        self._turns = self._turns or asyncio.Semaphore(AT_ONCE)
+        self._turns = self._turns or asyncio.Semaphore(CONCURRENCY_MAX)
         sound = os.memfd_create("agentsd-flite")
         try:
             async with self._turns, asyncio.timeout(self._timeout):
                 await self._run(sentence, sound)
-            return self._pcm(_whole(sound))
+            return self._pcm(_read_whole(sound))
         except TimeoutError:
             hint = "this machine is busy: try again, or raise tts.timeout_seconds"
             raise ProviderTimeout(f"{self._who.vendor} did not answer in time", hint=hint) from None
@@ -112,23 +112,23 @@ class Flite:
 
     def _pcm(self, wav: bytes) -> bytes:
         try:
-            header = wav_header(wav)
+            header = parse_wav_header(wav)
         except BadAudio as error:
-            raise garbled(self._who, str(error)) from None
+            raise make_protocol_error(self._who, str(error)) from None
         if header is None:  # nothing in the text can be said
             return b""
         if header.rate != self.sample_rate:
-            raise wrong_rate(self._who, header.rate, self.sample_rate)
+            raise make_wrong_rate_error(self._who, header.rate, self.sample_rate)
         return wav[header.size :]
 
 
-def _whole(file: int) -> bytes:
+def _read_whole(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
-def build(settings: FliteSettings, sessions: HttpSessions) -> Flite:
+def build_client(settings: FliteSettings, sessions: HttpSessions) -> Flite:
     """Return the client for ``settings``. Raises ``ConfigError`` where flite is not installed."""
     return Flite(settings)
 
 
-VENDOR = Vendor(FliteSettings, build, NEEDS)
+VENDOR = Vendor(FliteSettings, build_client, NEEDS)

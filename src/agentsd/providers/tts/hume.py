@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.network import ApiKey, NetworkSettings
 from agentsd.providers.schema import Url
-from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import words
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
+from agentsd.providers.transport.text_chunks import split_words
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 SAMPLE_RATE = 48000
@@ -79,14 +79,16 @@ class Hume(SocketClient):
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        return self.converse(framed(words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who))
+        return self.converse(
+            frame_pieces(split_words(text), self._say, last=[FLUSH, CLOSE]), _Reader(self.who)
+        )
 
     def _say(self, piece: str) -> Frame:
-        return encode(self.who, {"text": piece, **self._how}).decode()
+        return encode_json(self.who, {"text": piece, **self._how}).decode()
 
 
 class _Reader(SpeechReader):
-    def __init__(self, who: Who) -> None:
+    def __init__(self, who: VendorRef) -> None:
         super().__init__(who)
         self._whole = False  # the last snippet's last chunk has come
 
@@ -103,9 +105,9 @@ class _Reader(SpeechReader):
         return self._whole
 
 
-def build(settings: HumeSettings, sessions: HttpSessions) -> Hume:
+def build_client(settings: HumeSettings, sessions: HttpSessions) -> Hume:
     """Return the client for ``settings``."""
     return Hume(settings, sessions)
 
 
-VENDOR = Vendor(HumeSettings, build)
+VENDOR = Vendor(HumeSettings, build_client)

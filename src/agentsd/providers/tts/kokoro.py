@@ -7,14 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, wav_header
-from agentsd.providers.errors import Who, garbled
+from agentsd.audio.pcm import BadAudio, parse_wav_header
+from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.network import NetworkSettings
 from agentsd.providers.schema import Url
-from agentsd.providers.transport.endpoint import encode
+from agentsd.providers.transport.endpoint import encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import sentences
-from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, framed
+from agentsd.providers.transport.text_chunks import split_sentences
+from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechReader, frame_pieces
 from agentsd.providers.vendor import Vendor
 
 
@@ -52,16 +52,16 @@ class Kokoro(SocketClient):
         super().__init__(settings, sessions, url=settings.url)
         self.sample_rate = settings.sample_rate
         voice = {"voice": settings.voice, "language": settings.language, "speed": settings.speed}
-        self._opening = encode(self.who, voice).decode()
+        self._opening = encode_json(self.who, voice).decode()
 
     def stream(self, text: AsyncIterator[str]) -> AsyncIterator[bytes]:
         """Yield PCM as it comes: see ``TTS``."""
-        frames = framed(sentences(text), str, first=[self._opening], last=[""])
+        frames = frame_pieces(split_sentences(text), str, first=[self._opening], last=[""])
         return self.converse(frames, _Reader(self.who, self.sample_rate))
 
 
 class _Reader(SpeechReader):
-    def __init__(self, who: Who, rate: int) -> None:
+    def __init__(self, who: VendorRef, rate: int) -> None:
         super().__init__(who)
         self._rate = rate
 
@@ -79,18 +79,18 @@ class _Reader(SpeechReader):
         if not frame.startswith(b"RIFF"):
             return self.samples(frame)
         try:
-            header = wav_header(frame)
+            header = parse_wav_header(frame)
         except BadAudio as error:
-            raise garbled(self.who, str(error)) from None
+            raise make_protocol_error(self.who, str(error)) from None
         if header is None:
-            raise garbled(self.who, "sent half a WAV header")
+            raise make_protocol_error(self.who, "sent half a WAV header")
         self.check_rate(header.rate, self._rate)
         return self.samples(frame[header.size :])
 
 
-def build(settings: KokoroSettings, sessions: HttpSessions) -> Kokoro:
+def build_client(settings: KokoroSettings, sessions: HttpSessions) -> Kokoro:
     """Return the client for ``settings``."""
     return Kokoro(settings, sessions)
 
 
-VENDOR = Vendor(KokoroSettings, build)
+VENDOR = Vendor(KokoroSettings, build_client)

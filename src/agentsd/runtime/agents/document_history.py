@@ -18,30 +18,30 @@ from agentsd.store.queries.agents import Revision
 REVISIONS_MAX = 20
 """How far back an agent's history is searched for a document that opens."""
 
-PATIENCE_SECONDS = 2.0
+STORE_TIMEOUT_SECONDS = 2.0
 """How long a first lease waits for the store's answer; then it does without."""
 
 
-class StoreHistory:
+class StoreDocumentHistory:
     """Owners of seals and older documents, from the store. Raises ``StoreError``."""
 
-    def __init__(self, database: Database, *, patience_s: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, database: Database, *, patience_s: float = STORE_TIMEOUT_SECONDS) -> None:
         self._database = database
         self._patience_s = patience_s
 
     async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
         """Return the owner that each fingerprint was first seen under; unknown ones are left out."""
         async with self._asking() as connection:
-            return await agents.owners_of_seals(connection, seals)
+            return await agents.load_seal_owners(connection, seals)
 
     async def older(self, row: AgentRow) -> Sequence[AgentRow]:
         """Return the agent's earlier documents under the same owner, newest first, each once."""
         async with self._asking() as connection:
-            found = await agents.revisions(connection, row.id, limit=REVISIONS_MAX, before=row.version)
+            found = await agents.load_revisions(connection, row.id, limit=REVISIONS_MAX, before=row.version)
         documents: dict[bytes, AgentRow] = {}
         for revision in found:
             if revision.owner == row.owner and revision.digest != row.digest:
-                documents.setdefault(revision.digest, _as_of(row, revision))
+                documents.setdefault(revision.digest, _replace_document(row, revision))
         return list(documents.values())
 
     @asynccontextmanager
@@ -56,7 +56,7 @@ class StoreHistory:
             ) from None
 
 
-def _as_of(row: AgentRow, revision: Revision) -> AgentRow:
+def _replace_document(row: AgentRow, revision: Revision) -> AgentRow:
     """Return ``row`` with the document of ``revision`` and the attachments that it had."""
     return replace(
         row,

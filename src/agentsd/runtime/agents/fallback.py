@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from agentsd.core.manifest.agent import AgentHead
-from agentsd.core.names import DEFAULT_OWNER, id_of
+from agentsd.core.names import DEFAULT_OWNER, derive_agent_id
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.llm.echo import Echo, EchoSettings
 from agentsd.providers.schema import ProviderSettings
-from agentsd.runtime.agents.leases import Boxes, Built, live_agent
+from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_agent
 
 FALLBACK_SLUG = "echo"
 
@@ -19,18 +19,18 @@ FALLBACK_REF = "~echo"
 
 
 @dataclass(frozen=True, slots=True)
-class Fallback:
+class FallbackAgent:
     """Configured agent in place of the built-in one, of the default owner. ``settings`` hold plaintext."""
 
     slug: str
     head: AgentHead
     settings: Mapping[str, ProviderSettings] = field(repr=False)
 
-    def built(self, boxes: Boxes) -> Built:
+    def built(self, boxes: ProviderPool) -> BuiltAgent:
         """Build the agent with its providers. Raises ``DocumentRefused`` where one cannot be built."""
-        mine = boxes.take_all(id_of(self.slug), self.settings)
+        mine = boxes.take_all(derive_agent_id(self.slug), self.settings)
         fields = {
-            "id": id_of(self.slug),
+            "id": derive_agent_id(self.slug),
             "slug": self.slug,
             "owner": DEFAULT_OWNER,
             "version": 0,
@@ -38,13 +38,13 @@ class Fallback:
             "spec": self.head,
             "provider_names": {kind: settings.provider for kind, settings in self.settings.items()},
         }
-        return Built(live_agent(fields, mine), mine, boxes)
+        return BuiltAgent(make_live_agent(fields, mine), mine, boxes)
 
 
-def fallback_agent() -> LiveAgent:
+def make_fallback_agent() -> LiveAgent:
     """Make the agent ``echo``, which is in no store."""
     return LiveAgent(
-        id=id_of(FALLBACK_SLUG),
+        id=derive_agent_id(FALLBACK_SLUG),
         slug=FALLBACK_SLUG,
         owner=DEFAULT_OWNER,
         version=0,

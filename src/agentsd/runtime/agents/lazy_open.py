@@ -12,35 +12,35 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from itertools import islice
 
-from agentsd.runtime.agents.change_feed import Changes
-from agentsd.runtime.agents.condition_counts import Tally
-from agentsd.runtime.agents.cooperative import Pacer, each
-from agentsd.runtime.agents.lru import Warm
-from agentsd.runtime.agents.next_snapshot import Prepared
-from agentsd.runtime.agents.resolver import Checked, Outcome, Resolver
-from agentsd.runtime.agents.snapshot import Condition, Entry, Snapshot
-from agentsd.supervisor import ENDINGS
+from agentsd.runtime.agents.change_feed import ChangeFeed
+from agentsd.runtime.agents.condition_counts import ConditionCounts
+from agentsd.runtime.agents.cooperative import CooperativeYield, process_each
+from agentsd.runtime.agents.lru import BuiltAgentCache
+from agentsd.runtime.agents.next_snapshot import PreparedEntry
+from agentsd.runtime.agents.resolver import CheckedDocument, Resolution, Resolver
+from agentsd.runtime.agents.snapshot import AgentCondition, Snapshot, SnapshotEntry
+from agentsd.supervisor import ENDING_ERRORS
 
-VERIFY_REST = 0.005
+VERIFY_REST_SECONDS = 0.005
 """Seconds that the verifier leaves to others after each slice of work."""
 
 LOOK_SECONDS = 1.0
 """Seconds that the verifier waits for one agent: a slow key service must not hold up the others."""
 
-_CHUNK = 20  # agents whose seals are asked about in one query
+_VERIFY_BATCH = 20  # agents whose seals are asked about in one query
 
 _log = logging.getLogger(__name__)
 
 
-class Openings:
+class LazyOpener:
     """Agents that were opened, those being opened, and those still to be opened."""
 
     def __init__(
         self,
         resolver: Resolver,
-        warm: Warm,
-        tally: Tally,
-        changes: Changes,
+        warm: BuiltAgentCache,
+        tally: ConditionCounts,
+        changes: ChangeFeed,
         current: Callable[[], Snapshot],
         now: Callable[[], datetime],
     ) -> None:
@@ -51,12 +51,12 @@ class Openings:
         self._changes = changes
         self._current = current
         self._now = now
-        self._pending: dict[Entry, None] = {}  # not looked into yet
-        self._doubtful: dict[Entry, None] = {}  # worth another try later
+        self._pending: dict[SnapshotEntry, None] = {}  # not looked into yet
+        self._doubtful: dict[SnapshotEntry, None] = {}  # worth another try later
         self._flights: set[asyncio.Task[None]] = set()
         self._closed = False
 
-    async def opened(self, entry: Entry) -> None:
+    async def opened(self, entry: SnapshotEntry) -> None:
         """Wait until ``entry`` was opened, successfully or not; its build is kept.
 
         A waiter that is cancelled does not cancel the opening: others may wait for it too.
@@ -67,7 +67,7 @@ class Openings:
         finally:
             entry.interest -= 1
 
-    def welcome(self, prepared: Prepared) -> None:
+    def welcome(self, prepared: PreparedEntry) -> None:
         """Record an entry that is in the snapshot now."""
         entry = prepared.entry
         self._tally.add(entry)
@@ -77,7 +77,7 @@ class Openings:
             self._pending[entry] = None
             self.waiting.set()
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: SnapshotEntry) -> None:
         """Drop an entry that is not in the snapshot any more."""
         self._warm.cool(entry)
         self._tally.remove(entry)
@@ -90,7 +90,7 @@ class Openings:
 
     async def verify(self) -> int:
         """Open some entries that nobody asked for yet. Return how many are left."""
-        await self._look_into(list(islice(self._pending, _CHUNK)))
+        await self._look_into(list(islice(self._pending, _VERIFY_BATCH)))
         if not self._pending:
             self.waiting.clear()
         return len(self._pending)
@@ -98,8 +98,8 @@ class Openings:
     async def verify_again(self) -> None:
         """Retry agents that failed for a reason that may be temporary."""
         doubtful = list(self._doubtful)
-        for start in range(0, len(doubtful), _CHUNK):
-            await self._look_into(doubtful[start : start + _CHUNK])
+        for start in range(0, len(doubtful), _VERIFY_BATCH):
+            await self._look_into(doubtful[start : start + _VERIFY_BATCH])
 
     async def aclose(self) -> None:
         """Cancel what is in progress; whoever waits for it continues."""
@@ -109,8 +109,8 @@ class Openings:
         if self._flights:
             await asyncio.wait(self._flights)
 
-    async def _look_into(self, entries: Sequence[Entry]) -> None:
-        async def look(pair: tuple[Checked, Entry]) -> None:
+    async def _look_into(self, entries: Sequence[SnapshotEntry]) -> None:
+        async def look(pair: tuple[CheckedDocument, SnapshotEntry]) -> None:
             checked, entry = pair
             wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
             if wanted and not self._closed:
@@ -118,11 +118,11 @@ class Openings:
                 if slow and entry in self._pending:  # it opens on; next time the others come first
                     self._pending[entry] = self._pending.pop(entry)
 
-        pacer = Pacer(rest_s=VERIFY_REST)
+        pacer = CooperativeYield(rest_s=VERIFY_REST_SECONDS)
         checked = await self._resolver.read([entry.row for entry in entries], pacer)
-        await each(list(zip(checked, entries, strict=True)), look, pacer)
+        await process_each(list(zip(checked, entries, strict=True)), look, pacer)
 
-    def _flight(self, entry: Entry, checked: Checked | None = None) -> asyncio.Task[None]:
+    def _flight(self, entry: SnapshotEntry, checked: CheckedDocument | None = None) -> asyncio.Task[None]:
         """Return the task that opens ``entry``; start it if there is none."""
         if entry.flight is None:
             entry.flight = asyncio.create_task(self._open(entry, checked))
@@ -130,22 +130,22 @@ class Openings:
             entry.flight.add_done_callback(self._flights.discard)
         return entry.flight
 
-    async def _open(self, entry: Entry, checked: Checked | None) -> None:
+    async def _open(self, entry: SnapshotEntry, checked: CheckedDocument | None) -> None:
         try:
             if checked is None:
                 (checked,) = await self._resolver.read([entry.row])
             self._settle(entry, await self._resolver.resolve(checked, entry))
-        except ENDINGS:
+        except ENDING_ERRORS:
             raise
         except BaseException as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
             name = type(error).__name__
             _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
-            said = Condition("Invalid", "Internal", f"opening failed: {name}", self._now())
-            self._settle(entry, Outcome(said, retry=True))
+            said = AgentCondition("Invalid", "Internal", f"opening failed: {name}", self._now())
+            self._settle(entry, Resolution(said, retry=True))
         finally:
             entry.flight = None
 
-    def _settle(self, entry: Entry, outcome: Outcome) -> None:
+    def _settle(self, entry: SnapshotEntry, outcome: Resolution) -> None:
         """Record the result of opening ``entry``."""
         snapshot = self._current()
         if self._closed or snapshot.ids.get(entry.row.id) is not entry:
@@ -166,13 +166,13 @@ class Openings:
         if self._tally.change(entry, condition):
             self._changes.publish("condition", snapshot.version, (entry.row.slug,))
 
-    def _without_build(self, entry: Entry, outcome: Outcome) -> Condition:
+    def _without_build(self, entry: SnapshotEntry, outcome: Resolution) -> AgentCondition:
         """Return the condition of an entry of which nothing opened.
 
         The build that serves is kept if the failure may be temporary, and dropped if it is final.
         """
         said = outcome.condition
         if outcome.retry and entry.built is not None:
-            return Condition("Degraded", said.reason, said.message, said.since)
+            return AgentCondition("Degraded", said.reason, said.message, said.since)
         self._warm.cool(entry)
         return said

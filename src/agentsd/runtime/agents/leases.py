@@ -29,7 +29,7 @@ CLOSE_TIMEOUT = 30.0
 _log = logging.getLogger(__name__)
 
 
-class Box:
+class SharedProvider:
     """Provider with the number of builds that hold it."""
 
     __slots__ = ("agent", "holders", "kind", "owner", "provider", "settings")
@@ -45,19 +45,19 @@ class Box:
         self.holders = 0
 
 
-class Boxes:
+class ProviderPool:
     """Pool of every open provider of a process."""
 
     def __init__(self, build: Callable[[str, ProviderSettings, str], Provider], metrics: Metrics) -> None:
         self._build = build
         self._metrics = metrics
-        self._open: dict[tuple[UUID, str], list[Box]] = {}
+        self._open: dict[tuple[UUID, str], list[SharedProvider]] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._built: set[Built] = set()
+        self._built: set[BuiltAgent] = set()
         self._drained = asyncio.Event()
         self._drained.set()
 
-    def take(self, agent: UUID, kind: str, settings: ProviderSettings, owner: str) -> Box:
+    def take(self, agent: UUID, kind: str, settings: ProviderSettings, owner: str) -> SharedProvider:
         """Return ``agent``'s provider with exactly these settings; build it if there is none.
 
         A provider built for another owner is not reused: its connections belong to that owner. Raises what
@@ -66,7 +66,7 @@ class Boxes:
         boxes = self._open.get((agent, kind), ())
         box = next((box for box in boxes if box.owner == owner and box.settings == settings), None)
         if box is None:
-            box = Box(agent, owner, kind, settings, self._build(kind, settings, owner))
+            box = SharedProvider(agent, owner, kind, settings, self._build(kind, settings, owner))
             self._open.setdefault((agent, kind), []).append(box)
             self._metrics.providers.labels(kind).inc()
         box.holders += 1
@@ -74,9 +74,9 @@ class Boxes:
 
     def take_all(
         self, agent: UUID, settings: Mapping[str, ProviderSettings], owner: str = DEFAULT_OWNER
-    ) -> dict[str, Box]:
+    ) -> dict[str, SharedProvider]:
         """Return one provider for every kind in ``settings``: all of them, or (with the error) none."""
-        boxes: dict[str, Box] = {}
+        boxes: dict[str, SharedProvider] = {}
         try:
             for kind, section in settings.items():
                 boxes[kind] = self.take(agent, kind, section, owner)
@@ -85,7 +85,7 @@ class Boxes:
             raise
         return boxes
 
-    def give_back(self, boxes: Mapping[str, Box]) -> None:
+    def give_back(self, boxes: Mapping[str, SharedProvider]) -> None:
         """Release ``boxes``; those that nobody else holds are closed in the background."""
         for box in boxes.values():
             box.holders -= 1
@@ -95,12 +95,12 @@ class Boxes:
                 self._closing.add(task)
                 task.add_done_callback(self._closing.discard)
 
-    def enter(self, built: Built) -> None:
+    def enter(self, built: BuiltAgent) -> None:
         """Record that ``built`` holds providers from now on."""
         self._built.add(built)
         self._drained.clear()
 
-    def leave(self, built: Built) -> None:
+    def leave(self, built: BuiltAgent) -> None:
         """Record that ``built`` holds no providers any more."""
         self._built.discard(built)
         if not self._built:
@@ -121,7 +121,7 @@ class Boxes:
             await asyncio.wait(self._closing)
         return len(held)
 
-    def _forget(self, box: Box) -> None:
+    def _forget(self, box: SharedProvider) -> None:
         key = (box.agent, box.kind)
         left = [other for other in self._open[key] if other is not box]
         if left:
@@ -129,7 +129,7 @@ class Boxes:
         else:
             del self._open[key]
 
-    async def _close(self, box: Box) -> None:
+    async def _close(self, box: SharedProvider) -> None:
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT):
                 await box.provider.aclose()
@@ -143,15 +143,15 @@ class Boxes:
             self._metrics.providers.labels(box.kind).dec()
 
 
-class Built:
+class BuiltAgent:
     """Agent that is ready to run, with the count of its holders. Made with one hold, its maker's."""
 
     __slots__ = ("_boxes", "_pool", "_timer", "agent", "holders")
 
-    def __init__(self, agent: LiveAgent, boxes: Mapping[str, Box], pool: Boxes) -> None:
+    def __init__(self, agent: LiveAgent, boxes: Mapping[str, SharedProvider], pool: ProviderPool) -> None:
         self.agent = agent
         self.holders = 1
-        self._boxes: Mapping[str, Box] | None = boxes
+        self._boxes: Mapping[str, SharedProvider] | None = boxes
         self._pool = pool
         self._timer: asyncio.TimerHandle | None = None
         pool.enter(self)
@@ -161,13 +161,13 @@ class Built:
         """Return whether anyone but the snapshot holds it."""
         return self.holders > 1
 
-    def renamed(self, slug: str, owner: str) -> Built | None:
+    def renamed(self, slug: str, owner: str) -> BuiltAgent | None:
         """Return the same providers and document for an agent with a new name; None once freed."""
         if self._boxes is None:
             return None
         for box in self._boxes.values():
             box.holders += 1
-        return Built(replace(self.agent, slug=slug, owner=owner), self._boxes, self._pool)
+        return BuiltAgent(replace(self.agent, slug=slug, owner=owner), self._boxes, self._pool)
 
     def hold(self) -> None:
         """Add one holder."""
@@ -199,13 +199,13 @@ class Built:
         self.free()
 
 
-class Source(Protocol):
+class LeaseSource(Protocol):
     """Provider of builds for leases."""
 
-    async def acquire(self, ref: str) -> Built:
+    async def acquire(self, ref: str) -> BuiltAgent:
         """Return a build with one more hold on it."""
 
-    def ended(self, built: Built) -> None:
+    def ended(self, built: BuiltAgent) -> None:
         """Record that a lease on ``built`` ended."""
 
 
@@ -214,10 +214,10 @@ class Lease:
 
     __slots__ = ("_built", "_ref", "_source")
 
-    def __init__(self, source: Source, ref: str) -> None:
+    def __init__(self, source: LeaseSource, ref: str) -> None:
         self._source = source
         self._ref = ref
-        self._built: Built | None = None
+        self._built: BuiltAgent | None = None
 
     async def __aenter__(self) -> LiveAgent:
         self._built = await self._source.acquire(self._ref)
@@ -231,7 +231,7 @@ class Lease:
             self._source.ended(built)
 
 
-def live_agent(fields: Mapping[str, Any], boxes: Mapping[str, Box]) -> LiveAgent:
+def make_live_agent(fields: Mapping[str, Any], boxes: Mapping[str, SharedProvider]) -> LiveAgent:
     """Make a ``LiveAgent`` of ``fields`` with the providers in ``boxes``."""
     providers: dict[str, Any] = {kind: box.provider for kind, box in boxes.items()}
     return LiveAgent(**fields, **providers)

@@ -9,25 +9,25 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from agentsd.runtime.agents.leases import Built
-from agentsd.runtime.agents.snapshot import Entry
+from agentsd.runtime.agents.leases import BuiltAgent
+from agentsd.runtime.agents.snapshot import SnapshotEntry
 from agentsd.telemetry import Metrics
 
 
-class Warm:
+class BuiltAgentCache:
     """Entries that hold a build, least recently leased first."""
 
     def __init__(self, limit: int, drain_s: float, metrics: Metrics) -> None:
         self._limit = limit
         self._drain_s = drain_s
         self._metrics = metrics
-        self._entries: OrderedDict[Entry, None] = OrderedDict()
+        self._entries: OrderedDict[SnapshotEntry, None] = OrderedDict()
 
-    def touch(self, entry: Entry) -> None:
+    def touch(self, entry: SnapshotEntry) -> None:
         """Record that ``entry`` was leased just now."""
         self._entries.move_to_end(entry)
 
-    def heat(self, entry: Entry, built: Built) -> None:
+    def heat(self, entry: SnapshotEntry, built: BuiltAgent) -> None:
         """Keep ``built`` (its hold goes to ``entry``) in place of the previous build."""
         self.cool(entry)
         entry.built = built
@@ -36,14 +36,14 @@ class Warm:
             self._evict_one(entry)
         self._metrics.warm.set(len(self._entries))
 
-    def succeed(self, previous: Entry | None, entry: Entry, built: Built) -> None:
+    def succeed(self, previous: SnapshotEntry | None, entry: SnapshotEntry, built: BuiltAgent) -> None:
         """Put ``entry`` in the place of ``previous``, whose build is released when it is evicted."""
         if previous is not None:
             self._entries.pop(previous, None)
         entry.built = built
         self._entries[entry] = None
 
-    def cool(self, entry: Entry) -> None:
+    def cool(self, entry: SnapshotEntry) -> None:
         """Release the entry's build, if any; it closes after its last lease."""
         built, entry.built = entry.built, None
         if built is not None:
@@ -56,7 +56,7 @@ class Warm:
         for entry in list(self._entries):
             self.cool(entry)
 
-    def _evict_one(self, newcomer: Entry) -> None:
+    def _evict_one(self, newcomer: SnapshotEntry) -> None:
         """Evict the oldest entry that is not leased; leased ones move to the young end."""
         for _ in range(len(self._entries)):
             oldest = next(iter(self._entries))

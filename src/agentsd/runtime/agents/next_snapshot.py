@@ -10,11 +10,16 @@ from types import MappingProxyType
 from uuid import UUID
 
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.runtime.agents.cooperative import Pacer, each
-from agentsd.runtime.agents.leases import Built
-from agentsd.runtime.agents.resolver import Checked, Resolver, not_opened, suspended
-from agentsd.runtime.agents.snapshot import Draft, Entry, Snapshot
-from agentsd.store.queries.agents import Loaded
+from agentsd.runtime.agents.cooperative import CooperativeYield, process_each
+from agentsd.runtime.agents.leases import BuiltAgent
+from agentsd.runtime.agents.resolver import (
+    CheckedDocument,
+    Resolver,
+    make_not_opened_condition,
+    make_suspended_condition,
+)
+from agentsd.runtime.agents.snapshot import Snapshot, SnapshotBuilder, SnapshotEntry
+from agentsd.store.queries.agents import LoadedRows
 
 EAGER_MAX = 500
 """Of a batch of so many rows, every document is opened before the swap; of a larger one, those in use."""
@@ -23,31 +28,31 @@ EAGER_SECONDS = 3.0
 """How long a swap waits for documents that do not open in process. Beyond it the last good version
 serves on, and the verifier goes on trying: a key service that hangs must not hold up everyone else."""
 
-_CHUNK = 50  # documents parsed, and asked about in one query, at a time
+_CHUNK_ROWS = 50  # documents parsed, and asked about in one query, at a time
 
 
 @dataclass(slots=True)
-class Prepared:
+class PreparedEntry:
     """Entry of the next snapshot, with its build."""
 
-    entry: Entry
-    previous: Entry | None
-    built: Built | None = None  # with one hold, for an agent that is in use
+    entry: SnapshotEntry
+    previous: SnapshotEntry | None
+    built: BuiltAgent | None = None  # with one hold, for an agent that is in use
     retry: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class RowDiff:
     """Differences between a load and the current snapshot."""
 
     changed: tuple[AgentRow, ...]
-    gone: tuple[Entry, ...]
+    gone: tuple[SnapshotEntry, ...]
 
 
-async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool) -> Stock:
+async def diff_rows(base: Snapshot, loaded: LoadedRows, pacer: CooperativeYield, *, full: bool) -> RowDiff:
     """Compare ``loaded`` with what is served. In a ``full`` load, missing agents are removed."""
     changed: list[AgentRow] = []
-    gone: list[Entry] = []
+    gone: list[SnapshotEntry] = []
     live = set()
     for row in loaded.rows:
         await pacer.turn()
@@ -60,10 +65,10 @@ async def take_stock(base: Snapshot, loaded: Loaded, pacer: Pacer, *, full: bool
             gone.append(old)
     if full:
         gone = [entry for agent, entry in base.ids.items() if agent not in live]
-    return Stock(tuple(changed), tuple(gone))
+    return RowDiff(tuple(changed), tuple(gone))
 
 
-class Preparation:
+class EntryPreparation:
     """Entries for changed rows. What is in use, or part of a small batch, is built first."""
 
     def __init__(
@@ -78,27 +83,29 @@ class Preparation:
         self._base = base
         self._now = now
         self._deadline = 0.0
-        self.done: list[Prepared] = []
+        self.done: list[PreparedEntry] = []
 
-    async def run(self, rows: Sequence[AgentRow], pacer: Pacer) -> None:
+    async def run(self, rows: Sequence[AgentRow], pacer: CooperativeYield) -> None:
         """Fill ``done``. When this is cancelled, ``drop`` releases what was built so far."""
         first = self._base.stamp is None
         eager = not first and len(rows) <= EAGER_MAX
-        unopened = not_opened(self._now())
+        unopened = make_not_opened_condition(self._now())
         now: list[AgentRow] = []
         for row in rows:
             old = self._base.ids.get(row.id)
             good = old.good if old and old.row.owner == row.owner else self._older.get(row.id)
             if not row.is_active:
-                self.done.append(Prepared(Entry(row, suspended(self._now()), good), old))
+                self.done.append(
+                    PreparedEntry(SnapshotEntry(row, make_suspended_condition(self._now()), good), old)
+                )
             elif eager or (old is not None and (old.built or old.interest)):
                 now.append(row)
             else:
-                self.done.append(Prepared(Entry(row, unopened, good), old))
+                self.done.append(PreparedEntry(SnapshotEntry(row, unopened, good), old))
             await pacer.turn()
         self._deadline = asyncio.get_running_loop().time() + EAGER_SECONDS
-        for chunk in _chunks(now):
-            await each(await self._resolver.read(chunk, pacer), self._prepare, pacer)
+        for chunk in _split_rows(now):
+            await process_each(await self._resolver.read(chunk, pacer), self._prepare, pacer)
 
     def drop(self) -> None:
         """Release every build."""
@@ -106,24 +113,28 @@ class Preparation:
             if prepared.built is not None:
                 prepared.built.release()
 
-    async def _prepare(self, checked: Checked) -> None:
+    async def _prepare(self, checked: CheckedDocument) -> None:
         row = checked.candidate.row
         old = self._base.ids.get(row.id)
         outcome = await self._resolver.resolve(checked, old, self._deadline)
         if outcome.built is None and outcome.condition.reason == "OpenTimeout":
-            self.done.append(Prepared(Entry(row, not_opened(self._now())), old))  # its first lease waits
+            self.done.append(
+                PreparedEntry(SnapshotEntry(row, make_not_opened_condition(self._now())), old)
+            )  # its first lease waits
             return
-        entry = Entry(row, outcome.condition.after(old.condition if old else None), outcome.good)
-        prepared = Prepared(entry, old, outcome.built, outcome.retry)
+        entry = SnapshotEntry(row, outcome.condition.after(old.condition if old else None), outcome.good)
+        prepared = PreparedEntry(entry, old, outcome.built, outcome.retry)
         if old is None or not (old.built or old.interest):
             outcome.drop()
             prepared.built = None
         self.done.append(prepared)
 
 
-async def drafted(base: Snapshot, gone: Iterable[Entry], prepared: Sequence[Prepared], pacer: Pacer) -> Draft:
+async def draft_snapshot(
+    base: Snapshot, gone: Iterable[SnapshotEntry], prepared: Sequence[PreparedEntry], pacer: CooperativeYield
+) -> SnapshotBuilder:
     """Draft the next snapshot: removals go first, so that names and defaults may be exchanged."""
-    draft = Draft(base)
+    draft = SnapshotBuilder(base)
     for agent in (*(entry.row.id for entry in gone), *(item.entry.row.id for item in prepared)):
         draft.remove(agent)
         await pacer.turn()
@@ -133,6 +144,6 @@ async def drafted(base: Snapshot, gone: Iterable[Entry], prepared: Sequence[Prep
     return draft
 
 
-def _chunks(rows: Sequence[AgentRow]) -> Iterator[Sequence[AgentRow]]:
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
+def _split_rows(rows: Sequence[AgentRow]) -> Iterator[Sequence[AgentRow]]:
+    for start in range(0, len(rows), _CHUNK_ROWS):
+        yield rows[start : start + _CHUNK_ROWS]

@@ -14,21 +14,21 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 D = TypeVar("D")
 
-_COUNT = 256
-_MASK = _COUNT - 1
+_PART_COUNT = 256
+_PART_MASK = _PART_COUNT - 1
 
 
-class Shards(Mapping[K, V]):
+class PersistentMap(Mapping[K, V]):
     """Immutable mapping, in no particular order; made by ``MapEdit``."""
 
     __slots__ = ("_length", "_parts")
 
-    def __init__(self, parts: tuple[dict[K, V], ...] = ({},) * _COUNT) -> None:
+    def __init__(self, parts: tuple[dict[K, V], ...] = ({},) * _PART_COUNT) -> None:
         self._parts = parts
         self._length = sum(map(len, parts))
 
     def __getitem__(self, key: K) -> V:
-        return self._parts[hash(key) & _MASK][key]
+        return self._parts[hash(key) & _PART_MASK][key]
 
     @overload
     def get(self, key: K, /) -> V | None: ...
@@ -36,10 +36,10 @@ class Shards(Mapping[K, V]):
     def get(self, key: K, /, default: V | D) -> V | D: ...
     def get(self, key: K, /, default: V | D | None = None) -> V | D | None:
         """The value, or ``default``."""
-        return self._parts[hash(key) & _MASK].get(key, default)
+        return self._parts[hash(key) & _PART_MASK].get(key, default)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._parts[hash(key) & _MASK]
+        return key in self._parts[hash(key) & _PART_MASK]
 
     def __iter__(self) -> Iterator[K]:
         for part in self._parts:
@@ -49,16 +49,16 @@ class Shards(Mapping[K, V]):
         return self._length
 
 
-class Edit(Generic[K, V]):
+class MapEdit(Generic[K, V]):
     """Next version of ``base`` while it is edited; ``base`` stays as it is."""
 
-    def __init__(self, base: Shards[K, V]) -> None:
+    def __init__(self, base: PersistentMap[K, V]) -> None:
         self._parts: list[dict[K, V]] = list(base._parts)
         self._own: set[int] = set()
 
     def get(self, key: K) -> V | None:
         """Return the current value, or None."""
-        return self._parts[hash(key) & _MASK].get(key)
+        return self._parts[hash(key) & _PART_MASK].get(key)
 
     def put(self, key: K, value: V) -> None:
         """Set a value."""
@@ -68,13 +68,13 @@ class Edit(Generic[K, V]):
         """Remove and return a value, if it is there."""
         return self._part(key).pop(key, None)
 
-    def freeze(self) -> Shards[K, V]:
+    def freeze(self) -> PersistentMap[K, V]:
         """Return the finished mapping; the edit must not be used again."""
-        return Shards(tuple(self._parts))
+        return PersistentMap(tuple(self._parts))
 
     def _part(self, key: K) -> dict[K, V]:
         """Return the part of ``key``, copied before the first change."""
-        index = hash(key) & _MASK
+        index = hash(key) & _PART_MASK
         if index not in self._own:
             self._own.add(index)
             self._parts[index] = self._parts[index].copy()

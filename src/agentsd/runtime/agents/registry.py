@@ -20,20 +20,20 @@ from agentsd.core.errors import AgentUnavailable
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.change_feed import Changes, Subscription
-from agentsd.runtime.agents.condition_counts import Tally
-from agentsd.runtime.agents.cooperative import Pacer
-from agentsd.runtime.agents.fallback import FALLBACK_REF, Fallback, fallback_agent
-from agentsd.runtime.agents.lazy_open import Openings
-from agentsd.runtime.agents.leases import Boxes, Built, Lease
-from agentsd.runtime.agents.lru import Warm
-from agentsd.runtime.agents.next_snapshot import Preparation, Prepared, drafted, take_stock
-from agentsd.runtime.agents.resolver import History, Resolver
-from agentsd.runtime.agents.snapshot import Condition, Entry, Snapshot, empty
-from agentsd.store.queries.agents import Loaded
+from agentsd.runtime.agents.change_feed import ChangeFeed, Subscription
+from agentsd.runtime.agents.condition_counts import ConditionCounts
+from agentsd.runtime.agents.cooperative import CooperativeYield
+from agentsd.runtime.agents.fallback import FALLBACK_REF, FallbackAgent, make_fallback_agent
+from agentsd.runtime.agents.lazy_open import LazyOpener
+from agentsd.runtime.agents.leases import BuiltAgent, Lease, ProviderPool
+from agentsd.runtime.agents.lru import BuiltAgentCache
+from agentsd.runtime.agents.next_snapshot import EntryPreparation, PreparedEntry, diff_rows, draft_snapshot
+from agentsd.runtime.agents.resolver import DocumentHistory, Resolver
+from agentsd.runtime.agents.snapshot import AgentCondition, Snapshot, SnapshotEntry, make_empty_snapshot
+from agentsd.store.queries.agents import LoadedRows
 from agentsd.telemetry import Metrics
 
-WARM_LIMIT = 1024
+BUILT_AGENTS_MAX = 1024
 """How many agents are kept built. One costs a few kilobytes, and plaintext in memory."""
 
 DRAIN_TIMEOUT = 600.0
@@ -46,27 +46,29 @@ class Registry(Leases):
     def __init__(
         self,
         builder: Builder,
-        history: History,
+        history: DocumentHistory,
         metrics: Metrics,
         *,
-        warm_limit: int = WARM_LIMIT,
+        warm_limit: int = BUILT_AGENTS_MAX,
         drain_timeout: float = DRAIN_TIMEOUT,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        fallback: Fallback | None = None,
+        fallback: FallbackAgent | None = None,
     ) -> None:
         self._metrics = metrics
         self._now = now
-        self._boxes = Boxes(builder.build, metrics)
+        self._boxes = ProviderPool(builder.build, metrics)
         self._resolver = Resolver(builder, history, self._boxes, metrics, now)
-        self._snapshot = empty(now())
-        self._warm = Warm(warm_limit, drain_timeout, metrics)
-        self._tally = Tally(metrics)
-        self._changes = Changes(metrics)
+        self._snapshot = make_empty_snapshot(now())
+        self._warm = BuiltAgentCache(warm_limit, drain_timeout, metrics)
+        self._tally = ConditionCounts(metrics)
+        self._changes = ChangeFeed(metrics)
         self._writing = asyncio.Lock()
-        self.openings = Openings(
+        self.openings = LazyOpener(
             self._resolver, self._warm, self._tally, self._changes, lambda: self._snapshot, now
         )
-        self._fallback = fallback.built(self._boxes) if fallback else Built(fallback_agent(), {}, self._boxes)
+        self._fallback = (
+            fallback.built(self._boxes) if fallback else BuiltAgent(make_fallback_agent(), {}, self._boxes)
+        )
         self.fallback: LiveAgent = self._fallback.agent
         self.shares_fallback = fallback is None  # the built-in one is everybody's
         self._closed = False
@@ -91,14 +93,14 @@ class Registry(Leases):
         """Return the version of which every agent is counted: just after a swap, still the one before."""
         return self._told
 
-    async def load(self, loaded: Loaded, older: Iterable[AgentRow] = ()) -> None:
+    async def load(self, loaded: LoadedRows, older: Iterable[AgentRow] = ()) -> None:
         """Serve exactly these rows: those that did not change stay as they are, the rest is removed.
 
         ``older``: documents to serve for those that do not open, where the store cannot be asked.
         """
         await self._apply(loaded, full=True, older={row.id: row for row in older})
 
-    async def update(self, loaded: Loaded) -> None:
+    async def update(self, loaded: LoadedRows) -> None:
         """Serve these rows in place of their predecessors; tombstones are removed."""
         await self._apply(loaded, full=False)
 
@@ -114,7 +116,7 @@ class Registry(Leases):
         entries = self._tally.problems(None)
         return [entry.good for entry in entries if entry.good is not None and entry.good is not entry.row]
 
-    def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, Condition]]:
+    def problems(self, limit: int = 1000, *, owner: str | None = None) -> list[tuple[str, AgentCondition]]:
         """Return slug and condition of Degraded and Invalid agents; of an ``owner``, or of all."""
         if owner is not None:
             entries = self._snapshot.entries
@@ -136,7 +138,7 @@ class Registry(Leases):
 
     # Leases
 
-    async def acquire(self, ref: str) -> Built:
+    async def acquire(self, ref: str) -> BuiltAgent:
         """Return one hold on the agent ``ref``, opened first if needed.
 
         Concurrent callers open it once.
@@ -151,15 +153,15 @@ class Registry(Leases):
                 self._metrics.leases.inc()
                 return built
             if entry is not None:
-                _refuse(entry)
+                _refuse_unavailable(entry)
                 await self.openings.opened(entry)
 
-    def ended(self, built: Built) -> None:
+    def ended(self, built: BuiltAgent) -> None:
         """Record that a lease on ``built`` ended."""
         self._metrics.leases.dec()
         built.release()
 
-    def _entry(self, ref: str) -> Entry | None:
+    def _entry(self, ref: str) -> SnapshotEntry | None:
         """Return the entry that ``ref`` names; None for the fallback."""
         if self._closed:
             raise AgentUnavailable("this runtime is shutting down", reason="Closing", hint="try another one")
@@ -170,24 +172,24 @@ class Registry(Leases):
     # Writing
 
     async def _apply(
-        self, loaded: Loaded, *, full: bool, older: Mapping[UUID, AgentRow] = MappingProxyType({})
+        self, loaded: LoadedRows, *, full: bool, older: Mapping[UUID, AgentRow] = MappingProxyType({})
     ) -> None:
         async with self._writing:
-            started, pacer = time.perf_counter(), Pacer()
+            started, pacer = time.perf_counter(), CooperativeYield()
             gone, done = await self._renew(loaded, pacer, older, full=full)
             self._metrics.swap_seconds.observe(time.perf_counter() - started)
             await self._tidy(gone, done, pacer)
 
     async def _renew(
-        self, loaded: Loaded, pacer: Pacer, older: Mapping[UUID, AgentRow], *, full: bool
-    ) -> tuple[list[Entry], list[Prepared]]:
+        self, loaded: LoadedRows, pacer: CooperativeYield, older: Mapping[UUID, AgentRow], *, full: bool
+    ) -> tuple[list[SnapshotEntry], list[PreparedEntry]]:
         """Build what changed, then swap. Return the removed and the new entries."""
         base = self._snapshot
-        stock = await take_stock(base, loaded, pacer, full=full)
-        preparation = Preparation(self._resolver, base, self._now, older)
+        stock = await diff_rows(base, loaded, pacer, full=full)
+        preparation = EntryPreparation(self._resolver, base, self._now, older)
         try:
             await preparation.run(stock.changed, pacer)
-            draft = await drafted(base, stock.gone, preparation.done, pacer)
+            draft = await draft_snapshot(base, stock.gone, preparation.done, pacer)
         except BaseException:
             preparation.drop()
             raise
@@ -198,7 +200,7 @@ class Registry(Leases):
         gone = [prepared.previous for prepared in preparation.done if prepared.previous is not None]
         return [*gone, *stock.gone], preparation.done
 
-    def _swap(self, snapshot: Snapshot, done: list[Prepared]) -> None:
+    def _swap(self, snapshot: Snapshot, done: list[PreparedEntry]) -> None:
         """Make everything new visible at one moment."""
         self._snapshot = snapshot
         self._metrics.swaps.inc()
@@ -207,7 +209,9 @@ class Registry(Leases):
             if prepared.built is not None:
                 self._warm.succeed(prepared.previous, prepared.entry, prepared.built)
 
-    async def _tidy(self, gone: list[Entry], done: list[Prepared], pacer: Pacer) -> None:
+    async def _tidy(
+        self, gone: list[SnapshotEntry], done: list[PreparedEntry], pacer: CooperativeYield
+    ) -> None:
         """Clean up after a swap, piece by piece: release removed entries, count and publish new ones."""
         slugs = set()
         for prepared in done:
@@ -226,7 +230,7 @@ class Registry(Leases):
             self._changes.publish("changed", self._snapshot.version, slugs)
 
 
-def _refuse(entry: Entry) -> None:
+def _refuse_unavailable(entry: SnapshotEntry) -> None:
     """Raise where ``entry`` is known to have nothing that can run."""
     condition = entry.condition
     if condition.type in ("Suspended", "Invalid"):

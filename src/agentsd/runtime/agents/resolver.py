@@ -15,16 +15,16 @@ from typing import Any, Protocol
 
 from agentsd.core.errors import StoreError
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.runtime.agents.builder import Builder, Candidate, Recipe, Refused
-from agentsd.runtime.agents.cooperative import Pacer
-from agentsd.runtime.agents.leases import Boxes, Built, live_agent
-from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.runtime.agents.builder import Builder, DocumentRefused, OpenedAgent, ParsedDocument
+from agentsd.runtime.agents.cooperative import CooperativeYield
+from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_agent
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.telemetry import Metrics
 
 _log = logging.getLogger(__name__)
 
 
-class History(Protocol):
+class DocumentHistory(Protocol):
     """Store lookups that the resolver needs. Both methods raise ``StoreError``."""
 
     async def owners(self, seals: Collection[bytes]) -> Mapping[bytes, str]:
@@ -35,12 +35,12 @@ class History(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Resolution:
     """Result for one row: its condition, the document that serves, and the build (with one hold)."""
 
-    condition: Condition
+    condition: AgentCondition
     good: AgentRow | None = None
-    built: Built | None = None
+    built: BuiltAgent | None = None
     retry: bool = False  # the same row may fare better later
 
     def drop(self) -> None:
@@ -50,10 +50,10 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedDocument:
     """Parsed document with the owners of its seals; ``sure`` is False where the store did not answer."""
 
-    candidate: Candidate
+    candidate: ParsedDocument
     owners: Mapping[bytes, str]
     sure: bool = True
 
@@ -62,7 +62,12 @@ class Resolver:
     """Resolver of rows to the documents that serve."""
 
     def __init__(
-        self, builder: Builder, history: History, boxes: Boxes, metrics: Metrics, now: Callable[[], datetime]
+        self,
+        builder: Builder,
+        history: DocumentHistory,
+        boxes: ProviderPool,
+        metrics: Metrics,
+        now: Callable[[], datetime],
     ) -> None:
         self._builder = builder
         self._history = history
@@ -70,13 +75,15 @@ class Resolver:
         self._metrics = metrics
         self._now = now
 
-    async def read(self, rows: Sequence[AgentRow], pacer: Pacer | None = None) -> list[Checked]:
+    async def read(
+        self, rows: Sequence[AgentRow], pacer: CooperativeYield | None = None
+    ) -> list[CheckedDocument]:
         """Parse ``rows`` and ask, in one query, who owns their seals.
 
         While the store is unavailable an agent opens without that answer, to be checked again later: the
         owner was checked when the document was stored, and a runtime must outlive its database.
         """
-        pacer = pacer or Pacer()
+        pacer = pacer or CooperativeYield()
         candidates = []
         for row in rows:
             candidates.append(await self._builder.read(row))
@@ -85,27 +92,31 @@ class Resolver:
         try:
             owners = await self._history.owners(seals) if seals else {}
         except StoreError:
-            return [Checked(candidate, {}, sure=not candidate.seals) for candidate in candidates]
-        return [Checked(candidate, owners) for candidate in candidates]
+            return [CheckedDocument(candidate, {}, sure=not candidate.seals) for candidate in candidates]
+        return [CheckedDocument(candidate, owners) for candidate in candidates]
 
     async def resolve(
-        self, checked: Checked, previous: Entry | None = None, deadline: float | None = None
-    ) -> Outcome:
+        self, checked: CheckedDocument, previous: SnapshotEntry | None = None, deadline: float | None = None
+    ) -> Resolution:
         """Resolve the row. Never raises for a bad document: the resolution contains the reason."""
         row = checked.candidate.row
         try:
             built = await self._attempt(row, checked, deadline)
-        except Refused as refused:
+        except DocumentRefused as refused:
             return await self._fall_back(row, refused, previous, deadline)
-        return Outcome(Condition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure)
+        return Resolution(
+            AgentCondition("Ready", "Opened", "", self._now()), row, built, retry=not checked.sure
+        )
 
-    async def _attempt(self, wanted: AgentRow, checked: Checked, deadline: float | None) -> Built:
+    async def _attempt(
+        self, wanted: AgentRow, checked: CheckedDocument, deadline: float | None
+    ) -> BuiltAgent:
         """Build one document for ``wanted``. Raises ``DocumentRefused``."""
         try:
             recipe = await self._builder.open(checked.candidate, checked.owners, deadline)
             self._metrics.opened.inc()
             return self._build(wanted, recipe)
-        except Refused as refused:
+        except DocumentRefused as refused:
             self._metrics.build_failures.labels(refused.reason).inc()
             raise
         except asyncio.CancelledError:
@@ -115,9 +126,9 @@ class Resolver:
             name = type(error).__name__
             _log.error("a document failed to open", extra={"agent": wanted.slug, "error": name})
             message = f"the document of {wanted.slug} failed to open: {name}"
-            raise Refused("BuildFailed", message) from None
+            raise DocumentRefused("BuildFailed", message) from None
 
-    def _build(self, wanted: AgentRow, recipe: Recipe) -> Built:
+    def _build(self, wanted: AgentRow, recipe: OpenedAgent) -> BuiltAgent:
         """Build the agent: its identity is the wanted row's, its content the opened document's."""
         usable = {
             kind: settings
@@ -125,16 +136,16 @@ class Resolver:
             if self._builder.has_client(kind, settings)
         }
         boxes = self._boxes.take_all(wanted.id, usable, wanted.owner)
-        return Built(live_agent(fields_of(wanted, recipe), boxes), boxes, self._boxes)
+        return BuiltAgent(make_live_agent(merge_agent_fields(wanted, recipe), boxes), boxes, self._boxes)
 
     async def _fall_back(
-        self, row: AgentRow, refused: Refused, previous: Entry | None, deadline: float | None
-    ) -> Outcome:
+        self, row: AgentRow, refused: DocumentRefused, previous: SnapshotEntry | None, deadline: float | None
+    ) -> Resolution:
         """Return the newest older document that opens and builds.
 
         Where the store is unavailable this is the last good one.
         """
-        last = _last_good(row, previous)
+        last = _find_last_good(row, previous)
         older, retry = await self._older(row, last)
         retry = retry or refused.retryable
         for document in older:
@@ -142,13 +153,15 @@ class Resolver:
             built, sure = await self._again(row, document, serving, deadline)
             if built is not None:
                 message = f"{refused.message}; version {document.version} is serving"
-                condition = Condition("Degraded", refused.reason, message, self._now())
-                return Outcome(condition, document, built, retry or not sure)
-        return Outcome(Condition("Invalid", refused.reason, refused.message, self._now()), retry=retry)
+                condition = AgentCondition("Degraded", refused.reason, message, self._now())
+                return Resolution(condition, document, built, retry or not sure)
+        return Resolution(
+            AgentCondition("Invalid", refused.reason, refused.message, self._now()), retry=retry
+        )
 
     async def _again(
-        self, row: AgentRow, document: AgentRow, serving: Built | None, deadline: float | None
-    ) -> tuple[Built | None, bool]:
+        self, row: AgentRow, document: AgentRow, serving: BuiltAgent | None, deadline: float | None
+    ) -> tuple[BuiltAgent | None, bool]:
         """Build an older document for ``row``: from the build that still serves it, or opened anew."""
         built = serving.renamed(row.slug, row.owner) if serving else None
         if built is not None:
@@ -156,7 +169,7 @@ class Resolver:
         (checked,) = await self.read([document])
         try:
             return await self._attempt(row, checked, deadline), checked.sure
-        except Refused:
+        except DocumentRefused:
             return None, checked.sure
 
     async def _older(self, row: AgentRow, last: AgentRow | None) -> tuple[Sequence[AgentRow], bool]:
@@ -172,7 +185,7 @@ class Resolver:
         return kept, False
 
 
-def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
+def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
     """Return a ``LiveAgent``'s fields but for its providers.
 
     Its identity comes from ``wanted``, its content from the opened document.
@@ -189,17 +202,17 @@ def fields_of(wanted: AgentRow, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-def _last_good(row: AgentRow, previous: Entry | None) -> AgentRow | None:
+def _find_last_good(row: AgentRow, previous: SnapshotEntry | None) -> AgentRow | None:
     """Return what served before ``row``, unless it is the same document or had another owner."""
     last = (previous.good or previous.row) if previous else None
     return last if last and last.owner == row.owner and last.documents != row.documents else None
 
 
-def suspended(now: datetime) -> Condition:
+def make_suspended_condition(now: datetime) -> AgentCondition:
     """Return the condition of an inactive row."""
-    return Condition("Suspended", "Inactive", "its manifest says `active: false`", now)
+    return AgentCondition("Suspended", "Inactive", "its manifest says `active: false`", now)
 
 
-def not_opened(now: datetime) -> Condition:
+def make_not_opened_condition(now: datetime) -> AgentCondition:
     """Return the condition of a row that has not been opened yet."""
-    return Condition("Ready", "NotOpened", "it opens at its first use", now)
+    return AgentCondition("Ready", "NotOpened", "it opens at its first use", now)

@@ -12,20 +12,20 @@ from uuid import UUID
 
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.core.names import from_url, is_uuid
-from agentsd.core.violations import did_you_mean
-from agentsd.runtime.agents.leases import Built
-from agentsd.runtime.agents.persistent_map import Edit, Shards
+from agentsd.core.names import is_uuid, slug_from_url
+from agentsd.core.violations import suggest_word
+from agentsd.runtime.agents.leases import BuiltAgent
+from agentsd.runtime.agents.persistent_map import MapEdit, PersistentMap
 
 ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
 
 _SUGGEST_AMONG = 5000  # beyond so many agents, looking for a near name would hold up the loop
 _SUGGEST_FROM = 100
-_LIST = "list them: agentsd status"
+_LIST_HINT = "list them: agentsd status"
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class AgentCondition:
     """Condition of an agent. ``reason`` is for machines (CamelCase), ``message`` for people.
 
     Ready      Opened, or NotOpened: nobody asked for it and the verifier has not come by yet
@@ -39,7 +39,7 @@ class Condition:
     message: str
     since: datetime
 
-    def after(self, previous: Condition | None) -> Condition:
+    def after(self, previous: AgentCondition | None) -> AgentCondition:
         """Return this condition, or ``previous`` if they are equal: ``since`` is when it began."""
         same = previous is not None and (previous.type, previous.reason, previous.message) == (
             self.type,
@@ -49,7 +49,7 @@ class Condition:
         return previous if same and previous is not None else self
 
 
-class Entry:
+class SnapshotEntry:
     """Entry of one agent in a snapshot: the wanted version, its condition, and its build while in use.
 
     ``row`` never changes. The rest is what was found out about it since: ``good`` is the newest
@@ -59,11 +59,11 @@ class Entry:
 
     __slots__ = ("built", "condition", "flight", "good", "interest", "row")
 
-    def __init__(self, row: AgentRow, condition: Condition, good: AgentRow | None = None) -> None:
+    def __init__(self, row: AgentRow, condition: AgentCondition, good: AgentRow | None = None) -> None:
         self.row = row
         self.condition = condition
         self.good = good
-        self.built: Built | None = None
+        self.built: BuiltAgent | None = None
         self.flight: asyncio.Task[None] | None = None  # the opening that is under way
         self.interest = 0  # how many leases wait for it
 
@@ -73,7 +73,7 @@ class Entry:
         return self.condition.reason != "NotOpened"
 
 
-class Names:
+class SlugIndex:
     """Sorted slugs of a snapshot, of all and of each owner; sorted when first asked for, and kept."""
 
     __slots__ = ("_all", "_owned")
@@ -82,7 +82,7 @@ class Names:
         self._all: tuple[str, ...] | None = None
         self._owned: dict[str, tuple[str, ...]] | None = None
 
-    def of(self, entries: Mapping[str, Entry], owner: str | None) -> tuple[str, ...]:
+    def of(self, entries: Mapping[str, SnapshotEntry], owner: str | None) -> tuple[str, ...]:
         """Return the slugs of ``owner``; None: of all."""
         if self._all is None:
             self._all = tuple(sorted(entries))
@@ -107,16 +107,16 @@ class Snapshot:
     version: int  # 0 before the first load
     stamp: UUID | None
     loaded_at: datetime
-    entries: Shards[str, Entry]  # by slug, in no particular order
-    ids: Shards[UUID, Entry]
-    defaults: Shards[str, str]  # owner → slug
-    _names: Names = field(default_factory=Names, compare=False, repr=False)
+    entries: PersistentMap[str, SnapshotEntry]  # by slug, in no particular order
+    ids: PersistentMap[UUID, SnapshotEntry]
+    defaults: PersistentMap[str, str]  # owner → slug
+    _names: SlugIndex = field(default_factory=SlugIndex, compare=False, repr=False)
 
     def slugs(self, owner: str | None = None) -> tuple[str, ...]:
         """Return every slug, sorted."""
         return self._names.of(self.entries, owner)
 
-    def find(self, ref: str, owner: str | None = None) -> Entry:
+    def find(self, ref: str, owner: str | None = None) -> SnapshotEntry:
         """Return the agent that ``ref`` names: a slug, an id, or a slug with ``~`` for ``/``.
 
         Raises ``AgentNotFound``.
@@ -125,16 +125,16 @@ class Snapshot:
         if entry is None and is_uuid(ref):
             entry = self.ids.get(UUID(ref))
         if entry is None and "~" in ref:
-            entry = self.entries.get(from_url(ref))
+            entry = self.entries.get(slug_from_url(ref))
         if entry is None or (owner is not None and entry.row.owner != owner):
-            raise not_found(ref, self._hint(from_url(ref), owner))
+            raise make_not_found_error(ref, self._hint(slug_from_url(ref), owner))
         return entry
 
     def _hint(self, slug: str, owner: str | None) -> str:
         """Return a similar name from the same folder."""
         known = self.entries if owner is None else self.slugs(owner)
         if len(known) > _SUGGEST_AMONG or len(slug) > 250:
-            return _LIST
+            return _LIST_HINT
         folder, _, name = slug.rpartition("/")
         near = (
             one
@@ -143,21 +143,21 @@ class Snapshot:
             and abs(len(one) - len(slug)) <= 3
             and one[len(folder) :].lstrip("/")[:1] == name[:1]
         )
-        return did_you_mean(slug, islice(near, _SUGGEST_FROM)) or _LIST
+        return suggest_word(slug, islice(near, _SUGGEST_FROM)) or _LIST_HINT
 
 
-def not_found(ref: str, hint: str = _LIST) -> AgentNotFound:
+def make_not_found_error(ref: str, hint: str = _LIST_HINT) -> AgentNotFound:
     """Make the one error for what does not exist and for what the caller may not see."""
     return AgentNotFound(f"there is no agent {ref[:250]!r}", hint=hint)
 
 
-class Draft:
+class SnapshotBuilder:
     """Builder of a snapshot."""
 
     def __init__(self, base: Snapshot) -> None:
-        self._entries = Edit(base.entries)
-        self._ids = Edit(base.ids)
-        self._defaults = Edit(base.defaults)
+        self._entries = MapEdit(base.entries)
+        self._ids = MapEdit(base.ids)
+        self._defaults = MapEdit(base.defaults)
 
     def remove(self, agent: UUID) -> None:
         """Remove an agent."""
@@ -169,7 +169,7 @@ class Draft:
         if self._defaults.get(row.owner) == row.slug:
             self._defaults.pop(row.owner)
 
-    def put(self, entry: Entry) -> None:
+    def put(self, entry: SnapshotEntry) -> None:
         """Add an agent. All removals come first, so that names and defaults may be exchanged."""
         row = entry.row
         self._ids.put(row.id, entry)
@@ -184,6 +184,6 @@ class Draft:
         )
 
 
-def empty(now: datetime) -> Snapshot:
+def make_empty_snapshot(now: datetime) -> Snapshot:
     """Make the snapshot that is served before the first load."""
-    return Snapshot(0, None, now, Shards(), Shards(), Shards())
+    return Snapshot(0, None, now, PersistentMap(), PersistentMap(), PersistentMap())

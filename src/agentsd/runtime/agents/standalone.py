@@ -9,11 +9,11 @@ from typing import Any
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.builder import Builder
-from agentsd.runtime.agents.resolver import fields_of
+from agentsd.runtime.agents.resolver import merge_agent_fields
 
 
 @asynccontextmanager
-async def single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAgent]:
+async def open_single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAgent]:
     """Yield the agent of ``row``'s document. Raises ``DocumentRefused`` where it does not open or build."""
     recipe = await builder.open(await builder.read(row), {})
     providers: dict[str, Any] = {}
@@ -22,4 +22,4 @@ async def single_agent(builder: Builder, row: AgentRow) -> AsyncIterator[LiveAge
             if builder.has_client(kind, settings):
                 providers[kind] = builder.build(kind, settings, row.owner)
                 stack.push_async_callback(providers[kind].aclose)
-        yield LiveAgent(**fields_of(row, recipe), **providers)
+        yield LiveAgent(**merge_agent_fields(row, recipe), **providers)

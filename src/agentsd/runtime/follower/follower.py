@@ -23,14 +23,14 @@ from agentsd.core.errors import AgentsdError, StoreUnavailable
 from agentsd.core.reminder import Reminder
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.agents.verifier import Verifier
-from agentsd.runtime.follower.heartbeat import BEAT_SECONDS, Heart
-from agentsd.runtime.follower.token_index import TokenBook
-from agentsd.runtime.snapshot_cache.format import Kept
-from agentsd.runtime.snapshot_cache.keeper import Keeper, Recalled
+from agentsd.runtime.follower.heartbeat import BEAT_SECONDS, Heartbeat
+from agentsd.runtime.follower.token_index import TokenIndex
+from agentsd.runtime.snapshot_cache.format import CachedSnapshot
+from agentsd.runtime.snapshot_cache.keeper import RecalledSnapshot, SnapshotKeeper
 from agentsd.store.database import Database
-from agentsd.store.listener import Hint, Listener
+from agentsd.store.listener import Listener, Notification
 from agentsd.store.queries import agents, users, versions
-from agentsd.store.queries.agents import Head, Loaded
+from agentsd.store.queries.agents import Head, LoadedRows
 from agentsd.store.queries.users import OwnerTokens
 from agentsd.supervisor import Supervisor, TaskFunction
 from agentsd.telemetry import Metrics
@@ -59,26 +59,26 @@ class Follower:
         poll_s: float = POLL_SECONDS,
         beat_s: float = BEAT_SECONDS,
         verifier: Verifier | None = None,
-        tokens: TokenBook | None = None,
-        keeper: Keeper | None = None,
+        tokens: TokenIndex | None = None,
+        keeper: SnapshotKeeper | None = None,
         supervisor: Supervisor | None = None,
         listen_s: float = LISTEN_SECONDS,
     ) -> None:
         """Make a follower. ``keeper`` keeps what is served on disk, to start from without Postgres."""
         self.replica_id = replica_id or uuid4()
         self.ready = asyncio.Event()  # set by the first load, for good
-        self.recalled: Recalled | None = None  # what is served from disk, until Postgres answers
+        self.recalled: RecalledSnapshot | None = None  # what is served from disk, until Postgres answers
         self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well
         self.verifier = verifier or Verifier(registry)
         self._supervisor = supervisor or Supervisor(metrics)
         self._database = database
         self._registry = registry
-        self._tokens = tokens if tokens is not None else TokenBook()
+        self._tokens = tokens if tokens is not None else TokenIndex()
         self._owners: tuple[OwnerTokens, ...] | None = None  # whose tokens those are
         self._keeper = keeper
         self._metrics = metrics
         self._poll_s = poll_s
-        self._heart = Heart(database, registry, self.replica_id, beat_s)
+        self._heart = Heartbeat(database, registry, self.replica_id, beat_s)
         self._wake = asyncio.Event()
         self._reminder = Reminder()
         self._contact: float | None = None
@@ -128,7 +128,7 @@ class Follower:
             async for hint in hints:
                 self._note(hint)
 
-    def _note(self, hint: Hint) -> None:
+    def _note(self, hint: Notification) -> None:
         if hint.kind == "connected":
             if self._connections:
                 self._metrics.listen_reconnects.inc()
@@ -140,7 +140,7 @@ class Follower:
         elif hint.head is None or hint.head != self._seen():
             self._wake.set()
 
-    def _lost(self, hint: Hint) -> None:
+    def _lost(self, hint: Notification) -> None:
         """Log the loss once; whether Postgres itself is gone is for ``_follow`` to find out, now."""
         if self._listening:
             _log.warning("lost the LISTEN connection", extra={"error": type(hint.error).__name__})
@@ -207,7 +207,7 @@ class Follower:
         """
         seen = self._seen()
         async with self._database.transaction(snapshot=True) as connection:
-            news = await versions.news(connection, seen or versions.NOTHING)
+            news = await versions.poll_versions(connection, seen or versions.EMPTY_HEAD)
             known = seen is not None and news.known
             if seen is not None and known:
                 loaded = await agents.load_changed(connection, seen.version, news.head)
@@ -243,25 +243,25 @@ class Follower:
         except Exception as error:
             _log.error("the snapshot on disk failed to load", extra={"error": type(error).__name__})
 
-    async def _serve(self, found: Recalled) -> None:
+    async def _serve(self, found: RecalledSnapshot) -> None:
         """Serve a recalled snapshot, its tokens first."""
         rows = tuple(found.kept.rows)
         self._owners = tuple(found.kept.tokens)
         self._tokens.replace(self._owners)
-        await self._registry.load(Loaded(found.kept.head, rows), found.kept.older)
+        await self._registry.load(LoadedRows(found.kept.head, rows), found.kept.older)
         self.recalled = found
         self._metrics.from_disk.set(1)
         told = {"version": found.kept.head.version, "agents": len(rows), "age_seconds": round(self.age())}
         _log.warning("Postgres is away: serving from disk", extra=told)
         self.ready.set()
 
-    def _content(self) -> Kept | None:
+    def _content(self) -> CachedSnapshot | None:
         """Return what is served, to be kept; None while it comes from disk itself."""
         snapshot, owners = self._registry.snapshot, self._owners
         if snapshot.stamp is None or owners is None or self.recalled is not None:
             return None
         rows = (entry.row for entry in snapshot.ids.values())  # gone through in the keeper's thread
-        return Kept(Head(snapshot.version, snapshot.stamp), rows, self._registry.older(), owners)
+        return CachedSnapshot(Head(snapshot.version, snapshot.stamp), rows, self._registry.older(), owners)
 
     def _seen(self) -> Head | None:
         """Return the head that is served; None before the first load."""

@@ -14,18 +14,18 @@ from uuid import UUID
 from agentsd.runtime.agents.registry import Registry
 from agentsd.store.database import Database
 from agentsd.store.queries import replicas
-from agentsd.store.queries.versions import Head, head
+from agentsd.store.queries.versions import Head, load_head
 
 BEAT_SECONDS = 10.0
 
-_BEAT_GAP = 0.1  # at most ten heartbeats a second, however fast the versions come
-_SPREAD = 0.1  # s
+_BEAT_GAP_SECONDS = 0.1  # at most ten heartbeats a second, however fast the versions come
+_SPREAD_SHARE = 0.1  # s
 _GOODBYE_SECONDS = 2.0
 
 _log = logging.getLogger(__name__)
 
 
-class Heart:
+class Heartbeat:
     """Heartbeat of one replica."""
 
     def __init__(self, database: Database, registry: Registry, replica_id: UUID, beat_s: float) -> None:
@@ -45,24 +45,24 @@ class Heart:
             self._now.clear()
             try:
                 async with self._database.transaction() as connection:
-                    await replicas.beat(connection, self._replica())
-                    now = await head(connection)
+                    await replicas.record_heartbeat(connection, self._replica())
+                    now = await load_head(connection)
             except Exception as error:  # the next one may work; the follower tells of the trouble
                 _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
             else:
                 yield now
-            await asyncio.sleep(_BEAT_GAP)
+            await asyncio.sleep(_BEAT_GAP_SECONDS)
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
                     await self._now.wait()
             # What is new came to all replicas in one moment: first all of them load it, then all tell.
-            await asyncio.sleep(random.uniform(0, _SPREAD))  # noqa: S311  (jitter)
+            await asyncio.sleep(random.uniform(0, _SPREAD_SHARE))  # noqa: S311  (jitter)
 
     async def goodbye(self) -> None:
         """Leave the list of replicas, if Postgres can be reached."""
         with suppress(Exception):
             async with asyncio.timeout(_GOODBYE_SECONDS), self._database.transaction() as connection:
-                await replicas.remove(connection, self._id)
+                await replicas.remove_replica(connection, self._id)
 
     def _replica(self) -> replicas.Replica:
         degraded = [

@@ -13,7 +13,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.registry import Registry
 from agentsd.store.database import Database
 from agentsd.store.queries import knowledge
-from agentsd.supervisor import ENDINGS
+from agentsd.supervisor import ENDING_ERRORS
 
 RETRY_SECONDS = 30.0
 """How often passages are looked at again that could not be embedded."""
@@ -24,7 +24,7 @@ RETRY_MAX_SECONDS = 600.0
 BATCH_SECONDS = 30.0
 """How long a vendor may take for one batch of passages."""
 
-INDEXED_AT_ONCE = 4
+INDEXED_PARALLEL_MAX = 4
 """Owners whose passages are embedded at a time, by one call each. A call holds a connection to Postgres."""
 
 SPACES_MAX = 4096
@@ -33,7 +33,7 @@ SPACES_MAX = 4096
 _log = logging.getLogger(__name__)
 
 
-def _space_digest(owner: str, space: str, address: str) -> str:
+def _hash_space(owner: str, space: str, address: str) -> str:
     """Return a digest that is slow to guess from: a URL or a model may be sealed; this goes to Postgres."""
     text = "\0".join((space, address)).encode()
     return scrypt(text, salt=owner.encode(), n=1 << 14, r=8, p=1, dklen=16).hex()
@@ -55,7 +55,7 @@ class StoreKnowledge:
         space = await self.space_of(agent)
         sources = {digest: path for path, digest in agent.sources}
         async with self._database.transaction(snapshot=True) as conn:
-            return await knowledge.search(
+            return await knowledge.search_passages(
                 conn, query, sources, limit=agent.spec.rag.top_k, space=space, vector=vector
             )
 
@@ -68,7 +68,7 @@ class StoreKnowledge:
         if digest is None:
             if len(self._spaces) >= SPACES_MAX:
                 self._spaces.clear()
-            digest = self._spaces[facts] = await asyncio.to_thread(_space_digest, *facts)
+            digest = self._spaces[facts] = await asyncio.to_thread(_hash_space, *facts)
         return f"{agent.owner}/{agent.provider_names.get('embedding', '')}#{digest}"
 
     async def has_vectors(self) -> bool:
@@ -91,7 +91,7 @@ class StoreKnowledge:
         return vector
 
 
-class Indexer:
+class KnowledgeIndexer:
     """Background embedding for agents with an embedding provider. Replicas share the work.
 
     Each owner has a worker of its own, and each agent a pause of its own that grows while its vendor
@@ -113,7 +113,7 @@ class Indexer:
         self._knowledge = found
         self._retry_s = retry_s
         self._batch_s = batch_s
-        self._slots = asyncio.Semaphore(INDEXED_AT_ONCE)
+        self._slots = asyncio.Semaphore(INDEXED_PARALLEL_MAX)
         self._due: dict[str, dict[str, None]] = {}  # owner → slugs, in order
         self._workers: dict[str, asyncio.Task[None]] = {}
         self._pauses: dict[str, tuple[float, float]] = {}  # slug → when it is tried again, and the last pause
@@ -176,7 +176,7 @@ class Indexer:
         try:
             async with self._registry.lease(slug) as agent:
                 await self._embed(agent)
-        except ENDINGS:
+        except ENDING_ERRORS:
             raise
         except BaseException as error:  # whatever one agent or its vendor raises, the next one is looked at
             now, last = asyncio.get_running_loop().time(), self._pauses.get(slug, (0.0, 0.0))[1]
@@ -206,4 +206,4 @@ class Indexer:
     async def _batch(self, agent: LiveAgent, space: str, digests: Sequence[bytes]) -> int:
         assert agent.embedding is not None  # noqa: S101  (the caller looked)
         async with self._slots, asyncio.timeout(self._batch_s), self._database.transaction() as conn:
-            return await knowledge.embed_missing(conn, digests, space, agent.embedding.embed)
+            return await knowledge.embed_missing_passages(conn, digests, space, agent.embedding.embed)

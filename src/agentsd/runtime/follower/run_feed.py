@@ -20,12 +20,12 @@ from agentsd.core.errors import AgentsdError
 from agentsd.store.database import Database
 from agentsd.store.listener import Listener
 from agentsd.store.queries.runs import (
-    RUNS,
+    RUNS_CHANNEL,
     ManifestCondition,
-    Run,
+    SyncRun,
     list_conditions,
     list_runs,
-    owners_of_versions,
+    load_version_owners,
 )
 
 QUEUE_MAX = 256
@@ -38,30 +38,30 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class RunEvent:
     """Recorded run with the owners whose agents it changed, or the new condition of a manifest."""
 
-    run: Run | None = None
+    run: SyncRun | None = None
     owners: frozenset[str] = frozenset()
     condition: ManifestCondition | None = None
 
 
-class Timeline:
+class RunFeed:
     """Feed of recorded runs and conditions. ``run`` it as a task."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._subscribers: set[asyncio.Queue[Happening]] = set()
+        self._subscribers: set[asyncio.Queue[RunEvent]] = set()
         self._seen: frozenset[UUID] | None = None  # None: not looked yet
         self._conditions: dict[tuple[str, str], ManifestCondition] = {}
 
     @contextmanager
-    def subscribe(self) -> Iterator[asyncio.Queue[Happening]]:
+    def subscribe(self) -> Iterator[asyncio.Queue[RunEvent]]:
         """Yield a queue of events from now on, for as long as the context lasts.
 
         It contains events of every owner: show them with care.
         """
-        queue: asyncio.Queue[Happening] = asyncio.Queue(QUEUE_MAX)
+        queue: asyncio.Queue[RunEvent] = asyncio.Queue(QUEUE_MAX)
         self._subscribers.add(queue)
         try:
             yield queue
@@ -70,7 +70,7 @@ class Timeline:
 
     async def run(self) -> None:
         """Follow the record until cancelled; wait for a store that is unavailable."""
-        listener = Listener(self._database.listener_dsn, channel=RUNS)
+        listener = Listener(self._database.listener_dsn, channel=RUNS_CHANNEL)
         async with aclosing(listener.hints()) as hints:
             async for hint in hints:
                 if hint.kind == "lost":
@@ -87,34 +87,36 @@ class Timeline:
             seen, self._seen = self._seen, frozenset(run.id for run in runs)
             new = [run for run in reversed(runs) if seen is not None and run.id not in seen]
             told = (
-                [*await _runs(conn, new), *_changed(self._conditions, conditions)] if seen is not None else []
+                [*await _make_run_events(conn, new), *_diff_conditions(self._conditions, conditions)]
+                if seen is not None
+                else []
             )
         self._conditions = conditions
         for happening in told:
             for queue in self._subscribers:
-                _put(queue, happening)
+                _put_event(queue, happening)
 
 
-def _put(queue: asyncio.Queue[Happening], happening: Happening) -> None:
+def _put_event(queue: asyncio.Queue[RunEvent], happening: RunEvent) -> None:
     if queue.full():
         with suppress(asyncio.QueueEmpty):
             queue.get_nowait()
     queue.put_nowait(happening)
 
 
-async def _runs(conn: AsyncConnection, new: list[Run]) -> list[Happening]:
-    owners = await owners_of_versions(conn, {run.version for run in new if run.version is not None})
-    return [Happening(run, owners.get(run.version or 0, frozenset())) for run in new]
+async def _make_run_events(conn: AsyncConnection, new: list[SyncRun]) -> list[RunEvent]:
+    owners = await load_version_owners(conn, {run.version for run in new if run.version is not None})
+    return [RunEvent(run, owners.get(run.version or 0, frozenset())) for run in new]
 
 
-def _changed(
+def _diff_conditions(
     old: dict[tuple[str, str], ManifestCondition], new: dict[tuple[str, str], ManifestCondition]
-) -> Iterator[Happening]:
+) -> Iterator[RunEvent]:
     """Yield conditions that came, changed or went; one that went is reported as Ready."""
     for place, condition in new.items():
         if old.get(place) != condition:
-            yield Happening(condition=condition)
+            yield RunEvent(condition=condition)
     for place, condition in old.items():
         if place not in new:
             ready = replace(condition, type="Ready", reason="Recovered", message="", since=None)
-            yield Happening(condition=ready)
+            yield RunEvent(condition=ready)

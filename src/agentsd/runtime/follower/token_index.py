@@ -13,7 +13,7 @@ from hashlib import sha256
 from math import inf
 from typing import Any, NamedTuple, cast
 
-from agentsd.core.access import LOCAL, OPERATOR, ROLES, Principal, end_of
+from agentsd.core.access import LOCAL, OPERATOR, ROLES, Principal, parse_expiry
 from agentsd.core.manifest.user import Role
 from agentsd.core.names import USER_FILE
 from agentsd.store.queries.users import OwnerTokens
@@ -24,12 +24,12 @@ _LOOK_SECONDS = 3600.0
 _log = logging.getLogger(__name__)
 
 
-class _Listed(NamedTuple):
+class _ListedToken(NamedTuple):
     digest: bytes
     holder: Principal
 
 
-class TokenBook:
+class TokenIndex:
     """Tokens of one process. True as soon as any is listed, valid or not.
 
     ``fixed`` are SHA-256 digests of tokens from a file: admins, valid for as long as the process runs.
@@ -39,8 +39,8 @@ class TokenBook:
     def __init__(self, fixed: Collection[bytes] = (), *, clock: Callable[[], float] = time.time) -> None:
         self.known = False
         self._clock = clock
-        self._fixed = {digest: _Listed(digest, OPERATOR) for digest in fixed}
-        self._listed: Mapping[bytes, _Listed] = self._fixed
+        self._fixed = {digest: _ListedToken(digest, OPERATOR) for digest in fixed}
+        self._listed: Mapping[bytes, _ListedToken] = self._fixed
         self._count = len(self._fixed)
         self._renewed = asyncio.Event()  # of this edition; the next one has its own
 
@@ -93,7 +93,7 @@ class TokenBook:
     def replace(self, owners: Iterable[OwnerTokens]) -> None:
         """Make exactly these tokens valid from now on, beside the fixed ones."""
         given = [(owner, token) for owner in owners for token in owner.tokens]
-        self._listed = {**_sorted_out(given), **self._fixed}
+        self._listed = {**_select_valid_tokens(given), **self._fixed}
         self._count = len(self._fixed) + len(given)
         self.known = True
         renewed, self._renewed = self._renewed, asyncio.Event()
@@ -103,19 +103,19 @@ class TokenBook:
         return self._clock() if now is None else now
 
 
-_Given = tuple[OwnerTokens, Mapping[str, Any]]
+_OwnerToken = tuple[OwnerTokens, Mapping[str, Any]]
 
 
-def _sorted_out(given: Iterable[_Given]) -> dict[bytes, _Listed]:
+def _select_valid_tokens(given: Iterable[_OwnerToken]) -> dict[bytes, _ListedToken]:
     """Return the valid tokens, without trusting the store: others than ``agentsd sync`` may write to it.
 
     The top-level file wins: nobody can take an admin's token over by listing its hash. A hash that two
     other owners list belongs to nobody, because its owner cannot be determined.
     """
-    found: dict[bytes, _Listed] = {}
+    found: dict[bytes, _ListedToken] = {}
     claimed: set[bytes] = set()
     for owner, token in sorted(given, key=lambda one: one[0].path != USER_FILE):
-        listed = _listed(owner, token)
+        listed = _parse_token(owner, token)
         earlier = found.get(listed.digest) if listed else None
         if listed is None:
             _log.warning("a token is passed over: it is not usable", extra={"owner": owner.username})
@@ -125,11 +125,11 @@ def _sorted_out(given: Iterable[_Given]) -> dict[bytes, _Listed]:
                 claimed.add(listed.digest)
         elif earlier.holder.owner != owner.username and listed.digest not in claimed:
             _log.warning("a token that several owners list is nobody's", extra={"owner": owner.username})
-            found[listed.digest] = _Listed(listed.digest, replace(earlier.holder, expires=-inf))
+            found[listed.digest] = _ListedToken(listed.digest, replace(earlier.holder, expires=-inf))
     return found
 
 
-def _listed(owner: OwnerTokens, token: Mapping[str, Any]) -> _Listed | None:
+def _parse_token(owner: OwnerTokens, token: Mapping[str, Any]) -> _ListedToken | None:
     """Parse one entry; None where it breaks a rule: only the top-level file makes admins."""
     if not isinstance(token, Mapping):
         return None
@@ -140,6 +140,6 @@ def _listed(owner: OwnerTokens, token: Mapping[str, Any]) -> _Listed | None:
         digest = bytes.fromhex(str(token.get("sha256")))
     except ValueError:
         return None
-    end = end_of(None if expires is None else str(expires))
+    end = parse_expiry(None if expires is None else str(expires))
     name = str(token.get("name", ""))
-    return _Listed(digest, Principal(owner.username, name, cast("Role", role), end, owner.email, digest))
+    return _ListedToken(digest, Principal(owner.username, name, cast("Role", role), end, owner.email, digest))

@@ -20,25 +20,27 @@ from typing import Any, BinaryIO
 import orjson
 
 from agentsd.runtime.snapshot_cache.format import (
+    CHECKSUM_BYTES,
     MAGIC,
-    SUM,
     BadSnapshot,
-    Kept,
-    Origin,
+    CachedSnapshot,
+    SnapshotOrigin,
     check_origin,
-    pieces,
-    unpacked,
+    pack_snapshot,
+    unpack_snapshot,
 )
 
-MAX_BYTES = 1 << 30
+SNAPSHOT_MAX_BYTES = 1 << 30
 """A larger snapshot is neither written nor read."""
 
-_HEAD_MAX = 1 << 16
-_CLOCKS_DIFFER = 60.0  # s
-_REST = 0.0005  # s after each piece: the GIL let go of for a system call only is not taken by others in time
+_HEAD_MAX_BYTES = 1 << 16
+_CLOCK_SKEW_SECONDS = 60.0  # s
+_REST_SECONDS = (
+    0.0005  # s after each piece: the GIL let go of for a system call only is not taken by others in time
+)
 
 
-def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
+def write_snapshot(path: Path, kept: CachedSnapshot, origin: SnapshotOrigin, confirmed: float) -> int:
     """Replace the file atomically; readable by its owner only. Return its size, 0 if not written.
 
     ``confirmed``: when Postgres last confirmed that this is the newest (epoch seconds). What another
@@ -46,18 +48,18 @@ def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
     too large.
     """
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(path):
+    with _lock_exclusively(path):
         if _is_newer(path, confirmed):
             return 0
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)
     try:
         with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123
-            size = _fill(file, kept, origin)
+            size = _write_pieces(file, kept, origin)
             file.flush()
             os.fsync(file.fileno())
         os.utime(temporary, (confirmed, confirmed))
-        with _alone(path):
+        with _lock_exclusively(path):
             if _is_newer(path, confirmed):
                 return 0
             temporary.replace(path)
@@ -67,23 +69,23 @@ def write(path: Path, kept: Kept, origin: Origin, confirmed: float) -> int:
     return size
 
 
-def _fill(file: BinaryIO, kept: Kept, origin: Origin) -> int:
+def _write_pieces(file: BinaryIO, kept: CachedSnapshot, origin: SnapshotOrigin) -> int:
     """Write the file piece by piece, so that it costs little memory and other threads can run."""
     digest, size = sha256(), 0
-    for piece in pieces(kept, origin):
+    for piece in pack_snapshot(kept, origin):
         digest.update(piece)
         size += len(piece)
-        if size > MAX_BYTES:
-            raise BadSnapshot(f"it would be larger than {MAX_BYTES >> 20} MiB")
+        if size > SNAPSHOT_MAX_BYTES:
+            raise BadSnapshot(f"it would be larger than {SNAPSHOT_MAX_BYTES >> 20} MiB")
         file.write(piece)
-        time.sleep(_REST)
+        time.sleep(_REST_SECONDS)
     return size + file.write(digest.hexdigest().encode())
 
 
-def confirm(path: Path, edition: str, confirmed: float) -> bool:
+def confirm_snapshot(path: Path, edition: str, confirmed: float) -> bool:
     """Record that Postgres still confirms ``edition``. Return whether the file contains it."""
     try:
-        with _alone(path), path.open("rb") as file:
+        with _lock_exclusively(path), path.open("rb") as file:
             if _read_head(file).get("edition") != edition:
                 return False
             if os.fstat(file.fileno()).st_mtime < confirmed:
@@ -93,16 +95,16 @@ def confirm(path: Path, edition: str, confirmed: float) -> bool:
         return False
 
 
-def forget(path: Path, confirmed: float) -> None:
+def clear_snapshot(path: Path, confirmed: float) -> None:
     """Empty the file until a process writes newer content. Raises ``OSError``."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _alone(path):
+    with _lock_exclusively(path):
         if not _is_newer(path, confirmed):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600))
             os.utime(path, (confirmed, confirmed))
 
 
-def sweep(path: Path) -> None:
+def remove_temp_files(path: Path) -> None:
     """Remove temporary files of processes that were killed while writing."""
     for left in path.parent.glob(f".{path.name}.*.tmp"):
         pid = left.name.split(".")[-2]
@@ -121,7 +123,7 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-def read(path: Path, origin: Origin) -> tuple[Kept, float] | None:
+def read_snapshot(path: Path, origin: SnapshotOrigin) -> tuple[CachedSnapshot, float] | None:
     """Return the snapshot and when Postgres confirmed it; None without a file. Raises ``BadSnapshot``."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:  # noqa: PTH123
@@ -131,12 +133,12 @@ def read(path: Path, origin: Origin) -> tuple[Kept, float] | None:
                 return None
             check_origin(_read_head(file), origin)
             file.seek(0)
-            data = file.read(MAX_BYTES + SUM + 1)
+            data = file.read(SNAPSHOT_MAX_BYTES + CHECKSUM_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise BadSnapshot(f"it cannot be read: {error.strerror}") from None
-    return unpacked(data), status.st_mtime
+    return unpack_snapshot(data), status.st_mtime
 
 
 def _check_status(status: os.stat_result) -> None:
@@ -151,7 +153,7 @@ def _read_head(file: BinaryIO) -> dict[str, Any]:
     if file.readline(len(MAGIC)) != MAGIC:
         raise BadSnapshot("it is no snapshot of agentsd, or damaged")
     try:
-        head = orjson.loads(file.readline(_HEAD_MAX))
+        head = orjson.loads(file.readline(_HEAD_MAX_BYTES))
     except ValueError:
         raise BadSnapshot("it is damaged") from None
     if not isinstance(head, dict):
@@ -165,13 +167,13 @@ def _is_newer(path: Path, confirmed: float) -> bool:
     A time in the future comes from a wrong clock and does not count.
     """
     try:
-        return confirmed < path.stat().st_mtime < time.time() + _CLOCKS_DIFFER
+        return confirmed < path.stat().st_mtime < time.time() + _CLOCK_SKEW_SECONDS
     except FileNotFoundError:
         return False
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
+def _lock_exclusively(path: Path) -> Iterator[None]:
     """Hold the lock, one process at a time; the kernel releases it when a process is killed."""
     descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:

@@ -26,12 +26,12 @@ from agentsd.core.manifest.agent import AgentRow, Attachment
 from agentsd.store.queries.users import OwnerTokens
 from agentsd.store.queries.versions import Head
 
-FORMAT = 1
+FORMAT_VERSION = 1
 MAGIC = b"agentsd snapshot\n"
-SUM = 64
+CHECKSUM_BYTES = 64
 """Bytes of the checksum at the end."""
 
-_ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread runs
+_CHUNK_ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread runs
 
 
 class BadSnapshot(Exception):
@@ -39,7 +39,7 @@ class BadSnapshot(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SnapshotOrigin:
     """Origin of a snapshot: the database and source that it belongs to."""
 
     database: str  # host:port/name
@@ -48,7 +48,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class CachedSnapshot:
     """Content that a runtime serves, with its tokens."""
 
     head: Head
@@ -81,23 +81,23 @@ class _Blobs:
         return number
 
 
-def pieces(kept: Kept, origin: Origin) -> Iterator[bytes]:
+def pack_snapshot(kept: CachedSnapshot, origin: SnapshotOrigin) -> Iterator[bytes]:
     """Yield the whole file but for its checksum."""
-    yield _head(kept, origin)
-    yield _tokens(kept.tokens)
+    yield _pack_head(kept, origin)
+    yield _pack_tokens(kept.tokens)
     older, blobs, rows = {row.id: row for row in kept.older}, _Blobs(), iter(kept.rows)
-    while chunk := list(islice(rows, _ROWS)):
+    while chunk := list(islice(rows, _CHUNK_ROWS)):
         blobs.new = []
-        packed = [_row(row, blobs) for row in chunk]
-        served = [_row(older[row.id], blobs) for row in chunk if row.id in older]
+        packed = [_pack_row(row, blobs) for row in chunk]
+        served = [_pack_row(older[row.id], blobs) for row in chunk if row.id in older]
         lengths = [len(blob) for blob in blobs.new]
         line = orjson.dumps({"blobs": lengths, "rows": packed, "older": served})
         yield b"".join((line, b"\n", *blobs.new))
 
 
-def _head(kept: Kept, origin: Origin) -> bytes:
+def _pack_head(kept: CachedSnapshot, origin: SnapshotOrigin) -> bytes:
     head = {
-        "format": FORMAT,
+        "format": FORMAT_VERSION,
         "schema": origin.schema,
         "database": origin.database,
         "source": origin.source,
@@ -108,12 +108,12 @@ def _head(kept: Kept, origin: Origin) -> bytes:
     return MAGIC + orjson.dumps(head) + b"\n"
 
 
-def _tokens(owners: Sequence[OwnerTokens]) -> bytes:
+def _pack_tokens(owners: Sequence[OwnerTokens]) -> bytes:
     listed = [[one.username, one.path, [dict(token) for token in one.tokens], one.email] for one in owners]
     return orjson.dumps({"tokens": listed}) + b"\n"
 
 
-def _row(row: AgentRow, blobs: _Blobs) -> list[Any]:
+def _pack_row(row: AgentRow, blobs: _Blobs) -> list[Any]:
     return [
         row.id,
         row.slug,
@@ -135,9 +135,9 @@ def _row(row: AgentRow, blobs: _Blobs) -> list[Any]:
     ]
 
 
-def check_origin(head: Mapping[str, Any], origin: Origin) -> None:
+def check_origin(head: Mapping[str, Any], origin: SnapshotOrigin) -> None:
     """Raise ``BadSnapshot`` for another origin or the format of a newer program."""
-    if not isinstance(head.get("format"), int) or head["format"] > FORMAT:
+    if not isinstance(head.get("format"), int) or head["format"] > FORMAT_VERSION:
         raise BadSnapshot("a newer agentsd wrote it")
     if str(head.get("schema")) > origin.schema:
         raise BadSnapshot("it is of a newer schema")
@@ -145,17 +145,17 @@ def check_origin(head: Mapping[str, Any], origin: Origin) -> None:
         raise BadSnapshot("it is of another database or source")
 
 
-def unpacked(data: bytes) -> Kept:
+def unpack_snapshot(data: bytes) -> CachedSnapshot:
     """Return what ``pack_snapshot`` was given. Raises ``BadSnapshot`` for incomplete data."""
-    if sha256(memoryview(data)[:-SUM]).hexdigest().encode() != data[-SUM:]:
+    if sha256(memoryview(data)[:-CHECKSUM_BYTES]).hexdigest().encode() != data[-CHECKSUM_BYTES:]:
         raise BadSnapshot("it is damaged")
     try:
-        return _read(data)
+        return _unpack_body(data)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise BadSnapshot("it is damaged") from None
 
 
-def _read(data: bytes) -> Kept:
+def _unpack_body(data: bytes) -> CachedSnapshot:
     at = data.index(b"\n", len(MAGIC)) + 1
     head = orjson.loads(data[len(MAGIC) : at])
     end = data.index(b"\n", at) + 1
@@ -163,15 +163,15 @@ def _read(data: bytes) -> Kept:
     rows: list[AgentRow] = []
     older: list[AgentRow] = []
     blobs: list[bytes] = []
-    while at < len(data) - SUM:
+    while at < len(data) - CHECKSUM_BYTES:
         end = data.index(b"\n", at) + 1
         chunk, at = orjson.loads(data[at:end]), end
         for length in chunk["blobs"]:
             blobs.append(data[at : at + length])
             at += length
-        rows += [_read_row(row, blobs) for row in chunk["rows"]]
-        older += [_read_row(row, blobs) for row in chunk["older"]]
-    return Kept(
+        rows += [_unpack_row(row, blobs) for row in chunk["rows"]]
+        older += [_unpack_row(row, blobs) for row in chunk["older"]]
+    return CachedSnapshot(
         Head(int(head["version"]), UUID(head["stamp"])),
         tuple(rows),
         tuple(older),
@@ -179,7 +179,7 @@ def _read(data: bytes) -> Kept:
     )
 
 
-def _read_row(row: Sequence[Any], blobs: Sequence[bytes]) -> AgentRow:
+def _unpack_row(row: Sequence[Any], blobs: Sequence[bytes]) -> AgentRow:
     (
         agent, slug, owner, source, path, version, digest, is_default, is_active, name, commit,
         created_at, updated_at, data, prompt, sources, layers,

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from agentsd.runtime.snapshot_cache import file as snapshotfile
-from agentsd.runtime.snapshot_cache.format import BadSnapshot, Kept, Origin
+from agentsd.runtime.snapshot_cache.format import BadSnapshot, CachedSnapshot, SnapshotOrigin
 from agentsd.telemetry import Metrics
 
 QUIET_SECONDS = 2.0
@@ -26,39 +26,39 @@ QUIET_SECONDS = 2.0
 LATEST_SECONDS = 30.0
 """But no later than so long after a change, however many follow."""
 
-_SHARE = 20  # the file is written for at most one part in so many of the time
+_WRITE_SHARE = 20  # the file is written for at most one part in so many of the time
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Recalled:
+class RecalledSnapshot:
     """Snapshot of an earlier run, and when Postgres last confirmed it (epoch seconds)."""
 
-    kept: Kept
+    kept: CachedSnapshot
     confirmed: float
 
 
-def file_in(folder: Path, origin: Origin) -> Path:
+def make_snapshot_path(folder: Path, origin: SnapshotOrigin) -> Path:
     """Return the file of ``origin`` in ``folder``: each database and source has its own."""
     name = sha256(f"{origin.database}\n{origin.source}".encode()).hexdigest()[:16]
     return folder / f"snapshot-{name}"
 
 
-class Keeper:
+class SnapshotKeeper:
     """Keeper of one process's snapshot file. ``run`` ends only when cancelled."""
 
     def __init__(
         self,
         folder: Path,
-        origin: Origin,
+        origin: SnapshotOrigin,
         metrics: Metrics,
         *,
         quiet_s: float = QUIET_SECONDS,
         latest_s: float = LATEST_SECONDS,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.path = file_in(folder, origin)
+        self.path = make_snapshot_path(folder, origin)
         self._origin = origin
         self._metrics = metrics
         self._quiet_s = quiet_s
@@ -71,17 +71,17 @@ class Keeper:
         self._noted = 0.0
         self._trouble: str | None = None
 
-    async def recall(self) -> Recalled | None:
+    async def recall(self) -> RecalledSnapshot | None:
         """Return what an earlier run kept; None, and a line in the log, where that cannot be used."""
         try:
-            found = await asyncio.to_thread(snapshotfile.read, self.path, self._origin)
+            found = await asyncio.to_thread(snapshotfile.read_snapshot, self.path, self._origin)
         except BadSnapshot as error:
             _log.warning("the snapshot on disk is passed over: %s", error, extra={"file": str(self.path)})
             return None
         if found is None:
             _log.info("there is no snapshot on disk", extra={"file": str(self.path)})
             return None
-        return Recalled(*found)
+        return RecalledSnapshot(*found)
 
     def note(self) -> None:
         """Note that something is served that is not kept yet, or that Postgres confirmed what is."""
@@ -99,12 +99,12 @@ class Keeper:
         self._confirmed = self._clock()
         self._edition = ""
         try:
-            await asyncio.to_thread(snapshotfile.forget, self.path, self._confirmed)
+            await asyncio.to_thread(snapshotfile.clear_snapshot, self.path, self._confirmed)
         except OSError as error:
             self._failed(error.strerror or type(error).__name__)
         self._at_once.set()
 
-    async def run(self, content: Callable[[], Kept | None]) -> None:
+    async def run(self, content: Callable[[], CachedSnapshot | None]) -> None:
         """Keep what ``content()`` returns as served (None: nothing yet)."""
         try:
             while True:
@@ -114,7 +114,7 @@ class Keeper:
                 self._at_once.clear()
                 began = time.perf_counter()
                 await self._keep(content())
-                await self._rest(_SHARE * (time.perf_counter() - began))
+                await self._rest(_WRITE_SHARE * (time.perf_counter() - began))
         except asyncio.CancelledError:
             if self._due.is_set():
                 await self._keep(content())
@@ -134,18 +134,20 @@ class Keeper:
                 return await self._at_once.wait()
         return False
 
-    async def _keep(self, kept: Kept | None) -> None:
+    async def _keep(self, kept: CachedSnapshot | None) -> None:
         if kept is None:
             return
         edition, confirmed = kept.edition, self._confirmed
         if edition == self._edition and await asyncio.to_thread(
-            snapshotfile.confirm, self.path, edition, confirmed
+            snapshotfile.confirm_snapshot, self.path, edition, confirmed
         ):
             return
         began = time.perf_counter()
         try:
-            await asyncio.to_thread(snapshotfile.sweep, self.path)
-            size = await asyncio.to_thread(snapshotfile.write, self.path, kept, self._origin, confirmed)
+            await asyncio.to_thread(snapshotfile.remove_temp_files, self.path)
+            size = await asyncio.to_thread(
+                snapshotfile.write_snapshot, self.path, kept, self._origin, confirmed
+            )
         except (OSError, BadSnapshot) as error:
             self._failed(getattr(error, "strerror", None) or str(error))
             return

@@ -11,24 +11,30 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from agentsd.audio.resampler import Resampler, milliseconds
+from agentsd.audio.resampler import Resampler, measure_milliseconds
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import TTS, LiveAgent
-from agentsd.services.voicebot.conversation import Item, new_id
+from agentsd.services.voicebot.conversation import ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
     AnswerEnded,
-    Event,
-    Reason,
-    Sound,
-    Status,
-    Truncated,
-    Words,
+    AnswerSound,
+    AnswerStatus,
+    AnswerText,
+    AnswerTruncated,
+    CallEvent,
+    CancelReason,
 )
-from agentsd.services.voicebot.flow import TaskGroup, closing, content_of, detach, first_of
+from agentsd.services.voicebot.flow import (
+    TaskGroup,
+    close_at_end,
+    detach_error,
+    extract_content,
+    find_first_error,
+)
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.playback import Playback, spoken_part
+from agentsd.services.voicebot.playback import Playback, cut_to_heard
 from agentsd.services.voicebot.speakable import Speakable
 
 AHEAD = 512
@@ -44,7 +50,7 @@ class Answer:
     def __init__(
         self,
         agent: LiveAgent,
-        events: Pipe[Event],
+        events: Pipe[CallEvent],
         *,
         rate: int,
         aloud: bool,
@@ -53,8 +59,8 @@ class Answer:
         asked_at: float | None,
         label: object = None,
     ) -> None:
-        self.id = new_id("resp")
-        self.item = Item(new_id("item"), "assistant")
+        self.id = make_id("resp")
+        self.item = ConversationItem(make_id("item"), "assistant")
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
         self.open = True
@@ -90,8 +96,8 @@ class Answer:
                 if self.open:  # it may have been interrupted before it began
                     await self._produce(source)
         except Exception as error:
-            if not self._tell_failure(first_of(error)):
-                raise first_of(error) from None
+            if not self._tell_failure(find_first_error(error)):
+                raise find_first_error(error) from None
         else:
             self._end("completed")
         finally:
@@ -104,13 +110,13 @@ class Answer:
         After an interruption no error matters.
         """
         if isinstance(error, AgentsdError):
-            self._end("failed", error=detach(error))
+            self._end("failed", error=detach_error(error))
         elif self.open:
             self._end("failed", error=AgentsdError("the server failed", hint="the server's log says where"))
             return False
         return True
 
-    def interrupt(self, reason: Reason) -> bool:
+    def interrupt(self, reason: CancelReason) -> bool:
         """Stop now. Return False if it has ended already."""
         if not self.open:
             return False
@@ -131,9 +137,9 @@ class Answer:
 
     def truncate(self, heard_ms: float) -> None:
         """Record that only this much of it was heard."""
-        self.item.text = spoken_part(self._text, heard_ms, self._sound_ms, whole=self._whole)
+        self.item.text = cut_to_heard(self._text, heard_ms, self._sound_ms, whole=self._whole)
         self._whole = False
-        self._events.push(Truncated(self.item.id, round(heard_ms), self.item.text))
+        self._events.push(AnswerTruncated(self.item.id, round(heard_ms), self.item.text))
 
     async def _produce(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         tts = self.agent.tts
@@ -151,11 +157,11 @@ class Answer:
         if isinstance(source, str):
             await self._words(source, speakable, pieces)
         else:
-            async with closing(source) as chunks:
+            async with close_at_end(source) as chunks:
                 async for chunk in chunks:
                     self.usage = chunk.get("usage") or self.usage
                     self._citations = chunk.get("citations") or self._citations
-                    await self._words(content_of(chunk), speakable, pieces)
+                    await self._words(extract_content(chunk), speakable, pieces)
         if pieces is not None:
             await _pass_on(speakable.rest(), pieces)
             pieces.end()
@@ -166,13 +172,13 @@ class Answer:
         if not self._text and self._metrics and self._asked_at is not None:
             self._metrics.first_token.observe(self._clock() - self._asked_at)
         self._text += delta
-        await self._events.put(Words(self.id, delta))
+        await self._events.put(AnswerText(self.id, delta))
         if pieces is not None:
             await _pass_on(speakable.take(delta), pieces)
 
     async def _speak(self, tts: TTS, pieces: Pipe[str]) -> None:
         resampler = Resampler(tts.sample_rate, self._rate)
-        async with closing(tts.stream(pieces)) as sound:
+        async with close_at_end(tts.stream(pieces)) as sound:
             async for pcm in sound:
                 await self._sound(resampler.take(pcm))
         await self._sound(resampler.take(b"", last=True))
@@ -183,12 +189,14 @@ class Answer:
         size = self._rate * SLICE_MS // 1000 * 2
         for at in range(0, len(pcm), size):
             part = pcm[at : at + size]
-            ms = milliseconds(part, self._rate)
+            ms = measure_milliseconds(part, self._rate)
             self._sound_ms += ms
             if self.open:
-                await self._events.put(Sound(self.id, part, ms, self._playback))
+                await self._events.put(AnswerSound(self.id, part, ms, self._playback))
 
-    def _end(self, status: Status, reason: Reason | None = None, error: AgentsdError | None = None) -> None:
+    def _end(
+        self, status: AnswerStatus, reason: CancelReason | None = None, error: AgentsdError | None = None
+    ) -> None:
         """End the answer, once: report it, and leave in the conversation what the caller got."""
         if not self.open:
             return
@@ -196,7 +204,7 @@ class Answer:
         self._whole = status == "completed"
         heard = self._kept_ms(status)
         if self.aloud and not self._whole:
-            self.item.text = spoken_part(self._text, heard, self._sound_ms, whole=False)
+            self.item.text = cut_to_heard(self._text, heard, self._sound_ms, whole=False)
         else:
             self.item.text = self._text.rstrip()
         if self._metrics:
@@ -216,7 +224,7 @@ class Answer:
             )
         )
 
-    def _kept_ms(self, status: Status) -> float:
+    def _kept_ms(self, status: AnswerStatus) -> float:
         """Return how much sound the caller gets: of a cancelled answer, what has been played."""
         if status != "cancelled":
             return self._sound_ms
@@ -225,7 +233,7 @@ class Answer:
 
     def _drop_sound(self) -> None:
         """Drop the sound that has not been sent yet."""
-        self._events.discard(lambda event: isinstance(event, Sound) and event.answer == self.id)
+        self._events.discard(lambda event: isinstance(event, AnswerSound) and event.answer == self.id)
 
 
 async def _pass_on(piece: str, pieces: Pipe[str]) -> None:

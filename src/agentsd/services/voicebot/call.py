@@ -21,14 +21,14 @@ from agentsd.core.manifest.agent import Turn as TurnSettings
 from agentsd.providers.base import Leases
 from agentsd.services import chat
 from agentsd.services.voicebot import events as ev
-from agentsd.services.voicebot.conversation import Conversation, Item, new_id
-from agentsd.services.voicebot.ear import Ear, Speech
+from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
+from agentsd.services.voicebot.ear import SpeechDetector, SpeechSlice
 from agentsd.services.voicebot.flow import TaskGroup
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.running import Runner, Serving, Talk
-from agentsd.services.voicebot.turns import Ask, CallRefused, Preferences, Turn
-from agentsd.services.voicebot.turntaking import Began, Ended
+from agentsd.services.voicebot.running import ChatFunction, ServingAgent, TurnRunner
+from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, CallRefused, CallTurn
+from agentsd.services.voicebot.turntaking import SpeechEnd, SpeechStart
 from agentsd.services.voicebot.utterance import Utterance
 
 EVENTS_AHEAD = 256
@@ -42,14 +42,14 @@ TURNS_MAX = 8
 
 
 @asynccontextmanager
-async def calling(
+async def open_call(
     leases: Leases,
     ref: str,
     *,
-    preferences: Preferences | None = None,
+    preferences: CallPreferences | None = None,
     metrics: VoiceMetrics | None = None,
     clock: Callable[[], float] = time.monotonic,
-    talk: Talk = chat.stream,
+    talk: ChatFunction = chat.stream_chat,
 ) -> AsyncGenerator[Call, None]:
     """Open a call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` first.
 
@@ -58,9 +58,11 @@ async def calling(
     async with leases.lease(ref) as agent:
         first = agent
     async with TaskGroup() as tasks:
-        events: Pipe[ev.Event] = Pipe(EVENTS_AHEAD, _size_of)
-        runner = Runner(leases, tasks, events, Serving(first), clock=clock, talk=talk, metrics=metrics)
-        call = Call(ref, runner, events, preferences or Preferences(), metrics, clock)
+        events: Pipe[ev.CallEvent] = Pipe(EVENTS_AHEAD, _measure_event)
+        runner = TurnRunner(
+            leases, tasks, events, ServingAgent(first), clock=clock, talk=talk, metrics=metrics
+        )
+        call = Call(ref, runner, events, preferences or CallPreferences(), metrics, clock)
         try:
             yield call
         finally:
@@ -76,9 +78,9 @@ class Call:
     def __init__(
         self,
         ref: str,
-        runner: Runner,
-        events: Pipe[ev.Event],
-        preferences: Preferences,
+        runner: TurnRunner,
+        events: Pipe[ev.CallEvent],
+        preferences: CallPreferences,
         metrics: VoiceMetrics | None,
         clock: Callable[[], float],
     ) -> None:
@@ -88,20 +90,20 @@ class Call:
         self._preferences = preferences
         self._metrics = metrics
         self._clock = clock
-        self._speaker: Turn | None = None  # whose utterance is being fed
-        self._ear: Ear | None = None
+        self._speaker: CallTurn | None = None  # whose utterance is being fed
+        self._ear: SpeechDetector | None = None
         self._closing = False
 
-    async def events(self) -> AsyncIterator[ev.Event]:
+    async def events(self) -> AsyncIterator[ev.CallEvent]:
         """Yield what happens, in order, until ``finish`` or ``hang_up``."""
         async for event in self.queue:
-            if isinstance(event, ev.Sound):
+            if isinstance(event, ev.AnswerSound):
                 event.playback.sent(event.ms, self._clock())
             yield event
 
     def note(self, value: Mapping[str, Any], size: int = 0) -> None:
         """Put a note of the embedder's own among the events; ``size``: bytes of its texts."""
-        self.queue.push(ev.Note(value, size))
+        self.queue.push(ev.EmbedderNote(value, size))
 
     @property
     def held(self) -> int:
@@ -109,7 +111,7 @@ class Call:
         return self.conversation.size + self.queue.weight + self._unheard
 
     @property
-    def serving(self) -> Serving:
+    def serving(self) -> ServingAgent:
         """Return the agent that serves now."""
         return self.runner.serving
 
@@ -119,12 +121,12 @@ class Call:
         return self.runner.conversation
 
     @property
-    def preferences(self) -> Preferences:
+    def preferences(self) -> CallPreferences:
         """Return the preferences of the next turn."""
         return self._preferences
 
     @preferences.setter
-    def preferences(self, preferences: Preferences) -> None:
+    def preferences(self, preferences: CallPreferences) -> None:
         old, self._preferences = self._preferences, preferences
         if (preferences.input_rate, preferences.detect) != (old.input_rate, old.detect):
             self._drop_utterance()
@@ -152,7 +154,7 @@ class Call:
             self._feed_unheard(pcm)
             return
         if self._ear is None:
-            self._ear = await Ear.open(self._preferences.input_rate, self.turn_settings)
+            self._ear = await SpeechDetector.open(self._preferences.input_rate, self.turn_settings)
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
             if self._closing:  # meanwhile
@@ -182,9 +184,9 @@ class Call:
     def clear(self) -> None:
         """Discard what the caller is saying."""
         self._drop_utterance()
-        self.queue.push(ev.Cleared())
+        self.queue.push(ev.UtteranceCleared())
 
-    def respond(self, ask: Ask | None = None) -> None:
+    def respond(self, ask: AnswerRequest | None = None) -> None:
         """Ask for an answer to the present conversation (after the greeting, if that goes on).
 
         An utterance committed just before is waited for, and answered in the same turn.
@@ -198,19 +200,19 @@ class Call:
             )
         newest = turns[-1] if turns else None
         if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
-            newest.ask, newest.replies, newest.asked_at = ask or Ask(), True, self._clock()
+            newest.ask, newest.replies, newest.asked_at = ask or AnswerRequest(), True, self._clock()
         else:
-            self._start(Turn(self._ref, self._preferences, replies=True, ask=ask or Ask()))
+            self._start(CallTurn(self._ref, self._preferences, replies=True, ask=ask or AnswerRequest()))
 
     def say(self, text: str) -> None:
         """Add a text that the caller writes instead of speaking, and answer it."""
-        self.conversation.add(Item(new_id("item"), "user", text))
+        self.conversation.add(ConversationItem(make_id("item"), "user", text))
         self.respond()
 
     def greet(self) -> None:
         """Speak the agent's ``greeting``, if it has one. It comes first in the conversation."""
         if self.serving.greeting:
-            self._start(Turn(self._ref, self._preferences, greets=True, replies=True))
+            self._start(CallTurn(self._ref, self._preferences, greets=True, replies=True))
 
     def cancel(self) -> bool:
         """Stop the answer. Return False if there is none."""
@@ -262,8 +264,8 @@ class Call:
             raise CallRefused("the audio buffer is full", code="input_audio_buffer_full", hint=hint)
         utterance.put(pcm)
 
-    def _take(self, heard: Began | Speech | Ended) -> None:
-        if isinstance(heard, Began):
+    def _take(self, heard: SpeechStart | SpeechSlice | SpeechEnd) -> None:
+        if isinstance(heard, SpeechStart):
             self._interrupt()
             self._speaker = self._listen()
             if self._speaker.utterance:
@@ -271,10 +273,10 @@ class Call:
         turn = self._speaker
         if turn is None or turn.utterance is None:
             return
-        if isinstance(heard, Speech):
+        if isinstance(heard, SpeechSlice):
             if self._unheard <= UNHEARD_BYTES_MAX:
                 turn.utterance.put(heard.pcm)
-        elif isinstance(heard, Ended):
+        elif isinstance(heard, SpeechEnd):
             self._speaker = None
             self.queue.push(ev.SpeechEnded(turn.utterance.item, heard.at_ms))
             turn.replies = turn.preferences.reply
@@ -291,16 +293,16 @@ class Call:
         if silences and self.runner.newest_answer is not None:
             self.runner.newest_answer.talked_over()
 
-    def _listen(self) -> Turn:
+    def _listen(self) -> CallTurn:
         settings = self.turn_settings
         room = settings.max_seconds + settings.prefix_padding_ms / 1000 + 1
         utterance = Utterance(self._preferences.input_rate, room)
-        return self._start(Turn(self._ref, self._preferences, utterance=utterance))
+        return self._start(CallTurn(self._ref, self._preferences, utterance=utterance))
 
-    def _end(self, turn: Turn, utterance: Utterance) -> None:
+    def _end(self, turn: CallTurn, utterance: Utterance) -> None:
         turn.asked_at = self._clock()
-        previous = self.conversation.add(Item(utterance.item, "user"))
-        self.queue.push(ev.Committed(utterance.item, previous))
+        previous = self.conversation.add(ConversationItem(utterance.item, "user"))
+        self.queue.push(ev.UtteranceCommitted(utterance.item, previous))
         utterance.end()
 
     def _drop_utterance(self) -> None:
@@ -310,7 +312,7 @@ class Call:
         if turn is not None and turn.task is not None:
             turn.task.cancel()
 
-    def _start(self, turn: Turn) -> Turn:
+    def _start(self, turn: CallTurn) -> CallTurn:
         if len(self.runner.turns) >= TURNS_MAX:
             raise CallRefused("too many turns are under way", code="rate_limit_exceeded", hint="wait")
         turn.asked_at = None if turn.greets else self._clock()
@@ -318,5 +320,5 @@ class Call:
         return turn
 
 
-def _size_of(event: ev.Event) -> int:
-    return event.size if isinstance(event, ev.Note) else 0
+def _measure_event(event: ev.CallEvent) -> int:
+    return event.size if isinstance(event, ev.EmbedderNote) else 0

@@ -16,13 +16,13 @@ TEXT_BYTES_MAX = 2 << 20
 """Memory of one call's texts: beyond it, older items are forgotten, and a client's new ones are refused."""
 
 
-def new_id(prefix: str) -> str:
+def make_id(prefix: str) -> str:
     """Return a unique ``item_…`` or ``resp_…``."""
     return f"{prefix}_{uuid4().hex[:24]}"
 
 
 @dataclass(slots=True)
-class Item:
+class ConversationItem:
     """Contribution of one speaker. ``text`` is what counts: of an answer, the part that was heard."""
 
     id: str
@@ -34,11 +34,11 @@ class Conversation:
     """Items of one call, in order."""
 
     def __init__(self) -> None:
-        self._items: list[Item] = []
+        self._items: list[ConversationItem] = []
         self.size = 0  # bytes of memory that the texts held when items were last added, removed or completed
 
     @property
-    def last(self) -> Item | None:
+    def last(self) -> ConversationItem | None:
         """Return the newest item."""
         return self._items[-1] if self._items else None
 
@@ -48,7 +48,7 @@ class Conversation:
         said = [item for item in self._items if item.text and item.role != "system"]
         return bool(said) and said[-1].role == "user"
 
-    def fits(self, item: Item) -> bool:
+    def fits(self, item: ConversationItem) -> bool:
         """Return whether ``item`` can be added without forgetting texts."""
         return self.size + getsizeof(item.text) <= TEXT_BYTES_MAX
 
@@ -61,11 +61,11 @@ class Conversation:
     def _weigh(self) -> None:
         self.size = sum(getsizeof(item.text) for item in self._items)
 
-    def find(self, item_id: str) -> Item | None:
+    def find(self, item_id: str) -> ConversationItem | None:
         """Return the item of that id."""
         return next((item for item in self._items if item.id == item_id), None)
 
-    def add(self, item: Item, after: str | None = None, *, first: bool = False) -> str | None:
+    def add(self, item: ConversationItem, after: str | None = None, *, first: bool = False) -> str | None:
         """Put ``item`` at the end, after another one, or ``first``; return its predecessor's id."""
         known = self.find(after) if after else None
         at = self._items.index(known) + 1 if known else len(self._items)

@@ -9,32 +9,38 @@ from dataclasses import dataclass
 from agentsd.audio import vad
 from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
 from agentsd.core.manifest.agent import Turn
-from agentsd.services.voicebot.turntaking import CONFIRM_FRAMES, Began, Ended, State, step
+from agentsd.services.voicebot.turntaking import (
+    CONFIRM_FRAMES,
+    DetectionState,
+    SpeechEnd,
+    SpeechStart,
+    advance_state,
+)
 
 _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
 """By how much a detection is late, resampling included: the padding begins before that."""
 
 
 @dataclass(frozen=True, slots=True)
-class Speech:
+class SpeechSlice:
     """Slice of sound that belongs to the caller's speech."""
 
     pcm: bytes
 
 
-class Ear:
+class SpeechDetector:
     """Speech detector of one call, at one rate. ``turn`` may change at any time."""
 
-    def __init__(self, detector: vad.Detector, rate: int, turn: Turn) -> None:
+    def __init__(self, detector: vad.VoiceDetector, rate: int, turn: Turn) -> None:
         self.turn = turn
-        self._detector: vad.Detector | None = detector
+        self._detector: vad.VoiceDetector | None = detector
         self._resampler = Resampler(rate, vad.RATE, "LQ")
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
-        self._state = State()
+        self._state = DetectionState()
 
     @classmethod
-    async def open(cls, rate: int, turn: Turn) -> Ear:
+    async def open(cls, rate: int, turn: Turn) -> SpeechDetector:
         """Return one with a voice detector of its own, until ``close``."""
         return cls(await vad.DETECTORS.take(), rate, turn)
 
@@ -48,33 +54,35 @@ class Ear:
         """Cut ``pcm`` into about one frame each: what ``hear`` takes."""
         return (pcm[at : at + self._slice] for at in range(0, len(pcm), self._slice))
 
-    def hear(self, pcm: bytes) -> list[Began | Speech | Ended]:
+    def hear(self, pcm: bytes) -> list[SpeechStart | SpeechSlice | SpeechEnd]:
         """Return what a slice settled. In speech every slice is a ``SpeechSlice``.
 
         It comes after ``SpeechStart`` and before ``SpeechEnd``.
         """
         signals = [signal for signal in self._signals(pcm) if signal is not None]
-        heard: list[Began | Speech | Ended] = [signal for signal in signals if isinstance(signal, Began)]
-        ended = [signal for signal in signals if isinstance(signal, Ended)]
+        heard: list[SpeechStart | SpeechSlice | SpeechEnd] = [
+            signal for signal in signals if isinstance(signal, SpeechStart)
+        ]
+        ended = [signal for signal in signals if isinstance(signal, SpeechEnd)]
         if heard:
-            heard.append(Speech(b"".join([*self._before, pcm])))
+            heard.append(SpeechSlice(b"".join([*self._before, pcm])))
             self._before.clear()
         elif self._state.began is not None or ended:
-            heard.append(Speech(pcm))
+            heard.append(SpeechSlice(pcm))
         else:
             self._keep(pcm)
         return [*heard, *ended]
 
     def forget(self) -> None:
         """Discard the speech in progress."""
-        self._state = State(frames=self._state.frames)
+        self._state = DetectionState(frames=self._state.frames)
         self._before.clear()
 
-    def _signals(self, pcm: bytes) -> Iterator[Began | Ended | None]:
+    def _signals(self, pcm: bytes) -> Iterator[SpeechStart | SpeechEnd | None]:
         if self._detector is None:
             return
         for probability in self._detector.probabilities(self._resampler.take(pcm)):
-            self._state, signal = step(self._state, probability, self.turn)
+            self._state, signal = advance_state(self._state, probability, self.turn)
             yield signal
 
     def _keep(self, pcm: bytes) -> None:

@@ -13,8 +13,8 @@ from typing import Any, Literal
 from agentsd.core.errors import AgentsdError
 from agentsd.services.voicebot.playback import Playback
 
-Status = Literal["completed", "cancelled", "failed"]
-Reason = Literal["turn_detected", "client_cancelled"]
+AnswerStatus = Literal["completed", "cancelled", "failed"]
+CancelReason = Literal["turn_detected", "client_cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class SpeechEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Committed:
+class UtteranceCommitted:
     """New item of the conversation from the caller's speech; its transcript is to come."""
 
     item: str
@@ -50,12 +50,12 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
-class Cleared:
+class UtteranceCleared:
     """Discarding of what the caller was saying."""
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class TranscriptDelta:
     """Next part of a transcript."""
 
     item: str
@@ -63,7 +63,7 @@ class Heard:
 
 
 @dataclass(frozen=True, slots=True)
-class Transcribed:
+class TranscriptCompleted:
     """Whole transcript; empty where no words were recognised."""
 
     item: str
@@ -72,7 +72,7 @@ class Transcribed:
 
 
 @dataclass(frozen=True, slots=True)
-class NotTranscribed:
+class TranscriptFailed:
     """Failure of a transcript, which will not come."""
 
     item: str
@@ -93,7 +93,7 @@ class AnswerBegan:
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class AnswerText:
     """Next part of the answer's text."""
 
     answer: str
@@ -101,7 +101,7 @@ class Words:
 
 
 @dataclass(frozen=True, slots=True)
-class Sound:
+class AnswerSound:
     """Next part of the answer's sound: PCM at the call's output rate."""
 
     answer: str
@@ -116,8 +116,8 @@ class AnswerEnded:
 
     answer: str
     item: str
-    status: Status
-    reason: Reason | None
+    status: AnswerStatus
+    reason: CancelReason | None
     text: str
     heard_ms: int | None  # of an answer that was cut short while it was spoken
     usage: Mapping[str, Any] | None  # the LLM's, in its own words
@@ -126,7 +126,7 @@ class AnswerEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class Truncated:
+class AnswerTruncated:
     """Cut of a whole answer while it was still playing: ``text`` of it is kept."""
 
     item: str
@@ -135,34 +135,34 @@ class Truncated:
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
+class TurnFailed:
     """Failure of a turn before it could answer. The call goes on."""
 
     error: AgentsdError
 
 
 @dataclass(frozen=True, slots=True)
-class Note:
+class EmbedderNote:
     """Note of the embedder's own, in its place among the other events."""
 
     value: Mapping[str, Any]
     size: int = 0  # bytes of its texts
 
 
-Event = (
+CallEvent = (
     AgentServes
     | SpeechBegan
     | SpeechEnded
-    | Committed
-    | Cleared
-    | Heard
-    | Transcribed
-    | NotTranscribed
+    | UtteranceCommitted
+    | UtteranceCleared
+    | TranscriptDelta
+    | TranscriptCompleted
+    | TranscriptFailed
     | AnswerBegan
-    | Words
-    | Sound
+    | AnswerText
+    | AnswerSound
     | AnswerEnded
-    | Truncated
-    | Failed
-    | Note
+    | AnswerTruncated
+    | TurnFailed
+    | EmbedderNote
 )

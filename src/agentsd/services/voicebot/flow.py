@@ -35,7 +35,7 @@ class TaskGroup(asyncio.TaskGroup):
 
 
 @asynccontextmanager
-async def closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
+async def close_at_end(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], None]:
     """Yield ``stream`` and close it at the end where possible, which closes the vendor's connection."""
     try:
         yield stream
@@ -45,7 +45,7 @@ async def closing(stream: AsyncIterator[T]) -> AsyncGenerator[AsyncIterator[T], 
             await aclose()
 
 
-def content_of(chunk: Mapping[str, Any]) -> str:
+def extract_content(chunk: Mapping[str, Any]) -> str:
     """Return the text in a ``chat.completion.chunk``; vendors send all sorts of chunks without any."""
     choices = chunk.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -54,14 +54,14 @@ def content_of(chunk: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def first_of(error: BaseException) -> BaseException:
+def find_first_error(error: BaseException) -> BaseException:
     """Return the first error in a group of groups: the one before the rest was cancelled."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
 
 
-def detach(error: E) -> E:
+def detach_error(error: E) -> E:
     """Return ``error`` without earlier frames and errors, so that keeping it keeps nothing else."""
     error.__cause__ = error.__context__ = error.__traceback__ = None
     return error

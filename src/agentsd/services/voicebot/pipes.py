@@ -79,11 +79,11 @@ class Pipe(AsyncIterator[T], Generic[T]):
         return item
 
     def _changed(self) -> None:
-        _set(self._some, true=bool(self._items) or self._ended)
-        _set(self._room, true=len(self._items) < self._limit or self._ended)
+        _set_event(self._some, true=bool(self._items) or self._ended)
+        _set_event(self._room, true=len(self._items) < self._limit or self._ended)
 
 
-def _set(event: asyncio.Event, *, true: bool) -> None:
+def _set_event(event: asyncio.Event, *, true: bool) -> None:
     if true:
         event.set()
     else:

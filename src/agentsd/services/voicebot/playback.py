@@ -30,7 +30,7 @@ class Playback:
         return max(0.0, self.sent_ms - max(0.0, self._ends - now) * 1000)
 
 
-def spoken_part(text: str, heard_ms: float, sound_ms: float, *, whole: bool) -> str:
+def cut_to_heard(text: str, heard_ms: float, sound_ms: float, *, whole: bool) -> str:
     """Return the words of ``text`` that were heard: those begun after ``heard_ms`` are left out.
 
     ``sound_ms`` is the sound there is for it so far; ``whole``: it is the sound of all of it.

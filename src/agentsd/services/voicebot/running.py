@@ -16,23 +16,30 @@ from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services.voicebot.answering import Answer
 from agentsd.services.voicebot.conversation import Conversation
-from agentsd.services.voicebot.events import AgentServes, Event, Failed, Heard, NotTranscribed, Transcribed
-from agentsd.services.voicebot.flow import closing, detach
+from agentsd.services.voicebot.events import (
+    AgentServes,
+    CallEvent,
+    TranscriptCompleted,
+    TranscriptDelta,
+    TranscriptFailed,
+    TurnFailed,
+)
+from agentsd.services.voicebot.flow import close_at_end, detach_error
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.turns import Turn
-from agentsd.services.voicebot.utterance import Listening, Utterance
+from agentsd.services.voicebot.turns import CallTurn
+from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
-Talk = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
-"""``services.chat.stream``, or something around it."""
+ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
+"""``services.chat.stream_chat``, or something around it."""
 
-OPENING = "The call has begun, and nobody has spoken yet: open the conversation."
+OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
 """What a model is told that is to answer before anything was said."""
 
 _log = logging.getLogger(__name__)
 
 
-class Serving:
+class ServingAgent:
     """Agent of the newest lease of one call."""
 
     def __init__(self, agent: LiveAgent) -> None:
@@ -47,22 +54,22 @@ class Serving:
         return before != (self.agent, self.version)
 
 
-class Runner:
+class TurnRunner:
     """Runner of the turns of one call."""
 
     def __init__(
         self,
         leases: Leases,
         tasks: asyncio.TaskGroup,
-        events: Pipe[Event],
-        serving: Serving,
+        events: Pipe[CallEvent],
+        serving: ServingAgent,
         *,
         clock: Callable[[], float],
-        talk: Talk,
+        talk: ChatFunction,
         metrics: VoiceMetrics | None,
     ) -> None:
         self.conversation = Conversation()
-        self.turns: list[Turn] = []  # that are under way, oldest first
+        self.turns: list[CallTurn] = []  # that are under way, oldest first
         self.newest_answer: Answer | None = None
         self.leases = leases
         self._tasks = tasks
@@ -73,14 +80,14 @@ class Runner:
         self._metrics = metrics
         self._floor = asyncio.Lock()  # whoever answers holds it
 
-    def start(self, turn: Turn) -> None:
+    def start(self, turn: CallTurn) -> None:
         """Begin ``turn``: it leases at once, and so runs on the agent as it is now."""
         turn.earlier = tuple(self.turns)
         self.turns.append(turn)
         turn.task = self._tasks.create_task(self._run(turn))
         turn.task.add_done_callback(lambda _: self._forget(turn))
 
-    async def _run(self, turn: Turn) -> None:
+    async def _run(self, turn: CallTurn) -> None:
         try:
             async with self.leases.lease(turn.ref) as agent:
                 if self.serving.change(agent):
@@ -90,18 +97,18 @@ class Runner:
                 turn.heard.set()
                 await self._reply(agent, turn)
         except AgentsdError as error:  # of the lease: listening and answering tell their own
-            await _spoken(turn)
-            self._events.push(Failed(detach(error)))
+            await _wait_until_spoken(turn)
+            self._events.push(TurnFailed(detach_error(error)))
         except Exception as error:
-            _report(error)
-            detach(error)
+            _log_error(error)
+            detach_error(error)
             if turn.answer is None:  # an answer tells its own end
                 hint = "the server's log says where"
-                self._events.push(Failed(AgentsdError("the server failed", hint=hint)))
+                self._events.push(TurnFailed(AgentsdError("the server failed", hint=hint)))
         finally:
             self._forget(turn)
 
-    def _forget(self, turn: Turn) -> None:
+    def _forget(self, turn: CallTurn) -> None:
         """Drop a turn that ended, also before it began. A cancelled task refers to its frames."""
         turn.heard.set()
         turn.earlier = ()
@@ -111,38 +118,38 @@ class Runner:
 
     # Listening
 
-    async def _listen(self, agent: LiveAgent, turn: Turn, utterance: Utterance) -> None:
+    async def _listen(self, agent: LiveAgent, turn: CallTurn, utterance: Utterance) -> None:
         """Report the transcript as it comes, and put it into the conversation. Its failure ends the turn."""
         try:
             text = await self._transcribe(agent, utterance)
         except AgentsdError as error:
             await utterance.ended.wait()
             turn.replies = False
-            self._events.push(NotTranscribed(utterance.item, detach(error)))
+            self._events.push(TranscriptFailed(utterance.item, detach_error(error)))
             return
         await utterance.ended.wait()  # a recogniser may have enough before the caller has finished
         item = self.conversation.find(utterance.item)
         if item is not None:
             item.text = text
             self.conversation.shrink()
-        self._events.push(Transcribed(utterance.item, text, utterance.seconds))
+        self._events.push(TranscriptCompleted(utterance.item, text, utterance.seconds))
         turn.replies = turn.replies and (bool(text) or self.conversation.awaits_answer)
 
     async def _transcribe(self, agent: LiveAgent, utterance: Utterance) -> str:
         if agent.stt is None:
             hint = "add an stt section to its manifest, or write to it"
             raise AgentUnavailable(f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint=hint)
-        listening = Listening()
-        async with closing(agent.stt.stream(utterance.sound(agent.stt.sample_rate))) as transcripts:
+        listening = TranscriptBuilder()
+        async with close_at_end(agent.stt.stream(utterance.sound(agent.stt.sample_rate))) as transcripts:
             async for transcript in transcripts:
                 delta = listening.take(transcript)
                 if delta:
-                    await self._events.put(Heard(utterance.item, delta))
+                    await self._events.put(TranscriptDelta(utterance.item, delta))
         return listening.text
 
     # Answering
 
-    async def _reply(self, agent: LiveAgent, turn: Turn) -> None:
+    async def _reply(self, agent: LiveAgent, turn: CallTurn) -> None:
         for earlier in turn.earlier:
             if not earlier.listening:
                 await earlier.heard.wait()
@@ -151,13 +158,13 @@ class Runner:
             if turn.replies and not (turn.greets and not agent.spec.greeting):
                 await self._answer(agent, turn)
 
-    async def _answer(self, agent: LiveAgent, turn: Turn) -> None:
+    async def _answer(self, agent: LiveAgent, turn: CallTurn) -> None:
         answer = turn.answer = self.newest_answer = self._new_answer(agent, turn)
         try:
             source = agent.spec.greeting if turn.greets else self._completion(agent, turn)
         except AgentsdError as error:  # without an LLM there is nothing to begin
             answer.open = False
-            self._events.push(Failed(detach(error)))
+            self._events.push(TurnFailed(detach_error(error)))
             return
         self._events.push(answer.began(self.conversation.add(answer.item, first=turn.greets)))
         if turn.stopped is not None:
@@ -169,7 +176,7 @@ class Runner:
                 self.conversation.remove(answer.item.id)
             self.conversation.shrink()
 
-    def _new_answer(self, agent: LiveAgent, turn: Turn) -> Answer:
+    def _new_answer(self, agent: LiveAgent, turn: CallTurn) -> Answer:
         wanted, preferences = turn.ask.aloud, turn.preferences
         return Answer(
             agent,
@@ -182,26 +189,26 @@ class Runner:
             label=preferences.label,
         )
 
-    def _completion(self, agent: LiveAgent, turn: Turn) -> AsyncIterator[dict[str, Any]]:
+    def _completion(self, agent: LiveAgent, turn: CallTurn) -> AsyncIterator[dict[str, Any]]:
         told = turn.preferences.instructions if turn.ask.instructions is None else turn.ask.instructions
         messages: list[dict[str, str]] = self.conversation.messages()
         if told:
             messages.insert(0, {"role": "system", "content": told})
         body = {
-            "messages": messages or [{"role": "system", "content": OPENING}],
+            "messages": messages or [{"role": "system", "content": OPENING_PROMPT}],
             "max_tokens": turn.ask.max_tokens,
             "stream_options": {"include_usage": True},
         }
         return self._talk(agent, body)
 
 
-async def _spoken(turn: Turn) -> None:
+async def _wait_until_spoken(turn: CallTurn) -> None:
     """Wait until the caller has finished, so that events stay in order."""
     if turn.utterance is not None:
         await turn.utterance.ended.wait()
 
 
-def _report(error: Exception) -> None:
+def _log_error(error: Exception) -> None:
     """Log where an unexpected error arose, without its text, which may quote the conversation."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s in a turn\n%s", type(error).__name__, place)

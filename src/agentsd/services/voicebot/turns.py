@@ -10,7 +10,7 @@ from typing import Any
 from agentsd.core.errors import AgentsdError
 from agentsd.core.manifest.agent import Turn as TurnSettings
 from agentsd.services.voicebot.answering import Answer
-from agentsd.services.voicebot.events import Reason
+from agentsd.services.voicebot.events import CancelReason
 from agentsd.services.voicebot.utterance import Utterance
 
 PCM_RATE = 24_000
@@ -29,7 +29,7 @@ class CallRefused(AgentsdError):
 
 
 @dataclass(frozen=True, slots=True)
-class Preferences:
+class CallPreferences:
     """Settings of a call that differ from the manifest. A turn runs on those of its start."""
 
     input_rate: int = PCM_RATE
@@ -47,7 +47,7 @@ class Preferences:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AnswerRequest:
     """Options of one answer. None: as the call's preferences."""
 
     instructions: str | None = None
@@ -56,19 +56,19 @@ class Ask:
 
 
 @dataclass(slots=True, eq=False)
-class Turn:
+class CallTurn:
     """Turn in progress. Its task is the only one that runs it."""
 
     ref: str
-    preferences: Preferences
+    preferences: CallPreferences
     utterance: Utterance | None = None
     greets: bool = False
     replies: bool = False  # whether it answers
-    ask: Ask = field(default_factory=Ask)
-    earlier: tuple[Turn, ...] = ()  # what must have been heard before this one answers
+    ask: AnswerRequest = field(default_factory=AnswerRequest)
+    earlier: tuple[CallTurn, ...] = ()  # what must have been heard before this one answers
     heard: asyncio.Event = field(default_factory=asyncio.Event)  # nothing more is to be transcribed
     asked_at: float | None = None
-    stopped: Reason | None = None  # cancelled before its answer began
+    stopped: CancelReason | None = None  # cancelled before its answer began
     answer: Answer | None = None
     task: asyncio.Task[None] | None = None
 
@@ -82,7 +82,7 @@ class Turn:
         """Return whether an answer is asked for that has not ended."""
         return self.replies and self.stopped is None and (self.answer is None or self.answer.open)
 
-    def stop(self, reason: Reason) -> bool:
+    def stop(self, reason: CancelReason) -> bool:
         """Interrupt the answer, now or as soon as it begins. Return False if there is none."""
         if not self.pending:
             return False

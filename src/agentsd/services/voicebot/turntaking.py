@@ -20,14 +20,14 @@ HYSTERESIS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
+class SpeechStart:
     """Beginning of speech, ``at_ms`` after the first frame, padding included."""
 
     at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class SpeechEnd:
     """End of speech, ``at_ms`` after the first frame; ``cut`` where it was only too long."""
 
     at_ms: int
@@ -35,7 +35,7 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class DetectionState:
     """State of the detection after some frames."""
 
     frames: int = 0
@@ -44,30 +44,30 @@ class State:
     began: int | None = None  # the frame at which the speech that goes on began
 
 
-Step = tuple[State, Began | Ended | None]
+DetectionStep = tuple[DetectionState, SpeechStart | SpeechEnd | None]
 
 
-def step(state: State, probability: float, turn: Turn) -> Step:
+def advance_state(state: DetectionState, probability: float, turn: Turn) -> DetectionStep:
     """Return the state after one more frame, and what that frame settled."""
     state = replace(state, frames=state.frames + 1)
     if state.began is None:
-        return _in_silence(state, probability, turn)
-    return _in_speech(state, probability, turn, state.began)
+        return _advance_in_silence(state, probability, turn)
+    return _advance_in_speech(state, probability, turn, state.began)
 
 
-def _in_silence(state: State, probability: float, turn: Turn) -> Step:
+def _advance_in_silence(state: DetectionState, probability: float, turn: Turn) -> DetectionStep:
     loud = state.loud + 1 if probability >= turn.threshold else 0
     if loud < CONFIRM_FRAMES:
         return replace(state, loud=loud), None
     began = state.frames - loud
     at_ms = max(0, began * FRAME_MS - turn.prefix_padding_ms)
-    return replace(state, loud=0, quiet=0, began=began), Began(at_ms)
+    return replace(state, loud=0, quiet=0, began=began), SpeechStart(at_ms)
 
 
-def _in_speech(state: State, probability: float, turn: Turn, began: int) -> Step:
+def _advance_in_speech(state: DetectionState, probability: float, turn: Turn, began: int) -> DetectionStep:
     quiet = state.quiet + 1 if probability < max(turn.threshold - HYSTERESIS, 0.01) else 0
     over = quiet * FRAME_MS >= turn.silence_ms
     cut = (state.frames - began) * FRAME_MS >= turn.max_seconds * 1000
     if over or cut:
-        return State(frames=state.frames), Ended(state.frames * FRAME_MS, cut=not over)
+        return DetectionState(frames=state.frames), SpeechEnd(state.frames * FRAME_MS, cut=not over)
     return replace(state, quiet=quiet), None

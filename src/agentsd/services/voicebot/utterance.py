@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
 from agentsd.providers.base import Transcript
-from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.conversation import make_id
 from agentsd.services.voicebot.pipes import Pipe
 
 
@@ -15,7 +15,7 @@ class Utterance:
     """PCM at ``rate``, at most ``max_seconds`` of it: the rest is dropped (``full``)."""
 
     def __init__(self, rate: int, max_seconds: float) -> None:
-        self.item = new_id("item")
+        self.item = make_id("item")
         self.rate = rate
         self.ended = asyncio.Event()
         self._left = int(max_seconds * rate) * SAMPLE_BYTES
@@ -52,10 +52,10 @@ class Utterance:
 
     def sound(self, rate: int) -> AsyncIterator[bytes]:
         """Return it at another rate, as it is spoken."""
-        return _Sound(self._chunks, Resampler(self.rate, rate))
+        return _UtteranceSound(self._chunks, Resampler(self.rate, rate))
 
 
-class _Sound(AsyncIterator[bytes]):
+class _UtteranceSound(AsyncIterator[bytes]):
     """Iterator, not a generator: a recogniser that leaves half-way leaves nothing to be closed."""
 
     def __init__(self, chunks: Pipe[bytes], resampler: Resampler) -> None:
@@ -74,7 +74,7 @@ class _Sound(AsyncIterator[bytes]):
         raise StopAsyncIteration
 
 
-class Listening:
+class TranscriptBuilder:
     """Transcripts joined as they come: final ones follow each other, partial ones are replaced."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Listening:
     @property
     def text(self) -> str:
         """Return all that was recognised."""
-        return _joined(self._final, self._partial)
+        return _join_texts(self._final, self._partial)
 
     def take(self, transcript: Transcript) -> str:
         """Return what is new.
@@ -93,7 +93,7 @@ class Listening:
         It is empty where a partial transcript removed words, until they are there again.
         """
         if transcript.final:
-            self._final, self._partial = _joined(self._final, transcript.text.strip()), ""
+            self._final, self._partial = _join_texts(self._final, transcript.text.strip()), ""
         else:
             self._partial = transcript.text.strip()
         text = self.text
@@ -103,5 +103,5 @@ class Listening:
         return delta
 
 
-def _joined(first: str, second: str) -> str:
+def _join_texts(first: str, second: str) -> str:
     return f"{first} {second}" if first and second else first or second

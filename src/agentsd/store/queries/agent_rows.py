@@ -11,9 +11,9 @@ import orjson
 
 from agentsd.core.errors import StoreRefused
 from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest
-from agentsd.core.names import owner_of, slug_of, user_id_of
+from agentsd.core.names import derive_owner, derive_slug, derive_user_id
 from agentsd.core.plan.plan import Change
-from agentsd.store.tolerance import mapping, named
+from agentsd.store.tolerance import read_mapping, read_named_digests
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"),
@@ -42,15 +42,15 @@ COLUMNS: tuple[tuple[str, str], ...] = (
 BATCH_BYTES = 16 << 20
 
 
-def row_of(
+def make_row(
     change: Change, source: str, checked: bytes, value: Mapping[str, Any], document_digest: bytes
 ) -> tuple[Any, ...]:
     """Return the values of ``COLUMNS`` for a change whose manifest has the value ``value``."""
-    desired = manifest_of(change)
+    desired = require_manifest(change)
     sections = (orjson.dumps(value.get(kind) or {}).decode() for kind in (*KINDS, "rag"))
     return (
         change.id,
-        user_id_of(change.owner),
+        derive_user_id(change.owner),
         change.slug,
         str(value.get("name") or change.slug),
         str(value.get("description") or ""),
@@ -64,30 +64,36 @@ def row_of(
         change.path,
         desired.verified,
         checked,
-        orjson.dumps(attached(desired.attachments)).decode(),
+        orjson.dumps(dump_attachments(desired.attachments)).decode(),
     )
 
 
-def attached(attachments: Attachments) -> dict[str, Any]:
+def dump_attachments(attachments: Attachments) -> dict[str, Any]:
     """Return ``{"prompt": {"path", "digest"}, "sources": [{…}, …], "layers": [{…}, …]}``.
 
     Digests are in hex.
     """
-    prompt = {"prompt": _named(attachments.prompt)} if attachments.prompt else {}
-    sources = {"sources": [_named(source) for source in attachments.sources]} if attachments.sources else {}
-    layers = {"layers": [_named(layer) for layer in attachments.layers]} if attachments.layers else {}
+    prompt = {"prompt": _dump_attachment(attachments.prompt)} if attachments.prompt else {}
+    sources = (
+        {"sources": [_dump_attachment(source) for source in attachments.sources]}
+        if attachments.sources
+        else {}
+    )
+    layers = (
+        {"layers": [_dump_attachment(layer) for layer in attachments.layers]} if attachments.layers else {}
+    )
     return prompt | sources | layers
 
 
-def _named(attachment: Attachment) -> dict[str, str]:
+def _dump_attachment(attachment: Attachment) -> dict[str, str]:
     return {"path": attachment.path, "digest": attachment.digest.hex()}
 
 
-def read_attached(stored: object) -> Attachments:
+def parse_attachments(stored: object) -> Attachments:
     """Reverse ``dump_attachments``; empty for anything else, so that a sync heals it."""
-    known = mapping(stored)
-    prompt = named([known["prompt"]] if known.get("prompt") else None) or ()
-    sources, layers = (named(known.get(name)) or () for name in ("sources", "layers"))
+    known = read_mapping(stored)
+    prompt = read_named_digests([known["prompt"]] if known.get("prompt") else None) or ()
+    sources, layers = (read_named_digests(known.get(name)) or () for name in ("sources", "layers"))
     return Attachments(
         next((Attachment(*one) for one in prompt), None),
         tuple(Attachment(*one) for one in sources),
@@ -95,20 +101,20 @@ def read_attached(stored: object) -> Attachments:
     )
 
 
-def manifest_of(change: Change) -> Manifest:
+def require_manifest(change: Change) -> Manifest:
     """Return the desired manifest; every change but a delete has one."""
     if change.desired is None:
         raise ValueError(f"a change that is no delete needs a manifest: {change.slug}")
     return change.desired
 
 
-def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, Any], bytes]:
+def restore_from_document(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, Any], bytes]:
     """Return a change whose file was not read again, with value and bytes from the stored ``data``.
 
     A heal then takes nothing from the row, which is what was edited by hand: slug and owner follow from
     the path, the default from the document, and its seal does not count as verified any more.
     """
-    desired = manifest_of(change)
+    desired = require_manifest(change)
     if desired.attachments.layers:
         raise StoreRefused(
             f"the row of {change.slug} was edited by hand just now",
@@ -120,22 +126,24 @@ def read_back(change: Change, data: bytes | None) -> tuple[Change, Mapping[str, 
             hint=f"touch {change.path} (any edit) and sync again: the file brings it back",
         )
     from agentsd.core.manifest.document import (
-        parse,  # a heal is rare; PyYAML need not be loaded for anything else
+        parse_document,  # a heal is rare; PyYAML need not be loaded for anything else
     )
 
-    value = parse(change.path, data).value
+    value = parse_document(change.path, data).value
     if change.operation == "heal":
         known = replace(desired, default=bool(value.get("default", False)), verified=False)
-        change = replace(change, slug=slug_of(change.path), owner=owner_of(change.path), desired=known)
+        change = replace(
+            change, slug=derive_slug(change.path), owner=derive_owner(change.path), desired=known
+        )
     return change, value, data
 
 
-def columns_of(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
+def transpose_rows(rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
     """Transpose rows (at least one) into columns, for ``unnest``."""
     return [list(column) for column in zip(*rows, strict=True)]
 
 
-def batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+def split_batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
     """Split rows into batches of some megabytes: Postgres takes 1 GB a statement, and memory is limited."""
     batch: list[tuple[Any, ...]] = []
     size = 0

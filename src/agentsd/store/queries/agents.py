@@ -14,31 +14,31 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from agentsd.core.manifest.agent import AgentRow, Attachment, StoredAgent
-from agentsd.core.plan.plan import Stored
-from agentsd.store.queries.agent_rows import read_attached
-from agentsd.store.queries.apply import ApplyStamp, apply
-from agentsd.store.queries.pulls import applied_commit
+from agentsd.core.plan.plan import StoredState
+from agentsd.store.queries.agent_rows import parse_attachments
+from agentsd.store.queries.apply import ApplyStamp, apply_plan
+from agentsd.store.queries.pulls import load_applied_commit
 from agentsd.store.queries.users import load_users
-from agentsd.store.queries.versions import NOTHING, Head, head, knows, lock
-from agentsd.store.tolerance import named
+from agentsd.store.queries.versions import EMPTY_HEAD, Head, is_in_history, load_head, lock_applies
+from agentsd.store.tolerance import read_named_digests
 
 __all__ = [
-    "NOTHING",
+    "EMPTY_HEAD",
     "ApplyStamp",
     "Head",
-    "Loaded",
+    "LoadedRows",
     "Revision",
-    "apply",
-    "head",
-    "knows",
+    "apply_plan",
+    "is_in_history",
     "load_all",
     "load_changed",
     "load_documents",
+    "load_head",
     "load_layers",
+    "load_revisions",
+    "load_seal_owners",
     "load_stored",
-    "lock",
-    "owners_of_seals",
-    "revisions",
+    "lock_applies",
 ]
 
 
@@ -46,7 +46,7 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedRows:
     """Rows and the head that they belong to; consistent if loaded in one snapshot transaction."""
 
     head: Head
@@ -74,7 +74,7 @@ class Revision:
     layers: tuple[Attachment, ...] = ()
 
 
-async def load_stored(connection: AsyncConnection, source: str) -> Stored:
+async def load_stored(connection: AsyncConnection, source: str) -> StoredState:
     """Load what every source has in the store, and the commit that ``source`` last applied."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.source, a.path, a.digest, a.is_default, a.version, a.verified,
@@ -83,19 +83,19 @@ async def load_stored(connection: AsyncConnection, source: str) -> Stored:
            FROM agents a JOIN users u ON u.id = a.user_id WHERE a.deleted_at IS NULL""",
         binary=True,
     )
-    agents = {row[0]: _stored(row) for row in await cursor.fetchall()}
-    now = await head(connection)
-    return Stored(
+    agents = {row[0]: _make_stored_agent(row) for row in await cursor.fetchall()}
+    now = await load_head(connection)
+    return StoredState(
         version=now.version,
         agents=agents,
         users=await load_users(connection),
-        commit=await applied_commit(connection, source),
+        commit=await load_applied_commit(connection, source),
     )
 
 
-def _stored(row: tuple[Any, ...]) -> StoredAgent:
+def _make_stored_agent(row: tuple[Any, ...]) -> StoredAgent:
     agent = StoredAgent(*row[:-1])
-    return replace(agent, attachments=read_attached(row[-1])) if row[-1] else agent
+    return replace(agent, attachments=parse_attachments(row[-1])) if row[-1] else agent
 
 
 async def load_documents(connection: AsyncConnection, ids: Iterable[UUID]) -> dict[UUID, bytes]:
@@ -119,7 +119,7 @@ async def load_layers(connection: AsyncConnection, digests: Collection[bytes]) -
     return dict(await cursor.fetchall())
 
 
-async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
+async def load_seal_owners(connection: AsyncConnection, fingerprints: Collection[bytes]) -> dict[bytes, str]:
     """Return which owner first used a seal, history included; unknown fingerprints are left out."""
     if not fingerprints:
         return {}
@@ -129,50 +129,52 @@ async def owners_of_seals(connection: AsyncConnection, fingerprints: Collection[
     return dict(await cursor.fetchall())
 
 
-async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> Loaded:
+async def load_changed(connection: AsyncConnection, since: int, now: Head | None = None) -> LoadedRows:
     """Load rows with ``version > since``, tombstones included; ``now``: the head, where it is known.
 
     Use a snapshot transaction.
     """
-    now = now or await head(connection)
+    now = now or await load_head(connection)
     cursor = await connection.execute(
         # The upper bound lets the planner see that few rows are meant, before it has any statistics.
         _ROWS + "WHERE a.version > %s AND a.version <= %s ORDER BY a.version, a.slug",
         (since, now.version),
         binary=True,
     )
-    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
+    return LoadedRows(now, tuple(await _build_rows(connection, await cursor.fetchall(), AgentRow)))
 
 
-async def load_all(connection: AsyncConnection) -> Loaded:
+async def load_all(connection: AsyncConnection) -> LoadedRows:
     """Load every live row. Use a snapshot transaction."""
-    now = await head(connection)
+    now = await load_head(connection)
     cursor = await connection.execute(_ROWS + "WHERE a.deleted_at IS NULL ORDER BY a.slug", binary=True)
-    return Loaded(now, tuple(await _rows(connection, await cursor.fetchall(), AgentRow)))
+    return LoadedRows(now, tuple(await _build_rows(connection, await cursor.fetchall(), AgentRow)))
 
 
 _UNREADABLE = Attachment("the column attachments", b"")
 """Makes the agent of a row that was edited by hand Invalid, instead of something else than its files say."""
 
 
-async def _rows(
+async def _build_rows(
     connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], kind: Callable[..., Row]
 ) -> list[Row]:
     """Build rows that end with sources and layers; shared layers' bytes are read once."""
-    digests = {digest for row in rows for _, digest in named(row[-1]) or ()}
+    digests = {digest for row in rows for _, digest in read_named_digests(row[-1]) or ()}
     found = await load_layers(connection, digests)
-    return [kind(*row[:-2], named(row[-2]) or (), _layers(row[-2:], found)) for row in rows]
+    return [
+        kind(*row[:-2], read_named_digests(row[-2]) or (), _collect_layers(row[-2:], found)) for row in rows
+    ]
 
 
-def _layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
+def _collect_layers(stored: Sequence[object], found: Mapping[bytes, bytes]) -> tuple[Attachment, ...]:
     """Return the layers; where the row does not name them properly, one that cannot be read."""
-    sources, layers = map(named, stored)
+    sources, layers = map(read_named_digests, stored)
     if sources is None or layers is None:
         return (_UNREADABLE,)
     return tuple(Attachment(path, digest, found.get(digest)) for path, digest in layers)
 
 
-async def revisions(
+async def load_revisions(
     connection: AsyncConnection,
     agent_id: UUID,
     *,
@@ -195,10 +197,10 @@ async def revisions(
         (agent_id, before, before, owner, owner, limit),
         binary=True,
     )
-    return await _rows(connection, await cursor.fetchall(), Revision)
+    return await _build_rows(connection, await cursor.fetchall(), Revision)
 
 
-async def revision_page(
+async def load_revision_page(
     connection: AsyncConnection,
     agent_id: UUID,
     *,
@@ -233,7 +235,7 @@ async def revision_page(
         binary=True,
     )
     rows = await cursor.fetchall()
-    found = await _rows(connection, [row[:-1] for row in rows], Revision)
+    found = await _build_rows(connection, [row[:-1] for row in rows], Revision)
     return found, bool(rows) and rows[0][-1] > len(rows)
 
 

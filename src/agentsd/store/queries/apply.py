@@ -18,11 +18,18 @@ from psycopg import AsyncConnection
 
 from agentsd.core.names import DEFAULT_OWNER
 from agentsd.core.plan.plan import Change, Plan
-from agentsd.store.queries.agent_rows import COLUMNS, batches, columns_of, manifest_of, read_back, row_of
+from agentsd.store.queries.agent_rows import (
+    COLUMNS,
+    make_row,
+    require_manifest,
+    restore_from_document,
+    split_batches,
+    transpose_rows,
+)
 from agentsd.store.queries.users import apply_users, store_documents
-from agentsd.store.queries.versions import Head, grow, notify
+from agentsd.store.queries.versions import Head, insert_version, notify_listeners
 
-_Read = tuple[Change, Mapping[str, Any], bytes]
+_ReadChange = tuple[Change, Mapping[str, Any], bytes]
 """A change, its manifest's value and its manifest's bytes."""
 
 
@@ -35,7 +42,7 @@ class ApplyStamp:
     checked: bytes  # digest of the schema and the trust settings that the manifests were checked against
 
 
-async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -> Head:
+async def apply_plan(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -> Head:
     """Write ``plan`` and announce it; needs ``lock_applies``, in the transaction that loaded the store.
 
     Nothing is visible before the transaction commits. Raises StoreRefused where a stored document that
@@ -44,10 +51,12 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
     if plan.empty:
         raise ValueError("an empty plan is not applied")
     deleted = [change.id for change in plan.changes if change.operation == "delete"]
-    read = await _read(connection, [change for change in plan.changes if change.operation != "delete"])
+    read = await _attach_documents(
+        connection, [change for change in plan.changes if change.operation != "delete"]
+    )
     written = [change for change, _, _ in read]
-    rows = await _rows(connection, read, plan.source, stamp.checked)
-    head = await grow(connection, plan.source, stamp.commit, stamp.run_id)
+    rows = await _make_rows(connection, read, plan.source, stamp.checked)
+    head = await insert_version(connection, plan.source, stamp.commit, stamp.run_id)
     await apply_users(
         connection,
         plan.users,
@@ -58,50 +67,50 @@ async def apply(connection: AsyncConnection, plan: Plan, *, stamp: ApplyStamp) -
     if deleted:
         await connection.execute(_TOMBSTONE, {"version": head.version, "ids": deleted})
     if rows:
-        await _upsert(connection, rows, head.version, stamp.commit)
+        await _upsert_rows(connection, rows, head.version, stamp.commit)
     if plan.changes:
-        await _record(connection, plan.changes, head.version, stamp)
+        await _record_revisions(connection, plan.changes, head.version, stamp)
     await _remember_seals(connection, written)
-    await notify(connection, head)
+    await notify_listeners(connection, head)
     return head
 
 
-async def _read(connection: AsyncConnection, changes: Sequence[Change]) -> list[_Read]:
+async def _attach_documents(connection: AsyncConnection, changes: Sequence[Change]) -> list[_ReadChange]:
     """Return ``changes`` with their manifests' values: from the plan, or from the stored documents."""
-    unread = [c for c in changes if manifest_of(c).value is None or manifest_of(c).data is None]
-    stored = await _stored_documents(connection, [_document_digest(change) for change in unread])
-    read: list[_Read] = []
+    unread = [c for c in changes if require_manifest(c).value is None or require_manifest(c).data is None]
+    stored = await _load_documents(connection, [_get_document_digest(change) for change in unread])
+    read: list[_ReadChange] = []
     for change in changes:
-        desired = manifest_of(change)
+        desired = require_manifest(change)
         if desired.value is None or desired.data is None:
-            read.append(read_back(change, stored.get(_document_digest(change))))
+            read.append(restore_from_document(change, stored.get(_get_document_digest(change))))
         else:
             read.append((change, desired.value, desired.data))
     return read
 
 
-def _document_digest(change: Change) -> bytes:
-    desired = manifest_of(change)
+def _get_document_digest(change: Change) -> bytes:
+    desired = require_manifest(change)
     return desired.document_digest or desired.digest
 
 
-async def _rows(
-    connection: AsyncConnection, read: Sequence[_Read], source: str, checked: bytes
+async def _make_rows(
+    connection: AsyncConnection, read: Sequence[_ReadChange], source: str, checked: bytes
 ) -> list[tuple[Any, ...]]:
     """Return the rows to write; their documents are stored on the way."""
     digests = [sha256(data).digest() for _, _, data in read]
     documents = [(digest, c.path, data) for digest, (c, _, data) in zip(digests, read, strict=True)]
-    attached = [manifest_of(change).attachments for change, _, _ in read]
+    attached = [require_manifest(change).attachments for change, _, _ in read]
     texts = [one for beside in attached for one in (beside.prompt, *beside.layers) if one]
     documents += [(text.digest, text.path, text.data) for text in texts if text.data is not None]
     await store_documents(connection, documents)
     return [
-        row_of(change, source, checked, value, digest)
+        make_row(change, source, checked, value, digest)
         for digest, (change, value, _) in zip(digests, read, strict=True)
     ]
 
 
-async def _stored_documents(connection: AsyncConnection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
+async def _load_documents(connection: AsyncConnection, digests: Sequence[bytes]) -> dict[bytes, bytes]:
     if not digests:
         return {}
     cursor = await connection.execute(
@@ -110,16 +119,16 @@ async def _stored_documents(connection: AsyncConnection, digests: Sequence[bytes
     return dict(await cursor.fetchall())
 
 
-async def _upsert(
+async def _upsert_rows(
     connection: AsyncConnection, rows: Sequence[tuple[Any, ...]], version: int, commit: str | None
 ) -> None:
     places = {"ids": [row[0] for row in rows], "slugs": [row[2] for row in rows]}
     await connection.execute(_CLEAR_MOVING, places)
-    for batch in batches(rows):
-        await connection.execute(_UPSERT, (commit, version, *columns_of(batch)))
+    for batch in split_batches(rows):
+        await connection.execute(_UPSERT, (commit, version, *transpose_rows(batch)))
 
 
-async def _record(
+async def _record_revisions(
     connection: AsyncConnection, changes: Sequence[Change], version: int, stamp: ApplyStamp
 ) -> None:
     await connection.execute(
@@ -139,8 +148,8 @@ async def _remember_seals(connection: AsyncConnection, changes: Sequence[Change]
 
     That a seal has one owner is checked by the rules before the apply.
     """
-    seals = {seal: DEFAULT_OWNER for change in changes for seal in manifest_of(change).lent}
-    seals |= {seal: change.owner for change in changes for seal in manifest_of(change).seals}
+    seals = {seal: DEFAULT_OWNER for change in changes for seal in require_manifest(change).lent}
+    seals |= {seal: change.owner for change in changes for seal in require_manifest(change).seals}
     if seals:
         await connection.execute(_SEALS, (list(seals), list(seals.values())))
 

@@ -14,12 +14,12 @@ from typing import Any
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.core.names import SLUG_MAX, owner_of, printable
-from agentsd.store.tolerance import mapping
+from agentsd.core.names import SLUG_MAX, derive_owner, escape_unprintable
+from agentsd.store.tolerance import read_mapping
 
 KEPT_DAYS = 400
 """Older deeds go."""
-KEPT_DEEDS = 100_000
+KEPT_ENTRIES = 100_000
 """Of deeds done, and as many again of those refused or failed: refusals never push out what was done."""
 
 TEXT_MAX = 200
@@ -27,7 +27,7 @@ TEXT_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AuditEntry:
     """Action of an actor, carried out or refused."""
 
     id: int  # grows with time
@@ -39,7 +39,7 @@ class Deed:
     detail: Mapping[str, Any]  # outcome, status, code, path, from_version, to_version, commit
 
 
-async def record(
+async def record_audit_entry(
     connection: AsyncConnection,
     *,
     actor: str,
@@ -53,21 +53,27 @@ async def record(
     ``owner``: whose users may read it; None is the target's, an empty string is nobody but admins.
     """
     if owner is None:
-        owner = owner_of(target) if target else ""
+        owner = derive_owner(target) if target else ""
     await connection.execute(
         "INSERT INTO audit (actor, action, target, owner, detail) VALUES (%s, %s, %s, %s, %s)",
-        (_short(actor), action, _short(target), owner[:SLUG_MAX], orjson.dumps(dict(detail or {})).decode()),
+        (
+            _shorten_text(actor),
+            action,
+            _shorten_text(target),
+            owner[:SLUG_MAX],
+            orjson.dumps(dict(detail or {})).decode(),
+        ),
     )
 
 
-async def load_deeds(
+async def load_audit_entries(
     connection: AsyncConnection,
     *,
     limit: int,
     before: int | None = None,
     owner: str | None = None,
     target: str | Collection[str] | None = None,
-) -> list[Deed]:
+) -> list[AuditEntry]:
     """Load entries, newest first. ``before`` is an entry's id, for the next page.
 
     ``owner`` and ``target`` filter.
@@ -86,25 +92,25 @@ async def load_deeds(
             "limit": limit,
         },
     )
-    return [_deed(row) for row in await cursor.fetchall()]
+    return [_make_entry(row) for row in await cursor.fetchall()]
 
 
-async def load_deeds_of(
+async def load_version_audit_entries(
     connection: AsyncConnection, versions: Collection[int], *, since: datetime
-) -> list[Deed]:
+) -> list[AuditEntry]:
     """Load the entries that made these versions, newest first; none is older than ``since``."""
     cursor = await connection.execute(
         """SELECT id, at, actor, action, target, owner, detail FROM audit
            WHERE at >= %s AND detail->>'to_version' = ANY(%s::text[]) ORDER BY id DESC""",
         (since, [str(version) for version in versions]),
     )
-    return [_deed(row) for row in await cursor.fetchall()]
+    return [_make_entry(row) for row in await cursor.fetchall()]
 
 
-def _deed(row: tuple[Any, ...]) -> Deed:
-    columns = (*row[:6], mapping(row[6]))
-    return Deed(*columns)
+def _make_entry(row: tuple[Any, ...]) -> AuditEntry:
+    columns = (*row[:6], read_mapping(row[6]))
+    return AuditEntry(*columns)
 
 
-def _short(text: str) -> str:
-    return printable(text)[:TEXT_MAX]
+def _shorten_text(text: str) -> str:
+    return escape_unprintable(text)[:TEXT_MAX]

@@ -8,11 +8,11 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-from agentsd.core.plan.drift import attached_view
-from agentsd.store.queries.agent_rows import read_attached
+from agentsd.core.plan.drift import summarise_attachments
+from agentsd.store.queries.agent_rows import parse_attachments
 
 
-async def altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
+async def find_altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
     """Return digests of documents of live agents whose bytes are missing or edited.
 
     It takes about 0.1 s for 30 MB.
@@ -30,7 +30,9 @@ async def altered_documents(connection: AsyncConnection) -> frozenset[bytes]:
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
-async def held_columns(connection: AsyncConnection, ids: Collection[UUID]) -> dict[UUID, Mapping[str, Any]]:
+async def load_current_columns(
+    connection: AsyncConnection, ids: Collection[UUID]
+) -> dict[UUID, Mapping[str, Any]]:
     """Return the rows' present values, by id, in a manifest's terms: as ``core.plan.drift`` compares it."""
     cursor = await connection.execute(
         """SELECT a.id, a.slug, u.username, a.path, a.name, a.description, a.system_prompt, a.is_default,
@@ -40,15 +42,18 @@ async def held_columns(connection: AsyncConnection, ids: Collection[UUID]) -> di
         (list(ids),),
         binary=True,
     )
-    return {row[0]: _held(row[1:]) for row in await cursor.fetchall()}
+    return {row[0]: _make_columns(row[1:]) for row in await cursor.fetchall()}
 
 
-_NAMES = (
+_COLUMN_NAMES = (
     *("slug", "owner", "path", "name", "description", "system_prompt", "default", "active"),
     *("llm", "tts", "stt", "rag", "digest", "document"),
 )
 
 
-def _held(row: tuple[Any, ...]) -> dict[str, Any]:
+def _make_columns(row: tuple[Any, ...]) -> dict[str, Any]:
     plain = [value.hex()[:8] if isinstance(value, bytes) else value for value in row[:-1]]
-    return {**dict(zip(_NAMES, plain, strict=True)), "attached": attached_view(read_attached(row[-1]))}
+    return {
+        **dict(zip(_COLUMN_NAMES, plain, strict=True)),
+        "attached": summarise_attachments(parse_attachments(row[-1])),
+    }

@@ -12,29 +12,29 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import AsyncConnection
 
-from agentsd.core.text.chunking import VERSION, Chunk, Passage
+from agentsd.core.text.chunking import CHUNKING_VERSION, Chunk, Passage
 
-Embed = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
+EmbedFunction = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 
-BATCH = 32
+EMBED_BATCH = 32
 """Passages embedded by one call."""
 
-_INSERTED = 500
+_INSERT_BATCH = 500
 """Passages of one statement: to write it takes a millisecond or so of the event loop."""
 _LOCK_SEED = 0x6B6E6F77
 """Keeps the locks of vector spaces apart from other advisory locks."""
 
-_K = 60
+_RANK_CONSTANT = 60
 """Of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
 
 
-async def missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
+async def find_missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
     """Return those of ``digests`` whose passages are not stored, or were cut by another version."""
     if not digests:
         return set()
     cursor = await connection.execute(
         "SELECT digest FROM knowledge_sources WHERE digest = ANY(%s) AND chunker = %s",
-        (list(digests), VERSION),
+        (list(digests), CHUNKING_VERSION),
     )
     return set(digests) - {row[0] for row in await cursor.fetchall()}
 
@@ -50,13 +50,13 @@ async def store_sources(
         await connection.execute("DELETE FROM knowledge_sources WHERE digest = %s", (digest,))
         await connection.execute(
             "INSERT INTO knowledge_sources (digest, path, chunker) VALUES (%s, %s, %s)",
-            (digest, path, VERSION),
+            (digest, path, CHUNKING_VERSION),
         )
-        for start in range(0, len(chunks), _INSERTED):
-            await _insert(connection, digest, chunks[start : start + _INSERTED])
+        for start in range(0, len(chunks), _INSERT_BATCH):
+            await _insert_chunks(connection, digest, chunks[start : start + _INSERT_BATCH])
 
 
-async def _insert(connection: AsyncConnection, digest: bytes, chunks: Sequence[Chunk]) -> None:
+async def _insert_chunks(connection: AsyncConnection, digest: bytes, chunks: Sequence[Chunk]) -> None:
     await connection.execute(
         """INSERT INTO knowledge_chunks (source_digest, ordinal, heading, text)
            SELECT %s, * FROM unnest(%s::int[], %s::text[], %s::text[])""",
@@ -64,7 +64,7 @@ async def _insert(connection: AsyncConnection, digest: bytes, chunks: Sequence[C
     )
 
 
-async def drop_unused(connection: AsyncConnection) -> int:
+async def drop_unused_sources(connection: AsyncConnection) -> int:
     """Remove sources that no agent names any more. Return how many."""
     cursor = await connection.execute(
         """DELETE FROM knowledge_sources s WHERE NOT EXISTS (
@@ -75,7 +75,7 @@ async def drop_unused(connection: AsyncConnection) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Stock:
+class KnowledgeStats:
     """Size of the index."""
 
     sources: int = 0  # distinct documents that live agents name
@@ -84,15 +84,15 @@ class Stock:
     spaces: Mapping[str, int] = field(default_factory=dict)  # embedded passages of each vector space
 
 
-async def stock(connection: AsyncConnection) -> Stock:
+async def load_knowledge_stats(connection: AsyncConnection) -> KnowledgeStats:
     """Return the size of the index."""
     cursor = await connection.execute(_STOCK)
     row = await cursor.fetchone()
     counts = row or (0, 0, 0)
     if not await has_vectors(connection):
-        return Stock(*counts)
+        return KnowledgeStats(*counts)
     cursor = await connection.execute("SELECT space, count(*) FROM knowledge_vectors GROUP BY 1 ORDER BY 1")
-    return replace(Stock(*counts), spaces=dict(await cursor.fetchall()))
+    return replace(KnowledgeStats(*counts), spaces=dict(await cursor.fetchall()))
 
 
 async def has_vectors(connection: AsyncConnection) -> bool:
@@ -102,8 +102,8 @@ async def has_vectors(connection: AsyncConnection) -> bool:
     return bool(row and row[0])
 
 
-async def embed_missing(
-    connection: AsyncConnection, digests: Collection[bytes], space: str, embed: Embed
+async def embed_missing_passages(
+    connection: AsyncConnection, digests: Collection[bytes], space: str, embed: EmbedFunction
 ) -> int:
     """Embed some passages of ``digests`` without a vector in ``space``. Return how many; 0: none is left.
 
@@ -123,7 +123,7 @@ async def embed_missing(
                SELECT FROM knowledge_vectors v
                WHERE v.source_digest = c.source_digest AND v.ordinal = c.ordinal AND v.space = %s)
            ORDER BY c.source_digest, c.ordinal LIMIT %s""",
-        (list(digests), space, BATCH),
+        (list(digests), space, EMBED_BATCH),
     )
     rows = await cursor.fetchall()
     if not rows:
@@ -133,12 +133,17 @@ async def embed_missing(
         """INSERT INTO knowledge_vectors (source_digest, ordinal, space, embedding)
            SELECT d, o, %s, v::vector FROM unnest(%s::bytea[], %s::int[], %s::text[]) AS new (d, o, v)
            ON CONFLICT DO NOTHING""",
-        (space, [row[0] for row in rows], [row[1] for row in rows], [_literal(vector) for vector in vectors]),
+        (
+            space,
+            [row[0] for row in rows],
+            [row[1] for row in rows],
+            [_format_vector(vector) for vector in vectors],
+        ),
     )
     return len(rows)
 
 
-async def search(
+async def search_passages(
     connection: AsyncConnection,
     query: str,
     sources: Mapping[bytes, str],
@@ -157,13 +162,14 @@ async def search(
         "digests": list(sources),
         "limit": limit,
         "depth": max(limit * 4, 20),
-        "k": _K,
+        "k": _RANK_CONSTANT,
     }
     if vector is None or space is None:
         cursor = await connection.execute(_BY_WORDS, parameters)
     else:
         cursor = await connection.execute(
-            _BY_BOTH, {**parameters, "space": space, "vector": _literal(vector), "dimensions": len(vector)}
+            _BY_BOTH,
+            {**parameters, "space": space, "vector": _format_vector(vector), "dimensions": len(vector)},
         )
     return [
         Passage(path=sources[digest], ordinal=ordinal, heading=heading, text=text, score=float(score))
@@ -171,7 +177,7 @@ async def search(
     ]
 
 
-def _literal(vector: Sequence[float]) -> str:
+def _format_vector(vector: Sequence[float]) -> str:
     return f"[{','.join(map(repr, vector))}]"
 
 

@@ -12,12 +12,12 @@ from datetime import datetime
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.store.queries.agent_rows import columns_of
-from agentsd.store.tolerance import strings
+from agentsd.store.queries.agent_rows import transpose_rows
+from agentsd.store.tolerance import read_strings
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
+class ActiveFailure:
     """Failure that exists now."""
 
     key: str  # "run", "manifest:PATH", "agent:SLUG"
@@ -45,10 +45,12 @@ async def load_notices(connection: AsyncConnection, source: str) -> list[Notice]
         (source,),
     )
     rows = await cursor.fetchall()
-    return [Notice(row[0], row[1], row[2], row[3], strings(row[4]), row[5]) for row in rows]
+    return [Notice(row[0], row[1], row[2], row[3], read_strings(row[4]), row[5]) for row in rows]
 
 
-async def slugs_of(connection: AsyncConnection, source: str, slugs: Collection[str]) -> frozenset[str]:
+async def select_source_slugs(
+    connection: AsyncConnection, source: str, slugs: Collection[str]
+) -> frozenset[str]:
     """Return those of ``slugs`` that are agents of ``source``."""
     if not slugs:
         return frozenset()
@@ -59,7 +61,9 @@ async def slugs_of(connection: AsyncConnection, source: str, slugs: Collection[s
     return frozenset(row[0] for row in await cursor.fetchall())
 
 
-async def put_failing(connection: AsyncConnection, source: str, failing: Sequence[Failing]) -> None:
+async def replace_failures(
+    connection: AsyncConnection, source: str, failing: Sequence[ActiveFailure]
+) -> None:
     """Replace the failures by ``failing``; one that is over is kept until its end was sent."""
     keys = [one.key for one in failing]
     await connection.execute(
@@ -70,11 +74,11 @@ async def put_failing(connection: AsyncConnection, source: str, failing: Sequenc
         (source, keys),
     )
     if failing:
-        rows = columns_of([(one.key, one.reason, one.message) for one in failing])
+        rows = transpose_rows([(one.key, one.reason, one.message) for one in failing])
         await connection.execute(_PUT, (source, *rows))
 
 
-async def set_told(connection: AsyncConnection, source: str, key: str, told: Collection[str]) -> None:
+async def set_notified(connection: AsyncConnection, source: str, key: str, told: Collection[str]) -> None:
     """Record who was notified of a failure. One that is over is removed with the last of them."""
     names: Mapping[str, object] = {
         "source": source,

@@ -11,11 +11,11 @@ from datetime import datetime
 
 from psycopg import AsyncConnection
 
-CHANNEL = "agentsd_pull"
+PULL_CHANNEL = "agentsd_pull"
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class PullState:
     """State of one source in relation to its remote."""
 
     source: str
@@ -32,7 +32,7 @@ class Pull:
     since: datetime | None = None  # when ``reason`` became what it is
 
 
-async def list_pulls(connection: AsyncConnection, source: str | None = None) -> list[Pull]:
+async def list_pulls(connection: AsyncConnection, source: str | None = None) -> list[PullState]:
     """Return the pulls ordered by source; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT source, url, ref, path, attempted, applied, signer, reason, message, attempted_at,
@@ -40,10 +40,10 @@ async def list_pulls(connection: AsyncConnection, source: str | None = None) -> 
            FROM pulls WHERE %(source)s::text IS NULL OR source = %(source)s ORDER BY source""",
         {"source": source},
     )
-    return [Pull(*row) for row in await cursor.fetchall()]
+    return [PullState(*row) for row in await cursor.fetchall()]
 
 
-async def record_pull(connection: AsyncConnection, pull: Pull) -> None:
+async def record_pull(connection: AsyncConnection, pull: PullState) -> None:
     """Store ``pull`` as an attempt of now; the times that it contains are ignored."""
     await connection.execute(
         """INSERT INTO pulls AS p (source, url, ref, path, attempted, applied, signer, reason, message,
@@ -64,12 +64,12 @@ async def record_pull(connection: AsyncConnection, pull: Pull) -> None:
     )
 
 
-async def request(connection: AsyncConnection) -> None:
+async def request_pull(connection: AsyncConnection) -> None:
     """Ask every puller to pull now, when this transaction commits."""
-    await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+    await connection.execute("SELECT pg_notify(%s, '')", (PULL_CHANNEL,))
 
 
-async def applied_commit(connection: AsyncConnection, source: str) -> str | None:
+async def load_applied_commit(connection: AsyncConnection, source: str) -> str | None:
     """Return the commit of ``source``'s last apply, or of a later run that found nothing to do."""
     cursor = await connection.execute(
         """SELECT commit FROM (

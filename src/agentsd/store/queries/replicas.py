@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.store.tolerance import mappings
+from agentsd.store.tolerance import read_mappings
 
 LIVE_SECONDS = 15.0
 """A replica that was silent for longer counts as gone: it beats every ten seconds, and when it changes."""
@@ -40,7 +40,7 @@ class Replica:
         return max((now - self.seen_at).total_seconds(), 0.0) if self.seen_at else 0.0
 
 
-async def clock(connection: AsyncConnection) -> datetime:
+async def read_clock(connection: AsyncConnection) -> datetime:
     """Return Postgres' time, by which heartbeats are measured."""
     row = await (await connection.execute("SELECT now()")).fetchone()
     assert row is not None  # noqa: S101  (a SELECT without FROM has one row)
@@ -48,7 +48,7 @@ async def clock(connection: AsyncConnection) -> datetime:
     return moment
 
 
-async def beat(connection: AsyncConnection, replica: Replica) -> None:
+async def record_heartbeat(connection: AsyncConnection, replica: Replica) -> None:
     """Record that ``replica`` lives and what it serves."""
     await connection.execute(
         """INSERT INTO replicas (id, host, pid, version, degraded, unopened) VALUES (%s, %s, %s, %s, %s, %s)
@@ -73,15 +73,15 @@ async def list_replicas(connection: AsyncConnection, *, within_seconds: float = 
            WHERE seen_at > now() - make_interval(secs => %s) ORDER BY started_at, id""",
         (within_seconds,),
     )
-    return [_replica(row) for row in await cursor.fetchall()]
+    return [_make_replica(row) for row in await cursor.fetchall()]
 
 
-def _replica(row: tuple[Any, ...]) -> Replica:
-    columns = (*row[:4], mappings(row[4]), *row[5:])
+def _make_replica(row: tuple[Any, ...]) -> Replica:
+    columns = (*row[:4], read_mappings(row[4]), *row[5:])
     return Replica(*columns)
 
 
-async def remove(connection: AsyncConnection, replica_id: UUID) -> None:
+async def remove_replica(connection: AsyncConnection, replica_id: UUID) -> None:
     """Remove a replica that ends, and those that were silent for a day."""
     await connection.execute(
         "DELETE FROM replicas WHERE id = %s OR seen_at < now() - interval '1 day'", (replica_id,)

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-BATCH = 1000
+PRUNE_BATCH = 1000
 """Rows that one statement removes at most, so that nobody waits long for its locks."""
 
 
@@ -29,12 +29,12 @@ async def prune_revisions(
                    FROM agent_revisions WHERE %(all)s::boolean OR agent_id = ANY(%(agents)s::uuid[])
                ) ranked WHERE place > greatest(%(keep)s::int, 1) LIMIT %(batch)s
            ) old WHERE (r.agent_id, r.version) = (old.agent_id, old.version)""",
-        {"all": agents is None, "agents": list(agents or ()), "keep": keep, "batch": BATCH},
+        {"all": agents is None, "agents": list(agents or ()), "keep": keep, "batch": PRUNE_BATCH},
     )
     return cursor.rowcount
 
 
-async def drop_documents(connection: AsyncConnection) -> int:
+async def drop_unused_documents(connection: AsyncConnection) -> int:
     """Remove up to ``PRUNE_BATCH`` documents that nothing refers to. Needs ``agents.lock_applies``."""
     cursor = await connection.execute(
         """WITH named AS MATERIALIZED (
@@ -50,6 +50,6 @@ async def drop_documents(connection: AsyncConnection) -> int:
                SELECT d.digest FROM documents d
                WHERE NOT EXISTS (SELECT FROM named n WHERE n.digest = d.digest) LIMIT %(batch)s
            )""",
-        {"batch": BATCH},
+        {"batch": PRUNE_BATCH},
     )
     return cursor.rowcount

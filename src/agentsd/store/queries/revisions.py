@@ -10,7 +10,7 @@ from psycopg import AsyncConnection
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RevisionSummary:
     """Revision of one agent, without its document; ``previous`` is the digest before it."""
 
     agent_id: UUID
@@ -26,9 +26,9 @@ class Step:
     created_at: datetime
 
 
-async def load_steps(
+async def load_revision_summaries(
     connection: AsyncConnection, *, limit: int, slug: str | None = None, agent_id: UUID | None = None
-) -> list[Step]:
+) -> list[RevisionSummary]:
     """Load summaries, newest first; of every agent where none is named.
 
     ``slug``: the agent that has it (or had it last) under all of its names, and any agent that had it
@@ -37,7 +37,7 @@ async def load_steps(
     cursor = await connection.execute(
         _STEPS, {"slug": slug, "id": agent_id, "all": slug is None and agent_id is None, "limit": limit}
     )
-    return [Step(*row) for row in await cursor.fetchall()]
+    return [RevisionSummary(*row) for row in await cursor.fetchall()]
 
 
 _STEPS = """

@@ -14,23 +14,23 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.store.queries.agent_rows import columns_of
-from agentsd.store.tolerance import mapping, mappings
+from agentsd.store.queries.agent_rows import transpose_rows
+from agentsd.store.tolerance import read_mapping, read_mappings
 
-RUNS = "agentsd_runs"
+RUNS_CHANNEL = "agentsd_runs"
 """The channel on which a recorded run is announced, without a payload."""
 
-Outcome = Literal["applied", "unchanged", "refused", "failed"]
+RunOutcome = Literal["applied", "unchanged", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class SyncRun:
     """Run of sync, by command or by daemon."""
 
     id: UUID
     source: str
     trigger: str  # what started it: "cli", "watch", "resync", "api"
-    outcome: Outcome
+    outcome: RunOutcome
     started_at: datetime
     duration_ms: int
     commit: str | None = None
@@ -41,7 +41,7 @@ class Run:
     errors: Sequence[Mapping[str, Any]] = ()  # of a violation: path, code, message, line, column
     drift: Sequence[
         Mapping[str, Any]
-    ] = ()  # what had been edited by hand, as ``core.text.drift_record.drift_json``
+    ] = ()  # what had been edited by hand, as ``core.text.drift_record.drift_to_json``
     recorded_at: datetime | None = field(default=None, compare=False)  # None: not stored yet
 
 
@@ -58,7 +58,7 @@ class ManifestCondition:
     since: datetime | None = None  # when this type and reason began; None: not stored yet
 
 
-async def record_run(connection: AsyncConnection, run: Run) -> None:
+async def record_run(connection: AsyncConnection, run: SyncRun) -> None:
     """Store ``run``; recording the same id again replaces it."""
     await connection.execute(
         """INSERT INTO sync_runs
@@ -81,10 +81,12 @@ async def record_run(connection: AsyncConnection, run: Run) -> None:
             orjson.dumps([dict(one) for one in run.drift]).decode(),
         ),
     )
-    await connection.execute("SELECT pg_notify(%s, '')", (RUNS,))
+    await connection.execute("SELECT pg_notify(%s, '')", (RUNS_CHANNEL,))
 
 
-async def list_runs(connection: AsyncConnection, *, source: str | None = None, limit: int = 20) -> list[Run]:
+async def list_runs(
+    connection: AsyncConnection, *, source: str | None = None, limit: int = 20
+) -> list[SyncRun]:
     """Return the latest runs, newest first; of every source where none is named."""
     cursor = await connection.execute(
         """SELECT id, source, trigger, outcome, started_at, duration_ms, commit, version, counts, errors,
@@ -93,15 +95,15 @@ async def list_runs(connection: AsyncConnection, *, source: str | None = None, l
            ORDER BY recorded_at DESC LIMIT %(limit)s""",
         {"source": source, "limit": limit},
     )
-    return [_run(row) for row in await cursor.fetchall()]
+    return [_make_run(row) for row in await cursor.fetchall()]
 
 
-def _run(row: tuple[Any, ...]) -> Run:
-    columns = (*row[:8], mapping(row[8]), mappings(row[9]), mappings(row[10]), *row[11:])
-    return Run(*columns)
+def _make_run(row: tuple[Any, ...]) -> SyncRun:
+    columns = (*row[:8], read_mapping(row[8]), read_mappings(row[9]), read_mappings(row[10]), *row[11:])
+    return SyncRun(*columns)
 
 
-async def owners_of_versions(
+async def load_version_owners(
     connection: AsyncConnection, versions: Collection[int]
 ) -> dict[int, frozenset[str]]:
     """Return whose agents these versions changed; versions that changed none are left out."""
@@ -125,7 +127,7 @@ async def set_conditions(
         (source, [row[0] for row in rows]),
     )
     if rows:
-        await connection.execute(_SET_CONDITIONS, (source, *columns_of(rows)))
+        await connection.execute(_SET_CONDITIONS, (source, *transpose_rows(rows)))
 
 
 async def list_conditions(connection: AsyncConnection, source: str | None = None) -> list[ManifestCondition]:

@@ -12,9 +12,9 @@ import orjson
 from psycopg import AsyncConnection
 
 from agentsd.core.manifest.user import StoredUser, User
-from agentsd.core.names import USER_FILE, user_id_of
+from agentsd.core.names import USER_FILE, derive_user_id
 from agentsd.core.plan.plan import UserChange
-from agentsd.store.queries.agent_rows import batches, columns_of
+from agentsd.store.queries.agent_rows import split_batches, transpose_rows
 
 _log = logging.getLogger(__name__)
 
@@ -51,10 +51,10 @@ async def load_users(connection: AsyncConnection) -> dict[str, StoredUser]:
            WHERE u.deleted_at IS NULL""",
         binary=True,
     )
-    return {row[1]: _stored(row) for row in await cursor.fetchall()}
+    return {row[1]: _make_stored_user(row) for row in await cursor.fetchall()}
 
 
-def _stored(row: tuple[Any, ...]) -> StoredUser:
+def _make_stored_user(row: tuple[Any, ...]) -> StoredUser:
     columns = (*row[:7], tuple(row[7]), *row[8:])
     return StoredUser(*columns)
 
@@ -85,22 +85,22 @@ async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
            WHERE deleted_at IS NULL AND tokens <> '[]'::jsonb ORDER BY username"""
     )
     rows = await cursor.fetchall()
-    listed = {str(_field(token, "sha256")) for row in rows for token in row[2]}
-    known = await holders_of_tokens(connection, listed)
+    listed = {str(_get_field(token, "sha256")) for row in rows for token in row[2]}
+    known = await load_token_holders(connection, listed)
     found = []
     for username, path, tokens, email in rows:
-        own = [one for one in tokens if known.get(str(_field(one, "sha256")), username) == username]
+        own = [one for one in tokens if known.get(str(_get_field(one, "sha256")), username) == username]
         if len(own) < len(tokens):
             _log.warning("a token of another owner is passed over", extra={"owner": username})
         found.append(OwnerTokens(username, path, tuple(own), email))
     return tuple(found)
 
 
-def _field(token: Any, name: str) -> Any:
+def _get_field(token: Any, name: str) -> Any:
     return token.get(name) if isinstance(token, Mapping) else None
 
 
-async def holders_of_tokens(connection: AsyncConnection, hashes: Collection[str]) -> dict[str, str]:
+async def load_token_holders(connection: AsyncConnection, hashes: Collection[str]) -> dict[str, str]:
     """Return which owner each of these tokens (SHA-256 in hex) was first listed under, history included."""
     cursor = await connection.execute(
         "SELECT sha256, owner FROM token_hashes WHERE sha256 = ANY(%s)", (list(hashes),)
@@ -122,15 +122,17 @@ async def apply_users(
     if gone:
         await connection.execute(_TOMBSTONE, {"usernames": gone, "version": version})
     if desired:
-        await _write(connection, desired, source, version)
+        await _upsert_users(connection, desired, source, version)
         await _remember_tokens(connection, desired, version)
     if owners:
         names = sorted(owners)
-        ids = [user_id_of(name) for name in names]
+        ids = [derive_user_id(name) for name in names]
         await connection.execute(_ENSURE, {"ids": ids, "names": names, "source": source, "version": version})
 
 
-async def _write(connection: AsyncConnection, desired: Sequence[User], source: str, version: int) -> None:
+async def _upsert_users(
+    connection: AsyncConnection, desired: Sequence[User], source: str, version: int
+) -> None:
     documents = [(sha256(user.data).digest(), user.path or "", user.data) for user in desired if user.data]
     await store_documents(connection, documents)
     # An email may move from one owner to another; its index is checked row by row.
@@ -138,7 +140,7 @@ async def _write(connection: AsyncConnection, desired: Sequence[User], source: s
         "UPDATE users SET email = NULL WHERE id = ANY(%b) AND email IS NOT NULL",
         ([user.id for user in desired],),
     )
-    columns = columns_of([_row(user) for user in desired])
+    columns = transpose_rows([_make_row(user) for user in desired])
     await connection.execute(_UPSERT, (source, version, *columns))
 
 
@@ -156,10 +158,10 @@ async def _remember_tokens(connection: AsyncConnection, desired: Sequence[User],
         ]
         distinct = list(dict(rows).items())
         if distinct:
-            await connection.execute(claims, (version, *columns_of(distinct)))
+            await connection.execute(claims, (version, *transpose_rows(distinct)))
 
 
-def _row(user: User) -> tuple[Any, ...]:
+def _make_row(user: User) -> tuple[Any, ...]:
     tokens = orjson.dumps([dict(token) for token in user.tokens]).decode()
     digest = sha256(user.data).digest() if user.data else None
     return user.id, user.username, user.email, tokens, digest, user.path
@@ -168,8 +170,8 @@ def _row(user: User) -> tuple[Any, ...]:
 async def store_documents(connection: AsyncConnection, documents: Sequence[tuple[bytes, str, bytes]]) -> None:
     """Store ``(digest, path, data)``; one whose bytes were changed by hand is corrected."""
     distinct = list({row[0]: row for row in documents}.values())
-    for batch in batches(distinct):
-        await connection.execute(_DOCUMENTS, columns_of(batch))
+    for batch in split_batches(distinct):
+        await connection.execute(_DOCUMENTS, transpose_rows(batch))
 
 
 _DOCUMENTS = """

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
-CHANNEL = "agentsd"
+VERSIONS_CHANNEL = "agentsd"
 APPLY_LOCK = 0x6167656E74736401
 """"agentsd" and a one: the key of every apply's advisory lock."""
 
@@ -25,23 +25,23 @@ class Head:
         return f"{self.version}:{self.stamp}"
 
 
-NOTHING = Head(0, UUID(int=0))
+EMPTY_HEAD = Head(0, UUID(int=0))
 """The head of a store whose history is gone; a migrated one starts at version 0 with a stamp of its own."""
 
 
-async def lock(connection: AsyncConnection) -> None:
+async def lock_applies(connection: AsyncConnection) -> None:
     """Wait until no other apply runs; held until the transaction ends. Take it before loading."""
     await connection.execute("SELECT pg_advisory_xact_lock(%s::bigint)", (APPLY_LOCK,))
 
 
-async def head(connection: AsyncConnection) -> Head:
+async def load_head(connection: AsyncConnection) -> Head:
     """Return the newest version."""
     cursor = await connection.execute("SELECT version, stamp FROM versions ORDER BY version DESC LIMIT 1")
     row = await cursor.fetchone()
-    return NOTHING if row is None else Head(row[0], row[1])
+    return EMPTY_HEAD if row is None else Head(row[0], row[1])
 
 
-async def knows(connection: AsyncConnection, seen: Head) -> bool:
+async def is_in_history(connection: AsyncConnection, seen: Head) -> bool:
     """Return whether ``seen`` is in this store's history; if not, its holder must reload everything."""
     cursor = await connection.execute(
         "SELECT EXISTS (SELECT FROM versions WHERE version = %s AND stamp = %s)", (seen.version, seen.stamp)
@@ -51,7 +51,7 @@ async def knows(connection: AsyncConnection, seen: Head) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class PollResult:
     """Result of a poll: the head, and what changed since the one that the runtime serves."""
 
     head: Head
@@ -59,14 +59,18 @@ class News:
     users: bool  # whether an owner was written since
 
 
-async def news(connection: AsyncConnection, seen: Head) -> News:
+async def poll_versions(connection: AsyncConnection, seen: Head) -> PollResult:
     """Query the store for a replica that serves ``seen``.
 
     One round trip, because all replicas ask in the same moment.
     """
     cursor = await connection.execute(_NEWS, {"version": seen.version, "stamp": seen.stamp})
     row = await cursor.fetchone()
-    return News(NOTHING, False, True) if row is None else News(Head(row[0], row[1]), row[2], row[3])
+    return (
+        PollResult(EMPTY_HEAD, False, True)
+        if row is None
+        else PollResult(Head(row[0], row[1]), row[2], row[3])
+    )
 
 
 _NEWS = """
@@ -77,7 +81,7 @@ FROM versions v ORDER BY v.version DESC LIMIT 1
 """
 
 
-async def grow(connection: AsyncConnection, source: str, commit: str | None, run_id: UUID) -> Head:
+async def insert_version(connection: AsyncConnection, source: str, commit: str | None, run_id: UUID) -> Head:
     """Insert the next version and return it. Only under ``lock_applies``."""
     cursor = await connection.execute(
         """INSERT INTO versions (version, stamp, source, commit, run_id)
@@ -90,6 +94,6 @@ async def grow(connection: AsyncConnection, source: str, commit: str | None, run
     return Head(row[0], row[1])
 
 
-def notify(connection: AsyncConnection, to: Head) -> Awaitable[Any]:
+def notify_listeners(connection: AsyncConnection, to: Head) -> Awaitable[Any]:
     """Notify every listener at commit. A hint only: whoever misses it finds the version by asking."""
-    return connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(to)))
+    return connection.execute("SELECT pg_notify(%s, %s)", (VERSIONS_CHANNEL, str(to)))

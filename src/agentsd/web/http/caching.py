@@ -12,11 +12,11 @@ from multidict import CIMultiDict
 
 from agentsd.web.http.json import to_json
 
-JSON = "application/json"
-REVALIDATE = "private, no-cache"
+JSON_TYPE = "application/json"
+CACHE_CONTROL = "private, no-cache"
 VARY = "Authorization, Cookie"
 """Who asks is told by a header or by a browser's session; which agent is current, by a cookie, too."""
-SECURITY = {
+SECURITY_HEADERS = {
     "Server": "agentsd",  # rather than the versions of our libraries
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -27,53 +27,57 @@ SECURITY = {
 """Of every reply, unless it says otherwise itself."""
 
 
-def secure(response: web.StreamResponse) -> None:
+def add_security_headers(response: web.StreamResponse) -> None:
     """Add the common headers to a response that has not begun; skip one that has a ``Server`` header."""
     headers = response.headers
     if "Server" in headers or response.prepared:
         return
-    for name, value in SECURITY.items():
+    for name, value in SECURITY_HEADERS.items():
         if name not in headers:
             headers[name] = value
 
 
-def headers_of(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
+def make_cache_headers(etag: str, *, link: str | None = None) -> CIMultiDict[str]:
     """Return all headers of a JSON response that may be stored and revalidated. ``etag`` is quoted."""
-    headers = CIMultiDict(SECURITY)
-    headers.update({"Content-Type": JSON, "ETag": etag, "Vary": VARY, "Cache-Control": REVALIDATE})
+    headers = CIMultiDict(SECURITY_HEADERS)
+    headers.update({"Content-Type": JSON_TYPE, "ETag": etag, "Vary": VARY, "Cache-Control": CACHE_CONTROL})
     if link is not None:
         headers["Link"] = link
     return headers
 
 
-def cached(request: web.Request, body: bytes, etag: str, *, link: str | None = None) -> web.Response:
+def make_cached_response(
+    request: web.Request, body: bytes, etag: str, *, link: str | None = None
+) -> web.Response:
     """Return ``body`` as JSON with its quoted ``etag``, or 304 if the client has it already."""
-    return revalidated(request, body, etag, headers_of(etag, link=link))
+    return make_conditional_response(request, body, etag, make_cache_headers(etag, link=link))
 
 
-def made_once(value_of: Callable[[web.Request], Any]) -> Handler:
+def make_static_handler(value_of: Callable[[web.Request], Any]) -> Handler:
     """Return a handler that makes its JSON at the first request and keeps it for all later ones."""
     kept: list[tuple[bytes, str]] = []
 
     async def get(request: web.Request) -> web.Response:
         if not kept:
             body = to_json(value_of(request))
-            kept.append((body, etag_of(body)))
-        return cached(request, *kept[0])
+            kept.append((body, compute_etag(body)))
+        return make_cached_response(request, *kept[0])
 
     return get
 
 
-def revalidated(request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]) -> web.Response:
+def make_conditional_response(
+    request: web.Request, body: bytes, etag: str, headers: CIMultiDict[str]
+) -> web.Response:
     """Return ``body`` with ready-made headers, which are copied, or 304 if the client has it already."""
-    if "If-None-Match" in request.headers and matches(request, etag):
+    if "If-None-Match" in request.headers and matches_etag(request, etag):
         response = web.Response(status=304, headers=headers)
         del response.headers["Content-Type"]
         return response
     return web.Response(body=body, headers=headers)
 
 
-def matches(request: web.Request, etag: str) -> bool:
+def matches_etag(request: web.Request, etag: str) -> bool:
     """Compare ``etag`` weakly with every tag of ``If-None-Match`` (RFC 9110); ``*`` matches any."""
     if request.headers["If-None-Match"] == etag:
         return True
@@ -81,6 +85,6 @@ def matches(request: web.Request, etag: str) -> bool:
     return any(tag.value in ("*", opaque) for tag in request.if_none_match or ())
 
 
-def etag_of(body: bytes) -> str:
+def compute_etag(body: bytes) -> str:
     """Return a strong ETag of the bytes themselves."""
     return f'"{sha256(body).hexdigest()[:32]}"'

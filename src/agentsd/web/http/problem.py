@@ -38,7 +38,7 @@ from agentsd.web.http.json import to_json
 TYPE_PREFIX = "urn:agentsd:problem:"
 OPENAI_PREFIX = "/v1/"
 
-_STATUSES: tuple[tuple[type[AgentsdError], int, str], ...] = (
+_STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (AgentNotFound, 404, "agent_not_found"),
     (AgentUnavailable, 503, "agent_unavailable"),
     (InvalidChat, 400, "invalid_request"),
@@ -53,7 +53,7 @@ _STATUSES: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (ProviderError, 502, "provider_error"),
     (StoreError, 503, "store_unavailable"),
 )
-_CODES = {
+_CODE_BY_STATUS = {
     400: "invalid_request",
     401: "unauthorized",
     403: "forbidden",
@@ -95,7 +95,7 @@ class Problem(Exception):
         return {
             "error": {
                 "message": message,
-                "type": openai_type(self.status),
+                "type": get_openai_type(self.status),
                 "param": self.param,
                 "code": self.code,
             }
@@ -112,7 +112,7 @@ class Problem(Exception):
         )
 
 
-def openai_type(status: int) -> str:
+def get_openai_type(status: int) -> str:
     """Return the ``type`` that OpenAI's API gives to an error of this status."""
     if status == 429:
         return "rate_limit_error"
@@ -121,34 +121,34 @@ def openai_type(status: int) -> str:
 
 def bad_request(detail: str, *, hint: str = "", param: str | None = None, status: int = 400) -> Problem:
     """Return the problem for a mistake of the client."""
-    return Problem(status, _CODES.get(status, "invalid_request"), detail, hint=hint, param=param)
+    return Problem(status, _CODE_BY_STATUS.get(status, "invalid_request"), detail, hint=hint, param=param)
 
 
-def of_error(error: AgentsdError) -> Problem:
+def from_error(error: AgentsdError) -> Problem:
     """Convert an ``AgentsdError``. Unknown ones become 500 without their text."""
-    for kind, status, code in _STATUSES:
+    for kind, status, code in _STATUS_BY_ERROR:
         if isinstance(error, kind):
             return Problem(
                 status,
                 code,
                 error.message,
                 hint=error.hint,
-                param=_param_of(error),
-                headers=_headers_of(error),
-                extra=_extra_of(error),
+                param=_get_error_param(error),
+                headers=_make_error_headers(error),
+                extra=_make_error_members(error),
             )
-    return internal()
+    return make_internal_error()
 
 
-def of_http(error: web.HTTPException, path: str) -> Problem:
+def from_http_exception(error: web.HTTPException, path: str) -> Problem:
     """Convert an error of aiohttp itself (no such path, method, size)."""
     status = error.status
-    code = _CODES.get(status, "http_error")
+    code = _CODE_BY_STATUS.get(status, "http_error")
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else {}
-    return Problem(status, code, _explain(error, path), headers=headers)
+    return Problem(status, code, _explain_http_error(error, path), headers=headers)
 
 
-def not_ready() -> Problem:
+def make_not_ready() -> Problem:
     """Return the problem for a request that came before the first load."""
     return Problem(
         503,
@@ -159,12 +159,12 @@ def not_ready() -> Problem:
     )
 
 
-def internal() -> Problem:
+def make_internal_error() -> Problem:
     """Return the problem for a fault of this program; details are in the log only."""
     return Problem(500, "internal", "the server failed", hint="the server's log says where")
 
 
-def _explain(error: web.HTTPException, path: str) -> str:
+def _explain_http_error(error: web.HTTPException, path: str) -> str:
     match error.status:
         case 404:
             return f"there is nothing at {path}"
@@ -176,15 +176,15 @@ def _explain(error: web.HTTPException, path: str) -> str:
             return HTTPStatus(error.status).phrase
 
 
-def _headers_of(error: AgentsdError) -> dict[str, str]:
+def _make_error_headers(error: AgentsdError) -> dict[str, str]:
     if isinstance(error, ProviderRateLimited) and error.retry_after is not None:
         return {"Retry-After": str(max(0, math.ceil(error.retry_after)))}
     return {"Retry-After": "1"} if isinstance(error, StoreError) else {}
 
 
-def _param_of(error: AgentsdError) -> str | None:
+def _get_error_param(error: AgentsdError) -> str | None:
     return error.param if isinstance(error, InvalidChat) else None
 
 
-def _extra_of(error: AgentsdError) -> dict[str, Any]:
+def _make_error_members(error: AgentsdError) -> dict[str, Any]:
     return {"reason": error.reason} if isinstance(error, AgentUnavailable) else {}

@@ -20,23 +20,23 @@ from aiohttp import web
 
 from agentsd.core.access import Principal
 from agentsd.core.errors import ConfigError
-from agentsd.runtime.follower.token_index import TokenBook
+from agentsd.runtime.follower.token_index import TokenIndex
 
 PRINCIPAL = web.RequestKey("principal", Principal)
 """Who a request comes from: the border sets it for every request that it lets through."""
 
-SESSION = "agentsd_session"
+SESSION_COOKIE = "agentsd_session"
 """The cookie in which a browser keeps the token that its user signed in with; no script can read it."""
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
-TOKEN_MIN = 16
-_HASHED = re.compile(r"sha256:([0-9a-fA-F]{64})")
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-_WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
+TOKEN_LENGTH_MIN = 16
+_HASHED_TOKEN = re.compile(r"sha256:([0-9a-fA-F]{64})")
+_PLAIN_TOKEN = re.compile(r"[\x21-\x7e]+")
+_HOST_WITH_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::\d{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
+class FileTokens:
     """Tokens of a file, as SHA-256 digests; falsy when there is none."""
 
     digests: tuple[bytes, ...] = field(default=(), repr=False)
@@ -46,22 +46,22 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessPolicy:
     """Access rules for requests.
 
     ``hosts``: further names, each with or without a port. ``loopback``: only this machine reaches the
     server. ``book``: all tokens, those of the file and, once the follower loaded them, of the users.
     """
 
-    tokens: Tokens = Tokens()
+    tokens: FileTokens = FileTokens()
     hosts: frozenset[str] = frozenset()
     loopback: bool = True
     origins: frozenset[str] = frozenset()  # pages elsewhere that may do what their visitors may
-    book: TokenBook = field(init=False)
+    book: TokenIndex = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hosts", frozenset(host.lower() for host in self.hosts))
-        object.__setattr__(self, "book", TokenBook(self.tokens.digests))
+        object.__setattr__(self, "book", TokenIndex(self.tokens.digests))
 
     @property
     def guarded(self) -> bool:
@@ -75,7 +75,7 @@ class Access:
         if not host:
             return False
         host = host.lower()
-        name = bare_host(host)
+        name = strip_port(host)
         return name in LOOPBACK_NAMES or name in self.hosts or host in self.hosts or is_loopback(name)
 
     def origin_allowed(self, origin: str | None, host: str | None, *, cookie: bool = False) -> bool:
@@ -93,9 +93,9 @@ class Access:
         return bool(netloc) and (own or (not cookie and origin.lower() in self.origins))
 
 
-def bare_host(host: str) -> str:
+def strip_port(host: str) -> str:
     """Strip the port: ``localhost:8080`` → ``localhost``; ``[::1]:8080`` → ``[::1]``; invalid → empty."""
-    match = _WITH_PORT.fullmatch(host)
+    match = _HOST_WITH_PORT.fullmatch(host)
     return match[1] if match else ""
 
 
@@ -109,7 +109,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def bearer(authorization: str | None) -> str | None:
+def parse_bearer(authorization: str | None) -> str | None:
     """Return the token of ``Bearer TOKEN``; None if the header is missing or of another scheme."""
     scheme, _, token = (authorization or "").partition(" ")
     return (token.strip() or None) if scheme.lower() == "bearer" else None
@@ -129,14 +129,14 @@ def check_bind(hosts: Iterable[str], known: bool) -> None:
         )
 
 
-def load_tokens(path: Path | None) -> Tokens:
+def load_tokens(path: Path | None) -> FileTokens:
     """Load the tokens of a file: one a line, plain or ``sha256:HEX``; ``#`` starts a comment line.
 
     None means no file and no tokens. Raise ``ConfigError`` for a file that cannot be read, contains no
     token, or contains one that is too short or has blanks in it.
     """
     if path is None:
-        return Tokens()
+        return FileTokens()
     try:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -146,22 +146,22 @@ def load_tokens(path: Path | None) -> Tokens:
         ) from None
     lines = [(number, line.strip()) for number, line in enumerate(text.splitlines(), 1)]
     digests = tuple(
-        _digest(path, number, line) for number, line in lines if line and not line.startswith("#")
+        _parse_token_digest(path, number, line) for number, line in lines if line and not line.startswith("#")
     )
     if not digests:
         raise ConfigError(
             f"the token file {path} holds no token",
             hint="add one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
-    return Tokens(tuple(dict.fromkeys(digests)))
+    return FileTokens(tuple(dict.fromkeys(digests)))
 
 
-def _digest(path: Path, number: int, line: str) -> bytes:
-    if hashed := _HASHED.fullmatch(line):
+def _parse_token_digest(path: Path, number: int, line: str) -> bytes:
+    if hashed := _HASHED_TOKEN.fullmatch(line):
         return bytes.fromhex(hashed[1])
-    if line.startswith("sha256:") or len(line) < TOKEN_MIN or not _TOKEN.fullmatch(line):
+    if line.startswith("sha256:") or len(line) < TOKEN_LENGTH_MIN or not _PLAIN_TOKEN.fullmatch(line):
         raise ConfigError(
             f"{path}:{number}: this line is no usable token",
-            hint=f"{TOKEN_MIN} or more printable ASCII characters, no blanks; or sha256: and 64 hex digits",
+            hint=f"{TOKEN_LENGTH_MIN} or more printable ASCII characters, no blanks; or sha256: and 64 hex digits",
         )
     return sha256(line.encode()).digest()

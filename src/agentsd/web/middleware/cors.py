@@ -12,27 +12,27 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from agentsd.core.trust.rules import NOWHERE, origin
+from agentsd.core.trust.rules import NO_ORIGIN, normalise_origin
 
-METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
-EXPOSED = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Agent, X-Agent-Version"
+ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
+EXPOSED_HEADERS = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Agent, X-Agent-Version"
 PREFLIGHT_SECONDS = 600
-_NAMES_MAX = 2000
-_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
+_HEADER_NAMES_MAX = 2000
+_HEADER_NAMES = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+( *, *[A-Za-z0-9!#$%&'*+.^_`|~-]+)*")
 
 
 @dataclass(frozen=True, slots=True)
-class Cors:
+class CorsPolicy:
     """Origins whose pages may read responses; falsy where there is none."""
 
     origins: frozenset[str] = frozenset()
 
     @classmethod
-    def parse(cls, entries: Iterable[str]) -> Cors:
+    def parse(cls, entries: Iterable[str]) -> CorsPolicy:
         """Parse origins such as ``https://ui.example.org``. Raise ``ValueError``, for ``*`` too."""
-        found = {entry: origin(entry) for entry in entries}
+        found = {entry: normalise_origin(entry) for entry in entries}
         for entry, normal in found.items():
-            if normal == NOWHERE or normal != entry.lower().rstrip("/"):
+            if normal == NO_ORIGIN or normal != entry.lower().rstrip("/"):
                 raise ValueError(f"{entry!r} is no origin such as https://ui.example.org:8443")
         return cls(frozenset(found.values()))
 
@@ -51,12 +51,12 @@ class Cors:
         if not self.allows(headers.get("Origin")):
             return None
         answer = {
-            "Access-Control-Allow-Methods": METHODS,
+            "Access-Control-Allow-Methods": ALLOWED_METHODS,
             "Access-Control-Max-Age": str(PREFLIGHT_SECONDS),
             "Vary": "Access-Control-Request-Headers",
         }
         wanted = headers.get("Access-Control-Request-Headers", "")
-        if len(wanted) <= _NAMES_MAX and _NAMES.fullmatch(wanted):
+        if len(wanted) <= _HEADER_NAMES_MAX and _HEADER_NAMES.fullmatch(wanted):
             answer["Access-Control-Allow-Headers"] = wanted
         return web.Response(status=204, headers=answer)
 
@@ -68,5 +68,5 @@ class Cors:
         given = request.headers.get("Origin")
         if given is not None and given.lower() in self.origins:
             headers["Access-Control-Allow-Origin"] = given
-            headers["Access-Control-Expose-Headers"] = EXPOSED
+            headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
             headers["Cross-Origin-Resource-Policy"] = "cross-origin"

@@ -17,24 +17,24 @@ from aiohttp import web
 from agentsd.web.http.problem import Problem
 
 MIB = 1 << 20
-OWNER_BYTES = 512 * MIB
-TOTAL_BYTES = 1024 * MIB
-COUNTED_BYTES = 64 << 10
+OWNER_BYTES_MAX = 512 * MIB
+TOTAL_BYTES_MAX = 1024 * MIB
+COUNTED_BYTES_MIN = 64 << 10
 """Bodies and replies of fewer bytes are not counted."""
 
 
-class Budget:
+class MemoryBudget:
     """Bytes held, by owner. A limit of 0 means unlimited."""
 
-    def __init__(self, per_owner: int = OWNER_BYTES, total: int = TOTAL_BYTES) -> None:
+    def __init__(self, per_owner: int = OWNER_BYTES_MAX, total: int = TOTAL_BYTES_MAX) -> None:
         self._per_owner = per_owner
         self._total = total
         self._held: Counter[str] = Counter()
         self.held = 0  # by all
 
-    def hold(self, owner: str) -> Hold:
+    def hold(self, owner: str) -> MemoryHold:
         """Return a new, empty share of ``owner``."""
-        return Hold(self, owner)
+        return MemoryHold(self, owner)
 
     def held_by(self, owner: str) -> int:
         """Return the bytes that ``owner`` holds."""
@@ -54,12 +54,12 @@ class Budget:
             del self._held[owner]
 
 
-class Hold:
+class MemoryHold:
     """Share of one request, or of one call. ``with hold:`` releases it at the end."""
 
     __slots__ = ("_budget", "_owner", "size")
 
-    def __init__(self, budget: Budget, owner: str) -> None:
+    def __init__(self, budget: MemoryBudget, owner: str) -> None:
         self._budget = budget
         self._owner = owner
         self.size = 0
@@ -95,32 +95,32 @@ class Hold:
         self.set(0)
 
 
-HOLD = web.RequestKey("memory", Hold)
+MEMORY_HOLD = web.RequestKey("memory", MemoryHold)
 """What a request holds, once it holds anything."""
 
 
-def hold_of(request: web.Request, budget: Budget, owner: str) -> Hold:
+def get_or_make_hold(request: web.Request, budget: MemoryBudget, owner: str) -> MemoryHold:
     """Return the share of ``request``; create it for ``owner`` if necessary."""
-    hold = request.get(HOLD)
+    hold = request.get(MEMORY_HOLD)
     if hold is None:
-        hold = request[HOLD] = budget.hold(owner)
+        hold = request[MEMORY_HOLD] = budget.hold(owner)
     return hold
 
 
-def release(request: web.BaseRequest) -> None:
+def release_hold(request: web.BaseRequest) -> None:
     """Release the share of ``request``."""
-    hold = request.get(HOLD) if isinstance(request, web.Request) else None
+    hold = request.get(MEMORY_HOLD) if isinstance(request, web.Request) else None
     if hold is not None:
         hold.set(0)
 
 
-def count_reply(hold: Hold, response: web.StreamResponse, *, refuse: bool) -> None:
+def count_reply(hold: MemoryHold, response: web.StreamResponse, *, refuse: bool) -> None:
     """Count a large response until it is sent, in place of what its request held.
 
     ``refuse``: raise ``Problem`` 429 if it does not fit; False for actions that are done already.
     """
     body = response.body if isinstance(response, web.Response) else None
-    if not isinstance(body, (bytes, bytearray)) or len(body) < COUNTED_BYTES:
+    if not isinstance(body, (bytes, bytearray)) or len(body) < COUNTED_BYTES_MIN:
         return
     hold.set(0)
     if refuse:
@@ -130,6 +130,6 @@ def count_reply(hold: Hold, response: web.StreamResponse, *, refuse: bool) -> No
     response.body = BytesIO(body)  # written piece by piece: a transport would copy the whole
 
 
-def size_of_json(raw: bytes) -> int:
+def estimate_json_bytes(raw: bytes) -> int:
     """Estimate the bytes of a JSON text and its values: small values cost more than their text."""
     return len(raw) + 64 * (raw.count(b",") + raw.count(b"[") + raw.count(b"{"))

@@ -21,8 +21,8 @@ from agentsd.web.middleware.auth import PRINCIPAL
 
 RETRY_AFTER_SECONDS = 1
 
-_READS = frozenset({"GET", "HEAD", "OPTIONS"})
-_CHEAP_WRITES = frozenset({"/api/session"})
+_READ_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CHEAP_WRITE_PATHS = frozenset({"/api/session"})
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class OwnerBudgets:
         owner = principal.owner
         if principal.is_admin or not owner:
             return await handler(request)
-        heavy = is_work(request)
+        heavy = is_expensive(request)
         self._refuse(self._requests, self.requests, owner, "requests")
         if heavy:
             self._refuse(self._works, self.works, owner, "works")
@@ -59,8 +59,8 @@ class OwnerBudgets:
         try:
             return await handler(request)
         finally:
-            _leave(self._requests, owner, 1)
-            _leave(self._works, owner, heavy)
+            _release_count(self._requests, owner, 1)
+            _release_count(self._works, owner, heavy)
 
     def _refuse(self, held: Counter[str], limit: int, owner: str, budget: str) -> None:
         if limit and held[owner] >= limit:
@@ -75,15 +75,15 @@ class OwnerBudgets:
             )
 
 
-def is_work(request: web.Request) -> bool:
+def is_expensive(request: web.Request) -> bool:
     """Return whether a request is expensive: writes, dry runs, plans, diffs, Markdown."""
     path = request.path
-    if not path.startswith("/api/") or path in _CHEAP_WRITES:
+    if not path.startswith("/api/") or path in _CHEAP_WRITE_PATHS:
         return False
-    return request.method not in _READS or path == "/api/sync/plan" or "diff" in request.query
+    return request.method not in _READ_METHODS or path == "/api/sync/plan" or "diff" in request.query
 
 
-def _leave(held: Counter[str], owner: str, count: int) -> None:
+def _release_count(held: Counter[str], owner: str, count: int) -> None:
     held[owner] -= count
     if held[owner] <= 0:
         del held[owner]

@@ -7,26 +7,26 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from agentsd.web.http.client_address import Proxies
-from agentsd.web.middleware.cors import Cors
-from agentsd.web.middleware.memory_budget import Budget
+from agentsd.web.http.client_address import TrustedProxies
+from agentsd.web.middleware.cors import CorsPolicy
+from agentsd.web.middleware.memory_budget import MemoryBudget
 
 if TYPE_CHECKING:
     from agentsd.web.middleware.owner_budgets import OwnerBudgets
-    from agentsd.web.middleware.rate_limit import Limiter
+    from agentsd.web.middleware.rate_limit import RateLimiter
 
-HSTS = "max-age=31536000"
+HSTS_VALUE = "max-age=31536000"
 """For a client that came by HTTPS; without subdomains, which are not ours."""
 
 
 @dataclass(frozen=True, slots=True)
-class Guards:
+class Policies:
     """Policies between a client and the handlers, beside ``AccessPolicy``. The default is none."""
 
-    limiter: Limiter | None = None
-    cors: Cors = field(default_factory=Cors)
-    proxies: Proxies = field(default_factory=Proxies)
-    memory: Budget = field(default_factory=Budget)
+    limiter: RateLimiter | None = None
+    cors: CorsPolicy = field(default_factory=CorsPolicy)
+    proxies: TrustedProxies = field(default_factory=TrustedProxies)
+    memory: MemoryBudget = field(default_factory=MemoryBudget)
     budgets: OwnerBudgets | None = None
 
     def install(self, app: web.Application) -> None:
@@ -40,4 +40,4 @@ class Guards:
         if self.cors:
             self.cors.decorate(request, response)
         if self.proxies.networks and self.proxies.encrypted(request):
-            response.headers["Strict-Transport-Security"] = HSTS
+            response.headers["Strict-Transport-Security"] = HSTS_VALUE

@@ -21,24 +21,24 @@ from prometheus_client import Counter, Gauge
 
 from agentsd.core.errors import ConfigError
 from agentsd.telemetry import Metrics
-from agentsd.web.middleware.sliding_window import Counters
+from agentsd.web.middleware.sliding_window import SlidingWindowCounters
 from limits import RateLimitItem, parse
 
-SHARED_SECONDS = 0.25
+REDIS_TIMEOUT_SECONDS = 0.25
 """How long a Redis may take to answer before this process counts by itself."""
-AWAY_SECONDS = 5.0
+REDIS_RETRY_SECONDS = 5.0
 """How long a Redis that failed is left alone."""
-SHARED_AT_ONCE = 32
+REDIS_CALLS_MAX = 32
 """Questions to the Redis at a time, and so connections."""
 
 _log = logging.getLogger(__name__)
 
 
-class SharedAway(Exception):
+class RedisUnavailable(Exception):
     """Error for a Redis that does not answer."""
 
 
-class Reading(NamedTuple):
+class QuotaState(NamedTuple):
     """State of a quota after one request."""
 
     quota: Quota
@@ -61,15 +61,15 @@ class QuotaMetrics:
         )
 
 
-class Shared:
+class RedisCounters:
     """Counters that replicas share. An outage is logged once, and Redis is then retried only now and then."""
 
     def __init__(
-        self, storage: Storage, metrics: QuotaMetrics, *, away_seconds: float = AWAY_SECONDS
+        self, storage: Storage, metrics: QuotaMetrics, *, away_seconds: float = REDIS_RETRY_SECONDS
     ) -> None:
         self.storage = storage
         self._limiter = SlidingWindowCounterRateLimiter(storage)
-        self._places = asyncio.Semaphore(SHARED_AT_ONCE)
+        self._places = asyncio.Semaphore(REDIS_CALLS_MAX)
         self._up = metrics.shared
         self._up.set(1)
         self._away_seconds = away_seconds
@@ -82,16 +82,16 @@ class Shared:
         """
         now = time.monotonic()
         if now < self._again:
-            raise SharedAway
+            raise RedisUnavailable
         if self._again:
             self._again = now + self._away_seconds  # others need not try as well
         try:
-            async with self._places, asyncio.timeout(SHARED_SECONDS):
+            async with self._places, asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 allowed = await self._limiter.hit(item, name, key)
                 stats = await self._limiter.get_window_stats(item, name, key)
         except Exception as error:  # whatever it is, the request must not suffer from it
             self._lost(error)
-            raise SharedAway from None
+            raise RedisUnavailable from None
         self._found()
         remaining = max(stats.remaining, 0) if allowed else 0
         return allowed, remaining, max(stats.reset_time - time.time(), 0.0)
@@ -115,35 +115,37 @@ class Shared:
 class Quota:
     """Rule such as 1200 a minute for each token."""
 
-    def __init__(self, name: str, rule: str, shared: Shared | None = None, *, local: bool = True) -> None:
+    def __init__(
+        self, name: str, rule: str, shared: RedisCounters | None = None, *, local: bool = True
+    ) -> None:
         """Parse ``rule``. Raise ``ConfigError``.
 
         ``local``: it also counts for a server that is open to its own machine.
         """
         self.name = name
         self.local = local
-        self._item = _parsed(name, rule)
-        self._memory = Counters(self._item.amount, self._item.get_expiry())
+        self._item = _parse_rule(name, rule)
+        self._memory = SlidingWindowCounters(self._item.amount, self._item.get_expiry())
         self.shared = shared
         self.policy = f'"{name}";q={self._item.amount};w={self._item.get_expiry()}'
 
-    async def take(self, key: str) -> Reading:
+    async def take(self, key: str) -> QuotaState:
         """Count one request of ``key``, if it is allowed."""
         if self.shared is None:
             return self.take_here(key)
         try:
             allowed, remaining, seconds = await self.shared.ask(self._item, self.name, key)
-        except SharedAway:
+        except RedisUnavailable:
             return self.take_here(key)
-        return Reading(self, allowed, remaining, int(seconds) + 1)
+        return QuotaState(self, allowed, remaining, int(seconds) + 1)
 
-    def take_here(self, key: str) -> Reading:
+    def take_here(self, key: str) -> QuotaState:
         """Count one request of ``key`` in this process alone, if it is allowed."""
         allowed, remaining, seconds = self._memory.take(key)
-        return Reading(self, allowed, remaining, int(seconds) + 1)
+        return QuotaState(self, allowed, remaining, int(seconds) + 1)
 
 
-def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
+def open_redis_counters(url: str, metrics: QuotaMetrics) -> RedisCounters:
     """Open counters in a Redis: ``redis://``, ``rediss://`` or ``redis+unix://``. Raise ``ConfigError``."""
     if not url.startswith(("redis://", "rediss://", "redis+unix://")):
         raise ConfigError(
@@ -154,8 +156,8 @@ def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
         from redis.backoff import NoBackoff
 
         options: dict[str, Any] = {
-            "socket_timeout": SHARED_SECONDS,
-            "socket_connect_timeout": SHARED_SECONDS,
+            "socket_timeout": REDIS_TIMEOUT_SECONDS,
+            "socket_connect_timeout": REDIS_TIMEOUT_SECONDS,
             "retry": Retry(NoBackoff(), 0),
         }
         storage = storage_from_string(
@@ -170,10 +172,12 @@ def open_shared(url: str, metrics: QuotaMetrics) -> Shared:
             "AGENTSD_RATE_LIMIT_STORAGE cannot be used", hint="for example redis://:password@host:6379/0"
         ) from None
     assert isinstance(storage, Storage)  # noqa: S101  (an async scheme makes an async storage)
-    return Shared(storage, metrics)
+    return RedisCounters(storage, metrics)
 
 
-def make_quota(name: str, rule: str | None, default: str, shared: Shared | None = None) -> Quota | None:
+def make_quota(
+    name: str, rule: str | None, default: str, shared: RedisCounters | None = None
+) -> Quota | None:
     """Make the quota of a setting, None for ``off``.
 
     The default rule does not count for a server that is open to its own machine.
@@ -183,7 +187,7 @@ def make_quota(name: str, rule: str | None, default: str, shared: Shared | None 
     return Quota(name, rule or default, shared, local=rule is not None)
 
 
-def _parsed(name: str, rule: str) -> RateLimitItem:
+def _parse_rule(name: str, rule: str) -> RateLimitItem:
     try:
         return parse(rule)
     except ValueError:

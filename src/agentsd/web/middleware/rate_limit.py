@@ -13,19 +13,19 @@ from collections.abc import Callable, Sequence
 from aiohttp import web
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
-from agentsd.web.http.client_address import Proxies
+from agentsd.web.http.client_address import TrustedProxies
 from agentsd.web.http.problem import OPENAI_PREFIX, Problem
-from agentsd.web.middleware.quota import Quota, QuotaMetrics, Reading
+from agentsd.web.middleware.quota import Quota, QuotaMetrics, QuotaState
 
-PRINCIPAL_DEFAULT = "1200/minute"
-ADDRESS_DEFAULT = "6000/minute"
-FAILED_DEFAULT = "60/minute"
+PRINCIPAL_RULE_DEFAULT = "1200/minute"
+ADDRESS_RULE_DEFAULT = "6000/minute"
+FAILED_RULE_DEFAULT = "60/minute"
 
-READINGS = web.RequestKey("rate_limit", tuple[Reading, ...])
+QUOTA_STATES = web.RequestKey("rate_limit", tuple[QuotaState, ...])
 """What the quotas said to a request."""
 
 
-class Limiter:
+class RateLimiter:
     """Quotas that requests are counted by; None where there is none of a kind."""
 
     def __init__(
@@ -35,12 +35,12 @@ class Limiter:
         token: Quota | None = None,
         address: Quota | None = None,
         failed: Quota | None = None,
-        proxies: Proxies | None = None,
+        proxies: TrustedProxies | None = None,
     ) -> None:
         self._token = token
         self._address = address
         self._failed = failed
-        self._proxies = proxies or Proxies()
+        self._proxies = proxies or TrustedProxies()
         self._refused = metrics.refused
         self._policies: dict[tuple[Quota, ...], str] = {}
 
@@ -78,18 +78,18 @@ class Limiter:
         return found
 
     async def _count(self, request: web.Request, due: Sequence[tuple[Quota, str]]) -> None:
-        readings: tuple[Reading, ...] = ()
+        readings: tuple[QuotaState, ...] = ()
         for quota, key in due:
             reading = quota.take_here(key) if quota.shared is None else await quota.take(key)
             readings = (*readings, reading)
-            request[READINGS] = readings
+            request[QUOTA_STATES] = readings
             if not reading.allowed:
                 self._refused.labels(quota.name).inc()
-                raise _refusal(request, reading)
+                raise _make_refusal(request, reading)
 
     def decorate(self, request: web.Request, response: web.StreamResponse) -> None:
         """Add the state of the quotas to the response."""
-        readings = request.get(READINGS)
+        readings = request.get(QUOTA_STATES)
         if readings:
             quotas = tuple(reading.quota for reading in readings)
             policy = self._policies.get(quotas)
@@ -101,7 +101,7 @@ class Limiter:
             )
 
 
-def _refusal(request: web.Request, reading: Reading) -> Problem:
+def _make_refusal(request: web.Request, reading: QuotaState) -> Problem:
     openai = request.path.startswith(OPENAI_PREFIX)
     what = {"failed": "requests without a valid token", "token": "requests with this token"}
     return Problem(

@@ -18,44 +18,58 @@ from aiohttp.typedefs import Handler, Middleware
 
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
-from agentsd.supervisor import ENDINGS
-from agentsd.web.http.caching import secure
-from agentsd.web.http.problem import OPENAI_PREFIX, Problem, internal, not_ready, of_error, of_http
+from agentsd.supervisor import ENDING_ERRORS
+from agentsd.web.http.caching import add_security_headers
+from agentsd.web.http.problem import (
+    OPENAI_PREFIX,
+    Problem,
+    from_error,
+    from_http_exception,
+    make_internal_error,
+    make_not_ready,
+)
 from agentsd.web.metrics import WebMetrics
-from agentsd.web.middleware.auth import PRINCIPAL, SESSION, Access, bearer
-from agentsd.web.middleware.memory_budget import COUNTED_BYTES, Budget, count_reply, hold_of
-from agentsd.web.middleware.policies import Guards
-from agentsd.web.middleware.webhook_signature import PATH as HOOK_PATH
+from agentsd.web.middleware.auth import PRINCIPAL, SESSION_COOKIE, AccessPolicy, parse_bearer
+from agentsd.web.middleware.memory_budget import (
+    COUNTED_BYTES_MIN,
+    MemoryBudget,
+    count_reply,
+    get_or_make_hold,
+)
+from agentsd.web.middleware.policies import Policies
+from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
 
-PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-OPEN_PATHS = PROBES | {"/", "/ui", "/openapi.json", "/docs", HOOK_PATH}
+PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
+OPEN_PATHS = PROBE_PATHS | {"/", "/ui", "/openapi.json", "/docs", HOOK_PATH}
 """No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
 forges prove their calls by a signature."""
 
-PAGES = "/ui/"
+PAGES_PREFIX = "/ui/"
 """Where the pages and their files are."""
 
-CLIENT_GONE = 499
+CLIENT_GONE_STATUS = 499
 """What the log and metrics say of a client that left; nobody receives it."""
 
-KEY_PROTOCOL = "openai-insecure-api-key."
+KEY_PROTOCOL_PREFIX = "openai-insecure-api-key."
 """Before the key in a WebSocket's subprotocol."""
 
-_SAFE = frozenset({"GET", "HEAD"})
-_VERSIONS = (HttpVersion11, HttpVersion10)
+_SAFE_METHODS = frozenset({"GET", "HEAD"})
+_HTTP_VERSIONS = (HttpVersion11, HttpVersion10)
 _access_log = logging.getLogger("agentsd.access")
 _log = logging.getLogger(__name__)
 
 
-def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) -> Middleware:
+def request_middleware(
+    access: AccessPolicy, metrics: WebMetrics, guards: Policies | None = None
+) -> Middleware:
     """Return the only middleware of the application."""
-    guards = guards or Guards()
+    guards = guards or Policies()
     limiter, cors, budgets = guards.limiter, guards.cors or None, guards.budgets
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        status = CLIENT_GONE
+        status = CLIENT_GONE_STATUS
         guard = getattr(request.protocol, "guard", None)
         if guard is not None:
             guard.began(request.content)
@@ -64,56 +78,58 @@ def border(access: Access, metrics: WebMetrics, guards: Guards | None = None) ->
             if asked is not None:
                 response: web.StreamResponse = asked
             else:
-                if limiter is None or request.path in PROBES:
-                    request[PRINCIPAL] = admit(request, access)
+                if limiter is None or request.path in PROBE_PATHS:
+                    request[PRINCIPAL] = authenticate_request(request, access)
                 else:
-                    request[PRINCIPAL] = await limiter.admitted(request, partial(admit, request, access))
+                    request[PRINCIPAL] = await limiter.admitted(
+                        request, partial(authenticate_request, request, access)
+                    )
                 response = await (budgets.handle(request, handler) if budgets else handler(request))
                 _count_reply(request, response, guards.memory)
             status = response.status
-        except (ConnectionError, *ENDINGS):
+        except (ConnectionError, *ENDING_ERRORS):
             raise  # the client left, aiohttp closes up; or this process ends
         except web.HTTPRedirection as redirection:
             status = redirection.status
-            secure(redirection)
+            add_security_headers(redirection)
             raise
         except BaseException as error:  # a plug-in's SystemExit, a panic in native code
-            problem = _problem(error, request.path)
+            problem = _make_problem(error, request.path)
             status = problem.status
             if has_begun(request):
-                cut(request)
+                cut_connection(request)
             response = problem.response(request.path)
         finally:
             if guard is not None:
                 guard.ended()
-            _record(request, status, perf_counter() - started, metrics)
-        secure(response)
+            _record_request(request, status, perf_counter() - started, metrics)
+        add_security_headers(response)
         return response
 
     return middleware
 
 
-def _count_reply(request: web.Request, response: web.StreamResponse, memory: Budget) -> None:
+def _count_reply(request: web.Request, response: web.StreamResponse, memory: MemoryBudget) -> None:
     """Count a large response for its owner; refuse it where the request can be repeated."""
-    if (response.content_length or 0) >= COUNTED_BYTES:
-        repeatable = request.method in _SAFE or request.path.startswith(OPENAI_PREFIX)
-        count_reply(hold_of(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
+    if (response.content_length or 0) >= COUNTED_BYTES_MIN:
+        repeatable = request.method in _SAFE_METHODS or request.path.startswith(OPENAI_PREFIX)
+        count_reply(get_or_make_hold(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
 
 
-def admit(request: web.Request, access: Access) -> Principal:
+def authenticate_request(request: web.Request, access: AccessPolicy) -> Principal:
     """Return the principal of the request.
 
     Raise ``Problem`` 401 without a valid token, 403 for host and origin, 503 before tokens are loaded.
     """
-    given = _authorization(request)
-    cookie = request.cookies.get(SESSION) if given is None and "Cookie" in request.headers else None
-    principal = _holder(request, access, bearer(given) or cookie)
+    given = _get_authorization(request)
+    cookie = request.cookies.get(SESSION_COOKIE) if given is None and "Cookie" in request.headers else None
+    principal = _find_principal(request, access, parse_bearer(given) or cookie)
     if principal is not NOBODY or not access.guarded:
         _check_host(request, access, cookie=cookie is not None)
     return principal
 
 
-def _holder(request: web.Request, access: Access, token: str | None) -> Principal:
+def _find_principal(request: web.Request, access: AccessPolicy, token: str | None) -> Principal:
     """Return the principal of a valid token, or the local or anonymous one where no token is needed.
 
     Raise ``Problem`` 401, or 503 before the first load.
@@ -124,26 +140,26 @@ def _holder(request: web.Request, access: Access, token: str | None) -> Principa
         return principal
     if book.known and not access.guarded:
         return LOCAL
-    if is_open(request.path):
+    if is_open_path(request.path):
         return NOBODY
     if not book.known and (token is not None or not access.guarded):
-        raise not_ready()  # it may be a user's, and those come with the first load
-    raise _unauthorized(request)
+        raise make_not_ready()  # it may be a user's, and those come with the first load
+    raise _make_unauthorized(request)
 
 
-def is_open(path: str) -> bool:
+def is_open_path(path: str) -> bool:
     """Return whether ``path`` needs no token. Pages are empty until their scripts load data with one."""
-    return path in OPEN_PATHS or path.startswith(PAGES)
+    return path in OPEN_PATHS or path.startswith(PAGES_PREFIX)
 
 
-def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
+def _check_host(request: web.Request, access: AccessPolicy, *, cookie: bool) -> None:
     """Check host and origin. Raise ``Problem``.
 
     ``Sec-Fetch-Site`` distinguishes http from https, which we cannot behind a proxy: a page of the same
     name that was loaded as plain text may come from anybody.
     """
     headers = request.headers
-    if request.version not in _VERSIONS:
+    if request.version not in _HTTP_VERSIONS:
         raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
     host = headers.get("Host")
     if not access.host_allowed(host):
@@ -153,7 +169,7 @@ def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
             "this server does not answer to that Host",
             hint="use localhost or 127.0.0.1, or add the name to AGENTSD_ALLOWED_HOSTS",
         )
-    if not _may_change(request):
+    if not _can_change(request):
         return
     foreign = cookie and headers.get("Sec-Fetch-Site", "same-origin") != "same-origin"
     if foreign or not access.origin_allowed(headers.get("Origin"), host, cookie=cookie):
@@ -167,7 +183,7 @@ def _check_host(request: web.Request, access: Access, *, cookie: bool) -> None:
         )
 
 
-def _authorization(request: web.Request) -> str | None:
+def _get_authorization(request: web.Request) -> str | None:
     """Return the ``Authorization`` header, or the key offered as a WebSocket subprotocol.
 
     Browsers cannot set the header for a WebSocket, so OpenAI's clients offer the key as a protocol.
@@ -175,16 +191,16 @@ def _authorization(request: web.Request) -> str | None:
     given = request.headers.get("Authorization")
     if given is None and "Upgrade" in request.headers:
         for offered in request.headers.get("Sec-WebSocket-Protocol", "").split(","):
-            if offered.strip().startswith(KEY_PROTOCOL):
-                return f"Bearer {offered.strip().removeprefix(KEY_PROTOCOL)}"
+            if offered.strip().startswith(KEY_PROTOCOL_PREFIX):
+                return f"Bearer {offered.strip().removeprefix(KEY_PROTOCOL_PREFIX)}"
     return given
 
 
-def _may_change(request: web.Request) -> bool:
-    return request.method not in _SAFE or "Upgrade" in request.headers
+def _can_change(request: web.Request) -> bool:
+    return request.method not in _SAFE_METHODS or "Upgrade" in request.headers
 
 
-def _unauthorized(request: web.Request) -> Problem:
+def _make_unauthorized(request: web.Request) -> Problem:
     openai = request.path.startswith("/v1/")
     return Problem(
         401,
@@ -195,15 +211,15 @@ def _unauthorized(request: web.Request) -> Problem:
     )
 
 
-def _problem(error: BaseException, path: str) -> Problem:
+def _make_problem(error: BaseException, path: str) -> Problem:
     if isinstance(error, Problem):
         return error
     if isinstance(error, AgentsdError):
-        return of_error(error)
+        return from_error(error)
     if isinstance(error, web.HTTPException):
-        return of_http(error, path)
-    report(error)
-    return internal()
+        return from_http_exception(error, path)
+    log_unexpected_error(error)
+    return make_internal_error()
 
 
 def has_begun(request: web.Request) -> bool:
@@ -214,24 +230,26 @@ def has_begun(request: web.Request) -> bool:
     return request.writer.output_size > 0
 
 
-def cut(request: web.Request) -> NoReturn:
+def cut_connection(request: web.Request) -> NoReturn:
     """Close the connection without the end marker of a response. Raise ``ConnectionError``."""
     if request.transport is not None:
         request.transport.close()
     raise ConnectionResetError
 
 
-def report(error: BaseException) -> None:
+def log_unexpected_error(error: BaseException) -> None:
     """Log where an unexpected error arose, without its text, which may quote a client's input."""
     place = "".join(traceback.format_tb(error.__traceback__))
     _log.error("unexpected %s\n%s", type(error).__name__, place)
 
 
-def _record(request: web.Request, status: int, seconds: float, metrics: WebMetrics) -> None:
+def _record_request(request: web.Request, status: int, seconds: float, metrics: WebMetrics) -> None:
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "(none)"
     metrics.observe(request.method, route, status, seconds)
-    level = logging.DEBUG if route in PROBES and status < 400 else logging.INFO  # probes come every second
+    level = (
+        logging.DEBUG if route in PROBE_PATHS and status < 400 else logging.INFO
+    )  # probes come every second
     if _access_log.isEnabledFor(level):
         method = request.method if request.method.isalpha() else "?"
         _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)

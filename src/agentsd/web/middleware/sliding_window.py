@@ -18,7 +18,7 @@ KEYS_MAX = 65_536
 """Clients that are told apart; of more, those that were seen last."""
 
 
-class Counters:
+class SlidingWindowCounters:
     """Counters of each key: hits in this window of ``seconds``, and in the one before."""
 
     def __init__(

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from agentsd.core.errors import ConfigError
 
-PATH = "/hooks/git"
-SECRET_MIN = 16
-TOKEN = "X-Gitlab-Token"  # noqa: S105  (the header's name)
-SIGNATURES = {
+WEBHOOK_PATH = "/hooks/git"
+SECRET_LENGTH_MIN = 16
+TOKEN_HEADER = "X-Gitlab-Token"  # noqa: S105  (the header's name)
+SIGNATURE_PREFIXES = {
     "X-Hub-Signature-256": "sha256=",
     "X-Gitea-Signature": "",
     "X-Forgejo-Signature": "",
@@ -30,7 +30,7 @@ SIGNATURES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
+class GitWebhook:
     """Secrets of the Git webhook, and the function that makes every puller pull."""
 
     secrets: tuple[bytes, ...] = field(repr=False)  # several while one replaces another
@@ -38,14 +38,14 @@ class Hook:
 
     def claims(self, headers: Mapping[str, str]) -> bool:
         """Return whether a call contains any signature or token."""
-        return any(name in headers for name in (TOKEN, *SIGNATURES))
+        return any(name in headers for name in (TOKEN_HEADER, *SIGNATURE_PREFIXES))
 
-    def proof(self, headers: Mapping[str, str]) -> Proof:
+    def proof(self, headers: Mapping[str, str]) -> SignatureCheck:
         """Return a signature check, to be fed with the body."""
-        return Proof(self.secrets, headers)
+        return SignatureCheck(self.secrets, headers)
 
 
-class Proof:
+class SignatureCheck:
     """Signature check of one call, fed while its body arrives; all comparisons take constant time."""
 
     def __init__(self, secrets: tuple[bytes, ...], headers: Mapping[str, str]) -> None:
@@ -60,11 +60,11 @@ class Proof:
 
     def holds(self) -> bool:
         """Return whether the signature of the complete body, or the token, matches one of the secrets."""
-        token = self._headers.get(TOKEN, "").encode("utf-8", "surrogateescape")
+        token = self._headers.get(TOKEN_HEADER, "").encode("utf-8", "surrogateescape")
         good = False
         for secret, one in zip(self._secrets, self._sums, strict=True):
             good |= hmac.compare_digest(token, secret)
-            for name, prefix in SIGNATURES.items():
+            for name, prefix in SIGNATURE_PREFIXES.items():
                 given = self._headers.get(name, "").encode("utf-8", "surrogateescape")
                 good |= hmac.compare_digest(given, f"{prefix}{one.hexdigest()}".encode())
         return good
@@ -80,9 +80,9 @@ def load_secrets(path: Path) -> tuple[bytes, ...]:
             hint="see AGENTSD_HOOK_SECRET_FILE",
         ) from None
     secrets = tuple(line for line in lines if line and not line.startswith(b"#"))
-    if not secrets or min(map(len, secrets)) < SECRET_MIN:
+    if not secrets or min(map(len, secrets)) < SECRET_LENGTH_MIN:
         raise ConfigError(
-            f"{path} holds no secret of {SECRET_MIN} characters or more, or a shorter one",
+            f"{path} holds no secret of {SECRET_LENGTH_MIN} characters or more, or a shorter one",
             hint="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
     return secrets

@@ -18,39 +18,39 @@ from agentsd.core.errors import AgentsdError
 from agentsd.core.text.chunking import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
-from agentsd.web.agent_lookup import lease
-from agentsd.web.context import PARTS, WEB_METRICS
+from agentsd.web.agent_lookup import lease_agent
+from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request, internal, of_error
-from agentsd.web.http.sse import SSE_HEADERS, write
-from agentsd.web.json_body import json_object
-from agentsd.web.middleware.request import report
-from agentsd.web.openai.models import agent_headers, find_model
+from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.json_body import read_json_object
+from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.models import find_model, make_agent_headers
 
 Chunks = AsyncGenerator[dict[str, Any], None]
-_DONE = b"data: [DONE]\n\n"
+_DONE_FRAME = b"data: [DONE]\n\n"
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post("/v1/chat/completions", completions)]
+    return [web.post("/v1/chat/completions", complete_chat)]
 
 
-async def completions(request: web.Request) -> web.StreamResponse:
+async def complete_chat(request: web.Request) -> web.StreamResponse:
     """Return one chat completion, whole or as a stream."""
-    body = await json_object(request)
-    check(body)
+    body = await read_json_object(request)
+    check_chat_body(body)
     entry = find_model(request, body.get("model") or "")
-    async with lease(request, entry) as agent:
-        grounded, passages = await rag.ground(agent, body, request.app[PARTS].knowledge)
+    async with lease_agent(request, entry) as agent:
+        grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
         if body.get("stream"):
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-                return await _stream(request, agent, grounded, passages)
-        reply = to_json(rag.cited(await chat.complete(agent, grounded), passages))
-        return web.Response(body=reply, content_type="application/json", headers=agent_headers(agent))
+                return await _stream_completion(request, agent, grounded, passages)
+        reply = to_json(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
+        return web.Response(body=reply, content_type="application/json", headers=make_agent_headers(agent))
 
 
-def check(body: Mapping[str, Any]) -> None:
+def check_chat_body(body: Mapping[str, Any]) -> None:
     """Check the shape that all code below relies on. Raise ``Problem`` 400."""
     if not isinstance(body.get("model") or "", str):
         raise bad_request("model must be a string: an agent's slug", param="model")
@@ -74,31 +74,33 @@ def _is_content(content: object) -> bool:
     return content is None or isinstance(content, str)
 
 
-async def _stream(
+async def _stream_completion(
     request: web.Request, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage]
 ) -> web.StreamResponse:
-    answer = chat.stream(agent, body)
-    async with aclosing(cast("Chunks", rag.cited_stream(answer, passages) if passages else answer)) as chunks:
+    answer = chat.stream_chat(agent, body)
+    async with aclosing(
+        cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
+    ) as chunks:
         first = await anext(chunks, None)  # until it is here, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})
+        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
         await response.prepare(request)
-        last = _DONE
+        last = _DONE_FRAME
         try:
             if first is not None:
-                await write(response, _frame(first))
+                await write_frame(response, _encode_frame(first))
             async for chunk in chunks:
-                await write(response, _frame(chunk))
+                await write_frame(response, _encode_frame(chunk))
         except AgentsdError as error:
-            last = _frame(of_error(error).as_openai())
+            last = _encode_frame(from_error(error).as_openai())
         except ConnectionError:
             raise  # the client left
         except Exception as error:
-            report(error)
-            last = _frame(internal().as_openai())
-        await write(response, last)
+            log_unexpected_error(error)
+            last = _encode_frame(make_internal_error().as_openai())
+        await write_frame(response, last)
         await response.write_eof()
         return response
 
 
-def _frame(value: Mapping[str, Any]) -> bytes:
+def _encode_frame(value: Mapping[str, Any]) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"

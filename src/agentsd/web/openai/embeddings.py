@@ -10,40 +10,40 @@ from typing import Any
 
 from aiohttp import web
 
-from agentsd.services.embedding import embed
+from agentsd.services.embedding import embed_texts
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
-from agentsd.web.json_body import json_object
-from agentsd.web.openai.models import agent_headers, lease_model
+from agentsd.web.json_body import read_json_object
+from agentsd.web.openai.models import lease_model, make_agent_headers
 
 TEXTS_MAX = 2048
 """Texts of one request; OpenAI's own limit."""
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post("/v1/embeddings", embeddings)]
+    return [web.post("/v1/embeddings", create_embeddings)]
 
 
-async def embeddings(request: web.Request) -> web.Response:
+async def create_embeddings(request: web.Request) -> web.Response:
     """Return a vector for each text, as numbers or (OpenAI's client asks for it) base64 of float32."""
-    body = await json_object(request)
-    texts = texts_of(body.get("input"))
-    packed = _is_base64(body)
+    body = await read_json_object(request)
+    texts = parse_texts(body.get("input"))
+    packed = _wants_base64(body)
     async with lease_model(request, body.get("model")) as agent:
-        vectors = await embed(agent, texts)
+        vectors = await embed_texts(agent, texts)
         _check_dimensions(body, vectors)
         reply = {
             "object": "list",
             "model": agent.slug,
-            "data": [_row(index, vector, packed=packed) for index, vector in enumerate(vectors)],
+            "data": [_make_row(index, vector, packed=packed) for index, vector in enumerate(vectors)],
             "usage": {"prompt_tokens": 0, "total_tokens": 0},  # vendors count differently, or not at all
         }
-        headers = agent_headers(agent)
+        headers = make_agent_headers(agent)
     return web.Response(body=to_json(reply), content_type="application/json", headers=headers)
 
 
-def texts_of(value: object) -> list[str]:
+def parse_texts(value: object) -> list[str]:
     """Parse ``input``: a text, or a list of texts. Raise ``Problem`` 400."""
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not texts or len(texts) > TEXTS_MAX:
@@ -56,7 +56,7 @@ def texts_of(value: object) -> list[str]:
     return texts
 
 
-def pack(vector: Sequence[float]) -> str:
+def pack_vector(vector: Sequence[float]) -> str:
     """Encode a vector as base64 of little-endian float32, as OpenAI's clients unpack it."""
     numbers = array("f", vector)
     if sys.byteorder == "big":
@@ -64,7 +64,7 @@ def pack(vector: Sequence[float]) -> str:
     return base64.b64encode(numbers.tobytes()).decode()
 
 
-def _is_base64(body: Mapping[str, Any]) -> bool:
+def _wants_base64(body: Mapping[str, Any]) -> bool:
     form = body.get("encoding_format") or "float"
     if form not in ("float", "base64"):
         raise bad_request("encoding_format must be float or base64", param="encoding_format")
@@ -81,5 +81,9 @@ def _check_dimensions(body: Mapping[str, Any], vectors: Sequence[Sequence[float]
         raise bad_request("dimensions cannot be chosen by a request", hint=hint, param="dimensions")
 
 
-def _row(index: int, vector: Sequence[float], *, packed: bool) -> dict[str, Any]:
-    return {"object": "embedding", "index": index, "embedding": pack(vector) if packed else list(vector)}
+def _make_row(index: int, vector: Sequence[float], *, packed: bool) -> dict[str, Any]:
+    return {
+        "object": "embedding",
+        "index": index,
+        "embedding": pack_vector(vector) if packed else list(vector),
+    }

@@ -10,58 +10,69 @@ from aiohttp import web
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.agents.snapshot import Entry, Snapshot
-from agentsd.web.agent_lookup import CURRENT, find, lease, principal_of, sees_fallback, snapshot_of
-from agentsd.web.context import PARTS
-from agentsd.web.http.caching import cached, etag_of
+from agentsd.runtime.agents.snapshot import Snapshot, SnapshotEntry
+from agentsd.web.agent_lookup import (
+    CURRENT_REF,
+    can_see_fallback,
+    find_agent,
+    get_principal,
+    get_snapshot,
+    lease_agent,
+)
+from agentsd.web.context import APP_CONTEXT
+from agentsd.web.http.caching import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
 
-KEPT_MAX = 256
+MODEL_LISTS_MAX = 256
 """Lists that are kept: one per owner that asks."""
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
     kept: dict[str | None, tuple[object, bytes, str]] = {}  # by whose agents are seen; None: all
 
     async def get_many(request: web.Request) -> web.Response:
-        snapshot, scope = snapshot_of(request), principal_of(request).scope
+        snapshot, scope = get_snapshot(request), get_principal(request).scope
         known = kept.get(scope)
         if known is None or known[0] is not snapshot:
-            body = to_json({"object": "list", "data": _models(request, snapshot, scope)})
-            if len(kept) >= KEPT_MAX:
+            body = to_json({"object": "list", "data": _list_models(request, snapshot, scope)})
+            if len(kept) >= MODEL_LISTS_MAX:
                 kept.clear()
-            known = kept[scope] = (snapshot, body, etag_of(body))
-        return cached(request, known[1], known[2])
+            known = kept[scope] = (snapshot, body, compute_etag(body))
+        return make_cached_response(request, known[1], known[2])
 
-    return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_one)]
+    return [web.get("/v1/models", get_many), web.get("/v1/models/{model:.+}", get_model)]
 
 
-def _models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
+def _list_models(request: web.Request, snapshot: Snapshot, scope: str | None) -> list[dict[str, Any]]:
     rows = (snapshot.entries[slug].row for slug in snapshot.slugs(scope))
-    models = [model_view(row) for row in rows if row.is_active]
-    registry = request.app[PARTS].registry
-    if models or not sees_fallback(registry, principal_of(request)):
+    models = [make_model_view(row) for row in rows if row.is_active]
+    registry = request.app[APP_CONTEXT].registry
+    if models or not can_see_fallback(registry, get_principal(request)):
         return models
-    return [fallback_model(registry.fallback)]
+    return [make_fallback_view(registry.fallback)]
 
 
-async def get_one(request: web.Request) -> web.Response:
+async def get_model(request: web.Request) -> web.Response:
     """Return one model; its slug may be written with ``/``, ``%2F`` or ``~``."""
     entry = find_model(request, request.match_info["model"])
-    view = model_view(entry.row) if entry else fallback_model(request.app[PARTS].registry.fallback)
+    view = (
+        make_model_view(entry.row)
+        if entry
+        else make_fallback_view(request.app[APP_CONTEXT].registry.fallback)
+    )
     body = to_json(view)
-    return cached(request, body, etag_of(body))
+    return make_cached_response(request, body, compute_etag(body))
 
 
-def find_model(request: web.Request, model: str) -> Entry | None:
+def find_model(request: web.Request, model: str) -> SnapshotEntry | None:
     """Return the agent for ``model``; empty or ``current`` is the current one. None: the built-in one.
 
     Raise ``Problem`` 404 ``model_not_found``.
     """
     try:
-        return find(request, model or CURRENT)
+        return find_agent(request, model or CURRENT_REF)
     except AgentNotFound as error:
         near = error.hint if error.hint.startswith("did you mean") else "GET /v1/models lists the agents"
         raise Problem(404, "model_not_found", error.message, hint=near, param="model") from None
@@ -72,20 +83,20 @@ def lease_model(request: web.Request, model: object) -> AbstractAsyncContextMana
     if not isinstance(model or "", str):
         raise bad_request("model must be a string: an agent's slug", param="model")
     entry = find_model(request, str(model or ""))
-    return lease(request, entry)
+    return lease_agent(request, entry)
 
 
-def agent_headers(agent: LiveAgent) -> dict[str, str]:
+def make_agent_headers(agent: LiveAgent) -> dict[str, str]:
     """Return headers with the slug and version of the agent that answers."""
     return {"X-Agent": agent.slug, "X-Agent-Version": str(agent.version)}
 
 
-def fallback_model(agent: LiveAgent) -> dict[str, Any]:
+def make_fallback_view(agent: LiveAgent) -> dict[str, Any]:
     """Return the fallback agent in the same form as ``make_model_view``."""
     return {"id": agent.slug, "object": "model", "created": 0, "owned_by": "agentsd"}
 
 
-def model_view(row: AgentRow) -> dict[str, Any]:
+def make_model_view(row: AgentRow) -> dict[str, Any]:
     """Return ``{"id", "object", "created" (seconds), "owned_by"}``."""
     return {
         "id": row.slug,

@@ -17,30 +17,30 @@ from typing import Any
 from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from agentsd.audio.wav import CHANNELS_MAX, RATES, BadWav, Sound, read_wav, to_mono
+from agentsd.audio.wav import CHANNELS_MAX, SAMPLE_RATES, BadWav, Sound, mix_to_mono, read_wav
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent, Transcript
-from agentsd.services.transcription import follow, transcribe
-from agentsd.web.agent_lookup import hold_of
+from agentsd.services.transcription import stream_transcripts, transcribe_sound
+from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import bad_request, internal, of_error
-from agentsd.web.http.sse import SSE_HEADERS, write
-from agentsd.web.json_body import too_large
-from agentsd.web.middleware.memory_budget import Hold
-from agentsd.web.middleware.request import report
-from agentsd.web.openai.models import agent_headers, lease_model
+from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.json_body import make_too_large
+from agentsd.web.middleware.memory_budget import MemoryHold
+from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.models import lease_model, make_agent_headers
 
-AUDIO_MAX = 25 << 20
+AUDIO_BYTES_MAX = 25 << 20
 """Bytes of a recording; OpenAI's own limit."""
-FIELD_MAX = 64 << 10
+FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 32
-FORMATS = ("json", "text", "verbose_json")
-_RAW = "audio/pcm"
+TRANSCRIPT_FORMATS = ("json", "text", "verbose_json")
+_RAW_TYPE = "audio/pcm"
 _DEFAULT_RATE = "16000"
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class AudioUpload:
     """Recording and the fields that came with it."""
 
     fields: Mapping[str, str]
@@ -48,62 +48,65 @@ class Upload:
     kind: str  # its Content-Type, parameters included
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post("/v1/audio/transcriptions", transcriptions)]
+    return [web.post("/v1/audio/transcriptions", transcribe_recording)]
 
 
-async def transcriptions(request: web.Request) -> web.StreamResponse:
+async def transcribe_recording(request: web.Request) -> web.StreamResponse:
     """Transcribe a recording."""
     upload = await read_upload(request)
     form = upload.fields.get("response_format") or "json"
-    if form not in FORMATS:
-        hint = f"ask for one of: {', '.join(FORMATS)}"
+    if form not in TRANSCRIPT_FORMATS:
+        hint = f"ask for one of: {', '.join(TRANSCRIPT_FORMATS)}"
         raise bad_request("this response_format is not made here", hint=hint, param="response_format")
-    sound = await asyncio.to_thread(sound_of, upload)
+    sound = await asyncio.to_thread(decode_upload, upload)
     async with lease_model(request, upload.fields.get("model")) as agent:
-        if _asked(upload, "stream"):
-            return await _stream(request, agent, sound, partials=_asked(upload, "partials"))
-        text = await transcribe(agent, sound)
-        return _reply(agent, sound, text, form)
+        if _is_requested(upload, "stream"):
+            return await _stream_transcript(request, agent, sound, partials=_is_requested(upload, "partials"))
+        text = await transcribe_sound(agent, sound)
+        return _make_reply(agent, sound, text, form)
 
 
-async def read_upload(request: web.Request) -> Upload:
+async def read_upload(request: web.Request) -> AudioUpload:
     """Read the recording, from a form or the bare body. Raise ``Problem`` 400, 413 and 415."""
-    if request.content_length is not None and request.content_length > AUDIO_MAX + FIELD_MAX * FIELDS_MAX:
-        raise too_large(AUDIO_MAX)
+    if (
+        request.content_length is not None
+        and request.content_length > AUDIO_BYTES_MAX + FIELD_BYTES_MAX * FIELDS_MAX
+    ):
+        raise make_too_large(AUDIO_BYTES_MAX)
     try:
-        return await _read(request)
+        return await _read_request(request)
     except (ValueError, AssertionError, HttpProcessingError, ClientPayloadError, web.RequestPayloadError):
         raise bad_request("the body cannot be read: it is cut short or badly encoded") from None
 
 
-async def _read(request: web.Request) -> Upload:
+async def _read_request(request: web.Request) -> AudioUpload:
     kind = request.content_type
     if kind == "multipart/form-data":
         return await _read_form(request)
     if kind.startswith("audio/"):
-        audio = await _bounded(request.content.iter_any(), AUDIO_MAX, hold_of(request))
-        return Upload(dict(request.query), audio, request.headers.get("Content-Type", ""))
+        audio = await _read_bounded(request.content.iter_any(), AUDIO_BYTES_MAX, get_memory_hold(request))
+        return AudioUpload(dict(request.query), audio, request.headers.get("Content-Type", ""))
     hint = "send multipart/form-data with the fields file and model, or the recording itself as audio/wav"
     raise bad_request("the body is no recording", hint=hint, status=415)
 
 
-def sound_of(upload: Upload) -> Sound:
+def decode_upload(upload: AudioUpload) -> Sound:
     """Decode the recording to PCM. Raise ``Problem`` 400."""
-    kind, options = _parsed(upload.kind)
-    if kind == _RAW and upload.audio[:4] != b"RIFF":
-        rate = _number(options.get("rate", _DEFAULT_RATE), RATES, "rate")
-        channels = _number(options.get("channels", "1"), range(1, CHANNELS_MAX + 1), "channels")
-        sound = Sound(rate, to_mono(upload.audio, channels))
+    kind, options = _parse_content_type(upload.kind)
+    if kind == _RAW_TYPE and upload.audio[:4] != b"RIFF":
+        rate = _parse_number(options.get("rate", _DEFAULT_RATE), SAMPLE_RATES, "rate")
+        channels = _parse_number(options.get("channels", "1"), range(1, CHANNELS_MAX + 1), "channels")
+        sound = Sound(rate, mix_to_mono(upload.audio, channels))
     else:
-        sound = _wav(upload.audio)
+        sound = _decode_wav(upload.audio)
     if not sound.pcm:
         raise bad_request("the recording is empty", param="file")
     return sound
 
 
-def _wav(audio: bytes) -> Sound:
+def _decode_wav(audio: bytes) -> Sound:
     try:
         return read_wav(audio)
     except BadWav as error:
@@ -111,10 +114,10 @@ def _wav(audio: bytes) -> Sound:
         raise bad_request(f"the recording cannot be read: {error}", hint=hint, param="file") from None
 
 
-async def _read_form(request: web.Request) -> Upload:
+async def _read_form(request: web.Request) -> AudioUpload:
     fields: dict[str, str] = {}
     audio, kind = None, ""
-    reader, hold, parts = await request.multipart(), hold_of(request), 0
+    reader, hold, parts = await request.multipart(), get_memory_hold(request), 0
     while (part := await reader.next()) is not None:
         parts += 1
         if isinstance(part, MultipartReader) or parts > FIELDS_MAX:
@@ -122,46 +125,46 @@ async def _read_form(request: web.Request) -> Upload:
         if part.name == "file" and audio is not None:
             raise bad_request("the form has more than one recording", param="file")
         if part.name == "file":
-            audio = await _bounded(_chunks(part), AUDIO_MAX, hold)
+            audio = await _read_bounded(_iterate_chunks(part), AUDIO_BYTES_MAX, hold)
             kind = part.headers.get("Content-Type", "")
         else:
-            data = await _bounded(_chunks(part), FIELD_MAX, hold)
+            data = await _read_bounded(_iterate_chunks(part), FIELD_BYTES_MAX, hold)
             fields[part.name or ""] = data.decode("utf-8", "replace")
     if audio is None:
         raise bad_request("the form has no recording", hint="send it as the field file", param="file")
-    return Upload(fields, audio, kind)
+    return AudioUpload(fields, audio, kind)
 
 
-async def _chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
+async def _iterate_chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
     while chunk := await part.read_chunk(1 << 16):
         yield chunk
 
 
-async def _bounded(chunks: AsyncIterator[bytes], limit: int, hold: Hold) -> bytes:
+async def _read_bounded(chunks: AsyncIterator[bytes], limit: int, hold: MemoryHold) -> bytes:
     """Read all ``chunks``; count them twice, since they are decoded later. Raise ``Problem`` 413 and 429."""
     data = bytearray()
     async for chunk in chunks:
         data += chunk
         if len(data) > limit:
-            raise too_large(limit)
+            raise make_too_large(limit)
         hold.grow(2 * len(chunk))
     return bytes(data)
 
 
-def _parsed(content_type: str) -> tuple[str, dict[str, str]]:
+def _parse_content_type(content_type: str) -> tuple[str, dict[str, str]]:
     kind, *rest = content_type.split(";")
     pairs = (item.partition("=") for item in rest)
     return kind.strip().lower(), {name.strip().lower(): value.strip().strip('"') for name, _, value in pairs}
 
 
-def _number(text: str, allowed: range, name: str) -> int:
+def _parse_number(text: str, allowed: range, name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) < 9 and int(text) in allowed):
         raise bad_request(f"{name} must be {allowed.start} to {allowed.stop - 1}", param=name)
     return int(text)
 
 
-def _reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Response:
-    headers = agent_headers(agent)
+def _make_reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Response:
+    headers = make_agent_headers(agent)
     if form == "text":
         return web.Response(text=text + "\n", content_type="text/plain", headers=headers)
     body: dict[str, Any] = {"text": text}
@@ -171,45 +174,49 @@ def _reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Response
     return web.Response(body=to_json(body), content_type="application/json", headers=headers)
 
 
-def _asked(upload: Upload, name: str) -> bool:
+def _is_requested(upload: AudioUpload, name: str) -> bool:
     return upload.fields.get(name, "").lower() in ("true", "1")
 
 
-async def _stream(
+async def _stream_transcript(
     request: web.Request, agent: LiveAgent, sound: Sound, *, partials: bool
 ) -> web.StreamResponse:
     """Stream server-sent events ``transcript.text.delta`` and ``.done``: final text as it is recognised."""
-    async with aclosing(_told(follow(agent, sound), partials=partials)) as frames:
+    async with aclosing(
+        _make_transcript_events(stream_transcripts(agent, sound), partials=partials)
+    ) as frames:
         first = await anext(frames)  # until it is here, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **agent_headers(agent)})
+        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
         await response.prepare(request)
         try:
-            await write(response, first)
+            await write_frame(response, first)
             async for frame in frames:
-                await write(response, frame)
+                await write_frame(response, frame)
         except AgentsdError as error:
-            await write(response, _frame(of_error(error).as_openai()))
+            await write_frame(response, _encode_frame(from_error(error).as_openai()))
         except ConnectionError:
             raise  # the client left
         except Exception as error:
-            report(error)
-            await write(response, _frame(internal().as_openai()))
+            log_unexpected_error(error)
+            await write_frame(response, _encode_frame(make_internal_error().as_openai()))
         await response.write_eof()
         return response
 
 
-async def _told(parts: AsyncGenerator[Transcript, None], *, partials: bool) -> AsyncGenerator[bytes, None]:
+async def _make_transcript_events(
+    parts: AsyncGenerator[Transcript, None], *, partials: bool
+) -> AsyncGenerator[bytes, None]:
     text = ""
     async with aclosing(parts):
         async for part in parts:
             said = f" {part.text}" if text else part.text
             if part.final:
                 text += said
-                yield _frame({"type": "transcript.text.delta", "delta": said})
+                yield _encode_frame({"type": "transcript.text.delta", "delta": said})
             elif partials:
-                yield _frame({"type": "transcript.text.partial", "text": text + said})
-    yield _frame({"type": "transcript.text.done", "text": text})
+                yield _encode_frame({"type": "transcript.text.partial", "text": text + said})
+    yield _encode_frame({"type": "transcript.text.done", "text": text})
 
 
-def _frame(value: Mapping[str, Any]) -> bytes:
+def _encode_frame(value: Mapping[str, Any]) -> bytes:
     return b"data: " + to_json(value) + b"\n\n"

@@ -6,17 +6,17 @@ from collections.abc import Iterable
 from typing import Any
 
 from agentsd import __version__
-from agentsd.control.validation.schema import Schemas
+from agentsd.control.validation.schema import ManifestSchemas
 from agentsd.providers.catalog import Catalog
-from agentsd.web.openapi.errors import errors_of, header, name_of, responses
-from agentsd.web.openapi.headers import ANYWHERE, HEADERS
-from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, Schema
+from agentsd.web.openapi.errors import list_error_statuses, make_responses, name_component, refer_to_header
+from agentsd.web.openapi.headers import COMMON_HEADERS, HEADERS
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, Schema
 from agentsd.web.openapi.operations import agent_writes as writing
 from agentsd.web.openapi.operations import agents, audit, markdown, openai, service, users
 from agentsd.web.openapi.operations import plan as plans
-from agentsd.web.openapi.schemas.agent_request import agents as agent_schemas
-from agentsd.web.openapi.schemas.common import common, reports
-from agentsd.web.openapi.schemas.openai import openai as openai_schemas
+from agentsd.web.openapi.schemas.agent_request import make_request_schemas as agent_schemas
+from agentsd.web.openapi.schemas.common import make_common_schemas, make_service_schemas
+from agentsd.web.openapi.schemas.openai import make_openai_schemas as openai_schemas
 
 OPERATIONS: tuple[Operation, ...] = (
     *agents.OPERATIONS,
@@ -30,7 +30,7 @@ OPERATIONS: tuple[Operation, ...] = (
 )
 """Everything that the app answers, HEAD aside: where GET is answered, HEAD is, but for streams."""
 
-GROUPS = {
+GROUP_DESCRIPTIONS = {
     agents.GROUP: "Read from memory: the files are the truth, and every replica serves what they say.",
     writing.GROUP: "Edits of files, live when the reply comes. A server that does not write answers 405.",
     users.GROUP: "Of a token only its hash is kept, in its owner's `_user.yaml`, which these edit.",
@@ -39,34 +39,34 @@ GROUPS = {
 }
 """In the order of the page."""
 
-ABOUT = (
+DESCRIPTION = (
     "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
     "form. Secrets are always `**********`. A server without tokens, which only answers this machine, asks "
     "for none."
 )
 
 
-def document(catalog: Catalog) -> dict[str, Any]:
+def make_document(catalog: Catalog) -> dict[str, Any]:
     """Return the whole document; the vendors are those of ``catalog``."""
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "agentsd",
             "version": __version__,
-            "description": ABOUT,
+            "description": DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": "/"}],
-        "tags": [{"name": name, "description": text} for name, text in GROUPS.items()],
+        "tags": [{"name": name, "description": text} for name, text in GROUP_DESCRIPTIONS.items()],
         "security": [{"bearer": []}],
-        "paths": _paths(),
+        "paths": _make_paths(),
         "components": {
             "securitySchemes": {"bearer": _BEARER, **_SIGNATURES},
             "headers": {
                 name: {"description": text, "schema": schema} for name, (text, schema) in HEADERS.items()
             },
-            "responses": responses(),
-            "schemas": schemas(catalog),
+            "responses": make_responses(),
+            "schemas": make_schemas(catalog),
         },
     }
 
@@ -86,7 +86,7 @@ _SIGNATURES = {
     },
 }
 
-SECURITY: dict[str | None, list[dict[str, list[str]]]] = {
+SECURITY_BY_ROLE: dict[str | None, list[dict[str, list[str]]]] = {
     None: [],
     "signed": [{name: []} for name in _SIGNATURES],
 }
@@ -99,45 +99,45 @@ _BEARER = {
 }
 
 
-def schemas(catalog: Catalog) -> dict[str, Schema]:
+def make_schemas(catalog: Catalog) -> dict[str, Schema]:
     """Return the schemas of all components by name."""
     made = {
-        **common(),
-        **agent_schemas(Schemas(catalog)),
+        **make_common_schemas(),
+        **agent_schemas(ManifestSchemas(catalog)),
         **openai_schemas(),
-        **reports(),
-        **markdown.markdown(),
-        **audit.audit(),
-        **plans.plans(),
-        **users.users(),
+        **make_service_schemas(),
+        **markdown.make_markdown_schemas(),
+        **audit.make_audit_schemas(),
+        **plans.make_plan_schemas(),
+        **users.make_user_schemas(),
     }
     return dict(sorted(made.items()))
 
 
-def _paths() -> dict[str, Any]:
+def _make_paths() -> dict[str, Any]:
     paths: dict[str, Any] = {}
     for operation in OPERATIONS:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+        paths.setdefault(operation.path, {})[operation.method.lower()] = _make_operation(operation)
     return paths
 
 
-def _operation(operation: Operation) -> dict[str, Any]:
+def _make_operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.id,
         "tags": [operation.group],
         "summary": operation.summary,
-        "description": _described(operation),
-        "parameters": [_parameter(one) for one in operation.parameters],
-        "responses": _responses(operation),
+        "description": _describe_operation(operation),
+        "parameters": [_make_parameter(one) for one in operation.parameters],
+        "responses": _make_responses(operation),
     }
-    if operation.role in SECURITY:
-        described["security"] = SECURITY[operation.role]
+    if operation.role in SECURITY_BY_ROLE:
+        described["security"] = SECURITY_BY_ROLE[operation.role]
     if operation.body is not None:
-        described["requestBody"] = _body(operation.body)
+        described["requestBody"] = _make_body(operation.body)
     return {name: value for name, value in described.items() if value not in ("", []) or name == "security"}
 
 
-def _described(operation: Operation) -> str:
+def _describe_operation(operation: Operation) -> str:
     role = {
         None: "Needs no token.",
         "viewer": "",
@@ -148,7 +148,7 @@ def _described(operation: Operation) -> str:
     return " ".join(text for text in (operation.description, role[operation.role]) if text)
 
 
-def _parameter(one: Parameter) -> dict[str, Any]:
+def _make_parameter(one: Parameter) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": one.name,
         "in": one.where,
@@ -160,32 +160,32 @@ def _parameter(one: Parameter) -> dict[str, Any]:
     return described | ({} if one.example is None else {"example": one.example})
 
 
-def _body(body: Body) -> dict[str, Any]:
-    return {"required": body.required, "content": _contents(body.forms)}
+def _make_body(body: RequestBody) -> dict[str, Any]:
+    return {"required": body.required, "content": _make_contents(body.forms)}
 
 
-def _contents(forms: Iterable[Content]) -> dict[str, Any]:
-    return {form.kind: _content(form) for form in forms}
+def _make_contents(forms: Iterable[MediaType]) -> dict[str, Any]:
+    return {form.kind: _make_content(form) for form in forms}
 
 
-def _content(form: Content) -> dict[str, Any]:
+def _make_content(form: MediaType) -> dict[str, Any]:
     described: dict[str, Any] = {} if form.schema is None else {"schema": form.schema}
     return described | ({} if form.example is None else {"example": form.example})
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
-    made: dict[str, Any] = {str(reply.status): _reply(reply) for reply in operation.replies}
-    for status in errors_of(operation):
-        name = name_of(status, openai=operation.is_openai)
+def _make_responses(operation: Operation) -> dict[str, Any]:
+    made: dict[str, Any] = {str(reply.status): _make_reply(reply) for reply in operation.replies}
+    for status in list_error_statuses(operation):
+        name = name_component(status, openai=operation.is_openai)
         made.setdefault(str(status), {"$ref": f"#/components/responses/{name}"})
     return dict(sorted(made.items()))
 
 
-def _reply(reply: Reply) -> dict[str, Any]:
+def _make_reply(reply: Reply) -> dict[str, Any]:
     described: dict[str, Any] = {"description": reply.description}
-    described["headers"] = {name: header(name) for name in sorted({*ANYWHERE, *reply.headers})}
+    described["headers"] = {name: refer_to_header(name) for name in sorted({*COMMON_HEADERS, *reply.headers})}
     if reply.forms:
-        described["content"] = _contents(reply.forms)
+        described["content"] = _make_contents(reply.forms)
     if reply.links:
         described["links"] = {
             target: {"operationId": target, "parameters": dict(parameters)}

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from agentsd.web.openapi.headers import ANYWHERE
-from agentsd.web.openapi.model import JSON, Operation, Schema, ref
+from agentsd.web.openapi.headers import COMMON_HEADERS
+from agentsd.web.openapi.model import JSON_TYPE, Operation, Schema, refer_to_schema
 
-PROBLEM = "application/problem+json"
+PROBLEM_TYPE = "application/problem+json"
 
 
 @dataclass(frozen=True, slots=True)
-class Error:
+class ErrorStatus:
     """Status with its meaning, the headers it may have, and its codes, also those under ``/v1``."""
 
     meaning: str
@@ -26,102 +26,106 @@ class Error:
         return (self.openai or self.codes) if openai else self.codes
 
 
-_INVALID = ("invalid_request",)
-_NOT_NOW = ("not_ready", "agent_unavailable")
-_RETRY = ("Retry-After",)
+_INVALID_CODES = ("invalid_request",)
+_UNAVAILABLE_CODES = ("not_ready", "agent_unavailable")
+_RETRY_HEADERS = ("Retry-After",)
 
-ERRORS: dict[int, Error] = {
-    400: Error(
-        "The request is malformed; `param` names the culprit.", _INVALID, (*_INVALID, "provider_rejected")
+ERRORS: dict[int, ErrorStatus] = {
+    400: ErrorStatus(
+        "The request is malformed; `param` names the culprit.",
+        _INVALID_CODES,
+        (*_INVALID_CODES, "provider_rejected"),
     ),
-    401: Error(
+    401: ErrorStatus(
         "No valid bearer token was sent.", ("unauthorized",), ("invalid_api_key",), ("WWW-Authenticate",)
     ),
-    403: Error(
+    403: ErrorStatus(
         "The token's role does not allow it, or the `Host` or `Origin` is not this server's.",
         ("forbidden", "host_not_allowed", "origin_not_allowed"),
     ),
-    404: Error(
+    404: ErrorStatus(
         "There is no such agent or token, or it is not yours to see.",
         ("agent_not_found", "not_found", "token_not_found"),
         ("model_not_found", "not_found"),
     ),
-    405: Error(
+    405: ErrorStatus(
         "This server does not write; `file` names the file to edit.",
         ("read_only", "method_not_allowed"),
         headers=("Allow",),
     ),
-    408: Error("The body did not come in time.", ("body_too_slow",)),
-    409: Error(
+    408: ErrorStatus("The body did not come in time.", ("body_too_slow",)),
+    409: ErrorStatus(
         "The present state does not allow it; `hint` says what would.",
         (
             *("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused", "mass_deletion"),
             *("seal_broken", "sync_refused", "token_exists", "lockout"),
         ),
     ),
-    412: Error("The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",)),
-    413: Error("The body is too large.", ("body_too_large",)),
-    415: Error("The body's type is not one of those listed.", ("unsupported_media_type",)),
-    422: Error(
+    412: ErrorStatus(
+        "The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",)
+    ),
+    413: ErrorStatus("The body is too large.", ("body_too_large",)),
+    415: ErrorStatus("The body's type is not one of those listed.", ("unsupported_media_type",)),
+    422: ErrorStatus(
         "The agent would break rules; `violations` lists them.",
         ("invalid_manifest", "secret_needed", "invalid_request"),
     ),
-    426: Error("This is a WebSocket: connect with ws:// or wss://.", _INVALID),
-    429: Error(
+    426: ErrorStatus("This is a WebSocket: connect with ws:// or wss://.", _INVALID_CODES),
+    429: ErrorStatus(
         "Too many requests, here or at the provider.",
         ("rate_limited", "owner_busy"),
         ("rate_limit_exceeded", "owner_busy", "provider_rate_limited"),
-        _RETRY,
+        _RETRY_HEADERS,
     ),
-    500: Error("A fault of this program; its log says where.", ("internal",)),
-    502: Error(
+    500: ErrorStatus("A fault of this program; its log says where.", ("internal",)),
+    502: ErrorStatus(
         "The provider refused the agent's key, or answered nonsense.",
         ("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol", "provider_error"),
     ),
-    503: Error(
+    503: ErrorStatus(
         "Not now: the agents are not loaded yet, the agent cannot run, or what it needs is away.",
-        (*_NOT_NOW, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
-        (*_NOT_NOW, "provider_unavailable", "too_many_calls"),
-        _RETRY,
+        (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
+        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
+        _RETRY_HEADERS,
     ),
-    504: Error("The provider did not answer in time.", ("provider_timeout",)),
+    504: ErrorStatus("The provider did not answer in time.", ("provider_timeout",)),
 }
 
-ANY = (403, 429, 500)
+ANY_REQUEST_STATUSES = (403, 429, 500)
 """What any request may meet."""
 
 
-def errors_of(operation: Operation) -> tuple[int, ...]:
+def list_error_statuses(operation: Operation) -> tuple[int, ...]:
     """Return the sorted statuses of errors that ``operation`` may return."""
     guarded = (401,) if operation.role else ()
     slow = (408,) if operation.body else ()
-    return tuple(sorted({*ANY, *guarded, *slow, *operation.errors}))
+    return tuple(sorted({*ANY_REQUEST_STATUSES, *guarded, *slow, *operation.errors}))
 
 
-def name_of(status: int, *, openai: bool) -> str:
+def name_component(status: int, *, openai: bool) -> str:
     """Return the component's name: ``NotFound``, ``OpenAINotFound``."""
     return ("OpenAI" if openai else "") + HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
 
 
-def responses() -> dict[str, Any]:
+def make_responses() -> dict[str, Any]:
     """Return both shapes of every error, as components."""
     return {
-        name_of(status, openai=openai): _response(status, error, openai=openai)
+        name_component(status, openai=openai): _make_response(status, error, openai=openai)
         for openai in (False, True)
         for status, error in ERRORS.items()
     }
 
 
-def _response(status: int, error: Error, *, openai: bool) -> dict[str, Any]:
+def _make_response(status: int, error: ErrorStatus, *, openai: bool) -> dict[str, Any]:
     codes = ", ".join(f"`{code}`" for code in error.codes_of(openai=openai))
-    schema = ref("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
+    schema = refer_to_schema("OpenAIError" if openai else "InvalidManifest" if status == 422 else "Problem")
     return {
         "description": f"{error.meaning} Codes: {codes}.",
-        "headers": {name: header(name) for name in sorted({*ANYWHERE, *error.headers})},
-        "content": {JSON if openai else PROBLEM: {"schema": schema}},
+        "headers": {name: refer_to_header(name) for name in sorted({*COMMON_HEADERS, *error.headers})},
+        "content": {JSON_TYPE if openai else PROBLEM_TYPE: {"schema": schema}},
     }
 
 
-def header(name: str) -> Schema:
+def refer_to_header(name: str) -> Schema:
     """Return a reference to a header among the components."""
     return {"$ref": f"#/components/headers/{name}"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentsd.web.http.caching import SECURITY
+from agentsd.web.http.caching import SECURITY_HEADERS
 from agentsd.web.openapi.model import Schema
 
 _TEXT: Schema = {"type": "string"}
@@ -35,12 +35,12 @@ HEADERS: dict[str, tuple[str, Schema]] = {
 }
 """Name → (description, schema)."""
 
-ANYWHERE = (
-    *SECURITY,
+COMMON_HEADERS = (
+    *SECURITY_HEADERS,
     "Access-Control-Allow-Origin",
     "Access-Control-Expose-Headers",
     "RateLimit",
     "RateLimit-Policy",
     "Strict-Transport-Security",
 )
-"""What any reply may carry; those of ``SECURITY`` every one does."""
+"""What any reply may carry; those of ``SECURITY_HEADERS`` every one does."""

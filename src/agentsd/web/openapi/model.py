@@ -10,10 +10,10 @@ Schema = dict[str, Any]
 """A JSON Schema of draft 2020-12, which is OpenAPI 3.1's own dialect."""
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-JSON = "application/json"
+JSON_TYPE = "application/json"
 
 
-def ref(name: str) -> Schema:
+def refer_to_schema(name: str) -> Schema:
     """Return a reference to a schema among the components."""
     return {"$ref": f"#/components/schemas/{name}"}
 
@@ -30,19 +30,19 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class MediaType:
     """Form of a body. ``schema`` None: bytes, which JSON Schema does not describe."""
 
     schema: Schema | None = None
-    kind: str = JSON
+    kind: str = JSON_TYPE
     example: Any = None
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class RequestBody:
     """Body of a request, in one of its forms."""
 
-    forms: tuple[Content, ...]
+    forms: tuple[MediaType, ...]
     required: bool = True
 
 
@@ -52,7 +52,7 @@ class Reply:
 
     status: int
     description: str
-    forms: tuple[Content, ...] = ()
+    forms: tuple[MediaType, ...] = ()
     headers: tuple[str, ...] = ()
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """By the id of the operation that follows: its parameters, as runtime expressions."""
@@ -75,7 +75,7 @@ class Operation:
     replies: tuple[Reply, ...]
     description: str = ""
     parameters: tuple[Parameter, ...] = ()
-    body: Body | None = None
+    body: RequestBody | None = None
     errors: tuple[int, ...] = ()
     role: Literal["viewer", "editor", "admin", "signed"] | None = "viewer"
     on: str = ""

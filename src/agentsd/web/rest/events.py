@@ -25,49 +25,49 @@ from agentsd.core.access import Principal
 from agentsd.runtime.agents.change_feed import ChangeEvent
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.agents.snapshot import Snapshot
-from agentsd.runtime.follower.run_feed import Happening, Timeline
-from agentsd.web.agent_lookup import principal_of
-from agentsd.web.context import CLOSING, PARTS, WEB_METRICS
+from agentsd.runtime.follower.run_feed import RunEvent, RunFeed
+from agentsd.web.agent_lookup import get_principal
+from agentsd.web.context import APP_CONTEXT, CLOSING, WEB_METRICS
 from agentsd.web.http.json import to_json
-from agentsd.web.http.sse import SSE_HEADERS, event, write
-from agentsd.web.views.run_events import happening_frame
+from agentsd.web.http.sse import SSE_HEADERS, encode_event, write_frame
+from agentsd.web.views.run_events import make_run_event_frame
 
 HEARTBEAT_SECONDS = 15.0
-_HEARTBEAT = b": heartbeat\n\n"
+_HEARTBEAT_FRAME = b": heartbeat\n\n"
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.get("/api/events", get, allow_head=False)]
+    return [web.get("/api/events", stream_events, allow_head=False)]
 
 
-async def get(request: web.Request) -> web.StreamResponse:
+async def stream_events(request: web.Request) -> web.StreamResponse:
     """Stream until the client leaves, its token ends or the server stops."""
-    app, principal = request.app, principal_of(request)
-    book = app[PARTS].access.book
+    app, principal = request.app, get_principal(request)
+    book = app[APP_CONTEXT].access.book
     response = web.StreamResponse(headers=SSE_HEADERS)
-    over = asyncio.ensure_future(_over(app, principal))
+    over = asyncio.ensure_future(_wait_until_over(app, principal))
     try:
         with app[WEB_METRICS].streams.labels("events").track_inprogress():
             await response.prepare(request)
             last_id = request.headers.get("Last-Event-ID")
-            parts = app[PARTS]
+            parts = app[APP_CONTEXT]
             async with aclosing(
-                frames(parts.registry, parts.timeline, principal.scope, over, last_id)
+                make_event_frames(parts.registry, parts.timeline, principal.scope, over, last_id)
             ) as sent:
                 async for frame in sent:
                     if not book.valid(principal):
                         break  # ``over`` is about to say so
-                    await write(response, frame)
+                    await write_frame(response, frame)
     finally:
         over.cancel()
     await response.write_eof()
     return response
 
 
-async def _over(app: web.Application, principal: Principal) -> None:
+async def _wait_until_over(app: web.Application, principal: Principal) -> None:
     """Wait until the server stops, or the token is revoked, changed or expired."""
-    book = app[PARTS].access.book
+    book = app[APP_CONTEXT].access.book
     waiting: list[asyncio.Future[Any]] = [
         asyncio.ensure_future(app[CLOSING].wait()),
         asyncio.ensure_future(book.ended(principal)),
@@ -79,9 +79,9 @@ async def _over(app: web.Application, principal: Principal) -> None:
             one.cancel()
 
 
-async def frames(
+async def make_event_frames(
     registry: Registry,
-    timeline: Timeline | None,
+    timeline: RunFeed | None,
     owner: str | None,
     over: asyncio.Future[None],
     last_id: str | None,
@@ -90,8 +90,11 @@ async def frames(
 
     It subscribes before it greets, so that no event is lost between the two.
     """
-    with registry.subscribe(owner) as changes, timeline.subscribe() if timeline else _never() as happenings:
-        yield _greeting(registry.snapshot, last_id)
+    with (
+        registry.subscribe(owner) as changes,
+        timeline.subscribe() if timeline else _subscribe_to_nothing() as happenings,
+    ):
+        yield _make_greeting(registry.snapshot, last_id)
         change = asyncio.ensure_future(anext(changes, None))
         happening = asyncio.ensure_future(happenings.get())
         try:
@@ -104,35 +107,37 @@ async def frames(
                     told = change.result()
                     if told is None:  # the registry closed
                         return
-                    yield _frame(told, registry.snapshot)
+                    yield _make_change_frame(told, registry.snapshot)
                     change = asyncio.ensure_future(anext(changes, None))
                 elif happening.done():
-                    frame = happening_frame(happening.result(), registry.snapshot.version, owner)
+                    frame = make_run_event_frame(happening.result(), registry.snapshot.version, owner)
                     happening = asyncio.ensure_future(happenings.get())
                     if frame is not None:
                         yield frame
                 else:
-                    yield _HEARTBEAT
+                    yield _HEARTBEAT_FRAME
         finally:
             change.cancel()
             happening.cancel()
 
 
 @contextmanager
-def _never() -> Iterator[asyncio.Queue[Happening]]:
+def _subscribe_to_nothing() -> Iterator[asyncio.Queue[RunEvent]]:
     """Return an empty queue, for a server without a timeline."""
     yield asyncio.Queue()
 
 
-def _greeting(snapshot: Snapshot, last_id: str | None) -> bytes:
-    ours = _id(snapshot)
+def _make_greeting(snapshot: Snapshot, last_id: str | None) -> bytes:
+    ours = _make_event_id(snapshot)
     name = "hello" if last_id in (None, ours) else "resync"
-    return event(name, to_json({"version": snapshot.version, "slugs": []}), id=ours)
+    return encode_event(name, to_json({"version": snapshot.version, "slugs": []}), id=ours)
 
 
-def _frame(told: ChangeEvent, snapshot: Snapshot) -> bytes:
-    return event(told.kind, to_json({"version": told.version, "slugs": told.slugs}), id=_id(snapshot))
+def _make_change_frame(told: ChangeEvent, snapshot: Snapshot) -> bytes:
+    return encode_event(
+        told.kind, to_json({"version": told.version, "slugs": told.slugs}), id=_make_event_id(snapshot)
+    )
 
 
-def _id(snapshot: Snapshot) -> str:
+def _make_event_id(snapshot: Snapshot) -> str:
     return f"{snapshot.version}-{snapshot.stamp.hex[:8] if snapshot.stamp else 0}"

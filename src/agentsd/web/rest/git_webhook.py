@@ -8,48 +8,48 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agentsd.web.context import PARTS, Parts
-from agentsd.web.http.caching import JSON
+from agentsd.web.context import APP_CONTEXT, AppContext
+from agentsd.web.http.caching import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
-from agentsd.web.middleware.webhook_signature import PATH, Hook
+from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH, GitWebhook
 
-BODY_MAX = 25 << 20
+BODY_BYTES_MAX = 25 << 20
 """Bytes; GitHub sends no more: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
 
-_CHUNK = 64 << 10
+_CHUNK_BYTES = 64 << 10
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post(PATH, post)]
+    return [web.post(WEBHOOK_PATH, receive_webhook)]
 
 
-async def post(request: web.Request) -> web.Response:
+async def receive_webhook(request: web.Request) -> web.Response:
     """Return 202 after every puller was notified."""
-    parts = request.app[PARTS]
+    parts = request.app[APP_CONTEXT]
     if parts.hook is None:
-        raise Problem(404, "not_found", f"there is nothing at {PATH}")
-    if not await _proves(request, parts.hook):
-        await _refuse(request, parts)
+        raise Problem(404, "not_found", f"there is nothing at {WEBHOOK_PATH}")
+    if not await _check_signature(request, parts.hook):
+        await _refuse_webhook(request, parts)
     await parts.hook.pull()
-    return web.Response(body=to_json({"pulling": True}), status=202, content_type=JSON)
+    return web.Response(body=to_json({"pulling": True}), status=202, content_type=JSON_TYPE)
 
 
-async def _proves(request: web.Request, hook: Hook) -> bool:
+async def _check_signature(request: web.Request, hook: GitWebhook) -> bool:
     """Check the signature of the body, which is hashed in chunks and never stored. Raise ``Problem`` 413."""
     if not hook.claims(request.headers):
         return False
     proof, size = hook.proof(request.headers), 0
-    async for chunk in request.content.iter_chunked(_CHUNK):
+    async for chunk in request.content.iter_chunked(_CHUNK_BYTES):
         size += len(chunk)
-        if size > BODY_MAX:
-            raise Problem(413, "body_too_large", f"more than {BODY_MAX >> 20} MiB")
+        if size > BODY_BYTES_MAX:
+            raise Problem(413, "body_too_large", f"more than {BODY_BYTES_MAX >> 20} MiB")
         proof.feed(chunk)
     return proof.holds()
 
 
-async def _refuse(request: web.Request, parts: Parts) -> None:
+async def _refuse_webhook(request: web.Request, parts: AppContext) -> None:
     """Raise ``Problem`` 401, or 429 for too many attempts."""
     if parts.guards.limiter is not None:
         await parts.guards.limiter.failed(request)

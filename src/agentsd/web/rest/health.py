@@ -8,36 +8,36 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.core.access import NOBODY, Principal
-from agentsd.web.agent_lookup import principal_of
-from agentsd.web.context import LEAVING, PARTS, Parts
-from agentsd.web.http.caching import JSON
+from agentsd.web.agent_lookup import get_principal
+from agentsd.web.context import APP_CONTEXT, LEAVING, AppContext
+from agentsd.web.http.caching import JSON_TYPE
 from agentsd.web.http.json import to_json
 
-AWAY_SECONDS = 15.0
+STORE_AWAY_SECONDS = 15.0
 """Without contact for this long, the store counts as away."""
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.get("/healthz", alive), web.get("/readyz", ready)]
+    return [web.get("/healthz", get_liveness), web.get("/readyz", get_readiness)]
 
 
-async def alive(request: web.Request) -> web.Response:
+async def get_liveness(request: web.Request) -> web.Response:
     """Return 200, always."""
-    return web.Response(body=b'{"status":"ok"}', content_type=JSON)
+    return web.Response(body=b'{"status":"ok"}', content_type=JSON_TYPE)
 
 
-async def ready(request: web.Request) -> web.Response:
+async def get_readiness(request: web.Request) -> web.Response:
     """Return 503 before the first load and while the server is leaving, else 200, also without Postgres."""
-    parts = request.app[PARTS]
+    parts = request.app[APP_CONTEXT]
     status = "ready" if parts.follower.ready.is_set() else "loading"
     if request.app[LEAVING].is_set():
         status = "stopping"
-    body = {"status": status, **state_of(parts, principal_of(request))}
-    return web.Response(body=to_json(body), status=200 if status == "ready" else 503, content_type=JSON)
+    body = {"status": status, **make_state_view(parts, get_principal(request))}
+    return web.Response(body=to_json(body), status=200 if status == "ready" else 503, content_type=JSON_TYPE)
 
 
-def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
+def make_state_view(parts: AppContext, principal: Principal) -> dict[str, Any]:
     """Return the state of the runtime without a query to Postgres.
 
     ``age_seconds``: since Postgres last answered. ``failing_tasks``: background tasks that were
@@ -55,14 +55,14 @@ def state_of(parts: Parts, principal: Principal) -> dict[str, Any]:
         "version": snapshot.version,
         "age_seconds": round(age, 3) if age < math.inf else None,
         "from_disk": parts.follower.recalled is not None,
-        "store": store_state(parts),
+        "store": get_store_state(parts),
         "failing_tasks": [one.task for one in parts.supervisor.failing()] if parts.supervisor else [],
         **counts,
     }
 
 
-def store_state(parts: Parts) -> str:
+def get_store_state(parts: AppContext) -> str:
     """Return ``ok``, ``read-only`` (Postgres answers but accepts no edit for now) or ``away``."""
-    if parts.follower.problem or parts.follower.age() > AWAY_SECONDS:
+    if parts.follower.problem or parts.follower.age() > STORE_AWAY_SECONDS:
         return "away"
     return "read-only" if parts.database.read_only else "ok"

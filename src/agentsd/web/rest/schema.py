@@ -7,11 +7,16 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agentsd.control.validation.schema import Schemas
-from agentsd.web.context import PARTS
-from agentsd.web.http.caching import made_once
+from agentsd.control.validation.schema import ManifestSchemas
+from agentsd.web.context import APP_CONTEXT
+from agentsd.web.http.caching import make_static_handler
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource. The response is made once: the catalog does not change."""
-    return [web.get("/api/schema", made_once(lambda request: Schemas(request.app[PARTS].catalog).agent))]
+    return [
+        web.get(
+            "/api/schema",
+            make_static_handler(lambda request: ManifestSchemas(request.app[APP_CONTEXT].catalog).agent),
+        )
+    ]

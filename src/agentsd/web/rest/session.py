@@ -16,47 +16,51 @@ from aiohttp import web
 
 from agentsd import __version__
 from agentsd.core.access import Principal
-from agentsd.web.agent_lookup import principal_of
-from agentsd.web.context import PARTS, Parts
-from agentsd.web.http.caching import JSON
+from agentsd.web.agent_lookup import get_principal
+from agentsd.web.context import APP_CONTEXT, AppContext
+from agentsd.web.http.caching import JSON_TYPE
 from agentsd.web.http.json import to_json
-from agentsd.web.middleware.auth import SESSION, bearer
+from agentsd.web.middleware.auth import SESSION_COOKIE, parse_bearer
 
-_PATH = "/api/session"
-_MONTH = 30 * 24 * 3600
+_SESSION_PATH = "/api/session"
+_COOKIE_SECONDS = 30 * 24 * 3600
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.get(_PATH, get), web.post(_PATH, sign_in), web.delete(_PATH, sign_out)]
+    return [
+        web.get(_SESSION_PATH, get_session),
+        web.post(_SESSION_PATH, sign_in),
+        web.delete(_SESSION_PATH, sign_out),
+    ]
 
 
-async def get(request: web.Request) -> web.Response:
+async def get_session(request: web.Request) -> web.Response:
     """Return the principal and what may be written here."""
-    return _reply(request)
+    return _make_reply(request)
 
 
 async def sign_in(request: web.Request) -> web.Response:
     """Store the token of ``Authorization`` in the browser; the middleware validated it, if one is needed."""
-    token = bearer(request.headers.get("Authorization"))
-    response = _reply(request)
-    if token is not None and request.app[PARTS].access.guarded:
-        expires = principal_of(request).expires
-        age = _MONTH if expires is None else max(0, min(_MONTH, int(expires - time.time())))
+    token = parse_bearer(request.headers.get("Authorization"))
+    response = _make_reply(request)
+    if token is not None and request.app[APP_CONTEXT].access.guarded:
+        expires = get_principal(request).expires
+        age = _COOKIE_SECONDS if expires is None else max(0, min(_COOKIE_SECONDS, int(expires - time.time())))
         response.set_cookie(
-            SESSION, token, max_age=age, httponly=True, samesite="Lax", secure=_is_secure(request)
+            SESSION_COOKIE, token, max_age=age, httponly=True, samesite="Lax", secure=_is_secure(request)
         )
     return response
 
 
 async def sign_out(request: web.Request) -> web.Response:
     """Delete the session cookie."""
-    response = web.Response(body=b'{"signed_in":false}', content_type=JSON)
-    response.del_cookie(SESSION, httponly=True, samesite="Lax", secure=_is_secure(request))
+    response = web.Response(body=b'{"signed_in":false}', content_type=JSON_TYPE)
+    response.del_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", secure=_is_secure(request))
     return response
 
 
-def session_view(parts: Parts, principal: Principal) -> dict[str, Any]:
+def make_session_view(parts: AppContext, principal: Principal) -> dict[str, Any]:
     """Return the facts that a page needs before it shows anything."""
     return {
         "user": principal.owner,
@@ -70,9 +74,10 @@ def session_view(parts: Parts, principal: Principal) -> dict[str, Any]:
     }
 
 
-def _reply(request: web.Request) -> web.Response:
+def _make_reply(request: web.Request) -> web.Response:
     return web.Response(
-        body=to_json(session_view(request.app[PARTS], principal_of(request))), content_type=JSON
+        body=to_json(make_session_view(request.app[APP_CONTEXT], get_principal(request))),
+        content_type=JSON_TYPE,
     )
 
 

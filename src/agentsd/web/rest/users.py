@@ -20,49 +20,54 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from agentsd.control.status.audit import record_deed
+from agentsd.control.status.audit import record_action
 from agentsd.control.writeback.errors import ReadOnly
-from agentsd.control.writeback.token_operations import TokenDesk, UserWritten, user_view
+from agentsd.control.writeback.token_operations import TokenOperations, UserWriteResult, user_view
 from agentsd.core.access import ROLES, Principal
-from agentsd.core.api_tokens import expiry, new_entry, user_path
+from agentsd.core.api_tokens import make_token_entry, resolve_expiry, user_path
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.user import Role
 from agentsd.core.names import DEFAULT_OWNER
-from agentsd.core.violations import did_you_mean
+from agentsd.core.violations import suggest_word
 from agentsd.store.queries.users import list_users
-from agentsd.web.agent_lookup import principal_of
-from agentsd.web.context import PARTS, Parts
-from agentsd.web.http.caching import JSON, cached, etag_of
+from agentsd.web.agent_lookup import get_principal
+from agentsd.web.context import APP_CONTEXT, AppContext
+from agentsd.web.http.caching import JSON_TYPE, compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.json_body import json_object
-from agentsd.web.rest.write_errors import problem_of
-from agentsd.web.rest.write_result import LOCAL_SECONDS, everyone, waits_for_all, write_back_view
-from agentsd.web.views.pagination import boolean, shown
+from agentsd.web.json_body import read_json_object
+from agentsd.web.rest.write_errors import from_write_error
+from agentsd.web.rest.write_result import (
+    LOCAL_WAIT_SECONDS,
+    make_write_back_view,
+    wait_for_all_replicas,
+    waits_for_all,
+)
+from agentsd.web.views.pagination import parse_boolean, sanitize_text
 
-FIELDS = ("name", "role", "expires", "sha256")
+TOKEN_FIELDS = ("name", "role", "expires", "sha256")
 """Of a body."""
 
-BODY_MAX = 1 << 16
+BODY_BYTES_MAX = 1 << 16
 """Bytes."""
 
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_ENDS = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", re.ASCII)
+_TOKEN_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_EXPIRY = re.compile(r"\d{4}-\d\d-\d\d(T\d\d:\d\d:\d\dZ)?", re.ASCII)
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
     return [
-        web.get("/api/users", get),
-        web.post("/api/users/{user}/tokens", create),
-        web.delete("/api/users/{user}/tokens/{name}", revoke),
+        web.get("/api/users", get_users),
+        web.post("/api/users/{user}/tokens", create_token),
+        web.delete("/api/users/{user}/tokens/{name}", revoke_token),
     ]
 
 
-async def get(request: web.Request) -> web.Response:
+async def get_users(request: web.Request) -> web.Response:
     """Return ``{"items"}``, the top level first, then by name. 503 while Postgres is away."""
-    async with request.app[PARTS].database.transaction(snapshot=True) as connection:
-        found = await list_users(connection, principal_of(request).scope)
+    async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
+        found = await list_users(connection, get_principal(request).scope)
     now = datetime.now(UTC)
     ordered = sorted(found, key=lambda one: one.username != DEFAULT_OWNER)
     items = [
@@ -70,11 +75,11 @@ async def get(request: web.Request) -> web.Response:
         for one in ordered
     ]
     body = to_json({"items": items})
-    return cached(request, body, etag_of(body))
+    return make_cached_response(request, body, compute_etag(body))
 
 
 @dataclass(slots=True)
-class _Deed:
+class _AuditDraft:
     """Draft of an audit entry, filled in step by step."""
 
     action: str
@@ -86,66 +91,68 @@ class _Deed:
         return f"token:{self.owner}/{self.name}"
 
 
-_Work = Callable[[TokenDesk], Awaitable[UserWritten]]
+_Work = Callable[[TokenOperations], Awaitable[UserWriteResult]]
 
 
-async def create(request: web.Request) -> web.Response:
+async def create_token(request: web.Request) -> web.Response:
     """Return 201 with the owner and its tokens; 202 where the edit waits on a branch."""
-    deed = _Deed("token-create", request.match_info["user"])
+    deed = _AuditDraft("token-create", request.match_info["user"])
 
     async def decide(who: Principal) -> _Work:
-        force = boolean(request.query, "force") or False
-        body = await json_object(request, limit=BODY_MAX)
-        deed.name = shown(str(body.get("name", "")))
-        entry = _entry(body, deed.owner)
+        force = parse_boolean(request.query, "force") or False
+        body = await read_json_object(request, limit=BODY_BYTES_MAX)
+        deed.name = sanitize_text(str(body.get("name", "")))
+        entry = _parse_token_entry(body, deed.owner)
         return lambda desk: desk.create(who, deed.owner, entry, force=force)
 
-    return await asyncio.shield(_written(request, deed, decide))
+    return await asyncio.shield(_run_edit(request, deed, decide))
 
 
-async def revoke(request: web.Request) -> web.Response:
+async def revoke_token(request: web.Request) -> web.Response:
     """Return 200 with the owner and the remaining tokens; 202 where the edit waits on a branch."""
-    deed = _Deed("token-revoke", request.match_info["user"], request.match_info["name"])
+    deed = _AuditDraft("token-revoke", request.match_info["user"], request.match_info["name"])
 
     async def decide(who: Principal) -> _Work:
-        force = boolean(request.query, "force") or False
+        force = parse_boolean(request.query, "force") or False
         return lambda desk: desk.revoke(who, deed.owner, deed.name, force=force)
 
-    return await asyncio.shield(_written(request, deed, decide))
+    return await asyncio.shield(_run_edit(request, deed, decide))
 
 
-async def _written(
-    request: web.Request, deed: _Deed, decide: Callable[[Principal], Awaitable[_Work]]
+async def _run_edit(
+    request: web.Request, deed: _AuditDraft, decide: Callable[[Principal], Awaitable[_Work]]
 ) -> web.Response:
     """Complete and record an edit; shielded, so that a client that leaves does not interrupt it."""
-    parts, who = request.app[PARTS], principal_of(request)
+    parts, who = request.app[APP_CONTEXT], get_principal(request)
     try:
         _require_admin(who)
-        path = _path(deed.owner)
+        path = _make_path(deed.owner)
         if parts.writeback is None:
-            raise _read_only(parts, deed, path, "this server is read-only")
+            raise _make_read_only(parts, deed, path, "this server is read-only")
         wait, guarded = waits_for_all(request), bool(parts.access.book)
         work = await decide(who)
-        done = await work(TokenDesk(parts.writeback, others=bool(parts.access.tokens)))
-        message = await _known(parts, deed, done, guarded=guarded, wait=wait)
+        done = await work(TokenOperations(parts.writeback, others=bool(parts.access.tokens)))
+        message = await _wait_until_known(parts, deed, done, guarded=guarded, wait=wait)
     except Exception as error:
-        problem = _problem(parts, deed, error)
+        problem = _make_problem(parts, deed, error)
         if problem is None:
             raise
-        await _record(request, deed, problem)
+        await _record_action(request, deed, problem)
         raise problem from None
-    reply = _reply(parts, deed, done, message)
-    await _record(request, deed, done, reply.status)
+    reply = _make_reply(parts, deed, done, message)
+    await _record_action(request, deed, done, reply.status)
     return reply
 
 
-def _problem(parts: Parts, deed: _Deed, error: Exception) -> Problem | None:
+def _make_problem(parts: AppContext, deed: _AuditDraft, error: Exception) -> Problem | None:
     if isinstance(error, ReadOnly):
-        return _read_only(parts, deed, _path(deed.owner), error.message)
-    return problem_of(error)
+        return _make_read_only(parts, deed, _make_path(deed.owner), error.message)
+    return from_write_error(error)
 
 
-async def _known(parts: Parts, deed: _Deed, done: UserWritten, *, guarded: bool, wait: bool) -> str:
+async def _wait_until_known(
+    parts: AppContext, deed: _AuditDraft, done: UserWriteResult, *, guarded: bool, wait: bool
+) -> str:
     """Wait until this replica (or every one) applies the edit.
 
     Return its consequences, and a warning for replicas that are late.
@@ -160,13 +167,13 @@ async def _known(parts: Parts, deed: _Deed, done: UserWritten, *, guarded: bool,
         return held is made
 
     with suppress(TimeoutError):
-        async with asyncio.timeout(LOCAL_SECONDS):
+        async with asyncio.timeout(LOCAL_WAIT_SECONDS):
             parts.follower.nudge()
             await book.until(known)
     told = [f"there was no such owner yet: {parts.files}/{deed.owner} is new"] if done.new_owner else []
     if not known():
         return "; ".join([*told, "written and synced, but this replica does not know it yet"])
-    if wait and (late := await everyone(parts, written.version)):
+    if wait and (late := await wait_for_all_replicas(parts, written.version)):
         told.append(late)
     if not guarded and made:
         told.append("it is the first token: from now on every request needs one")
@@ -176,23 +183,25 @@ async def _known(parts: Parts, deed: _Deed, done: UserWritten, *, guarded: bool,
     return "; ".join(told)
 
 
-def _reply(parts: Parts, deed: _Deed, done: UserWritten, message: str) -> web.Response:
+def _make_reply(parts: AppContext, deed: _AuditDraft, done: UserWriteResult, message: str) -> web.Response:
     written, email = done.written, done.value.get("email")
     source = parts.writeback.source if parts.writeback is not None else ""
     tokens = done.value.get("tokens") or ()
     now = datetime.now(UTC)
     body = user_view(deed.owner, email, source, written.path, written.version, tokens, now)
-    body["write_back"] = write_back_view(written, message)
+    body["write_back"] = make_write_back_view(written, message)
     done_as = 201 if deed.action == "token-create" else 200
     status = done_as if written.version is not None else 202
-    return web.Response(body=to_json(body), content_type=JSON, status=status)
+    return web.Response(body=to_json(body), content_type=JSON_TYPE, status=status)
 
 
-async def _record(request: web.Request, deed: _Deed, came: UserWritten | Problem, status: int = 0) -> None:
+async def _record_action(
+    request: web.Request, deed: _AuditDraft, came: UserWriteResult | Problem, status: int = 0
+) -> None:
     """Record the edit as ``agentsd token`` does; refused ones have the same readers as with agents."""
-    database, who = request.app[PARTS].database, principal_of(request)
+    database, who = request.app[APP_CONTEXT].database, get_principal(request)
     if isinstance(came, Problem):
-        await record_deed(
+        await record_action(
             database,
             who.actor,
             deed.action,
@@ -203,7 +212,7 @@ async def _record(request: web.Request, deed: _Deed, came: UserWritten | Problem
             owner=deed.owner if who.owner == deed.owner else "",
         )
         return
-    await record_deed(
+    await record_action(
         database,
         who.actor,
         deed.action,
@@ -225,14 +234,14 @@ def _require_admin(who: Principal) -> None:
         )
 
 
-def _path(owner: str) -> str:
+def _make_path(owner: str) -> str:
     try:
         return user_path(owner)
     except ConfigError as error:
         raise bad_request(error.message, hint=error.hint, param="user", status=422) from None
 
 
-def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
+def _make_read_only(parts: AppContext, deed: _AuditDraft, path: str, why: str) -> Problem:
     """Return a problem 405 with the command that does the same."""
     owner = "" if deed.owner == DEFAULT_OWNER else f" --owner {deed.owner}"
     verb, file = deed.action.removeprefix("token-"), f"{parts.files}/{path}"
@@ -243,44 +252,44 @@ def _read_only(parts: Parts, deed: _Deed, path: str, why: str) -> Problem:
     return Problem(405, "read_only", why, hint=hint, headers={"Allow": ""}, extra={"file": file})
 
 
-def _entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
+def _parse_token_entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
     """Parse the token of a body as an entry of ``_user.yaml``. Raise ``Problem`` 422."""
     for field in body:
-        if field not in FIELDS:
-            hint = did_you_mean(field[:100], FIELDS) or f"known: {', '.join(FIELDS)}"
-            raise _wrong(f"unknown field {shown(field)}", shown(field), hint)
+        if field not in TOKEN_FIELDS:
+            hint = suggest_word(field[:100], TOKEN_FIELDS) or f"known: {', '.join(TOKEN_FIELDS)}"
+            raise _make_invalid(f"unknown field {sanitize_text(field)}", sanitize_text(field), hint)
     name, role, digest = body.get("name"), body.get("role", "viewer"), body.get("sha256")
     if not isinstance(name, str):
-        raise _wrong("name must be a text", "name", "what the token is for: ci")
+        raise _make_invalid("name must be a text", "name", "what the token is for: ci")
     if not isinstance(role, str) or role not in ROLES:
-        raise _wrong("role is viewer, editor or admin", "role")
-    if not isinstance(digest, str) or not _HASH.fullmatch(digest):
+        raise _make_invalid("role is viewer, editor or admin", "role")
+    if not isinstance(digest, str) or not _TOKEN_HASH.fullmatch(digest):
         hint = "make the token yourself, and send its SHA-256 in lower-case hex; never send the token"
-        raise _wrong("sha256 must be 64 hexadecimal digits", "sha256", hint)
+        raise _make_invalid("sha256 must be 64 hexadecimal digits", "sha256", hint)
     if role == "admin" and owner != DEFAULT_OWNER:
         hint = f"an admin sees every owner's agents: make its token for {DEFAULT_OWNER}, or an editor's"
-        raise _wrong("only the top-level file makes admins", "role", hint)
-    expires = _expires(body.get("expires"))
+        raise _make_invalid("only the top-level file makes admins", "role", hint)
+    expires = _parse_expiry(body.get("expires"))
     try:
-        return new_entry(name, owner, cast("Role", role), digest, expires)
+        return make_token_entry(name, owner, cast("Role", role), digest, expires)
     except ConfigError as error:
-        raise _wrong(error.message, "name", error.hint) from None
+        raise _make_invalid(error.message, "name", error.hint) from None
 
 
-def _expires(value: Any) -> str | None:
+def _parse_expiry(value: Any) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str) or not _ENDS.fullmatch(value):
-        raise _wrong(
+    if not isinstance(value, str) or not _EXPIRY.fullmatch(value):
+        raise _make_invalid(
             "expires is a day or a moment in UTC",
             "expires",
             "2027-01-31, 2027-01-31T12:00:00Z, or null: never",
         )
     try:
-        return expiry(value, datetime.now(UTC))
+        return resolve_expiry(value, datetime.now(UTC))
     except ConfigError as error:
-        raise _wrong(error.message.replace("--expires", "expires"), "expires") from None
+        raise _make_invalid(error.message.replace("--expires", "expires"), "expires") from None
 
 
-def _wrong(detail: str, param: str, hint: str = "") -> Problem:
+def _make_invalid(detail: str, param: str, hint: str = "") -> Problem:
     return bad_request(detail, hint=hint, param=param, status=422)

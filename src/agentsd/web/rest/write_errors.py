@@ -27,15 +27,15 @@ from agentsd.core.errors import (
     SyncRefused,
 )
 from agentsd.core.manifest.edit import InvalidEdit, SecretNeeded
-from agentsd.core.violations import Violation, dotted
+from agentsd.core.violations import Violation, format_pointer
 from agentsd.files.atomic.compare_and_swap import DiskFull, FileRefused, is_full
 from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy
 from agentsd.files.git.repository import GitBusy, GitFull, GitRefused
-from agentsd.files.yaml.blocks import CannotSplice
-from agentsd.web.http.problem import Problem, of_error
+from agentsd.files.yaml.blocks import CannotEdit
+from agentsd.web.http.problem import Problem, from_error
 from agentsd.web.views import visibility as scoping
 
-_REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
+_STATUS_BY_ERROR: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (ReadOnly, 405, "read_only"),
     (Forbidden, 403, "forbidden"),
     (AgentExists, 409, "agent_exists"),
@@ -46,7 +46,7 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
     (PreconditionFailed, 412, "precondition_failed"),
     (SecretNeeded, 422, "secret_needed"),
     (InvalidEdit, 422, "invalid_manifest"),
-    (CannotSplice, 422, "invalid_manifest"),
+    (CannotEdit, 422, "invalid_manifest"),
     (KeyNeeded, 409, "key_needed"),
     (GitFull, 503, "disk_full"),
     (DiskFull, 503, "disk_full"),
@@ -64,7 +64,7 @@ _REFUSALS: tuple[tuple[type[AgentsdError], int, str], ...] = (
 )
 
 
-def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
+def from_write_error(error: Exception, scope: str | None = None) -> Problem | None:
     """Convert the error of a write; None for an unexpected fault.
 
     ``scope`` is the only owner whose agents are visible to the reader (see ``visibility``); None: all
@@ -73,18 +73,20 @@ def problem_of(error: Exception, scope: str | None = None) -> Problem | None:
     if isinstance(error, Problem):
         return error
     if isinstance(error, InvalidManifests):
-        return _invalid(error.violations if scope is None else scoping.violations_of(error.violations, scope))
+        return _make_invalid(
+            error.violations if scope is None else scoping.filter_violations(error.violations, scope)
+        )
     if isinstance(error, OSError) and is_full(error):
         return Problem(503, "disk_full", "there is no room on this server's disk", hint="try again later")
     if not isinstance(error, AgentsdError):
         return None
-    for kind, status, code in _REFUSALS:
+    for kind, status, code in _STATUS_BY_ERROR:
         if isinstance(error, kind):
-            return _problem(error, status, code)
-    return of_error(error)
+            return _make_problem(error, status, code)
+    return from_error(error)
 
 
-def _problem(error: AgentsdError, status: int, code: str) -> Problem:
+def _make_problem(error: AgentsdError, status: int, code: str) -> Problem:
     headers: dict[str, str] = {}
     if status == 405:
         headers["Allow"] = "GET, HEAD"
@@ -94,16 +96,18 @@ def _problem(error: AgentsdError, status: int, code: str) -> Problem:
     return Problem(status, code, error.message, hint=error.hint, param=param, headers=headers)
 
 
-def _invalid(found: Sequence[Violation]) -> Problem:
+def _make_invalid(found: Sequence[Violation]) -> Problem:
     if not found:
-        return Problem(409, "conflict", scoping.UNSAID, hint="ask an admin to run: agentsd validate")
+        return Problem(
+            409, "conflict", scoping.REDACTED_MESSAGE, hint="ask an admin to run: agentsd validate"
+        )
     first, more = found[0], len(found) - 1
     detail = first.message + (f" (and {more} more)" if more else "")
-    violations = [_violation(one) for one in found]
+    violations = [_make_violation_view(one) for one in found]
     return Problem(422, "invalid_manifest", detail, hint=first.hint, extra={"violations": violations})
 
 
-def _violation(one: Violation) -> dict[str, Any]:
+def _make_violation_view(one: Violation) -> dict[str, Any]:
     return {
         "path": one.path,
         "line": one.line,
@@ -111,5 +115,5 @@ def _violation(one: Violation) -> dict[str, Any]:
         "code": one.code,
         "message": one.message,
         "hint": one.hint,
-        "pointer": dotted(one.pointer),
+        "pointer": format_pointer(one.pointer),
     }

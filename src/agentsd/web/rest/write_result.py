@@ -9,18 +9,18 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.control.sync.convergence import NotConverged, wait_for_replicas
-from agentsd.control.writeback.delivery import Written
+from agentsd.control.writeback.delivery import WriteResult
 from agentsd.core.errors import AgentsdError
-from agentsd.core.names import to_url
-from agentsd.web.context import PARTS, VIEWS, Parts
-from agentsd.web.http.caching import JSON
+from agentsd.core.names import slug_to_url
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, AppContext
+from agentsd.web.http.caching import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 
-LOCAL_SECONDS = 10.0
+LOCAL_WAIT_SECONDS = 10.0
 """How long a reply waits for its own replica; longer than any swap takes."""
 
-ALL_SECONDS = 30.0
+ALL_WAIT_SECONDS = 30.0
 
 
 def waits_for_all(request: web.Request) -> bool:
@@ -31,22 +31,22 @@ def waits_for_all(request: web.Request) -> bool:
     return wait == "all"
 
 
-async def live(parts: Parts, written: Written, *, everywhere: bool) -> str:
+async def wait_until_served(parts: AppContext, written: WriteResult, *, everywhere: bool) -> str:
     """Wait until this replica (or every one) serves the edit. Return a warning if it does not in time."""
     if written.version is None:
         return f"the edit waits on the branch {written.branch}"
     with suppress(TimeoutError):
-        async with asyncio.timeout(LOCAL_SECONDS):
-            await _served(parts, written.version)
+        async with asyncio.timeout(LOCAL_WAIT_SECONDS):
+            await _wait_for_version(parts, written.version)
     if parts.registry.snapshot.version < written.version:
         return "written and synced, but this replica does not serve it yet"
-    return await everyone(parts, written.version) if everywhere else ""
+    return await wait_for_all_replicas(parts, written.version) if everywhere else ""
 
 
-async def everyone(parts: Parts, version: int) -> str:
+async def wait_for_all_replicas(parts: AppContext, version: int) -> str:
     """Wait until every replica serves ``version``. Return a warning if they do not in time."""
     try:
-        await wait_for_replicas(parts.database, version, ALL_SECONDS)
+        await wait_for_replicas(parts.database, version, ALL_WAIT_SECONDS)
     except NotConverged as error:
         return error.message
     except AgentsdError as error:
@@ -54,32 +54,34 @@ async def everyone(parts: Parts, version: int) -> str:
     return ""
 
 
-async def _served(parts: Parts, version: int) -> None:
+async def _wait_for_version(parts: AppContext, version: int) -> None:
     with parts.registry.subscribe() as changes:
         parts.follower.nudge()
         while parts.registry.snapshot.version < version:
             await anext(changes)
 
 
-def written_reply(request: web.Request, written: Written, message: str) -> web.Response:
+def make_written_reply(request: web.Request, written: WriteResult, message: str) -> web.Response:
     """Return the agent as it is served now, and the result of the edit."""
-    views, snapshot = request.app[VIEWS], request.app[PARTS].registry.snapshot
-    told = to_json({"write_back": write_back_view(written, message)})[1:]
+    views, snapshot = request.app[AGENT_VIEWS], request.app[APP_CONTEXT].registry.snapshot
+    told = to_json({"write_back": make_write_back_view(written, message)})[1:]
     entry = snapshot.ids.get(written.id)
     if written.version is None or written.action == "delete" or entry is None:
-        body = to_json(_stub(written))[:-1] + b"," + told
+        body = to_json(_make_stub_view(written))[:-1] + b"," + told
         done = 201 if written.action == "create" else 200
-        return web.Response(body=body, content_type=JSON, status=202 if written.version is None else done)
+        return web.Response(
+            body=body, content_type=JSON_TYPE, status=202 if written.version is None else done
+        )
     rendered = views.of(entry)
     created = written.action == "create"
     headers = {"ETag": rendered.etag}
     if created:
-        headers["Location"] = f"/api/agents/{to_url(written.slug)}"
+        headers["Location"] = f"/api/agents/{slug_to_url(written.slug)}"
     body = rendered.body[:-1] + b"," + told
-    return web.Response(body=body, content_type=JSON, status=201 if created else 200, headers=headers)
+    return web.Response(body=body, content_type=JSON_TYPE, status=201 if created else 200, headers=headers)
 
 
-def _stub(written: Written) -> dict[str, Any]:
+def _make_stub_view(written: WriteResult) -> dict[str, Any]:
     """Return the known fields of an agent that is not served: deleted, or not merged yet."""
     return {
         "id": written.id,
@@ -89,7 +91,7 @@ def _stub(written: Written) -> dict[str, Any]:
     }
 
 
-def write_back_view(written: Written, message: str) -> dict[str, Any]:
+def make_write_back_view(written: WriteResult, message: str) -> dict[str, Any]:
     """Return the result of an edit as in its response."""
     texts = [text for text in (written.message, message) if text]
     return {

@@ -22,13 +22,13 @@ from typing import cast
 from aiohttp import StreamReader
 from prometheus_client import Counter as Metric
 
-from agentsd.web.http.client_address import UNKNOWN, Proxies, bucket
+from agentsd.web.http.client_address import UNKNOWN_ADDRESS, TrustedProxies, rate_key
 from agentsd.web.http.problem import Problem
-from agentsd.web.server.protocol import Protocol
+from agentsd.web.server.protocol import RedactingProtocol
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class ConnectionLimits:
     """Limits of connections. ``per_address`` does not count for trusted proxies; 0 means unlimited."""
 
     total: int = 4096
@@ -56,7 +56,7 @@ class BodyTooSlow(Problem, TimeoutError):
         )
 
 
-class Phase(Enum):
+class ConnectionPhase(Enum):
     """Phase of a connection."""
 
     HEAD = "head"
@@ -64,40 +64,40 @@ class Phase(Enum):
     IDLE = "idle"
 
 
-_END = b"\r\n\r\n"
-_FULL = "503 Service Unavailable", "Retry-After: 5\r\n"
-_SLOW = "408 Request Timeout", ""
-_LARGE = "431 Request Header Fields Too Large", ""
+_HEAD_END = b"\r\n\r\n"
+_TOO_MANY_REPLY = "503 Service Unavailable", "Retry-After: 5\r\n"
+_TOO_SLOW_REPLY = "408 Request Timeout", ""
+_TOO_LARGE_REPLY = "431 Request Header Fields Too Large", ""
 
 
-def _plain(status: str, headers: str = "") -> bytes:
+def _encode_reply(status: str, headers: str = "") -> bytes:
     """Encode a response without aiohttp, which has not seen a request yet."""
     head = f"HTTP/1.1 {status}\r\nServer: agentsd\r\n{headers}"
     return f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode()
 
 
-class Keeper:
+class ConnectionLimiter:
     """Limiter of all connections of a server, with the task that watches them."""
 
     def __init__(
         self,
-        bounds: Bounds,
-        protocols: Callable[[], Protocol],
+        bounds: ConnectionLimits,
+        protocols: Callable[[], RedactingProtocol],
         *,
-        proxies: Proxies | None = None,
+        proxies: TrustedProxies | None = None,
         cut: Metric | None = None,
     ) -> None:
         self.bounds = bounds
         self._protocols = protocols
-        self._proxies = proxies or Proxies()
+        self._proxies = proxies or TrustedProxies()
         self._cut = cut
-        self._kept: dict[object, Guarded] = {}  # by aiohttp's protocol
+        self._kept: dict[object, LimitedProtocol] = {}  # by aiohttp's protocol
         self._addresses: Counter[str] = Counter()
         self.now = asyncio.get_running_loop().time  # seconds
 
-    def __call__(self) -> Guarded:
+    def __call__(self) -> LimitedProtocol:
         """Return a protocol for a new connection."""
-        return Guarded(self)
+        return LimitedProtocol(self)
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -114,7 +114,7 @@ class Keeper:
         for kept in list(self._kept.values()):
             kept.look(now)
 
-    def admit(self, address: str) -> Protocol | None:
+    def admit(self, address: str) -> RedactingProtocol | None:
         """Return aiohttp's protocol for one more connection of ``address``; None if there are too many."""
         bounds = self.bounds
         if bounds.total and len(self._kept) >= bounds.total:
@@ -126,7 +126,7 @@ class Keeper:
             return None
         return self._protocols()
 
-    def keep(self, inner: object, kept: Guarded) -> None:
+    def keep(self, inner: object, kept: LimitedProtocol) -> None:
         """Register ``kept`` as a connection."""
         self._kept[inner] = kept
         self._addresses[kept.address] += 1
@@ -144,7 +144,7 @@ class Keeper:
             self._cut.labels(reason).inc()
 
 
-class Guarded(asyncio.Protocol):
+class LimitedProtocol(asyncio.Protocol):
     """Connection that passes all data to aiohttp's protocol, and records when each wait began."""
 
     __slots__ = (
@@ -161,9 +161,9 @@ class Guarded(asyncio.Protocol):
         "phase",
     )
 
-    def __init__(self, keeper: Keeper) -> None:
+    def __init__(self, keeper: ConnectionLimiter) -> None:
         self._keeper = keeper
-        self._inner: Protocol | None = None
+        self._inner: RedactingProtocol | None = None
         self._transport: asyncio.Transport | None = None
         self._body: StreamReader | None = None
         self._received = 0  # bytes of this head, or of this body
@@ -171,18 +171,18 @@ class Guarded(asyncio.Protocol):
         self._tail = b""
         self._unsent = 0
         self._unsent_since = 0.0
-        self.address = UNKNOWN
-        self.phase = Phase.HEAD
+        self.address = UNKNOWN_ADDRESS
+        self.phase = ConnectionPhase.HEAD
 
     # asyncio calls
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
-        self.address = bucket(peer[0]) if isinstance(peer, tuple) else UNKNOWN
+        self.address = rate_key(peer[0]) if isinstance(peer, tuple) else UNKNOWN_ADDRESS
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, and not a subclass
         self._inner = self._keeper.admit(self.address)
         if self._inner is None:
-            self._cut(_FULL)
+            self._cut(_TOO_MANY_REPLY)
             return
         self._since = self._keeper.now()
         self._keeper.keep(self._inner, self)
@@ -193,7 +193,7 @@ class Guarded(asyncio.Protocol):
         inner = self._inner
         if inner is None:
             return
-        if self.phase is not Phase.BUSY and not self._takes(data):
+        if self.phase is not ConnectionPhase.BUSY and not self._takes(data):
             return
         self._received += len(data)
         inner.data_received(data)
@@ -221,7 +221,7 @@ class Guarded(asyncio.Protocol):
 
     def began(self, body: StreamReader) -> None:
         """Note that the head is complete and its handler begins."""
-        self.phase = Phase.BUSY
+        self.phase = ConnectionPhase.BUSY
         self._body = None
         if not body.is_eof():
             self._body = body
@@ -230,44 +230,44 @@ class Guarded(asyncio.Protocol):
 
     def ended(self) -> None:
         """Note that the handler is done."""
-        self.phase = Phase.IDLE
+        self.phase = ConnectionPhase.IDLE
         self._since = self._keeper.now()
 
     def rests(self, now: float) -> float:
         """Return the seconds since the connection was last active; 0 while it is."""
         unsent = self._transport.get_write_buffer_size() if self._transport else 0
-        return 0.0 if self.phase is Phase.BUSY or unsent else now - self._since
+        return 0.0 if self.phase is ConnectionPhase.BUSY or unsent else now - self._since
 
     def _takes(self, data: bytes) -> bool:
         """Return whether ``data`` may be passed on; refuse a head that is too long."""
-        if self.phase is Phase.IDLE:
+        if self.phase is ConnectionPhase.IDLE:
             if self._body is not None and not self._body.is_eof():
                 return True  # the rest of a body that nobody read
-            self.phase = Phase.HEAD
+            self.phase = ConnectionPhase.HEAD
             self._since = self._keeper.now()
             self._received = 0
             self._tail = b""
-        at = 0 if self._tail and _END in self._tail + data[:3] else data.find(_END)
+        at = 0 if self._tail and _HEAD_END in self._tail + data[:3] else data.find(_HEAD_END)
         if self._received + (len(data) if at < 0 else at) > self._keeper.bounds.head_bytes:
             self._keeper.count("head")
-            self._cut(_LARGE)
+            self._cut(_TOO_LARGE_REPLY)
             return False
         if at < 0:
             self._tail = (self._tail + data)[-3:]
         else:
-            self.phase = Phase.BUSY
+            self.phase = ConnectionPhase.BUSY
             self._body = None
         return True
 
     def look(self, now: float) -> None:
         """Close the connection if its client is too slow."""
         bounds = self._keeper.bounds
-        if self.phase is Phase.HEAD:
+        if self.phase is ConnectionPhase.HEAD:
             if now - self._since > bounds.head_seconds:
                 self._keeper.count("head")
-                self._cut(_SLOW if self._received else None)
+                self._cut(_TOO_SLOW_REPLY if self._received else None)
                 return
-        elif self.phase is Phase.BUSY and self._body is not None:
+        elif self.phase is ConnectionPhase.BUSY and self._body is not None:
             self._look_at_body(self._body, now)
         self._look_at_reply(now)
 
@@ -295,5 +295,5 @@ class Guarded(asyncio.Protocol):
         if self._transport is not None:
             if answer is not None and not self._transport.is_closing():
                 with suppress(RuntimeError):
-                    self._transport.write(_plain(*answer))
+                    self._transport.write(_encode_reply(*answer))
             self._transport.close()

@@ -9,16 +9,16 @@ from typing import Protocol as Interface
 
 from aiohttp import StreamReader, web
 
-from agentsd.web.http.caching import secure
-from agentsd.web.http.problem import Problem, internal
-from agentsd.web.middleware.memory_budget import HOLD, release
+from agentsd.web.http.caching import add_security_headers
+from agentsd.web.http.problem import Problem, make_internal_error
+from agentsd.web.middleware.memory_budget import MEMORY_HOLD, release_hold
 
-REPLY_SECONDS = 60.0
-REPLY_RATE = 4096
-"""Bytes a second, after ``REPLY_SECONDS``, that a client has to take of a large reply."""
+REPLY_GRACE_SECONDS = 60.0
+REPLY_RATE_MIN = 4096
+"""Bytes a second, after ``REPLY_GRACE_SECONDS``, that a client has to take of a large reply."""
 
 
-class Guard(Interface):
+class ConnectionMonitor(Interface):
     """Monitor of a connection (see ``connection_limits``), notified of a request's progress."""
 
     def began(self, body: StreamReader) -> None:
@@ -31,14 +31,14 @@ class Guard(Interface):
         """Return the seconds since the connection was last active; 0 while it is."""
 
 
-class Protocol(web.RequestHandler):
+class RedactingProtocol(web.RequestHandler):
     """Protocol of one connection. Input that cannot be parsed never reaches the app: it is answered here."""
 
     __slots__ = ("guard",)
 
     def __init__(self, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
-        self.guard: Guard | None = None
+        self.guard: ConnectionMonitor | None = None
 
     def leave(self) -> None:
         """Announce the end of the connection with the next response."""
@@ -56,17 +56,17 @@ class Protocol(web.RequestHandler):
         try:
             return await super()._handle_request(request, start_time, request_handler)
         finally:
-            release(request)
+            release_hold(request)
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send the rest of a response; close on a client that reads a large one too slowly."""
-        held = request[HOLD].size if HOLD in request else 0
+        held = request[MEMORY_HOLD].size if MEMORY_HOLD in request else 0
         if not held:
             return await super().finish_response(request, resp, start_time)
         try:
-            async with asyncio.timeout(REPLY_SECONDS + held / REPLY_RATE):
+            async with asyncio.timeout(REPLY_GRACE_SECONDS + held / REPLY_RATE_MIN):
                 return await super().finish_response(request, resp, start_time)
         except TimeoutError:
             if self.transport is not None:
@@ -85,7 +85,7 @@ class Protocol(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("a reply has begun, and cannot be another one")
         wrong = Problem(status, "invalid_request", "this is not HTTP as it should be")
-        response = (wrong if status < 500 else internal()).response("")
-        secure(response)
+        response = (wrong if status < 500 else make_internal_error()).response("")
+        add_security_headers(response)
         response.force_close()
         return response

@@ -23,27 +23,27 @@ from aiohttp import web
 
 from agentsd.core.errors import ConfigError
 from agentsd.supervisor import SupervisedTasks, Supervisor
-from agentsd.web.context import CLOSING, LEAVING, PARTS, WEB_METRICS
-from agentsd.web.server.connection_limits import Bounds, Keeper
-from agentsd.web.server.protocol import Protocol
+from agentsd.web.context import APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS
+from agentsd.web.server.connection_limits import ConnectionLimiter, ConnectionLimits
+from agentsd.web.server.protocol import RedactingProtocol
 
 BACKLOG = 1024
-DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 3.0
+DRAIN_TIMEOUT_SECONDS = 30.0
+DRAIN_IDLE_SECONDS = 3.0
 """A connection that nobody used for so long may be closed; its client will hardly use it in that moment."""
-CUT_SECONDS = 1.0
+CUT_TIMEOUT_SECONDS = 1.0
 """What is still under way after the drain is cancelled, and has so long to end."""
-_LOOK_SECONDS = 0.01
+_POLL_SECONDS = 0.01
 
 
-class Running:
+class Server:
     """Running server. ``urls`` are its addresses; ``stop`` drains it."""
 
     def __init__(
         self,
         runner: web.AppRunner,
-        protocols: Protocols,
-        keeper: Keeper,
+        protocols: ProtocolFactory,
+        keeper: ConnectionLimiter,
         listening: Sequence[asyncio.AbstractServer],
         urls: Sequence[str],
         drain: float,
@@ -79,7 +79,7 @@ class Running:
     async def leave(self, grace: float = 0.0) -> None:
         """Serve for ``grace`` more seconds, and ask all clients to go elsewhere."""
         self._tell(LEAVING)
-        self._protocols.leave(min(grace, IDLE_SECONDS))
+        self._protocols.leave(min(grace, DRAIN_IDLE_SECONDS))
         await asyncio.sleep(grace)
 
     def _tell(self, what: web.AppKey[asyncio.Event]) -> None:
@@ -88,19 +88,19 @@ class Running:
             event.set()
 
 
-class Protocols:
+class ProtocolFactory:
     """Factory of aiohttp's protocols that keeps track of the connected ones."""
 
-    def __init__(self, runner: web.AppRunner, bounds: Bounds) -> None:
+    def __init__(self, runner: web.AppRunner, bounds: ConnectionLimits) -> None:
         self._runner = runner
         self._bounds = bounds
-        self._logger = _Discreet(logging.getLogger("agentsd.web"))
+        self._logger = _RedactingLogger(logging.getLogger("agentsd.web"))
         self._leaving = False
         self._idle = 0.0
 
-    def __call__(self) -> Protocol:
+    def __call__(self) -> RedactingProtocol:
         assert self._runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
-        made = Protocol(
+        made = RedactingProtocol(
             self._runner.server,
             loop=asyncio.get_running_loop(),
             access_log=None,
@@ -127,61 +127,63 @@ class Protocols:
             for one in connected:
                 if one.guard and one.transport and one.guard.rests(now()) > self._idle:
                     one.transport.close()
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
     @property
-    def _connected(self) -> list[Protocol]:
+    def _connected(self) -> list[RedactingProtocol]:
         server = self._runner.server
-        return [one for one in server.connections if isinstance(one, Protocol)] if server else []
+        return [one for one in server.connections if isinstance(one, RedactingProtocol)] if server else []
 
 
-def bind(host: str, port: int) -> list[socket.socket]:
+def bind_sockets(host: str, port: int) -> list[socket.socket]:
     """Bind listening sockets: ``localhost`` means both IPv4 and IPv6; port 0 picks one port for all.
 
     Raise ``ConfigError`` for a port in use, one that needs privileges, or a host that is not here.
     """
     sockets: list[socket.socket] = []
     try:
-        for family, address in _addresses(host, port):
+        for family, address in _resolve_addresses(host, port):
             chosen = sockets[0].getsockname()[1] if sockets else port
             if one := _bind_one(family, address, chosen, optional=bool(sockets)):
                 sockets.append(one)
     except OSError as error:
         for one in sockets:
             one.close()
-        raise _explain(error, host, port) from None
+        raise _explain_bind_error(error, host, port) from None
     return sockets
 
 
-async def start(
+async def start_server(
     app: web.Application,
     sockets: Sequence[socket.socket],
     *,
-    drain: float = DRAIN_SECONDS,
-    bounds: Bounds | None = None,
+    drain: float = DRAIN_TIMEOUT_SECONDS,
+    bounds: ConnectionLimits | None = None,
     supervisor: Supervisor | None = None,
-) -> Running:
+) -> Server:
     """Serve ``app`` on bound sockets. ``drain``: seconds for which ``stop`` waits for open streams.
 
     A client that goes away cancels its handler at once (and with it the vendor's stream): handlers that
     write shield what must not be interrupted.
     """
-    bounds = bounds or Bounds()
+    bounds = bounds or ConnectionLimits()
     runner = web.AppRunner(
-        app, access_log=None, handler_cancellation=True, shutdown_timeout=min(drain, CUT_SECONDS)
+        app, access_log=None, handler_cancellation=True, shutdown_timeout=min(drain, CUT_TIMEOUT_SECONDS)
     )
     await runner.setup()
-    protocols = Protocols(runner, bounds)
-    keeper = _keeper(app, protocols, bounds)
+    protocols = ProtocolFactory(runner, bounds)
+    keeper = _make_limiter(app, protocols, bounds)
     loop = asyncio.get_running_loop()
     listening = [await loop.create_server(keeper, sock=one, backlog=BACKLOG) for one in sockets]
-    return Running(runner, protocols, keeper, listening, urls_of(sockets), drain, supervisor or Supervisor())
+    return Server(runner, protocols, keeper, listening, list_urls(sockets), drain, supervisor or Supervisor())
 
 
-def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keeper:
+def _make_limiter(
+    app: web.Application, protocols: ProtocolFactory, bounds: ConnectionLimits
+) -> ConnectionLimiter:
     """Make a limiter in front of aiohttp's protocols, with the app's metrics and proxies if it has them."""
-    parts, metrics = app.get(PARTS), app.get(WEB_METRICS)
-    return Keeper(
+    parts, metrics = app.get(APP_CONTEXT), app.get(WEB_METRICS)
+    return ConnectionLimiter(
         bounds,
         protocols,
         proxies=parts.guards.proxies if parts else None,
@@ -189,7 +191,7 @@ def _keeper(app: web.Application, protocols: Protocols, bounds: Bounds) -> Keepe
     )
 
 
-class _Discreet(logging.LoggerAdapter[logging.Logger]):
+class _RedactingLogger(logging.LoggerAdapter[logging.Logger]):
     """Logger for aiohttp's own reports without the exception's text, which quotes the request's head."""
 
     def process(self, msg: Any, kwargs: MutableMapping[str, Any]) -> tuple[Any, MutableMapping[str, Any]]:
@@ -201,7 +203,7 @@ class _Discreet(logging.LoggerAdapter[logging.Logger]):
         self.warning(msg, *args, **kwargs)
 
 
-def _addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
+def _resolve_addresses(host: str, port: int) -> list[tuple[socket.AddressFamily, tuple[Any, ...]]]:
     name = host.strip("[]") or None
     infos = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     found = dict.fromkeys((family, address) for family, _, _, _, address in infos)
@@ -231,7 +233,7 @@ def _bind_one(
     return one
 
 
-def _explain(error: OSError, host: str, port: int) -> ConfigError:
+def _explain_bind_error(error: OSError, host: str, port: int) -> ConfigError:
     where = f"{host or '*'}:{port}"
     if error.errno == errno.EADDRINUSE:
         return ConfigError(
@@ -242,11 +244,11 @@ def _explain(error: OSError, host: str, port: int) -> ConfigError:
     return ConfigError(f"cannot bind to {where}: no such address on this machine", hint="see --host")
 
 
-def urls_of(sockets: Sequence[socket.socket]) -> list[str]:
+def list_urls(sockets: Sequence[socket.socket]) -> list[str]:
     """Return the URLs of these sockets: ``http://127.0.0.1:8080``."""
-    return [_url(one) for one in sockets]
+    return [_make_url(one) for one in sockets]
 
 
-def _url(one: socket.socket) -> str:
+def _make_url(one: socket.socket) -> str:
     host, port = one.getsockname()[:2]
     return f"http://[{host}]:{port}" if one.family == socket.AF_INET6 else f"http://{host}:{port}"

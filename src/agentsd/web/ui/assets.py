@@ -14,7 +14,7 @@ from hashlib import sha256
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
-TYPES = {
+CONTENT_TYPES = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
@@ -41,21 +41,21 @@ class Assets:
 
 
 @cache
-def assets() -> Assets:
+def load_assets() -> Assets:
     """Return the files of this program."""
-    found = dict(sorted(_found(files("agentsd.web.ui").joinpath("static"), "")))
+    found = dict(sorted(_find_assets(files("agentsd.web.ui").joinpath("static"), "")))
     digest = sha256()
     for name, one in found.items():
         digest.update(name.encode() + b"\0" + one.data)
     return Assets(found, digest.hexdigest()[:16])
 
 
-def _found(folder: Traversable, above: str) -> Iterator[tuple[str, Asset]]:
+def _find_assets(folder: Traversable, above: str) -> Iterator[tuple[str, Asset]]:
     for one in folder.iterdir():
         name = f"{above}{one.name}"
         if one.is_dir():
-            yield from _found(one, f"{name}/")
-        elif (kind := TYPES.get(name.rpartition(".")[2])) is not None:
+            yield from _find_assets(one, f"{name}/")
+        elif (kind := CONTENT_TYPES.get(name.rpartition(".")[2])) is not None:
             data = one.read_bytes()
-            packed = None if kind == TYPES["wav"] else compress(data, mtime=0)
+            packed = None if kind == CONTENT_TYPES["wav"] else compress(data, mtime=0)
             yield name, Asset(data, kind, packed)

@@ -14,10 +14,15 @@ from functools import cache
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from agentsd.web.http.caching import SECURITY, etag_of, headers_of, revalidated
-from agentsd.web.ui.assets import assets
+from agentsd.web.http.caching import (
+    SECURITY_HEADERS,
+    compute_etag,
+    make_cache_headers,
+    make_conditional_response,
+)
+from agentsd.web.ui.assets import load_assets
 
-POLICY = "; ".join(
+CONTENT_POLICY = "; ".join(
     (
         "default-src 'none'",
         "script-src 'self'",
@@ -35,7 +40,7 @@ POLICY = "; ".join(
 )
 """Content-Security-Policy of every page."""
 
-PERMISSIONS = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
+PERMISSIONS_POLICY = "microphone=(self), camera=(), geolocation=(), payment=(), usb=()"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,51 +68,59 @@ PAGES = (
     Page("users", "Users and tokens", "Users"),
 )
 
-FIRST = "/ui/agents"
-_FOREVER = "public, max-age=31536000, immutable"
+FIRST_PATH = "/ui/agents"
+_ASSET_CACHE_CONTROL = "public, max-age=31536000, immutable"
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of all pages, and one route for their files."""
     return [
-        web.get("/", _to_first),
-        web.get("/ui", _to_first),
-        *(web.get(f"/ui/{one.name}", _handler(one)) for one in PAGES),
-        web.get("/ui/static/{edition}/{name:.+}", static),
-        web.get("/ui/{page:.*}", missing),
+        web.get("/", _redirect_to_first),
+        web.get("/ui", _redirect_to_first),
+        *(web.get(f"/ui/{one.name}", _make_handler(one)) for one in PAGES),
+        web.get("/ui/static/{edition}/{name:.+}", serve_asset),
+        web.get("/ui/{page:.*}", handle_missing),
     ]
 
 
-async def _to_first(request: web.Request) -> web.Response:
-    raise web.HTTPFound(FIRST)
+async def _redirect_to_first(request: web.Request) -> web.Response:
+    raise web.HTTPFound(FIRST_PATH)
 
 
-def _handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _make_handler(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def get(request: web.Request) -> web.Response:
-        body = rendered(page)
-        headers = headers_of(etag_of(body))
+        body = render_page(page)
+        headers = make_cache_headers(compute_etag(body))
         headers["Content-Type"] = "text/html; charset=utf-8"
-        headers["Content-Security-Policy"] = POLICY
-        headers["Permissions-Policy"] = PERMISSIONS
-        return revalidated(request, body, headers["ETag"], headers)
+        headers["Content-Security-Policy"] = CONTENT_POLICY
+        headers["Permissions-Policy"] = PERMISSIONS_POLICY
+        return make_conditional_response(request, body, headers["ETag"], headers)
 
     return get
 
 
-async def missing(request: web.Request) -> web.Response:
+async def handle_missing(request: web.Request) -> web.Response:
     """Return a "not found" page."""
-    headers = {**SECURITY, "Content-Security-Policy": POLICY, "Content-Type": "text/html; charset=utf-8"}
-    return web.Response(body=rendered(Page("missing", "No such page")), status=404, headers=headers)
+    headers = {
+        **SECURITY_HEADERS,
+        "Content-Security-Policy": CONTENT_POLICY,
+        "Content-Type": "text/html; charset=utf-8",
+    }
+    return web.Response(body=render_page(Page("missing", "No such page")), status=404, headers=headers)
 
 
-async def static(request: web.Request) -> web.Response:
+async def serve_asset(request: web.Request) -> web.Response:
     """Return one file; browsers cache it as long as its URL is of this edition."""
-    all_of_them = assets()
+    all_of_them = load_assets()
     found = all_of_them.named.get(request.match_info["name"])
     if found is None:
         raise web.HTTPNotFound
     current = request.match_info["edition"] == all_of_them.edition
-    headers = {**SECURITY, "Content-Type": found.kind, "Cache-Control": _FOREVER if current else "no-cache"}
+    headers = {
+        **SECURITY_HEADERS,
+        "Content-Type": found.kind,
+        "Cache-Control": _ASSET_CACHE_CONTROL if current else "no-cache",
+    }
     if found.packed is None:
         return web.Response(body=found.data, headers=headers)
     headers["Vary"] = "Accept-Encoding"
@@ -117,15 +130,15 @@ async def static(request: web.Request) -> web.Response:
 
 
 @cache
-def rendered(page: Page) -> bytes:
+def render_page(page: Page) -> bytes:
     """Render a page's HTML."""
-    template = _environment().get_template(f"{page.name}.html")
+    template = _make_environment().get_template(f"{page.name}.html")
     menu = [one for one in PAGES if one.label]
-    return template.render(page=page, menu=menu, static=f"/ui/static/{assets().edition}").encode()
+    return template.render(page=page, menu=menu, static=f"/ui/static/{load_assets().edition}").encode()
 
 
 @cache
-def _environment() -> Environment:
+def _make_environment() -> Environment:
     return Environment(
         loader=PackageLoader("agentsd.web.ui"),
         autoescape=True,

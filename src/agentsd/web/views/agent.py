@@ -7,25 +7,25 @@ from typing import Any
 
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import SECTIONS, AgentRow
-from agentsd.core.manifest.layers import effective
+from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
-from agentsd.runtime.agents.snapshot import Condition, Entry
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.store.queries.agents import Revision
 from agentsd.web.views.masking import Masker
 
-_TEXTS = ("description", "system_prompt", "greeting")
-_OPTIONAL = ("system_prompt_file", "language")
+_TEXT_FIELDS = ("description", "system_prompt", "greeting")
+_OPTIONAL_FIELDS = ("system_prompt_file", "language")
 
 
-def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+def make_row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
     """Return one agent with its document, without its condition."""
     return {
         "id": row.id,
         "user": row.owner,
         "slug": row.slug,
         "name": row.name,
-        **document_view(document, masker),
+        **make_document_view(document, masker),
         "is_default": row.is_default,
         "is_active": row.is_active,
         "digest": row.digest.hex(),
@@ -38,7 +38,7 @@ def row_view(row: AgentRow, document: Mapping[str, Any], masker: Masker) -> dict
     }
 
 
-def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
+def make_summary_view(entry: SnapshotEntry, description: str, providers: Mapping[str, str]) -> dict[str, Any]:
     """Return one agent as in a list. ``description`` and ``providers`` (kind → vendor) are masked."""
     row, good = entry.row, entry.good
     return {
@@ -55,14 +55,14 @@ def summary_view(entry: Entry, description: str, providers: Mapping[str, str]) -
         "path": row.path,
         "source": row.source,
         "updated_at": row.updated_at,
-        "condition": condition_view(entry.condition),
+        "condition": make_condition_view(entry.condition),
         "providers": providers,
     }
 
 
-def fallback_view(agent: LiveAgent) -> dict[str, Any]:
+def make_fallback_view(agent: LiveAgent) -> dict[str, Any]:
     """Return the built-in agent, which has no file and no row, in the same fields."""
-    configs: dict[str, Any] = document_view({}, Masker())
+    configs: dict[str, Any] = make_document_view({}, Masker())
     for kind, provider in agent.provider_names.items():
         configs[f"{kind}_provider_config"] = {"provider": provider}
     nothing = dict.fromkeys(("path", "commit", "created_at", "updated_at"))
@@ -85,19 +85,19 @@ def fallback_view(agent: LiveAgent) -> dict[str, Any]:
     }
 
 
-def document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
+def make_document_view(document: Mapping[str, Any], masker: Masker) -> dict[str, Any]:
     """Return the content of a manifest: its texts, and ``{}`` for each missing section."""
-    texts = {name: masker.mask(_text(document.get(name))) for name in _TEXTS}
-    optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL}
-    configs = {f"{kind}_provider_config": _section(document.get(kind), masker) for kind in SECTIONS}
+    texts = {name: masker.mask(_get_text(document.get(name))) for name in _TEXT_FIELDS}
+    optional = {name: masker.mask(document.get(name)) for name in _OPTIONAL_FIELDS}
+    configs = {f"{kind}_provider_config": _make_section_view(document.get(kind), masker) for kind in SECTIONS}
     others = {
-        "rag_config": _section(document.get("rag"), masker),
-        "turn": _section(document.get("turn"), masker),
+        "rag_config": _make_section_view(document.get("rag"), masker),
+        "turn": _make_section_view(document.get("turn"), masker),
     }
     return texts | optional | configs | others | {"checks": masker.mask(document.get("checks") or [])}
 
 
-def condition_view(condition: Condition) -> dict[str, Any]:
+def make_condition_view(condition: AgentCondition) -> dict[str, Any]:
     """Return ``{"type", "reason", "message", "since"}``."""
     return {
         "type": condition.type,
@@ -107,33 +107,33 @@ def condition_view(condition: Condition) -> dict[str, Any]:
     }
 
 
-def document_of(row: AgentRow | Revision, destinations: DestinationsOf) -> Mapping[str, Any]:
+def load_document(row: AgentRow | Revision, destinations: DestinationsOf) -> Mapping[str, Any]:
     """Return the content of the manifest, its layers merged in, still sealed.
 
     The result is empty where it cannot be read: the condition contains the reason.
     """
     try:
-        return effective(row.path, row.data, row.layers, destinations).value
+        return merge_stored_layers(row.path, row.data, row.layers, destinations).value
     except InvalidManifests:
         return {}
 
 
-def providers_of(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
+def list_vendors(document: Mapping[str, Any], masker: Masker) -> dict[str, str]:
     """Return the vendors in a manifest, by section, for its existing sections."""
     sections = {kind: document.get(kind) for kind in SECTIONS}
     names = {kind: one.get("provider") for kind, one in sections.items() if isinstance(one, Mapping)}
     return {kind: masker.mask(name) for kind, name in names.items() if isinstance(name, str)}
 
 
-def may_name_provider(documents: Iterable[bytes], provider: str) -> bool:
+def can_name_provider(documents: Iterable[bytes], provider: str) -> bool:
     """Return whether a document might name ``provider``. False is certain; an escape yields True."""
     name = provider.encode("utf-8", "replace")
     return any(name in data or b"\\" in data for data in documents)
 
 
-def _section(section: Any, masker: Masker) -> dict[str, Any]:
+def _make_section_view(section: Any, masker: Masker) -> dict[str, Any]:
     return dict(masker.mask(section)) if isinstance(section, Mapping) else {}
 
 
-def _text(value: Any) -> str:
+def _get_text(value: Any) -> str:
     return value if isinstance(value, str) else ""

@@ -15,31 +15,31 @@ from multidict import CIMultiDict
 
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.trust.rules import DestinationsOf
-from agentsd.runtime.agents.snapshot import Condition, Entry
-from agentsd.web.http.caching import headers_of
+from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
+from agentsd.web.http.caching import make_cache_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.views.agent import (
-    condition_view,
-    document_of,
-    may_name_provider,
-    providers_of,
-    row_view,
-    summary_view,
+    can_name_provider,
+    list_vendors,
+    load_document,
+    make_condition_view,
+    make_row_view,
+    make_summary_view,
 )
 from agentsd.web.views.masking import Masker
 
-CACHE_BYTES = 64 << 20
+CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000
 """Agents whose vendors are kept: those that are gone are among them, at some 200 bytes each."""
-_OVERHEAD = 2000  # bytes of Python objects per rendered agent, about
+_OVERHEAD_BYTES = 2000  # bytes of Python objects per rendered agent, about
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
+class RenderedAgent:
     """Agent as JSON. ``etag`` is strong and quoted: digest, version, and a hash of the rest."""
 
     row: AgentRow
-    condition: Condition
+    condition: AgentCondition
     good: AgentRow | None
     head: bytes  # the JSON without the condition and the closing brace
     body: bytes
@@ -49,19 +49,19 @@ class Rendered:
     providers: Mapping[str, str]  # section → vendor
 
 
-class Views:
+class AgentViewCache:
     """Renderer of agents with a cache of up to ``limit`` bytes, which evicts the oldest first."""
 
-    def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES) -> None:
+    def __init__(self, masker: Masker, destinations: DestinationsOf, limit: int = CACHE_BYTES_MAX) -> None:
         self.masker = masker
         self.destinations = destinations
         self._limit = limit
         self._used = 0
-        self._kept: dict[str, Rendered] = {}
+        self._kept: dict[str, RenderedAgent] = {}
         self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, and what it names
         self._sets: dict[frozenset[str], frozenset[str]] = {}  # of many agents the same few
 
-    def of(self, entry: Entry) -> Rendered:
+    def of(self, entry: SnapshotEntry) -> RenderedAgent:
         """Return the current rendering of ``entry``."""
         kept = self._kept.get(entry.row.slug)
         if kept is not None and kept.row is not entry.row:
@@ -72,17 +72,17 @@ class Views:
         self._keep(rendered)
         return rendered
 
-    def summary(self, entry: Entry) -> bytes:
+    def summary(self, entry: SnapshotEntry) -> bytes:
         """Return the list item of ``entry`` as JSON. It is made anew: only the document is worth caching."""
         rendered = self.of(entry)
-        return to_json(summary_view(entry, rendered.description, rendered.providers))
+        return to_json(make_summary_view(entry, rendered.description, rendered.providers))
 
-    def names_provider(self, entry: Entry, provider: str) -> bool:
+    def names_provider(self, entry: SnapshotEntry, provider: str) -> bool:
         """Return whether a section of the agent names ``provider``. Parse only if necessary, and once."""
         row = entry.row
         digest, vendors = self._vendors.get(row.id, (b"", frozenset()))
         if digest != row.digest:
-            if not may_name_provider(row.documents, provider):
+            if not can_name_provider(row.documents, provider):
                 return False
             vendors = self._read_vendors(row)
         return provider in vendors
@@ -92,39 +92,44 @@ class Views:
 
         A filter reads those of all agents, more than ``limit`` may hold of views.
         """
-        vendors = frozenset(providers_of(document_of(row, self.destinations), self.masker).values())
+        vendors = frozenset(list_vendors(load_document(row, self.destinations), self.masker).values())
         vendors = self._sets.setdefault(vendors, vendors)
         if len(self._vendors) >= VENDORS_MAX:
             self._vendors.clear()
         self._vendors[row.id] = row.digest, vendors
         return vendors
 
-    def _render(self, entry: Entry, previous: Rendered | None) -> Rendered:
+    def _render(self, entry: SnapshotEntry, previous: RenderedAgent | None) -> RenderedAgent:
         row, condition, good = entry.row, entry.condition, entry.good
         if previous is None:
-            document = document_of(row, self.destinations)
-            view = row_view(row, document, self.masker)
+            document = load_document(row, self.destinations)
+            view = make_row_view(row, document, self.masker)
             head, description = to_json(view)[:-1], view["description"]
-            providers: Mapping[str, str] = providers_of(document, self.masker)
+            providers: Mapping[str, str] = list_vendors(document, self.masker)
         else:
             head, description, providers = previous.head, previous.description, previous.providers
-        said = {"condition": condition_view(condition), "serving_version": good.version if good else None}
+        said = {
+            "condition": make_condition_view(condition),
+            "serving_version": good.version if good else None,
+        }
         body = head + b"," + to_json(said)[1:]
         etag = f'"{row.digest.hex()}.{row.version}.{sha256(body).hexdigest()[:12]}"'
-        return Rendered(row, condition, good, head, body, etag, headers_of(etag), description, providers)
+        return RenderedAgent(
+            row, condition, good, head, body, etag, make_cache_headers(etag), description, providers
+        )
 
-    def _keep(self, rendered: Rendered) -> None:
+    def _keep(self, rendered: RenderedAgent) -> None:
         self._drop(rendered.row.slug)
         self._kept[rendered.row.slug] = rendered
-        self._used += _cost(rendered)
+        self._used += _measure_bytes(rendered)
         while self._used > self._limit and self._kept:
             self._drop(next(iter(self._kept)))
 
     def _drop(self, slug: str) -> None:
         gone = self._kept.pop(slug, None)
         if gone is not None:
-            self._used -= _cost(gone)
+            self._used -= _measure_bytes(gone)
 
 
-def _cost(rendered: Rendered) -> int:
-    return len(rendered.head) + len(rendered.body) + _OVERHEAD
+def _measure_bytes(rendered: RenderedAgent) -> int:
+    return len(rendered.head) + len(rendered.body) + _OVERHEAD_BYTES

@@ -30,54 +30,60 @@ TAGS = frozenset(
 
 MAX_BYTES = 64 << 10
 MAX_NODES = 20_000
-_NODES_A_CELL = 3  # its beginning, what is in it, its end
+_NODES_PER_CELL = 3  # its beginning, what is in it, its end
 MAX_DEPTH = 20
 """Levels of blocks (a list's item is two), and as many of what stands in a line."""
 MAX_STEPS = 60_000
 """Of the parser, some 10 µs each. Well-meant 64 KiB take up to 35,000; hostile ones grow by the square."""
 
-_SAFE = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
-_TEXTS = {"softbreak": "\n", "html_inline": None, "html_block": None, "text": None, "text_special": None}
+_SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
+_TEXT_TOKENS = {
+    "softbreak": "\n",
+    "html_inline": None,
+    "html_block": None,
+    "text": None,
+    "text_special": None,
+}
 _HEADINGS = {"h1": "h3", "h2": "h4", "h3": "h5"}
 _LINE_END = re.compile(r"\r\n?|\n")
 _HEAD_ENDS = re.compile(r"[ \t|:>-]*\|[ \t|:>-]*")
 _ALIGNED = re.compile(r"text-align:(left|center|right)")
 
 
-def reply(text: str) -> bytes:
+def encode_tree(text: str) -> bytes:
     """Return the body of a response."""
-    return to_json({"nodes": tree(text)})
+    return to_json({"nodes": build_tree(text)})
 
 
-def plain_reply(text: str) -> bytes:
+def encode_plain(text: str) -> bytes:
     """Return the body of a response for a text that exceeds a limit."""
-    return to_json({"nodes": _as_it_is(text)})
+    return to_json({"nodes": _make_plain_nodes(text)})
 
 
-class _TooMuch(Exception):
+class _LimitExceeded(Exception):
     """Error for a text that exceeds a limit."""
 
 
-def tree(text: str) -> list[Node]:
+def build_tree(text: str) -> list[Node]:
     """Return the nodes that a page shows for ``text``."""
     try:
-        if cells_in(text) * _NODES_A_CELL > MAX_NODES:
-            raise _TooMuch
-        tokens = _parser().parse(text, {_STEPS: 0})
+        if count_cells(text) * _NODES_PER_CELL > MAX_NODES:
+            raise _LimitExceeded
+        tokens = _make_parser().parse(text, {_STEPS: 0})
         if sum(1 + len(token.children or ()) for token in tokens) > MAX_NODES:
-            raise _TooMuch
-        builder = _Builder()
+            raise _LimitExceeded
+        builder = _TreeBuilder()
         builder.add(tokens)
-    except _TooMuch:
-        return _as_it_is(text)
+    except _LimitExceeded:
+        return _make_plain_nodes(text)
     return builder.found
 
 
-def _as_it_is(text: str) -> list[Node]:
+def _make_plain_nodes(text: str) -> list[Node]:
     return [{"tag": "pre", "children": [{"tag": "code", "children": [text]}]}]
 
 
-def cells_in(text: str) -> int:
+def count_cells(text: str) -> int:
     """Return an upper bound for the number of cells in the text's tables.
 
     The parser fills each row up to the width of the head. So a kilobyte makes a hundred thousand of
@@ -94,13 +100,13 @@ def cells_in(text: str) -> int:
 
 
 @cache
-def _parser() -> MarkdownIt:
+def _make_parser() -> MarkdownIt:
     """Return the parser. It keeps no state of what it parsed, so threads share it."""
     options = {"html": False, "linkify": False, "typographer": False, "maxNesting": MAX_DEPTH}
     parser = MarkdownIt("commonmark", options).enable(["table", "strikethrough"])
     parser.disable("reference")  # [1] is a citation here
-    parser.block.ruler.before("table", "steps", _step, {"alt": list(_INTERRUPTED)})
-    parser.inline.ruler.before("text", "steps", _step)
+    parser.block.ruler.before("table", "steps", _count_step, {"alt": list(_INTERRUPTED)})
+    parser.inline.ruler.before("text", "steps", _count_step)
     return parser
 
 
@@ -108,15 +114,15 @@ _STEPS = "steps"
 _INTERRUPTED = ("paragraph", "reference", "blockquote", "list", "table")
 
 
-def _step(state: StateBlock | StateInline, *_: object) -> bool:
+def _count_step(state: StateBlock | StateInline, *_: object) -> bool:
     """Count the parser's attempts, in all of its loops: a rule that never applies."""
     state.env[_STEPS] += 1
     if state.env[_STEPS] > MAX_STEPS:
-        raise _TooMuch
+        raise _LimitExceeded
     return False
 
 
-class _Builder:
+class _TreeBuilder:
     """Builder from a flat list of tokens to nodes; ``found`` is the result."""
 
     def __init__(self) -> None:
@@ -130,7 +136,7 @@ class _Builder:
             if token.hidden:  # the paragraph of a tight list's item
                 continue
             if token.level >= MAX_DEPTH - 1 or len(self._open) > 2 * MAX_DEPTH:
-                raise _TooMuch  # the parser drops what is deeper
+                raise _LimitExceeded  # the parser drops what is deeper
             if token.nesting == 1:
                 self._begin(token)
             elif token.nesting == -1:
@@ -141,7 +147,7 @@ class _Builder:
     def _begin(self, token: Token) -> None:
         children: list[Node] = []
         tag = _HEADINGS.get(token.tag, "h6" if token.type == "heading_open" else token.tag)
-        attrs = _ATTRS.get(tag, _none)(token.attrs)
+        attrs = _ATTRS.get(tag, _make_no_attrs)(token.attrs)
         self._links += tag == "a"
         if tag in TAGS and (tag != "a" or attrs):
             self._node(tag, children, attrs)
@@ -156,12 +162,12 @@ class _Builder:
     def _put(self, token: Token) -> None:
         if token.type == "inline":
             self.add(token.children or ())
-        elif token.type in _TEXTS:
-            self._text(_TEXTS[token.type] or token.content)
+        elif token.type in _TEXT_TOKENS:
+            self._text(_TEXT_TOKENS[token.type] or token.content)
         elif token.type in ("fence", "code_block"):
-            self._node("pre", [{"tag": "code", "children": _texts(token.content)}])
+            self._node("pre", [{"tag": "code", "children": _make_text_nodes(token.content)}])
         elif token.type == "code_inline":
-            self._node("code", _texts(token.content))
+            self._node("code", _make_text_nodes(token.content))
         elif token.type == "image":
             self._image(token)
         elif token.tag in ("hr", "br"):
@@ -169,10 +175,10 @@ class _Builder:
 
     def _image(self, token: Token) -> None:
         """Replace an image by a link: a page loads nothing from elsewhere."""
-        href = _href({"href": token.attrs.get("src", "")})
+        href = _make_link_attrs({"href": token.attrs.get("src", "")})
         alt = token.content or href.get("href", "")
         if href and not self._links:
-            self._node("a", _texts(alt), href)
+            self._node("a", _make_text_nodes(alt), href)
         else:
             self._text(alt)
 
@@ -188,35 +194,35 @@ class _Builder:
             siblings.append(text)
 
 
-def _texts(text: str) -> list[Node]:
+def _make_text_nodes(text: str) -> list[Node]:
     return [text] if text else []
 
 
 Attrs = Mapping[str, str | int | float]
 
 
-def _none(attrs: Attrs) -> dict[str, Any]:
+def _make_no_attrs(attrs: Attrs) -> dict[str, Any]:
     return {}
 
 
-def _href(attrs: Attrs) -> dict[str, Any]:
+def _make_link_attrs(attrs: Attrs) -> dict[str, Any]:
     href = str(attrs.get("href", ""))
-    return {"href": href} if _SAFE.fullmatch(href) else {}
+    return {"href": href} if _SAFE_LINK.fullmatch(href) else {}
 
 
-def _start(attrs: Attrs) -> dict[str, Any]:
+def _make_list_attrs(attrs: Attrs) -> dict[str, Any]:
     return {"start": int(attrs["start"])} if "start" in attrs else {}
 
 
-def _class(attrs: Attrs) -> dict[str, Any]:
+def _make_cell_attrs(attrs: Attrs) -> dict[str, Any]:
     found = _ALIGNED.fullmatch(str(attrs.get("style", "")))
     return {"class": found[1]} if found else {}
 
 
 _ATTRS: Mapping[str, Callable[[Attrs], dict[str, Any]]] = {
-    "a": _href,
-    "ol": _start,
-    "th": _class,
-    "td": _class,
+    "a": _make_link_attrs,
+    "ol": _make_list_attrs,
+    "th": _make_cell_attrs,
+    "td": _make_cell_attrs,
 }
 """Which attributes an element keeps."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from agentsd.core.secret import MASK, looks_secret
+from agentsd.core.secret import MASK, is_secret_name
 
-SEALED = "ENC["
+SEALED_PREFIX = "ENC["
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Masker:
     def mask(self, value: Any) -> Any:
         """Return a copy of plain JSON values in which every secret is ``**********``."""
         if isinstance(value, str):
-            return MASK if value.lstrip().startswith(SEALED) else value
+            return MASK if value.lstrip().startswith(SEALED_PREFIX) else value
         if isinstance(value, Mapping):
             return {str(key): self._member(str(key), item) for key, item in value.items() if key != "sops"}
         if isinstance(value, (list, tuple)):
@@ -36,11 +36,11 @@ class Masker:
         return MASK  # nothing else comes out of a manifest
 
     def _member(self, name: str, value: Any) -> Any:
-        if value not in (None, "") and (name in self.names or looks_secret(name)):
+        if value not in (None, "") and (name in self.names or is_secret_name(name)):
             return MASK
         return self.mask(value)
 
 
-def secret_names(settings: Iterable[Any]) -> frozenset[str]:
+def collect_secret_names(settings: Iterable[Any]) -> frozenset[str]:
     """Return the names of the secret fields of vendors' settings classes."""
     return frozenset(name for one in settings for name in one.secret_fields())

@@ -16,16 +16,16 @@ from dataclasses import dataclass
 from typing import Literal, TypeVar
 from urllib.parse import urlencode
 
-from agentsd.core.violations import did_you_mean
+from agentsd.core.violations import suggest_word
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.views.sorting import GRAVITY, SLUGS, SORTS, Key, Order, Place
+from agentsd.web.views.sorting import CONDITION_SEVERITY, SLUG_ORDER, SORTS, Key, ListPlace, SortOrder
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 TEXT_MAX = 200
 FILTERS = ("owner", "q", "active", "provider", "condition")
 VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
-_KNOWN = (*FILTERS, "sort", "view", "limit", "cursor")
+_KNOWN_NAMES = (*FILTERS, "sort", "view", "limit", "cursor")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _BY_SLUG, _BY_KEY = "1:", "2:"  # the cursor format's versions
 _DIGITS = re.compile(r"[0-9]{1,6}")
@@ -34,7 +34,7 @@ Word = TypeVar("Word", bound=str)
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class ListQuery:
     """Filters, order and page of a list, as requested by a client."""
 
     owner: str | None = None
@@ -42,10 +42,10 @@ class Query:
     active: bool | None = None
     provider: str | None = None  # "groq.com", of any kind
     condition: str | None = None  # its type
-    order: Order = SLUGS
+    order: SortOrder = SLUG_ORDER
     view: Literal["full", "summary"] = "full"
     limit: int = LIMIT_DEFAULT
-    after: Place | None = None  # the last of the page before
+    after: ListPlace | None = None  # the last of the page before
 
     def next_link(self, path: str, cursor: str) -> str:
         """Return the value of ``Link`` for the next page."""
@@ -55,25 +55,25 @@ class Query:
             "active": None if self.active is None else str(self.active).lower(),
             "provider": self.provider,
             "condition": self.condition,
-            "sort": None if self.order == SLUGS else str(self.order),
+            "sort": None if self.order == SLUG_ORDER else str(self.order),
             "view": None if self.view == "full" else self.view,
         }
         kept = {key: value for key, value in wanted.items() if value is not None}
         return f'<{path}?{urlencode({**kept, "limit": self.limit, "cursor": cursor})}>; rel="next"'
 
 
-def parse_query(query: Mapping[str, str], names: Sequence[str]) -> Query:
+def parse_query(query: Mapping[str, str], names: Sequence[str]) -> ListQuery:
     """Parse a query. ``names`` are all its names, with repetitions. Raise ``Problem`` 400."""
-    check_names(names, _KNOWN)
-    order = Order.parse(_choice(query, "sort", SORTS) or str(SLUGS))
-    return Query(
-        owner=_text(query, "owner"),
-        q=(_text(query, "q") or "").lower() or None,
-        active=boolean(query, "active"),
-        provider=_text(query, "provider"),
-        condition=_choice(query, "condition", GRAVITY),
+    check_names(names, _KNOWN_NAMES)
+    order = SortOrder.parse(_get_choice(query, "sort", SORTS) or str(SLUG_ORDER))
+    return ListQuery(
+        owner=_get_text(query, "owner"),
+        q=(_get_text(query, "q") or "").lower() or None,
+        active=parse_boolean(query, "active"),
+        provider=_get_text(query, "provider"),
+        condition=_get_choice(query, "condition", CONDITION_SEVERITY),
         order=order,
-        view=_choice(query, "view", VIEWS) or "full",
+        view=_get_choice(query, "view", VIEWS) or "full",
         limit=parse_limit(query.get("limit")),
         after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
     )
@@ -84,9 +84,9 @@ def check_names(names: Sequence[str], known: Sequence[str]) -> None:
     for name in names:
         if name not in known:
             raise bad_request(
-                f"unknown query parameter {shown(name)}",
-                hint=did_you_mean(name[:TEXT_MAX], known) or f"known: {', '.join(known)}",
-                param=shown(name),
+                f"unknown query parameter {sanitize_text(name)}",
+                hint=suggest_word(name[:TEXT_MAX], known) or f"known: {', '.join(known)}",
+                param=sanitize_text(name),
             )
     if len(set(names)) != len(names):
         raise bad_request("a query parameter is given twice", hint="give each once")
@@ -101,34 +101,36 @@ def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int 
     return int(text)
 
 
-def encode_cursor(after: Place, order: Order = SLUGS) -> str:
+def encode_cursor(after: ListPlace, order: SortOrder = SLUG_ORDER) -> str:
     """Return the cursor of the page that follows ``after``."""
     key, slug = after
-    text = f"{_BY_SLUG}{slug}" if order == SLUGS else f"{_BY_KEY}{order}:{slug}\0{key}"  # no slug has a NUL
+    text = (
+        f"{_BY_SLUG}{slug}" if order == SLUG_ORDER else f"{_BY_KEY}{order}:{slug}\0{key}"
+    )  # no slug has a NUL
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, order: Order = SLUGS) -> Place:
+def decode_cursor(cursor: str, order: SortOrder = SLUG_ORDER) -> ListPlace:
     """Return the place that a cursor contains.
 
     Raise ``Problem`` 400 for anything that we did not write, or wrote for another order.
     """
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), b"-_", validate=True)
-        place = _place(raw.decode("utf-8"), order)
+        place = _parse_place(raw.decode("utf-8"), order)
     except (binascii.Error, ValueError):
-        raise _bad_cursor() from None
+        raise _make_bad_cursor() from None
     if encode_cursor(place, order) != cursor:
-        raise _bad_cursor()
+        raise _make_bad_cursor()
     return place
 
 
-def _place(text: str, order: Order) -> Place:
+def _parse_place(text: str, order: SortOrder) -> ListPlace:
     """Parse a place. Raise ``ValueError``, and ``Problem`` for a place in another order."""
     version, rest = text[: len(_BY_SLUG)], text[len(_BY_SLUG) :]
     if version not in (_BY_SLUG, _BY_KEY):
         raise ValueError
-    said, _, rest = (str(SLUGS), "", rest) if version == _BY_SLUG else rest.partition(":")
+    said, _, rest = (str(SLUG_ORDER), "", rest) if version == _BY_SLUG else rest.partition(":")
     if said != str(order):
         raise bad_request(
             "the cursor is of a list in another order",
@@ -138,10 +140,10 @@ def _place(text: str, order: Order) -> Place:
     if version == _BY_SLUG:
         return rest, rest
     slug, _, key = rest.partition("\0")
-    return _key(key, order), slug
+    return _parse_key(key, order), slug
 
 
-def _key(text: str, order: Order) -> Key:
+def _parse_key(text: str, order: SortOrder) -> Key:
     if order.kind is str:
         return text
     if not _NUMBER.fullmatch(text):
@@ -149,7 +151,7 @@ def _key(text: str, order: Order) -> Key:
     return int(text)
 
 
-def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | None]:
+def slice_page(slugs: Sequence[str], query: ListQuery) -> tuple[Sequence[str], ListPlace | None]:
     """Return the page of sorted ``slugs`` after ``query.after``, and its end if there is a next one."""
     start = bisect_right(slugs, query.after[1]) if query.after else 0
     page = slugs[start : start + query.limit]
@@ -157,28 +159,28 @@ def page_of(slugs: Sequence[str], query: Query) -> tuple[Sequence[str], Place | 
     return page, (page[-1], page[-1]) if more and page else None
 
 
-def shown(text: str) -> str:
+def sanitize_text(text: str) -> str:
     """Shorten a client's text and make it printable, so that it can be quoted back."""
     return "".join(char if char.isprintable() else "?" for char in text[:TEXT_MAX])
 
 
-def _text(query: Mapping[str, str], name: str) -> str | None:
+def _get_text(query: Mapping[str, str], name: str) -> str | None:
     value = query.get(name)
     if value is not None and len(value) > TEXT_MAX:
         raise bad_request(f"{name} is longer than {TEXT_MAX} characters", param=name)
     return value
 
 
-def _choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+def _get_choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
     value = query.get(name)
     found = next((word for word in words if word == value), None)
     if value is not None and found is None:
-        hint = did_you_mean(value[:TEXT_MAX], words)
+        hint = suggest_word(value[:TEXT_MAX], words)
         raise bad_request(f"{name} must be one of {', '.join(words)}", hint=hint, param=name)
     return found
 
 
-def boolean(query: Mapping[str, str], name: str) -> bool | None:
+def parse_boolean(query: Mapping[str, str], name: str) -> bool | None:
     value = query.get(name)
     if value is None:
         return None
@@ -187,7 +189,7 @@ def boolean(query: Mapping[str, str], name: str) -> bool | None:
     return _BOOLEANS[value.lower()]
 
 
-def _bad_cursor() -> Problem:
+def _make_bad_cursor() -> Problem:
     return bad_request(
         "the cursor is not one of this server's", hint="start again without a cursor", param="cursor"
     )

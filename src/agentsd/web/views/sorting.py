@@ -11,45 +11,45 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import TypeAlias
 
-from agentsd.runtime.agents.snapshot import Entry
+from agentsd.runtime.agents.snapshot import SnapshotEntry
 
 Key: TypeAlias = str | int
-Place: TypeAlias = tuple[Key, str]
+ListPlace: TypeAlias = tuple[Key, str]
 """An agent's key and slug: where it stands."""
 
-GRAVITY = ("Ready", "Suspended", "Degraded", "Invalid")
+CONDITION_SEVERITY = ("Ready", "Suspended", "Degraded", "Invalid")
 """Types of conditions, the lightest first."""
-_RANKS = {name: rank for rank, name in enumerate(GRAVITY)}
+_SEVERITY_RANKS = {name: rank for rank, name in enumerate(CONDITION_SEVERITY)}
 
 
 @dataclass(frozen=True, slots=True)
-class Sorter:
+class SortKey:
     """Sort key. ``key`` returns an entry's key of the type ``kind``, for every agent: keep it cheap."""
 
     kind: type[Key]
-    key: Callable[[Entry], Key]
+    key: Callable[[SnapshotEntry], Key]
 
 
-SORTERS = {
-    "slug": Sorter(str, lambda entry: entry.row.slug),
-    "name": Sorter(str, lambda entry: entry.row.name.casefold()),
-    "version": Sorter(int, lambda entry: entry.row.version),
-    "updated_at": Sorter(int, lambda entry: round(entry.row.updated_at.timestamp() * 1_000_000)),
-    "condition": Sorter(int, lambda entry: _RANKS[entry.condition.type]),
+SORT_KEYS = {
+    "slug": SortKey(str, lambda entry: entry.row.slug),
+    "name": SortKey(str, lambda entry: entry.row.name.casefold()),
+    "version": SortKey(int, lambda entry: entry.row.version),
+    "updated_at": SortKey(int, lambda entry: round(entry.row.updated_at.timestamp() * 1_000_000)),
+    "condition": SortKey(int, lambda entry: _SEVERITY_RANKS[entry.condition.type]),
 }
-SORTS = (*SORTERS, *(f"-{name}" for name in SORTERS))
+SORTS = (*SORT_KEYS, *(f"-{name}" for name in SORT_KEYS))
 """What a client may ask for; ``-`` turns it around."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SortOrder:
     """Order of a list: key and direction."""
 
-    name: str = "slug"  # of ``SORTERS``
+    name: str = "slug"  # of ``SORT_KEYS``
     descending: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> Order:
+    def parse(cls, text: str) -> SortOrder:
         """Parse one of ``SORTS``."""
         return cls(text.removeprefix("-"), text.startswith("-"))
 
@@ -59,13 +59,13 @@ class Order:
     @property
     def kind(self) -> type[Key]:
         """Return the type of the keys."""
-        return SORTERS[self.name].kind
+        return SORT_KEYS[self.name].kind
 
-    def place(self, entry: Entry) -> Place:
+    def place(self, entry: SnapshotEntry) -> ListPlace:
         """Return the place of ``entry``."""
-        return SORTERS[self.name].key(entry), entry.row.slug
+        return SORT_KEYS[self.name].key(entry), entry.row.slug
 
-    def follows(self, place: Place, after: Place) -> bool:
+    def follows(self, place: ListPlace, after: ListPlace) -> bool:
         """Return whether ``place`` comes after ``after``. Their keys are of one kind."""
         if place[0] == after[0]:
             return place[1] > after[1]
@@ -73,23 +73,23 @@ class Order:
         return later is not self.descending
 
 
-SLUGS = Order()
+SLUG_ORDER = SortOrder()
 """The order of who asks for none."""
 
 
-class Picker:
+class PagePicker:
     """Picker of the page after a place (None: the first one), a few entries at a time.
 
     Sorting all of 100,000 agents would block the loop; this keeps a page's worth while the rest go by.
     """
 
-    def __init__(self, order: Order, after: Place | None, limit: int) -> None:
+    def __init__(self, order: SortOrder, after: ListPlace | None, limit: int) -> None:
         self._order = order
         self._after = after
         self._limit = limit
-        self._best: list[Place] = []
+        self._best: list[ListPlace] = []
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Iterable[SnapshotEntry]) -> None:
         """Add more of the list. All entries have to come in the order of slugs."""
         order, after = self._order, self._after
         places = [order.place(entry) for entry in entries]
@@ -98,7 +98,7 @@ class Picker:
         both = sorted([*self._best, *places], key=itemgetter(0), reverse=order.descending)  # stable
         self._best = both[: self._limit + 1]
 
-    def page(self) -> tuple[list[str], Place | None]:
+    def page(self) -> tuple[list[str], ListPlace | None]:
         """Return the slugs of the page, and the place after which the next one begins, if there is one."""
         page = self._best[: self._limit]
         more = len(self._best) > self._limit

@@ -15,11 +15,11 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from agentsd.core.names import owner_of
+from agentsd.core.names import derive_owner
 from agentsd.core.violations import Violation
-from agentsd.store.queries.runs import ManifestCondition, Run
+from agentsd.store.queries.runs import ManifestCondition, SyncRun
 
-BETWEEN = frozenset(
+CROSS_FILE_CODES = frozenset(
     {
         "id-duplicate",
         "slug-duplicate",
@@ -32,27 +32,29 @@ BETWEEN = frozenset(
 )
 """Codes of faults whose texts may name another owner or its files."""
 
-UNSAID = "it collides with something that this token does not see: an admin, or `agentsd validate`, says what"
+REDACTED_MESSAGE = (
+    "it collides with something that this token does not see: an admin, or `agentsd validate`, says what"
+)
 
 
-def discreet(code: str, message: str) -> str:
+def redact(code: str, message: str) -> str:
     """Return ``message`` for readers other than admins. ``code`` is that of a violation or a condition."""
-    return UNSAID if _plain(code) in _BETWEEN else message
+    return REDACTED_MESSAGE if _normalize_code(code) in _CROSS_FILE_CODES else message
 
 
-def violations_of(violations: Iterable[Violation], owner: str) -> list[Violation]:
+def filter_violations(violations: Iterable[Violation], owner: str) -> list[Violation]:
     """Return the violations in the files of ``owner``."""
-    own = (violation for violation in violations if _is_of(violation.path, owner))
-    return [replace(violation, message=discreet(violation.code, violation.message)) for violation in own]
+    own = (violation for violation in violations if _belongs_to(violation.path, owner))
+    return [replace(violation, message=redact(violation.code, violation.message)) for violation in own]
 
 
-def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[Run]:
+def filter_runs(runs: Iterable[SyncRun], owner: str, versions: Collection[int]) -> list[SyncRun]:
     """Return the runs that made one of ``versions``, or found a fault in a file of ``owner``."""
     own = (
         (
             run,
-            [_fault(e) for e in run.errors if _is_of(e.get("path"), owner)],
-            [one for one in run.drift if _is_of(one.get("path"), owner)],
+            [_redact_fault(e) for e in run.errors if _belongs_to(e.get("path"), owner)],
+            [one for one in run.drift if _belongs_to(one.get("path"), owner)],
         )
         for run in runs
     )
@@ -63,16 +65,16 @@ def runs_of(runs: Iterable[Run], owner: str, versions: Collection[int]) -> list[
     ]
 
 
-def conditions_of(conditions: Iterable[ManifestCondition], owner: str) -> list[ManifestCondition]:
+def filter_conditions(conditions: Iterable[ManifestCondition], owner: str) -> list[ManifestCondition]:
     """Return the conditions of the files of ``owner``."""
     return [
-        replace(condition, message=discreet(condition.reason, condition.message))
+        replace(condition, message=redact(condition.reason, condition.message))
         for condition in conditions
-        if _is_of(condition.path, owner)
+        if _belongs_to(condition.path, owner)
     ]
 
 
-def replicas_of(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
+def filter_replicas(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[str, Any]]:
     """Return the replicas, as made by ``asdict``, reduced to what ``owner`` may see."""
     return [
         {
@@ -80,24 +82,24 @@ def replicas_of(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[dict[
             "host": None,
             "pid": None,
             "unopened": 0,
-            "degraded": [agent for agent in replica["degraded"] if _is_of(agent.get("slug"), owner)],
+            "degraded": [agent for agent in replica["degraded"] if _belongs_to(agent.get("slug"), owner)],
         }
         for replica in replicas
     ]
 
 
-def _fault(error: Mapping[str, Any]) -> dict[str, Any]:
+def _redact_fault(error: Mapping[str, Any]) -> dict[str, Any]:
     code = str(error.get("code", ""))
-    return {**error, "message": discreet(code, str(error.get("message", "")))}
+    return {**error, "message": redact(code, str(error.get("message", "")))}
 
 
-def _is_of(path: object, owner: str) -> bool:
-    return isinstance(path, str) and owner_of(path) == owner
+def _belongs_to(path: object, owner: str) -> bool:
+    return isinstance(path, str) and derive_owner(path) == owner
 
 
-def _plain(code: str) -> str:
+def _normalize_code(code: str) -> str:
     """Normalise a code: ``seal-reused`` and ``SealReused`` are the same."""
     return code.replace("-", "").casefold()
 
 
-_BETWEEN = frozenset(_plain(code) for code in BETWEEN)
+_CROSS_FILE_CODES = frozenset(_normalize_code(code) for code in CROSS_FILE_CODES)

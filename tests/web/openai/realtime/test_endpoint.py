@@ -123,7 +123,7 @@ async def test_telephones(bot: Stack, voices: Vendors) -> None:
     async with call(bot, "bot") as line:
         session = await line.update(audio={"input": law, "output": law})
         assert session["audio"]["output"]["format"] == {"type": "audio/pcmu"}
-        sound = g711.encode("u", silence(0.3, 8000) + spoken(8000) + silence(0.8, 8000))
+        sound = g711.encode_g711("u", silence(0.3, 8000) + spoken(8000) + silence(0.8, 8000))
         await line.send("input_audio_buffer.append", audio=base64.b64encode(sound).decode())
         await line.until("input_audio_buffer.speech_stopped")
         response = await line.done()

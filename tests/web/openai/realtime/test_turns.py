@@ -11,7 +11,7 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
-from agentsd.web.middleware.auth import Access
+from agentsd.web.middleware.auth import AccessPolicy
 from tests.vendors.base import Fault, VendorServer
 from tests.vendors.openai_server import voice_of
 from tests.web.conftest import Make, Stack
@@ -219,10 +219,10 @@ async def test_who_may_call(make: Make, voices: Vendors) -> None:
     """A token in the header or, as browsers do it, among the protocols; never a page of elsewhere."""
     import hashlib
 
-    from agentsd.web.middleware.auth import Tokens
+    from agentsd.web.middleware.auth import FileTokens
 
     token = "a-token-of-some-length"
-    stack = await make(access=Access(Tokens((hashlib.sha256(token.encode()).digest(),))))
+    stack = await make(access=AccessPolicy(FileTokens((hashlib.sha256(token.encode()).digest(),))))
     stack.write("a.yaml", voices.manifest("one"))
     await stack.sync()
     for options in (

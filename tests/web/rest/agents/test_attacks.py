@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 from aiohttp import WSMsgType
 
-from agentsd.web.openai.realtime.endpoint import EVENT_MAX, MESSAGE_MAX
+from agentsd.web.openai.realtime.endpoint import EVENT_BYTES_MAX, MESSAGE_BYTES_MAX
 from tests.web.conftest import Make, Stack, echo
 from tests.web.middleware.test_request import TOKENS
 from tests.web.sockets import HOST, JSON, connected, exchange, get
@@ -118,14 +118,14 @@ async def test_a_long_line_or_field_is_refused(stack: Stack) -> None:
 async def test_a_large_socket_message_is_refused(stack: Stack) -> None:
     """An event of a megabyte is an error event; a message beyond the bound closes the socket (1009)."""
     async with stack.client.ws_connect(f"{stack.url}/v1/realtime?model=echo") as socket:
-        await socket.send_str(json.dumps({"type": "x", "padding": "p" * EVENT_MAX}))
+        await socket.send_str(json.dumps({"type": "x", "padding": "p" * EVENT_BYTES_MAX}))
         async for message in socket:
             event = json.loads(message.data)
             if event["type"] == "error":
                 assert event["error"]["code"] == "body_too_large"
                 break
         with suppress(ConnectionError):
-            await socket.send_str("p" * (MESSAGE_MAX + 1))
+            await socket.send_str("p" * (MESSAGE_BYTES_MAX + 1))
         async for message in socket:
             assert message.type is WSMsgType.TEXT
         assert socket.close_code in (1009, 1006)

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from agentsd.core.manifest.checks import Check, regex_problem
+from agentsd.core.manifest.checks import Check, check_regex
 from agentsd.core.manifest.document import Document
 from agentsd.core.manifest.schema_validation import Validator
-from agentsd.core.violations import MOST
-from agentsd.providers.llm.echo import ANSWER_MAX, PIECES_MAX, EchoSettings, build
+from agentsd.core.violations import VIOLATIONS_MAX
+from agentsd.providers.llm.echo import ANSWER_MAX, PIECES_MAX, EchoSettings, build_client
 from agentsd.providers.transport.sessions import HttpSessions
-from agentsd.web.rest.agents.write import BODY_MAX, VALUES_MAX
+from agentsd.web.rest.agents.write import BODY_BYTES_MAX, VALUES_MAX
 from tests.web.conftest import Make, Stack, echo
 
 JSON = {"Content-Type": "application/json"}
@@ -42,7 +42,7 @@ async def stack(make: Make) -> Stack:
     ("body", "status"),
     [
         (b'{"checks":[' + b"0," * VALUES_MAX + b"0]}", 422),
-        (b'{"checks":[' + b"[]," * (BODY_MAX // 3) + b"0]}", 413),
+        (b'{"checks":[' + b"[]," * (BODY_BYTES_MAX // 3) + b"0]}", 413),
         (b'{"turn":{' + b",".join(b'"%d":0' % n for n in range(VALUES_MAX)) + b"}}", 422),
         (b'{"turn":{' + b",".join(b'"%d":0' % n for n in range(VALUES_MAX - 10)) + b"}}", 422),
         (b'{"' + b"system_prompt" * 100_000 + b'":1}', 422),
@@ -85,7 +85,7 @@ async def test_a_pattern_halts_nothing(stack: Stack) -> None:
 )
 def test_what_could_take_long_is_no_pattern(pattern: str) -> None:
     """Look-around, references back, and what grows too large are refused; and nothing matches it."""
-    problem = regex_problem(pattern)
+    problem = check_regex(pattern)
     assert problem
     assert "\n" not in problem
     if len(pattern) < 100:
@@ -95,7 +95,7 @@ def test_what_could_take_long_is_no_pattern(pattern: str) -> None:
 @pytest.mark.parametrize("pattern", [r"\b9\b", "(?i)NINE|x", "^At", r"e$", r"\d+ (am|a\.m\.)"])
 def test_a_pattern_is_found_anywhere(pattern: str) -> None:
     """As before."""
-    assert regex_problem(pattern) is None
+    assert check_regex(pattern) is None
     assert not list(Check(say="x", regex=pattern).failures("At 9 a.m. or nine", (), 0.0))
 
 
@@ -111,7 +111,7 @@ async def test_an_echo_is_not_larger_than_life(stack: Stack) -> None:
 
 async def test_an_echo_lets_others_take_their_turn() -> None:
     """A stream of many words comes in few pieces, whole, and whoever waits runs before its end."""
-    llm = build(EchoSettings(provider="echo.local"), HttpSessions())
+    llm = build_client(EchoSettings(provider="echo.local"), HttpSessions())
     messages = [{"role": "user", "content": "a " * 100_000}]
     turns: list[int] = []
     pieces: list[str] = []
@@ -129,7 +129,7 @@ def test_a_file_with_a_fault_in_every_line() -> None:
     text = "".join(f"{name}: 0\n" for name in names)
     document = Document("a.yaml", text.encode(), dict.fromkeys(names, 0))
     found = Validator({"type": "object", "properties": {}, "additionalProperties": False}).check(document)
-    assert [violation.line for violation in found] == list(range(1, MOST + 2))
+    assert [violation.line for violation in found] == list(range(1, VIOLATIONS_MAX + 2))
 
 
 @pytest.mark.parametrize(("tag", "status"), [("*", 200), ('"*"', 412), ('W/"*"', 412)])

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.sync.reconciler import Options
-from agentsd.control.writeback.delivery import Mode
+from agentsd.control.sync.reconciler import SyncOptions
+from agentsd.control.writeback.delivery import WriteMode
 from agentsd.files.tree import read_tree
 from tests.files.git.repositories import git
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
@@ -16,7 +16,7 @@ from tests.web.people import ADMIN, ALICE, ANN, GUS, settle
 
 GROQ = {"provider": "groq.com", "model": "llama-3.1-8b-instant", "api_key": CANARY}
 SEALED_TOO = " # the seal's own lines change, too\n"
-MODES: tuple[Mode, ...] = ("files", "off")
+MODES: tuple[WriteMode, ...] = ("files", "off")
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def minus_and_plus(diff: str) -> list[str]:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_change_is_shown_and_not_made(make: Make, mode: Mode) -> None:
+async def test_a_change_is_shown_and_not_made(make: Make, mode: WriteMode) -> None:
     """The diff is git's, the text is the manifest's, and a file's comments are where they were."""
     stack = await make(write_back=mode)
     stack.write("a.yaml", "# mine\n" + echo("A"))
@@ -89,7 +89,7 @@ async def test_a_change_is_shown_and_not_made(make: Make, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_every_write_has_a_preview(make: Make, mode: Mode) -> None:
+async def test_every_write_has_a_preview(make: Make, mode: WriteMode) -> None:
     """Deletion, the default that moves, and an older revision; every file that would change is shown."""
     stack = await make(write_back=mode)
     stack.write("a.yaml", echo("a", default=True))
@@ -190,7 +190,7 @@ REFUSED: tuple[tuple[str, str, dict[str, Any], int, str], ...] = (
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_what_would_be_refused_is(make: Make, mode: Mode) -> None:
+async def test_what_would_be_refused_is(make: Make, mode: WriteMode) -> None:
     """With the error of the write itself, and without a record of it."""
     stack = await make(write_back=mode)
     stack.write("a.yaml", echo("a"))
@@ -231,7 +231,7 @@ async def test_a_matching_etag_is_taken(make: Make) -> None:
 async def test_an_agent_of_another_tree_is_shown_as_where_nothing_is_written(stack: Stack) -> None:
     """This server cannot write its file; a person can."""
     stack.write("a.yaml", echo("A"))
-    await stack.reconciler.sync(read_tree(stack.root), Options(source="other"))
+    await stack.reconciler.sync(read_tree(stack.root), SyncOptions(source="other"))
     while stack.registry.snapshot.version < 1:
         await asyncio.sleep(0.002)
     assert (await stack.ask("PATCH", "/api/agents/a", json={"name": "B"}))[0] == 405
@@ -240,7 +240,7 @@ async def test_an_agent_of_another_tree_is_shown_as_where_nothing_is_written(sta
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_rights_are_those_of_the_write(make: Make, mode: Mode) -> None:
+async def test_rights_are_those_of_the_write(make: Make, mode: WriteMode) -> None:
     """A viewer is refused; another owner's agent is not there; nobody without a token is heard."""
     stack = await make(write_back=mode)
     await settle(stack)

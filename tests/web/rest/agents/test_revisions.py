@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from agentsd.control.sync.reconciler import Options
-from agentsd.control.sync.run_log import record_outcome
+from agentsd.control.sync.reconciler import SyncOptions
+from agentsd.control.sync.run_log import record_result
 from agentsd.files.tree import read_tree
 from agentsd.web.rest.agents import revisions
 from tests.web.conftest import CANARY, Make, Stack, echo, vendor_manifest
@@ -75,9 +75,9 @@ async def test_drift_is_on_record(writing: Stack) -> None:
     async with stack.database.transaction() as connection:
         await connection.execute("UPDATE agents SET name = 'Hacked'")
     stack.reconciler.forget()
-    outcome = await stack.reconciler.sync(read_tree(stack.root), Options())
+    outcome = await stack.reconciler.sync(read_tree(stack.root), SyncOptions())
     now = datetime.now(UTC)
-    await record_outcome(stack.database, outcome, Options(), trigger="resync", started_at=now)
+    await record_result(stack.database, outcome, SyncOptions(), trigger="resync", started_at=now)
     _, sync = await stack.get("/api/sync")
     (drift,) = sync["runs"][0]["drift"]
     assert drift["fields"] == [{"operation": "change", "field": "name", "old": "Hacked", "new": "A"}]

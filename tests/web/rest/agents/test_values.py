@@ -10,7 +10,7 @@ import pytest
 from agentsd.core.manifest.agent import AgentRow, Attachment
 from agentsd.core.secret import MASK
 from agentsd.providers.catalog import Catalog
-from agentsd.web.rest.agents.values import values_of
+from agentsd.web.rest.agents.values import list_values
 from agentsd.web.views.masking import Masker
 from tests.web.conftest import CANARY, Stack, echo
 
@@ -124,4 +124,4 @@ def test_what_cannot_be_read_says_nothing(data: bytes, layer: bytes, catalog: Ca
         is_default=False, is_active=True, name="A", commit=None, created_at=now, updated_at=now, data=data,
         layers=(Attachment("_defaults.yaml", b"", layer),),
     )  # fmt: skip
-    assert values_of(row, Masker(), catalog.destinations) == []
+    assert list_values(row, Masker(), catalog.destinations) == []

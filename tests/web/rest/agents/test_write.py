@@ -12,7 +12,7 @@ import pytest
 from agentsd.control.sync import reconciler as reconcile
 from agentsd.control.validation import text_extraction as extraction
 from agentsd.control.writeback import writer as writeback
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from tests.bench.hostile import WORK, pdf
 from tests.limits import full_disk
 from tests.sops.services import vault_key, with_block
@@ -131,7 +131,7 @@ async def test_the_default_moves(open_stack: Stack) -> None:
     assert (status, agent["is_default"]) == (200, True), agent
     _, current = await stack.get("/api/agents/current")
     assert current["slug"] == "b"
-    assert "default" not in parse("a", (stack.root / "a.yaml").read_bytes()).value
+    assert "default" not in parse_document("a", (stack.root / "a.yaml").read_bytes()).value
     assert (stack.root / "a.yaml").read_text().startswith("# first\n")
     status, agent = await stack.ask("PATCH", "/api/agents/a", json={"is_default": True})
     assert (status, agent["is_default"]) == (200, True), agent
@@ -286,7 +286,7 @@ async def test_no_write_reaches_a_key_service_that_nobody_named(open_stack: Stac
         secret = {"llm_provider_config": {**GROQ, "api_key": "gsk-other-1"}}
         status, answer = await stack.ask("PATCH", "/api/agents/a", json=secret)
         assert status == 200, answer
-        assert set(parse("a.yaml", file.read_bytes()).value["sops"]) & {"age", "hc_vault"} == {"age"}
+        assert set(parse_document("a.yaml", file.read_bytes()).value["sops"]) & {"age", "hc_vault"} == {"age"}
         uri = f"{listener.url}/v1/transit/keys/agents"
         rules = {"creation_rules": [{"encrypted_regex": "^api_key$", "hc_vault_transit_uri": uri}]}
         (stack.root.parent / ".sops.yaml").write_text(json.dumps(rules))
@@ -301,8 +301,8 @@ async def test_an_edit_waits_for_a_slow_file_and_others_do_not(
     open_stack: Stack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A PDF that takes a second is waited for outside the turn; one that takes too long refuses its own."""
-    monkeypatch.setattr(reconcile, "ROUND_PATIENCE", 0.0)
-    extraction._kept.cache_clear()
+    monkeypatch.setattr(reconcile, "ROUND_SETTLE_SECONDS", 0.0)
+    extraction._get_outcome_cache.cache_clear()
     stack = open_stack
     for name in ("A", "B"):
         await _created(stack, name=name, llm_provider_config=ECHO)
@@ -310,11 +310,11 @@ async def test_an_edit_waits_for_a_slow_file_and_others_do_not(
     known = {"rag_config": {"sources": ["a.pdf"]}}
     status, answer = await stack.ask("PATCH", "/api/agents/a", json=known)
     assert (status, answer["rag_config"]["sources"]) == (200, ["a.pdf"]), answer
-    extraction._kept.cache_clear()  # as after a restart: what is stored is not read again
+    extraction._get_outcome_cache.cache_clear()  # as after a restart: what is stored is not read again
     status, answer = await stack.ask("PATCH", "/api/agents/a", json={"system_prompt": "Be kind.\n"})
     assert status == 200, answer
     (stack.root / "a.pdf").write_bytes(pdf(WORK, pages=2000))
-    monkeypatch.setattr(writeback, "EDIT_PATIENCE", 0.5)
+    monkeypatch.setattr(writeback, "EDIT_TIMEOUT_SECONDS", 0.5)
     edit = asyncio.create_task(stack.ask("PATCH", "/api/agents/a", json={"system_prompt": "Be brief.\n"}))
     status, answer = await stack.ask("PATCH", "/api/agents/b", json={"system_prompt": "Be swift.\n"})
     assert status == 200, answer

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.core.manifest.document import parse
+from agentsd.core.manifest.document import parse_document
 from tests.web.conftest import CANARY, Make, Stack
 
 TOP = f"""\
@@ -43,7 +43,7 @@ async def patched(stack: Stack, **fields: Any) -> tuple[int, Any]:
 
 def said(stack: Stack) -> Any:
     """What the manifest itself says."""
-    return parse("a.yaml", (stack.root / "a.yaml").read_bytes()).value
+    return parse_document("a.yaml", (stack.root / "a.yaml").read_bytes()).value
 
 
 async def test_a_reply_is_what_all_layers_say_and_can_be_put_back(stack: Stack) -> None:
@@ -161,7 +161,11 @@ async def test_a_new_agent_inherits(stack: Stack) -> None:
     )
     assert status == 201, agent
     assert agent["llm_provider_config"]["temperature"] == 0.5
-    assert parse("b.yaml", (stack.root / "b.yaml").read_bytes()).value.keys() == {"id", "name", "llm"}
+    assert parse_document("b.yaml", (stack.root / "b.yaml").read_bytes()).value.keys() == {
+        "id",
+        "name",
+        "llm",
+    }
     status, agent = await stack.ask("POST", "/api/agents/b/set-default")
     assert (status, agent["is_default"]) == (200, True)
-    assert parse("b.yaml", (stack.root / "b.yaml").read_bytes()).value["llm"] == {"model": "tiny"}
+    assert parse_document("b.yaml", (stack.root / "b.yaml").read_bytes()).value["llm"] == {"model": "tiny"}

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HEADER_BYTES = 4 << 20
-KEYS = 4096
+HEADER_BYTES_MAX = 4 << 20
+KEYS_MAX = 4096
 """Key-value pairs that are looked at; real files have about 40."""
 CELL_BYTES = 2
 """Bytes of one number of the key-value cache (f16)."""
@@ -72,7 +72,7 @@ def read_header(data: bytes) -> Mapping[str, Any]:
         if reader.take(4) != b"GGUF" or reader.scalar("I") not in (2, 3):
             return {}
         reader.scalar("Q")
-        for _ in range(min(reader.scalar("Q"), KEYS)):
+        for _ in range(min(reader.scalar("Q"), KEYS_MAX)):
             key = reader.text()
             if key.startswith("tokenizer."):
                 break
@@ -82,7 +82,7 @@ def read_header(data: bytes) -> Mapping[str, Any]:
     return found
 
 
-def cache_bytes_per_token(header: Mapping[str, Any]) -> int | None:
+def compute_token_cache_bytes(header: Mapping[str, Any]) -> int | None:
     """Return the bytes of the key-value cache for one token; None where the header does not state it."""
     kind = header.get("general.architecture")
 
@@ -100,11 +100,11 @@ def cache_bytes_per_token(header: Mapping[str, Any]) -> int | None:
     return layers * key_heads * ((key or head) + (value or head)) * CELL_BYTES
 
 
-def memory_need(path: Path, tokens: int) -> int:
+def estimate_memory(path: Path, tokens: int) -> int:
     """Return the bytes that the model takes with ``tokens`` of context. Raises ``OSError`` for no file."""
     with path.open("rb") as file:
-        header = read_header(file.read(HEADER_BYTES))
-    size, cell = path.stat().st_size, cache_bytes_per_token(header)
+        header = read_header(file.read(HEADER_BYTES_MAX))
+    size, cell = path.stat().st_size, compute_token_cache_bytes(header)
     if cell is None:
         return size * UNKNOWN_FACTOR + BASE_BYTES
     return size + cell * tokens + BASE_BYTES

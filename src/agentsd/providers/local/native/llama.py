@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call, Refusal
-from agentsd.providers.local.native.gguf import memory_need
+from agentsd.providers.local.host import EngineCall, EngineRefusal
+from agentsd.providers.local.native.gguf import estimate_memory
 
 PROMPT_BATCH = 256
 """Tokens of a prompt that are read at a time: a cancelled request stops between two batches."""
@@ -26,10 +26,10 @@ _CODE = re.compile(r"[a-z0-9_]{1,48}")
 
 def need(settings: Mapping[str, Any]) -> int:
     """Return the bytes that the model is estimated to take."""
-    return memory_need(Path(settings["path"]), settings["context"] * settings["parallel"])
+    return estimate_memory(Path(settings["path"]), settings["context"] * settings["parallel"])
 
 
-class Llama:
+class LlamaEngine:
     """Loaded model, behind llama.cpp's own scheduler."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -55,13 +55,13 @@ class Llama:
                 params.hostnames = [f"{folder}/llama.sock"]
             self._server: Any = xllamacpp.Server(params)
 
-    def _chat(self, call: Call) -> None:
+    def _chat(self, call: EngineCall) -> None:
         """Answer chunk by chunk; stop at the next token once the request is cancelled."""
         failed: list[str] = []
 
         def take(chunk: dict[str, Any]) -> bool:
             if "error" in chunk:
-                failed.append(_code(chunk["error"]))
+                failed.append(_extract_code(chunk["error"]))
                 return True
             if "prompt_progress" in chunk:
                 return call.stopped
@@ -70,9 +70,9 @@ class Llama:
         try:
             self._server.handle_chat_completions(json.loads(call.body), take)
         except (ValueError, RuntimeError):  # raised before anything is written
-            raise Refusal(UNREADABLE) from None
+            raise EngineRefusal(UNREADABLE) from None
         if failed:
-            raise Refusal(failed[0])
+            raise EngineRefusal(failed[0])
 
 
 @contextmanager
@@ -93,9 +93,9 @@ def _socket_folder() -> Iterator[str | None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _code(error: Any) -> str:
+def _extract_code(error: Any) -> str:
     code = error.get("type") if isinstance(error, dict) else None
     return code if isinstance(code, str) and _CODE.fullmatch(code) else "server_error"
 
 
-load = Llama
+load = LlamaEngine

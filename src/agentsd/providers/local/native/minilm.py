@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call
+from agentsd.providers.local.host import EngineCall
 
-LONGEST = 256
+TOKENS_MAX = 256
 """Tokens of a text that count, as the model was trained; the rest is cut off."""
 BASE_BYTES = 192 << 20
 
@@ -20,7 +20,7 @@ def need(settings: Mapping[str, Any]) -> int:
     return Path(settings["path"]).stat().st_size * 2 + BASE_BYTES
 
 
-class MiniLm:
+class MiniLmEngine:
     """Loaded model."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -28,7 +28,7 @@ class MiniLm:
         from tokenizers import Tokenizer
 
         self._tokenizer: Any = Tokenizer.from_file(settings["tokenizer"])
-        self._tokenizer.enable_truncation(max_length=LONGEST)
+        self._tokenizer.enable_truncation(max_length=TOKENS_MAX)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = 1  # a text is too short to share out
@@ -39,7 +39,7 @@ class MiniLm:
         self._inputs = {each.name for each in self._session.get_inputs()}
         self.operations = {"embed": self._embed}
 
-    def _embed(self, call: Call) -> None:
+    def _embed(self, call: EngineCall) -> None:
         """Send the vectors of the body's texts, as 64-bit numbers one after the other.
 
         Texts are embedded one by one, so that a text's vector does not depend on the other texts.
@@ -63,4 +63,4 @@ class MiniLm:
         return vector
 
 
-load = MiniLm
+load = MiniLmEngine

@@ -7,19 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call, Refusal
+from agentsd.providers.local.host import EngineCall, EngineRefusal
 
-RATE = 16_000
-TAIL = bytes(RATE)
+SAMPLE_RATE = 16_000
+SILENT_TAIL = bytes(SAMPLE_RATE)
 """Half a second of silence after the end: without it the last word is guessed at."""
-FORCED = 1
+FORCE_UPDATE_FLAG = 1
 """The library's flag for "transcribe all there is, now". Its own ``stop`` forgets what was not yet."""
 UNKNOWN_STREAM = "unknown_stream"
-STREAMS = 1024
+STREAMS_MAX = 1024
 """Streams of sound that are open at a time."""
-TOO_MANY = "too_many_streams"
+TOO_MANY_STREAMS = "too_many_streams"
 BASE_BYTES = 256 << 20
-_NEVER = 1e9  # seconds; the library must not transcribe on its own, between our calls
+_NEVER_SECONDS = 1e9  # seconds; the library must not transcribe on its own, between our calls
 
 
 def need(settings: Mapping[str, Any]) -> int:
@@ -27,7 +27,7 @@ def need(settings: Mapping[str, Any]) -> int:
     return sum(file.stat().st_size for file in Path(settings["path"]).iterdir()) * 2 + BASE_BYTES
 
 
-class Moonshine:
+class MoonshineEngine:
     """Loaded model. One thread works on it, so its streams take turns."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -35,29 +35,29 @@ class Moonshine:
         from moonshine_voice.transcriber import Transcriber
 
         path = Path(settings["path"])
-        self._library: Any = Transcriber(path, ModelArch.TINY, _NEVER, {"return_audio_data": "false"})
-        self._streams: dict[int, _Stream] = {}
+        self._library: Any = Transcriber(path, ModelArch.TINY, _NEVER_SECONDS, {"return_audio_data": "false"})
+        self._streams: dict[int, _SoundStream] = {}
         self.operations = {"open": self._open, "hear": self._hear, "close": self._close}
 
-    def _open(self, call: Call) -> None:
-        if len(self._streams) >= STREAMS:
-            raise Refusal(TOO_MANY)
-        self._streams[call.fields["stream"]] = _Stream(self._library.create_stream())
+    def _open(self, call: EngineCall) -> None:
+        if len(self._streams) >= STREAMS_MAX:
+            raise EngineRefusal(TOO_MANY_STREAMS)
+        self._streams[call.fields["stream"]] = _SoundStream(self._library.create_stream())
 
-    def _hear(self, call: Call) -> None:
+    def _hear(self, call: EngineCall) -> None:
         stream = self._streams.get(call.fields["stream"])
         if stream is None:
-            raise Refusal(UNKNOWN_STREAM)
+            raise EngineRefusal(UNKNOWN_STREAM)
         for text, final in stream.hear(call.body, over=call.fields["over"]):
             call.emit({"text": text, "final": final})
 
-    def _close(self, call: Call) -> None:
+    def _close(self, call: EngineCall) -> None:
         stream = self._streams.pop(call.fields["stream"], None)
         if stream:
             stream.close()
 
 
-class _Stream:
+class _SoundStream:
     """Audio stream, and the part of its text that was sent already."""
 
     def __init__(self, stream: Any) -> None:
@@ -68,10 +68,12 @@ class _Stream:
 
     def hear(self, pcm: bytes, *, over: bool) -> list[tuple[str, bool]]:
         """Return (text, final) of what is new after ``pcm``; ``over`` marks the end of the audio."""
-        sound = pcm + TAIL if over else pcm
+        sound = pcm + SILENT_TAIL if over else pcm
         if sound:
-            self._stream.add_audio([sample / 32768 for sample in array("h", sound)], RATE)
-        return self._new(self._stream.update_transcription(*((FORCED,) if over else ())), over=over)
+            self._stream.add_audio([sample / 32768 for sample in array("h", sound)], SAMPLE_RATE)
+        return self._new(
+            self._stream.update_transcription(*((FORCE_UPDATE_FLAG,) if over else ())), over=over
+        )
 
     def close(self) -> None:
         """Free the stream."""
@@ -94,4 +96,4 @@ class _Stream:
         return new
 
 
-load = Moonshine
+load = MoonshineEngine

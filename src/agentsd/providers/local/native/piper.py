@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call
+from agentsd.providers.local.host import EngineCall
 
-PIECE = 16 << 10
+PIECE_BYTES = 16 << 10
 """Bytes of PCM that are sent at a time: a third of a second at 22,050 Hz."""
 BASE_BYTES = 192 << 20
 
@@ -18,7 +18,7 @@ def need(settings: Mapping[str, Any]) -> int:
     return Path(settings["path"]).stat().st_size * 2 + BASE_BYTES
 
 
-class Piper:
+class PiperEngine:
     """Loaded voice."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -27,16 +27,16 @@ class Piper:
         self._voice: Any = PiperVoice.load(settings["path"])
         self.operations = {"speak": self._speak}
 
-    def _speak(self, call: Call) -> None:
+    def _speak(self, call: EngineCall) -> None:
         """Send the PCM of the body's text as it is made; nothing if the text contains nothing to speak."""
         from piper import SynthesisConfig
 
         how = SynthesisConfig(**call.fields)
         for chunk in self._voice.synthesize(call.body.decode(), how):
             pcm = chunk.audio_int16_bytes
-            for start in range(0, len(pcm), PIECE):
-                if call.emit({}, pcm[start : start + PIECE]):
+            for start in range(0, len(pcm), PIECE_BYTES):
+                if call.emit({}, pcm[start : start + PIECE_BYTES]):
                     return
 
 
-load = Piper
+load = PiperEngine

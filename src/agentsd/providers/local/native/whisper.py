@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agentsd.providers.local.host import Call
+from agentsd.providers.local.host import EngineCall
 
 BASE_BYTES = 256 << 20
 
@@ -16,7 +16,7 @@ def need(settings: Mapping[str, Any]) -> int:
     return (Path(settings["path"]) / "model.bin").stat().st_size * 2 + BASE_BYTES
 
 
-class Whisper:
+class WhisperEngine:
     """Loaded model."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -31,7 +31,7 @@ class Whisper:
         )
         self.operations = {"hear": self._hear}
 
-    def _hear(self, call: Call) -> None:
+    def _hear(self, call: EngineCall) -> None:
         """Transcribe the body, segment by segment."""
         import numpy
 
@@ -49,4 +49,4 @@ class Whisper:
                 return
 
 
-load = Whisper
+load = WhisperEngine

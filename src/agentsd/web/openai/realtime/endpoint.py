@@ -2,7 +2,7 @@
 
 The agent is leased turn by turn: a changed manifest, or ``session.update`` with another ``model``,
 takes effect at the next turn. Anything wrong with a client's event is an ``error`` event; the socket
-closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_MAX``, and with 1001
+closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_BYTES_MAX``, and with 1001
 when the server stops, after the turn in progress, and with 1008 at once when its token ends.
 """
 
@@ -21,31 +21,31 @@ from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.services.voicebot import events as ev
-from agentsd.services.voicebot.call import Call, calling
-from agentsd.services.voicebot.conversation import new_id
+from agentsd.services.voicebot.call import Call, open_call
+from agentsd.services.voicebot.conversation import make_id
 from agentsd.services.voicebot.flow import TaskGroup
 from agentsd.services.voicebot.metrics import VoiceMetrics
-from agentsd.services.voicebot.running import Talk
+from agentsd.services.voicebot.running import ChatFunction
 from agentsd.services.voicebot.turns import CallRefused
-from agentsd.web.agent_lookup import leases_of, principal_of, ref_of
-from agentsd.web.context import CLOSING, PARTS, Parts
+from agentsd.web.agent_lookup import get_principal, make_lease_ref, make_scoped_leases
+from agentsd.web.context import APP_CONTEXT, CLOSING, AppContext
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import Problem, bad_request, internal, of_error
-from agentsd.web.http.sse import WRITE_SECONDS, ClientStalled
-from agentsd.web.middleware.memory_budget import Hold
-from agentsd.web.middleware.request import report
+from agentsd.web.http.problem import Problem, bad_request, from_error, make_internal_error
+from agentsd.web.http.sse import WRITE_TIMEOUT_SECONDS, ClientStalled
+from agentsd.web.middleware.memory_budget import MemoryHold
+from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import find_model
-from agentsd.web.openai.realtime.client_events import Commands
-from agentsd.web.openai.realtime.server_events import Frame, Frames, error_frame
-from agentsd.web.openai.realtime.session import Session
+from agentsd.web.openai.realtime.client_events import ClientEvents
+from agentsd.web.openai.realtime.server_events import Frame, ServerEvents, make_error_frame
+from agentsd.web.openai.realtime.session import RealtimeSession
 
 SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
-EVENT_MAX = 1 << 20
+EVENT_BYTES_MAX = 1 << 20
 """Bytes of one client event: 16 s of sound in base64. A larger one is an ``error`` event."""
-LARGE_EVENT = 1024
+LARGE_EVENT_BYTES = 1024
 """Bytes: smaller events are taken however much memory is held, since they may free some."""
-MESSAGE_MAX = 2 << 20
+MESSAGE_BYTES_MAX = 2 << 20
 """Bytes that are received at all: beyond it the socket closes with 1009."""
 EVENTS_PER_SECOND = 200.0
 EVENTS_BURST = 4000.0
@@ -56,107 +56,113 @@ CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
 IDLE_SECONDS = 900.0
 """How long a client may send nothing: a line that is open and silent holds one of the places."""
-FAREWELL_SECONDS = 5.0
+CLOSE_TIMEOUT_SECONDS = 5.0
 """How long the last event of a call that broke may take."""
-BACKLOG_EVENTS = 1000
-BACKLOG_BYTES = 4 << 20
+BACKLOG_EVENTS_MAX = 1000
+BACKLOG_BYTES_MAX = 4 << 20
 """What a client may leave unread of events, and of their texts: then its own events wait, and after
-``WRITE_SECONDS`` without progress it counts as gone."""
+``WRITE_TIMEOUT_SECONDS`` without progress it counts as gone."""
 
 VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.get("/v1/realtime", realtime, allow_head=False)]
+    return [web.get("/v1/realtime", handle_realtime, allow_head=False)]
 
 
-async def realtime(request: web.Request) -> web.StreamResponse:
+async def handle_realtime(request: web.Request) -> web.StreamResponse:
     """Serve one call, from its handshake to its end."""
-    metrics, parts = request.app[VOICE_METRICS], request.app[PARTS]
+    metrics, parts = request.app[VOICE_METRICS], request.app[APP_CONTEXT]
     socket = web.WebSocketResponse(
-        protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_MAX, compress=False
+        protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_BYTES_MAX, compress=False
     )
-    _check(request, socket, metrics)
-    ref, session = _resolve(request, request.query.get("model", "")), Session(new_id("sess"))
-    principal = principal_of(request)
+    _check_request(request, socket, metrics)
+    ref, session = _resolve_model(request, request.query.get("model", "")), RealtimeSession(make_id("sess"))
+    principal = get_principal(request)
     hold = parts.guards.memory.hold(principal.owner)
     try:
         with metrics.call(), hold:
-            async with calling(
-                leases_of(request), ref, preferences=session.preferences(), metrics=metrics, talk=_talk(parts)
+            async with open_call(
+                make_scoped_leases(request),
+                ref,
+                preferences=session.preferences(),
+                metrics=metrics,
+                talk=_make_talk(parts),
             ) as call:
                 await socket.prepare(request)
-                commands = Commands(call, session, lambda model: _resolve(request, model))
+                commands = ClientEvents(call, session, lambda model: _resolve_model(request, model))
                 ended = parts.access.book.ended(principal)
-                await Conversing(socket, call, commands, hold).run(request.app[CLOSING], ended)
+                await RealtimeConnection(socket, call, commands, hold).run(request.app[CLOSING], ended)
     except Exception as error:
         if not socket.prepared:
             raise
-        await end_broken(socket, error)
+        await close_broken_call(socket, error)
     return socket
 
 
-async def end_broken(socket: web.WebSocketResponse, error: Exception) -> None:
+async def close_broken_call(socket: web.WebSocketResponse, error: Exception) -> None:
     """End a failed call with an ``error`` event and a close: an open socket allows no HTTP status.
 
     Send nothing where the client left, or does not read.
     """
-    unexpected = [one for one in _leaves(error) if not isinstance(one, ConnectionError)]
+    unexpected = [one for one in _flatten_group(error) if not isinstance(one, ConnectionError)]
     for one in unexpected:
-        report(one)
+        log_unexpected_error(one)
     if not unexpected:
         return
-    frame = {"event_id": new_id("event"), **error_frame(internal())}
+    frame = {"event_id": make_id("event"), **make_error_frame(make_internal_error())}
     with suppress(ConnectionError, TimeoutError):
-        async with asyncio.timeout(FAREWELL_SECONDS):
+        async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
             await socket.send_frame(to_json(frame), WSMsgType.TEXT)
             await socket.close(code=WSCloseCode.INTERNAL_ERROR, message=b"the server failed")
 
 
-def _leaves(error: Exception) -> Iterator[Exception]:
+def _flatten_group(error: Exception) -> Iterator[Exception]:
     """Return the errors of nested exception groups."""
     if isinstance(error, ExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from _flatten_group(inner)
     else:
         yield error
 
 
-def _check(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
+def _check_request(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
     if metrics.open >= CALLS_MAX:  # told to a plain GET, too: browsers hide why a handshake was refused
         raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
     if not socket.can_prepare(request):
         raise bad_request("this is a WebSocket", hint="connect with ws:// or wss://", status=426)
 
 
-def _resolve(request: web.Request, model: str) -> str:
+def _resolve_model(request: web.Request, model: str) -> str:
     """Resolve a model's name to the id to lease, which survives a rename. Raise ``Problem`` 404."""
-    return ref_of(find_model(request, model))
+    return make_lease_ref(find_model(request, model))
 
 
-def _talk(parts: Parts) -> Talk:
+def _make_talk(parts: AppContext) -> ChatFunction:
     """Return a function that chats with the agent's knowledge."""
 
     async def talk(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
-        grounded, passages = await rag.ground(agent, body, parts.knowledge)
-        async with aclosing(rag.cited_stream(chat.stream(agent, grounded), passages)) as chunks:
+        grounded, passages = await rag.add_passages(agent, body, parts.knowledge)
+        async with aclosing(rag.add_stream_citations(chat.stream_chat(agent, grounded), passages)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
     return talk
 
 
-class Conversing:
+class RealtimeConnection:
     """Socket and call, with tasks that read, write, and wait for the server's end."""
 
-    def __init__(self, socket: web.WebSocketResponse, call: Call, commands: Commands, hold: Hold) -> None:
+    def __init__(
+        self, socket: web.WebSocketResponse, call: Call, commands: ClientEvents, hold: MemoryHold
+    ) -> None:
         self._socket = socket
         self._call = call
         self._commands = commands
         self._hold = hold
-        self._frames = Frames(new_id("conv"))
-        self._allowance = Allowance(EVENTS_PER_SECOND, EVENTS_BURST)
+        self._frames = ServerEvents(make_id("conv"))
+        self._allowance = TokenBucket(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
         self._heard = time.monotonic()  # when the client last sent something
         self._sent = asyncio.Event()  # something was
@@ -213,16 +219,16 @@ class Conversing:
                 await self._send({"type": "session.updated", "session": self._commands.view()})
             for frame in self._frames.of(event):
                 await self._send(frame)
-            if isinstance(event, ev.Note):
+            if isinstance(event, ev.EmbedderNote):
                 self._hold.set(self._call.held)
             self._sent.set()
         self._sent.set()
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
 
     async def _send(self, frame: Frame) -> None:
-        data = to_json({"event_id": new_id("event"), **frame})
+        data = to_json({"event_id": make_id("event"), **frame})
         try:
-            async with asyncio.timeout(WRITE_SECONDS):
+            async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 await self._socket.send_frame(data, WSMsgType.TEXT)
         except TimeoutError:
             raise ClientStalled from None
@@ -234,13 +240,13 @@ class Conversing:
             self._heard = time.monotonic()
             problem, event_id = await self._handled(message.data, text=message.type is WSMsgType.TEXT)
             if problem is not None:
-                self._call.note(error_frame(problem, event_id))
+                self._call.note(make_error_frame(problem, event_id))
             await self._until_read()
 
     async def _until_read(self) -> None:
         """Wait until a slow client has read the backlog, before more of its events are taken."""
         queue = self._call.queue
-        while not queue.ended and (len(queue) > BACKLOG_EVENTS or queue.weight > BACKLOG_BYTES):
+        while not queue.ended and (len(queue) > BACKLOG_EVENTS_MAX or queue.weight > BACKLOG_BYTES_MAX):
             self._sent.clear()
             await self._sent.wait()
 
@@ -249,12 +255,12 @@ class Conversing:
         event_id: str | None = None
         try:
             self._allowance.spend()
-            event = _event(data, text=text)
+            event = _parse_event(data, text=text)
             given = event.get("event_id")
             event_id = given[:512] if isinstance(given, str) else None
             if event.get("type") != "session.update":
                 self._greet()
-            if len(data) >= LARGE_EVENT:
+            if len(data) >= LARGE_EVENT_BYTES:
                 self._hold.check(len(data))
             await self._commands.handle(event)
             self._greet()
@@ -263,16 +269,16 @@ class Conversing:
         except CallRefused as refused:
             return Problem(409, refused.code, refused.message, hint=refused.hint), event_id
         except AgentsdError as error:
-            return of_error(error), event_id
+            return from_error(error), event_id
         except Exception as error:
-            report(error)
-            return internal(), event_id
+            log_unexpected_error(error)
+            return make_internal_error(), event_id
         finally:
             self._hold.set(self._call.held)
         return None, event_id
 
 
-class Allowance:
+class TokenBucket:
     """Rate of events per second, with a burst. ``spend`` raises ``Problem`` 429 beyond it."""
 
     def __init__(self, rate: float, burst: float) -> None:
@@ -291,12 +297,12 @@ class Allowance:
         self._left -= 1
 
 
-def _event(data: str | bytes, *, text: bool) -> dict[str, Any]:
+def _parse_event(data: str | bytes, *, text: bool) -> dict[str, Any]:
     """Parse a client's event. Raise ``Problem``."""
     if not text:
         raise bad_request("events are text frames", hint="send audio as input_audio_buffer.append")
-    if len(data) > EVENT_MAX:
-        raise bad_request(f"the event is larger than {EVENT_MAX} bytes", status=413)
+    if len(data) > EVENT_BYTES_MAX:
+        raise bad_request(f"the event is larger than {EVENT_BYTES_MAX} bytes", status=413)
     try:
         event = orjson.loads(data)
     except orjson.JSONDecodeError:

@@ -12,19 +12,19 @@ from typing import Any
 
 from agentsd.core.errors import AgentsdError
 from agentsd.services.voicebot import events as ev
-from agentsd.services.voicebot.conversation import Item, new_id
-from agentsd.web.http.problem import Problem, of_error
-from agentsd.web.openai.realtime.session import Format
+from agentsd.services.voicebot.conversation import ConversationItem, make_id
+from agentsd.web.http.problem import Problem, from_error
+from agentsd.web.openai.realtime.session import AudioFormat
 
 Frame = dict[str, Any]
 
 
-def error_frame(problem: Problem, event_id: str | None = None) -> Frame:
+def make_error_frame(problem: Problem, event_id: str | None = None) -> Frame:
     """Make an ``error`` event: ``event_id`` is the client's own for the event at fault."""
     return {"type": "error", "error": {**problem.as_openai()["error"], "event_id": event_id}}
 
 
-def user_item(item: Item, kind: str = "input_text") -> Frame:
+def make_user_item(item: ConversationItem, kind: str = "input_text") -> Frame:
     """Make the item of a message from a caller, or from a client in another role."""
     said = {"input_audio": "transcript", "output_audio": "transcript"}.get(kind, "text")
     content = [{"type": kind, said: item.text or None}]
@@ -38,38 +38,38 @@ def user_item(item: Item, kind: str = "input_text") -> Frame:
     }
 
 
-class Frames:
+class ServerEvents:
     """Converter from call events to frames. It keeps the answer in progress and its audio format."""
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation = conversation_id
         self._began: ev.AnswerBegan | None = None
-        self._format = Format()
+        self._format = AudioFormat()
         self._text: list[str] = []
 
-    def of(self, event: ev.Event) -> Iterator[Frame]:
+    def of(self, event: ev.CallEvent) -> Iterator[Frame]:
         """Return the frames for ``event``, in order; the caller adds ``event_id``."""
         match event:
-            case ev.Sound():
+            case ev.AnswerSound():
                 encoded = b64encode(self._format.encode(event.pcm)).decode()
                 yield self._part("response.output_audio.delta", delta=encoded)
-            case ev.Words():
+            case ev.AnswerText():
                 self._text.append(event.delta)
                 yield self._part(f"response.{self._words}.delta", delta=event.delta)
             case ev.AnswerBegan():
                 yield from self._answer_began(event)
             case ev.AnswerEnded():
                 yield from self._answer_ended(event)
-            case ev.Truncated():
-                yield _truncated(event.item, event.heard_ms)
-            case ev.Failed():
-                yield error_frame(of_error(event.error))
-            case ev.Note():
+            case ev.AnswerTruncated():
+                yield _make_truncated_frame(event.item, event.heard_ms)
+            case ev.TurnFailed():
+                yield make_error_frame(from_error(event.error))
+            case ev.EmbedderNote():
                 yield dict(event.value)
             case ev.AgentServes():
                 return
             case _:
-                yield from _heard(event)
+                yield from _make_caller_frames(event)
 
     # Answers
 
@@ -79,7 +79,7 @@ class Frames:
 
     def _answer_began(self, event: ev.AnswerBegan) -> Iterator[Frame]:
         self._began, self._text = event, []
-        self._format = event.label if isinstance(event.label, Format) else Format()
+        self._format = event.label if isinstance(event.label, AudioFormat) else AudioFormat()
         item = self._item("in_progress", None)
         yield {"type": "response.created", "response": self._response("in_progress", [])}
         yield self._placed("response.output_item.added", item=item)
@@ -101,11 +101,11 @@ class Frames:
         yield self._placed("response.output_item.done", item=item)
         yield {"type": "conversation.item.done", "previous_item_id": began.previous, "item": item}
         if event.heard_ms is not None:
-            yield _truncated(event.item, event.heard_ms)
-        response = self._response(event.status, [item]) | _outcome(event)
+            yield _make_truncated_frame(event.item, event.heard_ms)
+        response = self._response(event.status, [item]) | _make_outcome(event)
         yield {"type": "response.done", "response": response}
         if event.error is not None:
-            yield error_frame(of_error(event.error))
+            yield make_error_frame(from_error(event.error))
 
     def _item(self, status: str, text: str | None) -> Frame:
         aloud = self._began is not None and self._began.aloud
@@ -151,7 +151,7 @@ class Frames:
         return self._placed(kind, item_id=item, content_index=0, **fields)
 
 
-def _heard(event: ev.Event) -> Iterator[Frame]:
+def _make_caller_frames(event: ev.CallEvent) -> Iterator[Frame]:
     """Return the frames for the caller's speech."""
     transcription = "conversation.item.input_audio_transcription"
     match event:
@@ -167,18 +167,18 @@ def _heard(event: ev.Event) -> Iterator[Frame]:
                 "audio_end_ms": event.at_ms,
                 "item_id": event.item,
             }
-        case ev.Committed():
-            yield from _committed(event)
-        case ev.Cleared():
+        case ev.UtteranceCommitted():
+            yield from _make_committed_frames(event)
+        case ev.UtteranceCleared():
             yield {"type": "input_audio_buffer.cleared"}
-        case ev.Heard():
+        case ev.TranscriptDelta():
             yield {
                 "type": f"{transcription}.delta",
                 "item_id": event.item,
                 "content_index": 0,
                 "delta": event.delta,
             }
-        case ev.Transcribed():
+        case ev.TranscriptCompleted():
             yield {
                 "type": f"{transcription}.completed",
                 "item_id": event.item,
@@ -186,8 +186,8 @@ def _heard(event: ev.Event) -> Iterator[Frame]:
                 "transcript": event.text,
                 "usage": {"type": "duration", "seconds": round(event.seconds, 3)},
             }
-        case ev.NotTranscribed():
-            failed = error_frame(of_error(event.error))
+        case ev.TranscriptFailed():
+            failed = make_error_frame(from_error(event.error))
             yield {
                 "type": f"{transcription}.failed",
                 "item_id": event.item,
@@ -197,15 +197,15 @@ def _heard(event: ev.Event) -> Iterator[Frame]:
             yield failed
 
 
-def _committed(event: ev.Committed) -> Iterator[Frame]:
-    item = user_item(Item(event.item, "user"), "input_audio")
+def _make_committed_frames(event: ev.UtteranceCommitted) -> Iterator[Frame]:
+    item = make_user_item(ConversationItem(event.item, "user"), "input_audio")
     placed = {"previous_item_id": event.previous}
     yield {"type": "input_audio_buffer.committed", "item_id": event.item, **placed}
     yield {"type": "conversation.item.added", "item": item, **placed}
     yield {"type": "conversation.item.done", "item": item, **placed}
 
 
-def _truncated(item: str, heard_ms: int) -> Frame:
+def _make_truncated_frame(item: str, heard_ms: int) -> Frame:
     return {
         "type": "conversation.item.truncated",
         "item_id": item,
@@ -214,28 +214,28 @@ def _truncated(item: str, heard_ms: int) -> Frame:
     }
 
 
-def _outcome(event: ev.AnswerEnded) -> Frame:
+def _make_outcome(event: ev.AnswerEnded) -> Frame:
     details: Frame | None = None
     if event.status == "cancelled":
         details = {"type": "cancelled", "reason": event.reason}
     elif event.error is not None:
-        details = {"type": "failed", "error": _brief(event.error)}
+        details = {"type": "failed", "error": _summarize_error(event.error)}
     extra: Frame = {"citations": list(event.citations)} if event.citations else {}
     if event.heard_ms is not None:
         extra["heard_ms"] = event.heard_ms
-    return {"status_details": details, "usage": _usage(event.usage), **extra}
+    return {"status_details": details, "usage": _convert_usage(event.usage), **extra}
 
 
-def _brief(error: AgentsdError) -> Frame:
-    told = of_error(error).as_openai()["error"]
+def _summarize_error(error: AgentsdError) -> Frame:
+    told = from_error(error).as_openai()["error"]
     return {"type": told["type"], "code": told["code"], "message": told["message"]}
 
 
-def _usage(usage: Mapping[str, Any] | None) -> Frame | None:
+def _convert_usage(usage: Mapping[str, Any] | None) -> Frame | None:
     """Convert chat completions' usage to the Realtime API's fields; None where the LLM sent none."""
     if usage is None:
         return None
-    read, written = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
+    read, written = _get_token_count(usage, "prompt_tokens"), _get_token_count(usage, "completion_tokens")
     return {
         "total_tokens": read + written,
         "input_tokens": read,
@@ -245,9 +245,9 @@ def _usage(usage: Mapping[str, Any] | None) -> Frame | None:
     }
 
 
-def _count(usage: Mapping[str, Any], key: str) -> int:
+def _get_token_count(usage: Mapping[str, Any], key: str) -> int:
     value = usage.get(key)
     return value if isinstance(value, int) else 0
 
 
-__all__ = ["Frame", "Frames", "error_frame", "new_id", "user_item"]
+__all__ = ["Frame", "ServerEvents", "make_error_frame", "make_id", "make_user_item"]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agentsd.audio import g711
-from agentsd.services.voicebot.turns import PCM_RATE, Preferences
+from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
 from agentsd.web.http.problem import Problem, bad_request
 
 TURN_FIELDS = {
@@ -25,13 +25,13 @@ TURN_FIELDS = {
 """OpenAI's names of what a manifest says in ``turn``."""
 
 
-class Shape(BaseModel):
+class RealtimeModel(BaseModel):
     """Base model that ignores unknown keys: clients send fields of newer servers."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Format(Shape):
+class AudioFormat(RealtimeModel):
     """Audio format. Rates other than 24,000 are an extension."""
 
     type: Literal["audio/pcm", "audio/pcmu", "audio/pcma"] = "audio/pcm"
@@ -55,17 +55,17 @@ class Format(Shape):
     def decode(self, data: bytes) -> bytes:
         """Decode a client's audio to PCM. Raise ``Problem`` for half a sample."""
         if self.law:
-            return g711.decode(self.law, data)
+            return g711.decode_g711(self.law, data)
         if len(data) % 2:
             raise bad_request("16-bit audio must have an even number of bytes", param="audio")
         return data
 
     def encode(self, pcm: bytes) -> bytes:
         """Encode PCM in the client's format."""
-        return g711.encode(self.law, pcm) if self.law else pcm
+        return g711.encode_g711(self.law, pcm) if self.law else pcm
 
 
-class TurnDetection(Shape):
+class TurnDetection(RealtimeModel):
     """Turn detection of the type ``server_vad``."""
 
     type: Literal["server_vad"] = "server_vad"
@@ -76,51 +76,51 @@ class TurnDetection(Shape):
     interrupt_response: bool | None = None
 
 
-class AudioInput(Shape):
+class AudioInput(RealtimeModel):
     """Audio from the caller."""
 
-    format: Format | None = None
+    format: AudioFormat | None = None
     turn_detection: TurnDetection | None = None
 
 
-class AudioOutput(Shape):
+class AudioOutput(RealtimeModel):
     """Audio to the caller."""
 
-    format: Format | None = None
+    format: AudioFormat | None = None
 
 
-class Audio(Shape):
+class AudioSettings(RealtimeModel):
     """Audio settings of both directions."""
 
     input: AudioInput | None = None
     output: AudioOutput | None = None
 
 
-class SessionUpdate(Shape):
+class SessionUpdate(RealtimeModel):
     """Field ``session`` of ``session.update``."""
 
     type: Literal["realtime"] = "realtime"
     model: str | None = Field(default=None, max_length=500)
     instructions: str | None = Field(default=None, max_length=200_000)
     output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1, max_length=2)
-    audio: Audio | None = None
+    audio: AudioSettings | None = None
     tools: list[Any] | None = Field(default=None, max_length=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class RealtimeSession:
     """Settings of one session. ``updated`` makes the next ones."""
 
     id: str
     aloud: bool = True
     instructions: str = ""
-    input: Format = field(default_factory=Format)
-    output: Format = field(default_factory=Format)
+    input: AudioFormat = field(default_factory=AudioFormat)
+    output: AudioFormat = field(default_factory=AudioFormat)
     detection: TurnDetection | None = field(default_factory=TurnDetection)
 
-    def updated(self, update: SessionUpdate) -> Session:
+    def updated(self, update: SessionUpdate) -> RealtimeSession:
         """Return a copy with the changes of ``update``."""
-        audio = update.audio or Audio()
+        audio = update.audio or AudioSettings()
         heard, said = audio.input or AudioInput(), audio.output or AudioOutput()
         modalities = update.output_modalities
         detection = self.detection
@@ -135,10 +135,10 @@ class Session:
             detection=detection,
         )
 
-    def preferences(self) -> Preferences:
+    def preferences(self) -> CallPreferences:
         """Return the preferences for the call."""
         told = self.detection.model_dump(exclude_none=True) if self.detection else {}
-        return Preferences(
+        return CallPreferences(
             input_rate=self.input.hertz,
             output_rate=self.output.hertz,
             instructions=self.instructions,
@@ -171,7 +171,7 @@ class Session:
         }
 
 
-def parsed(shape: type[Shape], value: object, where: str) -> Any:
+def parse_model(shape: type[RealtimeModel], value: object, where: str) -> Any:
     """Parse ``value`` as a ``shape``. Raise ``Problem`` 400, which names the field and quotes no value."""
     try:
         return shape.model_validate(value)

@@ -9,12 +9,12 @@ from html import escape
 _CODE = re.compile(r"`([^`]+)`")
 
 
-def prose(text: str) -> str:
+def render_prose(text: str) -> str:
     """Render plain text, in which backticks mark code."""
     return _CODE.sub(r"<code>\1</code>", escape(text, quote=False))
 
 
-def rows(table: Iterable[Sequence[str]]) -> str:
+def render_table(table: Iterable[Sequence[str]]) -> str:
     """Render a table. Cells are HTML."""
     lines = ("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in table)
     return f"<table>{''.join(lines)}</table>"

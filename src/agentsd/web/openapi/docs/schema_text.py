@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from agentsd.web.openapi.docs.html import prose, rows
+from agentsd.web.openapi.docs.html import render_prose, render_table
 from agentsd.web.openapi.model import Schema
 
 _PREFIX = "#/components/schemas/"
@@ -22,45 +22,51 @@ _LIMITS = {
     "maxItems": "at most {}",
     "default": "default {}",
 }
-_NAMED_MAX = 8
+_NAMED_VALUES_MAX = 8
 """More values than that are not told one by one."""
 
 
-def shape(schema: Schema) -> str:
+def render_schema(schema: Schema) -> str:
     """Return HTML such as ``integer, ≥ 1, ≤ 100, default 20``; a component is a link."""
-    limits = [_limit(key, schema[key]) for key in _LIMITS if key in schema]
+    limits = [_render_limit(key, schema[key]) for key in _LIMITS if key in schema]
     secret = ["secret"] if _is_secret(schema) else []
-    return ", ".join(text for text in (_kind(schema), *secret, *limits) if text)
+    return ", ".join(text for text in (_render_kind(schema), *secret, *limits) if text)
 
 
-def _limit(key: str, value: Any) -> str:
+def _render_limit(key: str, value: Any) -> str:
     if (key, value) == ("minLength", 1):
         return "not empty"
-    return _LIMITS[key].format(escape(_value(value)))
+    return _LIMITS[key].format(escape(_render_value(value)))
 
 
-def fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
+def render_fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
     """Return an HTML table of an object's fields; empty where the schema is not an object with fields."""
-    found = resolved(schema, schemas)
-    properties = {name: one for name, one in found.get("properties", {}).items() if not _is_kept(one)}
+    found = resolve_reference(schema, schemas)
+    properties = {name: one for name, one in found.get("properties", {}).items() if not _is_read_only(one)}
     required = properties.keys() & set(found.get("required", ()))
     marked, mark = required, "required"
     if len(required) > len(properties) / 2:  # what is the exception is what has to be said
         marked, mark = properties.keys() - required, "optional"
-    return rows(_row(name, one, mark if name in marked else "") for name, one in properties.items())
+    return render_table(
+        _render_row(name, one, mark if name in marked else "") for name, one in properties.items()
+    )
 
 
-def resolved(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
+def resolve_reference(schema: Schema, schemas: Mapping[str, Schema]) -> Schema:
     """Return the target of a reference."""
     return schemas[schema["$ref"].removeprefix(_PREFIX)] if "$ref" in schema else schema
 
 
-def _row(name: str, field: Schema, mark: str) -> tuple[str, str, str]:
+def _render_row(name: str, field: Schema, mark: str) -> tuple[str, str, str]:
     said = f' <span class="soft">{mark}</span>' if mark else ""
-    return (f"<code>{escape(name)}</code>{said}", shape(field), prose(field.get("description", "")))
+    return (
+        f"<code>{escape(name)}</code>{said}",
+        render_schema(field),
+        render_prose(field.get("description", "")),
+    )
 
 
-def _is_kept(field: Schema) -> bool:
+def _is_read_only(field: Schema) -> bool:
     """Return whether a field may be sent back without effect, so that it needs no line."""
     return bool(field.get("readOnly"))
 
@@ -69,42 +75,42 @@ def _is_secret(schema: Schema) -> bool:
     return bool(schema.get("writeOnly"))
 
 
-def _kind(schema: Schema) -> str:
+def _render_kind(schema: Schema) -> str:
     if "$ref" in schema:
         name = schema["$ref"].removeprefix(_PREFIX)
         return f'<a href="#schema-{escape(name)}">{escape(name)}</a>'
     if "const" in schema:
-        return f"<code>{escape(_value(schema['const']))}</code>"
+        return f"<code>{escape(_render_value(schema['const']))}</code>"
     if "enum" in schema:
-        return _values(schema["enum"])
-    return _either(schema) or _typed(schema)
+        return _render_values(schema["enum"])
+    return _render_alternatives(schema) or _render_type(schema)
 
 
-def _values(values: list[Any]) -> str:
-    shown = [f"<code>{escape(_value(value))}</code>" for value in values[:_NAMED_MAX]]
-    return " or ".join([*shown, "…"] if len(values) > _NAMED_MAX else shown)
+def _render_values(values: list[Any]) -> str:
+    shown = [f"<code>{escape(_render_value(value))}</code>" for value in values[:_NAMED_VALUES_MAX]]
+    return " or ".join([*shown, "…"] if len(values) > _NAMED_VALUES_MAX else shown)
 
 
-def _either(schema: Schema) -> str:
-    choices = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if not _is_empty(one)]
-    return " or ".join(dict.fromkeys(_kind(one) for one in choices[:_NAMED_MAX]))
+def _render_alternatives(schema: Schema) -> str:
+    choices = [one for key in ("anyOf", "oneOf") for one in schema.get(key, ()) if not _is_empty_schema(one)]
+    return " or ".join(dict.fromkeys(_render_kind(one) for one in choices[:_NAMED_VALUES_MAX]))
 
 
-def _is_empty(schema: Schema) -> bool:
+def _is_empty_schema(schema: Schema) -> bool:
     return schema.get("maxProperties") == 0 or ("required" in schema and "type" not in schema)
 
 
-def _typed(schema: Schema) -> str:
+def _render_type(schema: Schema) -> str:
     kinds = schema.get("type", "any")
     names = [kinds] if isinstance(kinds, str) else kinds
-    return " or ".join(_of(name, schema) for name in names)
+    return " or ".join(_render_qualified(name, schema) for name in names)
 
 
-def _of(name: str, schema: Schema) -> str:
+def _render_qualified(name: str, schema: Schema) -> str:
     if name == "array" and schema.get("items"):
-        return f"list of {_kind(schema['items'])}"
+        return f"list of {_render_kind(schema['items'])}"
     return {"array": "list", "string": str(schema.get("format", "string"))}.get(name, name)
 
 
-def _value(value: Any) -> str:
+def _render_value(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, ref
-from agentsd.web.openapi.operations.agents import AGENT, FOLLOWING
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, refer_to_schema
+from agentsd.web.openapi.operations.agents import AGENT, FOLLOW_UP_LINKS
 
 GROUP = "Changing agents"
 IF_MATCH = Parameter(
@@ -23,18 +23,22 @@ DRY_RUN = Parameter(
 )
 _ECHO = {"name": "Front desk", "llm_provider_config": {"provider": "echo.local"}}
 _PATCH = "application/merge-patch+json"
-_AGENT = (Content({"anyOf": [ref("WrittenAgent"), ref("Written")]}),)
-_DONE = (Content({"anyOf": [ref("WrittenAgent"), ref("Written"), ref("Preview")]}),)
-_WRITTEN = (Content(ref("Written")),)
-_GONE = (Content({"anyOf": [ref("Written"), ref("Preview")]}),)
-_PREVIEW = (Content(ref("Preview")),)
+_AGENT = (MediaType({"anyOf": [refer_to_schema("WrittenAgent"), refer_to_schema("Written")]}),)
+_DONE_CONTENT = (
+    MediaType(
+        {"anyOf": [refer_to_schema("WrittenAgent"), refer_to_schema("Written"), refer_to_schema("Preview")]}
+    ),
+)
+_WRITTEN = (MediaType(refer_to_schema("Written")),)
+_DELETED_CONTENT = (MediaType({"anyOf": [refer_to_schema("Written"), refer_to_schema("Preview")]}),)
+_PREVIEW = (MediaType(refer_to_schema("Preview")),)
 _BRANCH = Reply(202, "The edit waits on a branch of its own, for a pull request.", _WRITTEN)
 _ERRORS = (400, 404, 405, 409, 412, 422, 503)
 _BODY_ERRORS = (*_ERRORS, 413, 415)
 
 
-def _done(description: str) -> tuple[Reply, ...]:
-    return (Reply(200, description, _DONE, ("ETag",), FOLLOWING), _BRANCH)
+def _make_replies(description: str) -> tuple[Reply, ...]:
+    return (Reply(200, description, _DONE_CONTENT, ("ETag",), FOLLOW_UP_LINKS), _BRANCH)
 
 
 OPERATIONS = (
@@ -45,9 +49,9 @@ OPERATIONS = (
         group=GROUP,
         summary="Create an agent",
         parameters=(WAIT, DRY_RUN),
-        body=Body((Content(ref("NewAgent"), example={"slug": "front-desk", **_ECHO}),)),
+        body=RequestBody((MediaType(refer_to_schema("NewAgent"), example={"slug": "front-desk", **_ECHO}),)),
         replies=(
-            Reply(201, "The new agent, live.", _AGENT, ("Location", "ETag"), FOLLOWING),
+            Reply(201, "The new agent, live.", _AGENT, ("Location", "ETag"), FOLLOW_UP_LINKS),
             _BRANCH,
             Reply(200, "What would come of it, where `dry_run` asks for that.", _PREVIEW),
         ),
@@ -61,8 +65,8 @@ OPERATIONS = (
         group=GROUP,
         summary="Replace an agent",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        body=Body((Content(ref("AgentInput"), example=_ECHO),)),
-        replies=_done("The agent as it is now."),
+        body=RequestBody((MediaType(refer_to_schema("AgentInput"), example=_ECHO),)),
+        replies=_make_replies("The agent as it is now."),
         errors=_BODY_ERRORS,
         on="front-desk",
         role="editor",
@@ -74,13 +78,13 @@ OPERATIONS = (
         group=GROUP,
         summary="Change some fields of an agent",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        body=Body(
+        body=RequestBody(
             (
-                Content(ref("AgentPatch"), example={"description": "Answers the door."}),
-                Content(ref("AgentPatch"), _PATCH, {"description": None}),
+                MediaType(refer_to_schema("AgentPatch"), example={"description": "Answers the door."}),
+                MediaType(refer_to_schema("AgentPatch"), _PATCH, {"description": None}),
             )
         ),
-        replies=_done("The agent as it is now."),
+        replies=_make_replies("The agent as it is now."),
         errors=_BODY_ERRORS,
         on="front-desk",
         role="editor",
@@ -93,7 +97,7 @@ OPERATIONS = (
         summary="Delete an agent",
         description="Its history stays: a rollback of the file in git brings it back.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        replies=(Reply(200, "It is gone.", _GONE), _BRANCH),
+        replies=(Reply(200, "It is gone.", _DELETED_CONTENT), _BRANCH),
         errors=_ERRORS,
         on="front-desk",
         role="editor",
@@ -106,7 +110,7 @@ OPERATIONS = (
         summary="Make an agent its owner's default",
         description="The present default's file is changed first.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        replies=_done("The agent, now the default."),
+        replies=_make_replies("The agent, now the default."),
         errors=_ERRORS,
         on="front-desk",
         role="editor",
@@ -119,8 +123,8 @@ OPERATIONS = (
         summary="Restore an older version of an agent",
         description="The file is written again as it was then; `GET …/revisions` lists what there is.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        body=Body((Content(ref("Rollback"), example={"version": 1}),)),
-        replies=_done("The agent as it was."),
+        body=RequestBody((MediaType(refer_to_schema("Rollback"), example={"version": 1}),)),
+        replies=_make_replies("The agent as it was."),
         errors=_BODY_ERRORS,
         on="front-desk",
         role="editor",

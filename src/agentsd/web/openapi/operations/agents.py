@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, Schema, ref
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, Schema, refer_to_schema
 from agentsd.web.openapi.schemas.common import COUNT
 from agentsd.web.rest.agents.revisions import LIMIT_DEFAULT as REVISIONS_DEFAULT
 from agentsd.web.rest.agents.revisions import LIMIT_MAX as REVISIONS_MAX
 from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
-from agentsd.web.views.sorting import GRAVITY, SORTS
+from agentsd.web.views.sorting import CONDITION_SEVERITY, SORTS
 
 GROUP = "Agents"
 AGENT = Parameter(
@@ -21,12 +21,12 @@ AGENT = Parameter(
 IF_NONE_MATCH = Parameter(
     "If-None-Match", "header", "ETags that the client has: 304 if one still holds.", {"type": "string"}
 )
-KEPT = ("ETag", "Vary")
-UNCHANGED = Reply(304, "What the client has still holds.", (), KEPT)
+CACHE_HEADERS = ("ETag", "Vary")
+NOT_MODIFIED = Reply(304, "What the client has still holds.", (), CACHE_HEADERS)
 _FLAG: Schema = {"type": "string", "enum": ["true", "false", "1", "0"]}
 _TEXT: Schema = {"type": "string", "maxLength": TEXT_MAX}
 
-FOLLOWING = {
+FOLLOW_UP_LINKS = {
     "getAgent": {"agent": "$response.body#/id"},
     "selectAgent": {"agent": "$response.body#/id"},
     "testAgent": {"agent": "$response.body#/id"},
@@ -40,10 +40,10 @@ FOLLOWING = {
 }
 """What can be done with an agent once its id is known."""
 
-FIRST = {"getAgent": {"agent": "$response.body#/items/0/id"}}
+FIRST_ITEM_LINKS = {"getAgent": {"agent": "$response.body#/items/0/id"}}
 
 
-def _limit(default: int, maximum: int) -> Parameter:
+def _make_limit(default: int, maximum: int) -> Parameter:
     schema = {"type": "integer", "minimum": 1, "maximum": maximum, "default": default}
     return Parameter("limit", "query", "The size of a page.", schema)
 
@@ -57,14 +57,17 @@ OPERATIONS = (
         summary="A page of agents",
         description="In the order of slugs, if no other is asked for; equal ones always are.",
         parameters=(
-            _limit(LIMIT_DEFAULT, LIMIT_MAX),
+            _make_limit(LIMIT_DEFAULT, LIMIT_MAX),
             Parameter("cursor", "query", "Of the next page: the reply before gives it.", {"type": "string"}),
             Parameter("owner", "query", "Only this owner's.", _TEXT),
             Parameter("q", "query", "Only those with this in slug or name.", _TEXT),
             Parameter("active", "query", "Only those that are active, or are not.", _FLAG),
             Parameter("provider", "query", "Only those that name this vendor.", _TEXT, "groq.com"),
             Parameter(
-                "condition", "query", "Only those that fare so.", {"type": "string", "enum": [*GRAVITY]}
+                "condition",
+                "query",
+                "Only those that fare so.",
+                {"type": "string", "enum": [*CONDITION_SEVERITY]},
             ),
             Parameter(
                 "sort",
@@ -83,8 +86,14 @@ OPERATIONS = (
             IF_NONE_MATCH,
         ),
         replies=(
-            Reply(200, "The page.", (Content(ref("AgentPage")),), (*KEPT, "Link"), FIRST),
-            UNCHANGED,
+            Reply(
+                200,
+                "The page.",
+                (MediaType(refer_to_schema("AgentPage")),),
+                (*CACHE_HEADERS, "Link"),
+                FIRST_ITEM_LINKS,
+            ),
+            NOT_MODIFIED,
         ),
         errors=(400, 503),
         query="?limit=10",
@@ -97,7 +106,10 @@ OPERATIONS = (
         summary="One agent",
         description="`current` may be the built-in agent, which no file describes.",
         parameters=(AGENT, IF_NONE_MATCH),
-        replies=(Reply(200, "The agent.", (Content(ref("Agent")),), KEPT, FOLLOWING), UNCHANGED),
+        replies=(
+            Reply(200, "The agent.", (MediaType(refer_to_schema("Agent")),), CACHE_HEADERS, FOLLOW_UP_LINKS),
+            NOT_MODIFIED,
+        ),
         errors=(404, 503),
     ),
     Operation(
@@ -109,7 +121,10 @@ OPERATIONS = (
         description="Every value of the manifest with its layers merged in. None of the built-in agent, and "
         "none while a file cannot be read: the condition says why.",
         parameters=(AGENT, IF_NONE_MATCH),
-        replies=(Reply(200, "The values.", (Content(ref("ValueList")),), KEPT), UNCHANGED),
+        replies=(
+            Reply(200, "The values.", (MediaType(refer_to_schema("ValueList")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
         errors=(404, 503),
     ),
     Operation(
@@ -120,7 +135,7 @@ OPERATIONS = (
         summary="Choose the current agent, by cookie",
         description="Works where nothing can be written.",
         parameters=(AGENT,),
-        replies=(Reply(200, "The chosen agent.", (Content(ref("Agent")),), ("Set-Cookie",)),),
+        replies=(Reply(200, "The chosen agent.", (MediaType(refer_to_schema("Agent")),), ("Set-Cookie",)),),
         errors=(404, 409, 503),
     ),
     Operation(
@@ -134,7 +149,14 @@ OPERATIONS = (
             AGENT,
             Parameter("checks", "query", "Whether the manifest's checks are run, too.", _FLAG),
         ),
-        replies=(Reply(200, "What was found.", (Content(ref("Verdict")),), ("X-Agent", "X-Agent-Version")),),
+        replies=(
+            Reply(
+                200,
+                "What was found.",
+                (MediaType(refer_to_schema("Verdict")),),
+                ("X-Agent", "X-Agent-Version"),
+            ),
+        ),
         errors=(400, 404, 503),
     ),
     Operation(
@@ -146,7 +168,7 @@ OPERATIONS = (
         description="A deleted agent's history is still found by its id.",
         parameters=(
             AGENT,
-            _limit(REVISIONS_DEFAULT, REVISIONS_MAX),
+            _make_limit(REVISIONS_DEFAULT, REVISIONS_MAX),
             Parameter("before", "query", "Only versions before this one.", {**COUNT, "maximum": 10**18 - 1}),
             Parameter("diff", "query", "With `changes`: what each changed of the one before it.", _FLAG),
             IF_NONE_MATCH,
@@ -155,11 +177,11 @@ OPERATIONS = (
             Reply(
                 200,
                 "A page of revisions.",
-                (Content(ref("RevisionPage")),),
-                KEPT,
+                (MediaType(refer_to_schema("RevisionPage")),),
+                CACHE_HEADERS,
                 {"listRevisions": {"agent": "$request.path.agent", "before": "$response.body#/next_before"}},
             ),
-            UNCHANGED,
+            NOT_MODIFIED,
         ),
         errors=(400, 404, 503),
     ),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, Schema, ref
-from agentsd.web.openapi.operations.agents import IF_NONE_MATCH, KEPT, UNCHANGED
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, Schema, refer_to_schema
+from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
 from agentsd.web.openapi.operations.service import GROUP
-from agentsd.web.openapi.schemas.common import COUNT, TEXT, TIME, listed, nullable, thing
+from agentsd.web.openapi.schemas.common import COUNT, TEXT, TIME, make_list, make_nullable, make_object
 from agentsd.web.rest.audit import LIMIT_DEFAULT, LIMIT_MAX
 from agentsd.web.views.pagination import TEXT_MAX
 
@@ -38,35 +38,39 @@ OPERATIONS = (
             Reply(
                 200,
                 "A page of deeds.",
-                (Content(ref("DeedPage")),),
-                KEPT,
+                (MediaType(refer_to_schema("DeedPage")),),
+                CACHE_HEADERS,
                 {"listDeeds": {"before": "$response.body#/next_before"}},
             ),
-            UNCHANGED,
+            NOT_MODIFIED,
         ),
         errors=(400, 503),
     ),
 )
 
 
-def audit() -> dict[str, Schema]:
+def make_audit_schemas() -> dict[str, Schema]:
     """Return the components of the audit."""
     return {
-        "Deed": thing(
+        "Deed": make_object(
             "One thing that somebody did, or was refused.",
             id=COUNT,
             at=TIME,
             actor={"type": "string", "description": "`acme/ci` for a token, `cli:alice` for a command."},
             action={"type": "string", "description": "`update`, `token-revoke` and so on."},
             target={"type": "string", "description": "A slug; of tokens `token:acme/ci`."},
-            user=nullable({"type": "string", "description": "Whose users may read it; null: admins only."}),
-            outcome=nullable({"type": "string", "description": "`done`, `refused` or `failed`."}),
-            status=nullable({"type": "integer", "description": "Of the reply; null for a command."}),
-            code=nullable({"type": "string", "description": "Of the problem."}),
-            path=nullable({"type": "string", "description": "The file that was written."}),
-            from_version=nullable(COUNT),
-            to_version=nullable(COUNT),
-            commit=nullable(TEXT),
+            user=make_nullable(
+                {"type": "string", "description": "Whose users may read it; null: admins only."}
+            ),
+            outcome=make_nullable({"type": "string", "description": "`done`, `refused` or `failed`."}),
+            status=make_nullable({"type": "integer", "description": "Of the reply; null for a command."}),
+            code=make_nullable({"type": "string", "description": "Of the problem."}),
+            path=make_nullable({"type": "string", "description": "The file that was written."}),
+            from_version=make_nullable(COUNT),
+            to_version=make_nullable(COUNT),
+            commit=make_nullable(TEXT),
         ),
-        "DeedPage": thing("A page of deeds.", items=listed(ref("Deed")), next_before=nullable(COUNT)),
+        "DeedPage": make_object(
+            "A page of deeds.", items=make_list(refer_to_schema("Deed")), next_before=make_nullable(COUNT)
+        ),
     }

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Body, Content, Operation, Reply, Schema, ref
+from agentsd.web.openapi.model import MediaType, Operation, Reply, RequestBody, Schema, refer_to_schema
 from agentsd.web.openapi.operations.service import GROUP
-from agentsd.web.openapi.schemas.common import TEXT, listed, thing
+from agentsd.web.openapi.schemas.common import TEXT, make_list, make_object
 from agentsd.web.views.markdown_tree import MAX_BYTES, TAGS
 
 OPERATIONS = (
@@ -20,14 +20,16 @@ OPERATIONS = (
             f"headings begin at `h3`. At most {MAX_BYTES >> 10} KiB; a text that is nested too deeply comes "
             "back as it is."
         ),
-        body=Body((Content(ref("MarkdownText"), example={"text": "**Nine** to five."}),)),
-        replies=(Reply(200, "The tree.", (Content(ref("Markdown")),)),),
+        body=RequestBody(
+            (MediaType(refer_to_schema("MarkdownText"), example={"text": "**Nine** to five."}),)
+        ),
+        replies=(Reply(200, "The tree.", (MediaType(refer_to_schema("Markdown")),)),),
         errors=(400, 413, 415),
     ),
 )
 
 
-def markdown() -> dict[str, Schema]:
+def make_markdown_schemas() -> dict[str, Schema]:
     """Return the components of Markdown."""
     attrs = {
         "type": "object",
@@ -40,17 +42,17 @@ def markdown() -> dict[str, Schema]:
         "additionalProperties": False,
     }
     return {
-        "MarkdownText": thing("A text.", text={**TEXT, "maxLength": MAX_BYTES}),
-        "Markdown": thing("What it looks like.", nodes=listed(ref("MarkdownNode"))),
+        "MarkdownText": make_object("A text.", text={**TEXT, "maxLength": MAX_BYTES}),
+        "Markdown": make_object("What it looks like.", nodes=make_list(refer_to_schema("MarkdownNode"))),
         "MarkdownNode": {
             "description": "A text, or an element.",
-            "anyOf": [TEXT, ref("MarkdownElement")],
+            "anyOf": [TEXT, refer_to_schema("MarkdownElement")],
         },
-        "MarkdownElement": thing(
+        "MarkdownElement": make_object(
             "An element.",
             optional=("attrs",),
             tag={"type": "string", "enum": sorted(TAGS)},
             attrs=attrs,
-            children=listed(ref("MarkdownNode")),
+            children=make_list(refer_to_schema("MarkdownNode")),
         ),
     }

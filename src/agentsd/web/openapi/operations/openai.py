@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsd.web.openai.transcriptions import FORMATS
-from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, ref
-from agentsd.web.openapi.operations.agents import IF_NONE_MATCH, KEPT, UNCHANGED
+from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, refer_to_schema
+from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
 from agentsd.web.openapi.schemas.common import TEXT
 from agentsd.web.openapi.schemas.openai import MODEL
 
 GROUP = "OpenAI-compatible"
-SSE = "text/event-stream"
-_ANSWERS = ("X-Agent", "X-Agent-Version")
-_VENDOR = (400, 404, 502, 503, 504)
-_JSON = (413, 415)
-_HELLO: dict[str, Any] = {"model": "current", "messages": [{"role": "user", "content": "Hello"}]}
-_TEXT_SENT: dict[str, Any] = {"model": "current", "input": "Good morning."}
+SSE_TYPE = "text/event-stream"
+_AGENT_HEADERS = ("X-Agent", "X-Agent-Version")
+_VENDOR_STATUSES = (400, 404, 502, 503, 504)
+_BODY_STATUSES = (413, 415)
+_CHAT_EXAMPLE: dict[str, Any] = {"model": "current", "messages": [{"role": "user", "content": "Hello"}]}
+_SPEECH_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Good morning."}
 _MODEL = Parameter("model", "query", str(MODEL["description"]), TEXT, "current")
 _MODEL_PATH = Parameter("model", "path", "A slug (with `/` or `~`), an id, or `current`.", TEXT, "current")
 
@@ -32,11 +32,11 @@ OPERATIONS = (
             Reply(
                 200,
                 "The list.",
-                (Content(ref("ModelList")),),
-                KEPT,
+                (MediaType(refer_to_schema("ModelList")),),
+                CACHE_HEADERS,
                 {"getModel": {"model": "$response.body#/data/0/id"}},
             ),
-            UNCHANGED,
+            NOT_MODIFIED,
         ),
         errors=(503,),
     ),
@@ -47,7 +47,10 @@ OPERATIONS = (
         group=GROUP,
         summary="One agent, as a model",
         parameters=(_MODEL_PATH, IF_NONE_MATCH),
-        replies=(Reply(200, "The model.", (Content(ref("Model")),), KEPT), UNCHANGED),
+        replies=(
+            Reply(200, "The model.", (MediaType(refer_to_schema("Model")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
         errors=(404, 503),
     ),
     Operation(
@@ -60,9 +63,16 @@ OPERATIONS = (
             "With `stream` the answer comes as server-sent events, `data: [DONE]` last. What fails after the "
             'first byte is a last event `data: {"error": …}` without `[DONE]`.'
         ),
-        body=Body((Content(ref("ChatRequest"), example=_HELLO),)),
-        replies=(Reply(200, "The answer.", (Content(ref("ChatCompletion")), Content(None, SSE)), _ANSWERS),),
-        errors=(*_VENDOR, *_JSON),
+        body=RequestBody((MediaType(refer_to_schema("ChatRequest"), example=_CHAT_EXAMPLE),)),
+        replies=(
+            Reply(
+                200,
+                "The answer.",
+                (MediaType(refer_to_schema("ChatCompletion")), MediaType(None, SSE_TYPE)),
+                _AGENT_HEADERS,
+            ),
+        ),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
     ),
     Operation(
         id="speak",
@@ -74,16 +84,16 @@ OPERATIONS = (
             "Streamed as it is spoken: a `wav` header tells the length `0xFFFFFFFF`. A failure in the middle "
             "cuts the connection, so that half an answer does not pass for a whole one."
         ),
-        body=Body((Content(ref("SpeechRequest"), example=_TEXT_SENT),)),
+        body=RequestBody((MediaType(refer_to_schema("SpeechRequest"), example=_SPEECH_EXAMPLE),)),
         replies=(
             Reply(
                 200,
                 "The sound: WAV, or bare 16-bit mono samples.",
-                (Content(None, "audio/wav"), Content(None, "audio/pcm")),
-                (*_ANSWERS, "X-Sample-Rate"),
+                (MediaType(None, "audio/wav"), MediaType(None, "audio/pcm")),
+                (*_AGENT_HEADERS, "X-Sample-Rate"),
             ),
         ),
-        errors=(*_VENDOR, *_JSON),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
         curl="-o morning.wav",
     ),
     Operation(
@@ -96,7 +106,10 @@ OPERATIONS = (
         parameters=(
             _MODEL,
             Parameter(
-                "response_format", "query", "For a bare recording.", {"type": "string", "enum": list(FORMATS)}
+                "response_format",
+                "query",
+                "For a bare recording.",
+                {"type": "string", "enum": list(TRANSCRIPT_FORMATS)},
             ),
             Parameter(
                 "stream", "query", "For a bare recording: as it is heard.", {"enum": ["true", "false"]}
@@ -108,22 +121,26 @@ OPERATIONS = (
                 {"enum": ["true", "false"]},
             ),
         ),
-        body=Body(
+        body=RequestBody(
             (
-                Content(ref("TranscriptionForm"), "multipart/form-data"),
-                Content(None, "audio/wav"),
-                Content(None, "audio/pcm"),
+                MediaType(refer_to_schema("TranscriptionForm"), "multipart/form-data"),
+                MediaType(None, "audio/wav"),
+                MediaType(None, "audio/pcm"),
             )
         ),
         replies=(
             Reply(
                 200,
                 "The text; server-sent events where `stream` is true.",
-                (Content(ref("Transcription")), Content(TEXT, "text/plain"), Content(None, SSE)),
-                _ANSWERS,
+                (
+                    MediaType(refer_to_schema("Transcription")),
+                    MediaType(TEXT, "text/plain"),
+                    MediaType(None, SSE_TYPE),
+                ),
+                _AGENT_HEADERS,
             ),
         ),
-        errors=(*_VENDOR, *_JSON),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
         curl="-F file=@morning.wav -F model=current",
     ),
     Operation(
@@ -132,9 +149,9 @@ OPERATIONS = (
         path="/v1/embeddings",
         group=GROUP,
         summary="A vector for each text",
-        body=Body((Content(ref("EmbeddingRequest"), example=_TEXT_SENT),)),
-        replies=(Reply(200, "The vectors.", (Content(ref("Embeddings")),), _ANSWERS),),
-        errors=(*_VENDOR, *_JSON),
+        body=RequestBody((MediaType(refer_to_schema("EmbeddingRequest"), example=_SPEECH_EXAMPLE),)),
+        replies=(Reply(200, "The vectors.", (MediaType(refer_to_schema("Embeddings")),), _AGENT_HEADERS),),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
     ),
     Operation(
         id="call",

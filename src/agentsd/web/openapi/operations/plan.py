@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Content, Operation, Reply, Schema, ref
+from agentsd.web.openapi.model import MediaType, Operation, Reply, Schema, refer_to_schema
 from agentsd.web.openapi.operations.service import GROUP
-from agentsd.web.openapi.schemas.common import COUNT, FLAG, TEXT, TIME, UUID, listed, nullable, thing
+from agentsd.web.openapi.schemas.common import (
+    COUNT,
+    FLAG,
+    TEXT,
+    TIME,
+    UUID,
+    make_list,
+    make_nullable,
+    make_object,
+)
 
 OPERATIONS = (
     Operation(
@@ -17,25 +26,25 @@ OPERATIONS = (
             "Planned, never applied; drift shows as `heal`. Where this server has no folder of manifests, "
             "`available` is false, and `why` says it. One look at a time: who asks meanwhile gets its result."
         ),
-        replies=(Reply(200, "The plan.", (Content(ref("SyncPlan")),)),),
+        replies=(Reply(200, "The plan.", (MediaType(refer_to_schema("SyncPlan")),)),),
         errors=(503,),
         role="admin",
     ),
 )
 
 
-def plans() -> dict[str, Schema]:
+def make_plan_schemas() -> dict[str, Schema]:
     """Return the components of the plan."""
-    violation = thing(
+    violation = make_object(
         "One broken rule of one file.",
         dict.fromkeys(("path", "code", "severity", "field", "message", "hint"), TEXT),
         line=COUNT,
         column=COUNT,
     )
-    fields = listed(ref("FieldChange"))
+    fields = make_list(refer_to_schema("FieldChange"))
     return {
         "PlannedViolation": violation,
-        "PlannedChange": thing(
+        "PlannedChange": make_object(
             "What becomes of one agent. `heal`: its row was edited in the database, and the file wins.",
             dict.fromkeys(("slug", "owner", "path", "old_slug"), TEXT),
             optional=("old_slug",),
@@ -43,14 +52,14 @@ def plans() -> dict[str, Schema]:
             id=UUID,
             fields=fields,
         ),
-        "Plan": thing(
+        "Plan": make_object(
             "As `agentsd plan --format json` prints it.",
             source=TEXT,
             empty=FLAG,
             summary={"type": "object", "additionalProperties": COUNT},
-            changes=listed(ref("PlannedChange")),
-            users=listed(
-                thing(
+            changes=make_list(refer_to_schema("PlannedChange")),
+            users=make_list(
+                make_object(
                     "What becomes of one owner.",
                     optional=("fields",),
                     operation={"enum": ["create", "update", "delete", "heal"]},
@@ -58,31 +67,33 @@ def plans() -> dict[str, Schema]:
                     fields=fields,
                 )
             ),
-            quarantined=listed(
-                thing("A file set aside.", path=TEXT, violations=listed(ref("PlannedViolation")))
+            quarantined=make_list(
+                make_object(
+                    "A file set aside.", path=TEXT, violations=make_list(refer_to_schema("PlannedViolation"))
+                )
             ),
-            held_back={**listed(TEXT), "description": "Agents that stay while a file is set aside."},
-            orphaned={**listed(TEXT), "description": "Agents that outlive their files."},
+            held_back={**make_list(TEXT), "description": "Agents that stay while a file is set aside."},
+            orphaned={**make_list(TEXT), "description": "Agents that outlive their files."},
             version=COUNT,
             applied={"const": False},
             seconds={"type": "number"},
         ),
-        "SyncPlan": thing(
+        "SyncPlan": make_object(
             "The plan, or why there is none.",
             optional=("why", "hint", "plan", "warnings", "guard", "commit", "at"),
             available=FLAG,
             why=TEXT,
             hint=TEXT,
-            plan=ref("Plan"),
-            warnings=listed(ref("PlannedViolation")),
-            guard=nullable(
-                thing(
+            plan=refer_to_schema("Plan"),
+            warnings=make_list(refer_to_schema("PlannedViolation")),
+            guard=make_nullable(
+                make_object(
                     "What would keep a daemon from applying it.",
                     dict.fromkeys(("code", "message", "hint"), TEXT),
                     removes=COUNT,
                 )
             ),
-            commit=nullable(TEXT),
+            commit=make_nullable(TEXT),
             at=TIME,
         ),
     }

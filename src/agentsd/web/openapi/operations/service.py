@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agentsd.web.openapi.model import Content, Operation, Parameter, Reply, ref
-from agentsd.web.openapi.operations.agents import IF_NONE_MATCH, KEPT, UNCHANGED
+from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, refer_to_schema
+from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
 from agentsd.web.openapi.schemas.common import ANYTHING, TEXT
 
 GROUP = "Service"
@@ -15,7 +15,7 @@ OPERATIONS = (
         path="/api/session",
         group=GROUP,
         summary="Who asks, and what may be written here",
-        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+        replies=(Reply(200, "The session.", (MediaType(refer_to_schema("Session")),)),),
     ),
     Operation(
         id="signIn",
@@ -27,7 +27,7 @@ OPERATIONS = (
             "In a cookie that scripts cannot read; a request that comes with it and changes something needs "
             "this server's own `Origin`. For pages: programs send `Authorization`."
         ),
-        replies=(Reply(200, "The session.", (Content(ref("Session")),)),),
+        replies=(Reply(200, "The session.", (MediaType(refer_to_schema("Session")),)),),
     ),
     Operation(
         id="signOut",
@@ -35,7 +35,7 @@ OPERATIONS = (
         path="/api/session",
         group=GROUP,
         summary="Make the browser forget it",
-        replies=(Reply(200, "Done.", (Content(ref("SignedOut")),)),),
+        replies=(Reply(200, "Done.", (MediaType(refer_to_schema("SignedOut")),)),),
     ),
     Operation(
         id="listProviders",
@@ -44,7 +44,10 @@ OPERATIONS = (
         group=GROUP,
         summary="Kinds, vendors and the fields of their settings",
         parameters=(IF_NONE_MATCH,),
-        replies=(Reply(200, "The catalog.", (Content(ref("Providers")),), KEPT), UNCHANGED),
+        replies=(
+            Reply(200, "The catalog.", (MediaType(refer_to_schema("Providers")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
     ),
     Operation(
         id="getSchema",
@@ -54,7 +57,7 @@ OPERATIONS = (
         summary="The JSON Schema of a manifest",
         description="As this server checks it, plugins' vendors among the others.",
         parameters=(IF_NONE_MATCH,),
-        replies=(Reply(200, "A JSON Schema (2020-12).", (Content(ANYTHING),), KEPT), UNCHANGED),
+        replies=(Reply(200, "A JSON Schema (2020-12).", (MediaType(ANYTHING),), CACHE_HEADERS), NOT_MODIFIED),
     ),
     Operation(
         id="getSync",
@@ -63,7 +66,11 @@ OPERATIONS = (
         group=GROUP,
         summary="How files, store and replicas stand",
         description="Answers while Postgres is away, too.",
-        replies=(Reply(200, "Versions, runs, conditions, replicas, leaders.", (Content(ref("Sync")),)),),
+        replies=(
+            Reply(
+                200, "Versions, runs, conditions, replicas, leaders.", (MediaType(refer_to_schema("Sync")),)
+            ),
+        ),
     ),
     Operation(
         id="pullNow",
@@ -75,7 +82,7 @@ OPERATIONS = (
             "The body, 25 MiB at most, may be whatever the forge sends: only its signature counts. 404 where "
             "`AGENTSD_HOOK_SECRET_FILE` is not set."
         ),
-        replies=(Reply(202, "Every puller was told.", (Content(ref("Pulling")),)),),
+        replies=(Reply(202, "Every puller was told.", (MediaType(refer_to_schema("Pulling")),)),),
         errors=(404, 413, 503),
         role="signed",
         curl="""-d '{}' -H "X-Gitlab-Token: $(cat hook-secret)\"""",
@@ -97,7 +104,7 @@ OPERATIONS = (
                 "Last-Event-ID", "header", "The last event that was seen, after a break.", {"type": "string"}
             ),
         ),
-        replies=(Reply(200, "The stream.", (Content(None, "text/event-stream"),), ("X-Accel-Buffering",)),),
+        replies=(Reply(200, "The stream.", (MediaType(None, "text/event-stream"),), ("X-Accel-Buffering",)),),
         streams=True,
     ),
     Operation(
@@ -106,7 +113,7 @@ OPERATIONS = (
         path="/healthz",
         group=GROUP,
         summary="Whether the process answers",
-        replies=(Reply(200, "It does.", (Content(ref("Alive")),)),),
+        replies=(Reply(200, "It does.", (MediaType(refer_to_schema("Alive")),)),),
         role=None,
     ),
     Operation(
@@ -116,8 +123,12 @@ OPERATIONS = (
         group=GROUP,
         summary="Whether there are agents to serve",
         replies=(
-            Reply(200, "There are, with or without Postgres.", (Content(ref("Readiness")),)),
-            Reply(503, "Not loaded yet, or the server is about to stop.", (Content(ref("Readiness")),)),
+            Reply(200, "There are, with or without Postgres.", (MediaType(refer_to_schema("Readiness")),)),
+            Reply(
+                503,
+                "Not loaded yet, or the server is about to stop.",
+                (MediaType(refer_to_schema("Readiness")),),
+            ),
         ),
         role=None,
     ),
@@ -127,7 +138,7 @@ OPERATIONS = (
         path="/metrics",
         group=GROUP,
         summary="Figures, in the text format of Prometheus",
-        replies=(Reply(200, "The figures.", (Content(TEXT, "text/plain"),)),),
+        replies=(Reply(200, "The figures.", (MediaType(TEXT, "text/plain"),)),),
         role=None,
     ),
     Operation(
@@ -138,7 +149,7 @@ OPERATIONS = (
         summary="This interface, as OpenAPI 3.1",
         description="It tells nothing of agents, so it needs no token.",
         parameters=(IF_NONE_MATCH,),
-        replies=(Reply(200, "The document.", (Content(ANYTHING),), KEPT), UNCHANGED),
+        replies=(Reply(200, "The document.", (MediaType(ANYTHING),), CACHE_HEADERS), NOT_MODIFIED),
         role=None,
     ),
     Operation(
@@ -148,7 +159,7 @@ OPERATIONS = (
         group=GROUP,
         summary="This interface, to be read",
         parameters=(IF_NONE_MATCH,),
-        replies=(Reply(200, "A page.", (Content(TEXT, "text/html"),), KEPT), UNCHANGED),
+        replies=(Reply(200, "A page.", (MediaType(TEXT, "text/html"),), CACHE_HEADERS), NOT_MODIFIED),
         role=None,
     ),
 )

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from agentsd.core.names import SLUG_MAX
-from agentsd.web.openapi.model import Body, Content, Operation, Parameter, Reply, Schema, ref
+from agentsd.web.openapi.model import (
+    MediaType,
+    Operation,
+    Parameter,
+    Reply,
+    RequestBody,
+    Schema,
+    refer_to_schema,
+)
 from agentsd.web.openapi.operations.agent_writes import WAIT
-from agentsd.web.openapi.operations.agents import IF_NONE_MATCH, KEPT, UNCHANGED
-from agentsd.web.openapi.schemas.common import COUNT, FLAG, HEX, TEXT, listed, nullable, thing
+from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
+from agentsd.web.openapi.schemas.common import COUNT, FLAG, HEX, TEXT, make_list, make_nullable, make_object
 
 GROUP = "Users and tokens"
 
@@ -26,7 +34,7 @@ _USER = Parameter(
 )
 _TOKEN = Parameter("name", "path", "The token's name.", _NAME, "ci")
 _FORCE = Parameter("force", "query", "Even if it locks you out.", {"type": "boolean", "default": False})
-_WRITTEN = (Content(ref("WrittenUser")),)
+_WRITTEN = (MediaType(refer_to_schema("WrittenUser")),)
 _BRANCH = Reply(202, "The edit waits on a branch of its own, for a pull request.", _WRITTEN)
 _ERRORS = (400, 404, 405, 409, 422, 503)
 
@@ -39,7 +47,10 @@ OPERATIONS = (
         summary="Owners and their tokens",
         description="An admin sees every owner, others their own. Of a token nothing is told but its name.",
         parameters=(IF_NONE_MATCH,),
-        replies=(Reply(200, "All of them.", (Content(ref("Users")),), KEPT), UNCHANGED),
+        replies=(
+            Reply(200, "All of them.", (MediaType(refer_to_schema("Users")),), CACHE_HEADERS),
+            NOT_MODIFIED,
+        ),
         errors=(400, 503),
     ),
     Operation(
@@ -53,7 +64,13 @@ OPERATIONS = (
             "the hash is taken, `lockout` where the first token of all would be no admin's."
         ),
         parameters=(_USER, _FORCE, WAIT),
-        body=Body((Content(ref("NewToken"), example={"name": "ci", "role": "editor", "sha256": "9f" * 32}),)),
+        body=RequestBody(
+            (
+                MediaType(
+                    refer_to_schema("NewToken"), example={"name": "ci", "role": "editor", "sha256": "9f" * 32}
+                ),
+            )
+        ),
         replies=(Reply(201, "The owner; the token is valid.", _WRITTEN), _BRANCH),
         errors=(*_ERRORS, 413, 415),
         role="admin",
@@ -73,38 +90,40 @@ OPERATIONS = (
 )
 
 
-def users() -> dict[str, Schema]:
+def make_user_schemas() -> dict[str, Schema]:
     """Return the components of users."""
-    user = thing(
+    user = make_object(
         "An owner of agents.",
         username=TEXT,
-        email=nullable(TEXT),
+        email=make_nullable(TEXT),
         source={"type": "string", "description": "The tree that says so."},
-        path=nullable({"type": "string", "description": "Its `_user.yaml`; null: it has none."}),
-        version=nullable({**COUNT, "description": "That changed it last; null: the edit waits on a branch."}),
-        tokens=listed(ref("Token")),
+        path=make_nullable({"type": "string", "description": "Its `_user.yaml`; null: it has none."}),
+        version=make_nullable(
+            {**COUNT, "description": "That changed it last; null: the edit waits on a branch."}
+        ),
+        tokens=make_list(refer_to_schema("Token")),
     )
     return {
-        "Users": thing("Owners.", items=listed(ref("User"))),
+        "Users": make_object("Owners.", items=make_list(refer_to_schema("User"))),
         "User": user,
         "WrittenUser": {
             **user,
             "required": [*user["required"], "write_back"],
-            "properties": {**user["properties"], "write_back": ref("WriteBack")},
+            "properties": {**user["properties"], "write_back": refer_to_schema("WriteBack")},
         },
-        "Token": thing(
+        "Token": make_object(
             "A token, of which only a hash is kept.",
             name=TEXT,
             role=_ROLE,
-            expires=nullable(_ENDS),
+            expires=make_nullable(_ENDS),
             expired={**FLAG, "description": "It is not valid any more, and stays until it is revoked."},
         ),
         "NewToken": {
-            **thing(
+            **make_object(
                 "A token to be known.",
                 name={**_NAME, "description": "What it is for; logs and commits quote it."},
                 role={**_ROLE, "default": "viewer", "description": "`admin` only for the owner `default`."},
-                expires={**nullable(_ENDS), "default": None},
+                expires={**make_nullable(_ENDS), "default": None},
                 sha256={**HEX, "description": "SHA-256 of the token, in lower-case hex."},
                 optional=("role", "expires"),
             ),

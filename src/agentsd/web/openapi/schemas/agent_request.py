@@ -5,16 +5,16 @@ from __future__ import annotations
 from copy import deepcopy
 from typing import Any
 
-from agentsd.control.validation.schema import Schemas, without_null
+from agentsd.control.validation.schema import ManifestSchemas, strip_null
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.core.manifest.edit import FIELDS, IDENTITY, READ_ONLY
+from agentsd.core.manifest.edit import API_FIELDS, IDENTITY_FIELDS, READ_ONLY_FIELDS
 from agentsd.core.manifest.sections import FALLBACK
-from agentsd.web.openapi.model import Schema, ref
-from agentsd.web.openapi.schemas.agent_response import config_of, told
+from agentsd.web.openapi.model import Schema, refer_to_schema
+from agentsd.web.openapi.schemas.agent_response import make_response_schemas, name_config_field
 from agentsd.web.openapi.schemas.common import (
-    listed,
-    nullable,
-    untitled,
+    drop_titles,
+    make_list,
+    make_nullable,
 )
 
 _SECRETS = "A secret that is left out or masked stays as it is, for the same provider and origin."
@@ -28,43 +28,52 @@ SLUG: Schema = {
 _ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "No such section."}
 
 
-def agents(schemas: Schemas) -> dict[str, Schema]:
+def make_request_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
     """Return the schemas of agents in requests."""
-    return {**_vendors(schemas), **_sent(schemas), **told()}
+    return {**_make_vendor_schemas(schemas), **_make_sent_schemas(schemas), **make_response_schemas()}
 
 
 # What is sent
 
 
-def _sent(schemas: Schemas) -> dict[str, Schema]:
-    head = untitled(schemas.opened_head())
-    shared = {name: _plain(schema) for name, schema in head.get("$defs", {}).items() if name != "Check"}
-    sections: Schema = {
-        "rag_config": {"anyOf": [ref("Rag"), _ABSENT], "description": "Knowledge as code."},
-        **{config_of(kind): _section(kind) for kind in SECTIONS},
+def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
+    head = drop_titles(schemas.opened_head())
+    shared = {
+        name: _simplify_schema(schema) for name, schema in head.get("$defs", {}).items() if name != "Check"
     }
-    plain = {api: _plain(head["properties"][name]) for api, name in FIELDS.items() if api not in sections}
+    sections: Schema = {
+        "rag_config": {"anyOf": [refer_to_schema("Rag"), _ABSENT], "description": "Knowledge as code."},
+        **{name_config_field(kind): _make_section(kind) for kind in SECTIONS},
+    }
+    plain = {
+        api: _simplify_schema(head["properties"][name])
+        for api, name in API_FIELDS.items()
+        if api not in sections
+    }
     first = ("name", "description", "system_prompt", "system_prompt_file")
     fields = {name: plain[name] for name in first} | sections | plain
-    whole = {name: _or_null(schema) for name, schema in fields.items()}
-    rollback = _fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
+    whole = {name: _allow_null(schema) for name, schema in fields.items()}
+    rollback = _make_fields("Which version to restore.", {"version": {"type": "integer", "minimum": 1}})
     return {
         **shared,
-        "NewAgent": _fields("A new agent.", {"slug": SLUG, **whole, **_kept("slug")}),
-        "AgentInput": _fields(f"All of an agent: what is left out goes. {_SECRETS}", {**whole, **_kept()}),
-        "AgentPatch": _fields(
-            f"A merge patch (RFC 7396): null removes. {_SECRETS}", {**whole, **_parts(), **_kept()}
+        "NewAgent": _make_fields("A new agent.", {"slug": SLUG, **whole, **_make_read_only("slug")}),
+        "AgentInput": _make_fields(
+            f"All of an agent: what is left out goes. {_SECRETS}", {**whole, **_make_read_only()}
+        ),
+        "AgentPatch": _make_fields(
+            f"A merge patch (RFC 7396): null removes. {_SECRETS}",
+            {**whole, **_make_partial_sections(), **_make_read_only()},
         ),
         "Rollback": {**rollback, "required": ["version"]},
     }
 
 
-def _section(kind: str) -> Schema:
+def _make_section(kind: str) -> Schema:
     said = "The provider and its settings; `{}` for none."
-    return {"anyOf": [ref(f"{kind}-provider"), _ABSENT], "description": said}
+    return {"anyOf": [refer_to_schema(f"{kind}-provider"), _ABSENT], "description": said}
 
 
-def _fields(description: str, properties: Schema) -> Schema:
+def _make_fields(description: str, properties: Schema) -> Schema:
     return {
         "type": "object",
         "description": description,
@@ -73,62 +82,64 @@ def _fields(description: str, properties: Schema) -> Schema:
     }
 
 
-def _kept(*named: str) -> Schema:
+def _make_read_only(*named: str) -> Schema:
     """Return the read-only fields of responses, accepted so that a response can be sent back unchanged."""
     identity = {
         name: {"type": "string", "description": "The agent's own, where it is given."}
-        for name in IDENTITY
+        for name in IDENTITY_FIELDS
         if name not in named
     }
     return identity | {
-        name: {"readOnly": True, "description": "Taken and not used."} for name in sorted(READ_ONLY)
+        name: {"readOnly": True, "description": "Taken and not used."} for name in sorted(READ_ONLY_FIELDS)
     }
 
 
-def _parts() -> Schema:
+def _make_partial_sections() -> Schema:
     """Return schemas of partial sections: sections are merged, so they may be sent in part."""
-    names = (*map(config_of, SECTIONS), "rag_config", "turn")
+    names = (*map(name_config_field, SECTIONS), "rag_config", "turn")
     return {name: {"type": ["object", "null"], "description": "Merged into the section."} for name in names}
 
 
-def _or_null(schema: Schema) -> Schema:
+def _allow_null(schema: Schema) -> Schema:
     notes: Schema = {key: schema[key] for key in ("description", "examples") if key in schema}
     rest = {key: value for key, value in schema.items() if key not in ("default", *notes)}
-    return {**nullable(rest), **notes}
+    return {**make_nullable(rest), **notes}
 
 
-def _vendors(schemas: Schemas) -> dict[str, Schema]:
+def _make_vendor_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
     """Return schemas such as ``llm-groq.com``, and ``llm-provider`` for any vendor of the kind."""
     made: dict[str, Schema] = {}
     for kind in SECTIONS:
         names = {}
         for name, schema in schemas.opened(kind).items():
             names[name] = f"{kind}-{name}"
-            opened = _plain(untitled(schema))
-            opened["properties"][FALLBACK] = listed(
-                ref(f"{kind}-provider"), maxItems=4, description="Who takes over, in order."
+            opened = _simplify_schema(drop_titles(schema))
+            opened["properties"][FALLBACK] = make_list(
+                refer_to_schema(f"{kind}-provider"), maxItems=4, description="Who takes over, in order."
             )
             made[names[name]] = opened
         mapping = {name: f"#/components/schemas/{key}" for name, key in names.items()}
         made[f"{kind}-provider"] = {
-            "oneOf": [ref(key) for key in names.values()],
+            "oneOf": [refer_to_schema(key) for key in names.values()],
             "discriminator": {"propertyName": "provider", "mapping": mapping},
         }
     return made
 
 
-def _plain(node: Any) -> Any:
+def _simplify_schema(node: Any) -> Any:
     """Return a schema without null for optional fields, without our marks, and without sealed examples."""
     if isinstance(node, list):
-        return [_plain(item) for item in node]
+        return [_simplify_schema(item) for item in node]
     if not isinstance(node, dict):
         return node
-    node = without_null({key: value for key, value in node.items() if key not in ("x-plain", "x-url")})
+    node = strip_null({key: value for key, value in node.items() if key not in ("x-plain", "x-url")})
     if node.get("writeOnly"):
         node.pop("examples", None)
     if node.get("$ref", "").startswith("#/$defs/"):
         node = {**node, "$ref": node["$ref"].replace("#/$defs/", "#/components/schemas/")}
     return {
-        key: {name: _plain(child) for name, child in value.items()} if key == "properties" else _plain(value)
+        key: {name: _simplify_schema(child) for name, child in value.items()}
+        if key == "properties"
+        else _simplify_schema(value)
         for key, value in deepcopy(node).items()
     }

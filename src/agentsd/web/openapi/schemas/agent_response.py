@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agentsd.core.manifest.agent import SECTIONS
-from agentsd.web.openapi.model import Schema, ref
+from agentsd.web.openapi.model import Schema, refer_to_schema
 from agentsd.web.openapi.schemas.common import (
     ANYTHING,
     COUNT,
@@ -12,9 +12,9 @@ from agentsd.web.openapi.schemas.common import (
     TEXT,
     TIME,
     UUID,
-    listed,
-    nullable,
-    thing,
+    make_list,
+    make_nullable,
+    make_object,
 )
 
 _CONFIG: Schema = {
@@ -30,18 +30,18 @@ _DIGEST: Schema = {
 _MODES: Schema = {"type": "string", "enum": ["files", "git"]}
 
 
-def config_of(kind: str) -> str:
+def name_config_field(kind: str) -> str:
     """Return the field name of a kind: ``llm`` → ``llm_provider_config``."""
     return f"{kind}_provider_config"
 
 
-def told() -> dict[str, Schema]:
+def make_response_schemas() -> dict[str, Schema]:
     """Return the schemas of agents in responses."""
-    agent = _agent()
+    agent = _make_agent()
     page: Schema = {
-        "items": listed({"anyOf": [ref("Agent"), ref("AgentSummary")]}),
+        "items": make_list({"anyOf": [refer_to_schema("Agent"), refer_to_schema("AgentSummary")]}),
         "total": COUNT,
-        "next_cursor": nullable(TEXT),
+        "next_cursor": make_nullable(TEXT),
         "version": COUNT,
     }
     revision = {
@@ -52,36 +52,41 @@ def told() -> dict[str, Schema]:
         "source": TEXT,
         "path": TEXT,
         "digest": HEX,
-        "commit": nullable(TEXT),
-        "run_id": nullable(UUID),
+        "commit": make_nullable(TEXT),
+        "run_id": make_nullable(UUID),
         "created_at": TIME,
-        **_document(),
+        **_make_document(),
     }
-    past = thing("One historic state; `changes` where `diff` asks for them, null for its first.", revision)
-    field_change = thing(
+    past = make_object(
+        "One historic state; `changes` where `diff` asks for them, null for its first.", revision
+    )
+    field_change = make_object(
         "A field that differs: with `old` and `new`, or `secret`, or the `lines` of a text's diff.",
         operation={"enum": ["add", "change", "remove"]},
         field=TEXT,
         old={},
         new={},
         secret={"enum": ["changed", "resealed"], "description": "`resealed`: a new ciphertext."},
-        lines=listed(TEXT),
+        lines=make_list(TEXT),
     )
     return {
         "Agent": agent,
-        "AgentSummary": _summary(agent),
-        "AgentPage": thing("A page of the list; `total` is of the whole.", page),
-        "WrittenAgent": {**agent, "properties": {**agent["properties"], "write_back": ref("WriteBack")}},
-        "WriteBack": thing(
+        "AgentSummary": _make_summary(agent),
+        "AgentPage": make_object("A page of the list; `total` is of the whole.", page),
+        "WrittenAgent": {
+            **agent,
+            "properties": {**agent["properties"], "write_back": refer_to_schema("WriteBack")},
+        },
+        "WriteBack": make_object(
             "What became of the edit.",
             mode=_MODES,
-            path=nullable(TEXT),
-            commit=nullable(TEXT),
-            branch=nullable(TEXT),
-            pushed=nullable(FLAG),
+            path=make_nullable(TEXT),
+            commit=make_nullable(TEXT),
+            branch=make_nullable(TEXT),
+            pushed=make_nullable(FLAG),
             message={"type": "string", "description": "What falls short of it being live everywhere."},
         ),
-        "Preview": thing(
+        "Preview": make_object(
             "What an edit would come to. Seals are shortened to `ENC[…]`, and no secret is in it.",
             mode={
                 "enum": ["off", "files", "git"],
@@ -89,34 +94,43 @@ def told() -> dict[str, Schema]:
             },
             path={"type": "string", "description": "The manifest, below the folder of manifests."},
             file={"type": "string", "description": "The same with that folder: the file to edit."},
-            branch={**nullable(TEXT), "description": "That it would wait on; `…` for what is new each time."},
+            branch={
+                **make_nullable(TEXT),
+                "description": "That it would wait on; `…` for what is new each time.",
+            },
             changed={"type": "boolean", "description": "False: the file says it already."},
             diff={"type": "string", "description": "Of all files that it touches, as `git diff` shows it."},
             text={"type": "string", "description": "The manifest as it would be; empty if it would go."},
-            commit_message=nullable(TEXT),
-            violations={**listed(ref("Violation")), "description": "Empty: what is refused is a 422."},
+            commit_message=make_nullable(TEXT),
+            violations={
+                **make_list(refer_to_schema("Violation")),
+                "description": "Empty: what is refused is a 422.",
+            },
         ),
-        "Written": thing(
+        "Written": make_object(
             "The edit of an agent that is not served: it is gone, or the edit waits on a branch.",
             id=UUID,
             slug=TEXT,
             deleted=FLAG,
-            version=nullable(COUNT),
-            write_back=ref("WriteBack"),
+            version=make_nullable(COUNT),
+            write_back=refer_to_schema("WriteBack"),
         ),
         "Revision": {
             **past,
-            "properties": {**past["properties"], "changes": nullable(listed(ref("FieldChange")))},
+            "properties": {
+                **past["properties"],
+                "changes": make_nullable(make_list(refer_to_schema("FieldChange"))),
+            },
         },
         "FieldChange": {**field_change, "required": ["operation", "field"]},
-        "ValueList": thing(
+        "ValueList": make_object(
             "What the files of an agent say.",
-            items=listed(ref("Value")),
+            items=make_list(refer_to_schema("Value")),
             digest=_DIGEST,
-            commit=nullable(TEXT),
+            commit=make_nullable(TEXT),
             version=COUNT,
         ),
-        "Value": thing(
+        "Value": make_object(
             "A value that holds no other, and where it stands.",
             pointer={
                 "type": "string",
@@ -129,18 +143,18 @@ def told() -> dict[str, Schema]:
             line={"type": "integer", "minimum": 1},
             column={"type": "integer", "minimum": 1},
         ),
-        "RevisionPage": thing(
+        "RevisionPage": make_object(
             "Newest first; `next_before` leads on.",
-            items=listed(ref("Revision")),
-            next_before=nullable(COUNT),
+            items=make_list(refer_to_schema("Revision")),
+            next_before=make_nullable(COUNT),
         ),
     }
 
 
-def _agent() -> Schema:
-    return thing(
+def _make_agent() -> Schema:
+    return make_object(
         "An agent. Secrets are always `**********`.",
-        _document(),
+        _make_document(),
         id=UUID,
         user={"type": "string", "description": "The owner."},
         slug=TEXT,
@@ -150,16 +164,19 @@ def _agent() -> Schema:
         digest=_DIGEST,
         version={**COUNT, "description": "The version that last touched it."},
         source={"type": "string", "description": "The tree that it came from."},
-        path=nullable(TEXT),
-        commit=nullable(TEXT),
-        created_at=nullable(TIME),
-        updated_at=nullable(TIME),
-        condition=ref("Condition"),
-        serving_version={**nullable(COUNT), "description": "The version that answers; null where none can."},
+        path=make_nullable(TEXT),
+        commit=make_nullable(TEXT),
+        created_at=make_nullable(TIME),
+        updated_at=make_nullable(TIME),
+        condition=refer_to_schema("Condition"),
+        serving_version={
+            **make_nullable(COUNT),
+            "description": "The version that answers; null where none can.",
+        },
     )
 
 
-def _summary(agent: Schema) -> Schema:
+def _make_summary(agent: Schema) -> Schema:
     names = (
         "id",
         "user",
@@ -173,17 +190,17 @@ def _summary(agent: Schema) -> Schema:
     )
     more = ("commit", "path", "source", "updated_at", "condition")
     vendors: Schema = {"type": "object", "properties": dict.fromkeys(SECTIONS, TEXT)}
-    return thing(
+    return make_object(
         "An agent as `view=summary` lists it.",
         {name: agent["properties"][name] for name in (*names, *more)},
         providers={**vendors, "description": "The vendors of the sections that it has."},
     )
 
 
-def _document() -> Schema:
+def _make_document() -> Schema:
     """Return the schema of the manifest's fields; empty where the manifest leaves them out."""
     texts = dict.fromkeys(("description", "system_prompt", "greeting"), TEXT)
-    optional = dict.fromkeys(("system_prompt_file", "language"), nullable(TEXT))
-    configs = {config_of(kind): _CONFIG for kind in SECTIONS}
-    others: Schema = {"rag_config": ANYTHING, "turn": ANYTHING, "checks": listed(ANYTHING)}
+    optional = dict.fromkeys(("system_prompt_file", "language"), make_nullable(TEXT))
+    configs = {name_config_field(kind): _CONFIG for kind in SECTIONS}
+    others: Schema = {"rag_config": ANYTHING, "turn": ANYTHING, "checks": make_list(ANYTHING)}
     return {**texts, **optional, **configs, **others}

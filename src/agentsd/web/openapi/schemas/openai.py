@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from agentsd.services.chat import PASSED_ON, ROLES
+from agentsd.services.chat import PASSED_FIELDS, ROLES
 from agentsd.web.openai.embeddings import TEXTS_MAX
-from agentsd.web.openai.speech import FORMATS as SPOKEN
-from agentsd.web.openai.speech import RATES, TEXT_MAX
-from agentsd.web.openai.transcriptions import FORMATS as WRITTEN
-from agentsd.web.openapi.model import Schema, ref
-from agentsd.web.openapi.schemas.common import COUNT, TEXT, listed, thing
+from agentsd.web.openai.speech import RATES_HERTZ, TEXT_MAX
+from agentsd.web.openai.speech import SPEECH_FORMATS as SPOKEN
+from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS as WRITTEN
+from agentsd.web.openapi.model import Schema, refer_to_schema
+from agentsd.web.openapi.schemas.common import COUNT, TEXT, make_list, make_object
 
 MODEL: Schema = {
     "type": ["string", "null"],
@@ -20,22 +20,29 @@ _PASSED: Schema = {"description": "Given to the provider as it is."}
 _USAGE: Schema = {"type": "object", "description": "Tokens, as the provider counts them."}
 
 
-def openai() -> dict[str, Schema]:
+def make_openai_schemas() -> dict[str, Schema]:
     """Return the schemas of all paths under ``/v1``."""
-    return {**_models(), **_chat(), **_sound(), **_embeddings()}
+    return {
+        **_make_model_schemas(),
+        **_make_chat_schemas(),
+        **_make_audio_schemas(),
+        **_make_embedding_schemas(),
+    }
 
 
-def _models() -> dict[str, Schema]:
-    model = thing(
+def _make_model_schemas() -> dict[str, Schema]:
+    model = make_object(
         "An agent as OpenAI lists models.", id=TEXT, object={"const": "model"}, created=COUNT, owned_by=TEXT
     )
-    many = thing("All active agents.", object={"const": "list"}, data=listed(ref("Model"), minItems=1))
+    many = make_object(
+        "All active agents.", object={"const": "list"}, data=make_list(refer_to_schema("Model"), minItems=1)
+    )
     return {"Model": model, "ModelList": many}
 
 
-def _chat() -> dict[str, Schema]:
+def _make_chat_schemas() -> dict[str, Schema]:
     content = {
-        "anyOf": [TEXT, listed({"type": "object"}), {"type": "null"}],
+        "anyOf": [TEXT, make_list({"type": "object"}), {"type": "null"}],
         "description": "A text, or parts.",
     }
     message = {
@@ -48,15 +55,15 @@ def _chat() -> dict[str, Schema]:
         "type": ["object", "null"],
         "description": "`include_usage` asks for a last chunk with the usage.",
     }
-    passed = dict.fromkeys(sorted(PASSED_ON - {"stream_options"}), _PASSED)
+    passed = dict.fromkeys(sorted(PASSED_FIELDS - {"stream_options"}), _PASSED)
     known = {
         "model": MODEL,
-        "messages": listed(message, minItems=1),
+        "messages": make_list(message, minItems=1),
         "stream": stream,
         "stream_options": options,
     }
     answer = {"id": TEXT, "created": COUNT, "model": {"type": "string", "description": "The agent's slug."}}
-    choices = listed({"type": "object"})
+    choices = make_list({"type": "object"})
     return {
         "ChatRequest": {
             "type": "object",
@@ -64,16 +71,16 @@ def _chat() -> dict[str, Schema]:
             "required": ["messages"],
             "properties": known | passed,
         },
-        "ChatCompletion": thing(
+        "ChatCompletion": make_object(
             "The answer.",
             answer,
             optional=("usage", "citations"),
             object={"const": "chat.completion"},
             choices=choices,
             usage=_USAGE,
-            citations=listed(ref("Citation")),
+            citations=make_list(refer_to_schema("Citation")),
         ),
-        "Citation": thing(
+        "Citation": make_object(
             "A passage that the answer may quote.",
             number=COUNT,
             source=TEXT,
@@ -84,8 +91,8 @@ def _chat() -> dict[str, Schema]:
     }
 
 
-def _sound() -> dict[str, Schema]:
-    rate = {"type": ["integer", "null"], "minimum": RATES.start, "maximum": RATES.stop - 1}
+def _make_audio_schemas() -> dict[str, Schema]:
+    rate = {"type": ["integer", "null"], "minimum": RATES_HERTZ.start, "maximum": RATES_HERTZ.stop - 1}
     spoken = {
         "model": MODEL,
         "input": {"type": "string", "minLength": 1, "maxLength": TEXT_MAX, "pattern": r"\S"},
@@ -115,7 +122,7 @@ def _sound() -> dict[str, Schema]:
         "prompt": _IGNORED,
         "temperature": _IGNORED,
     }
-    written = thing(
+    written = make_object(
         "What was said. `verbose_json` tells more.",
         optional=("task", "language", "duration"),
         text=TEXT,
@@ -130,23 +137,23 @@ def _sound() -> dict[str, Schema]:
     }
 
 
-def _embeddings() -> dict[str, Schema]:
+def _make_embedding_schemas() -> dict[str, Schema]:
     text = {"type": "string", "minLength": 1}
     sent = {
         "model": MODEL,
-        "input": {"anyOf": [text, listed(text, minItems=1, maxItems=TEXTS_MAX)]},
+        "input": {"anyOf": [text, make_list(text, minItems=1, maxItems=TEXTS_MAX)]},
         "encoding_format": {"enum": ["float", "base64", None], "default": "float"},
         "dimensions": {"type": ["integer", "null"], "description": "The agent's own, or nothing."},
     }
-    vector = {"anyOf": [listed({"type": "number"}), {"type": "string", "contentEncoding": "base64"}]}
-    row = thing("One vector.", object={"const": "embedding"}, index=COUNT, embedding=vector)
+    vector = {"anyOf": [make_list({"type": "number"}), {"type": "string", "contentEncoding": "base64"}]}
+    row = make_object("One vector.", object={"const": "embedding"}, index=COUNT, embedding=vector)
     return {
         "EmbeddingRequest": {"type": "object", "required": ["input"], "properties": sent},
-        "Embeddings": thing(
+        "Embeddings": make_object(
             "A vector for each text, in order.",
             object={"const": "list"},
             model=TEXT,
-            data=listed(row),
+            data=make_list(row),
             usage=_USAGE,
         ),
     }

@@ -12,28 +12,28 @@ from typing import Any
 
 from aiohttp import web
 
-from agentsd.control.writeback.delivery import Preview
+from agentsd.control.writeback.delivery import EditPreview
 from agentsd.control.writeback.errors import ReadOnly
-from agentsd.control.writeback.offline_preview import Sketchpad
-from agentsd.control.writeback.operations import Edits
-from agentsd.control.writeback.preview import diff_of, text_of
+from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
+from agentsd.control.writeback.operations import AgentOperations
+from agentsd.control.writeback.preview import make_diff, make_preview_text
 from agentsd.core.manifest.agent import AgentRow
-from agentsd.core.secret import looks_secret
-from agentsd.web.agent_lookup import principal_of, snapshot_of
-from agentsd.web.context import PARTS, VIEWS
-from agentsd.web.http.caching import JSON
+from agentsd.core.secret import is_secret_name
+from agentsd.web.agent_lookup import get_principal, get_snapshot
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
+from agentsd.web.http.caching import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
-from agentsd.web.rest.write_errors import problem_of
+from agentsd.web.rest.write_errors import from_write_error
 from agentsd.web.views.masking import Masker
 
-SKETCHPAD = web.AppKey("sketchpad", Sketchpad)
+OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
 
-Work = Callable[[Edits[Any]], Awaitable[Any]]
+Work = Callable[[AgentOperations[Any]], Awaitable[Any]]
 """One edit, of whichever edits it is given."""
 
 
-def is_dry(request: web.Request) -> bool:
+def is_dry_run(request: web.Request) -> bool:
     """Return whether the request is a dry run. Raise ``Problem`` 400 for an unclear or repeated value."""
     said = request.query.getall("dry_run", ["false"])
     if len(said) > 1 or said[0] not in ("true", "false"):
@@ -41,47 +41,47 @@ def is_dry(request: web.Request) -> bool:
     return said[0] == "true"
 
 
-async def previewed(request: web.Request, decide: Callable[[], Awaitable[Work]]) -> web.Response:
+async def preview_write(request: web.Request, decide: Callable[[], Awaitable[Work]]) -> web.Response:
     """Return 200 with the diff; errors are those of the write itself. Nothing is recorded."""
     try:
-        preview = await _tried(request, await decide())
-        files, masker = request.app[PARTS].files, request.app[VIEWS].masker
-        body = to_json(await asyncio.to_thread(preview_view, preview, files, masker))
+        preview = await _try_write(request, await decide())
+        files, masker = request.app[APP_CONTEXT].files, request.app[AGENT_VIEWS].masker
+        body = to_json(await asyncio.to_thread(make_preview_view, preview, files, masker))
     except Exception as error:
-        problem = problem_of(error, principal_of(request).scope)
+        problem = from_write_error(error, get_principal(request).scope)
         if problem is None:
             raise
         raise problem from None
-    return web.Response(body=body, content_type=JSON)
+    return web.Response(body=body, content_type=JSON_TYPE)
 
 
-async def _tried(request: web.Request, work: Work) -> Preview:
+async def _try_write(request: web.Request, work: Work) -> EditPreview:
     """Try the write on the files where they can be written, else on the stored manifests."""
-    writeback = request.app[PARTS].writeback
+    writeback = request.app[APP_CONTEXT].writeback
     if writeback is not None:
         try:
-            return await _preview(work(writeback.rehearsal))
+            return await _await_preview(work(writeback.rehearsal))
         except ReadOnly:
             pass
-    snapshot = snapshot_of(request)
+    snapshot = get_snapshot(request)
 
     def rows(owner: str) -> list[AgentRow]:
         return [snapshot.entries[slug].row for slug in snapshot.slugs(owner)]
 
-    return await _preview(work(request.app[SKETCHPAD].of(rows)))
+    return await _await_preview(work(request.app[OFFLINE_PREVIEW].of(rows)))
 
 
-async def _preview(coming: Awaitable[Any]) -> Preview:
-    preview: Preview = await coming
+async def _await_preview(coming: Awaitable[Any]) -> EditPreview:
+    preview: EditPreview = await coming
     return preview
 
 
-def preview_view(preview: Preview, files: str, masker: Masker) -> dict[str, Any]:
+def make_preview_view(preview: EditPreview, files: str, masker: Masker) -> dict[str, Any]:
     """Return a preview as JSON values, without secrets. ``files``: the displayed folder of manifests."""
     decided = preview.decided
 
     def is_secret(name: str) -> bool:
-        return name in masker.names or looks_secret(name)
+        return name in masker.names or is_secret_name(name)
 
     return {
         "mode": preview.mode,
@@ -89,14 +89,14 @@ def preview_view(preview: Preview, files: str, masker: Masker) -> dict[str, Any]
         "file": normpath(f"{files}/{decided.path}"),
         "branch": preview.branch,
         "changed": bool(decided.changing or decided.explicit),
-        "diff": diff_of(preview, _within(files), is_secret),
-        "text": text_of(preview, is_secret),
+        "diff": make_diff(preview, _make_relative_folder(files), is_secret),
+        "text": make_preview_text(preview, is_secret),
         "commit_message": preview.message,
         "violations": [],
     }
 
 
-def _within(files: str) -> str:
+def _make_relative_folder(files: str) -> str:
     """Return the folder as in a diff: relative to the repository, of which it is usually a top folder."""
     folder = normpath(files)
     return basename(folder) if folder.startswith(("/", "..")) else folder

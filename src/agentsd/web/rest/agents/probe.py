@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from agentsd.services.verdict import judge
-from agentsd.web.agent_lookup import find, lease
-from agentsd.web.context import PARTS
+from agentsd.services.verdict import judge_agent
+from agentsd.web.agent_lookup import find_agent, lease_agent
+from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.json import to_json
-from agentsd.web.openai.models import agent_headers
-from agentsd.web.views.pagination import boolean
+from agentsd.web.openai.models import make_agent_headers
+from agentsd.web.views.pagination import parse_boolean
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.post("/api/agents/{agent}/test", test)]
+    return [web.post("/api/agents/{agent}/test", probe_agent)]
 
 
-async def test(request: web.Request) -> web.Response:
+async def probe_agent(request: web.Request) -> web.Response:
     """Probe the version that is served now, and return the findings."""
-    checks = boolean(request.query, "checks") or False
-    entry = find(request, request.match_info["agent"])
-    async with lease(request, entry) as agent:
-        verdict = await judge(agent, request.app[PARTS].knowledge, checks=checks)
-        headers = agent_headers(agent)
+    checks = parse_boolean(request.query, "checks") or False
+    entry = find_agent(request, request.match_info["agent"])
+    async with lease_agent(request, entry) as agent:
+        verdict = await judge_agent(agent, request.app[APP_CONTEXT].knowledge, checks=checks)
+        headers = make_agent_headers(agent)
     return web.Response(body=to_json(verdict.as_json()), content_type="application/json", headers=headers)

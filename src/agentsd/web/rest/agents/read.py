@@ -6,47 +6,47 @@ from collections.abc import Callable, Iterator, Sequence
 
 from aiohttp import web
 
-from agentsd.runtime.agents.cooperative import Pacer
-from agentsd.runtime.agents.snapshot import Entry, Snapshot
-from agentsd.web.agent_lookup import find, principal_of, snapshot_of
-from agentsd.web.context import PARTS, VIEWS
-from agentsd.web.http.caching import cached, etag_of, revalidated
+from agentsd.runtime.agents.cooperative import CooperativeYield
+from agentsd.runtime.agents.snapshot import Snapshot, SnapshotEntry
+from agentsd.web.agent_lookup import find_agent, get_principal, get_snapshot
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
+from agentsd.web.http.caching import compute_etag, make_cached_response, make_conditional_response
 from agentsd.web.http.json import to_json
-from agentsd.web.views.agent import fallback_view
-from agentsd.web.views.agent_cache import Views
-from agentsd.web.views.pagination import Query, encode_cursor, page_of, parse_query
-from agentsd.web.views.sorting import SLUGS, Picker, Place
+from agentsd.web.views.agent import make_fallback_view
+from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.pagination import ListQuery, encode_cursor, parse_query, slice_page
+from agentsd.web.views.sorting import SLUG_ORDER, ListPlace, PagePicker
 
-_AT_ONCE = 500
+_SLUGS_PER_CHUNK = 500
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
     one = "/api/agents/{agent}"
     return [
-        web.get(one, get_one),  # first: it is asked for most, and routes are tried in order
-        web.get("/api/agents", get_many),
+        web.get(one, get_agent),  # first: it is asked for most, and routes are tried in order
+        web.get("/api/agents", get_agents),
     ]
 
 
-async def get_one(request: web.Request) -> web.Response:
+async def get_agent(request: web.Request) -> web.Response:
     """Return one agent, by slug or id, or the current one."""
-    entry = find(request, request.match_info["agent"])
+    entry = find_agent(request, request.match_info["agent"])
     if entry is None:
-        body = to_json(fallback_view(request.app[PARTS].registry.fallback))
-        return cached(request, body, etag_of(body))
-    rendered = request.app[VIEWS].of(entry)
-    return revalidated(request, rendered.body, rendered.etag, rendered.headers)
+        body = to_json(make_fallback_view(request.app[APP_CONTEXT].registry.fallback))
+        return make_cached_response(request, body, compute_etag(body))
+    rendered = request.app[AGENT_VIEWS].of(entry)
+    return make_conditional_response(request, rendered.body, rendered.etag, rendered.headers)
 
 
-async def get_many(request: web.Request) -> web.Response:
+async def get_agents(request: web.Request) -> web.Response:
     """Return a page of the list: ``{"items", "total", "next_cursor", "version"}``."""
     query = parse_query(request.query, [name for name, _ in request.query.items()])
-    snapshot, views = snapshot_of(request), request.app[VIEWS]
-    pacer = Pacer()
-    slugs = await _filtered(snapshot, snapshot.slugs(principal_of(request).scope), views, query, pacer)
-    page, after = await _page(snapshot, slugs, query, pacer)
-    render = views.summary if query.view == "summary" else _whole(views)
+    snapshot, views = get_snapshot(request), request.app[AGENT_VIEWS]
+    pacer = CooperativeYield()
+    slugs = await _filter_slugs(snapshot, snapshot.slugs(get_principal(request).scope), views, query, pacer)
+    page, after = await _pick_page(snapshot, slugs, query, pacer)
+    render = views.summary if query.view == "summary" else _make_renderer(views)
     bodies = []
     for slug in page:
         bodies.append(render(snapshot.entries[slug]))
@@ -55,33 +55,33 @@ async def get_many(request: web.Request) -> web.Response:
     tail = to_json({"total": len(slugs), "next_cursor": cursor, "version": snapshot.version})
     body = b'{"items":[' + b",".join(bodies) + b"]," + tail[1:]
     link = query.next_link(request.path, cursor) if cursor else None
-    return cached(request, body, etag_of(body), link=link)
+    return make_cached_response(request, body, compute_etag(body), link=link)
 
 
-def _whole(views: Views) -> Callable[[Entry], bytes]:
+def _make_renderer(views: AgentViewCache) -> Callable[[SnapshotEntry], bytes]:
     return lambda entry: views.of(entry).body
 
 
-async def _page(
-    snapshot: Snapshot, slugs: Sequence[str], query: Query, pacer: Pacer
-) -> tuple[Sequence[str], Place | None]:
-    if query.order == SLUGS:
-        return page_of(slugs, query)
-    picker = Picker(query.order, query.after, query.limit)
-    for some in _chunks(slugs):
+async def _pick_page(
+    snapshot: Snapshot, slugs: Sequence[str], query: ListQuery, pacer: CooperativeYield
+) -> tuple[Sequence[str], ListPlace | None]:
+    if query.order == SLUG_ORDER:
+        return slice_page(slugs, query)
+    picker = PagePicker(query.order, query.after, query.limit)
+    for some in _split_slugs(slugs):
         picker.add([snapshot.entries[slug] for slug in some])
         await pacer.turn()
     return picker.page()
 
 
-async def _filtered(
-    snapshot: Snapshot, slugs: Sequence[str], views: Views, query: Query, pacer: Pacer
+async def _filter_slugs(
+    snapshot: Snapshot, slugs: Sequence[str], views: AgentViewCache, query: ListQuery, pacer: CooperativeYield
 ) -> Sequence[str]:
     found = slugs
     if (query.owner, query.active, query.q, query.condition) != (None, None, None, None):
         kept = []
-        for some in _chunks(found):
-            kept += [slug for slug in some if _matches(snapshot.entries[slug], query)]
+        for some in _split_slugs(found):
+            kept += [slug for slug in some if _matches_query(snapshot.entries[slug], query)]
             await pacer.turn()
         found = kept
     if query.provider is not None:
@@ -94,12 +94,12 @@ async def _filtered(
     return found
 
 
-def _chunks(slugs: Sequence[str]) -> Iterator[Sequence[str]]:
+def _split_slugs(slugs: Sequence[str]) -> Iterator[Sequence[str]]:
     """Split ``slugs`` into chunks, each of which takes well below a millisecond."""
-    return (slugs[start : start + _AT_ONCE] for start in range(0, len(slugs), _AT_ONCE))
+    return (slugs[start : start + _SLUGS_PER_CHUNK] for start in range(0, len(slugs), _SLUGS_PER_CHUNK))
 
 
-def _matches(entry: Entry, query: Query) -> bool:
+def _matches_query(entry: SnapshotEntry, query: ListQuery) -> bool:
     row = entry.row
     return (
         (query.owner is None or row.owner == query.owner)

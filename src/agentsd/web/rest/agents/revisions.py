@@ -8,40 +8,40 @@ from uuid import UUID
 
 from aiohttp import web
 
-from agentsd.control.status.revisions import steps_between
+from agentsd.control.status.revisions import revision_changes
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid
-from agentsd.core.text.revision_changes import changes_json
-from agentsd.runtime.agents.snapshot import not_found
-from agentsd.store.queries.agents import Revision, revision_page
-from agentsd.web.agent_lookup import find, principal_of
-from agentsd.web.context import PARTS, VIEWS
-from agentsd.web.http.caching import cached, etag_of
+from agentsd.core.text.revision_changes import changes_to_json
+from agentsd.runtime.agents.snapshot import make_not_found_error
+from agentsd.store.queries.agents import Revision, load_revision_page
+from agentsd.web.agent_lookup import find_agent, get_principal
+from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
+from agentsd.web.http.caching import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
-from agentsd.web.views.agent import document_of, document_view
-from agentsd.web.views.agent_cache import Views
-from agentsd.web.views.pagination import boolean, parse_limit
+from agentsd.web.views.agent import load_document, make_document_view
+from agentsd.web.views.agent_cache import AgentViewCache
+from agentsd.web.views.pagination import parse_boolean, parse_limit
 
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 PAGE_BYTES = 2 << 20
 """Of documents and prompts on one page, which takes up to a second to read: then a page has fewer items."""
 
-_ONE_AT_A_TIME = web.AppKey("revisions", asyncio.Semaphore)
+_PAGE_SEMAPHORE = web.AppKey("revisions", asyncio.Semaphore)
 
 
-def routes() -> list[web.RouteDef]:
+def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    return [web.get("/api/agents/{agent}/revisions", get)]
+    return [web.get("/api/agents/{agent}/revisions", get_revisions)]
 
 
-def install(app: web.Application) -> None:
+def install_semaphore(app: web.Application) -> None:
     """Install a semaphore, so that any number of requests for pages take one thread."""
-    app[_ONE_AT_A_TIME] = asyncio.Semaphore()
+    app[_PAGE_SEMAPHORE] = asyncio.Semaphore()
 
 
-async def get(request: web.Request) -> web.Response:
+async def get_revisions(request: web.Request) -> web.Response:
     """Return ``{"items", "next_before"}``; ``limit`` and ``before`` (a version) page.
 
     503 while Postgres is away. ``diff=true``: each has ``changes`` against the one before it (null:
@@ -51,34 +51,36 @@ async def get(request: web.Request) -> web.Response:
     owner only.
     """
     limit = parse_limit(request.query.get("limit"), default=LIMIT_DEFAULT, maximum=LIMIT_MAX)
-    before = _version(request.query.get("before"))
-    compared = boolean(request.query, "diff")
-    ref, scope = request.match_info["agent"], principal_of(request).scope
-    agent, known = _agent_id(request, ref)
-    async with request.app[PARTS].database.transaction(snapshot=True) as connection:
-        found, more = await revision_page(
+    before = _parse_version(request.query.get("before"))
+    compared = parse_boolean(request.query, "diff")
+    ref, scope = request.match_info["agent"], get_principal(request).scope
+    agent, known = _find_agent_id(request, ref)
+    async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
+        found, more = await load_revision_page(
             connection, agent, limit=limit + 1, size=PAGE_BYTES, before=before, owner=scope
         )
     if not found and not known:
-        raise not_found(ref)
-    async with request.app[_ONE_AT_A_TIME]:
+        raise make_not_found_error(ref)
+    async with request.app[_PAGE_SEMAPHORE]:
         body = await asyncio.to_thread(
-            _reply, found, limit, request.app[VIEWS], more=more, compared=bool(compared)
+            _make_reply, found, limit, request.app[AGENT_VIEWS], more=more, compared=bool(compared)
         )
-    return cached(request, body, etag_of(body))
+    return make_cached_response(request, body, compute_etag(body))
 
 
-def _reply(found: list[Revision], limit: int, views: Views, *, more: bool, compared: bool) -> bytes:
+def _make_reply(
+    found: list[Revision], limit: int, views: AgentViewCache, *, more: bool, compared: bool
+) -> bytes:
     """Return the page. If there are more, the last one found only serves to compare its successor."""
     shown = found[: min(limit, len(found) - 1)] if more or len(found) > limit else found
-    items = [revision_view(revision, views) for revision in shown]
+    items = [make_revision_view(revision, views) for revision in shown]
     if compared:
-        for item, changed in zip(items, steps_between(found), strict=False):
-            item["changes"] = None if changed is None else changes_json(changed)
+        for item, changed in zip(items, revision_changes(found), strict=False):
+            item["changes"] = None if changed is None else changes_to_json(changed)
     return to_json({"items": items, "next_before": shown[-1].version if len(shown) < len(found) else None})
 
 
-def revision_view(revision: Revision, views: Views) -> dict[str, Any]:
+def make_revision_view(revision: Revision, views: AgentViewCache) -> dict[str, Any]:
     """Return one historic state, with secrets masked."""
     return {
         "version": revision.version,
@@ -91,22 +93,22 @@ def revision_view(revision: Revision, views: Views) -> dict[str, Any]:
         "commit": revision.commit,
         "run_id": revision.run_id,
         "created_at": revision.created_at,
-        **document_view(document_of(revision, views.destinations), views.masker),
+        **make_document_view(load_document(revision, views.destinations), views.masker),
     }
 
 
-def _agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
+def _find_agent_id(request: web.Request, ref: str) -> tuple[UUID, bool]:
     """Return the agent's id, and whether it exists now."""
     try:
-        entry = find(request, ref)
+        entry = find_agent(request, ref)
     except AgentNotFound:
         if is_uuid(ref):
             return UUID(ref), False
         raise
-    return (entry.row.id, True) if entry else (request.app[PARTS].registry.fallback.id, True)
+    return (entry.row.id, True) if entry else (request.app[APP_CONTEXT].registry.fallback.id, True)
 
 
-def _version(text: str | None) -> int | None:
+def _parse_version(text: str | None) -> int | None:
     if text is None:
         return None
     if not (text.isascii() and text.isdigit()) or len(text) > 18:
