@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from agentsd.web.views.sorting import SORTS
+from agentsd.web.views.sort_order import SORTS
 from tests.bench.fleet import fleet, slug
 from tests.bench.processes import settle, up, workspace
 from tests.bench.report import Figure, Scale, main, p50, p99

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.compose.parts import load_settings, make_checker
+from agentsd.cli.compose.factories import load_settings, make_checker
 from agentsd.control.validation import semantics as meaning
 from agentsd.control.validation.checker import CheckResult
 from agentsd.core.manifest.checks import check_regex

@@ -11,7 +11,7 @@ import pytest
 from agentsd.control.validation import text_extraction as extraction
 from agentsd.control.validation.text_extraction import extract_passages
 from agentsd.core.errors import ConfigError
-from agentsd.core.text.chunking import split_chunks
+from agentsd.core.manifest.chunks import split_chunks
 from agentsd.sandbox.limits import CallLimits
 from tests.bench.hostile import TEXT, pdf
 

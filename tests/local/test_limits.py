@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.compose.parts import load_settings, make_sessions
+from agentsd.cli.compose.factories import load_settings, make_sessions
 from agentsd.core.errors import ConfigError
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.providers.local.engines import Engines

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from agentsd.core.errors import ConfigError
-from agentsd.providers.plugins import InstalledProviders, load_installed_providers
-from agentsd.providers.resilience import build as resilient
+from agentsd.providers.entry_points import InstalledProviders, load_installed_providers
+from agentsd.providers.resilience import builder as resilient
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.telemetry import Metrics
 from tests.vendors.openai_server import OpenAIServer
@@ -167,7 +167,7 @@ def test_without_such_packages_nothing_is_asked(tmp_path: Path) -> None:
     other.mkdir()
     (other / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n")
     code = (
-        "from agentsd.providers.plugins import installed; "
+        "from agentsd.providers.entry_points import installed; "
         f"found = installed([{str(tmp_path)!r}, {str(tmp_path / 'nowhere')!r}]); "
         "print(len(found.problems), len(found.catalog.llm) > 3)"
     )

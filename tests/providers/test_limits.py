@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from agentsd.providers.base import ProviderBroken, ProviderProtocolError, ProviderTimeout, Transcript
-from agentsd.providers.border import GuardedEmbedding, GuardedSTT, GuardedTTS
+from agentsd.providers.client_guard import GuardedEmbedding, GuardedSTT, GuardedTTS
 from agentsd.providers.errors import VendorRef
 from agentsd.providers.limits import (
     CHAT_LIMITS,

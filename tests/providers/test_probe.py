@@ -11,7 +11,7 @@ import pytest
 from agentsd.core.manifest.agent import AgentHead
 from agentsd.providers.base import LiveAgent
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.resilience import build as resilient
+from agentsd.providers.resilience import builder as resilient
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.services.probe import probe_agent
 from agentsd.telemetry import Metrics

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import Field
 
-from agentsd.providers.border import GuardedTTS
 from agentsd.providers.catalog import Catalog, default_catalog
-from agentsd.providers.resilience.build import ResilientTTS
+from agentsd.providers.client_guard import GuardedTTS
+from agentsd.providers.resilience.builder import ResilientTTS
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from agentsd.core.errors import StoreRefused
-from agentsd.core.text.chunking import Chunk
+from agentsd.core.manifest.chunks import Chunk
 from agentsd.store.database import Database
 from agentsd.store.leader_election import LeaderCandidate, lock_for_term
 from agentsd.store.queries import agents, audit, knowledge, replicas

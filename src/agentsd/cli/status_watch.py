@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
-from agentsd.cli.compose.parts import open_database
+from agentsd.cli.compose.factories import open_database
 from agentsd.cli.output import get_stdout, print_lines
 from agentsd.control.status.diff import OverviewEvent, diff_overviews
 from agentsd.control.status.overview import Overview, load_overview

@@ -23,7 +23,7 @@ from uuid import UUID
 
 from agentsd.core.errors import ProviderError
 from agentsd.core.manifest.agent import AgentHead
-from agentsd.core.text.chunking import Passage
+from agentsd.core.manifest.chunks import Passage
 
 
 class ProviderAuthError(ProviderError):

@@ -15,7 +15,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.sections import FALLBACK
 from agentsd.core.trust.rules import Destinations
 from agentsd.core.violations import suggest_word
-from agentsd.providers.border import guard_client
+from agentsd.providers.client_guard import guard_client
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.llm import (

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from agentsd.core.text.chunking import Passage
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 
 _WORD = re.compile(r"\w+")

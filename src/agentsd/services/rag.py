@@ -13,7 +13,7 @@ from contextlib import aclosing
 from typing import Any, cast
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.text.chunking import Passage
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
 SEARCH_TIMEOUT_SECONDS = 3.0

@@ -31,7 +31,7 @@ from agentsd.sops.admission import (
 )
 from agentsd.sops.environment import make_environment, remove_credentials
 from agentsd.sops.identities import run_key_command
-from agentsd.sops.lending import lend_memory_file
+from agentsd.sops.memory_file import lend_memory_file
 from agentsd.sops.offline_gpg import offline_gpg
 
 TIMEOUT_SECONDS = 30.0

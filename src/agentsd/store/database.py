@@ -23,7 +23,7 @@ from psycopg.pq import TransactionStatus
 from agentsd.core.errors import ConfigError, SchemaMismatch, StoreError, StoreUnavailable
 from agentsd.store import writability
 from agentsd.store.errors import is_session_fault, translate_error
-from agentsd.store.tolerance import accept_any_timestamp
+from agentsd.store.lenient_values import accept_any_timestamp
 from agentsd.store.writability import Writability
 
 SCHEMA_REVISION = "0010"

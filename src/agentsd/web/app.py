@@ -27,7 +27,7 @@ from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
 from agentsd.web.views.agent_cache import AgentViewCache
-from agentsd.web.views.masking import Masker, collect_secret_names
+from agentsd.web.views.masker import Masker, collect_secret_names
 
 
 def create_app(parts: AppContext) -> web.Application:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.compose.factories import load_settings
 from agentsd.cli.compose.pull import make_pull_setup
 from agentsd.core.errors import ConfigError
 

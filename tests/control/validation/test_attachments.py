@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.cli.compose.parts import load_settings, make_checker
+from agentsd.cli.compose.factories import load_settings, make_checker
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions
 from agentsd.control.validation.validate import validate_tree
 from agentsd.core.errors import InvalidManifests

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from agentsd.cli.commands.validate import validate_command
-from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.compose.factories import load_settings
 from agentsd.control.sync.reconciler import SyncResult
 from agentsd.control.sync.syncer import RoundReport, Syncer
 from agentsd.control.sync.watcher import Watcher

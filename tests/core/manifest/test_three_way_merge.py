@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.three_way_merge import MergedDocument, SealedLeaf, is_identical, merge_documents
-from agentsd.core.trust.masking import mask_sealed_text
+from agentsd.core.trust.sealed_text import mask_sealed_text
 
 leaf = st.one_of(
     st.text(max_size=2), st.integers(0, 3), st.booleans(), st.builds(SealedLeaf, st.text(max_size=1))

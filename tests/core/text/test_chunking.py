@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.text.chunking import split_chunks
+from agentsd.core.manifest.chunks import split_chunks
 
 
 def _words(text: str) -> list[str]:

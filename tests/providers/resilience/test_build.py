@@ -15,7 +15,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.providers import base
 from agentsd.providers.base import Transcript
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.resilience import build as resilient
+from agentsd.providers.resilience import builder as resilient
 from agentsd.providers.resilience import chain
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.telemetry import Metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from agentsd.services.voicebot.flow import extract_content
+from agentsd.services.voicebot.streams import extract_content
 from tests.runtime.conftest import Sealed
 from tests.runtime.world import World, following, serves, until
 from tests.vendors.openai_server import OpenAIServer

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentsd.core.manifest.agent import Turn
-from agentsd.services.voicebot.turntaking import DetectionState, SpeechEnd, SpeechStart, advance_state
+from agentsd.services.voicebot.turn_detection import DetectionState, SpeechEnd, SpeechStart, advance_state
 
 PLAIN = Turn(threshold=0.5, prefix_padding_ms=100, silence_ms=96)
 

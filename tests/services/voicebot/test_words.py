@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from agentsd.providers.base import Transcript
 from agentsd.services.voicebot.conversation import ITEMS_MAX, Conversation, ConversationItem
-from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.playback import Playback, cut_to_heard
-from agentsd.services.voicebot.speakable import Speakable
+from agentsd.services.voicebot.speech_text import Speakable
 from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
 

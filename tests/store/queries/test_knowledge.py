@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from agentsd.core.text.chunking import Chunk
+from agentsd.core.manifest.chunks import Chunk
 from agentsd.store.database import Database
 from agentsd.store.queries import knowledge
 

@@ -25,7 +25,7 @@ from agentsd.web.views.pagination import (
     parse_query,
     slice_page,
 )
-from agentsd.web.views.sorting import CONDITION_SEVERITY, SLUG_ORDER, SORTS, PagePicker, SortOrder
+from agentsd.web.views.sort_order import CONDITION_SEVERITY, SLUG_ORDER, SORTS, PagePicker, SortOrder
 
 slugs = st.text("abc/.-1", min_size=1, max_size=6)
 orders = st.sampled_from(SORTS).map(SortOrder.parse)

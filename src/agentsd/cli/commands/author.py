@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, make_checker, make_opener, make_sops
+from agentsd.cli.compose.factories import load_settings, make_checker, make_opener, make_sops
 from agentsd.cli.output import get_stderr, print_lines, show_violations
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.manifest.document import parse_document

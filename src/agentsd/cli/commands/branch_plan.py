@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from agentsd.cli.compose.parts import load_settings, make_catalog, run
+from agentsd.cli.compose.factories import load_settings, make_catalog, run
 from agentsd.cli.output import get_stdout, print_json, print_lines, show_progress, show_violations
 from agentsd.control.sync.branch_plan import BranchPlan, plan_branch
 from agentsd.control.validation.checker import Checker

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd import __version__
-from agentsd.cli.compose.parts import load_settings, make_catalog, make_checker, make_sops, open_database
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_checker, make_sops, open_database
 from agentsd.cli.output import get_stdout, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.core.violations import filter_errors

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, open_database, run
+from agentsd.cli.compose.factories import load_settings, open_database, run
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.files.tree import read_tree

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, open_database, run
+from agentsd.cli.compose.factories import load_settings, open_database, run
 from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines
 from agentsd.core.errors import AgentNotFound
 from agentsd.core.names import is_uuid, slug_from_url

@@ -14,7 +14,7 @@ import click
 
 from agentsd.cli.commands.author import PATH_OPTION, require_valid
 from agentsd.cli.commands.new import choose_manifest_path
-from agentsd.cli.compose.parts import load_settings, make_catalog, make_opener, make_sops
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_opener, make_sops
 from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines
 from agentsd.core.errors import ConfigError, SealError, SealLocked
 from agentsd.core.manifest.document import parse_document

@@ -14,7 +14,7 @@ from uuid import uuid4
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, make_catalog, make_sops
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_sops
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import parse_document

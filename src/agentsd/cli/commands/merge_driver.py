@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, make_opener, make_sops
+from agentsd.cli.compose.factories import load_settings, make_opener, make_sops
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.names import escape_unprintable
 
@@ -74,7 +74,7 @@ def diff_driver_command(file: Path) -> None:
     Examples:
       agentsd merge-driver --install            git diff and git log -p use it from then on
     """
-    from agentsd.core.trust.masking import mask_sealed_text
+    from agentsd.core.trust.sealed_text import mask_sealed_text
 
     text = file.read_bytes().decode(errors="surrogateescape")
     try:

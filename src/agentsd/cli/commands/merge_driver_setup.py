@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.compose.factories import load_settings
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 from agentsd.core.names import SUFFIXES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from agentsd.cli.compose.parts import load_settings
+from agentsd.cli.compose.factories import load_settings
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 

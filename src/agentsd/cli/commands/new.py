@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from agentsd.cli.commands.author import PATH_OPTION, require_valid
-from agentsd.cli.compose.parts import load_settings, make_catalog, make_sops
+from agentsd.cli.compose.factories import load_settings, make_catalog, make_sops
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import parse_document

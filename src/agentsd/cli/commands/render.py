@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd.cli.commands.author import ENV_OPTION, PATH_OPTION
-from agentsd.cli.compose.parts import load_settings, make_catalog
+from agentsd.cli.compose.factories import load_settings, make_catalog
 from agentsd.cli.output import get_stdout, print_json, print_lines, show_violations
 from agentsd.core.errors import InvalidManifests
 from agentsd.core.names import slug_from_url

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import click
 
-from agentsd.cli.compose.parts import (
+from agentsd.cli.compose.factories import (
     load_settings,
     make_catalog,
     make_checker,

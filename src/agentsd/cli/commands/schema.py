@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from agentsd.cli.compose.parts import make_catalog
+from agentsd.cli.compose.factories import make_catalog
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from agentsd.cli.compose.parts import load_settings, open_database, run
+from agentsd.cli.compose.factories import load_settings, open_database, run
 from agentsd.cli.output import get_stdout, print_json, print_lines
 from agentsd.core.text.screen import ScreenEntry, ScreenSection, format_screen
 

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from agentsd.cli.commands.author import ENV_OPTION
+from agentsd.cli.compose.factories import load_settings, make_checker, open_database, run
 from agentsd.cli.compose.fleet_wait import show_fleet, show_not_converged, wait_for_fleet
-from agentsd.cli.compose.parts import load_settings, make_checker, open_database, run
 from agentsd.cli.output import (
     get_stderr,
     get_stdout,

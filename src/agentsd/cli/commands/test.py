@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from agentsd.cli.commands.author import ENV_OPTION, PATH_OPTION
-from agentsd.cli.compose.parts import (
+from agentsd.cli.compose.factories import (
     load_settings,
     make_catalog,
     make_checker,
@@ -177,7 +177,7 @@ def make_row(manifest: Manifest) -> AgentRow:
 def load_knowledge(manifest: Manifest) -> Knowledge | None:
     """Return the agent's knowledge, in memory; None if it has no sources."""
     from agentsd.control.validation.text_extraction import extract_passages
-    from agentsd.core.text.chunking import Passage
+    from agentsd.core.manifest.chunks import Passage
     from agentsd.services.memory_knowledge import MemoryKnowledge
 
     sources = manifest.attachments.sources

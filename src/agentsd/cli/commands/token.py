@@ -15,7 +15,7 @@ import click
 
 from agentsd.cli.commands.author import PATH_OPTION, require_valid
 from agentsd.cli.compose.audit import record_command
-from agentsd.cli.compose.parts import load_settings, make_checker, run
+from agentsd.cli.compose.factories import load_settings, make_checker, run
 from agentsd.cli.output import get_stderr, get_stdout, print_json, print_lines, show_violations
 from agentsd.core.errors import ConfigError
 from agentsd.core.manifest.document import parse_document

@@ -18,8 +18,8 @@ from agentsd import __version__
 from agentsd.cli import logs
 from agentsd.cli.commands.author import ENV_OPTION
 from agentsd.cli.commands.first_import import import_first_env
+from agentsd.cli.compose.factories import choose_cache_folder, load_settings, open_database, run
 from agentsd.cli.compose.notifications import start_notifying
-from agentsd.cli.compose.parts import choose_cache_folder, load_settings, open_database, run
 from agentsd.cli.compose.pull import PULL_OPTIONS, PULL_SETTINGS, make_hook, make_pull_setup
 from agentsd.cli.compose.runtime import (
     is_reachable,

@@ -11,7 +11,7 @@ import click
 
 from agentsd import __version__
 from agentsd.cli.commands.author import ENV_OPTION
-from agentsd.cli.compose.parts import load_settings, make_checker
+from agentsd.cli.compose.factories import load_settings, make_checker
 from agentsd.cli.output import get_stderr, print_json, print_lines, show_violations
 from agentsd.core.errors import ConfigError
 from agentsd.core.text.render import prefix_path, violation_to_json, violations_to_github, violations_to_sarif

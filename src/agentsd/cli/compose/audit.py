@@ -6,7 +6,7 @@ import asyncio
 import getpass
 from contextlib import suppress
 
-from agentsd.cli.compose.parts import open_database
+from agentsd.cli.compose.factories import open_database
 from agentsd.core.errors import AgentsdError
 from agentsd.settings import Settings
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from agentsd.cli.compose.parts import make_catalog
+from agentsd.cli.compose.factories import make_catalog
 from agentsd.cli.output import get_stderr, print_lines, show_error
 from agentsd.core.errors import AgentsdError, ConfigError
 from agentsd.settings import Settings

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agentsd.cli.compose.parts import make_catalog, make_checker, make_opener, make_sessions, make_sops
+from agentsd.cli.compose.factories import make_catalog, make_checker, make_opener, make_sessions, make_sops
 from agentsd.cli.output import get_stderr, print_lines
 from agentsd.core.errors import AgentsdError, ConfigError, StoreUnavailable
 from agentsd.settings import Settings

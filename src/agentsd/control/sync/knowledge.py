@@ -10,8 +10,8 @@ from psycopg import AsyncConnection
 from agentsd.control.validation.text_extraction import extract_passages
 from agentsd.core.errors import describe_error
 from agentsd.core.manifest.agent import Attachment
+from agentsd.core.manifest.chunks import Chunk
 from agentsd.core.plan.plan import Plan
-from agentsd.core.text.chunking import Chunk
 from agentsd.store.queries import knowledge
 
 _log = logging.getLogger(__name__)

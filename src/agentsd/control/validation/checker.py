@@ -36,6 +36,7 @@ from agentsd.core.errors import (
     SopsFailed,
     describe_error,
 )
+from agentsd.core.manifest import chunks as chunking
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.layers import is_from_one_layer, merge_layers
@@ -43,7 +44,6 @@ from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import find_sealed_fields, is_bound, iter_providers
 from agentsd.core.manifest.user import User
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
-from agentsd.core.text import chunking
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.core.trust.rules import find_misdirected
 from agentsd.core.violations import (

@@ -17,8 +17,8 @@ from hashlib import sha256
 from threading import Lock
 
 from agentsd.core.errors import ConfigError, FunctionFailed, LimitExceeded
+from agentsd.core.manifest.chunks import Chunk, split_chunks
 from agentsd.core.names import derive_owner
-from agentsd.core.text.chunking import Chunk, split_chunks
 from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import extraction_sandbox
 

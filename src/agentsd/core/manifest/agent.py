@@ -16,7 +16,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 from agentsd.core.manifest.checks import Check
-from agentsd.core.text.chunking import Chunk
+from agentsd.core.manifest.chunks import Chunk
 
 KINDS = ("llm", "tts", "stt")
 """The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""

@@ -28,7 +28,7 @@ from agentsd.providers.errors import (
     make_protocol_error,
     make_reported_error,
 )
-from agentsd.providers.llm.merging import MergedCompletion
+from agentsd.providers.llm.merged_completion import MergedCompletion
 from agentsd.providers.local.engines import preload_engine
 from agentsd.providers.local.models import find_model
 from agentsd.providers.local.needs import Needs, find_package_folder, require_package

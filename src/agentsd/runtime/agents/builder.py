@@ -29,7 +29,7 @@ from agentsd.core.trust.rules import DestinationsOf, find_misdirected
 from agentsd.core.violations import format_pointer
 from agentsd.providers.base import Provider, ProviderForbidden
 from agentsd.providers.catalog import Catalog
-from agentsd.providers.resilience import build as resilient
+from agentsd.providers.resilience import builder as resilient
 from agentsd.providers.schema import ProviderSettings
 from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.sops.format import fingerprint_by_owner

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import scrypt
 
 from agentsd.core.errors import AgentsdError, Bug
-from agentsd.core.text.chunking import Passage
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.registry import Registry
 from agentsd.store.database import Database

@@ -22,13 +22,13 @@ from agentsd.providers.base import Leases
 from agentsd.services import chat
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
-from agentsd.services.voicebot.ear import SpeechDetector, SpeechSlice
-from agentsd.services.voicebot.flow import TaskGroup
 from agentsd.services.voicebot.metrics import VoiceMetrics
-from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.running import ChatFunction, ServingAgent, TurnRunner
+from agentsd.services.voicebot.pipe import Pipe
+from agentsd.services.voicebot.speech_detector import SpeechDetector, SpeechSlice
+from agentsd.services.voicebot.streams import TaskGroup
+from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
+from agentsd.services.voicebot.turn_runner import ChatFunction, ServingAgent, TurnRunner
 from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, CallRefused, CallTurn
-from agentsd.services.voicebot.turntaking import SpeechEnd, SpeechStart
 from agentsd.services.voicebot.utterance import Utterance
 
 EVENTS_AHEAD = 256

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
 from agentsd.providers.base import Transcript
 from agentsd.services.voicebot.conversation import make_id
-from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.pipe import Pipe
 
 
 class Utterance:

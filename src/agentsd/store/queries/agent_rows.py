@@ -13,7 +13,7 @@ from agentsd.core.errors import StoreRefused
 from agentsd.core.manifest.agent import KINDS, Attachment, Attachments, Manifest
 from agentsd.core.names import derive_owner, derive_slug, derive_user_id
 from agentsd.core.plan.plan import Change
-from agentsd.store.tolerance import read_mapping, read_named_digests
+from agentsd.store.lenient_values import read_mapping, read_named_digests
 
 COLUMNS: tuple[tuple[str, str], ...] = (
     ("id", "uuid"),

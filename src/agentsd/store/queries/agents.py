@@ -15,12 +15,12 @@ from psycopg import AsyncConnection
 
 from agentsd.core.manifest.agent import AgentRow, Attachment, StoredAgent
 from agentsd.core.plan.plan import StoredState
+from agentsd.store.lenient_values import read_named_digests
 from agentsd.store.queries.agent_rows import parse_attachments
 from agentsd.store.queries.apply import ApplyStamp, apply_plan
 from agentsd.store.queries.pulls import load_applied_commit
 from agentsd.store.queries.users import load_users
 from agentsd.store.queries.versions import EMPTY_HEAD, Head, is_in_history, load_head, lock_applies
-from agentsd.store.tolerance import read_named_digests
 
 __all__ = [
     "EMPTY_HEAD",

@@ -15,7 +15,7 @@ import orjson
 from psycopg import AsyncConnection
 
 from agentsd.core.names import SLUG_MAX, derive_owner, escape_unprintable
-from agentsd.store.tolerance import read_mapping
+from agentsd.store.lenient_values import read_mapping
 
 KEPT_DAYS = 400
 """Older deeds go."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from psycopg import AsyncConnection
 
-from agentsd.core.text.chunking import CHUNKING_VERSION, Chunk, Passage
+from agentsd.core.manifest.chunks import CHUNKING_VERSION, Chunk, Passage
 
 EmbedFunction = Callable[[Sequence[str]], Awaitable[list[list[float]]]]
 

@@ -12,8 +12,8 @@ from datetime import datetime
 import orjson
 from psycopg import AsyncConnection
 
+from agentsd.store.lenient_values import read_strings
 from agentsd.store.queries.agent_rows import transpose_rows
-from agentsd.store.tolerance import read_strings
 
 
 @dataclass(frozen=True, slots=True)

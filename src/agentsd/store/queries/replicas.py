@@ -11,7 +11,7 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
-from agentsd.store.tolerance import read_mappings
+from agentsd.store.lenient_values import read_mappings
 
 LIVE_SECONDS = 15.0
 """A replica that was silent for longer counts as gone: it beats every ten seconds, and when it changes."""

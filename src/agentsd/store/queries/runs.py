@@ -14,8 +14,8 @@ from uuid import UUID
 import orjson
 from psycopg import AsyncConnection
 
+from agentsd.store.lenient_values import read_mapping, read_mappings
 from agentsd.store.queries.agent_rows import transpose_rows
-from agentsd.store.tolerance import read_mapping, read_mappings
 
 RUNS_CHANNEL = "agentsd_runs"
 """The channel on which a recorded run is announced, without a payload."""

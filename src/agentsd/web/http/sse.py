@@ -6,7 +6,7 @@ import asyncio
 
 from aiohttp import web
 
-from agentsd.web.http.caching import SECURITY_HEADERS
+from agentsd.web.http.conditional import SECURITY_HEADERS
 
 SSE_HEADERS = {
     **SECURITY_HEADERS,

@@ -19,7 +19,7 @@ from aiohttp.typedefs import Handler, Middleware
 from agentsd.core.access import LOCAL, NOBODY, Principal
 from agentsd.core.errors import AgentsdError
 from agentsd.supervisor import ENDING_ERRORS
-from agentsd.web.http.caching import add_security_headers
+from agentsd.web.http.conditional import add_security_headers
 from agentsd.web.http.problem import (
     OPENAI_PREFIX,
     Problem,

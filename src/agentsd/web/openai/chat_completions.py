@@ -15,7 +15,7 @@ from typing import Any, cast
 from aiohttp import web
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.text.chunking import Passage
+from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent

@@ -20,7 +20,7 @@ from agentsd.web.agent_lookup import (
     lease_agent,
 )
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.caching import compute_etag, make_cached_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
 

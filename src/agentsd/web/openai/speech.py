@@ -24,7 +24,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.services.speech import SpokenText, speak_text
 from agentsd.web.context import WEB_METRICS
-from agentsd.web.http.caching import SECURITY_HEADERS
+from agentsd.web.http.conditional import SECURITY_HEADERS
 from agentsd.web.http.problem import bad_request
 from agentsd.web.http.sse import write_frame
 from agentsd.web.json_body import read_json_object

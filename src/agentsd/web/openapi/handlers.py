@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.caching import (
+from agentsd.web.http.conditional import (
     compute_etag,
     make_cache_headers,
     make_conditional_response,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentsd.web.http.caching import SECURITY_HEADERS
+from agentsd.web.http.conditional import SECURITY_HEADERS
 from agentsd.web.openapi.model import Schema
 
 _TEXT: Schema = {"type": "string"}

@@ -15,7 +15,7 @@ from agentsd.core.names import slug_from_url
 from agentsd.store.queries.audit import load_audit_entries
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.caching import compute_etag, make_cached_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 from agentsd.web.views.pagination import TEXT_MAX, check_names, parse_limit

@@ -9,7 +9,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH, GitWebhook

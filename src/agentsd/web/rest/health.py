@@ -10,7 +10,7 @@ from aiohttp import web
 from agentsd.core.access import NOBODY, Principal
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, LEAVING, AppContext
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 
 STORE_AWAY_SECONDS = 15.0

@@ -8,7 +8,7 @@ from agentsd.core.errors import SandboxError
 from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import get_shared_sandbox
 from agentsd.web.agent_lookup import get_principal
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import make_too_large, read_json_object
 from agentsd.web.views.markdown_tree import MAX_BYTES, encode_plain, encode_tree

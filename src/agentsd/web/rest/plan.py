@@ -12,10 +12,10 @@ from agentsd.core.errors import AgentsdError, StoreError
 from agentsd.core.text.render import plan_to_json, violation_to_json
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 
 
 async def get_plan(request: web.Request) -> web.Response:

@@ -14,7 +14,7 @@ from agentsd.core.manifest.agent import SECTIONS
 from agentsd.providers.catalog import Catalog
 from agentsd.providers.vendor import Vendor
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.caching import make_static_handler
+from agentsd.web.http.conditional import make_static_handler
 
 _REVEALING_KEYS = ("default", "examples", "const", "enum")
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from agentsd.control.validation.schema import ManifestSchemas
 from agentsd.web.context import APP_CONTEXT
-from agentsd.web.http.caching import make_static_handler
+from agentsd.web.http.conditional import make_static_handler
 
 
 def make_routes() -> list[web.RouteDef]:

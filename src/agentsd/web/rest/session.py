@@ -18,7 +18,7 @@ from agentsd import __version__
 from agentsd.core.access import Principal
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.middleware.auth import SESSION_COOKIE, parse_bearer
 

@@ -22,7 +22,7 @@ from agentsd.store.queries.replicas import list_replicas
 from agentsd.store.queries.runs import ManifestCondition, list_conditions, list_runs
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.rest import plan as planning
 from agentsd.web.rest.health import make_state_view

@@ -32,7 +32,7 @@ from agentsd.core.violations import suggest_word
 from agentsd.store.queries.users import list_users
 from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import APP_CONTEXT, AppContext
-from agentsd.web.http.caching import JSON_TYPE, compute_etag, make_cached_response
+from agentsd.web.http.conditional import JSON_TYPE, compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import read_json_object

@@ -13,7 +13,7 @@ from agentsd.control.writeback.delivery import WriteResult
 from agentsd.core.errors import AgentsdError
 from agentsd.core.names import slug_to_url
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, AppContext
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 

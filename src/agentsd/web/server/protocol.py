@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 
 from aiohttp import StreamReader, web
 
-from agentsd.web.http.caching import add_security_headers
+from agentsd.web.http.conditional import add_security_headers
 from agentsd.web.http.problem import Problem, make_internal_error
 from agentsd.web.middleware.memory_budget import MEMORY_HOLD, release_hold
 

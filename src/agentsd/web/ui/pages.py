@@ -14,7 +14,7 @@ from functools import cache
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from agentsd.web.http.caching import (
+from agentsd.web.http.conditional import (
     SECURITY_HEADERS,
     compute_etag,
     make_cache_headers,

@@ -12,7 +12,7 @@ from agentsd.core.trust.rules import DestinationsOf
 from agentsd.providers.base import LiveAgent
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.store.queries.agents import Revision
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 
 _TEXT_FIELDS = ("description", "system_prompt", "greeting")
 _OPTIONAL_FIELDS = ("system_prompt_file", "language")

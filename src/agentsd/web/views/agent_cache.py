@@ -16,7 +16,7 @@ from multidict import CIMultiDict
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
-from agentsd.web.http.caching import make_cache_headers
+from agentsd.web.http.conditional import make_cache_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.views.agent import (
     can_name_provider,
@@ -26,7 +26,7 @@ from agentsd.web.views.agent import (
     make_row_view,
     make_summary_view,
 )
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000

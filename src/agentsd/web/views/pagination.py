@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 from agentsd.core.violations import suggest_word
 from agentsd.web.http.problem import Problem, bad_request
-from agentsd.web.views.sorting import CONDITION_SEVERITY, SLUG_ORDER, SORTS, Key, ListPlace, SortOrder
+from agentsd.web.views.sort_order import CONDITION_SEVERITY, SLUG_ORDER, SORTS, Key, ListPlace, SortOrder
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100

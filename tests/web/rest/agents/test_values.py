@@ -11,7 +11,7 @@ from agentsd.core.manifest.agent import AgentRow, Attachment
 from agentsd.core.secret import MASK
 from agentsd.providers.catalog import Catalog
 from agentsd.web.rest.agents.values import list_values
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 from tests.web.conftest import CANARY, Stack, echo
 
 TOP = f"""\

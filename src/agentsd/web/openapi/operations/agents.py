@@ -7,7 +7,7 @@ from agentsd.web.openapi.schemas.common import COUNT
 from agentsd.web.rest.agents.revisions import LIMIT_DEFAULT as REVISIONS_DEFAULT
 from agentsd.web.rest.agents.revisions import LIMIT_MAX as REVISIONS_MAX
 from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
-from agentsd.web.views.sorting import CONDITION_SEVERITY, SORTS
+from agentsd.web.views.sort_order import CONDITION_SEVERITY, SORTS
 
 GROUP = "Agents"
 AGENT = Parameter(

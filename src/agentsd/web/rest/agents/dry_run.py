@@ -21,11 +21,11 @@ from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.secret import is_secret_name
 from agentsd.web.agent_lookup import get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 from agentsd.web.rest.write_errors import from_write_error
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 
 OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
 

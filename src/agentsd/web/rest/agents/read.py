@@ -10,12 +10,12 @@ from agentsd.runtime.agents.cooperative import CooperativeYield
 from agentsd.runtime.agents.snapshot import Snapshot, SnapshotEntry
 from agentsd.web.agent_lookup import find_agent, get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import compute_etag, make_cached_response, make_conditional_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response, make_conditional_response
 from agentsd.web.http.json import to_json
 from agentsd.web.views.agent import make_fallback_view
 from agentsd.web.views.agent_cache import AgentViewCache
 from agentsd.web.views.pagination import ListQuery, encode_cursor, parse_query, slice_page
-from agentsd.web.views.sorting import SLUG_ORDER, ListPlace, PagePicker
+from agentsd.web.views.sort_order import SLUG_ORDER, ListPlace, PagePicker
 
 _SLUGS_PER_CHUNK = 500
 

@@ -16,7 +16,7 @@ from agentsd.runtime.agents.snapshot import make_not_found_error
 from agentsd.store.queries.agents import Revision, load_revision_page
 from agentsd.web.agent_lookup import find_agent, get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import compute_etag, make_cached_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 from agentsd.web.views.agent import load_document, make_document_view

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from agentsd.web.agent_lookup import AGENT_COOKIE, find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import JSON_TYPE
+from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem
 from agentsd.web.views.agent import make_fallback_view

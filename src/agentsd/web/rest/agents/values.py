@@ -16,9 +16,9 @@ from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
 from agentsd.web.agent_lookup import find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
-from agentsd.web.http.caching import compute_etag, make_cached_response
+from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
-from agentsd.web.views.masking import Masker
+from agentsd.web.views.masker import Masker
 
 
 def make_routes() -> list[web.RouteDef]:

@@ -25,17 +25,17 @@ from agentsd.services.voicebot.events import (
     CallEvent,
     CancelReason,
 )
-from agentsd.services.voicebot.flow import (
+from agentsd.services.voicebot.metrics import VoiceMetrics
+from agentsd.services.voicebot.pipe import Pipe
+from agentsd.services.voicebot.playback import Playback, cut_to_heard
+from agentsd.services.voicebot.speech_text import Speakable
+from agentsd.services.voicebot.streams import (
     TaskGroup,
     close_at_end,
     detach_error,
     extract_content,
     find_first_error,
 )
-from agentsd.services.voicebot.metrics import VoiceMetrics
-from agentsd.services.voicebot.pipes import Pipe
-from agentsd.services.voicebot.playback import Playback, cut_to_heard
-from agentsd.services.voicebot.speakable import Speakable
 
 AHEAD = 512
 """Pieces of text that an LLM may be ahead of the voice."""

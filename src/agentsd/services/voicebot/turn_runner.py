@@ -14,7 +14,7 @@ from typing import Any
 
 from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
-from agentsd.services.voicebot.answering import Answer
+from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.conversation import Conversation
 from agentsd.services.voicebot.events import (
     AgentServes,
@@ -24,9 +24,9 @@ from agentsd.services.voicebot.events import (
     TranscriptFailed,
     TurnFailed,
 )
-from agentsd.services.voicebot.flow import close_at_end, detach_error
 from agentsd.services.voicebot.metrics import VoiceMetrics
-from agentsd.services.voicebot.pipes import Pipe
+from agentsd.services.voicebot.pipe import Pipe
+from agentsd.services.voicebot.streams import close_at_end, detach_error
 from agentsd.services.voicebot.turns import CallTurn
 from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 

@@ -74,7 +74,7 @@ def make_sessions(settings: Settings) -> HttpSessions:
 def make_catalog() -> Catalog:
     """Return the vendors of this environment, other packages' included; their errors are reported once."""
     from agentsd.cli.output import get_stderr, print_lines
-    from agentsd.providers.plugins import load_installed_providers
+    from agentsd.providers.entry_points import load_installed_providers
 
     found = load_installed_providers()
     for problem in found.problems:
