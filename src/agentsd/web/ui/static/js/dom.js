@@ -1,5 +1,7 @@
 // Making elements. Texts become text nodes, always: nothing here, or anywhere, parses HTML.
 
+import { isNullish } from "./data.js";
+
 /** `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)` */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
@@ -15,7 +17,7 @@ export function h(tag, props = {}, ...children) {
 const SAFE = /^(https?:|mailto:|blob:|\/(?![/\\\t\n\r])|#|\?|[\w.~-]+(\/|$))/i;
 
 function set(element, name, value) {
-  if (value == null) return;
+  if (isNullish(value)) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
   else if (name === "dataset") Object.assign(element.dataset, value);
   else if (name === "class") element.classList.add(...value.split(" ").filter(Boolean));
@@ -28,7 +30,7 @@ function set(element, name, value) {
 }
 
 function nodes(children) {
-  return children.flat(Infinity).filter((one) => one != null && one !== false && one !== "")
+  return children.flat(Infinity).filter((one) => !isNullish(one) && one !== false && one !== "")
     .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
 }
 

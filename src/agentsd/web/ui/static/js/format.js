@@ -1,5 +1,7 @@
 // Values as people read them.
 
+import { isNullish } from "./data.js";
+
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
@@ -19,7 +21,7 @@ export const full = (time) => asDate(time).toLocaleString("en-GB", { dateStyle: 
 const asDate = (time) => new Date(typeof time === "number" ? time * 1000 : time);
 
 /** "340 ms", "2.1 s". */
-export const millis = (ms) => (ms == null ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
+export const millis = (ms) => (isNullish(ms) ? "–" : ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
 
 /** "1,234". */
 export const count = (number) => new Intl.NumberFormat("en").format(number);

@@ -1,6 +1,7 @@
 // Markdown from models: the server makes a tree of it, and this makes elements of the tree, by a list of what is allowed.
 
 import { send } from "./api.js";
+import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { toast } from "./dialogs.js";
 
@@ -22,7 +23,7 @@ export function elements(nodes, mark = (text) => text) {
 function element({ tag, attrs = {}, children }, mark) {
   if (!Object.hasOwn(ALLOWED, tag)) return null;
   const props = {};
-  for (const name of ALLOWED[tag]) if (attrs[name] != null) props[name] = attrs[name];
+  for (const name of ALLOWED[tag]) if (!isNullish(attrs[name])) props[name] = attrs[name];
   if (tag === "a") Object.assign(props, { target: "_blank", rel: "noopener noreferrer nofollow" });
   const plain = tag === "a" || tag === "code" || tag === "pre";
   const made = h(tag, props, elements(children, plain ? undefined : mark));

@@ -1,5 +1,6 @@
 // Small pieces that several pages show.
 
+import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { ago, full } from "./format.js";
 
@@ -16,7 +17,7 @@ export function conditionBadge(condition) {
 
 /** A time as "3 minutes ago"; the whole one on hover. */
 export function when(time) {
-  return time == null ? h("span.soft", {}, "–") : h("time", { datetime: String(time), title: full(time) }, ago(time));
+  return isNullish(time) ? h("span.soft", {}, "–") : h("time", { datetime: String(time), title: full(time) }, ago(time));
 }
 
 /** A problem, in the place where it matters. */

@@ -1,5 +1,6 @@
 // What came of a write, shown where the person goes next.
 
+import { isNullish } from "./data.js";
 import { fill, h } from "./dom.js";
 import { short } from "./format.js";
 import { sentence } from "./marks.js";
@@ -9,12 +10,12 @@ const KEY = "agentsd.outcome";
 /** A notice: what was done, where it is, and whatever the server adds. `reply`: what the write answered. */
 export function outcomeOf(done, reply) {
   const { mode, path, commit, branch, pushed, message } = reply.write_back;
-  const waits = reply.version == null && !reply.deleted;
+  const waits = isNullish(reply.version) && !reply.deleted;
   const where = [
     path,
     mode === "git" && commit ? `commit ${short(commit)}${branch ? ` on ${branch}` : ""}` : null,
     pushed === true ? "pushed" : pushed === false && mode === "git" ? "not pushed" : null,
-    reply.version != null && !reply.deleted ? `version ${reply.version}` : null,
+    !isNullish(reply.version) && !reply.deleted ? `version ${reply.version}` : null,
   ].filter(Boolean).join(", ");
   return { tone: waits ? "warn" : "good", lead: waits ? `Not live yet: ${done}` : sentence(done), where, message: message ? `${sentence(message)}.` : "" };
 }

@@ -2,6 +2,7 @@
 
 import { get, onSignedOut, Problem } from "./api.js";
 import { chosen, onChoice, settle } from "./choice.js";
+import { isNullish } from "./data.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
@@ -118,7 +119,7 @@ function banners({ server, store, age, fromDisk }) {
 
 /** A banner, read out once however often it is said; how long it has been so is for eyes. */
 function say(text, tone, age = null) {
-  const since = age == null ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
+  const since = isNullish(age) ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
   const shown = byId("banners").querySelector(".banner");
   if (shown?.firstChild.textContent !== text) fill(byId("banners"), h("p.banner", { class: tone }, h("span", {}, text), h("span", { ariaLive: "off" }, since)));
   else fill(shown.lastChild, since);

@@ -1,5 +1,6 @@
 // What was said, as it is shown: questions, answers, and notes of who answers.
 
+import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 import { notice } from "../marks.js";
@@ -91,7 +92,7 @@ export class Answer {
 }
 
 function timesOf(turn) {
-  const times = turn.first == null ? "" : `first token ${millis(turn.first)}, ${millis(turn.total)} in all`;
+  const times = isNullish(turn.first) ? "" : `first token ${millis(turn.first)}, ${millis(turn.total)} in all`;
   const stopped = turn.state === "stopped" ? h("span.badge.warn", {}, "stopped") : null;
   return stopped && times ? [stopped, " ", times] : stopped ?? times;
 }

@@ -1,5 +1,6 @@
 // What is wrong, at its field: a summary above the form, a message at each field, and the focus on the first.
 
+import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { notice, sentence } from "../marks.js";
 
@@ -24,7 +25,7 @@ function pointerOf({ code, pointer, message }) {
   return missing ? [pointer, missing[1]].filter(Boolean).join(".") : (pointer ?? "");
 }
 
-const placeOf = ({ path, line, column }) => (path ? [path, line, column].filter((one) => one != null).join(":") : "");
+const placeOf = ({ path, line, column }) => (path ? [path, line, column].filter((one) => !isNullish(one)).join(":") : "");
 
 /** Take back what was shown before. */
 export function clearFaults(place, controls) {

@@ -1,5 +1,7 @@
 // What a JSON Schema says of a setting, in the terms of a form. Pure.
 
+import { without } from "../data.js";
+
 /** What a reply shows instead of a secret; sent back, it stands for "unchanged". */
 export const MASK = "**********";
 
@@ -40,8 +42,7 @@ function resolved(node, root) {
   }
   const choices = (node.anyOf ?? []).filter((one) => one.type !== "null" && !one.$ref?.includes("/sealed-"));
   if (choices.length !== 1) return node;
-  const { anyOf, ...rest } = node;
-  return { ...resolved(choices[0], root), ...rest };
+  return { ...resolved(choices[0], root), ...without(node, "anyOf") };
 }
 
 function definition(ref, root) {

@@ -3,6 +3,7 @@
 // Each maker gives `{ element, get, set, unread? }`; `get` gives undefined for nothing. `unread()` is a message where
 // what was typed is no value at all.
 
+import { isNullish } from "../data.js";
 import { h } from "../dom.js";
 
 const ROWS = { system_prompt: 9 };
@@ -17,7 +18,7 @@ export function inputOf(setting, attributes) {
 
 function placeholderOf({ fallback, example }) {
   if (fallback !== undefined && fallback !== "") return String(fallback);
-  return example == null || example === "" || typeof example === "object" ? null : `e.g. ${example}`;
+  return isNullish(example) || example === "" || typeof example === "object" ? null : `e.g. ${example}`;
 }
 
 function plain(element, read = (text) => text, write = String) {

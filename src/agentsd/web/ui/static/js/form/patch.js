@@ -2,6 +2,7 @@
 //
 // Flat: `{ "name": …, "llm_provider_config.model": …, "checks": […] }`; what is empty is left out.
 
+import { isNullish } from "../data.js";
 import { MASK } from "./fields.js";
 
 export const SECTIONS = ["llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config"];
@@ -20,7 +21,7 @@ export function apiPointer(pointer) {
   return (API_NAMES[first] ?? first) + pointer.slice(first.length);
 }
 
-const isEmpty = (value) => value == null || value === "" || (Array.isArray(value) && value.length === 0);
+const isEmpty = (value) => isNullish(value) || value === "" || (Array.isArray(value) && value.length === 0);
 
 /** Whether two values say the same. */
 const same = (one, other) => canonical(one) === canonical(other);

@@ -1,6 +1,7 @@
 // What a save would do, before it does: the diff, the commit, and then the deed.
 
 import { Problem, send } from "../api.js";
+import { isNullish } from "../data.js";
 import { dialog } from "../dialogs.js";
 import { fill, h } from "../dom.js";
 import { diff, notice } from "../marks.js";
@@ -53,8 +54,8 @@ function whatThen(mode, branch) {
 
 /** What became of a save, in a sentence. */
 export function outcomeOf({ write_back: done, version, slug }) {
-  if (done?.branch && version == null) return `The change of ${slug} waits on the branch ${done.branch}.`;
+  if (done?.branch && isNullish(version)) return `The change of ${slug} waits on the branch ${done.branch}.`;
   const commit = done?.commit ? ` as commit ${done.commit.slice(0, 8)}` : "";
   const more = done?.message ? ` ${done.message[0].toUpperCase()}${done.message.slice(1)}.` : "";
-  return `Saved ${slug}${commit}${version == null ? "" : `: version ${version}`}.${more}`;
+  return `Saved ${slug}${commit}${isNullish(version) ? "" : `: version ${version}`}.${more}`;
 }

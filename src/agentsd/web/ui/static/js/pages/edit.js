@@ -2,6 +2,7 @@
 
 import { get, getTagged, inPath } from "../api.js";
 import { chosen, choose, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { editor } from "../form/editor.js";
 import { identity } from "../form/identity.js";
@@ -72,7 +73,7 @@ function builtIn(agent) {
 }
 
 function done(reply, outcome) {
-  if (reply.version == null) { // on a branch: there is nothing to see of it yet
+  if (isNullish(reply.version)) { // on a branch: there is nothing to see of it yet
     fill(page, h("div.stack", { tabIndex: -1 }, h("p.notice.good", { role: "status" }, outcome), h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
     page.firstChild.focus();
     return;

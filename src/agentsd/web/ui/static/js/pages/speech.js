@@ -1,6 +1,7 @@
 import { Player } from "../audio/player.js";
 import { spoken } from "../audio/spoken.js";
 import { chosen, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { notice } from "../marks.js";
@@ -131,6 +132,6 @@ function draw() {
   if (under === null && document.activeElement === stop) say.focus(); // a disabled button loses it
   stop.disabled = under === null;
   byId("voice-card").hidden = !config.provider;
-  fill(byId("voice"), Object.entries(NAMES).filter(([key]) => config[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
+  fill(byId("voice"), Object.entries(NAMES).filter(([key]) => !isNullish(config[key])).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
   fill(byId("lacks"), bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
 }

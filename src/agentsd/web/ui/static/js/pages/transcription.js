@@ -1,6 +1,7 @@
 import { meter } from "../audio/meter.js";
 import { sampleFile } from "../audio/wav.js";
 import { chosen, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { notice } from "../marks.js";
 import { boot } from "../shell.js";
@@ -140,5 +141,5 @@ function draw() {
 
 function facts(config, language) {
   const told = { ...config, language: config.language ?? language };
-  fill(byId("vendor"), Object.entries(NAMES).filter(([key]) => told[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
+  fill(byId("vendor"), Object.entries(NAMES).filter(([key]) => !isNullish(told[key])).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
 }

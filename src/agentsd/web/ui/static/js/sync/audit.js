@@ -1,6 +1,7 @@
 // Who wrote what, and who was refused: newest first, in pages, of one agent where its name is given.
 
 import { get, inPath } from "../api.js";
+import { isNullish } from "../data.js";
 import { byId, debounced, fill, h } from "../dom.js";
 import { short } from "../format.js";
 import { notice, when } from "../marks.js";
@@ -74,7 +75,7 @@ export function mountAudit() {
 
 function row(deed) {
   const cell = (label, ...content) => h("td", { class: content[0] === "–" ? "none" : "", dataset: { label } }, content);
-  const versions = [deed.from_version, deed.to_version].filter((one) => one != null).join(" → ");
+  const versions = [deed.from_version, deed.to_version].filter((one) => !isNullish(one)).join(" → ");
   return h("tr", { dataset: { deed: deed.id } },
     cell("When", when(deed.at)),
     cell("Who", h("code", {}, deed.actor)),

@@ -4,6 +4,7 @@
 // and comes back as soon as it serves that.
 
 import { inPath } from "../api.js";
+import { without } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { when } from "../marks.js";
@@ -33,7 +34,7 @@ export function mountFleet() {
     if (!known) return;
     drawAxis(head);
     mover(data, head, now);
-    drawRows(data.replicas.map(({ seen_at: _, ...one }) => [one, isSilent({ seen_at: _ }, now), head]), standing);
+    drawRows(data.replicas.map((one) => [without(one, "seen_at"), isSilent(one, now), head]), standing);
     for (const cell of rows.querySelectorAll("[data-seen]")) cell.textContent = heard(cell.dataset.seen, data, now);
   };
 }

@@ -1,5 +1,6 @@
 // What this replica serves, the database, who leads each source, and what was pulled.
 
+import { isNullish, without } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { count, millis, short } from "../format.js";
 import { sentence, when } from "../marks.js";
@@ -11,10 +12,9 @@ export function mountHead() {
   const pulls = h("div");
   fill(byId("head"), facts, pulls);
   const drawPulls = onChange((told) => fill(pulls, told?.length ? [h("h3", {}, "Pulled sources"), told.map(pulled)] : null));
-  const drawFacts = onChange((_, data) => fill(facts, Object.entries(factsOf(data)).map(([name, value]) => (value == null ? null : [h("dt", {}, name), h("dd", {}, value)]))));
+  const drawFacts = onChange((_, data) => fill(facts, Object.entries(factsOf(data)).map(([name, value]) => (isNullish(value) ? null : [h("dt", {}, name), h("dd", {}, value)]))));
   return ({ data }) => {
-    const { runs: _, replicas: __, ...slow } = data;
-    drawFacts({ ...slow, age_seconds: Math.round(data.age_seconds ?? -1) }, data);
+    drawFacts({ ...without(data, "runs", "replicas"), age_seconds: Math.round(data.age_seconds ?? -1) }, data);
     drawPulls(data.pulls);
   };
 }
@@ -31,7 +31,7 @@ function factsOf(data) {
 }
 
 function store(data) {
-  const age = data.age_seconds == null ? "it never answered" : `answered ${data.age_seconds < 1 ? "just now" : `${millis(data.age_seconds * 1000)} ago`}`;
+  const age = isNullish(data.age_seconds) ? "it never answered" : `answered ${data.age_seconds < 1 ? "just now" : `${millis(data.age_seconds * 1000)} ago`}`;
   const badge = data.store === "ok" ? h("span.badge.good", {}, "ok") : h("span.badge.bad", {}, data.store);
   return [badge, ` ${age}`, data.store_problem ? `: ${data.store_problem}` : ""];
 }

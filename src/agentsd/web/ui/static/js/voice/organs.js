@@ -1,5 +1,7 @@
 // What an agent has, and what a call with it is without the rest.
 
+import { isNullish } from "../data.js";
+
 const PARTS = { llm: "llm_provider_config", tts: "tts_provider_config", stt: "stt_provider_config" };
 
 /** `{llm, tts, stt}`: the vendors' names, or "". */
@@ -21,6 +23,6 @@ export function lacks(agent) {
 export function barred(agent) {
   const { type, reason, message } = agent.condition ?? {};
   if (type === "Suspended") return "This agent is suspended (active: false in its manifest): it takes no calls. Choose another, or take it up again.";
-  if (type === "Invalid" && agent.serving_version == null) return `This agent cannot serve: ${message || reason}`;
+  if (type === "Invalid" && isNullish(agent.serving_version)) return `This agent cannot serve: ${message || reason}`;
   return "";
 }
