@@ -14,8 +14,13 @@ let choosing = 0;
 /** The agent as the API shows it; null before `settle`. */
 export const chosen = () => current;
 
-/** `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it; `gone`: `before` is no more. */
-export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before, detail.gone)); }
+/**
+ * `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it;
+ * `gone`: `before` is no more.
+ */
+export function onChoice(work) {
+  bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before, detail.gone));
+}
 
 /** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
 export async function settle(user) {

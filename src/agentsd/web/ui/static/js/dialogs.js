@@ -37,7 +37,9 @@ function giveBack(before) {
  * Ask before something that cannot be undone. `typed`: a word that has to be typed.
  * `work()` is awaited with the dialog open, and what it throws is shown there. Resolves with its result or undefined.
  */
-export function confirm(title, text, { action = "Continue", typed = null, danger = false, work = () => true, more = null } = {}) {
+export function confirm(title, text, {
+  action = "Continue", typed = null, danger = false, work = () => true, more = null,
+} = {}) {
   return dialog(title, (close) => {
     const errors = h("div");
     const button = h(`button.${danger ? "danger" : "primary"}`, { type: "submit", disabled: typed !== null }, action);
@@ -49,7 +51,13 @@ export function confirm(title, text, { action = "Continue", typed = null, danger
       event.preventDefault();
       if (button.disabled) return;
       button.disabled = true;
-      try { close(await work()); } catch (problem) { fill(errors, notice(problem)); button.disabled = false; button.focus(); }
+      try {
+        close(await work());
+      } catch (problem) {
+        fill(errors, notice(problem));
+        button.disabled = false;
+        button.focus();
+      }
     };
     return h("form.stack", { onsubmit: submit },
       h("p", {}, text), more,

@@ -38,7 +38,10 @@ export function onState(work) {
  * misses nothing. A hidden page lets go of its connection: a browser has only six for a server.
  */
 export function listen() {
-  const told = new Promise((resolve) => { const end = on("hello", () => { end(); resolve(); }); setTimeout(resolve, HELLO_MS); });
+  const told = new Promise((resolve) => {
+    const end = on("hello", () => { end(); resolve(); });
+    setTimeout(resolve, HELLO_MS);
+  });
   document.addEventListener("visibilitychange", turned);
   if (!document.hidden) open();
   look();

@@ -1,4 +1,4 @@
-// Markdown from models: the server makes a tree of it, and this makes elements of the tree, by a list of what is allowed.
+// Markdown from models: the server makes a tree of it, and this makes elements of the tree, by an allow-list.
 
 import { send } from "./api.js";
 import { isNullish } from "./data.js";
@@ -6,7 +6,8 @@ import { h } from "./dom.js";
 import { toast } from "./dialogs.js";
 
 const ALLOWED = {
-  p: [], h3: [], h4: [], h5: [], h6: [], ul: [], li: [], blockquote: [], pre: [], code: [], em: [], strong: [], s: [], hr: [], br: [],
+  p: [], h3: [], h4: [], h5: [], h6: [], ul: [], li: [], blockquote: [], pre: [], code: [],
+  em: [], strong: [], s: [], hr: [], br: [],
   table: [], thead: [], tbody: [], tr: [], ol: ["start"], a: ["href"], th: ["class"], td: ["class"],
 };
 const EVERY_MS = 250;
@@ -126,7 +127,9 @@ const asItIs = (text) => [{ tag: "pre", children: [text] }];
 
 function lastBlock(place) {
   const last = place.lastElementChild;
-  return last !== null && last.matches("p, ul, ol, li, blockquote, div.code, pre, code, h3, h4, h5, h6") ? lastBlock(inner(last)) : place;
+  return last !== null && last.matches("p, ul, ol, li, blockquote, div.code, pre, code, h3, h4, h5, h6")
+    ? lastBlock(inner(last))
+    : place;
 }
 
 const inner = (block) => (block.matches("div.code") ? block.querySelector("code") : block);

@@ -17,7 +17,9 @@ export function conditionBadge(condition) {
 
 /** A time as "3 minutes ago"; the whole one on hover. */
 export function when(time) {
-  return isNullish(time) ? h("span.soft", {}, "–") : h("time", { datetime: String(time), title: full(time) }, ago(time));
+  return isNullish(time)
+    ? h("span.soft", {}, "–")
+    : h("time", { datetime: String(time), title: full(time) }, ago(time));
 }
 
 /** A problem, in the place where it matters. */
@@ -27,14 +29,17 @@ export function notice(problem, tone = "bad") {
 }
 
 /** Our messages begin in lower case, as they stand after a file's name; on their own they are sentences. Names stay. */
-export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "") ? text[0].toUpperCase() + text.slice(1) : text ?? "");
+export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "")
+  ? text[0].toUpperCase() + text.slice(1)
+  : text ?? "");
 
 /** A unified diff, one line each. */
 export function diff(text) {
   const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
   const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
   const lines = text.replace(/\n$/, "").split("\n");
-  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 }, lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
+  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 },
+    lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
 }
 
 /** A text with a button that copies it. */

@@ -17,13 +17,21 @@ export function outcomeOf(done, reply) {
     pushed === true ? "pushed" : pushed === false && mode === "git" ? "not pushed" : null,
     !isNullish(reply.version) && !reply.deleted ? `version ${reply.version}` : null,
   ].filter(Boolean).join(", ");
-  return { tone: waits ? "warn" : "good", lead: waits ? `Not live yet: ${done}` : sentence(done), where, message: message ? `${sentence(message)}.` : "" };
+  return {
+    tone: waits ? "warn" : "good", lead: waits ? `Not live yet: ${done}` : sentence(done), where,
+    message: message ? `${sentence(message)}.` : "",
+  };
 }
 
 /** Show it in `place`, a live region, with a button that takes it away; the focus goes there: it may be far up. */
 export function showOutcome(place, { tone, lead, where, message }) {
   const close = h("button.small.plain", { type: "button", onclick: () => fill(place) }, "Dismiss");
-  fill(place, h("div.notice.row.spread", { class: tone }, h("div.grow", {}, h("p", {}, h("strong", {}, lead), where ? ` (${where})` : "", "."), message ? h("p.hint", {}, message) : null), close));
+  fill(place,
+    h("div.notice.row.spread", { class: tone },
+      h("div.grow", {},
+        h("p", {}, h("strong", {}, lead), where ? ` (${where})` : "", "."),
+        message ? h("p.hint", {}, message) : null),
+      close));
   place.tabIndex = -1;
   place.focus();
 }

@@ -46,9 +46,10 @@ function title() {
 
 const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
-/** The page's agent was deleted or renamed elsewhere: what stands here is another's now, and that must not be overlooked. */
+/** The page's agent was deleted or renamed elsewhere: another answers now, which a notice reports. */
 function tellOfLoss(before, agent) {
-  const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. This page goes on with ${agent.name} (${agent.slug}).`;
+  const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. `
+    + `This page goes on with ${agent.name} (${agent.slug}).`;
   const told = h("div.notice.warn.row.spread.gone", { role: "alert" }, h("p", {}, text),
     h("button.small.plain", { type: "button", onclick: () => { told.remove(); byId("main").focus(); } }, "Dismiss"));
   document.querySelector("main > .gone")?.remove();
@@ -92,7 +93,9 @@ function menu() {
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => toggle(!pages.classList.contains("open")));
-  for (const one of [button, pages]) one.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+  for (const one of [button, pages]) {
+    one.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+  }
 }
 
 function who(session) {
@@ -106,21 +109,35 @@ function who(session) {
   function label() { theme.textContent = document.documentElement.dataset.theme === "dark" ? "Light" : "Dark"; }
   label();
   theme.setAttribute("aria-label", "Switch between light and dark");
-  const told = session.guarded ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role) : h("div", {}, "No sign-in: this server only answers this machine.");
-  fill(byId("who"), told, h("div.row", {}, theme, session.guarded ? h("button.small", { type: "button", onclick: signOut }, "Sign out") : null), h("div", {}, `agentsd ${session.version}`));
+  const told = session.guarded
+    ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role)
+    : h("div", {}, "No sign-in: this server only answers this machine.");
+  fill(byId("who"),
+    told,
+    h("div.row", {},
+      theme,
+      session.guarded ? h("button.small", { type: "button", onclick: signOut }, "Sign out") : null),
+    h("div", {}, `agentsd ${session.version}`));
 }
 
 function banners({ server, store, age, fromDisk }) {
-  if (server === "away") say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
-  else if (store === "away") say(`Postgres is away: agents answer as before, edits and history have to wait.${fromDisk ? " What is served comes from an earlier run." : ""}`, "warning", age);
-  else if (store === "read-only") say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
-  else fill(byId("banners"));
+  if (server === "away") {
+    say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
+  } else if (store === "away") {
+    const origin = fromDisk ? " What is served comes from an earlier run." : "";
+    say(`Postgres is away: agents answer as before, edits and history have to wait.${origin}`, "warning", age);
+  } else if (store === "read-only") {
+    say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
+  } else fill(byId("banners"));
 }
 
 /** A banner, read out once however often it is said; how long it has been so is for eyes. */
 function say(text, tone, age = null) {
   const since = isNullish(age) ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
   const shown = byId("banners").querySelector(".banner");
-  if (shown?.firstChild.textContent !== text) fill(byId("banners"), h("p.banner", { class: tone }, h("span", {}, text), h("span", { ariaLive: "off" }, since)));
-  else fill(shown.lastChild, since);
+  if (shown?.firstChild.textContent === text) fill(shown.lastChild, since);
+  else {
+    const parts = [h("span", {}, text), h("span", { ariaLive: "off" }, since)];
+    fill(byId("banners"), h("p.banner", { class: tone }, parts));
+  }
 }

@@ -21,21 +21,26 @@ function once() {
   return dialog("Sign in", (close) => {
     const errors = h("div");
     const id = newId("token");
-    const field = h("input", { id, name: "token", type: "password", autocomplete: "current-password", required: true, autofocus: true });
+    const field = h("input", {
+      id, name: "token", type: "password", autocomplete: "current-password", required: true, autofocus: true,
+    });
     const submit = async (event) => {
       event.preventDefault();
       try {
-        await request("POST", "/api/session", { headers: { Authorization: `Bearer ${headerSafe(field.value.trim())}` }, again: false });
+        const headers = { Authorization: `Bearer ${headerSafe(field.value.trim())}` };
+        await request("POST", "/api/session", { headers, again: false });
         field.value = "";
         close(true);
       } catch (problem) {
         const wrong = problem.status === 401;
-        fill(errors, notice(wrong ? new Problem(401, { detail: "this token is not valid here", hint: "it may be mistyped, revoked or expired" }) : problem));
+        const reason = { detail: "this token is not valid here", hint: "it may be mistyped, revoked or expired" };
+        fill(errors, notice(wrong ? new Problem(401, reason) : problem));
         field.select();
       }
     };
     return h("form.stack", { onsubmit: submit, "data-sign-in": "" },
-      h("p.soft", {}, "This server asks for a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
+      h("p.soft", {},
+        "This server asks for a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
       h("div.field", {}, h("label", { htmlFor: id }, "Token"), field),
       errors,
       h("div.row.end", {}, h("button.primary", { type: "submit" }, "Sign in")));
@@ -48,13 +53,19 @@ const headerSafe = (text) => (/^[\x21-\x7e]+$/.test(text) ? text : "not-a-token"
 /** Pages in other tabs, and those behind the back button, go when somebody signs out: all of them keep an agent. */
 export function leaveTogether() {
   const isKept = (name) => name.startsWith("agentsd.agent.");
-  addEventListener("storage", ({ key, newValue }) => { if (key !== null && isKept(key) && newValue === null) location.reload(); });
-  addEventListener("pageshow", ({ persisted }) => { if (persisted && !Object.keys(localStorage).some(isKept)) location.reload(); });
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== null && isKept(key) && newValue === null) location.reload();
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted && !Object.keys(localStorage).some(isKept)) location.reload();
+  });
 }
 
 /** Forget the token, and everything that this browser kept for its user. */
 export async function signOut() {
   await request("DELETE", "/api/session");
-  for (const name of Object.keys(localStorage)) if (name.startsWith("agentsd.") && name !== "agentsd.theme") localStorage.removeItem(name);
+  for (const name of Object.keys(localStorage)) {
+    if (name.startsWith("agentsd.") && name !== "agentsd.theme") localStorage.removeItem(name);
+  }
   location.reload();
 }

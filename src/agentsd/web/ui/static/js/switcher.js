@@ -18,12 +18,14 @@ export function mountSwitcher() {
   const name = h("span.name");
   const dot = h("span.dot");
   const button = h("button.switcher-button", {
-    type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel", onclick: () => (panel.hidden ? open() : close()),
+    type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel",
+    onclick: () => (panel.hidden ? open() : close()),
   }, dot, name, h("span", { ariaHidden: "true" }, "▾"));
   const list = h("ul.switcher-list", { id: "agents-list", role: "listbox", ariaLabel: "Agents" });
   const note = h("div.switcher-count", { role: "status" });
   const field = h("input", {
-    type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list", ariaAutocomplete: "list",
+    type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list",
+    ariaAutocomplete: "list",
     placeholder: "Find an agent by name or path", autocomplete: "off", spellcheck: "false",
     oninput: () => { state.wanted = false; soon(); }, onkeydown: keys,
   });
@@ -32,7 +34,9 @@ export function mountSwitcher() {
   const told = h("span.visually-hidden", { role: "status" });
   fill(place, button, panel, told);
 
-  place.addEventListener("focusout", (event) => { if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false); });
+  place.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false);
+  });
   document.addEventListener("pointerdown", (event) => { if (!place.contains(event.target)) close(false); });
   document.addEventListener("keydown", (event) => {
     if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
@@ -92,7 +96,9 @@ export function mountSwitcher() {
 
   function draw() {
     fill(list, state.items.map((one, index) => option(one, index)));
-    const more = state.total > state.items.length ? `${count(state.items.length)} of ${count(state.total)}: type to narrow` : "";
+    const more = state.total > state.items.length
+      ? `${count(state.items.length)} of ${count(state.total)}: type to narrow`
+      : "";
     fill(note, state.items.length ? more : "no agent has that in its name or path");
     mark();
   }
@@ -117,7 +123,10 @@ export function mountSwitcher() {
 
   function keys(event) {
     const last = state.items.length - 1;
-    const moves = { ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8, PageUp: state.active - 8 };
+    const moves = {
+      ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8,
+      PageUp: state.active - 8,
+    };
     if (event.key === "Escape") { event.stopPropagation(); close(); }
     else if (event.key === "Enter") { event.preventDefault(); enter(); }
     else if (event.key in moves && last >= 0) {

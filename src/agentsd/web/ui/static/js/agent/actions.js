@@ -41,7 +41,8 @@ export async function perform(agent, session, done, wanted) {
 
 function setDefault(agent, session) {
   return perform(agent, session, `${agent.name} is the default of ${agent.user}`, {
-    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`, action: "Set default", method: "POST", more: "/set-default",
+    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`,
+    action: "Set default", method: "POST", more: "/set-default",
   });
 }
 
@@ -49,7 +50,9 @@ function suspend(agent, session) {
   const resting = agent.is_active;
   return perform(agent, session, `${agent.name} is ${resting ? "suspended" : "active again"}`, {
     title: `${resting ? "Suspend" : "Resume"} ${agent.name}?`,
-    text: resting ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn." : "It answers again.",
+    text: resting
+      ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn."
+      : "It answers again.",
     action: resting ? "Suspend" : "Resume", method: "PATCH", body: { is_active: !resting },
   });
 }

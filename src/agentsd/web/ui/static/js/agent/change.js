@@ -21,16 +21,24 @@ class Asking {
     this.lead = h("p.soft", { role: "status" });
     this.preview = h("div.preview.stack");
     this.errors = h("div.stack", { role: "alert" });
-    this.button = h(`button.${wanted.danger ? "danger" : "primary"}`, { type: "submit", disabled: true, hidden: Boolean(wanted.lock) }, wanted.action);
-    this.field = wanted.typed && !wanted.lock ? h("input", { id: newId("typed"), autocomplete: "off", spellcheck: "false", oninput: () => this.allow() }) : null;
+    this.button = h(`button.${wanted.danger ? "danger" : "primary"}`, {
+      type: "submit", disabled: true, hidden: Boolean(wanted.lock),
+    }, wanted.action);
+    this.field = wanted.typed && !wanted.lock
+      ? h("input", { id: newId("typed"), autocomplete: "off", spellcheck: "false", oninput: () => this.allow() })
+      : null;
     this.form = h("form.stack", { onsubmit: (event) => { event.preventDefault(); this.write(); } },
       wanted.text ? h("p", {}, wanted.text) : null, this.lead, this.preview, this.typing(), this.errors,
-      h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, wanted.lock ? "Close" : "Cancel"), this.button));
+      h("div.row.end", {},
+        h("button", { type: "button", onclick: () => close() }, wanted.lock ? "Close" : "Cancel"),
+        this.button));
     this.look();
   }
 
   typing() {
-    return this.field && h("div.field", {}, h("label", { htmlFor: this.field.id }, "Type ", h("code", {}, this.wanted.typed), " to confirm"), this.field);
+    return this.field && h("div.field", {},
+      h("label", { htmlFor: this.field.id }, "Type ", h("code", {}, this.wanted.typed), " to confirm"),
+      this.field);
   }
 
   allow() {
@@ -85,8 +93,10 @@ class Asking {
   failed(problem) {
     if (problem.status === 412) return this.conflict();
     const found = problem.violations.slice(problem.violations.length > 1 ? 0 : 1);
-    const where = problem.violations.map((one) => h("li", {}, h("code", {}, `${one.path}:${one.line}:${one.column}`), " ", found.length ? sentence(one.message) : null));
-    return fill(this.errors, notice(problem), where.length ? h("ul.violations", {}, where) : null, this.again("Try again"));
+    const where = problem.violations.map((one) => h("li", {},
+      h("code", {}, `${one.path}:${one.line}:${one.column}`), " ", found.length ? sentence(one.message) : null));
+    return fill(this.errors,
+      notice(problem), where.length ? h("ul.violations", {}, where) : null, this.again("Try again"));
   }
 
   again(label) {
@@ -101,7 +111,9 @@ class Asking {
     const see = h("button.small", { type: "button", onclick: () => this.newer(now) }, "Show what is there now");
     const again = h("button.small", { type: "button", onclick: () => this.look() }, "Try again on it");
     fill(this.errors,
-      h("div.notice.warn", {}, h("p", {}, "This agent was changed after it was read here. Nothing was written."), h("p.hint", {}, "Look at what is there now, try again on it, or cancel.")),
+      h("div.notice.warn", {},
+        h("p", {}, "This agent was changed after it was read here. Nothing was written."),
+        h("p.hint", {}, "Look at what is there now, try again on it, or cancel.")),
       h("div.row", {}, see, again), now);
     see.focus();
   }
@@ -109,10 +121,19 @@ class Asking {
   async newer(place) {
     try {
       const { items } = await get(`${api(this.agent, "/revisions")}?diff=true&limit=20`);
-      const condition = (await get("/api/sync")).conditions?.find((one) => one.path === this.agent.path && one.type === "Invalid");
+      const { conditions } = await get("/api/sync");
+      const condition = conditions?.find((one) => one.path === this.agent.path && one.type === "Invalid");
       const later = items.filter((one) => one.version > this.base.version);
-      const none = h("p.soft", {}, condition ? `The newer file is not valid, and has to be mended first: ${condition.message}.` : "The server has not taken up the newer file yet: try again in a moment.");
-      fill(place, later.length ? later.map((one) => h("div", {}, h("p", {}, h("strong", {}, `Version ${one.version}`), ` (${one.operation})`), changesOf(one.changes))) : none);
+      const none = h("p.soft", {},
+        condition
+          ? `The newer file is not valid, and has to be mended first: ${condition.message}.`
+          : "The server has not taken up the newer file yet: try again in a moment.");
+      fill(place,
+        later.length
+          ? later.map((one) => h("div", {},
+            h("p", {}, h("strong", {}, `Version ${one.version}`), ` (${one.operation})`),
+            changesOf(one.changes)))
+          : none);
     } catch (problem) {
       fill(place, notice(problem));
     }
@@ -123,7 +144,13 @@ function leadOf(told) {
   if (!told.changed) return "Nothing would change: the file says so already.";
   const where = told.branch ? ` on the branch ${told.branch}, to be merged` : "";
   const does = told.text ? "Writes" : "Removes";
-  return { off: told.text ? `Make this change in ${told.file}; what to run is below:` : `Remove ${told.file}; what to run is below:`, files: `${does} ${told.file}; no commit is made:`, git: `${does} ${told.file} and commits that${where}:` }[told.mode];
+  return {
+    off: told.text
+      ? `Make this change in ${told.file}; what to run is below:`
+      : `Remove ${told.file}; what to run is below:`,
+    files: `${does} ${told.file}; no commit is made:`,
+    git: `${does} ${told.file} and commits that${where}:`,
+  }[told.mode];
 }
 
 function previewed(told, { lock, command }) {

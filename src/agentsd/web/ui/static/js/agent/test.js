@@ -23,7 +23,8 @@ export function tester() {
     button.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
     fill(byId("verdict"), h("p.soft", {}, "Asking its providers…"));
     try {
-      const reply = await request("POST", `${api(agent, "/test")}?checks=${byId("checks").checked}`, { signal: mine.signal });
+      const path = `${api(agent, "/test")}?checks=${byId("checks").checked}`;
+      const reply = await request("POST", path, { signal: mine.signal });
       fill(byId("verdict"), shown(await reply.json()));
     } catch (problem) {
       if (problem.name === "AbortError") return;
@@ -51,14 +52,20 @@ function shown(verdict) {
   const nothing = !verdict.providers.length && !verdict.checks.length;
   const lead = nothing ? "It has no provider to ask." : verdict.ok ? "All is well." : "Something is wrong.";
   return h("div.stack", {},
-    h("p", {}, h("span.badge", { class: verdict.ok ? "good" : "bad" }, verdict.ok ? "ok" : "failed"), ` ${lead} Version ${verdict.version}, ${millis(verdict.seconds * 1000)}.`),
-    verdict.providers.length ? table("Providers", ["Provider", "Result", "Time", "What to do"], verdict.providers.map(provider)) : null,
+    h("p", {},
+      h("span.badge", { class: verdict.ok ? "good" : "bad" }, verdict.ok ? "ok" : "failed"),
+      ` ${lead} Version ${verdict.version}, ${millis(verdict.seconds * 1000)}.`),
+    verdict.providers.length
+      ? table("Providers", ["Provider", "Result", "Time", "What to do"], verdict.providers.map(provider))
+      : null,
     verdict.checks.length ? table("Checks", ["Check", "Result", "Time", "Answer"], verdict.checks.map(check)) : null);
 }
 
 function table(title, heads, rows) {
-  return h("table.cards", { ariaLabel: title }, h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col" }, one)))),
-    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((one, index) => h("td", { dataset: index ? { label: heads[index] } : {} }, one))))));
+  const cell = (content, index) => h("td", { dataset: index ? { label: heads[index] } : {} }, content);
+  return h("table.cards", { ariaLabel: title },
+    h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col" }, one)))),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map(cell)))));
 }
 
 const mark = (ok) => h("span.badge", { class: ok ? "good" : "bad" }, ok ? "ok" : "failed");

@@ -17,7 +17,8 @@ export function filters(changed) {
     for (const name of NAMES) place(form.elements[name], query[name]);
     const sort = query.sort || "slug";
     for (const head of heads) {
-      if (head.dataset.sort === sort.replace(/^-/, "")) head.setAttribute("aria-sort", sort.startsWith("-") ? "descending" : "ascending");
+      const order = sort.startsWith("-") ? "descending" : "ascending";
+      if (head.dataset.sort === sort.replace(/^-/, "")) head.setAttribute("aria-sort", order);
       else head.removeAttribute("aria-sort");
     }
   }
@@ -43,7 +44,11 @@ export function filters(changed) {
     go({ ...asked(), [target.name]: target.value });
   });
   form.addEventListener("focusout", () => { typed = null; });
-  for (const head of heads) head.querySelector("button").addEventListener("click", () => go({ ...asked(), sort: turned(head.dataset.sort, asked().sort || "slug") }));
+  for (const head of heads) {
+    head.querySelector("button").addEventListener("click", () => {
+      go({ ...asked(), sort: turned(head.dataset.sort, asked().sort || "slug") });
+    });
+  }
   byId("clear").addEventListener("click", () => {
     go({ sort: asked().sort });
     form.elements.q.focus();
@@ -62,7 +67,9 @@ function turned(name, sort) {
 /** A text that stands in the address may be none of the choices: it is shown, and the server says what is wrong. */
 function place(field, value = "") {
   if (field.type === "search" && field === document.activeElement && field.value.trim() === value) return;
-  if (field.options && ![...field.options].some((one) => one.value === value)) field.append(h("option", { value }, value));
+  if (field.options && ![...field.options].some((one) => one.value === value)) {
+    field.append(h("option", { value }, value));
+  }
   field.value = value;
 }
 

@@ -12,9 +12,13 @@ class NoMicrophone extends Error {
 }
 
 const REASONS = {
-  NotAllowedError: ["the browser may not use the microphone", "allow it in the browser's settings for this address, then try again"],
+  NotAllowedError: [
+    "the browser may not use the microphone", "allow it in the browser's settings for this address, then try again",
+  ],
   NotFoundError: ["there is no microphone", "connect one, then try again"],
-  NotReadableError: ["the microphone is in use by another program, or the system refuses it", "close the other program, then try again"],
+  NotReadableError: [
+    "the microphone is in use by another program, or the system refuses it", "close the other program, then try again",
+  ],
 };
 
 /** Whether this page may ask for a microphone at all. */
@@ -53,7 +57,9 @@ async function opened() {
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
     return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
-    const [message, hint] = REASONS[error.name] ?? ["the microphone cannot be opened", "see whether another program has it"];
+    const [message, hint] = REASONS[error.name] ?? [
+      "the microphone cannot be opened", "see whether another program has it",
+    ];
     throw new NoMicrophone(message, hint);
   }
 }

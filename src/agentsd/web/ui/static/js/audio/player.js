@@ -4,7 +4,10 @@ import { toFloats } from "./pcm.js";
 
 const LEAD = 0.06; // seconds between the first samples' coming and their sounding: later ones may be late by that
 
-/** At one `rate`: the browser's context has the same, so a sample is a sample. Make it in a click: browsers ask for that. */
+/**
+ * At one `rate`: the browser's context has the same, so a sample is a sample. Make it in the handler of a click, since
+ * browsers start sound only there.
+ */
 export class Player {
   constructor(rate, { onIdle = () => {} } = {}) {
     this.rate = rate;

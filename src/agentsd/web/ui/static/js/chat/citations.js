@@ -28,7 +28,8 @@ export function marker(citations) {
 
 function cite(citation) {
   const button = h("button.cite", {
-    type: "button", ariaHaspopup: "dialog", ariaLabel: `Source ${citation.number}: ${placeOf(citation)}`, onclick: () => open(citation, button),
+    type: "button", ariaHaspopup: "dialog", ariaLabel: `Source ${citation.number}: ${placeOf(citation)}`,
+    onclick: () => open(citation, button),
   }, `[${citation.number}]`);
   return button;
 }
@@ -39,7 +40,8 @@ export function sources(citations) {
   return h("div.sources", { role: "group", ariaLabel: "Sources" },
     h("p.small.soft", {}, citations.length === 1 ? "1 source" : `${citations.length} sources`),
     citations.map((one) => h("details", {},
-      h("summary", {}, h("span.number", {}, `[${one.number}]`), " ", placeOf(one)), h("blockquote.passage-text", {}, one.text))));
+      h("summary", {}, h("span.number", {}, `[${one.number}]`), " ", placeOf(one)),
+      h("blockquote.passage-text", {}, one.text))));
 }
 
 /** The passage beside the mark. Escape, or a click elsewhere, closes it, and the focus is where it was. */
@@ -51,7 +53,9 @@ function open(citation, button) {
     if (box.contains(document.activeElement) || document.activeElement === document.body) button.focus();
     box.remove();
   });
-  fill(box, h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close), h("div.passage-text", { tabIndex: 0 }, citation.text));
+  fill(box,
+    h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close),
+    h("div.passage-text", { tabIndex: 0 }, citation.text));
   button.closest(".turn").append(box); // not beside the mark: its paragraph may be made anew while text comes
   box.showPopover();
   beside(box, button);

@@ -34,7 +34,10 @@ export class Conversation {
     while (this.place.childNodes.length > same) this.place.lastChild.remove();
     this.place.append(...nodes.slice(same));
     const asked = turns.findLastIndex((turn) => turn.role === "user");
-    turns.forEach((turn, at) => this.view(turn, at).end(!this.coming && (turn.role === "user" ? at === asked : at === turns.length - 1)));
+    turns.forEach((turn, at) => {
+      const last = turn.role === "user" ? asked : turns.length - 1;
+      this.view(turn, at).end(!this.coming && at === last);
+    });
     this.work.drawn();
   }
 
@@ -75,7 +78,9 @@ export class Conversation {
   async next() {
     const { data } = this;
     const messages = messagesOf(data.turns);
-    const turn = { role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], first: null, total: null };
+    const turn = {
+      role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], first: null, total: null,
+    };
     const coming = new AbortController();
     this.coming = coming;
     data.turns.push(turn);
@@ -139,7 +144,9 @@ export class Conversation {
     const known = this.store.find(data.id);
     if (!known && !anew) return;
     if (known) data.title = known.title; // it may have been renamed
-    if (!this.store.save(data) && anew) toast("This browser does not keep conversations: it is out of space, or does not allow it.", "bad");
+    if (!this.store.save(data) && anew) {
+      toast("This browser does not keep conversations: it is out of space, or does not allow it.", "bad");
+    }
     this.work.kept(data.id);
   }
 }

@@ -32,10 +32,14 @@ export class History {
       this.work.open(one.id);
     };
     return h("li", { dataset: { id: one.id } },
-      h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open }, h("span.title", {}, one.title), h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
+      h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open },
+        h("span.title", {}, one.title),
+        h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
       h("div.row", {},
-        h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) }, "Rename"),
-        h("button.plain.small", { type: "button", ariaLabel: `Delete ${one.title}`, onclick: () => this.remove(one) }, "Delete")));
+        h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) },
+          "Rename"),
+        h("button.plain.small", { type: "button", ariaLabel: `Delete ${one.title}`, onclick: () => this.remove(one) },
+          "Delete")));
   }
 
   async rename(one) {
@@ -69,11 +73,16 @@ function focusIn(list) {
 
 function form(title, close) {
   const id = newId("title");
-  const field = h("input", { id, value: title, required: true, maxLength: 100, autofocus: true, onfocus: () => field.select(), autocomplete: "off" });
+  const field = h("input", {
+    id, value: title, required: true, maxLength: 100, autofocus: true, onfocus: () => field.select(),
+    autocomplete: "off",
+  });
   const submit = (event) => { event.preventDefault(); close(field.value.trim()); };
   return h("form.stack", { onsubmit: submit },
     h("div.field", {}, h("label", { htmlFor: id }, "Title"), field),
-    h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Cancel"), h("button.primary", { type: "submit" }, "Rename")));
+    h("div.row.end", {},
+      h("button", { type: "button", onclick: () => close() }, "Cancel"),
+      h("button.primary", { type: "submit" }, "Rename")));
 }
 
 /** On a phone the list is folded away until it is asked for. */
@@ -86,5 +95,7 @@ function fold() {
   };
   button.addEventListener("click", () => set(!list.classList.contains("open")));
   list.addEventListener("click", (event) => { if (event.target.closest("a, #new-chat")) set(false); });
-  list.addEventListener("keydown", (event) => { if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); } });
+  list.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); }
+  });
 }

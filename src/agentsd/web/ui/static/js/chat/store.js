@@ -3,7 +3,10 @@
 const MOST = 50;
 const MOST_CHARACTERS = 1_000_000;
 
-/** Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the conversation that it shows. */
+/**
+ * Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the
+ * conversation that it shows.
+ */
 export class Store {
   constructor(who) { this.key = `agentsd.chats.${who}`; }
 
@@ -56,7 +59,8 @@ function isSound(one) {
   return texts && !Number.isNaN(new Date(one.updated).getTime()) && Array.isArray(one.turns) && one.turns.every(isTurn);
 }
 
-const isTurn = (turn) => typeof turn?.text === "string" && (turn.state !== "failed" || typeof turn.problem?.message === "string");
+const isTurn = (turn) => typeof turn?.text === "string"
+  && (turn.state !== "failed" || typeof turn.problem?.message === "string");
 
 /** A conversation that alone is more than we keep loses its beginning. */
 function shortened(conversation) {
@@ -67,7 +71,8 @@ function shortened(conversation) {
 
 /** One that has not begun. */
 export function fresh() {
-  const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(36).padStart(2, "0")).join("");
+  const random = crypto.getRandomValues(new Uint8Array(8));
+  const id = Array.from(random, (byte) => byte.toString(36).padStart(2, "0")).join("");
   return { id, title: "", created: Date.now(), updated: Date.now(), turns: [] };
 }
 

@@ -11,7 +11,9 @@ import { marker, sources } from "./citations.js";
 function changeOf(before, turn) {
   if (!before || !turn.agent) return "";
   if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), ` v${turn.version}`];
-  return before.version === turn.version ? "" : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
+  return before.version === turn.version
+    ? ""
+    : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
 }
 
 /** A question: `end(last)` offers to edit the last one. */
@@ -86,7 +88,9 @@ export class Answer {
 
   buttons(last) {
     const copy = h("button.small.plain", { type: "button", onclick: () => copyText(this.turn.text, copy) }, "Copy");
-    const again = h("button.small", { class: this.turn.state === "failed" ? "" : "plain", type: "button", onclick: () => this.retry() }, "Retry");
+    const again = h("button.small", {
+      class: this.turn.state === "failed" ? "" : "plain", type: "button", onclick: () => this.retry(),
+    }, "Retry");
     return [last ? again : null, this.turn.text ? copy : null];
   }
 }
@@ -104,6 +108,11 @@ export function greeting(agent) {
     h("h3", {}, agent.name),
     agent.description ? h("p", {}, agent.description) : null,
     agent.greeting ? h("p.hello", {}, agent.greeting) : null,
-    agent.description || agent.greeting || lacks ? null : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
-    lacks ? h("p", {}, "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.") : null);
+    agent.description || agent.greeting || lacks
+      ? null
+      : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
+    lacks
+      ? h("p", {},
+        "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.")
+      : null);
 }

@@ -15,7 +15,9 @@ export function settle(meeting, titleOf) {
       close(new Map(choices.map((one) => [one.unit, one.chosen()])));
     };
     return h("form.stack.conflict", { onsubmit: submit },
-      h("p", {}, "Their change is live. For each field, keep what you typed, which then takes the place of theirs, or take theirs."),
+      h("p", {},
+        "Their change is live. For each field, keep what you typed, which then takes the place of theirs, "
+          + "or take theirs."),
       h("div.row", {},
         h("button.small", { type: "button", onclick: () => all("mine") }, "Keep all of mine"),
         h("button.small", { type: "button", onclick: () => all("theirs") }, "Take all of theirs")),
@@ -57,8 +59,12 @@ function told(value) {
 /** What a unit is called; a field's title is its control's. */
 export function nameOf(unit, form) {
   const legend = (element) => element?.querySelector(":scope > legend")?.textContent;
-  if (SECTIONS.includes(unit)) return legend(form.element.querySelector(`[data-section="${CSS.escape(unit)}"]`)) ?? unit;
+  if (SECTIONS.includes(unit)) {
+    return legend(form.element.querySelector(`[data-section="${CSS.escape(unit)}"]`)) ?? unit;
+  }
   const control = form.controls.find((one) => one.pointer === unit);
   if (!control) return unit;
-  return unit.includes(".") ? `${legend(control.element.closest("fieldset"))}: ${control.setting.title}` : control.setting.title;
+  return unit.includes(".")
+    ? `${legend(control.element.closest("fieldset"))}: ${control.setting.title}`
+    : control.setting.title;
 }

@@ -14,7 +14,9 @@ export const SOME_SECRET = "sealed elsewhere";
  */
 export function control(setting, { pointer, onchange, manual }) {
   const ids = { input: newId("field"), help: newId("help"), error: newId("error") };
-  const input = inputOf(setting, { id: ids.input, ariaDescribedby: `${ids.help} ${ids.error}`, ...(setting.required ? { ariaRequired: "true" } : {}) });
+  const input = inputOf(setting, {
+    id: ids.input, ariaDescribedby: `${ids.help} ${ids.error}`, ...(setting.required ? { ariaRequired: "true" } : {}),
+  });
   const error = h("p.error", { id: ids.error, hidden: true });
   const away = manual && setting.kind === "secret";
   const sealed = sealing({ setting, input: input.element, onchange: changed, away });
@@ -35,7 +37,10 @@ export function control(setting, { pointer, onchange, manual }) {
     set(value) { sealed.load(value === MASK); input.set(value === MASK ? undefined : value); },
     check: () => (sealed.holds() ? null : (input.unread?.() ?? problemOf(setting, get()))),
     fail(messages) {
-      fill(error, messages.map(({ message, hint }) => h("span.block", {}, sentence(message), hint ? h("span.hint.block", {}, sentence(hint)) : null)));
+      fill(error,
+        messages.map(({ message, hint }) => h("span.block", {},
+          sentence(message),
+          hint ? h("span.hint.block", {}, sentence(hint)) : null)));
       error.hidden = false;
       input.element.setAttribute("aria-invalid", "true");
     },
@@ -76,7 +81,10 @@ function sealing({ setting, input, onchange, away }) {
     fill(button, action);
     button.setAttribute("aria-label", action === "Keep" ? `Keep the present ${name}` : `${action} ${name}`);
     remove.setAttribute("aria-label", `Remove ${name}`);
-    fill(told, away && state === "typed" ? ["Not typed here: ", h("code", {}, "agentsd edit"), " seals it."] : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
+    fill(told,
+      away && state === "typed"
+        ? ["Not typed here: ", h("code", {}, "agentsd edit"), " seals it."]
+        : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
   }
   draw();
   return {
@@ -90,13 +98,22 @@ function sealing({ setting, input, onchange, away }) {
 
 function framed(setting, ids, input, sealed, error) {
   const about = h("p.help", { id: ids.help }, coded(setting.help), defaultOf(setting));
-  const label = h("label", { htmlFor: ids.input }, setting.title, setting.required ? h("span.needed", {}, " (needed)") : null);
-  if (setting.kind === "switch") return h("div.field.switch", {}, h("div.row", {}, input.element, label), sealed, about, error);
+  const label = h("label", { htmlFor: ids.input },
+    setting.title,
+    setting.required ? h("span.needed", {}, " (needed)") : null);
+  if (setting.kind === "switch") {
+    return h("div.field.switch", {}, h("div.row", {}, input.element, label), sealed, about, error);
+  }
   return h("div.field", { class: setting.kind }, label, sealed, input.element, about, error);
 }
 
 function defaultOf({ kind, fallback }) {
-  if (fallback === undefined || fallback === "" || typeof fallback === "object" || ["switch", "choice"].includes(kind)) return null;
+  if (fallback === undefined
+    || fallback === ""
+    || typeof fallback === "object"
+    || ["switch", "choice"].includes(kind)) {
+    return null;
+  }
   return h("span.default", {}, ` Default: ${fallback}`);
 }
 

@@ -17,8 +17,8 @@ const LOOKS = 20;
 const LOOK_MS = 250;
 
 /**
- * `{ element, touched, slug, dirty, end }`. `task`: `{ kind: "new" | "copy" | "edit", view, etag, values, identity }`; `values`
- * (flat) is what the form begins with; `done(reply)` when it is saved.
+ * `{ element, touched, slug, dirty, end }`. `task`: `{ kind: "new" | "copy" | "edit", view, etag, values, identity }`;
+ * `values` (flat) is what the form begins with; `done(reply)` when it is saved.
  */
 export function editor(catalog, session, task, done) {
   const editing = task.kind === "edit";
@@ -35,7 +35,9 @@ export function editor(catalog, session, task, done) {
 
   form.set(task.values ?? state.base);
   changed();
-  const deaf = editing ? onAgents((slugs) => { if (slugs === null || slugs.includes(task.view.slug)) follow(); }) : () => {};
+  const deaf = editing
+    ? onAgents((slugs) => { if (slugs === null || slugs.includes(task.view.slug)) follow(); })
+    : () => {};
   return { element, touched: changed, slug: () => task.view.slug, dirty: () => !state.leaving && differs(), end: deaf };
 
   function controls() { return [...(task.identity?.controls ?? []), ...form.controls]; }
@@ -82,11 +84,16 @@ export function editor(catalog, session, task, done) {
   function planned() {
     const draft = form.get();
     if (!editing) return { method: "POST", path: "/api/agents", body: { ...task.identity.get(), ...bodyOf(draft) } };
-    return { method: "PATCH", path: `/api/agents/${inPath(task.view.slug)}`, body: patchOf(state.base, draft), etag: state.etag };
+    return {
+      method: "PATCH", path: `/api/agents/${inPath(task.view.slug)}`, body: patchOf(state.base, draft),
+      etag: state.etag,
+    };
   }
 
   async function prepared(write) {
-    fill(places.result, h("section.card", { tabIndex: -1 }, await instructions(write, { slug: editing ? task.view.slug : task.identity.get().slug, files: session.files })));
+    const slug = editing ? task.view.slug : task.identity.get().slug;
+    const steps = await instructions(write, { slug, files: session.files });
+    fill(places.result, h("section.card", { tabIndex: -1 }, steps));
     places.result.firstChild.focus();
   }
 
@@ -99,7 +106,8 @@ export function editor(catalog, session, task, done) {
   async function refused(problem, before) {
     if (problem.code === "overtaken") throw problem;
     if (problem.status === 412 && editing) return overtaken(before);
-    return showFaults(places.faults, faultsOf(problem, { find: (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer) }), problem);
+    const find = (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer);
+    return showFaults(places.faults, faultsOf(problem, { find }), problem);
   }
 
   /** The file is not what this form was made of. The server may need a moment to read it. */
@@ -109,7 +117,10 @@ export function editor(catalog, session, task, done) {
       if (state.etag === before) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     if (state.etag === before) {
-      throw new Problem(412, { code: "overtaken", detail: "the file was changed, and this server has not taken the change yet", hint: "it may be invalid: the page Sync says so. What you typed is still here" });
+      throw new Problem(412, {
+        code: "overtaken", detail: "the file was changed, and this server has not taken the change yet",
+        hint: "it may be invalid: the page Sync says so. What you typed is still here",
+      });
     }
     return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
   }
@@ -119,14 +130,19 @@ export function editor(catalog, session, task, done) {
     if (state.leaving) return;
     let found;
     try { found = await getTagged(`/api/agents/${inPath(task.view.id)}`); } catch (problem) {
-      if (problem.status === 404) fill(places.notice, h("p.notice.bad", { role: "alert" }, "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+      if (problem.status === 404) {
+        fill(places.notice,
+          h("p.notice.bad", { role: "alert" },
+            "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+      }
       return;
     }
     if (found.data.digest === task.view.digest) { task.view = found.data; return; }
     const [theirs, draft] = [flatten(found.data), form.get()];
     const { quiet, meeting } = meetings(state.base, theirs, draft);
     for (const unit of quiet) form.put(unit, pick(theirs, unit));
-    const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && changedIn({ a: pick(theirs, one.unit) }, { a: pick(form.get(), one.unit) }).length);
+    const isUndecided = ({ unit }) => changedIn({ unit: pick(theirs, unit) }, { unit: pick(form.get(), unit) }).length > 0;
+    const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && isUndecided(one));
     const open = [...kept.map((one) => ({ ...one, theirs: pick(theirs, one.unit) })), ...meeting];
     Object.assign(state, { base: theirs, etag: found.etag, open });
     task.view = found.data;
@@ -139,7 +155,8 @@ export function editor(catalog, session, task, done) {
     const parts = [`The file was changed: this is version ${version} now.`];
     if (quiet.length) parts.push(`Updated here: ${names(quiet)}.`);
     if (state.open.length) parts.push(`Changed by both of you: ${names(state.open.map((one) => one.unit))}.`);
-    fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" }, h("p", {}, sentence(parts.join(" "))),
+    fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" },
+      h("p", {}, sentence(parts.join(" "))),
       h("div.row", {}, state.open.length
         ? h("button.small", { type: "button", onclick: decide }, "Decide")
         : h("button.small", { type: "button", onclick: () => fill(places.notice) }, "OK"))));

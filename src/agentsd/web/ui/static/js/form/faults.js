@@ -16,7 +16,10 @@ export function faultsOf(problem, form) {
   }
   const control = problem.param ? form.find(problem.param) : null;
   const again = problem.code === "secret_needed";
-  return control ? [{ control, message: problem.message, hint: again ? "type it again" : problem.hint, pointer: problem.param, again }] : [];
+  const hint = again ? "type it again" : problem.hint;
+  return control
+    ? [{ control, message: problem.message, hint, pointer: problem.param, again }]
+    : [];
 }
 
 /** What is missing is told of what it is missing from. */
@@ -25,7 +28,9 @@ function pointerOf({ code, pointer, message }) {
   return missing ? [pointer, missing[1]].filter(Boolean).join(".") : (pointer ?? "");
 }
 
-const placeOf = ({ path, line, column }) => (path ? [path, line, column].filter((one) => !isNullish(one)).join(":") : "");
+const placeOf = ({ path, line, column }) => (path
+  ? [path, line, column].filter((one) => !isNullish(one)).join(":")
+  : "");
 
 /** Take back what was shown before. */
 export function clearFaults(place, controls) {
@@ -60,6 +65,13 @@ function summary(faults) {
 
 function line(fault) {
   const { control, message, hint, where } = fault;
-  if (control) return h("li", {}, h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title), `: ${own(fault)}`);
-  return h("li", {}, where ? [h("code", {}, where), ": "] : null, sentence(message), hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
+  if (control) {
+    return h("li", {},
+      h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title),
+      `: ${own(fault)}`);
+  }
+  return h("li", {},
+    where ? [h("code", {}, where), ": "] : null,
+    sentence(message),
+    hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
 }

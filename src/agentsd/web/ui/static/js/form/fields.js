@@ -5,9 +5,14 @@ import { without } from "../data.js";
 /** What a reply shows instead of a secret; sent back, it stands for "unchanged". */
 export const MASK = "**********";
 
-const WORDS = { api: "API", url: "URL", id: "ID", llm: "LLM", tts: "TTS", stt: "STT", rag: "RAG", top: "top", p: "p", k: "k" };
+const WORDS = {
+  api: "API", url: "URL", id: "ID", llm: "LLM", tts: "TTS", stt: "STT", rag: "RAG", top: "top", p: "p", k: "k",
+};
 const UNITS = { ms: "ms", seconds: "seconds" };
-const USUAL = new Set(["model", "model_id", "model_path", "voice", "voice_id", "language", "language_code", "temperature", "max_tokens", "reply"]);
+const USUAL = new Set([
+  "model", "model_id", "model_path", "voice", "voice_id", "language", "language_code", "temperature", "max_tokens",
+  "reply",
+]);
 const PROSE_MIN = 500;
 
 /** The settings of an object's schema, in its order. `root` holds the `$defs`; `secrets` are names. */
@@ -91,8 +96,10 @@ function numberProblem(schema, value) {
   if (!Number.isFinite(value)) return "give a number";
   if (schema.type === "integer" && !Number.isInteger(value)) return "give a whole number";
   const bounds = [
-    [schema.minimum, (least) => value < least, "at least"], [schema.exclusiveMinimum, (least) => value <= least, "more than"],
-    [schema.maximum, (most) => value > most, "at most"], [schema.exclusiveMaximum, (most) => value >= most, "less than"],
+    [schema.minimum, (least) => value < least, "at least"],
+    [schema.exclusiveMinimum, (least) => value <= least, "more than"],
+    [schema.maximum, (most) => value > most, "at most"],
+    [schema.exclusiveMaximum, (most) => value >= most, "less than"],
   ];
   const broken = bounds.find(([bound, isBroken]) => bound !== undefined && isBroken(bound));
   return broken ? `give ${broken[2]} ${broken[0]}` : null;

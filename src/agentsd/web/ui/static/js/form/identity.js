@@ -25,7 +25,10 @@ export function identity(session, { owner, onchange }) {
     return slug.get() === undefined ? undefined : folder + slug.get();
   }
   function show() {
-    fill(file, path() === undefined ? "The file is named after the agent's name." : ["The file: ", h("code", {}, `${session.files}/${path()}.yaml`)]);
+    fill(file,
+      path() === undefined
+        ? "The file is named after the agent's name."
+        : ["The file: ", h("code", {}, `${session.files}/${path()}.yaml`)]);
   }
   show();
   return {
@@ -38,7 +41,8 @@ export function identity(session, { owner, onchange }) {
 
 const ownerSetting = () => ({
   name: "user", kind: "text", title: "Owner", required: true, usual: true, example: "acme",
-  help: "The folder that the agent is in; `default` is the top.", schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
+  help: "The folder that the agent is in; `default` is the top.",
+  schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
 });
 
 const slugSetting = () => ({

@@ -49,8 +49,13 @@ function prose(setting, attributes) {
 function number(setting, attributes) {
   const { minimum, exclusiveMinimum, maximum, exclusiveMaximum, type } = setting.schema;
   const bounds = { min: minimum ?? exclusiveMinimum, max: maximum ?? exclusiveMaximum };
-  const shown = Object.fromEntries(Object.entries(bounds).filter(([, bound]) => bound !== undefined).map(([name, bound]) => [name, String(bound)]));
-  const element = h("input", { type: "number", step: type === "integer" ? "1" : "any", placeholder: placeholderOf(setting), ...shown, ...inputId(attributes) });
+  const shown = Object.fromEntries(Object.entries(bounds)
+    .filter(([, bound]) => bound !== undefined)
+    .map(([name, bound]) => [name, String(bound)]));
+  const element = h("input", {
+    type: "number", step: type === "integer" ? "1" : "any", placeholder: placeholderOf(setting), ...shown,
+    ...inputId(attributes),
+  });
   return { ...plain(element, Number), unread: () => (element.validity.badInput ? "give a number" : null) };
 }
 
@@ -71,7 +76,9 @@ function yesno(setting, attributes) {
 function choice(setting, attributes) {
   const { choices, labels = choices.map(String), required, fallback } = setting;
   const none = fallback === undefined ? (required ? "Choose…" : "Not set") : `Default (${fallback})`;
-  const element = h("select", attributes, h("option", { value: "" }, none), labels.map((label, index) => h("option", { value: String(index) }, label)));
+  const element = h("select", attributes,
+    h("option", { value: "" }, none),
+    labels.map((label, index) => h("option", { value: String(index) }, label)));
   return {
     element,
     get: () => (element.value === "" ? undefined : choices[Number(element.value)]),
@@ -94,8 +101,13 @@ function lines(setting, attributes) {
 
 function json(setting, attributes) {
   const example = exampleOf(setting);
-  const element = h("textarea.mono.json", { rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes) });
-  const parsed = () => { try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; } }; // it is a change, too
+  const element = h("textarea.mono.json", {
+    rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes),
+  });
+  // it is a change, too
+  const parsed = () => {
+    try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; }
+  };
   return {
     ...plain(element, () => parsed()[0], (value) => JSON.stringify(value, null, 2)),
     unread: () => {

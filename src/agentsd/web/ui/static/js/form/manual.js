@@ -33,13 +33,20 @@ function shown({ file, path, diff: changes, text }, slug) {
 
 function toPaste(file, changes, text) {
   const known = !changes.startsWith("--- /dev/null");
-  return ["This is the whole text of ", h("code", {}, file), ":", copyable(text), known ? folded("What changes in it", diff(changes)) : null];
+  return [
+    "This is the whole text of ", h("code", {}, file), ":", copyable(text),
+    known ? folded("What changes in it", diff(changes)) : null,
+  ];
 }
 
 /** Sealed values cannot be pasted: the file has them, and this page does not. */
 function toChange(file, changes, text) {
-  const note = h("p.help", {}, "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
-  return ["Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)), folded("The whole text as it will be", note, copyable(text))];
+  const note = h("p.help", {},
+    "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
+  return [
+    "Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)),
+    folded("The whole text as it will be", note, copyable(text)),
+  ];
 }
 
 const folded = (title, ...nodes) => h("details", {}, h("summary", {}, title), nodes);
@@ -50,7 +57,10 @@ function told({ method, body }, slug, file) {
   return [
     notice({ message: "Your role may not change this agent", hint: "give this to somebody who may" }, "warn"),
     h("h2", {}, "What to do"),
-    h("ol.steps", {}, h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))), h("li", {}, secretStep(slug || "NAME")), h("li", {}, syncStep())),
+    h("ol.steps", {},
+      h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))),
+      h("li", {}, secretStep(slug || "NAME")),
+      h("li", {}, syncStep())),
   ];
 }
 
@@ -61,12 +71,23 @@ function named(value, slug) {
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, named(item, slug)]));
 }
 
-const secretStep = (name) => ["Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops."];
-const syncStep = () => ["Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), "."];
+const secretStep = (name) => [
+  "Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops.",
+];
+const syncStep = () => [
+  "Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"),
+  " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), ".",
+];
 
 /** Why nothing can be saved here, or null. */
 export function whyNot(session, owner) {
-  if (session.write_back === "off") return sentence("this server writes no files: prepare the change here, and make it in the file");
-  if (!session.canWrite(owner)) return sentence(`your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`);
+  if (session.write_back === "off") {
+    return sentence("this server writes no files: prepare the change here, and make it in the file");
+  }
+  if (!session.canWrite(owner)) {
+    return sentence(
+      `your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`,
+    );
+  }
   return null;
 }

@@ -5,7 +5,9 @@
 import { isNullish } from "../data.js";
 import { MASK } from "./fields.js";
 
-export const SECTIONS = ["llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config"];
+export const SECTIONS = [
+  "llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config",
+];
 const GROUPS = [...SECTIONS, "rag_config", "turn"];
 const TEXTS = ["name", "description", "system_prompt", "system_prompt_file", "greeting", "language"];
 const FLAGS = ["is_default", "is_active"];
@@ -36,14 +38,18 @@ export function flatten(view) {
   const flat = {};
   for (const name of [...TEXTS, ...FLAGS, "checks"]) if (!isEmpty(view[name])) flat[name] = view[name];
   for (const group of GROUPS) {
-    for (const [name, value] of Object.entries(view[group] ?? {})) if (!isEmpty(value)) flat[`${group}.${name}`] = value;
+    for (const [name, value] of Object.entries(view[group] ?? {})) {
+      if (!isEmpty(value)) flat[`${group}.${name}`] = value;
+    }
   }
   return flat;
 }
 
 /** The same without secrets, and not its owner's default: what a copy begins with. */
 export function forCopy(flat) {
-  const kept = Object.entries(flat).map(([pointer, value]) => [pointer, withoutMasks(value)]).filter(([, value]) => !isEmpty(value));
+  const kept = Object.entries(flat)
+    .map(([pointer, value]) => [pointer, withoutMasks(value)])
+    .filter(([, value]) => !isEmpty(value));
   return { ...Object.fromEntries(kept), is_default: false };
 }
 
@@ -51,7 +57,9 @@ function withoutMasks(value) {
   if (value === MASK) return undefined;
   if (Array.isArray(value)) return value.map(withoutMasks).filter((one) => one !== undefined);
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withoutMasks(item)]).filter(([, item]) => item !== undefined));
+  return Object.fromEntries(Object.entries(value)
+    .map(([name, item]) => [name, withoutMasks(item)])
+    .filter(([, item]) => item !== undefined));
 }
 
 /** The members of one group, by their own names. */
@@ -93,7 +101,8 @@ function groupPatch(old, wanted, changed) {
 
 /** The pointers at which two flat values differ. */
 export function changedIn(base, other) {
-  return [...new Set([...Object.keys(base), ...Object.keys(other)])].filter((pointer) => !same(base[pointer], other[pointer]));
+  const pointers = new Set([...Object.keys(base), ...Object.keys(other)]);
+  return [...pointers].filter((pointer) => !same(base[pointer], other[pointer]));
 }
 
 /**

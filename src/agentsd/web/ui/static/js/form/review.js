@@ -23,7 +23,9 @@ export function review(write, shown, note = null) {
       if (button.disabled) return;
       button.disabled = true;
       fill(button, "Saving…");
-      try { close({ reply: await send(write.method, write.path, write.body, { etag: write.etag }) }); } catch (problem) {
+      try {
+        close({ reply: await send(write.method, write.path, write.body, { etag: write.etag }) });
+      } catch (problem) {
         if (problem instanceof Problem && BACK_TO_THE_FORM.includes(problem.status)) return close({ problem });
         fill(errors, notice(problem));
         fill(button, "Save");
@@ -31,7 +33,11 @@ export function review(write, shown, note = null) {
       }
       return undefined;
     };
-    return h("form.stack", { onsubmit: submit }, note && h("p.notice.warn", {}, note), facts(shown), changes(shown), errors,
+    return h("form.stack", { onsubmit: submit },
+      note && h("p.notice.warn", {}, note),
+      facts(shown),
+      changes(shown),
+      errors,
       h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Back to the form"), button));
   }, { wide: true });
 }
@@ -49,7 +55,9 @@ function facts({ file, mode, branch, commit_message }) {
 
 function whatThen(mode, branch) {
   if (branch) return ["It waits on the branch ", h("code", {}, branch), " until somebody merges it."];
-  return mode === "git" ? "It is committed, and live at once." : "The file is written, and live at once. Nothing is committed.";
+  return mode === "git"
+    ? "It is committed, and live at once."
+    : "The file is written, and live at once. Nothing is committed.";
 }
 
 /** What became of a save, in a sentence. */

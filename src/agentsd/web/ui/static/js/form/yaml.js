@@ -11,8 +11,12 @@ export function yaml(value, indent = "") {
 function member(name, item, indent) {
   const key = indent + scalar(name);
   if (item === null) return `${indent}# remove: ${scalar(name)}\n`;
-  if (Array.isArray(item)) return item.length ? `${key}:\n${item.map((one) => entry(one, `${indent}  `)).join("")}` : `${key}: []\n`;
-  if (typeof item === "object") return Object.keys(item).length ? `${key}:\n${yaml(item, `${indent}  `)}` : `${key}: {}\n`;
+  if (Array.isArray(item)) {
+    return item.length ? `${key}:\n${item.map((one) => entry(one, `${indent}  `)).join("")}` : `${key}: []\n`;
+  }
+  if (typeof item === "object") {
+    return Object.keys(item).length ? `${key}:\n${yaml(item, `${indent}  `)}` : `${key}: {}\n`;
+  }
   if (typeof item === "string" && isBlock(item)) return `${key}: ${block(item, `${indent}  `)}`;
   return `${key}: ${scalar(item)}\n`;
 }

@@ -22,7 +22,8 @@ function show({ items, total, more }) {
   fill(byId("trouble"));
   draw(items, { marked: asking === "again" });
   const narrow = isNarrow(asked());
-  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? (total === 1 ? " matches" : " match") : ""}`;
+  const match = total === 1 ? " matches" : " match";
+  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? match : ""}`;
   fill(byId("count"), more ? `${count(items.length)} of ${all}` : all);
   byId("clear").hidden = !narrow;
   byId("wrap").hidden = total === 0;
@@ -57,9 +58,12 @@ function where(session) {
   const text = byId("where");
   const file = h("code", {}, session.files);
   if (session.write_back === "off") {
-    fill(text, "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
+    fill(text,
+      "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ",
+      h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
   } else if (session.role === "viewer") {
-    fill(text, "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
+    fill(text,
+      "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
   }
   text.hidden = !text.hasChildNodes();
 }

@@ -26,7 +26,8 @@ async function begin() {
   if (asked.has("new")) return mount(catalog, newTask("new", {}, session.user), "New agent");
   if (asked.has("copy")) return copy(catalog, asked.get("copy"));
   onChoice((agent, before, gone) => {
-    if (agent.id !== current?.id && !(gone && current?.dirty())) moved(catalog, agent); // of one that is gone the form itself tells
+    // the form itself reports the loss of its agent
+    if (agent.id !== current?.id && !(gone && current?.dirty())) moved(catalog, agent);
   });
   return edit(catalog, asked.get("agent") ?? chosen().slug);
 }
@@ -40,11 +41,14 @@ async function edit(catalog, slug) {
 async function copy(catalog, slug) {
   const found = await get(`/api/agents/${inPath(slug)}`);
   const owner = session.canWrite(found.user) && found.user ? found.user : session.user;
-  mount(catalog, { ...newTask("copy", forCopy(flatten(found)), owner), back: pageOf(found.slug) }, `Duplicate ${found.name}`);
+  const task = { ...newTask("copy", forCopy(flatten(found)), owner), back: pageOf(found.slug) };
+  mount(catalog, task, `Duplicate ${found.name}`);
 }
 
 function newTask(kind, values, owner) {
-  return { kind, values, back: "/ui/agents", identity: identity(session, { owner, onchange: () => current?.touched() }) };
+  return {
+    kind, values, back: "/ui/agents", identity: identity(session, { owner, onchange: () => current?.touched() }),
+  };
 }
 
 function mount(catalog, task, title, id = null) {
@@ -59,8 +63,11 @@ function mount(catalog, task, title, id = null) {
 function moved(catalog, agent) {
   if (!current?.dirty()) { edit(catalog, agent.slug).catch((problem) => fill(page, notice(problem))); return; }
   const stay = h("button.small", { type: "button", onclick: () => { told.remove(); back(); } }, "Go back to it");
-  const go = h("button.small.danger", { type: "button", onclick: () => { told.remove(); edit(catalog, agent.slug); } }, `Drop the changes and edit ${agent.name}`);
-  const told = h("div.notice.warn", { role: "alert" }, h("p", {}, `${agent.name} is chosen now, and this form still holds unsaved changes of another agent.`), h("div.row", {}, stay, go));
+  const go = h("button.small.danger", { type: "button", onclick: () => { told.remove(); edit(catalog, agent.slug); } },
+    `Drop the changes and edit ${agent.name}`);
+  const told = h("div.notice.warn", { role: "alert" },
+    h("p", {}, `${agent.name} is chosen now, and this form still holds unsaved changes of another agent.`),
+    h("div.row", {}, stay, go));
   page.prepend(told);
   told.scrollIntoView({ block: "center" });
 }
@@ -68,13 +75,20 @@ function moved(catalog, agent) {
 function back() { return choose(current.slug()).catch(() => {}); }
 
 function builtIn(agent) {
-  fill(page, h("div.stack", {}, notice({ message: `${agent.slug} is built in: it has no file to edit`, hint: "make an agent of your own from it" }, "warn"),
-    h("div.row", {}, h("a.button.primary", { href: `/ui/edit?copy=${inPath(agent.slug)}` }, "Duplicate it"), h("a.button", { href: pageOf(agent.slug) }, "Back"))));
+  const message = `${agent.slug} is built in: it has no file to edit`;
+  fill(page, h("div.stack", {},
+    notice({ message, hint: "make an agent of your own from it" }, "warn"),
+    h("div.row", {},
+      h("a.button.primary", { href: `/ui/edit?copy=${inPath(agent.slug)}` }, "Duplicate it"),
+      h("a.button", { href: pageOf(agent.slug) }, "Back"))));
 }
 
 function done(reply, outcome) {
   if (isNullish(reply.version)) { // on a branch: there is nothing to see of it yet
-    fill(page, h("div.stack", { tabIndex: -1 }, h("p.notice.good", { role: "status" }, outcome), h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
+    fill(page,
+      h("div.stack", { tabIndex: -1 },
+        h("p.notice.good", { role: "status" }, outcome),
+        h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
     page.firstChild.focus();
     return;
   }

@@ -12,7 +12,10 @@ import { barred } from "../voice/organs.js";
 
 const MOST = 16384; // characters; the server's own limit
 const SECTION = "tts:\n  provider: piper.local\n";
-const NAMES = { provider: "Vendor", voice: "Voice", voice_id: "Voice", model: "Model", model_id: "Model", language: "Language", speed: "Speed", sample_rate: "Rate", url: "Address", api_url: "Address" };
+const NAMES = {
+  provider: "Vendor", voice: "Voice", voice_id: "Voice", model: "Model", model_id: "Model", language: "Language",
+  speed: "Speed", sample_rate: "Rate", url: "Address", api_url: "Address",
+};
 
 await boot();
 
@@ -22,7 +25,9 @@ byId("result").append(result.element);
 let under = null; // the request that is under way, or still sounds: {abort, player}
 
 byId("speak").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
-field.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak").requestSubmit(); });
+field.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak").requestSubmit();
+});
 field.addEventListener("input", counted);
 stop.addEventListener("click", () => { halt(); tell("Stopped"); });
 onChoice(draw);
@@ -48,11 +53,15 @@ async function speak() {
   }
 }
 
-/** One request: its times in ms since `from`, and what it made so far. Its player is made in the click, as browsers ask for. */
+/**
+ * One request: its times in ms since `from`, and what it made so far. Its player is made in the handler of the click,
+ * since browsers start sound only there.
+ */
 function begun() {
   return {
     agent: chosen().slug, abort: new AbortController(), player: playerAt(likelyRate(), null), whole: false,
-    from: performance.now(), times: { byte: null, sound: null, total: null }, made: { samples: 0, rate: 0, agent: null },
+    from: performance.now(), times: { byte: null, sound: null, total: null },
+    made: { samples: 0, rate: 0, agent: null },
   };
 }
 
@@ -60,7 +69,9 @@ const since = (mine, ms = 0) => performance.now() + ms - mine.from;
 
 function began(mine, { rate, reply }) {
   mine.times.byte = since(mine);
-  Object.assign(mine.made, { rate, agent: `${reply.headers.get("X-Agent") ?? mine.agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
+  Object.assign(mine.made, {
+    rate, agent: `${reply.headers.get("X-Agent") ?? mine.agent} v${reply.headers.get("X-Agent-Version") ?? "?"}`,
+  });
   mine.player = playerAt(rate, mine.player);
   mine.player.onIdle = () => idle(mine);
   tell("Speaking");
@@ -132,6 +143,10 @@ function draw() {
   if (under === null && document.activeElement === stop) say.focus(); // a disabled button loses it
   stop.disabled = under === null;
   byId("voice-card").hidden = !config.provider;
-  fill(byId("voice"), Object.entries(NAMES).filter(([key]) => !isNullish(config[key])).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
-  fill(byId("lacks"), bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
+  fill(byId("voice"),
+    Object.entries(NAMES)
+      .filter(([key]) => !isNullish(config[key]))
+      .map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
+  fill(byId("lacks"),
+    bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
 }

@@ -62,7 +62,8 @@ async function load() {
     const data = await reply.json();
     if (asked !== state.asked) return; // a later one is under way
     const now = Date.parse(reply.headers.get("Date") ?? "") || Date.now();
-    if (data.version < state.said && state.said > headOf(data, 0) && Date.now() > state.hotUntil) state.said = 0; // another database
+    // another database
+    if (data.version < state.said && state.said > headOf(data, 0) && Date.now() > state.hotUntil) state.said = 0;
     state.told = { data, now, at: Date.now() };
     show();
   } catch { /* the banner says why; what is known stays */ }
@@ -70,7 +71,9 @@ async function load() {
 }
 
 function next() {
-  const quick = Date.now() < state.hotUntil || state.told?.data.store === "away" || (state.told && lags(state.told.data, state.said, state.told.now));
+  const { told } = state;
+  const lagging = told !== null && lags(told.data, state.said, told.now);
+  const quick = Date.now() < state.hotUntil || told?.data.store === "away" || lagging;
   state.timer = setTimeout(() => (document.hidden ? next() : load()), quick ? QUICK_MS : CALM_MS);
 }
 

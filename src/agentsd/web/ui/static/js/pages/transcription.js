@@ -12,12 +12,16 @@ import { resultView } from "../transcription/result.js";
 import { transcribe } from "../transcription/upload.js";
 import { barred, organsOf } from "../voice/organs.js";
 
-const NAMES = { provider: "Vendor", model: "Model", model_id: "Model", language: "Language", url: "Address", api_url: "Address" };
+const NAMES = {
+  provider: "Vendor", model: "Model", model_id: "Model", language: "Language", url: "Address", api_url: "Address",
+};
 const SECTION = "stt:\n  provider: moonshine.local\n";
 
 await boot();
 
-const [record, sample, drop, picker, stop, state, timer] = ["record", "sample", "drop", "file", "stop", "state", "timer"].map(byId);
+const [record, sample, drop, picker, stop, state, timer] = [
+  "record", "sample", "drop", "file", "stop", "state", "timer",
+].map(byId);
 const level = meter("Microphone level");
 const result = resultView();
 let recorder = null;
@@ -26,11 +30,12 @@ let under = null; // the request that is under way
 byId("level").append(level.element);
 byId("result").append(result.element);
 record.addEventListener("click", () => (recorder ? finish() : begin()));
-sample.addEventListener("click", () => hear(async () => ofFile(new File([await sampleFile()], "sample.wav", { type: "audio/wav" }))));
+sample.addEventListener("click", () => hear(sampled));
 stop.addEventListener("click", () => under?.abort());
 picker.addEventListener("change", () => { if (picker.files.length) chosenFile(picker.files[0]); picker.value = ""; });
 for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind, dragged);
-for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside the field must not open
+// a file beside the field must not open
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 addEventListener("pagehide", () => recorder?.stop());
 onChoice(draw);
 draw();
@@ -38,10 +43,16 @@ draw();
 function dragged(event) {
   event.preventDefault();
   drop.classList.toggle("over", event.type === "dragover");
-  if (event.type === "drop" && !picker.disabled && event.dataTransfer.files.length) chosenFile(event.dataTransfer.files[0]);
+  if (event.type === "drop" && !picker.disabled && event.dataTransfer.files.length) {
+    chosenFile(event.dataTransfer.files[0]);
+  }
 }
 
 const chosenFile = (file) => hear(() => ofFile(file));
+
+async function sampled() {
+  return ofFile(new File([await sampleFile()], "sample.wav", { type: "audio/wav" }));
+}
 
 async function begin() {
   fill(byId("errors"));
@@ -53,7 +64,8 @@ async function begin() {
   } catch (problem) {
     recorder = null;
     tell("");
-    fill(byId("errors"), notice({ message: problem.message, hint: `${problem.hint}. You can also choose a file, or use the sample recording.` }, "warn"));
+    const hint = `${problem.hint}. You can also choose a file, or use the sample recording.`;
+    fill(byId("errors"), notice({ message: problem.message, hint }, "warn"));
   }
 }
 
@@ -141,5 +153,8 @@ function draw() {
 
 function facts(config, language) {
   const told = { ...config, language: config.language ?? language };
-  fill(byId("vendor"), Object.entries(NAMES).filter(([key]) => !isNullish(told[key])).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
+  fill(byId("vendor"),
+    Object.entries(NAMES)
+      .filter(([key]) => !isNullish(told[key]))
+      .map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
 }

@@ -88,7 +88,8 @@ async function useMicrophone() {
 }
 
 function noMicrophone({ message, hint }) {
-  fill(byId("device"), notice({ message, hint: `${hint}. Without it you can write, or use the sample recording.` }, "warn"));
+  fill(byId("device"),
+    notice({ message, hint: `${hint}. Without it you can write, or use the sample recording.` }, "warn"));
 }
 
 function muting() {
@@ -142,7 +143,10 @@ function draw() {
   sample.disabled = !listens || Boolean(call?.sampling) || (!call && Boolean(stop));
   byId("send").disabled = !call && Boolean(stop);
   status();
-  fill(byId("lacks"), stop ? h("p.notice.warn", {}, stop) : lacks(agent).length ? h("ul.notice.warn.lacks", {}, lacks(agent).map((one) => h("li", {}, one))) : null);
+  fill(byId("lacks"),
+    stop
+      ? h("p.notice.warn", {}, stop)
+      : lacks(agent).length ? h("ul.notice.warn.lacks", {}, lacks(agent).map((one) => h("li", {}, one))) : null);
   facts(agent);
   if (call) latency.show(call.turns.all);
 }
@@ -162,5 +166,8 @@ function quiet() {
 
 function facts(agent) {
   const organs = organsOf(agent);
-  fill(byId("organs"), Object.entries(NAMES).map(([part, name]) => [h("dt", {}, name), h("dd", {}, organs[part] || h("span.soft", {}, "–"))]));
+  fill(byId("organs"),
+    Object.entries(NAMES).map(([part, name]) => [
+      h("dt", {}, name), h("dd", {}, organs[part] || h("span.soft", {}, "–")),
+    ]));
 }

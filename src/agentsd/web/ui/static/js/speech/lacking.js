@@ -8,7 +8,10 @@ import { copyable } from "../marks.js";
 export function lacking(what, snippet) {
   const agent = chosen();
   const edit = agent.path
-    ? h("p", {}, "Add a section to ", h("code", {}, agent.path), ", or ", h("a", { href: `/ui/edit?agent=${encodeURIComponent(agent.slug.replaceAll("/", "~"))}` }, "edit the agent"), ". For example, one that runs on this machine:")
+    ? h("p", {},
+      "Add a section to ", h("code", {}, agent.path), ", or ",
+      h("a", { href: `/ui/edit?agent=${encodeURIComponent(agent.slug.replaceAll("/", "~"))}` }, "edit the agent"),
+      ". For example, one that runs on this machine:")
     : h("p", {}, "It is built in; choose another agent, or write one with a section like this:");
   return h("div.notice.warn.stack", {}, h("p", {}, what), edit, copyable(snippet));
 }

@@ -61,7 +61,11 @@ export function mountAudit() {
 
   function draw() {
     if (!state.items.length) {
-      fill(place, h("p.soft", {}, field.value.trim() ? `Nothing was written to ${field.value.trim()}, as far as you may see.` : "Nothing was written through the API or the commands yet."));
+      fill(place,
+        h("p.soft", {},
+          field.value.trim()
+            ? `Nothing was written to ${field.value.trim()}, as far as you may see.`
+            : "Nothing was written through the API or the commands yet."));
       return;
     }
     const names = ["When", "Who", "What", "Outcome", "Version", "Commit"];
@@ -80,7 +84,9 @@ function row(deed) {
     cell("When", when(deed.at)),
     cell("Who", h("code", {}, deed.actor)),
     cell("What", deed.action, " ", target(deed)),
-    cell("Outcome", deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–", deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
+    cell("Outcome",
+      deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–",
+      deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
     cell("Version", versions || "–"),
     cell("Commit", deed.commit ? h("code", { title: deed.commit }, short(deed.commit)) : "–"));
 }

@@ -30,7 +30,8 @@ export function mountFleet() {
     const { data, head, now } = standing;
     const known = data.replicas !== null;
     picture.hidden = table.hidden = !known || !data.replicas.length;
-    fill(note, known ? emptyNote(data) : "Which replicas there are is known again when Postgres is back. This one answers.");
+    fill(note,
+      known ? emptyNote(data) : "Which replicas there are is known again when Postgres is back. This one answers.");
     if (!known) return;
     drawAxis(head);
     mover(data, head, now);
@@ -41,13 +42,17 @@ export function mountFleet() {
 
 function emptyNote(data) {
   if (!data.replicas.length) return "No replica has been heard of in the last minute.";
-  return data.replicas.length > SHOWN ? `The picture shows ${SHOWN} of ${count(data.replicas.length)} replicas; the table all.` : "";
+  return data.replicas.length > SHOWN
+    ? `The picture shows ${SHOWN} of ${count(data.replicas.length)} replicas; the table all.`
+    : "";
 }
 
 function ticks(head) {
   const versions = Array.from({ length: COLUMNS + 1 }, (_, behind) => head - behind);
   return versions.map((version, behind) => {
-    const text = version < 1 ? "" : behind === 0 ? `version ${version}` : behind === COLUMNS ? "older" : String(version);
+    const text = version < 1
+      ? ""
+      : behind === 0 ? `version ${version}` : behind === COLUMNS ? "older" : String(version);
     return at(h("span.tick", { class: behind === 0 ? "newest" : "" }, text), behind);
   });
 }
@@ -128,7 +133,8 @@ function rowOf([replica, silent, head], index, { data }) {
   const seen = data.replicas[index].seen_at;
   return h("tr", { dataset: { replica: replica.id } },
     h("td", { dataset: { label: "Replica" } }, nameOf(replica, index), mine ? " (answers this page)" : ""),
-    h("td", { dataset: { label: "Serves" } }, `version ${replica.version} `, silent ? h("span.badge", {}, "silent") : served(replica, head)),
+    h("td", { dataset: { label: "Serves" } },
+      `version ${replica.version} `, silent ? h("span.badge", {}, "silent") : served(replica, head)),
     h("td", { dataset: { label: "Fare badly" } }, degraded(replica)),
     h("td", { dataset: { label: "Heard of" } }, h("span", { dataset: { seen: replica.id } }, seen ? "" : "–")),
     h("td", { dataset: { label: "Running" } }, when(replica.started_at)));
@@ -136,7 +142,9 @@ function rowOf([replica, silent, head], index, { data }) {
 
 function served(replica, head) {
   if (replica.version < head) return h("span.badge.warn", {}, `${head - replica.version} behind`);
-  return replica.unopened ? h("span.badge.info", {}, `${count(replica.unopened)} not opened yet`) : h("span.badge.good", {}, "newest");
+  return replica.unopened
+    ? h("span.badge.info", {}, `${count(replica.unopened)} not opened yet`)
+    : h("span.badge.good", {}, "newest");
 }
 
 function degraded(replica) {

@@ -4,7 +4,10 @@ const SILENT_MS = 15_000; // replicas beat every ten seconds
 
 /** The newest version that anybody knows of; `said`: one that an event told of. */
 export function headOf(data, said) {
-  const versions = [data.version, said, ...(data.replicas ?? []).map((one) => one.version), ...(data.runs ?? []).map((run) => run.version ?? 0)];
+  const versions = [
+    data.version, said, ...(data.replicas ?? []).map((one) => one.version),
+    ...(data.runs ?? []).map((run) => run.version ?? 0),
+  ];
   return Math.max(...versions);
 }
 
@@ -37,7 +40,11 @@ export function onChange(draw) {
 }
 
 /** "1 agent", "2 agents". */
-export const many = (number, one, more = `${one}s`) => `${new Intl.NumberFormat("en").format(number)} ${number === 1 ? one : more}`;
+export function many(number, one, more = `${one}s`) {
+  return `${new Intl.NumberFormat("en").format(number)} ${number === 1 ? one : more}`;
+}
 
 /** A list with "and". */
-export const listed = (words) => (words.length < 2 ? words.join("") : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);
+export const listed = (words) => (words.length < 2
+  ? words.join("")
+  : `${words.slice(0, -1).join(", ")} and ${words.at(-1)}`);

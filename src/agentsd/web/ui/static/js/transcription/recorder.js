@@ -7,10 +7,14 @@ const MOST_SECONDS = 780; // what 25 MiB hold
 
 /** `onTime(seconds)`, `onLevel(0..1)`, `onEnd()` where it stops by itself. `start` throws `NoMicrophone`. */
 export class Recorder {
-  constructor({ onTime, onLevel, onEnd }) { Object.assign(this, { onTime, onLevel, onEnd, blocks: [], taken: 0, microphone: null }); }
+  constructor({ onTime, onLevel, onEnd }) {
+    Object.assign(this, { onTime, onLevel, onEnd, blocks: [], taken: 0, microphone: null });
+  }
 
   async start() {
-    this.microphone = await listen({ rate: RATE, onBlock: (samples, level) => this.take(samples, level), onEnd: () => this.onEnd() });
+    this.microphone = await listen({
+      rate: RATE, onBlock: (samples, level) => this.take(samples, level), onEnd: () => this.onEnd(),
+    });
   }
 
   take(samples, level) {

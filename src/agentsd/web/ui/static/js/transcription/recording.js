@@ -23,11 +23,18 @@ export async function ofFile(file) {
   const header = headerOf(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
   if (header?.readable && file.size <= MOST) {
     const size = Math.min(header.bytes, file.size - header.start);
-    return { file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as it is" };
+    return {
+      file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as it is",
+    };
   }
-  if (file.size > DECODED_MOST) throw new Unusable(`the file has ${bytes(file.size)}`, `${bytes(DECODED_MOST)} are the most that is opened here: cut it`);
+  if (file.size > DECODED_MOST) {
+    throw new Unusable(`the file has ${bytes(file.size)}`,
+      `${bytes(DECODED_MOST)} are the most that is opened here: cut it`);
+  }
   const samples = await decoded(file);
-  return checked({ ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "made into 16 kHz mono WAV by this browser" });
+  return checked({
+    ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "made into 16 kHz mono WAV by this browser",
+  });
 }
 
 /** Blocks of 16-bit samples at `RATE`, from the microphone. */
@@ -44,7 +51,8 @@ function made(blocks, name) {
 
 function checked(recording) {
   if (recording.file.size <= MOST) return recording;
-  throw new Unusable(`the recording is too long: ${bytes(recording.file.size)} as WAV`, `the server takes ${bytes(MOST)}, about 13 minutes: cut it`);
+  throw new Unusable(`the recording is too long: ${bytes(recording.file.size)} as WAV`,
+    `the server takes ${bytes(MOST)}, about 13 minutes: cut it`);
 }
 
 async function decoded(file) {

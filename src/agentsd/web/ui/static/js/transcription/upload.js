@@ -18,7 +18,9 @@ export async function transcribe({ agent, file, name, signal, on }) {
 
 function formOf(agent, file, name) {
   const form = new FormData();
-  for (const [key, value] of Object.entries({ model: agent, stream: "true", partials: "true" })) form.append(key, value);
+  for (const [key, value] of Object.entries({ model: agent, stream: "true", partials: "true" })) {
+    form.append(key, value);
+  }
   form.append("file", file, name);
   return form;
 }
@@ -30,7 +32,9 @@ function posted(form, signal, on) {
     const events = new Events(on);
     const away = new Problem(0, { detail: "the server cannot be reached", hint: "it may be restarting: try again" });
     request.upload.addEventListener("load", on.sent);
-    request.addEventListener("readystatechange", () => { if (request.readyState === 2) on.headers((key) => request.getResponseHeader(key)); });
+    request.addEventListener("readystatechange", () => {
+      if (request.readyState === 2) on.headers((key) => request.getResponseHeader(key));
+    });
     request.addEventListener("progress", () => { if (request.status === 200) events.take(request.responseText); });
     request.addEventListener("load", () => {
       if (request.status !== 200) return reject(problemOf(request));

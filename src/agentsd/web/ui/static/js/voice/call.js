@@ -21,7 +21,9 @@ export class Call {
     this.timeline = new Timeline();
     this.greeted = new Promise((resolve) => { this.settle = resolve; });
     this.player = new Player(RATE, { onIdle: () => this.quiet() });
-    this.ears = new Ears({ onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone });
+    this.ears = new Ears({
+      onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone,
+    });
   }
 
   get open() { return this.line !== null; }
@@ -35,7 +37,9 @@ export class Call {
 
   /** Throws a `Problem` where the server takes no call. */
   async start() {
-    const line = await dial(this.agent.slug, { onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem) });
+    const line = await dial(this.agent.slug, {
+      onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem),
+    });
     if (this.gone) return line.hangUp();
     this.line = line;
     this.speakOrWrite(this.aloud);
@@ -63,7 +67,8 @@ export class Call {
 
   append(samples) {
     if (!this.open) return;
-    const heard = organsOf(this.agent).stt ? samples : new Int16Array(samples.length); // silence: a turn that began still ends
+    // silence: a turn that began still ends
+    const heard = organsOf(this.agent).stt ? samples : new Int16Array(samples.length);
     if (!heard.length || !this.send({ type: "input_audio_buffer.append", audio: toBase64(packed(heard)) })) return;
     this.timeline.sent((heard.length / RATE) * 1000, performance.now());
   }
@@ -76,7 +81,10 @@ export class Call {
     this.waiting = true;
     this.view.transcript.open(id, "You", "you");
     this.view.transcript.whole(id, text);
-    this.send({ type: "conversation.item.create", item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] } });
+    this.send({
+      type: "conversation.item.create",
+      item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] },
+    });
     this.turns.wrote();
     this.send({ type: "response.create" });
     this.view.changed();
@@ -108,7 +116,10 @@ export class Call {
     const played = Math.round(Math.min(this.player.playedMs, answer.ms));
     this.player.stop();
     if (answer.ms > 0) {
-      this.send({ type: "conversation.item.truncate", event_id: `truncate:${answer.item}`, item_id: answer.item, content_index: 0, audio_end_ms: played });
+      this.send({
+        type: "conversation.item.truncate", event_id: `truncate:${answer.item}`, item_id: answer.item, content_index: 0,
+        audio_end_ms: played,
+      });
     }
     this.keptOf(answer.item);
   }
@@ -146,7 +157,10 @@ export class Call {
   began({ response }) {
     const { transcript } = this.view;
     const serves = `${response.agent} v${response.agent_version}`;
-    if (serves !== this.served) transcript.note(this.served ? "now answered by " : "answered by ", transcript.code(response.agent), ` v${response.agent_version}`);
+    if (serves !== this.served) {
+      transcript.note(this.served ? "now answered by " : "answered by ",
+        transcript.code(response.agent), ` v${response.agent_version}`);
+    }
     Object.assign(this, { served: serves, active: response.id, waiting: false });
     this.turns.answered(response.id, serves);
     this.view.failed(null); // whatever was wrong before
@@ -219,7 +233,9 @@ const HANDLERS = {
   "response.output_audio.delta": (call, event) => call.sound(event),
   "response.done": (call, event) => call.done(event),
   "conversation.item.retrieved": (call, { item }) => {
-    if (item.role === "assistant") call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
+    if (item.role === "assistant") {
+      call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
+    }
   },
   error: (call, { error }) => call.failed(error),
 };

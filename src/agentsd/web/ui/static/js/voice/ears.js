@@ -18,7 +18,9 @@ export class Ears {
   /** Throws `NoMicrophone`. */
   async open() {
     if (this.microphone) return;
-    const opened = await listen({ rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost() });
+    const opened = await listen({
+      rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost(),
+    });
     if (this.microphone || this.closed) opened.stop();
     else this.microphone = opened;
   }

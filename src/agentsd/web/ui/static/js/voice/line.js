@@ -48,10 +48,13 @@ async function whyRefused(slug) {
   try {
     await request("GET", `/v1/realtime?model=${encodeURIComponent(slug)}`);
   } catch (problem) {
-    if (problem.status === 503) return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+    if (problem.status === 503) {
+      return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+    }
     if (problem.status !== NO_UPGRADE) return problem;
   }
-  return told("the call was refused", "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
+  return told("the call was refused",
+    "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
 }
 
 async function whyClosed({ code, reason }) {
@@ -60,7 +63,8 @@ async function whyClosed({ code, reason }) {
     return told("your sign-in has ended, and the call with it", "sign in, then call again");
   }
   if (code === GOING_AWAY) {
-    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call", "call again; what was said is not kept");
+    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call",
+      "call again; what was said is not kept");
   }
   return told("the line was lost", "see whether the server runs, then call again; what was said is not kept");
 }

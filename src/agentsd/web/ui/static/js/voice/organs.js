@@ -15,14 +15,21 @@ export function lacks(agent) {
   const told = [];
   if (!stt) told.push("It cannot listen (no stt section in its manifest): write to it below.");
   if (!tts) told.push("It has no voice (no tts section in its manifest): it answers in writing.");
-  if (!llm) told.push(agent.greeting ? "It cannot answer (no llm section in its manifest): it only greets." : "It cannot answer (no llm section in its manifest).");
+  if (!llm) {
+    told.push(agent.greeting
+      ? "It cannot answer (no llm section in its manifest): it only greets."
+      : "It cannot answer (no llm section in its manifest).");
+  }
   return told;
 }
 
 /** Why no call can begin; "" where one can. */
 export function barred(agent) {
   const { type, reason, message } = agent.condition ?? {};
-  if (type === "Suspended") return "This agent is suspended (active: false in its manifest): it takes no calls. Choose another, or take it up again.";
+  if (type === "Suspended") {
+    return "This agent is suspended (active: false in its manifest): it takes no calls. "
+      + "Choose another, or take it up again.";
+  }
   if (type === "Invalid" && isNullish(agent.serving_version)) return `This agent cannot serve: ${message || reason}`;
   return "";
 }

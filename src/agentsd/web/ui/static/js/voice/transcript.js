@@ -56,7 +56,9 @@ export class Transcript {
     if (!entry || !entry.said || entry.said.trim() === kept) return;
     const rest = entry.said.startsWith(kept) ? entry.said.slice(kept.length) : entry.said;
     const before = entry.said.startsWith(kept) ? kept : "";
-    fill(entry.text, before, h("s.unheard", { title: "interrupted: not heard" }, h("span.visually-hidden", {}, " (not heard:) "), rest));
+    fill(entry.text,
+      before,
+      h("s.unheard", { title: "interrupted: not heard" }, h("span.visually-hidden", {}, " (not heard:) "), rest));
   }
 
   show(entry, said) {

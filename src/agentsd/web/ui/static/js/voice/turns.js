@@ -1,7 +1,9 @@
 // How long each turn took, as this page saw it: from the end of speech, or from sending a text.
 
 /** `heard`, `token`, `sound` are ms after `from`; null while they have not come. */
-const blank = (kind, from) => ({ kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, status: "" });
+const blank = (kind, from) => ({
+  kind, from, item: null, answer: null, agent: null, noticed: null, heard: null, token: null, sound: null, status: "",
+});
 
 /** All turns of a call. `now` is a clock in ms. */
 export class Turns {
