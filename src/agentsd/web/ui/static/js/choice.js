@@ -3,7 +3,36 @@
 import { get, inPath, send } from "./api.js";
 import { onAgents } from "./live.js";
 
+/** @import { Condition } from "./marks.js" */
+
+/**
+ * An agent as the API shows it.
+ * @typedef {object} Agent
+ * @property {string} id
+ * @property {string} slug
+ * @property {string} name
+ * @property {string} user its owner
+ * @property {string} source
+ * @property {string | null} path null: built in
+ * @property {string | null} commit
+ * @property {number} version
+ * @property {number | null} serving_version
+ * @property {Condition} condition
+ * @property {boolean} is_default
+ * @property {boolean} is_active
+ * @property {string} updated_at
+ * @property {string} digest
+ * @property {string} [description]
+ * @property {string} [greeting]
+ * @property {string} [language]
+ * @property {any[]} [checks]
+ * @property {Record<string, any>} [llm_provider_config]
+ * @property {Record<string, any>} [tts_provider_config]
+ * @property {Record<string, any>} [stt_provider_config]
+ */
+
 const bus = new EventTarget();
+/** @type {Agent} */
 let current = null;
 let key = "agentsd.agent";
 let following = false;
@@ -16,10 +45,13 @@ export const chosen = () => current;
 
 /**
  * `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it;
- * `gone`: `before` is no more.
+ * `gone`: `before` was deleted or renamed.
+ * @param {(agent: Agent, before: Agent, gone: boolean) => void} work
  */
 export function onChoice(work) {
-  bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before, detail.gone));
+  bus.addEventListener("choice", (/** @type {CustomEvent} */ { detail }) => {
+    work(detail.agent, detail.before, detail.gone);
+  });
 }
 
 /** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */

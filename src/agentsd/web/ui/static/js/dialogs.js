@@ -12,11 +12,17 @@ export function toast(text, tone = "") {
   setTimeout(() => shown.remove(), TOAST_MS);
 }
 
-/** A modal dialog: `content(close)` gives its nodes; resolves with what `close` was given, or undefined on Escape. */
+/**
+ * A modal dialog: `content(close)` gives its nodes; resolves with what `close` was given, or undefined on Escape.
+ * @param {string} title
+ * @param {(close: (value?: any) => void) => any} content
+ * @param {{ wide?: boolean }} [options]
+ * @returns {Promise<any>}
+ */
 export function dialog(title, content, { wide = false } = {}) {
   const id = newId("title");
   const box = h("dialog", { class: wide ? "wide" : "", ariaLabelledby: id });
-  const before = document.activeElement;
+  const before = /** @type {HTMLElement | null} */ (document.activeElement);
   return new Promise((resolve) => {
     let result;
     const close = (value) => { result = value; box.close(); };
@@ -36,6 +42,10 @@ function giveBack(before) {
 /**
  * Ask before something that cannot be undone. `typed`: a word that has to be typed.
  * `work()` is awaited with the dialog open, and what it throws is shown there. Resolves with its result or undefined.
+ * @param {string} title
+ * @param {string} text
+ * @param {{ action?: string, typed?: string, danger?: boolean, work?: () => any, more?: Node }} [options]
+ * @returns {Promise<any>}
  */
 export function confirm(title, text, {
   action = "Continue", typed = null, danger = false, work = () => true, more = null,

@@ -2,10 +2,29 @@
 
 import { isNullish } from "./data.js";
 
-/** `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)` */
+/**
+ * The element of a tag's name.
+ * @template {string} N
+ * @typedef {N extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[N] : HTMLElement} Named
+ */
+
+/**
+ * The element of a tag with classes, as `h` takes it.
+ * @template {string} T
+ * @typedef {T extends `${infer N}.${string}` ? Named<N> : Named<T>} Tagged
+ */
+
+/**
+ * `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)`
+ * @template {string} T
+ * @param {T} tag
+ * @param {Record<string, any>} [props]
+ * @param {...any} children
+ * @returns {Tagged<T>}
+ */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
-  const element = document.createElement(name);
+  const element = /** @type {Tagged<T>} */ (document.createElement(name));
   if (classes.length) element.classList.add(...classes);
   for (const [property, value] of Object.entries(props)) set(element, property, value);
   element.append(...nodes(children));
@@ -34,7 +53,13 @@ function nodes(children) {
     .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
 }
 
-/** Replace what an element holds. The focus goes from what it held to what is called the same. */
+/**
+ * Replace what an element holds. The focus goes from what it held to what is called the same.
+ * @template {Element} E
+ * @param {E} element
+ * @param {...any} children
+ * @returns {E}
+ */
 export function fill(element, ...children) {
   const at = element.contains(document.activeElement) ? document.activeElement : null;
   element.replaceChildren(...nodes(children));
@@ -49,10 +74,16 @@ function twinOf(lost, place) {
   return name ? [...place.querySelectorAll(lost.localName)].find((one) => nameOf(one) === name) : null;
 }
 
-/** The element with that id; its absence is a fault of the template. */
-export function byId(id) {
+/**
+ * The element with that id, of that class; its absence is a fault of the template.
+ * @template {HTMLElement} [E=HTMLElement]
+ * @param {string} id
+ * @param {new () => E} [kind]
+ * @returns {E}
+ */
+export function byId(id, kind = /** @type {any} */ (HTMLElement)) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
   return found;
 }
 

@@ -3,6 +3,7 @@
 import { isNullish } from "./data.js";
 
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const STEPS = [["second", 60], ["minute", 60], ["hour", 24], ["day", 30], ["month", 12], ["year", Infinity]];
 
 /** "3 minutes ago", of an ISO time or seconds since the epoch. */

@@ -38,6 +38,7 @@ export function onState(work) {
  * misses nothing. A hidden page lets go of its connection: a browser has only six for a server.
  */
 export function listen() {
+  /** @type {Promise<void>} */
   const told = new Promise((resolve) => {
     const end = on("hello", () => { end(); resolve(); });
     setTimeout(resolve, HELLO_MS);

@@ -58,9 +58,24 @@ export async function copyText(text, button) {
  * One tree is asked for at a time, so none can overtake another. `mark` as for `elements`; `drawn()` after each change.
  */
 export class Growing {
+  text = "";
+  shown = 0; // characters that stand there as Markdown
+  /** @type {string[]} what stands there, block by block */
+  blocks = [];
+  /** @type {Promise<void> | null} */
+  busy = null;
+  ended = false;
+  tail = h("span.tail");
+
+  /**
+   * @param {HTMLElement} place
+   * @param {(text: string) => any} mark
+   * @param {() => void} [drawn]
+   */
   constructor(place, mark, drawn = () => {}) {
-    Object.assign(this, { place, mark, drawn, text: "", shown: 0, blocks: [], busy: null, ended: false });
-    this.tail = h("span.tail");
+    this.place = place;
+    this.mark = mark;
+    this.drawn = drawn;
   }
 
   /** The whole text as it is now. */

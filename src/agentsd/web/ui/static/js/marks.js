@@ -4,6 +4,15 @@ import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { ago, full } from "./format.js";
 
+/**
+ * How an agent or a file stands.
+ * @typedef {object} Condition
+ * @property {string} type Ready, Degraded, Invalid or Suspended
+ * @property {string} [reason]
+ * @property {string} [message]
+ * @property {string | null} [since]
+ */
+
 const TONES = { Ready: "good", Degraded: "warn", Invalid: "bad", Suspended: "" };
 
 /** The tone of a condition: good, warn, bad or none. */
@@ -35,6 +44,7 @@ export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "")
 
 /** A unified diff, one line each. */
 export function diff(text) {
+  /** @type {[RegExp, string][]} */
   const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
   const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
   const lines = text.replace(/\n$/, "").split("\n");

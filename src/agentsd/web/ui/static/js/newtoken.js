@@ -23,7 +23,13 @@ const ENDS = [
 /** The last valid day, in UTC, so many days from now. */
 const dayIn = (days, now = Date.now()) => new Date(now + days * DAY_MS).toISOString().slice(0, 10);
 
-/** The command that does the same where the files are. */
+/**
+ * The command that does the same where the files are.
+ * @param {string} verb
+ * @param {string} owner
+ * @param {string} name
+ * @param {{ role?: string, expires?: string | null }} [options]
+ */
 export function command(verb, owner, name, { role, expires } = {}) {
   const words = ["agentsd token", verb, name];
   if (owner !== TOP) words.push("--owner", owner);

@@ -13,7 +13,23 @@ import { mountSwitcher } from "./switcher.js";
 
 const TALKS = ["chat", "voice", "speech", "transcription"];
 
-/** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
+/**
+ * Who asks.
+ * @typedef {object} Session
+ * @property {string} user
+ * @property {string} name the token's
+ * @property {string} role viewer, editor or admin
+ * @property {boolean} guarded false: the server has no tokens, and answers this machine only
+ * @property {string} write_back off, files or git
+ * @property {string} files the folder of the manifests
+ * @property {string} version
+ * @property {(owner: string) => boolean} canWrite
+ */
+
+/**
+ * Who asks: resolves once signed in and the agent is known.
+ * @returns {Promise<Session>}
+ */
 export async function boot() {
   menu();
   let session = null;
@@ -135,7 +151,7 @@ function banners({ server, store, age, fromDisk }) {
 function say(text, tone, age = null) {
   const since = isNullish(age) ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
   const shown = byId("banners").querySelector(".banner");
-  if (shown?.firstChild.textContent === text) fill(shown.lastChild, since);
+  if (shown?.firstChild.textContent === text) fill(shown.lastElementChild, since);
   else {
     const parts = [h("span", {}, text), h("span", { ariaLive: "off" }, since)];
     fill(byId("banners"), h("p.banner", { class: tone }, parts));

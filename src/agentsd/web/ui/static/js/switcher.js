@@ -35,9 +35,11 @@ export function mountSwitcher() {
   fill(place, button, panel, told);
 
   place.addEventListener("focusout", (event) => {
-    if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false);
+    if (event.relatedTarget && !place.contains(/** @type {Node} */ (event.relatedTarget))) close(false);
   });
-  document.addEventListener("pointerdown", (event) => { if (!place.contains(event.target)) close(false); });
+  document.addEventListener("pointerdown", ({ target }) => {
+    if (!place.contains(/** @type {Node} */ (target))) close(false);
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
@@ -78,7 +80,7 @@ export function mountSwitcher() {
 
   async function load() {
     const asked = (state.asked += 1);
-    const query = new URLSearchParams({ limit: SHOWN, view: "summary" });
+    const query = new URLSearchParams({ limit: String(SHOWN), view: "summary" });
     const typed = field.value.trim();
     if (typed) query.set("q", typed);
     try {

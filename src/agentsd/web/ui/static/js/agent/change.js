@@ -7,17 +7,48 @@ import { copyable, diff, notice, sentence } from "../marks.js";
 import { changesOf } from "./changes.js";
 import { api } from "./paths.js";
 
+/** @import { Agent } from "../choice.js" */
+
 /**
- * Ask, and write. `wanted`: `{ title, text, action, method, more, body, typed, danger, lock, command }`;
- * `more` follows the agent's address. With `lock` it is only shown. Resolves with the reply, or undefined.
+ * A write to ask about.
+ * @typedef {object} Wanted
+ * @property {string} title
+ * @property {string} [text]
+ * @property {string} action the label of the button
+ * @property {string} method
+ * @property {string} [more] what follows the agent's address
+ * @property {any} [body]
+ * @property {string} [typed] a word that has to be typed
+ * @property {boolean} [danger]
+ * @property {object | null} [lock] why it can only be shown, of `lockOf`
+ * @property {string} [command] what to run instead, where there is a lock
+ */
+
+/**
+ * Ask, and write. Resolves with the reply, or undefined.
+ * @param {Agent} agent
+ * @param {Wanted} wanted
  */
 export function change(agent, wanted) {
   return dialog(wanted.title, (close) => new Asking(agent, wanted, close).form, { wide: true });
 }
 
 class Asking {
+  /** @type {string | null} */
+  etag = null;
+  ready = false;
+  busy = false;
+
+  /**
+   * @param {Agent} agent
+   * @param {Wanted} wanted
+   * @param {(reply?: any) => void} close
+   */
   constructor(agent, wanted, close) {
-    Object.assign(this, { agent, wanted, close, etag: null, base: agent, ready: false, busy: false });
+    this.agent = agent;
+    this.base = agent;
+    this.wanted = wanted;
+    this.close = close;
     this.lead = h("p.soft", { role: "status" });
     this.preview = h("div.preview.stack");
     this.errors = h("div.stack", { role: "alert" });
@@ -153,6 +184,11 @@ function leadOf(told) {
   }[told.mode];
 }
 
+/**
+ * The nodes of a preview.
+ * @param {any} told the reply to a dry run
+ * @param {Wanted} wanted
+ */
 function previewed(told, { lock, command }) {
   if (!told.changed) return null;
   const commit = told.commit_message?.split("\n")[0];

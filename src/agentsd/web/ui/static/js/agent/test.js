@@ -10,6 +10,7 @@ import { api } from "./paths.js";
 /** Wire the button; returns what makes it fit an agent. */
 export function tester() {
   const button = byId("test");
+  const checks = byId("checks", HTMLInputElement);
   let running = null;
   let tested = null;
 
@@ -23,7 +24,7 @@ export function tester() {
     button.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
     fill(byId("verdict"), h("p.soft", {}, "Asking its providers…"));
     try {
-      const path = `${api(agent, "/test")}?checks=${byId("checks").checked}`;
+      const path = `${api(agent, "/test")}?checks=${checks.checked}`;
       const reply = await request("POST", path, { signal: mine.signal });
       fill(byId("verdict"), shown(await reply.json()));
     } catch (problem) {
@@ -37,7 +38,7 @@ export function tester() {
   return (agent) => {
     const has = agent.checks?.length ?? 0;
     byId("checks-field").hidden = has === 0;
-    if (!has) byId("checks").checked = false;
+    if (!has) checks.checked = false;
     fill(byId("checks-label"), has === 1 ? "Run its check, too" : `Run its ${count(has)} checks, too`);
     if (tested === null || tested === agent.id) return;
     running?.abort();

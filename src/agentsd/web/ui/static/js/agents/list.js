@@ -70,7 +70,7 @@ async function first(query, size) {
 }
 
 async function page(query, limit, cursor) {
-  const said = new URLSearchParams({ limit, view: "summary" });
+  const said = new URLSearchParams({ limit: String(limit), view: "summary" });
   for (const [name, value] of Object.entries(query)) if (value) said.set(name, value);
   if (cursor !== null) said.set("cursor", cursor);
   const found = await get(`/api/agents?${said}`);

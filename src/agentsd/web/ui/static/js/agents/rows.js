@@ -9,7 +9,7 @@ import { conditionBadge, when } from "../marks.js";
 export function rowsOf(body) {
   const known = new Map();
   return (items, { marked = false } = {}) => {
-    const focused = document.activeElement;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
     const wanted = new Set(items.map((one) => one.id));
     for (const [id, { row }] of known) if (!wanted.has(id)) { row.remove(); known.delete(id); }
     items.forEach((item, index) => {

@@ -9,10 +9,35 @@ import { Answer, greeting, Question } from "./transcript.js";
 
 const KEEP_MS = 2000;
 
-/** `place` holds the transcript; `work` has `coming(bool)`, `drawn()`, `kept(id)`, `edit(text)` and `say(text)`. */
+/** @import { Kept, Store, Turn } from "./store.js" */
+
+/**
+ * What a conversation calls.
+ * @typedef {object} Work
+ * @property {(coming: boolean) => void} coming an answer begins to come, or has ended
+ * @property {() => void} drawn the transcript is another
+ * @property {(id: string) => void} kept
+ * @property {(text: string) => void} edit
+ * @property {(text: string) => void} say for screen readers
+ */
+
+/** `place` holds the transcript. */
 export class Conversation {
+  data = fresh();
+  /** @type {AbortController | null} */
+  coming = null;
+  /** @type {WeakMap<Turn, Question | Answer>} */
+  views = new WeakMap();
+
+  /**
+   * @param {HTMLElement} place
+   * @param {Store} store
+   * @param {Work} work
+   */
   constructor(place, store, work) {
-    Object.assign(this, { place, store, work, data: fresh(), coming: null, views: new WeakMap() });
+    this.place = place;
+    this.store = store;
+    this.work = work;
   }
 
   /** Show another one, or a new one (null). An answer that is coming is stopped: what came of it is kept. */
@@ -44,12 +69,18 @@ export class Conversation {
   view(turn, at) {
     const known = this.views.get(turn);
     if (known) return known;
-    const view = turn.role === "user"
-      ? new Question(turn, { edit: this.work.edit })
-      : new Answer(turn, { retry: () => this.retry(), drawn: this.work.drawn });
+    if (turn.role !== "user") return this.answer(turn, at);
+    const view = new Question(turn, { edit: this.work.edit });
     this.views.set(turn, view);
-    if (turn.role === "assistant") view.name(this.before(at));
-    if (turn.role === "assistant" && turn.state !== "coming") view.settle();
+    return view;
+  }
+
+  /** The view of a new answer. */
+  answer(turn, at) {
+    const view = new Answer(turn, { retry: () => this.retry(), drawn: this.work.drawn });
+    this.views.set(turn, view);
+    view.name(this.before(at));
+    if (turn.state !== "coming") view.settle();
     return view;
   }
 
@@ -85,7 +116,7 @@ export class Conversation {
     this.coming = coming;
     data.turns.push(turn);
     this.draw();
-    const answer = this.view(turn, data.turns.length - 1);
+    const answer = /** @type {Answer} */ (this.view(turn, data.turns.length - 1));
     answer.begin();
     this.work.coming(true);
     this.keep(data, true);
@@ -111,7 +142,7 @@ export class Conversation {
   }
 
   listener(data, turn, begun) {
-    const answer = this.views.get(turn);
+    const answer = /** @type {Answer} */ (this.views.get(turn));
     let kept = begun;
     return {
       agent: (slug, version) => {

@@ -4,10 +4,19 @@ import { byId, fill, h, newId } from "../dom.js";
 import { confirm, dialog } from "../dialogs.js";
 import { when } from "../marks.js";
 
+/** @import { Store } from "./store.js" */
+
 /** Draws the list; `work` has `open(id)`, `changed()` after a name or a deletion, and `current()`, an id. */
 export class History {
+  state = ""; // what is drawn
+
+  /**
+   * @param {Store} store
+   * @param {{ open: (id: string) => void, changed: () => void, current: () => string }} work
+   */
   constructor(store, work) {
-    Object.assign(this, { store, work });
+    this.store = store;
+    this.work = work;
     addEventListener("storage", ({ key }) => { if (key === store.key) this.draw(); });
     fold();
   }
@@ -60,12 +69,14 @@ export class History {
 
 /** Where the focus is in the list, as a function that puts it there again. */
 function focusIn(list) {
-  const held = document.activeElement.closest("#history-list li");
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
+  const held = /** @type {HTMLElement | null} */ (focused.closest("#history-list li"));
   if (!held) return () => {};
-  const parts = (row) => [...row?.querySelectorAll("a, button") ?? []];
-  const at = parts(held).indexOf(document.activeElement);
+  const parts = (row) => /** @type {HTMLElement[]} */ (row ? [...row.querySelectorAll("a, button")] : []);
+  const at = parts(held).indexOf(focused);
   return () => {
-    const [link, ...buttons] = parts([...list.children].find((one) => one.dataset.id === held.dataset.id));
+    const rows = /** @type {HTMLElement[]} */ ([...list.children]);
+    const [link, ...buttons] = parts(rows.find((one) => one.dataset.id === held.dataset.id));
     link?.focus(); // the buttons are shown where the focus is
     buttons[at - 1]?.focus();
   };
@@ -94,7 +105,9 @@ function fold() {
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => set(!list.classList.contains("open")));
-  list.addEventListener("click", (event) => { if (event.target.closest("a, #new-chat")) set(false); });
+  list.addEventListener("click", ({ target }) => {
+    if (/** @type {Element} */ (target).closest("a, #new-chat")) set(false);
+  });
   list.addEventListener("keydown", (event) => {
     if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); }
   });

@@ -69,7 +69,29 @@ function shortened(conversation) {
   return turns.length === conversation.turns.length ? conversation : { ...conversation, turns };
 }
 
-/** One that has not begun. */
+/**
+ * What one side said.
+ * @typedef {object} Turn
+ * @property {string} role user or assistant
+ * @property {string} text
+ * @property {string} [state] of an answer: coming, done, stopped or failed
+ * @property {string} [agent] whose answer it is
+ * @property {number} [version]
+ * @property {any[]} [citations]
+ * @property {number | null} [first] ms until its first piece came
+ * @property {number | null} [total] ms until it ended
+ * @property {{ message: string, hint: string }} [problem] of one that failed
+ */
+
+/**
+ * What is kept of a conversation.
+ * @typedef {{ id: string, title: string, created: number, updated: number, turns: Turn[] }} Kept
+ */
+
+/**
+ * One that has not begun.
+ * @returns {Kept}
+ */
 export function fresh() {
   const random = crypto.getRandomValues(new Uint8Array(8));
   const id = Array.from(random, (byte) => byte.toString(36).padStart(2, "0")).join("");

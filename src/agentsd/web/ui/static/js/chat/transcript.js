@@ -7,6 +7,8 @@ import { notice } from "../marks.js";
 import { copyText, Growing } from "../markdown.js";
 import { marker, sources } from "./citations.js";
 
+/** @import { Turn } from "./store.js" */
+
 /** What has to be said before an answer: another agent or another version of it than before; "" otherwise. */
 function changeOf(before, turn) {
   if (!before || !turn.agent) return "";
@@ -18,6 +20,10 @@ function changeOf(before, turn) {
 
 /** A question: `end(last)` offers to edit the last one. */
 export class Question {
+  /**
+   * @param {Turn} turn
+   * @param {{ edit: (text: string) => void }} work
+   */
   constructor(turn, { edit }) {
     this.edit = edit;
     this.turn = turn;
@@ -37,14 +43,21 @@ export class Question {
 
 /** An answer: `write()` while it comes, `settle()` once it has ended, for better or worse. */
 export class Answer {
+  /** @type {HTMLElement | null} a note of who answers, above the answer */
+  note = null;
+
+  /**
+   * @param {Turn} turn
+   * @param {{ retry: () => void, drawn: () => void }} work
+   */
   constructor(turn, { retry, drawn }) {
-    Object.assign(this, { turn, retry });
+    this.turn = turn;
+    this.retry = retry;
     this.body = h("div.prose");
     this.who = h("p.who-answers");
     this.foot = h("div.foot");
     this.element = h("article.turn.answer", { ariaLabel: "Answer" }, this.who, this.body, this.foot);
     this.growing = new Growing(this.body, marker(() => turn.citations ?? []), drawn);
-    this.note = null;
     this.name();
   }
 
@@ -52,7 +65,7 @@ export class Answer {
   get nodes() { return this.note ? [this.note, this.element] : [this.element]; }
 
   /** Say whose answer it is, once that is known, and whether it is another's than the one `before`. */
-  name(before) {
+  name(before = null) {
     const { agent, version } = this.turn;
     const change = changeOf(before, this.turn);
     this.note = change ? h("div.note", {}, h("span", {}, change)) : null;

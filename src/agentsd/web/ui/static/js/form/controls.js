@@ -11,6 +11,8 @@ export const SOME_SECRET = "sealed elsewhere";
 /**
  * `{ element, setting, pointer, get, set, check, fail, clear, focus, askAgain }`. `where`: `{ pointer, onchange,
  * manual }`; `manual`: nothing can be saved here, so secrets are not asked for.
+ * @param {Record<string, any>} setting of `fields.js`
+ * @param {{ pointer: string, onchange: () => void, manual?: boolean }} where
  */
 export function control(setting, { pointer, onchange, manual }) {
   const ids = { input: newId("field"), help: newId("help"), error: newId("error") };

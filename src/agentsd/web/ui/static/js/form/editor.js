@@ -93,8 +93,9 @@ export function editor(catalog, session, task, done) {
   async function prepared(write) {
     const slug = editing ? task.view.slug : task.identity.get().slug;
     const steps = await instructions(write, { slug, files: session.files });
-    fill(places.result, h("section.card", { tabIndex: -1 }, steps));
-    places.result.firstChild.focus();
+    const section = h("section.card", { tabIndex: -1 }, steps);
+    fill(places.result, section);
+    section.focus();
   }
 
   function saved(reply) {
@@ -141,7 +142,8 @@ export function editor(catalog, session, task, done) {
     const [theirs, draft] = [flatten(found.data), form.get()];
     const { quiet, meeting } = meetings(state.base, theirs, draft);
     for (const unit of quiet) form.put(unit, pick(theirs, unit));
-    const isUndecided = ({ unit }) => changedIn({ unit: pick(theirs, unit) }, { unit: pick(form.get(), unit) }).length > 0;
+    const mine = form.get();
+    const isUndecided = ({ unit }) => changedIn({ unit: pick(theirs, unit) }, { unit: pick(mine, unit) }).length > 0;
     const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && isUndecided(one));
     const open = [...kept.map((one) => ({ ...one, theirs: pick(theirs, one.unit) })), ...meeting];
     Object.assign(state, { base: theirs, etag: found.etag, open });

@@ -21,6 +21,12 @@ function placeholderOf({ fallback, example }) {
   return isNullish(example) || example === "" || typeof example === "object" ? null : `e.g. ${example}`;
 }
 
+/**
+ * The reading and writing of an element with a text.
+ * @param {HTMLInputElement | HTMLTextAreaElement} element
+ * @param {(text: string) => any} [read]
+ * @param {(value: any) => string} [write]
+ */
 function plain(element, read = (text) => text, write = String) {
   let loaded; // a browser writes line ends and numbers its own way: what nobody touched stays as it was
   let shown = "";

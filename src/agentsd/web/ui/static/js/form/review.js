@@ -8,7 +8,15 @@ import { diff, notice } from "../marks.js";
 
 const BACK_TO_THE_FORM = [404, 412, 422];
 
-/** The server's preview of a write. Raises what the write itself would. */
+/**
+ * A request that writes an agent.
+ * @typedef {{ method: string, path: string, body: any, etag?: string | null }} Write
+ */
+
+/**
+ * The server's preview of a write. Raises what the write itself would.
+ * @param {Write} write
+ */
 export function preview({ method, path, body, etag }) {
   return send(method, `${path}?dry_run=true`, body, { etag });
 }

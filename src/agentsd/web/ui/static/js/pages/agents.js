@@ -31,9 +31,15 @@ function show({ items, total, more }) {
   if (total === 0) fill(byId("empty"), narrow ? "No agent matches." : "There is no agent yet.");
   byId("more").hidden = !more;
   fill(byId("more"), `Show ${Math.min(PAGE, total - items.length)} more`);
-  if (next) byId("rows").querySelector(`tr[data-slug="${CSS.escape(next.slug)}"] a`)?.focus({ preventScroll: true });
+  if (next) focusOn(next.slug);
   if (asking === "anew") scrollTo(0, back.y);
   asking = "again";
+}
+
+function focusOn(slug) {
+  /** @type {HTMLAnchorElement | null} */
+  const link = byId("rows").querySelector(`tr[data-slug="${CSS.escape(slug)}"] a`);
+  link?.focus({ preventScroll: true });
 }
 
 function fail(problem) {

@@ -85,11 +85,11 @@ function builtIn(agent) {
 
 function done(reply, outcome) {
   if (isNullish(reply.version)) { // on a branch: there is nothing to see of it yet
-    fill(page,
-      h("div.stack", { tabIndex: -1 },
-        h("p.notice.good", { role: "status" }, outcome),
-        h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
-    page.firstChild.focus();
+    const shown = h("div.stack", { tabIndex: -1 },
+      h("p.notice.good", { role: "status" }, outcome),
+      h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents")));
+    fill(page, shown);
+    shown.focus();
     return;
   }
   try { sessionStorage.setItem(TOLD, outcome); } catch { /* a browser that keeps nothing */ }

@@ -19,14 +19,16 @@ const NAMES = {
 
 await boot();
 
-const [field, say, stop, state] = ["text", "say", "stop", "state"].map(byId);
+const [say, stop] = ["say", "stop"].map((id) => byId(id, HTMLButtonElement));
+const field = byId("text", HTMLTextAreaElement);
+const state = byId("state");
 const result = resultView();
 byId("result").append(result.element);
 let under = null; // the request that is under way, or still sounds: {abort, player}
 
 byId("speak").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 field.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak").requestSubmit();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak", HTMLFormElement).requestSubmit();
 });
 field.addEventListener("input", counted);
 stop.addEventListener("click", () => { halt(); tell("Stopped"); });

@@ -22,7 +22,7 @@ const TICK_MS = 5000;
 
 const session = await boot();
 const parts = [mountSummary, mountFleet, mountFaults, mountHead, mountRuns].map((mount) => mount(session));
-const audit = mountAudit(session);
+const audit = mountAudit();
 const plan = mountPlan(session);
 const state = { asked: 0, timer: 0, hotUntil: 0, said: 0, told: null };
 
@@ -85,7 +85,9 @@ function show() {
 }
 
 function tick() {
-  for (const one of byId("main").querySelectorAll("time[datetime]")) {
+  /** @type {NodeListOf<HTMLTimeElement>} */
+  const times = byId("main").querySelectorAll("time[datetime]");
+  for (const one of times) {
     const text = ago(one.dateTime);
     if (one.textContent !== text) one.textContent = text;
   }

@@ -19,9 +19,9 @@ const SECTION = "stt:\n  provider: moonshine.local\n";
 
 await boot();
 
-const [record, sample, drop, picker, stop, state, timer] = [
-  "record", "sample", "drop", "file", "stop", "state", "timer",
-].map(byId);
+const [record, sample, stop] = ["record", "sample", "stop"].map((id) => byId(id, HTMLButtonElement));
+const [drop, state, timer] = ["drop", "state", "timer"].map((id) => byId(id));
+const picker = byId("file", HTMLInputElement);
 const level = meter("Microphone level");
 const result = resultView();
 let recorder = null;

@@ -13,12 +13,14 @@ const NAMES = { llm: "Thinks with", tts: "Speaks with", stt: "Listens with" };
 
 await boot();
 
+/** @type {Call | null} */
 let call = null;
 let dialling = false;
 const transcript = new Transcript();
 const latency = latencyTable();
 const level = meter("Microphone level");
-const [button, mute, sample, field, aloud] = ["call", "mute", "sample", "text", "aloud"].map(byId);
+const [button, mute, sample, send] = ["call", "mute", "sample", "send"].map((id) => byId(id, HTMLButtonElement));
+const [field, aloud] = ["text", "aloud"].map((id) => byId(id, HTMLInputElement));
 
 fill(byId("transcript"), transcript.element);
 fill(byId("latency"), latency.element);
@@ -141,7 +143,7 @@ function draw() {
   byId("levels").hidden = !listens;
   mute.textContent = !call?.ears.microphone ? "Turn on the microphone" : call.ears.muted ? "Unmute" : "Mute";
   sample.disabled = !listens || Boolean(call?.sampling) || (!call && Boolean(stop));
-  byId("send").disabled = !call && Boolean(stop);
+  send.disabled = !call && Boolean(stop);
   status();
   fill(byId("lacks"),
     stop

@@ -14,7 +14,7 @@ const TONES = { done: "good", refused: "bad", failed: "bad" };
 /** `refresh()`: there may be new ones. */
 export function mountAudit() {
   const state = { items: [], next: null, asked: 0 };
-  const field = byId("audit-agent");
+  const field = byId("audit-agent", HTMLInputElement);
   const place = byId("audit");
   field.addEventListener("input", debounced(anew, TYPING_MS));
   anew();
@@ -44,7 +44,7 @@ export function mountAudit() {
 
   async function load(take, before = null) {
     const asked = (state.asked += 1);
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit: String(PAGE) });
     if (field.value.trim()) query.set("agent", field.value.trim());
     if (before !== null) query.set("before", before);
     try {

@@ -36,7 +36,9 @@ export function mountFleet() {
     drawAxis(head);
     mover(data, head, now);
     drawRows(data.replicas.map((one) => [without(one, "seen_at"), isSilent(one, now), head]), standing);
-    for (const cell of rows.querySelectorAll("[data-seen]")) cell.textContent = heard(cell.dataset.seen, data, now);
+    /** @type {NodeListOf<HTMLElement>} */
+    const cells = rows.querySelectorAll("[data-seen]");
+    for (const cell of cells) cell.textContent = heard(cell.dataset.seen, data, now);
   };
 }
 

@@ -20,7 +20,7 @@ export function mountPlan(session) {
   const admin = session.role === "admin";
   byId("plan-section").hidden = !admin;
   const place = byId("plan");
-  const button = byId("look");
+  const button = byId("look", HTMLButtonElement);
   button.addEventListener("click", look);
   const again = debounced(look, AGAIN_MS);
   return { look, overtaken, know(data) { state.leaders = data.leaders ?? []; } };

@@ -7,8 +7,17 @@ const MOST_SECONDS = 780; // what 25 MiB hold
 
 /** `onTime(seconds)`, `onLevel(0..1)`, `onEnd()` where it stops by itself. `start` throws `NoMicrophone`. */
 export class Recorder {
+  /** @type {Int16Array[]} */
+  blocks = [];
+  taken = 0; // samples
+  /** @type {{ stop: () => void } | null} */
+  microphone = null;
+
+  /** @param {{ onTime: (seconds: number) => void, onLevel: (level: number) => void, onEnd: () => void }} work */
   constructor({ onTime, onLevel, onEnd }) {
-    Object.assign(this, { onTime, onLevel, onEnd, blocks: [], taken: 0, microphone: null });
+    this.onTime = onTime;
+    this.onLevel = onLevel;
+    this.onEnd = onEnd;
   }
 
   async start() {

@@ -52,7 +52,14 @@ function posted(form, signal, on) {
 
 /** Server-sent events out of a text that grows. */
 class Events {
-  constructor(on) { Object.assign(this, { on, seen: 0, text: null, problem: null }); }
+  seen = 0; // characters that were read
+  /** @type {string | null} the whole transcript */
+  text = null;
+  /** @type {Problem | null} */
+  problem = null;
+
+  /** @param {{ partial: (text: string) => void, delta: (text: string) => void }} on */
+  constructor(on) { this.on = on; }
 
   take(all) {
     for (let end = all.indexOf("\n\n", this.seen); end >= 0; end = all.indexOf("\n\n", this.seen)) {

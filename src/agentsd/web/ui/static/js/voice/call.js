@@ -10,15 +10,54 @@ import { Timeline, Turns } from "./turns.js";
 const SWITCH = "switch";
 const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
 
-/** `view`: {transcript, changed(), level(n), failed(problem|null), ended(problem|null), lostMicrophone()} */
+/** @import { Agent } from "../choice.js" */
+/** @import { OpenLine } from "./line.js" */
+/** @import { Transcript } from "./transcript.js" */
+
+/**
+ * What a call shows itself in.
+ * @typedef {object} View
+ * @property {Transcript} transcript
+ * @property {() => void} changed
+ * @property {(level: number) => void} level
+ * @property {(problem: any) => void} failed null: whatever was wrong is over
+ * @property {(problem: any) => void} ended null: the caller hung up
+ * @property {() => void} lostMicrophone
+ */
+
+/** One call, from dialling to its end. */
 export class Call {
+  /** @type {OpenLine | null} */
+  line = null;
+  /** @type {any} as the server describes it */
+  session = null;
+  /** @type {{ id: string, item: string, ms: number, unpacker: Unpacker } | null} the answer that is heard */
+  answer = null;
+  /** @type {string | null} the answer that the server makes */
+  active = null;
+  served = ""; // who answers: a slug and a version
+  /** @type {Agent | null} who answered before the call was handed over */
+  before = null;
+  speaking = false; // the caller is
+  waiting = false; // for an answer to what was spoken
+  gone = false; // the call is over
+  wanted = false; // a microphone is
+  sampling = false; // the sample recording is played
+  silenced = new Set(); // answers that were cut short here
+  turns = new Turns();
+  timeline = new Timeline();
+
+  /**
+   * @param {Agent} agent
+   * @param {View} view
+   * @param {{ aloud?: boolean }} [options] aloud: it answers with sound, not only in writing
+   */
   constructor(agent, view, { aloud = true } = {}) {
-    Object.assign(this, { agent, view, aloud, line: null, session: null, answer: null, active: null, served: "" });
-    this.speaking = false; // the caller is
-    this.waiting = false; // for an answer to what was spoken
-    this.silenced = new Set(); // answers that were cut short here
-    this.turns = new Turns();
-    this.timeline = new Timeline();
+    this.agent = agent;
+    this.view = view;
+    this.aloud = aloud;
+    this.settle = () => {};
+    /** @type {Promise<void>} */
     this.greeted = new Promise((resolve) => { this.settle = resolve; });
     this.player = new Player(RATE, { onIdle: () => this.quiet() });
     this.ears = new Ears({

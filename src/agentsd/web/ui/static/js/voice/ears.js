@@ -11,8 +11,23 @@ const AFTER_MS = 800; // of silence, beyond what ends a turn
 
 /** `onBlock(samples)` is what goes to the server, `onLevel(0..1)` what the meter shows. */
 export class Ears {
+  /** @type {{ stop: () => void } | null} */
+  microphone = null;
+  muted = false;
+  /** @type {object | null} the playing of the sample recording that is under way */
+  playing = null;
+  closed = false;
+
+  /**
+   * @param {object} work
+   * @param {(samples: Int16Array) => void} work.onBlock
+   * @param {(level: number) => void} work.onLevel
+   * @param {() => void} work.onLost
+   */
   constructor({ onBlock, onLevel, onLost }) {
-    Object.assign(this, { onBlock, onLevel, onLost, microphone: null, muted: false, playing: null });
+    this.onBlock = onBlock;
+    this.onLevel = onLevel;
+    this.onLost = onLost;
   }
 
   /** Throws `NoMicrophone`. */

@@ -6,7 +6,12 @@ const GOING_AWAY = 1001;
 const REFUSED = 1008;
 const NO_UPGRADE = 426;
 
-/** `onEvent(event)` for each of the server's, `onClose(problem | null)` once; null: we hung up. Resolves when open. */
+/**
+ * `onEvent(event)` for each of the server's, `onClose(problem | null)` once; null: we hung up. Resolves when open.
+ * @param {string} slug
+ * @param {{ onEvent: (event: any) => void, onClose: (problem: Problem | null) => void }} work
+ * @returns {Promise<OpenLine>}
+ */
 export function dial(slug, { onEvent, onClose }) {
   const address = new URL("/v1/realtime", location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -23,6 +28,8 @@ export function dial(slug, { onEvent, onClose }) {
     });
   });
 }
+
+/** @typedef {Line} OpenLine */
 
 class Line {
   constructor(socket) {
