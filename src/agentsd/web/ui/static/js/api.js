@@ -1,7 +1,7 @@
-// Talking to this server. The browser sends the session's cookie by itself; scripts never see a token.
+// Requests to this server. The browser sends the session's cookie by itself; scripts never see a token.
 
 /**
- * What the server refuses a request with.
+ * The body of a refusal.
  * @typedef {object} ProblemBody
  * @property {string} [detail]
  * @property {string} [title]
@@ -15,7 +15,7 @@
  * @property {boolean} [from_disk]
  */
 
-/** What the server refused, in its own words. `status` 0: it could not be reached. */
+/** A refused request, with the server's message. `status` 0: the server could not be reached. */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -43,14 +43,14 @@ export class Problem extends Error {
 
 const signedOut = new Set();
 
-/** `work()` is asked, once a request was refused for want of a valid token, to sign in; it resolves when done. */
+/** Register `work()`, which signs in after a request without a valid token; it resolves when done. */
 export function onSignedOut(work) { signedOut.add(work); }
 
-/** `acme/sales` as it stands in an address. */
+/** Return `acme/sales` as a part of an address. */
 export const inPath = (slug) => encodeURIComponent(slug.replaceAll("/", "~"));
 
 /**
- * A fetch whose errors are `Problem`s.
+ * Send a request; throws a `Problem` where it is refused.
  * @param {string} method
  * @param {string} path
  * @param {RequestOptions} [options]
@@ -120,7 +120,7 @@ export async function send(method, path, body, { etag, ...options } = {}) {
   return reply.status === 204 ? null : reply.json();
 }
 
-/** The events of a server-sent stream that a fetch brought: the text after `data:`, one by one. */
+/** Yield the events of a server-sent stream in a reply: the text after `data:`, one by one. */
 export async function* eventsOf(reply) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

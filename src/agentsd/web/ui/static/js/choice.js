@@ -1,4 +1,4 @@
-// Which agent this page talks to: in the address (to be shared), remembered per user, and told to all who ask.
+// The agent that this page talks to: in the address (to be shared), remembered per user, with an event per change.
 
 import { get, inPath, send } from "./api.js";
 import { onAgents } from "./live.js";
@@ -36,8 +36,8 @@ const bus = new EventTarget();
 let current = null;
 let key = "agentsd.agent";
 let following = false;
-let heard = 0; // events about agents: what is read while one comes may be old already
-let asked = 0; // the newest reading counts, in whatever order the replies come
+let heard = 0; // events about agents: a reply that was read meanwhile may be outdated
+let asked = 0; // the newest request counts, in whatever order the replies come
 let choosing = 0;
 
 /** The agent as the API shows it; null before `settle`. */
@@ -72,7 +72,7 @@ function hear(slugs) {
   if (current && (slugs === null || slugs.includes(current.slug))) refresh();
 }
 
-/** Go on with another agent; the page, the conversation and the call stay. */
+/** Switch to another agent; the page, the conversation and the call stay. */
 export async function choose(slug) {
   const mine = (choosing += 1);
   const then = heard;
@@ -86,7 +86,7 @@ export async function choose(slug) {
   return next;
 }
 
-/** The server's own choice; where that is but the built-in agent, the first one that there is. */
+/** Return the server's current agent; where that is the built-in one, the first active agent. */
 async function usual() {
   const agent = await get("/api/agents/current");
   if (agent.path !== null) return agent;
@@ -102,7 +102,7 @@ async function found(slug) {
   });
 }
 
-/** Read it again. An agent that is gone gives way to the server's current one. */
+/** Read the agent again. If it is gone, the server's current one replaces it. */
 async function refresh() {
   const mine = (asked += 1);
   try {

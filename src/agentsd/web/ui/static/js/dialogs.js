@@ -5,7 +5,7 @@ import { notice } from "./marks.js";
 
 const TOAST_MS = 6000;
 
-/** A short message in the corner. `tone`: "" or "bad". */
+/** Show a short message in the corner. `tone`: "" or "bad". */
 export function toast(text, tone = "") {
   const shown = h("div.toast", { class: tone }, text);
   byId("toasts").append(shown);
@@ -13,7 +13,8 @@ export function toast(text, tone = "") {
 }
 
 /**
- * A modal dialog: `content(close)` gives its nodes; resolves with what `close` was given, or undefined on Escape.
+ * Show a modal dialog with the nodes that `content(close)` returns. Resolves with what `close` was given,
+ * or undefined on Escape.
  * @param {string} title
  * @param {(close: (value?: any) => void) => any} content
  * @param {{ wide?: boolean }} [options]
@@ -33,7 +34,7 @@ export function dialog(title, content, { wide = false } = {}) {
   });
 }
 
-/** The focus goes where it was; if that is gone meanwhile, to the page's content. */
+/** Return the focus to where it was; if that element is gone, to the page's content. */
 function giveBack(before) {
   before?.focus?.();
   if (document.activeElement === document.body) byId("main").focus({ preventScroll: true });

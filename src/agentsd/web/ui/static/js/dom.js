@@ -1,4 +1,4 @@
-// Making elements. Texts become text nodes, always: nothing here, or anywhere, parses HTML.
+// Making elements. Texts always become text nodes: no script of the pages parses HTML.
 
 import { isNullish } from "./data.js";
 
@@ -54,7 +54,7 @@ function nodes(children) {
 }
 
 /**
- * Replace what an element holds. The focus goes from what it held to what is called the same.
+ * Replace the content of an element. If the focus was in it, it moves to the new element of the same name.
  * @template {Element} E
  * @param {E} element
  * @param {...any} children
@@ -89,13 +89,13 @@ export function byId(id, kind = /** @type {any} */ (HTMLElement)) {
 
 let counter = 0;
 
-/** An id that no other element has. */
+/** Return an id that is unique in the page. */
 export function newId(prefix = "id") {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 
-/** A function that runs `ms` after the last time it was asked to. */
+/** Return a function that calls `work` once, `ms` after its last call. */
 export function debounced(work, ms) {
   let timer;
   return (...given) => {

@@ -1,4 +1,4 @@
-// Values as people read them.
+// Formats for people.
 
 import { isNullish } from "./data.js";
 

@@ -20,11 +20,11 @@ const ENDS = [
   ["", "never"],
 ];
 
-/** The last valid day, in UTC, so many days from now. */
+/** Return the last valid day, in UTC, of a token for so many days. */
 const dayIn = (days, now = Date.now()) => new Date(now + days * DAY_MS).toISOString().slice(0, 10);
 
 /**
- * The command that does the same where the files are.
+ * Return the command that does the same where the files are.
  * @param {string} verb
  * @param {string} owner
  * @param {string} name
@@ -77,7 +77,7 @@ async function made({ owner, name, role, expires }) {
   return { token, owner, name, role, expires, write: user.write_back };
 }
 
-/** The token, until its reader says that it is kept. On an open server it signs this browser in. */
+/** Show the token until the reader confirms to have kept it. On an open server it signs this browser in. */
 async function shown(box, made, session, close) {
   const waits = made.write.branch !== null;
   let signedIn = false;

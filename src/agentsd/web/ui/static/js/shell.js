@@ -1,4 +1,4 @@
-// What every page begins with: who asks, the menu, the switcher, banners, and the line to the server.
+// The frame of every page: the session, the menu, the switcher, banners, and the event stream.
 
 import { get, onSignedOut, Problem } from "./api.js";
 import { chosen, onChoice, settle } from "./choice.js";
@@ -14,7 +14,7 @@ import { mountSwitcher } from "./switcher.js";
 const TALKS = ["chat", "voice", "speech", "transcription"];
 
 /**
- * Who asks.
+ * The user and the token of a request.
  * @typedef {object} Session
  * @property {string} user
  * @property {string} name the token's
@@ -27,7 +27,7 @@ const TALKS = ["chat", "voice", "speech", "transcription"];
  */
 
 /**
- * Who asks: resolves once signed in and the agent is known.
+ * Start the page; resolves with the session once signed in and the agent is known.
  * @returns {Promise<Session>}
  */
 export async function boot() {
@@ -36,7 +36,7 @@ export async function boot() {
   onSignedOut(async () => {
     await signIn();
     const now = await get("/api/session", { again: false });
-    if (session !== null && whoOf(now) !== whoOf(session)) location.reload(); // another one's page
+    if (session !== null && whoOf(now) !== whoOf(session)) location.reload(); // the page of another user
   });
   session = await patiently(() => get("/api/session"));
   who(session);
@@ -51,7 +51,7 @@ export async function boot() {
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
 
-/** The tab says whom a page talks to, where it talks to one. */
+/** Name the agent in the tab's title, on pages that talk to one. */
 function title() {
   const page = document.title;
   const name = () => { document.title = `${chosen().name} · ${page}`; };
@@ -62,7 +62,7 @@ function title() {
 
 const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
-/** The page's agent was deleted or renamed elsewhere: another answers now, which a notice reports. */
+/** Report that the page's agent was deleted or renamed elsewhere, and which one answers now. */
 function tellOfLoss(before, agent) {
   const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. `
     + `This page goes on with ${agent.name} (${agent.slug}).`;
@@ -72,7 +72,7 @@ function tellOfLoss(before, agent) {
   byId("main").prepend(told);
 }
 
-/** What the page before this one did, and left to be said here. */
+/** Show the message that the previous page left. */
 function tellWhatWasDone() {
   const told = sessionStorage.getItem("agentsd.toast");
   sessionStorage.removeItem("agentsd.toast");
@@ -83,7 +83,7 @@ function mayWrite(session, owner) {
   return session.role === "admin" || (session.role === "editor" && owner === session.user);
 }
 
-/** A server that starts or restarts says so; the page waits with it. */
+/** Retry while the server starts or cannot be reached, and show which. */
 async function patiently(work) {
   for (;;) {
     try {
@@ -147,7 +147,7 @@ function banners({ server, store, age, fromDisk }) {
   } else fill(byId("banners"));
 }
 
-/** A banner, read out once however often it is said; how long it has been so is for eyes. */
+/** Show a banner. Screen readers announce its text once; the age is updated silently. */
 function say(text, tone, age = null) {
   const since = isNullish(age) ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
   const shown = byId("banners").querySelector(".banner");

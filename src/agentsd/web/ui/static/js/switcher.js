@@ -11,7 +11,7 @@ import { toast } from "./dialogs.js";
 const SHOWN = 50;
 const TYPING_MS = 60;
 
-/** Put the switcher into the page; it shows what `choice.js` says. */
+/** Put the switcher into the page; it shows the choice of `choice.js`. */
 export function mountSwitcher() {
   const place = byId("switcher");
   const state = { items: [], active: 0, total: 0, asked: 0, from: null, typed: null, wanted: false };
@@ -138,7 +138,7 @@ export function mountSwitcher() {
     }
   }
 
-  /** Take what is marked; who typed faster than the list came gets the list's first, once it is there. */
+  /** Choose the marked agent; if the list is older than what was typed, the first one of the next list. */
   function enter() {
     state.wanted = state.typed !== field.value.trim();
     if (!state.wanted && state.items[state.active]) take(state.items[state.active]);

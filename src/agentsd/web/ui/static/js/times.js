@@ -1,4 +1,4 @@
-// "3 minutes ago" grows old while a page is open.
+// Relative times, kept current while a page is open.
 
 import { ago } from "./format.js";
 

@@ -1,4 +1,4 @@
-// What can be done with the agent. Buttons are made once, so that a dialog can give the focus back.
+// The actions on an agent. Buttons are made once, so that a dialog can return the focus.
 
 import { inPath } from "../api.js";
 import { chosen } from "../choice.js";
@@ -7,7 +7,7 @@ import { carryOutcome, outcomeOf, showOutcome } from "../outcome.js";
 import { change } from "./change.js";
 import { commandOf, lockOf } from "./locked.js";
 
-/** Put them into the page; returns what makes them fit an agent. */
+/** Put the buttons into the page; returns a function that adapts them to an agent. */
 export function actions(session) {
   const act = (work) => () => work(chosen(), session);
   const edit = h("a.button.primary", {}, "Edit");
@@ -31,7 +31,7 @@ export function actions(session) {
   };
 }
 
-/** Ask about a write and carry it out; say what came of it. Resolves with the reply, or undefined. */
+/** Ask about a write, carry it out, and show its outcome. Resolves with the reply, or undefined. */
 export async function perform(agent, session, done, wanted) {
   const lock = lockOf(session, agent);
   const reply = await change(agent, { command: commandOf(agent), ...wanted, lock });

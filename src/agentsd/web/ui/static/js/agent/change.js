@@ -1,4 +1,4 @@
-// A write, asked about first: what it would change is shown as git would, and a conflict is a choice.
+// The dialog of a write: its diff before it is carried out, and a choice at a conflict.
 
 import { get, getTagged, send } from "../api.js";
 import { dialog } from "../dialogs.js";
@@ -76,7 +76,7 @@ class Asking {
     this.button.disabled = this.busy || !this.ready || (this.field !== null && this.field.value !== this.wanted.typed);
   }
 
-  /** Read the agent, and what the write would make of it. */
+  /** Read the agent, and preview the write. */
   async look() {
     this.ready = false;
     this.allow();
@@ -134,7 +134,7 @@ class Asking {
     return h("div.row", {}, h("button.small", { type: "button", onclick: () => this.look() }, label));
   }
 
-  /** The file is not what was read: nothing was written, and the person decides. */
+  /** Report that the file changed since it was read, and offer to look at it or to try again. */
   conflict() {
     this.ready = false;
     this.say("");

@@ -1,11 +1,11 @@
-// What changed from one revision to the next, field by field; secrets are not in it.
+// The changes from one revision to the next, field by field, without secrets.
 
 import { h } from "../dom.js";
 import { diff } from "../marks.js";
 
 const WORDS = { add: "added", change: "changed", remove: "removed" };
 
-/** The `changes` of a revision, as elements. */
+/** Return the `changes` of a revision as elements. */
 export function changesOf(found) {
   if (found === null) return h("p.soft.small", {}, "The first revision.");
   if (!found.length) return h("p.soft.small", {}, "No field differs.");

@@ -1,4 +1,4 @@
-// Which agent this is, and how it stands.
+// The head of the agent's page: its name and its condition.
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";

@@ -1,11 +1,11 @@
-// Where nothing can be written from here: why, and where to do it instead.
+// Agents that this page cannot write: why not, and where to edit them instead.
 
 import { byId, fill, h } from "../dom.js";
 import { copyable } from "../marks.js";
 import { onDisk } from "./paths.js";
 
 /**
- * Null where this page may write; else `{ why, file, previews }`. `previews`: the server still previews an edit.
+ * Return null where this page may write, else `{ why, file, previews }`. `previews`: the server still previews an edit.
  */
 export function lockOf(session, agent) {
   if (agent.path === null) {
@@ -24,10 +24,10 @@ export function lockOf(session, agent) {
   return session.write_back === "off" ? { why: "This server writes no files.", file, previews: true } : null;
 }
 
-/** What to run to edit the agent's file by hand. */
+/** Return the commands to edit the agent's file by hand. */
 export const commandOf = (agent) => `agentsd edit ${agent.slug}\nagentsd sync`;
 
-/** Say it in the page. */
+/** Show it in the page. */
 export function showLock(lock, agent) {
   if (lock === null) return fill(byId("locked"));
   if (lock.file === null) return fill(byId("locked"), h("p.notice", {}, lock.why));

@@ -1,4 +1,4 @@
-// What the agent was: every revision with what it changed, and the way back to it.
+// The revisions of an agent: the changes of each, and a rollback to it.
 
 import { get } from "../api.js";
 import { chosen } from "../choice.js";
@@ -14,7 +14,7 @@ import { api } from "./paths.js";
 
 const PAGE = 10;
 
-/** Keep the list current; returns what makes it fit an agent. */
+/** Keep the list current; returns a function that adapts it to an agent. */
 export function revisions(session) {
   const ask = latest();
   let kept = { id: null, version: null, items: [], next: null };
@@ -64,7 +64,7 @@ export function revisions(session) {
   return show;
 }
 
-/** New ones go before those that are shown already, unless there are so many that some between are missing. */
+/** Put new revisions before those that are shown, unless some between them are missing. */
 function joined(kept, found) {
   const top = kept.items[0]?.version ?? -1;
   const newer = found.items.filter((one) => one.version > top);

@@ -1,4 +1,4 @@
-// How the agent stands beyond this server: its file's condition, and the replicas that serve it.
+// The agent beyond this server: the condition of its file, and the replicas that serve it.
 
 import { get } from "../api.js";
 import { chosen } from "../choice.js";
@@ -13,7 +13,7 @@ const SOON_MS = 150;
 const LAGGING_MS = 3000;
 const STEADY_MS = 15_000;
 
-/** Keep both sections current; returns what asks at once. */
+/** Keep both sections current; returns a function that refreshes them at once. */
 export function standing(files) {
   const ask = latest();
   let timer;
@@ -34,7 +34,7 @@ export function standing(files) {
   return look;
 }
 
-/** Whether some replica does not serve the agent as it is wanted. */
+/** Draw; returns whether some replica does not serve the current version. */
 function draw(agent, sync, files) {
   const replicas = sync.replicas?.map((one) => ({
     ...one, state: stateOf(agent, one), here: one.id === sync.replica,
@@ -79,7 +79,7 @@ function conditions(agent, sync, replicas, files) {
   ];
 }
 
-/** Of a file's fault the message begins with line and column. */
+/** Return the reason and the message; the message of a file's fault begins with line and column. */
 function explained({ type, reason, message, path }, files) {
   if (type === "Ready" || (!reason && !message)) return null;
   return h("p.small", {},

@@ -1,4 +1,4 @@
-// Testing the agent: one row for each provider, and for each of its checks.
+// The test of an agent: one row for each provider, and for each of its checks.
 
 import { request } from "../api.js";
 import { chosen } from "../choice.js";
@@ -7,7 +7,7 @@ import { count, millis } from "../format.js";
 import { notice, sentence } from "../marks.js";
 import { api } from "./paths.js";
 
-/** Wire the button; returns what makes it fit an agent. */
+/** Wire the button; returns a function that adapts it to an agent. */
 export function tester() {
   const button = byId("test");
   const checks = byId("checks", HTMLInputElement);

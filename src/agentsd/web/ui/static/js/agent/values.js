@@ -1,4 +1,4 @@
-// What the manifest says, masked, and where each value stands.
+// The values of the manifest, masked, with the place of each.
 
 import { get } from "../api.js";
 import { toast } from "../dialogs.js";
@@ -13,7 +13,7 @@ const GROUPS = [
   ["rag", "Knowledge (rag)"], ["turn", "Turn taking (turn)"], ["checks", "Checks"],
 ];
 
-/** A function that shows the values of an agent, and asks again only where its document is another. */
+/** Return a function that shows the values of an agent, and reads them again only where its document changed. */
 export function values(files) {
   const ask = latest();
   let shown = "";

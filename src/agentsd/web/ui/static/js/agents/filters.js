@@ -1,4 +1,4 @@
-// Search, filters and order: a form, the heads of the columns, and the address say the same.
+// Search, filters and order: kept equal in a form, the heads of the columns, and the address.
 
 import { get } from "../api.js";
 import { byId, debounced, h } from "../dom.js";
@@ -14,7 +14,7 @@ export function filters(changed) {
   const form = byId("filters", HTMLFormElement);
   const fieldOf = (name) => /** @type {Field} */ (form.elements[name]);
   const heads = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("th[data-sort]")]);
-  let typed = null; // the field that is being typed into: one step of the history for a word, not for a letter
+  let typed = null; // the field that is typed into: one step of the history for a word, not for a letter
 
   function show(query) {
     for (const name of NAMES) place(fieldOf(name), query[name]);

@@ -5,7 +5,7 @@ import { fill, h } from "../dom.js";
 import { short } from "../format.js";
 import { conditionBadge, when } from "../marks.js";
 
-/** A function that makes `body` show the given summaries; `marked`: what changed is pointed out. */
+/** Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. */
 export function rowsOf(body) {
   const known = new Map();
   return (items, { marked = false } = {}) => {
@@ -69,7 +69,7 @@ function why(condition) {
   return h("div.why", { title: condition.message }, [condition.reason, condition.message].filter(Boolean).join(": "));
 }
 
-/** Where what is served is not what the file says. */
+/** Report where the version that is served is not the file's. */
 function lag({ version, serving_version: serving, condition }) {
   if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) {
     return null;

@@ -1,9 +1,9 @@
-// The microphone: opened, resampled to what the server takes, told in blocks; and what to do where there is none.
+// The microphone: opened, resampled to the server's rate, passed on in blocks; and what to do where there is none.
 
 import { loudness, toSixteen } from "./pcm.js";
 import { Resampler } from "./resampler.js";
 
-/** Why there is no sound from a microphone. `message` says what is wrong, `hint` what to do. */
+/** Why there is no sound from a microphone. `message`: what is wrong; `hint`: what to do. */
 class NoMicrophone extends Error {
   constructor(message, hint) {
     super(message);
@@ -21,11 +21,11 @@ const REASONS = {
   ],
 };
 
-/** Whether this page may ask for a microphone at all. */
+/** Return whether this page may request a microphone at all. */
 const canListen = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
- * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device goes away.
+ * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device is removed.
  * Resolves with `{stop()}`. Throws `NoMicrophone`.
  */
 export async function listen({ rate, onBlock, onEnd = () => {} }) {

@@ -1,12 +1,12 @@
-// WAV files: a header for samples, and what a file's own header tells.
+// WAV files: a header for samples, and the reading of a file's own header.
 
 import { packed, toFloats, Unpacker } from "./pcm.js";
 import { joined, Resampler } from "./resampler.js";
 
 const HEADER = 44;
-const READ = new Set(["1/8", "1/16", "1/24", "1/32", "3/32"]); // format/bits that the server reads, too
+const READ = new Set(["1/8", "1/16", "1/24", "1/32", "3/32"]); // format/bits that the server also reads
 
-/** A whole file of 16-bit mono samples. */
+/** Return a whole file of 16-bit mono samples. */
 export function wavOf(samples, rate) {
   const view = new DataView(new ArrayBuffer(HEADER));
   const text = (at, letters) => {
@@ -22,8 +22,8 @@ export function wavOf(samples, rate) {
 }
 
 /**
- * `{rate, channels, bits, format, start, bytes, readable}` of a WAV's bytes (its beginning is enough); null for bytes
- * that are not a WAV.
+ * Return `{rate, channels, bits, format, start, bytes, readable}` of a WAV's bytes (its beginning is enough); null
+ * for bytes that are not a WAV.
  */
 export function headerOf(bytes) {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
@@ -50,7 +50,7 @@ function formatOf(view, at, size) {
 
 const letters = (bytes, at) => String.fromCharCode(...bytes.subarray(at, at + 4));
 
-/** The page's own recording, as floats at `rate`. */
+/** Return the page's sample recording as floats at `rate`. */
 export async function sampleRecording(rate) {
   const bytes = new Uint8Array(await sampleFile());
   const { rate: own, start, bytes: size } = headerOf(bytes);
@@ -59,7 +59,7 @@ export async function sampleRecording(rate) {
   return joined(taken, resampler.rest());
 }
 
-/** Its file: "What are your opening hours?" */
+/** Return its file: "What are your opening hours?" */
 export async function sampleFile() {
   const reply = await fetch(new URL("../../sample.wav", import.meta.url));
   if (!reply.ok) throw new Error("the sample recording cannot be loaded");

@@ -1,4 +1,4 @@
-// Where an answer has its knowledge from: marks in the text that open the passage, and a list below.
+// The sources of an answer: marks in the text that open the passage, and a list below.
 
 import { fill, h } from "../dom.js";
 
@@ -7,7 +7,7 @@ const MARK = /\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g;
 /** "faq.md › Opening hours" */
 const placeOf = (one) => (one.heading ? `${one.source} › ${one.heading}` : one.source);
 
-/** A text whose [1] are buttons, where there is such a passage. `citations()` gives them. */
+/** Return a function that makes buttons of each [1] in a text that has such a passage, of `citations()`. */
 export function marker(citations) {
   return (text) => {
     const found = new Map(citations().map((one) => [one.number, one]));
@@ -34,7 +34,7 @@ function cite(citation) {
   return button;
 }
 
-/** The passages of an answer, one below the other, each to be opened. */
+/** Return the passages of an answer as a list of folds. */
 export function sources(citations) {
   if (!citations.length) return null;
   return h("div.sources", { role: "group", ariaLabel: "Sources" },

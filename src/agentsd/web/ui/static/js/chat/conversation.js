@@ -1,4 +1,4 @@
-// The conversation that is open: what was said in it, and the answer that is coming.
+// The open conversation: its turns, and the answer that is coming.
 
 import { chosen } from "../choice.js";
 import { h } from "../dom.js";
@@ -12,10 +12,10 @@ const KEEP_MS = 2000;
 /** @import { Kept, Store, Turn } from "./store.js" */
 
 /**
- * What a conversation calls.
+ * The callbacks of a conversation.
  * @typedef {object} Work
  * @property {(coming: boolean) => void} coming an answer begins to come, or has ended
- * @property {() => void} drawn the transcript is another
+ * @property {() => void} drawn the transcript was redrawn
  * @property {(id: string) => void} kept
  * @property {(text: string) => void} edit
  * @property {(text: string) => void} say for screen readers
@@ -40,7 +40,7 @@ export class Conversation {
     this.work = work;
   }
 
-  /** Show another one, or a new one (null). An answer that is coming is stopped: what came of it is kept. */
+  /** Show another one, or a new one (null). An answer that is coming is stopped; its text so far is kept. */
   open(data) {
     this.stop();
     this.coming = null;
@@ -50,7 +50,7 @@ export class Conversation {
     this.draw();
   }
 
-  /** Show what there is; what stands there already is left alone. */
+  /** Draw the turns; elements that are already in place are not touched. */
   draw() {
     const { turns } = this.data;
     const nodes = turns.length ? turns.flatMap((turn, at) => this.view(turn, at).nodes) : [greeting(chosen())];
@@ -96,14 +96,14 @@ export class Conversation {
     return this.next();
   }
 
-  /** Ask the last question again, whoever answers now. */
+  /** Ask the last question again, of the present agent. */
   retry() {
     if (this.coming) return undefined;
     this.data.turns.splice(this.data.turns.findLastIndex((turn) => turn.role === "user") + 1);
     return this.next();
   }
 
-  /** End the answer that is coming; what came of it stays. */
+  /** Stop the answer that is coming; its text so far stays. */
   stop() { this.coming?.abort(); }
 
   async next() {
@@ -167,7 +167,7 @@ export class Conversation {
   ended(turn, answer) {
     this.draw();
     const all = h("div", {}, answer.body.textContent, turn.state === "stopped" ? " Stopped." : "").textContent;
-    if (turn.state !== "failed") this.work.say(all); // a failure says so by itself
+    if (turn.state !== "failed") this.work.say(all); // the notice of a failure is an alert already
   }
 
   /** Keep it as it is now, if it is still kept (or `anew`): it may have been deleted, or its user signed out. */

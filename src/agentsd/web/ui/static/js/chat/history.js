@@ -21,7 +21,7 @@ export class History {
     fold();
   }
 
-  /** As it is kept now; the focus in it stays. */
+  /** Draw the kept conversations; the focus in the list stays. */
   draw() {
     const all = this.store.all();
     const state = JSON.stringify([this.work.current(), all.map((one) => [one.id, one.title])]);
@@ -67,7 +67,7 @@ export class History {
   }
 }
 
-/** Where the focus is in the list, as a function that puts it there again. */
+/** Return a function that restores the focus in the list. */
 function focusIn(list) {
   const focused = /** @type {HTMLElement} */ (document.activeElement);
   const held = /** @type {HTMLElement | null} */ (focused.closest("#history-list li"));
@@ -96,7 +96,7 @@ function form(title, close) {
       h("button.primary", { type: "submit" }, "Rename")));
 }
 
-/** On a phone the list is folded away until it is asked for. */
+/** Fold the list away on a phone, until its button opens it. */
 function fold() {
   const button = byId("history-button");
   const list = byId("history");

@@ -34,7 +34,7 @@ export class Store {
     return this.write([conversation, ...this.all().filter((one) => one.id !== conversation.id)]);
   }
 
-  /** Give it another title; its place stays. */
+  /** Rename it; its place stays. */
   rename(id, title) { return this.write(this.all().map((one) => (one.id === id ? { ...one, title } : one))); }
 
   /** Forget it. */
@@ -53,7 +53,7 @@ export class Store {
   }
 }
 
-/** Whether a page can show it: another edition of it may have kept something else. */
+/** Return whether a page can show it: another version of the page may have kept another form. */
 function isSound(one) {
   const texts = typeof one?.id === "string" && typeof one.title === "string";
   return texts && !Number.isNaN(new Date(one.updated).getTime()) && Array.isArray(one.turns) && one.turns.every(isTurn);
@@ -70,7 +70,7 @@ function shortened(conversation) {
 }
 
 /**
- * What one side said.
+ * One turn of a conversation.
  * @typedef {object} Turn
  * @property {string} role user or assistant
  * @property {string} text
@@ -84,12 +84,12 @@ function shortened(conversation) {
  */
 
 /**
- * What is kept of a conversation.
+ * A conversation as it is kept.
  * @typedef {{ id: string, title: string, created: number, updated: number, turns: Turn[] }} Kept
  */
 
 /**
- * One that has not begun.
+ * Return a new conversation.
  * @returns {Kept}
  */
 export function fresh() {
@@ -98,13 +98,13 @@ export function fresh() {
   return { id, title: "", created: Date.now(), updated: Date.now(), turns: [] };
 }
 
-/** What a conversation is called until somebody names it: its first question. */
+/** Return the title of a conversation until it is renamed: its first question. */
 export function titleOf(text) {
   const line = text.trim().replace(/\s+/g, " ");
   return line.length > 60 ? `${line.slice(0, 59)}…` : line;
 }
 
-/** What the agent is told: all that was said. */
+/** Return the messages for the agent: all turns with a text. */
 export function messagesOf(turns) {
   return turns.filter((turn) => turn.text).map((turn) => ({ role: turn.role, content: turn.text }));
 }

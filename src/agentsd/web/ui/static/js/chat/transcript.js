@@ -1,4 +1,4 @@
-// What was said, as it is shown: questions, answers, and notes of who answers.
+// The transcript: questions, answers, and notes of who answers.
 
 import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
@@ -9,7 +9,7 @@ import { marker, sources } from "./citations.js";
 
 /** @import { Turn } from "./store.js" */
 
-/** What has to be said before an answer: another agent or another version of it than before; "" otherwise. */
+/** Return the note before an answer of another agent, or of another version, than before; "" for the same. */
 function changeOf(before, turn) {
   if (!before || !turn.agent) return "";
   if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), ` v${turn.version}`];
@@ -31,7 +31,7 @@ export class Question {
     this.element = h("article.turn.question", { ariaLabel: "You" }, h("p.said", {}, turn.text), this.foot);
   }
 
-  /** What can be done about it. */
+  /** Show its actions. */
   end(last) {
     const button = h("button.small.plain", { type: "button", onclick: () => this.edit(this.turn.text) }, "Edit");
     fill(this.foot, last ? h("div.row.actions", {}, button) : null);
@@ -64,7 +64,7 @@ export class Answer {
   /** What is shown, in order. */
   get nodes() { return this.note ? [this.note, this.element] : [this.element]; }
 
-  /** Say whose answer it is, once that is known, and whether it is another's than the one `before`. */
+  /** Show whose answer it is, once that is known, and whether the answer `before` was of another agent. */
   name(before = null) {
     const { agent, version } = this.turn;
     const change = changeOf(before, this.turn);
@@ -73,23 +73,23 @@ export class Answer {
     if (agent) this.element.setAttribute("aria-label", `Answer of ${agent}`);
   }
 
-  /** It is coming. */
+  /** Show that it is coming. */
   begin() {
     this.element.setAttribute("aria-busy", "true");
     this.element.classList.add("coming");
   }
 
-  /** All of the text so far. */
+  /** Show all of the text so far. */
   write() { this.growing.update(this.turn.text); }
 
-  /** It has ended: resolves once all of it stands there. */
+  /** Show that it has ended; resolves once all of it is rendered. */
   async settle() {
     await this.growing.finish(this.turn.text);
     this.element.removeAttribute("aria-busy");
     this.element.classList.remove("coming");
   }
 
-  /** What stands below it: sources, what went wrong, and what can be done. The `last` one may be asked for again. */
+  /** Show what is below it: sources, the error, and the actions. The `last` one can be repeated. */
   end(last) {
     const { turn } = this;
     if (turn.state === "coming") return;
@@ -114,7 +114,7 @@ function timesOf(turn) {
   return stopped && times ? [stopped, " ", times] : stopped ?? times;
 }
 
-/** Before anything was said: who answers, and its greeting. */
+/** Return the content of an empty conversation: who answers, and its greeting. */
 export function greeting(agent) {
   const lacks = !agent.llm_provider_config?.provider;
   return h("div.empty.greeting", {},

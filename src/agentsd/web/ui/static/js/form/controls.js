@@ -1,11 +1,11 @@
-// One field: its label, input, help and error, and, of what is sealed, "unchanged" in the place of a value.
+// One field: its label, input, help and error; a sealed value shows as "unchanged".
 
 import { fill, h, newId } from "../dom.js";
 import { sentence } from "../marks.js";
 import { MASK, problemOf } from "./fields.js";
 import { inputOf } from "./inputs.js";
 
-/** What a page that cannot save gives for a secret that is needed: it says only that there is one. */
+/** The value of a required secret on a page that cannot save: it means only that there is one. */
 export const SOME_SECRET = "sealed elsewhere";
 
 /**
@@ -46,7 +46,7 @@ export function control(setting, { pointer, onchange, manual }) {
       error.hidden = false;
       input.element.setAttribute("aria-invalid", "true");
     },
-    /** The server wants a secret once more. */
+    /** Ask for a secret once more. */
     askAgain() { sealed.replace(); },
     focus() {
       for (let fold = element.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;

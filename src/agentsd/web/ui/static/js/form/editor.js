@@ -1,4 +1,4 @@
-// A form at work: what was loaded, what became of it on the server meanwhile, and how it is saved.
+// The editing of an agent: what was loaded, changes on the server meanwhile, and saving.
 
 import { getTagged, inPath, Problem } from "../api.js";
 import { toast } from "../dialogs.js";
@@ -111,7 +111,7 @@ export function editor(catalog, session, task, done) {
     return showFaults(places.faults, faultsOf(problem, { find }), problem);
   }
 
-  /** The file is not what this form was made of. The server may need a moment to read it. */
+  /** Follow a file that is newer than this form, then try again. The server may need a moment to read it. */
   async function overtaken(before) {
     for (let looks = 0; looks < LOOKS && state.etag === before; looks += 1) {
       await follow();
@@ -126,7 +126,7 @@ export function editor(catalog, session, task, done) {
     return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
   }
 
-  /** Take what changed on the server into the fields that were not touched here. */
+  /** Update the fields that were not touched here with the changes on the server. */
   async function follow() {
     if (state.leaving) return;
     let found;
@@ -164,7 +164,7 @@ export function editor(catalog, session, task, done) {
         : h("button.small", { type: "button", onclick: () => fill(places.notice) }, "OK"))));
   }
 
-  /** A choice for each field that both changed; whether all are settled. */
+  /** Ask for a choice at each field that both changed; returns whether all are settled. */
   async function decide() {
     const draft = withoutTyped(form.get(), form.controls);
     const asked = state.open.map((one) => ({ ...one, mine: pick(draft, one.unit) }));
@@ -178,7 +178,7 @@ export function editor(catalog, session, task, done) {
   }
 }
 
-/** A draft as it may be shown: a secret that was typed stays in its field. */
+/** Return a draft without the secrets that were typed. */
 function withoutTyped(draft, fields) {
   const secrets = new Set(fields.filter(({ setting }) => setting.kind === "secret").map(({ pointer }) => pointer));
   const shown = ([pointer, value]) => [pointer, secrets.has(pointer) && value !== MASK ? "(typed)" : value];

@@ -1,4 +1,4 @@
-// The whole form of an agent: what the schema has, in an order that people expect.
+// The whole form of an agent: the schema's settings, in the order that people expect.
 
 import { h } from "../dom.js";
 import { setting, settingsOf } from "./fields.js";
@@ -59,7 +59,7 @@ export function agentForm({ schema, providers }, where) {
   };
 }
 
-/** The control that a pointer of the server leads to: its own, or that of what holds it. */
+/** Return the control of a pointer of the server: its own, or its parent's. */
 function nearest(controls, pointer) {
   for (let at = apiPointer(pointer); at; at = at.replace(/(\.[^.[\]]+|\[\d+\]|^[^.[\]]+)$/, "")) {
     const pointers = [at, `${at}.provider`, `${at}.sources`];
@@ -103,7 +103,7 @@ const optional = (settings) => settings.map((one) => ({ ...one, required: false,
 const under = (name, values) => Object.fromEntries(Object.entries(values)
   .map(([key, value]) => [`${name}.${key}`, value]));
 
-/** Nobody needs these on a first visit; an error opens them. */
+/** Return settings that are folded away until somebody, or an error, opens them. */
 function folded(one) {
   return h("details.more", {}, h("summary", {}, `Settings (${one.controls.length})`), one.elements);
 }

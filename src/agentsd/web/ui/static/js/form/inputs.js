@@ -1,7 +1,7 @@
 // The element in which a value of each kind is typed, with how it is read and written.
 //
-// Each maker gives `{ element, get, set, unread? }`; `get` gives undefined for nothing. `unread()` is a message where
-// what was typed is no value at all.
+// Each maker returns `{ element, get, set, unread? }`; `get` returns undefined for an empty input. `unread()` returns
+// a message where the text is not a value of that kind.
 
 import { isNullish } from "../data.js";
 import { h } from "../dom.js";
@@ -28,7 +28,7 @@ function placeholderOf({ fallback, example }) {
  * @param {(value: any) => string} [write]
  */
 function plain(element, read = (text) => text, write = String) {
-  let loaded; // a browser writes line ends and numbers its own way: what nobody touched stays as it was
+  let loaded; // a browser rewrites line ends and numbers: an untouched value stays as it was
   let shown = "";
   return {
     element,
@@ -67,7 +67,7 @@ function number(setting, attributes) {
 
 function flag(setting, attributes) {
   const element = h("input", { type: "checkbox", ...attributes });
-  let said; // a default that the manifest repeats stays as it is
+  let said; // a default that the manifest repeats is kept
   return {
     element,
     get: () => (element.checked === setting.fallback && said !== element.checked ? undefined : element.checked),
@@ -110,7 +110,7 @@ function json(setting, attributes) {
   const element = h("textarea.mono.json", {
     rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes),
   });
-  // it is a change, too
+  // a text that is not JSON counts as a change
   const parsed = () => {
     try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; }
   };

@@ -1,4 +1,4 @@
-// Where this page cannot save: the file to edit, its text to copy, and the command for secrets.
+// Instructions where this page cannot save: the file to edit, its text to copy, and the command for secrets.
 
 import { Problem } from "../api.js";
 import { h } from "../dom.js";
@@ -8,7 +8,7 @@ import { inManifest } from "./patch.js";
 import { preview } from "./review.js";
 import { yaml } from "./yaml.js";
 
-/** The nodes for a prepared write. Raises a `Problem` 412 or 422: it belongs at the form. */
+/** Return the nodes for a prepared write. Throws a `Problem` 412 or 422, to show at the form. */
 export async function instructions(write, { slug, files }) {
   try {
     return shown(await preview(write), slug);
@@ -39,7 +39,7 @@ function toPaste(file, changes, text) {
   ];
 }
 
-/** Sealed values cannot be pasted: the file has them, and this page does not. */
+/** Show a diff instead of a text to paste: this page does not have the sealed values. */
 function toChange(file, changes, text) {
   const note = h("p.help", {},
     "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
@@ -51,7 +51,7 @@ function toChange(file, changes, text) {
 
 const folded = (title, ...nodes) => h("details", {}, h("summary", {}, title), nodes);
 
-/** This role may not even have it previewed: what was typed, as YAML, for somebody who may. */
+/** Show what was typed as YAML, for another user: this role may not even preview it. */
 function told({ method, body }, slug, file) {
   const what = method === "POST" ? "A new file with this text:" : "These values, and the rest as it is:";
   return [
@@ -64,7 +64,7 @@ function told({ method, body }, slug, file) {
   ];
 }
 
-/** What a manifest says in the place of a secret that is to be sealed; nobody was asked for one. */
+/** Return a value with a placeholder for each secret that is still to be sealed. */
 function named(value, slug) {
   if (value === SOME_SECRET) return `ENC[sealed by: agentsd edit ${slug || "NAME"}]`;
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
@@ -79,7 +79,7 @@ const syncStep = () => [
   " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), ".",
 ];
 
-/** Why nothing can be saved here, or null. */
+/** Return why nothing can be saved here, or null. */
 export function whyNot(session, owner) {
   if (session.write_back === "off") {
     return sentence("this server writes no files: prepare the change here, and make it in the file");

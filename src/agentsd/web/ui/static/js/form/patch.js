@@ -1,4 +1,4 @@
-// An agent as flat values, what of it changed, and where two changes meet. Pure.
+// An agent as flat values, the changes to them, and the conflicts of two changes. Pure.
 //
 // Flat: `{ "name": …, "llm_provider_config.model": …, "checks": […] }`; what is empty is left out.
 
@@ -13,7 +13,7 @@ const TEXTS = ["name", "description", "system_prompt", "system_prompt_file", "gr
 const FLAGS = ["is_default", "is_active"];
 const WORDS = { is_default: "default", is_active: "active", rag_config: "rag" };
 
-/** The manifest's word for a field of the API, and back. */
+/** Return the manifest's name for a field of the API. */
 export const manifestName = (field) => WORDS[field] ?? field.replace(/_provider_config$/, "");
 const API_NAMES = Object.fromEntries([...SECTIONS, ...Object.keys(WORDS)].map((one) => [manifestName(one), one]));
 
@@ -25,7 +25,7 @@ export function apiPointer(pointer) {
 
 const isEmpty = (value) => isNullish(value) || value === "" || (Array.isArray(value) && value.length === 0);
 
-/** Whether two values say the same. */
+/** Return whether two values are equal. */
 const same = (one, other) => canonical(one) === canonical(other);
 
 function canonical(value) {
@@ -33,7 +33,7 @@ function canonical(value) {
     ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item));
 }
 
-/** What GET /api/agents/{agent} gives, flat. */
+/** Return the reply of GET /api/agents/{agent} as flat values. */
 export function flatten(view) {
   const flat = {};
   for (const name of [...TEXTS, ...FLAGS, "checks"]) if (!isEmpty(view[name])) flat[name] = view[name];
@@ -45,7 +45,7 @@ export function flatten(view) {
   return flat;
 }
 
-/** The same without secrets, and not its owner's default: what a copy begins with. */
+/** Return the values that a copy begins with: without secrets, and not its owner's default. */
 export function forCopy(flat) {
   const kept = Object.entries(flat)
     .map(([pointer, value]) => [pointer, withoutMasks(value)])
@@ -62,13 +62,13 @@ function withoutMasks(value) {
     .filter(([, item]) => item !== undefined));
 }
 
-/** The members of one group, by their own names. */
+/** Return the members of one group, by their own names. */
 export function groupOf(flat, group) {
   const inside = Object.entries(flat).filter(([pointer]) => pointer.startsWith(`${group}.`));
   return Object.fromEntries(inside.map(([pointer, value]) => [pointer.slice(group.length + 1), value]));
 }
 
-/** The body of a POST: all that is said. */
+/** Return the body of a POST: every value that is set. */
 export function bodyOf(draft) {
   const body = {};
   for (const [pointer, value] of Object.entries(draft)) if (!pointer.includes(".")) body[pointer] = value;
@@ -81,7 +81,7 @@ export function bodyOf(draft) {
   return body;
 }
 
-/** The smallest merge patch that makes `draft` of `base`; null removes. Empty: nothing changed. */
+/** Return the smallest merge patch from `base` to `draft`; null removes. Empty: nothing changed. */
 export function patchOf(base, draft) {
   const patch = {};
   for (const pointer of changedIn(base, draft)) if (!pointer.includes(".")) patch[pointer] = draft[pointer] ?? null;
@@ -99,14 +99,14 @@ function groupPatch(old, wanted, changed) {
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== MASK)); // another vendor starts anew
 }
 
-/** The pointers at which two flat values differ. */
+/** Return the pointers at which two flat values differ. */
 export function changedIn(base, other) {
   const pointers = new Set([...Object.keys(base), ...Object.keys(other)]);
   return [...pointers].filter((pointer) => !same(base[pointer], other[pointer]));
 }
 
 /**
- * What becomes of a draft when somebody else made `theirs` of `base`: `{ quiet, meeting }`, each of units. A unit
+ * Compare a draft with `theirs`, another change of `base`: returns `{ quiet, meeting }`, each of units. A unit
  * is a field, or a whole section where its vendor is not the same everywhere. Quiet ones take what is theirs.
  */
 export function meetings(base, theirs, draft) {
@@ -127,12 +127,12 @@ function unitsOf(...flats) {
   return [...whole, ...[...pointers].filter((pointer) => !whole.some((section) => pointer.startsWith(`${section}.`)))];
 }
 
-/** What a unit holds: a value, or a section's members. */
+/** Return the value of a unit: a field's, or a section's members. */
 export function pick(flat, unit) {
   return SECTIONS.includes(unit) ? groupOf(flat, unit) : flat[unit];
 }
 
-/** A patch or a body in the words of a manifest. */
+/** Return a patch or a body with the names of a manifest. */
 export function inManifest(body) {
   const said = Object.entries(body).filter(([name]) => !["slug", "user"].includes(name));
   return Object.fromEntries(said.map(([name, value]) => [manifestName(name), value]));

@@ -1,4 +1,4 @@
-// What a save would do, before it does: the diff, the commit, and then the deed.
+// The review of a save: its diff and its commit, and then the save itself.
 
 import { Problem, send } from "../api.js";
 import { isNullish } from "../data.js";
@@ -14,14 +14,14 @@ const BACK_TO_THE_FORM = [404, 412, 422];
  */
 
 /**
- * The server's preview of a write. Raises what the write itself would.
+ * Return the server's preview of a write. Throws what the write itself would.
  * @param {Write} write
  */
 export function preview({ method, path, body, etag }) {
   return send(method, `${path}?dry_run=true`, body, { etag });
 }
 
-/** Show it and let it be done: `{ reply }`, `{ problem }` that belongs at the form, or undefined (not yet). */
+/** Show a preview, and save: `{ reply }`, `{ problem }` to show at the form, or undefined (not saved). */
 export function review(write, shown, note = null) {
   return dialog("Review the change", (close) => {
     const errors = h("div");
@@ -68,7 +68,7 @@ function whatThen(mode, branch) {
     : "The file is written, and live at once. Nothing is committed.";
 }
 
-/** What became of a save, in a sentence. */
+/** Return the outcome of a save as a sentence. */
 export function outcomeOf({ write_back: done, version, slug }) {
   if (done?.branch && isNullish(version)) return `The change of ${slug} waits on the branch ${done.branch}.`;
   const commit = done?.commit ? ` as commit ${done.commit.slice(0, 8)}` : "";

@@ -40,7 +40,7 @@ export const defined = (values) => Object.fromEntries(Object.entries(values)
 export function section(name, { title, schema, root, vendors }, where) {
   const provider = vendorChoice(name, schema, vendors, where);
   const place = h("div.stack");
-  const known = new Map(); // one group of fields for each vendor that was looked at: going back finds what was typed
+  const known = new Map(); // the fields of each vendor that was chosen: choosing it again restores what was typed
   let loaded = {};
   let fields = null;
 
@@ -73,7 +73,7 @@ export function section(name, { title, schema, root, vendors }, where) {
       show();
       fields?.set(values);
     },
-    /** One member alone; the others stay as they are being edited. */
+    /** Set one member; the others stay as they are being edited. */
     put(key, value) {
       loaded = defined({ ...loaded, [key]: value });
       fields?.controls.find((one) => one.setting.name === key)?.set(value);
@@ -124,7 +124,7 @@ function made(name, vendor, described, schema, root, where) {
   };
 }
 
-/** Who takes over; a list of sections, which only JSON shows as it is. */
+/** Return the setting of the fallbacks: a list of sections, edited as JSON. */
 function fallbackOf(name, root) {
   const node = root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
   return {

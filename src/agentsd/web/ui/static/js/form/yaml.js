@@ -3,7 +3,7 @@
 const PLAIN = /^[A-Za-z_/][A-Za-z0-9_./ -]*$/;
 const WORDS = /^(true|false|yes|no|on|off|null|y|n)$/i;
 
-/** A mapping as a block; null members are left out by saying so in a comment. */
+/** Return a mapping as a block; null members become a comment that they are removed. */
 export function yaml(value, indent = "") {
   return Object.entries(value).map(([name, item]) => member(name, item, indent)).join("");
 }

@@ -11,7 +11,7 @@ import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
 history.scrollRestoration = "manual"; // the rows come later than the browser thinks
-let back = place(); // before anything else stands in the history
+let back = place(); // read before the history changes
 let asking = "anew"; // what the next answer is: "anew" another list, "more" of the same, "again" the same
 const ready = boot();
 const draw = rowsOf(byId("rows"));
@@ -46,7 +46,7 @@ function fail(problem) {
   const again = h("button.small", { type: "button", onclick: () => ask(asked()) }, "Try again");
   byId("clear").hidden = !isNarrow(asked());
   fill(byId("trouble"), h("div.stack", {}, notice(problem), h("div.row", {}, again)));
-  if (asking !== "anew") { asking = "again"; return; } // what is shown is still of this question
+  if (asking !== "anew") { asking = "again"; return; } // the rows are still of this query
   fill(byId("count"), "The list could not be read.");
   draw([]);
   byId("wrap").hidden = true;
@@ -84,7 +84,7 @@ byId("more").addEventListener("click", more);
 addEventListener("pagehide", () => keepPlace(list.size()));
 byId("rows").addEventListener("click", () => keepPlace(list.size()));
 keepTimes();
-fillProviders().catch(() => {}); // the list says what is wrong
+fillProviders().catch(() => {}); // the list reports the error
 
 function more() {
   if (asking === "more") return; // it is on its way; a disabled button would lose the focus

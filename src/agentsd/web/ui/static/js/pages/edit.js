@@ -59,7 +59,7 @@ function mount(catalog, task, title, id = null) {
   fill(page, current.element);
 }
 
-/** The switcher names another agent: nothing that was typed is lost by that. */
+/** Follow the switcher to another agent; with unsaved changes, ask first. */
 function moved(catalog, agent) {
   if (!current?.dirty()) { edit(catalog, agent.slug).catch((problem) => fill(page, notice(problem))); return; }
   const stay = h("button.small", { type: "button", onclick: () => { told.remove(); back(); } }, "Go back to it");

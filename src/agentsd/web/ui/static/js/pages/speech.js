@@ -103,14 +103,14 @@ function failed(problem) {
 
 const likelyRate = () => Number(chosen().tts_provider_config?.sample_rate) || 24000;
 
-/** A player at `rate`; the one there is, if it has that. */
+/** Return a player at `rate`; the present one if it has that rate. */
 function playerAt(rate, before) {
   if (before?.rate === rate) return before;
   before?.close();
   return new Player(rate);
 }
 
-/** All of it came, and was played. */
+/** End a request of which all came and was played. */
 function idle(mine) {
   if (under !== mine || !mine.whole || mine.player.playing) return;
   halt();

@@ -1,4 +1,4 @@
-// How files, database and replicas stand, and what happens to them.
+// The state of files, database and replicas, and their history.
 
 import { request } from "../api.js";
 import { byId, debounced } from "../dom.js";
@@ -16,7 +16,7 @@ import { mountSummary } from "../sync/summary.js";
 
 const QUICK_MS = 1000;
 const CALM_MS = 10_000;
-const HOT_MS = 6000; // for so long after something happened, the fleet is looked at often
+const HOT_MS = 6000; // for so long after an event, the state is read often
 const TOGETHER_MS = 60;
 const TICK_MS = 5000;
 
@@ -44,7 +44,7 @@ setInterval(tick, TICK_MS);
 await load();
 plan.look();
 
-/** Something happened: what is new shows at once, and how the replicas take it as they do. */
+/** Show a new version at once, and read the state often while the replicas take it up. */
 function happened(version) {
   state.hotUntil = Date.now() + HOT_MS;
   if (version > state.said) {

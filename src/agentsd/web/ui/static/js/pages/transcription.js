@@ -80,7 +80,7 @@ function timed(seconds) {
   if (timer.textContent !== shown) timer.textContent = shown;
 }
 
-/** `prepare()` gives the recording; the newest one counts. */
+/** Transcribe the recording that `prepare()` returns; the newest one counts. */
 async function hear(prepare) {
   under?.abort();
   const mine = (under = new AbortController());

@@ -160,7 +160,7 @@ async function revoke(owner, { name }) {
   if (done) await told(owner, name, done);
 }
 
-/** What would lock out is asked for once more; anything else that is refused stays in the dialog. */
+/** Return a refusal for lockout, to be confirmed once more; any other stays in the dialog. */
 async function tried(path) {
   try {
     return await send("DELETE", path);

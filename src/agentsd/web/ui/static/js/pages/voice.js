@@ -36,7 +36,7 @@ addEventListener("pagehide", () => call?.hangUp());
 onChoice(another);
 draw();
 
-/** True with a call. */
+/** Start a call if there is none; returns whether there is one. */
 async function start({ microphone }) {
   if (dialling || call) return call !== null;
   dialling = true;
@@ -76,7 +76,7 @@ function over(problem) {
   if (document.activeElement === document.body) button.focus();
 }
 
-/** The call goes on without one. */
+/** Open the microphone; the call goes on without one. */
 async function useMicrophone() {
   if (call) call.wanted = true;
   if (!call || !organsOf(call.agent).stt) return;

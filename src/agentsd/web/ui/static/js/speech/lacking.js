@@ -4,7 +4,7 @@ import { chosen } from "../choice.js";
 import { h } from "../dom.js";
 import { copyable } from "../marks.js";
 
-/** `what` is said of it; `snippet` is a section that needs neither a key nor a network. */
+/** Return a notice. `what`: what is lacking; `snippet`: a section that needs neither a key nor a network. */
 export function lacking(what, snippet) {
   const agent = chosen();
   const edit = agent.path

@@ -1,4 +1,4 @@
-// What a voice made: how long it took, and the whole recording, to be heard again and kept.
+// The result of a synthesis: how long it took, and the whole recording, to play and to download.
 
 import { wavOf } from "../audio/wav.js";
 import { fill, h } from "../dom.js";

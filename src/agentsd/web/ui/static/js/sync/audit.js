@@ -1,4 +1,4 @@
-// Who wrote what, and who was refused: newest first, in pages, of one agent where its name is given.
+// The audit: newest first, in pages, of one agent where its name is given.
 
 import { get, inPath } from "../api.js";
 import { isNullish } from "../data.js";
@@ -11,7 +11,7 @@ const TYPING_MS = 250;
 const TOGETHER_MS = 300;
 const TONES = { done: "good", refused: "bad", failed: "bad" };
 
-/** `refresh()`: there may be new ones. */
+/** Draw `#audit`; `refresh()` loads new entries. */
 export function mountAudit() {
   const state = { items: [], next: null, asked: 0 };
   const field = byId("audit-agent", HTMLInputElement);
@@ -25,7 +25,7 @@ export function mountAudit() {
     await load((page) => { state.items = page.items; state.next = page.next_before; });
   }
 
-  /** What came since stands above what is shown. */
+  /** Put new entries above those that are shown. */
   async function refresh() {
     await load((page) => {
       const known = new Set(state.items.map((one) => one.id));

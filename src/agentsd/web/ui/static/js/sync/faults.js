@@ -1,4 +1,4 @@
-// Manifests that were set aside, by file, and agents that fare badly on this replica.
+// Manifests that were set aside, by file, and agents of this replica that are not ready.
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
@@ -25,7 +25,7 @@ function nothing(conditions, problems) {
   return h("p.soft", {}, "Nothing: every manifest is sound, and every agent of this replica is ready.");
 }
 
-/** What the last complete run of each source found, by source and file. */
+/** Return the errors of the last complete run of each source, by source and file. */
 function found(data) {
   const seen = new Set();
   const told = {};
@@ -60,7 +60,7 @@ function violationsOf(condition, violations) {
   return [{ ...place, code: condition.reason }];
 }
 
-/** One broken rule: where, what, and what to do. The plan shows them, too. */
+/** Return one violation: where, what, and what to do. The plan also shows them. */
 export function violation(one, session) {
   const place = [`${session.files}/${one.path}`, one.line, one.column].filter(Boolean).join(":");
   return h("li.violation", {},

@@ -10,8 +10,8 @@ import { count } from "../format.js";
 import { when } from "../marks.js";
 import { isSilent, many, nameOf, onChange, silence } from "./standing.js";
 
-const COLUMNS = 5; // a replica that is further behind stands at the last one
-const HOLD_MS = 700; // a fall is to be seen, however quick the catching up
+const COLUMNS = 5; // a replica that is further behind is drawn at the last one
+const HOLD_MS = 700; // how long a replica is drawn behind, however quick it catches up
 const SHOWN = 30;
 
 /** Draws `#fleet`. */

@@ -1,4 +1,4 @@
-// What this replica serves, the database, who leads each source, and what was pulled.
+// The state of this replica: its version, the database, the leader of each source, and pulls.
 
 import { isNullish, without } from "../data.js";
 import { byId, fill, h } from "../dom.js";

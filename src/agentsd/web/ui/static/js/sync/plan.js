@@ -1,4 +1,4 @@
-// What a sync would change now, for admins: asked for on arrival, by the button, and while it is not settled.
+// The plan of a sync, for admins: read on arrival, by the button, and again while it is not empty.
 
 import { get } from "../api.js";
 import { byId, debounced, fill, h } from "../dom.js";
@@ -8,13 +8,13 @@ import { violation } from "./faults.js";
 import { listed, many } from "./standing.js";
 
 const SHOWN = 50;
-const INLINE = 60; // characters of a value that stand in one line
+const INLINE = 60; // characters of a value that is shown in one line
 const CUT = 1500;
 const AGAIN_MS = 800;
 const VERBS = { create: "create", update: "update", rename: "rename", delete: "delete", heal: "heal" };
 const TONES = { create: "good", update: "warn", rename: "warn", delete: "bad", heal: "info" };
 
-/** `look()`; `overtaken()`: something was synced since; `know(data)`: who leads. */
+/** Draw `#plan`. `look()` reads it; `overtaken()`: something was synced since; `know(data)`: who leads. */
 export function mountPlan(session) {
   const state = { told: null, leaders: [], asked: 0, stale: false };
   const admin = session.role === "admin";
@@ -45,7 +45,7 @@ export function mountPlan(session) {
     }
   }
 
-  /** A plan that found something is looked at again: it was just applied, or is about to be. */
+  /** Read a plan that is not empty again: it was just applied, or is about to be. */
   function overtaken() {
     const told = state.told;
     if (!told?.available) return;

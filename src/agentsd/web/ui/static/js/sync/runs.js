@@ -1,4 +1,4 @@
-// Runs of sync, newest first. A row stays the same element, so that what is open or focused stays so.
+// Runs of sync, newest first. A row stays the same element, which keeps its focus and its open folds.
 
 import { byId, fill, h } from "../dom.js";
 import { full, millis, short } from "../format.js";
@@ -32,7 +32,7 @@ export function mountRuns(session) {
   };
 }
 
-/** Put in what is new and take out what is gone. */
+/** Insert new rows, and remove those that are gone. */
 function keep(rows, known, runs, make) {
   const ids = new Set(runs.map((run) => run.id));
   for (const [id, row] of known) if (!ids.has(id)) { row.remove(); known.delete(id); }

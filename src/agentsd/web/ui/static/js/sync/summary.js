@@ -1,4 +1,4 @@
-// One sentence: whether all is well, and what is not.
+// A sentence that sums up the state.
 
 import { byId, fill, h } from "../dom.js";
 import { isSilent, listed, many, onChange } from "./standing.js";

@@ -1,4 +1,4 @@
-// The microphone until somebody stops it.
+// A recording from the microphone, until it is stopped.
 
 import { listen } from "../audio/capture.js";
 import { RATE } from "./recording.js";

@@ -1,4 +1,4 @@
-// From whatever a person gives to something that the server reads: `{file, name, seconds, note}`.
+// Recordings and files, converted to what the server reads: `{file, name, seconds, note}`.
 
 import { joined, toSixteen } from "../audio/pcm.js";
 import { headerOf, wavOf } from "../audio/wav.js";
@@ -17,7 +17,7 @@ class Unusable extends Error {
   }
 }
 
-/** A file that was chosen or dropped. WAV goes as it is, if it may; anything else is decoded here. */
+/** Convert a file that was chosen or dropped. A readable WAV stays as it is; anything else is decoded here. */
 export async function ofFile(file) {
   if (!file.size) throw new Unusable("the file is empty", "choose another");
   const header = headerOf(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
@@ -37,7 +37,7 @@ export async function ofFile(file) {
   });
 }
 
-/** Blocks of 16-bit samples at `RATE`, from the microphone. */
+/** Convert blocks of 16-bit samples at `RATE`, from the microphone. */
 export function ofBlocks(blocks) {
   const one = made(blocks, "recording.wav");
   if (one.seconds < 0.2) throw new Unusable("nothing was recorded", "speak, then stop the recording");

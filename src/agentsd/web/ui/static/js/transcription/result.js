@@ -1,4 +1,4 @@
-// What was heard, as it comes, and how long it took.
+// The transcript of a recording, as it comes, and how long it took.
 
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";

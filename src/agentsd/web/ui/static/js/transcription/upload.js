@@ -1,17 +1,17 @@
-// A recording to the server, and what it hears. Not by fetch: only the older way tells when the upload was done.
+// The upload of a recording, and its transcript. By XMLHttpRequest: fetch does not report when an upload is done.
 
 import { get, Problem } from "../api.js";
 
 /**
  * `on`: {sent(), headers(reader of headers), partial(text), delta(text)}. Resolves with the whole text.
- * Throws `Problem`; an `AbortError` where `signal` says so.
+ * Throws `Problem`; an `AbortError` once `signal` is aborted.
  */
 export async function transcribe({ agent, file, name, signal, on }) {
   try {
     return await posted(formOf(agent, file, name), signal, on);
   } catch (problem) {
     if (problem.status !== 401) throw problem;
-    await get("/api/session"); // which asks to sign in
+    await get("/api/session"); // asks to sign in
     return posted(formOf(agent, file, name), signal, on);
   }
 }

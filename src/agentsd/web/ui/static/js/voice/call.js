@@ -1,4 +1,4 @@
-// A call: what the server tells becomes sound, transcript and times; what is said and written goes to it.
+// A call: the server's events become sound, transcript and times; speech and texts are sent to it.
 
 import { fromBase64, packed, toBase64, Unpacker } from "../audio/pcm.js";
 import { Player } from "../audio/player.js";
@@ -8,7 +8,7 @@ import { organsOf } from "./organs.js";
 import { Timeline, Turns } from "./turns.js";
 
 const SWITCH = "switch";
-const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
+const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late: their errors are ignored
 
 /** @import { Agent } from "../choice.js" */
 /** @import { OpenLine } from "./line.js" */
@@ -67,14 +67,14 @@ export class Call {
 
   get open() { return this.line !== null; }
 
-  /** What goes on: "you", "agent", "thinking" or "quiet". */
+  /** The activity: "you", "agent", "thinking" or "quiet". */
   get doing() {
     if (this.speaking) return "you";
     if (this.player.playing) return "agent";
     return this.active || this.waiting ? "thinking" : "quiet";
   }
 
-  /** Throws a `Problem` where the server takes no call. */
+  /** Dial. Throws a `Problem` where the server refuses the call. */
   async start() {
     const line = await dial(this.agent.slug, {
       onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem),
@@ -112,7 +112,7 @@ export class Call {
     this.timeline.sent((heard.length / RATE) * 1000, performance.now());
   }
 
-  /** A text instead of speech. Whatever the agent is saying ends. */
+  /** Send a text instead of speech, and interrupt the agent. */
   write(text) {
     const id = `item_${crypto.getRandomValues(new Uint32Array(4)).join("")}`.slice(0, 40);
     if (this.active || this.waiting) this.send({ type: "response.cancel", event_id: "cancel:" });
@@ -134,20 +134,20 @@ export class Call {
     this.send({ type: "session.update", session: { type: "realtime", output_modalities: [aloud ? "audio" : "text"] } });
   }
 
-  /** From the next turn on another agent answers. */
+  /** Let another agent answer from the next turn on. */
   handOver(agent) {
     this.before = this.agent;
     this.agent = agent;
     this.send({ type: "session.update", event_id: SWITCH, session: { type: "realtime", model: agent.slug } });
   }
 
-  /** The sample recording; in a call that has just begun, after the greeting. */
+  /** Play the sample recording; in a call that has just begun, after the greeting. */
   async playSample({ fresh = false } = {}) {
     if (fresh && this.agent.greeting) await this.greeted;
     if (this.open) await this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500);
   }
 
-  /** Stop playing, now; the server hears how much of the answer was played, and tells what it keeps of it. */
+  /** Stop playing at once; report how much of the answer was played, and ask what the server keeps of it. */
   hush() {
     const { answer } = this;
     if (!answer || this.silenced.has(answer.id) || !(this.player.playing || this.active === answer.id)) return;
@@ -174,7 +174,7 @@ export class Call {
     this.quiet();
   }
 
-  /** Something changed; where a first answer, a greeting, was heard to its end, `greeted` resolves. */
+  /** Redraw; once a first answer, a greeting, was played to its end, `greeted` resolves. */
   quiet() {
     if (this.answer && this.doing === "quiet") this.settle();
     this.view.changed();

@@ -1,4 +1,4 @@
-// One WebSocket to /v1/realtime: events both ways, and in words why it is not there any more.
+// One WebSocket to /v1/realtime: events both ways, and the reason for its end.
 
 import { get, Problem, request } from "../api.js";
 
@@ -7,7 +7,8 @@ const REFUSED = 1008;
 const NO_UPGRADE = 426;
 
 /**
- * `onEvent(event)` for each of the server's, `onClose(problem | null)` once; null: we hung up. Resolves when open.
+ * Open a call: `onEvent(event)` for each event of the server, `onClose(problem | null)` once, null after `hangUp`.
+ * Resolves when open.
  * @param {string} slug
  * @param {{ onEvent: (event: any) => void, onClose: (problem: Problem | null) => void }} work
  * @returns {Promise<OpenLine>}
@@ -37,7 +38,7 @@ class Line {
     this.left = false;
   }
 
-  /** An event of ours; false where nobody takes it. */
+  /** Send an event; false where the socket is not open. */
   send(event) {
     if (this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(event));
@@ -50,7 +51,7 @@ class Line {
   }
 }
 
-/** A browser hides why a handshake was refused; the same address tells it to a plain request. */
+/** Ask by a plain request why a handshake was refused: a browser hides it. */
 async function whyRefused(slug) {
   try {
     await request("GET", `/v1/realtime?model=${encodeURIComponent(slug)}`);
@@ -66,7 +67,7 @@ async function whyRefused(slug) {
 
 async function whyClosed({ code, reason }) {
   if (code === REFUSED) {
-    get("/api/session").catch(() => {}); // which asks to sign in
+    get("/api/session").catch(() => {}); // asks to sign in
     return told("your sign-in has ended, and the call with it", "sign in, then call again");
   }
   if (code === GOING_AWAY) {

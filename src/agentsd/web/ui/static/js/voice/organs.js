@@ -1,15 +1,15 @@
-// What an agent has, and what a call with it is without the rest.
+// The providers of an agent, and what a call lacks without them.
 
 import { isNullish } from "../data.js";
 
 const PARTS = { llm: "llm_provider_config", tts: "tts_provider_config", stt: "stt_provider_config" };
 
-/** `{llm, tts, stt}`: the vendors' names, or "". */
+/** Return `{llm, tts, stt}`: the vendors' names, or "". */
 export function organsOf(agent) {
   return Object.fromEntries(Object.entries(PARTS).map(([part, key]) => [part, agent[key]?.provider ?? ""]));
 }
 
-/** Sentences: what it lacks, and what still works. */
+/** Return sentences: what it lacks, and what still works. */
 export function lacks(agent) {
   const { llm, tts, stt } = organsOf(agent);
   const told = [];
@@ -23,7 +23,7 @@ export function lacks(agent) {
   return told;
 }
 
-/** Why no call can begin; "" where one can. */
+/** Return why no call can begin; "" where one can. */
 export function barred(agent) {
   const { type, reason, message } = agent.condition ?? {};
   if (type === "Suspended") {
