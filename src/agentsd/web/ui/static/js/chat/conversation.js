@@ -75,7 +75,7 @@ export class Conversation {
     return view;
   }
 
-  /** The view of a new answer. */
+  /** Make the view of an answer. */
   answer(turn, at) {
     const view = new Answer(turn, { retry: () => this.retry(), drawn: this.work.drawn });
     this.views.set(turn, view);

@@ -15,7 +15,7 @@ const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late
 /** @import { Transcript } from "./transcript.js" */
 
 /**
- * What a call shows itself in.
+ * The page of a call.
  * @typedef {object} View
  * @property {Transcript} transcript
  * @property {() => void} changed
