@@ -17,6 +17,7 @@ CHECKS = (
     ("ruff format", "ruff", "format", "--check", "."),
     ("import floors", "lint-imports"),
     ("types", "mypy"),
+    ("javascript", "python", "-m", "tests.javascript"),
     ("schemas", "agentsd", "schema", "--check", "schemas"),
     ("samples", "agentsd", "validate"),
     ("compose file", "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml"),

@@ -1,7 +1,26 @@
-// Talking to this server. The browser sends the session's cookie by itself; scripts never see a token.
+// Requests to this server. The browser sends the session's cookie by itself; scripts never see a token.
 
-/** What the server refused, in its own words. `status` 0: it could not be reached. */
+/**
+ * The body of a refusal.
+ * @typedef {object} ProblemBody
+ * @property {string} [detail]
+ * @property {string} [title]
+ * @property {string} [code]
+ * @property {string} [hint]
+ * @property {string | null} [param]
+ * @property {any[]} [violations]
+ * @property {string} [file] the file to edit instead, where a write is refused
+ * @property {string} [store] the state of Postgres, of a server that is not ready
+ * @property {number | null} [age_seconds]
+ * @property {boolean} [from_disk]
+ */
+
+/** A refused request, with the server's message. `status` 0: the server could not be reached. */
 export class Problem extends Error {
+  /**
+   * @param {number} status
+   * @param {ProblemBody} [body]
+   */
   constructor(status, body = {}) {
     super(body.detail ?? body.title ?? `the server answered ${status}`);
     this.status = status;
@@ -13,16 +32,32 @@ export class Problem extends Error {
   }
 }
 
+/**
+ * @typedef {object} RequestOptions
+ * @property {any} [body] sent as JSON
+ * @property {BodyInit} [data] sent as it is
+ * @property {Record<string, string>} [headers]
+ * @property {AbortSignal} [signal]
+ * @property {boolean} [again] whether to ask to sign in, and try again, where the token is refused
+ */
+
 const signedOut = new Set();
 
-/** `work()` is asked, once a request was refused for want of a valid token, to sign in; it resolves when done. */
+/** Register `work()`, which signs in after a request without a valid token; it resolves when done. */
 export function onSignedOut(work) { signedOut.add(work); }
 
-/** `acme/sales` as it stands in an address. */
+/** Return `acme/sales` as a part of an address. */
 export const inPath = (slug) => encodeURIComponent(slug.replaceAll("/", "~"));
 
-/** A fetch whose errors are `Problem`s. `body`: JSON; `data`: anything that fetch takes. */
+/**
+ * Send a request; throws a `Problem` where it is refused.
+ * @param {string} method
+ * @param {string} path
+ * @param {RequestOptions} [options]
+ * @returns {Promise<Response>}
+ */
 export async function request(method, path, { body, data, headers = {}, signal, again = true } = {}) {
+  /** @type {RequestInit & { headers: Record<string, string> }} */
   const options = { method, headers: { ...headers }, signal, body: data, credentials: "same-origin" };
   if (body !== undefined) {
     options.body = JSON.stringify(body);
@@ -50,25 +85,42 @@ async function problemOf(reply) {
 
 const openai = (error) => ({ ...error, detail: error.message });
 
-/** The JSON of a GET. */
+/**
+ * The JSON of a GET.
+ * @param {string} path
+ * @param {RequestOptions} [options]
+ * @returns {Promise<any>}
+ */
 export async function get(path, options) {
   return (await request("GET", path, options)).json();
 }
 
-/** The JSON and the ETag of a GET: what an edit compares with (`If-Match`). */
+/**
+ * The JSON and the ETag of a GET: what an edit compares with (`If-Match`).
+ * @param {string} path
+ * @param {RequestOptions} [options]
+ * @returns {Promise<{ data: any, etag: string | null }>}
+ */
 export async function getTagged(path, options) {
   const reply = await request("GET", path, options);
   return { data: await reply.json(), etag: reply.headers.get("ETag") };
 }
 
-/** The JSON of a request that changes something; `etag` goes along as `If-Match`. Null where nothing is said. */
+/**
+ * The JSON of a request that changes something; `etag` goes along as `If-Match`. Null for an empty reply.
+ * @param {string} method
+ * @param {string} path
+ * @param {any} [body]
+ * @param {RequestOptions & { etag?: string | null }} [options]
+ * @returns {Promise<any>}
+ */
 export async function send(method, path, body, { etag, ...options } = {}) {
   const headers = etag ? { "If-Match": etag } : {};
   const reply = await request(method, path, { body, headers, ...options });
   return reply.status === 204 ? null : reply.json();
 }
 
-/** The events of a server-sent stream that a fetch brought: the text after `data:`, one by one. */
+/** Yield the events of a server-sent stream in a reply: the text after `data:`, one by one. */
 export async function* eventsOf(reply) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";

@@ -1,21 +1,58 @@
-// Which agent this page talks to: in the address (to be shared), remembered per user, and told to all who ask.
+// The agent that this page talks to: in the address (to be shared), remembered per user, with an event per change.
 
 import { get, inPath, send } from "./api.js";
 import { onAgents } from "./live.js";
 
+/** @import { Condition } from "./marks.js" */
+
+/**
+ * An agent as the API shows it.
+ * @typedef {object} Agent
+ * @property {string} id
+ * @property {string} slug
+ * @property {string} name
+ * @property {string} user its owner
+ * @property {string} source
+ * @property {string | null} path null: built in
+ * @property {string | null} commit
+ * @property {number} version
+ * @property {number | null} serving_version
+ * @property {Condition} condition
+ * @property {boolean} is_default
+ * @property {boolean} is_active
+ * @property {string} updated_at
+ * @property {string} digest
+ * @property {string} [description]
+ * @property {string} [greeting]
+ * @property {string} [language]
+ * @property {any[]} [checks]
+ * @property {Record<string, any>} [llm_provider_config]
+ * @property {Record<string, any>} [tts_provider_config]
+ * @property {Record<string, any>} [stt_provider_config]
+ */
+
 const bus = new EventTarget();
+/** @type {Agent} */
 let current = null;
 let key = "agentsd.agent";
 let following = false;
-let heard = 0; // events about agents: what is read while one comes may be old already
-let asked = 0; // the newest reading counts, in whatever order the replies come
+let heard = 0; // events about agents: a reply that was read meanwhile may be outdated
+let asked = 0; // the newest request counts, in whatever order the replies come
 let choosing = 0;
 
 /** The agent as the API shows it; null before `settle`. */
 export const chosen = () => current;
 
-/** `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it; `gone`: `before` is no more. */
-export function onChoice(work) { bus.addEventListener("choice", ({ detail }) => work(detail.agent, detail.before, detail.gone)); }
+/**
+ * `work(agent, before, gone)` after each change: another agent (`before.slug !== agent.slug`), or a new version of it;
+ * `gone`: `before` was deleted or renamed.
+ * @param {(agent: Agent, before: Agent, gone: boolean) => void} work
+ */
+export function onChoice(work) {
+  bus.addEventListener("choice", (/** @type {CustomEvent} */ { detail }) => {
+    work(detail.agent, detail.before, detail.gone);
+  });
+}
 
 /** Find the agent to begin with: of the address, of this user's last visit, or the server's own. */
 export async function settle(user) {
@@ -35,7 +72,7 @@ function hear(slugs) {
   if (current && (slugs === null || slugs.includes(current.slug))) refresh();
 }
 
-/** Go on with another agent; the page, the conversation and the call stay. */
+/** Switch to another agent; the page, the conversation and the call stay. */
 export async function choose(slug) {
   const mine = (choosing += 1);
   const then = heard;
@@ -49,7 +86,7 @@ export async function choose(slug) {
   return next;
 }
 
-/** The server's own choice; where that is but the built-in agent, the first one that there is. */
+/** Return the server's current agent; where that is the built-in one, the first active agent. */
 async function usual() {
   const agent = await get("/api/agents/current");
   if (agent.path !== null) return agent;
@@ -65,7 +102,7 @@ async function found(slug) {
   });
 }
 
-/** Read it again. An agent that is gone gives way to the server's current one. */
+/** Read the agent again. If it is gone, the server's current one replaces it. */
 async function refresh() {
   const mine = (asked += 1);
   try {

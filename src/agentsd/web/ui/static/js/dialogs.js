@@ -5,18 +5,25 @@ import { notice } from "./marks.js";
 
 const TOAST_MS = 6000;
 
-/** A short message in the corner. `tone`: "" or "bad". */
+/** Show a short message in the corner. `tone`: "" or "bad". */
 export function toast(text, tone = "") {
   const shown = h("div.toast", { class: tone }, text);
   byId("toasts").append(shown);
   setTimeout(() => shown.remove(), TOAST_MS);
 }
 
-/** A modal dialog: `content(close)` gives its nodes; resolves with what `close` was given, or undefined on Escape. */
+/**
+ * Show a modal dialog with the nodes that `content(close)` returns. Resolves with what `close` was given,
+ * or undefined on Escape.
+ * @param {string} title
+ * @param {(close: (value?: any) => void) => any} content
+ * @param {{ wide?: boolean }} [options]
+ * @returns {Promise<any>}
+ */
 export function dialog(title, content, { wide = false } = {}) {
   const id = newId("title");
   const box = h("dialog", { class: wide ? "wide" : "", ariaLabelledby: id });
-  const before = document.activeElement;
+  const before = /** @type {HTMLElement | null} */ (document.activeElement);
   return new Promise((resolve) => {
     let result;
     const close = (value) => { result = value; box.close(); };
@@ -27,7 +34,7 @@ export function dialog(title, content, { wide = false } = {}) {
   });
 }
 
-/** The focus goes where it was; if that is gone meanwhile, to the page's content. */
+/** Return the focus to where it was; if that element is gone, to the page's content. */
 function giveBack(before) {
   before?.focus?.();
   if (document.activeElement === document.body) byId("main").focus({ preventScroll: true });
@@ -36,8 +43,14 @@ function giveBack(before) {
 /**
  * Ask before something that cannot be undone. `typed`: a word that has to be typed.
  * `work()` is awaited with the dialog open, and what it throws is shown there. Resolves with its result or undefined.
+ * @param {string} title
+ * @param {string} text
+ * @param {{ action?: string, typed?: string, danger?: boolean, work?: () => any, more?: Node }} [options]
+ * @returns {Promise<any>}
  */
-export function confirm(title, text, { action = "Continue", typed = null, danger = false, work = () => true, more = null } = {}) {
+export function confirm(title, text, {
+  action = "Continue", typed = null, danger = false, work = () => true, more = null,
+} = {}) {
   return dialog(title, (close) => {
     const errors = h("div");
     const button = h(`button.${danger ? "danger" : "primary"}`, { type: "submit", disabled: typed !== null }, action);
@@ -49,7 +62,13 @@ export function confirm(title, text, { action = "Continue", typed = null, danger
       event.preventDefault();
       if (button.disabled) return;
       button.disabled = true;
-      try { close(await work()); } catch (problem) { fill(errors, notice(problem)); button.disabled = false; button.focus(); }
+      try {
+        close(await work());
+      } catch (problem) {
+        fill(errors, notice(problem));
+        button.disabled = false;
+        button.focus();
+      }
     };
     return h("form.stack", { onsubmit: submit },
       h("p", {}, text), more,

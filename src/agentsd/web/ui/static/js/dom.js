@@ -1,9 +1,30 @@
-// Making elements. Texts become text nodes, always: nothing here, or anywhere, parses HTML.
+// Making elements. Texts always become text nodes: no script of the pages parses HTML.
 
-/** `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)` */
+import { isNullish } from "./data.js";
+
+/**
+ * The element of a tag's name.
+ * @template {string} N
+ * @typedef {N extends keyof HTMLElementTagNameMap ? HTMLElementTagNameMap[N] : HTMLElement} Named
+ */
+
+/**
+ * The element of a tag with classes, as `h` takes it.
+ * @template {string} T
+ * @typedef {T extends `${infer N}.${string}` ? Named<N> : Named<T>} Tagged
+ */
+
+/**
+ * `h("a.button", { href, onclick, dataset: {…}, ariaLabel: … }, "text", node, [more], null)`
+ * @template {string} T
+ * @param {T} tag
+ * @param {Record<string, any>} [props]
+ * @param {...any} children
+ * @returns {Tagged<T>}
+ */
 export function h(tag, props = {}, ...children) {
   const [name, ...classes] = tag.split(".");
-  const element = document.createElement(name);
+  const element = /** @type {Tagged<T>} */ (document.createElement(name));
   if (classes.length) element.classList.add(...classes);
   for (const [property, value] of Object.entries(props)) set(element, property, value);
   element.append(...nodes(children));
@@ -15,7 +36,7 @@ export function h(tag, props = {}, ...children) {
 const SAFE = /^(https?:|mailto:|blob:|\/(?![/\\\t\n\r])|#|\?|[\w.~-]+(\/|$))/i;
 
 function set(element, name, value) {
-  if (value == null) return;
+  if (isNullish(value)) return;
   if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
   else if (name === "dataset") Object.assign(element.dataset, value);
   else if (name === "class") element.classList.add(...value.split(" ").filter(Boolean));
@@ -28,11 +49,17 @@ function set(element, name, value) {
 }
 
 function nodes(children) {
-  return children.flat(Infinity).filter((one) => one != null && one !== false && one !== "")
+  return children.flat(Infinity).filter((one) => !isNullish(one) && one !== false && one !== "")
     .map((one) => (one instanceof Node ? one : document.createTextNode(String(one))));
 }
 
-/** Replace what an element holds. The focus goes from what it held to what is called the same. */
+/**
+ * Replace the content of an element. If the focus was in it, it moves to the new element of the same name.
+ * @template {Element} E
+ * @param {E} element
+ * @param {...any} children
+ * @returns {E}
+ */
 export function fill(element, ...children) {
   const at = element.contains(document.activeElement) ? document.activeElement : null;
   element.replaceChildren(...nodes(children));
@@ -47,22 +74,28 @@ function twinOf(lost, place) {
   return name ? [...place.querySelectorAll(lost.localName)].find((one) => nameOf(one) === name) : null;
 }
 
-/** The element with that id; its absence is a fault of the template. */
-export function byId(id) {
+/**
+ * The element with that id, of that class; its absence is a fault of the template.
+ * @template {HTMLElement} [E=HTMLElement]
+ * @param {string} id
+ * @param {new () => E} [kind]
+ * @returns {E}
+ */
+export function byId(id, kind = /** @type {any} */ (HTMLElement)) {
   const found = document.getElementById(id);
-  if (!found) throw new Error(`the page has no #${id}`);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${kind.name} #${id}`);
   return found;
 }
 
 let counter = 0;
 
-/** An id that no other element has. */
+/** Return an id that is unique in the page. */
 export function newId(prefix = "id") {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 
-/** A function that runs `ms` after the last time it was asked to. */
+/** Return a function that calls `work` once, `ms` after its last call. */
 export function debounced(work, ms) {
   let timer;
   return (...given) => {

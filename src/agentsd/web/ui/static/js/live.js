@@ -1,4 +1,4 @@
-// What changes on the server, as it happens: /api/events, one line for the page.
+// Changes on the server, as they happen: one stream of /api/events for the page.
 
 import { get } from "./api.js";
 
@@ -10,14 +10,14 @@ const bus = new EventTarget();
 let source = null;
 let state = { server: "ok", store: "ok", age: null, fromDisk: false };
 
-/** `work({ version, slugs, run?, condition? })` at each event of a kind. Returns what ends it. */
+/** Call `work({ version, slugs, run?, condition? })` at each event of a kind. Returns a function that stops it. */
 export function on(kind, work) {
   const listener = (event) => work(event.detail);
   bus.addEventListener(kind, listener);
   return () => bus.removeEventListener(kind, listener);
 }
 
-/** `work(slugs | null)` whenever agents may be others than before; null: any of them. */
+/** Call `work(slugs | null)` whenever agents may have changed; null: any of them. */
 export function onAgents(work) {
   const ends = [
     on("changed", ({ slugs }) => work(slugs)),
@@ -27,18 +27,22 @@ export function onAgents(work) {
   return () => ends.forEach((end) => end());
 }
 
-/** `work({ server: "ok|away", store: "ok|away", age, fromDisk })` now and at each change. */
+/** Call `work({ server: "ok|away", store: "ok|away", age, fromDisk })` now and at each change. */
 export function onState(work) {
   work(state);
   return on("state", work);
 }
 
 /**
- * Begin to listen; resolves once the server does tell, or after a second: who listens first and reads second
- * misses nothing. A hidden page lets go of its connection: a browser has only six for a server.
+ * Begin to listen; resolves once the stream is open, or after a second: a caller that listens first and reads second
+ * misses no change. A hidden page closes its connection: a browser has only six for a server.
  */
 export function listen() {
-  const told = new Promise((resolve) => { const end = on("hello", () => { end(); resolve(); }); setTimeout(resolve, HELLO_MS); });
+  /** @type {Promise<void>} */
+  const told = new Promise((resolve) => {
+    const end = on("hello", () => { end(); resolve(); });
+    setTimeout(resolve, HELLO_MS);
+  });
   document.addEventListener("visibilitychange", turned);
   if (!document.hidden) open();
   look();
@@ -46,7 +50,7 @@ export function listen() {
   return document.hidden ? Promise.resolve() : told;
 }
 
-/** `lost`: something may have happened that was not heard. */
+/** Open the stream. `lost`: events may have been missed. */
 function open(lost = false) {
   if (source) return;
   source = new EventSource("/api/events");
@@ -54,7 +58,7 @@ function open(lost = false) {
   source.onerror = () => { lost = true; look(); };
   source.onopen = () => {
     look();
-    if (lost) tell("resync", { version: null, slugs: [] }); // what happened meanwhile was not heard
+    if (lost) tell("resync", { version: null, slugs: [] }); // events may have been missed
     lost = false;
   };
 }
@@ -67,7 +71,7 @@ function turned() {
   }
   open();
   look();
-  tell("resync", { version: null, slugs: [] }); // what happened meanwhile was not heard
+  tell("resync", { version: null, slugs: [] }); // events were missed
 }
 
 async function look() {
@@ -92,7 +96,7 @@ async function look() {
   if (source?.readyState === EventSource.CLOSED && found.server === "ok") await again();
 }
 
-/** A browser gives up a stream that is refused. If the token ended, asking for the session asks to sign in. */
+/** Open the stream again, which a browser gives up once it is refused. Reading the session asks to sign in. */
 async function again() {
   source = null;
   try {

@@ -1,11 +1,13 @@
-// Markdown from models: the server makes a tree of it, and this makes elements of the tree, by a list of what is allowed.
+// Markdown from models: the server makes a tree of it, and this makes elements of the tree, by an allow-list.
 
 import { send } from "./api.js";
+import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { toast } from "./dialogs.js";
 
 const ALLOWED = {
-  p: [], h3: [], h4: [], h5: [], h6: [], ul: [], li: [], blockquote: [], pre: [], code: [], em: [], strong: [], s: [], hr: [], br: [],
+  p: [], h3: [], h4: [], h5: [], h6: [], ul: [], li: [], blockquote: [], pre: [], code: [],
+  em: [], strong: [], s: [], hr: [], br: [],
   table: [], thead: [], tbody: [], tr: [], ol: ["start"], a: ["href"], th: ["class"], td: ["class"],
 };
 const EVERY_MS = 250;
@@ -14,7 +16,7 @@ const MOST = 65536; // what the server takes
 /** The tree of a text. */
 const parsed = async (text, options) => (await send("POST", "/api/markdown", { text }, options)).nodes;
 
-/** Elements of a tree. `mark(text)` may make nodes of a text that is neither code nor in a link. */
+/** Make elements of a tree. `mark(text)` may return nodes for a text that is neither code nor in a link. */
 export function elements(nodes, mark = (text) => text) {
   return nodes.map((node) => (typeof node === "string" ? mark(node) : element(node, mark)));
 }
@@ -22,7 +24,7 @@ export function elements(nodes, mark = (text) => text) {
 function element({ tag, attrs = {}, children }, mark) {
   if (!Object.hasOwn(ALLOWED, tag)) return null;
   const props = {};
-  for (const name of ALLOWED[tag]) if (attrs[name] != null) props[name] = attrs[name];
+  for (const name of ALLOWED[tag]) if (!isNullish(attrs[name])) props[name] = attrs[name];
   if (tag === "a") Object.assign(props, { target: "_blank", rel: "noopener noreferrer nofollow" });
   const plain = tag === "a" || tag === "code" || tag === "pre";
   const made = h(tag, props, elements(children, plain ? undefined : mark));
@@ -38,7 +40,7 @@ function code(pre) {
   return h("div.code", {}, pre, button);
 }
 
-/** Put a text on the clipboard, and say so on the button. */
+/** Copy a text to the clipboard, and confirm it on the button. */
 export async function copyText(text, button) {
   const before = button.textContent;
   try {
@@ -52,23 +54,38 @@ export async function copyText(text, button) {
 }
 
 /**
- * A text that grows, shown in `place`: as Markdown at most every 250 ms, and what came since then as it is.
- * One tree is asked for at a time, so none can overtake another. `mark` as for `elements`; `drawn()` after each change.
+ * A text that grows, shown in `place`: rendered as Markdown at most every 250 ms, the text since then as plain text.
+ * One request at a time, so that none overtakes another. `mark` as for `elements`; `drawn()` after each change.
  */
 export class Growing {
+  text = "";
+  shown = 0; // characters that are rendered
+  /** @type {string[]} the rendered blocks, as JSON */
+  blocks = [];
+  /** @type {Promise<void> | null} */
+  busy = null;
+  ended = false;
+  tail = h("span.tail");
+
+  /**
+   * @param {HTMLElement} place
+   * @param {(text: string) => any} mark
+   * @param {() => void} [drawn]
+   */
   constructor(place, mark, drawn = () => {}) {
-    Object.assign(this, { place, mark, drawn, text: "", shown: 0, blocks: [], busy: null, ended: false });
-    this.tail = h("span.tail");
+    this.place = place;
+    this.mark = mark;
+    this.drawn = drawn;
   }
 
-  /** The whole text as it is now. */
+  /** Take the whole text as it is now. */
   update(text) {
     this.text = text;
     this.showTail();
     this.busy ??= this.follow().finally(() => { this.busy = null; });
   }
 
-  /** The text is complete: resolves once all of it stands there as Markdown. */
+  /** Take the complete text; resolves once all of it is rendered. */
   async finish(text) {
     this.text = text;
     this.ended = true;
@@ -92,7 +109,7 @@ export class Growing {
     let nodes;
     try {
       nodes = text.length > MOST ? asItIs(text) : await parsed(text, { again: false });
-    } catch { // too long, or the server is away: the text itself is better than nothing
+    } catch { // too long, or the server is away: show the plain text
       nodes = asItIs(text);
     }
     this.shown = text.length;
@@ -100,7 +117,7 @@ export class Growing {
     this.showTail();
   }
 
-  /** Only blocks that changed are made anew: a selection, an open passage and the scroll of a table stay. */
+  /** Replace the blocks that changed only: a selection, an open passage and the scroll of a table stay. */
   replace(nodes) {
     const written = nodes.map((node) => JSON.stringify(node));
     let same = 0;
@@ -111,7 +128,7 @@ export class Growing {
     this.blocks = written;
   }
 
-  /** What is not Markdown yet: behind the last words, or below them where a new line has begun. */
+  /** Show the text that is not rendered yet: after the last words, or below them where a new line has begun. */
   showTail() {
     const rest = this.text.slice(this.shown);
     const below = /^\n/.test(rest) || this.text[this.shown - 1] === "\n";
@@ -125,7 +142,9 @@ const asItIs = (text) => [{ tag: "pre", children: [text] }];
 
 function lastBlock(place) {
   const last = place.lastElementChild;
-  return last !== null && last.matches("p, ul, ol, li, blockquote, div.code, pre, code, h3, h4, h5, h6") ? lastBlock(inner(last)) : place;
+  return last !== null && last.matches("p, ul, ol, li, blockquote, div.code, pre, code, h3, h4, h5, h6")
+    ? lastBlock(inner(last))
+    : place;
 }
 
 const inner = (block) => (block.matches("div.code") ? block.querySelector("code") : block);

@@ -1,7 +1,17 @@
 // Small pieces that several pages show.
 
+import { isNullish } from "./data.js";
 import { h } from "./dom.js";
 import { ago, full } from "./format.js";
+
+/**
+ * The condition of an agent or a file.
+ * @typedef {object} Condition
+ * @property {string} type Ready, Degraded, Invalid or Suspended
+ * @property {string} [reason]
+ * @property {string} [message]
+ * @property {string | null} [since]
+ */
 
 const TONES = { Ready: "good", Degraded: "warn", Invalid: "bad", Suspended: "" };
 
@@ -14,26 +24,32 @@ export function conditionBadge(condition) {
   return h("span.badge", { class: toneOf(condition), title: title || null }, condition.type);
 }
 
-/** A time as "3 minutes ago"; the whole one on hover. */
+/** Return a time as "3 minutes ago"; the full time on hover. */
 export function when(time) {
-  return time == null ? h("span.soft", {}, "–") : h("time", { datetime: String(time), title: full(time) }, ago(time));
+  return isNullish(time)
+    ? h("span.soft", {}, "–")
+    : h("time", { datetime: String(time), title: full(time) }, ago(time));
 }
 
-/** A problem, in the place where it matters. */
+/** Return a notice of a problem. */
 export function notice(problem, tone = "bad") {
   const hint = problem.hint && problem.hint !== problem.message ? h("p.hint", {}, sentence(problem.hint)) : null;
   return h("div.notice", { class: tone, role: "alert" }, h("p", {}, sentence(problem.message)), hint);
 }
 
-/** Our messages begin in lower case, as they stand after a file's name; on their own they are sentences. Names stay. */
-export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "") ? text[0].toUpperCase() + text.slice(1) : text ?? "");
+/** Return a message as a sentence: messages begin in lower case, to follow a file's name. Names stay. */
+export const sentence = (text) => (/^[a-z]+([\s,;]|$)/.test(text ?? "")
+  ? text[0].toUpperCase() + text.slice(1)
+  : text ?? "");
 
 /** A unified diff, one line each. */
 export function diff(text) {
+  /** @type {[RegExp, string][]} */
   const kinds = [[/^(\+\+\+|---|diff |new file|deleted file)/, "file"], [/^@@/, "at"], [/^\+/, "add"], [/^-/, "del"]];
   const kindOf = (line) => kinds.find(([pattern]) => pattern.test(line))?.[1] ?? "";
   const lines = text.replace(/\n$/, "").split("\n");
-  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 }, lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
+  return h("div.diff", { role: "group", ariaLabel: "Changes", tabIndex: 0 },
+    lines.map((line) => h("div", { class: kindOf(line) }, line || " ")));
 }
 
 /** A text with a button that copies it. */

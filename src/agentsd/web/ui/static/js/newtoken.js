@@ -15,12 +15,21 @@ const ROLES = [
   ["editor", "writes them, too"],
   ["admin", "sees and writes everybody's, and makes tokens; of the top level only"],
 ];
-const ENDS = [["30", "in 30 days"], ["90", "in 90 days"], ["365", "in a year"], ["day", "after a day of your choice"], ["", "never"]];
+const ENDS = [
+  ["30", "in 30 days"], ["90", "in 90 days"], ["365", "in a year"], ["day", "after a day of your choice"],
+  ["", "never"],
+];
 
-/** The last valid day, in UTC, so many days from now. */
+/** Return the last valid day, in UTC, of a token for so many days. */
 const dayIn = (days, now = Date.now()) => new Date(now + days * DAY_MS).toISOString().slice(0, 10);
 
-/** The command that does the same where the files are. */
+/**
+ * Return the command that does the same where the files are.
+ * @param {string} verb
+ * @param {string} owner
+ * @param {string} name
+ * @param {{ role?: string, expires?: string | null }} [options]
+ */
 export function command(verb, owner, name, { role, expires } = {}) {
   const words = ["agentsd token", verb, name];
   if (owner !== TOP) words.push("--owner", owner);
@@ -38,7 +47,8 @@ export function makeToken(session, owners, owner) {
     const errors = h("div");
     const writes = session.write_back !== "off" && canHash();
     const button = h("button.primary", { type: "submit" }, writes ? "Make it" : "Show the command");
-    form.element.append(errors, h("div.row.end", {}, h("button", { type: "button", onclick: () => close(false) }, "Cancel"), button));
+    form.element.append(errors,
+      h("div.row.end", {}, h("button", { type: "button", onclick: () => close(false) }, "Cancel"), button));
     form.element.addEventListener("submit", async (event) => {
       event.preventDefault();
       const asked = form.value();
@@ -55,7 +65,10 @@ export function makeToken(session, owners, owner) {
   });
 }
 
-const firstOfAll = () => h("div.notice.warn", {}, h("p", {}, "This server knows no token and is open to this machine. The first token closes it: from then on every request needs one. So it has to be an admin's."));
+const firstOfAll = () => h("div.notice.warn", {},
+  h("p", {},
+    "This server knows no token and is open to this machine. The first token closes it: from then on every request "
+      + "needs one. So it has to be an admin's."));
 
 async function made({ owner, name, role, expires }) {
   const token = newToken();
@@ -64,7 +77,7 @@ async function made({ owner, name, role, expires }) {
   return { token, owner, name, role, expires, write: user.write_back };
 }
 
-/** The token, until its reader says that it is kept. On an open server it signs this browser in. */
+/** Show the token until the reader confirms to have kept it. On an open server it signs this browser in. */
 async function shown(box, made, session, close) {
   const waits = made.write.branch !== null;
   let signedIn = false;
@@ -77,7 +90,9 @@ async function shown(box, made, session, close) {
     copyable(made.token),
     made.write.message ? h("div.notice", {}, h("p", {}, `${sentence(made.write.message)}.`)) : null,
     signedIn ? h("p.soft", {}, "This browser is signed in with it.") : null,
-    h("p.soft", {}, waits ? "It is valid once the branch is merged: " : "It is valid now. Written: ", h("code", {}, made.write.path), made.write.commit ? [" in commit ", h("code", {}, short(made.write.commit))] : null, "."),
+    h("p.soft", {},
+      waits ? "It is valid once the branch is merged: " : "It is valid now. Written: ", h("code", {}, made.write.path),
+      made.write.commit ? [" in commit ", h("code", {}, short(made.write.commit))] : null, "."),
     h("div.row.end", {}, done)));
   const frame = box.closest("dialog");
   frame.addEventListener("cancel", (event) => event.preventDefault()); // Escape would lose it
@@ -97,21 +112,33 @@ async function signInWith(token) {
 function commanded(session, asked, close) {
   const why = session.write_back === "off"
     ? "This server writes no files. Where the files are, this makes the token and prints it, once:"
-    : "A browser makes tokens over https or from the server's own machine only. Where the files are, this does the same:";
+    : "A browser makes tokens over https or from the server's own machine only. "
+      + "Where the files are, this does the same:";
   return h("div.stack", {},
     h("p", {}, why),
     copyable(command("create", asked.owner, asked.name, asked)),
-    h("p.soft", {}, "Then commit ", h("code", {}, `${session.files}/${asked.owner === TOP ? "" : `${asked.owner}/`}_user.yaml`), " and run ", h("code", {}, "agentsd sync"), "."),
+    h("p.soft", {},
+      "Then commit ", h("code", {}, `${session.files}/${asked.owner === TOP ? "" : `${asked.owner}/`}_user.yaml`),
+      " and run ", h("code", {}, "agentsd sync"), "."),
     h("div.row.end", {}, h("button.primary", { type: "button", onclick: () => close(false) }, "Close")));
 }
 
 function fields(owners, owner, first) {
   const list = newId("owners");
-  const whose = h("input", { name: "user", value: owner, required: true, maxLength: 200, autocomplete: "off", spellcheck: "false", list, disabled: first, oninput: follow });
-  const name = h("input", { name: "name", required: true, maxLength: 100, pattern: NAME, autocomplete: "off", spellcheck: "false", autofocus: true, title: "ASCII letters, digits, '.', '_', '-' and '@'" });
+  const whose = h("input", {
+    name: "user", value: owner, required: true, maxLength: 200, autocomplete: "off", spellcheck: "false", list,
+    disabled: first, oninput: follow,
+  });
+  const name = h("input", {
+    name: "name", required: true, maxLength: 100, pattern: NAME, autocomplete: "off", spellcheck: "false",
+    autofocus: true, title: "ASCII letters, digits, '.', '_', '-' and '@'",
+  });
   const role = choices(first ? "admin" : "viewer", first);
-  const ends = h("select", { name: "expires", onchange: follow }, ENDS.map(([value, text]) => h("option", { value, selected: value === "90" }, text)));
-  const day = h("input", { name: "day", type: "date", min: dayIn(0), value: dayIn(90), hidden: true, ariaLabel: "Last valid day" });
+  const ends = h("select", { name: "expires", onchange: follow },
+    ENDS.map(([value, text]) => h("option", { value, selected: value === "90" }, text)));
+  const day = h("input", {
+    name: "day", type: "date", min: dayIn(0), value: dayIn(90), hidden: true, ariaLabel: "Last valid day",
+  });
   const all = {
     user: labelled("Owner", whose, "A folder of agents, or default: the top level."),
     name: labelled("Name", name, "What it is for: ci, laptop, ann."),
@@ -125,7 +152,9 @@ function fields(owners, owner, first) {
   }
   follow();
   return {
-    element: h("form.stack.token-form", {}, Object.values(all).map((part) => part.element), h("datalist", { id: list }, owners.map((one) => h("option", { value: one })))),
+    element: h("form.stack.token-form", {},
+      Object.values(all).map((part) => part.element),
+      h("datalist", { id: list }, owners.map((one) => h("option", { value: one })))),
     value: () => ({
       owner: whose.value.trim(), name: name.value.trim(), role: role.value(),
       expires: ends.value === "" ? null : ends.value === "day" ? day.value : dayIn(Number(ends.value)),
@@ -147,7 +176,12 @@ function labelled(label, control, help, more = null) {
   control.id = id;
   control.setAttribute("aria-describedby", `${about} ${wrong}`);
   const error = h("div.error", { id: wrong });
-  const element = h("div.field", {}, h("label", { htmlFor: id }, label), control, more, h("div.help", { id: about }, help), error);
+  const element = h("div.field", {},
+    h("label", { htmlFor: id }, label),
+    control,
+    more,
+    h("div.help", { id: about }, help),
+    error);
   return { element, wrong: (problem) => tell(error, control, problem) };
 }
 
@@ -164,8 +198,16 @@ function choices(usual, fixed) {
   const radios = ROLES.map(([value, about]) => {
     const id = newId("role");
     const help = newId("help");
-    const radio = h("input", { id, type: "radio", name, value, checked: value === usual, disabled: fixed && value !== usual, ariaDescribedby: `${help} ${wrong}` });
-    return { radio, element: h("div.role", {}, radio, h("div", {}, h("label", { htmlFor: id }, value), h("div.help", { id: help }, about))) };
+    const radio = h("input", {
+      id, type: "radio", name, value, checked: value === usual, disabled: fixed && value !== usual,
+      ariaDescribedby: `${help} ${wrong}`,
+    });
+    return {
+      radio,
+      element: h("div.role", {},
+        radio,
+        h("div", {}, h("label", { htmlFor: id }, value), h("div.help", { id: help }, about))),
+    };
   });
   const element = h("fieldset.roles", {}, h("legend", {}, "Role"), radios.map((one) => one.element), error);
   const [viewer, , admin] = radios.map((one) => one.radio);

@@ -1,7 +1,8 @@
-// What every page begins with: who asks, the menu, the switcher, banners, and the line to the server.
+// The frame of every page: the session, the menu, the switcher, banners, and the event stream.
 
 import { get, onSignedOut, Problem } from "./api.js";
 import { chosen, onChoice, settle } from "./choice.js";
+import { isNullish } from "./data.js";
 import { toast } from "./dialogs.js";
 import { byId, fill, h } from "./dom.js";
 import { millis } from "./format.js";
@@ -12,14 +13,30 @@ import { mountSwitcher } from "./switcher.js";
 
 const TALKS = ["chat", "voice", "speech", "transcription"];
 
-/** Who asks, as /api/session says, with `canWrite(owner)`: resolves once signed in and the agent is known. */
+/**
+ * The user and the token of a request.
+ * @typedef {object} Session
+ * @property {string} user
+ * @property {string} name the token's
+ * @property {string} role viewer, editor or admin
+ * @property {boolean} guarded false: the server has no tokens, and answers this machine only
+ * @property {string} write_back off, files or git
+ * @property {string} files the folder of the manifests
+ * @property {string} version
+ * @property {(owner: string) => boolean} canWrite
+ */
+
+/**
+ * Start the page; resolves with the session once signed in and the agent is known.
+ * @returns {Promise<Session>}
+ */
 export async function boot() {
   menu();
   let session = null;
   onSignedOut(async () => {
     await signIn();
     const now = await get("/api/session", { again: false });
-    if (session !== null && whoOf(now) !== whoOf(session)) location.reload(); // another one's page
+    if (session !== null && whoOf(now) !== whoOf(session)) location.reload(); // the page of another user
   });
   session = await patiently(() => get("/api/session"));
   who(session);
@@ -34,7 +51,7 @@ export async function boot() {
   return { ...session, canWrite: (owner) => mayWrite(session, owner) };
 }
 
-/** The tab says whom a page talks to, where it talks to one. */
+/** Name the agent in the tab's title, on pages that talk to one. */
 function title() {
   const page = document.title;
   const name = () => { document.title = `${chosen().name} · ${page}`; };
@@ -45,16 +62,17 @@ function title() {
 
 const whoOf = ({ user, name, role }) => JSON.stringify([user, name, role]);
 
-/** The page's agent was deleted or renamed elsewhere: what stands here is another's now, and that must not be overlooked. */
+/** Report that the page's agent was deleted or renamed elsewhere, and which one answers now. */
 function tellOfLoss(before, agent) {
-  const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. This page goes on with ${agent.name} (${agent.slug}).`;
+  const text = `${before.name} (${before.slug}) is gone: it was deleted or renamed. `
+    + `This page goes on with ${agent.name} (${agent.slug}).`;
   const told = h("div.notice.warn.row.spread.gone", { role: "alert" }, h("p", {}, text),
     h("button.small.plain", { type: "button", onclick: () => { told.remove(); byId("main").focus(); } }, "Dismiss"));
   document.querySelector("main > .gone")?.remove();
   byId("main").prepend(told);
 }
 
-/** What the page before this one did, and left to be said here. */
+/** Show the message that the previous page left. */
 function tellWhatWasDone() {
   const told = sessionStorage.getItem("agentsd.toast");
   sessionStorage.removeItem("agentsd.toast");
@@ -65,7 +83,7 @@ function mayWrite(session, owner) {
   return session.role === "admin" || (session.role === "editor" && owner === session.user);
 }
 
-/** A server that starts or restarts says so; the page waits with it. */
+/** Retry while the server starts or cannot be reached, and show which. */
 async function patiently(work) {
   for (;;) {
     try {
@@ -91,7 +109,9 @@ function menu() {
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => toggle(!pages.classList.contains("open")));
-  for (const one of [button, pages]) one.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+  for (const one of [button, pages]) {
+    one.addEventListener("keydown", (event) => { if (event.key === "Escape") { toggle(false); button.focus(); } });
+  }
 }
 
 function who(session) {
@@ -105,21 +125,35 @@ function who(session) {
   function label() { theme.textContent = document.documentElement.dataset.theme === "dark" ? "Light" : "Dark"; }
   label();
   theme.setAttribute("aria-label", "Switch between light and dark");
-  const told = session.guarded ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role) : h("div", {}, "No sign-in: this server only answers this machine.");
-  fill(byId("who"), told, h("div.row", {}, theme, session.guarded ? h("button.small", { type: "button", onclick: signOut }, "Sign out") : null), h("div", {}, `agentsd ${session.version}`));
+  const told = session.guarded
+    ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role)
+    : h("div", {}, "No sign-in: this server only answers this machine.");
+  fill(byId("who"),
+    told,
+    h("div.row", {},
+      theme,
+      session.guarded ? h("button.small", { type: "button", onclick: signOut }, "Sign out") : null),
+    h("div", {}, `agentsd ${session.version}`));
 }
 
 function banners({ server, store, age, fromDisk }) {
-  if (server === "away") say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
-  else if (store === "away") say(`Postgres is away: agents answer as before, edits and history have to wait.${fromDisk ? " What is served comes from an earlier run." : ""}`, "warning", age);
-  else if (store === "read-only") say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
-  else fill(byId("banners"));
+  if (server === "away") {
+    say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
+  } else if (store === "away") {
+    const origin = fromDisk ? " What is served comes from an earlier run." : "";
+    say(`Postgres is away: agents answer as before, edits and history have to wait.${origin}`, "warning", age);
+  } else if (store === "read-only") {
+    say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
+  } else fill(byId("banners"));
 }
 
-/** A banner, read out once however often it is said; how long it has been so is for eyes. */
+/** Show a banner. Screen readers announce its text once; the age is updated silently. */
 function say(text, tone, age = null) {
-  const since = age == null ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
+  const since = isNullish(age) ? "" : ` Last heard of it ${millis(age * 1000)} ago.`;
   const shown = byId("banners").querySelector(".banner");
-  if (shown?.firstChild.textContent !== text) fill(byId("banners"), h("p.banner", { class: tone }, h("span", {}, text), h("span", { ariaLive: "off" }, since)));
-  else fill(shown.lastChild, since);
+  if (shown?.firstChild.textContent === text) fill(shown.lastElementChild, since);
+  else {
+    const parts = [h("span", {}, text), h("span", { ariaLive: "off" }, since)];
+    fill(byId("banners"), h("p.banner", { class: tone }, parts));
+  }
 }

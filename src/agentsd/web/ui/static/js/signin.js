@@ -1,4 +1,4 @@
-// Signing in with a token. It goes into a cookie that no script can read; this page forgets it at once.
+// Signing in with a token. The server keeps it in a cookie that scripts cannot read; this page forgets it at once.
 
 import { Problem, request } from "./api.js";
 import { fill, h, newId } from "./dom.js";
@@ -7,54 +7,65 @@ import { dialog } from "./dialogs.js";
 
 let asking = null;
 
-/** Ask for a token until one is taken; several who need one wait for the same answer. */
+/** Ask for a token until one is valid; concurrent callers wait for the same dialog. */
 export function signIn() {
   asking ??= ask().finally(() => { asking = null; });
   return asking;
 }
 
 async function ask() {
-  while (!(await once())) { /* Escape does not sign in: there is nothing to see without a token */ }
+  while (!(await once())) { /* Escape closes the dialog, which opens again: nothing is shown without a token */ }
 }
 
 function once() {
   return dialog("Sign in", (close) => {
     const errors = h("div");
     const id = newId("token");
-    const field = h("input", { id, name: "token", type: "password", autocomplete: "current-password", required: true, autofocus: true });
+    const field = h("input", {
+      id, name: "token", type: "password", autocomplete: "current-password", required: true, autofocus: true,
+    });
     const submit = async (event) => {
       event.preventDefault();
       try {
-        await request("POST", "/api/session", { headers: { Authorization: `Bearer ${headerSafe(field.value.trim())}` }, again: false });
+        const headers = { Authorization: `Bearer ${headerSafe(field.value.trim())}` };
+        await request("POST", "/api/session", { headers, again: false });
         field.value = "";
         close(true);
       } catch (problem) {
         const wrong = problem.status === 401;
-        fill(errors, notice(wrong ? new Problem(401, { detail: "this token is not valid here", hint: "it may be mistyped, revoked or expired" }) : problem));
+        const reason = { detail: "this token is not valid here", hint: "it may be mistyped, revoked or expired" };
+        fill(errors, notice(wrong ? new Problem(401, reason) : problem));
         field.select();
       }
     };
     return h("form.stack", { onsubmit: submit, "data-sign-in": "" },
-      h("p.soft", {}, "This server asks for a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
+      h("p.soft", {},
+        "This server asks for a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
       h("div.field", {}, h("label", { htmlFor: id }, "Token"), field),
       errors,
       h("div.row.end", {}, h("button.primary", { type: "submit" }, "Sign in")));
   });
 }
 
-/** A header takes no line breaks and no letters beyond Latin-1: such a token is simply wrong. */
+/** Return a token for a header; one with characters that a header cannot contain is replaced, and refused. */
 const headerSafe = (text) => (/^[\x21-\x7e]+$/.test(text) ? text : "not-a-token");
 
-/** Pages in other tabs, and those behind the back button, go when somebody signs out: all of them keep an agent. */
+/** Reload pages in other tabs, and those behind the back button, after signing out. */
 export function leaveTogether() {
   const isKept = (name) => name.startsWith("agentsd.agent.");
-  addEventListener("storage", ({ key, newValue }) => { if (key !== null && isKept(key) && newValue === null) location.reload(); });
-  addEventListener("pageshow", ({ persisted }) => { if (persisted && !Object.keys(localStorage).some(isKept)) location.reload(); });
+  addEventListener("storage", ({ key, newValue }) => {
+    if (key !== null && isKept(key) && newValue === null) location.reload();
+  });
+  addEventListener("pageshow", ({ persisted }) => {
+    if (persisted && !Object.keys(localStorage).some(isKept)) location.reload();
+  });
 }
 
-/** Forget the token, and everything that this browser kept for its user. */
+/** Forget the token, and all that this browser kept for its user. */
 export async function signOut() {
   await request("DELETE", "/api/session");
-  for (const name of Object.keys(localStorage)) if (name.startsWith("agentsd.") && name !== "agentsd.theme") localStorage.removeItem(name);
+  for (const name of Object.keys(localStorage)) {
+    if (name.startsWith("agentsd.") && name !== "agentsd.theme") localStorage.removeItem(name);
+  }
   location.reload();
 }

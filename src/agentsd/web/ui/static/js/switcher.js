@@ -11,19 +11,21 @@ import { toast } from "./dialogs.js";
 const SHOWN = 50;
 const TYPING_MS = 60;
 
-/** Put the switcher into the page; it shows what `choice.js` says. */
+/** Put the switcher into the page; it shows the choice of `choice.js`. */
 export function mountSwitcher() {
   const place = byId("switcher");
   const state = { items: [], active: 0, total: 0, asked: 0, from: null, typed: null, wanted: false };
   const name = h("span.name");
   const dot = h("span.dot");
   const button = h("button.switcher-button", {
-    type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel", onclick: () => (panel.hidden ? open() : close()),
+    type: "button", ariaHaspopup: "listbox", ariaExpanded: "false", ariaControls: "agents-panel",
+    onclick: () => (panel.hidden ? open() : close()),
   }, dot, name, h("span", { ariaHidden: "true" }, "▾"));
   const list = h("ul.switcher-list", { id: "agents-list", role: "listbox", ariaLabel: "Agents" });
   const note = h("div.switcher-count", { role: "status" });
   const field = h("input", {
-    type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list", ariaAutocomplete: "list",
+    type: "text", role: "combobox", ariaLabel: "Find an agent", ariaExpanded: "true", ariaControls: "agents-list",
+    ariaAutocomplete: "list",
     placeholder: "Find an agent by name or path", autocomplete: "off", spellcheck: "false",
     oninput: () => { state.wanted = false; soon(); }, onkeydown: keys,
   });
@@ -32,8 +34,12 @@ export function mountSwitcher() {
   const told = h("span.visually-hidden", { role: "status" });
   fill(place, button, panel, told);
 
-  place.addEventListener("focusout", (event) => { if (event.relatedTarget && !place.contains(event.relatedTarget)) close(false); });
-  document.addEventListener("pointerdown", (event) => { if (!place.contains(event.target)) close(false); });
+  place.addEventListener("focusout", (event) => {
+    if (event.relatedTarget && !place.contains(/** @type {Node} */ (event.relatedTarget))) close(false);
+  });
+  document.addEventListener("pointerdown", ({ target }) => {
+    if (!place.contains(/** @type {Node} */ (target))) close(false);
+  });
   document.addEventListener("keydown", (event) => {
     if (event.key === "k" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
@@ -74,7 +80,7 @@ export function mountSwitcher() {
 
   async function load() {
     const asked = (state.asked += 1);
-    const query = new URLSearchParams({ limit: SHOWN, view: "summary" });
+    const query = new URLSearchParams({ limit: String(SHOWN), view: "summary" });
     const typed = field.value.trim();
     if (typed) query.set("q", typed);
     try {
@@ -92,7 +98,9 @@ export function mountSwitcher() {
 
   function draw() {
     fill(list, state.items.map((one, index) => option(one, index)));
-    const more = state.total > state.items.length ? `${count(state.items.length)} of ${count(state.total)}: type to narrow` : "";
+    const more = state.total > state.items.length
+      ? `${count(state.items.length)} of ${count(state.total)}: type to narrow`
+      : "";
     fill(note, state.items.length ? more : "no agent has that in its name or path");
     mark();
   }
@@ -117,7 +125,10 @@ export function mountSwitcher() {
 
   function keys(event) {
     const last = state.items.length - 1;
-    const moves = { ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8, PageUp: state.active - 8 };
+    const moves = {
+      ArrowDown: state.active + 1, ArrowUp: state.active - 1, Home: 0, End: last, PageDown: state.active + 8,
+      PageUp: state.active - 8,
+    };
     if (event.key === "Escape") { event.stopPropagation(); close(); }
     else if (event.key === "Enter") { event.preventDefault(); enter(); }
     else if (event.key in moves && last >= 0) {
@@ -127,7 +138,7 @@ export function mountSwitcher() {
     }
   }
 
-  /** Take what is marked; who typed faster than the list came gets the list's first, once it is there. */
+  /** Choose the marked agent; if the list is older than what was typed, the first one of the next list. */
   function enter() {
     state.wanted = state.typed !== field.value.trim();
     if (!state.wanted && state.items[state.active]) take(state.items[state.active]);

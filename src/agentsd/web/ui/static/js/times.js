@@ -1,4 +1,4 @@
-// "3 minutes ago" grows old while a page is open.
+// Relative times, kept current while a page is open.
 
 import { ago } from "./format.js";
 
@@ -8,7 +8,9 @@ const EVERY_MS = 20_000;
 export function keepTimes() {
   setInterval(() => {
     if (document.hidden) return;
-    for (const one of document.querySelectorAll("time[datetime]")) {
+    /** @type {NodeListOf<HTMLTimeElement>} */
+    const times = document.querySelectorAll("time[datetime]");
+    for (const one of times) {
       const text = ago(one.dateTime);
       if (one.textContent !== text) one.textContent = text;
     }

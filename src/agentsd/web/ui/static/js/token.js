@@ -6,7 +6,7 @@ const RANDOM_BYTES = 32;
 const DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const CHECK_DIGITS = 6;
 
-/** Whether this browser lets a page hash at all: over https, or from this very machine. */
+/** Return whether this browser lets a page hash: over https, or from this machine. */
 export const canHash = () => globalThis.crypto?.subtle !== undefined;
 
 /** A new token. */

@@ -1,4 +1,4 @@
-// What can be done with the agent. Buttons are made once, so that a dialog can give the focus back.
+// The actions on an agent. Buttons are made once, so that a dialog can return the focus.
 
 import { inPath } from "../api.js";
 import { chosen } from "../choice.js";
@@ -7,7 +7,7 @@ import { carryOutcome, outcomeOf, showOutcome } from "../outcome.js";
 import { change } from "./change.js";
 import { commandOf, lockOf } from "./locked.js";
 
-/** Put them into the page; returns what makes them fit an agent. */
+/** Put the buttons into the page; returns a function that adapts them to an agent. */
 export function actions(session) {
   const act = (work) => () => work(chosen(), session);
   const edit = h("a.button.primary", {}, "Edit");
@@ -31,7 +31,7 @@ export function actions(session) {
   };
 }
 
-/** Ask about a write and carry it out; say what came of it. Resolves with the reply, or undefined. */
+/** Ask about a write, carry it out, and show its outcome. Resolves with the reply, or undefined. */
 export async function perform(agent, session, done, wanted) {
   const lock = lockOf(session, agent);
   const reply = await change(agent, { command: commandOf(agent), ...wanted, lock });
@@ -41,7 +41,8 @@ export async function perform(agent, session, done, wanted) {
 
 function setDefault(agent, session) {
   return perform(agent, session, `${agent.name} is the default of ${agent.user}`, {
-    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`, action: "Set default", method: "POST", more: "/set-default",
+    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`,
+    action: "Set default", method: "POST", more: "/set-default",
   });
 }
 
@@ -49,7 +50,9 @@ function suspend(agent, session) {
   const resting = agent.is_active;
   return perform(agent, session, `${agent.name} is ${resting ? "suspended" : "active again"}`, {
     title: `${resting ? "Suspend" : "Resume"} ${agent.name}?`,
-    text: resting ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn." : "It answers again.",
+    text: resting
+      ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn."
+      : "It answers again.",
     action: resting ? "Suspend" : "Resume", method: "PATCH", body: { is_active: !resting },
   });
 }

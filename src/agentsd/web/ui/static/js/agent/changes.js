@@ -1,11 +1,11 @@
-// What changed from one revision to the next, field by field; secrets are not in it.
+// The changes from one revision to the next, field by field, without secrets.
 
 import { h } from "../dom.js";
 import { diff } from "../marks.js";
 
 const WORDS = { add: "added", change: "changed", remove: "removed" };
 
-/** The `changes` of a revision, as elements. */
+/** Return the `changes` of a revision as elements. */
 export function changesOf(found) {
   if (found === null) return h("p.soft.small", {}, "The first revision.");
   if (!found.length) return h("p.soft.small", {}, "No field differs.");
@@ -15,10 +15,18 @@ export function changesOf(found) {
 function one(change) {
   const name = h("span.field-name", {}, change.field);
   if (change.lines) return h("div", {}, name, " ", WORDS[change.operation], diff(change.lines.join("\n")));
-  if (change.secret) return h("div", {}, name, ": ", change.secret === "resealed" ? "the same secret, sealed anew" : "the secret changed");
-  const before = change.operation === "add" ? null : h("del", {}, h("span.visually-hidden", {}, "was "), text(change.old));
-  const after = change.operation === "remove" ? null : h("ins", {}, h("span.visually-hidden", {}, "now "), text(change.new));
-  return h("div", {}, name, ": ", before, before && after ? " → " : null, after, before && after ? null : ` ${WORDS[change.operation]}`);
+  if (change.secret) {
+    return h("div", {},
+      name, ": ", change.secret === "resealed" ? "the same secret, sealed anew" : "the secret changed");
+  }
+  const before = change.operation === "add"
+    ? null
+    : h("del", {}, h("span.visually-hidden", {}, "was "), text(change.old));
+  const after = change.operation === "remove"
+    ? null
+    : h("ins", {}, h("span.visually-hidden", {}, "now "), text(change.new));
+  return h("div", {},
+    name, ": ", before, before && after ? " → " : null, after, before && after ? null : ` ${WORDS[change.operation]}`);
 }
 
 const text = (value) => (typeof value === "string" ? value || "\"\"" : JSON.stringify(value));

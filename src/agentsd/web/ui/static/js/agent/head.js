@@ -1,4 +1,4 @@
-// Which agent this is, and how it stands.
+// The head of the agent's page: its name and its condition.
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
@@ -6,7 +6,9 @@ import { short } from "../format.js";
 import { conditionBadge, when } from "../marks.js";
 import { onDisk } from "./paths.js";
 
-const TALK = [["chat", "Chat"], ["voice", "Voicebot"], ["speech", "Text to speech"], ["transcription", "Speech to text"]];
+const TALK = [
+  ["chat", "Chat"], ["voice", "Voicebot"], ["speech", "Text to speech"], ["transcription", "Speech to text"],
+];
 
 /** Show the head and the overview. */
 export function showHead(agent, files) {
@@ -16,7 +18,8 @@ export function showHead(agent, files) {
     agent.is_default ? h("span.badge.accent", {}, "default") : null,
     agent.path === null ? h("span.badge", {}, "built in") : null);
   fill(byId("overview"), agent.description ? h("p", {}, agent.description) : null, facts(agent, files));
-  fill(byId("talk"), TALK.map(([page, label]) => h("a.button.small", { href: `/ui/${page}?agent=${inPath(agent.slug)}` }, label)));
+  fill(byId("talk"),
+    TALK.map(([page, label]) => h("a.button.small", { href: `/ui/${page}?agent=${inPath(agent.slug)}` }, label)));
 }
 
 function facts(agent, files) {
@@ -37,6 +40,8 @@ function why({ type, reason, message, since }) {
 }
 
 function served({ version, serving_version: serving, condition }) {
-  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) return null;
+  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) {
+    return null;
+  }
   return h("span.badge.warn", {}, serving === null ? "none of it is served" : `version ${serving} is served`);
 }

@@ -1,6 +1,6 @@
-// Answers come late, and in any order: only that to the last question counts.
+// Requests whose replies come late and in any order: only the reply to the last one is shown.
 
-/** A function `(work, show, fail)` that shows what the latest `work()` found, and drops what earlier ones find. */
+/** Return a function `(work, show, fail)` that shows the result of the latest `work()`, and drops earlier ones. */
 export function latest() {
   let turn = 0;
   return async (work, show, fail) => {

@@ -1,28 +1,40 @@
-// Where nothing can be written from here: why, and where to do it instead.
+// Agents that this page cannot write: why not, and where to edit them instead.
 
 import { byId, fill, h } from "../dom.js";
 import { copyable } from "../marks.js";
 import { onDisk } from "./paths.js";
 
-/** Null where this page may write; else `{ why, file, previews }`: `previews`: the server still shows what an edit would be. */
+/**
+ * Return null where this page may write, else `{ why, file, previews }`. `previews`: the server still previews an edit.
+ */
 export function lockOf(session, agent) {
-  if (agent.path === null) return { why: "This agent is built in: it answers where no other does, and no file describes it. It cannot be changed.", file: null, previews: false };
+  if (agent.path === null) {
+    return {
+      why: "This agent is built in: it answers where no other does, and no file describes it. It cannot be changed.",
+      file: null, previews: false,
+    };
+  }
   const file = onDisk(session.files, agent.path);
   if (!session.canWrite(agent.user)) {
-    const why = session.role === "viewer" ? "Your token reads and talks (role viewer): it changes no agents." : `Your token changes agents of ${session.user} only.`;
+    const why = session.role === "viewer"
+      ? "Your token reads and talks (role viewer): it changes no agents."
+      : `Your token changes agents of ${session.user} only.`;
     return { why, file, previews: false };
   }
   return session.write_back === "off" ? { why: "This server writes no files.", file, previews: true } : null;
 }
 
-/** What to run to edit the agent's file by hand. */
+/** Return the commands to edit the agent's file by hand. */
 export const commandOf = (agent) => `agentsd edit ${agent.slug}\nagentsd sync`;
 
-/** Say it in the page. */
+/** Show it in the page. */
 export function showLock(lock, agent) {
   if (lock === null) return fill(byId("locked"));
   if (lock.file === null) return fill(byId("locked"), h("p.notice", {}, lock.why));
   return fill(byId("locked"), h("div.card.stack", {},
-    h("p", {}, lock.why, " To change this agent, edit ", h("code", {}, lock.file), ", or run the following beside it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after the folder, saving is enough."),
+    h("p", {},
+      lock.why, " To change this agent, edit ", h("code", {}, lock.file), ", or run the following beside it. Where ",
+      h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"),
+      " looks after the folder, saving is enough."),
     copyable(commandOf(agent))));
 }

@@ -1,11 +1,11 @@
-// Where an agent stands: at the API, and on disk.
+// The paths of an agent: at the API, and on disk.
 
 import { inPath } from "../api.js";
 
 /** `/api/agents/acme~sales` + `more`. */
 export const api = (agent, more = "") => `/api/agents/${inPath(agent.slug)}${more}`;
 
-/** `agents.d/acme/sales.yaml`. An overlay stands beside the folder: its path begins with `../`. */
+/** `agents.d/acme/sales.yaml`. An overlay is beside the folder: its path begins with `../`. */
 export function onDisk(files, path) {
   const parts = `${files}/${path}`.split("/");
   const kept = [];

@@ -1,4 +1,4 @@
-// What the agent was: every revision with what it changed, and the way back to it.
+// The revisions of an agent: the changes of each, and a rollback to it.
 
 import { get } from "../api.js";
 import { chosen } from "../choice.js";
@@ -14,13 +14,16 @@ import { api } from "./paths.js";
 
 const PAGE = 10;
 
-/** Keep the list current; returns what makes it fit an agent. */
+/** Keep the list current; returns a function that adapts it to an agent. */
 export function revisions(session) {
   const ask = latest();
   let kept = { id: null, version: null, items: [], next: null };
   let waiting = false; // for Postgres
 
-  const read = (agent, before) => get(`${api(agent, "/revisions")}?${new URLSearchParams({ diff: "true", limit: PAGE, ...(before ? { before } : {}) })}`);
+  const read = (agent, before) => {
+    const query = new URLSearchParams({ diff: "true", limit: String(PAGE), ...(before ? { before } : {}) });
+    return get(`${api(agent, "/revisions")}?${query}`);
+  };
   const older = () => ask(() => read(chosen(), kept.next), (found) => {
     kept = { ...kept, items: [...kept.items, ...found.items], next: found.next_before };
     draw();
@@ -39,14 +42,19 @@ export function revisions(session) {
 
   function failed(problem) {
     waiting = problem.status === 503 || problem.status === 0;
-    const text = waiting ? h("p.notice.warn", {}, "History is in Postgres, which is away. It is shown as soon as it is back.") : notice(problem);
-    fill(byId("revisions-trouble"), text, h("div.row", {}, h("button.small", { type: "button", onclick: () => load(chosen()) }, "Try again")));
+    const text = waiting
+      ? h("p.notice.warn", {}, "History is in Postgres, which is away. It is shown as soon as it is back.")
+      : notice(problem);
+    fill(byId("revisions-trouble"),
+      text,
+      h("div.row", {}, h("button.small", { type: "button", onclick: () => load(chosen()) }, "Try again")));
   }
 
   function draw() {
     waiting = false;
     const agent = chosen();
-    fill(byId("revisions-trouble"), kept.version !== null && !kept.items.length ? h("p.soft", {}, "It has none.") : null);
+    fill(byId("revisions-trouble"),
+      kept.version !== null && !kept.items.length ? h("p.soft", {}, "It has none.") : null);
     fill(byId("revisions"), kept.items.map((one) => item(one, agent, session)));
     byId("older").hidden = kept.next === null;
   }
@@ -56,7 +64,7 @@ export function revisions(session) {
   return show;
 }
 
-/** New ones go before those that are shown already, unless there are so many that some between are missing. */
+/** Put new revisions before those that are shown, unless some between them are missing. */
 function joined(kept, found) {
   const top = kept.items[0]?.version ?? -1;
   const newer = found.items.filter((one) => one.version > top);
@@ -70,16 +78,28 @@ function item(one, agent, session) {
   const back = !current && one.operation !== "delete" && (lock === null || lock.previews);
   return h("li", { dataset: { version: one.version } },
     h("div.row.spread", {},
-      h("h3.title.row", {}, `Version ${one.version}`, h("span.badge", {}, one.operation), current ? h("span.badge.accent", {}, "current") : null),
-      back ? h("button.small", { type: "button", ariaLabel: `Roll back to version ${one.version}`, onclick: () => rollBack(chosen(), session, one) }, "Roll back to this") : null),
-    h("div.meta", {}, when(one.created_at), one.commit ? [", commit ", h("code", { title: one.commit }, short(one.commit))] : ", no commit",
-      one.run_id ? [", run ", h("code", { title: one.run_id }, one.run_id.slice(0, 8))] : null, one.path === agent.path ? null : [", then ", h("code", {}, one.path)]),
+      h("h3.title.row", {},
+        `Version ${one.version}`,
+        h("span.badge", {}, one.operation),
+        current ? h("span.badge.accent", {}, "current") : null),
+      back
+        ? h("button.small", {
+          type: "button", ariaLabel: `Roll back to version ${one.version}`,
+          onclick: () => rollBack(chosen(), session, one),
+        }, "Roll back to this")
+        : null),
+    h("div.meta", {},
+      when(one.created_at),
+      one.commit ? [", commit ", h("code", { title: one.commit }, short(one.commit))] : ", no commit",
+      one.run_id ? [", run ", h("code", { title: one.run_id }, one.run_id.slice(0, 8))] : null,
+      one.path === agent.path ? null : [", then ", h("code", {}, one.path)]),
     changesOf(one.changes));
 }
 
 function rollBack(agent, session, { version }) {
   return perform(agent, session, `${agent.name} is as it was at version ${version}`, {
-    title: `Roll ${agent.name} back to version ${version}?`, text: "Its file becomes what it was then, as a new version. Nothing of the history is lost.",
+    title: `Roll ${agent.name} back to version ${version}?`,
+    text: "Its file becomes what it was then, as a new version. Nothing of the history is lost.",
     action: "Roll back", method: "POST", more: "/rollback", body: { version },
     command: `agentsd rollback ${agent.slug} ${version}`,
   });

@@ -1,4 +1,4 @@
-// How the agent stands beyond this server: its file's condition, and the replicas that serve it.
+// The agent beyond this server: the condition of its file, and the replicas that serve it.
 
 import { get } from "../api.js";
 import { chosen } from "../choice.js";
@@ -13,7 +13,7 @@ const SOON_MS = 150;
 const LAGGING_MS = 3000;
 const STEADY_MS = 15_000;
 
-/** Keep both sections current; returns what asks at once. */
+/** Keep both sections current; returns a function that refreshes them at once. */
 export function standing(files) {
   const ask = latest();
   let timer;
@@ -34,9 +34,11 @@ export function standing(files) {
   return look;
 }
 
-/** Whether some replica does not serve the agent as it is wanted. */
+/** Draw; returns whether some replica does not serve the current version. */
 function draw(agent, sync, files) {
-  const replicas = sync.replicas?.map((one) => ({ ...one, state: stateOf(agent, one), here: one.id === sync.replica })) ?? null;
+  const replicas = sync.replicas?.map((one) => ({
+    ...one, state: stateOf(agent, one), here: one.id === sync.replica,
+  })) ?? null;
   fill(byId("conditions"), conditions(agent, sync, replicas, files));
   fill(byId("replicas"), served(agent, replicas));
   return replicas?.some((one) => one.state.name !== "serves") ?? true;
@@ -55,23 +57,34 @@ function conditions(agent, sync, replicas, files) {
   const rows = [["This server", agent.condition]];
   if (agent.path !== null && sync.conditions) {
     const found = sync.conditions.find((one) => one.path === agent.path && one.source === agent.source);
-    rows.push([h("span", {}, "File ", h("code", {}, onDisk(files, agent.path))), found ?? { type: "Ready", reason: "", message: "", since: null }]);
+    rows.push([
+      h("span", {}, "File ", h("code", {}, onDisk(files, agent.path))),
+      found ?? { type: "Ready", reason: "", message: "", since: null },
+    ]);
   }
   for (const one of replicas ?? []) {
-    if (one.state.found && !one.here) rows.push([`Replica ${nameOf(one)}`, { type: "Degraded", since: null, ...one.state.found }]);
+    if (one.state.found && !one.here) {
+      rows.push([`Replica ${nameOf(one)}`, { type: "Degraded", since: null, ...one.state.found }]);
+    }
   }
   return [
     h("ul.plain-list.stack", {}, rows.map(([what, condition]) => h("li", {},
-      h("div.row", {}, conditionBadge(condition), h("span", {}, what, condition.since ? h("span.soft.small", {}, " since ", when(condition.since)) : null)),
+      h("div.row", {},
+        conditionBadge(condition),
+        h("span", {}, what, condition.since ? h("span.soft.small", {}, " since ", when(condition.since)) : null)),
       explained(condition, files)))),
-    sync.conditions === null ? h("p.soft.small", {}, "What became of the file, and of other replicas, is not known while Postgres is away.") : null,
+    sync.conditions === null
+      ? h("p.soft.small", {}, "What became of the file, and of other replicas, is not known while Postgres is away.")
+      : null,
   ];
 }
 
-/** Of a file's fault the message begins with line and column. */
+/** Return the reason and the message; the message of a file's fault begins with line and column. */
 function explained({ type, reason, message, path }, files) {
   if (type === "Ready" || (!reason && !message)) return null;
-  return h("p.small", {}, h("strong", {}, reason), message ? [": ", path && /^\d+:\d+ /.test(message) ? `${onDisk(files, path)}:${message}` : message] : "");
+  return h("p.small", {},
+    h("strong", {}, reason),
+    message ? [": ", path && /^\d+:\d+ /.test(message) ? `${onDisk(files, path)}:${message}` : message] : "");
 }
 
 function served(agent, replicas) {
@@ -81,11 +94,16 @@ function served(agent, replicas) {
   const good = replicas.filter((one) => one.state.name === "serves").length;
   const what = agent.is_active ? "serve" : "know";
   return [
-    h("p", { role: "status" }, `${count(good)} of ${count(replicas.length)} ${what} version ${agent.version}${agent.is_active ? "" : " (it is suspended)"}.`),
+    h("p", { role: "status" },
+      `${count(good)} of ${count(replicas.length)} ${what} version ${agent.version}`
+        + `${agent.is_active ? "" : " (it is suspended)"}.`),
     h("ul.plain-list.stack", {}, replicas.map((one) => h("li", {},
-      
-      h("div.row", {}, h("span.badge", { class: one.state.tone }, agent.is_active ? one.state.label : one.state.label.replace("serves", "knows")), 
-        h("span", {}, nameOf(one), " ", one.here ? h("span.badge.info", {}, "this one") : null, h("span.soft.small", {}, " heard of ", when(one.seen_at)))),
+      h("div.row", {},
+        h("span.badge", { class: one.state.tone },
+          agent.is_active ? one.state.label : one.state.label.replace("serves", "knows")),
+        h("span", {},
+          nameOf(one), " ", one.here ? h("span.badge.info", {}, "this one") : null,
+          h("span.soft.small", {}, " heard of ", when(one.seen_at)))),
       one.state.found ? h("p.small", {}, sentence(one.state.found.message)) : null))),
   ];
 }

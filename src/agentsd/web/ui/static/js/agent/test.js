@@ -1,4 +1,4 @@
-// Testing the agent: one row for each provider, and for each of its checks.
+// The test of an agent: one row for each provider, and for each of its checks.
 
 import { request } from "../api.js";
 import { chosen } from "../choice.js";
@@ -7,9 +7,10 @@ import { count, millis } from "../format.js";
 import { notice, sentence } from "../marks.js";
 import { api } from "./paths.js";
 
-/** Wire the button; returns what makes it fit an agent. */
+/** Wire the button; returns a function that adapts it to an agent. */
 export function tester() {
   const button = byId("test");
+  const checks = byId("checks", HTMLInputElement);
   let running = null;
   let tested = null;
 
@@ -23,7 +24,8 @@ export function tester() {
     button.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
     fill(byId("verdict"), h("p.soft", {}, "Asking its providers…"));
     try {
-      const reply = await request("POST", `${api(agent, "/test")}?checks=${byId("checks").checked}`, { signal: mine.signal });
+      const path = `${api(agent, "/test")}?checks=${checks.checked}`;
+      const reply = await request("POST", path, { signal: mine.signal });
       fill(byId("verdict"), shown(await reply.json()));
     } catch (problem) {
       if (problem.name === "AbortError") return;
@@ -36,7 +38,7 @@ export function tester() {
   return (agent) => {
     const has = agent.checks?.length ?? 0;
     byId("checks-field").hidden = has === 0;
-    if (!has) byId("checks").checked = false;
+    if (!has) checks.checked = false;
     fill(byId("checks-label"), has === 1 ? "Run its check, too" : `Run its ${count(has)} checks, too`);
     if (tested === null || tested === agent.id) return;
     running?.abort();
@@ -51,14 +53,20 @@ function shown(verdict) {
   const nothing = !verdict.providers.length && !verdict.checks.length;
   const lead = nothing ? "It has no provider to ask." : verdict.ok ? "All is well." : "Something is wrong.";
   return h("div.stack", {},
-    h("p", {}, h("span.badge", { class: verdict.ok ? "good" : "bad" }, verdict.ok ? "ok" : "failed"), ` ${lead} Version ${verdict.version}, ${millis(verdict.seconds * 1000)}.`),
-    verdict.providers.length ? table("Providers", ["Provider", "Result", "Time", "What to do"], verdict.providers.map(provider)) : null,
+    h("p", {},
+      h("span.badge", { class: verdict.ok ? "good" : "bad" }, verdict.ok ? "ok" : "failed"),
+      ` ${lead} Version ${verdict.version}, ${millis(verdict.seconds * 1000)}.`),
+    verdict.providers.length
+      ? table("Providers", ["Provider", "Result", "Time", "What to do"], verdict.providers.map(provider))
+      : null,
     verdict.checks.length ? table("Checks", ["Check", "Result", "Time", "Answer"], verdict.checks.map(check)) : null);
 }
 
 function table(title, heads, rows) {
-  return h("table.cards", { ariaLabel: title }, h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col" }, one)))),
-    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map((one, index) => h("td", { dataset: index ? { label: heads[index] } : {} }, one))))));
+  const cell = (content, index) => h("td", { dataset: index ? { label: heads[index] } : {} }, content);
+  return h("table.cards", { ariaLabel: title },
+    h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col" }, one)))),
+    h("tbody", {}, rows.map((cells) => h("tr", {}, cells.map(cell)))));
 }
 
 const mark = (ok) => h("span.badge", { class: ok ? "good" : "bad" }, ok ? "ok" : "failed");

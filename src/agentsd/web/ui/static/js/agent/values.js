@@ -1,4 +1,4 @@
-// What the manifest says, masked, and where each value stands.
+// The values of the manifest, masked, with the place of each.
 
 import { get } from "../api.js";
 import { toast } from "../dialogs.js";
@@ -13,7 +13,7 @@ const GROUPS = [
   ["rag", "Knowledge (rag)"], ["turn", "Turn taking (turn)"], ["checks", "Checks"],
 ];
 
-/** A function that shows the values of an agent, and asks again only where its document is another. */
+/** Return a function that shows the values of an agent, and reads them again only where its document changed. */
 export function values(files) {
   const ask = latest();
   let shown = "";
@@ -23,28 +23,43 @@ export function values(files) {
     shown = key;
     ask(() => get(api(agent, "/values")), (found) => draw(agent, found, files), (problem) => {
       shown = "";
-      fill(byId("values"), notice(problem), h("div.row", {}, h("button.small", { type: "button", onclick: () => show(agent) }, "Try again")));
+      fill(byId("values"),
+        notice(problem),
+        h("div.row", {}, h("button.small", { type: "button", onclick: () => show(agent) }, "Try again")));
     });
   };
 }
 
 function draw(agent, found, files) {
-  fill(byId("values-of"), found.commit ? [`version ${found.version}, commit `, h("code", { title: found.commit }, short(found.commit))] : null);
+  fill(byId("values-of"),
+    found.commit
+      ? [`version ${found.version}, commit `, h("code", { title: found.commit }, short(found.commit))]
+      : null);
   if (!found.items.length) {
-    fill(byId("values"), h("p.soft", {}, agent.path === null ? "It is built in: nothing is configured." : "The manifest cannot be read: Conditions say why."));
+    fill(byId("values"),
+      h("p.soft", {},
+        agent.path === null
+          ? "It is built in: nothing is configured."
+          : "The manifest cannot be read: Conditions say why."));
     return;
   }
   const known = new Set(GROUPS.map(([name]) => name));
   const groups = [["", "Agent", found.items.filter((one) => !known.has(headOf(one.pointer)))],
     ...GROUPS.map(([name, title]) => [name, title, found.items.filter((one) => headOf(one.pointer) === name)])];
-  fill(byId("values"), groups.filter(([, , items]) => items.length).map(([name, title, items]) => [h("h3", {}, title), table(name, title, items, files)]));
+  fill(byId("values"),
+    groups.filter(([, , items]) => items.length).map(([name, title, items]) => [
+      h("h3", {}, title), table(name, title, items, files),
+    ]));
 }
 
 const headOf = (pointer) => pointer.match(/^[^.[]*/)[0];
 
 function table(name, title, items, files) {
   const heads = ["Setting", "Value", "Stands at"].map((text) => h("th", { scope: "col" }, text));
-  return h("table.cards.values", { ariaLabel: title }, columns(), h("thead", {}, h("tr", {}, heads)), h("tbody", {}, items.map((one) => row(name, one, files))));
+  return h("table.cards.values", { ariaLabel: title },
+    columns(),
+    h("thead", {}, h("tr", {}, heads)),
+    h("tbody", {}, items.map((one) => row(name, one, files))));
 }
 
 const columns = () => h("colgroup", {}, h("col.names"), h("col"), h("col.places"));
@@ -59,7 +74,11 @@ function row(name, item, files) {
 
 function valueOf({ value, secret }) {
   if (secret) return [h("code", {}, value), h("span.soft.small", {}, " secret")];
-  if (typeof value === "string") return value.includes("\n") ? h("pre", { tabIndex: 0 }, value.replace(/\n$/, "")) : value || h("span.soft", {}, "empty");
+  if (typeof value === "string") {
+    return value.includes("\n")
+      ? h("pre", { tabIndex: 0 }, value.replace(/\n$/, ""))
+      : value || h("span.soft", {}, "empty");
+  }
   return h("code", {}, JSON.stringify(value));
 }
 

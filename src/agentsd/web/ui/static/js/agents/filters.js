@@ -1,4 +1,4 @@
-// Search, filters and order: a form, the heads of the columns, and the address say the same.
+// Search, filters and order: kept equal in a form, the heads of the columns, and the address.
 
 import { get } from "../api.js";
 import { byId, debounced, h } from "../dom.js";
@@ -7,17 +7,21 @@ import { NAMES, address, asked } from "./query.js";
 const TYPING_MS = 150;
 const FALLING = new Set(["version", "updated_at", "condition"]); // the highest, latest or worst is of most interest
 
+/** @typedef {HTMLInputElement | HTMLSelectElement} Field */
+
 /** Wire them; `changed(query)` at each change. Returns what shows a query. */
 export function filters(changed) {
-  const form = byId("filters");
-  const heads = [...document.querySelectorAll("th[data-sort]")];
-  let typed = null; // the field that is being typed into: one step of the history for a word, not for a letter
+  const form = byId("filters", HTMLFormElement);
+  const fieldOf = (name) => /** @type {Field} */ (form.elements[name]);
+  const heads = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("th[data-sort]")]);
+  let typed = null; // the field that is typed into: one step of the history for a word, not for a letter
 
   function show(query) {
-    for (const name of NAMES) place(form.elements[name], query[name]);
+    for (const name of NAMES) place(fieldOf(name), query[name]);
     const sort = query.sort || "slug";
     for (const head of heads) {
-      if (head.dataset.sort === sort.replace(/^-/, "")) head.setAttribute("aria-sort", sort.startsWith("-") ? "descending" : "ascending");
+      const order = sort.startsWith("-") ? "descending" : "ascending";
+      if (head.dataset.sort === sort.replace(/^-/, "")) head.setAttribute("aria-sort", order);
       else head.removeAttribute("aria-sort");
     }
   }
@@ -29,24 +33,32 @@ export function filters(changed) {
   }
 
   const heard = debounced((name) => {
-    const query = { ...asked(), [name]: form.elements[name].value.trim() };
+    const query = { ...asked(), [name]: fieldOf(name).value.trim() };
     if (query[name] === asked()[name]) return;
     go(query, typed !== name);
     typed = name;
   }, TYPING_MS);
 
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("input", ({ target }) => { if (target.type === "search") heard(target.name); });
+  form.addEventListener("input", ({ target }) => {
+    const field = /** @type {Field} */ (target);
+    if (field.type === "search") heard(field.name);
+  });
   form.addEventListener("change", ({ target }) => {
-    if (target.type === "search") return;
+    const field = /** @type {Field} */ (target);
+    if (field.type === "search") return;
     typed = null;
-    go({ ...asked(), [target.name]: target.value });
+    go({ ...asked(), [field.name]: field.value });
   });
   form.addEventListener("focusout", () => { typed = null; });
-  for (const head of heads) head.querySelector("button").addEventListener("click", () => go({ ...asked(), sort: turned(head.dataset.sort, asked().sort || "slug") }));
+  for (const head of heads) {
+    head.querySelector("button").addEventListener("click", () => {
+      go({ ...asked(), sort: turned(head.dataset.sort, asked().sort || "slug") });
+    });
+  }
   byId("clear").addEventListener("click", () => {
     go({ sort: asked().sort });
-    form.elements.q.focus();
+    fieldOf("q").focus();
   });
   addEventListener("popstate", () => { show(asked()); changed(asked(), true); });
   show(asked());
@@ -59,10 +71,16 @@ function turned(name, sort) {
   return FALLING.has(name) ? `-${name}` : name;
 }
 
-/** A text that stands in the address may be none of the choices: it is shown, and the server says what is wrong. */
+/**
+ * Show a value in a field. A text from the address that is not among the choices is added to them: the server reports
+ * what is wrong with it.
+ * @param {Field} field
+ */
 function place(field, value = "") {
   if (field.type === "search" && field === document.activeElement && field.value.trim() === value) return;
-  if (field.options && ![...field.options].some((one) => one.value === value)) field.append(h("option", { value }, value));
+  if (field instanceof HTMLSelectElement && ![...field.options].some((one) => one.value === value)) {
+    field.append(h("option", { value }, value));
+  }
   field.value = value;
 }
 
@@ -70,7 +88,7 @@ function place(field, value = "") {
 export async function fillProviders() {
   const kinds = await get("/api/providers");
   const names = [...new Set(Object.values(kinds).flatMap((vendors) => Object.keys(vendors)))].sort();
-  const field = byId("f-provider");
+  const field = byId("f-provider", HTMLSelectElement);
   const known = new Set([...field.options].map((one) => one.value));
   field.append(...names.filter((name) => !known.has(name)).map((name) => h("option", { value: name }, name)));
 }

@@ -1,9 +1,9 @@
-// The list as the API gives it, a page after the other, and again when agents change.
+// The list as the API returns it, page by page, and again when agents change.
 
 import { get } from "../api.js";
 
 export const PAGE = 50;
-const AT_ONCE = 1000; // the API gives no more in one reply
+const AT_ONCE = 1000; // the most that the API returns in one reply
 const QUIET_MS = 200; // many agents may change at once
 
 /** `show(list)` after each answer, `fail(problem)` after each failure. `list`: `{ items, total, more }`. */
@@ -14,13 +14,13 @@ export function agentList(show, fail) {
   let waiting = null;
   let stale = false;
 
-  /** From the start, at least `size` rows. */
+  /** Load from the start, at least `size` rows. */
   function load(next, size = PAGE) {
     query = next;
     return renewed(size);
   }
 
-  /** The next page. */
+  /** Load the next page. */
   async function more() {
     const mine = (turn += 1);
     await settled(mine, async () => {
@@ -29,7 +29,7 @@ export function agentList(show, fail) {
     });
   }
 
-  /** The same rows again, soon; what changes while they are on their way is asked for after them. */
+  /** Load the same rows again, soon; once more if agents change meanwhile. */
   function refresh() {
     stale = true;
     waiting ??= setTimeout(async () => {
@@ -49,7 +49,7 @@ export function agentList(show, fail) {
   async function settled(mine, work) {
     try {
       const found = await work();
-      if (mine !== turn) return; // a later question is under way
+      if (mine !== turn) return; // a later request is under way
       kept = found;
       show({ items: kept.items, total: kept.total, more: kept.cursor !== null });
     } catch (problem) {
@@ -70,7 +70,7 @@ async function first(query, size) {
 }
 
 async function page(query, limit, cursor) {
-  const said = new URLSearchParams({ limit, view: "summary" });
+  const said = new URLSearchParams({ limit: String(limit), view: "summary" });
   for (const [name, value] of Object.entries(query)) if (value) said.set(name, value);
   if (cursor !== null) said.set("cursor", cursor);
   const found = await get(`/api/agents?${said}`);

@@ -5,11 +5,11 @@ import { fill, h } from "../dom.js";
 import { short } from "../format.js";
 import { conditionBadge, when } from "../marks.js";
 
-/** A function that makes `body` show the given summaries; `marked`: what changed is pointed out. */
+/** Return a function that shows summaries in `body`; `marked`: rows that changed are highlighted. */
 export function rowsOf(body) {
   const known = new Map();
   return (items, { marked = false } = {}) => {
-    const focused = document.activeElement;
+    const focused = /** @type {HTMLElement} */ (document.activeElement);
     const wanted = new Set(items.map((one) => one.id));
     for (const [id, { row }] of known) if (!wanted.has(id)) { row.remove(); known.delete(id); }
     items.forEach((item, index) => {
@@ -41,20 +41,27 @@ function point(row) {
 
 function cells(item) {
   return [
-    h("td.first", {}, h("div", {}, h("a.name", { href: `/ui/agent?agent=${inPath(item.slug)}` }, item.name), " ", item.is_default ? h("span.badge.accent", {}, "default") : null),
+    h("td.first", {},
+      h("div", {},
+        h("a.name", { href: `/ui/agent?agent=${inPath(item.slug)}` }, item.name), " ",
+        item.is_default ? h("span.badge.accent", {}, "default") : null),
       h("div.slug", {}, item.slug)),
     h("td", { dataset: { label: "Owner" } }, item.user),
     h("td", { dataset: { label: "Providers" } }, providers(item.providers)),
     h("td", { dataset: { label: "Condition" } }, conditionBadge(item.condition), why(item.condition)),
     h("td.tight", { dataset: { label: "Version" } }, h("div", {}, String(item.version)), lag(item)),
-    h("td", { dataset: { label: "File" } }, h("div.path", {}, item.path), h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "no commit")),
+    h("td", { dataset: { label: "File" } },
+      h("div.path", {}, item.path),
+      h("div.commit", { title: item.commit && `commit ${item.commit}` }, short(item.commit) || "no commit")),
     h("td.tight", { dataset: { label: "Last change" } }, when(item.updated_at)),
   ];
 }
 
 function providers(named) {
   const found = Object.entries(named);
-  return found.length ? found.map(([kind, vendor]) => h("div", {}, h("span.kind", {}, kind), " ", vendor)) : h("span.soft", {}, "none");
+  return found.length
+    ? found.map(([kind, vendor]) => h("div", {}, h("span.kind", {}, kind), " ", vendor))
+    : h("span.soft", {}, "none");
 }
 
 function why(condition) {
@@ -62,8 +69,10 @@ function why(condition) {
   return h("div.why", { title: condition.message }, [condition.reason, condition.message].filter(Boolean).join(": "));
 }
 
-/** Where what is served is not what the file says. */
+/** Report where the version that is served is not the file's. */
 function lag({ version, serving_version: serving, condition }) {
-  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) return null;
+  if (serving === version || condition.type === "Suspended" || (serving === null && condition.type === "Ready")) {
+    return null;
+  }
   return h("div.lag", {}, serving === null ? "none is served" : `serves ${serving}`);
 }

@@ -1,9 +1,9 @@
-// The microphone: opened, resampled to what the server takes, told in blocks; and what to do where there is none.
+// The microphone: opened, resampled to the server's rate, passed on in blocks; and what to do where there is none.
 
 import { loudness, toSixteen } from "./pcm.js";
 import { Resampler } from "./resampler.js";
 
-/** Why there is no sound from a microphone. `message` says what is wrong, `hint` what to do. */
+/** Why there is no sound from a microphone. `message`: what is wrong; `hint`: what to do. */
 class NoMicrophone extends Error {
   constructor(message, hint) {
     super(message);
@@ -12,16 +12,20 @@ class NoMicrophone extends Error {
 }
 
 const REASONS = {
-  NotAllowedError: ["the browser may not use the microphone", "allow it in the browser's settings for this address, then try again"],
+  NotAllowedError: [
+    "the browser may not use the microphone", "allow it in the browser's settings for this address, then try again",
+  ],
   NotFoundError: ["there is no microphone", "connect one, then try again"],
-  NotReadableError: ["the microphone is in use by another program, or the system refuses it", "close the other program, then try again"],
+  NotReadableError: [
+    "the microphone is in use by another program, or the system refuses it", "close the other program, then try again",
+  ],
 };
 
-/** Whether this page may ask for a microphone at all. */
+/** Return whether this page may request a microphone at all. */
 const canListen = () => Boolean(navigator.mediaDevices?.getUserMedia);
 
 /**
- * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device goes away.
+ * `onBlock(samples, level)` with 16-bit mono at `rate` and a loudness of 0 to 1; `onEnd()` where the device is removed.
  * Resolves with `{stop()}`. Throws `NoMicrophone`.
  */
 export async function listen({ rate, onBlock, onEnd = () => {} }) {
@@ -53,7 +57,9 @@ async function opened() {
     const audio = { echoCancellation: true, noiseSuppression: true, autoGainControl: true, channelCount: 1 };
     return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
-    const [message, hint] = REASONS[error.name] ?? ["the microphone cannot be opened", "see whether another program has it"];
+    const [message, hint] = REASONS[error.name] ?? [
+      "the microphone cannot be opened", "see whether another program has it",
+    ];
     throw new NoMicrophone(message, hint);
   }
 }

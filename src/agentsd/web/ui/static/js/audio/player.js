@@ -2,9 +2,12 @@
 
 import { toFloats } from "./pcm.js";
 
-const LEAD = 0.06; // seconds between the first samples' coming and their sounding: later ones may be late by that
+const LEAD = 0.06; // seconds between the arrival of the first samples and their sound: later ones may be late by that
 
-/** At one `rate`: the browser's context has the same, so a sample is a sample. Make it in a click: browsers ask for that. */
+/**
+ * At one `rate`: the browser's context has the same, so a sample is a sample. Make it in the handler of a click, since
+ * browsers start sound only there.
+ */
 export class Player {
   constructor(rate, { onIdle = () => {} } = {}) {
     this.rate = rate;
@@ -22,7 +25,7 @@ export class Player {
   /** From here on `playedMs` counts anew. */
   begin() { this.pieces = []; }
 
-  /** More of the sound; returns in how many ms it will be heard. */
+  /** Queue more of the sound; returns in how many ms it is played. */
   push(samples) {
     if (!samples.length || this.context.state === "closed") return 0;
     const buffer = this.context.createBuffer(1, samples.length, this.rate);
@@ -46,7 +49,7 @@ export class Player {
     if (this.sources.delete(source) && !this.playing) this.onIdle();
   }
 
-  /** Silence, now. */
+  /** Stop all sound at once. */
   stop() {
     const silenced = [...this.sources];
     this.sources.clear();

@@ -1,4 +1,4 @@
-// A voice that comes over HTTP as a WAV of unknown length: read, told piece by piece, and kept.
+// Speech over HTTP, as a WAV of unknown length: passed on piece by piece, and kept.
 
 import { request } from "../api.js";
 import { joined, Unpacker } from "./pcm.js";
@@ -7,8 +7,14 @@ import { headerOf } from "./wav.js";
 const HEADER_MAX = 4096;
 
 /**
- * Have `agent` say `input`. `onBegin({rate, reply})` before the first `onSamples(Int16Array)`.
+ * Have `agent` speak `input`. `onBegin({rate, reply})` before the first `onSamples(Int16Array)`.
  * Resolves with `{rate, samples}`, all of it. Throws `Problem`, and an error where the stream breaks off.
+ * @param {object} options
+ * @param {string} options.agent
+ * @param {string} options.input
+ * @param {AbortSignal} options.signal
+ * @param {(begun: { rate: number, reply: Response }) => void} [options.onBegin]
+ * @param {(samples: Int16Array) => void} [options.onSamples]
  */
 export async function spoken({ agent, input, signal, onBegin = () => {}, onSamples = () => {} }) {
   const body = { model: agent, input, response_format: "wav" };

@@ -1,4 +1,4 @@
-// Where an answer has its knowledge from: marks in the text that open the passage, and a list below.
+// The sources of an answer: marks in the text that open the passage, and a list below.
 
 import { fill, h } from "../dom.js";
 
@@ -7,7 +7,7 @@ const MARK = /\[(\d{1,3}(?:\s*,\s*\d{1,3})*)\]/g;
 /** "faq.md › Opening hours" */
 const placeOf = (one) => (one.heading ? `${one.source} › ${one.heading}` : one.source);
 
-/** A text whose [1] are buttons, where there is such a passage. `citations()` gives them. */
+/** Return a function that makes buttons of each [1] in a text that has such a passage, of `citations()`. */
 export function marker(citations) {
   return (text) => {
     const found = new Map(citations().map((one) => [one.number, one]));
@@ -28,18 +28,20 @@ export function marker(citations) {
 
 function cite(citation) {
   const button = h("button.cite", {
-    type: "button", ariaHaspopup: "dialog", ariaLabel: `Source ${citation.number}: ${placeOf(citation)}`, onclick: () => open(citation, button),
+    type: "button", ariaHaspopup: "dialog", ariaLabel: `Source ${citation.number}: ${placeOf(citation)}`,
+    onclick: () => open(citation, button),
   }, `[${citation.number}]`);
   return button;
 }
 
-/** The passages of an answer, one below the other, each to be opened. */
+/** Return the passages of an answer as a list of folds. */
 export function sources(citations) {
   if (!citations.length) return null;
   return h("div.sources", { role: "group", ariaLabel: "Sources" },
     h("p.small.soft", {}, citations.length === 1 ? "1 source" : `${citations.length} sources`),
     citations.map((one) => h("details", {},
-      h("summary", {}, h("span.number", {}, `[${one.number}]`), " ", placeOf(one)), h("blockquote.passage-text", {}, one.text))));
+      h("summary", {}, h("span.number", {}, `[${one.number}]`), " ", placeOf(one)),
+      h("blockquote.passage-text", {}, one.text))));
 }
 
 /** The passage beside the mark. Escape, or a click elsewhere, closes it, and the focus is where it was. */
@@ -51,7 +53,9 @@ function open(citation, button) {
     if (box.contains(document.activeElement) || document.activeElement === document.body) button.focus();
     box.remove();
   });
-  fill(box, h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close), h("div.passage-text", { tabIndex: 0 }, citation.text));
+  fill(box,
+    h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close),
+    h("div.passage-text", { tabIndex: 0 }, citation.text));
   button.closest(".turn").append(box); // not beside the mark: its paragraph may be made anew while text comes
   box.showPopover();
   beside(box, button);

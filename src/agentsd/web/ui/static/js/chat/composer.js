@@ -5,9 +5,13 @@ import { byId } from "../dom.js";
 
 /** `work` has `send(text, edited)` and `stop()`. */
 export class Composer {
+  coming = false;
+  editing = false;
+
+  /** @param {{ send: (text: string, edited: boolean) => void, stop: () => void }} work */
   constructor(work) {
-    Object.assign(this, { work, coming: false, editing: false });
-    this.field = byId("question");
+    this.work = work;
+    this.field = byId("question", HTMLTextAreaElement);
     this.button = byId("send");
     byId("composer").addEventListener("submit", (event) => { event.preventDefault(); this.submit(); });
     this.field.addEventListener("keydown", (event) => this.key(event));

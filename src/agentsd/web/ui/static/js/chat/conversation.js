@@ -1,4 +1,4 @@
-// The conversation that is open: what was said in it, and the answer that is coming.
+// The open conversation: its turns, and the answer that is coming.
 
 import { chosen } from "../choice.js";
 import { h } from "../dom.js";
@@ -9,13 +9,38 @@ import { Answer, greeting, Question } from "./transcript.js";
 
 const KEEP_MS = 2000;
 
-/** `place` holds the transcript; `work` has `coming(bool)`, `drawn()`, `kept(id)`, `edit(text)` and `say(text)`. */
+/** @import { Kept, Store, Turn } from "./store.js" */
+
+/**
+ * The callbacks of a conversation.
+ * @typedef {object} Work
+ * @property {(coming: boolean) => void} coming an answer begins to come, or has ended
+ * @property {() => void} drawn the transcript was redrawn
+ * @property {(id: string) => void} kept
+ * @property {(text: string) => void} edit
+ * @property {(text: string) => void} say for screen readers
+ */
+
+/** `place` holds the transcript. */
 export class Conversation {
+  data = fresh();
+  /** @type {AbortController | null} */
+  coming = null;
+  /** @type {WeakMap<Turn, Question | Answer>} */
+  views = new WeakMap();
+
+  /**
+   * @param {HTMLElement} place
+   * @param {Store} store
+   * @param {Work} work
+   */
   constructor(place, store, work) {
-    Object.assign(this, { place, store, work, data: fresh(), coming: null, views: new WeakMap() });
+    this.place = place;
+    this.store = store;
+    this.work = work;
   }
 
-  /** Show another one, or a new one (null). An answer that is coming is stopped: what came of it is kept. */
+  /** Show another one, or a new one (null). An answer that is coming is stopped; its text so far is kept. */
   open(data) {
     this.stop();
     this.coming = null;
@@ -25,7 +50,7 @@ export class Conversation {
     this.draw();
   }
 
-  /** Show what there is; what stands there already is left alone. */
+  /** Draw the turns; elements that are already in place are not touched. */
   draw() {
     const { turns } = this.data;
     const nodes = turns.length ? turns.flatMap((turn, at) => this.view(turn, at).nodes) : [greeting(chosen())];
@@ -34,19 +59,28 @@ export class Conversation {
     while (this.place.childNodes.length > same) this.place.lastChild.remove();
     this.place.append(...nodes.slice(same));
     const asked = turns.findLastIndex((turn) => turn.role === "user");
-    turns.forEach((turn, at) => this.view(turn, at).end(!this.coming && (turn.role === "user" ? at === asked : at === turns.length - 1)));
+    turns.forEach((turn, at) => {
+      const last = turn.role === "user" ? asked : turns.length - 1;
+      this.view(turn, at).end(!this.coming && at === last);
+    });
     this.work.drawn();
   }
 
   view(turn, at) {
     const known = this.views.get(turn);
     if (known) return known;
-    const view = turn.role === "user"
-      ? new Question(turn, { edit: this.work.edit })
-      : new Answer(turn, { retry: () => this.retry(), drawn: this.work.drawn });
+    if (turn.role !== "user") return this.answer(turn, at);
+    const view = new Question(turn, { edit: this.work.edit });
     this.views.set(turn, view);
-    if (turn.role === "assistant") view.name(this.before(at));
-    if (turn.role === "assistant" && turn.state !== "coming") view.settle();
+    return view;
+  }
+
+  /** Make the view of an answer. */
+  answer(turn, at) {
+    const view = new Answer(turn, { retry: () => this.retry(), drawn: this.work.drawn });
+    this.views.set(turn, view);
+    view.name(this.before(at));
+    if (turn.state !== "coming") view.settle();
     return view;
   }
 
@@ -62,25 +96,27 @@ export class Conversation {
     return this.next();
   }
 
-  /** Ask the last question again, whoever answers now. */
+  /** Ask the last question again, of the present agent. */
   retry() {
     if (this.coming) return undefined;
     this.data.turns.splice(this.data.turns.findLastIndex((turn) => turn.role === "user") + 1);
     return this.next();
   }
 
-  /** End the answer that is coming; what came of it stays. */
+  /** Stop the answer that is coming; its text so far stays. */
   stop() { this.coming?.abort(); }
 
   async next() {
     const { data } = this;
     const messages = messagesOf(data.turns);
-    const turn = { role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], first: null, total: null };
+    const turn = {
+      role: "assistant", text: "", agent: "", version: 0, state: "coming", citations: [], first: null, total: null,
+    };
     const coming = new AbortController();
     this.coming = coming;
     data.turns.push(turn);
     this.draw();
-    const answer = this.view(turn, data.turns.length - 1);
+    const answer = /** @type {Answer} */ (this.view(turn, data.turns.length - 1));
     answer.begin();
     this.work.coming(true);
     this.keep(data, true);
@@ -106,7 +142,7 @@ export class Conversation {
   }
 
   listener(data, turn, begun) {
-    const answer = this.views.get(turn);
+    const answer = /** @type {Answer} */ (this.views.get(turn));
     let kept = begun;
     return {
       agent: (slug, version) => {
@@ -131,7 +167,7 @@ export class Conversation {
   ended(turn, answer) {
     this.draw();
     const all = h("div", {}, answer.body.textContent, turn.state === "stopped" ? " Stopped." : "").textContent;
-    if (turn.state !== "failed") this.work.say(all); // a failure says so by itself
+    if (turn.state !== "failed") this.work.say(all); // the notice of a failure is an alert already
   }
 
   /** Keep it as it is now, if it is still kept (or `anew`): it may have been deleted, or its user signed out. */
@@ -139,7 +175,9 @@ export class Conversation {
     const known = this.store.find(data.id);
     if (!known && !anew) return;
     if (known) data.title = known.title; // it may have been renamed
-    if (!this.store.save(data) && anew) toast("This browser does not keep conversations: it is out of space, or does not allow it.", "bad");
+    if (!this.store.save(data) && anew) {
+      toast("This browser does not keep conversations: it is out of space, or does not allow it.", "bad");
+    }
     this.work.kept(data.id);
   }
 }

@@ -4,15 +4,24 @@ import { byId, fill, h, newId } from "../dom.js";
 import { confirm, dialog } from "../dialogs.js";
 import { when } from "../marks.js";
 
+/** @import { Store } from "./store.js" */
+
 /** Draws the list; `work` has `open(id)`, `changed()` after a name or a deletion, and `current()`, an id. */
 export class History {
+  state = ""; // what is drawn
+
+  /**
+   * @param {Store} store
+   * @param {{ open: (id: string) => void, changed: () => void, current: () => string }} work
+   */
   constructor(store, work) {
-    Object.assign(this, { store, work });
+    this.store = store;
+    this.work = work;
     addEventListener("storage", ({ key }) => { if (key === store.key) this.draw(); });
     fold();
   }
 
-  /** As it is kept now; the focus in it stays. */
+  /** Draw the kept conversations; the focus in the list stays. */
   draw() {
     const all = this.store.all();
     const state = JSON.stringify([this.work.current(), all.map((one) => [one.id, one.title])]);
@@ -32,10 +41,14 @@ export class History {
       this.work.open(one.id);
     };
     return h("li", { dataset: { id: one.id } },
-      h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open }, h("span.title", {}, one.title), h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
+      h("a", { href: `?chat=${one.id}`, ariaCurrent: current ? "true" : null, onclick: open },
+        h("span.title", {}, one.title),
+        h("span.small.soft", {}, when(new Date(one.updated).toISOString()))),
       h("div.row", {},
-        h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) }, "Rename"),
-        h("button.plain.small", { type: "button", ariaLabel: `Delete ${one.title}`, onclick: () => this.remove(one) }, "Delete")));
+        h("button.plain.small", { type: "button", ariaLabel: `Rename ${one.title}`, onclick: () => this.rename(one) },
+          "Rename"),
+        h("button.plain.small", { type: "button", ariaLabel: `Delete ${one.title}`, onclick: () => this.remove(one) },
+          "Delete")));
   }
 
   async rename(one) {
@@ -54,14 +67,16 @@ export class History {
   }
 }
 
-/** Where the focus is in the list, as a function that puts it there again. */
+/** Return a function that restores the focus in the list. */
 function focusIn(list) {
-  const held = document.activeElement.closest("#history-list li");
+  const focused = /** @type {HTMLElement} */ (document.activeElement);
+  const held = /** @type {HTMLElement | null} */ (focused.closest("#history-list li"));
   if (!held) return () => {};
-  const parts = (row) => [...row?.querySelectorAll("a, button") ?? []];
-  const at = parts(held).indexOf(document.activeElement);
+  const parts = (row) => /** @type {HTMLElement[]} */ (row ? [...row.querySelectorAll("a, button")] : []);
+  const at = parts(held).indexOf(focused);
   return () => {
-    const [link, ...buttons] = parts([...list.children].find((one) => one.dataset.id === held.dataset.id));
+    const rows = /** @type {HTMLElement[]} */ ([...list.children]);
+    const [link, ...buttons] = parts(rows.find((one) => one.dataset.id === held.dataset.id));
     link?.focus(); // the buttons are shown where the focus is
     buttons[at - 1]?.focus();
   };
@@ -69,14 +84,19 @@ function focusIn(list) {
 
 function form(title, close) {
   const id = newId("title");
-  const field = h("input", { id, value: title, required: true, maxLength: 100, autofocus: true, onfocus: () => field.select(), autocomplete: "off" });
+  const field = h("input", {
+    id, value: title, required: true, maxLength: 100, autofocus: true, onfocus: () => field.select(),
+    autocomplete: "off",
+  });
   const submit = (event) => { event.preventDefault(); close(field.value.trim()); };
   return h("form.stack", { onsubmit: submit },
     h("div.field", {}, h("label", { htmlFor: id }, "Title"), field),
-    h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Cancel"), h("button.primary", { type: "submit" }, "Rename")));
+    h("div.row.end", {},
+      h("button", { type: "button", onclick: () => close() }, "Cancel"),
+      h("button.primary", { type: "submit" }, "Rename")));
 }
 
-/** On a phone the list is folded away until it is asked for. */
+/** Fold the list away on a phone, until its button opens it. */
 function fold() {
   const button = byId("history-button");
   const list = byId("history");
@@ -85,6 +105,10 @@ function fold() {
     button.setAttribute("aria-expanded", String(open));
   };
   button.addEventListener("click", () => set(!list.classList.contains("open")));
-  list.addEventListener("click", (event) => { if (event.target.closest("a, #new-chat")) set(false); });
-  list.addEventListener("keydown", (event) => { if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); } });
+  list.addEventListener("click", ({ target }) => {
+    if (/** @type {Element} */ (target).closest("a, #new-chat")) set(false);
+  });
+  list.addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && list.classList.contains("open")) { set(false); button.focus(); }
+  });
 }

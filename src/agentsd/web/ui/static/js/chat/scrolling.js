@@ -35,7 +35,9 @@ export function scrolling(button) {
 export function aboveKeyboard(element) {
   const seen = window.visualViewport;
   if (!seen) return;
-  const lift = () => { element.style.bottom = `${Math.max(0, Math.round(innerHeight - seen.height - seen.offsetTop))}px`; };
+  const lift = () => {
+    element.style.bottom = `${Math.max(0, Math.round(innerHeight - seen.height - seen.offsetTop))}px`;
+  };
   seen.addEventListener("resize", lift);
   seen.addEventListener("scroll", lift);
 }

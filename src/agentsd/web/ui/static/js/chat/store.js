@@ -3,7 +3,10 @@
 const MOST = 50;
 const MOST_CHARACTERS = 1_000_000;
 
-/** Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the conversation that it shows. */
+/**
+ * Of one token, for several people may have one of the same owner. Several pages may be open: each writes only the
+ * conversation that it shows.
+ */
 export class Store {
   constructor(who) { this.key = `agentsd.chats.${who}`; }
 
@@ -31,7 +34,7 @@ export class Store {
     return this.write([conversation, ...this.all().filter((one) => one.id !== conversation.id)]);
   }
 
-  /** Give it another title; its place stays. */
+  /** Rename it; its place stays. */
   rename(id, title) { return this.write(this.all().map((one) => (one.id === id ? { ...one, title } : one))); }
 
   /** Forget it. */
@@ -50,13 +53,14 @@ export class Store {
   }
 }
 
-/** Whether a page can show it: another edition of it may have kept something else. */
+/** Return whether a page can show it: another version of the page may have kept another form. */
 function isSound(one) {
   const texts = typeof one?.id === "string" && typeof one.title === "string";
   return texts && !Number.isNaN(new Date(one.updated).getTime()) && Array.isArray(one.turns) && one.turns.every(isTurn);
 }
 
-const isTurn = (turn) => typeof turn?.text === "string" && (turn.state !== "failed" || typeof turn.problem?.message === "string");
+const isTurn = (turn) => typeof turn?.text === "string"
+  && (turn.state !== "failed" || typeof turn.problem?.message === "string");
 
 /** A conversation that alone is more than we keep loses its beginning. */
 function shortened(conversation) {
@@ -65,19 +69,42 @@ function shortened(conversation) {
   return turns.length === conversation.turns.length ? conversation : { ...conversation, turns };
 }
 
-/** One that has not begun. */
+/**
+ * One turn of a conversation.
+ * @typedef {object} Turn
+ * @property {string} role user or assistant
+ * @property {string} text
+ * @property {string} [state] of an answer: coming, done, stopped or failed
+ * @property {string} [agent] whose answer it is
+ * @property {number} [version]
+ * @property {any[]} [citations]
+ * @property {number | null} [first] ms until its first piece came
+ * @property {number | null} [total] ms until it ended
+ * @property {{ message: string, hint: string }} [problem] of one that failed
+ */
+
+/**
+ * A conversation as it is kept.
+ * @typedef {{ id: string, title: string, created: number, updated: number, turns: Turn[] }} Kept
+ */
+
+/**
+ * Return a new conversation.
+ * @returns {Kept}
+ */
 export function fresh() {
-  const id = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(36).padStart(2, "0")).join("");
+  const random = crypto.getRandomValues(new Uint8Array(8));
+  const id = Array.from(random, (byte) => byte.toString(36).padStart(2, "0")).join("");
   return { id, title: "", created: Date.now(), updated: Date.now(), turns: [] };
 }
 
-/** What a conversation is called until somebody names it: its first question. */
+/** Return the title of a conversation until it is renamed: its first question. */
 export function titleOf(text) {
   const line = text.trim().replace(/\s+/g, " ");
   return line.length > 60 ? `${line.slice(0, 59)}…` : line;
 }
 
-/** What the agent is told: all that was said. */
+/** Return the messages for the agent: all turns with a text. */
 export function messagesOf(turns) {
   return turns.filter((turn) => turn.text).map((turn) => ({ role: turn.role, content: turn.text }));
 }

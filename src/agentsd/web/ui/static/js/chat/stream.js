@@ -6,10 +6,12 @@ const CUT = { detail: "the answer was cut short", hint: "the line to the server 
 
 /**
  * Ask `agent` (a slug) with all `messages`. Calls `told.agent(slug, version)` once, `told.citations(list)` where
- * there are any, and `told.text(piece)` for each piece. Throws `Problem`, or an AbortError when `signal` says so.
+ * there are any, and `told.text(piece)` for each piece. Throws `Problem`, or an AbortError once `signal` is aborted.
  */
 export async function ask(agent, messages, signal, told) {
-  const reply = await request("POST", "/v1/chat/completions", { body: { model: agent, messages, stream: true }, signal });
+  const reply = await request("POST", "/v1/chat/completions", {
+    body: { model: agent, messages, stream: true }, signal,
+  });
   told.agent(reply.headers.get("X-Agent") ?? agent, Number(reply.headers.get("X-Agent-Version")));
   for await (const data of frames(reply)) {
     if (data === "[DONE]") return;

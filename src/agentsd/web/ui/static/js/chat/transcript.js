@@ -1,20 +1,29 @@
-// What was said, as it is shown: questions, answers, and notes of who answers.
+// The transcript: questions, answers, and notes of who answers.
 
+import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
 import { notice } from "../marks.js";
 import { copyText, Growing } from "../markdown.js";
 import { marker, sources } from "./citations.js";
 
-/** What has to be said before an answer: another agent or another version of it than before; "" otherwise. */
+/** @import { Turn } from "./store.js" */
+
+/** Return the note before an answer of another agent, or of another version, than before; "" for the same. */
 function changeOf(before, turn) {
   if (!before || !turn.agent) return "";
   if (before.agent !== turn.agent) return [`now answered by `, h("code", {}, turn.agent), ` v${turn.version}`];
-  return before.version === turn.version ? "" : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
+  return before.version === turn.version
+    ? ""
+    : [h("code", {}, turn.agent), ` changed: v${before.version} → v${turn.version}`];
 }
 
 /** A question: `end(last)` offers to edit the last one. */
 export class Question {
+  /**
+   * @param {Turn} turn
+   * @param {{ edit: (text: string) => void }} work
+   */
   constructor(turn, { edit }) {
     this.edit = edit;
     this.turn = turn;
@@ -22,7 +31,7 @@ export class Question {
     this.element = h("article.turn.question", { ariaLabel: "You" }, h("p.said", {}, turn.text), this.foot);
   }
 
-  /** What can be done about it. */
+  /** Show its actions. */
   end(last) {
     const button = h("button.small.plain", { type: "button", onclick: () => this.edit(this.turn.text) }, "Edit");
     fill(this.foot, last ? h("div.row.actions", {}, button) : null);
@@ -34,22 +43,29 @@ export class Question {
 
 /** An answer: `write()` while it comes, `settle()` once it has ended, for better or worse. */
 export class Answer {
+  /** @type {HTMLElement | null} a note of who answers, above the answer */
+  note = null;
+
+  /**
+   * @param {Turn} turn
+   * @param {{ retry: () => void, drawn: () => void }} work
+   */
   constructor(turn, { retry, drawn }) {
-    Object.assign(this, { turn, retry });
+    this.turn = turn;
+    this.retry = retry;
     this.body = h("div.prose");
     this.who = h("p.who-answers");
     this.foot = h("div.foot");
     this.element = h("article.turn.answer", { ariaLabel: "Answer" }, this.who, this.body, this.foot);
     this.growing = new Growing(this.body, marker(() => turn.citations ?? []), drawn);
-    this.note = null;
     this.name();
   }
 
   /** What is shown, in order. */
   get nodes() { return this.note ? [this.note, this.element] : [this.element]; }
 
-  /** Say whose answer it is, once that is known, and whether it is another's than the one `before`. */
-  name(before) {
+  /** Show whose answer it is, once that is known, and whether the answer `before` was of another agent. */
+  name(before = null) {
     const { agent, version } = this.turn;
     const change = changeOf(before, this.turn);
     this.note = change ? h("div.note", {}, h("span", {}, change)) : null;
@@ -57,23 +73,23 @@ export class Answer {
     if (agent) this.element.setAttribute("aria-label", `Answer of ${agent}`);
   }
 
-  /** It is coming. */
+  /** Show that it is coming. */
   begin() {
     this.element.setAttribute("aria-busy", "true");
     this.element.classList.add("coming");
   }
 
-  /** All of the text so far. */
+  /** Show all of the text so far. */
   write() { this.growing.update(this.turn.text); }
 
-  /** It has ended: resolves once all of it stands there. */
+  /** Show that it has ended; resolves once all of it is rendered. */
   async settle() {
     await this.growing.finish(this.turn.text);
     this.element.removeAttribute("aria-busy");
     this.element.classList.remove("coming");
   }
 
-  /** What stands below it: sources, what went wrong, and what can be done. The `last` one may be asked for again. */
+  /** Show what is below it: sources, the error, and the actions. The `last` one can be repeated. */
   end(last) {
     const { turn } = this;
     if (turn.state === "coming") return;
@@ -85,24 +101,31 @@ export class Answer {
 
   buttons(last) {
     const copy = h("button.small.plain", { type: "button", onclick: () => copyText(this.turn.text, copy) }, "Copy");
-    const again = h("button.small", { class: this.turn.state === "failed" ? "" : "plain", type: "button", onclick: () => this.retry() }, "Retry");
+    const again = h("button.small", {
+      class: this.turn.state === "failed" ? "" : "plain", type: "button", onclick: () => this.retry(),
+    }, "Retry");
     return [last ? again : null, this.turn.text ? copy : null];
   }
 }
 
 function timesOf(turn) {
-  const times = turn.first == null ? "" : `first token ${millis(turn.first)}, ${millis(turn.total)} in all`;
+  const times = isNullish(turn.first) ? "" : `first token ${millis(turn.first)}, ${millis(turn.total)} in all`;
   const stopped = turn.state === "stopped" ? h("span.badge.warn", {}, "stopped") : null;
   return stopped && times ? [stopped, " ", times] : stopped ?? times;
 }
 
-/** Before anything was said: who answers, and its greeting. */
+/** Return the content of an empty conversation: who answers, and its greeting. */
 export function greeting(agent) {
   const lacks = !agent.llm_provider_config?.provider;
   return h("div.empty.greeting", {},
     h("h3", {}, agent.name),
     agent.description ? h("p", {}, agent.description) : null,
     agent.greeting ? h("p.hello", {}, agent.greeting) : null,
-    agent.description || agent.greeting || lacks ? null : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
-    lacks ? h("p", {}, "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.") : null);
+    agent.description || agent.greeting || lacks
+      ? null
+      : h("p", {}, "Ask something. Agents can be switched in the middle of a conversation."),
+    lacks
+      ? h("p", {},
+        "This agent has no ", h("code", {}, "llm"), ", so it cannot answer in writing. Choose another one above.")
+      : null);
 }

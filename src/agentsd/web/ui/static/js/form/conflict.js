@@ -1,4 +1,4 @@
-// Two people changed the same field: what it was, what it is, what was typed here, and a choice for each.
+// The dialog of a conflict: each field's value before, theirs and mine, and a choice for each.
 
 import { dialog } from "../dialogs.js";
 import { h, newId } from "../dom.js";
@@ -15,7 +15,9 @@ export function settle(meeting, titleOf) {
       close(new Map(choices.map((one) => [one.unit, one.chosen()])));
     };
     return h("form.stack.conflict", { onsubmit: submit },
-      h("p", {}, "Their change is live. For each field, keep what you typed, which then takes the place of theirs, or take theirs."),
+      h("p", {},
+        "Their change is live. For each field, keep what you typed, which then takes the place of theirs, "
+          + "or take theirs."),
       h("div.row", {},
         h("button.small", { type: "button", onclick: () => all("mine") }, "Keep all of mine"),
         h("button.small", { type: "button", onclick: () => all("theirs") }, "Take all of theirs")),
@@ -47,18 +49,22 @@ function version(title, value, element = null) {
   return h("div.version", {}, h("h3", {}, title), h("pre", { tabIndex: 0, ariaLabel: title }, told(value)), element);
 }
 
-/** A value as a person reads it. */
+/** Return a value as a person reads it. */
 function told(value) {
   if (value === undefined || (typeof value === "object" && Object.keys(value).length === 0)) return "(nothing)";
   if (value === MASK) return "(sealed)";
   return typeof value === "object" ? JSON.stringify(value, null, 2).replaceAll(`"${MASK}"`, "(sealed)") : String(value);
 }
 
-/** What a unit is called; a field's title is its control's. */
+/** Return the title of a unit; a field's is its control's. */
 export function nameOf(unit, form) {
   const legend = (element) => element?.querySelector(":scope > legend")?.textContent;
-  if (SECTIONS.includes(unit)) return legend(form.element.querySelector(`[data-section="${CSS.escape(unit)}"]`)) ?? unit;
+  if (SECTIONS.includes(unit)) {
+    return legend(form.element.querySelector(`[data-section="${CSS.escape(unit)}"]`)) ?? unit;
+  }
   const control = form.controls.find((one) => one.pointer === unit);
   if (!control) return unit;
-  return unit.includes(".") ? `${legend(control.element.closest("fieldset"))}: ${control.setting.title}` : control.setting.title;
+  return unit.includes(".")
+    ? `${legend(control.element.closest("fieldset"))}: ${control.setting.title}`
+    : control.setting.title;
 }

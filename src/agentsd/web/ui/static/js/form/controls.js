@@ -1,20 +1,24 @@
-// One field: its label, input, help and error, and, of what is sealed, "unchanged" in the place of a value.
+// One field: its label, input, help and error; a sealed value shows as "unchanged".
 
 import { fill, h, newId } from "../dom.js";
 import { sentence } from "../marks.js";
 import { MASK, problemOf } from "./fields.js";
 import { inputOf } from "./inputs.js";
 
-/** What a page that cannot save gives for a secret that is needed: it says only that there is one. */
+/** The value of a required secret on a page that cannot save: it means only that there is one. */
 export const SOME_SECRET = "sealed elsewhere";
 
 /**
  * `{ element, setting, pointer, get, set, check, fail, clear, focus, askAgain }`. `where`: `{ pointer, onchange,
  * manual }`; `manual`: nothing can be saved here, so secrets are not asked for.
+ * @param {Record<string, any>} setting of `fields.js`
+ * @param {{ pointer: string, onchange: () => void, manual?: boolean }} where
  */
 export function control(setting, { pointer, onchange, manual }) {
   const ids = { input: newId("field"), help: newId("help"), error: newId("error") };
-  const input = inputOf(setting, { id: ids.input, ariaDescribedby: `${ids.help} ${ids.error}`, ...(setting.required ? { ariaRequired: "true" } : {}) });
+  const input = inputOf(setting, {
+    id: ids.input, ariaDescribedby: `${ids.help} ${ids.error}`, ...(setting.required ? { ariaRequired: "true" } : {}),
+  });
   const error = h("p.error", { id: ids.error, hidden: true });
   const away = manual && setting.kind === "secret";
   const sealed = sealing({ setting, input: input.element, onchange: changed, away });
@@ -35,11 +39,14 @@ export function control(setting, { pointer, onchange, manual }) {
     set(value) { sealed.load(value === MASK); input.set(value === MASK ? undefined : value); },
     check: () => (sealed.holds() ? null : (input.unread?.() ?? problemOf(setting, get()))),
     fail(messages) {
-      fill(error, messages.map(({ message, hint }) => h("span.block", {}, sentence(message), hint ? h("span.hint.block", {}, sentence(hint)) : null)));
+      fill(error,
+        messages.map(({ message, hint }) => h("span.block", {},
+          sentence(message),
+          hint ? h("span.hint.block", {}, sentence(hint)) : null)));
       error.hidden = false;
       input.element.setAttribute("aria-invalid", "true");
     },
-    /** The server wants a secret once more. */
+    /** Ask for a secret once more. */
     askAgain() { sealed.replace(); },
     focus() {
       for (let fold = element.closest("details"); fold; fold = fold.parentElement.closest("details")) fold.open = true;
@@ -76,7 +83,10 @@ function sealing({ setting, input, onchange, away }) {
     fill(button, action);
     button.setAttribute("aria-label", action === "Keep" ? `Keep the present ${name}` : `${action} ${name}`);
     remove.setAttribute("aria-label", `Remove ${name}`);
-    fill(told, away && state === "typed" ? ["Not typed here: ", h("code", {}, "agentsd edit"), " seals it."] : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
+    fill(told,
+      away && state === "typed"
+        ? ["Not typed here: ", h("code", {}, "agentsd edit"), " seals it."]
+        : { kept: "Sealed: unchanged", removed: "Will be removed", typed: "Will be replaced" }[state]);
   }
   draw();
   return {
@@ -90,13 +100,22 @@ function sealing({ setting, input, onchange, away }) {
 
 function framed(setting, ids, input, sealed, error) {
   const about = h("p.help", { id: ids.help }, coded(setting.help), defaultOf(setting));
-  const label = h("label", { htmlFor: ids.input }, setting.title, setting.required ? h("span.needed", {}, " (needed)") : null);
-  if (setting.kind === "switch") return h("div.field.switch", {}, h("div.row", {}, input.element, label), sealed, about, error);
+  const label = h("label", { htmlFor: ids.input },
+    setting.title,
+    setting.required ? h("span.needed", {}, " (needed)") : null);
+  if (setting.kind === "switch") {
+    return h("div.field.switch", {}, h("div.row", {}, input.element, label), sealed, about, error);
+  }
   return h("div.field", { class: setting.kind }, label, sealed, input.element, about, error);
 }
 
 function defaultOf({ kind, fallback }) {
-  if (fallback === undefined || fallback === "" || typeof fallback === "object" || ["switch", "choice"].includes(kind)) return null;
+  if (fallback === undefined
+    || fallback === ""
+    || typeof fallback === "object"
+    || ["switch", "choice"].includes(kind)) {
+    return null;
+  }
   return h("span.default", {}, ` Default: ${fallback}`);
 }
 

@@ -1,4 +1,4 @@
-// A form at work: what was loaded, what became of it on the server meanwhile, and how it is saved.
+// The editing of an agent: what was loaded, changes on the server meanwhile, and saving.
 
 import { getTagged, inPath, Problem } from "../api.js";
 import { toast } from "../dialogs.js";
@@ -17,8 +17,8 @@ const LOOKS = 20;
 const LOOK_MS = 250;
 
 /**
- * `{ element, touched, slug, dirty, end }`. `task`: `{ kind: "new" | "copy" | "edit", view, etag, values, identity }`; `values`
- * (flat) is what the form begins with; `done(reply)` when it is saved.
+ * `{ element, touched, slug, dirty, end }`. `task`: `{ kind: "new" | "copy" | "edit", view, etag, values, identity }`;
+ * `values` (flat) is what the form begins with; `done(reply)` when it is saved.
  */
 export function editor(catalog, session, task, done) {
   const editing = task.kind === "edit";
@@ -35,7 +35,9 @@ export function editor(catalog, session, task, done) {
 
   form.set(task.values ?? state.base);
   changed();
-  const deaf = editing ? onAgents((slugs) => { if (slugs === null || slugs.includes(task.view.slug)) follow(); }) : () => {};
+  const deaf = editing
+    ? onAgents((slugs) => { if (slugs === null || slugs.includes(task.view.slug)) follow(); })
+    : () => {};
   return { element, touched: changed, slug: () => task.view.slug, dirty: () => !state.leaving && differs(), end: deaf };
 
   function controls() { return [...(task.identity?.controls ?? []), ...form.controls]; }
@@ -82,12 +84,18 @@ export function editor(catalog, session, task, done) {
   function planned() {
     const draft = form.get();
     if (!editing) return { method: "POST", path: "/api/agents", body: { ...task.identity.get(), ...bodyOf(draft) } };
-    return { method: "PATCH", path: `/api/agents/${inPath(task.view.slug)}`, body: patchOf(state.base, draft), etag: state.etag };
+    return {
+      method: "PATCH", path: `/api/agents/${inPath(task.view.slug)}`, body: patchOf(state.base, draft),
+      etag: state.etag,
+    };
   }
 
   async function prepared(write) {
-    fill(places.result, h("section.card", { tabIndex: -1 }, await instructions(write, { slug: editing ? task.view.slug : task.identity.get().slug, files: session.files })));
-    places.result.firstChild.focus();
+    const slug = editing ? task.view.slug : task.identity.get().slug;
+    const steps = await instructions(write, { slug, files: session.files });
+    const section = h("section.card", { tabIndex: -1 }, steps);
+    fill(places.result, section);
+    section.focus();
   }
 
   function saved(reply) {
@@ -99,34 +107,44 @@ export function editor(catalog, session, task, done) {
   async function refused(problem, before) {
     if (problem.code === "overtaken") throw problem;
     if (problem.status === 412 && editing) return overtaken(before);
-    return showFaults(places.faults, faultsOf(problem, { find: (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer) }), problem);
+    const find = (pointer) => controls().find((one) => one.pointer === pointer) ?? form.find(pointer);
+    return showFaults(places.faults, faultsOf(problem, { find }), problem);
   }
 
-  /** The file is not what this form was made of. The server may need a moment to read it. */
+  /** Follow a file that is newer than this form, then try again. The server may need a moment to read it. */
   async function overtaken(before) {
     for (let looks = 0; looks < LOOKS && state.etag === before; looks += 1) {
       await follow();
       if (state.etag === before) await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }
     if (state.etag === before) {
-      throw new Problem(412, { code: "overtaken", detail: "the file was changed, and this server has not taken the change yet", hint: "it may be invalid: the page Sync says so. What you typed is still here" });
+      throw new Problem(412, {
+        code: "overtaken", detail: "the file was changed, and this server has not taken the change yet",
+        hint: "it may be invalid: the page Sync says so. What you typed is still here",
+      });
     }
     return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
   }
 
-  /** Take what changed on the server into the fields that were not touched here. */
+  /** Update the fields that were not touched here with the changes on the server. */
   async function follow() {
     if (state.leaving) return;
     let found;
     try { found = await getTagged(`/api/agents/${inPath(task.view.id)}`); } catch (problem) {
-      if (problem.status === 404) fill(places.notice, h("p.notice.bad", { role: "alert" }, "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+      if (problem.status === 404) {
+        fill(places.notice,
+          h("p.notice.bad", { role: "alert" },
+            "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+      }
       return;
     }
     if (found.data.digest === task.view.digest) { task.view = found.data; return; }
     const [theirs, draft] = [flatten(found.data), form.get()];
     const { quiet, meeting } = meetings(state.base, theirs, draft);
     for (const unit of quiet) form.put(unit, pick(theirs, unit));
-    const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && changedIn({ a: pick(theirs, one.unit) }, { a: pick(form.get(), one.unit) }).length);
+    const mine = form.get();
+    const isUndecided = ({ unit }) => changedIn({ unit: pick(theirs, unit) }, { unit: pick(mine, unit) }).length > 0;
+    const kept = state.open.filter((one) => !meeting.some(({ unit }) => unit === one.unit) && isUndecided(one));
     const open = [...kept.map((one) => ({ ...one, theirs: pick(theirs, one.unit) })), ...meeting];
     Object.assign(state, { base: theirs, etag: found.etag, open });
     task.view = found.data;
@@ -139,13 +157,14 @@ export function editor(catalog, session, task, done) {
     const parts = [`The file was changed: this is version ${version} now.`];
     if (quiet.length) parts.push(`Updated here: ${names(quiet)}.`);
     if (state.open.length) parts.push(`Changed by both of you: ${names(state.open.map((one) => one.unit))}.`);
-    fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" }, h("p", {}, sentence(parts.join(" "))),
+    fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" },
+      h("p", {}, sentence(parts.join(" "))),
       h("div.row", {}, state.open.length
         ? h("button.small", { type: "button", onclick: decide }, "Decide")
         : h("button.small", { type: "button", onclick: () => fill(places.notice) }, "OK"))));
   }
 
-  /** A choice for each field that both changed; whether all are settled. */
+  /** Ask for a choice at each field that both changed; returns whether all are settled. */
   async function decide() {
     const draft = withoutTyped(form.get(), form.controls);
     const asked = state.open.map((one) => ({ ...one, mine: pick(draft, one.unit) }));
@@ -159,7 +178,7 @@ export function editor(catalog, session, task, done) {
   }
 }
 
-/** A draft as it may be shown: a secret that was typed stays in its field. */
+/** Return a draft without the secrets that were typed. */
 function withoutTyped(draft, fields) {
   const secrets = new Set(fields.filter(({ setting }) => setting.kind === "secret").map(({ pointer }) => pointer));
   const shown = ([pointer, value]) => [pointer, secrets.has(pointer) && value !== MASK ? "(typed)" : value];

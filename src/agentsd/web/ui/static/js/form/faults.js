@@ -1,38 +1,44 @@
-// What is wrong, at its field: a summary above the form, a message at each field, and the focus on the first.
+// Errors at their fields: a summary above the form, a message at each field, and the focus on the first.
 
+import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
 import { notice, sentence } from "../marks.js";
 
-/** What the form itself finds: `[{ control, message }]`. */
+/** Return the errors that the form itself finds: `[{ control, message }]`. */
 export function ownFaults(controls) {
   return controls.map((control) => ({ control, message: control.check() })).filter(({ message }) => message);
 }
 
-/** What the server found, each with its field where the form has it. */
+/** Return the errors that the server found, each with its field where the form has it. */
 export function faultsOf(problem, form) {
   if (problem.violations.length) {
     return problem.violations.map((one) => ({ ...one, control: form.find(pointerOf(one)), where: placeOf(one) }));
   }
   const control = problem.param ? form.find(problem.param) : null;
   const again = problem.code === "secret_needed";
-  return control ? [{ control, message: problem.message, hint: again ? "type it again" : problem.hint, pointer: problem.param, again }] : [];
+  const hint = again ? "type it again" : problem.hint;
+  return control
+    ? [{ control, message: problem.message, hint, pointer: problem.param, again }]
+    : [];
 }
 
-/** What is missing is told of what it is missing from. */
+/** Return the pointer of a violation; of a missing key, which the server reports at its parent, the key's own. */
 function pointerOf({ code, pointer, message }) {
   const missing = code === "missing-key" && /'(\w+)' is missing$/.exec(message);
   return missing ? [pointer, missing[1]].filter(Boolean).join(".") : (pointer ?? "");
 }
 
-const placeOf = ({ path, line, column }) => (path ? [path, line, column].filter((one) => one != null).join(":") : "");
+const placeOf = ({ path, line, column }) => (path
+  ? [path, line, column].filter((one) => !isNullish(one)).join(":")
+  : "");
 
-/** Take back what was shown before. */
+/** Remove the errors that are shown. */
 export function clearFaults(place, controls) {
   fill(place);
   for (const one of controls) one.clear();
 }
 
-/** Show them, and go to the first. Without any, the problem as a whole. */
+/** Show errors, and focus the first; without any, show the problem as a whole. */
 export function showFaults(place, faults, problem = null) {
   const byControl = new Map();
   for (const one of faults) if (one.control) byControl.set(one.control, [...(byControl.get(one.control) ?? []), one]);
@@ -46,7 +52,7 @@ export function showFaults(place, faults, problem = null) {
   else place.scrollIntoView({ block: "center" });
 }
 
-/** A message at its field need not say which field that is. */
+/** Return a message without its pointer, since it is shown at its field. */
 function own({ message, pointer, control }) {
   if (pointer && message.startsWith(`${pointer}: `)) return message.slice(pointer.length + 2);
   return pointer && message.startsWith(`${pointer} `) ? control.setting.title + message.slice(pointer.length) : message;
@@ -59,6 +65,13 @@ function summary(faults) {
 
 function line(fault) {
   const { control, message, hint, where } = fault;
-  if (control) return h("li", {}, h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title), `: ${own(fault)}`);
-  return h("li", {}, where ? [h("code", {}, where), ": "] : null, sentence(message), hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
+  if (control) {
+    return h("li", {},
+      h("button.plain.small", { type: "button", onclick: () => control.focus() }, control.setting.title),
+      `: ${own(fault)}`);
+  }
+  return h("li", {},
+    where ? [h("code", {}, where), ": "] : null,
+    sentence(message),
+    hint ? h("span.hint", {}, ` ${sentence(hint)}`) : null);
 }

@@ -1,14 +1,21 @@
-// What a JSON Schema says of a setting, in the terms of a form. Pure.
+// The settings of a JSON Schema, in the terms of a form. Pure.
 
-/** What a reply shows instead of a secret; sent back, it stands for "unchanged". */
+import { without } from "../data.js";
+
+/** What a reply contains instead of a secret; sent back, it means "unchanged". */
 export const MASK = "**********";
 
-const WORDS = { api: "API", url: "URL", id: "ID", llm: "LLM", tts: "TTS", stt: "STT", rag: "RAG", top: "top", p: "p", k: "k" };
+const WORDS = {
+  api: "API", url: "URL", id: "ID", llm: "LLM", tts: "TTS", stt: "STT", rag: "RAG", top: "top", p: "p", k: "k",
+};
 const UNITS = { ms: "ms", seconds: "seconds" };
-const USUAL = new Set(["model", "model_id", "model_path", "voice", "voice_id", "language", "language_code", "temperature", "max_tokens", "reply"]);
+const USUAL = new Set([
+  "model", "model_id", "model_path", "voice", "voice_id", "language", "language_code", "temperature", "max_tokens",
+  "reply",
+]);
 const PROSE_MIN = 500;
 
-/** The settings of an object's schema, in its order. `root` holds the `$defs`; `secrets` are names. */
+/** Return the settings of an object's schema, in its order. `root` holds the `$defs`; `secrets` are names. */
 export function settingsOf(schema, { root = schema, secrets = [], skip = [] } = {}) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {})
@@ -25,14 +32,14 @@ export function setting(name, node, root, required = false, secret = false) {
     name, kind, required, schema,
     title: titleOf(name, schema.title),
     help: plainText(schema.description ?? ""),
-    fallback: schema.default ?? undefined, // what holds where nothing is said
+    fallback: schema.default ?? undefined, // the default
     example: hidden ? undefined : schema.examples?.[0],
     choices: schema.enum,
     usual: required || hidden || USUAL.has(name),
   };
 }
 
-/** A node without references, null and what stands for sealed values. */
+/** Return a node with its references resolved, and without null and the type of sealed values. */
 function resolved(node, root) {
   if (node.$ref) {
     const { $ref, ...rest } = node;
@@ -40,8 +47,7 @@ function resolved(node, root) {
   }
   const choices = (node.anyOf ?? []).filter((one) => one.type !== "null" && !one.$ref?.includes("/sealed-"));
   if (choices.length !== 1) return node;
-  const { anyOf, ...rest } = node;
-  return { ...resolved(choices[0], root), ...rest };
+  return { ...resolved(choices[0], root), ...without(node, "anyOf") };
 }
 
 function definition(ref, root) {
@@ -63,7 +69,7 @@ function isProse(schema) {
   return (schema.maxLength ?? Infinity) >= PROSE_MIN;
 }
 
-/** `connect_timeout_seconds` → "Connect timeout (seconds)"; a title that somebody wrote is kept. */
+/** `connect_timeout_seconds` → "Connect timeout (seconds)"; a written title is kept. */
 function titleOf(name, given) {
   const words = name.split("_");
   const plain = (text) => text.toLowerCase().replace(/[^a-z0-9]/g, "");
@@ -75,7 +81,7 @@ function titleOf(name, given) {
 
 const plainText = (text) => text.replaceAll("``", "`").trim();
 
-/** What is wrong with a value before the server is asked, or null. Light: the server decides. */
+/** Return what is wrong with a value, or null. A first check only: the server validates. */
 export function problemOf(one, value) {
   const { schema } = one;
   if (value === undefined) return one.required ? `${one.title} is needed` : null;
@@ -90,8 +96,10 @@ function numberProblem(schema, value) {
   if (!Number.isFinite(value)) return "give a number";
   if (schema.type === "integer" && !Number.isInteger(value)) return "give a whole number";
   const bounds = [
-    [schema.minimum, (least) => value < least, "at least"], [schema.exclusiveMinimum, (least) => value <= least, "more than"],
-    [schema.maximum, (most) => value > most, "at most"], [schema.exclusiveMaximum, (most) => value >= most, "less than"],
+    [schema.minimum, (least) => value < least, "at least"],
+    [schema.exclusiveMinimum, (least) => value <= least, "more than"],
+    [schema.maximum, (most) => value > most, "at most"],
+    [schema.exclusiveMaximum, (most) => value >= most, "less than"],
   ];
   const broken = bounds.find(([bound, isBroken]) => bound !== undefined && isBroken(bound));
   return broken ? `give ${broken[2]} ${broken[0]}` : null;
@@ -102,5 +110,5 @@ function patternProblem(one) {
 }
 
 function matches(pattern, value) {
-  try { return new RegExp(pattern, "u").test(value); } catch { return true; } // another dialect: the server knows it
+  try { return new RegExp(pattern, "u").test(value); } catch { return true; } // another dialect: the server checks it
 }

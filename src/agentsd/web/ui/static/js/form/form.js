@@ -1,4 +1,4 @@
-// The whole form of an agent: what the schema has, in an order that people expect.
+// The whole form of an agent: the schema's settings, in the order that people expect.
 
 import { h } from "../dom.js";
 import { setting, settingsOf } from "./fields.js";
@@ -18,13 +18,17 @@ export function agentForm({ schema, providers }, where) {
   const general = group(generalSettings(schema), "", where);
   const sections = SECTIONS.map((name) => section(name, sectionOf(name, schema, providers), where));
   const rag = group(optional(settingsOf(defOf(schema, "rag"), { root: schema })), "rag_config", where);
-  const turn = group(settingsOf(defOf(schema, "turn"), { root: schema }).map((one) => ({ ...one, usual: false })), "turn", where);
+  const turns = settingsOf(defOf(schema, "turn"), { root: schema });
+  const turn = group(turns.map((one) => ({ ...one, usual: false })), "turn", where);
   const checks = group([checksOf(schema)], "", where);
   const named = { rag_config: rag, turn };
   const flat = [general, checks];
   const [llm, tts, stt, embedding] = sections.map((one) => one.element);
 
-  const all = () => [...general.controls, ...sections.flatMap((one) => one.controls), ...rag.controls, ...turn.controls, ...checks.controls];
+  const all = () => [
+    ...general.controls, ...sections.flatMap((one) => one.controls), ...rag.controls, ...turn.controls,
+    ...checks.controls,
+  ];
   return {
     element: h("div.stack", {},
       card("General", null, general.elements), llm, tts, stt,
@@ -55,10 +59,11 @@ export function agentForm({ schema, providers }, where) {
   };
 }
 
-/** The control that a pointer of the server leads to: its own, or that of what holds it. */
+/** Return the control of a pointer of the server: its own, or its parent's. */
 function nearest(controls, pointer) {
   for (let at = apiPointer(pointer); at; at = at.replace(/(\.[^.[\]]+|\[\d+\]|^[^.[\]]+)$/, "")) {
-    const found = controls.find((one) => one.pointer === at || one.pointer === `${at}.provider` || one.pointer === `${at}.sources`);
+    const pointers = [at, `${at}.provider`, `${at}.sources`];
+    const found = controls.find((one) => pointers.includes(one.pointer));
     if (found) return found;
   }
   return null;
@@ -66,7 +71,8 @@ function nearest(controls, pointer) {
 
 function generalSettings(schema) {
   const found = settingsOf(schema, { skip: LEFT_OUT }).map((one) => ({
-    ...one, usual: !FOLDED.includes(one.name), title: TITLES[one.name] ?? one.title, manifest: one.name, name: apiPointer(one.name),
+    ...one, usual: !FOLDED.includes(one.name), title: TITLES[one.name] ?? one.title, manifest: one.name,
+    name: apiPointer(one.name),
   }));
   const place = ({ manifest }) => (ORDER.includes(manifest) ? ORDER.indexOf(manifest) : ORDER.length);
   return found.sort((one, other) => place(one) - place(other));
@@ -74,7 +80,8 @@ function generalSettings(schema) {
 
 function checksOf(schema) {
   const node = schema.properties.checks;
-  const examples = Object.entries(defOf(schema, "checks").properties ?? {}).filter(([name]) => ["say", "contains"].includes(name));
+  const members = Object.entries(defOf(schema, "checks").properties ?? {});
+  const examples = members.filter(([name]) => ["say", "contains"].includes(name));
   const itemExample = Object.fromEntries(examples.map(([name, one]) => [name, one.examples?.[0]]));
   return { ...setting("checks", node, schema), title: "Checks, as a JSON list", itemExample };
 }
@@ -93,9 +100,10 @@ function defOf(schema, name) {
 }
 
 const optional = (settings) => settings.map((one) => ({ ...one, required: false, usual: true }));
-const under = (name, values) => Object.fromEntries(Object.entries(values).map(([key, value]) => [`${name}.${key}`, value]));
+const under = (name, values) => Object.fromEntries(Object.entries(values)
+  .map(([key, value]) => [`${name}.${key}`, value]));
 
-/** Nobody needs these on a first visit; an error opens them. */
+/** Return settings that are folded away until somebody, or an error, opens them. */
 function folded(one) {
   return h("details.more", {}, h("summary", {}, `Settings (${one.controls.length})`), one.elements);
 }

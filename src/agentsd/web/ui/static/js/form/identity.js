@@ -1,4 +1,4 @@
-// Whose a new agent is, and what its file is called.
+// The owner and the file name of a new agent.
 
 import { get } from "../api.js";
 import { fill, h, newId } from "../dom.js";
@@ -8,7 +8,7 @@ const TOP = "default";
 const SUGGESTED = 200;
 const SLUG = "^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9_-])?$";
 
-/** `{ element, controls, get }`; `get()` gives `{ user }` or `{ slug }`, which begins with its owner's folder. */
+/** Return `{ element, controls, get }`; `get()` returns `{ user }` or `{ slug }`, below its owner's folder. */
 export function identity(session, { owner, onchange }) {
   const fixed = session.role !== "admin";
   const user = control(ownerSetting(), { pointer: "user", onchange: changed });
@@ -25,7 +25,10 @@ export function identity(session, { owner, onchange }) {
     return slug.get() === undefined ? undefined : folder + slug.get();
   }
   function show() {
-    fill(file, path() === undefined ? "The file is named after the agent's name." : ["The file: ", h("code", {}, `${session.files}/${path()}.yaml`)]);
+    fill(file,
+      path() === undefined
+        ? "The file is named after the agent's name."
+        : ["The file: ", h("code", {}, `${session.files}/${path()}.yaml`)]);
   }
   show();
   return {
@@ -38,7 +41,8 @@ export function identity(session, { owner, onchange }) {
 
 const ownerSetting = () => ({
   name: "user", kind: "text", title: "Owner", required: true, usual: true, example: "acme",
-  help: "The folder that the agent is in; `default` is the top.", schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
+  help: "The folder that the agent is in; `default` is the top.",
+  schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
 });
 
 const slugSetting = () => ({
@@ -46,7 +50,7 @@ const slugSetting = () => ({
   help: "What calls and addresses name it by; made of the name where empty.", schema: { pattern: SLUG, maxLength: 200 },
 });
 
-/** Owners that there are, as suggestions; a new one is a new folder. */
+/** Suggest the present owners; a new one becomes a new folder. */
 async function suggest(input) {
   const id = newId("owners");
   try {

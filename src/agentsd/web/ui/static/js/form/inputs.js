@@ -1,8 +1,9 @@
 // The element in which a value of each kind is typed, with how it is read and written.
 //
-// Each maker gives `{ element, get, set, unread? }`; `get` gives undefined for nothing. `unread()` is a message where
-// what was typed is no value at all.
+// Each maker returns `{ element, get, set, unread? }`; `get` returns undefined for an empty input. `unread()` returns
+// a message where the text is not a value of that kind.
 
+import { isNullish } from "../data.js";
 import { h } from "../dom.js";
 
 const ROWS = { system_prompt: 9 };
@@ -17,11 +18,17 @@ export function inputOf(setting, attributes) {
 
 function placeholderOf({ fallback, example }) {
   if (fallback !== undefined && fallback !== "") return String(fallback);
-  return example == null || example === "" || typeof example === "object" ? null : `e.g. ${example}`;
+  return isNullish(example) || example === "" || typeof example === "object" ? null : `e.g. ${example}`;
 }
 
+/**
+ * The reading and writing of an element with a text.
+ * @param {HTMLInputElement | HTMLTextAreaElement} element
+ * @param {(text: string) => any} [read]
+ * @param {(value: any) => string} [write]
+ */
 function plain(element, read = (text) => text, write = String) {
-  let loaded; // a browser writes line ends and numbers its own way: what nobody touched stays as it was
+  let loaded; // a browser rewrites line ends and numbers: an untouched value stays as it was
   let shown = "";
   return {
     element,
@@ -48,14 +55,19 @@ function prose(setting, attributes) {
 function number(setting, attributes) {
   const { minimum, exclusiveMinimum, maximum, exclusiveMaximum, type } = setting.schema;
   const bounds = { min: minimum ?? exclusiveMinimum, max: maximum ?? exclusiveMaximum };
-  const shown = Object.fromEntries(Object.entries(bounds).filter(([, bound]) => bound !== undefined).map(([name, bound]) => [name, String(bound)]));
-  const element = h("input", { type: "number", step: type === "integer" ? "1" : "any", placeholder: placeholderOf(setting), ...shown, ...inputId(attributes) });
+  const shown = Object.fromEntries(Object.entries(bounds)
+    .filter(([, bound]) => bound !== undefined)
+    .map(([name, bound]) => [name, String(bound)]));
+  const element = h("input", {
+    type: "number", step: type === "integer" ? "1" : "any", placeholder: placeholderOf(setting), ...shown,
+    ...inputId(attributes),
+  });
   return { ...plain(element, Number), unread: () => (element.validity.badInput ? "give a number" : null) };
 }
 
 function flag(setting, attributes) {
   const element = h("input", { type: "checkbox", ...attributes });
-  let said; // a default that the manifest repeats stays as it is
+  let said; // a default that the manifest repeats is kept
   return {
     element,
     get: () => (element.checked === setting.fallback && said !== element.checked ? undefined : element.checked),
@@ -70,7 +82,9 @@ function yesno(setting, attributes) {
 function choice(setting, attributes) {
   const { choices, labels = choices.map(String), required, fallback } = setting;
   const none = fallback === undefined ? (required ? "Choose…" : "Not set") : `Default (${fallback})`;
-  const element = h("select", attributes, h("option", { value: "" }, none), labels.map((label, index) => h("option", { value: String(index) }, label)));
+  const element = h("select", attributes,
+    h("option", { value: "" }, none),
+    labels.map((label, index) => h("option", { value: String(index) }, label)));
   return {
     element,
     get: () => (element.value === "" ? undefined : choices[Number(element.value)]),
@@ -93,8 +107,13 @@ function lines(setting, attributes) {
 
 function json(setting, attributes) {
   const example = exampleOf(setting);
-  const element = h("textarea.mono.json", { rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes) });
-  const parsed = () => { try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; } }; // it is a change, too
+  const element = h("textarea.mono.json", {
+    rows: "4", placeholder: example && JSON.stringify(example, null, 1), ...inputId(attributes),
+  });
+  // a text that is not JSON counts as a change
+  const parsed = () => {
+    try { return [JSON.parse(element.value), null]; } catch (error) { return [element.value, error.message]; }
+  };
   return {
     ...plain(element, () => parsed()[0], (value) => JSON.stringify(value, null, 2)),
     unread: () => {

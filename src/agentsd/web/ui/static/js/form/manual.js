@@ -1,4 +1,4 @@
-// Where this page cannot save: the file to edit, its text to copy, and the command for secrets.
+// Instructions where this page cannot save: the file to edit, its text to copy, and the command for secrets.
 
 import { Problem } from "../api.js";
 import { h } from "../dom.js";
@@ -8,7 +8,7 @@ import { inManifest } from "./patch.js";
 import { preview } from "./review.js";
 import { yaml } from "./yaml.js";
 
-/** The nodes for a prepared write. Raises a `Problem` 412 or 422: it belongs at the form. */
+/** Return the nodes for a prepared write. Throws a `Problem` 412 or 422, to show at the form. */
 export async function instructions(write, { slug, files }) {
   try {
     return shown(await preview(write), slug);
@@ -33,40 +33,61 @@ function shown({ file, path, diff: changes, text }, slug) {
 
 function toPaste(file, changes, text) {
   const known = !changes.startsWith("--- /dev/null");
-  return ["This is the whole text of ", h("code", {}, file), ":", copyable(text), known ? folded("What changes in it", diff(changes)) : null];
+  return [
+    "This is the whole text of ", h("code", {}, file), ":", copyable(text),
+    known ? folded("What changes in it", diff(changes)) : null,
+  ];
 }
 
-/** Sealed values cannot be pasted: the file has them, and this page does not. */
+/** Show a diff instead of a text to paste: this page does not have the sealed values. */
 function toChange(file, changes, text) {
-  const note = h("p.help", {}, "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
-  return ["Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)), folded("The whole text as it will be", note, copyable(text))];
+  const note = h("p.help", {},
+    "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
+  return [
+    "Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)),
+    folded("The whole text as it will be", note, copyable(text)),
+  ];
 }
 
 const folded = (title, ...nodes) => h("details", {}, h("summary", {}, title), nodes);
 
-/** This role may not even have it previewed: what was typed, as YAML, for somebody who may. */
+/** Show what was typed as YAML, for another user: this role may not even preview it. */
 function told({ method, body }, slug, file) {
   const what = method === "POST" ? "A new file with this text:" : "These values, and the rest as it is:";
   return [
     notice({ message: "Your role may not change this agent", hint: "give this to somebody who may" }, "warn"),
     h("h2", {}, "What to do"),
-    h("ol.steps", {}, h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))), h("li", {}, secretStep(slug || "NAME")), h("li", {}, syncStep())),
+    h("ol.steps", {},
+      h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))),
+      h("li", {}, secretStep(slug || "NAME")),
+      h("li", {}, syncStep())),
   ];
 }
 
-/** What a manifest says in the place of a secret that is to be sealed; nobody was asked for one. */
+/** Return a value with a placeholder for each secret that is still to be sealed. */
 function named(value, slug) {
   if (value === SOME_SECRET) return `ENC[sealed by: agentsd edit ${slug || "NAME"}]`;
   if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
   return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, named(item, slug)]));
 }
 
-const secretStep = (name) => ["Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops."];
-const syncStep = () => ["Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), "."];
+const secretStep = (name) => [
+  "Type the secrets with ", h("code", {}, `agentsd edit ${name}`), ": it seals them with sops.",
+];
+const syncStep = () => [
+  "Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"),
+  " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), ".",
+];
 
-/** Why nothing can be saved here, or null. */
+/** Return why nothing can be saved here, or null. */
 export function whyNot(session, owner) {
-  if (session.write_back === "off") return sentence("this server writes no files: prepare the change here, and make it in the file");
-  if (!session.canWrite(owner)) return sentence(`your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`);
+  if (session.write_back === "off") {
+    return sentence("this server writes no files: prepare the change here, and make it in the file");
+  }
+  if (!session.canWrite(owner)) {
+    return sentence(
+      `your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`,
+    );
+  }
   return null;
 }

@@ -1,16 +1,19 @@
-// An agent as flat values, what of it changed, and where two changes meet. Pure.
+// An agent as flat values, the changes to them, and the conflicts of two changes. Pure.
 //
 // Flat: `{ "name": …, "llm_provider_config.model": …, "checks": […] }`; what is empty is left out.
 
+import { isNullish } from "../data.js";
 import { MASK } from "./fields.js";
 
-export const SECTIONS = ["llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config"];
+export const SECTIONS = [
+  "llm_provider_config", "tts_provider_config", "stt_provider_config", "embedding_provider_config",
+];
 const GROUPS = [...SECTIONS, "rag_config", "turn"];
 const TEXTS = ["name", "description", "system_prompt", "system_prompt_file", "greeting", "language"];
 const FLAGS = ["is_default", "is_active"];
 const WORDS = { is_default: "default", is_active: "active", rag_config: "rag" };
 
-/** The manifest's word for a field of the API, and back. */
+/** Return the manifest's name for a field of the API. */
 export const manifestName = (field) => WORDS[field] ?? field.replace(/_provider_config$/, "");
 const API_NAMES = Object.fromEntries([...SECTIONS, ...Object.keys(WORDS)].map((one) => [manifestName(one), one]));
 
@@ -20,9 +23,9 @@ export function apiPointer(pointer) {
   return (API_NAMES[first] ?? first) + pointer.slice(first.length);
 }
 
-const isEmpty = (value) => value == null || value === "" || (Array.isArray(value) && value.length === 0);
+const isEmpty = (value) => isNullish(value) || value === "" || (Array.isArray(value) && value.length === 0);
 
-/** Whether two values say the same. */
+/** Return whether two values are equal. */
 const same = (one, other) => canonical(one) === canonical(other);
 
 function canonical(value) {
@@ -30,19 +33,23 @@ function canonical(value) {
     ? Object.fromEntries(Object.entries(item).sort(([a], [b]) => (a < b ? -1 : 1))) : item));
 }
 
-/** What GET /api/agents/{agent} gives, flat. */
+/** Return the reply of GET /api/agents/{agent} as flat values. */
 export function flatten(view) {
   const flat = {};
   for (const name of [...TEXTS, ...FLAGS, "checks"]) if (!isEmpty(view[name])) flat[name] = view[name];
   for (const group of GROUPS) {
-    for (const [name, value] of Object.entries(view[group] ?? {})) if (!isEmpty(value)) flat[`${group}.${name}`] = value;
+    for (const [name, value] of Object.entries(view[group] ?? {})) {
+      if (!isEmpty(value)) flat[`${group}.${name}`] = value;
+    }
   }
   return flat;
 }
 
-/** The same without secrets, and not its owner's default: what a copy begins with. */
+/** Return the values that a copy begins with: without secrets, and not its owner's default. */
 export function forCopy(flat) {
-  const kept = Object.entries(flat).map(([pointer, value]) => [pointer, withoutMasks(value)]).filter(([, value]) => !isEmpty(value));
+  const kept = Object.entries(flat)
+    .map(([pointer, value]) => [pointer, withoutMasks(value)])
+    .filter(([, value]) => !isEmpty(value));
   return { ...Object.fromEntries(kept), is_default: false };
 }
 
@@ -50,16 +57,18 @@ function withoutMasks(value) {
   if (value === MASK) return undefined;
   if (Array.isArray(value)) return value.map(withoutMasks).filter((one) => one !== undefined);
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, withoutMasks(item)]).filter(([, item]) => item !== undefined));
+  return Object.fromEntries(Object.entries(value)
+    .map(([name, item]) => [name, withoutMasks(item)])
+    .filter(([, item]) => item !== undefined));
 }
 
-/** The members of one group, by their own names. */
+/** Return the members of one group, by their own names. */
 export function groupOf(flat, group) {
   const inside = Object.entries(flat).filter(([pointer]) => pointer.startsWith(`${group}.`));
   return Object.fromEntries(inside.map(([pointer, value]) => [pointer.slice(group.length + 1), value]));
 }
 
-/** The body of a POST: all that is said. */
+/** Return the body of a POST: every value that is set. */
 export function bodyOf(draft) {
   const body = {};
   for (const [pointer, value] of Object.entries(draft)) if (!pointer.includes(".")) body[pointer] = value;
@@ -72,7 +81,7 @@ export function bodyOf(draft) {
   return body;
 }
 
-/** The smallest merge patch that makes `draft` of `base`; null removes. Empty: nothing changed. */
+/** Return the smallest merge patch from `base` to `draft`; null removes. Empty: nothing changed. */
 export function patchOf(base, draft) {
   const patch = {};
   for (const pointer of changedIn(base, draft)) if (!pointer.includes(".")) patch[pointer] = draft[pointer] ?? null;
@@ -90,13 +99,14 @@ function groupPatch(old, wanted, changed) {
   return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== MASK)); // another vendor starts anew
 }
 
-/** The pointers at which two flat values differ. */
+/** Return the pointers at which two flat values differ. */
 export function changedIn(base, other) {
-  return [...new Set([...Object.keys(base), ...Object.keys(other)])].filter((pointer) => !same(base[pointer], other[pointer]));
+  const pointers = new Set([...Object.keys(base), ...Object.keys(other)]);
+  return [...pointers].filter((pointer) => !same(base[pointer], other[pointer]));
 }
 
 /**
- * What becomes of a draft when somebody else made `theirs` of `base`: `{ quiet, meeting }`, each of units. A unit
+ * Compare a draft with `theirs`, another change of `base`: returns `{ quiet, meeting }`, each of units. A unit
  * is a field, or a whole section where its vendor is not the same everywhere. Quiet ones take what is theirs.
  */
 export function meetings(base, theirs, draft) {
@@ -117,12 +127,12 @@ function unitsOf(...flats) {
   return [...whole, ...[...pointers].filter((pointer) => !whole.some((section) => pointer.startsWith(`${section}.`)))];
 }
 
-/** What a unit holds: a value, or a section's members. */
+/** Return the value of a unit: a field's, or a section's members. */
 export function pick(flat, unit) {
   return SECTIONS.includes(unit) ? groupOf(flat, unit) : flat[unit];
 }
 
-/** A patch or a body in the words of a manifest. */
+/** Return a patch or a body with the names of a manifest. */
 export function inManifest(body) {
   const said = Object.entries(body).filter(([name]) => !["slug", "user"].includes(name));
   return Object.fromEntries(said.map(([name, value]) => [manifestName(name), value]));

@@ -1,18 +1,27 @@
-// What a save would do, before it does: the diff, the commit, and then the deed.
+// The review of a save: its diff and its commit, and then the save itself.
 
 import { Problem, send } from "../api.js";
+import { isNullish } from "../data.js";
 import { dialog } from "../dialogs.js";
 import { fill, h } from "../dom.js";
 import { diff, notice } from "../marks.js";
 
 const BACK_TO_THE_FORM = [404, 412, 422];
 
-/** The server's preview of a write. Raises what the write itself would. */
+/**
+ * A request that writes an agent.
+ * @typedef {{ method: string, path: string, body: any, etag?: string | null }} Write
+ */
+
+/**
+ * Return the server's preview of a write. Throws what the write itself would.
+ * @param {Write} write
+ */
 export function preview({ method, path, body, etag }) {
   return send(method, `${path}?dry_run=true`, body, { etag });
 }
 
-/** Show it and let it be done: `{ reply }`, `{ problem }` that belongs at the form, or undefined (not yet). */
+/** Show a preview, and save: `{ reply }`, `{ problem }` to show at the form, or undefined (not saved). */
 export function review(write, shown, note = null) {
   return dialog("Review the change", (close) => {
     const errors = h("div");
@@ -22,7 +31,9 @@ export function review(write, shown, note = null) {
       if (button.disabled) return;
       button.disabled = true;
       fill(button, "Saving…");
-      try { close({ reply: await send(write.method, write.path, write.body, { etag: write.etag }) }); } catch (problem) {
+      try {
+        close({ reply: await send(write.method, write.path, write.body, { etag: write.etag }) });
+      } catch (problem) {
         if (problem instanceof Problem && BACK_TO_THE_FORM.includes(problem.status)) return close({ problem });
         fill(errors, notice(problem));
         fill(button, "Save");
@@ -30,7 +41,11 @@ export function review(write, shown, note = null) {
       }
       return undefined;
     };
-    return h("form.stack", { onsubmit: submit }, note && h("p.notice.warn", {}, note), facts(shown), changes(shown), errors,
+    return h("form.stack", { onsubmit: submit },
+      note && h("p.notice.warn", {}, note),
+      facts(shown),
+      changes(shown),
+      errors,
       h("div.row.end", {}, h("button", { type: "button", onclick: () => close() }, "Back to the form"), button));
   }, { wide: true });
 }
@@ -48,13 +63,15 @@ function facts({ file, mode, branch, commit_message }) {
 
 function whatThen(mode, branch) {
   if (branch) return ["It waits on the branch ", h("code", {}, branch), " until somebody merges it."];
-  return mode === "git" ? "It is committed, and live at once." : "The file is written, and live at once. Nothing is committed.";
+  return mode === "git"
+    ? "It is committed, and live at once."
+    : "The file is written, and live at once. Nothing is committed.";
 }
 
-/** What became of a save, in a sentence. */
+/** Return the outcome of a save as a sentence. */
 export function outcomeOf({ write_back: done, version, slug }) {
-  if (done?.branch && version == null) return `The change of ${slug} waits on the branch ${done.branch}.`;
+  if (done?.branch && isNullish(version)) return `The change of ${slug} waits on the branch ${done.branch}.`;
   const commit = done?.commit ? ` as commit ${done.commit.slice(0, 8)}` : "";
   const more = done?.message ? ` ${done.message[0].toUpperCase()}${done.message.slice(1)}.` : "";
-  return `Saved ${slug}${commit}${version == null ? "" : `: version ${version}`}.${more}`;
+  return `Saved ${slug}${commit}${isNullish(version) ? "" : `: version ${version}`}.${more}`;
 }

@@ -9,7 +9,8 @@ const SHOWN_WITHOUT_FOLD = 8;
 /** The fields of an object at `group` ("" for the agent's own). `{ elements, controls, get, set }` */
 export function group(settings, at, where) {
   const controls = settings.map((one) => control(one, { ...where, pointer: at ? `${at}.${one.name}` : one.name }));
-  const fold = settings.some((one) => !one.usual) && (settings.length > SHOWN_WITHOUT_FOLD || settings.some((one) => one.usual));
+  const fold = settings.some((one) => !one.usual)
+    && (settings.length > SHOWN_WITHOUT_FOLD || settings.some((one) => one.usual));
   const usual = controls.filter((one) => one.setting.usual || !fold);
   const rest = controls.filter((one) => !usual.includes(one));
   const label = h("summary");
@@ -29,7 +30,8 @@ export function group(settings, at, where) {
   };
 }
 
-export const defined = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+export const defined = (values) => Object.fromEntries(Object.entries(values)
+  .filter(([, value]) => value !== undefined));
 
 /**
  * A section that names a provider. What its vendor's form does not show (an unknown vendor, a field of
@@ -38,13 +40,15 @@ export const defined = (values) => Object.fromEntries(Object.entries(values).fil
 export function section(name, { title, schema, root, vendors }, where) {
   const provider = vendorChoice(name, schema, vendors, where);
   const place = h("div.stack");
-  const known = new Map(); // one group of fields for each vendor that was looked at: going back finds what was typed
+  const known = new Map(); // the fields of each vendor that was chosen: choosing it again restores what was typed
   let loaded = {};
   let fields = null;
 
   function show() {
     const vendor = provider.get();
-    if (vendor !== undefined && !known.has(vendor)) known.set(vendor, made(name, vendor, vendors[vendor], schema, root, where));
+    if (vendor !== undefined && !known.has(vendor)) {
+      known.set(vendor, made(name, vendor, vendors[vendor], schema, root, where));
+    }
     fields = vendor === undefined ? null : known.get(vendor);
     fill(place, fields?.about, fields?.elements);
   }
@@ -69,7 +73,7 @@ export function section(name, { title, schema, root, vendors }, where) {
       show();
       fields?.set(values);
     },
-    /** One member alone; the others stay as they are being edited. */
+    /** Set one member; the others stay as they are being edited. */
     put(key, value) {
       loaded = defined({ ...loaded, [key]: value });
       fields?.controls.find((one) => one.setting.name === key)?.set(value);
@@ -80,9 +84,14 @@ export function section(name, { title, schema, root, vendors }, where) {
 
 function vendorChoice(name, schema, vendors, where) {
   const choices = Object.keys(vendors).sort();
-  const one = { ...setting("provider", { description: schema.properties?.provider?.description ?? "", enum: choices }, schema), title: "Provider" };
+  const one = {
+    ...setting("provider", { description: schema.properties?.provider?.description ?? "", enum: choices }, schema),
+    title: "Provider",
+  };
   const turns = [];
-  const made_ = control(one, { ...where, pointer: `${name}.provider`, onchange: () => { turns.forEach((work) => work()); where.onchange(); } });
+  const made_ = control(one, {
+    ...where, pointer: `${name}.provider`, onchange: () => { turns.forEach((work) => work()); where.onchange(); },
+  });
   const select = made_.element.querySelector("select");
   select.options[0].textContent = "None";
   const set = (value) => {
@@ -96,21 +105,32 @@ function vendorChoice(name, schema, vendors, where) {
 }
 
 function made(name, vendor, described, schema, root, where) {
-  if (!described) return { ...group([], name, where), about: h("p.help", {}, "This server does not know the vendor: its settings stay as they are.") };
+  if (!described) {
+    return {
+      ...group([], name, where),
+      about: h("p.help", {}, "This server does not know the vendor: its settings stay as they are."),
+    };
+  }
   const settings = settingsOf(described.schema, { secrets: described.secrets, skip: ["provider", "fallback"] });
   const ordered = [...settings.filter((one) => one.required), ...settings.filter((one) => !one.required)];
   const about = described.schema.description ?? "";
   const fields = group([...ordered, fallbackOf(name, root)], name, where);
   fields.set({});
-  return { ...fields, about: about.startsWith("Settings of") ? null : h("p.help", { id: newId("about") }, coded(about.replaceAll("``", "`"))) };
+  return {
+    ...fields,
+    about: about.startsWith("Settings of")
+      ? null
+      : h("p.help", { id: newId("about") }, coded(about.replaceAll("``", "`"))),
+  };
 }
 
-/** Who takes over; a list of sections, which only JSON shows as it is. */
+/** Return the setting of the fallbacks: a list of sections, edited as JSON. */
 function fallbackOf(name, root) {
   const node = root.$defs?.[`${name.replace("_provider_config", "")}-fallback`] ?? { type: "array" };
   return {
     ...setting("fallback", { type: "array", description: node.description }, root),
-    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as it is, as long as its place in the list does.`,
+    help: `${node.description ?? ""} A JSON list of sections like this one; a secret that shows as asterisks stays as `
+      + "it is, as long as its place in the list does.",
     usual: false,
     kind: "json",
     example: [{ provider: "…" }],

@@ -3,7 +3,7 @@
 const PLAIN = /^[A-Za-z_/][A-Za-z0-9_./ -]*$/;
 const WORDS = /^(true|false|yes|no|on|off|null|y|n)$/i;
 
-/** A mapping as a block; null members are left out by saying so in a comment. */
+/** Return a mapping as a block; null members become a comment that they are removed. */
 export function yaml(value, indent = "") {
   return Object.entries(value).map(([name, item]) => member(name, item, indent)).join("");
 }
@@ -11,8 +11,12 @@ export function yaml(value, indent = "") {
 function member(name, item, indent) {
   const key = indent + scalar(name);
   if (item === null) return `${indent}# remove: ${scalar(name)}\n`;
-  if (Array.isArray(item)) return item.length ? `${key}:\n${item.map((one) => entry(one, `${indent}  `)).join("")}` : `${key}: []\n`;
-  if (typeof item === "object") return Object.keys(item).length ? `${key}:\n${yaml(item, `${indent}  `)}` : `${key}: {}\n`;
+  if (Array.isArray(item)) {
+    return item.length ? `${key}:\n${item.map((one) => entry(one, `${indent}  `)).join("")}` : `${key}: []\n`;
+  }
+  if (typeof item === "object") {
+    return Object.keys(item).length ? `${key}:\n${yaml(item, `${indent}  `)}` : `${key}: {}\n`;
+  }
   if (typeof item === "string" && isBlock(item)) return `${key}: ${block(item, `${indent}  `)}`;
   return `${key}: ${scalar(item)}\n`;
 }

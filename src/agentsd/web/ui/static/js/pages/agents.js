@@ -11,7 +11,7 @@ import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
 history.scrollRestoration = "manual"; // the rows come later than the browser thinks
-let back = place(); // before anything else stands in the history
+let back = place(); // read before the history changes
 let asking = "anew"; // what the next answer is: "anew" another list, "more" of the same, "again" the same
 const ready = boot();
 const draw = rowsOf(byId("rows"));
@@ -22,7 +22,8 @@ function show({ items, total, more }) {
   fill(byId("trouble"));
   draw(items, { marked: asking === "again" });
   const narrow = isNarrow(asked());
-  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? (total === 1 ? " matches" : " match") : ""}`;
+  const match = total === 1 ? " matches" : " match";
+  const all = `${count(total)} ${total === 1 ? "agent" : "agents"}${narrow ? match : ""}`;
   fill(byId("count"), more ? `${count(items.length)} of ${all}` : all);
   byId("clear").hidden = !narrow;
   byId("wrap").hidden = total === 0;
@@ -30,16 +31,22 @@ function show({ items, total, more }) {
   if (total === 0) fill(byId("empty"), narrow ? "No agent matches." : "There is no agent yet.");
   byId("more").hidden = !more;
   fill(byId("more"), `Show ${Math.min(PAGE, total - items.length)} more`);
-  if (next) byId("rows").querySelector(`tr[data-slug="${CSS.escape(next.slug)}"] a`)?.focus({ preventScroll: true });
+  if (next) focusOn(next.slug);
   if (asking === "anew") scrollTo(0, back.y);
   asking = "again";
+}
+
+function focusOn(slug) {
+  /** @type {HTMLAnchorElement | null} */
+  const link = byId("rows").querySelector(`tr[data-slug="${CSS.escape(slug)}"] a`);
+  link?.focus({ preventScroll: true });
 }
 
 function fail(problem) {
   const again = h("button.small", { type: "button", onclick: () => ask(asked()) }, "Try again");
   byId("clear").hidden = !isNarrow(asked());
   fill(byId("trouble"), h("div.stack", {}, notice(problem), h("div.row", {}, again)));
-  if (asking !== "anew") { asking = "again"; return; } // what is shown is still of this question
+  if (asking !== "anew") { asking = "again"; return; } // the rows are still of this query
   fill(byId("count"), "The list could not be read.");
   draw([]);
   byId("wrap").hidden = true;
@@ -57,9 +64,12 @@ function where(session) {
   const text = byId("where");
   const file = h("code", {}, session.files);
   if (session.write_back === "off") {
-    fill(text, "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
+    fill(text,
+      "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ",
+      h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
   } else if (session.role === "viewer") {
-    fill(text, "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
+    fill(text,
+      "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
   }
   text.hidden = !text.hasChildNodes();
 }
@@ -74,7 +84,7 @@ byId("more").addEventListener("click", more);
 addEventListener("pagehide", () => keepPlace(list.size()));
 byId("rows").addEventListener("click", () => keepPlace(list.size()));
 keepTimes();
-fillProviders().catch(() => {}); // the list says what is wrong
+fillProviders().catch(() => {}); // the list reports the error
 
 function more() {
   if (asking === "more") return; // it is on its way; a disabled button would lose the focus

@@ -20,7 +20,9 @@ const conversation = new Conversation(byId("transcript"), store, {
   edit: (text) => { composer.edit(text); composer.field.focus(); },
   say: (text) => { byId("spoken").textContent = text; },
 });
-const list = new History(store, { open: (id) => { address(id, true); open(id); }, changed, current: () => conversation.data.id });
+const list = new History(store, {
+  open: (id) => { address(id, true); open(id); }, changed, current: () => conversation.data.id,
+});
 
 aboveKeyboard(byId("compose"));
 byId("new-chat").addEventListener("click", () => { address(null, true); open(null); });

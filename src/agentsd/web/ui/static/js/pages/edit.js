@@ -2,6 +2,7 @@
 
 import { get, getTagged, inPath } from "../api.js";
 import { chosen, choose, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { editor } from "../form/editor.js";
 import { identity } from "../form/identity.js";
@@ -25,7 +26,8 @@ async function begin() {
   if (asked.has("new")) return mount(catalog, newTask("new", {}, session.user), "New agent");
   if (asked.has("copy")) return copy(catalog, asked.get("copy"));
   onChoice((agent, before, gone) => {
-    if (agent.id !== current?.id && !(gone && current?.dirty())) moved(catalog, agent); // of one that is gone the form itself tells
+    // the form itself reports the loss of its agent
+    if (agent.id !== current?.id && !(gone && current?.dirty())) moved(catalog, agent);
   });
   return edit(catalog, asked.get("agent") ?? chosen().slug);
 }
@@ -39,11 +41,14 @@ async function edit(catalog, slug) {
 async function copy(catalog, slug) {
   const found = await get(`/api/agents/${inPath(slug)}`);
   const owner = session.canWrite(found.user) && found.user ? found.user : session.user;
-  mount(catalog, { ...newTask("copy", forCopy(flatten(found)), owner), back: pageOf(found.slug) }, `Duplicate ${found.name}`);
+  const task = { ...newTask("copy", forCopy(flatten(found)), owner), back: pageOf(found.slug) };
+  mount(catalog, task, `Duplicate ${found.name}`);
 }
 
 function newTask(kind, values, owner) {
-  return { kind, values, back: "/ui/agents", identity: identity(session, { owner, onchange: () => current?.touched() }) };
+  return {
+    kind, values, back: "/ui/agents", identity: identity(session, { owner, onchange: () => current?.touched() }),
+  };
 }
 
 function mount(catalog, task, title, id = null) {
@@ -54,12 +59,15 @@ function mount(catalog, task, title, id = null) {
   fill(page, current.element);
 }
 
-/** The switcher names another agent: nothing that was typed is lost by that. */
+/** Follow the switcher to another agent; with unsaved changes, ask first. */
 function moved(catalog, agent) {
   if (!current?.dirty()) { edit(catalog, agent.slug).catch((problem) => fill(page, notice(problem))); return; }
   const stay = h("button.small", { type: "button", onclick: () => { told.remove(); back(); } }, "Go back to it");
-  const go = h("button.small.danger", { type: "button", onclick: () => { told.remove(); edit(catalog, agent.slug); } }, `Drop the changes and edit ${agent.name}`);
-  const told = h("div.notice.warn", { role: "alert" }, h("p", {}, `${agent.name} is chosen now, and this form still holds unsaved changes of another agent.`), h("div.row", {}, stay, go));
+  const go = h("button.small.danger", { type: "button", onclick: () => { told.remove(); edit(catalog, agent.slug); } },
+    `Drop the changes and edit ${agent.name}`);
+  const told = h("div.notice.warn", { role: "alert" },
+    h("p", {}, `${agent.name} is chosen now, and this form still holds unsaved changes of another agent.`),
+    h("div.row", {}, stay, go));
   page.prepend(told);
   told.scrollIntoView({ block: "center" });
 }
@@ -67,14 +75,21 @@ function moved(catalog, agent) {
 function back() { return choose(current.slug()).catch(() => {}); }
 
 function builtIn(agent) {
-  fill(page, h("div.stack", {}, notice({ message: `${agent.slug} is built in: it has no file to edit`, hint: "make an agent of your own from it" }, "warn"),
-    h("div.row", {}, h("a.button.primary", { href: `/ui/edit?copy=${inPath(agent.slug)}` }, "Duplicate it"), h("a.button", { href: pageOf(agent.slug) }, "Back"))));
+  const message = `${agent.slug} is built in: it has no file to edit`;
+  fill(page, h("div.stack", {},
+    notice({ message, hint: "make an agent of your own from it" }, "warn"),
+    h("div.row", {},
+      h("a.button.primary", { href: `/ui/edit?copy=${inPath(agent.slug)}` }, "Duplicate it"),
+      h("a.button", { href: pageOf(agent.slug) }, "Back"))));
 }
 
 function done(reply, outcome) {
-  if (reply.version == null) { // on a branch: there is nothing to see of it yet
-    fill(page, h("div.stack", { tabIndex: -1 }, h("p.notice.good", { role: "status" }, outcome), h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents"))));
-    page.firstChild.focus();
+  if (isNullish(reply.version)) { // on a branch: there is nothing to see of it yet
+    const shown = h("div.stack", { tabIndex: -1 },
+      h("p.notice.good", { role: "status" }, outcome),
+      h("div.row", {}, h("a.button", { href: "/ui/agents" }, "All agents")));
+    fill(page, shown);
+    shown.focus();
     return;
   }
   try { sessionStorage.setItem(TOLD, outcome); } catch { /* a browser that keeps nothing */ }

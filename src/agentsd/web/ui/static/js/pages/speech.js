@@ -1,6 +1,7 @@
 import { Player } from "../audio/player.js";
 import { spoken } from "../audio/spoken.js";
 import { chosen, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { notice } from "../marks.js";
@@ -11,17 +12,24 @@ import { barred } from "../voice/organs.js";
 
 const MOST = 16384; // characters; the server's own limit
 const SECTION = "tts:\n  provider: piper.local\n";
-const NAMES = { provider: "Vendor", voice: "Voice", voice_id: "Voice", model: "Model", model_id: "Model", language: "Language", speed: "Speed", sample_rate: "Rate", url: "Address", api_url: "Address" };
+const NAMES = {
+  provider: "Vendor", voice: "Voice", voice_id: "Voice", model: "Model", model_id: "Model", language: "Language",
+  speed: "Speed", sample_rate: "Rate", url: "Address", api_url: "Address",
+};
 
 await boot();
 
-const [field, say, stop, state] = ["text", "say", "stop", "state"].map(byId);
+const [say, stop] = ["say", "stop"].map((id) => byId(id, HTMLButtonElement));
+const field = byId("text", HTMLTextAreaElement);
+const state = byId("state");
 const result = resultView();
 byId("result").append(result.element);
 let under = null; // the request that is under way, or still sounds: {abort, player}
 
 byId("speak").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
-field.addEventListener("keydown", (event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak").requestSubmit(); });
+field.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) byId("speak", HTMLFormElement).requestSubmit();
+});
 field.addEventListener("input", counted);
 stop.addEventListener("click", () => { halt(); tell("Stopped"); });
 onChoice(draw);
@@ -47,11 +55,15 @@ async function speak() {
   }
 }
 
-/** One request: its times in ms since `from`, and what it made so far. Its player is made in the click, as browsers ask for. */
+/**
+ * One request: its times in ms since `from`, and what it made so far. Its player is made in the handler of the click,
+ * since browsers start sound only there.
+ */
 function begun() {
   return {
     agent: chosen().slug, abort: new AbortController(), player: playerAt(likelyRate(), null), whole: false,
-    from: performance.now(), times: { byte: null, sound: null, total: null }, made: { samples: 0, rate: 0, agent: null },
+    from: performance.now(), times: { byte: null, sound: null, total: null },
+    made: { samples: 0, rate: 0, agent: null },
   };
 }
 
@@ -59,7 +71,9 @@ const since = (mine, ms = 0) => performance.now() + ms - mine.from;
 
 function began(mine, { rate, reply }) {
   mine.times.byte = since(mine);
-  Object.assign(mine.made, { rate, agent: `${reply.headers.get("X-Agent") ?? mine.agent} v${reply.headers.get("X-Agent-Version") ?? "?"}` });
+  Object.assign(mine.made, {
+    rate, agent: `${reply.headers.get("X-Agent") ?? mine.agent} v${reply.headers.get("X-Agent-Version") ?? "?"}`,
+  });
   mine.player = playerAt(rate, mine.player);
   mine.player.onIdle = () => idle(mine);
   tell("Speaking");
@@ -89,14 +103,14 @@ function failed(problem) {
 
 const likelyRate = () => Number(chosen().tts_provider_config?.sample_rate) || 24000;
 
-/** A player at `rate`; the one there is, if it has that. */
+/** Return a player at `rate`; the present one if it has that rate. */
 function playerAt(rate, before) {
   if (before?.rate === rate) return before;
   before?.close();
   return new Player(rate);
 }
 
-/** All of it came, and was played. */
+/** End a request of which all came and was played. */
 function idle(mine) {
   if (under !== mine || !mine.whole || mine.player.playing) return;
   halt();
@@ -131,6 +145,10 @@ function draw() {
   if (under === null && document.activeElement === stop) say.focus(); // a disabled button loses it
   stop.disabled = under === null;
   byId("voice-card").hidden = !config.provider;
-  fill(byId("voice"), Object.entries(NAMES).filter(([key]) => config[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
-  fill(byId("lacks"), bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
+  fill(byId("voice"),
+    Object.entries(NAMES)
+      .filter(([key]) => !isNullish(config[key]))
+      .map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(config[key]))]));
+  fill(byId("lacks"),
+    bar ? h("p.notice.warn", {}, bar) : config.provider ? null : lacking("This agent has no voice.", SECTION));
 }

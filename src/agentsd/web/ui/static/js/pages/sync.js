@@ -1,4 +1,4 @@
-// How files, database and replicas stand, and what happens to them.
+// The state of files, database and replicas, and their history.
 
 import { request } from "../api.js";
 import { byId, debounced } from "../dom.js";
@@ -16,13 +16,13 @@ import { mountSummary } from "../sync/summary.js";
 
 const QUICK_MS = 1000;
 const CALM_MS = 10_000;
-const HOT_MS = 6000; // for so long after something happened, the fleet is looked at often
+const HOT_MS = 6000; // for so long after an event, the state is read often
 const TOGETHER_MS = 60;
 const TICK_MS = 5000;
 
 const session = await boot();
 const parts = [mountSummary, mountFleet, mountFaults, mountHead, mountRuns].map((mount) => mount(session));
-const audit = mountAudit(session);
+const audit = mountAudit();
 const plan = mountPlan(session);
 const state = { asked: 0, timer: 0, hotUntil: 0, said: 0, told: null };
 
@@ -44,7 +44,7 @@ setInterval(tick, TICK_MS);
 await load();
 plan.look();
 
-/** Something happened: what is new shows at once, and how the replicas take it as they do. */
+/** Show a new version at once, and read the state often while the replicas take it up. */
 function happened(version) {
   state.hotUntil = Date.now() + HOT_MS;
   if (version > state.said) {
@@ -62,7 +62,8 @@ async function load() {
     const data = await reply.json();
     if (asked !== state.asked) return; // a later one is under way
     const now = Date.parse(reply.headers.get("Date") ?? "") || Date.now();
-    if (data.version < state.said && state.said > headOf(data, 0) && Date.now() > state.hotUntil) state.said = 0; // another database
+    // another database
+    if (data.version < state.said && state.said > headOf(data, 0) && Date.now() > state.hotUntil) state.said = 0;
     state.told = { data, now, at: Date.now() };
     show();
   } catch { /* the banner says why; what is known stays */ }
@@ -70,7 +71,9 @@ async function load() {
 }
 
 function next() {
-  const quick = Date.now() < state.hotUntil || state.told?.data.store === "away" || (state.told && lags(state.told.data, state.said, state.told.now));
+  const { told } = state;
+  const lagging = told !== null && lags(told.data, state.said, told.now);
+  const quick = Date.now() < state.hotUntil || told?.data.store === "away" || lagging;
   state.timer = setTimeout(() => (document.hidden ? next() : load()), quick ? QUICK_MS : CALM_MS);
 }
 
@@ -82,7 +85,9 @@ function show() {
 }
 
 function tick() {
-  for (const one of byId("main").querySelectorAll("time[datetime]")) {
+  /** @type {NodeListOf<HTMLTimeElement>} */
+  const times = byId("main").querySelectorAll("time[datetime]");
+  for (const one of times) {
     const text = ago(one.dateTime);
     if (one.textContent !== text) one.textContent = text;
   }

@@ -1,6 +1,7 @@
 import { meter } from "../audio/meter.js";
 import { sampleFile } from "../audio/wav.js";
 import { chosen, onChoice } from "../choice.js";
+import { isNullish } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { notice } from "../marks.js";
 import { boot } from "../shell.js";
@@ -11,12 +12,16 @@ import { resultView } from "../transcription/result.js";
 import { transcribe } from "../transcription/upload.js";
 import { barred, organsOf } from "../voice/organs.js";
 
-const NAMES = { provider: "Vendor", model: "Model", model_id: "Model", language: "Language", url: "Address", api_url: "Address" };
+const NAMES = {
+  provider: "Vendor", model: "Model", model_id: "Model", language: "Language", url: "Address", api_url: "Address",
+};
 const SECTION = "stt:\n  provider: moonshine.local\n";
 
 await boot();
 
-const [record, sample, drop, picker, stop, state, timer] = ["record", "sample", "drop", "file", "stop", "state", "timer"].map(byId);
+const [record, sample, stop] = ["record", "sample", "stop"].map((id) => byId(id, HTMLButtonElement));
+const [drop, state, timer] = ["drop", "state", "timer"].map((id) => byId(id));
+const picker = byId("file", HTMLInputElement);
 const level = meter("Microphone level");
 const result = resultView();
 let recorder = null;
@@ -25,11 +30,12 @@ let under = null; // the request that is under way
 byId("level").append(level.element);
 byId("result").append(result.element);
 record.addEventListener("click", () => (recorder ? finish() : begin()));
-sample.addEventListener("click", () => hear(async () => ofFile(new File([await sampleFile()], "sample.wav", { type: "audio/wav" }))));
+sample.addEventListener("click", () => hear(sampled));
 stop.addEventListener("click", () => under?.abort());
 picker.addEventListener("change", () => { if (picker.files.length) chosenFile(picker.files[0]); picker.value = ""; });
 for (const kind of ["dragover", "dragleave", "drop"]) drop.addEventListener(kind, dragged);
-for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault()); // a file beside the field must not open
+// a file beside the field must not open
+for (const kind of ["dragover", "drop"]) addEventListener(kind, (event) => event.preventDefault());
 addEventListener("pagehide", () => recorder?.stop());
 onChoice(draw);
 draw();
@@ -37,10 +43,16 @@ draw();
 function dragged(event) {
   event.preventDefault();
   drop.classList.toggle("over", event.type === "dragover");
-  if (event.type === "drop" && !picker.disabled && event.dataTransfer.files.length) chosenFile(event.dataTransfer.files[0]);
+  if (event.type === "drop" && !picker.disabled && event.dataTransfer.files.length) {
+    chosenFile(event.dataTransfer.files[0]);
+  }
 }
 
 const chosenFile = (file) => hear(() => ofFile(file));
+
+async function sampled() {
+  return ofFile(new File([await sampleFile()], "sample.wav", { type: "audio/wav" }));
+}
 
 async function begin() {
   fill(byId("errors"));
@@ -52,7 +64,8 @@ async function begin() {
   } catch (problem) {
     recorder = null;
     tell("");
-    fill(byId("errors"), notice({ message: problem.message, hint: `${problem.hint}. You can also choose a file, or use the sample recording.` }, "warn"));
+    const hint = `${problem.hint}. You can also choose a file, or use the sample recording.`;
+    fill(byId("errors"), notice({ message: problem.message, hint }, "warn"));
   }
 }
 
@@ -67,7 +80,7 @@ function timed(seconds) {
   if (timer.textContent !== shown) timer.textContent = shown;
 }
 
-/** `prepare()` gives the recording; the newest one counts. */
+/** Transcribe the recording that `prepare()` returns; the newest one counts. */
 async function hear(prepare) {
   under?.abort();
   const mine = (under = new AbortController());
@@ -140,5 +153,8 @@ function draw() {
 
 function facts(config, language) {
   const told = { ...config, language: config.language ?? language };
-  fill(byId("vendor"), Object.entries(NAMES).filter(([key]) => told[key] != null).map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
+  fill(byId("vendor"),
+    Object.entries(NAMES)
+      .filter(([key]) => !isNullish(told[key]))
+      .map(([key, name]) => [h("dt", {}, name), h("dd", {}, String(told[key]))]));
 }

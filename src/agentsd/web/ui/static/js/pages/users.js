@@ -20,7 +20,10 @@ let all = false;
 const problems = h("div");
 const list = h("div.stack");
 const filterId = newId("filter");
-const filter = h("input", { id: filterId, type: "search", placeholder: "Owner or token", autocomplete: "off", spellcheck: "false", oninput: debounced(show, PAUSE_MS) });
+const filter = h("input", {
+  id: filterId, type: "search", placeholder: "Owner or token", autocomplete: "off", spellcheck: "false",
+  oninput: debounced(show, PAUSE_MS),
+});
 const found = h("p.soft.found", { role: "status" });
 
 fill(byId("page"), h("div.stack", {},
@@ -40,7 +43,9 @@ onState((state) => {
 });
 
 function about() {
-  const told = isAdmin ? "A token says who asks, and what that lets it do." : `What lets programs and people in as ${session.user}. Only admins make and revoke tokens.`;
+  const told = isAdmin
+    ? "A token says who asks, and what that lets it do."
+    : `What lets programs and people in as ${session.user}. Only admins make and revoke tokens.`;
   const off = isAdmin && session.write_back === "off"
     ? " This server writes no files: you get the command that makes or revokes one where they are."
     : "";
@@ -59,13 +64,30 @@ async function load() {
 
 function show() {
   const text = filter.value.trim().toLowerCase();
-  const hits = owners.filter((one) => !text || one.username.toLowerCase().includes(text) || one.tokens.some((token) => token.name.toLowerCase().includes(text)));
+  const hits = owners.filter((one) => !text
+    || one.username.toLowerCase().includes(text)
+    || one.tokens.some((token) => token.name.toLowerCase().includes(text)));
   const shown = all ? hits : hits.slice(0, MOST);
   const tokens = owners.reduce((sum, one) => sum + one.tokens.length, 0);
-  fill(found, isAdmin && owners.length ? text ? `${count(hits.length)} of ${plural(owners.length, "owner")}` : `${plural(owners.length, "owner")}, ${plural(tokens, "token")}` : "");
+  fill(found,
+    isAdmin && owners.length
+      ? text
+        ? `${count(hits.length)} of ${plural(owners.length, "owner")}`
+        : `${plural(owners.length, "owner")}, ${plural(tokens, "token")}`
+      : "");
   fill(list, shown.map(card),
-    hits.length > shown.length ? h("div.row", {}, h("button", { type: "button", onclick: () => { all = true; show(); } }, `Show all ${count(hits.length)}`)) : null,
-    hits.length ? null : h("p.empty", {}, owners.length ? "Nobody is called so." : session.guarded ? "There are no owners yet." : "There are no owners yet, and no tokens: this server is open to this machine."));
+    hits.length > shown.length
+      ? h("div.row", {},
+        h("button", { type: "button", onclick: () => { all = true; show(); } }, `Show all ${count(hits.length)}`))
+      : null,
+    hits.length
+      ? null
+      : h("p.empty", {},
+        owners.length
+          ? "Nobody is called so."
+          : session.guarded
+            ? "There are no owners yet."
+            : "There are no owners yet, and no tokens: this server is open to this machine."));
 }
 
 function plural(number, word) {
@@ -75,12 +97,20 @@ function plural(number, word) {
 function card(user) {
   const id = newId("owner");
   const isTop = user.username === "default";
+  const facts = [
+    user.email, user.path ? h("code", {}, `${session.files}/${user.path}`) : "no user file",
+    user.source === "main" ? null : `source ${user.source}`,
+  ].filter(Boolean);
   return h("section.card.owner", { ariaLabelledby: id },
     h("div.row.spread", {},
       h("div", {},
         h("h2", { id }, user.username, isTop ? h("span.badge", {}, "top level") : null),
-        h("p.soft.small.facts", {}, [user.email, user.path ? h("code", {}, `${session.files}/${user.path}`) : "no user file", user.source === "main" ? null : `source ${user.source}`].filter(Boolean).map((part, index) => [index ? " · " : "", part]))),
-      isAdmin ? h("button.small", { type: "button", ariaLabel: `New token for ${user.username}`, onclick: () => create(user.username) }, "New token") : null),
+        h("p.soft.small.facts", {}, facts.map((part, index) => [index ? " · " : "", part]))),
+      isAdmin
+        ? h("button.small", {
+          type: "button", ariaLabel: `New token for ${user.username}`, onclick: () => create(user.username),
+        }, "New token")
+        : null),
     user.tokens.length ? table(user, id) : h("p.soft.none", {}, "No tokens."));
 }
 
@@ -93,12 +123,22 @@ function table(user, labelId) {
 
 function row(user, token) {
   const mine = session.guarded && session.user === user.username && session.name === token.name;
-  const ends = token.expires ? h("span", {}, token.expires, " ", token.expired ? h("span.badge.bad", {}, "expired") : h("span.soft.small", {}, ago(token.expires))) : h("span.soft", {}, "never");
+  const ends = token.expires
+    ? h("span", {},
+      token.expires, " ",
+      token.expired ? h("span.badge.bad", {}, "expired") : h("span.soft.small", {}, ago(token.expires)))
+    : h("span.soft", {}, "never");
   return h("tr", {},
     h("td", {}, h("strong", {}, token.name), " ", mine ? h("span.badge.info", {}, "you") : null),
     h("td", { "data-label": "Role" }, h("span.badge", { class: token.role === "admin" ? "accent" : "" }, token.role)),
     h("td", { "data-label": "Expires" }, ends),
-    isAdmin ? h("td.act", {}, h("button.small.danger", { type: "button", ariaLabel: `Revoke ${user.username}/${token.name}`, onclick: () => revoke(user.username, token) }, "Revoke")) : null);
+    isAdmin
+      ? h("td.act", {},
+        h("button.small.danger", {
+          type: "button", ariaLabel: `Revoke ${user.username}/${token.name}`,
+          onclick: () => revoke(user.username, token),
+        }, "Revoke"))
+      : null);
 }
 
 async function create(owner) {
@@ -111,13 +151,16 @@ async function create(owner) {
 async function revoke(owner, { name }) {
   if (session.write_back === "off") return commanded(owner, name);
   const path = `/api/users/${encodeURIComponent(owner)}/tokens/${encodeURIComponent(name)}`;
-  const text = "Whoever holds it is shut out at once: requests are refused, event streams and calls end. It cannot be taken back.";
-  const done = await confirm(`Revoke ${owner}/${name}?`, text, { action: "Revoke", danger: true, work: () => tried(path) });
+  const text = "Whoever holds it is shut out at once: requests are refused, event streams and calls end. "
+    + "It cannot be taken back.";
+  const done = await confirm(`Revoke ${owner}/${name}?`, text, {
+    action: "Revoke", danger: true, work: () => tried(path),
+  });
   if (done?.lockout) return force(owner, name, path, done.lockout);
   if (done) await told(owner, name, done);
 }
 
-/** What would lock out is asked for once more; anything else that is refused stays in the dialog. */
+/** Return a refusal for lockout, to be confirmed once more; any other stays in the dialog. */
 async function tried(path) {
   try {
     return await send("DELETE", path);
@@ -128,9 +171,12 @@ async function tried(path) {
 }
 
 async function force(owner, name, path, problem) {
-  const text = "You will be signed out. Without an admin's token, tokens are made only where the files are, with agentsd token create.";
+  const text = "You will be signed out. Without an admin's token, tokens are made only where the files are, "
+    + "with agentsd token create.";
   const work = () => send("DELETE", `${path}?force=true`);
-  const done = await confirm(`Really revoke ${owner}/${name}?`, text, { action: "Revoke all the same", danger: true, typed: name, more: notice({ message: problem.message }, "warn"), work });
+  const done = await confirm(`Really revoke ${owner}/${name}?`, text, {
+    action: "Revoke all the same", danger: true, typed: name, more: notice({ message: problem.message }, "warn"), work,
+  });
   if (done) location.reload();
 }
 

@@ -13,12 +13,14 @@ const NAMES = { llm: "Thinks with", tts: "Speaks with", stt: "Listens with" };
 
 await boot();
 
+/** @type {Call | null} */
 let call = null;
 let dialling = false;
 const transcript = new Transcript();
 const latency = latencyTable();
 const level = meter("Microphone level");
-const [button, mute, sample, field, aloud] = ["call", "mute", "sample", "text", "aloud"].map(byId);
+const [button, mute, sample, send] = ["call", "mute", "sample", "send"].map((id) => byId(id, HTMLButtonElement));
+const [field, aloud] = ["text", "aloud"].map((id) => byId(id, HTMLInputElement));
 
 fill(byId("transcript"), transcript.element);
 fill(byId("latency"), latency.element);
@@ -34,7 +36,7 @@ addEventListener("pagehide", () => call?.hangUp());
 onChoice(another);
 draw();
 
-/** True with a call. */
+/** Start a call if there is none; returns whether there is one. */
 async function start({ microphone }) {
   if (dialling || call) return call !== null;
   dialling = true;
@@ -74,7 +76,7 @@ function over(problem) {
   if (document.activeElement === document.body) button.focus();
 }
 
-/** The call goes on without one. */
+/** Open the microphone; the call goes on without one. */
 async function useMicrophone() {
   if (call) call.wanted = true;
   if (!call || !organsOf(call.agent).stt) return;
@@ -88,7 +90,8 @@ async function useMicrophone() {
 }
 
 function noMicrophone({ message, hint }) {
-  fill(byId("device"), notice({ message, hint: `${hint}. Without it you can write, or use the sample recording.` }, "warn"));
+  fill(byId("device"),
+    notice({ message, hint: `${hint}. Without it you can write, or use the sample recording.` }, "warn"));
 }
 
 function muting() {
@@ -140,9 +143,12 @@ function draw() {
   byId("levels").hidden = !listens;
   mute.textContent = !call?.ears.microphone ? "Turn on the microphone" : call.ears.muted ? "Unmute" : "Mute";
   sample.disabled = !listens || Boolean(call?.sampling) || (!call && Boolean(stop));
-  byId("send").disabled = !call && Boolean(stop);
+  send.disabled = !call && Boolean(stop);
   status();
-  fill(byId("lacks"), stop ? h("p.notice.warn", {}, stop) : lacks(agent).length ? h("ul.notice.warn.lacks", {}, lacks(agent).map((one) => h("li", {}, one))) : null);
+  fill(byId("lacks"),
+    stop
+      ? h("p.notice.warn", {}, stop)
+      : lacks(agent).length ? h("ul.notice.warn.lacks", {}, lacks(agent).map((one) => h("li", {}, one))) : null);
   facts(agent);
   if (call) latency.show(call.turns.all);
 }
@@ -162,5 +168,8 @@ function quiet() {
 
 function facts(agent) {
   const organs = organsOf(agent);
-  fill(byId("organs"), Object.entries(NAMES).map(([part, name]) => [h("dt", {}, name), h("dd", {}, organs[part] || h("span.soft", {}, "–"))]));
+  fill(byId("organs"),
+    Object.entries(NAMES).map(([part, name]) => [
+      h("dt", {}, name), h("dd", {}, organs[part] || h("span.soft", {}, "–")),
+    ]));
 }

@@ -1,4 +1,4 @@
-// What a voice made: how long it took, and the whole recording, to be heard again and kept.
+// The result of a synthesis: how long it took, and the whole recording, to play and to download.
 
 import { wavOf } from "../audio/wav.js";
 import { fill, h } from "../dom.js";
@@ -8,7 +8,10 @@ import { bytes, millis } from "../format.js";
 export function resultView() {
   const facts = h("dl.facts.times");
   const kept = h("div.stack");
-  const element = h("section.card.stack", { ariaLabelledby: "result-head", hidden: true }, h("h2", { id: "result-head" }, "Result"), facts, kept);
+  const element = h("section.card.stack", { ariaLabelledby: "result-head", hidden: true },
+    h("h2", { id: "result-head" }, "Result"),
+    facts,
+    kept);
   let address = null;
 
   function clear() {
@@ -24,7 +27,10 @@ export function resultView() {
     const rows = [
       ["First byte", millis(times.byte)], ["First sound", millis(times.sound)], ["Whole", millis(times.total)],
       ["Length", made.rate ? millis((made.samples / made.rate) * 1000) : "–"],
-      ["Size", made.rate ? `${bytes(made.samples * 2 + 44)}, 16-bit mono at ${made.rate.toLocaleString("en")} Hz` : "–"],
+      [
+        "Size",
+        made.rate ? `${bytes(made.samples * 2 + 44)}, 16-bit mono at ${made.rate.toLocaleString("en")} Hz` : "–",
+      ],
       ["Answered by", made.agent ?? "–"],
     ];
     fill(facts, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));

@@ -1,6 +1,7 @@
-// Who wrote what, and who was refused: newest first, in pages, of one agent where its name is given.
+// The audit: newest first, in pages, of one agent where its name is given.
 
 import { get, inPath } from "../api.js";
+import { isNullish } from "../data.js";
 import { byId, debounced, fill, h } from "../dom.js";
 import { short } from "../format.js";
 import { notice, when } from "../marks.js";
@@ -10,10 +11,10 @@ const TYPING_MS = 250;
 const TOGETHER_MS = 300;
 const TONES = { done: "good", refused: "bad", failed: "bad" };
 
-/** `refresh()`: there may be new ones. */
+/** Draw `#audit`; `refresh()` loads new entries. */
 export function mountAudit() {
   const state = { items: [], next: null, asked: 0 };
-  const field = byId("audit-agent");
+  const field = byId("audit-agent", HTMLInputElement);
   const place = byId("audit");
   field.addEventListener("input", debounced(anew, TYPING_MS));
   anew();
@@ -24,7 +25,7 @@ export function mountAudit() {
     await load((page) => { state.items = page.items; state.next = page.next_before; });
   }
 
-  /** What came since stands above what is shown. */
+  /** Put new entries above those that are shown. */
   async function refresh() {
     await load((page) => {
       const known = new Set(state.items.map((one) => one.id));
@@ -43,7 +44,7 @@ export function mountAudit() {
 
   async function load(take, before = null) {
     const asked = (state.asked += 1);
-    const query = new URLSearchParams({ limit: PAGE });
+    const query = new URLSearchParams({ limit: String(PAGE) });
     if (field.value.trim()) query.set("agent", field.value.trim());
     if (before !== null) query.set("before", before);
     try {
@@ -60,7 +61,11 @@ export function mountAudit() {
 
   function draw() {
     if (!state.items.length) {
-      fill(place, h("p.soft", {}, field.value.trim() ? `Nothing was written to ${field.value.trim()}, as far as you may see.` : "Nothing was written through the API or the commands yet."));
+      fill(place,
+        h("p.soft", {},
+          field.value.trim()
+            ? `Nothing was written to ${field.value.trim()}, as far as you may see.`
+            : "Nothing was written through the API or the commands yet."));
       return;
     }
     const names = ["When", "Who", "What", "Outcome", "Version", "Commit"];
@@ -74,12 +79,14 @@ export function mountAudit() {
 
 function row(deed) {
   const cell = (label, ...content) => h("td", { class: content[0] === "–" ? "none" : "", dataset: { label } }, content);
-  const versions = [deed.from_version, deed.to_version].filter((one) => one != null).join(" → ");
+  const versions = [deed.from_version, deed.to_version].filter((one) => !isNullish(one)).join(" → ");
   return h("tr", { dataset: { deed: deed.id } },
     cell("When", when(deed.at)),
     cell("Who", h("code", {}, deed.actor)),
     cell("What", deed.action, " ", target(deed)),
-    cell("Outcome", deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–", deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
+    cell("Outcome",
+      deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–",
+      deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
     cell("Version", versions || "–"),
     cell("Commit", deed.commit ? h("code", { title: deed.commit }, short(deed.commit)) : "–"));
 }

@@ -1,4 +1,4 @@
-// Manifests that were set aside, by file, and agents that fare badly on this replica.
+// Manifests that were set aside, by file, and agents of this replica that are not ready.
 
 import { inPath } from "../api.js";
 import { byId, fill, h } from "../dom.js";
@@ -14,7 +14,9 @@ export function mountFaults(session) {
     nothing(conditions, problems),
     conditions === null ? h("p.soft", {}, "Which files are set aside is known again when Postgres is back.") : null,
     conditions?.length ? [h("h3", {}, "Manifests"), files(conditions, violations, session), more(conditions)] : null,
-    problems.length ? [h("h3", {}, "Agents of this replica"), h("ul.faults", {}, problems.slice(0, SHOWN).map(agent)), more(problems)] : null));
+    problems.length
+      ? [h("h3", {}, "Agents of this replica"), h("ul.faults", {}, problems.slice(0, SHOWN).map(agent)), more(problems)]
+      : null));
   return ({ data }) => draw({ conditions: data.conditions, problems: data.problems, violations: found(data) });
 }
 
@@ -23,7 +25,7 @@ function nothing(conditions, problems) {
   return h("p.soft", {}, "Nothing: every manifest is sound, and every agent of this replica is ready.");
 }
 
-/** What the last complete run of each source found, by source and file. */
+/** Return the errors of the last complete run of each source, by source and file. */
 function found(data) {
   const seen = new Set();
   const told = {};
@@ -38,8 +40,12 @@ function found(data) {
 function files(conditions, violations, session) {
   const several = new Set(conditions.map((one) => one.source)).size > 1;
   return h("ul.faults", {}, conditions.slice(0, SHOWN).map((one) => h("li", { dataset: { path: one.path } },
-    h("p.fault-head", {}, h("strong.mono", {}, `${session.files}/${one.path}`), " ", conditionBadge(one), several ? ` of ${one.source}` : "", " ", since(one)),
-    one.type === "Invalid" ? h("ul.violations", {}, violationsOf(one, violations).map((v) => violation(v, session))) : h("p", {}, slug(one.slug), `: ${one.message}`))));
+    h("p.fault-head", {},
+      h("strong.mono", {}, `${session.files}/${one.path}`), " ", conditionBadge(one),
+      several ? ` of ${one.source}` : "", " ", since(one)),
+    one.type === "Invalid"
+      ? h("ul.violations", {}, violationsOf(one, violations).map((v) => violation(v, session)))
+      : h("p", {}, slug(one.slug), `: ${one.message}`))));
 }
 
 const since = (one) => (one.since ? h("span.soft.small", {}, when(one.since)) : null);
@@ -48,11 +54,13 @@ function violationsOf(condition, violations) {
   const whole = violations[`${condition.source} ${condition.path}`];
   if (whole) return whole;
   const [, path, line, column, message] = PLACED.exec(condition.message) ?? [];
-  const place = line ? { path: path ?? condition.path, line, column, message } : { path: condition.path, message: condition.message };
+  const place = line
+    ? { path: path ?? condition.path, line, column, message }
+    : { path: condition.path, message: condition.message };
   return [{ ...place, code: condition.reason }];
 }
 
-/** One broken rule: where, what, and what to do. The plan shows them, too. */
+/** Return one violation: where, what, and what to do. The plan also shows them. */
 export function violation(one, session) {
   const place = [`${session.files}/${one.path}`, one.line, one.column].filter(Boolean).join(":");
   return h("li.violation", {},

@@ -4,13 +4,14 @@
 // and comes back as soon as it serves that.
 
 import { inPath } from "../api.js";
+import { without } from "../data.js";
 import { byId, fill, h } from "../dom.js";
 import { count } from "../format.js";
 import { when } from "../marks.js";
 import { isSilent, many, nameOf, onChange, silence } from "./standing.js";
 
-const COLUMNS = 5; // a replica that is further behind stands at the last one
-const HOLD_MS = 700; // a fall is to be seen, however quick the catching up
+const COLUMNS = 5; // a replica that is further behind is drawn at the last one
+const HOLD_MS = 700; // how long a replica is drawn behind, however quick it catches up
 const SHOWN = 30;
 
 /** Draws `#fleet`. */
@@ -29,24 +30,31 @@ export function mountFleet() {
     const { data, head, now } = standing;
     const known = data.replicas !== null;
     picture.hidden = table.hidden = !known || !data.replicas.length;
-    fill(note, known ? emptyNote(data) : "Which replicas there are is known again when Postgres is back. This one answers.");
+    fill(note,
+      known ? emptyNote(data) : "Which replicas there are is known again when Postgres is back. This one answers.");
     if (!known) return;
     drawAxis(head);
     mover(data, head, now);
-    drawRows(data.replicas.map(({ seen_at: _, ...one }) => [one, isSilent({ seen_at: _ }, now), head]), standing);
-    for (const cell of rows.querySelectorAll("[data-seen]")) cell.textContent = heard(cell.dataset.seen, data, now);
+    drawRows(data.replicas.map((one) => [without(one, "seen_at"), isSilent(one, now), head]), standing);
+    /** @type {NodeListOf<HTMLElement>} */
+    const cells = rows.querySelectorAll("[data-seen]");
+    for (const cell of cells) cell.textContent = heard(cell.dataset.seen, data, now);
   };
 }
 
 function emptyNote(data) {
   if (!data.replicas.length) return "No replica has been heard of in the last minute.";
-  return data.replicas.length > SHOWN ? `The picture shows ${SHOWN} of ${count(data.replicas.length)} replicas; the table all.` : "";
+  return data.replicas.length > SHOWN
+    ? `The picture shows ${SHOWN} of ${count(data.replicas.length)} replicas; the table all.`
+    : "";
 }
 
 function ticks(head) {
   const versions = Array.from({ length: COLUMNS + 1 }, (_, behind) => head - behind);
   return versions.map((version, behind) => {
-    const text = version < 1 ? "" : behind === 0 ? `version ${version}` : behind === COLUMNS ? "older" : String(version);
+    const text = version < 1
+      ? ""
+      : behind === 0 ? `version ${version}` : behind === COLUMNS ? "older" : String(version);
     return at(h("span.tick", { class: behind === 0 ? "newest" : "" }, text), behind);
   });
 }
@@ -127,7 +135,8 @@ function rowOf([replica, silent, head], index, { data }) {
   const seen = data.replicas[index].seen_at;
   return h("tr", { dataset: { replica: replica.id } },
     h("td", { dataset: { label: "Replica" } }, nameOf(replica, index), mine ? " (answers this page)" : ""),
-    h("td", { dataset: { label: "Serves" } }, `version ${replica.version} `, silent ? h("span.badge", {}, "silent") : served(replica, head)),
+    h("td", { dataset: { label: "Serves" } },
+      `version ${replica.version} `, silent ? h("span.badge", {}, "silent") : served(replica, head)),
     h("td", { dataset: { label: "Fare badly" } }, degraded(replica)),
     h("td", { dataset: { label: "Heard of" } }, h("span", { dataset: { seen: replica.id } }, seen ? "" : "–")),
     h("td", { dataset: { label: "Running" } }, when(replica.started_at)));
@@ -135,7 +144,9 @@ function rowOf([replica, silent, head], index, { data }) {
 
 function served(replica, head) {
   if (replica.version < head) return h("span.badge.warn", {}, `${head - replica.version} behind`);
-  return replica.unopened ? h("span.badge.info", {}, `${count(replica.unopened)} not opened yet`) : h("span.badge.good", {}, "newest");
+  return replica.unopened
+    ? h("span.badge.info", {}, `${count(replica.unopened)} not opened yet`)
+    : h("span.badge.good", {}, "newest");
 }
 
 function degraded(replica) {

@@ -1,4 +1,4 @@
-// Runs of sync, newest first. A row stays the same element, so that what is open or focused stays so.
+// Runs of sync, newest first. A row stays the same element, which keeps its focus and its open folds.
 
 import { byId, fill, h } from "../dom.js";
 import { full, millis, short } from "../format.js";
@@ -7,7 +7,9 @@ import { many } from "./standing.js";
 import { violation } from "./faults.js";
 
 const TONES = { applied: "good", unchanged: "", refused: "bad", failed: "bad" };
-const DONE = { create: "created", update: "updated", rename: "renamed", delete: "deleted", heal: "healed", quarantined: "set aside" };
+const DONE = {
+  create: "created", update: "updated", rename: "renamed", delete: "deleted", heal: "healed", quarantined: "set aside",
+};
 
 /** Draws `#runs`. */
 export function mountRuns(session) {
@@ -30,7 +32,7 @@ export function mountRuns(session) {
   };
 }
 
-/** Put in what is new and take out what is gone. */
+/** Insert new rows, and remove those that are gone. */
 function keep(rows, known, runs, make) {
   const ids = new Set(runs.map((run) => run.id));
   for (const [id, row] of known) if (!ids.has(id)) { row.remove(); known.delete(id); }
@@ -46,7 +48,8 @@ function rowOf(run, session, admin, fresh) {
   const more = [faults(run, session), drifts(run, session)].filter(Boolean);
   return h("tr", { class: fresh ? "fresh" : "", dataset: { run: run.id } },
     cell("When", when(run.recorded_at ?? run.started_at)),
-    h("td", { dataset: { label: "Outcome" } }, h("span.badge", { class: TONES[run.outcome] }, run.outcome), " ", counted(run), more),
+    h("td", { dataset: { label: "Outcome" } },
+      h("span.badge", { class: TONES[run.outcome] }, run.outcome), " ", counted(run), more),
     cell("Version", run.version ?? "–"),
     cell("Commit", run.commit ? h("code", { title: run.commit }, short(run.commit)) : "–"),
     cell("By", `${run.trigger}, ${run.source}`),
@@ -54,7 +57,9 @@ function rowOf(run, session, admin, fresh) {
 }
 
 function counted(run) {
-  const told = Object.entries(DONE).filter(([name]) => run.counts[name]).map(([name, word]) => `${run.counts[name]} ${word}`);
+  const told = Object.entries(DONE)
+    .filter(([name]) => run.counts[name])
+    .map(([name, word]) => `${run.counts[name]} ${word}`);
   return told.length ? h("span.soft", {}, told.join(", ")) : null;
 }
 
@@ -65,11 +70,13 @@ function faults(run, session) {
     h("ul.violations", {}, run.errors.slice(0, 50).map((one) => (one.path ? violation(one, session) : plain(one)))));
 }
 
-const plain = (one) => h("li.violation", {}, one.message, " ", h("span.soft.small", {}, `[${one.code}]`), one.hint ? h("p.hint", {}, one.hint) : null);
+const plain = (one) => h("li.violation", {},
+  one.message, " ", h("span.soft.small", {}, `[${one.code}]`), one.hint ? h("p.hint", {}, one.hint) : null);
 
 function drifts(run, session) {
   if (!run.drift?.length) return null;
   return h("details", {}, h("summary", {}, `${run.drift.length} edited in the database`),
-    h("ul.violations", {}, run.drift.slice(0, 50).map((one) => h("li", {}, h("code", {}, `${session.files}/${one.path}`), " ",
+    h("ul.violations", {},
+      run.drift.slice(0, 50).map((one) => h("li", {}, h("code", {}, `${session.files}/${one.path}`), " ",
       one.fields.map((field) => field.field).join(", ")))));
 }

@@ -1,4 +1,4 @@
-// The microphone until somebody stops it.
+// A recording from the microphone, until it is stopped.
 
 import { listen } from "../audio/capture.js";
 import { RATE } from "./recording.js";
@@ -7,10 +7,23 @@ const MOST_SECONDS = 780; // what 25 MiB hold
 
 /** `onTime(seconds)`, `onLevel(0..1)`, `onEnd()` where it stops by itself. `start` throws `NoMicrophone`. */
 export class Recorder {
-  constructor({ onTime, onLevel, onEnd }) { Object.assign(this, { onTime, onLevel, onEnd, blocks: [], taken: 0, microphone: null }); }
+  /** @type {Int16Array[]} */
+  blocks = [];
+  taken = 0; // samples
+  /** @type {{ stop: () => void } | null} */
+  microphone = null;
+
+  /** @param {{ onTime: (seconds: number) => void, onLevel: (level: number) => void, onEnd: () => void }} work */
+  constructor({ onTime, onLevel, onEnd }) {
+    this.onTime = onTime;
+    this.onLevel = onLevel;
+    this.onEnd = onEnd;
+  }
 
   async start() {
-    this.microphone = await listen({ rate: RATE, onBlock: (samples, level) => this.take(samples, level), onEnd: () => this.onEnd() });
+    this.microphone = await listen({
+      rate: RATE, onBlock: (samples, level) => this.take(samples, level), onEnd: () => this.onEnd(),
+    });
   }
 
   take(samples, level) {

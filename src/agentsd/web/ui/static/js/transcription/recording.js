@@ -1,4 +1,4 @@
-// From whatever a person gives to something that the server reads: `{file, name, seconds, note}`.
+// Recordings and files, converted to what the server reads: `{file, name, seconds, note}`.
 
 import { joined, toSixteen } from "../audio/pcm.js";
 import { headerOf, wavOf } from "../audio/wav.js";
@@ -17,20 +17,27 @@ class Unusable extends Error {
   }
 }
 
-/** A file that was chosen or dropped. WAV goes as it is, if it may; anything else is decoded here. */
+/** Convert a file that was chosen or dropped. A readable WAV stays as it is; anything else is decoded here. */
 export async function ofFile(file) {
   if (!file.size) throw new Unusable("the file is empty", "choose another");
   const header = headerOf(new Uint8Array(await file.slice(0, HEAD).arrayBuffer()));
   if (header?.readable && file.size <= MOST) {
     const size = Math.min(header.bytes, file.size - header.start);
-    return { file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as it is" };
+    return {
+      file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as it is",
+    };
   }
-  if (file.size > DECODED_MOST) throw new Unusable(`the file has ${bytes(file.size)}`, `${bytes(DECODED_MOST)} are the most that is opened here: cut it`);
+  if (file.size > DECODED_MOST) {
+    throw new Unusable(`the file has ${bytes(file.size)}`,
+      `${bytes(DECODED_MOST)} are the most that is opened here: cut it`);
+  }
   const samples = await decoded(file);
-  return checked({ ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "made into 16 kHz mono WAV by this browser" });
+  return checked({
+    ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "made into 16 kHz mono WAV by this browser",
+  });
 }
 
-/** Blocks of 16-bit samples at `RATE`, from the microphone. */
+/** Convert blocks of 16-bit samples at `RATE`, from the microphone. */
 export function ofBlocks(blocks) {
   const one = made(blocks, "recording.wav");
   if (one.seconds < 0.2) throw new Unusable("nothing was recorded", "speak, then stop the recording");
@@ -44,7 +51,8 @@ function made(blocks, name) {
 
 function checked(recording) {
   if (recording.file.size <= MOST) return recording;
-  throw new Unusable(`the recording is too long: ${bytes(recording.file.size)} as WAV`, `the server takes ${bytes(MOST)}, about 13 minutes: cut it`);
+  throw new Unusable(`the recording is too long: ${bytes(recording.file.size)} as WAV`,
+    `the server takes ${bytes(MOST)}, about 13 minutes: cut it`);
 }
 
 async function decoded(file) {

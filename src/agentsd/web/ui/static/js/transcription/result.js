@@ -1,4 +1,4 @@
-// What was heard, as it comes, and how long it took.
+// The transcript of a recording, as it comes, and how long it took.
 
 import { fill, h } from "../dom.js";
 import { millis } from "../format.js";
@@ -40,9 +40,13 @@ export function resultView() {
   function show(times) {
     const factor = times.total && times.audio ? times.total / 1000 / times.audio : null;
     const rows = [
-      ["Sound", millis(times.audio * 1000)], ["Uploaded", millis(times.upload)], ["First partial", millis(times.partial)],
+      ["Sound", millis(times.audio * 1000)], ["Uploaded", millis(times.upload)],
+      ["First partial", millis(times.partial)],
       ["First words that stay", millis(times.final)], ["Whole", millis(times.total)],
-      ["Real-time factor", factor === null ? "–" : `${factor.toFixed(2)} (${factor < 1 ? "faster" : "slower"} than speech)`],
+      [
+        "Real-time factor",
+        factor === null ? "–" : `${factor.toFixed(2)} (${factor < 1 ? "faster" : "slower"} than speech)`,
+      ],
       ["Heard by", times.agent ?? "–"],
     ];
     fill(facts, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));

@@ -1,24 +1,26 @@
-// A recording to the server, and what it hears. Not by fetch: only the older way tells when the upload was done.
+// The upload of a recording, and its transcript. By XMLHttpRequest: fetch does not report when an upload is done.
 
 import { get, Problem } from "../api.js";
 
 /**
  * `on`: {sent(), headers(reader of headers), partial(text), delta(text)}. Resolves with the whole text.
- * Throws `Problem`; an `AbortError` where `signal` says so.
+ * Throws `Problem`; an `AbortError` once `signal` is aborted.
  */
 export async function transcribe({ agent, file, name, signal, on }) {
   try {
     return await posted(formOf(agent, file, name), signal, on);
   } catch (problem) {
     if (problem.status !== 401) throw problem;
-    await get("/api/session"); // which asks to sign in
+    await get("/api/session"); // asks to sign in
     return posted(formOf(agent, file, name), signal, on);
   }
 }
 
 function formOf(agent, file, name) {
   const form = new FormData();
-  for (const [key, value] of Object.entries({ model: agent, stream: "true", partials: "true" })) form.append(key, value);
+  for (const [key, value] of Object.entries({ model: agent, stream: "true", partials: "true" })) {
+    form.append(key, value);
+  }
   form.append("file", file, name);
   return form;
 }
@@ -30,7 +32,9 @@ function posted(form, signal, on) {
     const events = new Events(on);
     const away = new Problem(0, { detail: "the server cannot be reached", hint: "it may be restarting: try again" });
     request.upload.addEventListener("load", on.sent);
-    request.addEventListener("readystatechange", () => { if (request.readyState === 2) on.headers((key) => request.getResponseHeader(key)); });
+    request.addEventListener("readystatechange", () => {
+      if (request.readyState === 2) on.headers((key) => request.getResponseHeader(key));
+    });
     request.addEventListener("progress", () => { if (request.status === 200) events.take(request.responseText); });
     request.addEventListener("load", () => {
       if (request.status !== 200) return reject(problemOf(request));
@@ -48,7 +52,14 @@ function posted(form, signal, on) {
 
 /** Server-sent events out of a text that grows. */
 class Events {
-  constructor(on) { Object.assign(this, { on, seen: 0, text: null, problem: null }); }
+  seen = 0; // characters that were read
+  /** @type {string | null} the whole transcript */
+  text = null;
+  /** @type {Problem | null} */
+  problem = null;
+
+  /** @param {{ partial: (text: string) => void, delta: (text: string) => void }} on */
+  constructor(on) { this.on = on; }
 
   take(all) {
     for (let end = all.indexOf("\n\n", this.seen); end >= 0; end = all.indexOf("\n\n", this.seen)) {

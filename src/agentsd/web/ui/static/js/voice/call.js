@@ -1,4 +1,4 @@
-// A call: what the server tells becomes sound, transcript and times; what is said and written goes to it.
+// A call: the server's events become sound, transcript and times; speech and texts are sent to it.
 
 import { fromBase64, packed, toBase64, Unpacker } from "../audio/pcm.js";
 import { Player } from "../audio/player.js";
@@ -8,34 +8,77 @@ import { organsOf } from "./organs.js";
 import { Timeline, Turns } from "./turns.js";
 
 const SWITCH = "switch";
-const QUIET = /^(truncate|retrieve|cancel):/; // ours that may come too late: nothing is wrong then
+const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late: their errors are ignored
 
-/** `view`: {transcript, changed(), level(n), failed(problem|null), ended(problem|null), lostMicrophone()} */
+/** @import { Agent } from "../choice.js" */
+/** @import { OpenLine } from "./line.js" */
+/** @import { Transcript } from "./transcript.js" */
+
+/**
+ * The page of a call.
+ * @typedef {object} View
+ * @property {Transcript} transcript
+ * @property {() => void} changed
+ * @property {(level: number) => void} level
+ * @property {(problem: any) => void} failed null: whatever was wrong is over
+ * @property {(problem: any) => void} ended null: the caller hung up
+ * @property {() => void} lostMicrophone
+ */
+
+/** One call, from dialling to its end. */
 export class Call {
+  /** @type {OpenLine | null} */
+  line = null;
+  /** @type {any} as the server describes it */
+  session = null;
+  /** @type {{ id: string, item: string, ms: number, unpacker: Unpacker } | null} the answer that is heard */
+  answer = null;
+  /** @type {string | null} the answer that the server makes */
+  active = null;
+  served = ""; // who answers: a slug and a version
+  /** @type {Agent | null} who answered before the call was handed over */
+  before = null;
+  speaking = false; // the caller is
+  waiting = false; // for an answer to what was spoken
+  gone = false; // the call is over
+  wanted = false; // a microphone is
+  sampling = false; // the sample recording is played
+  silenced = new Set(); // answers that were cut short here
+  turns = new Turns();
+  timeline = new Timeline();
+
+  /**
+   * @param {Agent} agent
+   * @param {View} view
+   * @param {{ aloud?: boolean }} [options] aloud: it answers with sound, not only in writing
+   */
   constructor(agent, view, { aloud = true } = {}) {
-    Object.assign(this, { agent, view, aloud, line: null, session: null, answer: null, active: null, served: "" });
-    this.speaking = false; // the caller is
-    this.waiting = false; // for an answer to what was spoken
-    this.silenced = new Set(); // answers that were cut short here
-    this.turns = new Turns();
-    this.timeline = new Timeline();
+    this.agent = agent;
+    this.view = view;
+    this.aloud = aloud;
+    this.settle = () => {};
+    /** @type {Promise<void>} */
     this.greeted = new Promise((resolve) => { this.settle = resolve; });
     this.player = new Player(RATE, { onIdle: () => this.quiet() });
-    this.ears = new Ears({ onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone });
+    this.ears = new Ears({
+      onBlock: (samples) => this.append(samples), onLevel: view.level, onLost: view.lostMicrophone,
+    });
   }
 
   get open() { return this.line !== null; }
 
-  /** What goes on: "you", "agent", "thinking" or "quiet". */
+  /** The activity: "you", "agent", "thinking" or "quiet". */
   get doing() {
     if (this.speaking) return "you";
     if (this.player.playing) return "agent";
     return this.active || this.waiting ? "thinking" : "quiet";
   }
 
-  /** Throws a `Problem` where the server takes no call. */
+  /** Dial. Throws a `Problem` where the server refuses the call. */
   async start() {
-    const line = await dial(this.agent.slug, { onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem) });
+    const line = await dial(this.agent.slug, {
+      onEvent: (event) => this.take(event), onClose: (problem) => this.over(problem),
+    });
     if (this.gone) return line.hangUp();
     this.line = line;
     this.speakOrWrite(this.aloud);
@@ -63,12 +106,13 @@ export class Call {
 
   append(samples) {
     if (!this.open) return;
-    const heard = organsOf(this.agent).stt ? samples : new Int16Array(samples.length); // silence: a turn that began still ends
+    // silence: a turn that began still ends
+    const heard = organsOf(this.agent).stt ? samples : new Int16Array(samples.length);
     if (!heard.length || !this.send({ type: "input_audio_buffer.append", audio: toBase64(packed(heard)) })) return;
     this.timeline.sent((heard.length / RATE) * 1000, performance.now());
   }
 
-  /** A text instead of speech. Whatever the agent is saying ends. */
+  /** Send a text instead of speech, and interrupt the agent. */
   write(text) {
     const id = `item_${crypto.getRandomValues(new Uint32Array(4)).join("")}`.slice(0, 40);
     if (this.active || this.waiting) this.send({ type: "response.cancel", event_id: "cancel:" });
@@ -76,7 +120,10 @@ export class Call {
     this.waiting = true;
     this.view.transcript.open(id, "You", "you");
     this.view.transcript.whole(id, text);
-    this.send({ type: "conversation.item.create", item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] } });
+    this.send({
+      type: "conversation.item.create",
+      item: { id, type: "message", role: "user", content: [{ type: "input_text", text }] },
+    });
     this.turns.wrote();
     this.send({ type: "response.create" });
     this.view.changed();
@@ -87,20 +134,20 @@ export class Call {
     this.send({ type: "session.update", session: { type: "realtime", output_modalities: [aloud ? "audio" : "text"] } });
   }
 
-  /** From the next turn on another agent answers. */
+  /** Let another agent answer from the next turn on. */
   handOver(agent) {
     this.before = this.agent;
     this.agent = agent;
     this.send({ type: "session.update", event_id: SWITCH, session: { type: "realtime", model: agent.slug } });
   }
 
-  /** The sample recording; in a call that has just begun, after the greeting. */
+  /** Play the sample recording; in a call that has just begun, after the greeting. */
   async playSample({ fresh = false } = {}) {
     if (fresh && this.agent.greeting) await this.greeted;
     if (this.open) await this.ears.playSample(this.session?.audio.input.turn_detection?.silence_duration_ms ?? 500);
   }
 
-  /** Stop playing, now; the server hears how much of the answer was played, and tells what it keeps of it. */
+  /** Stop playing at once; report how much of the answer was played, and ask what the server keeps of it. */
   hush() {
     const { answer } = this;
     if (!answer || this.silenced.has(answer.id) || !(this.player.playing || this.active === answer.id)) return;
@@ -108,7 +155,10 @@ export class Call {
     const played = Math.round(Math.min(this.player.playedMs, answer.ms));
     this.player.stop();
     if (answer.ms > 0) {
-      this.send({ type: "conversation.item.truncate", event_id: `truncate:${answer.item}`, item_id: answer.item, content_index: 0, audio_end_ms: played });
+      this.send({
+        type: "conversation.item.truncate", event_id: `truncate:${answer.item}`, item_id: answer.item, content_index: 0,
+        audio_end_ms: played,
+      });
     }
     this.keptOf(answer.item);
   }
@@ -124,7 +174,7 @@ export class Call {
     this.quiet();
   }
 
-  /** Something changed; where a first answer, a greeting, was heard to its end, `greeted` resolves. */
+  /** Redraw; once a first answer, a greeting, was played to its end, `greeted` resolves. */
   quiet() {
     if (this.answer && this.doing === "quiet") this.settle();
     this.view.changed();
@@ -146,7 +196,10 @@ export class Call {
   began({ response }) {
     const { transcript } = this.view;
     const serves = `${response.agent} v${response.agent_version}`;
-    if (serves !== this.served) transcript.note(this.served ? "now answered by " : "answered by ", transcript.code(response.agent), ` v${response.agent_version}`);
+    if (serves !== this.served) {
+      transcript.note(this.served ? "now answered by " : "answered by ",
+        transcript.code(response.agent), ` v${response.agent_version}`);
+    }
     Object.assign(this, { served: serves, active: response.id, waiting: false });
     this.turns.answered(response.id, serves);
     this.view.failed(null); // whatever was wrong before
@@ -219,7 +272,9 @@ const HANDLERS = {
   "response.output_audio.delta": (call, event) => call.sound(event),
   "response.done": (call, event) => call.done(event),
   "conversation.item.retrieved": (call, { item }) => {
-    if (item.role === "assistant") call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
+    if (item.role === "assistant") {
+      call.view.transcript.unheard(item.id, item.content[0].transcript ?? item.content[0].text ?? "");
+    }
   },
   error: (call, { error }) => call.failed(error),
 };

@@ -1,4 +1,4 @@
-// What the agent hears: the microphone, or the sample recording in its place. Always at the pace of real time.
+// The sound for the agent: the microphone, or the sample recording in its place, at the pace of real time.
 
 import { listen } from "../audio/capture.js";
 import { loudness, toSixteen } from "../audio/pcm.js";
@@ -9,22 +9,39 @@ const PIECE_MS = 40;
 const PIECE = (RATE * PIECE_MS) / 1000;
 const AFTER_MS = 800; // of silence, beyond what ends a turn
 
-/** `onBlock(samples)` is what goes to the server, `onLevel(0..1)` what the meter shows. */
+/** `onBlock(samples)` for the server, `onLevel(0..1)` for the meter. */
 export class Ears {
+  /** @type {{ stop: () => void } | null} */
+  microphone = null;
+  muted = false;
+  /** @type {object | null} the playing of the sample recording that is under way */
+  playing = null;
+  closed = false;
+
+  /**
+   * @param {object} work
+   * @param {(samples: Int16Array) => void} work.onBlock
+   * @param {(level: number) => void} work.onLevel
+   * @param {() => void} work.onLost
+   */
   constructor({ onBlock, onLevel, onLost }) {
-    Object.assign(this, { onBlock, onLevel, onLost, microphone: null, muted: false, playing: null });
+    this.onBlock = onBlock;
+    this.onLevel = onLevel;
+    this.onLost = onLost;
   }
 
   /** Throws `NoMicrophone`. */
   async open() {
     if (this.microphone) return;
-    const opened = await listen({ rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost() });
+    const opened = await listen({
+      rate: RATE, onBlock: (samples, level) => this.heard(samples, level), onEnd: () => this.lost(),
+    });
     if (this.microphone || this.closed) opened.stop();
     else this.microphone = opened;
   }
 
   heard(samples, level) {
-    if (this.playing) return; // the recording is heard instead
+    if (this.playing) return; // the recording is sent instead
     if (this.muted) samples = new Int16Array(samples.length); // silence, or a turn that has begun would never end
     this.onLevel(this.muted ? 0 : level);
     this.onBlock(samples);
@@ -36,7 +53,7 @@ export class Ears {
     this.onLost();
   }
 
-  /** Say the sample recording, then be silent for as long as ends a turn. Resolves when it was said, or stopped. */
+  /** Play the sample recording, then the silence that ends a turn. Resolves when it was played, or stopped. */
   async playSample(silenceMs) {
     if (this.playing) return;
     const mine = (this.playing = {});

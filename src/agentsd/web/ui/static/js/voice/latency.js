@@ -27,7 +27,9 @@ function row(turn, index) {
   const times = [turn.noticed, turn.heard, turn.token, turn.sound];
   const [tone, outcome] = OUTCOMES[turn.status] ?? ["", ""];
   return h("tr", {},
-    h("td", { dataset: { label: HEADS[0] } }, `${index + 1} ${turn.kind} `, outcome && h("span.badge", { class: tone }, outcome),
+    h("td", { dataset: { label: HEADS[0] } },
+      `${index + 1} ${turn.kind} `,
+      outcome && h("span.badge", { class: tone }, outcome),
       h("span.by", {}, turn.agent ?? "no answer yet")),
     times.map((ms, at) => h("td.number", { dataset: { label: HEADS[at + 1] } }, millis(ms))));
 }

@@ -1,4 +1,4 @@
-// One WebSocket to /v1/realtime: events both ways, and in words why it is not there any more.
+// One WebSocket to /v1/realtime: events both ways, and the reason for its end.
 
 import { get, Problem, request } from "../api.js";
 
@@ -6,7 +6,13 @@ const GOING_AWAY = 1001;
 const REFUSED = 1008;
 const NO_UPGRADE = 426;
 
-/** `onEvent(event)` for each of the server's, `onClose(problem | null)` once; null: we hung up. Resolves when open. */
+/**
+ * Open a call: `onEvent(event)` for each event of the server, `onClose(problem | null)` once, null after `hangUp`.
+ * Resolves when open.
+ * @param {string} slug
+ * @param {{ onEvent: (event: any) => void, onClose: (problem: Problem | null) => void }} work
+ * @returns {Promise<OpenLine>}
+ */
 export function dial(slug, { onEvent, onClose }) {
   const address = new URL("/v1/realtime", location.href);
   address.protocol = address.protocol.replace("http", "ws");
@@ -24,13 +30,15 @@ export function dial(slug, { onEvent, onClose }) {
   });
 }
 
+/** @typedef {Line} OpenLine */
+
 class Line {
   constructor(socket) {
     this.socket = socket;
     this.left = false;
   }
 
-  /** An event of ours; false where nobody takes it. */
+  /** Send an event; false where the socket is not open. */
   send(event) {
     if (this.socket.readyState !== WebSocket.OPEN) return false;
     this.socket.send(JSON.stringify(event));
@@ -43,24 +51,28 @@ class Line {
   }
 }
 
-/** A browser hides why a handshake was refused; the same address tells it to a plain request. */
+/** Ask by a plain request why a handshake was refused: a browser hides it. */
 async function whyRefused(slug) {
   try {
     await request("GET", `/v1/realtime?model=${encodeURIComponent(slug)}`);
   } catch (problem) {
-    if (problem.status === 503) return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+    if (problem.status === 503) {
+      return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+    }
     if (problem.status !== NO_UPGRADE) return problem;
   }
-  return told("the call was refused", "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
+  return told("the call was refused",
+    "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
 }
 
 async function whyClosed({ code, reason }) {
   if (code === REFUSED) {
-    get("/api/session").catch(() => {}); // which asks to sign in
+    get("/api/session").catch(() => {}); // asks to sign in
     return told("your sign-in has ended, and the call with it", "sign in, then call again");
   }
   if (code === GOING_AWAY) {
-    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call", "call again; what was said is not kept");
+    return told(reason ? `the server ended the call: ${reason}` : "the server ended the call",
+      "call again; what was said is not kept");
   }
   return told("the line was lost", "see whether the server runs, then call again; what was said is not kept");
 }

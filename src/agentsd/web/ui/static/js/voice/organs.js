@@ -1,26 +1,35 @@
-// What an agent has, and what a call with it is without the rest.
+// The providers of an agent, and what a call lacks without them.
+
+import { isNullish } from "../data.js";
 
 const PARTS = { llm: "llm_provider_config", tts: "tts_provider_config", stt: "stt_provider_config" };
 
-/** `{llm, tts, stt}`: the vendors' names, or "". */
+/** Return `{llm, tts, stt}`: the vendors' names, or "". */
 export function organsOf(agent) {
   return Object.fromEntries(Object.entries(PARTS).map(([part, key]) => [part, agent[key]?.provider ?? ""]));
 }
 
-/** Sentences: what it lacks, and what still works. */
+/** Return sentences: what it lacks, and what still works. */
 export function lacks(agent) {
   const { llm, tts, stt } = organsOf(agent);
   const told = [];
   if (!stt) told.push("It cannot listen (no stt section in its manifest): write to it below.");
   if (!tts) told.push("It has no voice (no tts section in its manifest): it answers in writing.");
-  if (!llm) told.push(agent.greeting ? "It cannot answer (no llm section in its manifest): it only greets." : "It cannot answer (no llm section in its manifest).");
+  if (!llm) {
+    told.push(agent.greeting
+      ? "It cannot answer (no llm section in its manifest): it only greets."
+      : "It cannot answer (no llm section in its manifest).");
+  }
   return told;
 }
 
-/** Why no call can begin; "" where one can. */
+/** Return why no call can begin; "" where one can. */
 export function barred(agent) {
   const { type, reason, message } = agent.condition ?? {};
-  if (type === "Suspended") return "This agent is suspended (active: false in its manifest): it takes no calls. Choose another, or take it up again.";
-  if (type === "Invalid" && agent.serving_version == null) return `This agent cannot serve: ${message || reason}`;
+  if (type === "Suspended") {
+    return "This agent is suspended (active: false in its manifest): it takes no calls. "
+      + "Choose another, or take it up again.";
+  }
+  if (type === "Invalid" && isNullish(agent.serving_version)) return `This agent cannot serve: ${message || reason}`;
   return "";
 }

@@ -1,8 +1,8 @@
-// What was said, by whom, as it comes.
+// The transcript of a call, as it comes.
 
 import { fill, h } from "../dom.js";
 
-/** Its entries are by the id of the conversation's item. */
+/** Its entries have the ids of the conversation's items. */
 export class Transcript {
   constructor() {
     this.list = h("div.talk", { role: "log", ariaLabel: "Transcript", tabIndex: 0 });
@@ -17,13 +17,13 @@ export class Transcript {
     this.empty.hidden = false;
   }
 
-  /** Something about the call itself. */
+  /** Add a note about the call itself. */
   note(...content) { this.put(h("div.entry.note", {}, content)); }
 
-  /** A name that stands in a note. */
+  /** Return a name for a note. */
   code(name) { return h("code", {}, name); }
 
-  /** A new entry, at the end, and busy until `whole`. `role`: you or agent. */
+  /** Add an entry at the end, busy until `whole`. `role`: you or agent. */
   open(item, who, role) {
     if (this.entries.has(item)) return;
     const text = h("span.said", {}, role === "you" ? "…" : "");
@@ -32,7 +32,7 @@ export class Transcript {
     this.put(element);
   }
 
-  /** More of it. */
+  /** Append to an entry. */
   more(item, delta) {
     const entry = this.entries.get(item);
     if (!entry) return;
@@ -40,7 +40,7 @@ export class Transcript {
     this.show(entry, entry.said);
   }
 
-  /** All of it; with `said` null it is what came. */
+  /** Complete an entry with its whole text; null keeps the text so far. */
   whole(item, said = null, otherwise = "") {
     const entry = this.entries.get(item);
     if (!entry) return;
@@ -50,13 +50,15 @@ export class Transcript {
     else fill(entry.text, h("em.soft", {}, otherwise || "nothing"));
   }
 
-  /** Only `kept` of it was heard; the rest stays readable. */
+  /** Mark all but `kept` as not heard; it stays readable. */
   unheard(item, kept) {
     const entry = this.entries.get(item);
     if (!entry || !entry.said || entry.said.trim() === kept) return;
     const rest = entry.said.startsWith(kept) ? entry.said.slice(kept.length) : entry.said;
     const before = entry.said.startsWith(kept) ? kept : "";
-    fill(entry.text, before, h("s.unheard", { title: "interrupted: not heard" }, h("span.visually-hidden", {}, " (not heard:) "), rest));
+    fill(entry.text,
+      before,
+      h("s.unheard", { title: "interrupted: not heard" }, h("span.visually-hidden", {}, " (not heard:) "), rest));
   }
 
   show(entry, said) {
