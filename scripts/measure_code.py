@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 QUESTION_WORDS = frozenset({"What", "Who", "Whom", "Whose", "Whether"})
-NOT_GERUNDS = frozenset({"string", "ring", "thing", "bing", "king", "spring"})
+NOT_GERUNDS = frozenset({"embedding", "string", "ring", "thing", "bing", "king", "spring"})
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

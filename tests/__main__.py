@@ -16,6 +16,7 @@ CHECKS = (
     ("ruff check", "ruff", "check", "."),
     ("ruff format", "ruff", "format", "--check", "."),
     ("import floors", "lint-imports"),
+    ("names", "python", "scripts/check_names.py"),
     ("types", "mypy"),
     ("javascript", "python", "-m", "tests.javascript"),
     ("schemas", "agentsd", "schema", "--check", "schemas"),

@@ -16,11 +16,15 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from hypothesis import settings as hypothesis_settings
 from psycopg.conninfo import conninfo_to_dict
 
 from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
+
+hypothesis_settings.register_profile("suite", deadline=None)  # no test asserts on time
+hypothesis_settings.load_profile("suite")
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
 

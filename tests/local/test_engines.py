@@ -440,12 +440,12 @@ async def test_owners_apart(shelf: Shelf) -> None:
 
 ORPHAN = """
 import asyncio, os, signal, sys
-from agentsd.providers.errors import Who
+from agentsd.providers.errors import VendorRef
 from agentsd.providers.local.engines import Engines
 from agentsd.providers.local.spec import EngineSpec
 
 async def main():
-    claim = Engines().claim(Who("a", "llm"), EngineSpec.of("a", "tests.local.stand_in", {}))
+    claim = Engines().claim(VendorRef("a", "llm"), EngineSpec.of("a", "tests.local.stand_in", {}))
     (part,) = await claim.run("echo", {})
     print(part.fields["pid"], flush=True)
     stream = claim.stream("gate", {"file": "/nowhere", "name": ""})

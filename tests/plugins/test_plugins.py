@@ -167,8 +167,8 @@ def test_without_such_packages_nothing_is_asked(tmp_path: Path) -> None:
     other.mkdir()
     (other / "entry_points.txt").write_text("[console_scripts]\nx = y:z\n")
     code = (
-        "from agentsd.providers.entry_points import installed; "
-        f"found = installed([{str(tmp_path)!r}, {str(tmp_path / 'nowhere')!r}]); "
+        "from agentsd.providers.entry_points import load_installed_providers; "
+        f"found = load_installed_providers([{str(tmp_path)!r}, {str(tmp_path / 'nowhere')!r}]); "
         "print(len(found.problems), len(found.catalog.llm) > 3)"
     )
     done = subprocess.run(

@@ -172,7 +172,7 @@ def voiced(text: str) -> bytes:
     return voice_of(text)
 
 
-OURS = ("Runner.", "Answer.", "Conversing.", "Socket.")
+OURS = ("TurnRunner.", "Answer.", "RealtimeConnection.", "Socket.")
 """Whose coroutines a call's tasks run: itself, its answers, its socket, the vendors' sockets."""
 
 

@@ -29,14 +29,14 @@ _COMMANDS = {
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
     "init": ("init", "A repository of manifests: key, rules, samples, editor settings, CI."),
-    "merge-driver": ("merge", "What git runs to merge sealed manifests; --install sets it up."),
-    "diff-driver": ("merge", "What git runs to show sealed manifests in diffs."),
-    "import-env": ("importing", "Make a sealed manifest of the .env of the system before."),
-    "import": ("importing", "Make sealed manifests of another system's configuration (LiteLLM)."),
+    "merge-driver": ("merge_driver", "What git runs to merge sealed manifests; --install sets it up."),
+    "diff-driver": ("merge_driver", "What git runs to show sealed manifests in diffs."),
+    "import-env": ("importers", "Make a sealed manifest of the .env of the system before."),
+    "import": ("importers", "Make sealed manifests of another system's configuration (LiteLLM)."),
     "export": ("export", "Write the database's manifests as files, as they were synced."),
     "token": ("token", "Make, list and revoke API tokens."),
     "render": ("render", "What an agent and its layers say together, and where each value is from."),
-    "test": ("testing", "Probe agents for real, and run the checks of their manifests."),
+    "test": ("test", "Probe agents for real, and run the checks of their manifests."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
     "schema": ("schema", "Write or check the JSON Schemas."),
     "migrate": ("migrate", "Bring the database's schema to this version."),
@@ -57,7 +57,7 @@ class _LazyGroup(click.Group):
             return None
         module, _ = _COMMANDS[cmd_name]
         attribute = f"{cmd_name.replace('-', '_')}_command"
-        command: click.Command = getattr(import_module(f"agentsd.cli.{module}"), attribute)
+        command: click.Command = getattr(import_module(f"agentsd.cli.commands.{module}"), attribute)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

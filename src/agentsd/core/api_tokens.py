@@ -18,7 +18,7 @@ from agentsd.core.manifest.user import Role
 from agentsd.core.names import DEFAULT_OWNER, USER_FILE, find_slug_problem, suggest_slug
 from agentsd.core.violations import suggest_word
 
-TOKEN_PREFIX = "agentsd_"
+TOKEN_PREFIX = "agentsd_"  # noqa: S105
 RANDOM_BYTES = 32
 TOKEN_PATTERN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
 """For secret scanners: prefix, 256 random bits, and six digits that tell a token from its look-alikes."""

@@ -123,7 +123,7 @@ class Catalog:
             raise ConfigError(problems, hint="run: agentsd validate") from None
 
     def build(self, kind: str, settings: ProviderSettings, sessions: HttpSessions) -> Any:
-        """Return the client for ``settings``: an ``LLM_VENDORS``, ``TTS_VENDORS``, ``STT_VENDORS`` or ``Embedding``.
+        """Return the client for ``settings``: an ``LLM``, ``TTS``, ``STT`` or ``Embedding``.
 
         Opens no connection.
 

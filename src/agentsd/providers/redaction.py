@@ -44,7 +44,7 @@ class Redactor:
 
 
 def _forms(secret: str) -> set[str]:
-    """``secret`` as it stands in texts, URLs, HTML, and in JSON within a text (a tool call's arguments)."""
+    """Return ``secret`` as texts, URLs, HTML and JSON within a text (a tool call's arguments) contain it."""
     in_json = json.dumps(secret)[1:-1]
     return {secret, quote(secret, safe=""), escape(secret), in_json, in_json.replace("/", "\\/")}
 

@@ -112,7 +112,8 @@ agents = Table(
     Column("digest", LargeBinary, nullable=False),  # SHA-256 over the layers' bytes
     Column("document_digest", LargeBinary, ForeignKey("documents.digest"), nullable=False),
     Column("layer_digests", ARRAY(LargeBinary), nullable=False),  # in order, the manifest itself last
-    # The prompt, the sources and the layers, each with path and digest (in hex): see ``store.queries.agent_rows.dump_attachments``.
+    # The prompt, the sources and the layers, each with path and digest (in hex): see
+    # ``store.queries.agent_rows``.
     _make_json_column("attachments", "{}"),
     Column("source", Text, nullable=False),
     Column("path", Text, nullable=False),

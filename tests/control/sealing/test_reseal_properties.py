@@ -11,7 +11,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agentsd.control.sealing.reseal import reseal
+from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import get_existing, get_value, iter_leaves
 from agentsd.core.violations import Pointer
@@ -75,7 +75,7 @@ async def both(desk: Desk, first: dict[str, Any], wanted: dict[str, Any]) -> Non
     before: Any = {}
     for tree in (first, wanted):
         value, secrets = split(document.value, tree)
-        data = await reseal(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        data = await reseal_document(document, value, secrets, file=desk.file, opener=opener, sops=sops)
         document = parse_document("x.yaml", data)
         now = desk.read(data) if "sops" in document.value else document.value
         for pointer, leaf in iter_leaves(tree):

@@ -25,14 +25,14 @@ from tests.limits import full_disk
 COUNT = """
 import json, os, sys
 from pathlib import Path
-from agentsd.files.atomic.compare_and_swap import FileChanged, swap
+from agentsd.files.atomic.compare_and_swap import FileChanged, compare_and_swap
 path, me, rounds = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 while rounds:
     before = path.read_bytes()
     counts = json.loads(before)
     counts[me] = counts.get(me, 0) + 1
     try:
-        swap(path, before, json.dumps(counts).encode())
+        compare_and_swap(path, before, json.dumps(counts).encode())
     except FileChanged:
         continue
     rounds -= 1
@@ -51,7 +51,7 @@ for number in range(rounds):  # as vim does: a new file, renamed over; it reads 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from agentsd.files import swap as module
+from agentsd.files.atomic import compare_and_swap as module
 path = Path(sys.argv[1])
 expected, data, foreign = (eval(text) for text in sys.argv[2:5])
 def once(steps):
@@ -63,11 +63,11 @@ def once(steps):
             os.kill(os.getpid(), signal.SIGKILL)
     sys.setprofile(step)
     try:
-        module.swap(path, expected, data)
+        module.compare_and_swap(path, expected, data)
     except module.FileChanged:
         pass
     sys.setprofile(None)
-before, seen = module.content_of, 0
+before, seen = module.read_content, 0
 def outsider(name):  # somebody renames another file over, right behind our last comparison
     global seen
     found, seen = before(name), seen + 1
@@ -76,7 +76,7 @@ def outsider(name):  # somebody renames another file over, right behind our last
         new.write_bytes(foreign)
         new.replace(path)
     return found
-module.content_of = outsider
+module.read_content = outsider
 for steps in range(0, 10_000, 3):
     path.unlink(missing_ok=True)
     if expected is not None:
@@ -86,9 +86,9 @@ for steps in range(0, 10_000, 3):
         once(steps)
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    module.content_of = before
-    module.sweep(path.parent)
-    module.content_of = outsider
+    module.read_content = before
+    module.recover_files(path.parent)
+    module.read_content = outsider
     held = path.read_bytes() if path.exists() else None
     print(repr((status, held, sorted(os.listdir(path.parent)))))
     if status == 0:

@@ -15,9 +15,9 @@ from agentsd.files.atomic.folder_lock import CannotLock, FolderBusy, find_write_
 HOLDER = """
 import asyncio, sys
 from pathlib import Path
-from agentsd.files.atomic.folder_lock import folder_lock
+from agentsd.files.atomic.folder_lock import lock_folder
 async def main():
-    async with folder_lock(Path(sys.argv[1])):
+    async with lock_folder(Path(sys.argv[1])):
         print("held", flush=True)
         await asyncio.Event().wait()
 asyncio.run(main())
@@ -26,11 +26,11 @@ asyncio.run(main())
 ADDER = """
 import asyncio, sys
 from pathlib import Path
-from agentsd.files.atomic.folder_lock import folder_lock
+from agentsd.files.atomic.folder_lock import lock_folder
 async def main():
     count = Path(sys.argv[1], "count")
     for _ in range(30):
-        async with folder_lock(Path(sys.argv[1])):
+        async with lock_folder(Path(sys.argv[1])):
             count.write_text(str(int(count.read_text()) + 1))
 asyncio.run(main())
 """

@@ -21,9 +21,9 @@ CALLS = 11
 COMMIT = """
 import asyncio, sys
 from pathlib import Path
-from agentsd.files.git.commit import commit
+from agentsd.files.git.commit import commit_files
 from tests.files.git.repositories import ORDER
-asyncio.run(commit(Path(sys.argv[1]), sys.argv[2:], ORDER))
+asyncio.run(commit_files(Path(sys.argv[1]), sys.argv[2:], ORDER))
 """
 
 

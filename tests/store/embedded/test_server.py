@@ -104,9 +104,9 @@ def test_others_attach_and_leave_it_running(data_dir: Path) -> None:
     assert attach_server(data_dir) is None
     server = EmbeddedPostgres(data_dir)
     url = server.start()
-    code = "import sys; from pathlib import Path; from agentsd.store.embedded.server import attach; "
+    code = "import sys; from pathlib import Path; from agentsd.store.embedded.server import attach_server; "
     shown = subprocess.run(
-        [sys.executable, "-c", code + "print(attach(Path(sys.argv[1])))", str(data_dir)],
+        [sys.executable, "-c", code + "print(attach_server(Path(sys.argv[1])))", str(data_dir)],
         capture_output=True,
         text=True,
         check=True,

@@ -67,7 +67,8 @@ def _write_export(root: Path, exported: ExportedFiles, source: str, *, force: bo
     _report_others(root, exported)
     if comparison.lacking:
         raise AgentsdError(
-            f"{_format_paths(root, comparison.lacking)}: not in the database, which keeps digests of knowledge only",
+            f"{_format_paths(root, comparison.lacking)}: not in the database, "
+            "which keeps digests of knowledge only",
             hint="copy it from git; a sync without it is refused",
         )
 

@@ -60,7 +60,8 @@ def _list_patterns(top: Path, folder: Path) -> list[str]:
     if (folder.parent / _OVERLAYS).is_dir():
         folders.append((folder.parent / _OVERLAYS).relative_to(top))
     return [
-        f"{_quote_pattern('' if one == Path() else f'{one.as_posix()}/')}**/*{suffix} merge={_NAME} diff={_NAME}"
+        f"{_quote_pattern('' if one == Path() else f'{one.as_posix()}/')}**/*{suffix}"
+        f" merge={_NAME} diff={_NAME}"
         for one in folders
         for suffix in SUFFIXES
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from agentsd.control.sealing.compare import make_sops_path, strip_sops_metadata, with_leaves
-from agentsd.control.sealing.reseal import reseal
+from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.errors import AgentsdError, InvalidManifests, KeyNeeded, SealError, SealLocked
 from agentsd.core.manifest.document import Document, parse_document
 from agentsd.core.manifest.pointers import get_value, iter_leaves
@@ -137,7 +137,7 @@ async def _write_merged(
         if secrets and not versions.opened:
             continue
         try:
-            data = await reseal(frame, value, secrets, file=file, opener=opener, sops=sops)
+            data = await reseal_document(frame, value, secrets, file=file, opener=opener, sops=sops)
             return parse_document(frame.path, data)
         except (KeyNeeded, SealLocked) as error:
             needy = error

@@ -78,7 +78,7 @@ class _ManifestEdit:
         return strip_sops_metadata(with_leaves(self.value, {**dict.fromkeys(values, KEPT), **self.texts}))
 
 
-async def reseal(
+async def reseal_document(
     document: Document,
     value: Mapping[str, Any],
     secrets: Mapping[Pointer, str],
@@ -124,7 +124,7 @@ async def reseal(
 async def reseal_placeholder(
     document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str], stand_in: str
 ) -> bytes:
-    """Edit as ``reseal`` does, without key, rules or sops: ``stand_in`` marks what would be sealed."""
+    """Edit as ``reseal_document`` does, without key, rules or sops: ``stand_in`` marks what would be sealed."""
     edit = _make_edit(document, value, secrets)
     _check_origin(edit)
     block = {} if edit.block is None else {"sops": edit.block}

@@ -164,7 +164,9 @@ def _make_unreadable_row(file: SourceFile, ids: Mapping[str, UUID]) -> _BaseAgen
     """
     slug = derive_slug(file.path)
     return _BaseAgent(
-        id=_read_pinned_id(file) or ids.get(file.path) or derive_agent_id(slug), slug=slug, owner=derive_owner(file.path),
+        id=_read_pinned_id(file) or ids.get(file.path) or derive_agent_id(slug),
+        slug=slug,
+        owner=derive_owner(file.path),
         source=_SOURCE_NAME, path=file.path, digest=file.digest, is_default=False, version=0, verified=False,
         drifted=False, checked=b"",
     )  # fmt: skip

@@ -26,7 +26,13 @@ from agentsd.control.sync.knowledge import drop_sources, store_sources
 from agentsd.control.sync.state_cache import StateCache, has_same_attachments, select_rows
 from agentsd.control.validation.attachments import Read
 from agentsd.control.validation.checker import Checker, CheckResult, recall_from
-from agentsd.control.validation.text_extraction import Extraction, Known, extract, kind_of, recall
+from agentsd.control.validation.text_extraction import (
+    Extraction,
+    Known,
+    extract_in_worker,
+    kind_of,
+    recall_passages,
+)
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
 from agentsd.core.manifest.user import User
@@ -278,7 +284,7 @@ class Reconciler:
     async def _check_all(
         self, files: Sequence[SourceFile], beside: TreeContext, stored: StoredState | None
     ) -> dict[str, CheckResult]:
-        """Check files by path, beside the event loop: the authors of the files determine how long it takes."""
+        """Check files by path, beside the event loop: the files' authors determine how long it takes."""
         found = await asyncio.to_thread(self._check_many, files, beside)
         if any(one.unread for one in found.values()):
             found |= await self._read(found, files, beside, stored)
@@ -293,7 +299,7 @@ class Reconciler:
         return found
 
     def _check_many(
-        self, files: Iterable[SourceFile], beside: TreeContext, read: Read = recall
+        self, files: Iterable[SourceFile], beside: TreeContext, read: Read = recall_passages
     ) -> dict[str, CheckResult]:
         return {file.path: self._checker.check(file, beside, read) for file in files}
 
@@ -338,7 +344,7 @@ class Reconciler:
     async def _extract(self, source: SourceFile) -> Extraction:
         """Read a source in its owner's turn: one at a time, whatever the others of that owner take."""
         async with self._turns.turn(derive_owner(source.path)):
-            return await extract(source.path, source.data)
+            return await extract_in_worker(source.path, source.data)
 
     def _is_settled(self, file: SourceFile, row: StoredAgent, beside: TreeContext) -> bool:
         """Return whether these very bytes were checked by the same rules, and verified where possible.

@@ -284,7 +284,7 @@ class Exclusive:
         return await self._syncer._look()
 
     async def preview(self, edits: Mapping[str, bytes | None], explicit: Collection[UUID] = ()) -> SyncResult:
-        """Return what a round would do if the files at these paths contained these bytes (None: were gone)."""
+        """Return what a round would do if files at these paths contained these bytes (None: were gone)."""
         return await self._syncer._preview(edits, frozenset(explicit))
 
     async def round(self, paths: Collection[str], explicit: Collection[UUID] = ()) -> RoundReport:

@@ -86,7 +86,7 @@ class Watcher:
         return report.error is None or not report.error.retryable
 
     async def _changes(self) -> AsyncGenerator[ChangedPaths, None]:
-        """Batches of changes, for ever: of one watch after the other.
+        """Yield batches of changes for ever, of one watch after the other.
 
         Each begins with a look at everything, so that what happened between two of them is seen. The pause
         is bounded, whatever ended the watch: anybody who may write one file can end it (with a name that is
@@ -108,7 +108,7 @@ class Watcher:
             await asyncio.sleep(began + min(pause, POLL_SECONDS) - loop.time())
 
     async def _watched(self) -> AsyncGenerator[ChangedPaths, None]:
-        """Batches of one watch, the first of which is everything. Ends when folders or links moved."""
+        """Yield the batches of one watch, the first of which is everything; end when folders move."""
         loop = asyncio.get_running_loop()
         find = partial(find_folders, self._syncer.root, self._overlay)
         with _Thread() as thread, contextlib.ExitStack() as handles:
@@ -127,7 +127,7 @@ class Watcher:
                         yield changes
 
     def _begin_period(self) -> None:
-        """Where the period is over, have the store looked at anew, and begin another one."""
+        """Begin a new period where the last one is over, and have the store looked at anew."""
         now = asyncio.get_running_loop().time()
         if now >= self._due:
             self._due = now + self._resync

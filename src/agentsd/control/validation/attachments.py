@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from posixpath import normpath
 
-from agentsd.control.validation.text_extraction import Extraction, Known, Refusal, is_costly, recall
+from agentsd.control.validation.text_extraction import Extraction, Known, Refusal, is_costly, recall_passages
 from agentsd.core.manifest.agent import Attachment, Attachments
 from agentsd.core.manifest.document import Document
 from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
@@ -23,7 +23,7 @@ _SUGGESTED_MAX = 500
 
 
 Read = Callable[[str, bytes], Extraction | Known | None]
-"""What is known of a file: what was read of it, that this is stored already, or nothing yet (None)."""
+"""Knowledge of a file: the passages that were read, that they are stored already, or nothing yet (None)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Unread:
 
 @dataclass(slots=True)
 class Attached:
-    """What a manifest names, and what is wrong with it."""
+    """Files that a manifest names, and their violations."""
 
     found: dict[Pointer, Attachment] = field(default_factory=dict)
     problems: list[Violation] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Attached:
         return Attachments(self.found.get(PROMPT_POINTER), sources)
 
 
-def resolve_attachments(document: Document, beside: TreeContext, read: Read = recall) -> Attached:
+def resolve_attachments(document: Document, beside: TreeContext, read: Read = recall_passages) -> Attached:
     """Return what ``document`` names. ``read``: what is known of a file that it names."""
     into = Attached()
     for pointer, name in islice(_iterate_named(document), SOURCES_MAX + 1):

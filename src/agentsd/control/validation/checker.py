@@ -23,7 +23,7 @@ from agentsd.control.validation.manifest import build_manifest, check_manifest_n
 from agentsd.control.validation.schema import ManifestSchemas
 from agentsd.control.validation.seals import check_seal_form, find_claimed_fields, uncovered_seals
 from agentsd.control.validation.semantics import check_semantics
-from agentsd.control.validation.text_extraction import Extraction, Known, extract, recall
+from agentsd.control.validation.text_extraction import Extraction, Known, extract_in_worker, recall_passages
 from agentsd.control.validation.user_file import check_user, parse_user
 from agentsd.core.errors import (
     InvalidManifests,
@@ -136,7 +136,7 @@ class Checker:
         self,
         file: SourceFile,
         beside: TreeContext = TreeContext(),  # noqa: B008  (frozen)
-        read: Read = recall,
+        read: Read = recall_passages,
     ) -> CheckResult:
         """Check everything that is possible in this process. ``beside``: the files that a manifest may name.
 
@@ -174,7 +174,7 @@ class Checker:
         checked = await asyncio.to_thread(self.check, file, beside)
         if checked.unread:
             sources = {one.source.path: one.source.data for one in checked.unread}
-            texts = {path: await extract(path, data) for path, data in sources.items()}
+            texts = {path: await extract_in_worker(path, data) for path, data in sources.items()}
             checked = await asyncio.to_thread(self.check, file, beside, partial(recall_from, texts))
         return await self.settle(checked)
 
@@ -204,7 +204,7 @@ class Checker:
             return _report_unchecked(checked.path, error)
 
     def pend(self, checked: CheckResult) -> CheckResult:
-        """A file that is not settled yet.
+        """Return the result of a file that is not settled yet.
 
         One with an unread source is quarantined; so is one whose seal the real sops still looks at, where a
         MAC is required.
@@ -350,7 +350,7 @@ class Checker:
     def _destinations(
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
     ) -> Iterator[Violation]:
-        """Check that a secret goes only where it belongs. ``sealed``: fields claimed or verified as sealed."""
+        """Check that a secret goes only where it belongs. ``sealed``: claimed or verified as sealed."""
         for pointer, section in iter_providers(value):
             names = find_sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
@@ -362,7 +362,8 @@ class Checker:
                 yield document.violation(
                     (*pointer, wrong.field),
                     "secret-destination",
-                    f"{format_pointer((*pointer, wrong.field))} would send this section's secret to {wrong.origin}",
+                    f"{format_pointer((*pointer, wrong.field))} would send this section's secret "
+                    f"to {wrong.origin}",
                     wrong.remedy,
                 )
 
@@ -382,7 +383,7 @@ def recall_from(
 ) -> Extraction | Known | None:
     """Return what was read of a file, by ``texts`` or lately."""
     found = texts.get(path)
-    return recall(path, data) if found is None else found
+    return recall_passages(path, data) if found is None else found
 
 
 def _find_misfits(

@@ -92,7 +92,7 @@ class ManifestSchemas:
         return _make_model_schema(AgentHead)
 
     def _section(self, kind: str, definitions: Schema) -> Schema:
-        """Return one section, selected by ``provider``; ``if``/``then`` gives editors and errors one branch."""
+        """Return one section, chosen by ``provider``; ``if``/``then`` gives editors and errors one branch."""
         vendors = self._catalog.of(kind)
         branches = []
         for name, schema in self.opened(kind).items():

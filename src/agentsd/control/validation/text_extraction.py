@@ -29,7 +29,7 @@ PASSAGES_MAX = 20_000
 WORKER_LIMITS = CallLimits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
 """For one file. A book of a thousand pages takes about ten seconds."""
 STRIKES_MAX = 3
-"""Files of one owner that may take all that ``WORKER_LIMITS`` allow; then no other one is read for a while."""
+"""Files of one owner that may take all that ``WORKER_LIMITS`` allow; then no other is read for a while."""
 STRIKE_SECONDS = 600.0
 
 _KEPT_BYTES = 32 << 20
@@ -63,7 +63,7 @@ class Known(Enum):
 def extract_passages(path: str, data: bytes) -> tuple[Chunk, ...]:
     """Return the passages of a Markdown, text or PDF file. Raises ``ConfigError`` where it cannot be read.
 
-    Blocks for as long as ``WORKER_LIMITS`` allow where ``is_costly``: on an event loop, await ``extract``.
+    Blocks for as long as ``WORKER_LIMITS`` allow where ``is_costly``: on an event loop, await ``extract_in_worker``.
     """
     extraction = extract_blocking(path, data)
     if isinstance(extraction, Refusal):
@@ -76,7 +76,7 @@ def is_costly(path: str, data: bytes) -> bool:
     return path.endswith(".pdf") or len(data) > INLINE_BYTES
 
 
-def recall(path: str, data: bytes) -> Extraction | None:
+def recall_passages(path: str, data: bytes) -> Extraction | None:
     """Return what can be had at once; None: the file has to be read by a worker process."""
     if is_costly(path, data):
         return _get_outcome_cache().get(_digest(path, data))
@@ -101,7 +101,7 @@ def extract_blocking(path: str, data: bytes) -> Extraction:
     return _kept_passages(path, data, found)
 
 
-async def extract(path: str, data: bytes) -> Extraction:
+async def extract_in_worker(path: str, data: bytes) -> Extraction:
     """Do what ``extract_blocking`` does beside the event loop. Cancelling it frees the worker process."""
     known = await asyncio.to_thread(_at_once, path, data)
     if known is not None:
@@ -125,7 +125,7 @@ def _digest(path: str, data: bytes) -> bytes:
 
 
 def _at_once(path: str, data: bytes) -> Extraction | None:
-    known = recall(path, data)
+    known = recall_passages(path, data)
     return _suspension(path) if known is None else known
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
-from agentsd.control.sealing.reseal import reseal
+from agentsd.control.sealing.reseal import reseal_document
 from agentsd.core.errors import ConfigError, InvalidManifests, SealError
 from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.manifest.document import Document, parse_document
@@ -112,7 +112,7 @@ class SealingEditor(ManifestEditor):
     catalog: Catalog
     opener: Opener
     sops: SopsBinary
-    blind: bool = False  # nothing will be written: see ``reseal``
+    blind: bool = False  # nothing will be written: see ``reseal_document``
 
     def destinations(self, kind: str, provider: str) -> Destinations | None:
         """Return the destinations from the catalog."""
@@ -123,10 +123,12 @@ class SealingEditor(ManifestEditor):
         return make_schema_line(self.root, slug)
 
     async def sealed(self, document: Document, value: Mapping[str, Any], secrets: Secrets) -> bytes:
-        """Seal as ``reseal`` does."""
+        """Seal as ``reseal_document`` does."""
         file, blind = self.root / document.path, self.blind
         opener, sops = self.opener, self.sops
-        return await reseal(document, value, secrets, file=file, opener=opener, sops=sops, blind=blind)
+        return await reseal_document(
+            document, value, secrets, file=file, opener=opener, sops=sops, blind=blind
+        )
 
 
 def strip_layers(document: Document) -> Document:

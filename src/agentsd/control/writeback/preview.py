@@ -30,7 +30,7 @@ _SEAL = re.compile(rf"ENC\[AES256_GCM,data:{_BASE64},iv:{_BASE64},tag:{_BASE64},
 _SEAL_DIGEST = re.compile(r"ENC\[[0-9a-f]{64}\]")
 _SHORT_SEAL = "ENC[…]"
 _SEAL_CHANGED_NOTE = " # the seal's own lines change, too\n"
-_SECRET_CHANGED_NOTE = " # what changes is not shown: it is secret\n"
+_SECRET_CHANGED_NOTE = " # what changes is not shown: it is secret\n"  # noqa: S105
 _SEAL_HIDDEN_NOTE = "# sops: (the seal's own lines are not shown)\n"
 
 IsSecret = Callable[[str], bool]

@@ -89,7 +89,7 @@ class WriteBack(AgentOperations[WriteResult]):
             pass
 
     async def carry(self, who: Principal, owner: str, decide: PlanEdit) -> WriteResult:
-        """Make an edit of files of ``owner`` other than agents: see ``token_operations``. Raises as they do."""
+        """Edit files of ``owner`` other than agents: see ``token_operations``. Raises as they do."""
         return await self._made(who, owner, None, decide)
 
     # How they are made

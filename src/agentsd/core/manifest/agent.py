@@ -185,7 +185,7 @@ class Attachments:
     prompt: Attachment | None = None
     sources: tuple[Attachment, ...] = ()
     layers: tuple[Attachment, ...] = ()
-    """The documents that the manifest is merged with, in order, without itself: see ``core.manifest.layers``."""
+    """The documents that the manifest is merged with, in order, without itself (``core.manifest.layers``)."""
 
     def __bool__(self) -> bool:
         return bool(self.prompt or self.sources or self.layers)

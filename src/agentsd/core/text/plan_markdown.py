@@ -133,14 +133,17 @@ def _format_rows(plan: Plan, prefix: str) -> Iterator[str]:
     for change in plan.changes:
         what = _describe_change(change)
         sign = f"`{_SIGNS[change.operation]}` {change.operation}"
-        yield f"| {sign} | {_format_cell(format_title(change))} | {what} | {_format_cell(_format_place(prefix, change.path))} |\n"
+        place = _format_cell(_format_place(prefix, change.path))
+        yield f"| {sign} | {_format_cell(format_title(change))} | {what} | {place} |\n"
     for user in filter(is_user_shown, plan.users):
         owner = f"owner {user.username}"
         sign = f"`{_SIGNS[user.operation]}` {user.operation}"
         what = ", ".join(_format_cell(format_pointer(one.pointer)) for one in user.fields[:_FIELDS_MAX])
-        yield f"| {sign} | {_format_cell(owner)} | {what} | {_format_cell(_format_place(prefix, get_user_path(user)))} |\n"
+        place = _format_cell(_format_place(prefix, get_user_path(user)))
+        yield f"| {sign} | {_format_cell(owner)} | {what} | {place} |\n"
     for row in plan.orphaned:
-        yield f"| `!` orphaned | {_format_cell(row.slug)} | {ORPHANED} | {_format_cell(_format_place(prefix, row.path))} |\n"
+        place = _format_cell(_format_place(prefix, row.path))
+        yield f"| `!` orphaned | {_format_cell(row.slug)} | {ORPHANED} | {place} |\n"
 
 
 def _describe_change(change: Change) -> str:

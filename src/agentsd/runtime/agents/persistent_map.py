@@ -35,7 +35,7 @@ class PersistentMap(Mapping[K, V]):
     @overload
     def get(self, key: K, /, default: V | D) -> V | D: ...
     def get(self, key: K, /, default: V | D | None = None) -> V | D | None:
-        """The value, or ``default``."""
+        """Return the value, or ``default``."""
         return self._parts[hash(key) & _PART_MASK].get(key, default)
 
     def __contains__(self, key: object) -> bool:

@@ -130,7 +130,8 @@ def ensure_programs(package: Path, name: str, account: OsAccount | None, state: 
             shutil.rmtree(fresh)  # another process was faster
         except OSError as error:
             raise ConfigError(
-                f"Postgres does not run as root, its account {ACCOUNT_NAME!r} cannot reach {package}, and the "
+                f"Postgres does not run as root, its account {ACCOUNT_NAME!r} cannot reach {package}, and "
+                "the "
                 f"programs cannot be put into {state}: {error.strerror}",
                 hint="install agentsd in a folder that others may enter, or set AGENTSD_DATABASE_URL",
             ) from None

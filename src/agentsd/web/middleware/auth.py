@@ -162,6 +162,7 @@ def _parse_token_digest(path: Path, number: int, line: str) -> bytes:
     if line.startswith("sha256:") or len(line) < TOKEN_LENGTH_MIN or not _PLAIN_TOKEN.fullmatch(line):
         raise ConfigError(
             f"{path}:{number}: this line is no usable token",
-            hint=f"{TOKEN_LENGTH_MIN} or more printable ASCII characters, no blanks; or sha256: and 64 hex digits",
+            hint=f"{TOKEN_LENGTH_MIN} or more printable ASCII characters, no blanks; or sha256: and "
+            "64 hex digits",
         )
     return sha256(line.encode()).digest()

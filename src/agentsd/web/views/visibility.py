@@ -37,7 +37,7 @@ REDACTED_MESSAGE = (
 )
 
 
-def redact(code: str, message: str) -> str:
+def redact_message(code: str, message: str) -> str:
     """Return ``message`` for readers other than admins. ``code`` is that of a violation or a condition."""
     return REDACTED_MESSAGE if _normalize_code(code) in _CROSS_FILE_CODES else message
 
@@ -45,7 +45,9 @@ def redact(code: str, message: str) -> str:
 def filter_violations(violations: Iterable[Violation], owner: str) -> list[Violation]:
     """Return the violations in the files of ``owner``."""
     own = (violation for violation in violations if _belongs_to(violation.path, owner))
-    return [replace(violation, message=redact(violation.code, violation.message)) for violation in own]
+    return [
+        replace(violation, message=redact_message(violation.code, violation.message)) for violation in own
+    ]
 
 
 def filter_runs(runs: Iterable[SyncRun], owner: str, versions: Collection[int]) -> list[SyncRun]:
@@ -68,7 +70,7 @@ def filter_runs(runs: Iterable[SyncRun], owner: str, versions: Collection[int]) 
 def filter_conditions(conditions: Iterable[ManifestCondition], owner: str) -> list[ManifestCondition]:
     """Return the conditions of the files of ``owner``."""
     return [
-        replace(condition, message=redact(condition.reason, condition.message))
+        replace(condition, message=redact_message(condition.reason, condition.message))
         for condition in conditions
         if _belongs_to(condition.path, owner)
     ]
@@ -90,7 +92,7 @@ def filter_replicas(replicas: Iterable[Mapping[str, Any]], owner: str) -> list[d
 
 def _redact_fault(error: Mapping[str, Any]) -> dict[str, Any]:
     code = str(error.get("code", ""))
-    return {**error, "message": redact(code, str(error.get("message", "")))}
+    return {**error, "message": redact_message(code, str(error.get("message", "")))}
 
 
 def _belongs_to(path: object, owner: str) -> bool:

@@ -194,7 +194,7 @@ class RealtimeConnection:
             self._call.greet()
 
     async def _end(self, closing: asyncio.Event) -> None:
-        """Let the turn in progress end when the server stops; then the socket closes, which ends the reading."""
+        """Let the turn in progress end when the server stops; then close the socket, which ends reading."""
         await closing.wait()
         await self._call.finish()
 

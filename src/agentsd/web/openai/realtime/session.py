@@ -150,7 +150,7 @@ class RealtimeSession:
         )
 
     def view(self, agent: str, version: int, turn: dict[str, Any], *, voiced: bool) -> dict[str, Any]:
-        """Return ``session`` of an event. ``turn`` contains the effective settings of manifest and session."""
+        """Return ``session`` of an event. ``turn``: the effective settings of manifest and session."""
         detection = None
         if self.detection is not None:
             detection = {"type": "server_vad", "create_response": self.detection.create_response is not False}

@@ -180,8 +180,8 @@ def make_service_schemas() -> dict[str, Schema]:
             leaders=make_nullable(make_list(refer_to_schema("Leader"))),
             pulls=make_nullable(make_list(refer_to_schema("Pull"))),
         ),
-        "Finding": make_dataclass_schema(ProbeResult),
-        "Result": make_dataclass_schema(AgentCheckResult, ok=FLAG),
+        "ProbeResult": make_dataclass_schema(ProbeResult),
+        "AgentCheckResult": make_dataclass_schema(AgentCheckResult, ok=FLAG),
         "Verdict": make_dataclass_schema(AgentVerdict, optional=("problem", "fix"), ok=FLAG),
         "Providers": make_object(
             "Each kind's vendors by name.",
