@@ -20,7 +20,7 @@ from agentsd.files.atomic.compare_and_swap import (
     recover_files,
     replace_file,
 )
-from tests.limits import full_disk
+from tests.full_disk import full_disk
 
 COUNT = """
 import json, os, sys

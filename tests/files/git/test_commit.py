@@ -14,7 +14,7 @@ from agentsd.files.git.command import read_head_commit
 from agentsd.files.git.commit import GitRefused, check_repository, commit_files, commit_to_branch
 from agentsd.files.git.repository import GitFull
 from tests.files.git.repositories import ORDER, Place, git, new_place, plant_hooks
-from tests.limits import full_disk
+from tests.full_disk import full_disk
 
 
 @pytest.fixture

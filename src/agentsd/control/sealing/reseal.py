@@ -124,7 +124,7 @@ async def reseal_document(
 async def reseal_placeholder(
     document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str], stand_in: str
 ) -> bytes:
-    """Edit as ``reseal_document`` does, without key, rules or sops: ``stand_in`` marks what would be sealed."""
+    """Edit as ``reseal_document`` does, without key, rules or sops: ``stand_in`` marks future seals."""
     edit = _make_edit(document, value, secrets)
     _check_origin(edit)
     block = {} if edit.block is None else {"sops": edit.block}

@@ -63,7 +63,8 @@ class Known(Enum):
 def extract_passages(path: str, data: bytes) -> tuple[Chunk, ...]:
     """Return the passages of a Markdown, text or PDF file. Raises ``ConfigError`` where it cannot be read.
 
-    Blocks for as long as ``WORKER_LIMITS`` allow where ``is_costly``: on an event loop, await ``extract_in_worker``.
+    Blocks for as long as ``WORKER_LIMITS`` allow where ``is_costly``: on an event loop, await
+    ``extract_in_worker``.
     """
     extraction = extract_blocking(path, data)
     if isinstance(extraction, Refusal):

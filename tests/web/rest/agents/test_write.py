@@ -14,7 +14,7 @@ from agentsd.control.validation import text_extraction as extraction
 from agentsd.control.writeback import writer as writeback
 from agentsd.core.manifest.document import parse_document
 from tests.bench.hostile import WORK, pdf
-from tests.limits import full_disk
+from tests.full_disk import full_disk
 from tests.sops.services import vault_key, with_block
 from tests.vendors.listener import Listener
 from tests.web.conftest import CANARY, Keys, Make, Stack, echo
