@@ -64,6 +64,21 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     assert [link for link in links if not (path.parent / link).exists()] == []
 
 
+def _make_anchors(path: Path) -> set[str]:
+    """Return the anchors that forges make of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_anchors_of_links_exist(path: Path) -> None:
+    """Each link to a section of a page of the docs names a heading of that page."""
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text())
+    pages = [(path.parent / page if page else path, anchor) for page, anchor in links]
+    assert [anchor for page, anchor in pages if anchor not in _make_anchors(page)] == []
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_documented_commands_and_options_exist(path: Path) -> None:
     """Every ``agentsd COMMAND --option`` in the docs is one that the program has."""
