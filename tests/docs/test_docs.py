@@ -1,9 +1,11 @@
-"""What README and docs say is what the code does."""
+"""README and docs agree with the code."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import click
@@ -49,7 +51,7 @@ def _rules_of(module: str) -> set[str]:
 
 @pytest.mark.parametrize("module", RULE_SOURCES)
 def test_every_rule_is_documented(module: str) -> None:
-    """A name in brackets that a user may see stands in docs/rules.md."""
+    """docs/rules.md contains each rule that a user may see in brackets."""
     found = _rules_of(module)
     assert found, "the search no longer finds rules"
     assert sorted(rule for rule in found if f"`{rule}`" not in RULES) == []
@@ -60,6 +62,21 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
     """No relative link of the docs is dead."""
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text())
     assert [link for link in links if not (path.parent / link).exists()] == []
+
+
+def _make_anchors(path: Path) -> set[str]:
+    """Return the anchors that forges make of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text(), flags=re.MULTILINE)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_anchors_of_links_exist(path: Path) -> None:
+    """Each link to a section of a page of the docs names a heading of that page."""
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", path.read_text())
+    pages = [(path.parent / page if page else path, anchor) for page, anchor in links]
+    assert [anchor for page, anchor in pages if anchor not in _make_anchors(page)] == []
 
 
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
@@ -87,3 +104,64 @@ def test_every_setting_is_documented() -> None:
     text = (ROOT / "docs/configuration.md").read_text()
     documented = set(re.findall(r"^\| `(AGENTSD_[A-Z_]+)`", text, flags=re.MULTILINE))
     assert documented == {f"AGENTSD_{name.upper()}" for name in Settings.model_fields}
+
+
+ARCHITECTURE = (ROOT / "docs/architecture.md").read_text()
+PACKAGE = ROOT / "src/agentsd"
+ROOMS = {path.stem for path in PACKAGE.iterdir() if path.suffix in {"", ".py"} and path.stem.isidentifier()}
+_SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```$", "", ARCHITECTURE))
+
+
+def _exists_as_name(dotted: str) -> bool:
+    """Return whether ``room.module.name`` can be imported or looked up below ``agentsd``."""
+    found: object = import_module("agentsd")
+    place = "agentsd"
+    for part in dotted.split("."):
+        place = f"{place}.{part}"
+        if not hasattr(found, part):
+            try:
+                import_module(place)
+            except ModuleNotFoundError:
+                return False
+        found = getattr(found, part)
+    return True
+
+
+def test_paths_of_the_architecture_exist() -> None:
+    """Each ``path/module.py`` and ``folder/`` in backticks is in the package or the repository."""
+    paths = [span for span in _SPANS if re.fullmatch(r"\w[\w./-]*(/|\.(py|js|toml))", span)]
+    assert len(paths) > 60, "the search no longer finds paths"
+    assert [path for path in paths if not (PACKAGE / path).exists() and not (ROOT / path).exists()] == []
+
+
+def test_names_of_the_architecture_exist() -> None:
+    """Each dotted ``room.module.name`` in backticks exists."""
+    names = [
+        span for span in _SPANS if re.fullmatch(r"\w+(\.\w+)+", span) and span.partition(".")[0] in ROOMS
+    ]
+    names = [name for name in names if not name.endswith((".py", ".js", ".toml"))]
+    assert len(names) > 30, "the search no longer finds names"
+    assert [name for name in names if not _exists_as_name(name)] == []
+
+
+def test_the_map_shows_every_room() -> None:
+    """Each floor's packages, and the packages directly below those, are drawn on the map."""
+    drawn = set(re.findall(r"\w+", ARCHITECTURE.split("## The map")[1].split("```")[1]))
+    packages = [path.parent.relative_to(PACKAGE) for path in PACKAGE.rglob("__init__.py")]
+    rooms = {path.name for path in packages if 1 <= len(path.parts) <= 2}
+    assert sorted(rooms - drawn) == []
+
+
+def test_every_dependency_has_a_reason() -> None:
+    """Each dependency and extra of pyproject.toml is in the tables of the architecture."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {re.split(r"[\[<>=!~ ;]", name)[0] for group in wanted for name in group} - {"agentsd"}
+    tables = ARCHITECTURE.split("## Dependencies")[1].split("**SQL at run time.**")[0]
+    listed = {
+        re.sub(r" .*", "", name.strip()).lower()
+        for line in tables.splitlines()
+        for cell in line.split("|")[1:3]
+        for name in cell.split(",")
+    }
+    assert sorted(name for name in names if name.lower() not in listed) == []
