@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
+from limits import parse
 from limits.aio.storage import MemoryStorage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 
 from agentsd.web.http.client_address import TrustedProxies, rate_key
 from agentsd.web.middleware.sliding_window import SlidingWindowCounters
-from limits import parse
 
 
 class Clock:

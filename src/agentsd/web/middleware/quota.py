@@ -13,6 +13,7 @@ import logging
 import time
 from typing import Any, NamedTuple
 
+from limits import RateLimitItem, parse
 from limits.aio.storage import Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import ConfigurationError
@@ -22,7 +23,6 @@ from prometheus_client import Counter, Gauge
 from agentsd.core.errors import ConfigError
 from agentsd.telemetry import Metrics
 from agentsd.web.middleware.sliding_window import SlidingWindowCounters
-from limits import RateLimitItem, parse
 
 REDIS_TIMEOUT_SECONDS = 0.25
 """How long a Redis may take to answer before this process counts by itself."""

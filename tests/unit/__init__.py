@@ -1,1 +1,0 @@
-"""Tests of pure values: no file, no database, no event loop."""
