@@ -44,7 +44,7 @@ def parse_rule(seal: Mapping[str, Any]) -> SealRule:
     """Return the rule that a ``sops:`` block names. Raises ``SealMalformed`` and ``SealUnsure``."""
     given = {name: seal[name] for name in NAMES if seal.get(name, "") != ""}
     if not all(isinstance(value, str) for value in given.values()):
-        raise SealUnsure("a rule of the seal is no text", hint="the real sops has to decide")
+        raise SealUnsure("a rule of the seal is not a text", hint="the real sops has to decide")
     if len(given) > 1:
         raise SealMalformed("the seal names more than one rule", hint=f"keep one of {', '.join(given)}")
     name, value = next(iter(given.items()), ("unencrypted_suffix", "_unencrypted"))

@@ -33,7 +33,7 @@ class Tape(Generic[S]):
         self._source = source
         self._room = limit
         self._pieces: list[S] = []
-        self._dropped = 0  # pieces that are not kept any more
+        self._dropped = 0  # pieces that are no longer kept
         self._keeping = True
         self._over = False
         self._wanted = asyncio.Event()

@@ -152,7 +152,7 @@ async def load_all(connection: AsyncConnection) -> LoadedRows:
 
 
 _UNREADABLE = Attachment("the column attachments", b"")
-"""Makes the agent of a row that was edited by hand Invalid, instead of something else than its files say."""
+"""Makes the agent of a manually edited row Invalid, so that it never differs from its files."""
 
 
 async def _build_rows(

@@ -32,7 +32,7 @@ class Notice:
     key: str
     reason: str
     message: str
-    failing: bool  # False: it is over, and those that were told have still to hear so
+    failing: bool  # False: it is over, but the notified receivers have yet to be notified of that
     told: frozenset[str]
     since: datetime
 
