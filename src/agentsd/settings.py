@@ -130,7 +130,7 @@ class Settings(BaseSettings):
     verify_commits: Path | None = Field(
         default=None, description="Who may sign what is pulled: allowed_signers, or OpenPGP public keys."
     )
-    verify: Literal["commits", "tags"] = Field(default="commits", description="What has to be signed.")
+    verify: Literal["commits", "tags"] = Field(default="commits", description="What must be signed.")
     hook_secret_file: Path | None = Field(
         default=None, description="Secrets of the forges that call /hooks/git, one per line."
     )

@@ -229,7 +229,7 @@ def print_imported(imported: Sequence[ImportedManifest], founded: Bootstrap | No
 @DRY_RUN_OPTION
 @FORMAT_OPTION
 def import_command(kind: str, config: Path, path: Path | None, owner: str, dry_run: bool, form: str) -> None:
-    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent a model.
+    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent per model.
 
     Keys that it reads from the environment (os.environ/NAME) are read from yours, and sealed. What cannot
     be imported is reported; deployments of one name become fallbacks of one agent.

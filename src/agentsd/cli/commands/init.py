@@ -49,7 +49,7 @@ _RULES = ".sops.yaml"
     help="File for the fresh age key [sops' default].",
 )
 def init_command(folder: Path, ci: str, key: Path | None) -> None:
-    """Make a repository of manifests: a fresh age key, rules, sample agents, editor settings, CI.
+    """Create a repository of manifests: a fresh age key, rules, sample agents, editor settings, CI.
 
     The key is appended to the file where sops looks for keys, outside the repository; what that
     file contains is kept. No existing file is changed: if one is in the way, nothing is created.

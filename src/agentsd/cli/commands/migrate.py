@@ -11,7 +11,7 @@ from agentsd.core.errors import ConfigError
 
 @click.command("migrate")
 @click.option("--revision", default="head", help="Revision to migrate to [head].")
-@click.option("--downgrade", is_flag=True, help="The revision is an older one: data may be lost.")
+@click.option("--downgrade", is_flag=True, help="Downgrade to an older revision: data may be lost.")
 @click.option(
     "--grants", is_flag=True, help="Then grant the roles of watch and serve their minimal privileges."
 )

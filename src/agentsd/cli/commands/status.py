@@ -46,7 +46,7 @@ def status_command(form: str, limit: int, watching: bool) -> None:
       agentsd status
       agentsd status --format json
       agentsd status --watch
-      agentsd status --watch --format json      one JSON document a line, for each change
+      agentsd status --watch --format json      one JSON document per line, for each change
     """
     if watching:
         from agentsd.cli.status_watch import watch_status

@@ -61,7 +61,7 @@ def test_command(
     """Probe agents for real, and run the checks of their manifests.
 
     Every provider is asked for one token, one spoken word, one transcribed second or one vector,
-    fallbacks included. Needs the key that opens the manifests; no database. It uses the vendors,
+    fallbacks included. Needs the key that opens the manifests; no database. It calls the vendors,
     so it may cost a little. Exits with 0, or 1 where anything failed.
 
     \b

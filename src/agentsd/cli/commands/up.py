@@ -39,7 +39,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGING = (
     click.option(
-        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of log lines."
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Format of log lines."
     ),
     click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"),
 )

@@ -40,7 +40,7 @@ PULL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=click.Path(path_type=Path),
         help="Apply only what a signer in this file has signed (allowed_signers, or OpenPGP keys).",
     ),
-    click.option("--verify", type=click.Choice(["commits", "tags"]), help="What has to be signed [commits]."),
+    click.option("--verify", type=click.Choice(["commits", "tags"]), help="What must be signed [commits]."),
 )
 PULL_SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
 """Those of the options that are settings, too."""
