@@ -95,10 +95,10 @@ class Settings(BaseSettings):
     max_memory: int = Field(
         default=1024,
         ge=0,
-        description="MiB that large bodies, unread replies and calls may hold at a time; 0: no limit.",
+        description="MiB that large bodies, unread replies and calls may use at a time; 0: no limit.",
     )
     max_memory_per_owner: int = Field(
-        default=512, ge=0, description="MiB of it that one owner's may hold; 0: no limit."
+        default=512, ge=0, description="MiB of it that one owner's may use; 0: no limit."
     )
     max_requests_per_owner: int = Field(
         default=1024, ge=0, description="Requests, streams and calls at a time of one owner; 0: no limit."
@@ -128,7 +128,8 @@ class Settings(BaseSettings):
     )
     git_dir: Path | None = Field(default=None, description="Where pulled repositories are kept.")
     verify_commits: Path | None = Field(
-        default=None, description="Who may sign what is pulled: allowed_signers, or OpenPGP public keys."
+        default=None,
+        description="Trusted signers of what is pulled: allowed_signers, or OpenPGP public keys.",
     )
     verify: Literal["commits", "tags"] = Field(default="commits", description="What must be signed.")
     hook_secret_file: Path | None = Field(
@@ -148,7 +149,7 @@ class Settings(BaseSettings):
         default=3.0,
         ge=0,
         le=600,
-        description="Seconds that serve goes on, not ready, after SIGTERM; so that balancers notice.",
+        description="Seconds that serve continues, not ready, after SIGTERM, so that balancers notice.",
     )
     shutdown_drain: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."

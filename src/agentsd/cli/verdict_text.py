@@ -100,7 +100,7 @@ def _iterate_cases(verdict: AgentVerdict) -> Iterator[tuple[str, float, str, str
         failure = "" if one.ok else f"{one.message} [{one.reason}]"
         yield f"{one.at} ({one.provider})", one.seconds, failure, one.fix
     for check in verdict.checks:
-        detail = f"said: {check.say}\nanswer: {check.answer}"
+        detail = f"say: {check.say}\nanswer: {check.answer}"
         yield f"check: {check.title}", check.seconds, "; ".join(check.failures), detail
 
 

@@ -241,7 +241,7 @@ def make_wrong_rate_error(who: VendorRef, told: int, wanted: int) -> ProviderPro
 def make_forbidden_error(who: VendorRef, error: OutboundRefused) -> ProviderForbidden:
     """Return the error for an address that this server does not connect to."""
     return ProviderForbidden(
-        f"{who.vendor} must not be connected to: {error}",
+        f"a connection to {who.vendor} is not allowed: {error}",
         hint=f"correct the URL in the manifest's {who.kind} section; AGENTSD_OUTBOUND lists what is allowed",
     )
 

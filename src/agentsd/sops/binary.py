@@ -56,7 +56,7 @@ _DECRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     25: (SealTampered, "a sealed value does not verify", _RESTORE),
     51: (SealTampered, "the MAC does not match", _RESTORE),
     52: (SealTampered, "the MAC is missing", _RESTORE),
-    128: (SealLocked, "no available identity opens the seal", "set SOPS_AGE_KEY_FILE, or ask for access"),
+    128: (SealLocked, "no available identity opens the seal", "set SOPS_AGE_KEY_FILE, or request access"),
 }
 _ENCRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SopsFailed, "sops has no rule or no valid recipient for this path", "check .sops.yaml"),
@@ -261,7 +261,7 @@ class SopsCallLimiter:
     def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER_MAX) -> None:
         self._all = asyncio.Semaphore(total)
         self._per_owner = per_owner
-        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with how many wait for it or hold it
+        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with the number of waiters and holders
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:

@@ -34,7 +34,7 @@ _TIME = re.compile(
 )
 _ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----(.*)-----END AGE ENCRYPTED FILE-----", re.DOTALL)
 _RESEAL = "restore the file from git, or seal the value again: agentsd edit"
-_UNSURE = "the real sops has to decide"
+_UNSURE = "the real sops must decide"
 
 Plain = tuple[Any, bytes]
 """An opened value and the bytes that count towards the MAC."""

@@ -25,7 +25,7 @@ _LIKE_TIME = re.compile(
 )
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}")
 _RESTORE = "restore the sops: block from git, or seal the file again"
-_UNSURE = "the real sops has to decide"
+_UNSURE = "the real sops must decide"
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ def _count_stanzas(armored: str) -> int:
         return _STANZAS_MAX  # pyrage refuses it at once
 
 
-_ASK_HINT = "the real sops has to decide"
+_ASK_HINT = "the real sops must decide"
 
 
 def _combine_shares(shares: list[bytes]) -> bytes:

@@ -81,7 +81,7 @@ class _Walk:
             plain = self.node(child, f"{aad}{key}:", (*pointer, key), hit=hit or self.rule.hit(key))
             if plain is _COMMENT:
                 raise SealUnsure(
-                    f"{format_pointer((*pointer, key))} is a comment", hint="the real sops has to decide"
+                    f"{format_pointer((*pointer, key))} is a comment", hint="the real sops must decide"
                 )
             opened[key] = plain
         return opened

@@ -4,7 +4,7 @@ The lead is a session-level advisory lock on a standalone connection. The server
 session that is silent for ``SILENCE_SECONDS``, so a leader that was killed, cut off or frozen loses
 the lock.
 
-Whoever gets the lock raises the source's epoch. Every apply proves, under the lock of all applies,
+The process that gets the lock raises the source's epoch. Every apply proves, under the lock of all applies,
 that the epoch is still its own: what a leader began before it was frozen is refused when it goes
 on. Its open transaction holds a lock by which its successor finds and ends it.
 """
@@ -79,7 +79,7 @@ class ElectionState:
 async def lock_for_term(connection: AsyncConnection, term: Term) -> None:
     """Wait until no other apply runs, then check that ``term`` lasts. Raises ``NotLeading``.
 
-    Both locks are in one statement: whoever waits for the second has the first, by which it can be
+    Both locks are in one statement: a process that waits for the second has the first, by which it can be
     found.
     """
     await connection.execute(

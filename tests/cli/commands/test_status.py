@@ -54,7 +54,7 @@ def test_one_screen(stocked: Shell, database_url: str) -> None:
         "! main  none  last boss:9",
         "Replicas: 1 of 3 healthy at version 1",
         "✓ well:1    version 1  up 0 s  seen 0 s ago",
-        "no heartbeat: killed, frozen or disconnected",
+        "no heartbeat: killed, frozen or cut off",
         "✗ acme/b  Degraded  SealTampered  ill:2  the seal is broken",
         "✓ 1 documents  1 passages",
         "main by cli",

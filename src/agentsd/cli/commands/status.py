@@ -165,7 +165,7 @@ def _format_replica(one: Replica, found: Overview) -> ScreenEntry:
         ("dim", f"seen {_format_age(one.seen_at, found.now)}"),
     ]
     if one.silent(found.now) >= LIVE_SECONDS:
-        cells.append(("yellow", "no heartbeat: killed, frozen or disconnected"))
+        cells.append(("yellow", "no heartbeat: killed, frozen or cut off"))
     elif one.degraded:
         cells.append(("red", f"{len(one.degraded)} degraded"))
     elif behind > 0:

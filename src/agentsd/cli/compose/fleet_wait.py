@@ -40,7 +40,7 @@ def show_fleet(fleet: FleetState) -> None:
 
 
 def show_not_converged(error: NotConverged) -> None:
-    """Print every lagging replica and every degraded agent, one a line; then a summary."""
+    """Print every lagging replica and every degraded agent, one per line; then a summary."""
     fleet = error.fleet
     lines: list[Line] = [(("yellow", "  ! "), ("", str(laggard))) for laggard in fleet.laggards]
     for bad in fleet.spoiled:

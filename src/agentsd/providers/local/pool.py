@@ -32,8 +32,8 @@ class SharedEngine:
     def __init__(self, pool: EnginePool, spec: EngineSpec) -> None:
         self.spec = spec
         self.holders = 0
-        self.streams = 0  # of sound: its process has to stay between two requests
-        self.owner = ""  # for whom the process was started
+        self.streams = 0  # of audio: its process must stay between two requests
+        self.owner = ""  # the owner that the process was started for
         self.need = 0
         self.last_used = 0.0
         self._pool = pool

@@ -1,6 +1,6 @@
 """Recording of a caller's input, piece by piece, kept until the answer begins, so that it can be sent again.
 
-Speech and text come once. If a vendor fails before its first byte, the next try has to get what
+Speech and text come once. If a vendor fails before its first byte, the next try must get what
 the first one got already, and then go on with what is still coming.
 """
 

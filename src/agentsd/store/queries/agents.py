@@ -212,7 +212,7 @@ async def load_revision_page(
     """Load revisions with documents of at most ``size`` bytes together, and whether there are more.
 
     There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read
-    anew.
+    again.
     """
     cursor = await connection.execute(
         """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,

@@ -29,7 +29,7 @@ _RANK_CONSTANT = 60
 
 
 async def find_missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
-    """Return those of ``digests`` whose passages are not stored, or were cut by another version."""
+    """Return those of ``digests`` whose passages are not stored, or were split by another version."""
     if not digests:
         return set()
     cursor = await connection.execute(
@@ -44,7 +44,7 @@ async def store_sources(
 ) -> None:
     """Store ``{digest: (path, passages)}``.
 
-    Vectors of passages that were cut anew are removed with the old passages.
+    Vectors of passages that were split again are removed with the old passages.
     """
     for digest, (path, chunks) in sources.items():
         await connection.execute("DELETE FROM knowledge_sources WHERE digest = %s", (digest,))

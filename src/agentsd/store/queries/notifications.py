@@ -79,7 +79,7 @@ async def replace_failures(
 
 
 async def set_notified(connection: AsyncConnection, source: str, key: str, told: Collection[str]) -> None:
-    """Record who was notified of a failure. One that is over is removed with the last of them."""
+    """Record the receivers notified of a failure. One that is over is removed with the last of them."""
     names: Mapping[str, object] = {
         "source": source,
         "key": key,
