@@ -3,7 +3,7 @@
 -- then give each process a login that is a member of one role:
 --   CREATE ROLE watch LOGIN PASSWORD '…' IN ROLE agentsd_sync;
 --   CREATE ROLE serve LOGIN PASSWORD '…' IN ROLE agentsd_runtime;
--- Whoever may write `agents` or `users` can change agents and tokens, so runtimes may not.
+-- A role that may write `agents` or `users` can change agents and tokens, so runtimes may not.
 
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'agentsd_sync') THEN CREATE ROLE agentsd_sync; END IF;
@@ -14,13 +14,13 @@ END $$;
 GRANT USAGE ON SCHEMA public TO agentsd_sync, agentsd_runtime;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO agentsd_sync;
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM agentsd_sync;
-REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- deeds are added, never changed; they prune themselves
+REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- audit entries are added, never changed; the table prunes itself
 
--- serve: read everything, say that it lives, keep deeds and vectors
+-- serve: read everything, write heartbeats, audit entries and vectors
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO agentsd_runtime;
 GRANT INSERT, UPDATE, DELETE ON replicas TO agentsd_runtime;
-GRANT INSERT ON audit TO agentsd_runtime;  -- writes that it refused are on record too
-GRANT UPDATE (ordinal) ON knowledge_chunks TO agentsd_runtime;  -- FOR UPDATE SKIP LOCKED asks for it
+GRANT INSERT ON audit TO agentsd_runtime;  -- refused writes are recorded, too
+GRANT UPDATE (ordinal) ON knowledge_chunks TO agentsd_runtime;  -- FOR UPDATE SKIP LOCKED needs it
 DO $$ BEGIN
   IF to_regclass('knowledge_vectors') IS NOT NULL THEN
     GRANT INSERT ON knowledge_vectors TO agentsd_runtime;

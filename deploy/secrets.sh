@@ -1,7 +1,7 @@
 #!/bin/sh
-# Makes what docker-compose.yml and deploy/kubernetes read, at random; what is there already stays.
+# Creates the random secrets that docker-compose.yml and deploy/kubernetes read; existing ones are kept.
 #   sh deploy/secrets.sh [FOLDER [DATABASE_HOST]]
-# The folder is closed to others. The files in it are not, as containers read them under a user of their own.
+# The folder is closed to other users. Its files are not, since containers read them under their own user.
 set -eu
 folder=${1:-secrets} host=${2:-postgres}
 umask 077 && mkdir -p "$folder" && umask 022

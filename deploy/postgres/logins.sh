@@ -1,5 +1,5 @@
 # Run by Postgres' image when the data folder is new: a login for each role of deploy/grants.sql.
-# What these may do comes with `agentsd migrate --grants`.
+# `agentsd migrate --grants` gives them their privileges.
 for login in watch serve; do
     role=agentsd_sync
     [ "$login" = serve ] && role=agentsd_runtime

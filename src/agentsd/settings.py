@@ -49,7 +49,7 @@ class Settings(BaseSettings):
         description="Overlay whose files (envs/NAME beside the folder of manifests) are merged over it.",
     )
     database_url: SecretStr | None = Field(
-        default=None, description="Postgres; embedded where absent. postgresql://user:password@host/name"
+        default=None, description="Postgres; default: embedded. postgresql://user:password@host/name"
     )
     database_direct_url: SecretStr | None = Field(
         default=None, description="Postgres past the pooler: for LISTEN, leadership and migrations."
@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     trusted_origins: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="Further origins that secrets may be sent to, separated by commas."
     )
-    token_file: Path | None = Field(default=None, description="Bearer tokens, one a line.")
+    token_file: Path | None = Field(default=None, description="Bearer tokens, one per line.")
     allowed_hosts: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(), description="Further host names that clients may use, separated by commas."
     )
@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     )
     trusted_proxies: Annotated[frozenset[str], NoDecode] = Field(
         default=frozenset(),
-        description="Reverse proxies whose X-Forwarded-For is believed: addresses, networks.",
+        description="Reverse proxies whose X-Forwarded-For is trusted: addresses, networks.",
     )
     rate_limit: str | None = Field(
         default=None, description="Requests of one token: 1200/minute; off. Not counted on an open server."
@@ -95,10 +95,10 @@ class Settings(BaseSettings):
     max_memory: int = Field(
         default=1024,
         ge=0,
-        description="MiB that large bodies, unread replies and calls may hold at a time; 0: no limit.",
+        description="MiB that large bodies, unread replies and calls may use at a time; 0: no limit.",
     )
     max_memory_per_owner: int = Field(
-        default=512, ge=0, description="MiB of it that one owner's may hold; 0: no limit."
+        default=512, ge=0, description="MiB of it that one owner's may use; 0: no limit."
     )
     max_requests_per_owner: int = Field(
         default=1024, ge=0, description="Requests, streams and calls at a time of one owner; 0: no limit."
@@ -128,27 +128,28 @@ class Settings(BaseSettings):
     )
     git_dir: Path | None = Field(default=None, description="Where pulled repositories are kept.")
     verify_commits: Path | None = Field(
-        default=None, description="Who may sign what is pulled: allowed_signers, or OpenPGP public keys."
+        default=None,
+        description="Trusted signers of what is pulled: allowed_signers, or OpenPGP public keys.",
     )
-    verify: Literal["commits", "tags"] = Field(default="commits", description="What has to be signed.")
+    verify: Literal["commits", "tags"] = Field(default="commits", description="What must be signed.")
     hook_secret_file: Path | None = Field(
-        default=None, description="Secrets of the forges that call /hooks/git, one a line."
+        default=None, description="Secrets of the forges that call /hooks/git, one per line."
     )
     forge: Literal["github", "gitlab"] | None = Field(
-        default=None, description="How the forge takes commit statuses; known of the large ones."
+        default=None, description="How the forge accepts commit statuses; detected for the large ones."
     )
     forge_url: str = Field(default="", description="The forge's API: https://gitlab.example.org/api/v4")
     forge_token_file: Path | None = Field(
-        default=None, description="A token that may set commit statuses; without one none is set."
+        default=None, description="A token that may set commit statuses; without it none is set."
     )
     env_agent: Literal["on", "off"] = Field(
-        default="on", description="Whether variables of the system before make an agent, in memory."
+        default="on", description="Whether variables of the previous system make an agent, in memory."
     )
     shutdown_grace: float = Field(
         default=3.0,
         ge=0,
         le=600,
-        description="Seconds that serve goes on, not ready, after SIGTERM; so that balancers notice.",
+        description="Seconds that serve continues, not ready, after SIGTERM, so that balancers notice.",
     )
     shutdown_drain: float = Field(
         default=30.0, ge=0, le=3600, description="Seconds that open streams and calls have to end."
@@ -161,7 +162,7 @@ class Settings(BaseSettings):
         default=100, ge=20, description="Revisions of each agent that are kept; older ones go after a sync."
     )
     notify_url_file: Path | None = Field(
-        default=None, description="Webhooks that hear of failure and recovery, one a line; slack: for Slack."
+        default=None, description="Webhooks notified of failure and recovery, one per line; slack: for Slack."
     )
     model_dirs: Annotated[frozenset[Path], NoDecode] = Field(
         default=frozenset(), description="Folders that a manifest's model_path may lead to, by commas."
@@ -191,7 +192,7 @@ class Settings(BaseSettings):
         le=65_536,
         description="MiB of a worker process, which reads PDFs and other hostile data; two run at most.",
     )
-    sops: Path | None = Field(default=None, description="The sops program; the packaged one where absent.")
+    sops: Path | None = Field(default=None, description="The sops program; default: the packaged one.")
 
     @field_validator(
         "trusted_origins",
@@ -219,7 +220,7 @@ class Settings(BaseSettings):
         origins = {text: normalise_origin(text) for text in value}
         wrong = sorted(text for text, found in origins.items() if found == NO_ORIGIN)
         if wrong:
-            raise ValueError(f"{wrong[0]!r} is no origin such as https://llm.example.org:8443")
+            raise ValueError(f"{wrong[0]!r} is not an origin such as https://llm.example.org:8443")
         return frozenset(origins.values())
 
     @field_validator("git_message", "git_branch")
@@ -228,7 +229,7 @@ class Settings(BaseSettings):
         try:
             value.format(action="", slug="", actor="", stamp="")
         except (KeyError, IndexError, ValueError):
-            raise ValueError("knows {action} {slug} {actor} {stamp} only") from None
+            raise ValueError("only {action} {slug} {actor} {stamp} are allowed") from None
         return value
 
     @field_validator("model_dirs", mode="before")

@@ -2,7 +2,7 @@
 
 Whatever a task raises is logged by type and place (its own text may quote a secret), counted, and
 followed by a restart after a back-off that grows while the task keeps failing. What a library's
-native code raises beside ``Exception`` and a cancellation that nobody asked for count as well. Only
+native code raises beside ``Exception`` and an unrequested cancellation count as well. Only
 a fault of the operator (``OPERATOR_FAULTS``) ends the process, and only before the task was ready.
 """
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
     from agentsd.telemetry import Metrics
 
 ENDING_ERRORS = (asyncio.CancelledError, KeyboardInterrupt, GeneratorExit)
-"""What a border lets through. All else may be raised by a plug-in or by native code (``SystemExit``, a
-panic, which are no ``Exception``), and asyncio would end the process for some of it."""
+"""Exceptions that a boundary lets through. A plug-in or native code may raise all others (``SystemExit``, a
+panic, which are not an ``Exception``), and asyncio would end the process for some of it."""
 
 OPERATOR_FAULTS = (ConfigError, SchemaMismatch, StoreRefused)
-"""What ends the process at start-up: trying again cannot help before the operator acts."""
+"""Errors that end the process at start-up: a retry cannot succeed before the operator acts."""
 
 RESTART_BACKOFF = Backoff(first_seconds=0.1, longest_seconds=30.0)
 STEADY_SECONDS = 60.0
-"""How long a restarted task runs before it counts as recovered."""
+"""Run time after which a restarted task counts as recovered."""
 
 TaskFunction = Callable[[], Awaitable[object]]
 
@@ -44,7 +44,7 @@ class TaskFailure:
 
     task: str
     failures: int  # in a row
-    message: str  # in our own words
+    message: str  # our own text
 
 
 class TaskEnded(AgentsdError):
@@ -156,7 +156,7 @@ def log_stray(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """
     error = context.get("exception")
     why = describe_error(error) if isinstance(error, BaseException) else "no exception"
-    _log.error("something in the background failed", extra={"error": why})
+    _log.error("a background task failed", extra={"error": why})
 
 
 class SupervisedTasks:
@@ -177,7 +177,7 @@ class SupervisedTasks:
     async def aclose(self) -> None:
         """Cancel the tasks, the last started first, and wait for their ends."""
         for task in reversed(self._tasks):
-            if not task.cancelling():  # a second time would cut its clean-up short
+            if not task.cancelling():  # a second cancellation would interrupt its clean-up
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

@@ -54,7 +54,7 @@ class Metrics:
             "agentsd_provider_close_failures", "Providers that failed to close.", registry=registry
         )
         self.listen_reconnects = Counter(
-            "agentsd_listen_reconnects", "Times that the LISTEN connection came back.", registry=registry
+            "agentsd_listen_reconnects", "Times that the LISTEN connection was restored.", registry=registry
         )
         self.follow_failures = Counter(
             "agentsd_follow_failures", "Loads from Postgres that failed.", ["error"], registry=registry

@@ -20,7 +20,7 @@ async def test_a_frozen_replica_is_named_and_catches_up(
     home.env |= {"AGENTSD_DATABASE_URL": database_url, "AGENTSD_SHUTDOWN_GRACE": "0"}
     home.write("a.yaml", echo("one", id=derive_agent_id("a")))
     done = await home.run("sync", "--wait")
-    assert (done.code, "no replica runs" in done.out) == (0, True), done.said
+    assert (done.code, "no replica is running" in done.out) == (0, True), done.said
     (frozen, slow), (well, quick) = await asyncio.gather(
         home.serve(database_url, "--no-cache"), home.serve(database_url, "--no-cache")
     )
@@ -44,7 +44,7 @@ async def test_a_frozen_replica_is_named_and_catches_up(
     done = await home.run("sync", "--wait")
     assert (done.code, "serving on 2 replicas" in done.out) == (0, True), done.said
     assert await client.say(slow, "a") == "two"
-    assert "Replicas: 2 of 2 well at version 2" in (await home.run("status")).out
+    assert "Replicas: 2 of 2 healthy at version 2" in (await home.run("status")).out
     assert (await frozen.stop()).code == 0
     await well.kill()
     home.write("a.yaml", echo("three", id=derive_agent_id("a")))

@@ -136,9 +136,9 @@ BROKEN = [
     ({"llm.groq.com": "plugged:GOOD"}, "a provider of this name already"),
     ({"llm.other.example": "plugged:GOOD"}, 'provider: Literal["good.example"]'),
     ({"llm.bare.example": "plugged:BARE"}, "no description: field"),
-    ({"llm.nameless.example": "plugged:NAMELESS"}, "make no schema"),
-    ({"llm.foreign.example": "plugged:FOREIGN"}, "no Vendor with a subclass of ProviderSettings"),
-    ({"llm.x.example": "plugged:Named"}, "no Vendor"),
+    ({"llm.nameless.example": "plugged:NAMELESS"}, "do not produce a schema"),
+    ({"llm.foreign.example": "plugged:FOREIGN"}, "not a Vendor with a subclass of ProviderSettings"),
+    ({"llm.x.example": "plugged:Named"}, "not a Vendor"),
     ({"llm.x.example": "plugged:MISSING"}, "importing it fails: AttributeError"),
     ({"llm.x.example": "plugged_badly:VENDOR"}, "importing it fails: RuntimeError"),
 ]

@@ -90,7 +90,7 @@ async def test_the_pool_leaves_read_only_sessions(
     assert not database.read_only
     assert await write(database)
     said = [record.getMessage() for record in caplog.records if "Postgres" in record.getMessage()]
-    assert said == ["Postgres is read-only: nothing can be written", "Postgres takes writes again"]
+    assert said == ["Postgres is read-only: nothing can be written", "Postgres accepts writes again"]
 
 
 async def test_reads_notice_it_too(database: Database, database_url: str) -> None:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 
 def set_up_logging(form: str, level: str) -> None:
     """Log to stderr. ``form`` is ``text`` or ``json``; ``level`` as ``logging`` names it."""
-    logging.raiseExceptions = False  # a log that cannot be written ends nothing, and quotes nothing
+    logging.raiseExceptions = False  # a failed log write must not print the record
     handler = logging.StreamHandler()
     handler.setFormatter(make_formatter(form))
     root = logging.getLogger()

@@ -14,38 +14,38 @@ from agentsd import __version__
 from agentsd.core.errors import AgentsdError, Bug
 
 _COMMANDS = {
-    "up": ("up", "Everything in one process: Postgres, sync and API on 127.0.0.1:8080."),
-    "serve": ("up", "The runtime alone: API over a database that something else syncs."),
-    "watch": ("up", "The sync daemon alone: reconcile the folder on every change."),
+    "up": ("up", "Run everything in one process: Postgres, sync and API on 127.0.0.1:8080."),
+    "serve": ("up", "Run the runtime alone: API over a database that something else syncs."),
+    "watch": ("up", "Run the sync daemon alone: reconcile the folder on every change."),
     "validate": ("validate", "Check manifests. Needs no key and no database."),
     "plan": ("sync", "Show what a sync would change."),
-    "sync": ("sync", "Make the database say what the files say, in one transaction."),
-    "status": ("status", "Replicas, runs and conditions on one screen."),
-    "history": ("history", "What became of an agent: when, by whom, from what to what."),
-    "rollback": ("rollback", "Put an agent back as it was at an earlier version."),
-    "suspend": ("rollback", "Take an agent off the air without deleting it."),
-    "resume": ("rollback", "Put a suspended agent back on the air."),
+    "sync": ("sync", "Apply the files to the database, in one transaction."),
+    "status": ("status", "Show replicas, runs and conditions on one screen."),
+    "history": ("history", "Show the history of an agent: every change, with time and author."),
+    "rollback": ("rollback", "Restore an agent to an earlier version."),
+    "suspend": ("rollback", "Deactivate an agent without deleting it."),
+    "resume": ("rollback", "Reactivate a suspended agent."),
     "new": ("new", "Add an agent: a manifest with a pinned id."),
     "edit": ("author", "Open a sealed manifest in your editor; validate and seal it again."),
     "seal": ("author", "Seal the secrets of a plain manifest."),
-    "init": ("init", "A repository of manifests: key, rules, samples, editor settings, CI."),
-    "merge-driver": ("merge_driver", "What git runs to merge sealed manifests; --install sets it up."),
-    "diff-driver": ("merge_driver", "What git runs to show sealed manifests in diffs."),
-    "import-env": ("importers", "Make a sealed manifest of the .env of the system before."),
+    "init": ("init", "Create a repository of manifests: key, rules, samples, editor settings, CI."),
+    "merge-driver": ("merge_driver", "Merge sealed manifests for git; --install sets it up."),
+    "diff-driver": ("merge_driver", "Convert sealed manifests for git's diffs."),
+    "import-env": ("importers", "Make a sealed manifest of the previous system's .env."),
     "import": ("importers", "Make sealed manifests of another system's configuration (LiteLLM)."),
     "export": ("export", "Write the database's manifests as files, as they were synced."),
-    "token": ("token", "Make, list and revoke API tokens."),
-    "render": ("render", "What an agent and its layers say together, and where each value is from."),
+    "token": ("token", "Create, list and revoke API tokens."),
+    "render": ("render", "Show an agent merged with its layers, and where each value is from."),
     "test": ("test", "Probe agents for real, and run the checks of their manifests."),
     "doctor": ("doctor", "Check the setup: keys, sops, database, manifests."),
     "schema": ("schema", "Write or check the JSON Schemas."),
-    "migrate": ("migrate", "Bring the database's schema to this version."),
+    "migrate": ("migrate", "Migrate the database's schema to this version."),
 }
 """Each command imports only what it needs, so ``validate`` does not wait for Postgres' driver."""
 
 
 _SHORT = ("validate", "merge-driver", "diff-driver")
-"""Git hooks wait for these: they end before there is garbage worth the tenth that looking for it takes."""
+"""Git hooks wait for these: they end before garbage collection, a tenth of their time, would pay off."""
 
 
 class _LazyGroup(click.Group):
@@ -90,7 +90,9 @@ def main() -> None:
     open_standard_streams()
     if sys.argv[1:2] and sys.argv[1] in _SHORT:
         gc.disable()
-        os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # to look for them takes longer than ten files
+        os.environ.setdefault(
+            "PYDANTIC_DISABLE_PLUGINS", "1"
+        )  # looking for plugins takes longer than ten files
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except (click.Abort, KeyboardInterrupt):
@@ -98,7 +100,7 @@ def main() -> None:
     except SystemExit as ended:
         if isinstance(ended.code, int | None):
             raise
-        sys.exit(_show_error(Bug(ended)))  # the interpreter would print the text that a library gave it
+        sys.exit(_show_error(Bug(ended)))  # the interpreter would print the library's text
     except BaseException as error:  # a panic in native code is not an Exception
         if os.environ.get("AGENTSD_DEBUG") and not isinstance(error, _EXPECTED):
             raise
@@ -147,7 +149,9 @@ def _report_error(error: BaseException) -> int:
             sys.stderr.close()
         case OSError(filename=str() as name, strerror=str() as reason):
             with suppress(OSError, ValueError):
-                sys.stderr.write(f"error: {name}: {reason}\n    → check the path, its rights and the disk\n")
+                sys.stderr.write(
+                    f"error: {name}: {reason}\n    → check the path, its permissions and the disk\n"
+                )
         case _:
             return _show_error(Bug(error))
     return 1

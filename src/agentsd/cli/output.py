@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _CONTROL = dict.fromkeys((7, 8, 11, 12, 13))
-"""Bell, backspace and the like: rich leaves them out on a terminal, and so do we elsewhere."""
+"""Bell, backspace and the like, which rich removes on a terminal; here they are removed elsewhere, too."""
 
 
 class Screen:
@@ -42,7 +42,7 @@ class Screen:
     def print(self, lines: Iterable[Line]) -> None:
         """Print lines of styled spans, as ``core.text.render`` makes them.
 
-        Notes that nobody reads (a closed stderr, a full disk behind it) end nothing; results do.
+        Notes that cannot be written (a closed stderr, a full disk) do not end the command; results do.
         """
         try:
             self._print(lines)
@@ -108,10 +108,10 @@ def show_violations(violations: Sequence[Violation], prefix: str = "") -> None:
 
 
 _PROGRESS_DELAY_SECONDS = 0.3
-"""Seconds of work before a progress bar is worth the flicker."""
+"""Seconds of work before a progress bar is shown."""
 
 _ALIKE_MIN = 3
-"""More files than this that have the same said of them are told as one."""
+"""More files than this with the same violation are reported as one."""
 
 
 def group_violations(violations: Sequence[Violation]) -> list[Violation]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from agentsd.settings import Settings
 
 PERIOD_SECONDS = 2.0
-"""Seconds between looks at what no notification tells: replicas, leaders, the time that passes."""
+"""Seconds between reads of what no notification covers: replicas, leaders, elapsed times."""
 
 _RUNS = 50
 

@@ -14,7 +14,7 @@ from agentsd.services.verdict import AgentVerdict
 _SHOWN = 300
 """Characters of an answer that are shown."""
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML cannot hold (https://www.w3.org/TR/xml/#charsets)."""
+"""Characters that XML cannot contain (https://www.w3.org/TR/xml/#charsets)."""
 _GOOD: Span = ("green", "  ✓ ")
 _BAD: Span = ("bold red", "  ✗ ")
 
@@ -64,7 +64,7 @@ def _format_fix(text: str) -> Iterator[Line]:
 def _format_summary(verdicts: Sequence[AgentVerdict]) -> Line:
     bad = [verdict.agent for verdict in verdicts if not verdict.ok]
     if not bad:
-        return (("green", f"✓ {len(verdicts)} agent{'' if len(verdicts) == 1 else 's'} tested, all is well"),)
+        return (("green", f"✓ {len(verdicts)} agent{'' if len(verdicts) == 1 else 's'} tested, all passed"),)
     return (("bold red", f"✗ {len(bad)} of {len(verdicts)} failed: "), ("", ", ".join(bad)))
 
 
@@ -100,7 +100,7 @@ def _iterate_cases(verdict: AgentVerdict) -> Iterator[tuple[str, float, str, str
         failure = "" if one.ok else f"{one.message} [{one.reason}]"
         yield f"{one.at} ({one.provider})", one.seconds, failure, one.fix
     for check in verdict.checks:
-        detail = f"said: {check.say}\nanswer: {check.answer}"
+        detail = f"say: {check.say}\nanswer: {check.answer}"
         yield f"check: {check.title}", check.seconds, "; ".join(check.failures), detail
 
 

@@ -28,9 +28,9 @@ from agentsd.core.backoff import Backoff
 from agentsd.supervisor import Supervisor
 
 READY_SECONDS = 60.0
-"""In which a successor must serve, or its predecessor stays."""
+"""A successor must serve within this time, or its predecessor stays."""
 STEADY_SECONDS = 30.0
-"""A child that served so long died by itself, not of how it was started."""
+"""A child that served this long ended for a reason of its own, not because of how it was started."""
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
 _PARENT_OPTIONS = {"workers", "listen_fd", "control_fd", "host", "port"}
@@ -83,7 +83,7 @@ class WorkerProcess:
         self._process = process
         self._line = line
         self.began = time.monotonic()
-        self.ready = asyncio.create_task(self._hear())  # says whether it came to serve
+        self.ready = asyncio.create_task(self._hear())  # its result: whether it came to serve
         self.ended = asyncio.create_task(process.wait())
 
     @classmethod
@@ -238,7 +238,7 @@ class WorkerGroup:
             new = await self._start()
             if not await new.serves():
                 new.send(signal.SIGKILL)
-                _print_note("a new worker does not come to serve: the old ones stay")
+                _print_note("a new worker did not start serving: the old ones stay")
                 return False
             old, self._slots[slot] = self._slots[slot], new
             old.send(signal.SIGTERM)

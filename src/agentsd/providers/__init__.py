@@ -1,1 +1,1 @@
-"""Vendors' clients behind small protocols: one vendor per file, strangers to each other."""
+"""Vendors' clients behind small protocols: one vendor per file, independent of each other."""

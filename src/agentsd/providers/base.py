@@ -91,7 +91,7 @@ class Provider(Protocol):
 
 
 class LLM(Provider, Protocol):
-    """Chat completions in the OpenAI shapes, which every LLM vendor here speaks.
+    """Chat completions in the OpenAI shapes, which every LLM vendor here uses.
 
     ``request`` is the body of ``/v1/chat/completions`` without ``model`` and ``stream``:
     ``{"messages": [...], "temperature": ..., "tools": ...}``. A vendor's client returns the vendor's
@@ -144,7 +144,7 @@ class Embedding(Provider, Protocol):
 
         Vectors of different spaces cannot be compared.
 
-        A provider that asks a server has ``address`` as well, its URL: the same model name does not make
+        A provider that calls a server has ``address`` as well, its URL: the same model name does not make
         two servers equal.
         """
 

@@ -49,7 +49,7 @@ def load_installed_providers(paths: Sequence[str] | None = None) -> InstalledPro
             catalog = _add_vendor(catalog, point)
         except ConfigError as error:
             problems.append(error)
-        except Exception as error:  # of metadata that is broken
+        except Exception as error:  # raised by broken metadata
             problems.append(_make_broken_error(point, f"it cannot be read: {type(error).__name__}"))
     return InstalledProviders(catalog, tuple(problems))
 
@@ -97,10 +97,10 @@ def _add_vendor(catalog: Catalog, point: EntryPoint) -> Catalog:
             point, f"its name does not begin with one of {', '.join(f'{s}.' for s in SECTIONS)}"
         )
     if name in catalog.of(kind):
-        raise _make_broken_error(point, "there is a provider of this name already")
+        raise _make_broken_error(point, "a provider of this name already exists")
     vendor = _load_vendor(point)
     if not (isinstance(vendor, Vendor) and _is_settings(vendor.settings)):
-        raise _make_broken_error(point, f"{point.value} is no Vendor with a subclass of ProviderSettings")
+        raise _make_broken_error(point, f"{point.value} is not a Vendor with a subclass of ProviderSettings")
     problem = _find_misfit(vendor.settings, kind, name)
     if problem:
         raise _make_broken_error(point, problem)
@@ -112,9 +112,9 @@ def _load_vendor(point: EntryPoint) -> object:
         return point.load()
     except ImportError as error:
         raise _make_broken_error(
-            point, f"importing it fails: there is no {error.name or 'such module'}"
+            point, f"importing it fails: {error.name or 'a module'} is missing"
         ) from None
-    except (Exception, SystemExit) as error:  # whatever a foreign module does when it is imported
+    except (Exception, SystemExit) as error:  # a foreign module may raise anything on import
         raise _make_broken_error(point, f"importing it fails: {type(error).__name__}") from None
 
 
@@ -131,18 +131,20 @@ def _find_misfit(settings: type[ProviderSettings], kind: str, name: str) -> str 
         told = settings.provider_name()
         schema = settings.model_json_schema()
     except Exception as error:  # pydantic refuses in many ways
-        return f"its settings make no schema: {type(error).__name__}"
+        return f"its settings do not produce a schema: {type(error).__name__}"
     if told != name:
-        return f'its settings say provider: Literal["{told}"]'
+        return f'its settings have provider: Literal["{told}"]'
     bare = [field for field, text in schema["properties"].items() if not text.get("description")]
     undescribed = [field for field in bare if field != "provider"]
     if undescribed:
         return f"its fields have no description: {', '.join(undescribed)}"
     wrong = getattr(settings, "kind", kind)
-    return f"its settings say kind {wrong!r}" if wrong != kind else None
+    return f"its settings have kind {wrong!r}" if wrong != kind else None
 
 
 def _make_broken_error(point: EntryPoint, why: str) -> ConfigError:
     package = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
     message = f"the provider {point.name!r} of {package} is left out: {why}"
-    return ConfigError(message, hint="upgrade or remove that package; docs/providers.md says how one is made")
+    return ConfigError(
+        message, hint="upgrade or remove that package; docs/providers.md describes how to write one"
+    )

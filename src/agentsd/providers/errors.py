@@ -107,7 +107,7 @@ _CODES = frozenset(_STATUS_OF_CODE) | {
     "unsupported_value",
     "voice_access_denied",
 }
-"""Vendors' machine codes that are repeated. A word of any other kind may be a key."""
+"""Vendors' machine codes that are quoted. A word of any other kind may be a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ def make_broken_error(who: VendorRef, error: Exception) -> ProviderBroken:
     """
     return ProviderBroken(
         f"the client of {who.vendor} failed: {type(error).__name__}",
-        hint="report it to whoever made this provider; the server's log says where it failed",
+        hint="report it to the author of this provider; the server's log shows where it failed",
     )
 
 
@@ -215,25 +215,25 @@ def make_policy_error(who: VendorRef) -> ProviderRejected:
 
 
 def make_protocol_error(who: VendorRef, what: str) -> ProviderProtocolError:
-    """Return the error for an answer that is not the vendor's protocol; ``what`` is in our own words."""
+    """Return the error for an answer that is not the vendor's protocol; ``what`` is our own text."""
     return ProviderProtocolError(
         f"{who.vendor} {what}",
-        hint=f"check that the URL in the manifest's {who.kind} section speaks this vendor's protocol",
+        hint=f"check that the URL in the manifest's {who.kind} section uses this vendor's protocol",
     )
 
 
 def make_unforeseen_error(vendor: str, error: BaseException) -> ProviderError:
     """Return the error for whatever else a vendor's client or a plug-in raises, by type and place."""
     return ProviderProtocolError(
-        f"{vendor} answered something that agentsd cannot handle ({describe_error(error)})",
-        hint="try again; if it stays, please report it with the vendor's name",
+        f"{vendor} sent an answer that agentsd cannot handle ({describe_error(error)})",
+        hint="try again; if it persists, please report it with the vendor's name",
     )
 
 
 def make_wrong_rate_error(who: VendorRef, told: int, wanted: int) -> ProviderProtocolError:
     """Return the error for audio at a rate other than the manifest's: its speed would be wrong."""
     return ProviderProtocolError(
-        f"{who.vendor} speaks at {told} Hz, but {who.kind}.sample_rate is {wanted}",
+        f"{who.vendor} sends {told} Hz, but {who.kind}.sample_rate is {wanted}",
         hint=f"set {who.kind}.sample_rate: {told} in the manifest",
     )
 
@@ -241,7 +241,7 @@ def make_wrong_rate_error(who: VendorRef, told: int, wanted: int) -> ProviderPro
 def make_forbidden_error(who: VendorRef, error: OutboundRefused) -> ProviderForbidden:
     """Return the error for an address that this server does not connect to."""
     return ProviderForbidden(
-        f"{who.vendor} is not connected to: {error}",
+        f"a connection to {who.vendor} is not allowed: {error}",
         hint=f"correct the URL in the manifest's {who.kind} section; AGENTSD_OUTBOUND lists what is allowed",
     )
 
@@ -305,7 +305,7 @@ def _make_response_error(who: VendorRef, error: aiohttp.ClientResponseError) -> 
         return make_status_error(who, error.status, error.headers)
     if _is_too_long(error):
         return make_too_large_error(who, "a header", HEADER_BYTES_MAX)
-    return make_protocol_error(who, "answered something that is not this protocol")
+    return make_protocol_error(who, "sent an answer that is not in this protocol")
 
 
 def _is_too_long(error: BaseException) -> bool:
@@ -357,7 +357,7 @@ def _parse_date(date: str) -> float | None:
         moment = parsedate_to_datetime(date[:_DATE_CHARACTERS_MAX])
         aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return (aware - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError, ArithmeticError, LookupError):  # a year that no calendar holds overflows
+    except (ValueError, TypeError, ArithmeticError, LookupError):  # a year out of range overflows
         return None
 
 

@@ -15,7 +15,7 @@ HEADER_BYTES_MAX = 32 << 10
 RECEIVE_BYTES = 32 << 10
 """Bytes taken from a connection at a time: asyncio's 256 KiB may be 64,000 frames to parse at once."""
 SLICE_BYTES = 16 << 10
-"""Bytes of a stream that are parsed at a time: others get their turn between two of them."""
+"""Bytes of a stream that are parsed at a time: other tasks run between two of them."""
 INFORMATIONAL_MAX = 8
 """Informational heads (1xx) before the real one; HTTP sets no bound."""
 SPEECH_BYTES_MAX = 256 * MIB

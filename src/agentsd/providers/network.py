@@ -11,7 +11,7 @@ from agentsd.core.secret import Secret
 from agentsd.providers.schema import ProviderSettings
 
 SILENCE_SECONDS = 300.0
-"""Longest time in which a vendor sends only what keeps a connection alive."""
+"""Longest time in which a vendor may send nothing but keep-alives."""
 ANSWER_SECONDS = 3600.0
 """Longest time that one answer may take to arrive."""
 

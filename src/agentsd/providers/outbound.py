@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OutboundRefused(OSError):
-    """Refused connection to an address. Its text is the reason, in our own words."""
+    """Refused connection to an address. Its text is the reason, worded here."""
 
 
 def make_socket_factory(rules: Outbound, host: str) -> Callable[[Any], socket.socket]:

@@ -18,7 +18,7 @@ from agentsd.core.secret import MASK
 SECRET_MIN = 12
 """Characters of the shortest secret that is masked in texts: `none` or `dummy` are words as well as keys."""
 HOLD_AFTER = 8
-"""Characters of a secret's beginning at the end of a piece from which on the rest is held back."""
+"""Characters of a secret at the end of a piece from which on the rest is held back."""
 
 
 class Redactor:

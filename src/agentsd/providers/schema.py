@@ -35,7 +35,7 @@ class ProviderSettings(StrictModel):
 
     provider: str
     fallback: SkipJsonSchema[tuple[InstanceOf[ProviderSettings], ...]] = ()
-    """Who stands in, in order. ``Catalog.settings_of`` makes them, each by its own vendor's class."""
+    """Fallbacks, in order. ``Catalog.settings_of`` makes them, each by its own vendor's class."""
 
     @classmethod
     def provider_name(cls) -> str:

@@ -30,13 +30,13 @@ from agentsd.sandbox.limits import CallLimits
 WORKERS = 2
 """Worker processes at a time."""
 MEMORY_MAX = 1 << 30
-"""Bytes of one worker, whatever a call asks for; ``Sandbox.memory_max`` is what the operator wants."""
+"""Default limit of one worker's memory, in bytes; ``Sandbox.memory_max`` is the operator's."""
 QUEUE_MAX = 64
 """Calls that wait for a worker; a further one is refused."""
 QUEUE_SECONDS = 60.0
-"""Wait for a worker."""
+"""Timeout of the wait for a worker."""
 CALLS_MAX = 500
-"""Calls of one worker; then another one takes its place, so that no library's leak adds up."""
+"""Calls of one worker before it is replaced, so that a library's leaks do not add up."""
 
 _GRACE_SECONDS = 0.25  # between a worker's end of file and its exit status
 _BOOT = "import sys; sys.path[:] = sys.argv[1:]; from agentsd.sandbox.worker import main; main()"
@@ -81,7 +81,7 @@ class Sandbox:
     ) -> Result:
         """Return the result of ``function(*arguments)``: bytes, or JSON values (a tuple: a list).
 
-        ``key`` identifies whose work it is; one key has one worker at a time. Raises ``LimitExceeded``,
+        ``key`` identifies the owner of the work; one key has one worker at a time. Raises ``LimitExceeded``,
         ``WorkerFailed``, ``FunctionFailed`` for an error that is not one of agentsd, else that error.
         Blocks: on an event loop, await ``run``.
         """
@@ -106,14 +106,14 @@ class Sandbox:
                 self._keep(worker)
 
     def _assign(self, ticket: _Ticket, worker: _Worker) -> None:
-        """Note who works on a call, so that it can be abandoned."""
+        """Record the worker of a call, so that the call can be abandoned."""
         with self._turns:
             ticket.worker = worker
             if ticket.abandoned:
                 raise _abandoned()
 
     def _abandon(self, ticket: _Ticket) -> None:
-        """End a call that nobody waits for any more, and free its place at once."""
+        """End a call whose caller has stopped waiting, and free its place at once."""
         with self._turns:
             ticket.abandoned = True
             if ticket.worker is not None:
@@ -204,7 +204,7 @@ class Sandbox:
 
 
 class _Ticket:
-    """One call: whose it is, who works on it, and whether anybody waits for it."""
+    """One call: its owner, its worker, and whether its caller still waits."""
 
     def __init__(self, key: str) -> None:
         self.key = key
@@ -225,7 +225,7 @@ class _Worker:
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 env=_make_environment(),
-                start_new_session=True,  # a terminal's Ctrl-C is the parent's business
+                start_new_session=True,  # a terminal's Ctrl-C is for the parent
             )
         self.calls = 0
         self.interrupted = False
@@ -289,7 +289,7 @@ class _Worker:
             return WorkerFailed("a worker process closed its pipe")
         if status == -signal.SIGXCPU:
             return _make_limit_error("cpu", limits)
-        return WorkerFailed(f"a worker process ended in mid-call (status {status})")
+        return WorkerFailed(f"a worker process ended during a call (status {status})")
 
     def _result(self, kind: bytes, reply: bytes, limits: CallLimits) -> Any:
         """Return the result of a whole reply.
@@ -356,11 +356,11 @@ def _make_limit_error(limit: errors.Limit, limits: CallLimits) -> LimitExceeded:
 
 
 def _abandoned() -> WorkerFailed:
-    return WorkerFailed("nobody waits for this call any more")
+    return WorkerFailed("the caller of this call has stopped waiting")
 
 
 def _make_garbage_error() -> WorkerFailed:
-    return WorkerFailed("a worker process answered something else than a result")
+    return WorkerFailed("a worker process answered with something other than a result")
 
 
 def _make_environment() -> dict[str, str]:

@@ -21,4 +21,4 @@ TOO_LARGE = b"o"  # the result exceeds the limit of output
 RESULTS = frozenset((BYTES, VALUE))
 KINDS = RESULTS | {KNOWN, FOREIGN, EXHAUSTED, TOO_LARGE}
 ERROR_BYTES = 64 << 10
-"""Of an error's frame."""
+"""Limit of an error's frame."""

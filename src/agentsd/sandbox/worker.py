@@ -21,7 +21,7 @@ from agentsd.sandbox import wire
 from agentsd.sandbox.limits import CallLimits
 
 NICENESS = 10
-"""Added to the server's: about a tenth of a processor where the server wants all of it."""
+"""Added to the server's niceness: about a tenth of a processor if the server uses all of it."""
 
 _PIPE = 0
 _PIECE_BYTES = 1 << 20
@@ -77,10 +77,10 @@ def _encode_error(error: Exception) -> tuple[bytes, bytes]:
 def _drop_rights() -> None:
     """Drop what no call needs: core dumps, files to write, precedence over the parent process."""
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123
-        file.write("1000")  # where memory runs out, the worker goes first
+        file.write("1000")  # if memory runs out, the worker is killed first
     _set_limit(resource.RLIMIT_CORE, 0)
     _set_limit(resource.RLIMIT_FSIZE, 0)
-    os.nice(NICENESS)  # below whoever started it, whatever that has
+    os.nice(NICENESS)  # below its parent's priority, whatever that is
 
 
 def _set_limits(limits: CallLimits) -> None:

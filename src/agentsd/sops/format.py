@@ -34,7 +34,7 @@ _TIME = re.compile(
 )
 _ARMOR = re.compile(r"-----BEGIN AGE ENCRYPTED FILE-----(.*)-----END AGE ENCRYPTED FILE-----", re.DOTALL)
 _RESEAL = "restore the file from git, or seal the value again: agentsd edit"
-_UNSURE = "the real sops has to decide"
+_UNSURE = "the real sops must decide"
 
 Plain = tuple[Any, bytes]
 """An opened value and the bytes that count towards the MAC."""
@@ -64,7 +64,7 @@ def decrypt_value(text: str, cipher: AESGCM, aad: str, where: str) -> tuple[str,
     if match is None:
         if _LIKE_SEALED.match(text):
             raise SealUnsure(f"{where} is sealed in an unusual form", hint=_UNSURE)
-        raise SealTampered(f"{where} is plain, but the seal says that it is sealed", hint=_RESEAL)
+        raise SealTampered(f"{where} is plain, but the seal lists it as sealed", hint=_RESEAL)
     try:
         data, iv, tag = (a2b_base64(match[part], strict_mode=True) for part in (1, 2, 3))
         if not 8 <= len(iv) <= 128:
@@ -79,7 +79,7 @@ def parse_plaintext(kind: str, plain: bytes, where: str) -> Plain:
     try:
         text = plain.decode()
     except UnicodeDecodeError:
-        raise SealUnsure(f"{where} holds no UTF-8 text", hint=_UNSURE) from None
+        raise SealUnsure(f"{where} does not contain UTF-8 text", hint=_UNSURE) from None
     if kind == "str":
         return text, plain
     if kind == "bool" and text in {"True", "False"}:
@@ -90,7 +90,7 @@ def parse_plaintext(kind: str, plain: bytes, where: str) -> Plain:
         return float(text), format_float(float(text)).encode()
     if kind == "time" and _TIME.fullmatch(text):
         return text, plain
-    raise SealUnsure(f"{where} holds an unusual {kind}", hint=_UNSURE)
+    raise SealUnsure(f"{where} contains an unusual {kind}", hint=_UNSURE)
 
 
 def encode_for_mac(value: str | float | bool) -> bytes:

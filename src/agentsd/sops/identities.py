@@ -31,8 +31,8 @@ class Identities:
     """Identities that can open a seal. Contains private keys, which its repr does not show."""
 
     x25519: tuple[Any, ...] = field(default=(), repr=False)  # pyrage.x25519.Identity
-    others: tuple[str, ...] = ()  # where identities stand that only the real sops can use
-    problems: tuple[str, ...] = ()  # sources that cannot be read; sops passes over them too
+    others: tuple[str, ...] = ()  # sources of identities that only the real sops can use
+    problems: tuple[str, ...] = ()  # sources that cannot be read; sops skips them too
 
     def __bool__(self) -> bool:
         return bool(self.x25519 or self.others)
@@ -62,7 +62,7 @@ def find_identities(environ: Mapping[str, str], home: Path) -> Identities:
         others += [source] if elsewhere else []
     if problems and not (found or others):
         raise ConfigError(
-            "; ".join(problems), hint="correct it: one AGE-SECRET-KEY-1… a line, as age-keygen writes it"
+            "; ".join(problems), hint="correct it: one AGE-SECRET-KEY-1… per line, as age-keygen writes it"
         )
     return Identities(tuple(found), tuple(others), tuple(problems))
 
@@ -107,7 +107,7 @@ def _read_file(path: Path) -> str:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: no text") from None
+        raise ConfigError(f"{path}: not a text file") from None
 
 
 def run_key_command(environ: Mapping[str, str]) -> str:
@@ -122,7 +122,7 @@ def _run_command(command: str, environ: Mapping[str, str]) -> str:
     try:
         argv = shlex.split(command, comments=True)
         if not argv:
-            raise ConfigError("SOPS_AGE_KEY_CMD: no command")
+            raise ConfigError("SOPS_AGE_KEY_CMD: the command is missing")
         done = subprocess.run(
             argv, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True,
             timeout=_COMMAND_TIMEOUT_SECONDS, check=True,
@@ -159,4 +159,4 @@ def _parse_identity(source: str, number: int, line: str) -> Any:
             return x25519.Identity.from_str(line)
         except IdentityError:
             pass  # its text may quote the key
-    raise ConfigError(f"{source}:{number}: no age identity")
+    raise ConfigError(f"{source}:{number}: not an age identity")

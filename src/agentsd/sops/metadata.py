@@ -25,7 +25,7 @@ _LIKE_TIME = re.compile(
 )
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})(\.(0|[1-9][0-9]{0,8})){2}")
 _RESTORE = "restore the sops: block from git, or seal the file again"
-_UNSURE = "the real sops has to decide"
+_UNSURE = "the real sops must decide"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +55,9 @@ def parse_seal(value: Mapping[str, Any]) -> Seal:
     """
     block = value.get("sops")
     if not isinstance(block, dict):
-        raise SealMalformed("sops: is no mapping", hint=_RESTORE)
+        raise SealMalformed("sops: is not a mapping", hint=_RESTORE)
     if not _KNOWN.issuperset(block):
-        raise SealUnsure("sops: holds a field of another sops version", hint=_UNSURE)
+        raise SealUnsure("sops: contains a field of another sops version", hint=_UNSURE)
     _check_version(block.get("version"))
     threshold = block.get("shamir_threshold", 0)
     mac_only = block.get("mac_only_encrypted", False)
@@ -79,7 +79,7 @@ def _parse_groups(block: Mapping[str, Any]) -> tuple[KeyGroup, ...]:
         return (_parse_group(block),)
     groups = _get_list(block, "key_groups")
     if not groups:
-        raise SealMalformed("sops: names no key that could open the file", hint=_RESTORE)
+        raise SealMalformed("sops: does not name a key that could open the file", hint=_RESTORE)
     return tuple(_parse_group(group) for group in groups)
 
 
@@ -108,7 +108,7 @@ def _get_list(holder: Mapping[str, Any], name: str) -> list[Any]:
     if keys is None:
         return []
     if not isinstance(keys, list):
-        raise SealUnsure(f"sops.{name} is no list", hint=_UNSURE)
+        raise SealUnsure(f"sops.{name} is not a list", hint=_UNSURE)
     return keys
 
 
@@ -122,7 +122,7 @@ def _get_text(block: Mapping[str, Any], name: str) -> str:
 def _read_last_modified(block: Mapping[str, Any]) -> str:
     text = _get_text(block, "lastmodified")
     if not _LIKE_TIME.fullmatch(text):
-        raise SealTampered("sops.lastmodified is no date and time", hint=_RESTORE)
+        raise SealTampered("sops.lastmodified is not a date and time", hint=_RESTORE)
     if not _TIME.fullmatch(text):
         raise SealUnsure("sops.lastmodified is written in an unusual form", hint=_UNSURE)
     return text

@@ -1,4 +1,4 @@
-"""gpg without a network: a message chosen by somebody else must not make it ask key servers."""
+"""gpg without a network: an untrusted message must not make it query key servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _OPTIONS = ("--disable-dirmngr", "--no-auto-key-retrieve", "--no-auto-key-locate")
-"""dirmngr is the only part of GnuPG that connects anywhere; the options count over those of gpg.conf."""
+"""dirmngr is the only part of GnuPG that connects anywhere; the options override those of gpg.conf."""
 
 
 @contextmanager

@@ -42,12 +42,12 @@ _ARMOR = re.compile(
     r"-----END AGE ENCRYPTED FILE-----\n?"
 )
 _SMALL_BYTES = 4 << 10
-"""A file of no more can hold no keys that would take long."""
+"""A file up to this size cannot contain keys that would take long."""
 _STANZAS_MAX = 4
 """Recipients of one wrapped key that are tried here. sops writes one, and the time that pyrage takes grows
 with the square of their number (1,000 in 131 kB: 63 s); the real sops is bounded, in a process of its own."""
 _SHORT_CHARACTERS = 800  # characters; one recipient takes 430, and each further one 130
-_NO_KEY_MESSAGE = "No matching keys found"  # pyrage's way to say that another identity is needed
+_NO_KEY_MESSAGE = "No matching keys found"  # pyrage's message when another identity is needed
 _OTHER_BREAKS = ("\x85".encode(), "\u2028".encode(), "\u2029".encode())
 
 
@@ -105,7 +105,7 @@ class Opener:
 
     def _obstacle(self, block: Mapping[str, Any]) -> SealLocked | None:
         """Return why a try cannot succeed without an identity: only if sops may ask no key service."""
-        locked = SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
+        locked = SealLocked("no available identity opens the seal", hint=self._how_to_unlock())
         if self._binary is None:
             return locked
         admission = self._binary.services.admit(block)
@@ -127,7 +127,7 @@ class Opener:
         if isinstance(document, LayeredDocument):
             return _merge_layers(document, [self._open_layer(layer) for layer in document.layers])
         if not document.data.isascii() and any(mark in document.data for mark in _OTHER_BREAKS):
-            raise SealUnsure("the file holds line breaks of other alphabets", hint=_ASK_HINT)
+            raise SealUnsure("the file contains line breaks of other alphabets", hint=_ASK_HINT)
         block = document.value["sops"]
         large = len(document.data) > _SMALL_BYTES and isinstance(block, dict)
         if large and (refusal := find_oversized(block)):
@@ -171,7 +171,7 @@ class Opener:
             return _combine_shares(shares)
         if elsewhere:
             raise SealUnsure("a key that only the real sops can use", hint=_ASK_HINT)
-        raise SealLocked("no identity at hand opens the seal", hint=self._how_to_unlock())
+        raise SealLocked("no available identity opens the seal", hint=self._how_to_unlock())
 
     def _share(self, group: KeyGroup) -> bytes | None:
         """Return the content of the first key of ``group`` that opens; None if none does."""
@@ -191,7 +191,7 @@ class Opener:
 
     def _how_to_unlock(self) -> str:
         if self._identities.problems:
-            return f"passed over: {'; '.join(self._identities.problems)}"
+            return f"skipped: {'; '.join(self._identities.problems)}"
         if not self._identities:
             return (
                 "set SOPS_AGE_KEY_FILE to your age key, or put it into sops/age/keys.txt of the config folder"
@@ -209,7 +209,7 @@ def _count_stanzas(armored: str) -> int:
         return _STANZAS_MAX  # pyrage refuses it at once
 
 
-_ASK_HINT = "the real sops has to decide"
+_ASK_HINT = "the real sops must decide"
 
 
 def _combine_shares(shares: list[bytes]) -> bytes:

@@ -44,12 +44,14 @@ def parse_rule(seal: Mapping[str, Any]) -> SealRule:
     """Return the rule that a ``sops:`` block names. Raises ``SealMalformed`` and ``SealUnsure``."""
     given = {name: seal[name] for name in NAMES if seal.get(name, "") != ""}
     if not all(isinstance(value, str) for value in given.values()):
-        raise SealUnsure("a rule of the seal is no text", hint="the real sops has to decide")
+        raise SealUnsure("a rule of the seal is not a text", hint="the real sops must decide")
     if len(given) > 1:
         raise SealMalformed("the seal names more than one rule", hint=f"keep one of {', '.join(given)}")
     name, value = next(iter(given.items()), ("unencrypted_suffix", "_unencrypted"))
     if "comment" in name:
-        raise SealUnsure("what is sealed depends on comments", hint="the real sops has to decide")
+        raise SealUnsure(
+            "the selection of sealed values depends on comments", hint="the real sops must decide"
+        )
     if name.endswith("suffix"):
         return SealRule(name.startswith("enc"), lambda key: key.endswith(value))
     return SealRule(name.startswith("enc"), _compile_matcher(value))
@@ -63,7 +65,7 @@ def _compile_matcher(pattern: str) -> Callable[[str], bool]:
 
     def hit(key: str) -> bool:
         if len(key) > _KEY_MAX or (ignore_case and not _FOLDS_TO_ASCII.isdisjoint(key)):
-            raise SealUnsure("a key that RE2 may read differently", hint="the real sops has to decide")
+            raise SealUnsure("a key that RE2 may read differently", hint="the real sops must decide")
         return search(key) is not None
 
     return hit
@@ -92,6 +94,4 @@ def _translate_pattern(pattern: str, flags: int) -> re.Pattern[str]:
 
 
 def _make_unsure_error() -> SealUnsure:
-    return SealUnsure(
-        "a pattern of the seal that RE2 may read differently", hint="the real sops has to decide"
-    )
+    return SealUnsure("a pattern of the seal that RE2 may read differently", hint="the real sops must decide")

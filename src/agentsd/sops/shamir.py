@@ -12,7 +12,7 @@ def combine_shares(shares: Sequence[bytes]) -> bytes:
     Too few shares for the threshold give a wrong secret, which the MAC then shows.
     """
     if len(shares) < 2 or len({len(share) for share in shares}) != 1 or len(shares[0]) < 2:
-        raise ValueError("shares of one length are needed, two at least")
+        raise ValueError("at least two shares of equal length are needed")
     xs = [share[-1] for share in shares]
     if len(set(xs)) != len(xs):
         raise ValueError("one share was given twice")

@@ -59,7 +59,7 @@ def _decrypt_mac(seal: Seal, cipher: AESGCM) -> str:
         raise SealTampered("the MAC is empty", hint=_RESEAL)
     kind, mac = decrypt_value(seal.mac, cipher, seal.last_modified, "sops.mac")
     if kind != "str" or not mac.isascii():
-        raise SealTampered("the MAC is none", hint=_RESEAL)
+        raise SealTampered("the MAC is null", hint=_RESEAL)
     return mac.decode()
 
 
@@ -81,7 +81,7 @@ class _Walk:
             plain = self.node(child, f"{aad}{key}:", (*pointer, key), hit=hit or self.rule.hit(key))
             if plain is _COMMENT:
                 raise SealUnsure(
-                    f"{format_pointer((*pointer, key))} is a comment", hint="the real sops has to decide"
+                    f"{format_pointer((*pointer, key))} is a comment", hint="the real sops must decide"
                 )
             opened[key] = plain
         return opened
@@ -112,7 +112,7 @@ class _Walk:
             return ""  # sops seals no empty text
         where = format_pointer(pointer)
         if not isinstance(node, str):
-            raise SealTampered(f"{where} is plain, but the seal says that it is sealed", hint=_RESEAL)
+            raise SealTampered(f"{where} is plain, but the seal lists it as sealed", hint=_RESEAL)
         kind, plain = decrypt_value(node, self.cipher, aad, where)
         if kind == "comment":
             return _COMMENT

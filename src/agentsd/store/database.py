@@ -27,11 +27,11 @@ from agentsd.store.lenient_values import accept_any_timestamp
 from agentsd.store.writability import Writability
 
 SCHEMA_REVISION = "0010"
-"""The newest migration, written down so that checking it needs no Alembic; a test compares the two."""
+"""The newest migration, a constant so that checking it needs no Alembic; a test compares the two."""
 
 CONNECT_SECONDS = 5
 IDLE_SECONDS = 300.0
-# Planning 100,000 changes takes a while; and a frozen process must let go of the lock.
+# Planning 100,000 changes takes a while, but a frozen process must release the lock.
 IDLE_IN_TRANSACTION_SECONDS = 300
 _DSN_DEFAULTS: dict[str, str | int] = {
     "connect_timeout": CONNECT_SECONDS,
@@ -58,7 +58,7 @@ def make_dsn(url: str) -> str:
     except psycopg.ProgrammingError:
         raise ConfigError(
             "the database URL cannot be read",
-            hint="AGENTSD_DATABASE_URL reads postgresql://user:password@host:5432/database; "
+            hint="AGENTSD_DATABASE_URL has the form postgresql://user:password@host:5432/database; "
             "write special characters in the password percent-encoded",
         ) from None
 
@@ -202,7 +202,7 @@ class Database:
 
     async def _commit(self, connection: AsyncConnection) -> None:
         if connection.info.transaction_status == TransactionStatus.INERROR:
-            # COMMIT would roll back without a word: somebody swallowed the error of a statement.
+            # COMMIT would roll back silently: some code swallowed the error of a statement.
             raise StoreError(
                 "a statement failed, so its transaction was not committed", hint="report this bug"
             )

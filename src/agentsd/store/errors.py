@@ -1,4 +1,4 @@
-"""Errors of the store: what psycopg raises becomes one of our errors, in our words.
+"""Errors of the store: what psycopg raises becomes one of our errors, with our text.
 
 Library texts are never passed on: they may quote a statement, a value or a connection string.
 Codes: https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -65,7 +65,7 @@ _CODES: dict[str, tuple[type[StoreError], str, str]] = {
     "23505": (
         StoreRefused,
         "refused two rows that share a slug, a default or an email",
-        "another source or a hand edit holds it: run agentsd plan",
+        "another source or a manual edit has it: run agentsd plan",
     ),
 }
 _SESSION_FAULTS = frozenset({"25006", "25P03", "26000", "57P01", "57P02", "57P03", "57P04", "57P05"})
@@ -73,15 +73,15 @@ _SESSION_FAULTS = frozenset({"25006", "25P03", "26000", "57P01", "57P02", "57P03
 _CLASSES: dict[str, tuple[type[StoreError], str, str]] = {
     "08": (SessionLost, "broke the connection", _REACH_HINT),
     "40": (StoreUnavailable, "ended the transaction in favour of another", "try again"),
-    "53": (StoreUnavailable, "has no room left (connections, memory or disk)", _REACH_HINT),
+    "53": (StoreUnavailable, "has no resources left (connections, memory or disk)", _REACH_HINT),
     "57": (StoreUnavailable, "is shutting down or starting up", _REACH_HINT),
     "58": (StoreUnavailable, "reports a system error", "read the server's log"),
-    "22": (StoreRefused, "refused a value", "run agentsd validate: a text may be too long or hold a NUL"),
+    "22": (StoreRefused, "refused a value", "run agentsd validate: a text may be too long or contain a NUL"),
     "23": (StoreRefused, "refused rows that break a constraint", "run agentsd plan"),
     "28": (StoreRefused, "refused this user", "check AGENTSD_DATABASE_URL"),
 }
 
-# libpq gives no code for a refused connection, only the server's text; this is how it reads in English.
+# libpq gives no code for a refused connection, only the server's text, here in English.
 _TEXT_CODES = (
     (r"password authentication failed|no password supplied", "28P01"),
     (r"too many|remaining connection slots", "53300"),

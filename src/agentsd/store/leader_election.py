@@ -4,7 +4,7 @@ The lead is a session-level advisory lock on a standalone connection. The server
 session that is silent for ``SILENCE_SECONDS``, so a leader that was killed, cut off or frozen loses
 the lock.
 
-Whoever gets the lock raises the source's epoch. Every apply proves, under the lock of all applies,
+The process that gets the lock raises the source's epoch. Every apply proves, under the lock of all applies,
 that the epoch is still its own: what a leader began before it was frozen is refused when it goes
 on. Its open transaction holds a lock by which its successor finds and ends it.
 """
@@ -33,7 +33,7 @@ from agentsd.store.errors import translate_error
 from agentsd.store.queries.versions import APPLY_LOCK
 
 SILENCE_SECONDS = 3.0
-"""After so long without a heartbeat, Postgres ends the leader's session."""
+"""Time without a heartbeat after which Postgres ends the leader's session."""
 BEATS = 3
 """Heartbeats in that time."""
 TRIES = 6
@@ -69,17 +69,17 @@ class Leader:
 
 @dataclass(frozen=True, slots=True)
 class ElectionState:
-    """State of a candidate: it leads (``term``), stands by, or does not know (``error``)."""
+    """State of a candidate: it leads (``term``), stands by, or cannot find out (``error``)."""
 
     term: Term | None = None
-    leader: Leader | None = None  # whom it stands by for, where known
+    leader: Leader | None = None  # the one it stands by for, if known
     error: StoreError | ConfigError | None = None
 
 
 async def lock_for_term(connection: AsyncConnection, term: Term) -> None:
     """Wait until no other apply runs, then check that ``term`` lasts. Raises ``NotLeading``.
 
-    Both locks are in one statement: whoever waits for the second has the first, by which it can be
+    Both locks are in one statement: a process that waits for the second has the first, by which it can be
     found.
     """
     await connection.execute(
@@ -99,13 +99,13 @@ async def _check_epoch(connection: AsyncConnection, term: Term) -> None:
     cursor = await connection.execute(_EPOCH.encode(), (term.source,))
     if await cursor.fetchone() != (term.epoch,):
         raise NotLeading(
-            f"another process leads the source {term.source!r} by now",
-            hint="nothing was applied by this one; it stands by",
+            f"another process leads the source {term.source!r} now",
+            hint="this process applied nothing and stands by",
         )
 
 
 async def list_leaders(connection: AsyncConnection) -> list[Leader]:
-    """Return, ordered by source, who leads or led last."""
+    """Return the leaders, present or last, ordered by source."""
     cursor = await connection.execute(_LEADERS.encode())
     return [Leader(*row) for row in await cursor.fetchall()]
 
@@ -175,7 +175,7 @@ class LeaderCandidate:
             row = await self._ask(connection, "SELECT pg_backend_pid()")
             if row != (connection.info.backend_pid,):  # a pooler makes one up
                 raise ConfigError(
-                    f"{self._place} is a pooler, and leadership needs a session of its own",
+                    f"{self._place} is a pooler, but leadership needs a session of its own",
                     hint="set AGENTSD_DATABASE_DIRECT_URL to Postgres itself",
                 )
             async with asyncio.timeout(self._silence):
@@ -213,7 +213,7 @@ class LeaderCandidate:
         try:
             await self._ask(connection, _END, self._source)
         except psycopg.errors.InsufficientPrivilege:
-            _log.warning("cannot end what the last leader left open: give all daemons one login")
+            _log.warning("cannot end the last leader's open transactions: use one login for all daemons")
         return Term(self._source, row[0]) if row else None
 
     async def _lead(self, connection: AsyncConnection, term: Term) -> None:

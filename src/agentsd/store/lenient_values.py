@@ -1,6 +1,6 @@
 """Lenient reading of manually edited values: within Python's ranges, and in their column's shape.
 
-One odd value must not make its whole query fail, and everybody's rows with it. A value of the wrong
+One odd value must not make its whole query fail, and all other rows with it. A value of the wrong
 shape reads as empty; its row is drifted, so the next sync heals it.
 """
 
@@ -17,7 +17,7 @@ from psycopg.pq import Format
 
 EARLIEST = datetime(1, 1, 2, tzinfo=UTC)
 LATEST = datetime(9999, 12, 30, tzinfo=UTC)
-"""What ``infinity``, and every other moment that Python cannot hold, is read as, in any time zone."""
+"""Value for ``infinity`` and other times that Python cannot represent, in any time zone."""
 
 _TIMESTAMPTZ = 1184  # pg_type.dat
 

@@ -79,7 +79,7 @@ class Listener:
                     async with aclosing(self._follow(connection)) as changes:
                         async for hint in changes:
                             yield hint
-                    continue  # writes go to another server by now
+                    continue  # writes now go to another server
             except (psycopg.Error, TimeoutError) as error:
                 yield Notification("lost", error=self._translate(error))
             # Full jitter: after a restart of Postgres, the replicas do not all come back at once.

@@ -59,7 +59,7 @@ versions = Table(
     "versions",
     metadata,
     Column("version", BigInteger, primary_key=True, autoincrement=False),
-    Column("stamp", Uuid, nullable=False),  # tells two histories with equal numbers apart
+    Column("stamp", Uuid, nullable=False),  # distinguishes histories with equal numbers
     Column("source", Text),
     Column("commit", Text),
     Column("run_id", Uuid),
@@ -125,7 +125,7 @@ agents = Table(
     Column("deleted_at", DateTime(timezone=True)),
     _make_time_column("created_at"),
     _make_time_column("updated_at"),
-    # A sealed description is longer than what it hides.
+    # A sealed description is longer than its plaintext.
     CheckConstraint(
         f"char_length(description) <= {DESCRIPTION_MAX} OR description LIKE 'ENC[%'", name="description"
     ),
@@ -276,7 +276,7 @@ notices = Table(
     Column("reason", Text, nullable=False),
     Column("message", Text, nullable=False, server_default=""),
     Column("failing", Boolean, nullable=False, server_default=text("true")),
-    _make_json_column("told", "[]"),  # fingerprints of the receivers that know of the failure
+    _make_json_column("told", "[]"),  # fingerprints of the receivers notified of the failure
     _make_time_column("since"),
 )
 

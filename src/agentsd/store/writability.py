@@ -52,7 +52,7 @@ class Writability:
                 )
         elif self.read_only_since is not None:
             seconds = round(now - self.read_only_since)
-            _log.info("Postgres takes writes again", extra={"place": self._place, "seconds": seconds})
+            _log.info("Postgres accepts writes again", extra={"place": self._place, "seconds": seconds})
             self.read_only_since = None
             self._reminder.clear()
 
@@ -68,7 +68,7 @@ async def open_session(dsn: str, *, prepare_threshold: int | None = None) -> Asy
                 writable, autocommit=True, prepare_threshold=prepare_threshold
             )
         except OperationalError:
-            pass  # none takes writes: what can be read is read
+            pass  # none accepts writes: read what can be read
     return await AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=prepare_threshold)
 
 

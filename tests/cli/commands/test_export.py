@@ -68,7 +68,7 @@ def test_other_content_is_not_replaced(synced: Shell) -> None:
     assert (refused.code, "restored/a.yaml" in refused.err, "--force" in refused.err) == (2, True, True)
     assert files(synced, "restored") == before
     done = synced.run("export", "restored", "--force")
-    assert (done.code, "1 new, 1 replaced, 4 there already" in done.err) == (0, True), done.err
+    assert (done.code, "1 new, 1 replaced, 4 unchanged" in done.err) == (0, True), done.err
     assert "restored/more.yaml: in the folder, but not in the database" in done.err
     assert {**files(synced), "more.yaml": echo(9).encode()} == files(synced, "restored")
 

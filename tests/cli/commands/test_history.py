@@ -94,7 +94,7 @@ def test_what_never_was(lived: Shell) -> None:
     """1, and no traceback; an empty store has no history."""
     done = lived.run("history", "nope")
     assert done.code == 1
-    assert "nothing is known" in done.err
+    assert "no record of an agent" in done.err
     assert lived.run("history", "x' OR 1=1").code == 1
     assert lived.run("history", "--limit", "0").code == 2
 

@@ -123,7 +123,7 @@ class TestEnv:
     @pytest.mark.parametrize(
         ("text", "arguments", "words"),
         [
-            ("FOO=1\nSTT_PROVIDER=none.such\n", [], "says nothing that makes an agent"),
+            ("FOO=1\nSTT_PROVIDER=none.such\n", [], "does not define an agent"),
             ("GROQ_LLM_API_KEY=gsk_1\n", ["--slug", "taken"], "agentsd edit taken"),
             ("GROQ_LLM_API_KEY=gsk_1\n", ["--slug", "current"], "reserved"),
             ("\udcff", [], "not UTF-8"),

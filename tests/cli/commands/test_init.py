@@ -214,4 +214,4 @@ def test_secrets_are_ignored_by_git(made: Shell) -> None:
     listed = subprocess.run(["git", "ls-files"], cwd=made.root, capture_output=True, text=True, check=True)
     assert set(listed.stdout.split()) == FILES | {GITHUB, GITLAB, INSTALL}
     done = made.run("merge-driver", "--install")
-    assert (done.code, ".gitattributes names them already" in done.err) == (0, True), done.err
+    assert (done.code, ".gitattributes already lists the manifests" in done.err) == (0, True), done.err

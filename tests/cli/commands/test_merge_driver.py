@@ -354,7 +354,7 @@ class TestMergeDriver:
             f"agents.d/**/*.{suffix} merge=agentsd diff=agentsd\n" for suffix in ("yaml", "yml")
         )
         done = branches.run("merge-driver", "--install")
-        assert "names them already" in done.err
+        assert "already lists the manifests" in done.err
         assert attributes.read_text() == before
         (branches.root / "envs").mkdir()
         branches.run("merge-driver", "--install")
@@ -364,7 +364,7 @@ class TestMergeDriver:
         """Told what git gives; outside a repository, what is missing."""
         assert shell.run("merge-driver", "a").code == 2
         done = shell.run("merge-driver", "--install")
-        assert "is in no git repository" in done.err
+        assert "is not in a git repository" in done.err
 
 
 class TestDiffDriver:

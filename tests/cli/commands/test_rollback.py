@@ -100,7 +100,7 @@ def test_another_tree_names_its_command(lived: Shell) -> None:
 def test_what_cannot_be_gone_back_to(lived: Shell) -> None:
     """Unknown agents, versions before the first, and the moment of the delete."""
     assert lived.run("rollback", "nope", "1").code == 1
-    assert "was deleted by then" in lived.run("rollback", "acme/b", "4").err
+    assert "was already deleted" in lived.run("rollback", "acme/b", "4").err
     assert lived.run("rollback", "a", "0").code == 2
     git(lived, "checkout", "-q", "HEAD~2")
     assert "older" in lived.run("rollback", "a", "1").err

@@ -51,10 +51,10 @@ def test_one_screen(stocked: Shell, database_url: str) -> None:
     said = stocked.run("status").out
     for text in (
         "version 1  3 agents of 2 owners",
-        "! main  nobody  last boss:9",
-        "Replicas: 1 of 3 well at version 1",
-        "✓ well:1    version 1  up 0 s  heard 0 s ago",
-        "silent: killed, frozen or cut off",
+        "! main  none  last boss:9",
+        "Replicas: 1 of 3 healthy at version 1",
+        "✓ well:1    version 1  up 0 s  seen 0 s ago",
+        "no heartbeat: killed, frozen or cut off",
         "✗ acme/b  Degraded  SealTampered  ill:2  the seal is broken",
         "✓ 1 documents  1 passages",
         "main by cli",

@@ -173,5 +173,5 @@ async def test_only_what_changed_since_a_ref(root: Path) -> None:
 async def test_usage(root: Path) -> None:
     """Nobody named, and somebody who is not there."""
     (root / "support.yaml").write_text(ECHO)
-    assert "which agents" in str((await run(root)).exception)
+    assert "no agent is named" in str((await run(root)).exception)
     assert "support" in str((await run(root, "suport")).exception)

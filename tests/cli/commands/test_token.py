@@ -93,11 +93,11 @@ def test_what_happens_next_is_told(shell: Shell) -> None:
     """The first token closes the server, a new owner might be a slip, the last one opens it again."""
     first = shell.run("token", "create", "a", "--owner", "acme").err
     assert "it is the first" in first
-    assert "no such owner yet" in first
+    assert "this owner is new" in first
     assert "agentsd sync" in first
     second = shell.run("token", "create", "b", "--owner", "acme").err
     assert "first" not in second
-    assert "no such owner" not in second
+    assert "this owner is new" not in second
     assert "it was the last" not in shell.run("token", "revoke", "b", "--owner", "acme").err
     assert "it was the last" in shell.run("token", "revoke", "a", "--owner", "acme").err
 

@@ -82,7 +82,7 @@ def test_never_of_another_program(
     ("data", "words"),
     [
         (b"GROQ_LLM_API_KEY=\xff\n", "not UTF-8"),
-        (b"GROQ_LLM_API_KEY=changeme\nSTT_PROVIDER=whisper.local\n", "no LLM that can be used yet"),
+        (b"GROQ_LLM_API_KEY=changeme\nSTT_PROVIDER=whisper.local\n", "does not name an LLM that can be used"),
     ],
 )
 def test_what_cannot_be_imported_is_told(

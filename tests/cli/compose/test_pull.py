@@ -48,13 +48,13 @@ def test_where_repositories_are_kept(tmp_path: Path) -> None:
         ({"git_url": "https://ada:hunter22@example.org/x"}, "holds a password"),
         ({"path": "/srv/agents.d"}, "--path names a folder in the repository"),
         ({"path": "../agents.d"}, "--path names a folder in the repository"),
-        ({"verify": "tags"}, "whom to trust"),
+        ({"verify": "tags"}, "needs the trusted signers"),
         ({"verify_commits": "/nonexistent"}, "cannot be read"),
         ({"git_ref": "a..b"}, "no name of a git ref"),
         ({"git_interval": "soon"}, "GIT_INTERVAL"),
         ({"git_interval": "0s"}, "GIT_INTERVAL"),
         ({"write_back": "git"}, "the API cannot write"),
-        ({"forge_token_file": "/nonexistent"}, "holds no token"),
+        ({"forge_token_file": "/nonexistent"}, "contains no token"),
     ],
 )
 def test_what_cannot_work_is_told(fields: dict[str, Any], said: str) -> None:

@@ -1,4 +1,4 @@
-"""``agentsd edit`` and ``seal_document``: manifests changed by hand."""
+"""``agentsd edit`` and ``agentsd seal``: change manifests by hand."""
 
 from __future__ import annotations
 
@@ -84,8 +84,8 @@ def _make_relative(root: Path, file: Path) -> str:
 def edit_command(agent: str, path: Path | None) -> None:
     """Open a sealed manifest in your editor ($VISUAL, $EDITOR), then validate it and seal it again.
 
-    The plaintext is a file that only you can read, in memory where the system has such a place.
-    Nothing is replaced before the result is valid. AGENT is a slug or a file.
+    The plaintext is in a file that only you can read, in memory where the system supports it.
+    The manifest is replaced only if the result is valid. AGENT is a slug or a file.
 
     \b
     Examples:
@@ -105,7 +105,7 @@ def _find_manifest(root: Path, agent: str) -> Path:
         if candidate.is_file():
             return candidate
     raise ConfigError(
-        f"there is no manifest of {agent!r} in {root}", hint=f"to make one: agentsd new {agent}"
+        f"there is no manifest of {agent!r} in {root}", hint=f"to create one: agentsd new {agent}"
     )
 
 
@@ -124,7 +124,7 @@ def _edit_file(settings: Settings, file: Path) -> bool:
                 return False
             if file.read_bytes() != before:
                 raise ConfigError(
-                    f"{file} was changed by someone else meanwhile", hint="nothing was written: edit again"
+                    f"{file} was changed by another process meanwhile", hint="nothing was written: edit again"
                 )
             if _accept_edit(settings, relative, after):
                 replace_file(file, after)
@@ -155,7 +155,7 @@ def _run_editor(settings: Settings, copy: Path, *, sealed: bool) -> None:
     if not sealed:
         code = subprocess.run([*shlex.split(editor), str(copy)], check=False).returncode
         if code:
-            raise ConfigError(f"the editor ended with status {code}", hint="set EDITOR to one that works")
+            raise ConfigError(f"the editor exited with status {code}", hint="set EDITOR to a working editor")
         return
     from agentsd.sops.editor import edit_in_place
 

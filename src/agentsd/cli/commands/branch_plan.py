@@ -28,12 +28,13 @@ def plan_against(base: str, form: str, flags: Mapping[str, Any], *, detailed: bo
     scheme, _, ref = base.partition(":")
     if scheme != "git" or not ref:
         raise ConfigError(
-            f"--against {escape_unprintable(base)!r} names no tree", hint="such as: git:origin/main"
+            f"--against {escape_unprintable(base)!r} does not name a tree",
+            hint="for example: git:origin/main",
         )
     for name in _UNSUPPORTED_FLAGS:
         if flags[name]:
             option = name.replace("_", "-")
-            raise ConfigError(f"--{option} needs more than two trees", hint="leave out one of the two")
+            raise ConfigError(f"--{option} cannot be used with --against", hint="omit one of the two")
     settings = load_settings(path=flags["path"], source=flags["source"], env=flags["env"])
     commit, compared = run(_compare_branch(settings, ref, prune=not flags["no_prune"]))
     refused = 0 if flags["allow_mass_delete"] else compared.mass_deletion
@@ -57,7 +58,7 @@ async def _compare_branch(settings: Settings, ref: str, *, prune: bool) -> tuple
 def _print_comparison(compared: BranchPlan, form: str, prefix: str, base: tuple[str, str, int]) -> None:
     ref, commit, refused = base
     accident = (
-        f"A sync would refuse to remove {refused} agents at once. If it is meant: `sync --allow-mass-delete`."
+        f"A sync would refuse to remove {refused} agents at once; to allow it: `sync --allow-mass-delete`."
     )
     if form == "json":
         print_json(

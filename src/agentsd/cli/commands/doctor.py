@@ -70,10 +70,10 @@ async def _check_keys(settings: Settings) -> str:
     from agentsd.sops.identities import find_identities
 
     found = find_identities(os.environ, Path.home())
-    names = [*found.recipients, *(f"{source} (used by the real sops only)" for source in found.others)]
+    names = [*found.recipients, *(f"{source} (used by sops itself only)" for source in found.others)]
     if not names:
         raise ConfigError(
-            "no age key at hand: sealed manifests cannot be verified or run here",
+            "no age key available: sealed manifests cannot be verified or run here",
             hint="set SOPS_AGE_KEY_FILE to the file with your key",
         )
     return ", ".join(names)

@@ -22,12 +22,12 @@ _PATHS_MAX = 5
 @click.command("export")
 @click.argument("folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False))
 @click.option("--source", help="Name of the tree [main].")
-@click.option("--force", is_flag=True, help="Replace files that hold something else.")
+@click.option("--force", is_flag=True, help="Replace files with different content.")
 def export_command(folder: Path | None, source: str | None, force: bool) -> None:
     """Write the database's manifests as files, byte for byte as they were synced; DIR is agents.d.
 
-    Secrets stay sealed. Layers, prompts and user files come along; of knowledge the database has only
-    digests. A file that holds something else is never replaced without --force; a sync of the
+    Secrets stay sealed. Layers, prompts and user files are included; of knowledge the database contains only
+    digests. A file with different content is never replaced without --force; a sync of the
     result changes nothing.
 
     \b
@@ -51,24 +51,22 @@ def _write_export(root: Path, exported: ExportedFiles, source: str, *, force: bo
     from agentsd.control.importers.export import compare_folder, write_files
 
     if not exported.files:
-        raise ConfigError(f"the database has nothing of source {source!r}", hint="see: agentsd status")
+        raise ConfigError(f"the database contains nothing of source {source!r}", hint="see: agentsd status")
     comparison = compare_folder(root, exported)
     if comparison.other and not force:
         raise ConfigError(
-            f"{_format_paths(root, comparison.other)}: the file holds something else; nothing was written",
+            f"{_format_paths(root, comparison.other)}: the file has different content; nothing was written",
             hint="export into another folder, or replace it with --force",
         )
     write_files(root, exported, comparison)
-    counts = (
-        f"{len(comparison.new)} new, {len(comparison.other)} replaced, {len(comparison.same)} there already"
-    )
+    counts = f"{len(comparison.new)} new, {len(comparison.other)} replaced, {len(comparison.same)} unchanged"
     text = f"{root}: {exported.agents} agents and {exported.users} user files of source {source!r} ({counts})"
     print_lines(get_stderr(), [(("green", "✓ "), ("", text))])
     _report_others(root, exported)
     if comparison.lacking:
         raise AgentsdError(
             f"{_format_paths(root, comparison.lacking)}: not in the database, "
-            "which keeps digests of knowledge only",
+            "which contains only digests of knowledge",
             hint="copy it from git; a sync without it is refused",
         )
 

@@ -31,7 +31,7 @@ async def import_first_env(settings: Settings, database: Database) -> str | None
         if not VARIABLE_NAMES & read.variables.keys():
             return None
         if "llm" not in migrated.sections:
-            raise ConfigError("it names no LLM that can be used yet")
+            raise ConfigError("it does not name an LLM that can be used")
         file = choose_manifest_path(settings.path, DEFAULT_SLUG)
         imported, founded = await write_drafts(
             settings, {file: make_env_draft(settings, migrated, DEFAULT_SLUG)}
@@ -39,18 +39,18 @@ async def import_first_env(settings: Settings, database: Database) -> str | None
     except (AgentsdError, OSError) as error:
         reason = error.message if isinstance(error, AgentsdError) else str(error.strerror)
         text = f"{ENV_FILE} is not imported: {reason}"
-        show_error(ConfigError(text, hint=f"see all of it: agentsd import-env {ENV_FILE} --dry-run"))
+        show_error(ConfigError(text, hint=f"full report: agentsd import-env {ENV_FILE} --dry-run"))
         return None
-    text = f"no manifests yet: {ENV_FILE} of the system before was imported, and stays as it is"
+    text = f"no manifests yet: {ENV_FILE} of the previous system was imported; the file is unchanged"
     print_lines(get_stderr(), [(("green", "  ✓ "), ("", text))])
     print_imported(imported, founded, written=True)
-    hint = f"what became of every variable: agentsd import-env {ENV_FILE} --slug again --dry-run"
+    hint = f"result for every variable: agentsd import-env {ENV_FILE} --slug again --dry-run"
     print_lines(get_stderr(), [(("dim", f"    → {hint}"),)])
     return DEFAULT_SLUG
 
 
 def _has_manifests(root: Path) -> bool:
-    """Return whether there are manifests. Reserved files and layers count: somebody has begun."""
+    """Return whether there are manifests. Reserved files and layers count, too."""
     try:
         return bool(read_tree(root).files)
     except ConfigError:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _DIGEST_CHARACTERS = 8
 _COMMIT_CHARACTERS = 10
-"""Hex digits that are shown."""
+"""Hex digits shown."""
 
 _STYLES = {"create": "green", "delete": "red", "heal": "magenta"}
 _OUTCOMES = {"done": "green", "refused": "yellow", "failed": "red"}
@@ -43,11 +43,11 @@ _HEADER = ("when (UTC)", "version", "what", "agent", "by", "outcome", "commit", 
 @click.option("--diff", is_flag=True, help="Show what each revision changed; needs no key.")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 def history_command(agent: str | None, limit: int, diff: bool, form: str) -> None:
-    """What became of an agent, or of all: every revision and every deed, newest first.
+    """Show the history of an agent, or of all: every revision and audit entry, newest first.
 
-    Shows when, who, which commit, and how it ended: writes that were refused are there, too. AGENT is a slug
-    or an id, also of an agent that was renamed or deleted. --diff takes an AGENT; of secrets it says
-    "changed" or "resealed", and prompts are told as line diffs.
+    Shows time, author, commit and outcome; refused writes are included. AGENT is a slug
+    or an id, also of an agent that was renamed or deleted. --diff needs an AGENT; secrets are
+    shown as "changed" or "resealed", and prompts as line diffs.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def history_command(agent: str | None, limit: int, diff: bool, form: str) -> Non
       agentsd history --format json
     """
     if diff and not agent:
-        raise click.UsageError("--diff tells of one agent: name it.")
+        raise click.UsageError("--diff needs an AGENT.")
     entries, changed = run(
         _gather_history(load_settings(), slug_from_url(agent) if agent else None, limit, diff=diff)
     )
@@ -68,7 +68,7 @@ def history_command(agent: str | None, limit: int, diff: bool, form: str) -> Non
     elif entries:
         print_lines(get_stdout(), format_columns(_HEADER, [_format_row(entry) for entry in entries]))
     else:
-        print_lines(get_stderr(), [(("", "nothing has happened yet"),)])
+        print_lines(get_stderr(), [(("", "the history is empty"),)])
 
 
 async def _gather_history(
@@ -88,7 +88,7 @@ async def _gather_history(
         makers = await load_version_audit_entries(conn, {step.version for step in steps}, since=since)
         changed = await _compare_revisions(conn, {step.agent_id for step in steps}, limit) if diff else {}
     if ref is not None and not (steps or deeds):
-        raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
+        raise AgentNotFound(f"there is no record of an agent {ref!r}", hint="see: agentsd history")
     return merge_history(steps, deeds, makers, limit), changed
 
 

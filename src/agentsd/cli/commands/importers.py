@@ -1,4 +1,4 @@
-"""``agentsd import-env`` and ``agentsd import``: what other systems were set up with, as sealed manifests."""
+"""``agentsd import-env`` and ``agentsd import``: other systems' configuration as sealed manifests."""
 
 from __future__ import annotations
 
@@ -56,11 +56,11 @@ class ImportedManifest:
 def import_env_command(
     env_file: Path, path: Path | None, slug: str, name: str | None, dry_run: bool, form: str
 ) -> None:
-    """Make one sealed manifest of the .env of the system before, and say what became of every variable.
+    """Make one sealed manifest of the previous system's .env, and report the result for every variable.
 
     The file is parsed, never run, and stays as it is. Secrets are sealed and never shown; placeholders
-    such as `changeme` are told, and not written. Without a .sops.yaml one is made, and without an age
-    key a fresh one, outside the repository.
+    such as `changeme` are reported, and not written. A missing .sops.yaml is created, and so is a
+    missing age key, outside the repository.
 
     \b
     Examples:
@@ -75,14 +75,14 @@ def import_env_command(
     if not migrated.sections:
         _print_report(form, env_file, (), migrated.notes, None, written=False)
         raise ConfigError(
-            f"{env_file} says nothing that makes an agent", hint="docs/howto/migrate.md lists the variables"
+            f"{env_file} does not define an agent", hint="docs/howto/migrate.md lists the variables"
         )
     draft = make_env_draft(settings, migrated, slug, name)
     made = None if dry_run else asyncio.run(write_drafts(settings, {file: draft}))
     imported = made[0] if made else [ImportedManifest(draft, file)]
     _print_report(form, env_file, imported, migrated.notes, made[1] if made else None, written=not dry_run)
     if made and form == "text":
-        text = f"{env_file} is as it was: it holds keys in plain text, so remove it once the agent answers"
+        text = f"{env_file} is unchanged: it contains keys in plain text, so remove it once the agent answers"
         print_lines(get_stderr(), [(("dim", f"    → {text}"),)])
 
 
@@ -143,7 +143,9 @@ async def _can_open(settings: Settings, relative: str, data: bytes, draft: Manif
     except SealLocked:
         return False
     if opened.value != draft.value:
-        raise SealError("what was sealed does not open to what was read", hint="please report this")
+        raise SealError(
+            "the sealed manifest does not open to the values that were read", hint="please report this"
+        )
     return True
 
 
@@ -207,7 +209,7 @@ def print_imported(imported: Sequence[ImportedManifest], founded: Bootstrap | No
     lines: list[tuple[tuple[str, str], ...]] = []
     for path, what in ((founded.key, "age key"), (founded.rules, "rules")) if founded else ():
         if path:
-            note = "; keep a copy in a safe place: nothing opens without it" if what == "age key" else ""
+            note = "; keep a copy in a safe place: no secret opens without it" if what == "age key" else ""
             lines.append((("green", "✓ "), ("", f"made the {what} {path}"), ("dim", note)))
     for one in imported:
         vendors = ", ".join(f"{kind} {vendor}" for kind, vendor in one.draft.providers.items())
@@ -220,17 +222,17 @@ def print_imported(imported: Sequence[ImportedManifest], founded: Bootstrap | No
 
 
 @click.command("import")
-@click.option("--from", "kind", type=click.Choice(["litellm"]), required=True, help="What FILE is of.")
+@click.option("--from", "kind", type=click.Choice(["litellm"]), required=True, help="Format of FILE.")
 @click.argument("config", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 @PATH_OPTION
-@click.option("--owner", default="", help="Folder that the agents go to [the top].")
+@click.option("--owner", default="", help="Folder for the agents [the top level].")
 @DRY_RUN_OPTION
 @FORMAT_OPTION
 def import_command(kind: str, config: Path, path: Path | None, owner: str, dry_run: bool, form: str) -> None:
-    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent a model.
+    """Make sealed manifests of another system's configuration: LiteLLM's config.yaml, one agent per model.
 
     Keys that it reads from the environment (os.environ/NAME) are read from yours, and sealed. What cannot
-    be taken over is told; deployments of one name become fallbacks of one agent.
+    be imported is reported; deployments of one name become fallbacks of one agent.
 
     \b
     Examples:
@@ -245,7 +247,7 @@ def import_command(kind: str, config: Path, path: Path | None, owner: str, dry_r
     migrated = migrate_config(read, os.environ, make_catalog(), owner=owner, trusted=trusted)
     if not migrated.drafts:
         _print_report(form, config, (), migrated.notes, None, written=False)
-        raise ConfigError(f"{config} has no model that can be an agent", hint="the notes say why")
+        raise ConfigError(f"{config} has no model that can become an agent", hint="see the notes above")
     drafts = {choose_manifest_path(settings.path, draft.slug): draft for draft in migrated.drafts}
     if dry_run:
         imported, founded = [ImportedManifest(draft, file) for file, draft in drafts.items()], None

@@ -46,13 +46,13 @@ _RULES = ".sops.yaml"
 @click.option(
     "--key",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where the fresh age key goes [sops' own place].",
+    help="File for the fresh age key [sops' default].",
 )
 def init_command(folder: Path, ci: str, key: Path | None) -> None:
-    """Make a repository of manifests: a fresh age key, rules, sample agents, editor settings, CI.
+    """Create a repository of manifests: a fresh age key, rules, sample agents, editor settings, CI.
 
     The key is appended to the file where sops looks for keys, outside the repository; what that
-    file holds stays. No file that exists is touched: where one is in the way, nothing is made.
+    file contains is kept. No existing file is changed: if one is in the way, nothing is created.
 
     \b
     Examples:
@@ -112,13 +112,13 @@ def _check_targets(folder: Path, paths: list[str], keys_file: Path) -> None:
     taken = [str(folder / path) for path in paths if os.path.lexists(folder / path)]
     if taken:
         raise ConfigError(
-            f"{', '.join(taken)}: there already; nothing was made",
-            hint="name a new folder, or move them away",
+            f"{', '.join(taken)}: already there; nothing was created",
+            hint="name a new folder, or move these files",
         )
     if keys_file.resolve().is_relative_to(folder.resolve()):
         raise ConfigError(
             f"{keys_file} is inside the repository, where a private key must never be",
-            hint="name a file elsewhere, or leave --key out",
+            hint="name a file elsewhere, or omit --key",
         )
 
 
@@ -147,7 +147,7 @@ def _write_files(folder: Path, contents: dict[str, bytes]) -> None:
 def _print_result(folder: Path, contents: dict[str, bytes], keys_file: Path, *, told: bool) -> None:
     ok, dim = ("green", "✓ "), "dim"
     lines = [
-        (ok, ("", f"a fresh age key in {keys_file}"), (dim, "; keep a copy: nothing opens without it")),
+        (ok, ("", f"a fresh age key in {keys_file}"), (dim, "; keep a copy: no secret opens without it")),
         (ok, ("", f"{len(contents)} files in {folder}")),
         (),
         ((dim, "  Next:"),),
@@ -160,5 +160,5 @@ def _print_result(folder: Path, contents: dict[str, bytes], keys_file: Path, *, 
 
 
 def _print_source_note(script: Path) -> None:
-    line = f"CI stops until {script} names where agentsd comes from: a commit, or a wheel with its hash"
+    line = f"CI fails until {script} names the source of agentsd: a commit, or a wheel with its hash"
     print_lines(get_stderr(), [(), (("yellow", "! "), ("", line))])

@@ -26,10 +26,10 @@ _FILE_TYPE = click.Path(path_type=Path, dir_okay=False)
 def merge_driver_command(
     base: Path | None, ours: Path | None, theirs: Path | None, path: Path | None, install: bool
 ) -> None:
-    """Merge manifests field by field, secrets too. Git runs it: %O %A %B %P.
+    """Merge manifests field by field, secrets included. Git runs it: %O %A %B %P.
 
-    What is sealed stays sealed: in the file, in the index and after a conflict. Two changes of different
-    secrets need the private key; without one, what can be merged by ciphertexts is.
+    Secrets stay sealed: in the file, in the index and after a conflict. Two changes of different
+    secrets need the private key; without one, ciphertexts are merged where possible.
 
     \b
     Examples:
@@ -42,7 +42,7 @@ def merge_driver_command(
         install_drivers()
         return
     if base is None or ours is None or theirs is None or path is None:
-        raise click.UsageError("git gives four files: %O %A %B %P; to set it up: --install")
+        raise click.UsageError("git passes four arguments: %O %A %B %P; to set it up: --install")
     sys.exit(asyncio.run(_merge_files(base, ours, theirs, path)))
 
 

@@ -1,4 +1,4 @@
-"""``agentsd merge-driver --install``: git's settings of this clone, and ``.gitattributes`` for everybody."""
+"""``agentsd merge-driver --install``: git's settings of this clone, and ``.gitattributes`` for all clones."""
 
 from __future__ import annotations
 
@@ -24,16 +24,21 @@ def install_drivers() -> None:
     folder = load_settings().path
     top = find_repository(folder if folder.is_dir() else Path())
     if top is None:
-        raise ConfigError(f"{folder} is in no git repository", hint="git init")
+        raise ConfigError(f"{folder} is not in a git repository", hint="git init")
     asyncio.run(_configure_git(top))
     added = _add_attributes(top, _list_patterns(top, folder.resolve()))
     told = (
-        "named the manifests in .gitattributes: commit it" if added else ".gitattributes names them already"
+        "added the manifests to .gitattributes: commit it"
+        if added
+        else ".gitattributes already lists the manifests"
     )
     print_lines(
         get_stderr(),
         [
-            (("green", "✓ "), ("", f"git merges and shows the manifests of {top} by agentsd, in this clone")),
+            (
+                ("green", "✓ "),
+                ("", f"git merges and diffs the manifests of {top} with agentsd in this clone"),
+            ),
             (("green", "✓ "), ("", told)),
         ],
     )
@@ -42,17 +47,17 @@ def install_drivers() -> None:
 async def _configure_git(top: Path) -> None:
     program = f"{shlex.quote(sys.executable)} -P -m agentsd".replace(
         "%", "%%"
-    )  # -P: no code of the work tree
+    )  # -P: import nothing from the work tree
     settings = {
         f"merge.{_NAME}.name": "manifests of agents, field by field",
         f"merge.{_NAME}.driver": f"{program} merge-driver %O %A %B %P",
-        # Ancestors that are merged on the way must not decide a conflict that nobody has seen.
+        # A merge of ancestors must not resolve a conflict that was never shown.
         f"merge.{_NAME}.recursive": "binary",
         f"diff.{_NAME}.textconv": f"{program.replace('%%', '%')} diff-driver",
     }
     for name, value in settings.items():
         if (await run(top, "config", "--local", name, value)).code:
-            raise ConfigError(f"git cannot set {name} in {top}", hint="may you write .git/config?")
+            raise ConfigError(f"git cannot set {name} in {top}", hint="check that .git/config is writable")
 
 
 def _list_patterns(top: Path, folder: Path) -> list[str]:

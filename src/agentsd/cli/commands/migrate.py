@@ -10,11 +10,13 @@ from agentsd.core.errors import ConfigError
 
 
 @click.command("migrate")
-@click.option("--revision", default="head", help="Where to migrate to [head].")
-@click.option("--downgrade", is_flag=True, help="The revision is an older one: data may be lost.")
-@click.option("--grants", is_flag=True, help="Then give the roles of watch and serve their least privileges.")
+@click.option("--revision", default="head", help="Revision to migrate to [head].")
+@click.option("--downgrade", is_flag=True, help="Downgrade to an older revision: data may be lost.")
+@click.option(
+    "--grants", is_flag=True, help="Then grant the roles of watch and serve their minimal privileges."
+)
 def migrate_command(revision: str, downgrade: bool, grants: bool) -> None:
-    """Bring the schema of AGENTSD_DATABASE_URL (or AGENTSD_DATABASE_DIRECT_URL) to this version.
+    """Migrate the schema of AGENTSD_DATABASE_URL (or AGENTSD_DATABASE_DIRECT_URL) to this version.
 
     `agentsd up` migrates its embedded Postgres by itself.
 
@@ -27,11 +29,13 @@ def migrate_command(revision: str, downgrade: bool, grants: bool) -> None:
     from agentsd.store import migrations
 
     if grants and (downgrade or revision != "head"):
-        raise click.UsageError("--grants is of the newest schema only")
+        raise click.UsageError("--grants needs the newest schema")
     settings = load_settings()
     secret = settings.database_direct_url or settings.database_url
     if secret is None:
-        raise ConfigError("no database is named", hint="set AGENTSD_DATABASE_URL=postgresql://user@host/name")
+        raise ConfigError(
+            "no database is configured", hint="set AGENTSD_DATABASE_URL=postgresql://user@host/name"
+        )
     url = secret.get_secret_value()
     if downgrade:
         migrations.downgrade_schema(url, revision)
@@ -43,5 +47,6 @@ def migrate_command(revision: str, downgrade: bool, grants: bool) -> None:
     if grants:
         migrations.grant_privileges(url)
         print_lines(
-            get_stderr(), [(("green", "✓ "), ("", "agentsd_sync and agentsd_runtime may do their work"))]
+            get_stderr(),
+            [(("green", "✓ "), ("", "granted agentsd_sync and agentsd_runtime their privileges"))],
         )

@@ -18,7 +18,7 @@ from agentsd.files.atomic.compare_and_swap import replace_file
 from agentsd.settings import Settings
 
 SCHEMA_PATH = "schemas/agent.schema.json"
-"""Where a repository of manifests keeps the schema, beside the folder of manifests."""
+"""Path of the schema in a repository of manifests, beside the folder of manifests."""
 
 
 @click.command("new")
@@ -31,7 +31,7 @@ SCHEMA_PATH = "schemas/agent.schema.json"
 @click.option("--tts", help="Provider of the voice.")
 @click.option("--stt", help="Provider of the transcription.")
 @click.option(
-    "--set", "values", multiple=True, metavar="SECTION.FIELD=VALUE", help="A plain field; repeatable."
+    "--set", "values", multiple=True, metavar="SECTION.FIELD=VALUE", help="Set a plain field; repeatable."
 )
 def new_command(
     slug: str,
@@ -42,10 +42,10 @@ def new_command(
     stt: str | None,
     values: tuple[str, ...],
 ) -> None:
-    """Add an agent: a manifest with a pinned id, its secrets asked for and sealed at once.
+    """Add an agent: a manifest with a pinned id; its secrets are prompted for and sealed at once.
 
-    Secrets are never options: they are asked for on a terminal, or read from standard input,
-    a line each, in the order that they are named.
+    Secrets are never options: they are prompted for on a terminal, or read from standard input,
+    one per line, in the same order.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def _ask_secret(kind: str, field: str) -> str:
     line = sys.stdin.readline().rstrip("\r\n")
     if not line:
         raise ConfigError(
-            f"{kind}.{field} is a secret and was not given", hint="pipe it in: one secret a line"
+            f"{kind}.{field} is a secret and was not given", hint="pipe it in: one secret per line"
         )
     return line
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.pass_context
 def render_command(context: click.Context, agent: str, path: Path | None, env: str | None, form: str) -> None:
-    """Show what an agent and its layers say together, and where each value comes from.
+    """Show an agent merged with its layers, and where each value comes from.
 
     Secrets are masked. Needs no key and no database. AGENT is a slug.
 

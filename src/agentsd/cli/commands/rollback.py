@@ -52,11 +52,11 @@ def _add_options(command: Any) -> Any:
 @click.argument("revision", type=click.IntRange(1, (1 << 63) - 1))
 @_add_options
 def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None:
-    """Put an agent's manifest back as it was at version REVISION, then sync.
+    """Restore an agent's manifest to version REVISION, then sync.
 
-    AGENT is a slug or an id, also of an agent that was deleted: its file comes back. REVISION is a
+    AGENT is a slug or an id, also of a deleted agent: its file is restored. REVISION is a
     version, as `agentsd history` shows them. Files beside the manifest (prompts, knowledge) stay as
-    they are, and are named where they differ. Where the files cannot be written from here, the exit
+    they are, and are listed where they differ. Where the files cannot be written from here, the exit
     status is 1, and the git command to run instead is printed.
 
     \b
@@ -78,19 +78,19 @@ def rollback_command(agent: str, revision: int, form: str, **flags: Any) -> None
             raise _suggest_command(settings, reason, found)
         written = await writeback.restore(LOCAL, target, found.data, revive=place.deleted)
         for name in find_changed_files(settings.path, found):
-            what = f"{name} is not as it was at version {found.version}; it stays as it is"
+            what = f"{name} differs from version {found.version} and was not changed"
             print_lines(get_stderr(), [(("yellow", "  ! "), ("", what))])
         return written
 
     written = run(_apply_edit(agent, flags, edit))
-    _print_result(written, form, f"is as it was at version {revision}")
+    _print_result(written, form, f"matches version {revision}")
 
 
 @click.command("suspend")
 @click.argument("agent")
 @_add_options
 def suspend_command(agent: str, form: str, **flags: Any) -> None:
-    """Take an agent off the air without deleting it: `active: false` in its manifest, then sync.
+    """Deactivate an agent without deleting it: `active: false` in its manifest, then sync.
 
     \b
     Examples:
@@ -104,7 +104,7 @@ def suspend_command(agent: str, form: str, **flags: Any) -> None:
 @click.argument("agent")
 @_add_options
 def resume_command(agent: str, form: str, **flags: Any) -> None:
-    """Put a suspended agent back on the air: `active: true` in its manifest, then sync.
+    """Reactivate a suspended agent: `active: true` in its manifest, then sync.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def _make_activity_edit(active: bool) -> _Edit:
 
         if place.deleted:
             raise AgentNotFound(
-                f"{place.slug} was deleted", hint=f"to bring it back: agentsd rollback {place.slug} REVISION"
+                f"{place.slug} was deleted", hint=f"to restore it: agentsd rollback {place.slug} REVISION"
             )
         return await writeback.change(LOCAL, _find_target(place), {"active": active}, merge=True)
 
@@ -139,8 +139,8 @@ async def _apply_edit(agent: str, flags: dict[str, Any], edit: _Edit) -> WriteRe
     action = click.get_current_context().command.name or ""
     settings = load_settings(path=flags["path"], source=flags["source"])
     if settings.env:
-        hint = "edit the file that is meant, and sync"
-        raise ConfigError("AGENTSD_ENV is set: base and overlay cannot be told apart here", hint=hint)
+        hint = "edit the base or the overlay, and sync"
+        raise ConfigError("AGENTSD_ENV is set: base and overlay cannot be distinguished here", hint=hint)
     async with open_database(settings) as database:
         place = await _find_agent(database, slug_from_url(agent))
         about: dict[str, Any] = {"status": None, "path": place.path, "from_version": place.version}
@@ -208,7 +208,7 @@ async def _find_agent(database: Database, ref: str) -> AgentRef:
     async with database.transaction(snapshot=True) as conn:
         place = await find_agent_ref(conn, slug=None if agent_id else ref, agent_id=agent_id)
     if place is None:
-        raise AgentNotFound(f"nothing is known of an agent {ref!r}", hint="see: agentsd history")
+        raise AgentNotFound(f"there is no record of an agent {ref!r}", hint="see: agentsd history")
     return place
 
 
@@ -218,7 +218,7 @@ async def _load_revision(database: Database, place: AgentRef, version: int) -> R
     async with database.transaction(snapshot=True) as conn:
         found = await load_revisions(conn, place.id, limit=1, before=version + 1)
     if not found or found[0].operation == "delete":
-        what = "was deleted by then" if found else "has no such revision"
+        what = "was already deleted" if found else "has no such revision"
         raise ConfigError(
             f"{place.slug} {what}: {version}", hint=f"choose another: agentsd history {place.slug}"
         )

@@ -49,7 +49,7 @@ def _check_schemas(folder: Path, files: dict[str, str]) -> None:
     stale = [name for name, text in files.items() if _read_text(folder / name) != text]
     if stale:
         raise AgentsdError(
-            f"{', '.join(str(folder / name) for name in stale)}: not what this version makes",
+            f"{', '.join(str(folder / name) for name in stale)}: differs from what this version generates",
             hint=f"run: agentsd schema --write {folder}",
         )
     print_lines(get_stderr(), [(("green", "✓ "), ("", f"the schemas in {folder} are up to date"))])

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_ENTRIES_MAX = 12  # entries of one section: everything is in --format json
-_UNLIMITED_WIDTH = 1 << 20  # of what is no terminal: nothing is wrapped
+_ENTRIES_MAX = 12  # entries per section; --format json has all of them
+_UNLIMITED_WIDTH = 1 << 20  # if it is not a terminal, nothing is wrapped
 
 _OUTCOMES = {"applied": "ok", "unchanged": "none", "refused": "bad", "failed": "bad"}
 _CONDITIONS = {"Ready": "ok", "Suspended": "none", "Orphaned": "warn"}
@@ -35,16 +35,18 @@ _CONDITIONS = {"Ready": "ok", "Suspended": "none", "Orphaned": "warn"}
 @click.command("status")
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @click.option("--runs", "limit", default=5, help="How many runs to show [5].")
-@click.option("--watch", "watching", is_flag=True, help="Go on: a live screen, or a line for each change.")
+@click.option(
+    "--watch", "watching", is_flag=True, help="Keep watching: a live screen, or a line for each change."
+)
 def status_command(form: str, limit: int, watching: bool) -> None:
-    """How things stand, on one screen: leader, replicas, agents that are not well, knowledge, runs.
+    """Show the state on one screen: leader, replicas, degraded agents, knowledge, runs.
 
     \b
     Examples:
       agentsd status
       agentsd status --format json
       agentsd status --watch
-      agentsd status --watch --format json      one JSON document a line, for each change
+      agentsd status --watch --format json      one JSON document per line, for each change
     """
     if watching:
         from agentsd.cli.status_watch import watch_status
@@ -91,7 +93,7 @@ def format_overview(found: Overview, place: str, width: int) -> Iterator[Line]:
     yield (("bold", f"version {found.version}"), ("", f"  {counts}"))
     yield (("dim", place if len(place) <= width else f"…{place[1 - width :]}"),)
     if found.read_only:
-        yield (("yellow", "Postgres is read-only: nothing is applied until it takes writes again"),)
+        yield (("yellow", "Postgres is read-only: nothing is applied until it accepts writes again"),)
     yield from format_screen(_make_sections(found), width)
 
 
@@ -103,11 +105,11 @@ def _make_sections(found: Overview) -> list[ScreenSection]:
         _make_section("Leader", found.leaders, lambda one: _format_leader(one, found.now)),
         _make_section("Pulled", found.pulls, lambda one: _format_pull(one, found.now)),
         _make_section(
-            f"Replicas: {serving} of {len(replicas)} well at version {found.version}",
+            f"Replicas: {serving} of {len(replicas)} healthy at version {found.version}",
             replicas,
             lambda one: _format_replica(one, found),
         ),
-        _make_section(f"Agents not well: {len(ailing)}", ailing, lambda one: _format_degraded(one, found)),
+        _make_section(f"Degraded agents: {len(ailing)}", ailing, lambda one: _format_degraded(one, found)),
         _make_section(
             f"Manifests not ready: {len(unready)}", unready, lambda one: _format_condition(one, found.now)
         ),
@@ -129,7 +131,7 @@ def _make_section(title: str, found: Sequence[T], entry: Any) -> ScreenSection:
 
 def _format_leader(one: Leader, now: datetime) -> ScreenEntry:
     if not one.leads:
-        return ScreenEntry("warn", one.source, (("yellow", "nobody"), ("dim", f"last {one}")))
+        return ScreenEntry("warn", one.source, (("yellow", "none"), ("dim", f"last {one}")))
     return ScreenEntry("ok", one.source, (("", str(one)), ("dim", f"for {_format_span(one.since, now)}")))
 
 
@@ -160,12 +162,12 @@ def _format_replica(one: Replica, found: Overview) -> ScreenEntry:
     cells: list[Span] = [
         ("yellow" if behind > 0 else "green", f"version {one.version}"),
         ("dim", f"up {_format_span(one.started_at, found.now)}"),
-        ("dim", f"heard {_format_age(one.seen_at, found.now)}"),
+        ("dim", f"seen {_format_age(one.seen_at, found.now)}"),
     ]
     if one.silent(found.now) >= LIVE_SECONDS:
-        cells.append(("yellow", "silent: killed, frozen or cut off"))
+        cells.append(("yellow", "no heartbeat: killed, frozen or cut off"))
     elif one.degraded:
-        cells.append(("red", f"{len(one.degraded)} not well"))
+        cells.append(("red", f"{len(one.degraded)} degraded"))
     elif behind > 0:
         cells.append(("yellow", f"{behind} behind"))
     return ScreenEntry(_choose_mark(one, found), one.place, tuple(cells))
@@ -200,7 +202,7 @@ def _format_knowledge(found: Overview) -> Iterator[ScreenEntry]:
         return
     said: list[Span] = [("", f"{stock.passages} passages")]
     if stock.missing:
-        said.append(("yellow", f"{stock.missing} not cut yet: run agentsd sync"))
+        said.append(("yellow", f"{stock.missing} not split yet: run agentsd sync"))
     yield ScreenEntry("warn" if stock.missing else "ok", f"{stock.sources} documents", tuple(said))
     for space, count in stock.spaces.items():
         whole = count >= stock.passages

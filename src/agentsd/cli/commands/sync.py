@@ -36,18 +36,18 @@ from agentsd.settings import Settings
 from agentsd.store.database import Database
 
 SyncEnding = tuple[SyncResult, FleetState | NotConverged | None]
-"""What the sync came to, and how the replicas took it, where that was waited for."""
+"""Result of the sync, and of the wait for the replicas if there was one."""
 
 
 def _add_shared_options(command: Any) -> Any:
     for option in (
         click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
         ENV_OPTION,
-        click.option("--source", help="Name of this tree; prune touches only its own rows [main]."),
+        click.option("--source", help="Name of this tree; prune removes only its own rows [main]."),
         click.option("--no-prune", is_flag=True, help="Keep agents whose files are gone."),
         click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
         click.option("--allow-older", is_flag=True, help="Sync a commit older than the applied one."),
-        click.option("--require-mac", is_flag=True, help="Refuse seals that no key at hand can verify."),
+        click.option("--require-mac", is_flag=True, help="Refuse seals that no available key can verify."),
     ):
         command = option(command)
     return command
@@ -57,7 +57,9 @@ def _add_shared_options(command: Any) -> Any:
 @_add_shared_options
 @click.option("--format", "form", type=click.Choice(["text", "json", "markdown"]), default="text")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 where there are changes.")
-@click.option("--against", metavar="git:REF", help="Compare with where this branch left REF: no database.")
+@click.option(
+    "--against", metavar="git:REF", help="Compare with where this branch left REF; needs no database."
+)
 def plan_command(form: str, detailed_exitcode: bool, against: str | None, **flags: Any) -> None:
     """Show what a sync would change. Changes nothing; secrets are never shown.
 
@@ -79,7 +81,7 @@ def plan_command(form: str, detailed_exitcode: bool, against: str | None, **flag
         if not detailed_exitcode:
             raise
         show_error(error)
-        sys.exit(1)  # 2 says that there are changes
+        sys.exit(1)  # 2 means that there are changes
     _print_outcome(outcome, form, _make_prefix(flags), written=False)
     if detailed_exitcode and not outcome.plan.empty:
         sys.exit(2)
@@ -92,15 +94,15 @@ def plan_command(form: str, detailed_exitcode: bool, against: str | None, **flag
 @click.option("--wait", is_flag=True, help="Return when every live replica serves the new version.")
 @click.option("--timeout", default=30.0, help="Seconds that --wait waits [30].")
 def sync_command(form: str, dry_run: bool, wait: bool, timeout: float, **flags: Any) -> None:
-    """Make the database say what the files say, in one transaction.
+    """Apply the files to the database, in one transaction.
 
-    Strict: where any file breaks a rule, nothing at all is applied and the exit status is 1.
+    Strict: where any file breaks a rule, nothing is applied and the exit status is 1.
 
     \b
     Examples:
       agentsd sync
       agentsd sync --dry-run
-      agentsd sync --wait --timeout 60          in CI: done means live everywhere
+      agentsd sync --wait --timeout 60          in CI: returns once live everywhere
     """
     outcome, fleet = _run_sync(flags, form, write=not dry_run, wait=timeout if wait and not dry_run else None)
     _print_outcome(outcome, form, _make_prefix(flags), fleet, written=not dry_run)
@@ -167,7 +169,7 @@ async def _record_run(
                 await record_error(database, error, options, trigger="cli", started_at=started_at)
         raise
     if write:
-        with suppress(AgentsdError):  # what counts is applied already
+        with suppress(AgentsdError):  # the sync itself is already applied
             await record_result(database, finished[0], options, trigger="cli", started_at=started_at)
 
 
@@ -184,7 +186,7 @@ async def refuse_older(reconciler: Reconciler, settings: Settings, commit: str) 
     if applied and await is_older(settings.path, commit, applied):
         raise StaleSync(
             f"commit {commit[:12]} is older than {applied[:12]}, which is applied already",
-            hint="pull first; or, to go back on purpose, revert in git or say --allow-older",
+            hint="pull first; or, to go back on purpose, revert in git or pass --allow-older",
         )
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from agentsd.services.verdict import AgentVerdict
 
 _CONCURRENCY_MAX = 4
-"""Agents that are tested side by side."""
+"""Agents tested concurrently."""
 
 
 @click.command("test")
@@ -45,7 +45,7 @@ _CONCURRENCY_MAX = 4
 @ENV_OPTION
 @click.option("--all", "every", is_flag=True, help="Test every agent.")
 @click.option("--changed", metavar="REF", help="Test agents whose files changed since this branch left REF.")
-@click.option("--probes/--no-probes", default=True, help="Whether to ask each provider for a sign of life.")
+@click.option("--probes/--no-probes", default=True, help="Whether to probe each provider.")
 @click.option("--checks/--no-checks", default=True, help="Whether to run the `checks:` of the manifests.")
 @click.option("--format", "form", type=click.Choice(["text", "json", "junit"]), default="text")
 def test_command(
@@ -60,8 +60,8 @@ def test_command(
 ) -> None:
     """Probe agents for real, and run the checks of their manifests.
 
-    Every provider is asked for one token, one spoken word, one transcribed second or one vector, those
-    that only stand in included. Needs the key that opens the manifests; no database. It uses the vendors,
+    Every provider is asked for one token, one spoken word, one transcribed second or one vector,
+    fallbacks included. Needs the key that opens the manifests; no database. It calls the vendors,
     so it may cost a little. Exits with 0, or 1 where anything failed.
 
     \b
@@ -72,7 +72,7 @@ def test_command(
     """
     settings = load_settings(path=path, env=env)
     if not (agents or every or changed):
-        raise ConfigError("which agents?", hint="name them, or say --changed REF or --all")
+        raise ConfigError("no agent is named", hint="name agents, or pass --changed REF or --all")
     verdicts = run(_test_agents(settings, agents, every=every, changed=changed, probes=probes, checks=checks))
     _print_verdicts(verdicts, form)
     if not all(verdict.ok for verdict in verdicts):

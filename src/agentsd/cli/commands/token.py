@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from agentsd.core.text.render import Line, Span
 
 OWNER_OPTION = click.option(
-    "--owner", default=DEFAULT_OWNER, help="Whose token [default: the top-level file]."
+    "--owner", default=DEFAULT_OWNER, help="Owner of the token [default: the top-level file]."
 )
 
 _Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
@@ -39,7 +39,7 @@ _Edit = Callable[[Mapping[str, Any]], dict[str, Any]]
 
 @click.group("token")
 def token_command() -> None:
-    """API tokens: make one, list them, revoke one. They live in _user.yaml, as hashes only.
+    """Create, list and revoke API tokens. They are kept in _user.yaml, as hashes only.
 
     \b
     Examples:
@@ -61,7 +61,7 @@ def token_command() -> None:
 @click.option("--expires", metavar="WHEN", help="90d, 12h, or the last valid day: 2027-01-31 [never].")
 @PATH_OPTION
 def create_command(name: str, owner: str, role: str, expires: str | None, path: Path | None) -> None:
-    """Make a token, and print it: once, alone on standard output. It is not kept anywhere.
+    """Create a token, and print it: once, alone on standard output. It is not stored.
 
     Its SHA-256 goes into the owner's _user.yaml; commit that file like any other change.
 
@@ -92,7 +92,7 @@ def create_command(name: str, owner: str, role: str, expires: str | None, path: 
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
 @PATH_OPTION
 def list_command(owner: str | None, form: str, path: Path | None) -> None:
-    """List the tokens of every owner: name, role, expiry, and how the hash begins.
+    """List the tokens of every owner: name, role, expiry, and the start of the hash.
 
     \b
     Examples:
@@ -107,7 +107,7 @@ def list_command(owner: str | None, form: str, path: Path | None) -> None:
         rows = [_format_row(one) for one in found]
         print_lines(get_stdout(), format_columns(("owner", "name", "role", "expires", "sha256"), rows))
     elif not bad:
-        print_lines(get_stderr(), [(("", "there are no tokens; to make one: agentsd token create NAME"),)])
+        print_lines(get_stderr(), [(("", "there are no tokens; to create one: agentsd token create NAME"),)])
     if bad:
         show_violations(bad, f"{settings.path.as_posix()}/")
         sys.exit(1)
@@ -137,9 +137,7 @@ def revoke_command(name: str, owner: str, path: Path | None) -> None:
         _NEXT_STEP,
     ]
     if _is_open(settings):
-        what = (
-            "it was the last: once it is gone, a server on loopback is open to this machine, others to nobody"
-        )
+        what = "it was the last: a loopback server is then open to this machine, others refuse all requests"
         lines.append((("yellow", "  ! "), ("", what)))
     print_lines(get_stderr(), lines)
 
@@ -186,18 +184,20 @@ def _report_created(
 ) -> list[Line]:
     """Return lines on what was done, and its consequences."""
     ends = entry.get("expires")
-    lasts = f"until {ends} (UTC)" if ends else "without an end (--expires gives it one)"
+    lasts = f"until {ends} (UTC)" if ends else "without expiry (--expires sets one)"
     what = f"token {entry['name']} as {entry['role']}, {lasts}: {settings.path / relative}"
     lines: list[Line] = [
         (("green", "✓ "), ("", what)),
-        (("dim", "  it is shown once, now: keep it in a safe place; the file holds its hash only"),),
+        (("dim", "  it is shown only now: keep it in a safe place; the file contains only its hash"),),
         _NEXT_STEP,
     ]
     if new_owner:
         folder = (settings.path / relative).parent
-        lines.insert(1, (("yellow", "  ! "), ("", f"there was no such owner yet: {folder} is new")))
+        lines.insert(1, (("yellow", "  ! "), ("", f"this owner is new: {folder} was created")))
     if first:
-        lines.append((("yellow", "  ! "), ("", "it is the first: from then on every request needs a token")))
+        lines.append(
+            (("yellow", "  ! "), ("", "it is the first: once it is live, every request needs a token"))
+        )
     return lines
 
 
@@ -232,7 +232,7 @@ def _require_user_file(settings: Settings, relative: str) -> None:
             derive_owner(relative), [derive_owner(file) for file in _list_user_files(settings.path)]
         )
         raise ConfigError(
-            f"{settings.path / relative} is not there: this owner has no token",
+            f"{settings.path / relative} does not exist: this owner has no token",
             hint=near or "see: agentsd token list",
         )
 

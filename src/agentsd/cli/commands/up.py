@@ -39,7 +39,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 _LOGGING = (
     click.option(
-        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of log lines."
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Format of log lines."
     ),
     click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info"),
 )
@@ -48,13 +48,13 @@ _SERVING = (
     click.option(
         "--port", default=8080, type=click.IntRange(0, 65535), help="Port; 0 picks a free one [8080]."
     ),
-    click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one a line."),
+    click.option("--token-file", type=click.Path(path_type=Path), help="Bearer tokens, one per line."),
     click.option(
         "--write-back",
         type=click.Choice(["off", "files", "git"]),
         help="What the API may write [up: files, serve: off].",
     ),
-    click.option("--no-cache", is_flag=True, help="Keep nothing on disk to start from without Postgres."),
+    click.option("--no-cache", is_flag=True, help="Keep no snapshot on disk for starts without Postgres."),
 )
 _TREE = (
     click.option("--path", type=click.Path(path_type=Path), help="Folder of manifests [agents.d]."),
@@ -67,7 +67,7 @@ _WATCHING = (
     click.option(
         "--require-mac/--no-require-mac",
         default=True,
-        help="Quarantine seals that no key at hand can verify [on].",
+        help="Quarantine seals that no available key can verify [on].",
     ),
     click.option("--allow-mass-delete", is_flag=True, help="Remove many agents at once."),
     click.option("--resync", default=60.0, help="Seconds between full resyncs [60]."),
@@ -87,9 +87,9 @@ def _add_options(*options: Sequence[Callable[[Any], Any]]) -> Callable[[Any], An
 @_add_options(_WATCHING, _SERVING, _LOGGING)
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where embedded Postgres keeps its data.")
 def up_command(**flags: Any) -> None:
-    """Everything in one process: Postgres, migrate, sync on every change, API on 127.0.0.1:8080.
+    """Run everything in one process: Postgres, migrations, sync, API on 127.0.0.1:8080.
 
-    Without AGENTSD_DATABASE_URL, Postgres comes embedded, with its data in your data folder.
+    Without AGENTSD_DATABASE_URL, Postgres is embedded, with its data in your data folder.
 
     \b
     Examples:
@@ -110,7 +110,7 @@ def up_command(**flags: Any) -> None:
 @click.option("--listen-fd", type=int, multiple=True, hidden=True)
 @click.option("--control-fd", type=int, hidden=True)
 def serve_command(**flags: Any) -> None:
-    """The runtime alone: serves what is in the database, and follows it. Run as many as you like.
+    """Run the runtime alone: it serves the content of the database, and follows it. Any number may run.
 
     \b
     Examples:
@@ -127,7 +127,7 @@ def serve_command(**flags: Any) -> None:
 @click.command("watch")
 @_add_options(_WATCHING, _LOGGING)
 def watch_command(**flags: Any) -> None:
-    """The sync daemon alone: reconciles the folder into the database on every change.
+    """Run the sync daemon alone: it reconciles the folder into the database on every change.
 
     \b
     Examples:
@@ -150,7 +150,7 @@ async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool
     running = asyncio.Event()
     stop = _watch_signals(running)
     line = _open_parent_line(flags, stop)
-    console = Screen(StringIO()) if line else get_stderr()  # a worker's parent has said it
+    console = Screen(StringIO()) if line else get_stderr()  # a worker's parent has printed it
     print_lines(console, [(("bold", f"agentsd {__version__}"),)])
     pulling = make_pull_setup(settings, flags) if watching else None
     metrics = Metrics()
@@ -208,7 +208,7 @@ async def _run_processes(flags: dict[str, Any], *, watching: bool, serving: bool
 class _StopEvent(asyncio.Event):
     """Event that is set when the process is to end."""
 
-    number: signal.Signals | None = None  # the signal that said so
+    number: signal.Signals | None = None  # the signal that set it
 
 
 def _watch_signals(running: asyncio.Event) -> _StopEvent:
@@ -295,5 +295,5 @@ def _print_welcome(url: str, seconds: float, watching: bool, model: str) -> None
         (("", f"    curl -N {url}/v1/chat/completions -H 'content-type: application/json' -d '{body}'"),),
     ]
     if watching:
-        lines.append((("dim", "  Change a manifest, and the next answer comes from it. Stop with Ctrl-C."),))
+        lines.append((("dim", "  Change a manifest, and the next answer uses it. Stop with Ctrl-C."),))
     print_lines(get_stderr(), lines)

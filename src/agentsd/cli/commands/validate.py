@@ -24,12 +24,14 @@ from agentsd.settings import Settings
 @click.option("--path", "root", type=click.Path(path_type=Path), help="Folder of manifests [agents.d].")
 @ENV_OPTION
 @click.option("--format", "form", type=click.Choice(["text", "json", "github", "sarif"]), default="text")
-@click.option("--strict", is_flag=True, help="Warnings refuse as well, but for seals that nobody verified.")
-@click.option("--require-mac", is_flag=True, help="A seal that no key at hand can verify is an error.")
+@click.option("--strict", is_flag=True, help="Treat warnings as errors, except for unverified seals.")
+@click.option(
+    "--require-mac", is_flag=True, help="Treat a seal that no available key can verify as an error."
+)
 def validate_command(
     paths: tuple[Path, ...], root: Path | None, env: str | None, form: str, strict: bool, require_mac: bool
 ) -> None:
-    """Check manifests: form, seals, recipients, destinations and what holds between files.
+    """Check manifests: syntax, seals, recipients, destinations and rules across files.
 
     Needs no key and no database. Exits with 0, or 1 where a file breaks a rule.
 

@@ -11,7 +11,7 @@ from agentsd.core.errors import AgentsdError
 from agentsd.settings import Settings
 
 _TIMEOUT_SECONDS = 3.0
-"""Seconds: the command is done, and whoever typed it waits."""
+"""Seconds; the command is done, and the user waits for it to exit."""
 
 
 async def record_command(settings: Settings, action: str, target: str, *, path: str, owner: str) -> None:

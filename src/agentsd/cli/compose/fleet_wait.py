@@ -32,13 +32,15 @@ async def wait_for_fleet(
 def show_fleet(fleet: FleetState) -> None:
     """Print the serving replicas on standard output; those that left on standard error."""
     serving = len(fleet.serving)
-    text = f"serving on {serving} replica{'' if serving == 1 else 's'}" if serving else "no replica runs"
+    text = (
+        f"serving on {serving} replica{'' if serving == 1 else 's'}" if serving else "no replica is running"
+    )
     print_lines(get_stdout(), [(("green", "✓ "), ("", text), ("dim", f" (version {fleet.version})"))])
     show_departed(fleet)
 
 
 def show_not_converged(error: NotConverged) -> None:
-    """Print every lagging replica and every degraded agent, one a line; then a summary."""
+    """Print every lagging replica and every degraded agent, one per line; then a summary."""
     fleet = error.fleet
     lines: list[Line] = [(("yellow", "  ! "), ("", str(laggard))) for laggard in fleet.laggards]
     for bad in fleet.spoiled:

@@ -35,7 +35,7 @@ def make_policies(settings: Settings, metrics: Metrics) -> Policies:
         proxies = TrustedProxies.parse(settings.trusted_proxies)
     except ValueError:
         raise ConfigError(
-            "AGENTSD_TRUSTED_PROXIES has an entry that is no address",
+            "AGENTSD_TRUSTED_PROXIES has an entry that is not an address",
             hint="list addresses and networks: 10.0.0.7,192.168.0.0/16",
         ) from None
     try:

@@ -28,17 +28,19 @@ if TYPE_CHECKING:
     from agentsd.web.middleware.webhook_signature import GitWebhook
 
 PULL_OPTIONS: tuple[Callable[[Any], Any], ...] = (
-    click.option("--git", "git_url", metavar="URL", help="Pull from this repository; --path is in it."),
+    click.option(
+        "--git", "git_url", metavar="URL", help="Pull from this repository; --path is relative to it."
+    ),
     click.option("--ref", "git_ref", help="Branch, tag or other ref to pull [HEAD]."),
     click.option("--interval", "git_interval", metavar="TIME", help="Time between pulls: 30s, 5m [30s]."),
-    click.option("--adopt", is_flag=True, help="Take a source over that was applied from another remote."),
+    click.option("--adopt", is_flag=True, help="Take over a source that was applied from another remote."),
     click.option("--allow-older", is_flag=True, help="Pull a commit older than the applied one."),
     click.option(
         "--verify-commits",
         type=click.Path(path_type=Path),
-        help="Apply only what is signed by whom this file lists (allowed_signers, or OpenPGP keys).",
+        help="Apply only what a signer in this file has signed (allowed_signers, or OpenPGP keys).",
     ),
-    click.option("--verify", type=click.Choice(["commits", "tags"]), help="What has to be signed [commits]."),
+    click.option("--verify", type=click.Choice(["commits", "tags"]), help="What must be signed [commits]."),
 )
 PULL_SETTINGS = ("git_url", "git_ref", "git_interval", "verify_commits", "verify")
 """Those of the options that are settings, too."""
@@ -123,7 +125,7 @@ def _refuse_writing(settings: Settings) -> None:
     if settings.write_back in ("files", "git"):
         raise ConfigError(
             "with --git the API cannot write: the files are at the remote",
-            hint="leave --write-back out; edit the repository and push",
+            hint="omit --write-back; edit the repository and push",
         )
 
 
@@ -165,7 +167,7 @@ def _load_signers(settings: Settings) -> TrustedSigners | None:
 
     if settings.verify_commits is None:
         if settings.verify == "tags":
-            raise ConfigError("--verify tags needs to know whom to trust", hint="add --verify-commits FILE")
+            raise ConfigError("--verify tags needs the trusted signers", hint="add --verify-commits FILE")
         return None
     signers = TrustedSigners(settings.verify_commits, settings.verify)
     signers.check()
@@ -183,8 +185,8 @@ def _make_statuses(settings: Settings, remote: Remote) -> StatusSender | None:
         token = ""
     if not token or not token.isprintable():
         raise ConfigError(
-            f"the forge's token file {settings.forge_token_file} holds no token",
-            hint="one line, readable here",
+            f"the forge's token file {settings.forge_token_file} contains no token",
+            hint="it needs one line, readable by this process",
         )
     kind, api = settings.forge, settings.forge_url
     return StatusSender(Forge.of(remote, Secret(token), kind=kind, api=api, source=settings.source))

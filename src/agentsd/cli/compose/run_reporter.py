@@ -20,9 +20,9 @@ from agentsd.store.database import Database
 from agentsd.store.leader_election import Term
 
 _PATHS_MAX = 20
-"""Changes shown line by line; of more, only the count is."""
+"""Changes shown line by line; of more, only the count."""
 _SHOWN_BAD = 500
-"""Violations shown, of one round."""
+"""Violations shown per round."""
 
 
 class RunReporter:
@@ -69,7 +69,7 @@ class RunReporter:
         self._last_orphans = orphans
         self._last_error = None
         self._reminder.clear()
-        if news or options.term != self._last_term:  # the last leader may have died before it told
+        if news or options.term != self._last_term:  # the last leader may have died before it reported
             self._last_term = options.term
             started = datetime.now(UTC) - timedelta(seconds=outcome.seconds)
             with suppress(AgentsdError):
@@ -87,7 +87,7 @@ class RunReporter:
     def _show(self, outcome: SyncResult, bad: tuple[Violation, ...]) -> None:
         console = get_stderr()
         changes = outcome.plan.changes
-        if len(changes) > _PATHS_MAX:  # what somebody edited by hand is told in any case
+        if len(changes) > _PATHS_MAX:  # edits by hand are reported in any case
             changes = tuple(change for change in changes if change.operation == "heal")
         shown = replace(outcome.plan, changes=changes, quarantined=())
         print_lines(console, format_plan(shown if outcome.head else replace(shown, changes=(), users=())))

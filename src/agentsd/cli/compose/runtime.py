@@ -84,7 +84,7 @@ async def make_writeback(settings: Settings, syncer: Syncer, otherwise: WriteMod
     mode = settings.write_back or otherwise
     if settings.env and settings.write_back not in (None, "off"):
         hint = "edit the files in git, or serve without --env"
-        raise ConfigError("an API that writes cannot tell base and overlay apart", hint=hint)
+        raise ConfigError("an API that writes cannot distinguish base and overlay", hint=hint)
     if mode == "off" or settings.env:
         return None
     if mode == "git":
@@ -129,7 +129,7 @@ async def _start_campaign(
     watcher: Watcher | Puller, database: Database, leadership: Leadership, supervisor: Supervisor
 ) -> None:
     """Watch, as soon as Postgres is available: a machine may start its parts in any order."""
-    while not await is_reachable(database):  # noqa: ASYNC110  (a server that is away tells nobody)
+    while not await is_reachable(database):  # noqa: ASYNC110  (no event reports that a server is back)
         await asyncio.sleep(_RETRY_SECONDS)
     async with leadership.campaigning(supervisor), supervisor.group() as tasks:
         tasks.start("watch", watcher.run, ready=watcher.first_round)
@@ -236,10 +236,10 @@ def _make_keeper(cache: Path, settings: Settings, database: Database, metrics: M
 
 
 async def _refuse_lockout(access: AccessPolicy, hosts: Sequence[str], database: Database) -> None:
-    """Raise ``ConfigError`` if others reach the server and nobody has a token.
+    """Raise ``ConfigError`` if the server is reachable from other machines and there is no token.
 
-    While Postgres is away that is unknown; the server then starts, and refuses everybody until it is
-    known.
+    While Postgres is away that is unknown; the server then starts, and refuses all requests until
+    it is known.
     """
     from agentsd.store.queries.users import load_tokens
     from agentsd.web.middleware.auth import check_bind

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs agentsd for CI into the folder $1. Only from a commit or from a wheel with its hash: the steps that
-# follow hold secrets, so no name is looked up in a package index, where anybody may register it.
+# follow have secrets, so no name is looked up in a package index, where anyone may register it.
 #
 # Write the source here, between the quotes, where pull requests from forks find it, too (they see no CI
 # variables), or set the CI variable AGENTSD_PACKAGE. One of

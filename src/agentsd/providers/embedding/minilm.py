@@ -34,7 +34,7 @@ MODULE = "agentsd.providers.local.native.minilm"
 DIMENSIONS = 384
 NUMBER_BYTES = 8
 CONCURRENCY_MAX = 2
-"""Requests that are worked on at a time."""
+"""Requests processed at a time."""
 TEXTS_PER_TURN = 16
 """Texts after which another caller gets a turn."""
 

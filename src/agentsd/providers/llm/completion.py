@@ -59,13 +59,13 @@ FINISH_REASONS: Mapping[str, str] = {
 FAILED_REASONS = frozenset(
     {"error", "ERROR", "abort", "cancelled", "network_error", "insufficient_system_resource"}
 )
-"""Finish reasons of an answer that failed."""
+"""Finish reasons of a failed answer."""
 SERVICE_TIERS = frozenset({"auto", "default", "flex", "scale", "priority", "standard", "on_demand"})
 TEXTS = ("content", "refusal", "reasoning", "reasoning_content")
-"""Fields of a message that are texts."""
+"""Text fields of a message."""
 _ORDINARY = frozenset({"role", *TEXTS})
 COUNTS = ("prompt_tokens", "completion_tokens", "total_tokens")
-"""What ``usage`` counts; anything but a count here makes the answer an invalid one."""
+"""Counts in ``usage``; any other value here makes the answer invalid."""
 EXTRA_COUNTS = ("prompt_cache_hit_tokens", "prompt_cache_miss_tokens", "num_cached_tokens")
 DETAILS = {
     "prompt_tokens_details": ("cached_tokens", "audio_tokens", "text_tokens", "image_tokens"),
@@ -80,7 +80,7 @@ DETAILS = {
 }
 
 _MARKS = frozenset({"error", "object", "type"})
-"""Members of which one is there where an object reports an error."""
+"""Keys of which an object that reports an error has at least one."""
 _CALL_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _FINGERPRINT = re.compile(r"fp_[0-9a-f]{6,16}")
 _AUDIO_ID = re.compile(r"audio_[0-9a-f]{8,64}")
@@ -99,7 +99,7 @@ class Normalizer:
         self.who = who
         self._redactor = redactor
         self._streams: dict[tuple[Any, ...], RedactedStream] | None = None
-        self._masked = False  # something of this choice was masked or held back
+        self._masked = False  # part of this choice was masked or held back
 
     def whole(self, answer: object) -> dict[str, Any]:
         """Return a ``chat.completion`` without ``id`` and ``model``."""
@@ -121,7 +121,7 @@ class Normalizer:
 
     def _object(self, value: object) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise make_protocol_error(self.who, "sent something that is not a JSON object")
+            raise make_protocol_error(self.who, "sent a value that is not a JSON object")
         if not _MARKS.isdisjoint(value):
             refuse_error(self.who, value)
         return value

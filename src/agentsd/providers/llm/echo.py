@@ -21,10 +21,10 @@ _WORD = re.compile(r"\s*\S+|\s+$")
 _MODEL = "echo"
 
 ANSWER_MAX = 1 << 20
-"""Characters. `{message}` may stand in a reply ten thousand times."""
+"""Characters. `{message}` may occur ten thousand times in a reply."""
 
 PIECES_MAX = 5000
-"""Of a stream, for each choice. Those of a longer answer are of several words."""
+"""Chunks of a stream, for each choice. In a longer answer, a chunk has several words."""
 
 
 class EchoSettings(ProviderSettings):

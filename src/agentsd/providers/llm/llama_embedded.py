@@ -151,12 +151,12 @@ class EmbeddedLlama:
         except (ValueError, RecursionError):
             chunk = None
         if not isinstance(chunk, dict):
-            raise make_protocol_error(self._who, "answered something that is not a chunk of an answer")
+            raise make_protocol_error(self._who, "sent something that is not a chunk of an answer")
         return chunk
 
     def _refusal(self, code: str) -> ProviderError:
         if code == TOO_LONG:
-            hint = "raise llm.context_tokens in the manifest, or say less"
+            hint = "raise llm.context_tokens in the manifest, or shorten the conversation"
             message = f"{self._who.vendor}: the conversation is longer than its context"
             return ProviderRejected(message, hint=hint)
         if code == UNREADABLE:

@@ -19,7 +19,7 @@ class OpenAISettings(CompletionsSettings):
     home: ClassVar[frozenset[str]] = frozenset({"https://api.openai.com"})
 
     renames: ClassVar[Mapping[str, str | None]] = {"max_tokens": "max_completion_tokens"}
-    """OpenAI's reasoning models refuse the older name, and every model knows the newer one."""
+    """OpenAI's reasoning models refuse the older name, and every model accepts the newer one."""
 
     provider: Literal["openai.com"]
     api_key: ApiKey

@@ -24,14 +24,14 @@ from agentsd.providers.transport.sessions import HttpSessions
 from agentsd.providers.vendor import Vendor
 
 DONE_EVENT = b"[DONE]"
-"""The last event of a stream."""
+"""Last event of a stream."""
 
 
 class CompletionsSettings(NetworkSettings):
     """Base of the settings of every OpenAI-compatible vendor."""
 
     renames: ClassVar[Mapping[str, str | None]] = {}
-    """Request keys that this vendor calls otherwise (None: it knows no such key and refuses it)."""
+    """Request keys that this vendor names differently (None: it refuses the key)."""
 
     api_key: OptionalApiKey = None
     api_url: Annotated[

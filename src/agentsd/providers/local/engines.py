@@ -197,7 +197,7 @@ class EngineClaim:
             raise EngineFailure(EngineFailure.CLOSED)
 
     def _failure(self, error: Exception) -> AgentsdError:
-        """Return a failure in our own words: a library's text may quote the prompt."""
+        """Return a failure with a text of ours: a library's text may quote the prompt."""
         vendor, kind = self._who.vendor, self._who.kind
         if isinstance(error, AgentsdError):
             return error
@@ -213,7 +213,7 @@ class EngineClaim:
         if code == EngineFailure.CLOSED:
             return ProviderUnavailable(f"{vendor} was closed", hint="try again")
         if code == EngineFailure.ENDED:
-            hint = f"try again: it is started anew; if this goes on, check the file of {kind}.model_path"
+            hint = f"try again: it is restarted; if this persists, check the file of {kind}.model_path"
             return ProviderUnavailable(f"{vendor}: its engine's process ended unexpectedly", hint=hint)
         hint = f"run: agentsd doctor, and check the manifest's {kind} section"
         return self._refusal(code) or ProviderUnavailable(f"{vendor} failed: {code}", hint=hint)

@@ -18,7 +18,7 @@ from typing import Any
 
 LENGTHS = struct.Struct("!II")
 HEADER_BYTES_MAX = 1 << 20
-"""Largest header. Whoever reads a longer one ends the connection."""
+"""Largest header. The reader of a longer one ends the connection."""
 ANSWER_BYTES_MAX = 4 << 20
 """Largest body of a frame that a process sends."""
 REQUEST_BYTES_MAX = 1 << 29

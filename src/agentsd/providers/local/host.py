@@ -33,7 +33,7 @@ DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 NO_NEW_PRIVILEGES = 38  # PR_SET_NO_NEW_PRIVS
 KILL_SIGNAL = 9
 OOM_SCORE = "700"
-"""Where the kernel runs out of memory, it ends an engine rather than the server."""
+"""If memory runs out, the kernel ends an engine rather than the server."""
 
 
 class EngineRefusal(Exception):
@@ -198,7 +198,7 @@ def _end_with_parent(parent: int) -> None:
     """Have the kernel end this process when its parent ends, however that happens."""
     import ctypes
 
-    with suppress(OSError, AttributeError):  # elsewhere than on Linux the channel's end has to do
+    with suppress(OSError, AttributeError):  # on other systems than Linux, the channel's end has to suffice
         library = ctypes.CDLL(None)
         library.prctl(DEATH_SIGNAL, KILL_SIGNAL)
         library.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)

@@ -29,7 +29,7 @@ def find_model(field: str, named: str, what: str, limits: EngineLimits, inner: s
     if not any(path.is_relative_to(folder) for folder in limits.folders):
         raise ConfigError(
             f"{field} is outside the folders that this server reads models from",
-            hint="whoever runs the server lists them in AGENTSD_MODEL_DIRS",
+            hint="the server's operator lists them in AGENTSD_MODEL_DIRS",
         )
     try:
         with _open_regular_file(path / inner) as file:
@@ -37,7 +37,7 @@ def find_model(field: str, named: str, what: str, limits: EngineLimits, inner: s
     except (OSError, ValueError):
         raise ConfigError(f"{field} does not name {what} on this machine", hint=f"give {what}") from None
     if empty:
-        raise ConfigError(f"{field} names an empty file", hint=f"give {what}: copy it anew")
+        raise ConfigError(f"{field} names an empty file", hint=f"give {what}: copy it again")
     return path
 
 

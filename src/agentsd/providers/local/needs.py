@@ -12,14 +12,14 @@ from pathlib import Path
 from agentsd.core.errors import ConfigError
 
 EXTRA_INSTALL = "pip install '.[local]'"
-"""The command that installs every package of the optional extra, in a clone: no index has agentsd."""
+"""Command that installs the optional extra, in a clone: agentsd is not on a package index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Need:
     """Python package or program, and the exact command that installs it."""
 
-    name: str  # the distribution's or program's name, as messages say it
+    name: str  # the distribution's or program's name, for messages
     is_there: Callable[[], bool]
     install: str
 
@@ -46,7 +46,7 @@ class Needs:
             where = f"not installed on this machine; in a clone of agentsd: {self.advice()}"
             raise ConfigError(
                 f"{vendor} needs {names}, {where}",
-                hint="then start agentsd anew; agentsd doctor shows what is there",
+                hint="then restart agentsd; agentsd doctor shows what is installed",
             )
 
 

@@ -17,9 +17,9 @@ FIRST_PAUSE_SECONDS = 1.0
 """Pause after the second failure in a row; the next one is twice as long, and so on."""
 LONGEST_PAUSE_SECONDS = 60.0
 WATCH_SECONDS = 5.0
-"""How often the memory of all processes together is measured."""
+"""Interval of measuring the memory of all processes together."""
 OVERHEAD_BYTES = 256 << 20
-"""What a process may map beyond its bound: stacks of threads, which are reserved but hardly used."""
+"""Bytes that a process may map beyond its bound: threads' stacks, reserved but hardly used."""
 
 
 class TooLarge(ProviderUnavailable):
@@ -32,8 +32,8 @@ class SharedEngine:
     def __init__(self, pool: EnginePool, spec: EngineSpec) -> None:
         self.spec = spec
         self.holders = 0
-        self.streams = 0  # of sound: its process has to stay between two requests
-        self.owner = ""  # for whom the process was started
+        self.streams = 0  # of audio: its process must stay between two requests
+        self.owner = ""  # the owner that the process was started for
         self.need = 0
         self.last_used = 0.0
         self._pool = pool
@@ -188,7 +188,7 @@ class EnginePool:
         if need > self.memory:
             raise TooLarge(
                 f"{shared.spec.vendor} needs about {format_size(need)} of memory, "
-                f"and this server allows an engine {format_size(self.memory)}",
+                f"but this server allows an engine {format_size(self.memory)}",
                 hint="choose a smaller model or a shorter context, or raise AGENTSD_ENGINE_MEMORY",
             )
         shared.need = 0

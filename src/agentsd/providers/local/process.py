@@ -28,12 +28,12 @@ from agentsd.providers.local.frames import (
 from agentsd.providers.local.spec import AnswerPart, EngineFailure, EngineSpec, LoadFailure
 
 HOST_PROGRAM = "from agentsd.providers.local.host import main; main()"
-"""What a process runs; by ``-m`` the module would be there twice, and its exceptions too."""
+"""Program of a process; with ``-m``, the module and its exceptions would exist twice."""
 ENVIRONMENT_VARIABLES = (
     "PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "LD_LIBRARY_PATH",
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
 )  # fmt: skip
-"""Variables of the server that an engine's process gets; secrets are in none of them."""
+"""Variables of the server that an engine's process gets; none contains a secret."""
 QUIET_ENVIRONMENT = {
     "GGML_NO_BACKTRACE": "1",  # by default llama.cpp starts a debugger on itself when it aborts
     "HF_HUB_OFFLINE": "1",
@@ -42,9 +42,9 @@ QUIET_ENVIRONMENT = {
 LOAD_TIMEOUT_SECONDS = 300.0
 """Longest time from a process's start until its model is loaded."""
 STUCK_SECONDS = 120.0
-"""A request that was cancelled and goes on for so long is stuck: its process is killed."""
+"""A cancelled request that runs on for this long is stuck: its process is killed."""
 UNREAD_BYTES = 64 << 20
-"""Parts of one answer that nobody has taken yet; beyond them the answer is given up."""
+"""Parts of one answer that may wait to be read; beyond them the answer is given up."""
 CODE_CHARACTERS = 64
 READ_BYTES = 1 << 20
 REAP_SECONDS = 0.1

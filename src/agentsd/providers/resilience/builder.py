@@ -100,7 +100,7 @@ class ResilientEmbedding(ResilientProvider[Embedding]):
     def __init__(self, chain: Chain[Embedding]) -> None:
         super().__init__(chain)
         self.space = chain.first.space
-        self.address = str(getattr(chain.first, "address", ""))  # a fallback's vectors are held to be equal
+        self.address = str(getattr(chain.first, "address", ""))  # a fallback's vectors count as equal
         if any(member.provider.space != self.space for member in chain.members):
             hint = "a fallback of an embedding needs the same provider and model, at another address"
             raise ConfigError("a fallback's vectors cannot be compared with the first one's", hint=hint)

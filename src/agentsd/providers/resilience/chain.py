@@ -25,13 +25,13 @@ P = TypeVar("P", bound=Provider)
 T = TypeVar("T")
 
 QUEUE_SECONDS = 5.0
-"""How long a call waits for one of the ``max_concurrency`` places."""
+"""Timeout of a call's wait for one of the ``max_concurrency`` places."""
 RETRY_PAUSE_SECONDS = 0.2
 """Longest pause before the second try; it doubles with each. The real one is drawn between none and this."""
 RETRY_AFTER_MAX_SECONDS = 2.0
-"""A vendor that says "again in more than this" is not waited for."""
+"""A vendor whose ``Retry-After`` is longer than this is not waited for."""
 COOLDOWN_SECONDS = 10.0
-"""How long a provider that failed is passed over while another stands in for it."""
+"""Time for which a failed provider is skipped while another replaces it."""
 
 _log = logging.getLogger(__name__)
 
@@ -252,7 +252,7 @@ class Chain(Generic[P]):
                 await asyncio.sleep(pause)
             member.rest(error)
         try:
-            raise failure or ProviderUnavailable("nobody was asked")
+            raise failure or ProviderUnavailable("no provider was called")
         finally:
             failure = error = None  # they refer to this frame
 

@@ -1,6 +1,6 @@
 """Recording of a caller's input, piece by piece, kept until the answer begins, so that it can be sent again.
 
-Speech and text come once. If a vendor fails before its first byte, the next try has to get what
+Speech and text come once. If a vendor fails before its first byte, the next try must get what
 the first one got already, and then go on with what is still coming.
 """
 
@@ -33,7 +33,7 @@ class Tape(Generic[S]):
         self._source = source
         self._room = limit
         self._pieces: list[S] = []
-        self._dropped = 0  # pieces that are not kept any more
+        self._dropped = 0  # pieces that are no longer kept
         self._keeping = True
         self._over = False
         self._wanted = asyncio.Event()

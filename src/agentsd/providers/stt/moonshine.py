@@ -94,10 +94,10 @@ class Moonshine:
 
     def _refusal(self, code: str) -> ProviderError | None:
         if code == UNKNOWN_STREAM:
-            message = f"{self._who.vendor} was started anew in the middle of the speech"
+            message = f"{self._who.vendor} was restarted during the speech"
             return ProviderUnavailable(message, hint="try again")
         if code == TOO_MANY_STREAMS:
-            return ProviderUnavailable(f"{self._who.vendor} hears too many at a time", hint="try again later")
+            return ProviderUnavailable(f"{self._who.vendor} has too many streams", hint="try again later")
         return None
 
 

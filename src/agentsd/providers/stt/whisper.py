@@ -43,7 +43,7 @@ class WhisperSettings(NetworkSettings):
 
 
 QUIET_SECONDS = 1.0
-"""After the end was asked for and a final transcript came, this much silence means that it was the last."""
+"""After the end was requested and a final transcript came, this much silence ends the stream."""
 
 
 class Whisper(SocketClient):

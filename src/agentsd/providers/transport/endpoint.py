@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     import aiohttp
 
 ERROR_BODY_BYTES_MAX = 64 << 10
-"""Bytes of an error's body that are looked at for its machine code."""
+"""Bytes of an error's body that are searched for its machine code."""
 LINGER_SECONDS = 0.25
-"""How long a finished stream may take to end, so that its connection can be used again."""
+"""Timeout for the end of a finished stream, so that its connection can be reused."""
 
 
 class Endpoint:
@@ -130,7 +130,7 @@ class VendorReply:
             data = await self._read_all()
         value = _parse_bounded(who, data, self._endpoint.limits.values)
         if not isinstance(value, dict):
-            raise make_protocol_error(who, "answered something that is not a JSON object")
+            raise make_protocol_error(who, "sent an answer that is not a JSON object")
         refuse_error(who, value)
         return value
 
@@ -282,7 +282,7 @@ async def _read_error_code(response: aiohttp.ClientResponse) -> object:
     try:
         async with limit_time(1.0):
             data = await response.content.read(ERROR_BODY_BYTES_MAX)
-    except Exception:  # the status is the news; a body that cannot be read adds nothing
+    except Exception:  # the status suffices; an unreadable body adds nothing
         return None
     value = _parse_json(data)
     error = value.get("error") if isinstance(value, dict) else None

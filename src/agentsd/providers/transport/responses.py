@@ -16,7 +16,7 @@ class BoundedResponse(aiohttp.ClientResponse):
     async def start(self, connection: Any) -> aiohttp.ClientResponse:
         """Read the head. Raises ``ClientResponseError``."""
         protocol, heads = connection.protocol, 0
-        if hasattr(connection.transport, "max_size"):  # asyncio's own; TLS transports have none
+        if hasattr(connection.transport, "max_size"):  # asyncio's own; TLS transports lack it
             connection.transport.max_size = RECEIVE_BYTES
         read = protocol.read
 

@@ -155,7 +155,7 @@ def _make_session(limits: HttpSessions, host: str) -> aiohttp.ClientSession:
 async def _refuse_redirects(
     request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
 ) -> aiohttp.ClientResponse:
-    """Treat a redirect as an answer: following it would carry a key to a place nobody allowed."""
+    """Treat a redirect as an answer: following it would send a key to an address that was never allowed."""
     response = await handler(request)
     if 300 <= response.status < 400:
         import aiohttp

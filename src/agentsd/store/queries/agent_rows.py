@@ -104,7 +104,7 @@ def parse_attachments(stored: object) -> Attachments:
 def require_manifest(change: Change) -> Manifest:
     """Return the desired manifest; every change but a delete has one."""
     if change.desired is None:
-        raise ValueError(f"a change that is no delete needs a manifest: {change.slug}")
+        raise ValueError(f"a change other than a delete needs a manifest: {change.slug}")
     return change.desired
 
 
@@ -117,13 +117,13 @@ def restore_from_document(change: Change, data: bytes | None) -> tuple[Change, M
     desired = require_manifest(change)
     if desired.attachments.layers:
         raise StoreRefused(
-            f"the row of {change.slug} was edited by hand just now",
-            hint="sync again: its manifest has layers, which are read anew",
+            f"the row of {change.slug} was just edited by hand",
+            hint="sync again: its manifest has layers, which are then read again",
         )
     if data is None or sha256(data).digest() != (desired.document_digest or desired.digest):
         raise StoreRefused(
             f"the stored document of {change.slug} is missing or was changed by hand",
-            hint=f"touch {change.path} (any edit) and sync again: the file brings it back",
+            hint=f"touch {change.path} (any edit) and sync again: the file restores it",
         )
     from agentsd.core.manifest.document import (
         parse_document,  # a heal is rare; PyYAML need not be loaded for anything else

@@ -152,7 +152,7 @@ async def load_all(connection: AsyncConnection) -> LoadedRows:
 
 
 _UNREADABLE = Attachment("the column attachments", b"")
-"""Makes the agent of a row that was edited by hand Invalid, instead of something else than its files say."""
+"""Makes the agent of a manually edited row Invalid, so that it never differs from its files."""
 
 
 async def _build_rows(
@@ -212,7 +212,7 @@ async def load_revision_page(
     """Load revisions with documents of at most ``size`` bytes together, and whether there are more.
 
     There are two at least, so that paging goes on. A layer counts as ``_LAYER_BYTES``, since it is read
-    anew.
+    again.
     """
     cursor = await connection.execute(
         """SELECT agent_id, version, operation, slug, owner, source, path, digest, commit, run_id, created_at,

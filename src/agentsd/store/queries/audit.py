@@ -1,4 +1,4 @@
-"""Audit: who did what to which agent. Never a secret, a prompt or a transcript.
+"""Audit: actor, action and target. Never a secret, a prompt or a transcript.
 
 The table prunes itself as it is written to (every thousandth entry runs the SQL function
 ``audit_prune``), so that a role that may add entries need not be allowed to delete any.
@@ -18,9 +18,9 @@ from agentsd.core.names import SLUG_MAX, derive_owner, escape_unprintable
 from agentsd.store.lenient_values import read_mapping
 
 KEPT_DAYS = 400
-"""Older deeds go."""
+"""Age at which entries are removed."""
 KEPT_ENTRIES = 100_000
-"""Of deeds done, and as many again of those refused or failed: refusals never push out what was done."""
+"""Entries kept of completed actions, and as many of refused or failed ones, so neither evicts the other."""
 
 TEXT_MAX = 200
 """Characters of an actor or target that are kept: a refused write may name anything."""
@@ -50,7 +50,7 @@ async def record_audit_entry(
 ) -> None:
     """Record one entry: ``record_audit_entry(conn, actor="acme/ci", action="select", target="a/b")``.
 
-    ``owner``: whose users may read it; None is the target's, an empty string is nobody but admins.
+    ``owner``: whose users may read it; None is the target's, an empty string admins only.
     """
     if owner is None:
         owner = derive_owner(target) if target else ""

@@ -22,14 +22,14 @@ EMBED_BATCH = 32
 _INSERT_BATCH = 500
 """Passages of one statement: to write it takes a millisecond or so of the event loop."""
 _LOCK_SEED = 0x6B6E6F77
-"""Keeps the locks of vector spaces apart from other advisory locks."""
+"""Separates the locks of vector spaces from other advisory locks."""
 
 _RANK_CONSTANT = 60
-"""Of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
+"""Constant of reciprocal rank fusion: how fast a rank's weight falls (Cormack et al., 2009)."""
 
 
 async def find_missing_sources(connection: AsyncConnection, digests: Collection[bytes]) -> set[bytes]:
-    """Return those of ``digests`` whose passages are not stored, or were cut by another version."""
+    """Return those of ``digests`` whose passages are not stored, or were split by another version."""
     if not digests:
         return set()
     cursor = await connection.execute(
@@ -44,7 +44,7 @@ async def store_sources(
 ) -> None:
     """Store ``{digest: (path, passages)}``.
 
-    Vectors of passages that were cut anew are removed with the old passages.
+    Vectors of passages that were split again are removed with the old passages.
     """
     for digest, (path, chunks) in sources.items():
         await connection.execute("DELETE FROM knowledge_sources WHERE digest = %s", (digest,))
@@ -79,7 +79,7 @@ class KnowledgeStats:
     """Size of the index."""
 
     sources: int = 0  # distinct documents that live agents name
-    missing: int = 0  # of them, not cut into passages yet
+    missing: int = 0  # of them, not split into passages yet
     passages: int = 0
     spaces: Mapping[str, int] = field(default_factory=dict)  # embedded passages of each vector space
 

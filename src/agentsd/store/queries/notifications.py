@@ -32,7 +32,7 @@ class Notice:
     key: str
     reason: str
     message: str
-    failing: bool  # False: it is over, and those that were told have still to hear so
+    failing: bool  # False: it is over, but the notified receivers have yet to be notified of that
     told: frozenset[str]
     since: datetime
 
@@ -79,7 +79,7 @@ async def replace_failures(
 
 
 async def set_notified(connection: AsyncConnection, source: str, key: str, told: Collection[str]) -> None:
-    """Record who was notified of a failure. One that is over is removed with the last of them."""
+    """Record the receivers notified of a failure. One that is over is removed with the last of them."""
     names: Mapping[str, object] = {
         "source": source,
         "key": key,

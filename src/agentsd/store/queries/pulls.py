@@ -22,10 +22,10 @@ class PullState:
     url: str  # without user and password
     ref: str
     path: str  # of the manifests in the repository
-    last_attempted: str | None = None  # the commit that the ref was at; None: it never could be asked
+    last_attempted: str | None = None  # the commit that the ref was at; None: the remote never answered
     last_applied: str | None = None
     signer: str | None = None  # of ``last_applied``, where signatures are verified
-    reason: str | None = None  # CamelCase, for machines: why the two differ, or the remote cannot be asked
+    reason: str | None = None  # CamelCase, for machines: why the two differ, or the remote cannot be reached
     message: str = ""
     attempted_at: datetime | None = None
     applied_at: datetime | None = None

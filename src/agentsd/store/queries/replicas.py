@@ -1,4 +1,4 @@
-"""Running replicas: each writes a heartbeat, by which ``status`` and ``sync --wait`` see who serves."""
+"""Running replicas: each writes a heartbeat, by which ``status`` and ``sync --wait`` find it."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Replica:
     pid: int
     version: int  # the version that it serves
     degraded: Sequence[Mapping[str, Any]] = ()  # of agents that serve an older version: slug, reason, message
-    started_at: datetime | None = None  # both as Postgres tells the time; None: not stored yet
+    started_at: datetime | None = None  # both by Postgres' clock; None: not stored yet
     seen_at: datetime | None = None
-    unopened: int = 0  # agents of that version that it has not looked into yet
+    unopened: int = 0  # agents of that version that it has not opened yet
 
     @property
     def place(self) -> str:

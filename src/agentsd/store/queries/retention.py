@@ -11,7 +11,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 PRUNE_BATCH = 1000
-"""Rows that one statement removes at most, so that nobody waits long for its locks."""
+"""Rows that one statement removes at most, so that its locks are short."""
 
 
 async def prune_revisions(

@@ -1,4 +1,4 @@
-"""Digests of the rules that manifests were checked against: no change of an agent, so no version."""
+"""Digests of the rules that manifests were checked against. They change no agent, so they get no version."""
 
 from __future__ import annotations
 

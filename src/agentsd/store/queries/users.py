@@ -91,7 +91,7 @@ async def load_tokens(connection: AsyncConnection) -> tuple[OwnerTokens, ...]:
     for username, path, tokens, email in rows:
         own = [one for one in tokens if known.get(str(_get_field(one, "sha256")), username) == username]
         if len(own) < len(tokens):
-            _log.warning("a token of another owner is passed over", extra={"owner": username})
+            _log.warning("a token of another owner is ignored", extra={"owner": username})
         found.append(OwnerTokens(username, path, tuple(own), email))
     return tuple(found)
 

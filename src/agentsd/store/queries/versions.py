@@ -11,7 +11,7 @@ from psycopg import AsyncConnection
 
 VERSIONS_CHANNEL = "agentsd"
 APPLY_LOCK = 0x6167656E74736401
-""""agentsd" and a one: the key of every apply's advisory lock."""
+""""agentsd" and a 1: the key of every apply's advisory lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,5 +95,5 @@ async def insert_version(connection: AsyncConnection, source: str, commit: str |
 
 
 def notify_listeners(connection: AsyncConnection, to: Head) -> Awaitable[Any]:
-    """Notify every listener at commit. A hint only: whoever misses it finds the version by asking."""
+    """Notify every listener at commit. A hint only: a reader that misses it finds the version by polling."""
     return connection.execute("SELECT pg_notify(%s, %s)", (VERSIONS_CHANNEL, str(to)))

@@ -14,11 +14,11 @@ from typing import Any
 
 HEADER_BYTES_MAX = 4 << 20
 KEYS_MAX = 4096
-"""Key-value pairs that are looked at; real files have about 40."""
+"""Key-value pairs that are read; real files have about 40."""
 CELL_BYTES = 2
 """Bytes of one number of the key-value cache (f16)."""
 BASE_BYTES = 192 << 20
-"""The library, its threads and the buffers of one batch."""
+"""Memory of the library, its threads and the buffers of one batch."""
 UNKNOWN_FACTOR = 2
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}

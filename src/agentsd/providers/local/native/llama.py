@@ -16,7 +16,7 @@ from agentsd.providers.local.host import EngineCall, EngineRefusal
 from agentsd.providers.local.native.gguf import estimate_memory
 
 PROMPT_BATCH = 256
-"""Tokens of a prompt that are read at a time: a cancelled request stops between two batches."""
+"""Tokens of a prompt per batch: a cancelled request stops between two batches."""
 SOCKET_PATH_BYTES = 90
 """Longest folder whose socket still has a valid address (108 bytes in all)."""
 TOO_LONG = "exceed_context_size_error"
@@ -38,7 +38,7 @@ class LlamaEngine:
         path, parallel = Path(settings["path"]), settings["parallel"]
         params = xllamacpp.CommonParams()
         params.model.path = str(path)
-        params.n_ctx = settings["context"] * parallel  # llama.cpp shares it out among its slots
+        params.n_ctx = settings["context"] * parallel  # llama.cpp divides it among its slots
         params.n_parallel = parallel
         params.cpuparams.n_threads = settings["threads"]
         params.n_batch = PROMPT_BATCH

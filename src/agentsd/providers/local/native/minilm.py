@@ -11,7 +11,7 @@ from typing import Any
 from agentsd.providers.local.host import EngineCall
 
 TOKENS_MAX = 256
-"""Tokens of a text that count, as the model was trained; the rest is cut off."""
+"""Tokens of a text that are used, as in the model's training; the rest is cut off."""
 BASE_BYTES = 192 << 20
 
 
@@ -31,7 +31,7 @@ class MiniLmEngine:
         self._tokenizer.enable_truncation(max_length=TOKENS_MAX)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = 1  # a text is too short to share out
+        options.intra_op_num_threads = 1  # a text is too short to split
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # leave idle cores to others
         self._session: Any = onnxruntime.InferenceSession(
             settings["path"], options, providers=["CPUExecutionProvider"]

@@ -11,12 +11,12 @@ from agentsd.providers.local.host import EngineCall, EngineRefusal
 
 SAMPLE_RATE = 16_000
 SILENT_TAIL = bytes(SAMPLE_RATE)
-"""Half a second of silence after the end: without it the last word is guessed at."""
+"""Half a second of silence after the end: without it the last word is often wrong."""
 FORCE_UPDATE_FLAG = 1
-"""The library's flag for "transcribe all there is, now". Its own ``stop`` forgets what was not yet."""
+"""The library's flag to transcribe all audio now. Its own ``stop`` drops what is not transcribed yet."""
 UNKNOWN_STREAM = "unknown_stream"
 STREAMS_MAX = 1024
-"""Streams of sound that are open at a time."""
+"""Audio streams open at a time."""
 TOO_MANY_STREAMS = "too_many_streams"
 BASE_BYTES = 256 << 20
 _NEVER_SECONDS = 1e9  # seconds; the library must not transcribe on its own, between our calls
