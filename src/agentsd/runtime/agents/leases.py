@@ -24,7 +24,7 @@ from agentsd.providers.schema import ProviderSettings
 from agentsd.telemetry import Metrics
 
 CLOSE_TIMEOUT = 30.0
-"""Seconds that one provider may take to close."""
+"""Timeout of closing one provider."""
 
 _log = logging.getLogger(__name__)
 
