@@ -39,8 +39,8 @@ function draw(agent, found, files) {
     fill(byId("values"),
       h("p.soft", {},
         agent.path === null
-          ? "It is built in: nothing is configured."
-          : "The manifest cannot be read: Conditions say why."));
+          ? "It is built in: it has no configuration."
+          : "The manifest cannot be read: see Conditions."));
     return;
   }
   const known = new Set(GROUPS.map(([name]) => name));

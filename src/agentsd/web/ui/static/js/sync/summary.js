@@ -16,7 +16,7 @@ function said({ data, head, now }) {
     return {
       tone: "bad",
       text: `Postgres is away. This replica serves version ${data.version} from memory; `
-        + "runs, files and the other replicas are not known until it is back.",
+        + "runs, files and the other replicas are unknown until it is back.",
     };
   }
   const live = data.replicas.filter((one) => !isSilent(one, now));
