@@ -89,7 +89,7 @@ class LazyOpener:
         return sum(entry.row.version == version for entry in self._pending)
 
     async def verify(self) -> int:
-        """Open some entries that nobody asked for yet. Return how many are left."""
+        """Open some entries that were not requested yet. Return how many are left."""
         await self._look_into(list(islice(self._pending, _VERIFY_BATCH)))
         if not self._pending:
             self.waiting.clear()

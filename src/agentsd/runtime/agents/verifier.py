@@ -1,4 +1,4 @@
-"""Verifier: opens, in the background, what nobody has asked for yet, so that every agent's
+"""Verifier: opens, in the background, agents that were not requested yet, so that every agent's
 condition is known without delaying readiness, requests or swaps.
 """
 

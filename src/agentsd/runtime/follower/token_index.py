@@ -64,7 +64,7 @@ class TokenIndex:
         return None if listed.holder.expired(self._now(now)) else listed.holder
 
     def holder(self, sha256: str) -> Principal | None:
-        """Return the holder of the token with this hash (in hex), expired or not; None: nobody's."""
+        """Return the holder of the token with this hash (in hex), expired or not; None: no holder."""
         listed = self._listed.get(bytes.fromhex(sha256))
         return listed.holder if listed else None
 

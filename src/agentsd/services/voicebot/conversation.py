@@ -1,4 +1,4 @@
-"""Conversation of a call: the items that a client knows by id, and the messages that a model gets."""
+"""Conversation of a call: the items that a client addresses by id, and the messages for a model."""
 
 from __future__ import annotations
 

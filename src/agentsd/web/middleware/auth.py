@@ -116,7 +116,7 @@ def parse_bearer(authorization: str | None) -> str | None:
 
 
 def check_bind(hosts: Iterable[str], known: bool) -> None:
-    """Refuse a server that others could reach and nobody could use. Raise ``ConfigError``.
+    """Refuse a server that is reachable for others but has no token. Raise ``ConfigError``.
 
     ``known``: whether there is any token.
     """

@@ -178,7 +178,7 @@ async def _wait_until_known(
     if not guarded and made:
         told.append("it is the first token: from now on every request needs one")
     elif not book:
-        to_whom = "this machine" if parts.access.loopback else "nobody"
+        to_whom = "this machine" if parts.access.loopback else "no client"
         told.append(f"it was the last token: this server is open to {to_whom} now")
     return "; ".join(told)
 

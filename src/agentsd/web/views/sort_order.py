@@ -74,7 +74,7 @@ class SortOrder:
 
 
 SLUG_ORDER = SortOrder()
-"""The order of who asks for none."""
+"""The default order."""
 
 
 class PagePicker:

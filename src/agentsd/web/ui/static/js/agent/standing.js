@@ -92,7 +92,7 @@ function served(agent, replicas) {
   if (replicas === null) return h("p.soft", {}, "Unknown while Postgres is away.");
   if (!replicas.length) return h("p.soft", {}, "No heartbeat in the last minute.");
   const good = replicas.filter((one) => one.state.name === "serves").length;
-  const what = agent.is_active ? "serve" : "know";
+  const what = agent.is_active ? "serve" : "have";
   return [
     h("p", { role: "status" },
       `${count(good)} of ${count(replicas.length)} ${what} version ${agent.version}`
@@ -100,7 +100,7 @@ function served(agent, replicas) {
     h("ul.plain-list.stack", {}, replicas.map((one) => h("li", {},
       h("div.row", {},
         h("span.badge", { class: one.state.tone },
-          agent.is_active ? one.state.label : one.state.label.replace("serves", "knows")),
+          agent.is_active ? one.state.label : one.state.label.replace("serves", "has")),
         h("span", {},
           nameOf(one), " ", one.here ? h("span.badge.info", {}, "this one") : null,
           h("span.soft.small", {}, " last heartbeat ", when(one.seen_at)))),

@@ -14,7 +14,7 @@ const AGAIN_MS = 800;
 const VERBS = { create: "create", update: "update", rename: "rename", delete: "delete", heal: "heal" };
 const TONES = { create: "good", update: "warn", rename: "warn", delete: "bad", heal: "info" };
 
-/** Draw `#plan`. `look()` reads it; `overtaken()`: something was synced since; `know(data)`: who leads. */
+/** Draw `#plan`. `look()` reads it; `overtaken()`: something was synced since; `know(data)`: the leader. */
 export function mountPlan(session) {
   const state = { told: null, leaders: [], asked: 0, stale: false };
   const admin = session.role === "admin";
