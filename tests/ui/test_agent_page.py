@@ -136,7 +136,7 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     await confirm(page, "Suspend")
     await expect(page.locator(DIALOG)).to_contain_text("Nothing was written.")
     await expect(page.locator(DIALOG).get_by_role("button", name="Suspend")).to_be_disabled()
-    see = page.get_by_role("button", name="Show what is there now")
+    see = page.get_by_role("button", name="Show the current version")
     await expect(see).to_be_focused()
     await see.press("Enter")
     await expect(page.locator(f"{DIALOG} .changes")).to_contain_text("Good evening.")
@@ -163,7 +163,7 @@ async def test_reading_only(visit: Visit, new_site: NewSite) -> None:
     assert "active" not in site.read("acme/sales.yaml")
     viewer = await visit("/ui/agent?agent=acme~sales", at=site)
     await sign_in(viewer, ANN)
-    await expect(viewer.locator("#locked")).to_contain_text("Your token reads and talks (role viewer)")
+    await expect(viewer.locator("#locked")).to_contain_text("Your token (role viewer) may read and talk only")
     await expect(viewer.locator("#locked")).to_contain_text("agents.d/acme/sales.yaml")
     await expect(viewer.locator("#actions").locator("a:visible, button:visible")).to_have_count(0)
 
@@ -176,9 +176,11 @@ async def test_postgres_is_away(visit: Visit, new_site: NewSite) -> None:
     await _postgres_for(site, allowed=False)
     await expect(page.locator("#banners")).to_contain_text("Postgres is away")
     await page.goto(f"{site.url}/ui/agent?agent=clerk")
-    await expect(page.locator("#revisions-trouble")).to_contain_text("It is shown as soon as it is back.")
+    await expect(page.locator("#revisions-trouble")).to_contain_text(
+        "It is shown when Postgres is available again."
+    )
     await expect(page.locator("#values")).to_contain_text("kokoro.local")
-    await expect(page.locator("#replicas")).to_contain_text("Not known while Postgres is away.")
+    await expect(page.locator("#replicas")).to_contain_text("Unknown while Postgres is away.")
     await _postgres_for(site, allowed=True)
     await expect(page.locator("#revisions > li")).to_have_count(1)
 

@@ -83,7 +83,9 @@ async def test_a_page_after_the_other(visit: Visit, new_site: NewSite) -> None:
     """Fifty rows, then more; whoever comes back finds the same rows. A server that only reads says so."""
     site = await new_site("--write-back", "off", prepare=_crowd)
     page = await visit("/ui/agents?owner=crowd", at=site)
-    await expect(page.locator("#where")).to_contain_text("writes no files: edit those in agents.d")
+    await expect(page.locator("#where")).to_contain_text(
+        "This server is read-only: edit the files in agents.d"
+    )
     await expect(page.locator("#count")).to_have_text("50 of 60 agents match")
     await page.get_by_role("button", name="Show 10 more").press("Enter")
     await expect(page.locator("#count")).to_have_text("60 agents match")

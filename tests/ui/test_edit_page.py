@@ -181,7 +181,7 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     await mine["system_prompt"].fill("be brief, mine")
     commit(site, "shared.yaml", SHARED.format("Shared anew", "two, theirs", "be long, theirs"))
     await expect(mine["name"]).to_have_value("Shared anew")
-    await expect(page.get_by_role("alert")).to_contain_text("Changed by both of you: Description")
+    await expect(page.get_by_role("alert")).to_contain_text("Changed here and elsewhere: Description")
     await page.get_by_role("button", name="Review and save").click()
     dialog = page.get_by_role("dialog")
     first = dialog.get_by_role("group", name="Description")
@@ -195,7 +195,7 @@ async def test_a_conflict_is_a_choice(visit: Visit, site: Site) -> None:
     assert await violations(page) == []
     commit(site, "shared.yaml", SHARED.format("Shared again", "two, theirs", "be long, theirs"))
     await page.get_by_role("button", name="Save", exact=True).click()
-    await expect(page.locator("dialog")).to_contain_text("changed by somebody else meanwhile")
+    await expect(page.locator("dialog")).to_contain_text("The file was changed meanwhile")
     await page.get_by_role("button", name="Save", exact=True).click()
     await page.wait_for_url("**/ui/agent?agent=shared")
     assert site.read("shared.yaml") == SHARED.format("Shared again", "two, theirs", "be brief, mine")
@@ -225,10 +225,10 @@ async def test_where_nothing_is_written_it_says_what_to_do(visit: Visit, new_sit
     """The file, its text, and the command for secrets, which are not asked for; and no button to save."""
     site = await new_site("--write-back", "off")
     page = await visit("/ui/edit?agent=acme~sales", at=site)
-    await expect(page.get_by_text("This server writes no files")).to_be_visible()
+    await expect(page.get_by_text("This server is read-only")).to_be_visible()
     assert await page.get_by_role("button", name="Review and save").count() == 0
     await field(page, "description").get_by_role("textbox").fill("Sells more")
-    await page.get_by_role("button", name="Show what to do").click()
+    await page.get_by_role("button", name="Show the steps").click()
     await expect(page.locator("ol.steps .diff")).to_contain_text("+description: Sells more")
     await expect(page.locator("ol.steps pre")).to_contain_text("description: Sells more")
     await expect(page.locator("ol.steps")).to_contain_text("agents.d/acme/sales.yaml")
@@ -237,7 +237,7 @@ async def test_where_nothing_is_written_it_says_what_to_do(visit: Visit, new_sit
     await field(page, "llm_provider_config.provider").get_by_role("combobox").select_option(label="groq.com")
     await field(page, "llm_provider_config.model").get_by_role("textbox").fill("small")
     await expect(field(page, "llm_provider_config.api_key").locator("input")).to_be_hidden()
-    await page.get_by_role("button", name="Show what to do").click()
+    await page.get_by_role("button", name="Show the steps").click()
     await expect(page.locator("ol.steps")).to_contain_text("agentsd edit fresh")
     assert not (site.agents / "fresh.yaml").exists()
 
@@ -250,7 +250,7 @@ async def test_who_may_only_look_gets_a_text_to_hand_on(visit: Visit, new_site: 
     await sign_in(page, ANN)
     await field(page, "description").get_by_role("textbox").fill("Sells: more")
     await field(page, "llm_provider_config.temperature").get_by_role("spinbutton").fill("0.5")
-    await page.get_by_role("button", name="Show what to do").click()
+    await page.get_by_role("button", name="Show the steps").click()
     text = await page.locator("ol.steps pre").first.inner_text()
     assert yaml.safe_load(text) == {"description": "Sells: more", "llm": {"temperature": 0.5}}
     assert "Sells: more" not in site.read("acme/sales.yaml")
@@ -263,7 +263,7 @@ async def test_a_change_may_wait_on_a_branch(visit: Visit, new_site: NewSite) ->
     page = await visit("/ui/edit?agent=helper", at=site)
     await field(page, "description").get_by_role("textbox").fill("Waits")
     await page.get_by_role("button", name="Review and save").click()
-    await expect(page.locator("dialog")).to_contain_text("until somebody merges it")
+    await expect(page.locator("dialog")).to_contain_text("until that is merged")
     await page.get_by_role("button", name="Save", exact=True).click()
     await expect(page.get_by_role("main").get_by_role("status")).to_contain_text("waits on the branch")
     assert "Waits" not in site.read("helper.yaml")

@@ -38,7 +38,9 @@ async def test_a_form_keeps_what_was_typed_for_an_agent_that_is_gone(visit: Visi
     await page.get_by_role("textbox", name="Description").fill("typed here")
     (site.agents / "vanishing.yaml").unlink()
     site.git("commit", "-q", "-a", "-m", "vanishing is gone")
-    await expect(page.get_by_role("alert").filter(has_text="This agent is gone")).to_be_visible()
+    await expect(
+        page.get_by_role("alert").filter(has_text="This agent was deleted or renamed")
+    ).to_be_visible()
     await expect(page.get_by_role("textbox", name="Description")).to_have_value("typed here")
     await expect(page.get_by_role("button", name="Go back to it")).to_have_count(0)
 

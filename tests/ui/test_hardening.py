@@ -32,7 +32,7 @@ async def test_a_secret_is_not_typed_where_it_cannot_be_saved(visit: Visit, new_
     await expect(key).to_contain_text("agentsd edit")
     await expect(key.locator("input")).to_be_hidden()
     await page.locator("[data-pointer='llm_provider_config.model'] input").fill("small")
-    await page.get_by_role("button", name="Show what to do").click()
+    await page.get_by_role("button", name="Show the steps").click()
     await expect(page.locator("ol.steps pre")).to_contain_text("ENC[sealed by: agentsd edit acme/sales]")
 
 

@@ -115,8 +115,8 @@ async def test_without_postgres(visit: Visit, new_site: NewSite, postgres_url: s
         await page.evaluate(LOOK)
         await expect(page.locator("#summary")).to_contain_text("Postgres is away")
         await expect(page.locator("#head")).to_contain_text("version 1, 4 agents")
-        await expect(page.locator("#fleet")).to_contain_text("known again when Postgres is back")
-        await expect(page.locator("#audit")).to_contain_text("known again when Postgres is back")
+        await expect(page.locator("#fleet")).to_contain_text("unknown until Postgres is back")
+        await expect(page.locator("#audit")).to_contain_text("unavailable until Postgres is back")
         await page.get_by_role("button", name="Look now").click()
         await expect(page.locator("#plan .notice")).to_be_visible()
         await page.evaluate(LOOK)
@@ -141,7 +141,7 @@ async def test_the_audit_is_live_and_filtered(visit: Visit, site: Site) -> None:
     await expect(rows).to_have_count(1)
     await expect(rows).to_contain_text("done")
     await page.get_by_label("Only of this agent").fill("nobody")
-    await expect(page.locator("#audit")).to_contain_text("Nothing was written to nobody")
+    await expect(page.locator("#audit")).to_contain_text("No visible entries for nobody")
 
 
 async def test_who_is_no_admin_sees_what_concerns_them(visit: Visit, new_site: NewSite) -> None:

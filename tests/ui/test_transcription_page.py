@@ -79,15 +79,15 @@ async def test_files(visit: Visit, vendors: Vendors) -> None:
     text, source = page.locator(".heard"), page.locator(".source")
     await choose(page, HOSTILE, wav_of(spoken(16_000), 16_000))
     await expect(text).to_have_text(heard(spoken(16_000)))
-    await expect(source).to_have_text(f"{HOSTILE}, sent as it is")
+    await expect(source).to_have_text(f"{HOSTILE}, sent as is")
     await choose(page, "mu.wav", mulaw_of(spoken(8_000), 8_000))
-    await expect(source).to_contain_text("mu.wav, made into 16 kHz mono WAV")
+    await expect(source).to_contain_text("mu.wav, converted to 16 kHz mono WAV")
     await expect(page.locator("#state")).to_have_text("Done")
     frames = b"".join(frame for frame in vendors.stt.last.frames if isinstance(frame, bytes))
     assert likeness(frames, spoken(16_000)) > 0.95
     await choose(page, "notes.txt", b"no sound at all")
     await expect(page.locator("#errors").get_by_role("alert")).to_contain_text(
-        "cannot read the file as sound"
+        "cannot decode the file as audio"
     )
     assert await page.evaluate("window.harmed") is None
     assert await violations(page) == []

@@ -96,7 +96,7 @@ async def test_an_admin_makes_and_revokes_a_token(visit: Visit, new_site: NewSit
     await dialog.get_by_role("button", name="Revoke", exact=True).click()
     await expect(dialog).to_contain_text("It is the token that asks")
     await dialog.get_by_label("Type root to confirm").fill("root")
-    await dialog.get_by_role("button", name="Revoke all the same").click()
+    await dialog.get_by_role("button", name="Revoke anyway").click()
     await expect(dialog).to_contain_text("Sign in")
 
 

@@ -139,7 +139,7 @@ async def test_barge_in(visit: Visit, vendors: Vendors) -> None:
     ("script", "told"),
     [
         (DENIED.format(name="NotAllowedError"), "may not use the microphone"),
-        pytest.param(DENIED.format(name="NotFoundError"), "There is no microphone", marks=pytest.mark.soak),
+        pytest.param(DENIED.format(name="NotFoundError"), "No microphone was found", marks=pytest.mark.soak),
         pytest.param(
             "Object.defineProperty(navigator, 'mediaDevices', {value: undefined});",
             "plain http",
@@ -226,7 +226,9 @@ async def test_a_full_house(visit: Visit, new_site: NewSite) -> None:
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
         others = [await client.ws_connect(f"{site.url}/v1/realtime?model=helper") for _ in range(200)]
         await page.get_by_role("button", name="Start a call").click()
-        await expect(page.locator("#notices").get_by_role("alert")).to_contain_text("as many calls as fit")
+        await expect(page.locator("#notices").get_by_role("alert")).to_contain_text(
+            "This server has too many calls"
+        )
         await others[0].close()
         await page.get_by_role("button", name="Call again").click()
         await expect(page.locator("#status")).to_have_text("Waiting for you")

@@ -51,7 +51,7 @@ def _make_decoding_table(law: Law) -> tuple[int, ...]:
 
 
 def _encode_mu_law(sample: int) -> int:
-    size = sample >> 2  # the law knows 14 bits
+    size = sample >> 2  # the law covers 14 bits
     sign = 0x80 if size < 0 else 0
     size = min(abs(size), 8158) + (_BIAS >> 2)
     exponent = max(0, size.bit_length() - 6)

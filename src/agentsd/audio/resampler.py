@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import soxr
 
 Quality = Literal["LQ", "HQ"]
-"""``HQ`` for ears and recognisers; ``LQ`` holds less back, and is enough to tell speech from silence."""
+"""``HQ`` for listeners and recognisers; ``LQ`` has less delay, and is enough for speech detection."""
 
 SAMPLE_BYTES = 2
 

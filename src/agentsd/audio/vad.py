@@ -16,16 +16,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 RATE = 16_000
-"""Hertz that the model hears at."""
+"""Sample rate of the model."""
 
 FRAME_SAMPLES = 512
 FRAME_MS = 32
-"""What one probability is about."""
+"""Frame of one probability."""
 
 DETECTORS_IDLE_MAX = 64
-"""Detectors that wait for their next call: one above it is freed at once."""
+"""Maximum idle detectors: further ones are freed at once."""
 DETECTOR_IDLE_SECONDS = 20.0
-"""How long a detector waits for its next call before it is freed."""
+"""Idle time after which a detector is freed."""
 LOADING_THREADS = 2
 
 
@@ -64,7 +64,9 @@ class DetectorPool:
     ) -> None:
         self._idle_max = idle_max
         self._idle_seconds = idle_seconds
-        self._idle: deque[tuple[float, VoiceDetector]] = deque()  # since when; the longest idle first
+        self._idle: deque[tuple[float, VoiceDetector]] = (
+            deque()
+        )  # (idle since, detector); the longest idle first
         self._threads = ThreadPoolExecutor(LOADING_THREADS, thread_name_prefix="vad")
 
     def __len__(self) -> int:
@@ -109,7 +111,7 @@ class DetectorPool:
 
 
 DETECTORS = DetectorPool()
-"""Those of this process."""
+"""Detectors of this process."""
 
 
 def _free_detectors(detectors: list[VoiceDetector]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 UNKNOWN_LENGTH = 0xFFFF_FFFF
-"""The size that a stream's header tells: nobody knows it yet. OpenAI and ffmpeg write the same."""
+"""Size in a stream's header, where it is not known yet. OpenAI and ffmpeg write the same."""
 SAMPLE_RATES = range(4_000, 192_001)
 CHANNELS_MAX = 8
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
@@ -58,7 +58,7 @@ def read_wav(data: bytes) -> Sound:
     A length that is not given, or too long, ends with the file.
     """
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise BadWav("it does not begin as a WAV file does")
+        raise BadWav("it does not begin with a WAV header")
     form: _Format | None = None
     for name, body in _read_chunks(data):
         if name == b"fmt ":
@@ -67,7 +67,7 @@ def read_wav(data: bytes) -> Sound:
             if form is None:
                 break
             return Sound(form.rate, mix_to_mono(_convert_to_16_bit(bytes(body), form), form.channels))
-    raise BadWav("it has no sound in it")
+    raise BadWav("it contains no audio")
 
 
 def mix_to_mono(pcm: bytes, channels: int) -> bytes:
@@ -91,7 +91,7 @@ def _read_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 def _parse_format(body: memoryview) -> _Format:
     if len(body) < 16:
-        raise BadWav("its format is cut short")
+        raise BadWav("its format chunk is truncated")
 
     def number(at: int, size: int) -> int:
         return int.from_bytes(body[at : at + size], "little")
@@ -103,7 +103,7 @@ def _parse_format(body: memoryview) -> _Format:
     if form.rate not in SAMPLE_RATES or not 1 <= form.channels <= CHANNELS_MAX:
         raise BadWav("its rate or its number of channels is out of range")
     if (code, form.bits) not in ((_PCM, 8), (_PCM, 16), (_PCM, 24), (_PCM, 32), (_FLOAT, 32)):
-        raise BadWav("its samples are compressed, or of a width that is not read: use 16-bit PCM")
+        raise BadWav("its samples are compressed, or of an unsupported width: use 16-bit PCM")
     return form
 
 

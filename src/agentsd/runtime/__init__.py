@@ -1,4 +1,4 @@
-"""Data plane: the agents that run, replaced without interrupting those who use them.
+"""Data plane: the agents that run, replaced without interrupting their users.
 
 follower.Follower         LISTEN, load what changed, hand it on; outlives Postgres
     ▼ rows

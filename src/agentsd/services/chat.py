@@ -46,7 +46,7 @@ PASSED_FIELDS = frozenset(
         "user",
     }
 )
-"""Request keys that go to the vendor as they are. Others (``model``, ``store``, …) stay here."""
+"""Request keys that are passed to the vendor unchanged. Others (``model``, ``store``, …) are not."""
 
 
 class InvalidChat(AgentsdError):
@@ -86,7 +86,7 @@ async def _stream_chunks(
     upstream = cast("AsyncGenerator[dict[str, Any], None]", llm.stream(request))
     async with aclosing(upstream):
         async for chunk in upstream:
-            if chunk.get("choices") or wants_usage:  # without choices it is usage, which clients must ask for
+            if chunk.get("choices") or wants_usage:  # without choices it is usage, sent on request only
                 yield _rename_reply(chunk, slug, own_id, created, "chat.completion.chunk")
 
 

@@ -13,7 +13,7 @@ from agentsd.providers.base import Knowledge, LiveAgent
 from agentsd.services import chat, rag
 
 ANSWER_MAX = 20_000
-"""Characters of an answer that are looked at."""
+"""Maximum characters of an answer that are checked."""
 
 
 @dataclass(frozen=True, slots=True)

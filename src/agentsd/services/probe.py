@@ -36,7 +36,7 @@ from agentsd.providers.base import (
 )
 
 PROBE_SECONDS = 30.0
-"""How long one provider may take."""
+"""Timeout of one provider."""
 
 _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
     (ProviderAuthError, "wrong-key", "put a valid key into {at}.api_key: agentsd edit {slug}"),
@@ -68,10 +68,10 @@ _REASONS: tuple[tuple[type[ProviderError], str, str], ...] = (
     (
         ProviderProtocolError,
         "wrong-url",
-        "what is at the URL of {at} speaks something else: correct its URL and path",
+        "the server at the URL of {at} uses another protocol: correct its URL and path",
     ),
-    (ProviderBroken, "broken", "report it to whoever made this provider"),
-    (ProviderRejected, "rejected", "the vendor refuses the settings of {at}: look at each of its fields"),
+    (ProviderBroken, "broken", "report it to the author of this provider"),
+    (ProviderRejected, "rejected", "the vendor refuses the settings of {at}: check each of its fields"),
     (ProviderError, "failed", "the vendor failed: try again later; {section}.fallback lets another answer"),
 )
 
@@ -133,10 +133,10 @@ async def _probe_provider(slug: str, section: str, at: str, vendor: str, provide
         said = f"{vendor} did not answer in {PROBE_SECONDS:g} s"
     except EmptyAnswer as silent:
         reason, said = "silent", f"{vendor} {silent}"
-        fix = "the model or voice of {at} may be the wrong one for this"
-    except Exception as error:  # a fault of a vendor's client; its text may quote anything
+        fix = "the model or voice of {at} may be the wrong one"
+    except Exception as error:  # a bug of the vendor's client; its text may contain a secret
         reason, said = "broken", f"the client of {vendor} failed: {type(error).__name__}"
-        fix = "report it to whoever made this provider"
+        fix = "report it to the author of this provider"
     fix = fix.format(at=at, section=section, slug=slug)
     return ProbeResult(
         at, vendor, ok=False, seconds=perf_counter() - began, message=said, reason=reason, fix=fix
@@ -151,7 +151,7 @@ async def _probe_llm(llm: LLM) -> tuple[float, str]:
         async for chunk in stream:
             if _has_content(chunk):
                 return perf_counter() - began, "it writes"
-    raise EmptyAnswer("answered without a word")
+    raise EmptyAnswer("answered without text")
 
 
 def _has_content(chunk: Mapping[str, Any]) -> bool:
@@ -168,7 +168,7 @@ async def _probe_tts(tts: TTS) -> tuple[float, str]:
             first = first or perf_counter() - began
             size += len(pcm)
     if not size:
-        raise EmptyAnswer("spoke without a sound")
+        raise EmptyAnswer("returned no audio")
     return first, f"it speaks: {size / 2 / tts.sample_rate:.1f} s of sound at {tts.sample_rate} Hz"
 
 

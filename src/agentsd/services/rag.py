@@ -17,14 +17,14 @@ from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
 SEARCH_TIMEOUT_SECONDS = 3.0
-"""Seconds that a search may take: an answer without knowledge is better than none."""
+"""Timeout of a search: an answer without knowledge is better than none."""
 
 QUERY_MAX = 2000
-"""Characters of the question that are searched for."""
+"""Maximum characters of the question used for the search."""
 
 _INSTRUCTION = (
     "Passages from the documents that you may rely on follow. Where one answers the question, use it and "
-    "cite it by its number in brackets, like [1]. Where none does, say that the documents do not tell."
+    "cite it by its number in brackets, like [1]. Where none does, say that the documents do not contain it."
 )
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from agentsd.core.errors import AgentUnavailable
 from agentsd.providers.base import STT, LiveAgent, Transcript
 
 PIECE_SECONDS = 0.1
-"""How much of a recording is given to the vendor at a time; several refuse large messages."""
+"""Amount of a recording sent to the vendor at a time; several vendors refuse large messages."""
 
 
 def stream_transcripts(agent: LiveAgent, sound: Sound) -> AsyncGenerator[Transcript, None]:

@@ -61,5 +61,5 @@ def _is_mute(agent: LiveAgent, findings: Sequence[ProbeResult]) -> bool:
 
 
 def _make_unasked_results(agent: LiveAgent) -> tuple[AgentCheckResult, ...]:
-    why = ("not asked: no llm of this agent answers",)
+    why = ("not run: no llm of this agent answers",)
     return tuple(AgentCheckResult(check.title, check.say, "", 0.0, why) for check in agent.spec.checks)

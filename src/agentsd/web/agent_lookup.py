@@ -70,10 +70,13 @@ def require_writer(request: web.Request, owner: str) -> Principal:
     if principal.may_write(owner):
         return principal
     if principal.role == "viewer":
-        detail, hint = "this token reads and talks: its role is viewer", "use a token with the role editor"
+        detail, hint = (
+            "this token has the role viewer, which may read and talk only",
+            "use a token with the role editor",
+        )
     else:
-        detail = f"this token writes agents of {principal.owner} only"
-        hint = "use a token of that owner, or an admin's"
+        detail = f"this token may write agents of {principal.owner} only"
+        hint = "use a token of that owner, or an admin token"
     raise Problem(403, "forbidden", detail, hint=hint)
 
 

@@ -37,21 +37,21 @@ class AppContext:
     catalog: Catalog
     metrics: Metrics
     access: AccessPolicy = field(default_factory=AccessPolicy)
-    files: str = "agents.d"  # where the manifests live, as people are told
+    files: str = "agents.d"  # folder of the manifests, as displayed
     max_body: int = MAX_BODY
     guards: Policies = field(default_factory=Policies)
     writeback: WriteBack | None = None  # None: this server writes no files
     knowledge: Knowledge | None = None  # None: agents answer without their documents
-    timeline: RunFeed | None = None  # None: /api/events tells of agents alone
-    hook: GitWebhook | None = None  # None: forges have nothing to call here
-    planner: Planner | None = None  # None: this server sees no files
-    supervisor: Supervisor | None = None  # None: nobody reports on background tasks
+    timeline: RunFeed | None = None  # None: /api/events sends events of agents only
+    hook: GitWebhook | None = None  # None: no webhook
+    planner: Planner | None = None  # None: no access to the files
+    supervisor: Supervisor | None = None  # None: background tasks are not reported
 
 
 APP_CONTEXT = web.AppKey("parts", AppContext)
 AGENT_VIEWS = web.AppKey("views", AgentViewCache)
 WEB_METRICS = web.AppKey("web_metrics", WebMetrics)
 CLOSING = web.AppKey("closing", asyncio.Event)
-"""Set when the server stops: event streams end, so that it need not wait for them."""
+"""Set when the server stops: event streams end, so that the drain need not wait for them."""
 LEAVING = web.AppKey("leaving", asyncio.Event)
-"""Set when the server is about to stop: it serves, and asks not to be sent any more."""
+"""Set when the server is about to stop: it still serves, but reports that it is not ready."""

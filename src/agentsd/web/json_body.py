@@ -17,10 +17,10 @@ from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.middleware.memory_budget import COUNTED_BYTES_MIN, MEMORY_HOLD, estimate_json_bytes
 
 DEPTH_MAX = 100
-"""Deeper JSON cannot be written again by orjson (its limit is 254), and no API means it."""
+"""Deeper JSON cannot be encoded by orjson (its limit is 254), and no API needs it."""
 
 CONTAINERS_MAX, VALUES_MAX = 50_000, 250_000
-"""Lists and objects of one body, and values: to read more freezes the event loop for too long."""
+"""Maximum lists and objects in one body, and values: more would block the event loop for too long."""
 
 _LIMITS = CallLimits(memory=1 << 30, cpu_seconds=3.0, wall_seconds=10.0)
 

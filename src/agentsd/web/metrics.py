@@ -21,7 +21,7 @@ class WebMetrics:
         )
         self._seconds = Histogram(
             "agentsd_http_request_seconds",
-            "From the request's head to the reply's last byte.",
+            "From the request's head to the response's last byte.",
             ["route"],
             buckets=_BUCKETS_SECONDS,
             registry=registry,
@@ -32,9 +32,7 @@ class WebMetrics:
             ["reason"],
             registry=registry,
         )
-        self.streams = Gauge(
-            "agentsd_http_streams", "Streams that are open now.", ["kind"], registry=registry
-        )
+        self.streams = Gauge("agentsd_http_streams", "Open streams.", ["kind"], registry=registry)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:

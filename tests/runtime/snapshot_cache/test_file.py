@@ -66,8 +66,8 @@ def _flip(path: Path) -> None:
 
 BROKEN: dict[str, Callable[[Path], object]] = {
     "damaged": _flip,
-    "no snapshot": lambda path: path.write_bytes(b"hello"),
-    "somebody else may write it": lambda path: path.chmod(0o666),
+    "not a snapshot": lambda path: path.write_bytes(b"hello"),
+    "other accounts can write it": lambda path: path.chmod(0o666),
     "regular file": lambda path: (path.unlink(), path.mkdir()),
 }
 

@@ -217,7 +217,7 @@ async def test_a_bad_file_is_told_and_passed_over(
     keeper.path.write_bytes(b"agentsd snapshot\nhello")
     keeper.path.chmod(0o600)
     async with restart() as runtime:
-        await until_true(lambda: "passed over" in caplog.text)
+        await until_true(lambda: "the snapshot on disk is ignored" in caplog.text)
         assert not runtime.follower.ready.is_set()
         assert not runtime.tokens.known
 

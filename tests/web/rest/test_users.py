@@ -126,7 +126,7 @@ async def test_a_new_owner(town: Stack) -> None:
     """A folder and a file come to be, and the reply says that there was none."""
     status, user = await made(town, "hooli", "a-new-token-of-hooli", ADMIN)
     assert status == 201, user
-    assert user["write_back"]["message"] == "there was no such owner yet: agents.d/hooli is new"
+    assert user["write_back"]["message"] == "the owner is new, with the folder agents.d/hooli"
     assert (town.root / "hooli/_user.yaml").is_file()
     assert (await town.get("/api/agents", headers=bearer("a-new-token-of-hooli")))[1]["total"] == 0
 

@@ -38,10 +38,10 @@ from agentsd.supervisor import ENDING_ERRORS
 from agentsd.telemetry import Metrics
 
 OPEN_TIMEOUT = 30.0
-"""Seconds that one document may take to open: a key service may not answer."""
+"""Timeout of opening one document: a key service may not answer."""
 
 THREAD_MIN_BYTES = 64 << 10
-"""Documents from so many bytes on are parsed and opened in a thread."""
+"""Documents of at least so many bytes are parsed and opened in a thread."""
 
 
 class DocumentRefused(AgentUnavailable):
@@ -59,8 +59,8 @@ class ParsedDocument:
     row: AgentRow
     document: Document | None = None
     seals: frozenset[bytes] = frozenset()
-    lent: frozenset[bytes] = frozenset()  # of layers that are another owner's, at the top
-    refused: DocumentRefused | None = None  # where there is no document
+    lent: frozenset[bytes] = frozenset()  # seals in layers of the top level, which belong to another owner
+    refused: DocumentRefused | None = None  # set where there is no document
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Builder:
             )
         except ENDING_ERRORS:
             raise
-        except BaseException as error:  # one document must not stop the others
+        except BaseException as error:  # one document must not affect the others
             message = f"the document of {row.slug} cannot be read: {type(error).__name__}"
         hint = f"run: agentsd validate {row.path}"
         return ParsedDocument(row, refused=DocumentRefused("InvalidManifest", message, hint=hint))
@@ -160,7 +160,7 @@ class Builder:
         foreign |= any(owners.get(seal, DEFAULT_OWNER) != DEFAULT_OWNER for seal in candidate.lent)
         if foreign or (candidate.document and any(find_borrowed_seals(candidate.document, row.owner))):
             message = f"a sealed value of {row.path} belongs to another owner"
-            hint = f"seal it anew for {row.owner!r}: agentsd edit {row.path}"
+            hint = f"seal it again for {row.owner!r}: agentsd edit {row.path}"
             raise DocumentRefused("SealReused", message, hint=hint)
 
     async def _opened(self, row: AgentRow, document: Document, deadline: float | None) -> OpenedDocument:
@@ -168,7 +168,7 @@ class Builder:
         try:
             async with asyncio.timeout_at(min(limit, deadline or limit)):
                 if _measure_document(row) >= THREAD_MIN_BYTES:
-                    with suppress(SealError):  # where in process is not enough, the lines below decide
+                    with suppress(SealError):  # otherwise it is opened below, with a timeout
                         return await asyncio.to_thread(self._opener.open, document)
                 return await self._opener.open_surely(document)
         except TimeoutError:

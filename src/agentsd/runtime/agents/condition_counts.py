@@ -35,7 +35,7 @@ class ConditionCounts:
     def change(self, entry: SnapshotEntry, condition: AgentCondition) -> bool:
         """Give ``entry`` another condition. Return whether it differs from the previous one."""
         before = entry.condition
-        counted = entry in self._counted  # just after a swap, it may not be yet
+        counted = entry in self._counted  # just after a swap it may not be counted yet
         if counted:
             self.remove(entry)
         entry.condition = condition.after(before)

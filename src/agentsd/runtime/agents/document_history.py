@@ -16,10 +16,10 @@ from agentsd.store.queries import agents
 from agentsd.store.queries.agents import Revision
 
 REVISIONS_MAX = 20
-"""How far back an agent's history is searched for a document that opens."""
+"""Maximum number of earlier documents that are searched for one that opens."""
 
 STORE_TIMEOUT_SECONDS = 2.0
-"""How long a first lease waits for the store's answer; then it does without."""
+"""How long a first lease waits for the store; then it continues without it."""
 
 
 class StoreDocumentHistory:

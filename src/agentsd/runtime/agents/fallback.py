@@ -15,7 +15,7 @@ from agentsd.runtime.agents.leases import BuiltAgent, ProviderPool, make_live_ag
 FALLBACK_SLUG = "echo"
 
 FALLBACK_REF = "~echo"
-"""Leases the fallback even where an agent is configured under its name; no slug holds a ``~``."""
+"""Reference to the fallback even where an agent has its name; no slug contains a ``~``."""
 
 
 @dataclass(frozen=True, slots=True)

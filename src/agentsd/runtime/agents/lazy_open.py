@@ -22,12 +22,12 @@ from agentsd.runtime.agents.snapshot import AgentCondition, Snapshot, SnapshotEn
 from agentsd.supervisor import ENDING_ERRORS
 
 VERIFY_REST_SECONDS = 0.005
-"""Seconds that the verifier leaves to others after each slice of work."""
+"""Seconds for which the verifier yields after each slice of work."""
 
 LOOK_SECONDS = 1.0
 """Seconds that the verifier waits for one agent: a slow key service must not hold up the others."""
 
-_VERIFY_BATCH = 20  # agents whose seals are asked about in one query
+_VERIFY_BATCH = 20  # agents whose seals are looked up in one query
 
 _log = logging.getLogger(__name__)
 
@@ -51,8 +51,8 @@ class LazyOpener:
         self._changes = changes
         self._current = current
         self._now = now
-        self._pending: dict[SnapshotEntry, None] = {}  # not looked into yet
-        self._doubtful: dict[SnapshotEntry, None] = {}  # worth another try later
+        self._pending: dict[SnapshotEntry, None] = {}  # not opened yet
+        self._doubtful: dict[SnapshotEntry, None] = {}  # to be retried later
         self._flights: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -89,7 +89,7 @@ class LazyOpener:
         return sum(entry.row.version == version for entry in self._pending)
 
     async def verify(self) -> int:
-        """Open some entries that nobody asked for yet. Return how many are left."""
+        """Open some entries that were not requested yet. Return how many are left."""
         await self._look_into(list(islice(self._pending, _VERIFY_BATCH)))
         if not self._pending:
             self.waiting.clear()
@@ -112,10 +112,10 @@ class LazyOpener:
     async def _look_into(self, entries: Sequence[SnapshotEntry]) -> None:
         async def look(pair: tuple[CheckedDocument, SnapshotEntry]) -> None:
             checked, entry = pair
-            wanted = entry in self._pending or entry in self._doubtful  # nobody was quicker
+            wanted = entry in self._pending or entry in self._doubtful  # not opened meanwhile
             if wanted and not self._closed:
                 _, slow = await asyncio.wait({self._flight(entry, checked)}, timeout=LOOK_SECONDS)
-                if slow and entry in self._pending:  # it opens on; next time the others come first
+                if slow and entry in self._pending:  # it continues to open; the others come first next time
                     self._pending[entry] = self._pending.pop(entry)
 
         pacer = CooperativeYield(rest_s=VERIFY_REST_SECONDS)
@@ -137,7 +137,7 @@ class LazyOpener:
             self._settle(entry, await self._resolver.resolve(checked, entry))
         except ENDING_ERRORS:
             raise
-        except BaseException as error:  # a bug; whoever waits must hear of it, and nobody else be hurt
+        except BaseException as error:  # a bug: report it to the waiters, without affecting other agents
             name = type(error).__name__
             _log.error("an agent failed to open", extra={"agent": entry.row.slug, "error": name})
             said = AgentCondition("Invalid", "Internal", f"opening failed: {name}", self._now())

@@ -1,4 +1,4 @@
-"""Leases: holds on builds, and the closing of providers that nobody holds.
+"""Leases: holds on builds, and the closing of providers that are not held.
 
 A ``SharedProvider`` is one provider. It is shared by all the builds of one agent whose settings for
 that kind are equal, so an edited ``tts`` keeps the very same LLM client and its warm connections. A
@@ -24,7 +24,7 @@ from agentsd.providers.schema import ProviderSettings
 from agentsd.telemetry import Metrics
 
 CLOSE_TIMEOUT = 30.0
-"""Seconds that one provider may take to close."""
+"""Timeout of closing one provider."""
 
 _log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ class ProviderPool:
         return boxes
 
     def give_back(self, boxes: Mapping[str, SharedProvider]) -> None:
-        """Release ``boxes``; those that nobody else holds are closed in the background."""
+        """Release ``boxes``; those without another holder are closed in the background."""
         for box in boxes.values():
             box.holders -= 1
             if box.holders == 0:
@@ -174,7 +174,7 @@ class BuiltAgent:
         self.holders += 1
 
     def release(self) -> None:
-        """Remove one holder; the last one closes what nobody else holds."""
+        """Remove one holder; the last one closes providers without another holder."""
         self.holders -= 1
         if self.holders == 0:
             self.free()

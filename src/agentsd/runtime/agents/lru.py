@@ -1,4 +1,4 @@
-"""LRU cache of built agents. Agents in use stay built; one that nobody asks for does not.
+"""LRU cache of built agents. Agents in use stay built; others are evicted.
 
 The bound counts agents, by least recent lease. A build contains plaintext and, once used, pooled
 connections, so keeping all of 100,000 would cost gigabytes and keep every secret in memory;

@@ -22,13 +22,13 @@ from agentsd.runtime.agents.snapshot import Snapshot, SnapshotBuilder, SnapshotE
 from agentsd.store.queries.agents import LoadedRows
 
 EAGER_MAX = 500
-"""Of a batch of so many rows, every document is opened before the swap; of a larger one, those in use."""
+"""Up to so many rows, all documents of a batch are opened before the swap; beyond it, those in use."""
 
 EAGER_SECONDS = 3.0
-"""How long a swap waits for documents that do not open in process. Beyond it the last good version
-serves on, and the verifier goes on trying: a key service that hangs must not hold up everyone else."""
+"""How long a swap waits for documents that do not open in process. Then the last good version
+continues to serve, and the verifier retries: a key service that hangs must not delay other agents."""
 
-_CHUNK_ROWS = 50  # documents parsed, and asked about in one query, at a time
+_CHUNK_ROWS = 50  # documents parsed, and looked up in one query, at a time
 
 
 @dataclass(slots=True)
@@ -79,7 +79,7 @@ class EntryPreparation:
         older: Mapping[UUID, AgentRow] = MappingProxyType({}),
     ) -> None:
         self._resolver = resolver
-        self._older = older  # documents that served an earlier run
+        self._older = older  # documents that were served by an earlier run
         self._base = base
         self._now = now
         self._deadline = 0.0
@@ -120,7 +120,7 @@ class EntryPreparation:
         if outcome.built is None and outcome.condition.reason == "OpenTimeout":
             self.done.append(
                 PreparedEntry(SnapshotEntry(row, make_not_opened_condition(self._now())), old)
-            )  # its first lease waits
+            )  # its first lease waits for the opening
             return
         entry = SnapshotEntry(row, outcome.condition.after(old.condition if old else None), outcome.good)
         prepared = PreparedEntry(entry, old, outcome.built, outcome.retry)

@@ -34,7 +34,7 @@ from agentsd.store.queries.agents import LoadedRows
 from agentsd.telemetry import Metrics
 
 BUILT_AGENTS_MAX = 1024
-"""How many agents are kept built. One costs a few kilobytes, and plaintext in memory."""
+"""Maximum number of agents kept built. Each costs a few kilobytes, with plaintext in memory."""
 
 DRAIN_TIMEOUT = 600.0
 """Seconds that a lease may keep replaced providers open."""
@@ -70,7 +70,7 @@ class Registry(Leases):
             fallback.built(self._boxes) if fallback else BuiltAgent(make_fallback_agent(), {}, self._boxes)
         )
         self.fallback: LiveAgent = self._fallback.agent
-        self.shares_fallback = fallback is None  # the built-in one is everybody's
+        self.shares_fallback = fallback is None  # the built-in one is shared by all owners
         self._closed = False
         self._told = 0
 

@@ -41,7 +41,7 @@ class Resolution:
     condition: AgentCondition
     good: AgentRow | None = None
     built: BuiltAgent | None = None
-    retry: bool = False  # the same row may fare better later
+    retry: bool = False  # the same row may succeed later
 
     def drop(self) -> None:
         """Release the build."""
@@ -210,7 +210,7 @@ def _find_last_good(row: AgentRow, previous: SnapshotEntry | None) -> AgentRow |
 
 def make_suspended_condition(now: datetime) -> AgentCondition:
     """Return the condition of an inactive row."""
-    return AgentCondition("Suspended", "Inactive", "its manifest says `active: false`", now)
+    return AgentCondition("Suspended", "Inactive", "its manifest contains `active: false`", now)
 
 
 def make_not_opened_condition(now: datetime) -> AgentCondition:

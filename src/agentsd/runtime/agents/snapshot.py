@@ -19,7 +19,7 @@ from agentsd.runtime.agents.persistent_map import MapEdit, PersistentMap
 
 ConditionType = Literal["Ready", "Degraded", "Invalid", "Suspended"]
 
-_SUGGEST_AMONG = 5000  # beyond so many agents, looking for a near name would hold up the loop
+_SUGGEST_AMONG = 5000  # beyond so many agents, the search for a similar name would block the loop
 _SUGGEST_FROM = 100
 _LIST_HINT = "list them: agentsd status"
 
@@ -28,7 +28,7 @@ _LIST_HINT = "list them: agentsd status"
 class AgentCondition:
     """Condition of an agent. ``reason`` is for machines (CamelCase), ``message`` for people.
 
-    Ready      Opened, or NotOpened: nobody asked for it and the verifier has not come by yet
+    Ready      Opened, or NotOpened: neither a lease nor the verifier has opened it yet
     Degraded   an older document serves; ``reason`` is why the newest does not
     Invalid    nothing of it can run; ``reason`` is why
     Suspended  Inactive: its manifest contains ``active: false``
@@ -64,8 +64,8 @@ class SnapshotEntry:
         self.condition = condition
         self.good = good
         self.built: BuiltAgent | None = None
-        self.flight: asyncio.Task[None] | None = None  # the opening that is under way
-        self.interest = 0  # how many leases wait for it
+        self.flight: asyncio.Task[None] | None = None  # the opening in progress
+        self.interest = 0  # number of leases that wait for it
 
     @property
     def opened(self) -> bool:

@@ -1,4 +1,4 @@
-"""Verifier: opens, in the background, what nobody has asked for yet, so that every agent's
+"""Verifier: opens, in the background, agents that were not requested yet, so that every agent's
 condition is known without delaying readiness, requests or swaps.
 """
 
@@ -12,7 +12,7 @@ from agentsd.runtime.agents.registry import Registry
 from agentsd.supervisor import Supervisor
 
 RETRY_SECONDS = 30.0
-"""How often agents are tried again that failed for a reason that may pass (a key service, the store)."""
+"""Interval of retries for agents with temporary failures (a key service, the store)."""
 
 _log = logging.getLogger(__name__)
 

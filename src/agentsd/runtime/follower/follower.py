@@ -37,9 +37,9 @@ from agentsd.telemetry import Metrics
 
 POLL_SECONDS = 30.0
 LISTEN_SECONDS = 5.0
-"""Silence on the LISTEN connection after which the store is asked whether its history is still the same."""
+"""Silence on the LISTEN connection after which the follower checks that the store's history is the same."""
 LISTEN_FIRST_SECONDS = 3.0
-"""How long the first load waits for LISTEN; where that cannot be had, polling has to do."""
+"""How long the first load waits for LISTEN; without it the follower polls."""
 
 _BACKOFF = Backoff(first_seconds=0.1, longest_seconds=10.0)
 
@@ -66,7 +66,7 @@ class Follower:
     ) -> None:
         """Make a follower. ``keeper`` keeps what is served on disk, to start from without Postgres."""
         self.replica_id = replica_id or uuid4()
-        self.ready = asyncio.Event()  # set by the first load, for good
+        self.ready = asyncio.Event()  # set by the first load, and never cleared
         self.recalled: RecalledSnapshot | None = None  # what is served from disk, until Postgres answers
         self.problem: AgentsdError | None = None  # why the last attempt failed; None while all is well
         self.verifier = verifier or Verifier(registry)
@@ -74,7 +74,7 @@ class Follower:
         self._database = database
         self._registry = registry
         self._tokens = tokens if tokens is not None else TokenIndex()
-        self._owners: tuple[OwnerTokens, ...] | None = None  # whose tokens those are
+        self._owners: tuple[OwnerTokens, ...] | None = None  # owners of the loaded tokens
         self._keeper = keeper
         self._metrics = metrics
         self._poll_s = poll_s
@@ -85,8 +85,8 @@ class Follower:
         self._listener = Listener(database.listener_dsn, heartbeat_seconds=listen_s)
         self.verifier.done = self._heart.soon
         self._connections = 0
-        self._recalled = False  # or tried to
-        self._followed = False  # Postgres was asked, and what it said is served
+        self._recalled = False  # whether recall was attempted
+        self._followed = False  # whether content from Postgres is served
         self._listening = False
         metrics.watch_contact(self.age)
 
@@ -213,7 +213,7 @@ class Follower:
                 loaded = await agents.load_changed(connection, seen.version, news.head)
             else:
                 loaded = await agents.load_all(connection)
-            if not known or not self._followed or news.users:  # what came from a file is read again
+            if not known or not self._followed or news.users:  # content from a file is loaded again
                 await self._load_tokens(connection)
         self._contact = time.monotonic()
         if not known:
@@ -260,7 +260,7 @@ class Follower:
         snapshot, owners = self._registry.snapshot, self._owners
         if snapshot.stamp is None or owners is None or self.recalled is not None:
             return None
-        rows = (entry.row for entry in snapshot.ids.values())  # gone through in the keeper's thread
+        rows = (entry.row for entry in snapshot.ids.values())  # consumed in the keeper's thread
         return CachedSnapshot(Head(snapshot.version, snapshot.stamp), rows, self._registry.older(), owners)
 
     def _seen(self) -> Head | None:

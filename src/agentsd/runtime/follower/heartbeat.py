@@ -18,7 +18,7 @@ from agentsd.store.queries.versions import Head, load_head
 
 BEAT_SECONDS = 10.0
 
-_BEAT_GAP_SECONDS = 0.1  # at most ten heartbeats a second, however fast the versions come
+_BEAT_GAP_SECONDS = 0.1  # at most ten heartbeats a second, however fast versions change
 _SPREAD_SHARE = 0.1  # s
 _GOODBYE_SECONDS = 2.0
 
@@ -47,7 +47,7 @@ class Heartbeat:
                 async with self._database.transaction() as connection:
                     await replicas.record_heartbeat(connection, self._replica())
                     now = await load_head(connection)
-            except Exception as error:  # the next one may work; the follower tells of the trouble
+            except Exception as error:  # the next one may succeed; the follower reports the outage
                 _log.debug("a heartbeat failed", extra={"error": type(error).__name__})
             else:
                 yield now
@@ -55,7 +55,7 @@ class Heartbeat:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._beat_s):
                     await self._now.wait()
-            # What is new came to all replicas in one moment: first all of them load it, then all tell.
+            # All replicas are notified at the same moment: let them load before they write heartbeats.
             await asyncio.sleep(random.uniform(0, _SPREAD_SHARE))  # noqa: S311  (jitter)
 
     async def goodbye(self) -> None:

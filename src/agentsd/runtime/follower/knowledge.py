@@ -16,19 +16,19 @@ from agentsd.store.queries import knowledge
 from agentsd.supervisor import ENDING_ERRORS
 
 RETRY_SECONDS = 30.0
-"""How often passages are looked at again that could not be embedded."""
+"""Interval of retries for passages that could not be embedded."""
 
 RETRY_MAX_SECONDS = 600.0
-"""The longest pause of an agent whose vendor fails again and again; each one is twice the last."""
+"""Longest pause of an agent whose vendor keeps failing; each pause is twice the previous one."""
 
 BATCH_SECONDS = 30.0
-"""How long a vendor may take for one batch of passages."""
+"""Timeout of one batch of passages."""
 
 INDEXED_PARALLEL_MAX = 4
-"""Owners whose passages are embedded at a time, by one call each. A call holds a connection to Postgres."""
+"""Owners processed at a time, by one request each; a request holds a connection to Postgres."""
 
 SPACES_MAX = 4096
-"""Names of vector spaces that are remembered."""
+"""Maximum cached names of vector spaces."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,8 +44,8 @@ class StoreKnowledge:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._vectors: bool | None = None  # whether there is pgvector; None: not asked yet
-        self._spaces: dict[tuple[str, str, str], str] = {}  # digests that were computed
+        self._vectors: bool | None = None  # whether there is pgvector; None: not checked yet
+        self._spaces: dict[tuple[str, str, str], str] = {}  # cache of computed digests
 
     async def search(self, agent: LiveAgent, query: str) -> Sequence[Passage]:
         """Search as ``providers.base.Knowledge`` defines. A failed embedding leaves the search by words."""
@@ -83,7 +83,7 @@ class StoreKnowledge:
             return None
         try:
             (vector,) = await agent.embedding.embed([query])
-        except Exception as error:  # whatever a vendor answers, words are left
+        except Exception as error:  # the search by words works without the vendor
             _log.warning(
                 "searching by words only", extra={"agent": agent.slug, "error": type(error).__name__}
             )
@@ -116,7 +116,7 @@ class KnowledgeIndexer:
         self._slots = asyncio.Semaphore(INDEXED_PARALLEL_MAX)
         self._due: dict[str, dict[str, None]] = {}  # owner → slugs, in order
         self._workers: dict[str, asyncio.Task[None]] = {}
-        self._pauses: dict[str, tuple[float, float]] = {}  # slug → when it is tried again, and the last pause
+        self._pauses: dict[str, tuple[float, float]] = {}  # slug → (time of the next attempt, last pause)
 
     async def run(self) -> None:
         """Look at what changed, and at everything now and then. Ends only when cancelled."""
@@ -178,7 +178,7 @@ class KnowledgeIndexer:
                 await self._embed(agent)
         except ENDING_ERRORS:
             raise
-        except BaseException as error:  # whatever one agent or its vendor raises, the next one is looked at
+        except BaseException as error:  # a failure of one agent must not stop the others
             now, last = asyncio.get_running_loop().time(), self._pauses.get(slug, (0.0, 0.0))[1]
             pause = min(max(2 * last, self._retry_s), RETRY_MAX_SECONDS)
             self._pauses[slug] = (now + pause, pause)
@@ -204,6 +204,6 @@ class KnowledgeIndexer:
             _log.info("passages embedded", extra={"agent": agent.slug, "passages": total})
 
     async def _batch(self, agent: LiveAgent, space: str, digests: Sequence[bytes]) -> int:
-        assert agent.embedding is not None  # noqa: S101  (the caller looked)
+        assert agent.embedding is not None  # noqa: S101  (checked by the caller)
         async with self._slots, asyncio.timeout(self._batch_s), self._database.transaction() as conn:
             return await knowledge.embed_missing_passages(conn, digests, space, agent.embedding.embed)

@@ -29,10 +29,10 @@ from agentsd.store.queries.runs import (
 )
 
 QUEUE_MAX = 256
-"""What a subscriber that does not read is owed at most; the oldest goes first."""
+"""Maximum queued events of a subscriber that does not read; the oldest are dropped first."""
 
 _LOOK_BACK = 200
-"""Runs that are looked at for new ones."""
+"""Number of recent runs that are searched for new ones."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class RunFeed:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._subscribers: set[asyncio.Queue[RunEvent]] = set()
-        self._seen: frozenset[UUID] | None = None  # None: not looked yet
+        self._seen: frozenset[UUID] | None = None  # None: not loaded yet
         self._conditions: dict[tuple[str, str], ManifestCondition] = {}
 
     @contextmanager
@@ -78,7 +78,7 @@ class RunFeed:
                 try:
                     await self._look()
                 except AgentsdError as error:
-                    _log.warning("the timeline misses something for now: %s", error.message)
+                    _log.warning("the run feed is interrupted: %s", error.message)
 
     async def _look(self) -> None:
         async with self._database.transaction(snapshot=True) as conn:

@@ -19,7 +19,7 @@ from agentsd.core.names import USER_FILE
 from agentsd.store.queries.users import OwnerTokens
 
 _LOOK_SECONDS = 3600.0
-"""Clocks are set: no wait for a token's end is longer."""
+"""Longest wait for a token's end, since the clock may be adjusted."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ class TokenIndex:
         self._fixed = {digest: _ListedToken(digest, OPERATOR) for digest in fixed}
         self._listed: Mapping[bytes, _ListedToken] = self._fixed
         self._count = len(self._fixed)
-        self._renewed = asyncio.Event()  # of this edition; the next one has its own
+        self._renewed = asyncio.Event()  # replaced whenever tokens are
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -64,7 +64,7 @@ class TokenIndex:
         return None if listed.holder.expired(self._now(now)) else listed.holder
 
     def holder(self, sha256: str) -> Principal | None:
-        """Return the holder of the token with this hash (in hex), expired or not; None: nobody's."""
+        """Return the holder of the token with this hash (in hex), expired or not; None: no holder."""
         listed = self._listed.get(bytes.fromhex(sha256))
         return listed.holder if listed else None
 
@@ -118,13 +118,13 @@ def _select_valid_tokens(given: Iterable[_OwnerToken]) -> dict[bytes, _ListedTok
         listed = _parse_token(owner, token)
         earlier = found.get(listed.digest) if listed else None
         if listed is None:
-            _log.warning("a token is passed over: it is not usable", extra={"owner": owner.username})
+            _log.warning("a token is ignored: it is not usable", extra={"owner": owner.username})
         elif earlier is None:
             found[listed.digest] = listed
             if owner.path == USER_FILE:
                 claimed.add(listed.digest)
         elif earlier.holder.owner != owner.username and listed.digest not in claimed:
-            _log.warning("a token that several owners list is nobody's", extra={"owner": owner.username})
+            _log.warning("a token is ignored: several owners list it", extra={"owner": owner.username})
             found[listed.digest] = _ListedToken(listed.digest, replace(earlier.holder, expires=-inf))
     return found
 

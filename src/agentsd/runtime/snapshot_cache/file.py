@@ -31,13 +31,11 @@ from agentsd.runtime.snapshot_cache.format import (
 )
 
 SNAPSHOT_MAX_BYTES = 1 << 30
-"""A larger snapshot is neither written nor read."""
+"""Maximum size of a snapshot that is written or read."""
 
 _HEAD_MAX_BYTES = 1 << 16
 _CLOCK_SKEW_SECONDS = 60.0  # s
-_REST_SECONDS = (
-    0.0005  # s after each piece: the GIL let go of for a system call only is not taken by others in time
-)
+_REST_SECONDS = 0.0005  # s after each piece: other threads cannot take the GIL during a short system call
 
 
 def write_snapshot(path: Path, kept: CachedSnapshot, origin: SnapshotOrigin, confirmed: float) -> int:
@@ -146,12 +144,12 @@ def _check_status(status: os.stat_result) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise BadSnapshot("it is not a regular file")
     if status.st_uid != os.geteuid() or status.st_mode & 0o022:
-        raise BadSnapshot("somebody else may write it")
+        raise BadSnapshot("other accounts can write it")
 
 
 def _read_head(file: BinaryIO) -> dict[str, Any]:
     if file.readline(len(MAGIC)) != MAGIC:
-        raise BadSnapshot("it is no snapshot of agentsd, or damaged")
+        raise BadSnapshot("it is not a snapshot of agentsd, or damaged")
     try:
         head = orjson.loads(file.readline(_HEAD_MAX_BYTES))
     except ValueError:

@@ -29,9 +29,9 @@ from agentsd.store.queries.versions import Head
 FORMAT_VERSION = 1
 MAGIC = b"agentsd snapshot\n"
 CHECKSUM_BYTES = 64
-"""Bytes of the checksum at the end."""
+"""Length of the checksum at the end, in bytes."""
 
-_CHUNK_ROWS = 32  # of one chunk: what is packed at a stretch, while no other thread runs
+_CHUNK_ROWS = 32  # rows of one chunk, packed while no other thread runs
 
 
 class BadSnapshot(Exception):
@@ -52,8 +52,10 @@ class CachedSnapshot:
     """Content that a runtime serves, with its tokens."""
 
     head: Head
-    rows: Iterable[AgentRow] = field(repr=False)  # gone through once
-    older: Sequence[AgentRow] = field(default=(), repr=False)  # what serves for rows that do not open
+    rows: Iterable[AgentRow] = field(repr=False)  # iterated once
+    older: Sequence[AgentRow] = field(
+        default=(), repr=False
+    )  # documents that serve for rows that do not open
     tokens: Sequence[OwnerTokens] = field(default=(), repr=False)
 
     @property
@@ -140,9 +142,9 @@ def check_origin(head: Mapping[str, Any], origin: SnapshotOrigin) -> None:
     if not isinstance(head.get("format"), int) or head["format"] > FORMAT_VERSION:
         raise BadSnapshot("a newer agentsd wrote it")
     if str(head.get("schema")) > origin.schema:
-        raise BadSnapshot("it is of a newer schema")
+        raise BadSnapshot("it belongs to a newer schema")
     if head.get("database") != origin.database or head.get("source") != origin.source:
-        raise BadSnapshot("it is of another database or source")
+        raise BadSnapshot("it belongs to another database or source")
 
 
 def unpack_snapshot(data: bytes) -> CachedSnapshot:

@@ -21,12 +21,12 @@ from agentsd.runtime.snapshot_cache.format import BadSnapshot, CachedSnapshot, S
 from agentsd.telemetry import Metrics
 
 QUIET_SECONDS = 2.0
-"""How long nothing may have changed before the file is written."""
+"""Quiet time after a change before the file is written."""
 
 LATEST_SECONDS = 30.0
-"""But no later than so long after a change, however many follow."""
+"""Maximum delay of a write after a change, however many changes follow."""
 
-_WRITE_SHARE = 20  # the file is written for at most one part in so many of the time
+_WRITE_SHARE = 20  # writing takes at most this fraction (1/n) of the time
 
 _log = logging.getLogger(__name__)
 
@@ -64,8 +64,8 @@ class SnapshotKeeper:
         self._quiet_s = quiet_s
         self._latest_s = latest_s
         self._clock = clock
-        self._confirmed = 0.0  # when Postgres last answered; 0: not yet
-        self._edition = ""  # that the file holds
+        self._confirmed = 0.0  # time of Postgres' last answer; 0: none yet
+        self._edition = ""  # edition of the file
         self._due = asyncio.Event()
         self._at_once = asyncio.Event()
         self._noted = 0.0
@@ -76,7 +76,7 @@ class SnapshotKeeper:
         try:
             found = await asyncio.to_thread(snapshotfile.read_snapshot, self.path, self._origin)
         except BadSnapshot as error:
-            _log.warning("the snapshot on disk is passed over: %s", error, extra={"file": str(self.path)})
+            _log.warning("the snapshot on disk is ignored: %s", error, extra={"file": str(self.path)})
             return None
         if found is None:
             _log.info("there is no snapshot on disk", extra={"file": str(self.path)})

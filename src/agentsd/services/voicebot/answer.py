@@ -38,10 +38,10 @@ from agentsd.services.voicebot.streams import (
 )
 
 AHEAD = 512
-"""Pieces of text that an LLM may be ahead of the voice."""
+"""Maximum text deltas queued between the LLM and the voice."""
 
 SLICE_MS = 200
-"""Longest sound in one event: what lies in a socket cannot be taken back."""
+"""Longest audio in one event: audio that was sent cannot be withdrawn."""
 
 
 class Answer:
@@ -71,10 +71,10 @@ class Answer:
         self._label = label
         self._clock = clock
         self._metrics = metrics
-        self._asked_at = asked_at  # when the caller had finished; None for a greeting
+        self._asked_at = asked_at  # when the caller finished; None for a greeting
         self._playback = Playback()
-        self._sound_ms = 0.0  # that the TTS has made
-        self._whole = False  # nothing is missing from it
+        self._sound_ms = 0.0  # synthesised so far
+        self._whole = False  # whether it is complete
         self._text = ""
         self._scope: asyncio.Timeout | None = None
 
@@ -102,7 +102,7 @@ class Answer:
             self._end("completed")
         finally:
             self._scope = None
-            self._end("cancelled", "client_cancelled")  # if it has not ended: the call is over
+            self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
 
     def _tell_failure(self, error: BaseException) -> bool:
         """End the answer as failed. Return False for an error that is not a vendor's, to be raised.
@@ -112,7 +112,7 @@ class Answer:
         if isinstance(error, AgentsdError):
             self._end("failed", error=detach_error(error))
         elif self.open:
-            self._end("failed", error=AgentsdError("the server failed", hint="the server's log says where"))
+            self._end("failed", error=AgentsdError("the server failed", hint="see the server's log"))
             return False
         return True
 

@@ -32,13 +32,13 @@ from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, Call
 from agentsd.services.voicebot.utterance import Utterance
 
 EVENTS_AHEAD = 256
-"""Events that may wait for a slow reader; then the vendors' streams wait."""
+"""Maximum queued events of a slow reader; beyond it the vendors' streams wait."""
 
 UNHEARD_BYTES_MAX = 16 << 20
-"""Sound of one call that no recogniser has taken yet: what is beyond is refused, or dropped."""
+"""Maximum audio of one call not yet read by a recogniser: beyond it audio is refused, or dropped."""
 
 TURNS_MAX = 8
-"""Turns that may be under way: one answers, the others are still being transcribed."""
+"""Maximum turns in progress: one answers, the others are still being transcribed."""
 
 
 @asynccontextmanager
@@ -90,7 +90,7 @@ class Call:
         self._preferences = preferences
         self._metrics = metrics
         self._clock = clock
-        self._speaker: CallTurn | None = None  # whose utterance is being fed
+        self._speaker: CallTurn | None = None  # the turn whose utterance is being fed
         self._ear: SpeechDetector | None = None
         self._closing = False
 
@@ -157,13 +157,13 @@ class Call:
             self._ear = await SpeechDetector.open(self._preferences.input_rate, self.turn_settings)
         ear = self._ear
         for number, part in enumerate(ear.slices(pcm), 1):
-            if self._closing:  # meanwhile
+            if self._closing:  # set while it waited
                 self._close_ear()
                 return
             ear.turn = self.turn_settings
             for heard in ear.hear(part):
                 self._take(heard)
-            if number % 8 == 0:  # a millisecond of work: others get their turn
+            if number % 8 == 0:  # after a millisecond of work, yield to other tasks
                 await asyncio.sleep(0)
 
     def commit(self) -> str:
@@ -172,9 +172,9 @@ class Call:
         if turn is None or turn.utterance is None or not turn.utterance.seconds:
             self._speaker = turn
             raise CallRefused(
-                "there is no sound to commit",
+                "there is no audio to commit",
                 code="input_audio_buffer_commit_empty",
-                hint="append some first",
+                hint="append audio first",
             )
         if self._ear is not None:
             self._ear.forget()
@@ -196,7 +196,7 @@ class Call:
         if any(turn.pending and not turn.listening and not turn.greets for turn in turns):
             hint = "wait for response.done, or send response.cancel"
             raise CallRefused(
-                "an answer is under way", code="conversation_already_has_active_response", hint=hint
+                "an answer is in progress", code="conversation_already_has_active_response", hint=hint
             )
         newest = turns[-1] if turns else None
         if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
@@ -314,7 +314,7 @@ class Call:
 
     def _start(self, turn: CallTurn) -> CallTurn:
         if len(self.runner.turns) >= TURNS_MAX:
-            raise CallRefused("too many turns are under way", code="rate_limit_exceeded", hint="wait")
+            raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
         turn.asked_at = None if turn.greets else self._clock()
         self.runner.start(turn)
         return turn

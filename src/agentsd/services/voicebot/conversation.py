@@ -1,4 +1,4 @@
-"""Conversation of a call: the items that a client knows by id, and the messages that a model gets."""
+"""Conversation of a call: the items that a client addresses by id, and the messages for a model."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from uuid import uuid4
 Role = Literal["user", "assistant", "system"]
 
 ITEMS_MAX = 400
-"""Older items are forgotten: a call has no other bound, and no model reads more."""
+"""Maximum items of a call; older ones are dropped, since calls may be of any length."""
 
 TEXT_BYTES_MAX = 2 << 20
-"""Memory of one call's texts: beyond it, older items are forgotten, and a client's new ones are refused."""
+"""Maximum bytes of one call's texts: beyond it older items are dropped, and a client's new ones refused."""
 
 
 def make_id(prefix: str) -> str:

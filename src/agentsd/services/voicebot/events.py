@@ -68,7 +68,7 @@ class TranscriptCompleted:
 
     item: str
     text: str
-    seconds: float  # of sound
+    seconds: float  # of audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +119,9 @@ class AnswerEnded:
     status: AnswerStatus
     reason: CancelReason | None
     text: str
-    heard_ms: int | None  # of an answer that was cut short while it was spoken
-    usage: Mapping[str, Any] | None  # the LLM's, in its own words
-    citations: Sequence[Mapping[str, Any]]  # what of the agent's documents the LLM was given
+    heard_ms: int | None  # of an answer that was interrupted while it was spoken
+    usage: Mapping[str, Any] | None  # as the LLM's vendor sends it
+    citations: Sequence[Mapping[str, Any]]  # passages that the LLM received
     error: AgentsdError | None
 
 

@@ -21,20 +21,20 @@ class VoiceMetrics:
     def __init__(self, metrics: Metrics) -> None:
         registry = metrics.registry
         self.open = 0  # calls
-        self._calls = Gauge("agentsd_calls", "Calls that are going on.", registry=registry)
+        self._calls = Gauge("agentsd_calls", "Calls in progress.", registry=registry)
         self.answers = Counter("agentsd_call_answers", "Answers by outcome.", ["status"], registry=registry)
         self.barge_ins = Counter(
             "agentsd_call_barge_ins", "Answers that a caller interrupted by speaking.", registry=registry
         )
         self.first_token = Histogram(
             "agentsd_call_first_token_seconds",
-            "Until the first word of the answer was written.",
+            "Time to the first word of the answer.",
             buckets=_SECONDS,
             registry=registry,
         )
         self.first_sound = Histogram(
             "agentsd_call_first_sound_seconds",
-            "Until the first sound of the answer was there.",
+            "Time to the first audio of the answer.",
             buckets=_SECONDS,
             registry=registry,
         )

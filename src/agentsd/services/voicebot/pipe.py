@@ -14,7 +14,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
     """Bounded queue: ``put`` waits for room, ``push`` does not. One reader, ``async for``, until ``end``."""
 
     def __init__(self, limit: int, weigh: Callable[[T], int] = lambda _: 0) -> None:
-        self.weight = 0  # of what is in it
+        self.weight = 0  # of the queued items
         self._limit = limit
         self._weigh = weigh
         self._items: deque[T] = deque()

@@ -8,7 +8,7 @@ to be as long as their letters; a client with better data sends it (conversation
 from __future__ import annotations
 
 MS_PER_CHARACTER = 65.0
-"""How fast people speak, about 15 characters a second: for text whose sound has not come yet."""
+"""Usual speed of speech, about 15 characters a second: for text without audio so far."""
 
 
 class Playback:
@@ -18,7 +18,7 @@ class Playback:
 
     def __init__(self) -> None:
         self.sent_ms = 0.0
-        self._ends = 0.0  # when all that was sent has been played
+        self._ends = 0.0  # when all audio sent so far has been played
 
     def sent(self, ms: float, now: float) -> None:
         """Add this much sound, sent to the caller. ``now`` is in seconds."""

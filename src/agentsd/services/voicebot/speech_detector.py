@@ -18,7 +18,7 @@ from agentsd.services.voicebot.turn_detection import (
 )
 
 _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
-"""By how much a detection is late, resampling included: the padding begins before that."""
+"""Delay of a detection, resampling included: the padding begins before that."""
 
 
 @dataclass(frozen=True, slots=True)

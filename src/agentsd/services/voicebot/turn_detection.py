@@ -13,10 +13,10 @@ from agentsd.audio.vad import FRAME_MS
 from agentsd.core.manifest.agent import Turn
 
 CONFIRM_FRAMES = 2
-"""Frames of speech in a row that make it certain: the delay of a barge-in is 64 ms."""
+"""Frames of speech in a row that begin speech: the delay of a barge-in is 64 ms."""
 
 HYSTERESIS = 0.15
-"""How far below the threshold a frame must be to count as silence, as Silero's own iterator has it."""
+"""How far below the threshold a frame must be to count as silence, as in Silero's own iterator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class DetectionState:
     """State of the detection after some frames."""
 
     frames: int = 0
-    loud: int = 0  # frames of speech in a row, while it is not certain yet
-    quiet: int = 0  # frames of silence in a row, while it is
-    began: int | None = None  # the frame at which the speech that goes on began
+    loud: int = 0  # frames of speech in a row, before speech has begun
+    quiet: int = 0  # frames of silence in a row, during speech
+    began: int | None = None  # first frame of the current speech
 
 
 DetectionStep = tuple[DetectionState, SpeechStart | SpeechEnd | None]

@@ -31,10 +31,10 @@ from agentsd.services.voicebot.turns import CallTurn
 from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
 ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, Any]]]
-"""``services.chat.stream_chat``, or something around it."""
+"""``services.chat.stream_chat``, or a wrapper of it."""
 
 OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
-"""What a model is told that is to answer before anything was said."""
+"""Message to a model that must answer before anything was said."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class TurnRunner:
         metrics: VoiceMetrics | None,
     ) -> None:
         self.conversation = Conversation()
-        self.turns: list[CallTurn] = []  # that are under way, oldest first
+        self.turns: list[CallTurn] = []  # in progress, oldest first
         self.newest_answer: Answer | None = None
         self.leases = leases
         self._tasks = tasks
@@ -78,7 +78,7 @@ class TurnRunner:
         self._clock = clock
         self._talk = talk
         self._metrics = metrics
-        self._floor = asyncio.Lock()  # whoever answers holds it
+        self._floor = asyncio.Lock()  # held by the turn that answers
 
     def start(self, turn: CallTurn) -> None:
         """Begin ``turn``: it leases at once, and so runs on the agent as it is now."""
@@ -96,14 +96,14 @@ class TurnRunner:
                     await self._listen(agent, turn, turn.utterance)
                 turn.heard.set()
                 await self._reply(agent, turn)
-        except AgentsdError as error:  # of the lease: listening and answering tell their own
+        except AgentsdError as error:  # from the lease: listening and answering report their own
             await _wait_until_spoken(turn)
             self._events.push(TurnFailed(detach_error(error)))
         except Exception as error:
             _log_error(error)
             detach_error(error)
-            if turn.answer is None:  # an answer tells its own end
-                hint = "the server's log says where"
+            if turn.answer is None:  # an answer reports its own end
+                hint = "see the server's log"
                 self._events.push(TurnFailed(AgentsdError("the server failed", hint=hint)))
         finally:
             self._forget(turn)
@@ -127,7 +127,7 @@ class TurnRunner:
             turn.replies = False
             self._events.push(TranscriptFailed(utterance.item, detach_error(error)))
             return
-        await utterance.ended.wait()  # a recogniser may have enough before the caller has finished
+        await utterance.ended.wait()  # a recogniser may end before the caller has finished
         item = self.conversation.find(utterance.item)
         if item is not None:
             item.text = text
@@ -162,7 +162,7 @@ class TurnRunner:
         answer = turn.answer = self.newest_answer = self._new_answer(agent, turn)
         try:
             source = agent.spec.greeting if turn.greets else self._completion(agent, turn)
-        except AgentsdError as error:  # without an LLM there is nothing to begin
+        except AgentsdError as error:  # without an LLM there is no answer to begin
             answer.open = False
             self._events.push(TurnFailed(detach_error(error)))
             return

@@ -14,7 +14,7 @@ from agentsd.services.voicebot.events import CancelReason
 from agentsd.services.voicebot.utterance import Utterance
 
 PCM_RATE = 24_000
-"""Hertz, where a session says nothing: the Realtime API's own."""
+"""Default sample rate of a session: the Realtime API's own."""
 
 
 class CallRefused(AgentsdError):
@@ -34,12 +34,12 @@ class CallPreferences:
 
     input_rate: int = PCM_RATE
     output_rate: int = PCM_RATE
-    instructions: str = ""  # said to the model after the agent's own prompt
+    instructions: str = ""  # sent to the model after the agent's own prompt
     aloud: bool = True  # answer with sound, where the agent has a voice
-    detect: bool = True  # notice when the caller speaks; otherwise ``commit`` says so
-    reply: bool = True  # answer by oneself when the caller has finished
+    detect: bool = True  # detect speech; otherwise the client calls ``commit``
+    reply: bool = True  # answer automatically when the caller has finished
     turn: Mapping[str, Any] = field(default_factory=dict)  # fields of the manifest's ``turn``
-    label: object = None  # the embedder's own: it comes back with every answer
+    label: object = None  # the embedder's own value, returned with every answer
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """Return the manifest's settings overridden by this call's."""
@@ -63,10 +63,10 @@ class CallTurn:
     preferences: CallPreferences
     utterance: Utterance | None = None
     greets: bool = False
-    replies: bool = False  # whether it answers
+    replies: bool = False  # whether it is answered
     ask: AnswerRequest = field(default_factory=AnswerRequest)
-    earlier: tuple[CallTurn, ...] = ()  # what must have been heard before this one answers
-    heard: asyncio.Event = field(default_factory=asyncio.Event)  # nothing more is to be transcribed
+    earlier: tuple[CallTurn, ...] = ()  # turns to transcribe before this one answers
+    heard: asyncio.Event = field(default_factory=asyncio.Event)  # set when the transcription has ended
     asked_at: float | None = None
     stopped: CancelReason | None = None  # cancelled before its answer began
     answer: Answer | None = None
@@ -89,7 +89,7 @@ class CallTurn:
         if self.answer is not None:
             return self.answer.interrupt(reason)
         if self.utterance is not None:
-            self.replies = False  # what was heard stays heard; whoever speaks now is answered instead
+            self.replies = False  # the transcript stays; the newer speech is answered instead
         else:
             self.stopped = reason
         return True

@@ -20,7 +20,7 @@ class Utterance:
         self.ended = asyncio.Event()
         self._left = int(max_seconds * rate) * SAMPLE_BYTES
         self._size = 0
-        self._chunks: Pipe[bytes] = Pipe(1, len)  # only ever pushed to: ``_left`` is its bound
+        self._chunks: Pipe[bytes] = Pipe(1, len)  # filled by ``push`` only: ``_left`` is its bound
 
     @property
     def full(self) -> bool:

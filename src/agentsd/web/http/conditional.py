@@ -15,16 +15,16 @@ from agentsd.web.http.json import to_json
 JSON_TYPE = "application/json"
 CACHE_CONTROL = "private, no-cache"
 VARY = "Authorization, Cookie"
-"""Who asks is told by a header or by a browser's session; which agent is current, by a cookie, too."""
+"""The principal comes from a header or a session cookie; the current agent from a cookie, too."""
 SECURITY_HEADERS = {
-    "Server": "agentsd",  # rather than the versions of our libraries
+    "Server": "agentsd",  # without versions of libraries
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
 }
-"""Of every reply, unless it says otherwise itself."""
+"""Headers of every response that does not set them itself."""
 
 
 def add_security_headers(response: web.StreamResponse) -> None:

@@ -73,7 +73,7 @@ class Problem(Exception):
     code: str
     detail: str
     hint: str = ""
-    param: str | None = None  # the field of the request that is to blame
+    param: str | None = None  # the invalid field of the request
     headers: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, Any] = field(default_factory=dict)  # further members of the problem document
 
@@ -154,14 +154,14 @@ def make_not_ready() -> Problem:
         503,
         "not_ready",
         "the agents have not been loaded yet",
-        hint="try again in a moment; /readyz says when",
+        hint="try again in a moment; /readyz reports when they are",
         headers={"Retry-After": "1"},
     )
 
 
 def make_internal_error() -> Problem:
     """Return the problem for a fault of this program; details are in the log only."""
-    return Problem(500, "internal", "the server failed", hint="the server's log says where")
+    return Problem(500, "internal", "the server failed", hint="see the server's log")
 
 
 def _explain_http_error(error: web.HTTPException, path: str) -> str:

@@ -12,10 +12,10 @@ SSE_HEADERS = {
     **SECURITY_HEADERS,
     "Content-Type": "text/event-stream; charset=utf-8",
     "Cache-Control": "no-cache, no-transform",
-    "X-Accel-Buffering": "no",  # nginx would hold events back
+    "X-Accel-Buffering": "no",  # nginx would buffer events
 }
 WRITE_TIMEOUT_SECONDS = 60.0
-"""How long a client may take to make room in its socket before it counts as gone."""
+"""Timeout of one write; a client that takes longer counts as disconnected."""
 
 
 class ClientStalled(ConnectionError):

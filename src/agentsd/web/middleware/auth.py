@@ -23,7 +23,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.runtime.follower.token_index import TokenIndex
 
 PRINCIPAL = web.RequestKey("principal", Principal)
-"""Who a request comes from: the border sets it for every request that it lets through."""
+"""Principal of a request; the middleware sets it for every request that it admits."""
 
 SESSION_COOKIE = "agentsd_session"
 """The cookie in which a browser keeps the token that its user signed in with; no script can read it."""
@@ -56,7 +56,7 @@ class AccessPolicy:
     tokens: FileTokens = FileTokens()
     hosts: frozenset[str] = frozenset()
     loopback: bool = True
-    origins: frozenset[str] = frozenset()  # pages elsewhere that may do what their visitors may
+    origins: frozenset[str] = frozenset()  # origins of pages elsewhere that have their visitors' rights
     book: TokenIndex = field(init=False)
 
     def __post_init__(self) -> None:
@@ -71,7 +71,7 @@ class AccessPolicy:
     def host_allowed(self, host: str | None) -> bool:
         """Return whether a ``Host`` header names this server."""
         if self.guarded and not self.hosts:
-            return True  # a token proves more than a name
+            return True  # a token is a stronger proof than a host name
         if not host:
             return False
         host = host.lower()
@@ -116,14 +116,14 @@ def parse_bearer(authorization: str | None) -> str | None:
 
 
 def check_bind(hosts: Iterable[str], known: bool) -> None:
-    """Refuse a server that others could reach and nobody could use. Raise ``ConfigError``.
+    """Refuse a server that is reachable for others but has no token. Raise ``ConfigError``.
 
     ``known``: whether there is any token.
     """
     others = [host for host in hosts if not is_loopback(host)]
     if others and not known:
         raise ConfigError(
-            f"binding to {others[0] or 'every address'} needs a token, or nobody could talk to the agents",
+            f"binding to {others[0] or 'every address'} needs a token: without any, all requests are refused",
             hint="run: agentsd token create (and sync); or put bearer tokens into a file, one a line, and "
             "name it in AGENTSD_TOKEN_FILE; or bind to 127.0.0.1",
         )
@@ -150,7 +150,7 @@ def load_tokens(path: Path | None) -> FileTokens:
     )
     if not digests:
         raise ConfigError(
-            f"the token file {path} holds no token",
+            f"the token file {path} contains no token",
             hint="add one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
     return FileTokens(tuple(dict.fromkeys(digests)))
@@ -161,7 +161,7 @@ def _parse_token_digest(path: Path, number: int, line: str) -> bytes:
         return bytes.fromhex(hashed[1])
     if line.startswith("sha256:") or len(line) < TOKEN_LENGTH_MIN or not _PLAIN_TOKEN.fullmatch(line):
         raise ConfigError(
-            f"{path}:{number}: this line is no usable token",
+            f"{path}:{number}: this line is not a usable token",
             hint=f"{TOKEN_LENGTH_MIN} or more printable ASCII characters, no blanks; or sha256: and "
             "64 hex digits",
         )

@@ -33,7 +33,7 @@ class CorsPolicy:
         found = {entry: normalise_origin(entry) for entry in entries}
         for entry, normal in found.items():
             if normal == NO_ORIGIN or normal != entry.lower().rstrip("/"):
-                raise ValueError(f"{entry!r} is no origin such as https://ui.example.org:8443")
+                raise ValueError(f"{entry!r} is not an origin such as https://ui.example.org:8443")
         return cls(frozenset(found.values()))
 
     def __bool__(self) -> bool:

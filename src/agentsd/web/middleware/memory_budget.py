@@ -20,7 +20,7 @@ MIB = 1 << 20
 OWNER_BYTES_MAX = 512 * MIB
 TOTAL_BYTES_MAX = 1024 * MIB
 COUNTED_BYTES_MIN = 64 << 10
-"""Bodies and replies of fewer bytes are not counted."""
+"""Bytes; smaller bodies and responses are not counted."""
 
 
 class MemoryBudget:
@@ -30,7 +30,7 @@ class MemoryBudget:
         self._per_owner = per_owner
         self._total = total
         self._held: Counter[str] = Counter()
-        self.held = 0  # by all
+        self.held = 0  # bytes, by all owners
 
     def hold(self, owner: str) -> MemoryHold:
         """Return a new, empty share of ``owner``."""
@@ -70,8 +70,8 @@ class MemoryHold:
             raise Problem(
                 429,
                 "memory_limit",
-                "the requests and calls of this owner hold too much memory at a time",
-                hint="wait until others have ended, read replies as they come, or send less",
+                "the requests and calls of this owner hold too much memory",
+                hint="wait until others have ended, read responses promptly, or send less",
                 headers={"Retry-After": "1"},
             )
 
@@ -96,7 +96,7 @@ class MemoryHold:
 
 
 MEMORY_HOLD = web.RequestKey("memory", MemoryHold)
-"""What a request holds, once it holds anything."""
+"""Memory share of a request; absent until it holds anything."""
 
 
 def get_or_make_hold(request: web.Request, budget: MemoryBudget, owner: str) -> MemoryHold:
@@ -127,7 +127,7 @@ def count_reply(hold: MemoryHold, response: web.StreamResponse, *, refuse: bool)
         hold.check(len(body))
     hold.set(len(body))
     assert isinstance(response, web.Response)  # noqa: S101  (or it had no body)
-    response.body = BytesIO(body)  # written piece by piece: a transport would copy the whole
+    response.body = BytesIO(body)  # written in chunks: the transport would copy the whole
 
 
 def estimate_json_bytes(raw: bytes) -> int:

@@ -39,7 +39,7 @@ class OwnerBudgets:
     def __post_init__(self) -> None:
         self._refused = MetricCounter(
             "agentsd_owner_budget_refused",
-            "Requests refused since their owner has too many under way.",
+            "Requests refused because their owner has too many in progress.",
             ["budget"],
             registry=self.metrics.registry,
         )
@@ -69,7 +69,7 @@ class OwnerBudgets:
             raise Problem(
                 429,
                 "owner_busy",
-                f"this owner has {limit} {what} under way, which is all that it may have",
+                f"this owner has {limit} {what} in progress, which is the limit",
                 hint=f"try again in {RETRY_AFTER_SECONDS} s, or end some of them",
                 headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
             )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from agentsd.web.middleware.rate_limit import RateLimiter
 
 HSTS_VALUE = "max-age=31536000"
-"""For a client that came by HTTPS; without subdomains, which are not ours."""
+"""For clients on HTTPS; without subdomains, which may belong to others."""
 
 
 @dataclass(frozen=True, slots=True)

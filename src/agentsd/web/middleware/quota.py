@@ -25,11 +25,11 @@ from agentsd.telemetry import Metrics
 from agentsd.web.middleware.sliding_window import SlidingWindowCounters
 
 REDIS_TIMEOUT_SECONDS = 0.25
-"""How long a Redis may take to answer before this process counts by itself."""
+"""Timeout of Redis, after which this process counts locally."""
 REDIS_RETRY_SECONDS = 5.0
-"""How long a Redis that failed is left alone."""
+"""Pause after a failure of Redis before the next attempt."""
 REDIS_CALLS_MAX = 32
-"""Questions to the Redis at a time, and so connections."""
+"""Concurrent Redis commands, and so connections."""
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ class QuotaState(NamedTuple):
     quota: Quota
     allowed: bool
     remaining: int
-    seconds: int  # until more is allowed
+    seconds: int  # until more requests are allowed
 
 
 class QuotaMetrics:
@@ -56,7 +56,7 @@ class QuotaMetrics:
         )
         self.shared = Gauge(
             "agentsd_rate_limit_storage_up",
-            "Whether the shared storage of rate limits answers; while it does not, each process counts.",
+            "Whether the shared storage of rate limits answers; otherwise each process counts by itself.",
             registry=metrics.registry,
         )
 
@@ -73,7 +73,7 @@ class RedisCounters:
         self._up = metrics.shared
         self._up.set(1)
         self._away_seconds = away_seconds
-        self._again = 0.0  # when to ask next; 0: it answers
+        self._again = 0.0  # time of the next attempt; 0: available
 
     async def ask(self, item: RateLimitItem, name: str, key: str) -> tuple[bool, int, float]:
         """Count one request if allowed; return (allowed, number left, seconds until there are more).
@@ -84,12 +84,12 @@ class RedisCounters:
         if now < self._again:
             raise RedisUnavailable
         if self._again:
-            self._again = now + self._away_seconds  # others need not try as well
+            self._again = now + self._away_seconds  # other requests need not try as well
         try:
             async with self._places, asyncio.timeout(REDIS_TIMEOUT_SECONDS):
                 allowed = await self._limiter.hit(item, name, key)
                 stats = await self._limiter.get_window_stats(item, name, key)
-        except Exception as error:  # whatever it is, the request must not suffer from it
+        except Exception as error:  # no error of Redis may fail the request
             self._lost(error)
             raise RedisUnavailable from None
         self._found()
@@ -100,7 +100,7 @@ class RedisCounters:
         if not self._again:
             self._up.set(0)
             _log.warning(
-                "the shared storage of rate limits is away: each process counts by itself",
+                "the shared storage of rate limits is unavailable: each process counts by itself",
                 extra={"error": type(error).__name__},
             )
         self._again = time.monotonic() + self._away_seconds
@@ -109,7 +109,7 @@ class RedisCounters:
         if self._again:
             self._again = 0.0
             self._up.set(1)
-            _log.warning("the shared storage of rate limits is back")
+            _log.warning("the shared storage of rate limits is available again")
 
 
 class Quota:
@@ -149,7 +149,7 @@ def open_redis_counters(url: str, metrics: QuotaMetrics) -> RedisCounters:
     """Open counters in a Redis: ``redis://``, ``rediss://`` or ``redis+unix://``. Raise ``ConfigError``."""
     if not url.startswith(("redis://", "rediss://", "redis+unix://")):
         raise ConfigError(
-            "AGENTSD_RATE_LIMIT_STORAGE is no Redis URL", hint="for example redis://:password@host:6379/0"
+            "AGENTSD_RATE_LIMIT_STORAGE is not a Redis URL", hint="for example redis://:password@host:6379/0"
         )
     try:
         from redis.asyncio.retry import Retry
@@ -167,11 +167,11 @@ def open_redis_counters(url: str, metrics: QuotaMetrics) -> RedisCounters:
         raise ConfigError(
             "a shared rate limit needs the Redis client", hint="in a clone of agentsd: pip install '.[redis]'"
         ) from None
-    except (ConfigurationError, ValueError):  # whose text may quote the password
+    except (ConfigurationError, ValueError):  # their text may quote the password
         raise ConfigError(
             "AGENTSD_RATE_LIMIT_STORAGE cannot be used", hint="for example redis://:password@host:6379/0"
         ) from None
-    assert isinstance(storage, Storage)  # noqa: S101  (an async scheme makes an async storage)
+    assert isinstance(storage, Storage)  # noqa: S101  (an async scheme yields an async storage)
     return RedisCounters(storage, metrics)
 
 
@@ -192,5 +192,6 @@ def _parse_rule(name: str, rule: str) -> RateLimitItem:
         return parse(rule)
     except ValueError:
         raise ConfigError(
-            f"the rate limit of each {name} is no rate: {rule!r}", hint="write 1200/minute, 20/second or off"
+            f"the rate limit of each {name} is not a rate: {rule!r}",
+            hint="write 1200/minute, 20/second or off",
         ) from None

@@ -22,7 +22,7 @@ ADDRESS_RULE_DEFAULT = "6000/minute"
 FAILED_RULE_DEFAULT = "60/minute"
 
 QUOTA_STATES = web.RequestKey("rate_limit", tuple[QuotaState, ...])
-"""What the quotas said to a request."""
+"""State of the quotas after a request was counted."""
 
 
 class RateLimiter:

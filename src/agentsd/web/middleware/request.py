@@ -41,17 +41,17 @@ from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
 OPEN_PATHS = PROBE_PATHS | {"/", "/ui", "/openapi.json", "/docs", HOOK_PATH}
-"""No token is needed: probes and scrapers carry none, the interface's description tells of no agent, and
-forges prove their calls by a signature."""
+"""No token is needed: probes and scrapers send none, the API description contains no agent, and
+Git hosts sign their calls."""
 
 PAGES_PREFIX = "/ui/"
-"""Where the pages and their files are."""
+"""Prefix of the pages and their files."""
 
 CLIENT_GONE_STATUS = 499
-"""What the log and metrics say of a client that left; nobody receives it."""
+"""Status in log and metrics for a client that disconnected; it is never sent."""
 
 KEY_PROTOCOL_PREFIX = "openai-insecure-api-key."
-"""Before the key in a WebSocket's subprotocol."""
+"""Prefix of the key in a WebSocket's subprotocol."""
 
 _SAFE_METHODS = frozenset({"GET", "HEAD"})
 _HTTP_VERSIONS = (HttpVersion11, HttpVersion10)
@@ -88,7 +88,7 @@ def request_middleware(
                 _count_reply(request, response, guards.memory)
             status = response.status
         except (ConnectionError, *ENDING_ERRORS):
-            raise  # the client left, aiohttp closes up; or this process ends
+            raise  # the client disconnected, or this process ends; aiohttp cleans up
         except web.HTTPRedirection as redirection:
             status = redirection.status
             add_security_headers(redirection)
@@ -143,7 +143,7 @@ def _find_principal(request: web.Request, access: AccessPolicy, token: str | Non
     if is_open_path(request.path):
         return NOBODY
     if not book.known and (token is not None or not access.guarded):
-        raise make_not_ready()  # it may be a user's, and those come with the first load
+        raise make_not_ready()  # it may be a user's, and those are loaded with the agents
     raise _make_unauthorized(request)
 
 
@@ -160,7 +160,9 @@ def _check_host(request: web.Request, access: AccessPolicy, *, cookie: bool) -> 
     """
     headers = request.headers
     if request.version not in _HTTP_VERSIONS:
-        raise Problem(505, "http_version", "this server speaks HTTP/1.1", headers={"Connection": "close"})
+        raise Problem(
+            505, "http_version", "this server supports HTTP/1.1 only", headers={"Connection": "close"}
+        )
     host = headers.get("Host")
     if not access.host_allowed(host):
         raise Problem(
@@ -176,8 +178,8 @@ def _check_host(request: web.Request, access: AccessPolicy, *, cookie: bool) -> 
         raise Problem(
             403,
             "origin_not_allowed",
-            "a page of another origin may not do this",
-            hint="a sign-in is for pages of this very address, and http is not https"
+            "requests from pages of other origins are not allowed",
+            hint="a sign-in is valid for pages of the same origin only, and http is not https"
             if foreign
             else "add the page's host and port to AGENTSD_ALLOWED_HOSTS if you trust it",
         )
@@ -249,7 +251,7 @@ def _record_request(request: web.Request, status: int, seconds: float, metrics: 
     metrics.observe(request.method, route, status, seconds)
     level = (
         logging.DEBUG if route in PROBE_PATHS and status < 400 else logging.INFO
-    )  # probes come every second
+    )  # probes arrive every second
     if _access_log.isEnabledFor(level):
         method = request.method if request.method.isalpha() else "?"
         _access_log.log(level, "%s %s %d %.1f ms", method[:10], route, status, seconds * 1000)

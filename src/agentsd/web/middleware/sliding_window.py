@@ -15,7 +15,7 @@ from collections.abc import Callable
 from math import floor
 
 KEYS_MAX = 65_536
-"""Clients that are told apart; of more, those that were seen last."""
+"""Maximum number of tracked clients; beyond it, the least recently seen are dropped."""
 
 
 class SlidingWindowCounters:

@@ -26,7 +26,7 @@ SIGNATURE_PREFIXES = {
     "X-Forgejo-Signature": "",
     "X-Gogs-Signature": "",
 }
-"""Header → what stands before the hexadecimal digits."""
+"""Header → prefix of the hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ def load_secrets(path: Path) -> tuple[bytes, ...]:
         lines = [line.strip() for line in path.read_bytes().splitlines()]
     except OSError as error:
         raise ConfigError(
-            f"the hook's secret file {path} cannot be read: {error.strerror}",
+            f"the webhook's secret file {path} cannot be read: {error.strerror}",
             hint="see AGENTSD_HOOK_SECRET_FILE",
         ) from None
     secrets = tuple(line for line in lines if line and not line.startswith(b"#"))
     if not secrets or min(map(len, secrets)) < SECRET_LENGTH_MIN:
         raise ConfigError(
-            f"{path} holds no secret of {SECRET_LENGTH_MIN} characters or more, or a shorter one",
+            f"{path} contains no secret, or one shorter than {SECRET_LENGTH_MIN} characters",
             hint="make one: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
         )
     return secrets

@@ -81,7 +81,7 @@ async def _stream_completion(
     async with aclosing(
         cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
     ) as chunks:
-        first = await anext(chunks, None)  # until it is here, an error is an HTTP status
+        first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
         await response.prepare(request)
         last = _DONE_FRAME
@@ -93,7 +93,7 @@ async def _stream_completion(
         except AgentsdError as error:
             last = _encode_frame(from_error(error).as_openai())
         except ConnectionError:
-            raise  # the client left
+            raise  # the client disconnected
         except Exception as error:
             log_unexpected_error(error)
             last = _encode_frame(make_internal_error().as_openai())

@@ -17,7 +17,7 @@ from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.models import lease_model, make_agent_headers
 
 TEXTS_MAX = 2048
-"""Texts of one request; OpenAI's own limit."""
+"""Maximum texts in one request; OpenAI's own limit."""
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -51,8 +51,8 @@ def parse_texts(value: object) -> list[str]:
     for index, text in enumerate(texts):
         if not isinstance(text, str) or not text:
             where = "input" if isinstance(value, str) else f"input[{index}]"
-            hint = "tokens are not taken: only the vendor's own tokenizer could read them"
-            raise bad_request("every input must be a text that is not empty", hint=hint, param=where)
+            hint = "token arrays are not supported: only the vendor's own tokenizer could decode them"
+            raise bad_request("every input must be a non-empty text", hint=hint, param=where)
     return texts
 
 
@@ -75,9 +75,7 @@ def _check_dimensions(body: Mapping[str, Any], vectors: Sequence[Sequence[float]
     """Refuse other dimensions than the manifest's, so that all vectors of an agent are comparable."""
     wanted = body.get("dimensions")
     if wanted is not None and any(len(vector) != wanted for vector in vectors):
-        hint = (
-            f"this agent's have {len(vectors[0])}: leave it out, or set embedding.dimensions in the manifest"
-        )
+        hint = f"this agent's have {len(vectors[0])}: omit it, or set embedding.dimensions in the manifest"
         raise bad_request("dimensions cannot be chosen by a request", hint=hint, param="dimensions")
 
 

@@ -25,12 +25,12 @@ from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request
 
 MODEL_LISTS_MAX = 256
-"""Lists that are kept: one per owner that asks."""
+"""Maximum number of cached lists, one per owner."""
 
 
 def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
-    kept: dict[str | None, tuple[object, bytes, str]] = {}  # by whose agents are seen; None: all
+    kept: dict[str | None, tuple[object, bytes, str]] = {}  # by visible owner; None: all
 
     async def get_many(request: web.Request) -> web.Response:
         snapshot, scope = get_snapshot(request), get_principal(request).scope

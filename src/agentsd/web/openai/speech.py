@@ -32,9 +32,9 @@ from agentsd.web.middleware.request import cut_connection, log_unexpected_error
 from agentsd.web.openai.models import lease_model, make_agent_headers
 
 TEXT_MAX = 16_384
-"""Characters that one request may ask to be spoken."""
+"""Maximum characters of one request."""
 OPENAI_RATE_HERTZ = 24_000
-"""Hertz of OpenAI's ``pcm``, which has no header that could say so."""
+"""Hertz of OpenAI's ``pcm``, which has no header to declare it."""
 RATES_HERTZ = range(8_000, 48_001)
 SPEECH_FORMATS = ("wav", "pcm")
 
@@ -69,12 +69,12 @@ def parse_speech_request(body: Mapping[str, Any]) -> SpeechRequest:
         raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")
     if form not in SPEECH_FORMATS:
         hint = "ask for wav, or for pcm: 16-bit mono samples at 24 kHz without a header"
-        raise bad_request("this response_format is not made here", hint=hint, param="response_format")
+        raise bad_request("this response_format is not supported", hint=hint, param="response_format")
     if body.get("stream_format") not in (None, "audio"):
         hint = "leave it out: the audio itself streams"
         raise bad_request("stream_format must be audio", hint=hint, param="stream_format")
     if body.get("speed") not in (None, 1):
-        hint = "leave it out; the manifest's tts section says how fast the agent speaks"
+        hint = "leave it out; the manifest's tts section sets the speed"
         raise bad_request("speed cannot be chosen by a request", hint=hint, param="speed")
     rate = body.get("sample_rate") or (OPENAI_RATE_HERTZ if form == "pcm" else None)
     if rate is not None and (not isinstance(rate, int) or rate not in RATES_HERTZ):
@@ -86,7 +86,7 @@ async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechReq
     spoken = speak_text(agent, wish.text)
     rate = wish.rate or spoken.sample_rate
     async with aclosing(_resample_speech(spoken, rate)) as chunks:
-        first = await anext(chunks, b"")  # until it is here, an error is an HTTP status
+        first = await anext(chunks, b"")  # before the first chunk, an error is an HTTP status
         response = web.StreamResponse(headers=_make_headers(agent, wish, rate))
         await response.prepare(request)
         try:
@@ -94,7 +94,7 @@ async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechReq
             async for chunk in chunks:
                 await write_frame(response, chunk)
         except ConnectionError:
-            raise  # the client left
+            raise  # the client disconnected
         except Exception as error:
             if not isinstance(error, AgentsdError):
                 log_unexpected_error(error)

@@ -31,7 +31,7 @@ from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import lease_model, make_agent_headers
 
 AUDIO_BYTES_MAX = 25 << 20
-"""Bytes of a recording; OpenAI's own limit."""
+"""Maximum bytes of a recording; OpenAI's own limit."""
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 32
 TRANSCRIPT_FORMATS = ("json", "text", "verbose_json")
@@ -59,7 +59,7 @@ async def transcribe_recording(request: web.Request) -> web.StreamResponse:
     form = upload.fields.get("response_format") or "json"
     if form not in TRANSCRIPT_FORMATS:
         hint = f"ask for one of: {', '.join(TRANSCRIPT_FORMATS)}"
-        raise bad_request("this response_format is not made here", hint=hint, param="response_format")
+        raise bad_request("this response_format is not supported", hint=hint, param="response_format")
     sound = await asyncio.to_thread(decode_upload, upload)
     async with lease_model(request, upload.fields.get("model")) as agent:
         if _is_requested(upload, "stream"):
@@ -89,7 +89,7 @@ async def _read_request(request: web.Request) -> AudioUpload:
         audio = await _read_bounded(request.content.iter_any(), AUDIO_BYTES_MAX, get_memory_hold(request))
         return AudioUpload(dict(request.query), audio, request.headers.get("Content-Type", ""))
     hint = "send multipart/form-data with the fields file and model, or the recording itself as audio/wav"
-    raise bad_request("the body is no recording", hint=hint, status=415)
+    raise bad_request("the body is not a recording", hint=hint, status=415)
 
 
 def decode_upload(upload: AudioUpload) -> Sound:
@@ -168,7 +168,7 @@ def _make_reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Res
     if form == "text":
         return web.Response(text=text + "\n", content_type="text/plain", headers=headers)
     body: dict[str, Any] = {"text": text}
-    if form == "verbose_json":  # vendors tell no times of words, so there are no segments
+    if form == "verbose_json":  # vendors send no timestamps, so there are no segments
         language = agent.spec.language or ""
         body |= {"task": "transcribe", "language": language, "duration": round(sound.seconds, 3)}
     return web.Response(body=to_json(body), content_type="application/json", headers=headers)
@@ -185,7 +185,7 @@ async def _stream_transcript(
     async with aclosing(
         _make_transcript_events(stream_transcripts(agent, sound), partials=partials)
     ) as frames:
-        first = await anext(frames)  # until it is here, an error is an HTTP status
+        first = await anext(frames)  # before the first frame, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
         await response.prepare(request)
         try:
@@ -195,7 +195,7 @@ async def _stream_transcript(
         except AgentsdError as error:
             await write_frame(response, _encode_frame(from_error(error).as_openai()))
         except ConnectionError:
-            raise  # the client left
+            raise  # the client disconnected
         except Exception as error:
             log_unexpected_error(error)
             await write_frame(response, _encode_frame(make_internal_error().as_openai()))

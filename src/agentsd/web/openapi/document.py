@@ -28,21 +28,21 @@ OPERATIONS: tuple[Operation, ...] = (
     *plans.OPERATIONS,
     *audit.OPERATIONS,
 )
-"""Everything that the app answers, HEAD aside: where GET is answered, HEAD is, but for streams."""
+"""All operations except HEAD, which is answered wherever GET is, but for streams."""
 
 GROUP_DESCRIPTIONS = {
-    agents.GROUP: "Read from memory: the files are the truth, and every replica serves what they say.",
-    writing.GROUP: "Edits of files, live when the reply comes. A server that does not write answers 405.",
-    users.GROUP: "Of a token only its hash is kept, in its owner's `_user.yaml`, which these edit.",
-    openai.GROUP: "Any OpenAI client talks to an agent: its slug is the `model`, a token the API key.",
-    service.GROUP: "What the server knows of itself, and this document.",
+    agents.GROUP: "Read from memory: the files are authoritative, and every replica serves their content.",
+    writing.GROUP: "Edits of files, live when the response arrives. A read-only server returns 405.",
+    users.GROUP: "Only the hash of a token is stored, in its owner's `_user.yaml`, which these edit.",
+    openai.GROUP: "For any OpenAI client: the agent's slug is the `model`, a token the API key.",
+    service.GROUP: "State of the server, and this document.",
 }
-"""In the order of the page."""
+"""Groups in the order of the page."""
 
 DESCRIPTION = (
     "Voice and chat agents as code. Errors are `application/problem+json`; under `/v1` they have OpenAI's "
-    "form. Secrets are always `**********`. A server without tokens, which only answers this machine, asks "
-    "for none."
+    "form. Secrets are always `**********`. A server without tokens accepts requests from this machine only, "
+    "and requires none."
 )
 
 
@@ -82,7 +82,7 @@ _SIGNATURES = {
         "type": "apiKey",
         "in": "header",
         "name": "X-Gitlab-Token",
-        "description": "The hook's secret itself: GitLab.",
+        "description": "The webhook's secret itself: GitLab.",
     },
 }
 
@@ -90,12 +90,12 @@ SECURITY_BY_ROLE: dict[str | None, list[dict[str, list[str]]]] = {
     None: [],
     "signed": [{name: []} for name in _SIGNATURES],
 }
-"""Of what takes something else than a token."""
+"""Security schemes other than a bearer token."""
 
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
-    "description": "A user's token. Viewers read and talk, editors also write, admins see every owner's.",
+    "description": "A user's token. Viewers read and talk, editors also write, admins access all owners.",
 }
 
 
@@ -141,7 +141,7 @@ def _describe_operation(operation: Operation) -> str:
     role = {
         None: "Needs no token.",
         "viewer": "",
-        "signed": "Needs no token, but the forge's own proof.",
+        "signed": "Needs no token, but the Git host's own proof.",
         "editor": "Needs the role editor.",
         "admin": "Needs the role admin.",
     }

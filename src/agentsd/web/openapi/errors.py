@@ -32,7 +32,7 @@ _RETRY_HEADERS = ("Retry-After",)
 
 ERRORS: dict[int, ErrorStatus] = {
     400: ErrorStatus(
-        "The request is malformed; `param` names the culprit.",
+        "The request is malformed; `param` names the invalid field.",
         _INVALID_CODES,
         (*_INVALID_CODES, "provider_rejected"),
     ),
@@ -44,28 +44,26 @@ ERRORS: dict[int, ErrorStatus] = {
         ("forbidden", "host_not_allowed", "origin_not_allowed"),
     ),
     404: ErrorStatus(
-        "There is no such agent or token, or it is not yours to see.",
+        "The agent or token does not exist, or is not visible to you.",
         ("agent_not_found", "not_found", "token_not_found"),
         ("model_not_found", "not_found"),
     ),
     405: ErrorStatus(
-        "This server does not write; `file` names the file to edit.",
+        "This server is read-only; `file` names the file to edit.",
         ("read_only", "method_not_allowed"),
         headers=("Allow",),
     ),
-    408: ErrorStatus("The body did not come in time.", ("body_too_slow",)),
+    408: ErrorStatus("The body did not arrive in time.", ("body_too_slow",)),
     409: ErrorStatus(
-        "The present state does not allow it; `hint` says what would.",
+        "The current state does not allow it; `hint` contains the remedy.",
         (
             *("agent_exists", "agent_suspended", "conflict", "key_needed", "git_refused", "mass_deletion"),
             *("seal_broken", "sync_refused", "token_exists", "lockout"),
         ),
     ),
-    412: ErrorStatus(
-        "The agent is no longer what `If-Match` names: read it again.", ("precondition_failed",)
-    ),
+    412: ErrorStatus("The agent no longer matches `If-Match`: read it again.", ("precondition_failed",)),
     413: ErrorStatus("The body is too large.", ("body_too_large",)),
-    415: ErrorStatus("The body's type is not one of those listed.", ("unsupported_media_type",)),
+    415: ErrorStatus("The body's media type is not supported.", ("unsupported_media_type",)),
     422: ErrorStatus(
         "The agent would break rules; `violations` lists them.",
         ("invalid_manifest", "secret_needed", "invalid_request"),
@@ -77,13 +75,13 @@ ERRORS: dict[int, ErrorStatus] = {
         ("rate_limit_exceeded", "owner_busy", "provider_rate_limited"),
         _RETRY_HEADERS,
     ),
-    500: ErrorStatus("A fault of this program; its log says where.", ("internal",)),
+    500: ErrorStatus("Internal error; the details are in the server's log.", ("internal",)),
     502: ErrorStatus(
-        "The provider refused the agent's key, or answered nonsense.",
+        "The provider refused the agent's key, or returned an invalid response.",
         ("provider_auth", "provider_forbidden", "provider_not_found", "provider_protocol", "provider_error"),
     ),
     503: ErrorStatus(
-        "Not now: the agents are not loaded yet, the agent cannot run, or what it needs is away.",
+        "The agents are not loaded yet, the agent cannot run, or a dependency is unavailable.",
         (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
         (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
         _RETRY_HEADERS,
@@ -92,7 +90,7 @@ ERRORS: dict[int, ErrorStatus] = {
 }
 
 ANY_REQUEST_STATUSES = (403, 429, 500)
-"""What any request may meet."""
+"""Errors that any request may return."""
 
 
 def list_error_statuses(operation: Operation) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ class Reply:
     forms: tuple[MediaType, ...] = ()
     headers: tuple[str, ...] = ()
     links: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    """By the id of the operation that follows: its parameters, as runtime expressions."""
+    """Parameters of follow-up operations by operation id, as runtime expressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class Operation:
     query: str = ""
     curl: str = ""
     streams: bool = False
-    """It lasts until somebody hangs up."""
+    """The response lasts until either side closes it."""
 
     @property
     def is_openai(self) -> bool:

@@ -39,7 +39,7 @@ async def get_audit(request: web.Request) -> web.Response:
     asked, agent = _get_text(request, "owner"), _get_text(request, "agent")
     scope = get_principal(request).scope
     if scope is not None and asked not in (None, scope):
-        deeds = []  # of another owner there is nothing to be known, not even that it exists
+        deeds = []  # do not reveal whether another owner exists
     else:
         async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
             deeds = await load_audit_entries(
@@ -68,5 +68,5 @@ def _parse_before(text: str | None) -> int | None:
     if text is None:
         return None
     if not _ID.fullmatch(text):
-        raise bad_request("before must be a deed's id: a whole number", param="before")
+        raise bad_request("before must be the id of an audit entry: a whole number", param="before")
     return int(text)

@@ -57,7 +57,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
             ) as sent:
                 async for frame in sent:
                     if not book.valid(principal):
-                        break  # ``over`` is about to say so
+                        break  # ``over`` is about to be set
                     await write_frame(response, frame)
     finally:
         over.cancel()
@@ -102,7 +102,7 @@ async def make_event_frames(
                 either: set[asyncio.Future[Any]] = {over, change, happening}
                 await asyncio.wait(either, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if over.done():
-                    return  # whatever else there is: it is not for this client any more
+                    return  # later events are not for this client any more
                 if change.done():
                     told = change.result()
                     if told is None:  # the registry closed

@@ -15,7 +15,7 @@ from agentsd.web.http.problem import Problem
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH, GitWebhook
 
 BODY_BYTES_MAX = 25 << 20
-"""Bytes; GitHub sends no more: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
+"""Maximum bytes, as of GitHub: https://docs.github.com/webhooks/webhook-events-and-payloads#payload-cap"""
 
 _CHUNK_BYTES = 64 << 10
 
@@ -56,7 +56,7 @@ async def _refuse_webhook(request: web.Request, parts: AppContext) -> None:
     raise Problem(
         401,
         "unauthorized",
-        "this call is not signed with the hook's secret",
-        hint="give the forge the secret of AGENTSD_HOOK_SECRET_FILE",
+        "this call is not signed with the webhook's secret",
+        hint="configure the Git host with the secret of AGENTSD_HOOK_SECRET_FILE",
         headers={"WWW-Authenticate": 'Signature realm="agentsd"'},
     )

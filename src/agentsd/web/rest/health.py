@@ -14,7 +14,7 @@ from agentsd.web.http.conditional import JSON_TYPE
 from agentsd.web.http.json import to_json
 
 STORE_AWAY_SECONDS = 15.0
-"""Without contact for this long, the store counts as away."""
+"""Seconds without contact after which the store counts as away."""
 
 
 def make_routes() -> list[web.RouteDef]:

@@ -13,9 +13,9 @@ from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import make_too_large, read_json_object
 from agentsd.web.views.markdown_tree import MAX_BYTES, encode_plain, encode_tree
 
-_BODY_BYTES_MAX = 6 * MAX_BYTES + 1024  # as JSON a character may be written \\u0041
+_BODY_BYTES_MAX = 6 * MAX_BYTES + 1024  # JSON may escape a character as \\u0041
 _INLINE_BYTES_MAX = 256
-"""What is parsed in a few milliseconds, hostile as it may be, is not worth a worker."""
+"""Shorter texts are parsed in a few milliseconds, even hostile ones, and need no worker."""
 _LIMITS = CallLimits(memory=256 << 20, cpu_seconds=2.0, wall_seconds=5.0, output_bytes=16 << 20)
 
 

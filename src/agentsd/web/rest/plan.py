@@ -24,11 +24,11 @@ async def get_plan(request: web.Request) -> web.Response:
     503 without Postgres.
     """
     if not get_principal(request).is_admin:
-        hint = "use a token with the role admin; /api/sync tells what concerns your own agents"
-        raise Problem(403, "forbidden", "only admins see the plan", hint=hint)
+        hint = "use a token with the role admin; /api/sync contains what concerns your own agents"
+        raise Problem(403, "forbidden", "only admins may see the plan", hint=hint)
     planner = request.app[APP_CONTEXT].planner
     if planner is None:
-        return _make_reply({"available": False, "why": "this server sees no manifests", "hint": ""})
+        return _make_reply({"available": False, "why": "this server has no folder of manifests", "hint": ""})
     try:
         planned = await planner.look()
     except TimeoutError:
@@ -41,7 +41,7 @@ async def get_plan(request: web.Request) -> web.Response:
         ) from None
     except StoreError:
         raise
-    except AgentsdError as error:  # no folder, nothing pulled yet: nothing that this server can plan from
+    except AgentsdError as error:  # no folder, or nothing pulled yet: there is no input for a plan
         return _make_reply({"available": False, "why": error.message, "hint": error.hint})
     return _make_reply({"available": True, **make_plan_view(planned, request.app[AGENT_VIEWS].masker)})
 
@@ -74,7 +74,7 @@ def _make_guard_view(planned: PlanResult) -> dict[str, Any] | None:
     if not count:
         return None
     message = f"this would remove {count} agent{'s' if count > 1 else ''} of source {source!r} at once"
-    hint = "no daemon does that by itself; if it is meant: agentsd sync --allow-mass-delete"
+    hint = "no daemon does that by itself; if intended, run: agentsd sync --allow-mass-delete"
     return {"code": "mass-deletion", "message": message, "hint": hint, "removes": count}
 
 

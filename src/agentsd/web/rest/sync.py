@@ -31,7 +31,7 @@ from agentsd.web.views.agent import make_condition_view
 
 RUNS_MAX = 20
 RUNS_SCANNED_MAX = 200
-"""How far back the runs are looked for that concern one owner."""
+"""Number of recent runs that are searched for those of one owner."""
 CONDITIONS_MAX = 1000
 _STORED_FIELDS = ("runs", "conditions", "condition_counts", "replicas", "leaders", "pulls")
 
@@ -55,7 +55,7 @@ async def get_sync_state(request: web.Request) -> web.Response:
         told = dict.fromkeys(_STORED_FIELDS) | {"store": "away"}
     known["store_problem"] = (
         _describe_problem(parts) if principal.is_admin else None
-    )  # it names the database's host
+    )  # the text contains the database's host
     return web.Response(body=to_json(known | {"problems": problems} | told), content_type=JSON_TYPE)
 
 
@@ -73,7 +73,7 @@ async def _load_stored_state(parts: AppContext, principal: Principal) -> dict[st
         conditions = await list_conditions(connection)
         replicas = await list_replicas(connection)
         pulled = await list_pulls(connection)
-        leaders = await list_leaders(connection) if scope is None else []  # they name hosts and sources
+        leaders = await list_leaders(connection) if scope is None else []  # they contain hosts and sources
     if scope is not None:
         snapshot = parts.registry.snapshot
         versions = {snapshot.entries[slug].row.version for slug in snapshot.slugs(scope)}

@@ -46,7 +46,7 @@ from agentsd.web.rest.write_result import (
 from agentsd.web.views.pagination import parse_boolean, sanitize_text
 
 TOKEN_FIELDS = ("name", "role", "expires", "sha256")
-"""Of a body."""
+"""Maximum bytes of a body."""
 
 BODY_BYTES_MAX = 1 << 16
 """Bytes."""
@@ -170,15 +170,15 @@ async def _wait_until_known(
         async with asyncio.timeout(LOCAL_WAIT_SECONDS):
             parts.follower.nudge()
             await book.until(known)
-    told = [f"there was no such owner yet: {parts.files}/{deed.owner} is new"] if done.new_owner else []
+    told = [f"the owner is new, with the folder {parts.files}/{deed.owner}"] if done.new_owner else []
     if not known():
-        return "; ".join([*told, "written and synced, but this replica does not know it yet"])
+        return "; ".join([*told, "written and synced, but not loaded by this replica yet"])
     if wait and (late := await wait_for_all_replicas(parts, written.version)):
         told.append(late)
     if not guarded and made:
         told.append("it is the first token: from now on every request needs one")
     elif not book:
-        to_whom = "this machine" if parts.access.loopback else "nobody"
+        to_whom = "this machine" if parts.access.loopback else "no client"
         told.append(f"it was the last token: this server is open to {to_whom} now")
     return "; ".join(told)
 
@@ -230,7 +230,10 @@ def _require_admin(who: Principal) -> None:
     """Raise ``Problem`` 403, with the same text for an owner that exists and for one that does not."""
     if not who.is_admin:
         raise Problem(
-            403, "forbidden", "only admins make and revoke tokens", hint="use a token with the role admin"
+            403,
+            "forbidden",
+            "only admins may create and revoke tokens",
+            hint="use a token with the role admin",
         )
 
 
@@ -260,15 +263,15 @@ def _parse_token_entry(body: Mapping[str, Any], owner: str) -> dict[str, Any]:
             raise _make_invalid(f"unknown field {sanitize_text(field)}", sanitize_text(field), hint)
     name, role, digest = body.get("name"), body.get("role", "viewer"), body.get("sha256")
     if not isinstance(name, str):
-        raise _make_invalid("name must be a text", "name", "what the token is for: ci")
+        raise _make_invalid("name must be a text", "name", "its purpose, for example: ci")
     if not isinstance(role, str) or role not in ROLES:
-        raise _make_invalid("role is viewer, editor or admin", "role")
+        raise _make_invalid("role must be viewer, editor or admin", "role")
     if not isinstance(digest, str) or not _TOKEN_HASH.fullmatch(digest):
         hint = "make the token yourself, and send its SHA-256 in lower-case hex; never send the token"
         raise _make_invalid("sha256 must be 64 hexadecimal digits", "sha256", hint)
     if role == "admin" and owner != DEFAULT_OWNER:
         hint = f"an admin sees every owner's agents: make its token for {DEFAULT_OWNER}, or an editor's"
-        raise _make_invalid("only the top-level file makes admins", "role", hint)
+        raise _make_invalid("only the top-level file may define admins", "role", hint)
     expires = _parse_expiry(body.get("expires"))
     try:
         return make_token_entry(name, owner, cast("Role", role), digest, expires)
@@ -281,7 +284,7 @@ def _parse_expiry(value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not _EXPIRY.fullmatch(value):
         raise _make_invalid(
-            "expires is a day or a moment in UTC",
+            "expires must be a date or a time in UTC",
             "expires",
             "2027-01-31, 2027-01-31T12:00:00Z, or null: never",
         )

@@ -77,7 +77,7 @@ def from_write_error(error: Exception, scope: str | None = None) -> Problem | No
             error.violations if scope is None else scoping.filter_violations(error.violations, scope)
         )
     if isinstance(error, OSError) and is_full(error):
-        return Problem(503, "disk_full", "there is no room on this server's disk", hint="try again later")
+        return Problem(503, "disk_full", "this server's disk is full", hint="try again later")
     if not isinstance(error, AgentsdError):
         return None
     for kind, status, code in _STATUS_BY_ERROR:

@@ -18,7 +18,7 @@ from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 
 LOCAL_WAIT_SECONDS = 10.0
-"""How long a reply waits for its own replica; longer than any swap takes."""
+"""How long a response waits for its own replica; longer than any swap takes."""
 
 ALL_WAIT_SECONDS = 30.0
 
@@ -27,7 +27,7 @@ def waits_for_all(request: web.Request) -> bool:
     """Return whether the response waits for every replica: ``?wait=all``. Raise ``Problem`` 400."""
     wait = request.query.get("wait", "local")
     if wait not in ("local", "all"):
-        raise bad_request("wait is local or all", param="wait")
+        raise bad_request("wait must be local or all", param="wait")
     return wait == "all"
 
 
@@ -50,7 +50,7 @@ async def wait_for_all_replicas(parts: AppContext, version: int) -> str:
     except NotConverged as error:
         return error.message
     except AgentsdError as error:
-        return f"written and synced; the other replicas could not be asked: {error.message}"
+        return f"written and synced; the state of the other replicas is unavailable: {error.message}"
     return ""
 
 

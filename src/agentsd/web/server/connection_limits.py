@@ -39,7 +39,7 @@ class ConnectionLimits:
     body_seconds: float = 20.0  # before the rate counts
     body_rate: int = 1024  # bytes a second
     idle_seconds: float = 75.0  # between requests: longer than the minute that proxies usually keep
-    stall_seconds: float = 60.0  # in which a client takes nothing of a reply
+    stall_seconds: float = 60.0  # without a client reading any of a response
     sweep_seconds: float = 1.0
 
 
@@ -51,7 +51,7 @@ class BodyTooSlow(Problem, TimeoutError):
             408,
             "body_too_slow",
             "the body took too long",
-            hint="send it in one go",
+            hint="send it without pauses",
             headers={"Connection": "close"},
         )
 
@@ -91,7 +91,7 @@ class ConnectionLimiter:
         self._protocols = protocols
         self._proxies = proxies or TrustedProxies()
         self._cut = cut
-        self._kept: dict[object, LimitedProtocol] = {}  # by aiohttp's protocol
+        self._kept: dict[object, LimitedProtocol] = {}  # by aiohttp's protocol object
         self._addresses: Counter[str] = Counter()
         self.now = asyncio.get_running_loop().time  # seconds
 
@@ -166,7 +166,7 @@ class LimitedProtocol(asyncio.Protocol):
         self._inner: RedactingProtocol | None = None
         self._transport: asyncio.Transport | None = None
         self._body: StreamReader | None = None
-        self._received = 0  # bytes of this head, or of this body
+        self._received = 0  # bytes of the current head or body
         self._since = 0.0
         self._tail = b""
         self._unsent = 0
@@ -179,7 +179,7 @@ class LimitedProtocol(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self.address = rate_key(peer[0]) if isinstance(peer, tuple) else UNKNOWN_ADDRESS
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is one, and not a subclass
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._inner = self._keeper.admit(self.address)
         if self._inner is None:
             self._cut(_TOO_MANY_REPLY)
@@ -217,7 +217,7 @@ class LimitedProtocol(asyncio.Protocol):
         if self._inner:
             self._inner.resume_writing()
 
-    # The phases
+    # Phases
 
     def began(self, body: StreamReader) -> None:
         """Note that the head is complete and its handler begins."""
@@ -242,7 +242,7 @@ class LimitedProtocol(asyncio.Protocol):
         """Return whether ``data`` may be passed on; refuse a head that is too long."""
         if self.phase is ConnectionPhase.IDLE:
             if self._body is not None and not self._body.is_eof():
-                return True  # the rest of a body that nobody read
+                return True  # the rest of a body that the handler did not read
             self.phase = ConnectionPhase.HEAD
             self._since = self._keeper.now()
             self._received = 0
@@ -274,7 +274,7 @@ class LimitedProtocol(asyncio.Protocol):
     def _look_at_body(self, body: StreamReader, now: float) -> None:
         if body.is_eof() or body.exception() is not None or self._transport is None:
             return
-        if not self._transport.is_reading():  # the handler does not read: that is no fault of the client's
+        if not self._transport.is_reading():  # the handler paused reading: not the client's fault
             self._since, self._received = now, 0
             return
         bounds = self._keeper.bounds

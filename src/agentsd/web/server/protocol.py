@@ -15,7 +15,7 @@ from agentsd.web.middleware.memory_budget import MEMORY_HOLD, release_hold
 
 REPLY_GRACE_SECONDS = 60.0
 REPLY_RATE_MIN = 4096
-"""Bytes a second, after ``REPLY_GRACE_SECONDS``, that a client has to take of a large reply."""
+"""Bytes a second, after ``REPLY_GRACE_SECONDS``, at which a client must read a large response."""
 
 
 class ConnectionMonitor(Interface):
@@ -83,8 +83,8 @@ class RedactingProtocol(web.RequestHandler):
         """Return a problem document. ``message`` and ``exc`` quote the client's input, and are left out."""
         self.log_exception("Error handling request from %s", request.remote)
         if request.writer.output_size > 0:
-            raise ConnectionError("a reply has begun, and cannot be another one")
-        wrong = Problem(status, "invalid_request", "this is not HTTP as it should be")
+            raise ConnectionError("a response has begun, so no other can be sent")
+        wrong = Problem(status, "invalid_request", "the request is not valid HTTP")
         response = (wrong if status < 500 else make_internal_error()).response("")
         add_security_headers(response)
         response.force_close()

@@ -30,9 +30,9 @@ from agentsd.web.server.protocol import RedactingProtocol
 BACKLOG = 1024
 DRAIN_TIMEOUT_SECONDS = 30.0
 DRAIN_IDLE_SECONDS = 3.0
-"""A connection that nobody used for so long may be closed; its client will hardly use it in that moment."""
+"""Idle seconds after which a connection may be closed; a request at that moment is unlikely."""
 CUT_TIMEOUT_SECONDS = 1.0
-"""What is still under way after the drain is cancelled, and has so long to end."""
+"""Time for requests that are cancelled after the drain to end."""
 _POLL_SECONDS = 0.01
 
 
@@ -69,7 +69,7 @@ class Server:
         for one in self._listening:
             one.close()
         self._tell(CLOSING)
-        await asyncio.sleep(0)  # what was accepted becomes a connection
+        await asyncio.sleep(0)  # accepted sockets become connections
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain):
                 await self._protocols.gone()
@@ -99,7 +99,7 @@ class ProtocolFactory:
         self._idle = 0.0
 
     def __call__(self) -> RedactingProtocol:
-        assert self._runner.server is not None  # noqa: S101  (it is there from ``setup`` to ``cleanup``)
+        assert self._runner.server is not None  # noqa: S101  (set from ``setup`` to ``cleanup``)
         made = RedactingProtocol(
             self._runner.server,
             loop=asyncio.get_running_loop(),
@@ -216,7 +216,7 @@ def _bind_one(
     try:
         one = socket.socket(family, socket.SOCK_STREAM)
     except OSError:
-        if optional:  # a machine without IPv6
+        if optional:  # this machine has no IPv6
             return None
         raise
     try:

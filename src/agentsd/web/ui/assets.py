@@ -20,7 +20,7 @@ CONTENT_TYPES = {
     "svg": "image/svg+xml",
     "wav": "audio/wav",
 }
-"""By suffix; a file of another kind is none of the pages'."""
+"""Content type by suffix; files with other suffixes are not served."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ from agentsd.web.views.masker import Masker
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000
-"""Agents whose vendors are kept: those that are gone are among them, at some 200 bytes each."""
-_OVERHEAD_BYTES = 2000  # bytes of Python objects per rendered agent, about
+"""Maximum agents whose vendors are cached, deleted ones included; about 200 bytes each."""
+_OVERHEAD_BYTES = 2000  # approximate bytes of Python objects per rendered agent
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ class AgentViewCache:
         self._limit = limit
         self._used = 0
         self._kept: dict[str, RenderedAgent] = {}
-        self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, and what it names
-        self._sets: dict[frozenset[str], frozenset[str]] = {}  # of many agents the same few
+        self._vendors: dict[UUID, tuple[bytes, frozenset[str]]] = {}  # id → digest, vendors
+        self._sets: dict[frozenset[str], frozenset[str]] = {}  # interned: many agents share few sets
 
     def of(self, entry: SnapshotEntry) -> RenderedAgent:
         """Return the current rendering of ``entry``."""

@@ -26,15 +26,15 @@ TAGS = frozenset(
     ("p", "h3", "h4", "h5", "h6", "ul", "ol", "li", "blockquote", "pre", "code", "em", "strong", "s", "a",
      "hr", "br", "table", "thead", "tbody", "tr", "th", "td")
 )  # fmt: skip
-"""The only elements that there are."""
+"""The only elements that are produced."""
 
 MAX_BYTES = 64 << 10
 MAX_NODES = 20_000
-_NODES_PER_CELL = 3  # its beginning, what is in it, its end
+_NODES_PER_CELL = 3  # opening, content, closing
 MAX_DEPTH = 20
-"""Levels of blocks (a list's item is two), and as many of what stands in a line."""
+"""Maximum levels of blocks (a list item is two), and as many of inline elements."""
 MAX_STEPS = 60_000
-"""Of the parser, some 10 µs each. Well-meant 64 KiB take up to 35,000; hostile ones grow by the square."""
+"""Steps of the parser, some 10 µs each: up to 35,000 for ordinary 64 KiB; hostile ones grow quadratically."""
 
 _SAFE_LINK = re.compile(r"(?:https?://|mailto:)[^\s\x00-\x20<>\"\\]+", re.IGNORECASE)
 _TEXT_TOKENS = {
@@ -133,10 +133,10 @@ class _TreeBuilder:
     def add(self, tokens: Iterable[Token]) -> None:
         """Add the next tokens."""
         for token in tokens:
-            if token.hidden:  # the paragraph of a tight list's item
+            if token.hidden:  # the paragraph of an item in a tight list
                 continue
             if token.level >= MAX_DEPTH - 1 or len(self._open) > 2 * MAX_DEPTH:
-                raise _LimitExceeded  # the parser drops what is deeper
+                raise _LimitExceeded  # the parser drops deeper levels
             if token.nesting == 1:
                 self._begin(token)
             elif token.nesting == -1:
@@ -151,7 +151,7 @@ class _TreeBuilder:
         self._links += tag == "a"
         if tag in TAGS and (tag != "a" or attrs):
             self._node(tag, children, attrs)
-        else:  # a link that leads nowhere is its text
+        else:  # a link without a target is its text
             children = self._open[-1]
         self._open.append(children)
 
@@ -225,4 +225,4 @@ _ATTRS: Mapping[str, Callable[[Attrs], dict[str, Any]]] = {
     "th": _make_cell_attrs,
     "td": _make_cell_attrs,
 }
-"""Which attributes an element keeps."""
+"""Attributes that an element keeps."""

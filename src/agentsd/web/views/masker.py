@@ -33,7 +33,7 @@ class Masker:
             return [self.mask(item) for item in value]
         if value is None or isinstance(value, (bool, int, float, datetime, date)):
             return value
-        return MASK  # nothing else comes out of a manifest
+        return MASK  # a manifest yields no other types
 
     def _member(self, name: str, value: Any) -> Any:
         if value not in (None, "") and (name in self.names or is_secret_name(name)):

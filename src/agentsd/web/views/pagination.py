@@ -27,7 +27,7 @@ FILTERS = ("owner", "q", "active", "provider", "condition")
 VIEWS: tuple[Literal["full", "summary"], ...] = ("full", "summary")
 _KNOWN_NAMES = (*FILTERS, "sort", "view", "limit", "cursor")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_BY_SLUG, _BY_KEY = "1:", "2:"  # the cursor format's versions
+_BY_SLUG, _BY_KEY = "1:", "2:"  # versions of the cursor format
 _DIGITS = re.compile(r"[0-9]{1,6}")
 _NUMBER = re.compile(r"-?[0-9]{1,18}", re.ASCII)
 Word = TypeVar("Word", bound=str)
@@ -45,7 +45,7 @@ class ListQuery:
     order: SortOrder = SLUG_ORDER
     view: Literal["full", "summary"] = "full"
     limit: int = LIMIT_DEFAULT
-    after: ListPlace | None = None  # the last of the page before
+    after: ListPlace | None = None  # the last place of the previous page
 
     def next_link(self, path: str, cursor: str) -> str:
         """Return the value of ``Link`` for the next page."""
@@ -89,7 +89,7 @@ def check_names(names: Sequence[str], known: Sequence[str]) -> None:
                 param=sanitize_text(name),
             )
     if len(set(names)) != len(names):
-        raise bad_request("a query parameter is given twice", hint="give each once")
+        raise bad_request("a query parameter is given twice", hint="give each parameter once")
 
 
 def parse_limit(text: str | None, *, default: int = LIMIT_DEFAULT, maximum: int = LIMIT_MAX) -> int:
@@ -133,8 +133,8 @@ def _parse_place(text: str, order: SortOrder) -> ListPlace:
     said, _, rest = (str(SLUG_ORDER), "", rest) if version == _BY_SLUG else rest.partition(":")
     if said != str(order):
         raise bad_request(
-            "the cursor is of a list in another order",
-            hint="keep sort as it was, or start again without a cursor",
+            "the cursor belongs to a list in another order",
+            hint="keep the value of sort, or start again without a cursor",
             param="cursor",
         )
     if version == _BY_SLUG:

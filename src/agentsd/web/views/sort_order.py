@@ -15,7 +15,7 @@ from agentsd.runtime.agents.snapshot import SnapshotEntry
 
 Key: TypeAlias = str | int
 ListPlace: TypeAlias = tuple[Key, str]
-"""An agent's key and slug: where it stands."""
+"""An agent's key and slug: its place in the order."""
 
 CONDITION_SEVERITY = ("Ready", "Suspended", "Degraded", "Invalid")
 """Types of conditions, the lightest first."""
@@ -38,7 +38,7 @@ SORT_KEYS = {
     "condition": SortKey(int, lambda entry: _SEVERITY_RANKS[entry.condition.type]),
 }
 SORTS = (*SORT_KEYS, *(f"-{name}" for name in SORT_KEYS))
-"""What a client may ask for; ``-`` turns it around."""
+"""Values of ``sort``; ``-`` reverses the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class SortOrder:
 
 
 SLUG_ORDER = SortOrder()
-"""The order of who asks for none."""
+"""The default order."""
 
 
 class PagePicker:

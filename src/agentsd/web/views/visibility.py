@@ -33,7 +33,7 @@ CROSS_FILE_CODES = frozenset(
 """Codes of faults whose texts may name another owner or its files."""
 
 REDACTED_MESSAGE = (
-    "it collides with something that this token does not see: an admin, or `agentsd validate`, says what"
+    "it conflicts with something not visible to this token: ask an admin, or run `agentsd validate`"
 )
 
 

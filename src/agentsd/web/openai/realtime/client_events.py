@@ -18,7 +18,7 @@ from agentsd.web.openai.realtime.session import RealtimeModel, RealtimeSession, 
 
 Event = Mapping[str, Any]
 TEXT_MAX = 200_000
-"""Characters of one item."""
+"""Maximum characters of one item."""
 
 
 class ContentPart(RealtimeModel):
@@ -69,7 +69,7 @@ class ClientEvents:
         handler = EVENT_HANDLERS.get(kind) if isinstance(kind, str) else None
         if handler is None:
             raise bad_request(
-                "there is no client event of this type",
+                "unknown type of client event",
                 param="type",
                 hint="known: " + ", ".join(EVENT_HANDLERS),
             )
@@ -127,8 +127,8 @@ class ClientEvents:
             raise Problem(
                 413,
                 "conversation_too_large",
-                f"the texts of one call have {TEXT_BYTES_MAX} bytes at most",
-                hint="send less, or conversation.item.delete what is not needed any more",
+                f"the texts of one call are limited to {TEXT_BYTES_MAX} bytes",
+                hint="send less, or delete items with conversation.item.delete",
                 param="item",
             )
         previous = conversation.add(item, after)

@@ -42,26 +42,26 @@ from agentsd.web.openai.realtime.session import RealtimeSession
 SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
 EVENT_BYTES_MAX = 1 << 20
-"""Bytes of one client event: 16 s of sound in base64. A larger one is an ``error`` event."""
+"""Bytes of one client event: 16 s of audio in base64. A larger one causes an ``error`` event."""
 LARGE_EVENT_BYTES = 1024
-"""Bytes: smaller events are taken however much memory is held, since they may free some."""
+"""Bytes: smaller events are accepted whatever the memory in use, since they may free some."""
 MESSAGE_BYTES_MAX = 2 << 20
-"""Bytes that are received at all: beyond it the socket closes with 1009."""
+"""Maximum bytes of a message: beyond it the socket closes with 1009."""
 EVENTS_PER_SECOND = 200.0
 EVENTS_BURST = 4000.0
-"""How many events a client may send; sound comes in 10 to 100 a second, a file all at once."""
+"""Limits of client events; live audio needs 10 to 100 a second, a file arrives all at once."""
 GREETING_SECONDS = 0.25
-"""How long a client may take to say how it wants sound, before it is greeted in the usual format."""
+"""How long to wait for a client's audio format before it is greeted in the default one."""
 CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
 IDLE_SECONDS = 900.0
-"""How long a client may send nothing: a line that is open and silent holds one of the places."""
+"""How long a client may send nothing: an idle call takes one of ``CALLS_MAX``."""
 CLOSE_TIMEOUT_SECONDS = 5.0
-"""How long the last event of a call that broke may take."""
+"""Timeout of the last event of a failed call."""
 BACKLOG_EVENTS_MAX = 1000
 BACKLOG_BYTES_MAX = 4 << 20
-"""What a client may leave unread of events, and of their texts: then its own events wait, and after
-``WRITE_TIMEOUT_SECONDS`` without progress it counts as gone."""
+"""Maximum unread events, and bytes of their texts: beyond it the client's own events wait, and after
+``WRITE_TIMEOUT_SECONDS`` without progress it counts as disconnected."""
 
 VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
 
@@ -128,10 +128,10 @@ def _flatten_group(error: Exception) -> Iterator[Exception]:
 
 
 def _check_request(request: web.Request, socket: web.WebSocketResponse, metrics: VoiceMetrics) -> None:
-    if metrics.open >= CALLS_MAX:  # told to a plain GET, too: browsers hide why a handshake was refused
-        raise Problem(503, "too_many_calls", "no more calls fit", headers={"Retry-After": "5"})
+    if metrics.open >= CALLS_MAX:  # before the upgrade check: browsers hide why a handshake was refused
+        raise Problem(503, "too_many_calls", "too many calls are open", headers={"Retry-After": "5"})
     if not socket.can_prepare(request):
-        raise bad_request("this is a WebSocket", hint="connect with ws:// or wss://", status=426)
+        raise bad_request("this is a WebSocket endpoint", hint="connect with ws:// or wss://", status=426)
 
 
 def _resolve_model(request: web.Request, model: str) -> str:
@@ -164,8 +164,8 @@ class RealtimeConnection:
         self._frames = ServerEvents(make_id("conv"))
         self._allowance = TokenBucket(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
-        self._heard = time.monotonic()  # when the client last sent something
-        self._sent = asyncio.Event()  # something was
+        self._heard = time.monotonic()  # when the client last sent anything
+        self._sent = asyncio.Event()  # anything was sent
 
     async def run(self, closing: asyncio.Event, ended: Coroutine[Any, Any, None]) -> None:
         """Serve the call until the client leaves, the server stops or its token ``ended``.
@@ -211,7 +211,7 @@ class RealtimeConnection:
         self._call.hang_up()
         await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"nothing was said for too long")
 
-    # Out
+    # Server events
 
     async def _write(self) -> None:
         async for event in self._call.events():
@@ -233,7 +233,7 @@ class RealtimeConnection:
         except TimeoutError:
             raise ClientStalled from None
 
-    # In
+    # Client events
 
     async def _read(self) -> None:
         async for message in self._socket:
@@ -292,7 +292,7 @@ class TokenBucket:
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
         if self._left < 1:
-            hint = f"send {self._rate:.0f} a second at most: larger pieces of audio"
+            hint = f"send at most {self._rate:.0f} a second, with more audio in each"
             raise Problem(429, "rate_limit_exceeded", "too many events; this one was dropped", hint=hint)
         self._left -= 1
 

@@ -127,7 +127,7 @@ class ServerEvents:
 
     def _response(self, status: str, output: list[Frame]) -> Frame:
         began = self._began
-        assert began is not None  # noqa: S101  (asked for between began and ended only)
+        assert began is not None  # noqa: S101  (called between began and ended only)
         return {
             "object": "realtime.response",
             "id": began.answer,

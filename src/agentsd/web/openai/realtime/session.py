@@ -22,7 +22,7 @@ TURN_FIELDS = {
     "silence_duration_ms": "silence_ms",
     "interrupt_response": "interrupt",
 }
-"""OpenAI's names of what a manifest says in ``turn``."""
+"""OpenAI's names for the fields of a manifest's ``turn``."""
 
 
 class RealtimeModel(BaseModel):
@@ -179,5 +179,5 @@ def parse_model(shape: type[RealtimeModel], value: object, where: str) -> Any:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         param = ".".join([where, *(str(part) for part in first["loc"])])
         raise Problem(
-            400, "invalid_value", f"{param} is not a value that this server takes", param=param
+            400, "invalid_value", f"{param} is not a value that this server supports", param=param
         ) from None

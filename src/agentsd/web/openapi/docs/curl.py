@@ -8,7 +8,7 @@ from typing import Any
 
 from agentsd.web.openapi.model import JSON_TYPE, Operation
 
-TOKEN_OPTION = '-H "Authorization: Bearer $AGENTSD_TOKEN"'  # noqa: S105 (the shell's variable, no token)
+TOKEN_OPTION = '-H "Authorization: Bearer $AGENTSD_TOKEN"'  # noqa: S105 (the shell's variable, not a token)
 
 
 def make_curl_command(operation: Operation, base: str, *, guarded: bool) -> str:

@@ -18,10 +18,10 @@ from agentsd.web.openapi.errors import ERRORS, list_error_statuses
 from agentsd.web.openapi.model import MediaType, Operation, Schema
 
 _ROLES_SHOWN = ("editor", "admin")
-"""Roles that are worth a line: a viewer is anybody."""
+"""Roles that are shown: every token has at least viewer."""
 
 BASE_PLACEHOLDER = "http://base.invalid"
-"""Stands for the server's own address, which every request may know by another name."""
+"""Placeholder for the server's address, which may differ between requests."""
 
 
 @cache

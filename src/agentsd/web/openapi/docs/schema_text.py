@@ -23,7 +23,7 @@ _LIMITS = {
     "default": "default {}",
 }
 _NAMED_VALUES_MAX = 8
-"""More values than that are not told one by one."""
+"""Maximum number of enumerated values that are listed."""
 
 
 def render_schema(schema: Schema) -> str:
@@ -45,7 +45,7 @@ def render_fields(schema: Schema, schemas: Mapping[str, Schema]) -> str:
     properties = {name: one for name, one in found.get("properties", {}).items() if not _is_read_only(one)}
     required = properties.keys() & set(found.get("required", ()))
     marked, mark = required, "required"
-    if len(required) > len(properties) / 2:  # what is the exception is what has to be said
+    if len(required) > len(properties) / 2:  # mark the exception, not the rule
         marked, mark = properties.keys() - required, "optional"
     return render_table(
         _render_row(name, one, mark if name in marked else "") for name, one in properties.items()

@@ -7,7 +7,7 @@ from agentsd.web.openapi.operations.agents import AGENT, FOLLOW_UP_LINKS
 
 GROUP = "Changing agents"
 IF_MATCH = Parameter(
-    "If-Match", "header", "The ETag that was read: 412 if the agent is another by now.", {"type": "string"}
+    "If-Match", "header", "The ETag that was read: 412 if the agent has changed since.", {"type": "string"}
 )
 WAIT = Parameter(
     "wait",
@@ -18,7 +18,7 @@ WAIT = Parameter(
 DRY_RUN = Parameter(
     "dry_run",
     "query",
-    "Decide and check, show the diff, and touch nothing; also where this server is read-only.",
+    "Check and return the diff without changing anything; also where this server is read-only.",
     {"type": "boolean", "default": False},
 )
 _ECHO = {"name": "Front desk", "llm_provider_config": {"provider": "echo.local"}}
@@ -53,7 +53,7 @@ OPERATIONS = (
         replies=(
             Reply(201, "The new agent, live.", _AGENT, ("Location", "ETag"), FOLLOW_UP_LINKS),
             _BRANCH,
-            Reply(200, "What would come of it, where `dry_run` asks for that.", _PREVIEW),
+            Reply(200, "The preview, where `dry_run` is true.", _PREVIEW),
         ),
         errors=(400, 405, 409, 413, 415, 422, 503),
         role="editor",
@@ -95,9 +95,9 @@ OPERATIONS = (
         path="/api/agents/{agent}",
         group=GROUP,
         summary="Delete an agent",
-        description="Its history stays: a rollback of the file in git brings it back.",
+        description="Its history remains: restoring the file in git restores the agent.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
-        replies=(Reply(200, "It is gone.", _DELETED_CONTENT), _BRANCH),
+        replies=(Reply(200, "It is deleted.", _DELETED_CONTENT), _BRANCH),
         errors=_ERRORS,
         on="front-desk",
         role="editor",
@@ -108,7 +108,7 @@ OPERATIONS = (
         path="/api/agents/{agent}/set-default",
         group=GROUP,
         summary="Make an agent its owner's default",
-        description="The present default's file is changed first.",
+        description="The file of the current default is changed first.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
         replies=_make_replies("The agent, now the default."),
         errors=_ERRORS,
@@ -121,7 +121,7 @@ OPERATIONS = (
         path="/api/agents/{agent}/rollback",
         group=GROUP,
         summary="Restore an older version of an agent",
-        description="The file is written again as it was then; `GET …/revisions` lists what there is.",
+        description="The file is written as it was at that version; `GET …/revisions` lists the versions.",
         parameters=(AGENT, IF_MATCH, WAIT, DRY_RUN),
         body=RequestBody((MediaType(refer_to_schema("Rollback"), example={"version": 1}),)),
         replies=_make_replies("The agent as it was."),

@@ -19,10 +19,10 @@ AGENT = Parameter(
     "current",
 )
 IF_NONE_MATCH = Parameter(
-    "If-None-Match", "header", "ETags that the client has: 304 if one still holds.", {"type": "string"}
+    "If-None-Match", "header", "ETags that the client has: 304 if one still matches.", {"type": "string"}
 )
 CACHE_HEADERS = ("ETag", "Vary")
-NOT_MODIFIED = Reply(304, "What the client has still holds.", (), CACHE_HEADERS)
+NOT_MODIFIED = Reply(304, "The client's copy is current.", (), CACHE_HEADERS)
 _FLAG: Schema = {"type": "string", "enum": ["true", "false", "1", "0"]}
 _TEXT: Schema = {"type": "string", "maxLength": TEXT_MAX}
 
@@ -38,7 +38,7 @@ FOLLOW_UP_LINKS = {
     "rollbackAgent": {"agent": "$response.body#/id"},
     "deleteAgent": {"agent": "$response.body#/id"},
 }
-"""What can be done with an agent once its id is known."""
+"""Follow-up operations on an agent by its id."""
 
 FIRST_ITEM_LINKS = {"getAgent": {"agent": "$response.body#/items/0/id"}}
 
@@ -55,25 +55,25 @@ OPERATIONS = (
         path="/api/agents",
         group=GROUP,
         summary="A page of agents",
-        description="In the order of slugs, if no other is asked for; equal ones always are.",
+        description="Sorted by slug by default; agents with equal keys are sorted by slug, too.",
         parameters=(
             _make_limit(LIMIT_DEFAULT, LIMIT_MAX),
-            Parameter("cursor", "query", "Of the next page: the reply before gives it.", {"type": "string"}),
-            Parameter("owner", "query", "Only this owner's.", _TEXT),
-            Parameter("q", "query", "Only those with this in slug or name.", _TEXT),
-            Parameter("active", "query", "Only those that are active, or are not.", _FLAG),
-            Parameter("provider", "query", "Only those that name this vendor.", _TEXT, "groq.com"),
+            Parameter("cursor", "query", "The cursor from the previous response.", {"type": "string"}),
+            Parameter("owner", "query", "Only agents of this owner.", _TEXT),
+            Parameter("q", "query", "Only agents with this text in slug or name.", _TEXT),
+            Parameter("active", "query", "Only active agents, or only inactive ones.", _FLAG),
+            Parameter("provider", "query", "Only agents that name this vendor.", _TEXT, "groq.com"),
             Parameter(
                 "condition",
                 "query",
-                "Only those that fare so.",
+                "Only agents in this condition.",
                 {"type": "string", "enum": [*CONDITION_SEVERITY]},
             ),
             Parameter(
                 "sort",
                 "query",
-                "By what the list is ordered; `-` turns it around. Conditions run from `Ready` over "
-                "`Suspended` and `Degraded` to `Invalid`. A cursor leads on in its own order only.",
+                "The sort key; `-` reverses the order. Conditions are ordered `Ready`, "
+                "`Suspended`, `Degraded`, `Invalid`. A cursor is valid in its own order only.",
                 {"type": "string", "enum": [*SORTS], "default": "slug"},
                 "-updated_at",
             ),
@@ -104,7 +104,7 @@ OPERATIONS = (
         path="/api/agents/{agent}",
         group=GROUP,
         summary="One agent",
-        description="`current` may be the built-in agent, which no file describes.",
+        description="`current` may be the built-in agent, which has no file.",
         parameters=(AGENT, IF_NONE_MATCH),
         replies=(
             Reply(200, "The agent.", (MediaType(refer_to_schema("Agent")),), CACHE_HEADERS, FOLLOW_UP_LINKS),
@@ -117,9 +117,9 @@ OPERATIONS = (
         method="GET",
         path="/api/agents/{agent}/values",
         group=GROUP,
-        summary="What an agent's files say, and where",
-        description="Every value of the manifest with its layers merged in. None of the built-in agent, and "
-        "none while a file cannot be read: the condition says why.",
+        summary="Values of an agent's files, with their places",
+        description="All values of the manifest, layers merged. Empty for the built-in agent, and "
+        "while a file cannot be read: the condition contains the reason.",
         parameters=(AGENT, IF_NONE_MATCH),
         replies=(
             Reply(200, "The values.", (MediaType(refer_to_schema("ValueList")),), CACHE_HEADERS),
@@ -133,7 +133,7 @@ OPERATIONS = (
         path="/api/agents/{agent}/select",
         group=GROUP,
         summary="Choose the current agent, by cookie",
-        description="Works where nothing can be written.",
+        description="Also works on a read-only server.",
         parameters=(AGENT,),
         replies=(Reply(200, "The chosen agent.", (MediaType(refer_to_schema("Agent")),), ("Set-Cookie",)),),
         errors=(404, 409, 503),
@@ -144,15 +144,15 @@ OPERATIONS = (
         path="/api/agents/{agent}/test",
         group=GROUP,
         summary="Probe every provider of an agent for real",
-        description="200 whatever is found: `ok` says it, and every failure comes with its fix.",
+        description="200 whatever the result: `ok` contains it, and every failure comes with its fix.",
         parameters=(
             AGENT,
-            Parameter("checks", "query", "Whether the manifest's checks are run, too.", _FLAG),
+            Parameter("checks", "query", "Run the manifest's checks, too.", _FLAG),
         ),
         replies=(
             Reply(
                 200,
-                "What was found.",
+                "The results.",
                 (MediaType(refer_to_schema("Verdict")),),
                 ("X-Agent", "X-Agent-Version"),
             ),
@@ -164,13 +164,15 @@ OPERATIONS = (
         method="GET",
         path="/api/agents/{agent}/revisions",
         group=GROUP,
-        summary="What an agent was, newest first",
+        summary="Revisions of an agent, newest first",
         description="A deleted agent's history is still found by its id.",
         parameters=(
             AGENT,
             _make_limit(REVISIONS_DEFAULT, REVISIONS_MAX),
             Parameter("before", "query", "Only versions before this one.", {**COUNT, "maximum": 10**18 - 1}),
-            Parameter("diff", "query", "With `changes`: what each changed of the one before it.", _FLAG),
+            Parameter(
+                "diff", "query", "Include `changes`: the differences from the previous revision.", _FLAG
+            ),
             IF_NONE_MATCH,
         ),
         replies=(

@@ -17,8 +17,8 @@ OPERATIONS = (
         description=(
             "CommonMark with tables and strikethrough, for pages that build elements and parse no HTML: HTML "
             "in the text stays text, links lead to http, https and mailto only, images become links, and "
-            f"headings begin at `h3`. At most {MAX_BYTES >> 10} KiB; a text that is nested too deeply comes "
-            "back as it is."
+            f"headings begin at `h3`. At most {MAX_BYTES >> 10} KiB; a text that is nested too deeply is "
+            "returned unchanged."
         ),
         body=RequestBody(
             (MediaType(refer_to_schema("MarkdownText"), example={"text": "**Nine** to five."}),)
@@ -43,7 +43,7 @@ def make_markdown_schemas() -> dict[str, Schema]:
     }
     return {
         "MarkdownText": make_object("A text.", text={**TEXT, "maxLength": MAX_BYTES}),
-        "Markdown": make_object("What it looks like.", nodes=make_list(refer_to_schema("MarkdownNode"))),
+        "Markdown": make_object("The tree of a text.", nodes=make_list(refer_to_schema("MarkdownNode"))),
         "MarkdownNode": {
             "description": "A text, or an element.",
             "anyOf": [TEXT, refer_to_schema("MarkdownElement")],

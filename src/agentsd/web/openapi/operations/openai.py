@@ -60,8 +60,8 @@ OPERATIONS = (
         group=GROUP,
         summary="Chat with an agent",
         description=(
-            "With `stream` the answer comes as server-sent events, `data: [DONE]` last. What fails after the "
-            'first byte is a last event `data: {"error": …}` without `[DONE]`.'
+            "With `stream` the answer comes as server-sent events, `data: [DONE]` last. An error after the "
+            'first byte is sent as a last event `data: {"error": …}` without `[DONE]`.'
         ),
         body=RequestBody((MediaType(refer_to_schema("ChatRequest"), example=_CHAT_EXAMPLE),)),
         replies=(
@@ -81,14 +81,14 @@ OPERATIONS = (
         group=GROUP,
         summary="A text in an agent's voice",
         description=(
-            "Streamed as it is spoken: a `wav` header tells the length `0xFFFFFFFF`. A failure in the middle "
-            "cuts the connection, so that half an answer does not pass for a whole one."
+            "Streamed as it is synthesised: a `wav` header contains the length `0xFFFFFFFF`. A later failure "
+            "closes the connection, so that a partial answer is not taken for a complete one."
         ),
         body=RequestBody((MediaType(refer_to_schema("SpeechRequest"), example=_SPEECH_EXAMPLE),)),
         replies=(
             Reply(
                 200,
-                "The sound: WAV, or bare 16-bit mono samples.",
+                "The audio: WAV, or raw 16-bit mono samples.",
                 (MediaType(None, "audio/wav"), MediaType(None, "audio/pcm")),
                 (*_AGENT_HEADERS, "X-Sample-Rate"),
             ),
@@ -101,8 +101,8 @@ OPERATIONS = (
         method="POST",
         path="/v1/audio/transcriptions",
         group=GROUP,
-        summary="What is said in a recording, as an agent hears it",
-        description="A form as OpenAI's, or the recording itself and all else in the query; up to 25 MiB.",
+        summary="A transcript of a recording",
+        description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
         parameters=(
             _MODEL,
             Parameter(
@@ -112,12 +112,15 @@ OPERATIONS = (
                 {"type": "string", "enum": list(TRANSCRIPT_FORMATS)},
             ),
             Parameter(
-                "stream", "query", "For a bare recording: as it is heard.", {"enum": ["true", "false"]}
+                "stream",
+                "query",
+                "For a bare recording: stream the text as it is recognised.",
+                {"enum": ["true", "false"]},
             ),
             Parameter(
                 "partials",
                 "query",
-                "For a bare recording, with `stream`: also what is heard so far and may still change.",
+                "For a bare recording, with `stream`: also interim text that may still change.",
                 {"enum": ["true", "false"]},
             ),
         ),
@@ -160,7 +163,7 @@ OPERATIONS = (
         group=GROUP,
         summary="A call, over a WebSocket",
         description=(
-            "In the events of OpenAI's Realtime API. A browser, which sets no headers, offers its token as "
+            "Uses the events of OpenAI's Realtime API. A browser cannot set headers and offers its token as "
             "the subprotocol `openai-insecure-api-key.TOKEN` beside `realtime`."
         ),
         parameters=(_MODEL,),

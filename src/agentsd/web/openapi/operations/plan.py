@@ -21,10 +21,10 @@ OPERATIONS = (
         method="GET",
         path="/api/sync/plan",
         group=GROUP,
-        summary="What a sync of this server's folder would change now",
+        summary="The changes that a sync of this server's folder would make now",
         description=(
             "Planned, never applied; drift shows as `heal`. Where this server has no folder of manifests, "
-            "`available` is false, and `why` says it. One look at a time: who asks meanwhile gets its result."
+            "`available` is false and `why` contains the reason. Concurrent requests share one result."
         ),
         replies=(Reply(200, "The plan.", (MediaType(refer_to_schema("SyncPlan")),)),),
         errors=(503,),
@@ -45,7 +45,7 @@ def make_plan_schemas() -> dict[str, Schema]:
     return {
         "PlannedViolation": violation,
         "PlannedChange": make_object(
-            "What becomes of one agent. `heal`: its row was edited in the database, and the file wins.",
+            "The change of one agent. `heal`: its row was edited in the database, and the file wins.",
             dict.fromkeys(("slug", "owner", "path", "old_slug"), TEXT),
             optional=("old_slug",),
             operation={"enum": ["create", "update", "rename", "delete", "heal"]},
@@ -60,7 +60,7 @@ def make_plan_schemas() -> dict[str, Schema]:
             changes=make_list(refer_to_schema("PlannedChange")),
             users=make_list(
                 make_object(
-                    "What becomes of one owner.",
+                    "The change of one owner.",
                     optional=("fields",),
                     operation={"enum": ["create", "update", "delete", "heal"]},
                     username=TEXT,
@@ -69,17 +69,19 @@ def make_plan_schemas() -> dict[str, Schema]:
             ),
             quarantined=make_list(
                 make_object(
-                    "A file set aside.", path=TEXT, violations=make_list(refer_to_schema("PlannedViolation"))
+                    "A quarantined file.",
+                    path=TEXT,
+                    violations=make_list(refer_to_schema("PlannedViolation")),
                 )
             ),
-            held_back={**make_list(TEXT), "description": "Agents that stay while a file is set aside."},
-            orphaned={**make_list(TEXT), "description": "Agents that outlive their files."},
+            held_back={**make_list(TEXT), "description": "Agents that stay while a file is quarantined."},
+            orphaned={**make_list(TEXT), "description": "Agents that remain without a file."},
             version=COUNT,
             applied={"const": False},
             seconds={"type": "number"},
         ),
         "SyncPlan": make_object(
-            "The plan, or why there is none.",
+            "The plan, or the reason why there is none.",
             optional=("why", "hint", "plan", "warnings", "guard", "commit", "at"),
             available=FLAG,
             why=TEXT,
@@ -88,7 +90,7 @@ def make_plan_schemas() -> dict[str, Schema]:
             warnings=make_list(refer_to_schema("PlannedViolation")),
             guard=make_nullable(
                 make_object(
-                    "What would keep a daemon from applying it.",
+                    "What would prevent a daemon from applying it.",
                     dict.fromkeys(("code", "message", "hint"), TEXT),
                     removes=COUNT,
                 )

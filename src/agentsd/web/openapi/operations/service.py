@@ -14,7 +14,7 @@ OPERATIONS = (
         method="GET",
         path="/api/session",
         group=GROUP,
-        summary="Who asks, and what may be written here",
+        summary="The principal, and what may be written here",
         replies=(Reply(200, "The session.", (MediaType(refer_to_schema("Session")),)),),
     ),
     Operation(
@@ -34,7 +34,7 @@ OPERATIONS = (
         method="DELETE",
         path="/api/session",
         group=GROUP,
-        summary="Make the browser forget it",
+        summary="Delete the token from the browser",
         replies=(Reply(200, "Done.", (MediaType(refer_to_schema("SignedOut")),)),),
     ),
     Operation(
@@ -55,7 +55,7 @@ OPERATIONS = (
         path="/api/schema",
         group=GROUP,
         summary="The JSON Schema of a manifest",
-        description="As this server checks it, plugins' vendors among the others.",
+        description="As this server checks it, with the vendors of plug-ins.",
         parameters=(IF_NONE_MATCH,),
         replies=(Reply(200, "A JSON Schema (2020-12).", (MediaType(ANYTHING),), CACHE_HEADERS), NOT_MODIFIED),
     ),
@@ -64,8 +64,8 @@ OPERATIONS = (
         method="GET",
         path="/api/sync",
         group=GROUP,
-        summary="How files, store and replicas stand",
-        description="Answers while Postgres is away, too.",
+        summary="State of files, store and replicas",
+        description="Also available while Postgres is away.",
         replies=(
             Reply(
                 200, "Versions, runs, conditions, replicas, leaders.", (MediaType(refer_to_schema("Sync")),)
@@ -77,12 +77,12 @@ OPERATIONS = (
         method="POST",
         path="/hooks/git",
         group=GROUP,
-        summary="A forge's webhook: pull at once",
+        summary="Webhook of a Git host: pull at once",
         description=(
-            "The body, 25 MiB at most, may be whatever the forge sends: only its signature counts. 404 where "
+            "The body, 25 MiB at most, may contain anything: only its signature is checked. 404 where "
             "`AGENTSD_HOOK_SECRET_FILE` is not set."
         ),
-        replies=(Reply(202, "Every puller was told.", (MediaType(refer_to_schema("Pulling")),)),),
+        replies=(Reply(202, "Every puller was notified.", (MediaType(refer_to_schema("Pulling")),)),),
         errors=(404, 413, 503),
         role="signed",
         curl="""-d '{}' -H "X-Gitlab-Token: $(cat hook-secret)\"""",
@@ -92,16 +92,16 @@ OPERATIONS = (
         method="GET",
         path="/api/events",
         group=GROUP,
-        summary="What changes, as server-sent events",
+        summary="Changes, as server-sent events",
         description=(
             "`hello` (or `resync`) first, then `changed`, `condition` and `resync`, each with "
-            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps the line open. '
+            '`{"version": 42, "slugs": ["acme/sales"]}`; a comment every few seconds keeps it open. '
             "`run` has a `run` as in `/api/sync`, and a `condition` of a manifest has a `condition`: "
-            "an admin is told of all, others of what concerns their agents."
+            "admins receive all, others what concerns their agents."
         ),
         parameters=(
             Parameter(
-                "Last-Event-ID", "header", "The last event that was seen, after a break.", {"type": "string"}
+                "Last-Event-ID", "header", "The last event received before a reconnect.", {"type": "string"}
             ),
         ),
         replies=(Reply(200, "The stream.", (MediaType(None, "text/event-stream"),), ("X-Accel-Buffering",)),),
@@ -112,8 +112,8 @@ OPERATIONS = (
         method="GET",
         path="/healthz",
         group=GROUP,
-        summary="Whether the process answers",
-        replies=(Reply(200, "It does.", (MediaType(refer_to_schema("Alive")),)),),
+        summary="Liveness of the process",
+        replies=(Reply(200, "The process is alive.", (MediaType(refer_to_schema("Alive")),)),),
         role=None,
     ),
     Operation(
@@ -121,12 +121,12 @@ OPERATIONS = (
         method="GET",
         path="/readyz",
         group=GROUP,
-        summary="Whether there are agents to serve",
+        summary="Readiness: whether agents are served",
         replies=(
-            Reply(200, "There are, with or without Postgres.", (MediaType(refer_to_schema("Readiness")),)),
+            Reply(200, "Ready, with or without Postgres.", (MediaType(refer_to_schema("Readiness")),)),
             Reply(
                 503,
-                "Not loaded yet, or the server is about to stop.",
+                "The agents are not loaded yet, or the server is about to stop.",
                 (MediaType(refer_to_schema("Readiness")),),
             ),
         ),
@@ -137,8 +137,8 @@ OPERATIONS = (
         method="GET",
         path="/metrics",
         group=GROUP,
-        summary="Figures, in the text format of Prometheus",
-        replies=(Reply(200, "The figures.", (MediaType(TEXT, "text/plain"),)),),
+        summary="Metrics, in the text format of Prometheus",
+        replies=(Reply(200, "The metrics.", (MediaType(TEXT, "text/plain"),)),),
         role=None,
     ),
     Operation(
@@ -146,8 +146,8 @@ OPERATIONS = (
         method="GET",
         path="/openapi.json",
         group=GROUP,
-        summary="This interface, as OpenAPI 3.1",
-        description="It tells nothing of agents, so it needs no token.",
+        summary="This API, as OpenAPI 3.1",
+        description="It contains nothing about agents, so it needs no token.",
         parameters=(IF_NONE_MATCH,),
         replies=(Reply(200, "The document.", (MediaType(ANYTHING),), CACHE_HEADERS), NOT_MODIFIED),
         role=None,
@@ -157,7 +157,7 @@ OPERATIONS = (
         method="GET",
         path="/docs",
         group=GROUP,
-        summary="This interface, to be read",
+        summary="This API, as a page",
         parameters=(IF_NONE_MATCH,),
         replies=(Reply(200, "A page.", (MediaType(TEXT, "text/html"),), CACHE_HEADERS), NOT_MODIFIED),
         role=None,

@@ -33,7 +33,7 @@ _USER = Parameter(
     "acme",
 )
 _TOKEN = Parameter("name", "path", "The token's name.", _NAME, "ci")
-_FORCE = Parameter("force", "query", "Even if it locks you out.", {"type": "boolean", "default": False})
+_FORCE = Parameter("force", "query", "Skip the lockout check.", {"type": "boolean", "default": False})
 _WRITTEN = (MediaType(refer_to_schema("WrittenUser")),)
 _BRANCH = Reply(202, "The edit waits on a branch of its own, for a pull request.", _WRITTEN)
 _ERRORS = (400, 404, 405, 409, 422, 503)
@@ -45,10 +45,10 @@ OPERATIONS = (
         path="/api/users",
         group=GROUP,
         summary="Owners and their tokens",
-        description="An admin sees every owner, others their own. Of a token nothing is told but its name.",
+        description="Admins see every owner, others their own. No token or hash is returned.",
         parameters=(IF_NONE_MATCH,),
         replies=(
-            Reply(200, "All of them.", (MediaType(refer_to_schema("Users")),), CACHE_HEADERS),
+            Reply(200, "The owners.", (MediaType(refer_to_schema("Users")),), CACHE_HEADERS),
             NOT_MODIFIED,
         ),
         errors=(400, 503),
@@ -58,10 +58,10 @@ OPERATIONS = (
         method="POST",
         path="/api/users/{user}/tokens",
         group=GROUP,
-        summary="Make a token known",
+        summary="Register a token",
         description=(
-            "Whoever makes the token keeps it, and sends its SHA-256. 409 `token_exists` where the name or "
-            "the hash is taken, `lockout` where the first token of all would be no admin's."
+            "Clients keep the token and send its SHA-256. 409 `token_exists` where the name or "
+            "the hash is taken, `lockout` where the first token would not be an admin's."
         ),
         parameters=(_USER, _FORCE, WAIT),
         body=RequestBody(
@@ -81,9 +81,9 @@ OPERATIONS = (
         path="/api/users/{user}/tokens/{name}",
         group=GROUP,
         summary="Revoke a token",
-        description="409 `lockout` for the token that asks, and for the last admin's.",
+        description="409 `lockout` for the token of the request, and for the last admin token.",
         parameters=(_USER, _TOKEN, _FORCE, WAIT),
-        replies=(Reply(200, "The owner; the token is not valid any more.", _WRITTEN), _BRANCH),
+        replies=(Reply(200, "The owner; the token is revoked.", _WRITTEN), _BRANCH),
         errors=_ERRORS,
         role="admin",
     ),
@@ -96,10 +96,10 @@ def make_user_schemas() -> dict[str, Schema]:
         "An owner of agents.",
         username=TEXT,
         email=make_nullable(TEXT),
-        source={"type": "string", "description": "The tree that says so."},
-        path=make_nullable({"type": "string", "description": "Its `_user.yaml`; null: it has none."}),
+        source={"type": "string", "description": "The source that defines it."},
+        path=make_nullable({"type": "string", "description": "Its `_user.yaml`; null: none."}),
         version=make_nullable(
-            {**COUNT, "description": "That changed it last; null: the edit waits on a branch."}
+            {**COUNT, "description": "The version that last changed it; null: the edit waits on a branch."}
         ),
         tokens=make_list(refer_to_schema("Token")),
     )
@@ -116,11 +116,11 @@ def make_user_schemas() -> dict[str, Schema]:
             name=TEXT,
             role=_ROLE,
             expires=make_nullable(_ENDS),
-            expired={**FLAG, "description": "It is not valid any more, and stays until it is revoked."},
+            expired={**FLAG, "description": "It has expired, and is listed until it is revoked."},
         ),
         "NewToken": {
             **make_object(
-                "A token to be known.",
+                "A token to register.",
                 name={**_NAME, "description": "What it is for; logs and commits quote it."},
                 role={**_ROLE, "default": "viewer", "description": "`admin` only for the owner `default`."},
                 expires={**make_nullable(_ENDS), "default": None},

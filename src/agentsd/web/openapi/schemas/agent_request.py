@@ -22,10 +22,10 @@ SLUG: Schema = {
     "type": "string",
     "maxLength": 200,
     "pattern": r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?(/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?)*$",
-    "description": "The file's path without suffix; its first folder is the owner. Absent: made of the name.",
+    "description": "The file's path without suffix; its first folder is the owner. Default: from the name.",
     "examples": ["acme/sales"],
 }
-_ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "No such section."}
+_ABSENT: Schema = {"type": "object", "maxProperties": 0, "description": "The section is absent."}
 
 
 def make_request_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
@@ -33,7 +33,7 @@ def make_request_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
     return {**_make_vendor_schemas(schemas), **_make_sent_schemas(schemas), **make_response_schemas()}
 
 
-# What is sent
+# Requests
 
 
 def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
@@ -58,7 +58,7 @@ def _make_sent_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
         **shared,
         "NewAgent": _make_fields("A new agent.", {"slug": SLUG, **whole, **_make_read_only("slug")}),
         "AgentInput": _make_fields(
-            f"All of an agent: what is left out goes. {_SECRETS}", {**whole, **_make_read_only()}
+            f"A whole agent: what is left out is removed. {_SECRETS}", {**whole, **_make_read_only()}
         ),
         "AgentPatch": _make_fields(
             f"A merge patch (RFC 7396): null removes. {_SECRETS}",
@@ -85,12 +85,12 @@ def _make_fields(description: str, properties: Schema) -> Schema:
 def _make_read_only(*named: str) -> Schema:
     """Return the read-only fields of responses, accepted so that a response can be sent back unchanged."""
     identity = {
-        name: {"type": "string", "description": "The agent's own, where it is given."}
+        name: {"type": "string", "description": "Must be the agent's own, if present."}
         for name in IDENTITY_FIELDS
         if name not in named
     }
     return identity | {
-        name: {"readOnly": True, "description": "Taken and not used."} for name in sorted(READ_ONLY_FIELDS)
+        name: {"readOnly": True, "description": "Accepted and ignored."} for name in sorted(READ_ONLY_FIELDS)
     }
 
 
@@ -115,7 +115,7 @@ def _make_vendor_schemas(schemas: ManifestSchemas) -> dict[str, Schema]:
             names[name] = f"{kind}-{name}"
             opened = _simplify_schema(drop_titles(schema))
             opened["properties"][FALLBACK] = make_list(
-                refer_to_schema(f"{kind}-provider"), maxItems=4, description="Who takes over, in order."
+                refer_to_schema(f"{kind}-provider"), maxItems=4, description="Fallbacks, in order."
             )
             made[names[name]] = opened
         mapping = {name: f"#/components/schemas/{key}" for name, key in names.items()}

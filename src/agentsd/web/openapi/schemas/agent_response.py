@@ -19,13 +19,13 @@ from agentsd.web.openapi.schemas.common import (
 
 _CONFIG: Schema = {
     "type": "object",
-    "description": "The section as the manifest has it, secrets masked; `{}` where there is none.",
+    "description": "The section of the manifest, secrets masked; `{}` where it is absent.",
     "properties": {"provider": TEXT},
 }
 _DIGEST: Schema = {
     "type": "string",
     "pattern": "^([0-9a-f]{64})?$",
-    "description": "SHA-256 over what makes it; empty if built in.",
+    "description": "SHA-256 of its content; empty for the built-in agent.",
 }
 _MODES: Schema = {"type": "string", "enum": ["files", "git"]}
 
@@ -78,37 +78,37 @@ def make_response_schemas() -> dict[str, Schema]:
             "properties": {**agent["properties"], "write_back": refer_to_schema("WriteBack")},
         },
         "WriteBack": make_object(
-            "What became of the edit.",
+            "The result of the edit.",
             mode=_MODES,
             path=make_nullable(TEXT),
             commit=make_nullable(TEXT),
             branch=make_nullable(TEXT),
             pushed=make_nullable(FLAG),
-            message={"type": "string", "description": "What falls short of it being live everywhere."},
+            message={"type": "string", "description": "Warnings, for example about replicas that are late."},
         ),
         "Preview": make_object(
-            "What an edit would come to. Seals are shortened to `ENC[…]`, and no secret is in it.",
+            "The preview of an edit. Seals are shortened to `ENC[…]`, and secrets are masked.",
             mode={
                 "enum": ["off", "files", "git"],
-                "description": "`off`: shown on what is stored, for a person to make.",
+                "description": "`off`: based on the stored manifest, to be made by hand.",
             },
             path={"type": "string", "description": "The manifest, below the folder of manifests."},
             file={"type": "string", "description": "The same with that folder: the file to edit."},
             branch={
                 **make_nullable(TEXT),
-                "description": "That it would wait on; `…` for what is new each time.",
+                "description": "The branch of the edit; `…` replaces its random part.",
             },
-            changed={"type": "boolean", "description": "False: the file says it already."},
-            diff={"type": "string", "description": "Of all files that it touches, as `git diff` shows it."},
-            text={"type": "string", "description": "The manifest as it would be; empty if it would go."},
+            changed={"type": "boolean", "description": "False: the file is unchanged."},
+            diff={"type": "string", "description": "Diff of all files that it changes, as from `git diff`."},
+            text={"type": "string", "description": "The resulting manifest; empty if it would be deleted."},
             commit_message=make_nullable(TEXT),
             violations={
                 **make_list(refer_to_schema("Violation")),
-                "description": "Empty: what is refused is a 422.",
+                "description": "Empty: a refused edit is a 422.",
             },
         ),
         "Written": make_object(
-            "The edit of an agent that is not served: it is gone, or the edit waits on a branch.",
+            "The edit of an agent that is not served: it is deleted, or the edit waits on a branch.",
             id=UUID,
             slug=TEXT,
             deleted=FLAG,
@@ -124,17 +124,17 @@ def make_response_schemas() -> dict[str, Schema]:
         },
         "FieldChange": {**field_change, "required": ["operation", "field"]},
         "ValueList": make_object(
-            "What the files of an agent say.",
+            "The values of an agent's files.",
             items=make_list(refer_to_schema("Value")),
             digest=_DIGEST,
             commit=make_nullable(TEXT),
             version=COUNT,
         ),
         "Value": make_object(
-            "A value that holds no other, and where it stands.",
+            "A value that contains no other, and its place.",
             pointer={
                 "type": "string",
-                "description": "The field, as the manifest calls it.",
+                "description": "The field's pointer in the manifest.",
                 "examples": ["llm.model"],
             },
             value={"description": "`**********` for a secret."},
@@ -144,7 +144,7 @@ def make_response_schemas() -> dict[str, Schema]:
             column={"type": "integer", "minimum": 1},
         ),
         "RevisionPage": make_object(
-            "Newest first; `next_before` leads on.",
+            "Newest first; `next_before` is the cursor of the next page.",
             items=make_list(refer_to_schema("Revision")),
             next_before=make_nullable(COUNT),
         ),
@@ -160,10 +160,10 @@ def _make_agent() -> Schema:
         slug=TEXT,
         name=TEXT,
         is_default={"type": "boolean", "description": "Answers when no agent is named."},
-        is_active={"type": "boolean", "description": "Suspended where false."},
+        is_active={"type": "boolean", "description": "False: suspended."},
         digest=_DIGEST,
         version={**COUNT, "description": "The version that last touched it."},
-        source={"type": "string", "description": "The tree that it came from."},
+        source={"type": "string", "description": "The source of its file."},
         path=make_nullable(TEXT),
         commit=make_nullable(TEXT),
         created_at=make_nullable(TIME),
@@ -171,7 +171,7 @@ def _make_agent() -> Schema:
         condition=refer_to_schema("Condition"),
         serving_version={
             **make_nullable(COUNT),
-            "description": "The version that answers; null where none can.",
+            "description": "The version that is served; null where none can be.",
         },
     )
 
@@ -193,7 +193,7 @@ def _make_summary(agent: Schema) -> Schema:
     return make_object(
         "An agent as `view=summary` lists it.",
         {name: agent["properties"][name] for name in (*names, *more)},
-        providers={**vendors, "description": "The vendors of the sections that it has."},
+        providers={**vendors, "description": "Vendors by section."},
     )
 
 

@@ -90,11 +90,11 @@ def make_common_schemas() -> dict[str, Schema]:
             "properties": {"violations": make_list(refer_to_schema("Violation"))},
         },
         "Violation": make_object(
-            "One broken rule, and what to do about it.",
+            "One violation, and its remedy.",
             dict.fromkeys(("path", "code", "message", "hint"), TEXT),
             line=COUNT,
             column=COUNT,
-            pointer={"type": "string", "description": "The field, as the manifest calls it."},
+            pointer={"type": "string", "description": "The field's pointer in the manifest."},
         ),
         "OpenAIError": make_object(
             "An error in OpenAI's shape.",
@@ -118,8 +118,8 @@ def _make_problem_schemas() -> Schema:
         code=code,
         detail={"type": "string", "description": "What is wrong."},
         hint={"type": "string", "description": "What to do."},
-        param={"type": "string", "description": "The field that is to blame."},
-        file={"type": "string", "description": "The manifest that it is about."},
+        param={"type": "string", "description": "The invalid field."},
+        file={"type": "string", "description": "The manifest concerned."},
         reason={"type": "string", "description": "The machine reason of the agent's condition."},
     )
 
@@ -136,7 +136,7 @@ def make_service_schemas() -> dict[str, Schema]:
         "degraded": COUNT,
     }
     problem = make_object(
-        "An agent that fares badly.", make_dataclass_schema(AgentCondition)["properties"], slug=TEXT
+        "An agent that is not Ready.", make_dataclass_schema(AgentCondition)["properties"], slug=TEXT
     )
     return {
         "Run": make_dataclass_schema(SyncRun),
@@ -144,9 +144,9 @@ def make_service_schemas() -> dict[str, Schema]:
         "Replica": make_dataclass_schema(Replica),
         "Leader": make_dataclass_schema(Leader),
         "Pull": make_dataclass_schema(PullState, url=make_nullable(TEXT)),
-        "Pulling": make_object("What was set off.", pulling={"const": True}),
+        "Pulling": make_object("The result of a webhook call.", pulling={"const": True}),
         "Session": make_object(
-            "Who asks. `guarded`: whether a token is needed at all. `write_back`: what the API may write.",
+            "The principal. `guarded`: whether a token is needed. `write_back`: what the API may write.",
             user=TEXT,
             name=TEXT,
             role={"type": "string", "enum": ["viewer", "editor", "admin"]},
@@ -156,20 +156,20 @@ def make_service_schemas() -> dict[str, Schema]:
             files=TEXT,
             version=TEXT,
         ),
-        "SignedOut": make_object("The browser forgets the token.", signed_in={"const": False}),
+        "SignedOut": make_object("The token is deleted from the browser.", signed_in={"const": False}),
         "Alive": make_object("The process answers.", status={"const": "ok"}),
         "Readiness": make_object(
-            "Whether there are agents to serve. `age_seconds`: since Postgres last answered. "
-            "`from_disk`: what is served comes from an earlier run's file, as old as that. "
+            "Readiness. `age_seconds`: since Postgres last answered. "
+            "`from_disk`: an earlier run's snapshot is served, as old as `age_seconds`. "
             "`failing_tasks`: background tasks that were restarted and have not run steadily since.",
             said,
             status={"type": "string", "enum": ["ready", "loading", "stopping"]},
         ),
         "Sync": make_object(
-            "How files, store and replicas stand. What Postgres knows is null while it is away.",
+            "State of files, store and replicas. Fields from Postgres are null while it is away.",
             said,
             stamp=make_nullable(UUID),
-            replica={**UUID, "description": "Which of `replicas` answers."},
+            replica={**UUID, "description": "The one of `replicas` that responds."},
             loaded_at=make_nullable(TIME),
             store_problem=make_nullable(TEXT),
             problems=make_list(problem),

@@ -12,11 +12,11 @@ from agentsd.web.openapi.schemas.common import COUNT, TEXT, make_list, make_obje
 
 MODEL: Schema = {
     "type": ["string", "null"],
-    "description": "An agent: its slug, its id, or `current`, which is also what an absent one means.",
+    "description": "An agent: its slug, its id, or `current`, the default.",
     "examples": ["current"],
 }
-_IGNORED: Schema = {"description": "Taken and not used: the manifest says it."}
-_PASSED: Schema = {"description": "Given to the provider as it is."}
+_IGNORED: Schema = {"description": "Accepted and ignored: set in the manifest."}
+_PASSED: Schema = {"description": "Passed to the provider unchanged."}
 _USAGE: Schema = {"type": "object", "description": "Tokens, as the provider counts them."}
 
 
@@ -53,7 +53,7 @@ def _make_chat_schemas() -> dict[str, Schema]:
     stream = {"type": ["boolean", "null"], "description": "Server-sent events instead of one JSON object."}
     options = {
         "type": ["object", "null"],
-        "description": "`include_usage` asks for a last chunk with the usage.",
+        "description": "`include_usage` requests a last chunk with the usage.",
     }
     passed = dict.fromkeys(sorted(PASSED_FIELDS - {"stream_options"}), _PASSED)
     known = {
@@ -67,7 +67,7 @@ def _make_chat_schemas() -> dict[str, Schema]:
     return {
         "ChatRequest": {
             "type": "object",
-            "description": "A chat. The agent's system prompt is put before the messages.",
+            "description": "A chat. The agent's system prompt precedes the messages.",
             "required": ["messages"],
             "properties": known | passed,
         },
@@ -116,14 +116,14 @@ def _make_audio_schemas() -> dict[str, Schema]:
             "type": "string",
             "enum": ["true", "false"],
             "default": "false",
-            "description": "Ours, with `stream`: events `transcript.text.partial`, the `text` heard so far.",
+            "description": "Extension, with `stream`: `transcript.text.partial`: the `text` so far.",
         },
         "language": _IGNORED,
         "prompt": _IGNORED,
         "temperature": _IGNORED,
     }
     written = make_object(
-        "What was said. `verbose_json` tells more.",
+        "The transcript. `verbose_json` adds fields.",
         optional=("task", "language", "duration"),
         text=TEXT,
         task={"const": "transcribe"},
@@ -143,7 +143,7 @@ def _make_embedding_schemas() -> dict[str, Schema]:
         "model": MODEL,
         "input": {"anyOf": [text, make_list(text, minItems=1, maxItems=TEXTS_MAX)]},
         "encoding_format": {"enum": ["float", "base64", None], "default": "float"},
-        "dimensions": {"type": ["integer", "null"], "description": "The agent's own, or nothing."},
+        "dimensions": {"type": ["integer", "null"], "description": "The agent's own, or absent."},
     }
     vector = {"anyOf": [make_list({"type": "number"}), {"type": "string", "contentEncoding": "base64"}]}
     row = make_object("One vector.", object={"const": "embedding"}, index=COUNT, embedding=vector)

@@ -37,7 +37,7 @@ def is_dry_run(request: web.Request) -> bool:
     """Return whether the request is a dry run. Raise ``Problem`` 400 for an unclear or repeated value."""
     said = request.query.getall("dry_run", ["false"])
     if len(said) > 1 or said[0] not in ("true", "false"):
-        raise bad_request("dry_run is true or false", param="dry_run")
+        raise bad_request("dry_run must be true or false", param="dry_run")
     return said[0] == "true"
 
 

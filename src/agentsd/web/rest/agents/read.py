@@ -24,7 +24,7 @@ def make_routes() -> list[web.RouteDef]:
     """Return the routes of this resource."""
     one = "/api/agents/{agent}"
     return [
-        web.get(one, get_agent),  # first: it is asked for most, and routes are tried in order
+        web.get(one, get_agent),  # first: it is requested most, and routes are tried in order
         web.get("/api/agents", get_agents),
     ]
 

@@ -26,7 +26,7 @@ from agentsd.web.views.pagination import parse_boolean, parse_limit
 LIMIT_DEFAULT = 20
 LIMIT_MAX = 100
 PAGE_BYTES = 2 << 20
-"""Of documents and prompts on one page, which takes up to a second to read: then a page has fewer items."""
+"""Bytes of documents and prompts on one page, up to a second's work: beyond it a page has fewer items."""
 
 _PAGE_SEMAPHORE = web.AppKey("revisions", asyncio.Semaphore)
 

@@ -42,10 +42,10 @@ from agentsd.web.rest.write_result import make_written_reply, wait_until_served,
 _AGENT_PATH = "/api/agents/{agent}"
 
 BODY_BYTES_MAX = 3 * MAX_BYTES
-"""Bytes. No manifest is larger than a third of it; JSON may write a letter of two bytes in six."""
+"""Bytes: three times the largest manifest, since JSON may encode a letter of two bytes in six."""
 
 VALUES_MAX = 5_000
-"""Texts, numbers, lists and mappings in a body. Each costs time at several steps, and other requests wait."""
+"""Maximum values in a body: each costs time at several steps, while other requests wait."""
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -81,7 +81,9 @@ async def create_agent(request: web.Request) -> web.Response:
         deed.target = slug or f"{owner}/"
         who = require_writer(request, owner)
         if slug is not None and user not in (None, owner):
-            raise bad_request(f"the slug {slug!r} is not in the folder of {user!r}", param="user", status=422)
+            raise bad_request(
+                f"the slug {slug!r} does not belong to the folder of {user!r}", param="user", status=422
+            )
         fields = extract_fields(body, {})
         return lambda edits: edits.create(who, owner, slug, fields)
 
@@ -110,8 +112,8 @@ async def delete_agent(request: web.Request) -> web.Response:
 
     async def decide() -> Work:
         if request.match_info["agent"] == CURRENT_REF:
-            hint = "whichever is current may be another one by now"
-            raise bad_request("name the agent that is to be deleted", hint=hint, param="agent", status=422)
+            hint = "the current agent may have changed"
+            raise bad_request("the agent to delete must be named", hint=hint, param="agent", status=422)
         target, expected = _find_target(request, deed), _parse_if_match(request)
         return lambda edits: edits.delete(get_principal(request), target, expected)
 
@@ -222,7 +224,7 @@ def make_read_only(request: web.Request, why: str) -> Problem:
     files = request.app[APP_CONTEXT].files
     file = f"{files}/{_name_manifest(request)}"
     hint = (
-        f"edit {file}, then run: agentsd sync (where `agentsd up` or `agentsd watch` looks after {files}, "
+        f"edit {file}, then run: agentsd sync (where `agentsd up` or `agentsd watch` watches {files}, "
         "saving is enough); or start this server with --write-back files"
     )
     allow = "GET, HEAD" if request.path.count("/") < 4 else ""
@@ -259,8 +261,8 @@ def _parse_if_match(request: web.Request) -> frozenset[str] | None:
         return None
     tags = request.if_match
     if not tags:
-        raise bad_request("If-Match holds no entity tag", hint='send the ETag of a reply: "…"')
-    if request.headers["If-Match"].strip() == "*":  # in quotes it is a tag like any other, and nobody's
+        raise bad_request("If-Match contains no entity tag", hint='send the ETag of a response: "…"')
+    if request.headers["If-Match"].strip() == "*":  # in quotes it is an ordinary tag, which never matches
         return None
     return frozenset(tag.value.partition(".")[0] for tag in tags if not tag.is_weak)
 
@@ -269,7 +271,7 @@ async def _read_manifest_body(request: web.Request) -> dict[str, Any]:
     """Read a body that may become a manifest. Raise ``Problem`` 400, 413, 415 or 422."""
     body = await read_json_object(request, limit=BODY_BYTES_MAX)
     if count_values(body, VALUES_MAX) > VALUES_MAX:
-        raise bad_request(f"the body holds more than {VALUES_MAX} values", status=422)
+        raise bad_request(f"the body contains more than {VALUES_MAX} values", status=422)
     return body
 
 

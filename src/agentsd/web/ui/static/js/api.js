@@ -22,7 +22,7 @@ export class Problem extends Error {
    * @param {ProblemBody} [body]
    */
   constructor(status, body = {}) {
-    super(body.detail ?? body.title ?? `the server answered ${status}`);
+    super(body.detail ?? body.title ?? `the server returned status ${status}`);
     this.status = status;
     this.code = body.code ?? "";
     this.hint = body.hint ?? "";

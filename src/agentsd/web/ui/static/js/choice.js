@@ -111,7 +111,7 @@ async function refresh() {
     if (mine !== asked) return;
     told(next, same === null && current.path !== null);
     remember();
-  } catch { /* the banner says why */ }
+  } catch { /* the banner shows the reason */ }
 }
 
 function told(next, gone = false) {
@@ -121,7 +121,7 @@ function told(next, gone = false) {
 }
 
 function remember(quietly = false) {
-  try { localStorage.setItem(key, current.slug); } catch { /* a browser that keeps nothing */ }
+  try { localStorage.setItem(key, current.slug); } catch { /* storage is unavailable */ }
   if (quietly) return;
   const address = new URL(location.href);
   address.searchParams.set("agent", current.slug);

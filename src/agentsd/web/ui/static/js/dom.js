@@ -32,7 +32,7 @@ export function h(tag, props = {}, ...children) {
 }
 
 // Addresses that run scripts; a manifest, a citation or an answer may try to bring one.
-// What a browser takes for "//", a backslash or a tab in it, leads elsewhere.
+// A browser reads some variants as "//" (with a backslash or a tab), which lead to other hosts.
 const SAFE = /^(https?:|mailto:|blob:|\/(?![/\\\t\n\r])|#|\?|[\w.~-]+(\/|$))/i;
 
 function set(element, name, value) {

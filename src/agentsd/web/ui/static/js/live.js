@@ -1,4 +1,4 @@
-// Changes on the server, as they happen: one stream of /api/events for the page.
+// Changes on the server: one stream of /api/events for the page.
 
 import { get } from "./api.js";
 

@@ -11,7 +11,7 @@ const ALLOWED = {
   table: [], thead: [], tbody: [], tr: [], ol: ["start"], a: ["href"], th: ["class"], td: ["class"],
 };
 const EVERY_MS = 250;
-const MOST = 65536; // what the server takes
+const MOST = 65536; // the server's limit
 
 /** The tree of a text. */
 const parsed = async (text, options) => (await send("POST", "/api/markdown", { text }, options)).nodes;

@@ -11,9 +11,9 @@ const DAY_MS = 24 * 3600 * 1000;
 const TOP = "default";
 const NAME = "[A-Za-z0-9]([A-Za-z0-9._@\\-]{0,98}[A-Za-z0-9])?";
 const ROLES = [
-  ["viewer", "sees its owner's agents and talks to them"],
+  ["viewer", "reads its owner's agents and talks to them"],
   ["editor", "writes them, too"],
-  ["admin", "sees and writes everybody's, and makes tokens; of the top level only"],
+  ["admin", "reads and writes all owners' agents, and makes tokens; top level only"],
 ];
 const ENDS = [
   ["30", "in 30 days"], ["90", "in 90 days"], ["365", "in a year"], ["day", "after a day of your choice"],
@@ -67,8 +67,8 @@ export function makeToken(session, owners, owner) {
 
 const firstOfAll = () => h("div.notice.warn", {},
   h("p", {},
-    "This server knows no token and is open to this machine. The first token closes it: from then on every request "
-      + "needs one. So it has to be an admin's."));
+    "This server has no token and is open to this machine. After the first token every request "
+      + "needs one, so it must be an admin's."));
 
 async function made({ owner, name, role, expires }) {
   const token = newToken();
@@ -86,7 +86,7 @@ async function shown(box, made, session, close) {
   const until = made.expires ? `until ${made.expires} (UTC)` : "without an end";
   fill(box, h("div.stack", {},
     h("p", { role: "status" }, h("strong", {}, `${made.owner}/${made.name}`), `, ${made.role}, ${until}.`),
-    h("div.notice.warn", {}, h("p", {}, "Copy it now: it will not be shown again. This server has its hash only.")),
+    h("div.notice.warn", {}, h("p", {}, "Copy it now: it will not be shown again. The server stores its hash only.")),
     copyable(made.token),
     made.write.message ? h("div.notice", {}, h("p", {}, `${sentence(made.write.message)}.`)) : null,
     signedIn ? h("p.soft", {}, "This browser is signed in with it.") : null,
@@ -111,8 +111,8 @@ async function signInWith(token) {
 
 function commanded(session, asked, close) {
   const why = session.write_back === "off"
-    ? "This server writes no files. Where the files are, this makes the token and prints it, once:"
-    : "A browser makes tokens over https or from the server's own machine only. "
+    ? "This server is read-only. Where the files are, this makes the token and prints it, once:"
+    : "A browser can make tokens only over https or on the server's machine. "
       + "Where the files are, this does the same:";
   return h("div.stack", {},
     h("p", {}, why),
@@ -141,7 +141,7 @@ function fields(owners, owner, first) {
   });
   const all = {
     user: labelled("Owner", whose, "A folder of agents, or default: the top level."),
-    name: labelled("Name", name, "What it is for: ci, laptop, ann."),
+    name: labelled("Name", name, "Its purpose: ci, laptop, ann."),
     role: role.part,
     expires: labelled("Expires", ends, "Days end at midnight UTC.", day),
   };

@@ -127,7 +127,7 @@ function who(session) {
   theme.setAttribute("aria-label", "Switch between light and dark");
   const told = session.guarded
     ? h("div", {}, `${session.user}/${session.name}`, h("br"), session.role)
-    : h("div", {}, "No sign-in: this server only answers this machine.");
+    : h("div", {}, "No sign-in: this server accepts this machine only.");
   fill(byId("who"),
     told,
     h("div.row", {},
@@ -138,12 +138,12 @@ function who(session) {
 
 function banners({ server, store, age, fromDisk }) {
   if (server === "away") {
-    say("The server cannot be reached. This page shows what it last knew, and tries again.", "bad");
+    say("The server cannot be reached. This page shows the last known state, and retries.", "bad");
   } else if (store === "away") {
-    const origin = fromDisk ? " What is served comes from an earlier run." : "";
-    say(`Postgres is away: agents answer as before, edits and history have to wait.${origin}`, "warning", age);
+    const origin = fromDisk ? " An earlier run's snapshot is served." : "";
+    say(`Postgres is away: agents answer as before, edits and history are not available.${origin}`, "warning", age);
   } else if (store === "read-only") {
-    say("Postgres is read-only for now: agents answer as before, edits have to wait.", "warning", age);
+    say("Postgres is read-only for now: agents answer as before, edits are not available.", "warning", age);
   } else fill(byId("banners"));
 }
 

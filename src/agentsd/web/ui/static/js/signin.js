@@ -40,7 +40,7 @@ function once() {
     };
     return h("form.stack", { onsubmit: submit, "data-sign-in": "" },
       h("p.soft", {},
-        "This server asks for a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
+        "This server requires a token. An admin makes one with ", h("code", {}, "agentsd token create"), "."),
       h("div.field", {}, h("label", { htmlFor: id }, "Token"), field),
       errors,
       h("div.row.end", {}, h("button.primary", { type: "submit" }, "Sign in")));

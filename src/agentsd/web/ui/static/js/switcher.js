@@ -101,7 +101,7 @@ export function mountSwitcher() {
     const more = state.total > state.items.length
       ? `${count(state.items.length)} of ${count(state.total)}: type to narrow`
       : "";
-    fill(note, state.items.length ? more : "no agent has that in its name or path");
+    fill(note, state.items.length ? more : "no agent with that in its name or path");
     mark();
   }
 

@@ -1,4 +1,4 @@
-// Before anything is painted: the theme that was chosen here, or the system's.
+// Before the first paint: the theme that was chosen here, or the system's.
 (() => {
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const chosen = () => {

@@ -41,7 +41,7 @@ export async function perform(agent, session, done, wanted) {
 
 function setDefault(agent, session) {
   return perform(agent, session, `${agent.name} is the default of ${agent.user}`, {
-    title: `Make ${agent.name} the default?`, text: `It answers whoever of ${agent.user} names no agent.`,
+    title: `Make ${agent.name} the default?`, text: `It answers requests of ${agent.user} that name no agent.`,
     action: "Set default", method: "POST", more: "/set-default",
   });
 }
@@ -51,7 +51,7 @@ function suspend(agent, session) {
   return perform(agent, session, `${agent.name} is ${resting ? "suspended" : "active again"}`, {
     title: `${resting ? "Suspend" : "Resume"} ${agent.name}?`,
     text: resting
-      ? "It stays listed, and answers nobody until it is resumed. Calls under way end with their turn."
+      ? "It stays listed, but does not answer until it is resumed. Current calls end with their turn."
       : "It answers again.",
     action: resting ? "Suspend" : "Resume", method: "PATCH", body: { is_active: !resting },
   });
@@ -60,7 +60,7 @@ function suspend(agent, session) {
 async function remove(agent, session) {
   const done = `${agent.name} is deleted`;
   const reply = await change(agent, {
-    title: `Delete ${agent.name}?`, text: "Its file goes. Its revisions stay, and git keeps the file's history.",
+    title: `Delete ${agent.name}?`, text: "Its file is deleted. Its revisions remain, and git keeps its history.",
     action: "Delete", danger: true, typed: agent.slug, method: "DELETE", lock: lockOf(session, agent),
     command: `git rm -- ${agent.path === null ? "" : quoted(`${session.files}/${agent.path}`)}\nagentsd sync`,
   });

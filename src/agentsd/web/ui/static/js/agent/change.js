@@ -20,7 +20,7 @@ import { api } from "./paths.js";
  * @property {any} [body]
  * @property {string} [typed] a word that has to be typed
  * @property {boolean} [danger]
- * @property {object | null} [lock] why it can only be shown, of `lockOf`
+ * @property {object | null} [lock] why it can only be previewed, from `lockOf`
  * @property {string} [command] what to run instead, where there is a lock
  */
 
@@ -81,7 +81,7 @@ class Asking {
     this.ready = false;
     this.allow();
     fill(this.errors);
-    this.say("Looking at what would change…");
+    this.say("Loading the preview…");
     try {
       const { data, etag } = await getTagged(api(this.agent));
       Object.assign(this, { base: data, etag });
@@ -139,12 +139,12 @@ class Asking {
     this.ready = false;
     this.say("");
     const now = h("div.stack");
-    const see = h("button.small", { type: "button", onclick: () => this.newer(now) }, "Show what is there now");
+    const see = h("button.small", { type: "button", onclick: () => this.newer(now) }, "Show the current version");
     const again = h("button.small", { type: "button", onclick: () => this.look() }, "Try again on it");
     fill(this.errors,
       h("div.notice.warn", {},
         h("p", {}, "This agent was changed after it was read here. Nothing was written."),
-        h("p.hint", {}, "Look at what is there now, try again on it, or cancel.")),
+        h("p.hint", {}, "Show the current version, try again on it, or cancel.")),
       h("div.row", {}, see, again), now);
     see.focus();
   }
@@ -157,8 +157,8 @@ class Asking {
       const later = items.filter((one) => one.version > this.base.version);
       const none = h("p.soft", {},
         condition
-          ? `The newer file is not valid, and has to be mended first: ${condition.message}.`
-          : "The server has not taken up the newer file yet: try again in a moment.");
+          ? `The newer file is not valid and must be fixed first: ${condition.message}.`
+          : "The server has not loaded the newer file yet: try again in a moment.");
       fill(place,
         later.length
           ? later.map((one) => h("div", {},
@@ -172,13 +172,13 @@ class Asking {
 }
 
 function leadOf(told) {
-  if (!told.changed) return "Nothing would change: the file says so already.";
+  if (!told.changed) return "Nothing would change: the file already contains this.";
   const where = told.branch ? ` on the branch ${told.branch}, to be merged` : "";
   const does = told.text ? "Writes" : "Removes";
   return {
     off: told.text
       ? `Make this change in ${told.file}; what to run is below:`
-      : `Remove ${told.file}; what to run is below:`,
+      : `Remove ${told.file}; the command is below:`,
     files: `${does} ${told.file}; no commit is made:`,
     git: `${does} ${told.file} and commits that${where}:`,
   }[told.mode];

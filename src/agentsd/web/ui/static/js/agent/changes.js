@@ -17,7 +17,7 @@ function one(change) {
   if (change.lines) return h("div", {}, name, " ", WORDS[change.operation], diff(change.lines.join("\n")));
   if (change.secret) {
     return h("div", {},
-      name, ": ", change.secret === "resealed" ? "the same secret, sealed anew" : "the secret changed");
+      name, ": ", change.secret === "resealed" ? "the same secret, resealed" : "the secret changed");
   }
   const before = change.operation === "add"
     ? null

@@ -1,4 +1,4 @@
-// Requests whose replies come late and in any order: only the reply to the last one is shown.
+// Requests whose replies may arrive in any order: only the reply to the last one is shown.
 
 /** Return a function `(work, show, fail)` that shows the result of the latest `work()`, and drops earlier ones. */
 export function latest() {

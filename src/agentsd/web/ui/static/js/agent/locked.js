@@ -1,4 +1,4 @@
-// Agents that this page cannot write: why not, and where to edit them instead.
+// Agents that this page cannot write: the reason, and the file to edit instead.
 
 import { byId, fill, h } from "../dom.js";
 import { copyable } from "../marks.js";
@@ -10,18 +10,18 @@ import { onDisk } from "./paths.js";
 export function lockOf(session, agent) {
   if (agent.path === null) {
     return {
-      why: "This agent is built in: it answers where no other does, and no file describes it. It cannot be changed.",
+      why: "This agent is built in: it answers where no other does, and has no file. It cannot be changed.",
       file: null, previews: false,
     };
   }
   const file = onDisk(session.files, agent.path);
   if (!session.canWrite(agent.user)) {
     const why = session.role === "viewer"
-      ? "Your token reads and talks (role viewer): it changes no agents."
-      : `Your token changes agents of ${session.user} only.`;
+      ? "Your token (role viewer) may read and talk only."
+      : `Your token may change agents of ${session.user} only.`;
     return { why, file, previews: false };
   }
-  return session.write_back === "off" ? { why: "This server writes no files.", file, previews: true } : null;
+  return session.write_back === "off" ? { why: "This server is read-only.", file, previews: true } : null;
 }
 
 /** Return the commands to edit the agent's file by hand. */
@@ -33,8 +33,8 @@ export function showLock(lock, agent) {
   if (lock.file === null) return fill(byId("locked"), h("p.notice", {}, lock.why));
   return fill(byId("locked"), h("div.card.stack", {},
     h("p", {},
-      lock.why, " To change this agent, edit ", h("code", {}, lock.file), ", or run the following beside it. Where ",
+      lock.why, " To change this agent, edit ", h("code", {}, lock.file), ", or run the following next to it. Where ",
       h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"),
-      " looks after the folder, saving is enough."),
+      " watches the folder, saving is enough."),
     copyable(commandOf(agent))));
 }

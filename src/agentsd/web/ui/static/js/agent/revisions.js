@@ -43,7 +43,7 @@ export function revisions(session) {
   function failed(problem) {
     waiting = problem.status === 503 || problem.status === 0;
     const text = waiting
-      ? h("p.notice.warn", {}, "History is in Postgres, which is away. It is shown as soon as it is back.")
+      ? h("p.notice.warn", {}, "History is in Postgres, which is away. It is shown when Postgres is available again.")
       : notice(problem);
     fill(byId("revisions-trouble"),
       text,
@@ -99,7 +99,7 @@ function item(one, agent, session) {
 function rollBack(agent, session, { version }) {
   return perform(agent, session, `${agent.name} is as it was at version ${version}`, {
     title: `Roll ${agent.name} back to version ${version}?`,
-    text: "Its file becomes what it was then, as a new version. Nothing of the history is lost.",
+    text: "Its file is restored to that version, as a new version. The history is kept.",
     action: "Roll back", method: "POST", more: "/rollback", body: { version },
     command: `agentsd rollback ${agent.slug} ${version}`,
   });

@@ -74,7 +74,7 @@ function conditions(agent, sync, replicas, files) {
         h("span", {}, what, condition.since ? h("span.soft.small", {}, " since ", when(condition.since)) : null)),
       explained(condition, files)))),
     sync.conditions === null
-      ? h("p.soft.small", {}, "What became of the file, and of other replicas, is not known while Postgres is away.")
+      ? h("p.soft.small", {}, "The state of the file and of other replicas is unknown while Postgres is away.")
       : null,
   ];
 }
@@ -88,11 +88,11 @@ function explained({ type, reason, message, path }, files) {
 }
 
 function served(agent, replicas) {
-  if (agent.path === null) return h("p.soft", {}, "Every server has it.");
-  if (replicas === null) return h("p.soft", {}, "Not known while Postgres is away.");
-  if (!replicas.length) return h("p.soft", {}, "None has been heard of in the last minute.");
+  if (agent.path === null) return h("p.soft", {}, "It is built into every server.");
+  if (replicas === null) return h("p.soft", {}, "Unknown while Postgres is away.");
+  if (!replicas.length) return h("p.soft", {}, "No heartbeat in the last minute.");
   const good = replicas.filter((one) => one.state.name === "serves").length;
-  const what = agent.is_active ? "serve" : "know";
+  const what = agent.is_active ? "serve" : "have";
   return [
     h("p", { role: "status" },
       `${count(good)} of ${count(replicas.length)} ${what} version ${agent.version}`
@@ -100,10 +100,10 @@ function served(agent, replicas) {
     h("ul.plain-list.stack", {}, replicas.map((one) => h("li", {},
       h("div.row", {},
         h("span.badge", { class: one.state.tone },
-          agent.is_active ? one.state.label : one.state.label.replace("serves", "knows")),
+          agent.is_active ? one.state.label : one.state.label.replace("serves", "has")),
         h("span", {},
           nameOf(one), " ", one.here ? h("span.badge.info", {}, "this one") : null,
-          h("span.soft.small", {}, " heard of ", when(one.seen_at)))),
+          h("span.soft.small", {}, " last heartbeat ", when(one.seen_at)))),
       one.state.found ? h("p.small", {}, sentence(one.state.found.message)) : null))),
   ];
 }

@@ -21,7 +21,7 @@ export function tester() {
     running?.abort();
     running = mine;
     tested = agent.id;
-    button.setAttribute("aria-disabled", "true"); // a disabled one would lose the focus
+    button.setAttribute("aria-disabled", "true"); // a disabled button would lose the focus
     fill(byId("verdict"), h("p.soft", {}, "Asking its providers…"));
     try {
       const path = `${api(agent, "/test")}?checks=${checks.checked}`;

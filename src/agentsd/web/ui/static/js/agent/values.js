@@ -39,8 +39,8 @@ function draw(agent, found, files) {
     fill(byId("values"),
       h("p.soft", {},
         agent.path === null
-          ? "It is built in: nothing is configured."
-          : "The manifest cannot be read: Conditions say why."));
+          ? "It is built in: it has no configuration."
+          : "The manifest cannot be read: see Conditions."));
     return;
   }
   const known = new Set(GROUPS.map(([name]) => name));
@@ -55,7 +55,7 @@ function draw(agent, found, files) {
 const headOf = (pointer) => pointer.match(/^[^.[]*/)[0];
 
 function table(name, title, items, files) {
-  const heads = ["Setting", "Value", "Stands at"].map((text) => h("th", { scope: "col" }, text));
+  const heads = ["Setting", "Value", "Place"].map((text) => h("th", { scope: "col" }, text));
   return h("table.cards.values", { ariaLabel: title },
     columns(),
     h("thead", {}, h("tr", {}, heads)),
@@ -69,7 +69,7 @@ function row(name, item, files) {
   return h("tr", {},
     h("th", { scope: "row" }, setting),
     h("td", { dataset: { label: "Value" } }, valueOf(item)),
-    h("td", { dataset: { label: "Stands at" } }, from(item, files)));
+    h("td", { dataset: { label: "Place" } }, from(item, files)));
 }
 
 function valueOf({ value, secret }) {

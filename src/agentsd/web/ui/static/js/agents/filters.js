@@ -14,7 +14,7 @@ export function filters(changed) {
   const form = byId("filters", HTMLFormElement);
   const fieldOf = (name) => /** @type {Field} */ (form.elements[name]);
   const heads = /** @type {HTMLElement[]} */ ([...document.querySelectorAll("th[data-sort]")]);
-  let typed = null; // the field that is typed into: one step of the history for a word, not for a letter
+  let typed = null; // the field being edited: one history entry per word, not per letter
 
   function show(query) {
     for (const name of NAMES) place(fieldOf(name), query[name]);
@@ -84,7 +84,7 @@ function place(field, value = "") {
   field.value = value;
 }
 
-/** Fill the choice of providers with those that the server knows. */
+/** Fill the choice of providers with those of the server. */
 export async function fillProviders() {
   const kinds = await get("/api/providers");
   const names = [...new Set(Object.values(kinds).flatMap((vendors) => Object.keys(vendors)))].sort();

@@ -49,7 +49,7 @@ export function agentList(show, fail) {
   async function settled(mine, work) {
     try {
       const found = await work();
-      if (mine !== turn) return; // a later request is under way
+      if (mine !== turn) return; // a later request is in progress
       kept = found;
       show({ items: kept.items, total: kept.total, more: kept.cursor !== null });
     } catch (problem) {

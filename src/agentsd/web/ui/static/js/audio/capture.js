@@ -15,7 +15,7 @@ const REASONS = {
   NotAllowedError: [
     "the browser may not use the microphone", "allow it in the browser's settings for this address, then try again",
   ],
-  NotFoundError: ["there is no microphone", "connect one, then try again"],
+  NotFoundError: ["no microphone was found", "connect one, then try again"],
   NotReadableError: [
     "the microphone is in use by another program, or the system refuses it", "close the other program, then try again",
   ],
@@ -36,7 +36,7 @@ export async function listen({ rate, onBlock, onEnd = () => {} }) {
     const node = new AudioWorkletNode(context, "agentsd-tap");
     const resampler = new Resampler(context.sampleRate, rate);
     node.port.onmessage = ({ data }) => onBlock(toSixteen(resampler.take(data)), loudness(data));
-    context.createMediaStreamSource(stream).connect(node).connect(context.destination); // which hears nothing of it
+    context.createMediaStreamSource(stream).connect(node).connect(context.destination); // which gets silence
     await context.resume();
   } catch {
     close(stream, context);
@@ -58,7 +58,7 @@ async function opened() {
     return await navigator.mediaDevices.getUserMedia({ audio });
   } catch (error) {
     const [message, hint] = REASONS[error.name] ?? [
-      "the microphone cannot be opened", "see whether another program has it",
+      "the microphone cannot be opened", "check whether another program uses it",
     ];
     throw new NoMicrophone(message, hint);
   }

@@ -1,4 +1,4 @@
-// How loud the microphone is, for eyes and for screen readers.
+// The level of the microphone, as a bar and for screen readers.
 
 import { h } from "../dom.js";
 

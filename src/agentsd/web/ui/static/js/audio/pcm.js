@@ -1,4 +1,4 @@
-// Samples: 16-bit as they travel, floats as a browser has them, and how loud they are.
+// Samples: 16-bit on the wire, floats in the browser, and their loudness.
 
 /** Floats to 16 bits. */
 export function toSixteen(floats) {

@@ -1,4 +1,4 @@
-// Plays 16-bit mono as it comes, without gaps, and knows how much of it was played.
+// Plays streamed 16-bit mono without gaps, and measures how much of it was played.
 
 import { toFloats } from "./pcm.js";
 
@@ -13,7 +13,7 @@ export class Player {
     this.rate = rate;
     this.context = new AudioContext({ sampleRate: rate, latencyHint: "interactive" });
     this.onIdle = onIdle;
-    this.pieces = []; // of the sound that is under way: {from, to} in seconds of the context's clock
+    this.pieces = []; // of the queued sound: {from, to} in seconds of the context's clock
     this.sources = new Set();
     this.frame = 0; // where the next piece begins
     this.context.resume().catch(() => {});

@@ -2,7 +2,7 @@
 
 const CROSSINGS = 16; // zero crossings of the sinc on either side
 const STEPS = 256; // entries of the kernel's table between two of them
-const ROLL_OFF = 0.945; // of the lower Nyquist frequency: the filter's edge is not a wall
+const ROLL_OFF = 0.945; // of the lower Nyquist frequency: the filter needs a transition band
 
 /** `take(samples)` as they come, then `rest()`: what comes out is as long as what went in. */
 export class Resampler {

@@ -32,7 +32,7 @@ export async function spoken({ agent, input, signal, onBegin = () => {}, onSampl
       head = appended(head, value);
       const header = headerOf(head);
       if (!header && head.length < HEADER_MAX) continue;
-      if (!header) throw new Error("what came is not a WAV file");
+      if (!header) throw new Error("the response is not a WAV file");
       rate = header.rate;
       bytes = head.subarray(header.start);
       onBegin({ rate, reply });

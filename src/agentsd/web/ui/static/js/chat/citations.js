@@ -56,7 +56,7 @@ function open(citation, button) {
   fill(box,
     h("p.passage-head", {}, h("strong", {}, placeOf(citation)), close),
     h("div.passage-text", { tabIndex: 0 }, citation.text));
-  button.closest(".turn").append(box); // not beside the mark: its paragraph may be made anew while text comes
+  button.closest(".turn").append(box); // not beside the mark: its paragraph may be redrawn while text comes
   box.showPopover();
   beside(box, button);
   close.focus();

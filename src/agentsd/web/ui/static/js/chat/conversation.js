@@ -84,7 +84,7 @@ export class Conversation {
     return view;
   }
 
-  /** The last answer before the turn `at` of which we know who gave it. */
+  /** The last answer before the turn `at` whose agent is known. */
   before(at) { return this.data.turns.slice(0, at).findLast((turn) => turn.role === "assistant" && turn.agent); }
 
   /** Ask; `edited`: in place of the last question. */
@@ -176,7 +176,7 @@ export class Conversation {
     if (!known && !anew) return;
     if (known) data.title = known.title; // it may have been renamed
     if (!this.store.save(data) && anew) {
-      toast("This browser does not keep conversations: it is out of space, or does not allow it.", "bad");
+      toast("This browser does not store conversations: it is out of space, or storage is blocked.", "bad");
     }
     this.work.kept(data.id);
   }

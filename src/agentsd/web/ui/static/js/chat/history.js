@@ -8,7 +8,7 @@ import { when } from "../marks.js";
 
 /** Draws the list; `work` has `open(id)`, `changed()` after a name or a deletion, and `current()`, an id. */
 export class History {
-  state = ""; // what is drawn
+  state = ""; // the state that is drawn
 
   /**
    * @param {Store} store
@@ -59,7 +59,7 @@ export class History {
   }
 
   async remove(one) {
-    const said = `“${one.title}” is kept nowhere else, so it is gone for good.`;
+    const said = `“${one.title}” is stored only here, so this cannot be undone.`;
     if (!(await confirm("Delete this conversation?", said, { action: "Delete", danger: true }))) return;
     this.store.remove(one.id);
     this.work.changed();

@@ -1,4 +1,4 @@
-// The page follows what comes, unless the reader went up to read.
+// The page follows new text unless the reader scrolled up.
 
 const NEAR = 48;
 

@@ -2,7 +2,7 @@
 
 import { eventsOf, Problem, request } from "../api.js";
 
-const CUT = { detail: "the answer was cut short", hint: "the line to the server broke: try again" };
+const CUT = { detail: "the answer was cut short", hint: "the connection to the server was lost: try again" };
 
 /**
  * Ask `agent` (a slug) with all `messages`. Calls `told.agent(slug, version)` once, `told.citations(list)` where

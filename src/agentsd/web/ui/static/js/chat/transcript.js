@@ -1,4 +1,4 @@
-// The transcript: questions, answers, and notes of who answers.
+// The transcript: questions, answers, and notes on the agent that answers.
 
 import { isNullish } from "../data.js";
 import { fill, h } from "../dom.js";
@@ -41,9 +41,9 @@ export class Question {
   get nodes() { return [this.element]; }
 }
 
-/** An answer: `write()` while it comes, `settle()` once it has ended, for better or worse. */
+/** An answer: `write()` while it comes, `settle()` once it has ended, successfully or not. */
 export class Answer {
-  /** @type {HTMLElement | null} a note of who answers, above the answer */
+  /** @type {HTMLElement | null} a note on the agent, above the answer */
   note = null;
 
   /**
@@ -114,7 +114,7 @@ function timesOf(turn) {
   return stopped && times ? [stopped, " ", times] : stopped ?? times;
 }
 
-/** Return the content of an empty conversation: who answers, and its greeting. */
+/** Return the content of an empty conversation: the agent and its greeting. */
 export function greeting(agent) {
   const lacks = !agent.llm_provider_config?.provider;
   return h("div.empty.greeting", {},

@@ -7,7 +7,7 @@ import { SECTIONS } from "./patch.js";
 
 /** `meeting`: of patch.js. Resolves with a Map unit → "mine" | "theirs", or undefined: decide later. */
 export function settle(meeting, titleOf) {
-  return dialog("Somebody else changed this, too", (close) => {
+  return dialog("This was also changed elsewhere", (close) => {
     const choices = meeting.map((one) => choice(one, titleOf(one.unit)));
     const all = (which) => choices.forEach((one) => one.take(which));
     const submit = (event) => {
@@ -16,7 +16,7 @@ export function settle(meeting, titleOf) {
     };
     return h("form.stack.conflict", { onsubmit: submit },
       h("p", {},
-        "Their change is live. For each field, keep what you typed, which then takes the place of theirs, "
+        "The other change is live. For each field, keep your value, which then replaces theirs, "
           + "or take theirs."),
       h("div.row", {},
         h("button.small", { type: "button", onclick: () => all("mine") }, "Keep all of mine"),

@@ -5,7 +5,7 @@ import { sentence } from "../marks.js";
 import { MASK, problemOf } from "./fields.js";
 import { inputOf } from "./inputs.js";
 
-/** The value of a required secret on a page that cannot save: it means only that there is one. */
+/** The value of a required secret on a page that cannot save: it only means that one exists. */
 export const SOME_SECRET = "sealed elsewhere";
 
 /**
@@ -81,7 +81,7 @@ function sealing({ setting, input, onchange, away }) {
     button.hidden = away && (!had || state === "kept");
     const action = state === "kept" ? "Replace" : "Keep";
     fill(button, action);
-    button.setAttribute("aria-label", action === "Keep" ? `Keep the present ${name}` : `${action} ${name}`);
+    button.setAttribute("aria-label", action === "Keep" ? `Keep the current ${name}` : `${action} ${name}`);
     remove.setAttribute("aria-label", `Remove ${name}`);
     fill(told,
       away && state === "typed"

@@ -46,7 +46,7 @@ export function editor(catalog, session, task, done) {
   function changed() {
     const reason = why();
     fill(banner, reason && h("p.notice", {}, reason));
-    fill(button, reason ? "Show what to do" : "Review and save");
+    fill(button, reason ? "Show the steps" : "Review and save");
     const found = editing ? changedIn(state.base, form.get()).length : 0;
     fill(status, editing ? (found ? `${found} ${found === 1 ? "field" : "fields"} changed` : "Nothing changed") : "");
     fill(places.result);
@@ -119,11 +119,11 @@ export function editor(catalog, session, task, done) {
     }
     if (state.etag === before) {
       throw new Problem(412, {
-        code: "overtaken", detail: "the file was changed, and this server has not taken the change yet",
-        hint: "it may be invalid: the page Sync says so. What you typed is still here",
+        code: "overtaken", detail: "the file was changed, and this server has not loaded the change yet",
+        hint: "it may be invalid: see the page Sync. Your input is still here",
       });
     }
-    return attempt("The file was changed by somebody else meanwhile. This is your change on top of theirs.");
+    return attempt("The file was changed meanwhile. This is your change on top of the newer file.");
   }
 
   /** Update the fields that were not touched here with the changes on the server. */
@@ -134,7 +134,7 @@ export function editor(catalog, session, task, done) {
       if (problem.status === 404) {
         fill(places.notice,
           h("p.notice.bad", { role: "alert" },
-            "This agent is gone: it was deleted or renamed. What you typed is still here, and can be copied."));
+            "This agent was deleted or renamed. Your input is still here, and can be copied."));
       }
       return;
     }
@@ -154,9 +154,9 @@ export function editor(catalog, session, task, done) {
 
   function tell(quiet, version) {
     const names = (units) => units.map((unit) => nameOf(unit, form)).join(", ");
-    const parts = [`The file was changed: this is version ${version} now.`];
+    const parts = [`The file was changed: this is now version ${version}.`];
     if (quiet.length) parts.push(`Updated here: ${names(quiet)}.`);
-    if (state.open.length) parts.push(`Changed by both of you: ${names(state.open.map((one) => one.unit))}.`);
+    if (state.open.length) parts.push(`Changed here and elsewhere: ${names(state.open.map((one) => one.unit))}.`);
     fill(places.notice, h("div.notice", { class: state.open.length ? "warn" : "", role: "alert" },
       h("p", {}, sentence(parts.join(" "))),
       h("div.row", {}, state.open.length

@@ -59,7 +59,7 @@ function own({ message, pointer, control }) {
 }
 
 function summary(faults) {
-  const title = faults.length === 1 ? "One thing has to be mended:" : `${faults.length} things have to be mended:`;
+  const title = faults.length === 1 ? "One error must be fixed:" : `${faults.length} errors must be fixed:`;
   return h("div.notice.bad", { role: "alert" }, h("p", {}, title), h("ul.faults", {}, faults.map(line)));
 }
 

@@ -106,7 +106,7 @@ function numberProblem(schema, value) {
 }
 
 function patternProblem(one) {
-  return one.example === undefined ? "this is not in the form that is asked for" : `write it like ${one.example}`;
+  return one.example === undefined ? "this does not have the required format" : `write it like ${one.example}`;
 }
 
 function matches(pattern, value) {

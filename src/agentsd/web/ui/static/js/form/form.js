@@ -103,7 +103,7 @@ const optional = (settings) => settings.map((one) => ({ ...one, required: false,
 const under = (name, values) => Object.fromEntries(Object.entries(values)
   .map(([key, value]) => [`${name}.${key}`, value]));
 
-/** Return settings that are folded away until somebody, or an error, opens them. */
+/** Return settings that are folded away until the reader, or an error, opens them. */
 function folded(one) {
   return h("details.more", {}, h("summary", {}, `Settings (${one.controls.length})`), one.elements);
 }

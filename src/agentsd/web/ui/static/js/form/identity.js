@@ -41,13 +41,13 @@ export function identity(session, { owner, onchange }) {
 
 const ownerSetting = () => ({
   name: "user", kind: "text", title: "Owner", required: true, usual: true, example: "acme",
-  help: "The folder that the agent is in; `default` is the top.",
+  help: "The agent's folder; `default` is the top level.",
   schema: { pattern: "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9_-])?$" },
 });
 
 const slugSetting = () => ({
   name: "slug", kind: "text", title: "Slug", required: false, usual: true, example: "support",
-  help: "What calls and addresses name it by; made of the name where empty.", schema: { pattern: SLUG, maxLength: 200 },
+  help: "Its name in requests and URLs; derived from the name where empty.", schema: { pattern: SLUG, maxLength: 200 },
 });
 
 /** Suggest the present owners; a new one becomes a new folder. */
@@ -57,5 +57,5 @@ async function suggest(input) {
     const { items } = await get("/api/users");
     input.setAttribute("list", id);
     input.after(h("datalist", { id }, items.slice(0, SUGGESTED).map((one) => h("option", { value: one.username }))));
-  } catch { /* the name can be typed */ }
+  } catch { /* the owner can be typed */ }
 }

@@ -35,7 +35,7 @@ function toPaste(file, changes, text) {
   const known = !changes.startsWith("--- /dev/null");
   return [
     "This is the whole text of ", h("code", {}, file), ":", copyable(text),
-    known ? folded("What changes in it", diff(changes)) : null,
+    known ? folded("Changes in the file", diff(changes)) : null,
   ];
 }
 
@@ -45,7 +45,7 @@ function toChange(file, changes, text) {
     "Lines that show ", h("code", {}, "ENC[…]"), " are sealed: leave them as they are in the file.");
   return [
     "Make this change in ", h("code", {}, file), ":", h("div.copyable", {}, diff(changes)),
-    folded("The whole text as it will be", note, copyable(text)),
+    folded("The whole resulting text", note, copyable(text)),
   ];
 }
 
@@ -55,7 +55,7 @@ const folded = (title, ...nodes) => h("details", {}, h("summary", {}, title), no
 function told({ method, body }, slug, file) {
   const what = method === "POST" ? "A new file with this text:" : "These values, and the rest as it is:";
   return [
-    notice({ message: "Your role may not change this agent", hint: "give this to somebody who may" }, "warn"),
+    notice({ message: "Your role may not change this agent", hint: "pass this on to an editor" }, "warn"),
     h("h2", {}, "What to do"),
     h("ol.steps", {},
       h("li", {}, what, " ", h("code", {}, file), copyable(yaml(named(inManifest(body), slug)))),
@@ -76,17 +76,17 @@ const secretStep = (name) => [
 ];
 const syncStep = () => [
   "Commit it. Where ", h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"),
-  " looks after the folder, saving is enough; else run ", h("code", {}, "agentsd sync"), ".",
+  " watches the folder, saving is enough; otherwise run ", h("code", {}, "agentsd sync"), ".",
 ];
 
 /** Return why nothing can be saved here, or null. */
 export function whyNot(session, owner) {
   if (session.write_back === "off") {
-    return sentence("this server writes no files: prepare the change here, and make it in the file");
+    return sentence("this server is read-only: prepare the change here, and make it in the file");
   }
   if (!session.canWrite(owner)) {
     return sentence(
-      `your role may not change agents of ${owner}: prepare the change here, and give it to somebody who may`,
+      `your role may not change agents of ${owner}: prepare the change here, and pass it on to an editor`,
     );
   }
   return null;

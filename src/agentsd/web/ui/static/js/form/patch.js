@@ -96,7 +96,7 @@ export function patchOf(base, draft) {
 function groupPatch(old, wanted, changed) {
   if (Object.keys(wanted).length === 0) return null;
   if (old.provider === wanted.provider) return Object.fromEntries(changed.map((name) => [name, wanted[name] ?? null]));
-  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== MASK)); // another vendor starts anew
+  return Object.fromEntries(Object.entries(wanted).filter(([, value]) => value !== MASK)); // not for a new vendor
 }
 
 /** Return the pointers at which two flat values differ. */

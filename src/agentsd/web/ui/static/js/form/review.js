@@ -51,7 +51,7 @@ export function review(write, shown, note = null) {
 }
 
 function changes(shown) {
-  return shown.diff ? diff(shown.diff) : h("p.empty", {}, "The file stays as it is.");
+  return shown.diff ? diff(shown.diff) : h("p.empty", {}, "The file is unchanged.");
 }
 
 function facts({ file, mode, branch, commit_message }) {
@@ -62,9 +62,9 @@ function facts({ file, mode, branch, commit_message }) {
 }
 
 function whatThen(mode, branch) {
-  if (branch) return ["It waits on the branch ", h("code", {}, branch), " until somebody merges it."];
+  if (branch) return ["It waits on the branch ", h("code", {}, branch), " until that is merged."];
   return mode === "git"
-    ? "It is committed, and live at once."
+    ? "The change is committed and live at once."
     : "The file is written, and live at once. Nothing is committed.";
 }
 

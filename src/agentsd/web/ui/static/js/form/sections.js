@@ -97,7 +97,7 @@ function vendorChoice(name, schema, vendors, where) {
   const set = (value) => {
     if (value !== undefined && !choices.includes(value)) { // a vendor of a plugin that is not here
       choices.push(value);
-      select.append(h("option", { value: String(choices.length - 1) }, `${value} (not known here)`));
+      select.append(h("option", { value: String(choices.length - 1) }, `${value} (unknown here)`));
     }
     made_.set(value);
   };
@@ -108,7 +108,7 @@ function made(name, vendor, described, schema, root, where) {
   if (!described) {
     return {
       ...group([], name, where),
-      about: h("p.help", {}, "This server does not know the vendor: its settings stay as they are."),
+      about: h("p.help", {}, "The vendor is unknown to this server: its settings are kept unchanged."),
     };
   }
   const settings = settingsOf(described.schema, { secrets: described.secrets, skip: ["provider", "fallback"] });

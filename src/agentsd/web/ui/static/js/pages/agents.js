@@ -10,9 +10,9 @@ import { arrive } from "../outcome.js";
 import { boot } from "../shell.js";
 import { keepTimes } from "../times.js";
 
-history.scrollRestoration = "manual"; // the rows come later than the browser thinks
+history.scrollRestoration = "manual"; // the rows arrive after the browser has scrolled
 let back = place(); // read before the history changes
-let asking = "anew"; // what the next answer is: "anew" another list, "more" of the same, "again" the same
+let asking = "anew"; // the next answer: "anew" another list, "more" of the same, "again" the same
 const ready = boot();
 const draw = rowsOf(byId("rows"));
 const list = agentList(show, fail);
@@ -65,11 +65,11 @@ function where(session) {
   const file = h("code", {}, session.files);
   if (session.write_back === "off") {
     fill(text,
-      "This server writes no files: edit those in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ",
-      h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " looks after them, saving is enough).");
+      "This server is read-only: edit the files in ", file, ", then run ", h("code", {}, "agentsd sync"), " (where ",
+      h("code", {}, "agentsd up"), " or ", h("code", {}, "agentsd watch"), " watches them, saving is enough).");
   } else if (session.role === "viewer") {
     fill(text,
-      "Your token reads and talks (role viewer): agents are edited with an editor's token, or as files in ", file, ".");
+      "Your token (role viewer) may read and talk only: edit agents with an editor token, or as files in ", file, ".");
   }
   text.hidden = !text.hasChildNodes();
 }

@@ -66,7 +66,7 @@ function moved(catalog, agent) {
   const go = h("button.small.danger", { type: "button", onclick: () => { told.remove(); edit(catalog, agent.slug); } },
     `Drop the changes and edit ${agent.name}`);
   const told = h("div.notice.warn", { role: "alert" },
-    h("p", {}, `${agent.name} is chosen now, and this form still holds unsaved changes of another agent.`),
+    h("p", {}, `${agent.name} is selected now, and this form still contains unsaved changes of another agent.`),
     h("div.row", {}, stay, go));
   page.prepend(told);
   told.scrollIntoView({ block: "center" });
@@ -77,7 +77,7 @@ function back() { return choose(current.slug()).catch(() => {}); }
 function builtIn(agent) {
   const message = `${agent.slug} is built in: it has no file to edit`;
   fill(page, h("div.stack", {},
-    notice({ message, hint: "make an agent of your own from it" }, "warn"),
+    notice({ message, hint: "duplicate it to make your own" }, "warn"),
     h("div.row", {},
       h("a.button.primary", { href: `/ui/edit?copy=${inPath(agent.slug)}` }, "Duplicate it"),
       h("a.button", { href: pageOf(agent.slug) }, "Back"))));
@@ -92,7 +92,7 @@ function done(reply, outcome) {
     shown.focus();
     return;
   }
-  try { sessionStorage.setItem(TOLD, outcome); } catch { /* a browser that keeps nothing */ }
+  try { sessionStorage.setItem(TOLD, outcome); } catch { /* storage is unavailable */ }
   location.assign(pageOf(reply.slug));
 }
 

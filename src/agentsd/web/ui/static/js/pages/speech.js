@@ -24,7 +24,7 @@ const field = byId("text", HTMLTextAreaElement);
 const state = byId("state");
 const result = resultView();
 byId("result").append(result.element);
-let under = null; // the request that is under way, or still sounds: {abort, player}
+let under = null; // the request in progress, or still playing: {abort, player}
 
 byId("speak").addEventListener("submit", (event) => { event.preventDefault(); speak(); });
 field.addEventListener("keydown", (event) => {
@@ -97,7 +97,7 @@ function finished(mine, whole) {
 function failed(problem) {
   halt();
   tell("");
-  const broken = { message: "the voice broke off", hint: "the vendor or the line failed in the middle: try again" };
+  const broken = { message: "the voice broke off", hint: "the vendor or the connection failed: try again" };
   fill(byId("errors"), notice(problem.status === undefined ? broken : problem));
 }
 

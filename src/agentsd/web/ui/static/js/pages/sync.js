@@ -60,13 +60,13 @@ async function load() {
   try {
     const reply = await request("GET", "/api/sync");
     const data = await reply.json();
-    if (asked !== state.asked) return; // a later one is under way
+    if (asked !== state.asked) return; // a later request is in progress
     const now = Date.parse(reply.headers.get("Date") ?? "") || Date.now();
     // another database
     if (data.version < state.said && state.said > headOf(data, 0) && Date.now() > state.hotUntil) state.said = 0;
     state.told = { data, now, at: Date.now() };
     show();
-  } catch { /* the banner says why; what is known stays */ }
+  } catch { /* the banner shows the reason; the known state stays */ }
   if (asked === state.asked) next();
 }
 

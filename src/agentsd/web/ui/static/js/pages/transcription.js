@@ -25,7 +25,7 @@ const picker = byId("file", HTMLInputElement);
 const level = meter("Microphone level");
 const result = resultView();
 let recorder = null;
-let under = null; // the request that is under way
+let under = null; // the request in progress
 
 byId("level").append(level.element);
 byId("result").append(result.element);

@@ -1,4 +1,4 @@
-// Owners and their tokens: everybody sees their own, admins see all, make tokens and revoke them.
+// Owners and their tokens: users see their own; admins see all, make and revoke tokens.
 
 import { get, send } from "../api.js";
 import { confirm, dialog, toast } from "../dialogs.js";
@@ -44,12 +44,12 @@ onState((state) => {
 
 function about() {
   const told = isAdmin
-    ? "A token says who asks, and what that lets it do."
-    : `What lets programs and people in as ${session.user}. Only admins make and revoke tokens.`;
+    ? "A token identifies a client and its permissions."
+    : `Tokens for access as ${session.user}. Only admins make and revoke tokens.`;
   const off = isAdmin && session.write_back === "off"
-    ? " This server writes no files: you get the command that makes or revokes one where they are."
+    ? " This server is read-only: you get the command to make or revoke one where the files are."
     : "";
-  return h("p.soft", {}, `${told} Only its hash is kept, in its owner's `, h("code", {}, "_user.yaml"), `.${off}`);
+  return h("p.soft", {}, `${told} Only its hash is stored, in its owner's `, h("code", {}, "_user.yaml"), `.${off}`);
 }
 
 async function load() {
@@ -84,7 +84,7 @@ function show() {
       ? null
       : h("p.empty", {},
         owners.length
-          ? "Nobody is called so."
+          ? "No owner or token matches."
           : session.guarded
             ? "There are no owners yet."
             : "There are no owners yet, and no tokens: this server is open to this machine."));
@@ -145,14 +145,14 @@ async function create(owner) {
   const done = await makeToken(session, owners.map((one) => one.username), owner);
   if (!done) return;
   if (session.guarded) await load();
-  else location.reload(); // somebody is signed in now
+  else location.reload(); // a user is signed in now
 }
 
 async function revoke(owner, { name }) {
   if (session.write_back === "off") return commanded(owner, name);
   const path = `/api/users/${encodeURIComponent(owner)}/tokens/${encodeURIComponent(name)}`;
-  const text = "Whoever holds it is shut out at once: requests are refused, event streams and calls end. "
-    + "It cannot be taken back.";
+  const text = "It stops working at once: requests are refused, event streams and calls end. "
+    + "This cannot be undone.";
   const done = await confirm(`Revoke ${owner}/${name}?`, text, {
     action: "Revoke", danger: true, work: () => tried(path),
   });
@@ -171,11 +171,11 @@ async function tried(path) {
 }
 
 async function force(owner, name, path, problem) {
-  const text = "You will be signed out. Without an admin's token, tokens are made only where the files are, "
+  const text = "You will be signed out. Without an admin token, tokens can only be made where the files are, "
     + "with agentsd token create.";
   const work = () => send("DELETE", `${path}?force=true`);
   const done = await confirm(`Really revoke ${owner}/${name}?`, text, {
-    action: "Revoke all the same", danger: true, typed: name, more: notice({ message: problem.message }, "warn"), work,
+    action: "Revoke anyway", danger: true, typed: name, more: notice({ message: problem.message }, "warn"), work,
   });
   if (done) location.reload();
 }
@@ -187,7 +187,7 @@ async function told(owner, name, { write_back: write }) {
 
 function commanded(owner, name) {
   return dialog(`Revoke ${owner}/${name}`, (close) => h("div.stack", {},
-    h("p", {}, "This server writes no files. Where the files are, run:"),
+    h("p", {}, "This server is read-only. Where the files are, run:"),
     copyable(command("revoke", owner, name)),
     h("p.soft", {}, "Then commit the change and run ", h("code", {}, "agentsd sync"), "."),
     h("div.row.end", {}, h("button.primary", { type: "button", onclick: () => close() }, "Close"))));

@@ -63,7 +63,7 @@ function view() {
     transcript, level: level.show, changed: draw,
     failed: (error) => fill(byId("notices"), error && notice(error)),
     ended: over,
-    lostMicrophone: () => noMicrophone({ message: "the microphone is gone", hint: "connect it again, or write" }),
+    lostMicrophone: () => noMicrophone({ message: "the microphone was removed", hint: "connect it again, or write" }),
   };
 }
 

@@ -1,4 +1,4 @@
-// An agent without a voice or an ear: what to add to its manifest.
+// An agent without TTS or STT: the section to add to its manifest.
 
 import { chosen } from "../choice.js";
 import { h } from "../dom.js";

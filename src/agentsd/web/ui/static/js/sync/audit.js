@@ -31,7 +31,7 @@ export function mountAudit() {
       const known = new Set(state.items.map((one) => one.id));
       const fresh = page.items.filter((one) => !known.has(one.id));
       if (!fresh.length && state.items.length) return;
-      const gap = fresh.length === page.items.length; // more came than a page holds
+      const gap = fresh.length === page.items.length; // there are more than a page contains
       state.items = gap ? page.items : [...fresh, ...state.items];
       if (gap) state.next = page.next_before;
     });
@@ -54,7 +54,7 @@ export function mountAudit() {
       draw();
     } catch (problem) {
       if (asked !== state.asked) return;
-      if (problem.status === 503) fill(place, h("p.soft", {}, "The audit is known again when Postgres is back."));
+      if (problem.status === 503) fill(place, h("p.soft", {}, "The audit is unavailable until Postgres is back."));
       else fill(place, notice(problem));
     }
   }
@@ -64,13 +64,13 @@ export function mountAudit() {
       fill(place,
         h("p.soft", {},
           field.value.trim()
-            ? `Nothing was written to ${field.value.trim()}, as far as you may see.`
+            ? `No visible entries for ${field.value.trim()}.`
             : "Nothing was written through the API or the commands yet."));
       return;
     }
     const names = ["When", "Who", "What", "Outcome", "Version", "Commit"];
     fill(place,
-      h("table.cards.audit", {}, h("caption.visually-hidden", {}, "Deeds, newest first"),
+      h("table.cards.audit", {}, h("caption.visually-hidden", {}, "Audit entries, newest first"),
         h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))),
         h("tbody", {}, state.items.map(row))),
       state.next === null ? null : h("div.row", {}, h("button.small", { type: "button", onclick: older }, "Older")));

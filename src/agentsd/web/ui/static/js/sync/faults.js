@@ -12,7 +12,7 @@ const PLACED = /^(?:(\S[^:]*):)?(\d+):(\d+) (.*)$/s;
 export function mountFaults(session) {
   const draw = onChange(({ conditions, problems, violations }) => fill(byId("faults"),
     nothing(conditions, problems),
-    conditions === null ? h("p.soft", {}, "Which files are set aside is known again when Postgres is back.") : null,
+    conditions === null ? h("p.soft", {}, "The files set aside are unknown until Postgres is back.") : null,
     conditions?.length ? [h("h3", {}, "Manifests"), files(conditions, violations, session), more(conditions)] : null,
     problems.length
       ? [h("h3", {}, "Agents of this replica"), h("ul.faults", {}, problems.slice(0, SHOWN).map(agent)), more(problems)]
@@ -22,7 +22,7 @@ export function mountFaults(session) {
 
 function nothing(conditions, problems) {
   if (conditions === null || conditions.length || problems.length) return null;
-  return h("p.soft", {}, "Nothing: every manifest is sound, and every agent of this replica is ready.");
+  return h("p.soft", {}, "Nothing: all manifests are valid, and all agents of this replica are ready.");
 }
 
 /** Return the errors of the last complete run of each source, by source and file. */

@@ -31,7 +31,7 @@ export function mountFleet() {
     const known = data.replicas !== null;
     picture.hidden = table.hidden = !known || !data.replicas.length;
     fill(note,
-      known ? emptyNote(data) : "Which replicas there are is known again when Postgres is back. This one answers.");
+      known ? emptyNote(data) : "The replicas are unknown until Postgres is back. This one is running.");
     if (!known) return;
     drawAxis(head);
     mover(data, head, now);
@@ -43,7 +43,7 @@ export function mountFleet() {
 }
 
 function emptyNote(data) {
-  if (!data.replicas.length) return "No replica has been heard of in the last minute.";
+  if (!data.replicas.length) return "No heartbeat of any replica in the last minute.";
   return data.replicas.length > SHOWN
     ? `The picture shows ${SHOWN} of ${count(data.replicas.length)} replicas; the table all.`
     : "";
@@ -125,7 +125,7 @@ function stand(one, head) {
 }
 
 function tableOf(rows) {
-  const names = ["Replica", "Serves", "Agents that fare badly", "Heard of", "Running since"];
+  const names = ["Replica", "Serves", "Agents not ready", "Last heartbeat", "Running since"];
   return h("table.cards.replicas", {}, h("caption.visually-hidden", {}, "Replicas"),
     h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, name)))), rows);
 }
@@ -137,8 +137,8 @@ function rowOf([replica, silent, head], index, { data }) {
     h("td", { dataset: { label: "Replica" } }, nameOf(replica, index), mine ? " (answers this page)" : ""),
     h("td", { dataset: { label: "Serves" } },
       `version ${replica.version} `, silent ? h("span.badge", {}, "silent") : served(replica, head)),
-    h("td", { dataset: { label: "Fare badly" } }, degraded(replica)),
-    h("td", { dataset: { label: "Heard of" } }, h("span", { dataset: { seen: replica.id } }, seen ? "" : "–")),
+    h("td", { dataset: { label: "Not ready" } }, degraded(replica)),
+    h("td", { dataset: { label: "Last heartbeat" } }, h("span", { dataset: { seen: replica.id } }, seen ? "" : "–")),
     h("td", { dataset: { label: "Running" } }, when(replica.started_at)));
 }
 

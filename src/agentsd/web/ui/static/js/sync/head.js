@@ -48,16 +48,16 @@ function leader(one) {
   const who = `${one.host}:${one.pid}`;
   return h("li", {},
     h("code", {}, one.source),
-    one.leads ? ` is synced by ${who}, since ` : ` is led by nobody; ${who} began to `,
+    one.leads ? ` is synced by ${who}, since ` : ` has no leader; ${who} began to `,
     when(one.since));
 }
 
 function manifests(counts) {
-  if (!counts) return "not known while Postgres is away";
+  if (!counts) return "unknown while Postgres is away";
   const told = Object.entries(counts)
     .filter(([type]) => type !== "Ready")
     .map(([type, number]) => `${count(number)} ${type}`);
-  return told.length ? told.join(", ") : "all of them are sound";
+  return told.length ? told.join(", ") : "all valid";
 }
 
 function pulled(pull) {

@@ -14,7 +14,7 @@ const AGAIN_MS = 800;
 const VERBS = { create: "create", update: "update", rename: "rename", delete: "delete", heal: "heal" };
 const TONES = { create: "good", update: "warn", rename: "warn", delete: "bad", heal: "info" };
 
-/** Draw `#plan`. `look()` reads it; `overtaken()`: something was synced since; `know(data)`: who leads. */
+/** Draw `#plan`. `look()` reads it; `overtaken()`: something was synced since; `know(data)`: the leader. */
 export function mountPlan(session) {
   const state = { told: null, leaders: [], asked: 0, stale: false };
   const admin = session.role === "admin";
@@ -50,14 +50,14 @@ export function mountPlan(session) {
     const told = state.told;
     if (!told?.available) return;
     if (!told.plan.empty || told.plan.quarantined.length) again();
-    else fill(place.querySelector(".as-of") ?? h("p"), "Something was synced since. As of ", when(told.at), ".");
+    else fill(place.querySelector(".as-of") ?? h("p"), "A sync has run since. As of ", when(told.at), ".");
   }
 }
 
 function planOf({ plan, guard, warnings, at, commit }, leaders, session) {
   const nothing = plan.empty && !plan.quarantined.length;
   return h("div.stack", {},
-    h("p", {}, h("strong", {}, nothing ? "Nothing to do: the database says what the files say." : headline(plan))),
+    h("p", {}, h("strong", {}, nothing ? "Nothing to do: the database matches the files." : headline(plan))),
     guard ? notice(guard, "warn") : null,
     plan.empty || guard ? null : h("p.soft", {}, whoApplies(plan, leaders)),
     plan.changes.length || plan.users.length

@@ -24,7 +24,7 @@ export function mountRuns(session) {
   let first = true;
   return ({ data }) => {
     note.hidden = Boolean(data.runs?.length);
-    fill(note, data.runs === null ? "What ran is known again when Postgres is back." : "Nothing has run yet.");
+    fill(note, data.runs === null ? "The runs are unknown until Postgres is back." : "Nothing has run yet.");
     if (data.runs === null) return;
     table.hidden = !data.runs.length;
     keep(rows, known, data.runs, (run) => rowOf(run, session, admin, !first));

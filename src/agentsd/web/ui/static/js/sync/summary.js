@@ -16,7 +16,7 @@ function said({ data, head, now }) {
     return {
       tone: "bad",
       text: `Postgres is away. This replica serves version ${data.version} from memory; `
-        + "runs, files and the other replicas are not known until it is back.",
+        + "runs, files and the other replicas are unknown until it is back.",
     };
   }
   const live = data.replicas.filter((one) => !isSilent(one, now));
@@ -30,7 +30,7 @@ function said({ data, head, now }) {
     silent ? `${many(silent, "replica")} ${silent === 1 ? "is" : "are"} silent` : "",
     invalid ? `${many(invalid, "manifest")} ${invalid === 1 ? "is" : "are"} set aside` : "",
     data.problems.length
-      ? `${many(data.problems.length, "agent")} of this replica ${data.problems.length === 1 ? "fares" : "fare"} badly`
+      ? `${many(data.problems.length, "agent")} of this replica ${data.problems.length === 1 ? "is" : "are"} not ready`
       : "",
   ].filter(Boolean);
   if (wrong.length) return { tone: invalid || data.problems.length ? "bad" : "warn", text: `${listed(wrong)}.` };

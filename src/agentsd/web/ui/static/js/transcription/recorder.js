@@ -3,7 +3,7 @@
 import { listen } from "../audio/capture.js";
 import { RATE } from "./recording.js";
 
-const MOST_SECONDS = 780; // what 25 MiB hold
+const MOST_SECONDS = 780; // 25 MiB
 
 /** `onTime(seconds)`, `onLevel(0..1)`, `onEnd()` where it stops by itself. `start` throws `NoMicrophone`. */
 export class Recorder {

@@ -24,16 +24,16 @@ export async function ofFile(file) {
   if (header?.readable && file.size <= MOST) {
     const size = Math.min(header.bytes, file.size - header.start);
     return {
-      file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as it is",
+      file, name: file.name, seconds: size / (header.channels * (header.bits / 8)) / header.rate, note: "sent as is",
     };
   }
   if (file.size > DECODED_MOST) {
     throw new Unusable(`the file has ${bytes(file.size)}`,
-      `${bytes(DECODED_MOST)} are the most that is opened here: cut it`);
+      `files of up to ${bytes(DECODED_MOST)} can be opened: shorten it`);
   }
   const samples = await decoded(file);
   return checked({
-    ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "made into 16 kHz mono WAV by this browser",
+    ...made([samples], `${file.name.replace(/\.[^.]*$/, "")}.wav`), note: "converted to 16 kHz mono WAV by the page",
   });
 }
 
@@ -52,7 +52,7 @@ function made(blocks, name) {
 function checked(recording) {
   if (recording.file.size <= MOST) return recording;
   throw new Unusable(`the recording is too long: ${bytes(recording.file.size)} as WAV`,
-    `the server takes ${bytes(MOST)}, about 13 minutes: cut it`);
+    `the server accepts ${bytes(MOST)}, about 13 minutes: shorten it`);
 }
 
 async function decoded(file) {
@@ -61,7 +61,7 @@ async function decoded(file) {
   try {
     buffer = await context.decodeAudioData(await file.arrayBuffer());
   } catch {
-    throw new Unusable("this browser cannot read the file as sound", "choose WAV, MP3, M4A, Ogg, WebM or FLAC");
+    throw new Unusable("this browser cannot decode the file as audio", "choose WAV, MP3, M4A, Ogg, WebM or FLAC");
   }
   const channels = Array.from({ length: buffer.numberOfChannels }, (_, index) => buffer.getChannelData(index));
   const mixed = channels[0].map((_, at) => channels.reduce((sum, one) => sum + one[at], 0) / channels.length);

@@ -42,12 +42,12 @@ export function resultView() {
     const rows = [
       ["Sound", millis(times.audio * 1000)], ["Uploaded", millis(times.upload)],
       ["First partial", millis(times.partial)],
-      ["First words that stay", millis(times.final)], ["Whole", millis(times.total)],
+      ["First final words", millis(times.final)], ["Whole", millis(times.total)],
       [
         "Real-time factor",
         factor === null ? "–" : `${factor.toFixed(2)} (${factor < 1 ? "faster" : "slower"} than speech)`,
       ],
-      ["Heard by", times.agent ?? "–"],
+      ["Transcribed by", times.agent ?? "–"],
     ];
     fill(facts, rows.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
   }

@@ -20,7 +20,7 @@ const QUIET = /^(truncate|retrieve|cancel):/; // requests that may come too late
  * @property {Transcript} transcript
  * @property {() => void} changed
  * @property {(level: number) => void} level
- * @property {(problem: any) => void} failed null: whatever was wrong is over
+ * @property {(problem: any) => void} failed null: the problem is over
  * @property {(problem: any) => void} ended null: the caller hung up
  * @property {() => void} lostMicrophone
  */
@@ -35,8 +35,8 @@ export class Call {
   answer = null;
   /** @type {string | null} the answer that the server makes */
   active = null;
-  served = ""; // who answers: a slug and a version
-  /** @type {Agent | null} who answered before the call was handed over */
+  served = ""; // the agent that answers: a slug and a version
+  /** @type {Agent | null} the agent before the call was handed over */
   before = null;
   speaking = false; // the caller is
   waiting = false; // for an answer to what was spoken
@@ -202,7 +202,7 @@ export class Call {
     }
     Object.assign(this, { served: serves, active: response.id, waiting: false });
     this.turns.answered(response.id, serves);
-    this.view.failed(null); // whatever was wrong before
+    this.view.failed(null); // clear an earlier problem
   }
 
   placed({ response_id: id, item }) {

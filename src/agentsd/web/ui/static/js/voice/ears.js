@@ -14,7 +14,7 @@ export class Ears {
   /** @type {{ stop: () => void } | null} */
   microphone = null;
   muted = false;
-  /** @type {object | null} the playing of the sample recording that is under way */
+  /** @type {object | null} the current playback of the sample recording */
   playing = null;
   closed = false;
 

@@ -57,12 +57,12 @@ async function whyRefused(slug) {
     await request("GET", `/v1/realtime?model=${encodeURIComponent(slug)}`);
   } catch (problem) {
     if (problem.status === 503) {
-      return told("this server has as many calls as fit", "wait until somebody hangs up, then call again");
+      return told("this server has too many calls", "wait until another call ends, then call again");
     }
     if (problem.status !== NO_UPGRADE) return problem;
   }
   return told("the call was refused",
-    "see whether the agent is suspended, and whether a proxy in between passes WebSockets");
+    "check whether the agent is suspended, and whether a proxy in between passes WebSockets");
 }
 
 async function whyClosed({ code, reason }) {
@@ -72,9 +72,9 @@ async function whyClosed({ code, reason }) {
   }
   if (code === GOING_AWAY) {
     return told(reason ? `the server ended the call: ${reason}` : "the server ended the call",
-      "call again; what was said is not kept");
+      "call again; the conversation is not kept");
   }
-  return told("the line was lost", "see whether the server runs, then call again; what was said is not kept");
+  return told("the connection was lost", "check that the server runs, then call again; the conversation is not kept");
 }
 
 const told = (detail, hint) => new Problem(0, { detail, hint });

@@ -28,7 +28,7 @@ export function barred(agent) {
   const { type, reason, message } = agent.condition ?? {};
   if (type === "Suspended") {
     return "This agent is suspended (active: false in its manifest): it takes no calls. "
-      + "Choose another, or take it up again.";
+      + "Choose another, or resume it.";
   }
   if (type === "Invalid" && isNullish(agent.serving_version)) return `This agent cannot serve: ${message || reason}`;
   return "";

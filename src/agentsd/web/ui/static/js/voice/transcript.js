@@ -6,7 +6,7 @@ import { fill, h } from "../dom.js";
 export class Transcript {
   constructor() {
     this.list = h("div.talk", { role: "log", ariaLabel: "Transcript", tabIndex: 0 });
-    this.empty = h("p.empty", {}, "Nothing was said yet.");
+    this.empty = h("p.empty", {}, "Nothing has been said yet.");
     this.element = h("div.talk-frame", {}, this.empty, this.list);
     this.entries = new Map();
   }
