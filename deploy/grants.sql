@@ -14,9 +14,9 @@ END $$;
 GRANT USAGE ON SCHEMA public TO agentsd_sync, agentsd_runtime;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO agentsd_sync;
 REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM agentsd_sync;
-REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- deeds are added, never changed; they prune themselves
+REVOKE UPDATE, DELETE ON audit FROM agentsd_sync;  -- entries are added, never changed; they prune themselves
 
--- serve: read everything, say that it lives, keep deeds and vectors
+-- serve: read everything, say that it lives, write audit entries and vectors
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO agentsd_runtime;
 GRANT INSERT, UPDATE, DELETE ON replicas TO agentsd_runtime;
 GRANT INSERT ON audit TO agentsd_runtime;  -- writes that it refused are on record too

@@ -48,11 +48,11 @@ class Scene:
     mode: str
     child: asyncio.subprocess.Process
 
-    async def do(self, deed: str, *, kill_at: int, slug: str = "") -> tuple[int, str]:
+    async def do(self, edit: str, *, kill_at: int, slug: str = "") -> tuple[int, str]:
         """(exit code, where it was killed)."""
         assert self.child.stdin
         assert self.child.stdout
-        order = {"do": deed, "slug": slug, "kill_at": kill_at}
+        order = {"do": edit, "slug": slug, "kill_at": kill_at}
         self.child.stdin.write(json.dumps(order).encode() + b"\n")
         told = json.loads(await self.child.stdout.readline())
         return told["code"], told["at"]

@@ -127,12 +127,12 @@ async def test_what_is_outside_is_refused(place: Place, tmp_path: Path, path: st
     """Also git's own folder, and a link that leads out; nothing is committed."""
     (tmp_path / "outside").write_text("x")
     (place.folder / "out").symlink_to(tmp_path / "outside")
-    for deed in (
+    for edit in (
         commit_files(place.folder, [path], ORDER),
         commit_to_branch(place.folder, {path: b"x"}, "edit", ORDER),
     ):
         with pytest.raises(GitRefused):
-            await deed
+            await edit
     assert git(place.top, "log", "--all", "--format=%s") == "first"
 
 

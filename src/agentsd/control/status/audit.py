@@ -13,10 +13,10 @@ from agentsd.store.queries.audit import AuditEntry, record_audit_entry
 ActionOutcome = Literal["done", "refused", "failed"]
 
 RECORD_TIMEOUT_SECONDS = 5.0
-"""Seconds that a deed may take to be kept: whoever did it waits for the reply."""
+"""Limit for recording an audit entry: the client waits for the reply meanwhile."""
 
 DETAIL_FIELDS = ("outcome", "status", "code", "path", "from_version", "to_version", "commit")
-"""What is told of a deed beside who, what and whom; absent where it has no meaning."""
+"""Details of an entry beside actor, action and target; absent where they do not apply."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ async def record_action(
             )
     except Exception as error:  # the write is done, or refused, whatever becomes of its record
         _log.error(
-            "a deed could not be kept in the audit",
+            "an audit entry could not be recorded",
             extra={
                 "error": type(error).__name__,
                 "actor": escape_unprintable(actor),
@@ -76,14 +76,14 @@ def get_reading_owner(actor: str, target: str, outcome: ActionOutcome) -> str:
     return owner if outcome == "done" or derive_owner(f"{actor}/") == owner else ""
 
 
-def audit_entry_view(deed: AuditEntry) -> dict[str, Any]:
+def audit_entry_view(entry: AuditEntry) -> dict[str, Any]:
     """Return an audit entry as the API and ``agentsd history --format json`` show it."""
     told = {
-        "id": deed.id,
-        "at": deed.at,
-        "actor": deed.actor,
-        "action": deed.action,
-        "target": deed.target,
-        "user": deed.owner or None,
+        "id": entry.id,
+        "at": entry.at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "user": entry.owner or None,
     }
-    return told | {name: deed.detail.get(name) for name in DETAIL_FIELDS}
+    return told | {name: entry.detail.get(name) for name in DETAIL_FIELDS}

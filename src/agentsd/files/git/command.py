@@ -196,9 +196,9 @@ async def _end_process(process: asyncio.subprocess.Process) -> None:
     """Terminate a git that still runs, gently at first, and what it started (ssh, a filter)."""
     if process.returncode is not None:
         return
-    for deed in (signal.SIGTERM, signal.SIGKILL):
+    for one in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):  # its group is its own: run() began a session
-            os.killpg(process.pid, deed)
+            os.killpg(process.pid, one)
         with suppress(TimeoutError):
             async with asyncio.timeout(_TERMINATE_SECONDS):
                 await process.wait()

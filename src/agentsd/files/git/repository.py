@@ -140,11 +140,11 @@ class Repository:
 
     def refuse_unfinished(self) -> None:
         """Raise ``GitRefused`` during a merge, rebase, cherry-pick or revert."""
-        for mark, deed in _UNFINISHED.items():
+        for mark, operation in _UNFINISHED.items():
             if (self.git_dir / mark).exists():
                 raise GitRefused(
-                    f"a {deed} is under way in {self.top}",
-                    hint=f"finish it (git {deed} --continue) or give it up (git {deed} --abort)",
+                    f"a {operation} is under way in {self.top}",
+                    hint=f"finish it (git {operation} --continue) or give it up (git {operation} --abort)",
                 )
 
     @asynccontextmanager

@@ -178,8 +178,8 @@ def _parse_edits(out: bytes) -> dict[str, str] | None:
     words = out.split(b"\0")[:-1]
     edits = {}
     for head, path in zip(words[::2], words[1::2], strict=True):
-        old, new, _, name, deed = head.removeprefix(b":").split()
-        if deed != b"M" or {old, new} - _PLAIN:
+        old, new, _, name, status = head.removeprefix(b":").split()
+        if status != b"M" or {old, new} - _PLAIN:
             return None
         edits["/".join(map(escape_unprintable, os.fsdecode(path).split("/")))] = name.decode()
     return edits

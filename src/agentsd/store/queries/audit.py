@@ -18,9 +18,9 @@ from agentsd.core.names import SLUG_MAX, derive_owner, escape_unprintable
 from agentsd.store.lenient_values import read_mapping
 
 KEPT_DAYS = 400
-"""Older deeds go."""
+"""Older entries are deleted."""
 KEPT_ENTRIES = 100_000
-"""Of deeds done, and as many again of those refused or failed: refusals never push out what was done."""
+"""Entries of successful actions, and as many of refused or failed ones, which never displace them."""
 
 TEXT_MAX = 200
 """Characters of an actor or target that are kept: a refused write may name anything."""
