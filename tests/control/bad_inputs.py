@@ -20,7 +20,7 @@ BAD = (
     Bad(
         "two documents", text(V + "---\n" + V), "yaml-documents", 6, 1, "a second document", "split the file"
     ),
-    Bad("a list", text("- a\n- b\n"), "yaml-root", 1, 1, "no mapping", "name: Support"),
+    Bad("a list", text("- a\n- b\n"), "yaml-root", 1, 1, "not a mapping", "name: Support"),
     Bad("duplicate key", text(V + "name: Other\n"), "yaml-duplicate-key", 6, 1, "twice", "keep one"),
     Bad("alias", text("name: &n x\ndescription: *n\n"), "yaml-alias", 1, 7, "an anchor", "remove it"),
     Bad("billion laughs", text(NESTED), "yaml-alias", 1, 4, "an anchor", "quotes"),
