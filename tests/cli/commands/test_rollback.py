@@ -52,7 +52,7 @@ def stored(url: str, what: str, slug: str) -> object:
 
 
 def test_back_to_an_older_revision(lived: Shell, database_url: str) -> None:
-    """The file is what it was, byte for byte, it is live, and an audit entry records it; again: nothing to do."""
+    """The file is as it was, byte for byte, is live, and the audit has an entry; again: nothing to do."""
     before = git(lived, "show", "HEAD~3:agents.d/a.yaml")
     done = lived.run("rollback", "a", "1")
     assert done.code == 0, done.err

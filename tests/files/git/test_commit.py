@@ -193,7 +193,7 @@ async def test_a_branch_that_exists_or_would_hold_nothing_is_refused(place: Plac
     before = git(place.top, "rev-parse", "edit")
     with pytest.raises(GitRefused, match="exists already"):
         await commit_to_branch(place.folder, {"new.yaml": b"2"}, "edit", ORDER)
-    with pytest.raises(GitRefused, match="cannot make the branch"):
+    with pytest.raises(GitRefused, match="cannot create the branch"):
         await commit_to_branch(place.folder, {"new.yaml": b"2"}, "edit/1", ORDER)
     with pytest.raises(GitRefused, match="nothing to commit"):
         await commit_to_branch(place.folder, {"support.yaml": b"name: Sales\n"}, "same", ORDER)
