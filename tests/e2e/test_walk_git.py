@@ -61,7 +61,7 @@ async def test_one_commit_with_one_edit(checkout: Checkout) -> None:
     staged = await curl("DELETE", "/api/agents/inhouse")
     for refused in (dirty, staged):
         assert (refused.status, refused.json["code"]) == (409, "conflict")
-        assert "not committed yet" in refused.json["detail"]
+        assert "has uncommitted changes" in refused.json["detail"]
     assert checkout.git("status", "--porcelain").splitlines() == status
     assert checkout.litter() == []
 

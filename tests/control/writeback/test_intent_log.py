@@ -373,7 +373,7 @@ def test_what_is_not_a_note_is_put_aside(tmp_path: Path, kind: str, caplog: pyte
     """Whatever stands there: it is said once, nothing waits for it, and the next note can be written."""
     put_note(tmp_path, kind)
     assert intents.finish_intent(tmp_path) is None
-    assert "makes no sense" in caplog.text
+    assert "is invalid and is dropped" in caplog.text
     caplog.clear()
     assert intents.finish_intent(tmp_path) is None
     assert not caplog.text

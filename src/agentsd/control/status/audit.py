@@ -41,7 +41,7 @@ async def record_action(
     ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of
     the reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
-    target = slug_from_url(target)  # as it stands in a path, if it was found nowhere
+    target = slug_from_url(target)  # in the form of a path, if it was not found
     given = (outcome, status, code, path and escape_unprintable(path), from_version, to_version, commit)
     detail = {name: value for name, value in zip(DETAIL_FIELDS, given, strict=True) if value is not None}
     reader = get_reading_owner(actor, target, outcome) if owner is None else owner
@@ -50,7 +50,7 @@ async def record_action(
             await record_audit_entry(
                 connection, actor=actor, action=action, target=target, owner=reader, detail=detail
             )
-    except Exception as error:  # the write is done, or refused, whatever becomes of its record
+    except Exception as error:  # the write's outcome does not depend on its record
         _log.error(
             "an audit entry could not be recorded",
             extra={
