@@ -107,7 +107,7 @@ BAD = (
         8,
         5,
         "belongs to owner",
-        "anew",
+        "again",
         path="acme/thief.yaml",
         blamed=VICTIM,
     ),

@@ -17,18 +17,18 @@ OPERATIONS = (
         method="GET",
         path="/api/audit",
         group=GROUP,
-        summary="List audit entries of writes, done or refused, newest first",
+        summary="Successful and refused writes, newest first",
         description=(
-            "An admin sees all entries; others, those on agents of their own owner. The newest 100,000 "
-            "entries of successful actions are kept, and as many of refused ones, for 400 days at most."
+            "Admins see all entries; others those on agents of their own owner. The newest 100,000 "
+            "writes are kept, and as many refusals, for 400 days at most."
         ),
         parameters=(
             Parameter("owner", "query", "Only entries on this owner's agents and tokens.", _TEXT),
-            Parameter("agent", "query", "Only entries on the agent of this slug; `~` stands for `/`.", _TEXT),
+            Parameter("agent", "query", "Only entries on the agent of this slug; `~` replaces `/`.", _TEXT),
             Parameter(
                 "limit",
                 "query",
-                "Largest number of entries to return.",
+                "The size of a page.",
                 {"type": "integer", "minimum": 1, "maximum": LIMIT_MAX, "default": LIMIT_DEFAULT},
             ),
             Parameter("before", "query", "Only entries before this id.", {**COUNT, "maximum": 10**18 - 1}),
@@ -53,17 +53,19 @@ def make_audit_schemas() -> dict[str, Schema]:
     """Return the components of the audit."""
     return {
         "AuditEntry": make_object(
-            "An action, carried out or refused.",
+            "One successful, refused or failed write.",
             id=COUNT,
             at=TIME,
             actor={"type": "string", "description": "`acme/ci` for a token, `cli:alice` for a command."},
             action={"type": "string", "description": "`update`, `token-revoke` and so on."},
-            target={"type": "string", "description": "A slug; of tokens `token:acme/ci`."},
+            target={"type": "string", "description": "A slug; for a token `token:acme/ci`."},
             user=make_nullable(
-                {"type": "string", "description": "Owner whose users may read it; null: admins only."}
+                {"type": "string", "description": "The owner whose users may read it; null: admins only."}
             ),
             outcome=make_nullable({"type": "string", "description": "`done`, `refused` or `failed`."}),
-            status=make_nullable({"type": "integer", "description": "HTTP status; null for a command."}),
+            status=make_nullable(
+                {"type": "integer", "description": "Status of the response; null for a command."}
+            ),
             code=make_nullable({"type": "string", "description": "Code of the problem."}),
             path=make_nullable({"type": "string", "description": "The file that was written."}),
             from_version=make_nullable(COUNT),
