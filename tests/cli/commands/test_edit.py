@@ -94,7 +94,7 @@ class TestEdit:
         editor(f'sed -i "s/hello/ours/" "$1"; cp {keyed.root}/theirs {file}')
         done = keyed.run("edit", "a")
         assert done.code == 2
-        assert "another process" in done.err
+        assert "someone else" in done.err
         assert file.read_text() == theirs
 
     def test_without_a_key(self, shell: Shell) -> None:
