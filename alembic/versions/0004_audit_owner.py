@@ -1,4 +1,4 @@
-"""The audit knows whose agent a deed was done to, and prunes itself.
+"""The audit knows whose agent an action was done to, and prunes itself.
 
 Revision: 0004, after 0003.
 """
@@ -13,8 +13,8 @@ down_revision = "0003"
 branch_labels = None
 depends_on = None
 
-# store.audit says the same in KEPT_DAYS and KEPT_DEEDS; a test compares.
-# A function of the tables' owner, so that nobody who only writes deeds needs the right to delete any.
+# Same values as in store.queries.audit: KEPT_DAYS and KEPT_ENTRIES; a test compares.
+# A function of the tables' owner, so that nobody who only writes entries needs the right to delete any.
 PRUNE = """
 CREATE FUNCTION audit_prune() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp AS $$

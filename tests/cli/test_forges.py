@@ -66,7 +66,7 @@ def test_the_hook_runs_the_command_that_there_is(shell: Shell) -> None:
     assert shell.run(*arguments, "agents.d/good.yaml").code == 0
     done = shell.run(*arguments, "agents.d/good.yaml", "agents.d/bad.yaml")
     assert done.code == 1
-    assert "agents.d/bad.yaml:5:12 error llm.api_key: a secret stands here in plain text" in done.err
+    assert "agents.d/bad.yaml:5:12 error llm.api_key: a secret in plain text" in done.err
     assert "good.yaml" not in done.err
     assert "sk-canary-9" not in done.err + done.out
 

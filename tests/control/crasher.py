@@ -101,13 +101,13 @@ class Crasher:
             return {"code": os.waitstatus_to_exitcode(status), "at": place.read().decode()}
 
     def _child(self, order: dict[str, Any], told: int) -> int:
-        deeds: dict[str, Callable[[], Any]] = {
+        edits: dict[str, Callable[[], Any]] = {
             "recover": self._recover,
             "set-default": lambda: self._set_default(order["slug"]),
         }
         try:
             Places(self._root.parent, order["kill_at"], told).watch()
-            asyncio.run(deeds[order["do"]]())
+            asyncio.run(edits[order["do"]]())
         except BaseException as error:  # nothing may go up into the parent's loop
             os.write(told, repr(error)[:500].encode())
             return 1

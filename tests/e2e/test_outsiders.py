@@ -58,7 +58,7 @@ async def test_odd_files_stop_nobody(mine: Home, client: Client) -> None:
     (mine.agents / ".agentsd-intent.json/inner").mkdir(parents=True)
     up, url = await mine.up()
     assert await client.say(url, "good") == "one"
-    assert "makes no sense" in up.err
+    assert "is invalid and is dropped" in up.err
     unreadable = ["closed"] if os.geteuid() else []  # root reads it
     for name in (*unreadable, "nowhere.yaml", "fifo.yaml", "s.yaml", "null.yaml", r"\udcff.yaml"):
         assert name in up.err

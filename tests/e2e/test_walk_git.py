@@ -61,7 +61,7 @@ async def test_one_commit_with_one_edit(checkout: Checkout) -> None:
     staged = await curl("DELETE", "/api/agents/inhouse")
     for refused in (dirty, staged):
         assert (refused.status, refused.json["code"]) == (409, "conflict")
-        assert "not committed yet" in refused.json["detail"]
+        assert "has uncommitted changes" in refused.json["detail"]
     assert checkout.git("status", "--porcelain").splitlines() == status
     assert checkout.litter() == []
 
@@ -80,7 +80,7 @@ async def test_push(checkout: Checkout) -> None:
     told = reply.write_back
     assert (reply.status, reply.json["description"], told["pushed"]) == (200, "Not pushed", False)
     assert told["message"].startswith("the remote 'origin' cannot be pushed to")
-    assert told["message"].endswith("; see why, by hand: git push origin")
+    assert told["message"].endswith("; for the reason, run: git push origin")
     assert told["commit"] == checkout.head("%H") != there
 
     away.rename(checkout.origin)

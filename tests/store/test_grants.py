@@ -55,7 +55,7 @@ async def test_a_sync_may_write_agents_and_not_the_schema(urls: dict[str, str]) 
     await database.aclose()
 
 
-async def test_deeds_are_pruned_by_whoever_adds_them_and_deleted_by_nobody(
+async def test_audit_entries_are_pruned_by_whoever_adds_them_and_deleted_by_nobody(
     urls: dict[str, str], database: Database
 ) -> None:
     """The table prunes itself with its owner's rights; neither role may change what is on record."""
@@ -68,13 +68,13 @@ async def test_deeds_are_pruned_by_whoever_adds_them_and_deleted_by_nobody(
         writer = Database(url)
         async with writer.transaction() as conn:
             await audit.record_audit_entry(conn, actor=role, action="update", target="a")
-            assert next(deed.actor for deed in await audit.load_audit_entries(conn, limit=9)) == role
+            assert next(entry.actor for entry in await audit.load_audit_entries(conn, limit=9)) == role
         with pytest.raises(StoreRefused, match="privilege"):
             async with writer.transaction() as conn:
                 await conn.execute("DELETE FROM audit")
         await writer.aclose()
     async with database.transaction() as conn:
-        assert {deed.actor for deed in await audit.load_audit_entries(conn, limit=9)} == set(urls)
+        assert {entry.actor for entry in await audit.load_audit_entries(conn, limit=9)} == set(urls)
 
 
 async def test_a_runtime_may_load_live_and_embed_but_change_no_agent(

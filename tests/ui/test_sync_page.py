@@ -126,7 +126,7 @@ async def test_without_postgres(visit: Visit, new_site: NewSite, postgres_url: s
 
 
 async def test_the_audit_is_live_and_filtered(visit: Visit, site: Site) -> None:
-    """A deed appears as it is done; of one agent, only its own are shown."""
+    """An audit entry appears as it is recorded; of one agent, only its own are shown."""
     page = await visit("/ui/sync")
     for name in ("audited", "other"):
         done = await page.request.post(

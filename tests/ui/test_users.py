@@ -66,7 +66,7 @@ async def test_an_admin_makes_and_revokes_a_token(visit: Visit, new_site: NewSit
     await dialog.get_by_label("Name").fill("ann")
     await page.keyboard.press("Enter")
     wrong = dialog.locator(".error:not(:empty)")
-    await expect(wrong).to_contain_text("There is a token 'ann' of acme already")
+    await expect(wrong).to_contain_text("A token 'ann' of acme already exists")
     assert await violations(page) == []
     token = await make(page, "ci", "editor")
     assert await violations(page) == []
@@ -94,7 +94,7 @@ async def test_an_admin_makes_and_revokes_a_token(visit: Visit, new_site: NewSit
 
     await page.get_by_role("button", name="Revoke default/root").click()
     await dialog.get_by_role("button", name="Revoke", exact=True).click()
-    await expect(dialog).to_contain_text("It is the token that asks")
+    await expect(dialog).to_contain_text("This request uses that token")
     await dialog.get_by_label("Type root to confirm").fill("root")
     await dialog.get_by_role("button", name="Revoke anyway").click()
     await expect(dialog).to_contain_text("Sign in")

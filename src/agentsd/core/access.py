@@ -29,7 +29,7 @@ class Principal:
     """Holder of a token. Two are equal if the token, its role and its expiry are equal."""
 
     owner: str
-    name: str  # of the token, as its file calls it
+    name: str  # of the token, as in its file
     role: Role
     expires: float | None = None  # seconds since the epoch; the first moment at which it is not valid
     email: str | None = field(default=None, compare=False)
@@ -64,10 +64,10 @@ class Principal:
 
 
 LOCAL = Principal(DEFAULT_OWNER, "local", "admin")
-"""The only user of an open server, which is bound to loopback and knows no token."""
+"""The only user of an open server, which is bound to loopback and has no tokens."""
 
 OPERATOR = Principal(DEFAULT_OWNER, "token-file", "admin")
-"""Who holds a token of ``AGENTSD_TOKEN_FILE``."""
+"""The principal of a token of ``AGENTSD_TOKEN_FILE``."""
 
 NOBODY = Principal("", "nobody", "viewer")
 """Probes and scrapers without a token. No owner has an empty name, so no agent exists for it."""

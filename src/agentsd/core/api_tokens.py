@@ -21,17 +21,17 @@ from agentsd.core.violations import suggest_word
 TOKEN_PREFIX = "agentsd_"  # noqa: S105
 RANDOM_BYTES = 32
 TOKEN_PATTERN = re.compile(r"agentsd_([A-Za-z0-9_-]{43})([0-9A-Za-z]{6})", re.ASCII)
-"""For secret scanners: prefix, 256 random bits, and six digits that tell a token from its look-alikes."""
+"""For secret scanners: prefix, 256 random bits, and a checksum of six digits."""
 
 SHOWN_CHARS = 8
-"""Hex digits of a hash that are shown: enough to tell tokens apart."""
+"""Hex digits of a hash that are shown: enough to distinguish tokens."""
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._@-]{0,98}[A-Za-z0-9])?", re.ASCII)
 _SPAN = re.compile(r"([1-9]\d{0,4})([hdwy])", re.ASCII)
 _UNITS = {"d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 _EXPIRY_HINT = (
-    "say how long (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a moment (2027-01-31T12:00:00Z)"
+    "give a period (90d, 12h, 2w, 1y), the last valid day (2027-01-31) or a time (2027-01-31T12:00:00Z)"
 )
 
 
@@ -81,7 +81,7 @@ def resolve_expiry(text: str, now: datetime) -> str:
         end = ""
     last = parse_expiry(end)
     if last is None or last <= now.timestamp():
-        why = "is no time" if last in (None, -inf) else "is over already"
+        why = "is not a time" if last in (None, -inf) else "is in the past"
         raise ConfigError(f"--expires {text!r} {why}", hint=_EXPIRY_HINT)
     return end
 
@@ -99,7 +99,7 @@ def user_path(owner: str) -> str:
     """
     if owner == DEFAULT_OWNER:
         return USER_FILE
-    problem = "an owner is one folder: no '/'" if "/" in owner else find_slug_problem(owner)
+    problem = "an owner is a single folder, without '/'" if "/" in owner else find_slug_problem(owner)
     if problem:
         raise ConfigError(f"{owner!r}: {problem}", hint=f"for example: {suggest_slug(owner).split('/')[0]}")
     return f"{owner}/{USER_FILE}"
@@ -112,13 +112,13 @@ def make_token_entry(name: str, owner: str, role: Role, sha256: str, expires: st
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"{name!r} is no name for a token",
-            hint="up to 100 ASCII letters, digits, '.', '_', '-' and '@': logs and commits quote it",
+            f"{name!r} is not a valid token name",
+            hint="up to 100 ASCII letters, digits, '.', '_', '-' and '@', since logs and commits quote it",
         )
     if role == "admin" and owner != DEFAULT_OWNER:
         raise ConfigError(
-            f"an admin sees every owner's agents, so {user_path(owner)} cannot make one",
-            hint="leave out --owner: the top-level file makes admins; or take --role editor",
+            f"an admin sees every owner's agents, so {user_path(owner)} cannot list one",
+            hint="omit --owner, since only the top-level file may list admins; or use --role editor",
         )
     entry = {"name": name, "sha256": sha256, "role": role}
     return entry | ({"expires": expires} if expires else {})
@@ -129,8 +129,8 @@ def add_token(value: Mapping[str, Any], entry: Mapping[str, Any]) -> dict[str, A
     tokens = _get_entries(value)
     if any(token.get("name") == entry["name"] for token in tokens):
         raise ConfigError(
-            f"there is a token {entry['name']!r} already",
-            hint=f"take another name, or first: agentsd token revoke {entry['name']}",
+            f"a token {entry['name']!r} already exists",
+            hint=f"use another name, or first run: agentsd token revoke {entry['name']}",
         )
     return {**value, "tokens": [*tokens, dict(entry)]}
 
@@ -153,7 +153,7 @@ def _get_entries(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Return the token entries; a value that is not a list is left to the checker and passes through."""
     tokens = value.get("tokens", [])
     if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
-        raise ConfigError("its `tokens` are no list of tokens", hint="run: agentsd validate")
+        raise ConfigError("`tokens` is not a list of tokens", hint="run: agentsd validate")
     return tokens
 
 

@@ -168,7 +168,7 @@ class ConfigError(AgentsdError):
 
 
 Limit = Literal["cpu", "memory", "time", "input", "output", "queue"]
-"""What a call in a worker process may exceed."""
+"""Limits of a call in a worker process."""
 
 
 class SandboxError(AgentsdError):
@@ -179,7 +179,7 @@ class LimitExceeded(SandboxError):
     """Call that exceeds a limit; ``limit`` names the resource."""
 
     def __init__(self, limit: Limit, allowed: str) -> None:
-        super().__init__(f"this takes more than {allowed}", hint="make what is to be read smaller or simpler")
+        super().__init__(f"this takes more than {allowed}", hint="make the input smaller or simpler")
         self.limit: Limit = limit
         self.retryable = limit == "queue"
 
@@ -228,5 +228,5 @@ class Bug(AgentsdError):
     def __init__(self, error: BaseException) -> None:
         super().__init__(
             f"this is a bug in agentsd: {describe_error(error)}",
-            hint="please report it; AGENTSD_DEBUG=1 shows where (look through that for secrets first)",
+            hint="please report it; AGENTSD_DEBUG=1 shows where (check the output for secrets first)",
         )

@@ -17,11 +17,13 @@ DEFAULTS_FILE = "_defaults.yaml"
 OVERLAYS_PREFIX = "../envs/"
 """Where overlays are, seen from the folder of manifests: ``../envs/prod/acme/sales.yaml``."""
 ENVIRONMENT_PATTERN = r"[a-z0-9][a-z0-9_-]{0,62}"
-"""What an overlay may be called."""
+"""Pattern of an overlay's name."""
 RESERVED_SLUGS = frozenset({"current"})
 SLUG_MAX = 200
 
-_NAMESPACE = UUID("6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11")  # agentsd's own; never change it: ids hang on it
+_NAMESPACE = UUID(
+    "6f1d6c1e-5a0a-5c39-9c0e-2b6a6d1f7a11"
+)  # agentsd's own; never change it: ids derive from it
 _SEGMENT = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_-])?")
 _OVERLAY = re.compile(rf"\.\./envs/{ENVIRONMENT_PATTERN}/")
 _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -81,7 +83,7 @@ def find_slug_problem(slug: str) -> str | None:
     if len(slug) > SLUG_MAX:
         return f"the path is longer than {SLUG_MAX} characters"
     if not all(_SEGMENT.fullmatch(part) for part in slug.split("/")):
-        return "a name may hold ASCII letters, digits, '.', '_' and '-', and starts with a letter or digit"
+        return "a name may contain ASCII letters, digits, '.', '_' and '-', and starts with a letter or digit"
     return None
 
 

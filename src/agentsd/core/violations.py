@@ -9,22 +9,22 @@ from itertools import islice
 from typing import Literal
 
 VIOLATIONS_MAX = 100
-"""Violations of one file that are reported: nobody reads more, and a file can hold a hundred thousand."""
+"""Violations of one file that are reported: a file can have a hundred thousand."""
 
 _NEAR_LENGTH, _NEAR_WORDS = 200, 500
-"""Of what is compared for a hint: that takes the square of the length, for each word."""
+"""Characters compared for a hint: that takes the square of the length, for each word."""
 
 Severity = Literal["error", "warning"]
 SEAL_UNVERIFIED = "seal-unverified"
-"""The code of a seal that no key at hand opens: fit to be stored, since a runtime verifies it before use."""
+"""Code of a seal that no available key opens: may be stored, since a runtime verifies it before use."""
 UNVERIFIED = frozenset({SEAL_UNVERIFIED, "seal-pending", "key-service"})
-"""Codes of seals that nobody verified here: about whoever checks, not about the file, unless an error."""
+"""Codes of seals not verified here: they concern the checking host, not the file, unless errors."""
 ATTACHMENT_PENDING = "attachment-pending"
-"""The code of a source that is still being read: the error passes by itself."""
+"""Code of a source that is still being read: the error resolves itself."""
 PENDING = frozenset({ATTACHMENT_PENDING, "seal-pending"})
-"""Codes of what is not decided yet."""
+"""Codes of results that are still pending."""
 Pointer = tuple[str | int, ...]
-"""The keys and indices from a document's root to a node: ``("llm", "api_key")``."""
+"""Keys and indices from a document's root to a node: ``("llm", "api_key")``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ def limit_violations(violations: Sequence[Violation]) -> tuple[Violation, ...]:
         return tuple(violations)
     ordered = sorted(violations, key=lambda one: one.severity != "error")
     more = replace(
-        ordered[VIOLATIONS_MAX], code="too-many", message="and more, not shown here", hint="mend these first"
+        ordered[VIOLATIONS_MAX], code="too-many", message="and more, not shown here", hint="fix these first"
     )
     return (*ordered[:VIOLATIONS_MAX], more)
 

@@ -22,7 +22,7 @@ class TreeLimits:
     owner_bytes: int = 512 << 20
     files: int = 250_000
     bytes: int = 2 << 30
-    depth: int = 32  # folders within each other
+    depth: int = 32  # nested folders
     entries: int = 100_000  # of one folder
     visits: int = 8  # of one folder, by links
 
@@ -52,8 +52,8 @@ class TreeBudget:
         ``link``: identity of the folder, if a link leads to it.
         """
         if prefix.count("/") > self.limits.depth:
-            hint = "move it further up: owner/agent.yaml is all that is needed"
-            return _make_violation(prefix, f"more than {self.limits.depth} folders within each other", hint)
+            hint = "move it further up: owner/agent.yaml is enough"
+            return _make_violation(prefix, f"more than {self.limits.depth} nested folders", hint)
         if link is not None:
             self._visits[link] += 1
             if self._visits[link] > self.limits.visits:
@@ -90,7 +90,7 @@ class TreeBudget:
         return not self._spent or owner not in self._spent
 
     def _spend(self, owner: str, message: str) -> None:
-        hint = "remove what is not needed; nothing behind it in the order of names is read"
+        hint = "remove what is not needed; files after it in the order of names are not read"
         self._spent.setdefault(owner, _make_violation(f"{owner}/", message, hint))
 
 

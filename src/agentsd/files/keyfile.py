@@ -19,7 +19,7 @@ KEY_FILE_NAME = "write-back.key"
 KEY_BYTES = 32
 
 _PROCESS_KEY = secrets.token_bytes(KEY_BYTES)
-"""Of a process that finds no folder to keep a key in: what it wrote is known until it ends."""
+"""Key of a process without a folder to store one in: its files are recognized until it ends."""
 
 
 def sign_data(root: Path, data: bytes) -> str:

@@ -37,7 +37,7 @@ ATTACHMENT_SUFFIXES = (".md", ".txt", ".pdf")
 ATTACHMENT_MAX = 16 << 20
 
 FileSignature = tuple[int, int, int, int]
-"""(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes were not touched."""
+"""(inode, size, mtime, ctime) in nanoseconds: equal ones mean that the bytes are unchanged."""
 
 NO_SIGNATURE: FileSignature = (0, 0, 0, 0)
 
@@ -70,7 +70,7 @@ class Tree:
         )
         layers = {path: file for path, file in self.files.items() if self._is_layer(path)}
         texts = self.attachments
-        if self.overlay:  # what an overlay has takes the place of the file of the same name
+        if self.overlay:  # a file of an overlay replaces the one of the same name
             texts = {strip_overlay(path): texts[path] for path in sorted(texts, key=is_overlay)}
         return TreeContext(texts, owners, layers, self.overlay)
 
@@ -133,7 +133,7 @@ def read_tree(
     overlay = get_overlay_path(env) or (previous.overlay if previous else "")
     if not root.is_dir():
         raise ConfigError(
-            f"{root} is not a folder", hint="name the folder of manifests with --path, or make it"
+            f"{root} is not a folder", hint="set the folder of manifests with --path, or create it"
         )
     known = {**previous.files, **previous.attachments} if previous else {}
     real = os.path.realpath(root)
@@ -159,8 +159,8 @@ def read_tree(
 class Folders:
     """The folders that a tree is read from, by their real paths. Equal ones are the same folders."""
 
-    prefixes: Mapping[str, tuple[str, ...]]  # what the tree calls each: more than one where links lead to it
-    places: frozenset[str]  # where a folder, or a link to one, stands: one that is refused, too
+    prefixes: Mapping[str, tuple[str, ...]]  # names of each in the tree: several where links point to it
+    places: frozenset[str]  # paths of folders and links to folders, refused ones included
     identities: tuple[tuple[int, int], ...]  # device and inode, in the order of ``prefixes``
 
 
@@ -216,7 +216,7 @@ def _resolve_overlay(root: Path, overlay: str) -> str:
     if not os.path.isdir(folder):  # noqa: PTH112
         shown = os.path.normpath(folder)
         raise ConfigError(
-            f"{shown} is not a folder", hint="name an overlay that is there with --env, or make it"
+            f"{shown} is not a folder", hint="choose an existing overlay with --env, or create it"
         )
     return os.path.realpath(folder)
 
@@ -234,7 +234,7 @@ def reread_files(tree: Tree, paths: Iterable[str]) -> Tree:
         found = attachments if is_attachment_name(path) else files
         before = found.get(path)
         if os.path.lexists(full):
-            problem = _find_escape(within, full, path)  # a folder around it may be a link, or have become one
+            problem = _find_escape(within, full, path)  # a parent folder may be a link, or have become one
             found[path] = file = (
                 SourceFile(path, NO_SIGNATURE, problem=problem)
                 if problem and not os.path.islink(full)  # noqa: PTH114
@@ -268,7 +268,7 @@ def is_attachment_name(path: str) -> bool:
 
 
 FoundFile = tuple[str, str, Violation | None]
-"""Relative path, full path, and what keeps a folder from being looked into."""
+"""Relative path, full path, and the reason why a folder is not read, if any."""
 
 
 class _Walk:
@@ -309,12 +309,12 @@ class _Walk:
         try:
             with os.scandir(folder) as entries:
                 found = list(islice(entries, most + 1))
-        except (FileNotFoundError, NotADirectoryError):  # replaced while we walked: a rescan follows
+        except (FileNotFoundError, NotADirectoryError):  # replaced during the walk: a rescan follows
             return []
         except OSError as error:
             return _make_unreadable(prefix, error)
         if len(found) > most:
-            hint = "split the folder, or remove what is not needed: nothing of it is read"
+            hint = "split the folder, or remove what is not needed: none of it is read"
             return Violation(prefix, "too-much", f"more than {most:,} entries", hint)
         return sorted(found, key=lambda entry: entry.name)
 
@@ -332,7 +332,7 @@ class _Walk:
         real = os.path.realpath(folder)
         problem = _find_escape(within[0], folder, prefix)
         if real in within or f"{os.path.realpath(os.path.dirname(folder))}/".startswith(f"{real}/"):  # noqa: PTH120
-            message = "this link leads back to a folder around it"
+            message = "this link points to a parent folder"
             problem = Violation(prefix, "unreadable", message, "remove it")
         if problem:
             yield prefix, folder, problem
@@ -343,7 +343,7 @@ class _Walk:
 def _leads_to_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
-    except OSError:  # a link to itself, or through what may not be entered
+    except OSError:  # a link to itself, or through a forbidden folder
         return False
 
 
@@ -363,7 +363,7 @@ def _read_file(real_root: str, full: str, path: str, known: SourceFile | None) -
     except OSError as error:
         return SourceFile(path, NO_SIGNATURE, problem=_make_unreadable(path, error))
     if len(data) > ATTACHMENT_MAX:
-        problem = Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
+        problem = Violation(path, "too-large", "more than 16 MiB", "split it, or remove its images")
         return SourceFile(path, signature, problem=problem)
     return SourceFile(path, signature, sha256(data).digest(), data)
 
@@ -400,7 +400,7 @@ def _find_problem(path: str, status: os.stat_result) -> Violation | None:
 def _find_escape(real_root: str, full: str, path: str) -> Violation | None:
     real = os.path.realpath(full)
     if not real.startswith(real_root + os.sep):
-        message = "this link leads out of the folder of manifests"
+        message = "this link points outside the folder of manifests"
         return Violation(path, "symlink-outside", message, "put the file itself here")
     return find_foreign_link(path, real[len(real_root) + 1 :], is_folder=path.endswith("/"))
 
@@ -410,16 +410,18 @@ def find_foreign_link(path: str, place: str, *, is_folder: bool) -> Violation | 
     owner = derive_place_owner(f"{place}/" if is_folder else place)
     if owner == derive_owner(path):
         return None
-    message = f"this link leads to what belongs to owner {escape_unprintable(owner)!r}"
-    return Violation(path, "symlink-owner", message, "put the file itself here: a link stays with its owner")
+    message = f"this link points to a file of owner {escape_unprintable(owner)!r}"
+    return Violation(
+        path, "symlink-owner", message, "put the file itself here: a link must stay within its owner's folder"
+    )
 
 
 def _make_unreadable(path: str, error: OSError) -> Violation:
     if error.errno == errno.ENOENT:
         return Violation(
-            path, "unreadable", "this link leads nowhere", "remove it, or restore what it points to"
+            path, "unreadable", "the target of this link does not exist", "remove it, or restore its target"
         )
     if error.errno == errno.ELOOP:
-        return Violation(path, "unreadable", "this link leads to itself", "remove it")
+        return Violation(path, "unreadable", "this link points to itself", "remove it")
     reason = os.strerror(error.errno) if error.errno else "it cannot be read"
     return Violation(path, "unreadable", f"cannot read: {reason}", "check the file's owner and mode")

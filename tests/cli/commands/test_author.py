@@ -70,7 +70,7 @@ class TestNew:
             (["x", "--llm", "groq.com"], "was not given"),
             (["x", "--set", "llm.reply"], "--set llm.model=NAME"),
             (["x", "--set", "llm.replly=x"], "did you mean 'reply'?"),
-            (["x", "--set", "tts.voice_id=x"], "say --tts"),
+            (["x", "--set", "tts.voice_id=x"], "use --tts"),
             (["x", "--set", "foo.bar=x"], "sections are"),
             (["x", "--llm", "groq.com", "--set", f"llm.api_key={SECRET}"], "never put it on a command line"),
             (["x", "--llm", "groq.com", "--set", "llm.temperature=.nan"], "finite"),

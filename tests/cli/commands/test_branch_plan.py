@@ -74,8 +74,8 @@ class TestPlanAgainst:
             "| `!` **quarantined** | | `there is an unknown key 'greting'` | `agents.d/broken.yaml:6:1` |",
             "| `~` update | `acme/sales` | `llm.api_key` **secret changed** | `agents.d/acme/sales.yaml` |",
             "| `+` create | `fresh` | `llm: groq.com` | `agents.d/fresh.yaml` |",
-            "| `-` delete | `gone` | the agent goes | `agents.d/gone.yaml` |",
-            "| `→` rename | `old-name → new-name` | the name alone | `agents.d/new-name.yaml` |",
+            "| `-` delete | `gone` | the agent is deleted | `agents.d/gone.yaml` |",
+            "| `→` rename | `old-name → new-name` | the name only | `agents.d/new-name.yaml` |",
             "| `~` update | `support` | `llm.reply`, `attached.prompts/support.md` "
             "| `agents.d/support.yaml` |",
         ]
@@ -162,7 +162,7 @@ class TestPlanAgainst:
         branch.write("leak.yaml", groq(8, name="Again"))
         done = branch.run("plan", "--against", "git:change", "--format", "markdown")
         assert done.code == 1
-        assert "a secret stands here in plain text" in done.out
+        assert "a secret in plain text" in done.out
         assert SECRETS[0] not in done.out + done.err
 
     def test_another_owners_seal(self, branch: Shell) -> None:

@@ -13,7 +13,7 @@ from tests.cli.conftest import Shell
 from tests.control.place import echo
 
 
-def deed(url: str, action: str, target: str, **told: Any) -> None:
+def record(url: str, action: str, target: str, **told: Any) -> None:
     """What the API leaves on record."""
 
     async def keep() -> None:
@@ -30,7 +30,7 @@ def lived(stocked: Shell, database_url: str) -> Shell:
     assert stocked.run("sync").code == 0
     stocked.write("acme/b.yaml", echo(2))
     assert stocked.run("sync").code == 0
-    deed(
+    record(
         database_url,
         "update",
         "acme/b",
@@ -40,7 +40,7 @@ def lived(stocked: Shell, database_url: str) -> Shell:
         to_version=2,
         commit="c0ffee",
     )
-    deed(database_url, "update", "acme/b", outcome="refused", status=412, code="precondition_failed")
+    record(database_url, "update", "acme/b", outcome="refused", status=412, code="precondition_failed")
     (stocked.root / "agents.d/acme/b.yaml").unlink()
     assert stocked.run("sync").code == 0
     return stocked
@@ -68,9 +68,9 @@ def test_everything_newest_first(lived: Shell) -> None:
 def test_one_agent_though_it_is_deleted(lived: Shell) -> None:
     """By slug, as a URL writes it, and by id; with a limit."""
     by_slug = lived.run("history", "acme/b", "--format", "json").json()["items"]
-    assert [item["kind"] for item in by_slug] == ["revision", "deed", "revision", "revision"]
+    assert [item["kind"] for item in by_slug] == ["revision", "audit_entry", "revision", "revision"]
     made = by_slug[2]
-    assert (made["version"], made["by"], made["commit"], made["deed"]["status"]) == (
+    assert (made["version"], made["by"], made["commit"], made["audit_entry"]["status"]) == (
         2,
         "acme/ci",
         "c0ffee",

@@ -195,7 +195,7 @@ class TestLiteLLM:
     @pytest.mark.parametrize(
         ("text", "words"),
         [
-            ("model_list: [", "config.yaml:2:1: no YAML"),
+            ("model_list: [", "config.yaml:2:1: not YAML"),
             ("- 1\n", "no model_list"),
             ("model_list: [{model_name: a, litellm_params: {model: groq/x}}]\n", "no model that can be"),
         ],

@@ -175,7 +175,7 @@ class TestMergeDriver:
         before = text(branches)
         done = person(branches, "merge", "--no-edit", "theirs", key=False)
         assert done.returncode == 1
-        assert "both sides changed what is sealed, and no key at hand opens it" in done.stderr
+        assert "both sides changed sealed values, and no available key opens them" in done.stderr
         assert f"git checkout --merge agents.d/{FILE}" in done.stderr
         assert text(branches) == before
         again = person(branches, "checkout", "--merge", f"agents.d/{FILE}")
@@ -237,7 +237,7 @@ class TestMergeDriver:
         before = text(branches)
         done = person(branches, "merge", "--no-edit", "theirs")
         assert done.returncode == 1
-        assert "both sides changed who can open the file" in done.stderr
+        assert "both sides changed the file's recipients" in done.stderr
         assert text(branches) == before
 
     def test_a_provider_and_a_secret(self, branches: Shell) -> None:

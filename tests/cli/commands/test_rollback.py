@@ -52,7 +52,7 @@ def stored(url: str, what: str, slug: str) -> object:
 
 
 def test_back_to_an_older_revision(lived: Shell, database_url: str) -> None:
-    """The file is what it was, byte for byte, it is live, and the deed is on record; again: nothing to do."""
+    """The file is as it was, byte for byte, is live, and the audit has an entry; again: nothing to do."""
     before = git(lived, "show", "HEAD~3:agents.d/a.yaml")
     done = lived.run("rollback", "a", "1")
     assert done.code == 0, done.err
@@ -60,7 +60,7 @@ def test_back_to_an_older_revision(lived: Shell, database_url: str) -> None:
     assert "live as version 5" in done.err
     assert stored(database_url, "llm_provider_config->>'reply'", "a") == "hello"
     newest = lived.run("history", "a", "--format", "json").json()["items"][0]
-    assert (newest["by"], newest["deed"]["action"]) == ("default/local", "rollback")
+    assert (newest["by"], newest["audit_entry"]["action"]) == ("default/local", "rollback")
     assert lived.run("rollback", "a", "1", "--format", "json").json()["changed"] is False
 
 

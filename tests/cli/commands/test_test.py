@@ -113,7 +113,9 @@ async def test_checks_of_knowledge_need_no_database(root: Path) -> None:
     result = await run(root, "a", "b", "--format", "json")
     a, b = json.loads(result.stdout)["agents"]
     assert (result.exit_code, a["ok"], b["ok"]) == (1, True, False)
-    assert b["checks"][0]["failures"] == ["it was to cite knowledge/prices.md; it cites knowledge/hours.md"]
+    assert b["checks"][0]["failures"] == [
+        "expected a citation of knowledge/prices.md; found knowledge/hours.md"
+    ]
 
 
 async def test_an_agent_without_a_working_llm_fails_its_checks(root: Path) -> None:

@@ -106,12 +106,12 @@ def test_what_happens_next_is_told(shell: Shell) -> None:
     ("arguments", "said"),
     [
         (("ci", "--owner", "acme"), "agentsd token revoke ci"),
-        (("root", "--owner", "acme", "--role", "admin"), "leave out --owner"),
-        (("x", "--expires", "2020-01-01"), "is over already"),
+        (("root", "--owner", "acme", "--role", "admin"), "omit --owner"),
+        (("x", "--expires", "2020-01-01"), "is in the past"),
         (("x", "--expires", "soon"), "90d"),
-        (("x", "--owner", "../outside"), "one folder"),
+        (("x", "--owner", "../outside"), "a single folder"),
         (("x", "--owner", "current"), "reserved"),
-        (("x\ny",), "no name for a token"),
+        (("x\ny",), "not a valid token name"),
         (("x", "--role", "owner"), "Invalid value"),
     ],
 )

@@ -45,12 +45,12 @@ def test_where_repositories_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"git_url": "https://ada:hunter22@example.org/x"}, "holds a password"),
+        ({"git_url": "https://ada:hunter22@example.org/x"}, "contains a password"),
         ({"path": "/srv/agents.d"}, "--path names a folder in the repository"),
         ({"path": "../agents.d"}, "--path names a folder in the repository"),
         ({"verify": "tags"}, "needs the trusted signers"),
         ({"verify_commits": "/nonexistent"}, "cannot be read"),
-        ({"git_ref": "a..b"}, "no name of a git ref"),
+        ({"git_ref": "a..b"}, "not a valid git ref"),
         ({"git_interval": "soon"}, "GIT_INTERVAL"),
         ({"git_interval": "0s"}, "GIT_INTERVAL"),
         ({"write_back": "git"}, "the API cannot write"),

@@ -222,7 +222,7 @@ def test_a_file_that_is_unfit(tmp_path: Path, text: str) -> None:
     """The error names the line, and shows nothing of it."""
     file = tmp_path / "urls"
     file.write_text(f"https://ok.example/1\n{text}\n")
-    with pytest.raises(ConfigError, match=r"urls:2 is no URL"):
+    with pytest.raises(ConfigError, match=r"urls:2 is not a URL"):
         read_webhooks(file)
     with pytest.raises(ConfigError, match="cannot be read"):
         read_webhooks(tmp_path / "none")

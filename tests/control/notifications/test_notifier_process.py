@@ -75,5 +75,5 @@ async def test_a_file_that_is_unfit_ends_the_start(tmp_path: Path, database_url:
     async with watching(root, database_url, urls) as process:
         _, err = await process.communicate()
         assert process.returncode == 2, err
-        assert b"urls:1 is no URL" in err
+        assert b"urls:1 is not a URL" in err
         assert b"canary" not in err

@@ -94,7 +94,7 @@ async def test_failures_are_logged_without_the_token(
     with caplog.at_level(logging.DEBUG):
         async with telling(forge(server, token=token)) as statuses:
             statuses.tell(CommitStatus(SHA, True, "one"))
-            await reached(lambda: "did not take" in caplog.text)
+            await reached(lambda: "did not accept" in caplog.text)
     assert len(server.requests) == (ATTEMPTS_MAX if fault is Fault.OVERLOADED else 1)
     assert "canary" not in caplog.text
     assert server.statuses == []
@@ -109,7 +109,7 @@ def test_which_forge() -> None:
     assert known.url(SHA) == f"https://gitlab.com/api/v4/projects/a%2Fb%2Fc/statuses/{SHA}"
     assert TOKEN not in repr(known)
     for kind, api in ((None, ""), ("github", ""), (None, "https://git.example.org/api/v1")):
-        with pytest.raises(ConfigError, match="no forge that is known"):
+        with pytest.raises(ConfigError, match="not a known forge"):
             Forge.of(REMOTE, token, kind=kind, api=api, source="main")  # type: ignore[arg-type]
     for api in ("ftp://x", "https://user:canary@x/api", "x"):
         with pytest.raises(ConfigError) as refused:

@@ -98,7 +98,7 @@ class TestWithoutAKey:
     async def test_kept_secrets_need_the_key(self, desk: Desk, sealed: bytes, strangers: Keys) -> None:
         """One of several is new, or one goes: the MAC over the others cannot be renewed without a key."""
         for keys in ((), (strangers,)):
-            with pytest.raises(KeyNeeded, match="none is at hand") as caught:
+            with pytest.raises(KeyNeeded, match="none is available") as caught:
                 await desk.edit(sealed, {}, {KEY: "sk-new"}, keys=keys)
             assert "agentsd edit" in caught.value.hint
             with pytest.raises(KeyNeeded):
@@ -264,9 +264,9 @@ class TestRules:
             await desk.edit(b"name: x\nllm:\n  provider: p\n", {}, {KEY: "sk-canary-new"})
 
     async def test_a_rule_that_does_not_cover_the_field(self, desk: Desk) -> None:
-        """A secret that would stand there in plain text is refused: of a new file, and of a sealed one."""
+        """A secret that would be written in plain text is refused: of a new file, and of a sealed one."""
         desk.rules(encrypted_regex="^auth_token$")
-        with pytest.raises(ConfigError, match=r"llm\.api_key would stand there in plain text") as caught:
+        with pytest.raises(ConfigError, match=r"llm\.api_key would be written in plain text") as caught:
             await desk.edit(b"llm:\n  provider: p\n", {}, {KEY: "sk-canary-new", ("llm", "auth_token"): "b"})
         assert "canary" not in str(caught.value)
         with pytest.raises(ConfigError, match="plain text"):
@@ -283,7 +283,7 @@ class TestRules:
         after = await desk.edit(before, {("system_prompt",): "hush"}, {KEY: "sk-new"})
         assert plain(desk, after) == {"system_prompt": "hush", "llm": {"api_key": "sk-new"}}
         assert b"hush" not in after
-        with pytest.raises(ConfigError, match=r"system_prompt would stand there in plain text"):
+        with pytest.raises(ConfigError, match=r"system_prompt would be written in plain text"):
             await desk.edit(before, {("system_prompt",): "hush"}, {KEY: "sk-new"}, keys=())
 
     async def test_rules_that_only_sops_can_tell(self, desk: Desk) -> None:
@@ -325,7 +325,7 @@ class TestRules:
             {("llm", "fallback", 0, "api_key"): own[2]},
         ):
             for keys in ((), (desk.keys,)):
-                with pytest.raises(SealError, match="not the one of this field"):
+                with pytest.raises(SealError, match="differs from this field's"):
                     await desk.edit(sealed, changes, keys=keys)
         with pytest.raises(SealError):
             await desk.edit(b"llm:\n  provider: p\n", {KEY: other})

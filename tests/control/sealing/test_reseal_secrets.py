@@ -77,7 +77,7 @@ async def test_an_empty_secret_is_nothing_to_seal(desk: Desk) -> None:
 async def test_what_no_manifest_can_hold(desk: Desk, secret: str) -> None:
     """JSON can say it; sops would replace half a character silently, and Postgres takes no NUL."""
     for before in (PLAIN, desk.seal(TEXT)):
-        with pytest.raises(ConfigError, match=r"llm\.api_key holds a character"):
+        with pytest.raises(ConfigError, match=r"llm\.api_key has a character"):
             await desk.edit(before, {}, {KEY: secret})
 
 

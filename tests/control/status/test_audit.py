@@ -1,4 +1,4 @@
-"""Deeds on record: what is kept, who may read it, and that a write never fails for want of it."""
+"""Audit entries: what is kept, who may read it, and that a write never fails for want of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentsd.store.database import Database
 from agentsd.store.queries.audit import load_audit_entries
 
 
-async def test_a_deed_is_kept_whole(database: Database) -> None:
+async def test_an_entry_is_kept_whole(database: Database) -> None:
     """Who, what, whom, which file, from which version to which, and how it ended."""
     assert await record_action(
         database,
@@ -26,9 +26,9 @@ async def test_a_deed_is_kept_whole(database: Database) -> None:
         commit="c0ffee",
     )
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_audit_entries(connection, limit=9)
-    view = audit_entry_view(deed)
-    assert (view.pop("id"), view.pop("at")) == (deed.id, deed.at)
+        (entry,) = await load_audit_entries(connection, limit=9)
+    view = audit_entry_view(entry)
+    assert (view.pop("id"), view.pop("at")) == (entry.id, entry.at)
     assert view == {
         "actor": "acme/ci",
         "action": "update",
@@ -66,12 +66,12 @@ async def test_a_name_out_of_a_path_is_a_slug(database: Database) -> None:
     """An owner's users read of their own slips, which named no agent."""
     await record_action(database, "acme/ci", "update", "acme~nope", outcome="refused", status=404)
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_audit_entries(connection, limit=9)
-    assert (deed.target, deed.owner) == ("acme/nope", "acme")
+        (entry,) = await load_audit_entries(connection, limit=9)
+    assert (entry.target, entry.owner) == ("acme/nope", "acme")
 
 
 async def test_a_store_that_is_away_fails_no_write(caplog: pytest.LogCaptureFixture) -> None:
-    """The deed is logged instead, and nothing is raised."""
+    """The entry is logged instead, and nothing is raised."""
     database = Database("postgresql://agentsd:hunter2@127.0.0.1:1/agentsd")
     with caplog.at_level(logging.ERROR):
         kept = await record_action(database, "acme/ci", "update", "acme/x\ny", outcome="done", status=200)

@@ -48,11 +48,11 @@ class Scene:
     mode: str
     child: asyncio.subprocess.Process
 
-    async def do(self, deed: str, *, kill_at: int, slug: str = "") -> tuple[int, str]:
+    async def do(self, edit: str, *, kill_at: int, slug: str = "") -> tuple[int, str]:
         """(exit code, where it was killed)."""
         assert self.child.stdin
         assert self.child.stdout
-        order = {"do": deed, "slug": slug, "kill_at": kill_at}
+        order = {"do": edit, "slug": slug, "kill_at": kill_at}
         self.child.stdin.write(json.dumps(order).encode() + b"\n")
         told = json.loads(await self.child.stdout.readline())
         return told["code"], told["at"]
@@ -373,7 +373,7 @@ def test_what_is_not_a_note_is_put_aside(tmp_path: Path, kind: str, caplog: pyte
     """Whatever stands there: it is said once, nothing waits for it, and the next note can be written."""
     put_note(tmp_path, kind)
     assert intents.finish_intent(tmp_path) is None
-    assert "makes no sense" in caplog.text
+    assert "is invalid and is dropped" in caplog.text
     caplog.clear()
     assert intents.finish_intent(tmp_path) is None
     assert not caplog.text

@@ -35,7 +35,7 @@ def test_a_plan_reads_well() -> None:
         "| `±` heal | `drift` |  | `agents.d/drift.yaml` |",
         "| `~` update | `edit` | `system_prompt`, `llm.api_key` **resealed** | `agents.d/edit.yaml` |",
         "| `+` create | `new` |  | `agents.d/new.yaml` |",
-        "| `→` rename | `from → to` | the name alone | `agents.d/to.yaml` |",
+        "| `→` rename | `from → to` | the name only | `agents.d/to.yaml` |",
         "| `+` create | `owner acme` |  | `agents.d/acme/_user.yaml` |",
     ]
     assert details[1].splitlines() == [
@@ -94,5 +94,5 @@ def test_a_comment_fits() -> None:
     text = format_plan_markdown(make_plan(desired(*many), EMPTY, source="main"))
     assert len(text.encode()) <= MAX_BYTES
     assert re.search(r"\n… and [0-9]+ more\.\n", text)
-    assert re.search(r"\n[0-9]+ more are left out here", text)
+    assert re.search(r"\n[0-9]+ more are omitted here", text)
     assert text.count("<details") == text.count("</details>") > 0

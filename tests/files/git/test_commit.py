@@ -127,12 +127,12 @@ async def test_what_is_outside_is_refused(place: Place, tmp_path: Path, path: st
     """Also git's own folder, and a link that leads out; nothing is committed."""
     (tmp_path / "outside").write_text("x")
     (place.folder / "out").symlink_to(tmp_path / "outside")
-    for deed in (
+    for edit in (
         commit_files(place.folder, [path], ORDER),
         commit_to_branch(place.folder, {path: b"x"}, "edit", ORDER),
     ):
         with pytest.raises(GitRefused):
-            await deed
+            await edit
     assert git(place.top, "log", "--all", "--format=%s") == "first"
 
 
@@ -193,7 +193,7 @@ async def test_a_branch_that_exists_or_would_hold_nothing_is_refused(place: Plac
     before = git(place.top, "rev-parse", "edit")
     with pytest.raises(GitRefused, match="exists already"):
         await commit_to_branch(place.folder, {"new.yaml": b"2"}, "edit", ORDER)
-    with pytest.raises(GitRefused, match="cannot make the branch"):
+    with pytest.raises(GitRefused, match="cannot create the branch"):
         await commit_to_branch(place.folder, {"new.yaml": b"2"}, "edit/1", ORDER)
     with pytest.raises(GitRefused, match="nothing to commit"):
         await commit_to_branch(place.folder, {"support.yaml": b"name: Sales\n"}, "same", ORDER)

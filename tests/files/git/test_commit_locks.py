@@ -104,8 +104,8 @@ async def test_a_branch_needs_no_index_lock(place: Place) -> None:
     assert await commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER)
 
 
-@pytest.mark.parametrize("deed", ["merge", "rebase", "cherry-pick"])
-async def test_an_unfinished_merge_is_left_alone(place: Place, deed: str) -> None:
+@pytest.mark.parametrize("operation", ["merge", "rebase", "cherry-pick"])
+async def test_an_unfinished_merge_is_left_alone(place: Place, operation: str) -> None:
     """Committed into, it would become somebody's mistake: the hint says how to end it."""
     git(place.top, "switch", "--quiet", "-c", "other")
     place.write("support.yaml", "name: theirs\n")
@@ -114,13 +114,13 @@ async def test_an_unfinished_merge_is_left_alone(place: Place, deed: str) -> Non
     place.write("support.yaml", "name: ours\n")
     git(place.top, "commit", "--quiet", "-am", "ours")
     with pytest.raises(subprocess.CalledProcessError):
-        git(place.top, deed, "other")
+        git(place.top, operation, "other")
     before = place.everything()
     for edit in (
         commit_files(place.folder, ["acme/sales.yaml"], ORDER),
         commit_to_branch(place.folder, {"new.yaml": b"x"}, "edit", ORDER),
     ):
-        with pytest.raises(GitRefused, match=f"git {deed} --abort"):
+        with pytest.raises(GitRefused, match=f"git {operation} --abort"):
             await edit
     assert place.everything() == before
 

@@ -29,18 +29,18 @@ async def keep(database: Database, *targets: str, owner: str | None = None, outc
             )
 
 
-async def test_deeds_come_newest_first_in_pages(database: Database) -> None:
+async def test_audit_entries_come_newest_first_in_pages(database: Database) -> None:
     """``before`` leads from page to page; owner and target narrow the list."""
     await keep(database, "acme/a", "b", "acme/c")
     async with database.transaction(snapshot=True) as connection:
         page = await load_audit_entries(connection, limit=2)
         rest = await load_audit_entries(connection, limit=2, before=page[-1].id)
-        assert [deed.target for deed in (*page, *rest)] == ["acme/c", "b", "acme/a"]
-        assert [deed.target for deed in await load_audit_entries(connection, limit=9, owner="acme")] == [
+        assert [entry.target for entry in (*page, *rest)] == ["acme/c", "b", "acme/a"]
+        assert [entry.target for entry in await load_audit_entries(connection, limit=9, owner="acme")] == [
             "acme/c",
             "acme/a",
         ]
-        assert [deed.target for deed in await load_audit_entries(connection, limit=9, target="b")] == ["b"]
+        assert [entry.target for entry in await load_audit_entries(connection, limit=9, target="b")] == ["b"]
         assert len(await load_audit_entries(connection, limit=9, target=("b", "acme/c"))) == 2
         assert await load_audit_entries(connection, limit=9, target=()) == []
         (made,) = await load_version_audit_entries(connection, [1, 99], since=EPOCH)
@@ -52,12 +52,12 @@ async def test_deeds_come_newest_first_in_pages(database: Database) -> None:
         assert await load_version_audit_entries(connection, [1], since=datetime(2999, 1, 1, tzinfo=UTC)) == []
 
 
-async def test_whose_deed_it_is(database: Database) -> None:
+async def test_owner_of_an_entry(database: Database) -> None:
     """The target's owner, unless it is said otherwise; of nothing, nobody's."""
     await keep(database, "acme/deep/a", "b", "")
     await keep(database, "acme/x", owner="")
     async with database.transaction(snapshot=True) as connection:
-        assert [deed.owner for deed in await load_audit_entries(connection, limit=9)] == [
+        assert [entry.owner for entry in await load_audit_entries(connection, limit=9)] == [
             "",
             "",
             "default",
@@ -69,9 +69,9 @@ async def test_what_a_stranger_names_is_kept_short_and_printable(database: Datab
     """A refused write may name anything: no line break, no zero byte, no megabyte."""
     await keep(database, "x\n\x00\x1b[31m" + "y" * 5000)
     async with database.transaction(snapshot=True) as connection:
-        (deed,) = await load_audit_entries(connection, limit=1)
-    assert deed.target.startswith("x\\n\\x00\\x1b[31my")
-    assert len(deed.target) == TEXT_MAX
+        (entry,) = await load_audit_entries(connection, limit=1)
+    assert entry.target.startswith("x\\n\\x00\\x1b[31my")
+    assert len(entry.target) == TEXT_MAX
 
 
 async def test_the_audit_prunes_itself(database: Database, database_url: str) -> None:
@@ -101,7 +101,7 @@ def test_the_bounds_are_those_of_the_migration() -> None:
     assert f"OFFSET {KEPT_ENTRIES} LIMIT" in text
 
 
-def test_older_deeds_get_their_owner(database_url: str) -> None:
+def test_older_entries_get_their_owner(database_url: str) -> None:
     """The migration fills in whose they are; nobody else may call the function that prunes."""
     downgrade_schema(database_url, "0003")
     with psycopg.connect(database_url) as raw:

@@ -92,7 +92,7 @@ async def test_replicas_beat_and_leave(database: Database, database_url: str) ->
         assert await list_replicas(connection) == []
 
 
-async def test_the_audit_keeps_deeds(database: Database, database_url: str) -> None:
+async def test_the_audit_keeps_entries(database: Database, database_url: str) -> None:
     """Who, what, to whom."""
     async with database.transaction() as connection:
         await audit.record_audit_entry(

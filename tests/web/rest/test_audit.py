@@ -31,7 +31,7 @@ def user_file(name: str, role: str) -> str:
 
 @pytest.fixture
 async def guarded(stack: Stack) -> Stack:
-    """Two owners with a token each, an admin, and five deeds."""
+    """Two owners with a token each, an admin, and five audit entries."""
     for path, name, role in USERS:
         stack.write(path, user_file(name, role))
     for path in ("acme/sales.yaml", "beta/desk.yaml", "support.yaml"):
@@ -48,34 +48,34 @@ async def guarded(stack: Stack) -> Stack:
     return stack
 
 
-async def deeds(stack: Stack, who: str, query: str = "") -> list[tuple[str, str, str]]:
+async def entries(stack: Stack, who: str, query: str = "") -> list[tuple[str, str, str]]:
     """(actor, target, outcome) of a page, as ``who`` gets it."""
     status, body = await stack.get(f"/api/audit{query}", headers=bearer(who))
     assert status == 200
     return [(one["actor"], one["target"], one["outcome"]) for one in body["items"]]
 
 
-async def test_an_admin_reads_every_deed(guarded: Stack) -> None:
+async def test_an_admin_reads_every_entry(guarded: Stack) -> None:
     """Newest first; an owner or an agent narrows it."""
-    assert await deeds(guarded, "root") == [
+    assert await entries(guarded, "root") == [
         ("default/root", "support", "done"),
         ("default/root", "beta/desk", "done"),
         ("acme/ci", "beta/desk", "refused"),
         ("acme/ci", "acme/sales", "refused"),
         ("acme/ci", "acme/sales", "done"),
     ]
-    assert len(await deeds(guarded, "root", "?owner=acme")) == 2
-    assert len(await deeds(guarded, "root", "?agent=beta~desk")) == 2
-    assert len(await deeds(guarded, "root", "?agent=beta/desk&owner=beta")) == 1
+    assert len(await entries(guarded, "root", "?owner=acme")) == 2
+    assert len(await entries(guarded, "root", "?agent=beta~desk")) == 2
+    assert len(await entries(guarded, "root", "?agent=beta/desk&owner=beta")) == 1
 
 
 async def test_others_read_what_was_done_to_their_own_agents(guarded: Stack) -> None:
     """Whatever the role; and nothing of who tried to write them and was not to know that they exist."""
-    assert await deeds(guarded, "ci") == [
+    assert await entries(guarded, "ci") == [
         ("acme/ci", "acme/sales", "refused"),
         ("acme/ci", "acme/sales", "done"),
     ]
-    assert await deeds(guarded, "tv") == [("default/root", "beta/desk", "done")]
+    assert await entries(guarded, "tv") == [("default/root", "beta/desk", "done")]
 
 
 async def test_another_owner_is_like_none(guarded: Stack) -> None:

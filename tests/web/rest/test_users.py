@@ -180,7 +180,7 @@ async def test_what_is_refused_changes_nothing(town: Stack) -> None:
     assert audit["items"] == []
 
 
-async def test_deeds_are_on_record(town: Stack) -> None:
+async def test_audit_entries_are_on_record(town: Stack) -> None:
     """As ``agentsd token`` keeps them: the owner's users read of them."""
     await made(town, "acme", "a-new-token-of-ci", ADMIN)
     await revoked(town, "acme/ci", ADMIN)

@@ -83,13 +83,13 @@ async def _gather_history(
     async with open_database(settings, start=False) as database, database.transaction(snapshot=True) as conn:
         steps = await load_revision_summaries(conn, limit=limit, slug=slug, agent_id=agent_id)
         targets = None if ref is None else {step.slug for step in steps} | ({slug} if slug else set())
-        deeds = await load_audit_entries(conn, limit=limit, target=targets)
+        actions = await load_audit_entries(conn, limit=limit, target=targets)
         since = min((step.created_at for step in steps), default=datetime.max.replace(tzinfo=UTC))
         makers = await load_version_audit_entries(conn, {step.version for step in steps}, since=since)
         changed = await _compare_revisions(conn, {step.agent_id for step in steps}, limit) if diff else {}
-    if ref is not None and not (steps or deeds):
+    if ref is not None and not (steps or actions):
         raise AgentNotFound(f"there is no record of an agent {ref!r}", hint="see: agentsd history")
-    return merge_history(steps, deeds, makers, limit), changed
+    return merge_history(steps, actions, makers, limit), changed
 
 
 async def _compare_revisions(conn: AsyncConnection, agents: Collection[UUID], limit: int) -> _Changed:
@@ -127,14 +127,14 @@ def _print_diffs(entries: Sequence[HistoryEntry], changed: _Changed) -> None:
 
 
 def _format_row(entry: HistoryEntry) -> tuple[Span, ...]:
-    step, deed = entry.step, entry.deed
-    what = step.operation if step else deed.action if deed else ""
+    step, audit = entry.step, entry.audit
+    what = step.operation if step else audit.action if audit else ""
     outcome, style = _describe_outcome(entry)
     return (
         ("dim", entry.at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")),
         ("bold", str(step.version) if step else ""),
         (_STYLES.get(what, "yellow") if step else "", what),
-        ("bold", step.slug if step else deed.target if deed else ""),
+        ("bold", step.slug if step else audit.target if audit else ""),
         ("", entry.who or ""),
         (style, outcome),
         ("", (_find_commit(entry) or "")[:_COMMIT_CHARACTERS]),
@@ -144,16 +144,16 @@ def _format_row(entry: HistoryEntry) -> tuple[Span, ...]:
 
 def _describe_outcome(entry: HistoryEntry) -> tuple[str, str]:
     """Return ``refused 412 precondition_failed``, and its style. A revision is always done."""
-    if entry.deed is None:
+    if entry.audit is None:
         return "done", "green"
-    detail = entry.deed.detail
+    detail = entry.audit.detail
     outcome = str(detail.get("outcome", "done"))
     known = (detail.get("status"), detail.get("code")) if outcome != "done" else ()
     return " ".join([outcome, *(str(part) for part in known if part)]), _OUTCOMES.get(outcome, "")
 
 
 def _find_commit(entry: HistoryEntry) -> str | None:
-    commit = entry.deed.detail.get("commit") if entry.deed else None
+    commit = entry.audit.detail.get("commit") if entry.audit else None
     return commit or (entry.step.commit if entry.step else None)
 
 
@@ -171,9 +171,9 @@ def _make_view(entry: HistoryEntry) -> dict[str, Any]:
     """Return one entry as JSON: a revision with the audit entry that made it, or an audit entry."""
     from agentsd.control.status.audit import audit_entry_view
 
-    step, deed = entry.step, entry.deed
+    step, audit = entry.step, entry.audit
     if step is None:
-        return {"kind": "deed", **(audit_entry_view(deed) if deed else {})}
+        return {"kind": "audit_entry", **(audit_entry_view(audit) if audit else {})}
     return {
         "kind": "revision",
         "at": step.created_at,
@@ -187,5 +187,5 @@ def _make_view(entry: HistoryEntry) -> dict[str, Any]:
         "commit": _find_commit(entry),
         "digest": step.digest.hex(),
         "previous_digest": step.previous.hex() if step.previous else None,
-        "deed": audit_entry_view(deed) if deed else None,
+        "audit_entry": audit_entry_view(audit) if audit else None,
     }

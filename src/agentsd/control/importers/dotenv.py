@@ -35,10 +35,10 @@ ENV_MAX_BYTES = 1 << 20
 
 MANIFEST_HEAD: Mapping[str, Any] = {
     "name": "Development Agent",
-    "description": "Imported from the .env of the system before",
+    "description": "Imported from the .env of the old system",
     "system_prompt": "You are a helpful assistant.\n",
 }
-"""What the old variables said nothing about."""
+"""Defaults for fields without an old variable."""
 
 DEFAULT_SLUG = "development"
 
@@ -85,7 +85,7 @@ def read_env(name: str, data: bytes) -> EnvFile:
         elif binding.key is not None:
             earlier = variables.pop(binding.key, None)
             if earlier is not None:
-                again = f"it is said again in line {line}, and the last one counts"
+                again = f"it is set again in line {line}, and the last one counts"
                 notes.append(ImportNote(binding.key, "unused", again, earlier.line))
             variables[binding.key] = EnvVariable(binding.key, binding.value, line)
     return EnvFile(variables, tuple(notes))
@@ -138,7 +138,7 @@ def _make_section(
     section, sources = _fill_section(kind, provider, vendor, variables, settings, notes)
     if not _complete_section(kind, section, vendor, settings, notes):
         for source in sources.values():
-            notes.append(ImportNote(source.name, "unused", f"{kind} is left out", source.line))
+            notes.append(ImportNote(source.name, "unused", f"{kind} is omitted", source.line))
         return None
     for name, source in sources.items():
         notes.append(ImportNote(source.name, "used", f"{kind}.{name}", source.line))
@@ -164,7 +164,7 @@ def _choose_vendor(kind: str, variable: EnvVariable | None, notes: list[ImportNo
     if found is None:
         hint = suggest_word(wanted, known) or f"known: {', '.join(known)}"
         notes.append(
-            ImportNote(selector, "unused", f"no such provider, so {kind} is left out; {hint}", variable.line)
+            ImportNote(selector, "unused", f"unknown provider, so {kind} is omitted; {hint}", variable.line)
         )
     return found
 
@@ -203,7 +203,7 @@ def _fill_section(
             notes.append(ImportNote(name, "placeholder", why, variable.line))
         elif target in section:
             notes.append(
-                ImportNote(name, "unused", f"{sources[target].name} says {kind}.{target}", variable.line)
+                ImportNote(name, "unused", f"{sources[target].name} sets {kind}.{target}", variable.line)
             )
         else:
             section[target] = convert_text(settings, target, convert_value(name, str(variable.value).strip()))
@@ -231,13 +231,11 @@ def _complete_section(
         name = variables.get(target, f"{kind}.{target}")
         if given is None:
             told = any(note.name == name for note in notes)
-            text = f"{kind} is left out: {section['provider']} cannot do without {kind}.{target}"
+            text = f"{kind} is omitted: {section['provider']} requires {kind}.{target}"
             notes.append(ImportNote(kind if told else name, "missing", text))
             return False
         section[target] = given
-        notes.append(
-            ImportNote(f"{kind}.{target}", "assumed", "the schema's example: say which one is meant")
-        )
+        notes.append(ImportNote(f"{kind}.{target}", "assumed", "the schema's example: set the right one"))
     return not find_schema_errors(settings, section)
 
 

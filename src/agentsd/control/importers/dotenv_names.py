@@ -37,7 +37,7 @@ SELECTOR_VARIABLES: Mapping[str, tuple[str, str]] = {
     "tts": ("TTS_PROVIDER", "async.ai"),
     "stt": ("STT_PROVIDER", "whisper.local"),
 }
-"""Section → the variable that chose its vendor, and who was chosen where it was not set."""
+"""Section → the variable that selected its vendor, and the default vendor."""
 
 VENDOR_VARIABLES: Mapping[str, Mapping[str, OldVendor]] = {
     "llm": {

@@ -41,7 +41,7 @@ class ImportNote:
 
     name: str
     outcome: NoteOutcome
-    text: str  # where it went, or why not
+    text: str  # its destination, or the reason why it is unused
     line: int | None = None
 
     def view(self) -> dict[str, Any]:
@@ -69,9 +69,9 @@ def explain_placeholder(value: str | None) -> str:
     if value is None or not value.strip():
         return "it is empty"
     if _PLACEHOLDER.fullmatch(value.strip()):
-        return "it holds a placeholder"
+        return "it contains a placeholder"
     if _UNWRITABLE_CHARACTERS.search(value.strip()):
-        return "it holds a line break or a control character"
+        return "it contains a line break or a control character"
     if "${" in value:
         return "it refers to another variable, which is not looked up: write the value out"
     return ""

@@ -22,7 +22,7 @@ class ExportedFiles:
     """Stored files of one source."""
 
     files: Mapping[str, bytes]  # by path relative to the tree, in order
-    absent: Mapping[str, bytes]  # named by manifests, but the store holds their digest only
+    absent: Mapping[str, bytes]  # named by manifests, but the store has only their digest
     agents: int
     users: int
 
@@ -65,7 +65,7 @@ def _verify_document(path: str, digest: bytes, found: Mapping[bytes, bytes]) -> 
     if data is None or sha256(data).digest() != digest:
         raise StoreRefused(
             f"the stored document of {path} is missing or was changed by hand",
-            hint="restore a backup, or take the file from git",
+            hint="restore a backup, or restore the file from git",
         )
     return data
 
@@ -79,7 +79,7 @@ def _check_path(path: str) -> None:
     plain = all(part and not part.startswith(".") and "\\" not in part and "\0" not in part for part in parts)
     if not plain or not (is_manifest_name(parts[-1]) or parts[-1].endswith(ATTACHMENT_SUFFIXES)):
         raise StoreRefused(
-            "a stored path leads out of the tree, or is no manifest's", hint="look at agents.path"
+            "a stored path leads out of the tree, or is not a manifest's", hint="check agents.path"
         )
 
 
@@ -89,7 +89,7 @@ class FolderComparison:
 
     new: tuple[str, ...]
     same: tuple[str, ...]
-    other: tuple[str, ...]  # files that hold something else
+    other: tuple[str, ...]  # files with other content
     lacking: tuple[str, ...]  # of ``absent``: not in the folder either
 
 

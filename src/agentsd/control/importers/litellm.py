@@ -39,7 +39,7 @@ _VENDORS = {
     ),
     **dict.fromkeys(("vertex_ai", "vertex_ai_beta", "watsonx", "huggingface", "triton", "petals"), ""),
 }
-"""LiteLLM's prefix → our vendor; empty: a protocol of its own, so an address does not help."""
+"""LiteLLM's prefix → our vendor; empty: its own protocol, so an address does not help."""
 
 _NATIVE_PREFIXES = frozenset(("ollama", "ollama_chat"))
 """Their address is of their own protocol; they speak OpenAI's beside it, under /v1."""
@@ -94,7 +94,7 @@ def read_config(name: str, data: bytes) -> dict[str, Any]:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise ConfigError(f"{name}{place}: no YAML", hint="put it right, then retry") from None
+        raise ConfigError(f"{name}{place}: not YAML", hint="correct it, then retry") from None
     if not isinstance(value, dict) or not isinstance(value.get("model_list"), list):
         raise ConfigError(f"{name} has no model_list", hint="is it a LiteLLM config.yaml?")
     return value
@@ -109,7 +109,9 @@ def migrate_config(
     trusted: frozenset[str],
 ) -> MigratedConfig:
     """Make one draft for each name with usable deployments, below ``owner`` (empty: at the top)."""
-    notes = [ImportNote(str(key), "unused", "it is the proxy's own") for key in config if key != "model_list"]
+    notes = [
+        ImportNote(str(key), "unused", "a setting of the proxy") for key in config if key != "model_list"
+    ]
     groups: dict[str, list[dict[str, Any]]] = {}
     for entry in _iterate_deployments(config["model_list"], notes):
         try:
@@ -166,7 +168,7 @@ def _make_section(
     known = {"model", "api_key", "api_base", "base_url", *_PLAIN_PARAMETERS}
     left = ", ".join(str(name) for name in entry.params if name not in known)
     if left:
-        notes.append(ImportNote(f"{entry.where} {entry.name}", "unused", f"no field of ours: {left}"))
+        notes.append(ImportNote(f"{entry.where} {entry.name}", "unused", f"no matching field: {left}"))
     return section, {name: field for name, field in keys.items() if field in section}
 
 
@@ -178,12 +180,12 @@ def _find_vendor(entry: _Deployment, base: str) -> tuple[str, str]:
     if isinstance(custom, str) and custom and prefix != custom:
         prefix, slash, rest = custom, "/", full
     if "*" in full or "*" in entry.name:
-        raise _UnusableDeployment("a wildcard is no agent: name the models")
+        raise _UnusableDeployment("a wildcard is not an agent: name the models")
     if not slash:
         prefix, rest = "openai", full
     found = _VENDORS.get(prefix)
     if found == "":
-        raise _UnusableDeployment(f"{prefix} speaks a protocol of its own, and agentsd has no client for it")
+        raise _UnusableDeployment(f"{prefix} uses its own protocol, for which agentsd has no client")
     if found == "openai.com" and base and base.rstrip("/") != _BASE_URLS[found]:
         return "openai-compatible", rest
     if found is None and not base:
@@ -206,11 +208,11 @@ def _read_parameter(entry: _Deployment, name: str, environ: Mapping[str, str], k
         variable = value.removeprefix(_ENVIRON_PREFIX).strip()
         why = explain_placeholder(environ.get(variable)) if variable in environ else "it is not set"
         if why:
-            raise _UnusableDeployment(f"left out: {variable} is needed, and {why}", missing=variable)
+            raise _UnusableDeployment(f"omitted: {variable} is needed, and {why}", missing=variable)
         keys[variable] = field
         return environ[variable].strip()
     if name == "api_key" and explain_placeholder(value):
-        raise _UnusableDeployment("left out: its api_key holds a placeholder", missing=name)
+        raise _UnusableDeployment("omitted: its api_key contains a placeholder", missing=name)
     return value.strip()
 
 
@@ -218,10 +220,10 @@ def _check_section(section: dict[str, Any], catalog: Catalog) -> None:
     """Raise ``_UnusableDeployment`` for an invalid section, with field and rule, never a value."""
     problems = find_schema_errors(catalog.vendor("llm", section["provider"]).settings, section)
     if "api_key" in problems:
-        raise _UnusableDeployment(f"left out: {section['provider']} needs an api_key", missing="api_key")
+        raise _UnusableDeployment(f"omitted: {section['provider']} needs an api_key", missing="api_key")
     if problems:
         told = ", ".join(f"{name} ({rule.replace('_', ' ')})" for name, rule in problems.items())
-        raise _UnusableDeployment(f"left out: no value for llm: {told}")
+        raise _UnusableDeployment(f"omitted: no value for llm: {told}")
 
 
 def _make_slug(name: str, owner: str) -> str:

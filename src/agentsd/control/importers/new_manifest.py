@@ -17,7 +17,7 @@ from agentsd.providers.catalog import Catalog
 from agentsd.providers.schema import ProviderSettings
 
 GivenFields = Mapping[tuple[str, str], str]
-"""What a person gave: (section, field) → text."""
+"""User input: (section, field) → text."""
 
 DEFAULT_PROMPT = "You are a helpful assistant.\n"
 
@@ -56,17 +56,17 @@ def _convert_text(
     """Convert a given text to the type of its field."""
     settings = chosen.get(section)
     if settings is None:
-        hint = f"say --{section}" if section in SECTIONS else f"sections are {', '.join(SECTIONS)}"
+        hint = f"use --{section}" if section in SECTIONS else f"sections are {', '.join(SECTIONS)}"
         raise ConfigError(f"{section}.{name}: no provider is chosen for {section!r}", hint=hint)
     field = settings.model_fields.get(name)
     if field is None or name == "provider":
         known = [one for one in settings.model_fields if one != "provider"]
-        hint = suggest_word(name, known) or f"known here: {', '.join(known)}"
+        hint = suggest_word(name, known) or f"known fields: {', '.join(known)}"
         raise ConfigError(f"{section} has no field {name!r}", hint=hint)
     if _is_secret(settings, name):
         raise ConfigError(
             f"{section}.{name} is a secret: never put it on a command line, where others can read it",
-            hint="leave it out: it is asked for, or read from standard input",
+            hint="omit it: it is prompted for, or read from standard input",
         )
     if _accepts_text(field):
         return text

@@ -44,9 +44,9 @@ from agentsd.store.queries.runs import ManifestCondition, SyncRun, list_conditio
 
 _POST_TIMEOUT = aiohttp.ClientTimeout(total=10)
 _LONGEST_DELAY_SECONDS = 300.0
-_CLOSE_SECONDS = 2.0  # s that a receiver may still take while the process stops
+_CLOSE_SECONDS = 2.0  # limit for a receiver while the process stops
 _MESSAGES_MAX = 50
-"""Failing manifests that are told one by one; of more, how many there are."""
+"""Failing manifests that are reported one by one; above that, only their number."""
 
 STORE_AWAY = ActiveFailure("store", "StoreAway", "Postgres cannot be reached, or refuses")
 
@@ -77,8 +77,8 @@ class Notifier:
         self._backoff = Backoff(first_delay, _LONGEST_DELAY_SECONDS)
         self._woken = asyncio.Event()
         self._waits: dict[str, tuple[int, float]] = {}  # fingerprint → attempts, time of the next one
-        self._led = False  # and so is the one who tells that the store is away
-        self._away: set[str] | None = None  # who was told that the store is away; None: it is not
+        self._led = False  # the leader also notifies that the store is away
+        self._away: set[str] | None = None  # receivers notified that the store is away; None: it is not
         self._problem = ""
 
     def wake(self) -> None:
@@ -101,21 +101,21 @@ class Notifier:
         except ConfigError as error:
             if error.message != self._problem:
                 self._problem = error.message
-                _log.warning("nobody is notified: %s", error.message)
+                _log.warning("no receiver is notified: %s", error.message)
             return
         try:
             if self._leads():
                 self._led = True
                 await self._look()
                 await self._tell_all(http, receivers)
-            elif self._led:  # no more: because the store is away, or for another one
+            elif self._led:  # no longer: the store is away, or another process leads
                 async with self._database.transaction(snapshot=True):
                     self._led = False
             await self._tell_away(http, receivers, away=False)
         except StoreError:
             await self._tell_away(http, receivers, away=True)
         except AgentsdError as error:
-            _log.warning("a look at what fails went wrong: %s", error.message)
+            _log.warning("checking for failures failed: %s", error.message)
 
     async def _look(self) -> None:
         """Record what fails now."""
@@ -137,7 +137,7 @@ class Notifier:
             for receiver in receivers:
                 if (receiver.fingerprint in known) != notice.failing:
                     await _finish_shielded(self._tell(http, receiver, notice, known))
-            if not (notice.failing or known):  # whoever knew is no receiver any more
+            if not (notice.failing or known):  # the informed receivers are no longer configured
                 await self._note(notice, known)
 
     async def _tell(
@@ -209,7 +209,7 @@ async def _post_message(http: aiohttp.ClientSession, receiver: Webhook, message:
     try:
         async with http.post(receiver.url, json=message.body(receiver.kind), allow_redirects=False) as answer:
             return answer.status
-    except Exception:  # whatever a receiver answers, the others are told
+    except Exception:  # whatever a receiver answers, notify the others
         return 0
 
 

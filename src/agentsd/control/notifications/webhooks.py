@@ -55,7 +55,9 @@ def _parse_webhook(file: Path, number: int, text: str) -> Webhook | None:
     except ValueError:
         fit = False
     if not fit or not url.isprintable() or " " in url:
-        raise ConfigError(f"{file}:{number} is no URL", hint="write https://… or slack:https://…, one a line")
+        raise ConfigError(
+            f"{file}:{number} is not a URL", hint="write https://… or slack:https://…, one a line"
+        )
     return Webhook(url, "slack" if text.startswith(_SLACK_PREFIX) else "json", number)
 
 

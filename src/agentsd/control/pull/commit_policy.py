@@ -19,7 +19,7 @@ from agentsd.files.git.signatures import TrustedSigners
 from agentsd.store.queries.pulls import PullState
 
 CONFIRM_SECONDS = 5.0
-"""How long a ref must have been back at an older commit before that is believed."""
+"""Period for which a ref must stay at an older commit before it is followed."""
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class CommitPolicy:
     def __init__(self, mirror: Mirror, options: PullOptions) -> None:
         self._mirror = mirror
         self._options = options
-        self._gone_back: tuple[str, float] | None = None  # the older commit, and since when it is seen
+        self._gone_back: tuple[str, float] | None = None  # the older commit, and when it was first seen
 
     def refuse_moved(self, known: PullState | None) -> None:
         """Raise ``SourceMoved`` where another remote was applied before."""
@@ -66,7 +66,7 @@ class CommitPolicy:
         if parse_remote(known.url).identity != self._mirror.remote.identity:
             raise SourceMoved(
                 f"the source {known.source!r} was applied from {known.url}",
-                hint=f"say --adopt to take it from {self._mirror.remote.shown}, or give this tree a --source",
+                hint=f"use --adopt to apply it from {self._mirror.remote.shown}, or set --source",
             )
 
     async def accept(self, commit: str, known: PullState | None, applied: str | None) -> str | None:
@@ -96,11 +96,13 @@ class CommitPolicy:
             return
         older = await mirror.is_older(commit, applied)
         if not older and seen is None:
-            older = await mirror.is_older_there(commit, applied)  # what is here does not go back far enough
+            older = await mirror.is_older_there(
+                commit, applied
+            )  # the local history does not go back far enough
         if older:
             raise StaleSync(
                 f"commit {commit[:12]} of {mirror.ref!r} is older than {applied[:12]}, which is applied",
-                hint="is --ref right, or the remote behind? to go back on purpose, say --allow-older",
+                hint="is --ref right, or the remote behind? to go back on purpose, use --allow-older",
             )
 
     def _believe(self, commit: str) -> None:

@@ -51,7 +51,7 @@ class Forge:
         known = _KNOWN_FORGES.get(remote.host)
         if known is None and not (kind and api):
             raise ConfigError(
-                f"commit statuses: {remote.host or 'a path'} is no forge that is known",
+                f"commit statuses: {remote.host or 'a path'} is not a known forge",
                 hint="set AGENTSD_FORGE (github or gitlab) and AGENTSD_FORGE_URL, its API",
             )
         kind, address = (
@@ -61,7 +61,7 @@ class Forge:
         parts = urlsplit(address)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query:
             hint = "write https://api.github.com or https://gitlab.example.org/api/v4"
-            raise ConfigError("AGENTSD_FORGE_URL is no address of an API", hint=hint)
+            raise ConfigError("AGENTSD_FORGE_URL is not an API address", hint=hint)
         project = remote.path.strip("/").removesuffix(".git")
         return cls(kind, address, project, token, f"agentsd/{source}")
 
@@ -120,7 +120,7 @@ class StatusSender:
             longest = self.delay * 2.0**attempt
             await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311  (jitter)
         _log.warning(
-            "the forge did not take a commit's status",
+            "the forge did not accept a commit's status",
             extra={"commit": verdict.commit, "status": status, "forge": self.forge.api},
         )
 
@@ -132,7 +132,7 @@ class StatusSender:
                 forge.url(verdict.commit),
                 json=forge.body(verdict),
                 headers=forge.headers(),
-                allow_redirects=False,  # the token is for this host
+                allow_redirects=False,  # the token is for this host only
             ) as reply:
                 return reply.status
         except Exception:  # whatever a forge answers

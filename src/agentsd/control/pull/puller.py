@@ -33,10 +33,10 @@ from agentsd.store.queries.pulls import PullState
 from agentsd.supervisor import Supervisor
 
 FIRST_PULL_SECONDS = 10.0
-"""How long the first attempt may keep the process from serving what the store holds."""
+"""Period for which the first attempt may delay serving the store's content."""
 
 _LONGEST_DELAY_SECONDS = 300.0
-_AFTER_HOOK_SECONDS = 2.0  # forges tell of a push before every one of their servers shows it
+_AFTER_HOOK_SECONDS = 2.0  # forges send the hook before all of their servers show the push
 _REASONS: tuple[tuple[type[AgentsdError], str], ...] = (
     (RefMissing, "RefMissing"),
     (PullFailed, "FetchFailed"),
@@ -65,7 +65,7 @@ class Checkout:
     def __call__(self) -> tuple[str, Tree]:
         """Return commit and tree. Raises ``PullFailed`` before there is any."""
         if self.commit is None or self.tree is None:
-            raise PullFailed("nothing was pulled yet", hint="see what the first pull says")
+            raise PullFailed("nothing was pulled yet", hint="check the result of the first pull")
         return self.commit, self.tree
 
     def put(self, commit: str, tree: Tree) -> None:
@@ -89,7 +89,7 @@ class Puller:
         supervisor: Supervisor | None = None,
     ) -> None:
         """Prepare pulling; ``gate`` is the syncer's, and ``tell`` is called with each commit's status."""
-        self.first_round = asyncio.Event()  # set after the first attempt, or when that takes long
+        self.first_round = asyncio.Event()  # set after the first attempt, or when it is slow
         self._syncer = syncer
         self._checkout = checkout
         self._database = database

@@ -31,7 +31,7 @@ from agentsd.sops.format import read_seal_type
 from agentsd.sops.opener import Opener
 
 _RENEWED_FIELDS = ("lastmodified", "mac", "version")
-"""What every edit of a sealed file renews; the rest of its ``sops`` block says who can open it."""
+"""Fields that every edit of a sealed file renews; the rest of its ``sops`` block lists its keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class _MergeVersions:
 
     documents: tuple[Document, Document, Document]  # base, ours, theirs; an empty base where there is none
     values: tuple[dict[str, Any], dict[str, Any], dict[str, Any]] = field(repr=False)
-    opened: bool  # by what secrets hold; else by their ciphertexts
+    opened: bool  # compared by plaintext; else by ciphertext
 
 
 class _CannotMerge(AgentsdError):
@@ -79,7 +79,7 @@ async def merge_manifests(
     except AgentsdError as error:
         return MergeResult(None, (error.message,), error.hint)
     return MergeResult(
-        data, _describe_conflicts(decided), "the field is left as ours; theirs is in: git show :3:FILE"
+        data, _describe_conflicts(decided), "the field keeps our value; for theirs, run: git show :3:FILE"
     )
 
 
@@ -98,7 +98,7 @@ def _parse_version(path: str, data: bytes) -> Document:
 
 async def _open_versions(documents: tuple[Document, Document, Document], opener: Opener) -> _MergeVersions:
     if any(read_seal_type(leaf) == "comment" for one in documents for _, leaf in iter_leaves(one.value)):
-        raise _CannotMerge("it has sealed comments in lists", hint="take them out, and merge by hand")
+        raise _CannotMerge("it has sealed comments in lists", hint="remove them, and merge manually")
     try:
         values = [
             await _open_version(one, side, opener) for one, side in zip(documents, _SIDE_NAMES, strict=True)
@@ -143,7 +143,7 @@ async def _write_merged(
             needy = error
     hint = f"{needy.hint}; " if needy else "set SOPS_AGE_KEY_FILE to the file with your age key; "
     raise _CannotMerge(
-        "both sides changed what is sealed, and no key at hand opens it",
+        "both sides changed sealed values, and no available key opens them",
         hint=f"{hint}then: git checkout --merge FILE",
     )
 
@@ -159,7 +159,7 @@ def _list_frames(versions: _MergeVersions) -> list[tuple[Document, dict[str, Any
     if ours == base:
         return sides[1:]
     raise _CannotMerge(
-        "both sides changed who can open the file, or its data key",
+        "both sides changed the file's recipients or its data key",
         hint="take one side (git checkout --ours FILE), then edit in the other's changes: agentsd edit FILE",
     )
 
@@ -182,7 +182,7 @@ def _fit_frame(decided: MergedDocument, frame: Document, said: Mapping[str, Any]
     spare: dict[tuple[str, ...], list[Pointer]] = defaultdict(list)
     for at in held.keys() - places.keys():
         spare[make_sops_path(at)].append(at)
-    for at in wanted.keys() - places.keys():  # an item of a list that has another place now
+    for at in wanted.keys() - places.keys():  # a list item whose position changed
         found = next((one for one in spare[make_sops_path(at)] if is_identical(held[one], wanted[at])), None)
         if found is not None:
             spare[make_sops_path(at)].remove(found)
@@ -209,7 +209,7 @@ async def _merge_comments(documents: Sequence[Document], result: Document, opene
         final = parse_document(result.path, update_text(text.decode(), result.value).encode())
         if [*iter_leaves(final.value)] == [
             *iter_leaves(result.value)
-        ]:  # in the same order: the MAC counts on it
+        ]:  # in the same order: the MAC depends on it
             await opener.open_surely(final)
             return final.data
     except SealLocked:

@@ -41,7 +41,7 @@ from agentsd.sops.rules import NAMES, parse_rule
 
 _UNWRITABLE_CHARACTERS = re.compile(
     "[\0\ud800-\udfff]"
-)  # YAML and Postgres take no NUL, UTF-8 no half of a pair
+)  # YAML and Postgres refuse NUL, UTF-8 half of a surrogate pair
 _RENEWED_FIELDS = ("lastmodified", "mac", "version")
 _BY_HAND_HINT = "change it with: agentsd edit FILE"
 
@@ -52,9 +52,9 @@ class _ManifestEdit:
 
     document: Document  # as it is on disk
     value: dict[str, Any] = field(repr=False)  # without ``sops``
-    texts: dict[Pointer, Any] = field(repr=False)  # what is to be sealed anew
+    texts: dict[Pointer, Any] = field(repr=False)  # values to be sealed again
     block: dict[str, Any] | None  # the file's ``sops``
-    sure: bool = True  # whether the file's rule could be told, and with it what it seals
+    sure: bool = True  # whether the file's rule, and so what it seals, is known
 
     @property
     def only_sealed(self) -> bool:
@@ -138,11 +138,11 @@ async def reseal_placeholder(
 def _make_edit(document: Document, value: Mapping[str, Any], secrets: Mapping[Pointer, str]) -> _ManifestEdit:
     for pointer, leaf in (*iter_leaves(value), *secrets.items()):
         if isinstance(leaf, str) and _UNWRITABLE_CHARACTERS.search(leaf):
-            message = f"{format_pointer(pointer)} holds a character that no manifest can hold"
-            raise ConfigError(message, hint="leave out NUL, and send whole characters")
+            message = f"{format_pointer(pointer)} has a character that a manifest cannot contain"
+            raise ConfigError(message, hint="remove NUL, and send whole characters")
     block = document.value.get("sops")
     if "sops" in document.value and not isinstance(block, dict):
-        raise SealMalformed("sops: is no mapping", hint="restore the sops: block from git")
+        raise SealMalformed("sops: is not a mapping", hint="restore the sops: block from git")
     whole = with_leaves(value, {pointer: text for pointer, text in secrets.items() if text == ""})
     texts: dict[Pointer, Any] = {pointer: text for pointer, text in secrets.items() if text != ""}
     edit = _ManifestEdit(document, _insert_placeholders(whole, texts), texts, block)
@@ -172,7 +172,7 @@ def _add_covered_fields(edit: _ManifestEdit, block: Mapping[str, Any]) -> _Manif
     try:
         rule, sure = parse_rule(block), True
         covered = {p for p in plain if any(map(rule.hit, make_sops_path(p))) is rule.sealed}
-    except SealUnsure:  # the real sops has the last word; what was sealed must be so again
+    except SealUnsure:  # the real sops decides; what was sealed must be sealed again
         sure = False
         sealed = {
             make_sops_path(pointer) for pointer, leaf in iter_leaves(edit.document.value) if is_sealed(leaf)
@@ -192,8 +192,8 @@ def _check_origin(edit: _ManifestEdit) -> None:
         seal = (make_sops_path(pointer), get_existing(edit.value, pointer))
         known[seal] -= 1
         if known[seal] < 0:
-            message = f"{format_pointer(pointer)}: this sealed value is not the one of this field in the file"
-            raise SealError(message, hint="give the secret itself, or leave the field as it is")
+            message = f"{format_pointer(pointer)}: this sealed value differs from this field's in the file"
+            raise SealError(message, hint="send the secret itself, or omit the field")
 
 
 async def _edit_outside_mac(edit: _ManifestEdit) -> Document | None:
@@ -226,8 +226,8 @@ async def _open_originals(edit: _ManifestEdit, opener: Opener) -> dict[str, Any]
         replaced = next(edit.kept(), None) is None and (edit.only_sealed or not edit.texts)
         if replaced:
             return None
-        hint = f"{error.hint}; or let a holder of the key make the edit: agentsd edit FILE"
-        raise KeyNeeded("the edit needs the sealed file's key, and none is at hand", hint=hint) from None
+        hint = f"{error.hint}; or have a key holder make the edit: agentsd edit FILE"
+        raise KeyNeeded("the edit needs the sealed file's key, and none is available", hint=hint) from None
     before = strip_sops_metadata(edit.document.value)
     return {
         leaf: get_value(opened.value, pointer)
@@ -253,9 +253,9 @@ async def _seal_whole(edit: _ManifestEdit, file: Path, opener: Opener, sops: Sop
     """Seal everything by the creation rules: public recipients suffice."""
     wanted = edit.wanted()
     result = await seal_by_rule(await _rewrite_document(edit.document, wanted), file, sops)
-    _check_sealed(edit, result, ".sops.yaml does not tell to seal it")
+    _check_sealed(edit, result, ".sops.yaml does not include it")
     if not compatible_sealed(strip_sops_metadata(result.value), wanted):
-        raise SealError("sops sealed something else than was asked for", hint=_BY_HAND_HINT)
+        raise SealError("sops sealed other values than requested", hint=_BY_HAND_HINT)
     await _verify_result(result, wanted, opener)
     return result.data
 
@@ -266,7 +266,7 @@ async def _renew_seals(edit: _ManifestEdit, originals: Mapping[str, Any], sops: 
     The original was verified before.
     """
     if any(name in (edit.block or {}) for name in NAMES if "comment" in name):
-        raise ConfigError("what this file seals depends on its comments", hint=_BY_HAND_HINT)
+        raise ConfigError("its comments determine what this file seals", hint=_BY_HAND_HINT)
     if whole := [format_pointer(pointer) for pointer, leaf in edit.texts.items() if type(leaf) is int]:
         raise ConfigError(f"{whole[0]}: sops would seal a whole number as a fraction", hint=_BY_HAND_HINT)
     frame = await edit.frame()
@@ -287,15 +287,15 @@ def _find_own_text(frame: Document, originals: Mapping[str, Any]) -> dict[Pointe
         text = originals.get(leaf) if is_sealed(leaf) else leaf
         if pointer[0] != "sops" and isinstance(text, str) and text:
             return {pointer: text}
-    raise ConfigError("the file holds no text by which sops could seal it again", hint=_BY_HAND_HINT)
+    raise ConfigError("the file contains no string by which sops could seal it again", hint=_BY_HAND_HINT)
 
 
 def _check_sealed(edit: _ManifestEdit, result: Document, why: str) -> None:
     for pointer, text in edit.texts.items():
         seal = get_value(result.value, pointer)
         if not is_sealed(seal) or seal == text:
-            hint = f"name {pointer[-1]} in encrypted_regex of .sops.yaml, and seal the file anew"
-            raise ConfigError(f"{format_pointer(pointer)} would stand there in plain text: {why}", hint=hint)
+            hint = f"add {pointer[-1]} to encrypted_regex of .sops.yaml, and seal the file again"
+            raise ConfigError(f"{format_pointer(pointer)} would be written in plain text: {why}", hint=hint)
 
 
 async def _verify_result(
@@ -312,7 +312,7 @@ async def _verify_result(
             raise
         return
     if not equal_opened(opened.value, wanted) or opened.strays():
-        raise SealError("the edited file would not open to what was asked for", hint=_BY_HAND_HINT)
+        raise SealError("the edited file would not decrypt to the requested values", hint=_BY_HAND_HINT)
 
 
 async def _rewrite_document(document: Document, value: Mapping[str, Any]) -> Document:

@@ -31,7 +31,7 @@ async def seal_document(
     sealed = await seal_by_rule(document, file, sops, encrypted_regex)
     if all(pointer[0] == "sops" for pointer in find_sealed_pointers(sealed.value)):
         raise ConfigError(
-            f"{file} holds nothing that .sops.yaml tells to seal",
+            f"{file} contains nothing that .sops.yaml seals",
             hint="a manifest without secrets may stay plain",
         )
     return sealed.data
@@ -56,7 +56,7 @@ async def seal_by_rule(
             if is_sealed(leaf)
         }
         if with_leaves(document.value, seals) != strip_sops_metadata(sealed.value):
-            raise  # sops 3.11 writes null for some texts: its word is taken for seals only
+            raise  # sops 3.11 writes null for some texts: its output is used for seals only
         return sealed
 
 
@@ -70,12 +70,12 @@ def _splice_seals(document: Document, sealed: Document) -> Document:
         pointer: leaf for pointer, leaf in iter_leaves(strip_sops_metadata(sealed.value)) if is_sealed(leaf)
     }
     if any(get_value(document.value, pointer) in (None, {}, []) for pointer in seals):
-        raise CannotEdit("sops reads the text differently", hint="put texts in quotes")
+        raise CannotEdit("sops reads the text differently", hint="put strings in quotes")
     values = with_leaves(document.value, seals)
-    blanks = with_leaves(values, dict.fromkeys(seals))  # so that no quotes and no block stay around a seal
+    blanks = with_leaves(values, dict.fromkeys(seals))  # so that no quotes and no block remain around a seal
     text = update_text(update_text(document.data.decode(), blanks), values)
     whole = {**values, "sops": sealed.value["sops"]}
-    with suppress(InvalidManifests):  # in braces, or behind an end mark: not by appending
+    with suppress(InvalidManifests):  # in braces, or after an end mark: appending fails
         block = extract_top_level_block(sealed.data.decode(), "sops")
         result = parse_document(document.path, append_block(text, block).encode())
         if result.value == whole:

@@ -13,10 +13,10 @@ from agentsd.store.queries.audit import AuditEntry, record_audit_entry
 ActionOutcome = Literal["done", "refused", "failed"]
 
 RECORD_TIMEOUT_SECONDS = 5.0
-"""Seconds that a deed may take to be kept: whoever did it waits for the reply."""
+"""Limit for recording an audit entry: the client waits for the reply meanwhile."""
 
 DETAIL_FIELDS = ("outcome", "status", "code", "path", "from_version", "to_version", "commit")
-"""What is told of a deed beside who, what and whom; absent where it has no meaning."""
+"""Details of an entry beside actor, action and target; absent where they do not apply."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ async def record_action(
     ``actor`` is ``Principal.actor`` ("acme/ci"), ``target`` a slug, ``status`` and ``code`` those of
     the reply (None: a command did it). ``owner``: whose users may read it, if not the target's.
     """
-    target = slug_from_url(target)  # as it stands in a path, if it was found nowhere
+    target = slug_from_url(target)  # in the form of a path, if it was not found
     given = (outcome, status, code, path and escape_unprintable(path), from_version, to_version, commit)
     detail = {name: value for name, value in zip(DETAIL_FIELDS, given, strict=True) if value is not None}
     reader = get_reading_owner(actor, target, outcome) if owner is None else owner
@@ -50,9 +50,9 @@ async def record_action(
             await record_audit_entry(
                 connection, actor=actor, action=action, target=target, owner=reader, detail=detail
             )
-    except Exception as error:  # the write is done, or refused, whatever becomes of its record
+    except Exception as error:  # the write's outcome does not depend on its record
         _log.error(
-            "a deed could not be kept in the audit",
+            "an audit entry could not be recorded",
             extra={
                 "error": type(error).__name__,
                 "actor": escape_unprintable(actor),
@@ -76,14 +76,14 @@ def get_reading_owner(actor: str, target: str, outcome: ActionOutcome) -> str:
     return owner if outcome == "done" or derive_owner(f"{actor}/") == owner else ""
 
 
-def audit_entry_view(deed: AuditEntry) -> dict[str, Any]:
+def audit_entry_view(entry: AuditEntry) -> dict[str, Any]:
     """Return an audit entry as the API and ``agentsd history --format json`` show it."""
     told = {
-        "id": deed.id,
-        "at": deed.at,
-        "actor": deed.actor,
-        "action": deed.action,
-        "target": deed.target,
-        "user": deed.owner or None,
+        "id": entry.id,
+        "at": entry.at,
+        "actor": entry.actor,
+        "action": entry.action,
+        "target": entry.target,
+        "user": entry.owner or None,
     }
-    return told | {name: deed.detail.get(name) for name in DETAIL_FIELDS}
+    return told | {name: entry.detail.get(name) for name in DETAIL_FIELDS}

@@ -10,7 +10,7 @@ from agentsd.store.queries.audit import AuditEntry
 from agentsd.store.queries.revisions import RevisionSummary
 
 _RECORDED_WITHIN = timedelta(minutes=2)
-"""A deed is kept when its reply is known, which may wait for every replica."""
+"""An audit entry is recorded when its reply is known, which may wait for every replica."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,18 +19,18 @@ class HistoryEntry:
 
     at: datetime
     step: RevisionSummary | None = None
-    deed: AuditEntry | None = None
+    audit: AuditEntry | None = None
 
     @property
     def who(self) -> str | None:
         """Return who did it; for a sync what started it: "watch", "cli"."""
-        if self.deed is not None:
-            return self.deed.actor
+        if self.audit is not None:
+            return self.audit.actor
         return self.step.trigger if self.step is not None else None
 
 
 def merge_history(
-    steps: Sequence[RevisionSummary], deeds: Sequence[AuditEntry], makers: Sequence[AuditEntry], limit: int
+    steps: Sequence[RevisionSummary], actions: Sequence[AuditEntry], makers: Sequence[AuditEntry], limit: int
 ) -> list[HistoryEntry]:
     """Return the newest ``limit`` entries.
 
@@ -38,23 +38,25 @@ def merge_history(
     not twice.
     """
     entries = [
-        HistoryEntry(step.created_at, step, next((deed for deed in makers if _is_made_by(deed, step)), None))
+        HistoryEntry(
+            step.created_at, step, next((action for action in makers if _is_made_by(action, step)), None)
+        )
         for step in steps
     ]
-    told = {entry.deed.id for entry in entries if entry.deed is not None}
-    entries += [HistoryEntry(deed.at, deed=deed) for deed in deeds if deed.id not in told]
+    told = {entry.audit.id for entry in entries if entry.audit is not None}
+    entries += [HistoryEntry(action.at, audit=action) for action in actions if action.id not in told]
     entries.sort(key=lambda entry: (entry.at, entry.step.version if entry.step else 0), reverse=True)
     return entries[:limit]
 
 
-def _is_made_by(deed: AuditEntry, step: RevisionSummary) -> bool:
-    """Return whether ``deed`` made ``step``: a new default also replaces the old one.
+def _is_made_by(action: AuditEntry, step: RevisionSummary) -> bool:
+    """Return whether ``action`` made ``step``: a new default also replaces the old one.
 
     An entry that changed nothing names the version that it found, which somebody else made.
     """
-    told = deed.detail
+    told = action.detail
     if told.get("outcome") != "done" or told.get("to_version") != step.version:
         return False
-    if told.get("from_version") == step.version or deed.at - step.created_at > _RECORDED_WITHIN:
+    if told.get("from_version") == step.version or action.at - step.created_at > _RECORDED_WITHIN:
         return False
-    return deed.target == step.slug or (deed.action == "set-default" and deed.owner == step.owner)
+    return action.target == step.slug or (action.action == "set-default" and action.owner == step.owner)

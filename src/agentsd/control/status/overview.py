@@ -18,7 +18,7 @@ from agentsd.store.queries.replicas import Replica
 from agentsd.store.queries.runs import ManifestCondition, SyncRun
 
 REPLICA_SHOWN_SECONDS = 300.0
-"""A replica that ended without a word is shown for so long."""
+"""Period for which a replica that ended without notice is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class DegradedAgent:
 class Overview:
     """Present state of agents, runs and replicas."""
 
-    now: datetime  # as Postgres tells the time, like every moment here
+    now: datetime  # by the clock of Postgres, like every time here
     version: int
     agents: int
     owners: int
@@ -47,7 +47,7 @@ class Overview:
     pulls: Sequence[PullState]
     runs: Sequence[SyncRun]
     conditions: Sequence[ManifestCondition]
-    read_only: bool = False  # Postgres takes no writes: a standby, or fenced off
+    read_only: bool = False  # Postgres accepts no writes: a standby, or fenced off
 
     @property
     def ailing(self) -> list[DegradedAgent]:

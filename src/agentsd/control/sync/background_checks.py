@@ -23,7 +23,7 @@ class Job(Generic[Result]):
 
     asked: object  # equal: the same work
     paths: frozenset[str]  # of manifests that wait for it
-    begin: Callable[[], Coroutine[Any, Any, Result]]  # what it raises is nobody's business: it must not
+    begin: Callable[[], Coroutine[Any, Any, Result]]  # it must not raise
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class BackgroundChecks:
         self.hear: Callable[[str], None] = lambda _: None  # called with a path that was settled late
         self._flights: dict[str, _PendingCheck] = {}
         self._asked: set[str] = set()  # since the last ``drop_unasked``
-        self._wanted: Counter[str] = Counter()  # who waits for a job outside the rounds
+        self._wanted: Counter[str] = Counter()  # waiters for a job outside the rounds
         self._deadline = 0.0
         self._patience = 0.0
         self.renewed = False  # the round is the only one there is

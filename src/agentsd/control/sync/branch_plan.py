@@ -41,7 +41,7 @@ from agentsd.files.tree import SourceFile, Tree, is_manifest_name
 
 _SOURCE_NAME = "main"
 _PROMPT_TEXT_MAX = 1 << 18
-"""Characters of a prompt that are compared; of a longer one only that it changed is told."""
+"""Characters of a prompt that are compared; of a longer one only the change is reported."""
 _KEY_GROUP_FIELDS = ("age", "pgp", "kms", "gcp_kms", "azure_kv", "hc_vault", "hckms")
 _KEY_NAME_FIELDS = (
     "recipient",
@@ -54,7 +54,7 @@ _KEY_NAME_FIELDS = (
     "name",
     "key_id",
 )
-"""What names a key in a seal; what wraps the data key, and when, is left out."""
+"""Fields that identify a key in a seal, without the wrapped data key and its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class BranchPlan:
 
     plan: Plan = field(repr=False)
     warnings: tuple[Violation, ...] = ()  # about files that changed
-    mass_deletion: int = 0  # agents that go, where that looks like an accident
+    mass_deletion: int = 0  # deleted agents, where that looks like an accident
 
 
 def plan_branch(before: Tree, after: Tree, checker: Checker, *, prune: bool = True) -> BranchPlan:

@@ -21,7 +21,7 @@ from agentsd.store.queries.replicas import LIVE_SECONDS, Replica, list_replicas,
 
 POLL_SECONDS = 0.05
 
-_FORGOTTEN_SECONDS = 300.0  # s; of replicas that have been silent for longer nothing is said
+_FORGOTTEN_SECONDS = 300.0  # s; replicas silent for longer are not reported
 _KEPT_SECONDS = 86_400.0  # s; the store keeps replicas that ended without a word for a day
 _NAMED_MAX = 10  # laggards or agents in one message
 
@@ -62,9 +62,9 @@ class FleetState:
     version: int
     serving: tuple[Replica, ...] = ()
     laggards: tuple[LaggingReplica, ...] = ()
-    left: tuple[Replica, ...] = ()  # ended in good order before they served it; they serve nobody now
+    left: tuple[Replica, ...] = ()  # shut down cleanly before they served it; they no longer serve
     spoiled: tuple[AgentDegradation, ...] = ()
-    silent: tuple[LaggingReplica, ...] = ()  # were so at the commit already: not waited for
+    silent: tuple[LaggingReplica, ...] = ()  # already silent at the commit: not waited for
 
     @property
     def expected(self) -> int:

@@ -18,7 +18,7 @@ from agentsd.store.queries import agents as store
 from agentsd.store.queries.drift import find_altered_documents, load_current_columns
 
 _NAMED_MAX = 200
-"""Of more drifted rows than this, only that they drifted is told, and not what."""
+"""Above this many drifted rows, only the drift is reported, without details."""
 
 _ReadDocument = Callable[[str, bytes, Sequence[tuple[str, bytes]]], Document]
 
@@ -105,5 +105,5 @@ def _is_kept(row: StoredAgent, data: bytes, layers: Sequence[tuple[str, bytes]],
     """
     try:
         return read(row.path, data, layers).value.get("prune") is False
-    except Exception:  # whatever somebody wrote there
+    except Exception:  # the row may contain anything
         return True

@@ -40,7 +40,7 @@ async def _extract_passages(source: Attachment) -> tuple[Chunk, ...] | None:
         return await asyncio.to_thread(extract_passages, source.path, source.data or b"")
     except Exception as error:
         _log.error(
-            "a source of knowledge is left out", extra={"file": source.path, "error": describe_error(error)}
+            "a source of knowledge is omitted", extra={"file": source.path, "error": describe_error(error)}
         )
         return None
 

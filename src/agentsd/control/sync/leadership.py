@@ -21,7 +21,7 @@ from agentsd.store.leader_election import ElectionState, LeaderCandidate, Term
 from agentsd.supervisor import Supervisor
 
 STUCK_SECONDS = 180.0
-"""An event loop that does nothing for so long is no leader."""
+"""An event loop that stalls for so long loses the lead."""
 
 _STOP_SECONDS = 2.0
 
@@ -48,7 +48,7 @@ class Leadership:
         self._candidate = LeaderCandidate(database.listener_dsn, source, fit=self._lively)
         self._standing: ElectionState | None = None  # None: not known yet
         self._news = asyncio.Condition()
-        self._seen = time.monotonic()  # when the event loop last did something
+        self._seen = time.monotonic()  # when the event loop last ran
 
     @property
     def leads(self) -> bool:

@@ -19,7 +19,7 @@ from agentsd.files.git.command import read_head_commit
 from agentsd.files.tree import Tree, read_tree
 
 PLAN_TIMEOUT_SECONDS = 30.0
-"""Seconds for a look, with everybody who waits for it."""
+"""Timeout of a plan, shared by all its waiters."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,10 +69,10 @@ from agentsd.store.queries.users import load_token_holders
 _log = logging.getLogger(__name__)
 
 _PRINTED_MAX = 1000
-"""New seals are told apart ("changed", "resealed") in plans of up to so many updates: two opens each."""
+"""Plans of up to this many updates distinguish "changed" from "resealed" seals: two opens each."""
 
 _CHECK_BATCH = 64
-"""Files that are checked in one go."""
+"""Files that are checked in one batch."""
 ROUND_SETTLE_SECONDS = 0.5
 """Seconds that slow files, all of them together, may hold up one round of a daemon."""
 
@@ -95,9 +95,9 @@ class SyncOptions:
     prune: bool = True
     allow_mass_delete: bool = False
     strict: bool = True  # any violation refuses everything; else the bad file alone is quarantined
-    explicit: frozenset[UUID] = frozenset()  # agents that somebody told to delete: no guard holds them
+    explicit: frozenset[UUID] = frozenset()  # agents with a delete request: no guard applies to them
     patience: float | None = None  # seconds for seals that sops judges; None: by ``strict``
-    term: Term | None = None  # of whoever applies as the leader; None: somebody who told us to, once
+    term: Term | None = None  # of the leader that applies; None: a single command
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ class Reconciler:
         self._settling = BackgroundChecks()
         self._turns = SopsCallLimiter(total=WORKERS, per_owner=1)  # to have a source read
         self._last: SyncResult | None = None
-        self._print_key = secrets.token_bytes(32)  # tells secrets apart without holding them
+        self._print_key = secrets.token_bytes(32)  # distinguishes secrets without storing them
 
     def on_settled(self, hear: Callable[[str], None]) -> None:
         """Have ``hear`` called with the path of a manifest whose slow work was done after its round."""
@@ -270,7 +270,7 @@ class Reconciler:
                 checked |= await self._check_all(waiting, beside, stored)
                 waiting = []
             if done % _CHECK_BATCH == 0:
-                await asyncio.sleep(0)  # there may be requests to answer
+                await asyncio.sleep(0)  # let requests be answered
                 if progress:
                     progress(done, total)
         checked |= await self._check_all(waiting, beside, stored)
@@ -429,7 +429,7 @@ class Reconciler:
                 document = self._checker.document(row.path, data, named)
                 seals = (manifest.seals, manifest.lent)
                 resealed = len(new) <= _PRINTED_MAX and fingerprint_by_owner(document, row.owner) != seals
-            except Exception as error:  # it was edited by hand, and is about to be replaced
+            except Exception as error:  # edited by hand, and about to be replaced
                 _log.warning(
                     "a stored document cannot be read (%s)", describe_error(error), extra={"path": row.path}
                 )
@@ -550,7 +550,7 @@ def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions
         count = sum(found.values())
         raise MassDeletion(
             f"this would remove {count} agent{'s' if count > 1 else ''} of source {decided.source!r} at once",
-            hint="nothing was touched; if it is meant, say --allow-mass-delete",
+            hint="nothing was changed; if intended, use --allow-mass-delete",
         )
     held = (*desired.quarantined, *(_quarantine_deletions(owner, found[owner]) for owner in sorted(found)))
     return make_plan(replace(desired, quarantined=held), stored, **how)
@@ -560,5 +560,5 @@ def _quarantine_deletions(owner: str, count: int) -> Quarantined:
     """Return the quarantine entry of an owner whose deletions are held back."""
     path = f"{owner}/"
     message = f"this would remove {count} agents of owner {owner!r} at once"
-    hint = "none of them was removed; if it is meant, run: agentsd sync --allow-mass-delete"
+    hint = "none of them was removed; if intended, run: agentsd sync --allow-mass-delete"
     return Quarantined(path, (Violation(path, "mass-deletion", message, hint),))

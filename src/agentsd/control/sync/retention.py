@@ -15,7 +15,7 @@ KEEP_REVISIONS = 100
 """Revisions of each agent that are kept where no setting says otherwise."""
 
 _BATCHES_MAX = 20
-"""Of one call; what is left goes with the next."""
+"""Rows of one call; the rest is deleted by the next."""
 
 _log = logging.getLogger(__name__)
 
@@ -40,5 +40,5 @@ async def prune_history(database: Database, keep: int, changed: Collection[UUID]
                 if await drop_unused_documents(conn) < PRUNE_BATCH:
                     break
     except AgentsdError as error:
-        _log.warning("old revisions stay for now: %s", error.message)
+        _log.warning("old revisions are kept for now: %s", error.message)
     return total

@@ -21,14 +21,14 @@ class StateCache:
     """Last tree, the check results of its files, and the content of the store at that time."""
 
     def __init__(self) -> None:
-        self.head: Head | None = None  # of ``stored``; None: nothing is known of the store
+        self.head: Head | None = None  # of ``stored``; None: the store is unknown
         self.stored: StoredState | None = None
         self.users: tuple[CheckResult, ...] = ()
         self.beside = TreeContext()
         self._source = ""
         self._checked: dict[str, tuple[bytes, CheckResult]] = {}
         self._pending: set[str] = set()  # paths of ``_checked``
-        self._settled: Tree | None = None  # the store says all that this tree says
+        self._settled: Tree | None = None  # the tree whose content the store has
 
     def forget(self) -> None:
         """Drop the content of the store, and files whose seals could not be verified."""

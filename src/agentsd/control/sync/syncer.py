@@ -28,12 +28,12 @@ from agentsd.supervisor import ENDING_ERRORS
 _log = logging.getLogger(__name__)
 
 ChangedPaths = frozenset[str] | None
-"""Relative paths of manifests that changed in place; None: look at everything."""
+"""Relative paths of manifests that changed in place; None: check everything."""
 
 VANISHED_SECONDS = 0.2  # s for a file that is gone to come back: editors remove before they write
 GIT_TIMEOUT_SECONDS = 30.0  # s to wait for a git operation under way
 LEADER_TIMEOUT_SECONDS = 10.0  # s in which a leader elsewhere must take an edit that was made here
-LEADER_POLL_SECONDS = 0.05  # s between looks whether it has
+LEADER_POLL_SECONDS = 0.05  # s between checks for it
 EDIT_TIMEOUT_SECONDS = 10.0  # s in which sops must answer for an edit of the API: other edits wait behind it
 RETRY_SECONDS = 0.5  # s until a round that was owed is tried again
 
@@ -79,7 +79,7 @@ class Syncer:
         self._on_report = on_report
         self._gate = gate
         self._pulled = pulled
-        self._owed = False  # a round was asked for while somebody else led
+        self._owed = False  # a round was requested while another process led
         self._tree: Tree | None = None
         self._busy = asyncio.Lock()
         self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
@@ -252,8 +252,8 @@ class Syncer:
         deadline = asyncio.get_running_loop().time() + GIT_TIMEOUT_SECONDS
         while True:
             while lock and lock.exists() and asyncio.get_running_loop().time() < deadline:
-                await asyncio.sleep(0.02)  # a lock file tells nobody when it goes
-                changes = None  # what is known so far is a part of it
+                await asyncio.sleep(0.02)  # removing a lock file causes no event here
+                changes = None  # the known changes are only a part
             commit, tree = await asyncio.gather(
                 read_head_commit(self.root), self._read(changes, settled=settled)
             )
@@ -299,8 +299,8 @@ def _is_settled(report: RoundReport) -> bool:
 
 def _make_leader_silent() -> StoreUnavailable:
     return StoreUnavailable(
-        f"another process leads, and has not taken the edit in {LEADER_TIMEOUT_SECONDS:.0f} s",
-        hint="does it watch the same files? agentsd status says who it is",
+        f"another process leads, and has not applied the edit in {LEADER_TIMEOUT_SECONDS:.0f} s",
+        hint="does it watch the same files? agentsd status shows the leader",
     )
 
 

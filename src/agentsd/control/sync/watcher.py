@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 STEP_MS = 2  # ms of silence after which a burst of events is handed over; 1 would idle at 3 % of a core
 DEBOUNCE_MS = 50  # ms after which it is handed over in any case
-TICK_SECONDS = 1.0  # s between looks at what no event tells: the folder itself replaced, the period over
+TICK_SECONDS = 1.0  # s between checks without events: the folder itself replaced, the period over
 REWATCH_SECONDS = 0.2
 """From the start of one watch to that of the next, at least; and four times what the start took."""
 POLL_SECONDS = 1.0
@@ -56,9 +56,9 @@ class Watcher:
         self._overlay = get_overlay_path(syncer.env)
         self._roots = [syncer.root / prefix for prefix in dict.fromkeys(("", self._overlay))]
         self._resync = resync
-        self._due = 0.0  # when to look anew at everything
+        self._due = 0.0  # when to check everything again
         self._warned = float("-inf")
-        self.first_round = asyncio.Event()  # set after the first attempt, whatever came of it
+        self.first_round = asyncio.Event()  # set after the first attempt, failed or not
 
     async def run(self) -> None:
         """Run one round now, then one for every change and every period. Survives every error."""
@@ -137,7 +137,7 @@ class Watcher:
         now = asyncio.get_running_loop().time()
         if now - self._warned > _WARN_SECONDS and all(map(_read_identity, self._roots)):
             self._warned = now
-            _log.warning("watching the folder failed and begins anew", extra={"error": describe_error(error)})
+            _log.warning("watching the folder failed and restarts", extra={"error": describe_error(error)})
 
 
 class _Thread:

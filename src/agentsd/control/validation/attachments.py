@@ -19,11 +19,11 @@ PROMPT_POINTER: Pointer = ("system_prompt_file",)
 SOURCES_MAX = 1000
 """Sources of one agent."""
 _SUGGESTED_MAX = 500
-"""Files among which a misspelled one is looked for."""
+"""Files that a misspelled name is compared with."""
 
 
 Read = Callable[[str, bytes], Extraction | Known | None]
-"""Knowledge of a file: the passages that were read, that they are stored already, or nothing yet (None)."""
+"""Knowledge of a file: its passages, a mark that they are already stored, or None while unread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +65,12 @@ def resolve_attachments(document: Document, beside: TreeContext, read: Read = re
         if len(into.problems) > VIOLATIONS_MAX:
             break
     if "system_prompt_file" in document.value and document.value.get("system_prompt"):
-        message = "system_prompt and system_prompt_file: one of the two"
+        message = "system_prompt and system_prompt_file exclude each other"
         into.problems.append(
             document.violation(PROMPT_POINTER, "prompt-twice", message, "remove one of them")
         )
     if len((document.value.get("rag") or {}).get("sources", ())) > SOURCES_MAX:
-        message, hint = f"more than {SOURCES_MAX:,} sources", "join some of them"
+        message, hint = f"more than {SOURCES_MAX:,} sources", "merge some of them"
         into.problems.append(document.violation(("rag", "sources"), "too-many", message, hint))
     return into
 

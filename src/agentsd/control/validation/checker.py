@@ -70,10 +70,10 @@ class CheckResult:
     manifest: Manifest | None = None
     user: User | None = None
     violations: tuple[Violation, ...] = ()
-    unsure: Document | None = None  # only the real sops can tell, and it was not (or could not be) asked
-    layer: Document | None = None  # what manifests are merged with
-    pending: bool = False  # what is wrong may pass by itself: worth another look soon
-    unread: tuple[Unread, ...] = ()  # sources that have to be read before it is sure what this is
+    unsure: Document | None = None  # only the real sops can decide, and it was not (or could not be) run
+    layer: Document | None = None  # the layer that manifests are merged with
+    pending: bool = False  # the error may resolve itself: check again soon
+    unread: tuple[Unread, ...] = ()  # sources that must be read before this can be judged
 
     def verified(self) -> CheckResult:
         """Return the same result, with its seal verified."""
@@ -240,7 +240,7 @@ class Checker:
         if name != USER_FILE:
             known = suggest_word(name, (USER_FILE, DEFAULTS_FILE)) or f"{USER_FILE} and {DEFAULTS_FILE} do"
             hint = f"names that start with '_' are reserved: rename it; {known}"
-            violation = Violation(file.path, "name-reserved", f"{name} means nothing here", hint)
+            violation = Violation(file.path, "name-reserved", f"{name} is not a known file name", hint)
             return CheckResult(file.path, violations=(violation,))
         document = parse_document(file.path, file.data)
         violations = (*self._user.check(document), *check_user(document))
@@ -334,7 +334,7 @@ class Checker:
     def _unverified(self, document: Document, error: SealLocked | SopsFailed) -> Violation:
         if isinstance(error, KeyServiceForbidden):
             return document.violation(error.pointer, "key-service", error.message, error.hint)
-        why = "none of your keys opens it" if self._opener.can_open else "no key at hand"
+        why = "none of your keys opens it" if self._opener.can_open else "no key available"
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
         if isinstance(error, SopsFailed):
             why, hint = error.message, error.hint
@@ -354,7 +354,7 @@ class Checker:
         for pointer, section in iter_providers(value):
             names = find_sealed_fields(sealed, pointer)
             destinations = self._settings_of(pointer, section).destinations()
-            bound = value is document.value or (  # sealed still: nobody can tell
+            bound = value is document.value or (  # still sealed, so unknown
                 is_bound(value, pointer)
                 and is_from_one_layer(document, pointer, destinations.bearing(section, names))
             )
@@ -393,8 +393,8 @@ def _find_misfits(
         model.model_validate(value)
     except ValidationError as error:
         for item in error.errors(include_input=False, include_url=False, include_context=False):
-            message = f"the sealed value does not fit: {item['type'].replace('_', ' ')}"
-            hint = "seal a right one: agentsd edit FILE"
+            message = f"the sealed value is invalid: {item['type'].replace('_', ' ')}"
+            hint = "seal a valid one: agentsd edit FILE"
             yield document.violation((*pointer, *item["loc"]), "opened-value", message, hint)
 
 

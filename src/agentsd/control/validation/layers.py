@@ -15,7 +15,7 @@ from agentsd.core.violations import Violation, format_pointer
 from agentsd.files.tree import SourceFile
 
 OWN_FIELDS = ("id", "name", "default")
-"""What says which agent it is: no two agents have it in common."""
+"""Fields that identify an agent: never shared."""
 
 
 def is_defaults(path: str) -> bool:
@@ -32,7 +32,7 @@ def check_own_fields(document: Document) -> Iterator[Violation]:
     """Check that a folder's defaults contain nothing that only one agent can have."""
     for name in OWN_FIELDS if is_defaults(document.path) else ():
         if name in document.value:
-            message = f"{name} is an agent's own: defaults cannot say it"
+            message = f"{name} belongs to one agent: defaults cannot set it"
             yield document.violation((name,), "layer-field", message, "move it to the manifest", key=True)
 
 
@@ -43,7 +43,7 @@ def check_merge_rules(document: Document) -> Iterator[Violation]:
     pinned = document.own.value.get("id")
     for layer in document.layers:
         if layer is not document.own and layer.value.get("id", pinned) != pinned:
-            message = f"an overlay cannot give {document.path} another id"
+            message = f"an overlay cannot change the id of {document.path}"
             hint = "remove the line: the id of the base stays"
             yield layer.violation(("id",), "layer-field", message, hint, key=True)
     owner = derive_owner(document.path)
@@ -76,7 +76,7 @@ def _explain_violation(document: Document, violation: Violation) -> Violation:
     if not sealed or sealed[0] is layers[-1]:
         return violation
     hint = (
-        f"whoever says `provider` or an address inherits no secret: leave both to {sealed[0].path}, "
-        "or seal a secret where they are said"
+        f"a file that sets `provider` or an address inherits no secret: leave both to {sealed[0].path}, "
+        "or seal a secret where they are set"
     )
     return replace(violation, hint=hint)

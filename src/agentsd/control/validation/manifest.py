@@ -55,7 +55,7 @@ def _warn_unpinned(document: Document, agent_id: UUID) -> Violation:
     return Violation(
         document.path,
         "id-missing",
-        "no id is pinned, so a rename would make another agent of it",
+        "no id is pinned, so a rename would create another agent",
         f"add the line: id: {agent_id}",
         severity="warning",
     )

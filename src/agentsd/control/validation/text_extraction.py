@@ -23,7 +23,7 @@ from agentsd.sandbox.limits import CallLimits
 from agentsd.sandbox.shared import extraction_sandbox
 
 INLINE_BYTES = 32 << 10
-"""Of a text that is cut at once: that takes a few milliseconds."""
+"""Bytes of a text that is split inline: that takes a few milliseconds."""
 PASSAGES_MAX = 20_000
 """Passages of one file: what 16 MiB of running text makes, with room to spare."""
 WORKER_LIMITS = CallLimits(memory=1 << 30, cpu_seconds=15.0, wall_seconds=60.0)
@@ -33,7 +33,7 @@ STRIKES_MAX = 3
 STRIKE_SECONDS = 600.0
 
 _KEPT_BYTES = 32 << 20
-_PDF_HINT = "save it anew from the program that made it, or give its text as Markdown"
+_PDF_HINT = "export it again from the program that made it, or give its text as Markdown"
 _LONG_HINT = "split it, or give its text as Markdown"
 
 _PassagePieces = list[list[str]]
@@ -47,7 +47,7 @@ class Refusal:
     why: str
     hint: str
     lasting: bool = True  # False: it may be different once the machine is less busy
-    costly: bool = False  # it took all that one file may
+    costly: bool = False  # it reached the limits of one file
 
 
 Extraction = tuple[Chunk, ...] | Refusal
@@ -136,7 +136,7 @@ def _suspension(path: str) -> Refusal | None:
     if _get_outcome_cache().strikes(owner) < STRIKES_MAX:
         return None
     why = f"is not read: {STRIKES_MAX} other files of {owner} took too long in the last minutes"
-    return Refusal(why, "mend or remove those", lasting=False)
+    return Refusal(why, "fix or remove those", lasting=False)
 
 
 def _kept_passages(path: str, data: bytes, found: tuple[Chunk, ...]) -> tuple[Chunk, ...]:
@@ -170,7 +170,7 @@ def _refusal(error: Exception) -> Refusal:
 
 def _make_chunks(pieces: _PassagePieces) -> tuple[Chunk, ...]:
     """Make passages of a worker's answer, which is not trusted to have the requested form."""
-    garbage = ConfigError("cannot be read: a worker process answered garbage", hint=_PDF_HINT)
+    garbage = ConfigError("cannot be read: a worker process sent an invalid reply", hint=_PDF_HINT)
     try:
         found = tuple(Chunk(ordinal, heading, text) for ordinal, (heading, text) in enumerate(pieces))
     except (TypeError, ValueError):

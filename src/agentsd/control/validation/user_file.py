@@ -34,7 +34,7 @@ def parse_user(document: Document) -> User:
 
 
 def check_user(document: Document) -> Iterator[Violation]:
-    """Check that only the top-level file makes admins, and that others are in an owner's folder."""
+    """Check that only the top-level file may list admins, and that others are in an owner's folder."""
     owner = derive_owner(document.path)
     at_top = "/" not in document.path
     if problem := find_slug_problem(owner):
@@ -58,11 +58,11 @@ def _check_token(
     if not at_top and token.get("role") == "admin":
         pointer = ("tokens", index, "role")
         hint = f"use editor, or ask for the token in the top-level {USER_FILE}"
-        yield document.violation(pointer, "user-admin", "only the top-level file makes admins", hint)
+        yield document.violation(pointer, "user-admin", "only the top-level file may list admins", hint)
     if isinstance(expires := token.get("expires"), str) and parse_expiry(expires) == -inf:
         pointer = ("tokens", index, "expires")
         hint = "write a day such as '2027-01-31': the last on which it is valid"
-        yield document.violation(pointer, "user-expires", "there is no such day or moment", hint)
+        yield document.violation(pointer, "user-expires", "there is no such day or time", hint)
     for field in ("name", "sha256"):
         value = token.get(field)
         if value is not None and any(isinstance(t, Mapping) and t.get(field) == value for t in earlier):

@@ -23,7 +23,7 @@ from agentsd.files.git.push import push_commits
 _log = logging.getLogger(__name__)
 
 UNKNOWN_STAMP = "…"
-"""Stands for the stamp of an edit that is not made."""
+"""Placeholder for the stamp of an edit that is not made."""
 
 WriteMode = Literal["off", "files", "git"]
 WriteAction = Literal["create", "update", "delete", "set-default", "rollback", "token-create", "token-revoke"]
@@ -48,10 +48,10 @@ class WriteResult:
     path: str
     mode: WriteMode
     version: int | None = None  # that serves it; None: it waits on a branch
-    changed: bool = True  # False: the file said it already
+    changed: bool = True  # False: the file already had it
     commit: str | None = None
     branch: str | None = None
-    pushed: bool | None = None  # None: nobody asked for it
+    pushed: bool | None = None  # None: not requested
     message: str = ""
 
 
@@ -182,7 +182,7 @@ class Delivery:
         except AgentsdError:
             if self._git is not None:
                 raise
-            _log.warning("an unfinished edit is finished, but for its commit", extra={"paths": paths})
+            _log.warning("an unfinished edit is completed, but not committed", extra={"paths": paths})
 
     def _refuse_outside(self, paths: Sequence[str]) -> None:
         """Raise ``WriteConflict`` where a link would lead an edit out of the tree, or to another owner."""
@@ -190,7 +190,7 @@ class Delivery:
         if outside:
             raise WriteConflict(
                 f"{outside[0]} would be written outside its owner's folder: a link leads out",
-                hint="choose another folder, or put a real one in the link's place",
+                hint="choose another folder, or replace the link with a real one",
             )
 
     async def _refuse_drafts(self, paths: Sequence[str]) -> None:
@@ -199,8 +199,8 @@ class Delivery:
             return
         drafts = [path for path in paths if not await is_clean(self._root, [path])]
         raise WriteConflict(
-            f"{', '.join(drafts or paths)} has changes that are not committed yet",
-            hint="commit or undo them first: this edit would put its author's name on them",
+            f"{', '.join(drafts or paths)} has uncommitted changes",
+            hint="commit or undo them first: this edit would record its author for them",
         )
 
 

@@ -42,7 +42,7 @@ INTENT_NAME = ".agentsd-intent.json"
 """Hidden, so that no sync looks at it."""
 
 INTENT_MAX_BYTES = 64 << 20
-"""More than any edit that the API takes needs."""
+"""More than any edit of the API needs."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def revert_edits(root: Path, edits: Iterable[FileEdit]) -> None:
             if _read_current(root, edit.path) != edit.before:  # else it was not its turn yet
                 compare_and_swap(root / edit.path, edit.after, edit.before)
         except (FileChanged, FileRefused):
-            _log.warning("an edit of a file cannot be taken back", extra={"path": edit.path})
+            _log.warning("an edit of a file cannot be undone", extra={"path": edit.path})
 
 
 def is_inside(root: Path, path: str) -> bool:
@@ -126,9 +126,7 @@ def finish_intent(root: Path) -> tuple[tuple[str, ...], CommitSpec | None] | Non
         left = _read_intent(root)
     except FileNotFoundError:
         return None
-    except (
-        Exception
-    ) as error:  # written by something else than ``record_intent``, which may have written anything
+    except Exception as error:  # not written by ``record_intent``, so it may contain anything
         _discard_intent(root, describe_error(error))
         return None
     inside = (edit for edit in left.edits if is_inside(root, edit.path))
@@ -146,7 +144,7 @@ def _discard_intent(root: Path, why: str) -> None:
     except OSError as error:
         why = f"{why}; {os.strerror(error.errno or 0)}"
     _log.warning(
-        "the note of an unfinished edit makes no sense and is dropped",
+        "the note of an unfinished edit is invalid and is dropped",
         extra={"path": INTENT_NAME, "error": why},
     )
 
@@ -178,7 +176,7 @@ def _finish_edit(root: Path, edit: _StoredEdit) -> bool:
         if _compute_digest(now) == edit.before:
             compare_and_swap(root / edit.path, now, edit.after)
             return True
-    _log.warning("a file was changed by someone else; the edit of it is given up", extra={"path": edit.path})
+    _log.warning("a file was changed by another process; its edit is abandoned", extra={"path": edit.path})
     return False
 
 

@@ -36,7 +36,7 @@ SCHEMA_PATH = "schemas/agent.schema.json"
 """Where a repository of manifests keeps the schema, beside the folder of manifests."""
 
 Secrets = Mapping[Pointer, str]
-"""What is to be sealed, by place."""
+"""Values to be sealed, by pointer."""
 
 
 class ManifestEditor(ABC):
@@ -161,7 +161,7 @@ def read_document(path: str, data: bytes) -> Document:
     except InvalidManifests as error:
         first = error.violations[0]
         raise ConfigError(
-            f"{path}:{first.line}:{first.column}: {first.message}", hint="put the file right by hand first"
+            f"{path}:{first.line}:{first.column}: {first.message}", hint="correct the file first"
         ) from None
 
 

@@ -33,10 +33,10 @@ from agentsd.sops.identities import Identities
 from agentsd.sops.opener import Opener
 
 SEAL_PLACEHOLDER: Final = "ENC[sealed by: agentsd edit {slug}]"
-"""Stands for a secret that was given: it is neither sealed nor kept here."""
+"""Placeholder for a given secret: it is neither sealed nor stored here."""
 
 _UNCHECKED_RULES = frozenset(("attachment-missing", "engine-context", "secret-destination"))
-"""What only a sync can find: it has the files beside the manifest, the trusted origins, bounds of models."""
+"""Codes that only a sync can find: it has the attached files, trusted origins and bounds of models."""
 
 _SEAL = "ENC[AES256_GCM,data:AA==,iv:AA==,tag:AA==,type:str]"
 _SOPS = {"mac": _SEAL, "lastmodified": "2000-01-01T00:00:00Z"}

@@ -97,7 +97,7 @@ class AgentOperations(ABC, Generic[T]):
         if read_agent_id(read_document(target.path, data)) != target.id:
             raise WriteConflict(
                 f"{target.path} would describe another agent: that revision has no `id:` of its own",
-                hint="the agent was renamed since: put `id:` into the older text by hand",
+                hint="the agent was renamed since: add `id:` to the older text manually",
             )
 
         async def made(_: Document) -> bytes:
@@ -153,7 +153,7 @@ class AgentOperations(ABC, Generic[T]):
 
         return await self._made(who, target.owner, target, decide)
 
-    # What must hold
+    # Preconditions
 
     async def _present(self, tree: Tree, target: EditTarget, expected: frozenset[str] | None) -> bytes:
         """Return the file of ``target`` as it is now, if it is still that agent's and what the caller saw."""
@@ -161,7 +161,7 @@ class AgentOperations(ABC, Generic[T]):
         if file is None or file.problem:
             raise WriteConflict(
                 f"{target.path} is not there, or cannot be read",
-                hint="the next sync will tell; look at it with: agentsd status",
+                hint="the next sync will report it; see: agentsd status",
             )
         if read_agent_id(read_document(target.path, file.data)) != target.id:
             raise WriteConflict(f"{target.path} now describes another agent", hint="read the list again")
@@ -206,4 +206,4 @@ class AgentOperations(ABC, Generic[T]):
 def refuse_viewers(who: Principal, owner: str) -> None:
     """Raise ``Forbidden`` for viewers. Shared by all ways to write."""
     if not who.may_write(owner):
-        raise Forbidden("your role does not allow this", hint="ask for a token with the role editor")
+        raise Forbidden("your role does not allow this", hint="use a token with the role editor")

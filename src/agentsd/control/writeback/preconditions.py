@@ -25,7 +25,7 @@ def get_written_version(report: RoundReport, written: WriteResult) -> int:
         reason = report.error.message if report.error else "the sync failed"
         raise NotSynced(
             f"{written.path} is written, but not live yet: {reason}",
-            hint="the next sync will take it; nothing has to be sent again",
+            hint="the next sync will apply it; do not send it again",
         )
     head = report.outcome.head
     return head.version if head else report.outcome.stored.version
@@ -47,5 +47,5 @@ def refuse_elsewhere(tree: Tree, agent_id: UUID) -> None:
     if other is not None:
         raise WriteConflict(
             f"{other.path} describes this agent now",
-            hint="sync first, then name the agent as it is called now",
+            hint="sync first, then use the agent's current name",
         )

@@ -24,7 +24,7 @@ from agentsd.files.yaml.emitter import dump_value
 
 _SEAL_PLACEHOLDER = re.compile(
     r"ENC\[sealed by: agentsd edit [A-Za-z0-9._/-]+\]"
-)  # see ``sketching.STAND_IN``
+)  # see ``offline_preview.SEAL_PLACEHOLDER``
 _BASE64 = "[A-Za-z0-9+/=]*"
 _SEAL = re.compile(rf"ENC\[AES256_GCM,data:{_BASE64},iv:{_BASE64},tag:{_BASE64},type:[a-z]+\]")
 _SEAL_DIGEST = re.compile(r"ENC\[[0-9a-f]{64}\]")
@@ -83,7 +83,7 @@ def _mask_manifest(path: str, data: bytes | None, is_secret: IsSecret) -> _Maske
     if shown != value:
         try:
             text = update_text(text, shown)
-        except CannotEdit:  # comments are lost, and nothing else
+        except CannotEdit:  # only comments are lost
             text = dump_value(shown)
     return _MaskedManifest(_SEAL.sub(lambda seal: _compute_digest(seal[0]), text), sops)
 

@@ -8,7 +8,7 @@ from agentsd.core.names import DEFAULT_OWNER, SUFFIXES, find_slug_problem, sugge
 from agentsd.files.tree import Tree
 
 _DERIVED_MAX = 100  # characters of a slug that is made from a name
-_READ_MAX = 1000  # characters of the name that are looked at
+_READ_MAX = 1000  # characters of the name that are read
 _NUMBER_MAX = 999_999
 
 
@@ -37,4 +37,4 @@ def check_slug(tree: Tree, slug: str) -> None:
     if problem:
         raise InvalidEdit(f"slug: {problem}", hint=f"for example: {suggest_slug(slug)}", param="slug")
     if any(f"{slug}{suffix}" in tree.files for suffix in SUFFIXES):
-        raise AgentExists(f"there is an agent {slug!r}", hint="change it with PUT or PATCH")
+        raise AgentExists(f"the agent {slug!r} already exists", hint="change it with PUT or PATCH")

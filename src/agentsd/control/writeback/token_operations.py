@@ -25,7 +25,7 @@ from agentsd.files.tree import Tree
 
 _UserValue = Mapping[str, Any]
 _EditUser = Callable[[Tree, _UserValue], tuple[dict[str, Any], str]]
-"""A user file's value → what it is to be, and the hash of the token that comes or goes."""
+"""A user file's value → its new value, and the hash of the token that is added or removed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class TokenOperations:
 
         def edit(tree: Tree, value: _UserValue) -> tuple[dict[str, Any], str]:
             if any(token.get("name") == entry["name"] for token in _list_tokens(value)):
-                told = f"there is a token {entry['name']!r} of {owner} already"
-                raise TokenExists(told, hint="take another name, or revoke that one first")
+                told = f"a token {entry['name']!r} of {owner} already exists"
+                raise TokenExists(told, hint="use another name, or revoke that one first")
             _refuse_known_hash(tree, entry["sha256"])
             if who == LOCAL and entry["role"] != "admin" and not force:
                 raise LockedOut(
-                    "it would be the first token, and no admin's: nobody could make another one here",
-                    hint="make an admin's first; if it is meant, say ?force=true",
+                    "it would be the first token, without an admin: no other could be created here",
+                    hint="create an admin's first; if intended, use ?force=true",
                 )
             return add_token(value, entry), entry["sha256"]
 
@@ -86,20 +86,22 @@ class TokenOperations:
     ) -> None:
         if token.get("sha256") == who.digest.hex():
             raise LockedOut(
-                "it is the token that asks: it would lock you out", hint="if it is meant, say ?force=true"
+                "this request uses that token: it would lock you out", hint="if intended, use ?force=true"
             )
         admins = [one for one in tokens if owner == DEFAULT_OWNER and _is_admin_token(one)]
         if not self._others and admins == [token]:
             raise LockedOut(
-                "it is the last admin's token: nobody could make another one here",
-                hint="make another admin's first; if it is meant, say ?force=true",
+                "it is the last admin's token: no other could be created here",
+                hint="create another admin's first; if intended, use ?force=true",
             )
 
     async def _edit(
         self, who: Principal, owner: str, action: WriteAction, name: str, edit: _EditUser
     ) -> UserWriteResult:
         if not who.is_admin:
-            raise Forbidden("only admins make and revoke tokens", hint="ask for a token with the role admin")
+            raise Forbidden(
+                "only admins may create and revoke tokens", hint="use a token with the role admin"
+            )
         path, came = user_path(owner), _Result()
 
         async def decide(tree: Tree) -> EditPlan:
@@ -153,8 +155,8 @@ def user_view(
 def _read_user_file(tree: Tree, path: str) -> bytes | None:
     """Return the user file as it is; None where it does not exist."""
     if tree.overlay and tree.overlay + path in tree.files:
-        told = f"{tree.overlay}{path} takes the place of {path} here"
-        raise WriteConflict(told, hint="edit it by hand: agentsd token writes the other one")
+        told = f"{tree.overlay}{path} replaces {path} here"
+        raise WriteConflict(told, hint="edit it manually: agentsd token writes the other one")
     file = tree.files.get(path)
     if file is None:
         return None
@@ -170,8 +172,8 @@ def _refuse_known_hash(tree: Tree, sha256: str) -> None:
     """
     for file in tree.files.values():
         if file.path.endswith(USER_FILE) and sha256.encode() in file.data:
-            told = f"this very token is listed for {derive_owner(file.path)} already"
-            raise TokenExists(told, hint="make a new one: no two tokens are alike")
+            told = f"this token is already listed for {derive_owner(file.path)}"
+            raise TokenExists(told, hint="create a new one: tokens must differ")
 
 
 def _find_token(value: _UserValue, owner: str, name: str) -> Mapping[str, Any]:

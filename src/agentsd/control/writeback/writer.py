@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 ATTEMPTS_MAX = 10
-"""How often an edit is decided anew because somebody else changed the file in between."""
+"""Attempts to decide an edit again because the file changed in between."""
 
 
 class WriteBack(AgentOperations[WriteResult]):
@@ -78,7 +78,7 @@ class WriteBack(AgentOperations[WriteResult]):
             async with self._one, lock_folder(self._root):
                 recover_files(self._root)
                 return await self._landing.finish()
-        except Exception as error:  # whatever stands in the folder: the start goes on
+        except Exception as error:  # whatever the folder contains, continue the start
             known = error if isinstance(error, AgentsdError) else Bug(error)
             _log.warning("an unfinished edit waits: %s", known.message)
             return True
@@ -92,7 +92,7 @@ class WriteBack(AgentOperations[WriteResult]):
         """Edit files of ``owner`` other than agents: see ``token_operations``. Raises as they do."""
         return await self._made(who, owner, None, decide)
 
-    # How they are made
+    # Execution
 
     async def _made(
         self, who: Principal, owner: str, target: EditTarget | None, decide: PlanEdit
@@ -104,7 +104,7 @@ class WriteBack(AgentOperations[WriteResult]):
                 return await self._patiently(lambda: self._attempt(who, decide))
             except FileChanged:
                 continue
-        raise WriteConflict("the file is being changed by someone else all the time", hint="try again")
+        raise WriteConflict("other processes change the file all the time", hint="try again")
 
     async def _patiently(self, attempt: Callable[[], Awaitable[Result]]) -> Result:
         """Return what ``attempt`` does; once more after a wait, where it only lacks what is still being read.
@@ -162,7 +162,7 @@ class WriteBack(AgentOperations[WriteResult]):
                 await turn.round(())
             yield turn
 
-    # What must hold
+    # Preconditions
 
     def _check(self, who: Principal, owner: str, target: EditTarget | None) -> None:
         """Raise ``ReadOnly`` and ``Forbidden``."""
@@ -177,7 +177,7 @@ class WriteBack(AgentOperations[WriteResult]):
             return ReadOnly("this server is read-only", hint="start it with --write-back files or git")
         if target is not None and target.source != self.source:
             where = f"its file is in the tree {target.source!r}, and this server writes {self.source!r}"
-            return ReadOnly(f"the agent is not this server's to write: {where}", hint="edit it there")
+            return ReadOnly(f"this server cannot write the agent: {where}", hint="edit it there")
         why = find_write_problem(self._root)
         if why is None:
             return None
@@ -205,7 +205,7 @@ async def _plan_and_check(turn: Exclusive, decide: PlanEdit) -> tuple[EditPlan, 
             decided = await decide(tree)
     except TimeoutError:
         message = f"the edit was not made within {EDIT_TIMEOUT_SECONDS:g} s"
-        raise SopsFailed(message, hint="does the file's key service answer? try again") from None
+        raise SopsFailed(message, hint="check that the file's key service answers, then retry") from None
     outcome = await turn.preview(decided.after, decided.explicit)
     refuse_quarantined(outcome, decided)
     refuse_undeleted(outcome, decided)

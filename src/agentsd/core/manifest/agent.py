@@ -19,7 +19,7 @@ from agentsd.core.manifest.checks import Check
 from agentsd.core.manifest.chunks import Chunk
 
 KINDS = ("llm", "tts", "stt")
-"""The providers that an agent speaks, listens and thinks with: each has a column of its own in Postgres."""
+"""Sections of the providers of a call; each has its own column in Postgres."""
 
 SECTIONS = (*KINDS, "embedding")
 """All sections of a manifest that name a provider."""
@@ -27,7 +27,7 @@ SECTIONS = (*KINDS, "embedding")
 NAME_MAX = 200
 DESCRIPTION_MAX = 2000
 PLAIN_FIELD = {"x-plain": True}
-"""Marks a structural field: it must not be sealed, so that a sync needs no key."""
+"""Marker of a structural field: it must not be sealed, so that a sync needs no key."""
 
 
 class StrictModel(BaseModel):
@@ -173,9 +173,9 @@ class Attachment:
 
     path: str  # relative to the tree
     digest: bytes  # SHA-256 of its bytes
-    data: bytes | None = None  # None: stored already, so not read again
+    data: bytes | None = None  # None: already stored, so not read again
     passages: tuple[Chunk, ...] | None = field(default=None, compare=False, repr=False)
-    """Of a source that takes long to read: what was read of it. None: stored already, or read in no time."""
+    """Text of a source that is slow to read. None: already stored, or quick to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,13 +261,13 @@ class StoredAgent:
     is_default: bool
     version: int
     verified: bool
-    drifted: bool  # the row no longer hashes to what sync wrote: someone edited it by hand
-    checked: bytes  # digest of the schema and trust settings that it was checked against
+    drifted: bool  # the row no longer hashes to what sync wrote: it was edited by hand
+    checked: bytes  # of the schema and trust settings that it was checked with
     active: bool = True
     document_digest: bytes = b""  # SHA-256 of the manifest alone
     attachments: Attachments = Attachments()
     value: Mapping[str, Any] | None = None  # loaded only for rows whose digest changed
-    prune: bool = True  # False: its last manifest says so; looked up only for rows without a file
+    prune: bool = True  # as in its last manifest; loaded only for rows without a file
     held: Mapping[str, Any] | None = None  # the row's columns; loaded only where it drifted
     prints: Mapping[tuple[str | int, ...], bytes] | None = None
 

@@ -13,7 +13,7 @@ from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_sc
 _COUNT = re.compile(r"[{,](\d{1,9})\}", re.ASCII)
 
 REGEX_MAX = 1000
-"""Characters of a regular expression: a longer one takes long to read."""
+"""Characters of a regular expression: longer ones are slow to compile."""
 
 
 class Check(BaseModel):
@@ -71,7 +71,7 @@ class Check(BaseModel):
             yield f"the answer does not match /{self.regex}/"
         if self.cites is not None and not any(_is_source(path, self.cites) for path in sources):
             cited = ", ".join(dict.fromkeys(sources)) or "nothing"
-            yield f"it was to cite {self.cites}; it cites {cited}"
+            yield f"expected a citation of {self.cites}; found {cited}"
         if self.max_seconds is not None and seconds > self.max_seconds:
             yield f"it took {seconds:.1f} s, longer than {self.max_seconds:g} s"
 

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 CHUNK_MAX = 1200
-"""Characters of one passage: a few paragraphs, so that a handful fits into any model's context."""
+"""Characters of one passage: a few paragraphs, so that several fit into any model's context."""
 
 CHUNKING_VERSION = 1
-"""Grows when the same text would be cut otherwise: stored passages are then made anew."""
+"""Version of the chunking; incremented when it changes, so that stored passages are rebuilt."""
 
 HEADING_MAX = 300
-"""Characters of one heading: each passage below it begins with all that it stands under."""
+"""Characters of one heading: each passage below begins with all the headings above it."""
 
 _FENCE = re.compile(r"\s*(```|~~~)")
 _SENTENCE_END = re.compile(r"(?<=[.!?…])\s+")
@@ -36,7 +36,7 @@ class Passage:
     """Piece of knowledge that an answer may quote."""
 
     path: str  # of the source, relative to the tree
-    ordinal: int  # its place in the source, from 0
+    ordinal: int  # position in the source, from 0
     heading: str
     text: str
     score: float  # comparable within one search only

@@ -24,15 +24,15 @@ from agentsd.core.violations import Pointer, Violation
 MAX_BYTES = 1 << 20
 MAX_DEPTH, MAX_VIOLATIONS = 100, 50
 MAX_NODES = 10_000
-"""Keys, values and entries of one file: each takes microseconds of every reader. Manifests have dozens."""
+"""Keys, values and entries of one file: each costs every reader microseconds. Manifests have dozens."""
 
 _BAD_CHARACTER = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
-"""What YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse. It is compiled for few files: that takes 8 ms."""
+"""Characters that YAML 1.1 (section 5.1), libyaml and yaml.v3 refuse. Compiled on demand: takes 8 ms."""
 _ASCII_BYTES = bytes((9, 10, 13, *range(32, 127)))
 _LINE_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 _MISSING = object()
 _MERGE_KEY = ("a merge key (<<)", "write the fields out")
-_NO_TEXT = ("a key that is not a text", "put the key in quotes, or correct it")
+_NO_TEXT = ("a key that is not a string", "put the key in quotes, or correct it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,14 +147,14 @@ class _Builder:
         if event.implicit[0] and (text == "<<" or not is_text(text)):
             self.report(event, "yaml-key", *(_MERGE_KEY if text == "<<" else _NO_TEXT))
         elif text in holder:
-            self.report(event, "yaml-duplicate-key", "this key stands here twice", "keep one of the two")
+            self.report(event, "yaml-duplicate-key", "this key occurs twice", "keep one of the two")
         return text
 
     def scalar(self, event: Any) -> Any:
         if event.anchor is not None or event.tag is not None:
             self.properties(event)
         if not event.implicit[0]:
-            if "\0" in event.value:  # written as an escape; Postgres can hold none
+            if "\0" in event.value:  # written as an escape; Postgres cannot store it
                 self.report(event, "control-character", "the control character U+0000", "remove the \\0")
             return event.value
         try:
@@ -166,7 +166,7 @@ class _Builder:
     def container(self, event: Any, kind: Any, holder: Any, key: Any, depth: int) -> Any:
         self.properties(event)
         if key is _MISSING and holder.__class__ is dict:
-            self.report(event, "yaml-key", "a key that is a list or a mapping", "keys are plain texts")
+            self.report(event, "yaml-key", "a key that is a list or a mapping", "keys are plain strings")
             raise _StopParsing
         if depth >= MAX_DEPTH:
             self.report(
@@ -197,7 +197,7 @@ class _Builder:
 def _decode_text(path: str, data: bytes) -> str:
     """Return the file's text. Raises ``InvalidManifests`` if it is not valid YAML text."""
     if len(data) > MAX_BYTES:
-        message = f"{len(data):,} bytes; a manifest may hold {MAX_BYTES:,}"
+        message = f"{len(data):,} bytes; a manifest may have {MAX_BYTES:,}"
         hint = "move long knowledge into files named by rag.sources"
         raise InvalidManifests([Violation(path, "too-large", message, hint)])
     try:
@@ -208,7 +208,7 @@ def _decode_text(path: str, data: bytes) -> str:
         hint = "save the file as UTF-8 text"
         raise InvalidManifests([Violation(path, "encoding", message, hint, line, column)]) from None
     if data.isascii() and not data.translate(None, _ASCII_BYTES):
-        return text  # the quick way to the same answer
+        return text  # fast path with the same result
     if bad := re.compile(_BAD_CHARACTER).search(text, 1 if text.startswith("\ufeff") else 0):
         line, column = _compute_position(text[: bad.start()])
         message = f"the control character U+{ord(bad[0]):04X}"
@@ -225,7 +225,7 @@ def _compute_position(before: str) -> tuple[int, int]:
 
 def _make_root_violation(path: str, builder: _Builder) -> Violation:
     empty = builder.root is _MISSING or builder.root is None
-    message = "the file is empty" if empty else "the file's root is no mapping"
+    message = "the file is empty" if empty else "the file's root is not a mapping"
     hint = "write fields such as `name: Support`, or start with: agentsd new"
     return Violation(path, "yaml-root", message, hint)
 
@@ -236,7 +236,7 @@ _SYNTAX_HINTS = (
         "cannot start any token",
         "indent with spaces, and put values that start with @, `, % or a tab in quotes",
     ),
-    ("mapping values are not allowed", "put a value that holds ': ' in quotes, and check the indentation"),
+    ("mapping values are not allowed", "put a value that contains ': ' in quotes, and check the indentation"),
     ("could not find expected ':'", "each line needs `key: value`; put long texts under `key: |`"),
     ("quoted scalar", "close the quotes"),
     ("escape", "use single quotes, or write a backslash as \\\\ within double quotes"),
@@ -252,7 +252,7 @@ def _make_syntax_violation(path: str, error: yaml.YAMLError) -> Violation:
     libyaml's problem texts are constants of its source: they quote nothing from the file.
     """
     marked = error if isinstance(error, yaml.MarkedYAMLError) else yaml.MarkedYAMLError()
-    problem = f"{marked.context or ''} {marked.problem or ''}".strip() or "it cannot be read"
+    problem = f"{marked.context or ''} {marked.problem or ''}".strip() or "it cannot be parsed"
     hint = next((hint for word, hint in _SYNTAX_HINTS if word in problem), "correct the YAML at this place")
     mark = marked.problem_mark or marked.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)

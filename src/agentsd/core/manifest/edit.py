@@ -33,10 +33,10 @@ API_FIELDS: Mapping[str, str] = {
         )
     },
 }
-"""What the API calls a field → what a manifest calls it."""
+"""Field name of the API → field name of a manifest."""
 
 IDENTITY_FIELDS = ("id", "slug", "user")
-"""Fields that say which agent is meant; an edit may repeat them, not change them."""
+"""Fields that identify the agent; an edit may repeat them, not change them."""
 
 READ_ONLY_FIELDS = frozenset(
     (
@@ -44,10 +44,10 @@ READ_ONLY_FIELDS = frozenset(
         *("condition", "serving_version", "write_back"),
     )
 )
-"""Fields of a reply that no edit can set: they may be sent back, and are ignored."""
+"""Read-only fields of a reply: an edit may contain them, and they are ignored."""
 
 _SHOWN = 100
-"""Characters of a field that there is not which an error repeats, and looks for a similar one of."""
+"""Characters of an unknown field's name that an error quotes and compares with known ones."""
 
 _EMPTY: Mapping[str, Any] = {
     **dict.fromkeys(("name", "description", "system_prompt", "system_prompt_file"), ""),
@@ -55,7 +55,7 @@ _EMPTY: Mapping[str, Any] = {
     **{name: {} for name in (*SECTIONS, "rag", "turn")},
     "checks": [],
 }
-"""What a reply gives for a field that the manifest lacks, by the manifest's names."""
+"""Value in a reply of a field that the manifest lacks, by the manifest's names."""
 
 IsSealedAt = Callable[[Pointer], bool]
 """Whether the file's own rule seals the value at a pointer."""
@@ -95,11 +95,11 @@ def extract_fields(body: Mapping[str, Any], identity: Mapping[str, str]) -> dict
             found[API_FIELDS[name]] = deepcopy(value)
         elif name in IDENTITY_FIELDS:
             if name in identity and value != identity[name]:
-                hint = "leave it out; a manifest is renamed in git (its id goes with it)"
+                hint = "omit it; rename a manifest in git (it keeps its id)"
                 raise InvalidEdit(f"{name} cannot be changed", hint=hint, param=name)
         elif name not in READ_ONLY_FIELDS:
             short = name[:_SHOWN]
-            hint = suggest_word(short, [*API_FIELDS, "slug"]) or f"known here: {', '.join(API_FIELDS)}"
+            hint = suggest_word(short, [*API_FIELDS, "slug"]) or f"known fields: {', '.join(API_FIELDS)}"
             raise InvalidEdit(f"there is no field {short!r}", hint=hint, param=short)
     return found
 
@@ -215,7 +215,7 @@ def _resolve_masks(
         old = get_value(current, pointer)
         if is_sealed(leaf):
             if leaf != old:
-                hint = "send the secret itself, or leave the field out to keep the present one"
+                hint = "send the secret itself, or omit the field to keep the current one"
                 raise InvalidEdit(
                     f"{to_api_name(pointer)} is sealed text", hint=hint, param=to_api_name(pointer)
                 )
@@ -245,8 +245,8 @@ def _check_kept(current: Mapping[str, Any], wanted: Mapping[str, Any], destinati
 
 def _make_secret_needed(pointer: Pointer) -> SecretNeeded:
     param = to_api_name(pointer)
-    message = f"{param} cannot be kept: provider or address differ from those it was given for"
-    return SecretNeeded(message, hint="send the secret again, or null to go without it", param=param)
+    message = f"{param} cannot be kept: it was given for another provider or address"
+    return SecretNeeded(message, hint="send the secret again, or null to remove it", param=param)
 
 
 def _find_destinations(

@@ -17,7 +17,7 @@ from agentsd.core.secret import MASK
 from agentsd.core.violations import Pointer
 
 Merge = Callable[[Mapping[str, Any]], Mapping[str, Any]]
-"""A manifest's own value → what it says together with its layers."""
+"""A manifest's own value → the value merged with its layers."""
 
 _NOTHING = object()
 
@@ -32,7 +32,7 @@ def extract_own_part(
     """
     value = deepcopy(_remove_inherited(edit.value, own, inherited, edit.secrets, ()))
     whole = merge(fill_secrets(ManifestEdit(value, edit.secrets)))
-    for name, child in edit.value.items():  # a section that inherits less than before says it all
+    for name, child in edit.value.items():  # a section that inherits less than before repeats all fields
         if not _contains_wanted(whole.get(name, _NOTHING), child, edit.secrets, (name,)):
             value[name] = deepcopy(child)
     mine = {leaf for _, leaf in iter_leaves(own) if is_sealed(leaf)}
@@ -41,7 +41,7 @@ def extract_own_part(
             continue
         if pointer not in edit.secrets:
             param = to_api_name(pointer)
-            hint = "send the secret again, for this agent alone"
+            hint = "send the secret again, for this agent only"
             raise SecretNeeded(f"{param} is a layer's secret, and cannot be copied", hint=hint, param=param)
         set_leaf(value, pointer, None)
     return ManifestEdit(value, edit.secrets)
@@ -60,7 +60,7 @@ def refuse_removal(fields: Mapping[str, Any], whole: Mapping[str, Any]) -> None:
     for pointer in _find_nulls(fields, ()):
         if get_value(whole, pointer) is not None:
             param = to_api_name(pointer)
-            hint = "change the layer (_defaults.yaml), or give another value here"
+            hint = "change the layer (_defaults.yaml), or set another value here"
             raise InvalidEdit(f"{param} is inherited, so it cannot be removed here", hint=hint, param=param)
 
 

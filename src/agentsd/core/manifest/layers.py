@@ -27,7 +27,7 @@ Choices = dict[str, Any]
 """Name → choices of a mapping, or the index of the layer whose value counts."""
 
 _PROMPTS = ("system_prompt", "system_prompt_file")
-"""Two ways to say one thing: who says one of them replaces the other."""
+"""Alternatives: a layer that sets one of them replaces the other."""
 
 
 @dataclass(frozen=True, slots=True)

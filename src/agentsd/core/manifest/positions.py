@@ -47,7 +47,7 @@ def locate_pointer(data: bytes, pointer: Pointer, *, key: bool = False) -> tuple
     return _scan_latest(data).of(pointer, key=key)
 
 
-@lru_cache(maxsize=4)  # errors come in hundreds, of one file after the other, or of a file and its layers
+@lru_cache(maxsize=4)  # hundreds of errors concern one file after another, or a file and its layers
 def _scan_latest(data: bytes) -> NodePositions:
     return NodePositions(data)
 

@@ -68,9 +68,9 @@ def format_float(value: float) -> str:
 
 def _resolve_number(plain: str) -> str | int | float:
     if _NOT_FINITE.fullmatch(plain):
-        raise UnusableScalar("not a finite number", "write a number, or put a text in quotes")
+        raise UnusableScalar("not a finite number", "write a number, or put a string in quotes")
     if plain[4:5] == "-" and _DATE.fullmatch(plain):
-        raise UnusableScalar("an unquoted date", "put it in quotes, so that it is a text")
+        raise UnusableScalar("an unquoted date", "put it in quotes, so that it is a string")
     if plain[0] == ".":
         return _parse_float(plain, plain)
     digits = plain.replace("_", "")
@@ -93,7 +93,7 @@ def _parse_integer(digits: str) -> int | None:
         return value
     if not sign and 0 <= value < 2 * _INT64:
         raise UnusableScalar(
-            "a whole number above 9223372036854775807", "put it in quotes, so that it is a text"
+            "a whole number above 9223372036854775807", "put it in quotes, so that it is a string"
         )
     return None
 

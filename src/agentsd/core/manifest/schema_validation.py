@@ -53,7 +53,7 @@ class Validator:
     def _accepts(self, value: Mapping[str, Any]) -> bool:
         try:
             return bool(self._quick.is_valid(value))
-        except ValueError:  # a value that JSON does not know, such as a timestamp
+        except ValueError:  # a value that JSON does not have, such as a timestamp
             return False
 
 
@@ -87,7 +87,7 @@ def _report_unknown_keys(document: Document, error: Any, pointer: Pointer) -> It
         if name in known or name == "sops":
             continue
         shown = f" {name!r}" if _QUOTABLE.fullmatch(str(name)) else ""
-        hint = suggest_word(str(name), known) or f"known here: {', '.join(known)}"
+        hint = suggest_word(str(name), known) or f"known keys: {', '.join(known)}"
         where = f"{format_pointer(pointer)} has an" if pointer else "there is an"
         yield document.violation(
             (*pointer, name), "unknown-key", f"{where} unknown key{shown}", hint, key=True
@@ -113,9 +113,9 @@ def _make_seal_violation(document: Document, value: str, pointer: Pointer, wante
             pointer,
             "seal-malformed",
             f"{_name_subject(pointer)}this is not a whole sealed value",
-            "restore it from git, or seal it anew: agentsd edit FILE",
+            "restore it from git, or seal it again: agentsd edit FILE",
         )
-    message = f"{_name_subject(pointer)}a sealed {match[1]} stands where a {wanted or 'str'} belongs"
+    message = f"{_name_subject(pointer)}found a sealed {match[1]}, expected a {wanted or 'str'}"
     hint = _QUOTE_IT if wanted in (None, "string") else "seal a value of the right type: agentsd edit FILE"
     return document.violation(pointer, "seal-type", message, hint)
 
@@ -141,18 +141,18 @@ def _explain_seal(error: Any) -> tuple[str, str, str]:
     if isinstance(value, str) and value.startswith("ENC["):
         match = _SEAL.fullmatch(value)
         if match:
-            return "seal-type", f"a sealed {match[1]} stands where a str belongs", _QUOTE_IT
-        hint = "restore it from git, or seal it anew: agentsd edit FILE"
+            return "seal-type", f"found a sealed {match[1]}, expected a str", _QUOTE_IT
+        hint = "restore it from git, or seal it again: agentsd edit FILE"
         return "seal-malformed", "this is not a whole sealed value", hint
     return (
         "plaintext-secret",
-        "a secret stands here in plain text",
+        "a secret in plain text",
         "seal the file: agentsd seal FILE. If it was ever committed or shared, replace the secret itself",
     )
 
 
 def _explain_null() -> tuple[str, str, str]:
-    return "null-value", "null is not a value here", "remove the key, or give it a value"
+    return "null-value", "null is not allowed here", "remove the key, or set a value"
 
 
 def _explain_type(error: Any) -> tuple[str, str, str]:
@@ -199,11 +199,11 @@ def _explain_required(error: Any) -> tuple[str, str, str]:
 
 def _explain_not(error: Any) -> tuple[str, str, str]:
     if error.validator_value == {}:
-        return "invalid-value", "this key has no place here", _make_example(error.schema) or "remove it"
+        return "invalid-value", "this key is not allowed here", _make_example(error.schema) or "remove it"
     return (
         "sealed-structural",
         "this field must not be sealed: a sync has to read it without a key",
-        "write it in plain, and keep it out of the encrypted fields of .sops.yaml",
+        "write it in plain text, and exclude it from the encrypted fields of .sops.yaml",
     )
 
 
@@ -225,10 +225,10 @@ def _explain_pattern(error: Any) -> tuple[str, str, str]:
     if error.instance == "":
         return (
             "invalid-value",
-            "this is empty",
-            _make_example(error.schema) or "give it a value, or remove the key",
+            "this value is empty",
+            _make_example(error.schema) or "set a value, or remove the key",
         )
-    return "invalid-value", "this is not in the right form", _make_example(error.schema)
+    return "invalid-value", "this does not have the right format", _make_example(error.schema)
 
 
 _EXPLANATIONS = {

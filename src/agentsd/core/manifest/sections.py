@@ -9,7 +9,7 @@ from agentsd.core.manifest.agent import SECTIONS
 from agentsd.core.violations import Pointer
 
 FALLBACK = "fallback"
-"""The key of a section that lists who takes over when its provider does not answer."""
+"""Key of a section that lists the fallbacks of its provider."""
 
 
 def iter_providers(value: Mapping[str, Any]) -> Iterator[tuple[Pointer, dict[str, Any]]]:

@@ -98,4 +98,4 @@ class StoredUser:
     data: bytes | None
     version: int
     tokens: tuple[Mapping[str, Any], ...] = ()
-    altered: bool = False  # ``data`` is not what its digest says: somebody edited the document by hand
+    altered: bool = False  # ``data`` does not match its digest: it was edited by hand

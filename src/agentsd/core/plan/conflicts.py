@@ -20,7 +20,7 @@ from agentsd.core.violations import Pointer, Violation
 Rows = Mapping[UUID, StoredAgent]
 FoundConflicts = Iterator[tuple[Manifest, Violation]]
 LeavesStore = Callable[[StoredAgent], bool]
-"""Whether a row without a manifest will go."""
+"""Predicate: whether a row without a manifest will be deleted."""
 
 
 def find_conflicts(
@@ -311,14 +311,14 @@ def _make_violation(manifest: Manifest, code: str, pointer: Pointer, message: st
 
 
 _HINTS = {
-    "id-duplicate": "an id is one agent's for ever: give the copy a fresh one, or remove its `id:` line",
+    "id-duplicate": "an id belongs to one agent for ever: give the copy a new one, or remove its `id:` line",
     "slug-duplicate": "remove one of the two",
-    "slug-case": "rename one of the two: some file systems cannot tell them apart",
+    "slug-case": "rename one of the two: some file systems cannot distinguish them",
     "default-duplicate": "set `default: false` here, or on the other one first",
     "source-conflict": "rename this one, or remove it from the other source first",
-    "place-taken": "what stays keeps it: by `prune: false`, by --no-prune, or while a file is quarantined",
-    "owner-case": "rename the folder: people and some file systems cannot tell the two apart",
-    "token-reused": "make a new token for this owner, and revoke this one: agentsd token create NAME",
-    "email-duplicate": "an email is one owner's: write another one",
-    "seal-reused": "seal the secret anew for this owner: agentsd edit FILE",
+    "place-taken": "its holder is kept by `prune: false`, by --no-prune, or while a file is quarantined",
+    "owner-case": "rename the folder: some file systems cannot distinguish the two",
+    "token-reused": "create a new token for this owner, and revoke this one: agentsd token create NAME",
+    "email-duplicate": "an email belongs to one owner: use another one",
+    "seal-reused": "seal the secret again for this owner: agentsd edit FILE",
 }

@@ -21,7 +21,7 @@ class FieldChange:
     pointer: Pointer
     old: Any = None
     new: Any = None
-    secret: SecretChange | None = None  # "resealed": new ciphertext; same value, or no key can tell
+    secret: SecretChange | None = None  # "resealed": new ciphertext; same value, or no key to compare with
 
 
 Fingerprints = Mapping[Pointer, bytes] | None

@@ -19,7 +19,7 @@ _SHOWN = 8
 """Hex digits of a digest that are shown."""
 
 ALTERED = "the stored document"
-"""Stands in ``StoredAgent.held`` where the row is as it was, but its document or a file of its own is not."""
+"""Key in ``StoredAgent.held`` where the row is unchanged, but its document or a file of its own is not."""
 
 
 def diff_drifted_agent(row: StoredAgent, manifest: Manifest) -> tuple[FieldChange, ...]:

@@ -64,7 +64,7 @@ class UserChange:
     username: str
     desired: User | None = None
     stored: StoredUser | None = None
-    fields: tuple[FieldChange, ...] = ()  # of a heal: what the row says, and what the file says
+    fields: tuple[FieldChange, ...] = ()  # of a heal: values of the row, and of the file
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +128,8 @@ class Plan:
     unchanged: int
     quarantined: tuple[Quarantined, ...] = ()
     held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
-    orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, and they say ``prune: false``
-    rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked anew: by other rules, or now with a key
+    orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, but ``prune: false`` keeps them
+    rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked again: by other rules, or now with a key
 
     @property
     def empty(self) -> bool:
@@ -284,10 +284,10 @@ def _plan_user(row: StoredUser | None, user: User, source: str) -> UserChange | 
 
 
 MASS_DELETION_FLOOR = 5
-"""Fewer deletions than this are never held to be an accident, unless nothing is left."""
+"""Fewer deletions than this never count as an accident, unless nothing is left."""
 
 OWNER_GONE_FLOOR = 2
-"""An owner of so many agents who loses all of them at once has lost a folder; with fewer, an agent left."""
+"""An owner that loses all its agents, at least this many, at once has lost a folder, not an agent."""
 
 
 def count_mass_deletions(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> int:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 DIFFERENCES_MAX = 400
-"""Lines that are removed and added, up to which the least change is looked for."""
+"""Removed and added lines up to which the minimal diff is computed."""
 STEPS_MAX = 400_000
-"""Lines that are compared for that: a tenth of a second."""
+"""Lines compared for it, at most: a tenth of a second."""
 
 DiffPart = tuple[bool, int, int, int, int]
 """(equal, from, to, from, to): lines of the old text, and of the new one."""
@@ -87,7 +87,7 @@ def _find_least_parts(before: Sequence[str], after: Sequence[str]) -> list[DiffP
 
 def _find_moves(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int, int]] | None:
     """Return the shortest way from (0, 0) to both ends: (x, y, dx, dy) each; None if it takes too long."""
-    reached: dict[int, int] = {1: 0}  # diagonal → how far
+    reached: dict[int, int] = {1: 0}  # diagonal → furthest position
     history: list[dict[int, int]] = []
     size, steps = len(before), 0
     for distance in range(min(DIFFERENCES_MAX, len(before) + len(after)) + 1):
@@ -138,5 +138,5 @@ def _count_common(before: Sequence[str], after: Sequence[str]) -> int:
 
 def _format_range(start: int, stop: int) -> str:
     length = stop - start
-    first = start + 1 if length else start  # an empty range stands behind the line before it
+    first = start + 1 if length else start  # an empty range is numbered by the line before it
     return f"{first}" if length == 1 else f"{first},{length}"

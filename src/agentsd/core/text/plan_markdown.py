@@ -36,12 +36,12 @@ MAX_BYTES = 60_000
 
 _TABLE_BYTES = MAX_BYTES // 2
 _SIGNS = {"create": "+", "update": "~", "rename": "→", "delete": "-", "heal": "±"}
-_FIELDS_MAX = 6  # are named in a row of the table
+_FIELDS_MAX = 6  # named in a row of the table
 _LINE_MAX = 400  # characters of a line of a text
 _LINES_MAX = 120  # lines of one text's diff
-_COMPARED_LINES_MAX = 2000  # lines of a text up to which it is compared line by line
+_COMPARED_LINES_MAX = 2000  # texts up to this many lines are compared line by line
 _TEXT_MAX = 8_000  # bytes of one text's diff
-_RESERVED_BYTES = 250  # bytes for what is said of the rest, twice
+_RESERVED_BYTES = 250  # bytes for the two notes about what is omitted
 T = TypeVar("T")
 _RUN = re.compile("`{3,}")
 
@@ -60,7 +60,7 @@ def format_plan_markdown(plan: Plan, *, notes: Sequence[str] = (), prefix: str =
     if rows:
         page.add("\n| | agent | what changes | file |\n| --- | --- | --- | --- |\n")
         page.fill(rows, str, _TABLE_BYTES, "\n… and {} more.\n")
-    rest = "\n{} more are left out here: see the job's log, or run it yourself.\n"
+    rest = "\n{} more are omitted here: see the job's log, or run it locally.\n"
     page.fill(plan.quarantined, lambda one: _format_quarantined(one, prefix), MAX_BYTES, rest)
     page.fill([change for change in plan.changes if _list_fields(change)], _format_detail, MAX_BYTES, rest)
     return page.text
@@ -148,13 +148,13 @@ def _format_rows(plan: Plan, prefix: str) -> Iterator[str]:
 
 def _describe_change(change: Change) -> str:
     if change.operation == "delete":
-        return "the agent goes"
+        return "the agent is deleted"
     if change.operation == "create":
         return ", ".join(_list_providers((change.desired and change.desired.value) or {}))
     named = [_format_field_name(one) for one in change.fields[:_FIELDS_MAX]]
     more = len(change.fields) - len(named)
     if not named:
-        return {"update": "the file, but no field of it", "rename": "the name alone"}.get(
+        return {"update": "the file, but none of its fields", "rename": "the name only"}.get(
             change.operation, ""
         )
     return ", ".join(named) + (f" and {more} more" if more else "")
@@ -202,7 +202,7 @@ def _format_detail(change: Change) -> str:
     count = f"{len(fields)} field{'s' if len(fields) > 1 else ''}"
     body = "\n\n".join([*parts, *map(_format_text_diff, texts)])
     if len(body.encode()) > _TABLE_BYTES:
-        body = "Too much to show here."
+        body = "Too long to show here."
     return _format_folded(f"{change.operation} {_escape_html(format_title(change))}: {count}", body)
 
 

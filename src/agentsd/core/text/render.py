@@ -16,7 +16,7 @@ from agentsd.core.plan.plan import Change, FieldChange, Operation, Plan, UserCha
 from agentsd.core.violations import Violation, format_pointer
 
 Span = tuple[str, str]
-"""(style, text): a style is one that ``rich`` knows, or ``""``."""
+"""(style, text): a style of ``rich``, or ``""``."""
 Line = tuple[Span, ...]
 
 _SIGNS: dict[str, Span] = {

@@ -19,12 +19,12 @@ from agentsd.core.text.render import Line, field_to_json, format_fields
 from agentsd.core.violations import format_pointer
 
 _LINES_MAX = 200
-"""Lines of one text's diff that are told; of more, that there are more."""
+"""Lines of one text's diff that are shown; the rest is counted."""
 
 _LINE_MAX = 2_000
-"""Characters of one line that are told."""
+"""Characters of one line that are shown."""
 _TEXT_MAX = 1 << 20
-"""Characters of a text that is compared line by line."""
+"""Texts up to this many characters are compared line by line."""
 
 _TEXT_FIELDS = ("system_prompt", "prompt")
 

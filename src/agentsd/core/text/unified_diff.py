@@ -10,7 +10,7 @@ _NO_FILE = "/dev/null"
 _UNENDED = "\n\\ No newline at end of file\n"
 
 _CONTEXT_LINES = 3
-"""Equal lines before and after what differs."""
+"""Lines of context before and after a change."""
 
 
 def format_unified_diff(old: str | None, new: str | None, path: str) -> str:

@@ -11,8 +11,8 @@ EMBEDDED_PROVIDER = "llama-cpp.embedded"
 DEFAULT_CONTEXT_TOKENS = 2048
 DEFAULT_PARALLEL = 2
 CONTEXT_FIELDS = (("context_tokens", DEFAULT_CONTEXT_TOKENS), ("parallel", DEFAULT_PARALLEL))
-"""The fields by which a manifest chooses the memory of ``EMBEDDED_PROVIDER``, with their defaults."""
-CONTEXT_HINT = "lower llm.context_tokens or llm.parallel, or have AGENTSD_ENGINE_CONTEXT raised"
+"""Fields that determine the memory of ``EMBEDDED_PROVIDER``, with their defaults."""
+CONTEXT_HINT = "lower llm.context_tokens or llm.parallel, or raise AGENTSD_ENGINE_CONTEXT"
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,11 @@ WRAPPED_TOTAL_BYTES = 128 << 10
 """All wrapped data keys of one seal."""
 VERSION_MAX = 64
 RULE_KEYS_MAX = 2000
-"""Keys of one creation rule that are looked at; a rule with more is refused."""
+"""Keys of one creation rule, at most; a rule with more is refused."""
 _RULE_DEPTH = 8
 
 NETWORK_KINDS = frozenset({"kms", "gcp_kms", "azure_kv", "hc_vault", "hckms"})
-"""Groups of a seal whose keys a service elsewhere holds."""
+"""Groups of a seal whose keys are held by a remote service."""
 
 _KEY_FIELDS: Mapping[str, frozenset[str]] = {
     "age": frozenset({"recipient", "enc"}),
@@ -62,7 +62,7 @@ _RULE_KINDS = {
     "hc_vault": "hc_vault",
     "hckms": "hckms",
 }
-"""How creation rules and their key groups name the groups."""
+"""Names of the groups in creation rules and their key groups."""
 
 _ORIGIN = re.compile(
     r"(?P<scheme>https?)://(?P<host>[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])"
@@ -130,14 +130,14 @@ class SealAdmission:
     kinds: frozenset[str]
     hosts: frozenset[str]  # that sops connects to
     refusals: tuple[KeyRefusal, ...] = ()
-    usable: bool = True  # whether the keys that are left may open the seal
+    usable: bool = True  # whether the remaining keys may open the seal
 
 
 @dataclass(frozen=True, slots=True)
 class _KeyNeed:
     """Requirements of one key: each of ``entries`` has to be listed. ``host``: sops connects to it."""
 
-    entries: tuple[tuple[str, str], ...] = ()  # (what it is called, the value that lists it)
+    entries: tuple[tuple[str, str], ...] = ()  # (description, value for the setting)
     host: str = ""
 
 
@@ -219,8 +219,8 @@ class KeyServices:
     def _refused(self, kind: str, need: _KeyNeed, pointer: Pointer) -> Iterator[KeyRefusal]:
         for what, value in need.entries:
             if not self._lists(kind, value):
-                hint = f"whoever runs agentsd may allow it: add {value} to {KEY_SERVICES_SETTING}"
-                yield KeyRefusal(pointer, f"sops may not use {what}: the operator does not list it", hint)
+                hint = f"the operator of agentsd may allow it: add {value} to {KEY_SERVICES_SETTING}"
+                yield KeyRefusal(pointer, f"sops may not use {what}: it is not in the operator's list", hint)
                 return
         reason = self.outbound.refuses_host(need.host) if need.host else None
         if reason:
@@ -288,7 +288,7 @@ def _find_unfit_forms(block: Mapping[str, Any]) -> Iterator[KeyRefusal]:
     groups = block.get("key_groups") or []
     holders: list[tuple[Pointer, Mapping[str, Any]]] = [(("sops",), block)]
     if not isinstance(groups, list) or not all(isinstance(one, dict) for one in groups):
-        yield KeyRefusal(("sops", "key_groups"), "the key groups have an unusual form", restore, final=True)
+        yield KeyRefusal(("sops", "key_groups"), "the key groups have an unknown form", restore, final=True)
     else:
         holders += [(("sops", "key_groups", index), one) for index, one in enumerate(groups)]
     if len(str(block.get("version", ""))) > VERSION_MAX:
@@ -319,9 +319,7 @@ def _collect_keys(pointer: Pointer, holder: Mapping[str, Any], keys: list[Any]) 
         for index, key in enumerate(found):
             if not _KEY_FIELDS[kind].issuperset(key):
                 at = (*pointer, kind, index)
-                yield KeyRefusal(
-                    at, f"a key of {kind} has a field that is not known here", restore, final=True
-                )
+                yield KeyRefusal(at, f"a key of {kind} has an unknown field", restore, final=True)
 
 
 def find_oversized(block: Mapping[str, Any]) -> KeyRefusal | None:
@@ -451,7 +449,7 @@ def _normalise_address(address: str) -> str:
 def _iter_rule_keys(rule: Mapping[str, Any], pointer: Pointer) -> Iterator[tuple[Pointer, str, Any]]:
     """Yield (pointer, kind, key) of every key in a creation rule, groups and merged groups included."""
     if len(pointer) > _RULE_DEPTH:
-        yield pointer, "age", None  # deeper than anybody nests: refused as unfit
+        yield pointer, "age", None  # nested too deeply: refused as unfit
         return
     for name, kind in _RULE_KINDS.items():
         found = rule.get(name)
@@ -475,7 +473,7 @@ def _need_of_rule(kind: str, key: Any) -> _KeyNeed:
     if isinstance(key, Mapping):
         return _need_of_mapping(kind, key)
     if not isinstance(key, str):
-        raise _UnfitKey(kind, f"a key of {kind} has an unusual form")
+        raise _UnfitKey(kind, f"a key of {kind} has an unknown form")
     if kind == "age":
         return _need_of_recipient(key)
     if kind == "kms":
@@ -513,6 +511,6 @@ def _need_of_recipient(recipient: str) -> _KeyNeed:
     plugin = None if recipient.startswith("age1pq1") else _PLUGIN.fullmatch(recipient)
     if plugin is None:
         if recipient.startswith("age1") and recipient.count("1") > 1 and not recipient.startswith("age1pq1"):
-            raise _UnfitKey("age", "an age recipient has an unusual form")
+            raise _UnfitKey("age", "an age recipient has an unknown form")
         return _KeyNeed()
     return _KeyNeed((("this age plug-in", f"age-plugin-{plugin['name']}"),))

@@ -24,11 +24,11 @@ FORBIDDEN_NETWORKS: tuple[Network, ...] = (
     IPv4Network("192.0.0.192/32"),  # Oracle's
     IPv4Network("168.63.129.16/32"),  # Azure's host agent
 )
-"""Networks that nothing connects to, whatever the allowlist says."""
+"""Networks that are always refused, whatever the allowlist contains."""
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")  # RFC 8215
-_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, given up long ago
+_COMPATIBLE = IPv6Network("::/96")  # RFC 4291, deprecated
 _ISATAP = frozenset({0x00005EFE, 0x02005EFE})  # RFC 5214
 _NAME = re.compile(r"(\*\.)?[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
 
@@ -56,7 +56,7 @@ class Outbound:
             if network := _parse_network(text):
                 networks.add(network)
             elif not _NAME.fullmatch(text):
-                raise ValueError(f"{entry!r} is no host name, no *.suffix and no network such as 10.0.0.0/8")
+                raise ValueError(f"{entry!r} is not a host name, a *.suffix or a network such as 10.0.0.0/8")
             elif text.startswith("*."):
                 suffixes.add(text[1:])
             else:
@@ -69,7 +69,7 @@ class Outbound:
         if address is not None:
             return self.refuses(host, address)
         if self._open or self.networks or self._names(host):
-            return None  # of a name that is not listed, its address decides
+            return None  # a name that is not listed is judged by its address
         return UNLISTED_REASON
 
     def refuses(self, host: str, address: Address) -> str | None:

@@ -59,7 +59,7 @@ def parse_remote(text: str) -> Remote:
     A password in it is refused: anyone who sees the command line or the settings would see it.
     """
     if not text or not text.isprintable() or text != text.strip() or text.startswith("-"):
-        raise ConfigError("this is no address of a git repository", hint=_FORMS_HINT)
+        raise ConfigError("this is not an address of a git repository", hint=_FORMS_HINT)
     if "://" in text:
         return _parse_url(text)
     scp = _SCP.fullmatch(text)
@@ -78,7 +78,7 @@ def _parse_url(text: str) -> Remote:
         raise ConfigError("this address of a git repository cannot be read", hint=_FORMS_HINT) from None
     scheme = _SCHEMES.get(parts.scheme.lower())
     if scheme is None or not parts.path.strip("/") or (scheme != "file" and not parts.hostname):
-        raise ConfigError("this is no address that git can fetch from", hint=_FORMS_HINT)
+        raise ConfigError("this is not an address that git can fetch from", hint=_FORMS_HINT)
     _refuse_secrets(parts)
     if scheme == "file":
         return Remote(text, scheme, "", parts.path)
@@ -89,16 +89,16 @@ def _parse_url(text: str) -> Remote:
 def _refuse_secrets(parts: SplitResult) -> None:
     if parts.password is not None:
         raise ConfigError(
-            "the git address holds a password",
-            hint="take it out and give it to git's credential helper (docs/howto/pull.md), or use ssh",
+            "the git address contains a password",
+            hint="remove it and give it to git's credential helper (docs/howto/pull.md), or use ssh",
         )
     if parts.query or parts.fragment:
-        raise ConfigError("the git address goes on after its path, with ? or #", hint="leave that out")
+        raise ConfigError("the git address has a query or fragment (? or #)", hint="remove it")
 
 
 def check_ref(ref: str) -> str:
     """Return ``ref`` if git may get it. Raises ``ConfigError`` if it is not a valid ref name."""
     wrong = not _REF.fullmatch(ref) or ref.startswith(("-", "+", "/")) or ".." in ref or ref.endswith(".lock")
     if wrong or "@{" in ref or "//" in ref or ref.endswith(("/", ".")):
-        raise ConfigError("this is no name of a git ref", hint="name a branch, a tag, or refs/…")
+        raise ConfigError("this is not a valid git ref", hint="name a branch, a tag, or refs/…")
     return ref

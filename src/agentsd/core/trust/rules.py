@@ -11,7 +11,7 @@ _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 
 
 NO_ORIGIN = "an impossible address"
-"""The origin of what is no URL; nothing trusts it."""
+"""Origin of a value that is not a URL; never trusted."""
 
 
 def normalise_origin(url: str) -> str:
@@ -51,7 +51,7 @@ class Destinations:
 SEALED_ADDRESS = "an address that is sealed"
 
 DestinationsOf = Callable[[str, str], Destinations | None]
-"""(section, provider) → where its secrets may go; None for a provider that nobody knows."""
+"""(section, provider) → where its secrets may go; None for an unknown provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +65,7 @@ class MisdirectedField:
     def remedy(self) -> str:
         """Return the hint for the user."""
         if self.origin == SEALED_ADDRESS:
-            return (
-                "seal the address in one file with the secret, or add its origin to AGENTSD_TRUSTED_ORIGINS"
-            )
+            return "seal the address in the secret's file, or add its origin to AGENTSD_TRUSTED_ORIGINS"
         return f"seal the URL too, or add {self.origin} to AGENTSD_TRUSTED_ORIGINS"
 
 

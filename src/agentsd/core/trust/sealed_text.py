@@ -10,7 +10,7 @@ _BLOCK = re.compile(r"^sops:[^\n]*\n(?:(?:[ \t-][^\n]*|)(?:\n|\Z))*", re.MULTILI
 _KEY = re.compile(
     r"^[ -]*(?:recipient|fp|arn|resource_id|vault_url|vault_address|key_id): *(\S.*?)\s*$", re.MULTILINE
 )
-_SHOWN = 8  # hex digits of a hash: enough to tell one ciphertext from the next
+_SHOWN = 8  # hex digits of a hash: enough to distinguish ciphertexts
 
 
 def mask_sealed_text(text: str) -> str:

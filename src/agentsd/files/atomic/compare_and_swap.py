@@ -29,7 +29,7 @@ from agentsd.files.atomic.temp_files import (
     sync_folder,
 )
 
-_AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as ever
+_AT_FDCWD = -100  # fcntl.h: paths are relative to the working folder, as usual
 _NOREPLACE, _EXCHANGE = 1, 2  # linux/fs.h
 _UNSUPPORTED_ERRNOS = frozenset((errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM))
 _FULL_ERRNOS = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
@@ -43,7 +43,7 @@ class FileChanged(AgentsdError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path.name} was changed by someone else meanwhile", hint="read it again, then retry"
+            f"{path.name} was changed by another process meanwhile", hint="read it again, then retry"
         )
 
 
@@ -158,7 +158,7 @@ def _ensure_parents(path: Path) -> Iterator[None]:
         yield
     except BaseException:
         for folder in made:
-            with suppress(OSError):  # by now it may hold somebody else's file
+            with suppress(OSError):  # by now it may contain another process's file
                 folder.rmdir()
         raise
 
@@ -170,7 +170,7 @@ def _put_in_place(temporary: Path, path: Path) -> None:
     except OSError as error:
         if error.errno not in _UNSUPPORTED_ERRNOS:
             raise
-        if not _rename_file(temporary, path, _NOREPLACE):  # no links here, as on a memory stick
+        if not _rename_file(temporary, path, _NOREPLACE):  # a file system without links, as on a memory stick
             if os.path.lexists(path):
                 raise FileExistsError(errno.EEXIST, "exists") from None
             temporary.rename(path)
@@ -229,7 +229,7 @@ def _try_lock(descriptor: int) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
-    except OSError:  # a file system without locks: the exchange alone has to do
+    except OSError:  # a file system without locks: the exchange alone has to suffice
         return True
     return True
 
@@ -255,7 +255,7 @@ def _put_back(temporary: Path, path: Path, ours: int) -> None:
         back = _get_inode(temporary)
         try:
             _rename_file(temporary, path, _EXCHANGE)
-        except FileNotFoundError:  # removed by someone who saw ours: that stands
+        except FileNotFoundError:  # removed by a process that saw ours: keep that
             return
         if _get_inode(temporary) == put:
             return
@@ -272,7 +272,7 @@ def _remove_file(path: Path, expected: bytes) -> None:
         except FileNotFoundError:
             raise FileChanged(path) from None
         if not _is_settled(temporary, expected):
-            with suppress(FileExistsError):  # somebody made a newer one
+            with suppress(FileExistsError):  # another process made a newer one
                 _put_in_place(temporary, path)
             raise FileChanged(path)
 

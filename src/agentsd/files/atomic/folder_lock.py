@@ -11,7 +11,7 @@ from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
 
-_PAUSE_SECONDS = (0.002, 0.1)  # seconds between attempts: at first, and at most
+_PAUSE_SECONDS = (0.002, 0.1)  # between attempts: initial, and maximum
 
 
 class FolderBusy(AgentsdError):
@@ -43,7 +43,7 @@ async def _wait_for_lock(root: Path, deadline: float) -> int:
     while (descriptor := _try_lock(root)) is None:
         left = deadline - asyncio.get_running_loop().time()
         if left <= 0:
-            raise FolderBusy(f"someone else is writing to {root.name} all the time", hint="try again")
+            raise FolderBusy(f"other processes write to {root.name} all the time", hint="try again")
         await asyncio.sleep(min(pause, left))
         pause = min(pause * 2, most)
     return descriptor
@@ -59,7 +59,7 @@ def _try_lock(root: Path) -> int | None:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(descriptor), root.stat()):
             return descriptor
-    except (BlockingIOError, FileNotFoundError):  # held, or moved away while we looked
+    except (BlockingIOError, FileNotFoundError):  # held, or moved away meanwhile
         pass
     except OSError as error:
         os.close(descriptor)
@@ -70,12 +70,12 @@ def _try_lock(root: Path) -> int | None:
 
 def _make_refusal(root: Path, error: OSError) -> CannotLock:
     reason = os.strerror(error.errno) if error.errno else "it cannot be locked"
-    return CannotLock(f"cannot lock {root}: {reason}", hint="name a folder on a local disk that you may read")
+    return CannotLock(f"cannot lock {root}: {reason}", hint="use a readable folder on a local disk")
 
 
 def find_write_problem(root: Path) -> str | None:
     """Return why files in ``root`` cannot be written; None if they can."""
-    if not os.path.exists(root):  # noqa: PTH110 - False, not an error, where we may not look
+    if not os.path.exists(root):  # noqa: PTH110 - False, not an error, without permission
         return "there is no such folder"
     if not os.path.isdir(root):  # noqa: PTH112
         return "it is not a folder"

@@ -23,15 +23,15 @@ _KEPT_VARIABLES = (
     *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"),
     *("http_proxy", "https_proxy", "all_proxy", "no_proxy"),
 )
-"""Git gets these and nothing else: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a filter or a helper."""
+"""The only variables that git gets: no ``SOPS_*`` or ``AGENTSD_*`` ever reaches a filter or a helper."""
 
 _FIXED_VARIABLES = {
-    "LC_ALL": "C.UTF-8",  # refusals are told apart by git's English
+    "LC_ALL": "C.UTF-8",  # refusals are classified by git's English messages
     "GIT_TERMINAL_PROMPT": "0",
     "GCM_INTERACTIVE": "never",
     "SSH_ASKPASS_REQUIRE": "never",
     "GIT_OPTIONAL_LOCKS": "0",
-    "GIT_LITERAL_PATHSPECS": "1",  # a file may be called "*.yaml" or ":(top)"
+    "GIT_LITERAL_PATHSPECS": "1",  # a file may be named "*.yaml" or ":(top)"
 }
 _GIT_OPTIONS = (
     *("-c", f"core.hooksPath={os.devnull}"),
@@ -39,7 +39,7 @@ _GIT_OPTIONS = (
     *("-c", "i18n.commitEncoding=UTF-8"),
 )
 _TERMINATE_SECONDS = 2.0
-"""Seconds that git has, once told to end, to take its own lock files away."""
+"""Seconds that git has after SIGTERM to remove its own lock files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ async def list_changed_files(folder: Path, ref: str) -> frozenset[str]:
         folder, "diff", "--merge-base", "--name-only", "-z", "--relative", "--end-of-options", ref, "--", "."
     )
     if code != 0:
-        hint = "in CI, fetch it first: a shallow clone knows no other branch"
+        hint = "in CI, fetch it first: a shallow clone has no other branch"
         raise ConfigError(f"git cannot compare {folder} with {ref!r}", hint=hint)
     _, untracked = await _run_git(folder, "ls-files", "-z", "--others", "--exclude-standard")
     return frozenset(name for name in (*tracked.split("\0"), *untracked.split("\0")) if name)
@@ -186,7 +186,7 @@ async def run(
     except TimeoutError:
         if process.returncode is None:
             raise
-        return GitResult(process.returncode)  # git is done; a helper that stays behind holds the pipe
+        return GitResult(process.returncode)  # git has ended; a remaining helper holds the pipe
     finally:
         await _end_process(process)
     return GitResult(process.returncode or 0, out, complaint.decode(errors="replace"))
@@ -196,9 +196,9 @@ async def _end_process(process: asyncio.subprocess.Process) -> None:
     """Terminate a git that still runs, gently at first, and what it started (ssh, a filter)."""
     if process.returncode is not None:
         return
-    for deed in (signal.SIGTERM, signal.SIGKILL):
+    for one in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):  # its group is its own: run() began a session
-            os.killpg(process.pid, deed)
+            os.killpg(process.pid, one)
         with suppress(TimeoutError):
             async with asyncio.timeout(_TERMINATE_SECONDS):
                 await process.wait()

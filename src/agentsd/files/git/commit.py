@@ -29,7 +29,7 @@ from agentsd.files.git.repository import (
     retry_while_busy,
 )
 
-__all__ = [  # the whole write side, in one place to import from
+__all__ = [  # the whole write side, to import from one module
     "Author",
     "CommitSpec",
     "GitBusy",
@@ -42,11 +42,11 @@ __all__ = [  # the whole write side, in one place to import from
 ]
 
 COMMIT_WAIT_SECONDS = 10.0
-"""Seconds to wait for another git."""
+"""Time to wait for another git process."""
 
 _SCRATCH = "agentsd-index"
 _NAME_MAX = 200
-_CRUD = " .,:;<>\"'\\"  # what git itself takes off the ends of a name (ident.c)
+_CRUD = " .,:;<>\"'\\"  # what git itself strips from the ends of a name (ident.c)
 _UNPRINTED = ("Cc", "Cs", "Zl", "Zp")
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _TRUE = ("true", "yes", "on", "1")
@@ -139,7 +139,7 @@ async def _commit_names(repository: Repository, names: Sequence[str], order: Com
     try:
         await _move_ref(repository, "HEAD", made, base, order)
     except AgentsdError:
-        if (await _read_base(repository)).commit != made:  # else it did move, and was told too late
+        if (await _read_base(repository)).commit != made:  # else it did move, and the reply came too late
             _restore_index(repository, index, before)
             raise
     return made
@@ -188,7 +188,7 @@ async def commit_to_branch(
         await refuse_ignored(mine, _filter_present(mine, kept))
         base = await _read_base(mine)
         if not base.commit:
-            raise GitRefused(f"{mine.top} has no commit yet", hint="make the first one on its main branch")
+            raise GitRefused(f"{mine.top} has no commit yet", hint="create the first one on its main branch")
         made = await _create_commit(mine, await _write_tree(mine, base, named), base, order)
         await retry_while_busy(lambda: _move_ref(mine, ref, made, None, order), deadline)
         return made
@@ -209,7 +209,7 @@ async def _write_tree(repository: Repository, base: _Base, named: Mapping[str, b
         await repository.git("update-index", "--replace", "-z", "--index-info", stdin=listing, index=scratch)
         tree = await repository.git("write-tree", index=scratch)
     if tree == base.tree:
-        raise GitRefused("nothing to commit: the files are as HEAD has them", hint="change something")
+        raise GitRefused("nothing to commit: the files are equal to HEAD", hint="change something")
     return tree
 
 
@@ -224,7 +224,8 @@ async def _check_new_branch(repository: Repository, branch: str) -> str:
     fine = branch.isprintable() and not branch.startswith("-") and branch not in ("HEAD", "@")
     if not fine or (await repository.ask("check-ref-format", ref)).code:
         raise GitRefused(
-            f"{escape_unprintable(branch)!r} is no name for a branch", hint="see: git help check-ref-format"
+            f"{escape_unprintable(branch)!r} is not a valid branch name",
+            hint="see: git help check-ref-format",
         )
     if not (await repository.ask("show-ref", "--verify", "--quiet", ref)).code:
         raise GitRefused(f"the branch {branch!r} exists already", hint="use another name, or delete it")
@@ -277,8 +278,8 @@ async def _move_ref(
         await repository.git("update-ref", "--create-reflog", "-m", note, ref, made, before)
     except GitRefused:
         if base is None:
-            hint = "does a branch stand in its way? a/b cannot be made beside a"
-            raise GitRefused(f"git cannot make the branch {ref[11:]!r}", hint=hint) from None
+            hint = "is another branch in the way? a/b cannot be created beside a"
+            raise GitRefused(f"git cannot create the branch {ref[11:]!r}", hint=hint) from None
         if await _read_base(repository) != base:
             raise GitBusy("the branch moved meanwhile", hint="try again") from None
         raise

@@ -24,10 +24,12 @@ async def refuse_unfit(folder: Path, paths: Sequence[str], *, detached: bool = F
 async def refuse_ignored(repository: Repository, names: Sequence[str]) -> None:
     """Raise ``GitRefused`` if git ignores one of the files ``names``, relative to the top."""
     listing = "".join(f"./{name}\0" for name in names).encode(errors="surrogateescape")
-    any_name = {"GIT_LITERAL_PATHSPECS": "0"}  # which check-ignore does not know: hence the "./"
+    any_name = {"GIT_LITERAL_PATHSPECS": "0"}  # unsupported by check-ignore: hence the "./"
     ran = await repository.ask("check-ignore", "-z", "--stdin", stdin=listing, environment=any_name)
     if ran.code not in (0, 1):
-        raise GitRefused("git cannot tell which files it ignores", hint=f"in {repository.top}: git status")
+        raise GitRefused(
+            "git cannot determine which files it ignores", hint=f"in {repository.top}: git status"
+        )
     if ran.code == 0:
         ignored = escape_unprintable(ran.text.split("\0")[0][2:])
-        raise GitRefused(f"git ignores {ignored}", hint=f"see which rule: git check-ignore -v {ignored}")
+        raise GitRefused(f"git ignores {ignored}", hint=f"for the rule, run: git check-ignore -v {ignored}")

@@ -24,7 +24,7 @@ async def read_merge_base_tree(folder: Path, ref: str, env: str | None = None) -
         raise ConfigError(f"{folder} is not a folder", hint="name the folder of manifests with --path")
     left = await run(folder, "merge-base", "--end-of-options", ref, "HEAD")
     if left.code:
-        hint = "in CI, fetch it first and in full: a shallow clone knows neither other branches nor the past"
+        hint = "in CI, fetch it first and in full: a shallow clone has neither other branches nor history"
         raise ConfigError(f"git cannot compare {folder} with {escape_unprintable(ref)!r}", hint=hint)
     prefix = (await run(folder, "rev-parse", "--show-prefix")).out.decode(errors="surrogateescape")
     path = prefix.rstrip("\n").rstrip("/")

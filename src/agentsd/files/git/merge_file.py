@@ -9,7 +9,7 @@ from agentsd.core.errors import ConfigError
 from agentsd.files.git.command import run
 
 _CONFLICTS_MAX = 127
-"""``git merge-file`` exits with the number of conflicts, this at most; with more where it failed."""
+"""``git merge-file`` exits with the number of conflicts, at most this; a higher code is a failure."""
 
 
 async def merge_texts(

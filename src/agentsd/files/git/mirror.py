@@ -22,11 +22,11 @@ from agentsd.core.trust.remotes import Remote
 from agentsd.files.git.command import GitResult, run
 
 FETCH_DEPTH = 50
-"""Commits of history that are kept: enough to see which way a ref moved."""
+"""Commits of history that are kept: enough to detect in which direction a ref moved."""
 
 FIRST_FETCH_SECONDS = 600.0
 LATER_GIT_SECONDS = 60.0
-_STALLED_SECONDS = 20  # without a byte, after which http gives up
+_STALLED_SECONDS = 20  # without a byte, after which HTTP gives up
 _PAUSE_SECONDS = 0.02
 
 FETCHED_REF = "refs/agentsd/fetched"
@@ -77,7 +77,7 @@ class Mirror:
         self.folder = folder
         self.remote = remote
         self.ref = ref
-        self._named: str | None = None  # the full name of ``ref``, once the remote knew it
+        self._named: str | None = None  # the full name of ``ref``, once the remote had it
         self._swept = False
 
     async def fetch(self, *, tags: bool = False) -> str:
@@ -96,7 +96,7 @@ class Mirror:
             try:
                 return await self._fetch(held, tags=tags)
             except _BrokenMirror:
-                raise PullFailed(f"git cannot keep a repository in {self.folder}", hint=_DISK_HINT) from None
+                raise PullFailed(f"git cannot store a repository in {self.folder}", hint=_DISK_HINT) from None
 
     async def leads_to(self, commit: str, later: str) -> bool | None:
         """Return whether ``later`` is ``commit`` or follows it, by the local history.
@@ -157,7 +157,7 @@ class Mirror:
         chosen = {
             "GIT_DIR": str(self.folder),
             "GIT_ALLOW_PROTOCOL": "file:git:http:https:ssh",
-            "GIT_CONFIG_COUNT": "1",  # not an argument: those are everybody's to see
+            "GIT_CONFIG_COUNT": "1",  # not an argument: every user can read those
             "GIT_CONFIG_KEY_0": "remote.agentsd.url",
             "GIT_CONFIG_VALUE_0": self.remote.text,
         }
@@ -166,10 +166,11 @@ class Mirror:
             ran = await run(folder, *arguments, stdin=stdin, environment=chosen, held=held, timeout=seconds)
         except TimeoutError:
             raise PullFailed(
-                f"{self.remote.shown} did not answer within {seconds:g} s", hint="is it up, and the network?"
+                f"{self.remote.shown} did not answer within {seconds:g} s",
+                hint="check the host and the network",
             ) from None
         if ran.code == 127:
-            raise PullFailed("there is no git on this machine", hint="install git")
+            raise PullFailed("git is not installed", hint="install git")
         return ran
 
     async def _fetch(self, held: Sequence[int], *, tags: bool) -> str:
@@ -208,12 +209,14 @@ class Mirror:
     async def _commit(self) -> str:
         with suppress(OSError):
             found = (self.folder / FETCHED_REF).read_text().strip()
-            branch = str(self._named).startswith(("HEAD", "refs/heads/"))  # never leads to a tag
+            branch = str(self._named).startswith(("HEAD", "refs/heads/"))  # never refers to a tag
             if branch and _SHA.fullmatch(found):
                 return found
         ran = await self.git("rev-parse", "--verify", "--quiet", f"{FETCHED_REF}^{{commit}}")
         if ran.code or not ran.text:
-            raise PullFailed(f"{self.ref!r} of {self.remote.shown} leads to no commit", hint="correct --ref")
+            raise PullFailed(
+                f"{self.ref!r} of {self.remote.shown} does not refer to a commit", hint="correct --ref"
+            )
         return ran.text
 
     async def _ready(self) -> bool:
@@ -225,12 +228,12 @@ class Mirror:
         shutil.rmtree(self.folder, ignore_errors=True)
         ran = await run(self.folder.parent, "init", "--quiet", "--bare", "--template=", str(new))
         if ran.code == 127:
-            raise PullFailed("there is no git on this machine", hint="install git")
+            raise PullFailed("git is not installed", hint="install git")
         try:
             new.rename(self.folder)
         except OSError:
             raise PullFailed(
-                f"git cannot make a repository in {self.folder.parent}", hint=_DISK_HINT
+                f"git cannot create a repository in {self.folder.parent}", hint=_DISK_HINT
             ) from None
         return True
 
@@ -263,22 +266,22 @@ class Mirror:
     def _failure(self, ran: GitResult) -> Exception:
         told, shown = ran.complaint, self.remote.shown
         if _CREDENTIAL.search(told):
-            hint = "git needs a credential helper, or a key without a passphrase: nobody is there to ask"
-            return PullFailed(f"{shown} does not let git in", hint=hint)
+            hint = "git needs a credential helper, or a key without a passphrase: it cannot prompt"
+            return PullFailed(f"{shown} denies git access", hint=hint)
         if _NO_REPOSITORY.search(told):
             return PullFailed(f"there is no repository at {shown}", hint="correct --git, or give git access")
         if _UNREACHABLE.search(told):
-            return PullFailed(f"{shown} cannot be reached", hint="is it up, and the network?")
+            return PullFailed(f"{shown} cannot be reached", hint="check the host and the network")
         if _BROKEN_PATTERN.search(re.sub("(?m)^remote: .*$", "", told)):
             return _BrokenMirror()
         if "No space left" in told or "Read-only file system" in told:
             return PullFailed(f"git cannot write in {self.folder}", hint=_DISK_HINT)
         return PullFailed(
-            f"git cannot fetch from {shown} (exit {ran.code})", hint="see why, by hand: git ls-remote URL"
+            f"git cannot fetch from {shown} (exit {ran.code})", hint="for the reason, run: git ls-remote URL"
         )
 
 
-_DISK_HINT = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR names another folder"
+_DISK_HINT = "check its owner, mode, mount and disk; AGENTSD_GIT_DIR sets another folder"
 
 
 def _list_full_names(ref: str) -> list[str]:
@@ -295,7 +298,7 @@ async def _lock_descriptor(descriptor: int, path: Path) -> None:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             if asyncio.get_running_loop().time() >= deadline:
-                hint = "give each its own AGENTSD_GIT_DIR"
+                hint = "set a different AGENTSD_GIT_DIR for each"
                 raise PullFailed(f"another process holds {path}", hint=hint) from None
             await asyncio.sleep(_PAUSE_SECONDS)
         else:

@@ -47,7 +47,7 @@ async def _push_refspec(repository: Repository, spec: str, remote: str, timeout:
     except GitRefused:
         raise PushFailed(
             f"the remote {remote!r} did not answer within {timeout:g} s",
-            hint="is it up, and is the network? the next push takes this commit along",
+            hint="check the host and the network; the next push includes this commit",
         ) from None
     if ran.code:
         raise _make_failure(ran.text, ran.complaint, remote, f"exit {ran.code}")
@@ -55,17 +55,17 @@ async def _push_refspec(repository: Repository, spec: str, remote: str, timeout:
 
 def _make_failure(printed: str, complaint: str, remote: str, code: str) -> PushFailed:
     if "[remote rejected]" in printed:
-        message, hint = "refused by its own rules", "is the branch protected? let each edit have a branch"
+        message, hint = "refused by its own rules", "is the branch protected? use a branch for each edit"
     elif "[rejected]" in printed:
         message, hint = (
             "has commits that this clone lacks",
-            "bring them in, then push: git pull --rebase && git push",
+            "pull them, then push: git pull --rebase && git push",
         )
     elif _CREDENTIAL.search(complaint):
-        message = "does not let git in"
-        hint = "git needs a credential helper, or a key without a passphrase: nobody is there to ask"
+        message = "denies git access"
+        hint = "git needs a credential helper, or a key without a passphrase: it cannot prompt"
     else:
-        message, hint = f"cannot be pushed to ({code})", f"see why, by hand: git push {remote}"
+        message, hint = f"cannot be pushed to ({code})", f"for the reason, run: git push {remote}"
     return PushFailed(f"the remote {remote!r} {message}", hint=hint)
 
 
@@ -78,7 +78,7 @@ async def _resolve_refspec(repository: Repository, refspec: str | None, remote: 
         fine = part.isprintable() and not part.startswith(("-", "+")) if part else not colon
         if not fine or (await repository.ask("check-ref-format", "--allow-onelevel", ref)).code:
             raise GitRefused(
-                f"{escape_unprintable(refspec)!r} is no refspec", hint="give branch, or source:target"
+                f"{escape_unprintable(refspec)!r} is not a valid refspec", hint="use branch, or source:target"
             )
     return ":".join(refs)
 

@@ -29,7 +29,7 @@ from agentsd.core.names import escape_unprintable
 from agentsd.files.git.command import GitResult, find_repository, run
 
 GIT_TIMEOUT_SECONDS = 30.0
-"""Seconds for one git: signing and filters may be slow."""
+"""Timeout of one git process: signing and filters may be slow."""
 
 _PAUSE_SECONDS = 0.02  # seconds
 _MARK = b"an agentsd is writing this index\n"
@@ -114,7 +114,7 @@ class Repository:
         except TimeoutError:
             raise GitRefused(
                 f"git {arguments[0]} did not end within {timeout:g} s",
-                hint="does it wait for a passphrase (commit.gpgSign) or a filter? try it by hand",
+                hint="is it waiting for a passphrase (commit.gpgSign) or a filter? try it manually",
             ) from None
 
     async def branch(self) -> str:
@@ -134,17 +134,18 @@ class Repository:
         real = Path(os.path.realpath(folder / path)) if inside else Path("/")
         if not inside or not real.is_relative_to(self.top) or real.is_dir():
             raise GitRefused(
-                f"{escape_unprintable(path)!r} is no file of {self.top}", hint="name a file in its work tree"
+                f"{escape_unprintable(path)!r} is not a file of {self.top}",
+                hint="name a file in its work tree",
             )
         return real.relative_to(self.top).as_posix()
 
     def refuse_unfinished(self) -> None:
         """Raise ``GitRefused`` during a merge, rebase, cherry-pick or revert."""
-        for mark, deed in _UNFINISHED.items():
+        for mark, operation in _UNFINISHED.items():
             if (self.git_dir / mark).exists():
                 raise GitRefused(
-                    f"a {deed} is under way in {self.top}",
-                    hint=f"finish it (git {deed} --continue) or give it up (git {deed} --abort)",
+                    f"a {operation} is under way in {self.top}",
+                    hint=f"finish it (git {operation} --continue) or cancel it (git {operation} --abort)",
                 )
 
     @asynccontextmanager
@@ -157,7 +158,7 @@ class Repository:
         try:
             while not _try_flock(descriptor):
                 if _get_loop_time() >= deadline:
-                    raise GitBusy(f"another agentsd is writing to {self.top}", hint="try again")
+                    raise GitBusy(f"another agentsd process is writing to {self.top}", hint="try again")
                 await asyncio.sleep(_PAUSE_SECONDS)
             yield replace(self, held=(descriptor,))
         finally:
@@ -184,7 +185,7 @@ class Repository:
             _write_mark(lock)
         except FileExistsError:
             if ours := _is_ours(lock):
-                _log.warning("took over %s: the agentsd that wrote it was killed", lock)
+                _log.warning("took over %s: the agentsd process that wrote it was killed", lock)
             return ours
         except OSError as error:
             raise _make_unwritable(self.git_dir, error.strerror) from None
@@ -198,7 +199,7 @@ async def open_repository(folder: Path) -> Repository:
     """
     ran = await run(folder, "rev-parse", "--is-inside-work-tree", "--absolute-git-dir", "--show-toplevel")
     if ran.text.startswith("false"):
-        raise GitRefused(f"{folder} belongs to no work tree", hint="use a clone that is not bare")
+        raise GitRefused(f"{folder} does not belong to a work tree", hint="use a clone that is not bare")
     if ran.code in (127, 128) and not ran.out:
         raise _make_no_repository(folder, ran)
     _, git_dir, top = ran.text.split("\n")
@@ -220,8 +221,8 @@ async def check_repository(folder: Path, *, timeout: float = 2.0) -> None:
         if not os.access(repository.git_dir, os.W_OK):
             raise _make_unwritable(repository.git_dir, None)
         async with repository.alone(_get_loop_time() + timeout):
-            _release_lock(repository.git_dir / "index.lock")  # whoever wrote it is dead: see above
-    except GitBusy:  # another agentsd is at work
+            _release_lock(repository.git_dir / "index.lock")  # the process that wrote it is dead: see above
+    except GitBusy:  # another agentsd is working
         return
     except GitRefused as error:
         raise ConfigError(f"edits cannot become commits: {error.message}", hint=error.hint) from None
@@ -313,11 +314,11 @@ def _make_refusal(ran: GitResult, command: str, top: Path) -> AgentsdError:
     if locked := _LOCK.search(ran.complaint):
         return _make_busy(Path(locked[1]))
     if _FULL.search(ran.complaint) or ran.code == -signal.SIGXFSZ:
-        hint = f"make room on the disk of {top}, then try again"
-        return GitFull(f"git has no room to write in {top}", hint=hint)
+        hint = f"free disk space for {top}, then try again"
+        return GitFull(f"git has no disk space to write in {top}", hint=hint)
     if command == "commit-tree":
-        hint = "can it sign without a passphrase? give it the key, or set: git config commit.gpgSign false"
-        return GitRefused("git cannot make the commit", hint=hint)
+        hint = "can it sign without a passphrase? provide the key, or set: git config commit.gpgSign false"
+        return GitRefused("git cannot create the commit", hint=hint)
     if _UNWRITABLE.search(ran.complaint):
         return _make_unwritable(top, None)
     return GitRefused(f"git {command} failed (exit {ran.code})", hint=f"in {top}, see: git status; git fsck")
@@ -325,8 +326,8 @@ def _make_refusal(ran: GitResult, command: str, top: Path) -> AgentsdError:
 
 def _make_busy(lock: Path) -> GitBusy:
     return GitBusy(
-        f"another git holds {lock}",
-        hint="try again when it is done; if no git is running here, a killed one left it: remove that file",
+        f"another git process holds {lock}",
+        hint="try again when it is done; if no git is running here, remove that file: a killed one left it",
     )
 
 
@@ -337,10 +338,10 @@ def _make_unwritable(folder: Path, reason: str | None) -> GitRefused:
 
 def _make_no_repository(folder: Path, ran: GitResult) -> GitRefused:
     if ran.code == 127:
-        return GitRefused("there is no git on this machine", hint="install git, or use --write-back files")
+        return GitRefused("git is not installed", hint="install git, or use --write-back files")
     if "dubious ownership" in ran.complaint:
         return GitRefused(
             f"git does not trust the repository of {folder}: another user owns it",
             hint=f"git config --global --add safe.directory {find_repository(folder) or folder}",
         )
-    return GitRefused(f"{folder} is in no git repository", hint="git init, or use --write-back files")
+    return GitRefused(f"{folder} is not in a git repository", hint="run git init, or use --write-back files")

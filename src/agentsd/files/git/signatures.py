@@ -31,7 +31,7 @@ _SSH_GOOD = re.compile(r'^Good "git" signature for (.+) with \S+ key (SHA256:\S+
 _GPG_VALID = re.compile(r"^\[GNUPG:\] VALIDSIG ([0-9A-F]{40,64})", re.MULTILINE)
 _GPG_BAD = re.compile(r"^\[GNUPG:\] (BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG)", re.MULTILINE)
 _GPG_CONF = "batch\nno-autostart\nno-auto-key-retrieve\ntrust-model always\nno-permission-warning\n"
-_HINT = "have it signed by somebody that {} lists, or add the signer there"
+_HINT = "have it signed by a signer listed in {}, or add the signer there"
 
 
 class UntrustedCommit(SyncRefused):
@@ -50,7 +50,7 @@ class TrustedSigners:
         self._form()
         program = "gpg" if self._form() == "gpg" else "ssh-keygen"
         if shutil.which(program) is None:
-            raise ConfigError(f"{program} is not installed, which verifies the signatures", hint="install it")
+            raise ConfigError(f"{program}, which verifies signatures, is not installed", hint="install it")
 
     async def verify(self, mirror: Mirror, commit: str) -> str:
         """Return the signer of ``commit``. Raises ``UntrustedCommit``, or ``ConfigError`` for the file."""
@@ -79,7 +79,7 @@ class TrustedSigners:
             return "ssh"
         raise ConfigError(
             f"the signers' file {self.file} lists no signer",
-            hint="lines as 'ada@example.org ssh-ed25519 AAAA…' (ssh-keygen(1)), or keys by gpg --export",
+            hint="add 'ada@example.org ssh-ed25519 AAAA…' (ssh-keygen(1)), or keys from gpg --export",
         )
 
     @contextmanager
@@ -134,7 +134,9 @@ async def _import_keys(home: Path) -> None:
         env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"},
     )
     if await process.wait():
-        raise ConfigError("gpg cannot read the signers' file", hint="write it with: gpg --export --armor KEY")
+        raise ConfigError(
+            "gpg cannot read the signers' file", hint="create it with: gpg --export --armor KEY"
+        )
 
 
 def _parse_signer(ran: GitResult) -> str | None:

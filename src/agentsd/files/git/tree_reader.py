@@ -28,7 +28,7 @@ from agentsd.files.tree import (
 )
 
 Git = Callable[..., Awaitable[GitResult]]
-"""Runs git on a repository: ``Mirror.git``."""
+"""Function that runs git on a repository: ``Mirror.git``."""
 
 _BATCH_BYTES = 64 << 20
 _EDITS_MAX = 100
@@ -42,7 +42,7 @@ class CommitReader:
 
     git: Git
     _known: dict[str, tuple[str, SourceFile]] = field(default_factory=dict)  # path → (object, file)
-    _links: dict[str, str] = field(default_factory=dict)  # object → where it leads
+    _links: dict[str, str] = field(default_factory=dict)  # object → target
     _last: tuple[str, str, Tree] | None = None  # commit, path and tree that were read, if without links
 
     async def read(self, commit: str, path: str) -> Tree:
@@ -127,7 +127,7 @@ class CommitReader:
         if ran.code:
             raise ConfigError(
                 f"commit {commit[:12]} has no folder {escape_unprintable(path)}",
-                hint="name it with --path, or add it",
+                hint="set it with --path, or add it",
             )
         root = Folder()
         for line in ran.out.split(b"\0"):
@@ -159,7 +159,7 @@ class CommitReader:
         found = dict(_parse_batch(ran.out))
         if ran.code or found.keys() != set(names):
             raise ConfigError(
-                "the repository here lacks objects of the commit", hint="remove the folder AGENTSD_GIT_DIR"
+                "the local repository lacks objects of the commit", hint="remove the folder AGENTSD_GIT_DIR"
             )
         return found
 
@@ -178,8 +178,8 @@ def _parse_edits(out: bytes) -> dict[str, str] | None:
     words = out.split(b"\0")[:-1]
     edits = {}
     for head, path in zip(words[::2], words[1::2], strict=True):
-        old, new, _, name, deed = head.removeprefix(b":").split()
-        if deed != b"M" or {old, new} - _PLAIN:
+        old, new, _, name, status = head.removeprefix(b":").split()
+        if status != b"M" or {old, new} - _PLAIN:
             return None
         edits["/".join(map(escape_unprintable, os.fsdecode(path).split("/")))] = name.decode()
     return edits
@@ -203,7 +203,7 @@ def _parse_batch(out: bytes) -> Iterator[tuple[str, bytes]]:
 
 def _find_oversize(path: str, blob: Blob) -> Violation | None:
     if is_attachment_name(path) and blob.size > ATTACHMENT_MAX:
-        return Violation(path, "too-large", "more than 16 MiB", "split it, or leave out its pictures")
+        return Violation(path, "too-large", "more than 16 MiB", "split it, or remove its images")
     if not is_attachment_name(path) and blob.size > MAX_BYTES:
         return Violation(path, "too-large", "more than 1 MiB", "split it: one manifest describes one agent")
     return None
@@ -211,6 +211,6 @@ def _find_oversize(path: str, blob: Blob) -> Violation | None:
 
 def _find_lfs_pointer(path: str, data: bytes) -> Violation | None:
     if data.startswith(_LFS):
-        hint = "pull mode reads what git itself holds: keep the file in git, or watch a checkout with --path"
-        return Violation(path, "unreadable", "this is a pointer of Git LFS, not the file", hint)
+        hint = "pull mode reads git objects only: store the file in git, or watch a checkout with --path"
+        return Violation(path, "unreadable", "this is a Git LFS pointer, not the file", hint)
     return None

@@ -13,7 +13,7 @@ from agentsd.files.budget import DEFAULT_LIMITS, TreeBudget, TreeLimits
 from agentsd.files.tree import ATTACHMENT_MAX, find_foreign_link, is_attachment_name, is_manifest_name
 
 _LINKS_MAX = 40
-_PATH_MAX = 4095  # characters of a link's target, as Linux has it
+_PATH_MAX = 4095  # characters of a link's target, as in Linux
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Folder:
 Node: TypeAlias = Blob | Folder
 
 FoundBlob = tuple[str, Blob | None, Violation | None]
-"""Path, what is there, and what is wrong with it."""
+"""Path, entry, and violation, if any."""
 
 
 def insert_entry(root: Folder, line: bytes) -> None:
@@ -45,7 +45,7 @@ def insert_entry(root: Folder, line: bytes) -> None:
     """
     head, _, path = line.partition(b"\t")
     mode, kind, name, size = head.split()
-    if kind != b"blob":  # a submodule: another repository's business
+    if kind != b"blob":  # a submodule belongs to another repository
         return
     *folders, last = os.fsdecode(path).split("/")
     node = root
@@ -140,7 +140,7 @@ class CommitWalk:
         try:
             real, node = self._resolved(place)
         except _LinkFault as fault:
-            if attachment:  # where other links lead to that leave the folder is not known here
+            if attachment:  # targets of other links that leave the folder are unknown here
                 yield path, None, _make_link_violation(path, str(fault))
             return
         if isinstance(node, Blob):
@@ -150,7 +150,7 @@ class CommitWalk:
             return
         prefix = f"{path}/"
         if real in within or place[:-1][: len(real)] == real:
-            yield prefix, None, _make_link_violation(prefix, "this link leads back to a folder around it")
+            yield prefix, None, _make_link_violation(prefix, "this link points to a parent folder")
         elif problem := find_foreign_link(prefix, "/".join(real), is_folder=True):
             yield prefix, None, problem
         else:
@@ -177,7 +177,7 @@ class CommitWalk:
     def _target(self, link: Blob, links: int) -> list[str]:
         target = self._links[link.name]
         if links > _LINKS_MAX or len(target) > _PATH_MAX:
-            raise _LinkFault("this link leads to itself")
+            raise _LinkFault("this link points to itself")
         if target.startswith("/"):
             raise _LinkFault(_OUTSIDE)
         return target.split("/")
@@ -186,15 +186,15 @@ class CommitWalk:
         node: Node = self._root
         for part in place:
             if not isinstance(node, Folder) or part not in node.entries:
-                raise _LinkFault("this link leads nowhere")
+                raise _LinkFault("the target of this link does not exist")
             node = node.entries[part]
         return node
 
 
-_OUTSIDE = "this link leads out of the folder of manifests"
+_OUTSIDE = "this link points outside the folder of manifests"
 
 
 def _make_link_violation(path: str, message: str) -> Violation:
     if message == _OUTSIDE:
         return Violation(path, "symlink-outside", message, "put the file itself here")
-    return Violation(path, "unreadable", message, "remove it, or restore what it points to")
+    return Violation(path, "unreadable", message, "remove it, or restore its target")

@@ -19,6 +19,6 @@ def extract_top_level_block(text: str, key: str) -> str:
     lines = text.splitlines(keepends=True)
     start = next((i for i, line in enumerate(lines) if line.startswith(f"{key}:")), None)
     if start is None:
-        raise CannotEdit(f"there is no top-level {key!r} in the text")
+        raise CannotEdit(f"the text has no top-level {key!r}")
     stop = next((i for i in range(start + 1, len(lines)) if lines[i][:1] not in (" ", "\n", "-")), len(lines))
     return "".join(lines[start:stop])

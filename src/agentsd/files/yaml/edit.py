@@ -24,7 +24,7 @@ from agentsd.files.yaml.layout import BLOCKS, Unsupported, YamlEntry, YamlText
 from agentsd.files.yaml.match import match_list, match_mapping
 from agentsd.files.yaml.text_edits import TextEdit, apply_edits, make_block_edits, make_flow_edits
 
-_PASSES = 2  # the second one mends what the first one moved, such as a text that the file ended in
+_PASSES = 2  # the second one repairs what the first one moved, such as a string at the end of the file
 _HEADER = re.compile(r"[|>][-+1-9]*")
 _COMMENT = re.compile(r"[ \t]+#.*")
 _FIRST_BREAK = re.compile(r"[^\r\n]*\r\n")
@@ -47,7 +47,7 @@ def update_text(text: str, value: Mapping[str, Any]) -> str:
                 return mark + done
     except (RecursionError, ValueError, TypeError):  # too deep, half a surrogate pair, a huge number
         pass
-    raise CannotEdit("the file cannot be made to hold these values", hint="edit the file by hand")
+    raise CannotEdit("the file cannot be edited to contain these values", hint="edit the file manually")
 
 
 def _apply_value(text: str, value: Mapping[str, Any], deep: bool) -> str | None:
@@ -83,7 +83,7 @@ class _TextUpdater:
     def __init__(self, text: str, deep: bool) -> None:
         self.sheet = YamlText(text)
         self.text = text
-        self.deep = deep  # False: a changed section is written anew as a whole
+        self.deep = deep  # False: a changed section is rewritten as a whole
         self.style = detect_style(self.sheet)
         self.cuts: list[TextEdit] = []
 

@@ -18,11 +18,13 @@ from agentsd.files.yaml.blocks import CannotEdit
 
 _NOT_PLAIN = re.compile(r": |:$| #|\s$")
 _PLAIN_ANYWHERE = re.compile(r"[^\W\d_]([\w .@/+-]*[\w@/+-])?")  # also as a key, and within brackets
-_YES_OR_NO = frozenset(("y", "n", "yes", "no", "on", "off"))  # texts to Go, but not to YAML 1.1 readers
-_NOT_LITERAL = re.compile(  # YAML 1.1 has no way to write these in a block: they break lines, or are refused
+_YES_OR_NO = frozenset(("y", "n", "yes", "no", "on", "off"))  # strings to Go, but not to YAML 1.1 readers
+_NOT_LITERAL = re.compile(  # YAML 1.1 cannot write these in a block: they break lines, or are refused
     "[^\t\n\x20-\x7e\xa0-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
-_JOINERS = frozenset("\u200c\u200d")  # within emojis and Indic words; to escape them would hide the text
+_JOINERS = frozenset(
+    "\u200c\u200d"
+)  # within emojis and Indic words; escaping them would make the text unreadable
 _KEY_MAX = 1000  # YAML wants the colon within 1024 characters
 
 
@@ -31,8 +33,8 @@ class Style:
     """Style of the lines around a new value."""
 
     newline: str = "\n"
-    step: int = 2  # how far a section's fields stand in from its key
-    dash: int = 2  # how far a list's dashes do
+    step: int = 2  # indentation of a section's fields
+    dash: int = 2  # indentation of a list's dashes
     quoted: bool = False  # as in JSON: keys and texts in double quotes
 
 
@@ -99,7 +101,9 @@ def format_flow(value: Any, style: Style, *, in_flow: bool = True) -> str:
 def format_key(name: str, style: Style) -> str:
     """Return a key: plain if it is an ordinary word. Raises ``CannotEdit``."""
     if not isinstance(name, str) or len(name) > _KEY_MAX:
-        raise CannotEdit("a key that YAML cannot hold", hint=f"keys are texts of up to {_KEY_MAX} characters")
+        raise CannotEdit(
+            "a key that YAML cannot represent", hint=f"keys are strings of up to {_KEY_MAX} characters"
+        )
     plain = not style.quoted and _PLAIN_ANYWHERE.fullmatch(name) and is_text(name)
     return name if plain else quote_text(name)
 
@@ -117,8 +121,8 @@ def format_scalar(value: Any, quotes: str = "", *, in_flow: bool = False) -> str
         return str(value)
     if isinstance(value, float):
         return repr(value)
-    hint = "values are texts, numbers, booleans, null, lists and mappings"
-    raise CannotEdit(f"a manifest cannot hold a value of type {type(value).__name__}", hint=hint)
+    hint = "values are strings, numbers, booleans, null, lists and mappings"
+    raise CannotEdit(f"a manifest cannot contain a value of type {type(value).__name__}", hint=hint)
 
 
 def quote_text(value: str) -> str:
@@ -158,7 +162,7 @@ def _format_text(value: str, quotes: str, in_flow: bool) -> str:
 
 def is_plain(value: str, in_flow: bool) -> bool:
     """Return whether unquoted ``value`` is this text to every parser, and looks like a text."""
-    if is_uuid(value):  # its dashes make it no number, date or time: ids look alike, whatever they begin with
+    if is_uuid(value):  # its dashes rule out a number, date or time: ids look alike, whatever they begin with
         return True
     if not value[:1].isalpha() or not value.isprintable() or _NOT_PLAIN.search(value):
         return False

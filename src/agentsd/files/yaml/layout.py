@@ -16,7 +16,7 @@ import yaml
 _BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as YAML 1.1 breaks lines
 _COLON = re.compile(r"[ \t]*:")
 BLOCKS = frozenset("|>")
-"""Styles of scalars that stand on lines of their own."""
+"""Styles of scalars that span lines of their own."""
 
 
 class Unsupported(Exception):
@@ -28,8 +28,8 @@ class YamlEntry:
     """Key or element of a collection."""
 
     name: str | int
-    start: int  # where its key or dash stands (an element in brackets: where its value does)
-    mark: int  # just behind its colon or dash
+    start: int  # position of its key or dash (of an element in brackets: of its value)
+    mark: int  # just after its colon or dash
     node: Any  # the value
 
 

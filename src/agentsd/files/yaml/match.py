@@ -9,7 +9,7 @@ from difflib import SequenceMatcher
 from typing import Any
 
 FIRST_PLACE = -1
-"""The place of what has nothing before it."""
+"""Position before the first element."""
 
 _PAIRS_MAX = 1 << 18  # beyond this many comparisons, lists are paired from the top
 _LIKENESS_MAX = 1 << 10  # and so are the parts of them that differ
@@ -22,7 +22,7 @@ class EntryMatch:
     kept: dict[int, Any] = field(default_factory=dict)  # place → the new value there, in order
     added: dict[int, list[tuple[str | int, Any]]] = field(
         default_factory=dict
-    )  # behind a kept place, or FIRST
+    )  # after a kept position, or FIRST
 
 
 def match_mapping(old: Mapping[str, Any], new: Mapping[str, Any], *, last: str) -> EntryMatch:

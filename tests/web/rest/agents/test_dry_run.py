@@ -45,14 +45,14 @@ async def previewed(stack: Stack, method: str, path: str, **options: Any) -> dic
 
 
 async def traces(stack: Stack) -> tuple[Any, ...]:
-    """All that a write leaves: files with their times, the version, runs and deeds on record."""
+    """All that a write leaves: files with their times, the version, runs and audit entries on record."""
     files = {
         path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else None)
         for path in stack.root.parent.rglob("*")
     }
     _, synced = await stack.get("/api/sync")
-    _, deeds = await stack.get("/api/audit")
-    return files, synced["version"], synced["runs"], deeds
+    _, entries = await stack.get("/api/audit")
+    return files, synced["version"], synced["runs"], entries
 
 
 def minus_and_plus(diff: str) -> list[str]:

@@ -13,7 +13,7 @@ _TEXT: Schema = {"type": "string", "maxLength": TEXT_MAX, "pattern": r"^[^\x00-\
 
 OPERATIONS = (
     Operation(
-        id="listDeeds",
+        id="listAuditEntries",
         method="GET",
         path="/api/audit",
         group=GROUP,
@@ -38,9 +38,9 @@ OPERATIONS = (
             Reply(
                 200,
                 "A page of audit entries.",
-                (MediaType(refer_to_schema("DeedPage")),),
+                (MediaType(refer_to_schema("AuditEntryPage")),),
                 CACHE_HEADERS,
-                {"listDeeds": {"before": "$response.body#/next_before"}},
+                {"listAuditEntries": {"before": "$response.body#/next_before"}},
             ),
             NOT_MODIFIED,
         ),
@@ -52,7 +52,7 @@ OPERATIONS = (
 def make_audit_schemas() -> dict[str, Schema]:
     """Return the components of the audit."""
     return {
-        "Deed": make_object(
+        "AuditEntry": make_object(
             "One successful, refused or failed write.",
             id=COUNT,
             at=TIME,
@@ -72,9 +72,9 @@ def make_audit_schemas() -> dict[str, Schema]:
             to_version=make_nullable(COUNT),
             commit=make_nullable(TEXT),
         ),
-        "DeedPage": make_object(
+        "AuditEntryPage": make_object(
             "A page of audit entries.",
-            items=make_list(refer_to_schema("Deed")),
+            items=make_list(refer_to_schema("AuditEntry")),
             next_before=make_nullable(COUNT),
         ),
     }

@@ -77,21 +77,21 @@ export function mountAudit() {
   }
 }
 
-function row(deed) {
+function row(entry) {
   const cell = (label, ...content) => h("td", { class: content[0] === "–" ? "none" : "", dataset: { label } }, content);
-  const versions = [deed.from_version, deed.to_version].filter((one) => !isNullish(one)).join(" → ");
-  return h("tr", { dataset: { deed: deed.id } },
-    cell("When", when(deed.at)),
-    cell("Who", h("code", {}, deed.actor)),
-    cell("What", deed.action, " ", target(deed)),
+  const versions = [entry.from_version, entry.to_version].filter((one) => !isNullish(one)).join(" → ");
+  return h("tr", { dataset: { entry: entry.id } },
+    cell("When", when(entry.at)),
+    cell("Who", h("code", {}, entry.actor)),
+    cell("What", entry.action, " ", target(entry)),
     cell("Outcome",
-      deed.outcome ? h("span.badge", { class: TONES[deed.outcome] }, deed.outcome) : "–",
-      deed.code ? h("span.soft.small", {}, ` ${deed.status ?? ""} ${deed.code}`) : null),
+      entry.outcome ? h("span.badge", { class: TONES[entry.outcome] }, entry.outcome) : "–",
+      entry.code ? h("span.soft.small", {}, ` ${entry.status ?? ""} ${entry.code}`) : null),
     cell("Version", versions || "–"),
-    cell("Commit", deed.commit ? h("code", { title: deed.commit }, short(deed.commit)) : "–"));
+    cell("Commit", entry.commit ? h("code", { title: entry.commit }, short(entry.commit)) : "–"));
 }
 
-function target(deed) {
-  if (!deed.target || deed.target.includes(":")) return h("code", {}, deed.target);
-  return h("a", { href: `/ui/agent?agent=${inPath(deed.target)}` }, deed.target);
+function target(entry) {
+  if (!entry.target || entry.target.includes(":")) return h("code", {}, entry.target);
+  return h("a", { href: `/ui/agent?agent=${inPath(entry.target)}` }, entry.target);
 }
