@@ -39,20 +39,20 @@ async def get_audit(request: web.Request) -> web.Response:
     asked, agent = _get_text(request, "owner"), _get_text(request, "agent")
     scope = get_principal(request).scope
     if scope is not None and asked not in (None, scope):
-        deeds = []  # do not reveal whether another owner exists
+        entries = []  # do not reveal whether another owner exists
     else:
         async with request.app[APP_CONTEXT].database.transaction(snapshot=True) as connection:
-            deeds = await load_audit_entries(
+            entries = await load_audit_entries(
                 connection,
                 limit=limit + 1,
                 before=before,
                 owner=asked if scope is None else scope,
                 target=None if agent is None else slug_from_url(agent),
             )
-    page = deeds[:limit]
-    more = len(deeds) > limit
+    page = entries[:limit]
+    more = len(entries) > limit
     body = to_json(
-        {"items": [audit_entry_view(deed) for deed in page], "next_before": page[-1].id if more else None}
+        {"items": [audit_entry_view(entry) for entry in page], "next_before": page[-1].id if more else None}
     )
     return make_cached_response(request, body, compute_etag(body))
 

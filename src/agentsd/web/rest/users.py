@@ -96,81 +96,81 @@ _Work = Callable[[TokenOperations], Awaitable[UserWriteResult]]
 
 async def create_token(request: web.Request) -> web.Response:
     """Return 201 with the owner and its tokens; 202 where the edit waits on a branch."""
-    deed = _AuditDraft("token-create", request.match_info["user"])
+    draft = _AuditDraft("token-create", request.match_info["user"])
 
     async def decide(who: Principal) -> _Work:
         force = parse_boolean(request.query, "force") or False
         body = await read_json_object(request, limit=BODY_BYTES_MAX)
-        deed.name = sanitize_text(str(body.get("name", "")))
-        entry = _parse_token_entry(body, deed.owner)
-        return lambda desk: desk.create(who, deed.owner, entry, force=force)
+        draft.name = sanitize_text(str(body.get("name", "")))
+        entry = _parse_token_entry(body, draft.owner)
+        return lambda desk: desk.create(who, draft.owner, entry, force=force)
 
-    return await asyncio.shield(_run_edit(request, deed, decide))
+    return await asyncio.shield(_run_edit(request, draft, decide))
 
 
 async def revoke_token(request: web.Request) -> web.Response:
     """Return 200 with the owner and the remaining tokens; 202 where the edit waits on a branch."""
-    deed = _AuditDraft("token-revoke", request.match_info["user"], request.match_info["name"])
+    draft = _AuditDraft("token-revoke", request.match_info["user"], request.match_info["name"])
 
     async def decide(who: Principal) -> _Work:
         force = parse_boolean(request.query, "force") or False
-        return lambda desk: desk.revoke(who, deed.owner, deed.name, force=force)
+        return lambda desk: desk.revoke(who, draft.owner, draft.name, force=force)
 
-    return await asyncio.shield(_run_edit(request, deed, decide))
+    return await asyncio.shield(_run_edit(request, draft, decide))
 
 
 async def _run_edit(
-    request: web.Request, deed: _AuditDraft, decide: Callable[[Principal], Awaitable[_Work]]
+    request: web.Request, draft: _AuditDraft, decide: Callable[[Principal], Awaitable[_Work]]
 ) -> web.Response:
     """Complete and record an edit; shielded, so that a client that leaves does not interrupt it."""
     parts, who = request.app[APP_CONTEXT], get_principal(request)
     try:
         _require_admin(who)
-        path = _make_path(deed.owner)
+        path = _make_path(draft.owner)
         if parts.writeback is None:
-            raise _make_read_only(parts, deed, path, "this server is read-only")
+            raise _make_read_only(parts, draft, path, "this server is read-only")
         wait, guarded = waits_for_all(request), bool(parts.access.book)
         work = await decide(who)
         done = await work(TokenOperations(parts.writeback, others=bool(parts.access.tokens)))
-        message = await _wait_until_known(parts, deed, done, guarded=guarded, wait=wait)
+        message = await _wait_until_known(parts, draft, done, guarded=guarded, wait=wait)
     except Exception as error:
-        problem = _make_problem(parts, deed, error)
+        problem = _make_problem(parts, draft, error)
         if problem is None:
             raise
-        await _record_action(request, deed, problem)
+        await _record_action(request, draft, problem)
         raise problem from None
-    reply = _make_reply(parts, deed, done, message)
-    await _record_action(request, deed, done, reply.status)
+    reply = _make_reply(parts, draft, done, message)
+    await _record_action(request, draft, done, reply.status)
     return reply
 
 
-def _make_problem(parts: AppContext, deed: _AuditDraft, error: Exception) -> Problem | None:
+def _make_problem(parts: AppContext, draft: _AuditDraft, error: Exception) -> Problem | None:
     if isinstance(error, ReadOnly):
-        return _make_read_only(parts, deed, _make_path(deed.owner), error.message)
+        return _make_read_only(parts, draft, _make_path(draft.owner), error.message)
     return from_write_error(error)
 
 
 async def _wait_until_known(
-    parts: AppContext, deed: _AuditDraft, done: UserWriteResult, *, guarded: bool, wait: bool
+    parts: AppContext, draft: _AuditDraft, done: UserWriteResult, *, guarded: bool, wait: bool
 ) -> str:
     """Wait until this replica (or every one) applies the edit.
 
     Return its consequences, and a warning for replicas that are late.
     """
-    written, book, made = done.written, parts.access.book, deed.action == "token-create"
+    written, book, made = done.written, parts.access.book, draft.action == "token-create"
     if written.version is None:
         return f"the edit waits on the branch {written.branch}"
 
     def known() -> bool:
         holder = book.holder(done.sha256)
-        held = holder is not None and (holder.owner, holder.name) == (deed.owner, deed.name)
+        held = holder is not None and (holder.owner, holder.name) == (draft.owner, draft.name)
         return held is made
 
     with suppress(TimeoutError):
         async with asyncio.timeout(LOCAL_WAIT_SECONDS):
             parts.follower.nudge()
             await book.until(known)
-    told = [f"the owner is new, with the folder {parts.files}/{deed.owner}"] if done.new_owner else []
+    told = [f"the owner is new, with the folder {parts.files}/{draft.owner}"] if done.new_owner else []
     if not known():
         return "; ".join([*told, "written and synced, but not loaded by this replica yet"])
     if wait and (late := await wait_for_all_replicas(parts, written.version)):
@@ -183,20 +183,20 @@ async def _wait_until_known(
     return "; ".join(told)
 
 
-def _make_reply(parts: AppContext, deed: _AuditDraft, done: UserWriteResult, message: str) -> web.Response:
+def _make_reply(parts: AppContext, draft: _AuditDraft, done: UserWriteResult, message: str) -> web.Response:
     written, email = done.written, done.value.get("email")
     source = parts.writeback.source if parts.writeback is not None else ""
     tokens = done.value.get("tokens") or ()
     now = datetime.now(UTC)
-    body = user_view(deed.owner, email, source, written.path, written.version, tokens, now)
+    body = user_view(draft.owner, email, source, written.path, written.version, tokens, now)
     body["write_back"] = make_write_back_view(written, message)
-    done_as = 201 if deed.action == "token-create" else 200
+    done_as = 201 if draft.action == "token-create" else 200
     status = done_as if written.version is not None else 202
     return web.Response(body=to_json(body), content_type=JSON_TYPE, status=status)
 
 
 async def _record_action(
-    request: web.Request, deed: _AuditDraft, came: UserWriteResult | Problem, status: int = 0
+    request: web.Request, draft: _AuditDraft, came: UserWriteResult | Problem, status: int = 0
 ) -> None:
     """Record the edit as ``agentsd token`` does; refused ones have the same readers as with agents."""
     database, who = request.app[APP_CONTEXT].database, get_principal(request)
@@ -204,25 +204,25 @@ async def _record_action(
         await record_action(
             database,
             who.actor,
-            deed.action,
-            deed.target,
+            draft.action,
+            draft.target,
             outcome="refused" if came.status < 500 else "failed",
             status=came.status,
             code=came.code,
-            owner=deed.owner if who.owner == deed.owner else "",
+            owner=draft.owner if who.owner == draft.owner else "",
         )
         return
     await record_action(
         database,
         who.actor,
-        deed.action,
-        deed.target,
+        draft.action,
+        draft.target,
         outcome="done",
         status=status,
         path=came.written.path,
         to_version=came.written.version,
         commit=came.written.commit,
-        owner=deed.owner,
+        owner=draft.owner,
     )
 
 
@@ -244,10 +244,10 @@ def _make_path(owner: str) -> str:
         raise bad_request(error.message, hint=error.hint, param="user", status=422) from None
 
 
-def _make_read_only(parts: AppContext, deed: _AuditDraft, path: str, why: str) -> Problem:
+def _make_read_only(parts: AppContext, draft: _AuditDraft, path: str, why: str) -> Problem:
     """Return a problem 405 with the command that does the same."""
-    owner = "" if deed.owner == DEFAULT_OWNER else f" --owner {deed.owner}"
-    verb, file = deed.action.removeprefix("token-"), f"{parts.files}/{path}"
+    owner = "" if draft.owner == DEFAULT_OWNER else f" --owner {draft.owner}"
+    verb, file = draft.action.removeprefix("token-"), f"{parts.files}/{path}"
     hint = (
         f"where the files are: agentsd token {verb} NAME{owner}, which edits {file}; then agentsd sync; "
         "or start this server with --write-back files"

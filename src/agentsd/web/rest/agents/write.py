@@ -72,13 +72,13 @@ class _AuditDraft:
 
 async def create_agent(request: web.Request) -> web.Response:
     """Return 201 with the new agent and its ``Location``; 202 where the edit waits on a branch."""
-    deed = _AuditDraft("create", "")
+    draft = _AuditDraft("create", "")
 
     async def decide() -> Work:
         body = await _read_manifest_body(request)
         slug, user = _get_text(body, "slug"), _get_text(body, "user")
         owner = derive_owner(f"{slug}.yaml") if slug is not None else user or get_principal(request).owner
-        deed.target = slug or f"{owner}/"
+        draft.target = slug or f"{owner}/"
         who = require_writer(request, owner)
         if slug is not None and user not in (None, owner):
             raise bad_request(
@@ -87,67 +87,67 @@ async def create_agent(request: web.Request) -> web.Response:
         fields = extract_fields(body, {})
         return lambda edits: edits.create(who, owner, slug, fields)
 
-    return await asyncio.shield(_run_write(request, deed, decide))
+    return await asyncio.shield(_run_write(request, draft, decide))
 
 
 async def change_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it is now."""
     merge = request.method == "PATCH"
-    deed = _AuditDraft("update", request.match_info["agent"])
+    draft = _AuditDraft("update", request.match_info["agent"])
 
     async def decide() -> Work:
-        target = _find_target(request, deed)
+        target = _find_target(request, draft)
         body = await _read_manifest_body(request)
         identity = {"id": str(target.id), "slug": target.slug, "user": target.owner}
         fields, expected = extract_fields(body, identity), _parse_if_match(request)
         who = get_principal(request)
         return lambda edits: edits.change(who, target, fields, merge=merge, expected=expected)
 
-    return await asyncio.shield(_run_write(request, deed, decide))
+    return await asyncio.shield(_run_write(request, draft, decide))
 
 
 async def delete_agent(request: web.Request) -> web.Response:
     """Return 200 with the deleted agent."""
-    deed = _AuditDraft("delete", request.match_info["agent"])
+    draft = _AuditDraft("delete", request.match_info["agent"])
 
     async def decide() -> Work:
         if request.match_info["agent"] == CURRENT_REF:
             hint = "the current agent may have changed"
             raise bad_request("the agent to delete must be named", hint=hint, param="agent", status=422)
-        target, expected = _find_target(request, deed), _parse_if_match(request)
+        target, expected = _find_target(request, draft), _parse_if_match(request)
         return lambda edits: edits.delete(get_principal(request), target, expected)
 
-    return await asyncio.shield(_run_write(request, deed, decide))
+    return await asyncio.shield(_run_write(request, draft, decide))
 
 
 async def set_default(request: web.Request) -> web.Response:
     """Return 200 with the agent, now its owner's default."""
-    deed = _AuditDraft("set-default", request.match_info["agent"])
+    draft = _AuditDraft("set-default", request.match_info["agent"])
 
     async def decide() -> Work:
-        target, expected = _find_target(request, deed), _parse_if_match(request)
+        target, expected = _find_target(request, draft), _parse_if_match(request)
         return lambda edits: edits.set_default(get_principal(request), target, expected)
 
-    return await asyncio.shield(_run_write(request, deed, decide))
+    return await asyncio.shield(_run_write(request, draft, decide))
 
 
 async def roll_back_agent(request: web.Request) -> web.Response:
     """Return 200 with the agent as it was at ``version``, at a new version."""
-    deed = _AuditDraft("rollback", request.match_info["agent"])
+    draft = _AuditDraft("rollback", request.match_info["agent"])
 
     async def decide() -> Work:
-        target, expected = _find_target(request, deed), _parse_if_match(request)
+        target, expected = _find_target(request, draft), _parse_if_match(request)
         version = (await _read_manifest_body(request)).get("version")
         if isinstance(version, bool) or not isinstance(version, int) or not 0 < version < 1 << 63:
             raise bad_request("version must be a whole number, from the agent's revisions", param="version")
         data = await _load_revision(request, target.id, version)
         return lambda edits: edits.restore(get_principal(request), target, data, expected)
 
-    return await asyncio.shield(_run_write(request, deed, decide))
+    return await asyncio.shield(_run_write(request, draft, decide))
 
 
 async def _run_write(
-    request: web.Request, deed: _AuditDraft, decide: Callable[[], Awaitable[Work]]
+    request: web.Request, draft: _AuditDraft, decide: Callable[[], Awaitable[Work]]
 ) -> web.Response:
     """Complete and record a write; shielded, so that a client that leaves does not interrupt it."""
     if is_dry_run(request):
@@ -162,51 +162,51 @@ async def _run_write(
         problem = from_write_error(error, get_principal(request).scope)
         if problem is None:
             raise
-        await _record_action(request, deed, problem)
+        await _record_action(request, draft, problem)
         raise problem from None
     reply = make_written_reply(request, written, message)
-    await _record_action(request, deed, written, reply.status)
+    await _record_action(request, draft, written, reply.status)
     return reply
 
 
 async def _record_action(
-    request: web.Request, deed: _AuditDraft, came: WriteResult | Problem, status: int = 0
+    request: web.Request, draft: _AuditDraft, came: WriteResult | Problem, status: int = 0
 ) -> None:
     database, actor = request.app[APP_CONTEXT].database, get_principal(request).actor
     if isinstance(came, Problem):
         await record_action(
             database,
             actor,
-            deed.action,
-            deed.target,
+            draft.action,
+            draft.target,
             outcome="refused" if came.status < 500 else "failed",
             status=came.status,
             code=came.code,
-            path=deed.path,
-            from_version=deed.from_version,
+            path=draft.path,
+            from_version=draft.from_version,
         )
         return
     await record_action(
         database,
         actor,
-        deed.action,
+        draft.action,
         came.slug,
         outcome="done",
         status=status,
         path=came.path,
-        from_version=deed.from_version,
+        from_version=draft.from_version,
         to_version=came.version if came.changed else None,
         commit=came.commit,
     )
 
 
-def _find_target(request: web.Request, deed: _AuditDraft) -> EditTarget:
+def _find_target(request: web.Request, draft: _AuditDraft) -> EditTarget:
     """Return the agent of the path, if it may be written. Raise ``AgentNotFound`` and ``Problem`` 403."""
     entry = find_agent(request, request.match_info["agent"])
     if entry is None:
         raise make_read_only(request, "the built-in agent has no file")
     row = entry.row
-    deed.target, deed.path, deed.from_version = row.slug, row.path, row.version
+    draft.target, draft.path, draft.from_version = row.slug, row.path, row.version
     require_writer(request, row.owner)
     return EditTarget(row.id, row.slug, row.owner, row.path, row.source)
 
