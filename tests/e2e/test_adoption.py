@@ -67,7 +67,7 @@ async def test_up_imports_the_old_env_once(newcomer: Home, client: Client, vendo
     """Where there are no manifests: sealed, served and told. Deleted, it does not come back."""
     (newcomer.repo / ".env").write_text(sample(**vendors.addresses))
     up, url = await newcomer.up()
-    await up.says("no manifests yet: .env of the system before was imported")
+    await up.says("no manifests yet: .env of the previous system was imported")
     await up.says('"model":"development"')
     assert await client.say(url, "development") == ANSWER
     assert vendors.llm.last.headers["authorization"] == f"Bearer {LLM_KEY}"

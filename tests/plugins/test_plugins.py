@@ -108,7 +108,7 @@ def test_a_broken_package_is_told_and_hurts_nobody_else(tmp_path: Path) -> None:
     done = agentsd(site, "validate", "--path", str(root))
     assert done.returncode == 0
     assert done.stderr.count("'llm.bad.example' of aaa-bad 1.0 is left out") == 1
-    assert "there is no no_such_module" in done.stderr
+    assert "no_such_module is missing" in done.stderr
 
 
 MODULE = """\

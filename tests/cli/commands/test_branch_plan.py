@@ -187,7 +187,7 @@ class TestPlanAgainst:
         for name in ("gone", "same", "support", "old-name", "broken"):
             (branch.root / f"agents.d/{name}.yaml").unlink()
         done = branch.run("plan", "--against", "git:main", "--format", "markdown")
-        assert "**A sync would refuse to remove 5 agents at once." in done.out
+        assert "**A sync would refuse to remove 5 agents at once;" in done.out
         meant = branch.run("plan", "--against", "git:main", "--allow-mass-delete")
         assert "refuse" not in meant.out
 
