@@ -39,6 +39,12 @@ class Resampler:
         return done
 
 
+def import_library() -> None:
+    """Import what resampling needs. It takes 70 ms: call it in a thread, beside the event loop."""
+    import numpy  # noqa: F401
+    import soxr  # noqa: F401
+
+
 def measure_milliseconds(pcm: bytes, rate: int) -> float:
     """Return how long ``pcm`` lasts."""
     return len(pcm) * 1000 / (rate * SAMPLE_BYTES)

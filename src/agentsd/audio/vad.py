@@ -15,6 +15,8 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
+from agentsd.audio.resampler import import_library
+
 RATE = 16_000
 """Sample rate of the model."""
 
@@ -77,7 +79,7 @@ class DetectorPool:
         """Return a detector that has heard nothing; load one, in a thread, if none is idle."""
         if self._idle:
             return self._idle.pop()[1]
-        loading = asyncio.get_running_loop().run_in_executor(self._threads, VoiceDetector)
+        loading = asyncio.get_running_loop().run_in_executor(self._threads, _load_detector)
         try:
             return await asyncio.shield(loading)
         except asyncio.CancelledError:
@@ -112,6 +114,12 @@ class DetectorPool:
 
 DETECTORS = DetectorPool()
 """Detectors of this process."""
+
+
+def _load_detector() -> VoiceDetector:
+    """Load a detector, and the library that resamples the sound for it."""
+    import_library()
+    return VoiceDetector()
 
 
 def _free_detectors(detectors: list[VoiceDetector]) -> None:
