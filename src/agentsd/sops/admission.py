@@ -176,7 +176,6 @@ def _surely_fits(rule: Mapping[str, Any], path: Path, file: Path) -> bool:
     return _match_rule(rule, path, file) is True
 
 
-_REPEAT = re.compile(r"[*+]")
 _SIMPLE = re.compile(r"[A-Za-z0-9_/^$.\\*+?()|\[\]-]{0,256}")
 
 

@@ -5,7 +5,7 @@ For an invisible agent the error is byte for byte the same as for one that does 
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from uuid import UUID
 
@@ -46,19 +46,9 @@ def get_memory_hold(request: web.Request) -> memory.MemoryHold:
     return memory.get_or_make_hold(request, request.app[APP_CONTEXT].guards.memory, request[PRINCIPAL].owner)
 
 
-def get_default_owner(request: web.Request) -> str:
-    """Return the owner whose default agent answers when no agent is named."""
-    return request[PRINCIPAL].owner
-
-
 def can_see(request: web.Request, entry: SnapshotEntry) -> bool:
     """Return whether ``entry`` is visible to the principal of the request."""
     return request[PRINCIPAL].sees(entry.row.owner)
-
-
-def list_visible_slugs(request: web.Request) -> Sequence[str]:
-    """Return the sorted slugs of all visible agents. Raise ``Problem`` 503 before the first load."""
-    return get_snapshot(request).slugs(request[PRINCIPAL].scope)
 
 
 def require_writer(request: web.Request, owner: str) -> Principal:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +19,6 @@ from agentsd.core.violations import filter_errors
 
 if TYPE_CHECKING:
     from agentsd.settings import Settings
-
-DoctorCheck = Callable[["Settings"], Awaitable[str]]
 
 
 @click.command("doctor")
