@@ -23,7 +23,8 @@ from agentsd.store.database import Database
 from agentsd.store.embedded.server import EmbeddedPostgres
 from agentsd.store.migrations import upgrade_schema
 
-hypothesis_settings.register_profile("suite", deadline=None)  # no test asserts on time
+hypothesis_settings.register_profile("suite", deadline=None, derandomize=True)  # never red by chance
+hypothesis_settings.register_profile("search", deadline=None)  # pytest --hypothesis-profile=search
 hypothesis_settings.load_profile("suite")
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "autovacuum": "off"}
