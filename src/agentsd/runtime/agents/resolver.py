@@ -199,6 +199,7 @@ def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
         "spec": recipe.head,
         "sources": recipe.row.sources,
         "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},
+        "client_options": frozenset(getattr(recipe.settings.get("llm"), "client_options", None) or ()),
     }
 
 
