@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -172,3 +173,30 @@ async def test_a_section_adds_headers_query_and_fields(make: Make) -> None:
     assert server.last.query == {"api-version": "2025-04-01"}
     assert server.last.path == "/v1/chat/completions"
     assert (server.last.body["top_k"], server.last.body["seed"]) == (5, 2)
+
+
+@pytest.mark.parametrize(
+    ("version", "path", "query"),
+    [
+        (None, "/openai/v1/chat/completions", {}),
+        ("2024-10-21", "/openai/deployments/gpt/chat/completions", {"api-version": "2024-10-21"}),
+    ],
+)
+async def test_azure_has_an_address_and_a_header_of_its_own(
+    make: Make, version: str | None, path: str, query: dict[str, str]
+) -> None:
+    """Both interfaces, by deployment or by model."""
+    async with OpenAIServer() as server:
+        llm = make(
+            "llm",
+            provider="azure.com",
+            model="gpt",
+            api_url=server.url,
+            api_key="k" * 16,
+            api_version=version,
+        )
+        with suppress(base.ProviderError):  # the test server may not know the path
+            await chat.complete_chat(agent(llm), {"messages": [USER]})
+    assert (server.last.path, server.last.query) == (path, query)
+    assert server.last.headers["api-key"] == "k" * 16
+    assert "authorization" not in server.last.headers

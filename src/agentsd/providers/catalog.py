@@ -19,6 +19,7 @@ from agentsd.providers.client_guard import guard_client
 from agentsd.providers.embedding import minilm
 from agentsd.providers.embedding import openai_compatible as openai_embedding
 from agentsd.providers.llm import (
+    azure,
     echo,
     groq,
     llama_cpp,
@@ -39,6 +40,7 @@ from agentsd.providers.tts import openai_compatible as openai_tts
 from agentsd.providers.vendor import Vendor
 
 LLM_VENDORS = (
+    azure.VENDOR,
     echo.VENDOR,
     groq.VENDOR,
     llama_cpp.VENDOR,

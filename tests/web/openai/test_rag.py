@@ -57,6 +57,21 @@ async def test_an_answer_comes_out_of_a_document_with_its_citation(
     assert (citation["number"], citation["source"], citation["heading"]) == (1, "faq.md", "Returns")
 
 
+async def test_a_question_is_searched_with_what_it_refers_to(stack: Stack, vendor: OpenAIServer) -> None:
+    """By itself it shares no word with any passage; the question before it does."""
+    await _with_faq(stack, vendor)
+    history = [
+        {"role": "user", "content": "Tell me about returns"},
+        {"role": "assistant", "content": "Gladly."},
+        {"role": "user", "content": "how long?"},
+    ]
+    assert "citations" not in await _ask(stack, messages=history[2:])
+    reply = await _ask(stack, messages=history)
+    assert [one["heading"] for one in reply["citations"]] == ["Returns"]
+    messages = vendor.last.body["messages"]
+    assert [one["content"] for one in messages[1:3]] == ["Tell me about returns", "Gladly."]
+
+
 async def test_editing_the_document_changes_the_answer(stack: Stack, vendor: OpenAIServer) -> None:
     """The manifest is untouched and nothing restarts."""
     await _with_faq(stack, vendor)
