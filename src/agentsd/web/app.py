@@ -16,6 +16,8 @@ from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
 from agentsd.web.openai import embeddings, models, speech, transcriptions
 from agentsd.web.openai.realtime import endpoint as realtime
+from agentsd.web.openai.responses import endpoint as responses
+from agentsd.web.openai.responses.store import ResponseStore
 from agentsd.web.openapi import handlers as openapi
 from agentsd.web.rest import audit, events, health, markdown, providers, schema, session, sync, users
 from agentsd.web.rest import git_webhook as hooks
@@ -41,6 +43,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[WEB_METRICS] = web_metrics
     app[AGENT_VIEWS] = AgentViewCache(_make_masker(parts), parts.catalog.destinations)
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
+    app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()
     app[LEAVING] = asyncio.Event()
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
@@ -68,6 +71,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *events.make_routes(),
         *models.make_routes(),
         *chat.make_routes(),
+        *responses.make_routes(),
         *markdown.make_routes(),
         *speech.make_routes(),
         *transcriptions.make_routes(),
