@@ -57,6 +57,7 @@ GRANTS: dict[tuple[str, str], Grant] = {
     ("POST", "/api/agents/{agent}/test"): "reader",
     ("GET", "/v1/models/{model}"): "reader",
     ("POST", "/v1/chat/completions"): "reader",
+    ("POST", "/v1/completions"): "reader",
     ("POST", "/v1/responses"): "reader",
     ("GET", "/v1/responses/{response}"): "holder",
     ("DELETE", "/v1/responses/{response}"): "holder",
@@ -117,6 +118,7 @@ def request_of(method: str, path: str, ref: str) -> dict[str, Any]:
     sound = {"data": b"\0" * 3200, "headers": {"Content-Type": "audio/pcm;rate=16000;channels=1"}}
     special: dict[tuple[str, str], dict[str, Any]] = {
         ("POST", "/v1/chat/completions"): {"json": {"model": ref, "messages": MESSAGES}},
+        ("POST", "/v1/completions"): {"json": {"model": ref, "prompt": "hello"}},
         ("POST", "/v1/responses"): {"json": {"model": ref, "input": "hello"}},
         ("POST", "/api/markdown"): {"json": {"text": "*hello*"}},
         ("POST", "/v1/audio/speech"): {"json": {"model": ref, "input": "hello"}},

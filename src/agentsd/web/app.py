@@ -14,7 +14,7 @@ from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
 from agentsd.web.openai import chat_completions as chat
-from agentsd.web.openai import embeddings, models, speech, transcriptions
+from agentsd.web.openai import completions, embeddings, models, speech, transcriptions
 from agentsd.web.openai.realtime import endpoint as realtime
 from agentsd.web.openai.responses import endpoint as responses
 from agentsd.web.openai.responses.store import ResponseStore
@@ -71,6 +71,7 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *events.make_routes(),
         *models.make_routes(),
         *chat.make_routes(),
+        *completions.make_routes(),
         *responses.make_routes(),
         *markdown.make_routes(),
         *speech.make_routes(),

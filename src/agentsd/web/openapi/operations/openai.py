@@ -17,6 +17,7 @@ _VENDOR_STATUSES = (400, 404, 502, 503, 504)
 _BODY_STATUSES = (413, 415)
 _CHAT_EXAMPLE: dict[str, Any] = {"model": "current", "messages": [{"role": "user", "content": "Hello"}]}
 _SPEECH_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Good morning."}
+_COMPLETION_EXAMPLE: dict[str, Any] = {"model": "current", "prompt": "Hello"}
 _RESPONSES_EXAMPLE: dict[str, Any] = {"model": "current", "input": "Hello"}
 _RESPONSE_PATH = Parameter("response", "path", "The id of a stored response.", TEXT, "resp_0")
 _MODEL = Parameter("model", "query", str(MODEL["description"]), TEXT, "current")
@@ -71,6 +72,24 @@ OPERATIONS = (
                 200,
                 "The answer.",
                 (MediaType(refer_to_schema("ChatCompletion")), MediaType(None, SSE_TYPE)),
+                _AGENT_HEADERS,
+            ),
+        ),
+        errors=(*_VENDOR_STATUSES, *_BODY_STATUSES),
+    ),
+    Operation(
+        id="complete",
+        method="POST",
+        path="/v1/completions",
+        group=GROUP,
+        summary="Complete a prompt",
+        description="OpenAI's older interface: a chat with one message.",
+        body=RequestBody((MediaType(refer_to_schema("CompletionRequest"), example=_COMPLETION_EXAMPLE),)),
+        replies=(
+            Reply(
+                200,
+                "The answer.",
+                (MediaType(refer_to_schema("Completion")), MediaType(None, SSE_TYPE)),
                 _AGENT_HEADERS,
             ),
         ),

@@ -105,7 +105,29 @@ def _make_response_schemas() -> dict[str, Schema]:
         "required": ["id", "object", "status", "model", "output"],
         "properties": {"id": TEXT, "object": {"const": "response"}, "output": make_list({"type": "object"})},
     }
-    return {"ResponsesRequest": request, "Response": response}
+    prompt = {"anyOf": [TEXT, make_list(TEXT, minItems=1, maxItems=1)]}
+    completion = {
+        "type": "object",
+        "description": "A prompt, and the fields of a chat.",
+        "required": ["prompt"],
+        "properties": {"model": MODEL, "prompt": prompt, "stream": {"type": ["boolean", "null"]}},
+    }
+    completed = {
+        "type": "object",
+        "description": "A completion as OpenAI defines it.",
+        "required": ["id", "object", "choices", "model"],
+        "properties": {
+            "id": TEXT,
+            "object": {"const": "text_completion"},
+            "choices": make_list({"type": "object"}),
+        },
+    }
+    return {
+        "CompletionRequest": completion,
+        "Completion": completed,
+        "ResponsesRequest": request,
+        "Response": response,
+    }
 
 
 def _make_audio_schemas() -> dict[str, Schema]:
