@@ -73,7 +73,8 @@ def plan_branch(before: Tree, after: Tree, checker: Checker, *, prune: bool = Tr
     files = files.without(files.find_conflicts(stored.agents))
     bad = files.quarantined
     desired = replace(files.to_desired(checker.fingerprint), quarantined=())
-    decided = make_plan(desired, _remove_quarantined(stored, bad, after), source=_SOURCE_NAME, prune=prune)
+    left = _remove_quarantined(stored, bad, after)
+    decided = make_plan(desired, left, source=_SOURCE_NAME, prune=prune, masker=checker.masker)
     changes = tuple(_redact_change(change) for change in decided.changes)
     decided = replace(decided, changes=changes, quarantined=tuple(sorted(bad, key=lambda one: one.path)))
     return BranchPlan(

@@ -35,6 +35,7 @@ from agentsd.control.validation.text_extraction import (
 from agentsd.control.validation.validate import gather_files
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
+from agentsd.core.masker import Masker
 from agentsd.core.names import derive_owner
 from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
 from agentsd.core.plan.plan import (
@@ -370,7 +371,7 @@ class Reconciler:
     def _planned(self, files: CheckedFiles, stored: StoredState, options: SyncOptions) -> Plan:
         manifests = tuple(self._with_prints(m, stored.agents.get(m.id)) for m in files.manifests)
         desired = replace(files, manifests=manifests).to_desired(self._checker.fingerprint)
-        return _guard_plan(desired, stored, options)
+        return _guard_plan(desired, stored, options, self._checker.masker)
 
     async def _with_values(
         self, conn: AsyncConnection, good: Iterable[Manifest], stored: StoredState
@@ -477,7 +478,7 @@ async def _load_known_owners(conn: AsyncConnection, files: CheckedFiles, stored:
     )
 
 
-def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions) -> Plan:
+def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions, masker: Masker) -> Plan:
     """Return the plan without the deletions of owners that look like an accident.
 
     Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
@@ -486,6 +487,7 @@ def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions
         "source": options.source,
         "prune": options.prune,
         "explicit": options.explicit,
+        "masker": masker,
     }
     decided = make_plan(desired, stored, **how)
     found = {} if options.allow_mass_delete else count_deletions_by_owner(decided, stored, options.explicit)

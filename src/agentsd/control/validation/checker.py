@@ -43,6 +43,7 @@ from agentsd.core.manifest.layers import merge_layers
 from agentsd.core.manifest.schema_validation import Validator
 from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
 from agentsd.core.manifest.user import User
+from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
 from agentsd.core.trust.engine_limits import EngineLimits
 from agentsd.core.violations import (
@@ -113,6 +114,11 @@ class Checker:
             3,
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
+
+    @cached_property
+    def masker(self) -> Masker:
+        """Return the masker of everything that is shown of manifests."""
+        return self._catalog.make_masker()
 
     @property
     def can_open(self) -> bool:
