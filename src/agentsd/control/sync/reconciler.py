@@ -50,7 +50,6 @@ from agentsd.core.plan.plan import (
 from agentsd.core.violations import Violation, sort_violations
 from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.sandbox.pool import WORKERS
-from agentsd.sops.binary import SopsCallLimiter
 from agentsd.sops.format import fingerprint_by_owner
 from agentsd.store.database import Database
 from agentsd.store.leader_election import Term, lock_for_term
@@ -58,6 +57,7 @@ from agentsd.store.queries import agents as store
 from agentsd.store.queries.agents import ApplyStamp, Head
 from agentsd.store.queries.rule_digests import mark_checked
 from agentsd.store.queries.users import load_token_holders
+from agentsd.system.owner_limiter import OwnerLimiter
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class Reconciler:
         self._database = database
         self._memory = StateCache()
         self._settling = BackgroundChecks()
-        self._turns = SopsCallLimiter(total=WORKERS, per_owner=1)  # to have a source read
+        self._turns = OwnerLimiter(total=WORKERS, per_owner=1)  # to have a source read
         self._last: SyncResult | None = None
         self._print_key = secrets.token_bytes(32)  # distinguishes secrets without storing them
 
