@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import make_wav
+from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
