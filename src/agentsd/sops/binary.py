@@ -132,15 +132,11 @@ class SopsBinary:
         ``owner`` is the file's owner: one owner's slow seals leave capacity for others'.
         Raises ``SealLocked``, ``SealTampered``, ``SealMalformed`` or ``SopsFailed``.
         """
-        output = await self._decrypt(data, owner, "json")
+        output = await self._decrypt(data, owner)
         value = json.loads(output)
         if not isinstance(value, dict):
             raise SealMalformed("the opened file's root is not a mapping", hint="write fields such as name:")
         return value
-
-    async def decrypt_text(self, data: bytes) -> bytes:
-        """Return the plain YAML text of the sealed YAML ``data``; errors as in ``decrypt``."""
-        return await self._decrypt(data, "", "yaml")
 
     async def _admitted(self, data: bytes) -> AdmittedInput:
         """Return the input that sops is given of ``data``; a long text is read in a thread."""
@@ -148,9 +144,9 @@ class SopsBinary:
             return admit_seal(data, self.services)
         return await asyncio.to_thread(admit_seal, data, self.services)
 
-    async def _decrypt(self, data: bytes, owner: str, form: str) -> bytes:
+    async def _decrypt(self, data: bytes, owner: str) -> bytes:
         admitted = await self._admitted(data)
-        typed = ["--input-type", "yaml", "--output-type", form]
+        typed = ["--input-type", "yaml", "--output-type", "json"]
         async with self._calls.turn(owner):
             return await self._call(["decrypt", *typed], admitted.data, _DECRYPT_ERRORS, admitted, cwd="/")
 

@@ -292,9 +292,9 @@ OWNER_GONE_FLOOR = 2
 """An owner that loses all its agents, at least this many, at once has lost a folder, not an agent."""
 
 
-def count_mass_deletions(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> int:
+def count_mass_deletions(plan: Plan, stored: StoredState) -> int:
     """Return how many deletions of the plan look like an accident, over all owners."""
-    return sum(count_deletions_by_owner(plan, stored, explicit).values())
+    return sum(count_deletions_by_owner(plan, stored).values())
 
 
 def is_whole_source_deleted(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> bool:
