@@ -29,7 +29,7 @@ from agentsd.core.trust.key_services import find_oversized
 from agentsd.core.violations import Pointer
 from agentsd.sops.admission import make_forbidden_error
 from agentsd.sops.binary import SopsBinary
-from agentsd.sops.format import fingerprint_seals, is_sealed, read_seal_type
+from agentsd.sops.format import fingerprint_seals, is_whole_seal, read_seal_type
 from agentsd.sops.identities import Identities
 from agentsd.sops.metadata import KeyGroup, Seal, parse_seal
 from agentsd.sops.shamir import combine_shares
@@ -68,7 +68,7 @@ class OpenedDocument:
                 nodes.extend(((*pointer, key), child) for key, child in node.items())
             elif isinstance(node, list):
                 nodes.extend(((*pointer, index), child) for index, child in enumerate(node))
-            elif is_sealed(node) and pointer not in self.sealed:
+            elif is_whole_seal(node) and pointer not in self.sealed:
                 found.append(pointer)
         return found
 

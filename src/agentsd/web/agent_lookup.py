@@ -29,7 +29,7 @@ CURRENT_REF = "current"
 
 
 def get_snapshot(request: web.Request) -> Snapshot:
-    """Return the current agents of all owners: show none without ``can_see``. Raise ``Problem`` 503."""
+    """Return the current agents of all owners; show those that the principal sees. Raise ``Problem`` 503."""
     parts = request.app[APP_CONTEXT]
     if not parts.follower.ready.is_set():
         raise make_not_ready()
@@ -44,11 +44,6 @@ def get_principal(request: web.Request) -> Principal:
 def get_memory_hold(request: web.Request) -> memory.MemoryHold:
     """Return the memory that the request holds, counted for its owner."""
     return memory.get_or_make_hold(request, request.app[APP_CONTEXT].guards.memory, request[PRINCIPAL].owner)
-
-
-def can_see(request: web.Request, entry: SnapshotEntry) -> bool:
-    """Return whether ``entry`` is visible to the principal of the request."""
-    return request[PRINCIPAL].sees(entry.row.owner)
 
 
 def require_writer(request: web.Request, owner: str) -> Principal:

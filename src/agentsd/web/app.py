@@ -7,7 +7,6 @@ import asyncio
 from aiohttp import web
 
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
-from agentsd.core.manifest.agent import SECTIONS
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
@@ -29,7 +28,6 @@ from agentsd.web.rest.agents import write as writing
 from agentsd.web.rest.agents.dry_run import OFFLINE_PREVIEW
 from agentsd.web.ui import pages as ui
 from agentsd.web.views.agent_cache import AgentViewCache
-from agentsd.web.views.masker import Masker, collect_secret_names
 
 
 def create_app(parts: AppContext) -> web.Application:
@@ -41,7 +39,7 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
-    app[AGENT_VIEWS] = AgentViewCache(_make_masker(parts), parts.catalog.destinations)
+    app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
     app[CLOSING] = asyncio.Event()
@@ -84,13 +82,6 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *openapi.make_routes(),
         *ui.make_routes(),
     ]
-
-
-def _make_masker(parts: AppContext) -> Masker:
-    catalog = parts.catalog
-    return Masker(
-        collect_secret_names(vendor.settings for kind in SECTIONS for vendor in catalog.of(kind).values())
-    )
 
 
 async def _close_streams(app: web.Application) -> None:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -33,20 +32,14 @@ from agentsd.control.validation.text_extraction import (
     kind_of,
     recall_passages,
 )
+from agentsd.control.validation.validate import gather_files
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
-from agentsd.core.manifest.user import User
-from agentsd.core.names import derive_owner, derive_user_id
-from agentsd.core.plan.conflicts import (
-    find_conflicts,
-    find_owner_conflicts,
-    find_reused_seals,
-    find_reused_tokens,
-    find_user_conflicts,
-)
+from agentsd.core.masker import Masker
+from agentsd.core.names import derive_owner
+from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
 from agentsd.core.plan.plan import (
     DesiredState,
-    HeldOwners,
     Plan,
     Quarantined,
     StoredState,
@@ -54,10 +47,9 @@ from agentsd.core.plan.plan import (
     is_whole_source_deleted,
     make_plan,
 )
-from agentsd.core.violations import Violation, filter_errors, sort_violations
+from agentsd.core.violations import Violation, sort_violations
 from agentsd.files.tree import SourceFile, Tree, TreeContext
 from agentsd.sandbox.pool import WORKERS
-from agentsd.sops.binary import SopsCallLimiter
 from agentsd.sops.format import fingerprint_by_owner
 from agentsd.store.database import Database
 from agentsd.store.leader_election import Term, lock_for_term
@@ -65,6 +57,7 @@ from agentsd.store.queries import agents as store
 from agentsd.store.queries.agents import ApplyStamp, Head
 from agentsd.store.queries.rule_digests import mark_checked
 from agentsd.store.queries.users import load_token_holders
+from agentsd.system.owner_limiter import OwnerLimiter
 
 _log = logging.getLogger(__name__)
 
@@ -124,7 +117,7 @@ class Reconciler:
         self._database = database
         self._memory = StateCache()
         self._settling = BackgroundChecks()
-        self._turns = SopsCallLimiter(total=WORKERS, per_owner=1)  # to have a source read
+        self._turns = OwnerLimiter(total=WORKERS, per_owner=1)  # to have a source read
         self._last: SyncResult | None = None
         self._print_key = secrets.token_bytes(32)  # distinguishes secrets without storing them
 
@@ -362,42 +355,23 @@ class Reconciler:
     async def _decide(
         self, conn: AsyncConnection, checked: list[CheckResult], stored: StoredState, options: SyncOptions
     ) -> Plan:
-        bad = [
-            Quarantined(c.path, sort_violations(errors))
-            for c in checked
-            if (errors := filter_errors(c.violations))
-        ]
-        good = [c.manifest for c in checked if c.manifest]
-        seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
-        bad += find_reused_seals(good, await store.load_seal_owners(conn, seals) if seals else {})
-        users = {c.user.username: c.user for c in checked if c.user}
-        bad += await _find_user_conflicts(conn, good, users, stored, options, bad)
-        good = _drop_quarantined(good, bad)
-        if options.prune:
-            stored = await mark_unprunable(conn, good, stored, options.source, self._checker.document)
-        refused = {quarantined.path for quarantined in bad}
-        bad += find_conflicts(good, stored.agents, options.source, prune=options.prune, refused=refused)
-        good = _drop_quarantined(good, bad)
-        if bad and options.strict:
-            raise InvalidManifests(sort_violations([v for q in bad for v in q.violations]))
-        refused = {quarantined.path for quarantined in bad}
-        users = {name: user for name, user in users.items() if user.path not in refused}
-        stored = await self._with_values(conn, good, stored)
-        return await asyncio.to_thread(self._planned, good, users, tuple(bad), stored, options)
-
-    def _planned(
-        self,
-        good: Iterable[Manifest],
-        users: Mapping[str, User],
-        bad: tuple[Quarantined, ...],
-        stored: StoredState,
-        options: SyncOptions,
-    ) -> Plan:
-        manifests = {m.id: self._with_prints(m, stored.agents.get(m.id)) for m in good}
-        desired = DesiredState(
-            manifests, _add_missing_owners(users, manifests.values()), bad, self._checker.fingerprint
+        files = gather_files(checked, options.source, prune=options.prune)
+        files = files.without(
+            files.find_foreign_claims(stored.users, await _load_known_owners(conn, files, stored))
         )
-        return _guard_plan(desired, stored, options)
+        if options.prune:
+            read = self._checker.document
+            stored = await mark_unprunable(conn, files.manifests, stored, options.source, read)
+        files = files.without(files.find_conflicts(stored.agents))
+        if files.quarantined and options.strict:
+            raise InvalidManifests(sort_violations([v for q in files.quarantined for v in q.violations]))
+        stored = await self._with_values(conn, files.manifests, stored)
+        return await asyncio.to_thread(self._planned, files, stored, options)
+
+    def _planned(self, files: CheckedFiles, stored: StoredState, options: SyncOptions) -> Plan:
+        manifests = tuple(self._with_prints(m, stored.agents.get(m.id)) for m in files.manifests)
+        desired = replace(files, manifests=manifests).to_desired(self._checker.fingerprint)
+        return _guard_plan(desired, stored, options, self._checker.masker)
 
     async def _with_values(
         self, conn: AsyncConnection, good: Iterable[Manifest], stored: StoredState
@@ -496,43 +470,15 @@ def _make_unread_manifest(row: StoredAgent) -> Manifest:
     )
 
 
-def _drop_quarantined(manifests: Iterable[Manifest], bad: Iterable[Quarantined]) -> list[Manifest]:
-    paths = {quarantined.path for quarantined in bad}
-    return [manifest for manifest in manifests if manifest.path not in paths]
+async def _load_known_owners(conn: AsyncConnection, files: CheckedFiles, stored: StoredState) -> KnownOwners:
+    seals, tokens = files.list_seals(), files.list_doubtful_tokens(stored.users)
+    return KnownOwners(
+        await store.load_seal_owners(conn, seals) if seals else {},
+        await load_token_holders(conn, tokens) if tokens else {},
+    )
 
 
-def _add_missing_owners(users: Mapping[str, User], manifests: Iterable[Manifest]) -> dict[str, User]:
-    """Give every folder an owner, with or without a user file."""
-    owners = {manifest.owner for manifest in manifests} - users.keys()
-    return {**users, **{name: User(derive_user_id(name), name) for name in owners}}
-
-
-async def _find_user_conflicts(
-    conn: AsyncConnection,
-    good: Iterable[Manifest],
-    users: Mapping[str, User],
-    stored: StoredState,
-    options: SyncOptions,
-    bad: Iterable[Quarantined],
-) -> list[Quarantined]:
-    """Return the conflicts between owners: of their names, their tokens and their emails."""
-    listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
-    doubtful = {sha256 for sha256, count in listed.items() if count > 1}
-    for name, user in users.items():
-        row = stored.users.get(name)
-        if row is None or row.tokens != user.tokens:
-            doubtful |= {str(token.get("sha256")) for token in user.tokens}
-    known = await load_token_holders(conn, doubtful) if doubtful else {}
-    held = HeldOwners.by(one.path for one in bad)
-    prune = options.prune
-    return [
-        *find_owner_conflicts(good, users.values(), stored.users.keys()),
-        *(find_reused_tokens(users.values(), known) if doubtful else ()),
-        *find_user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
-    ]
-
-
-def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions) -> Plan:
+def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions, masker: Masker) -> Plan:
     """Return the plan without the deletions of owners that look like an accident.
 
     Raises ``MassDeletion`` where everything would go, and, if ``strict``, for any of them.
@@ -541,6 +487,7 @@ def _guard_plan(desired: DesiredState, stored: StoredState, options: SyncOptions
         "source": options.source,
         "prune": options.prune,
         "explicit": options.explicit,
+        "masker": masker,
     }
     decided = make_plan(desired, stored, **how)
     found = {} if options.allow_mass_delete else count_deletions_by_owner(decided, stored, options.explicit)

@@ -39,13 +39,13 @@ from agentsd.core.errors import (
 from agentsd.core.manifest import chunks as chunking
 from agentsd.core.manifest.agent import SECTIONS, AgentHead, Manifest
 from agentsd.core.manifest.document import Document, parse_document
-from agentsd.core.manifest.layers import is_from_one_layer, merge_layers
+from agentsd.core.manifest.layers import merge_layers
 from agentsd.core.manifest.schema_validation import Validator
-from agentsd.core.manifest.sections import find_sealed_fields, is_bound, iter_providers
+from agentsd.core.manifest.sections import find_misdirected_secrets, iter_providers
 from agentsd.core.manifest.user import User
+from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULTS_FILE, USER_FILE
 from agentsd.core.trust.engine_limits import EngineLimits
-from agentsd.core.trust.rules import find_misdirected
 from agentsd.core.violations import (
     SEAL_UNVERIFIED,
     Pointer,
@@ -114,6 +114,11 @@ class Checker:
             3,
         ]
         return sha256(json.dumps(rules, sort_keys=True).encode()).digest()
+
+    @cached_property
+    def masker(self) -> Masker:
+        """Return the masker of everything that is shown of manifests."""
+        return self._catalog.make_masker()
 
     @property
     def can_open(self) -> bool:
@@ -351,21 +356,12 @@ class Checker:
         self, document: Document, value: Mapping[str, Any], sealed: Collection[Pointer]
     ) -> Iterator[Violation]:
         """Check that a secret goes only where it belongs. ``sealed``: claimed or verified as sealed."""
-        for pointer, section in iter_providers(value):
-            names = find_sealed_fields(sealed, pointer)
-            destinations = self._settings_of(pointer, section).destinations()
-            bound = value is document.value or (  # still sealed, so unknown
-                is_bound(value, pointer)
-                and is_from_one_layer(document, pointer, destinations.bearing(section, names))
-            )
-            for wrong in find_misdirected(section, names, destinations, self._trusted, bound=bound):
-                yield document.violation(
-                    (*pointer, wrong.field),
-                    "secret-destination",
-                    f"{format_pointer((*pointer, wrong.field))} would send this section's secret "
-                    f"to {wrong.origin}",
-                    wrong.remedy,
-                )
+        wrong_fields = find_misdirected_secrets(
+            document, value, sealed, self._catalog.destinations, self._trusted
+        )
+        for pointer, wrong in wrong_fields:
+            message = f"{format_pointer(pointer)} would send this section's secret to {wrong.origin}"
+            yield document.violation(pointer, "secret-destination", message, wrong.remedy)
 
     def _settings_of(self, pointer: Pointer, section: Mapping[str, Any]) -> type[ProviderSettings]:
         return self._catalog.vendor(str(pointer[0]), section["provider"]).settings

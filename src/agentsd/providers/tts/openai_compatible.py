@@ -11,7 +11,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.audio.pcm import BadAudio, SampleJoiner, WavHeader, parse_wav_header
+from agentsd.audio.pcm import BadAudio, SampleJoiner
+from agentsd.audio.wav import WavHeader, parse_wav_header
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath

@@ -36,10 +36,6 @@ class MemoryBudget:
         """Return a new, empty share of ``owner``."""
         return MemoryHold(self, owner)
 
-    def held_by(self, owner: str) -> int:
-        """Return the bytes that ``owner`` holds."""
-        return self._held[owner]
-
     def allows(self, owner: str, more: int) -> bool:
         """Return whether ``owner`` may hold ``more`` bytes than now."""
         if self._per_owner and self._held[owner] + more > self._per_owner:
