@@ -181,6 +181,7 @@ async def _open_writeback(
         yield writeback
     finally:
         await writeback.aclose()
+        await syncer.aclose()
 
 
 async def _make_syncer(settings: Settings, database: Database, *, here: bool) -> Syncer:

@@ -92,6 +92,7 @@ class Syncer:
         self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
         self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None  # the report of an edit of the API
         reconciler.on_settled(self._catch_up)
 
     @property
@@ -112,7 +113,8 @@ class Syncer:
             return await self._round(changes, quiet=quiet)
 
     async def aclose(self) -> None:
-        """End what goes on between rounds."""
+        """End what goes on between rounds, and wait for what is still being reported."""
+        await self._finish_telling()
         await self._reconciler.aclose()
         if self._catching_up:
             self._catching_up.cancel()
@@ -155,6 +157,7 @@ class Syncer:
         """Report that there was nothing to reconcile, or that it must not be."""
         report = RoundReport(error=error, commit=commit)
         async with self._busy:
+            await self._finish_telling()
             await self._tell(report)
         return report
 
@@ -173,6 +176,7 @@ class Syncer:
         patience: float | None = None,
         trigger: RoundTrigger = "watch",
     ) -> RoundReport:
+        await self._finish_telling()
         commit, term = None, None
         try:
             term = await self._gate.term() if self._gate else None
@@ -192,7 +196,9 @@ class Syncer:
             self._reconciler.forget()
             known = error if isinstance(error, AgentsdError) else Bug(error)
             report = RoundReport(error=known, commit=commit, term=term, trigger=trigger)
-        if not quiet or (report.outcome and report.outcome.head):
+        if trigger == "api":  # the reply does not wait for the record; the next round does
+            self._telling = asyncio.create_task(self._tell(report), name="report")
+        elif not quiet or (report.outcome and report.outcome.head):
             await self._tell(report)
         return report
 
@@ -203,6 +209,11 @@ class Syncer:
         except (SessionLost, StoreReadOnly):
             self._reconciler.forget()
             return await self._reconciler.sync(tree, options)
+
+    async def _finish_telling(self) -> None:
+        if self._telling is not None:
+            await asyncio.wait((self._telling,))
+            self._telling = None
 
     async def _tell(self, report: RoundReport) -> None:
         """Pass a report on; an error there does not affect the round."""

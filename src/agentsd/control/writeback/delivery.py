@@ -151,10 +151,13 @@ class Delivery:
         self._refuse_outside(intent.paths)
         if order is not None:
             await self._refuse_drafts(intent.paths)
+        if order is None:
+            await asyncio.to_thread(intents.carry_out, self._root, intent)
+            return None
         await asyncio.to_thread(intents.record_intent, self._root, intent)
         try:
             await asyncio.to_thread(intents.apply_edits, self._root, intent.edits)
-            made = await commit_files(self._root, intent.paths, order) if order is not None else None
+            made = await commit_files(self._root, intent.paths, order)
         except Exception:
             await asyncio.to_thread(intents.revert_edits, self._root, intent.edits)
             await asyncio.to_thread(intents.clear_intent, self._root)

@@ -46,7 +46,12 @@ from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.json_body import count_values, read_json_object
 from agentsd.web.rest.agents.dry_run import is_dry_run, preview_write
 from agentsd.web.rest.write_errors import from_write_error
-from agentsd.web.rest.write_result import make_written_reply, wait_until_served, waits_for_all
+from agentsd.web.rest.write_result import (
+    get_reply_status,
+    make_written_reply,
+    wait_until_served,
+    waits_for_all,
+)
 
 _AGENT_PATH = "/api/agents/{agent}"
 
@@ -162,7 +167,10 @@ async def _execute(request: web.Request, draft: _AuditDraft, read_command: _Read
         writeback = _get_write_back(request)
         everywhere = waits_for_all(request)
         written = await writeback.execute(get_principal(request), await read_command(request, draft))
-        message = await wait_until_served(request.app[APP_CONTEXT], written, everywhere=everywhere)
+        message, _ = await asyncio.gather(
+            wait_until_served(request.app[APP_CONTEXT], written, everywhere=everywhere),
+            _record_action(request, draft, written, get_reply_status(written)),
+        )
     except Exception as error:
         problem = from_write_error(error, get_principal(request).scope)
         if problem is None:
@@ -170,9 +178,7 @@ async def _execute(request: web.Request, draft: _AuditDraft, read_command: _Read
         if not dry_run:
             await _record_action(request, draft, problem)
         raise problem from None
-    reply = make_written_reply(request, written, message)
-    await _record_action(request, draft, written, reply.status)
-    return reply
+    return make_written_reply(request, written, message)
 
 
 async def _record_action(
