@@ -12,6 +12,8 @@ Definitions:
 
 - *file entered*: a module of ``src/agentsd``, ``__init__.py`` left out, of which a function runs between
   the sending of a request and its reply, at every one of the traced requests (so no heartbeat is counted);
+- *only by the PATCH*: entered neither by a GET of the same agent nor by a round that syncs the same edit made
+  by hand, with its load by the runtime;
 - *parse*: a text that libyaml begins to read; printed for each distinct text, the most first;
 - *check*: a call of ``Checker.check`` for one file;
 - *time*: of the whole request, as a client in the same process measures it; on a busy machine only the CPU
@@ -23,6 +25,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -30,7 +33,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +45,7 @@ from pyrage import x25519
 
 from agentsd.cli.compose.factories import load_settings, open_database
 from agentsd.cli.compose.runtime import make_syncer, make_writeback, serve_runtime
+from agentsd.control.sync.syncer import Syncer
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
 from agentsd.web.server.server import bind_sockets
@@ -132,7 +136,7 @@ def _write_agents(root: Path, recipient: str, *, sealed: bool) -> None:
 
 
 @asynccontextmanager
-async def _serve(folder: Path, mode: str) -> AsyncIterator[str]:
+async def _serve(folder: Path, mode: str) -> AsyncIterator[tuple[str, Syncer]]:
     settings = load_settings(path=folder / "agents.d", data_dir=folder / "postgres", write_back=mode)
     supervisor, metrics = Supervisor(Metrics()), Metrics()
     sockets = bind_sockets("127.0.0.1", 0)
@@ -142,7 +146,7 @@ async def _serve(folder: Path, mode: str) -> AsyncIterator[str]:
         assert report.outcome is not None, report.error
         writeback = await make_writeback(settings, syncer, "files")
         async with serve_runtime(supervisor, metrics, settings, database, sockets, writeback) as server:
-            yield server.url
+            yield server.url, syncer
         await syncer.aclose()
 
 
@@ -166,12 +170,42 @@ async def _patch(
     return time.perf_counter() - began, time.process_time() - used
 
 
+async def _trace(tracer: Tracer, work: Callable[..., Awaitable[None]], *arguments: Any) -> set[str]:
+    """Return the files that are entered each time."""
+    counts, entered = (tracer.parses, tracer.checks), []
+    for _ in range(TRACED_REQUESTS):
+        tracer.reset()
+        tracer.active = True
+        await work(*arguments)
+        tracer.active = False
+        entered.append(tracer.files)
+        await asyncio.sleep(0.3)
+    tracer.parses, tracer.checks = counts
+    return set.intersection(*entered)
+
+
+async def _get(client: aiohttp.ClientSession, url: str) -> None:
+    async with client.get(f"{url}/api/agents/agent-3") as reply:
+        await reply.read()
+
+
+async def _edit_by_hand(file: Path, syncer: Syncer, client: aiohttp.ClientSession, url: str) -> None:
+    """Change one line of a file, run the round that the watcher would run, and wait until it is served."""
+    line = f"description: Edited by hand {time.time_ns()}"
+    file.write_text(re.sub("^description: .*$", line, file.read_text(), flags=re.MULTILINE))
+    await syncer.round(frozenset({file.name}))
+    while True:
+        async with client.get(f"{url}/api/agents/agent-3") as reply:
+            if f"description: {(await reply.json())['description']}" == line:
+                return
+
+
 async def _run(folder: Path, flags: argparse.Namespace) -> None:
     tracer: Tracer = flags.tracer
     tracer.install()
     entered: list[set[str]] = []
     mode = "git" if flags.mode == "git" else "files"
-    async with aiohttp.ClientSession() as client, _serve(folder, mode) as url:
+    async with aiohttp.ClientSession() as client, _serve(folder, mode) as (url, syncer):
         flags.traced = False
         for number in range(3):
             await _patch(client, url, number, flags)
@@ -181,6 +215,8 @@ async def _run(folder: Path, flags: argparse.Namespace) -> None:
             await _patch(client, url, number, flags)
             entered.append(tracer.files)
             await asyncio.sleep(0.3)
+        read = await _trace(tracer, _get, client, url)
+        synced = await _trace(tracer, _edit_by_hand, folder / "agents.d/agent-3.yaml", syncer, client, url)
         tracer.uninstall()
         flags.traced = False
         times = []
@@ -188,10 +224,11 @@ async def _run(folder: Path, flags: argparse.Namespace) -> None:
             times.append(await _patch(client, url, number, flags))
             await asyncio.sleep(0.05)
     always = set.intersection(*entered)
+    print(f"files entered by a GET: {len(read)}, by the same edit made by hand: {len(synced)}")
     if flags.files:
         for path in sorted(always):
-            print(f"  {path}")
-    print(f"files entered: {len(always)}")
+            print(f"  {'GET ' if path in read else 'sync' if path in synced else 'PATCH'} {path}")
+    print(f"files entered: {len(always)}; only by the PATCH: {len(always - read - synced)}")
     parses, checks = sorted(tracer.parses.values())[::-1], sorted(tracer.checks.values())[::-1]
     print(f"YAML texts read: {sum(parses)}, of each text: {parses}")
     print(f"checks: {sum(checks)}, of each file: {checks}")
