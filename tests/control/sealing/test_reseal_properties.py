@@ -75,7 +75,8 @@ async def both(desk: Desk, first: dict[str, Any], wanted: dict[str, Any]) -> Non
     before: Any = {}
     for tree in (first, wanted):
         value, secrets = split(document.value, tree)
-        data = await reseal_document(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        edited = await reseal_document(document, value, secrets, file=desk.file, opener=opener, sops=sops)
+        data = edited.data
         document = parse_document("x.yaml", data)
         now = desk.read(data) if "sops" in document.value else document.value
         for pointer, leaf in iter_leaves(tree):

@@ -148,8 +148,7 @@ async def _write_merged(
         if secrets and not versions.opened:
             continue
         try:
-            data = await reseal_document(frame, value, secrets, file=file, opener=opener, sops=sops)
-            return parse_document(frame.path, data)
+            return await reseal_document(frame, value, secrets, file=file, opener=opener, sops=sops)
         except (KeyNeeded, SealLocked) as error:
             needy = error
     hint = f"{needy.hint}; " if needy else "set SOPS_AGE_KEY_FILE to the file with your age key; "

@@ -35,6 +35,7 @@ from agentsd.control.validation.text_extraction import (
 from agentsd.control.validation.validate import gather_files
 from agentsd.core.errors import InvalidManifests, MassDeletion, describe_error
 from agentsd.core.manifest.agent import Manifest, StoredAgent
+from agentsd.core.manifest.document import Document
 from agentsd.core.masker import Masker
 from agentsd.core.names import derive_owner
 from agentsd.core.plan.checked_files import CheckedFiles, KnownOwners
@@ -106,6 +107,29 @@ class SyncResult:
     seconds: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Preview:
+    """Result of the last plan, which the next sync applies where neither files nor store have changed."""
+
+    tree: Tree = field(repr=False)
+    options: SyncOptions
+    head: Head
+    outcome: SyncResult
+    edited: tuple[CheckResult, ...]  # empty after a whole round
+
+    def is_of(self, tree: Tree, options: SyncOptions) -> bool:
+        """Return whether a round over ``tree`` would decide the same, if the store is as it was."""
+        mine = replace(self.options, commit=options.commit, term=options.term, patience=options.patience)
+        before = self.tree
+        return (
+            mine == options
+            and (before.root, before.overlay) == (tree.root, tree.overlay)
+            and before.files.keys() == tree.files.keys()
+            and all(_is_same_file(before.files[path], file) for path, file in tree.files.items())
+            and before.attachments == tree.attachments
+        )
+
+
 class Reconciler:
     """Reconciler of one tree and one store.
 
@@ -119,6 +143,8 @@ class Reconciler:
         self._settling = BackgroundChecks()
         self._turns = OwnerLimiter(total=WORKERS, per_owner=1)  # to have a source read
         self._last: SyncResult | None = None
+        self._preview: _Preview | None = None
+        self._parsed: Mapping[tuple[str, bytes], Document] = {}  # by path and content, while planning
         self._print_key = secrets.token_bytes(32)  # distinguishes secrets without storing them
 
     def on_settled(self, hear: Callable[[str], None]) -> None:
@@ -139,6 +165,7 @@ class Reconciler:
         Called by the daemon's periodic resync.
         """
         self._memory.forget()
+        self._preview = None
 
     async def is_outdated(self) -> bool:
         """Return whether the store's history is not the one that the last round saw: a dump was restored."""
@@ -149,10 +176,27 @@ class Reconciler:
             return not await store.is_in_history(conn, seen)
 
     async def plan(
-        self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
+        self,
+        tree: Tree,
+        options: SyncOptions,
+        progress: SyncProgress | None = None,
+        *,
+        parsed: Iterable[Document] = (),
     ) -> SyncResult:
-        """Plan what a sync would do. Writes nothing."""
-        return await self._run(tree, options, progress, write=False)
+        """Plan what a sync would do. Writes nothing. ``parsed``: files that need not be parsed again."""
+        self._parsed = {(one.path, one.data): one for one in parsed}
+        try:
+            return await self._run(tree, options, progress, write=False)
+        finally:
+            self._parsed = {}
+
+    async def check(self, files: Sequence[SourceFile], tree: Tree) -> list[CheckResult]:
+        """Return the check result of each file, remembered or found in this process."""
+        beside = tree.beside
+        known = {file.path: self._memory.recall_stored(file, beside) for file in files}
+        unknown = [file for file in files if known[file.path] is None]
+        found = await asyncio.to_thread(self._check_many, unknown, beside) if unknown else {}
+        return [known[file.path] or found[file.path] for file in files]
 
     async def sync(
         self, tree: Tree, options: SyncOptions, progress: SyncProgress | None = None
@@ -173,10 +217,33 @@ class Reconciler:
             options.patience or (STRICT_SETTLE_SECONDS if options.strict else ROUND_SETTLE_SECONDS),
             renewed=options.strict,
         )
-        outcome = await self._edit(tree, options, write=write)
+        preview, self._preview = self._preview, None
+        outcome = None
+        if write and preview is not None and preview.is_of(tree, options):
+            outcome = await self._apply_preview(preview, tree, options)
+        if outcome is None:
+            outcome = await self._edit(tree, options, write=write)
         if outcome is None:
             outcome = await self._all(tree, options, progress, write=write)
         return replace(outcome, seconds=time.perf_counter() - started)
+
+    async def _apply_preview(self, preview: _Preview, tree: Tree, options: SyncOptions) -> SyncResult | None:
+        """Apply the decisions of a preview; None where somebody has applied anything since."""
+        async with self._database.transaction() as conn:
+            await _lock_applies(conn, options)
+            if await store.load_head(conn) != preview.head:
+                return None
+            outcome = await self._apply(conn, preview.outcome, options)
+        self._settle(tree, outcome, preview.edited)
+        return outcome
+
+    def _keep_preview(
+        self, tree: Tree, options: SyncOptions, outcome: SyncResult, edited: Iterable[CheckResult] = ()
+    ) -> None:
+        """Keep a plan for the sync that may follow; not one that waits for slow files."""
+        known = tuple(edited)
+        if self._memory.head is not None and not (self._memory.pending or any(c.pending for c in known)):
+            self._preview = _Preview(tree, options, self._memory.head, outcome, known)
 
     async def _all(
         self, tree: Tree, options: SyncOptions, progress: SyncProgress | None, *, write: bool
@@ -194,6 +261,8 @@ class Reconciler:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome)
+        else:
+            self._keep_preview(tree, options, outcome)
         return outcome
 
     async def _edit(self, tree: Tree, options: SyncOptions, *, write: bool) -> SyncResult | None:
@@ -226,6 +295,8 @@ class Reconciler:
                 outcome = await self._apply(conn, outcome, options)
         if write:
             self._settle(tree, outcome, edited)
+        else:
+            self._keep_preview(tree, options, outcome, edited)
         return outcome
 
     async def _load(self, conn: AsyncConnection, source: str) -> StoredState:
@@ -294,7 +365,13 @@ class Reconciler:
     def _check_many(
         self, files: Iterable[SourceFile], beside: TreeContext, read: Read = recall_passages
     ) -> dict[str, CheckResult]:
-        return {file.path: self._checker.check(file, beside, read) for file in files}
+        parsed = self._parsed
+        return {
+            file.path: self._checker.check(
+                file, beside, read, parsed.get((file.path, file.data)) if parsed else None
+            )
+            for file in files
+        }
 
     async def _read(
         self,
@@ -400,7 +477,8 @@ class Reconciler:
             row, manifest = stored.agents[agent_id], new[agent_id]
             try:
                 named = [(one.path, layers[one.digest]) for one in row.attachments.layers]
-                document = self._checker.document(row.path, data, named)
+                parsed = self._parsed.get((row.path, data))
+                document = self._checker.document(row.path, data, named, parsed)
                 seals = (manifest.seals, manifest.lent)
                 resealed = len(new) <= _PRINTED_MAX and fingerprint_by_owner(document, row.owner) != seals
             except Exception as error:  # edited by hand, and about to be replaced
@@ -416,7 +494,8 @@ class Reconciler:
         if row is None or row.prints is None or manifest.data is None:
             return manifest
         named = [(one.path, one.data or b"") for one in manifest.attachments.layers]
-        document = self._checker.document(manifest.path, manifest.data, named)
+        parsed = self._parsed.get((manifest.path, manifest.data))
+        document = self._checker.document(manifest.path, manifest.data, named, parsed)
         return replace(manifest, prints=self._checker.prints(document, self._print_key))
 
     async def _apply(self, conn: AsyncConnection, outcome: SyncResult, options: SyncOptions) -> SyncResult:
@@ -435,6 +514,10 @@ class Reconciler:
 async def _lock_applies(conn: AsyncConnection, options: SyncOptions) -> None:
     """Exclude all other applies; raise ``NotLeading`` if the term is over."""
     await (lock_for_term(conn, options.term) if options.term else store.lock_applies(conn))
+
+
+def _is_same_file(one: SourceFile, other: SourceFile) -> bool:
+    return one is other or (one.digest == other.digest and one.problem == other.problem)
 
 
 def _make_result(decided: Plan, stored: StoredState, checked: Iterable[CheckResult]) -> SyncResult:

@@ -142,20 +142,24 @@ class Checker:
         file: SourceFile,
         beside: TreeContext = TreeContext(),  # noqa: B008  (frozen)
         read: Read = recall_passages,
+        parsed: Document | None = None,
     ) -> CheckResult:
         """Check everything that is possible in this process. ``beside``: the files that a manifest may name.
 
-        May take seconds: on an event loop, call it in a thread.
+        May take seconds: on an event loop, call it in a thread. ``parsed``: the file, where a caller has
+        parsed it.
         """
-        checked = self._check_guarded(file, beside, read)
+        checked = self._check_guarded(file, beside, read, parsed)
         return replace(checked, violations=limit_violations(checked.violations))
 
-    def _check_guarded(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
+    def _check_guarded(
+        self, file: SourceFile, beside: TreeContext, read: Read, parsed: Document | None
+    ) -> CheckResult:
         """Check one file; whatever is raised is a violation of that file."""
         if file.problem:
             return CheckResult(file.path, violations=(file.problem,))
         try:
-            return self._check(file, beside, read)
+            return self._check(file, beside, read, parsed)
         except InvalidManifests as error:
             return CheckResult(file.path, violations=error.violations)
         except ENDING_ERRORS:
@@ -163,16 +167,19 @@ class Checker:
         except BaseException as error:  # of this file: the others are checked all the same
             return _report_unchecked(file.path, error)
 
-    def _check(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
+    def _check(
+        self, file: SourceFile, beside: TreeContext, read: Read, parsed: Document | None
+    ) -> CheckResult:
         name = file.path.rpartition("/")[2]
         if name == DEFAULTS_FILE or file.path in beside.layers:
             return self._layer(file)
         if name.startswith("_"):
-            return self._check_reserved(file, name)
+            return self._check_reserved(file, name, parsed)
         problem = check_manifest_name(file.path)
         if problem:
             return CheckResult(file.path, violations=(problem,))
-        return self._check_manifest(file, beside, read)
+        own = parsed or parse_document(file.path, file.data)
+        return self._check_manifest(own, file, beside, read)
 
     async def check_wholly(self, file: SourceFile, beside: TreeContext) -> CheckResult:
         """Return everything that can be found out, however long it takes."""
@@ -226,10 +233,16 @@ class Checker:
         warning = replace(violation, severity="warning")
         return replace(checked, violations=(*checked.violations, warning), pending=True)
 
-    def document(self, path: str, data: bytes, layers: Sequence[tuple[str, bytes]]) -> Document:
+    def document(
+        self,
+        path: str,
+        data: bytes,
+        layers: Sequence[tuple[str, bytes]],
+        parsed: Document | None = None,
+    ) -> Document:
         """Return a stored manifest merged with its layers. Raises ``InvalidManifests``."""
         return merge_layers(
-            parse_document(path, data),
+            parsed or parse_document(path, data),
             [parse_document(*layer) for layer in layers],
             self._catalog.destinations,
         )
@@ -241,13 +254,13 @@ class Checker:
         except Exception:  # a stored document may have been changed by hand
             return None
 
-    def _check_reserved(self, file: SourceFile, name: str) -> CheckResult:
+    def _check_reserved(self, file: SourceFile, name: str, parsed: Document | None) -> CheckResult:
         if name != USER_FILE:
             known = suggest_word(name, (USER_FILE, DEFAULTS_FILE)) or f"{USER_FILE} and {DEFAULTS_FILE} do"
             hint = f"names that start with '_' are reserved: rename it; {known}"
             violation = Violation(file.path, "name-reserved", f"{name} is not a known file name", hint)
             return CheckResult(file.path, violations=(violation,))
-        document = parse_document(file.path, file.data)
+        document = parsed or parse_document(file.path, file.data)
         violations = (*self._user.check(document), *check_user(document))
         if filter_errors(violations):
             return CheckResult(file.path, violations=violations)
@@ -281,8 +294,10 @@ class Checker:
             return CheckResult(file.path, violations=tuple(violations))
         return self._opened(CheckResult(file.path, layer=document), document)
 
-    def _check_manifest(self, file: SourceFile, beside: TreeContext, read: Read) -> CheckResult:
-        own, files = parse_document(file.path, file.data), beside.layers_of(file.path)
+    def _check_manifest(
+        self, own: Document, file: SourceFile, beside: TreeContext, read: Read
+    ) -> CheckResult:
+        files = beside.layers_of(file.path)
         layers = [self._layer(one) for one in files]
         broken = [violation for one in layers for violation in filter_errors(one.violations)]
         if broken:
