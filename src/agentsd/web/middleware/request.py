@@ -69,7 +69,7 @@ def request_middleware(
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = perf_counter()
-        status = CLIENT_GONE_STATUS
+        status, work = CLIENT_GONE_STATUS, None
         guard = getattr(request.protocol, "guard", None)
         if guard is not None:
             guard.began(request.content)
@@ -84,7 +84,8 @@ def request_middleware(
                     request[PRINCIPAL] = await limiter.admitted(
                         request, partial(authenticate_request, request, access)
                     )
-                response = await (budgets.handle(request, handler) if budgets else handler(request))
+                work = budgets.enter(request, request[PRINCIPAL]) if budgets is not None else None
+                response = await handler(request)
                 _count_reply(request, response, guards.memory)
             status = response.status
         except (ConnectionError, *ENDING_ERRORS):
@@ -100,6 +101,8 @@ def request_middleware(
                 cut_connection(request)
             response = problem.response(request.path)
         finally:
+            if work is not None and budgets is not None:
+                budgets.leave(work)
             if guard is not None:
                 guard.ended()
             _record_request(request, status, perf_counter() - started, metrics)
@@ -111,7 +114,8 @@ def request_middleware(
 
 def _count_reply(request: web.Request, response: web.StreamResponse, memory: MemoryBudget) -> None:
     """Count a large response for its owner; refuse it where the request can be repeated."""
-    if (response.content_length or 0) >= COUNTED_BYTES_MIN:
+    body = response.body if isinstance(response, web.Response) else None
+    if isinstance(body, (bytes, bytearray)) and len(body) >= COUNTED_BYTES_MIN:
         repeatable = request.method in _SAFE_METHODS or request.path.startswith(OPENAI_PREFIX)
         count_reply(get_or_make_hold(request, memory, request[PRINCIPAL].owner), response, refuse=repeatable)
 
