@@ -97,7 +97,7 @@ class RateLimiter:
             if policy is None:
                 policy = self._policies[quotas] = ", ".join(quota.policy for quota in quotas)
             response.headers["RateLimit-Policy"] = policy
-            states = [f'"{quota.name}";r={remaining};t={seconds}' for quota, _, remaining, seconds in readings]
+            states = [f'"{quota.name}";r={left};t={seconds}' for quota, _, left, seconds in readings]
             response.headers["RateLimit"] = ", ".join(states)
 
 

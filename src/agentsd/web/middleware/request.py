@@ -37,6 +37,7 @@ from agentsd.web.middleware.memory_budget import (
     get_or_make_hold,
 )
 from agentsd.web.middleware.policies import Policies
+from agentsd.web.middleware.rate_limit import RateLimiter
 from agentsd.web.middleware.webhook_signature import WEBHOOK_PATH as HOOK_PATH
 
 PROBE_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -78,12 +79,7 @@ def request_middleware(
             if asked is not None:
                 response: web.StreamResponse = asked
             else:
-                if limiter is None or request.path in PROBE_PATHS:
-                    request[PRINCIPAL] = authenticate_request(request, access)
-                else:
-                    request[PRINCIPAL] = await limiter.admitted(
-                        request, partial(authenticate_request, request, access)
-                    )
+                request[PRINCIPAL] = await _admit_request(request, access, limiter)
                 work = budgets.enter(request, request[PRINCIPAL]) if budgets is not None else None
                 response = await handler(request)
                 _count_reply(request, response, guards.memory)
@@ -110,6 +106,15 @@ def request_middleware(
         return response
 
     return middleware
+
+
+async def _admit_request(
+    request: web.Request, access: AccessPolicy, limiter: RateLimiter | None
+) -> Principal:
+    """Return the principal of the request, counted by the rate limits. Raise ``Problem``."""
+    if limiter is None or request.path in PROBE_PATHS:
+        return authenticate_request(request, access)
+    return await limiter.admitted(request, partial(authenticate_request, request, access))
 
 
 def _count_reply(request: web.Request, response: web.StreamResponse, memory: MemoryBudget) -> None:
