@@ -25,6 +25,7 @@ from agentsd.control.sync.knowledge import drop_sources, store_sources
 from agentsd.control.sync.state_cache import StateCache, has_same_attachments, select_rows
 from agentsd.control.validation.attachments import Read
 from agentsd.control.validation.checker import Checker, CheckResult, recall_from
+from agentsd.control.validation.parallel_checks import check_in_workers
 from agentsd.control.validation.text_extraction import (
     Extraction,
     Known,
@@ -330,20 +331,38 @@ class Reconciler:
                 checked[file.path] = known
             else:
                 waiting.append(file)
-            if len(waiting) == _CHECK_BATCH:
-                checked |= await self._check_all(waiting, beside, stored)
-                waiting = []
             if done % _CHECK_BATCH == 0:
                 await asyncio.sleep(0)  # let requests be answered
-                if progress:
-                    progress(done, total)
-        checked |= await self._check_all(waiting, beside, stored)
+        checked |= await self._check_new(waiting, beside, stored, len(checked), total, progress)
         self._settling.drop_unasked()
         whole = [checked[path] for path in tree.files]
         self._memory.keep_checked(tree, beside, whole)
         if progress:
             progress(total, total)
         return whole
+
+    async def _check_new(
+        self,
+        files: Sequence[SourceFile],
+        beside: TreeContext,
+        stored: StoredState,
+        known: int,
+        total: int,
+        progress: SyncProgress | None,
+    ) -> dict[str, CheckResult]:
+        """Check files by path, many of them on all cores; ``known``: files that need no check."""
+
+        def report(done: int) -> None:
+            if progress:
+                progress(known + done, total)
+
+        report(0)
+        found = await check_in_workers(self._checker, files, beside, progress=report)
+        rest = [file for file in files if file.path not in found]
+        for start in range(0, len(rest), _CHECK_BATCH):
+            found |= await self._check_all(rest[start : start + _CHECK_BATCH], beside, stored)
+            report(len(found))
+        return found
 
     async def _check_all(
         self, files: Sequence[SourceFile], beside: TreeContext, stored: StoredState | None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 import yaml
@@ -107,8 +107,12 @@ class _Builder:
             raise _StopParsing
 
     def bounded(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Yield the events up to the limit; report a violation if there are more."""
-        yield from islice(events, MAX_NODES)
+        """Return the events up to the limit; a violation is reported if there are more."""
+        return chain(islice(events, MAX_NODES), self.refuse_more(events))
+
+    def refuse_more(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Yield nothing; report the first event beyond the limit."""
+        yield from ()
         for event in events:
             message = f"more than {MAX_NODES:,} keys, values and entries"
             self.report(event, "too-large", message, "move long lists into files named by rag.sources")

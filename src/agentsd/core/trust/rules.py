@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ NO_ORIGIN = "an impossible address"
 """Origin of a value that is not a URL; never trusted."""
 
 
+@lru_cache(maxsize=64)  # few and small: a manifest's URL may be long
 def normalise_origin(url: str) -> str:
     """Return scheme, host and port, normalised.
 

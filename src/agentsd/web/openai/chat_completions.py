@@ -20,6 +20,7 @@ from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
+from agentsd.web.http.conditional import make_json_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
@@ -47,7 +48,9 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
                 return await _stream_completion(request, agent, grounded, passages)
         reply = to_json(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-        return web.Response(body=reply, content_type="application/json", headers=make_agent_headers(agent))
+        headers = make_json_headers()
+        headers.update(make_agent_headers(agent))
+        return web.Response(body=reply, headers=headers)
 
 
 def check_chat_body(body: Mapping[str, Any]) -> None:
