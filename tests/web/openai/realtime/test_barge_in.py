@@ -84,7 +84,7 @@ async def test_the_vendors_streams_are_closed(stack: Stack, voices: Vendors) -> 
         llm, tts = voices.llm.last, voices.tts.last
         await line.append(spoken())
         await line.done()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(60):
             await llm.disconnected.wait()
             while voices.tts.open_connections:
                 await asyncio.sleep(0.01)
