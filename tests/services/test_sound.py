@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agentsd.audio import g711
 from agentsd.audio.resampler import Resampler, measure_milliseconds
 from agentsd.audio.vad import RATE, DetectorPool, VoiceDetector
-from agentsd.core.manifest.agent import Turn
+from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.speech_detector import SpeechDetector, SpeechSlice
 from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
 from tests.services.speech import silence, spoken

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, get_args
 from pydantic import Field, InstanceOf
 from pydantic.json_schema import SkipJsonSchema
 
-from agentsd.core.manifest.agent import StrictModel
+from agentsd.core.manifest.strict_model import StrictModel
 from agentsd.core.secret import Secret
 from agentsd.core.trust.rules import Destinations
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.manifest.agent import Turn
+from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.turn_detection import DetectionState, SpeechEnd, SpeechStart, advance_state
 
 PLAIN = Turn(threshold=0.5, prefix_padding_ms=100, silence_ms=96)

@@ -13,10 +13,12 @@ from hashlib import sha256
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from agentsd.core.manifest.checks import Check
 from agentsd.core.manifest.chunks import Chunk
+from agentsd.core.manifest.strict_model import StrictModel
+from agentsd.core.manifest.turn import OnError, Turn
 
 KINDS = ("llm", "tts", "stt")
 """Sections of the providers of a call; each has its own column in Postgres."""
@@ -28,12 +30,6 @@ NAME_MAX = 200
 DESCRIPTION_MAX = 2000
 PLAIN_FIELD = {"x-plain": True}
 """Marker of a structural field: it must not be sealed, so that a sync needs no key."""
-
-
-class StrictModel(BaseModel):
-    """Model that is frozen, has strict types and refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
 
 class Rag(StrictModel):
@@ -51,31 +47,6 @@ class Rag(StrictModel):
     top_k: Annotated[
         int, Field(ge=1, le=50, description="How many passages an answer may use.", examples=[6])
     ] = 6
-
-
-class Turn(StrictModel):
-    """When a caller has finished speaking, and whether the agent may be interrupted."""
-
-    threshold: Annotated[
-        float,
-        Field(gt=0, lt=1, description="Probability above which a sound is speech.", examples=[0.5]),
-    ] = 0.5
-    prefix_padding_ms: Annotated[
-        int,
-        Field(ge=0, le=2000, description="Sound kept from before the speech began, in ms.", examples=[300]),
-    ] = 300
-    silence_ms: Annotated[
-        int,
-        Field(ge=50, le=10_000, description="Silence that ends what the caller says, in ms.", examples=[500]),
-    ] = 500
-    interrupt: Annotated[
-        bool,
-        Field(description="Whether the agent falls silent when the caller speaks.", examples=[True]),
-    ] = True
-    max_seconds: Annotated[
-        float,
-        Field(gt=0, le=600, description="Longest single utterance of the caller, in seconds.", examples=[60]),
-    ] = 60.0
 
 
 class AgentHead(StrictModel):
@@ -161,10 +132,13 @@ class AgentHead(StrictModel):
         ),
     ] = None
     turn: Annotated[Turn, Field(description="Turn-taking in a call.")] = Turn()
+    on_error: Annotated[
+        OnError | None, Field(description="Optional: what a caller hears when a vendor fails.")
+    ] = None
     rag: Annotated[Rag | None, Field(description="Optional: knowledge as code.")] = None
     checks: Annotated[
         list[Check], Field(max_length=200, description="What it must answer: run by `agentsd test`.")
-    ] = []
+    ] = []  # noqa: RUF012  (pydantic copies it)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from math import prod
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from pydantic_core import SchemaError, SchemaValidator, ValidationError, core_schema
+
+from agentsd.core.manifest.strict_model import StrictModel
 
 _COUNT = re.compile(r"[{,](\d{1,9})\}", re.ASCII)
 
@@ -16,10 +18,8 @@ REGEX_MAX = 1000
 """Characters of a regular expression: longer ones are slow to compile."""
 
 
-class Check(BaseModel):
+class Check(StrictModel):
     """Question to the agent, with everything that its answer must satisfy."""
-
-    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     say: Annotated[
         str, Field(min_length=1, description="What the agent is told.", examples=["When do you open?"])

@@ -9,7 +9,8 @@ from uuid import UUID
 
 from pydantic import Field
 
-from agentsd.core.manifest.agent import PLAIN_FIELD, StrictModel
+from agentsd.core.manifest.agent import PLAIN_FIELD
+from agentsd.core.manifest.strict_model import StrictModel
 
 Role = Literal["viewer", "editor", "admin"]
 

@@ -16,7 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from agentsd.core.manifest.agent import PLAIN_FIELD, StrictModel
+from agentsd.core.manifest.agent import PLAIN_FIELD
+from agentsd.core.manifest.strict_model import StrictModel
 from agentsd.core.text.messages import STRICT, MessageRules, arrange_messages
 from agentsd.providers.errors import VendorRef, make_closed_early_error, make_protocol_error
 from agentsd.providers.limits import CHAT_LIMITS

@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from agentsd.core.manifest.agent import Turn as TurnSettings
+from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases
 from agentsd.services import chat
 from agentsd.services.voicebot import events as ev

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from agentsd.audio import vad
 from agentsd.audio.resampler import SAMPLE_BYTES, Resampler
-from agentsd.core.manifest.agent import Turn
+from agentsd.core.manifest.turn import Turn
 from agentsd.services.voicebot.turn_detection import (
     CONFIRM_FRAMES,
     DetectionState,

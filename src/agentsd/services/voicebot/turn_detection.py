@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from agentsd.audio.vad import FRAME_MS
-from agentsd.core.manifest.agent import Turn
+from agentsd.core.manifest.turn import Turn
 
 CONFIRM_FRAMES = 2
 """Frames of speech in a row that begin speech: the delay of a barge-in is 64 ms."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.agent import Turn as TurnSettings
+from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.events import CancelReason
 from agentsd.services.voicebot.utterance import Utterance
