@@ -11,10 +11,23 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from agentsd.core.errors import AgentsdError
+from agentsd.services.turn_records.record import TurnRecord
 from agentsd.services.voicebot.playback import Playback
 
 AnswerStatus = Literal["completed", "cancelled", "failed"]
 CancelReason = Literal["turn_detected", "client_cancelled"]
+EndReason = Literal[
+    "answered",
+    "interrupted",  # by the caller
+    "cancelled",  # by the client
+    "failed",
+    "unheard",  # no words were recognised
+    "ignored",  # words that the manifest ignores while the agent speaks
+    "echo",  # the agent's own voice
+    "unanswered",  # the client did not want an answer, or newer speech is answered instead
+    "dropped",  # cleared by the client, or the call is over
+]
+"""Why a turn ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +155,20 @@ class TurnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """End of a turn, with its reason. Each turn has one, after all its other events."""
+
+    record: TurnRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """End of the call by the agent; the last event."""
+
+    reason: Literal["error", "idle"]
+
+
+@dataclass(frozen=True, slots=True)
 class EmbedderNote:
     """Note of the embedder's own, in its place among the other events."""
 
@@ -164,5 +191,7 @@ CallEvent = (
     | AnswerEnded
     | AnswerTruncated
     | TurnFailed
+    | TurnEnded
+    | CallEnded
     | EmbedderNote
 )

@@ -1,0 +1,1 @@
+"""Turns of conversations as values, and the sinks that get them."""
