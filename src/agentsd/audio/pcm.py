@@ -34,6 +34,7 @@ class WavHeader:
 
     rate: int  # hertz
     size: int  # bytes of the header
+    length: int = 0  # bytes of samples that it declares; 0 or a huge number where it cannot know
 
 
 def decode_base64_audio(text: object) -> bytes:
@@ -60,7 +61,7 @@ def parse_wav_header(data: bytes) -> WavHeader | None:
     while len(data) >= offset + 8:
         name, size = data[offset : offset + 4], int.from_bytes(data[offset + 4 : offset + 8], "little")
         if name == b"data":
-            return WavHeader(rate, offset + 8)
+            return WavHeader(rate, offset + 8, size)
         if len(data) < offset + 8 + size:
             return None
         if name == b"fmt ":

@@ -209,7 +209,15 @@ class AgentUnavailable(AgentsdError):
 
 
 class ProviderError(AgentsdError):
-    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``."""
+    """Failure of a vendor; the subclasses are in ``agentsd.providers.base``.
+
+    ``code`` and ``param`` are OpenAI's words for it where one fits: of fixed lists, never a vendor's text.
+    ``tries`` counts the requests that were made in vain, retries and fallbacks included.
+    """
+
+    code: str | None = None
+    param: str | None = None
+    tries = 1
 
 
 def describe_error(error: BaseException) -> str:
