@@ -29,7 +29,7 @@ HELD_MAX = 1024
 CALLS_MAX = 256
 """Tool calls of one choice."""
 
-_ANSWERS = ("content", "refusal", "tool_calls", "function_call", "audio", "images")
+_ANSWERS = ("content", "refusal", "function_call", "audio", "images")
 _THOUGHTS = ("reasoning_content", "reasoning", "reasoning_details")
 
 
@@ -104,7 +104,7 @@ class AnswerStream:
             one = self._choices[index] = _Choice()
         if calls := delta.pop("tool_calls", None):
             delta["tool_calls"] = [self._call(one, call) for call in calls]
-        one.answered = one.answered or has_content(delta, _ANSWERS)
+        one.answered = one.answered or has_content(delta, _ANSWERS) or any(call.name for call in one.calls)
         one.thought = one.thought or has_content(delta, _THOUGHTS)
         if one.role:
             delta.pop("role", None)
@@ -166,7 +166,7 @@ def complete_answer(who: VendorRef, answer: dict[str, Any]) -> dict[str, Any]:
         reason = choice["finish_reason"]
         if reason is None or (reason == "stop" and calls):
             choice["finish_reason"] = "tool_calls" if calls else "stop"
-        one = _Choice(has_content(message, _ANSWERS), has_content(message, _THOUGHTS), finish=reason)
+        one = _Choice(bool(calls) or has_content(message, _ANSWERS), finish=reason)
         one.calls = [_Call(call["id"], call[call["type"]]["name"]) for call in calls or ()]
         found.append(one)
     _check_content(who, found)
