@@ -71,8 +71,8 @@ REFUSALS: list[tuple[int, Any, str, str | None]] = [
     (422, {"detail": [{"loc": ["body", "tools", 0, "function", "parameters"], "msg": KEY}]}, "", TOOLS),
     (400, {"error": "input length exceeds maximum context length"}, "context_length_exceeded", "messages"),
     # without any word
-    (401, {"error": {"message": KEY}}, "invalid_api_key", None),
-    (429, None, "rate_limit_exceeded", None),
+    (401, {"error": {"message": KEY}}, "", None),
+    (429, None, "", None),
     (402, None, "insufficient_quota", None),
     (400, {"error": {"message": KEY, "param": KEY}}, "", None),
 ]  # fmt: skip

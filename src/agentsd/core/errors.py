@@ -200,12 +200,19 @@ class AgentNotFound(AgentsdError):
     """Slug or id that no agent has."""
 
 
+_PASSING_REASONS = frozenset({"Closing", "OpenTimeout", "SopsFailed"})
+
+
 class AgentUnavailable(AgentsdError):
-    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason."""
+    """Agent that exists but cannot run; ``reason`` is its condition's machine-readable reason.
+
+    Usually its manifest has to change first; ``retryable`` where time may suffice.
+    """
 
     def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reason = reason
+        self.retryable = reason in _PASSING_REASONS
 
 
 class ProviderError(AgentsdError):

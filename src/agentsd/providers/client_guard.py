@@ -71,15 +71,23 @@ class _GuardedProvider(Generic[P]):
 class GuardedLLM(_GuardedProvider[LLM]):
     """Guarded ``LLM``."""
 
+    @property
+    def _may_be_empty(self) -> bool:
+        return getattr(self.client, "may_be_empty", False)
+
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object."""
         with self.contained():
             answer = await self.client.complete(request)
-            return complete_answer(self.who, Normalizer(self.who, self.redactor).whole(answer))
+            told = Normalizer(self.who, self.redactor).whole(answer)
+            return complete_answer(self.who, told, may_be_empty=self._may_be_empty)
 
     async def stream(self, request: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Yield ``chat.completion.chunk`` objects as they come, the first ones with the first content."""
-        normalizer, answer = Normalizer(self.who, self.redactor), AnswerStream(self.who)
+        normalizer, answer = (
+            Normalizer(self.who, self.redactor),
+            AnswerStream(self.who, may_be_empty=self._may_be_empty),
+        )
         with self.contained():
             chunks = self.client.stream(request)
             try:
@@ -115,7 +123,7 @@ class GuardedTTS(_GuardedProvider[TTS]):
                     if size > SPEECH_BYTES_MAX:
                         raise make_too_large_error(self.who, "speech", SPEECH_BYTES_MAX)
                     yield pcm
-                if not size and source.asked:
+                if not size and (source.asked or not source.ended):
                     raise make_empty_error(self.who, "sound")
             finally:
                 await _close_stream(sound)
@@ -165,15 +173,16 @@ class GuardedEmbedding(_GuardedProvider[Embedding]):
 class ClientInput(Generic[T]):
     """Input of a client; it keeps its own failure, so that this can be distinguished from the client's.
 
-    ``asked``: one of the items counts, by ``counts``, so that the client owes an answer.
+    ``asked``: one of the items counts, by ``counts``, so that the client owes an answer. ``ended``: all of
+    the input was read.
     """
 
-    __slots__ = ("_counts", "_items", "asked", "failure")
+    __slots__ = ("_counts", "_items", "asked", "ended", "failure")
 
     def __init__(self, items: AsyncIterator[T], counts: Callable[[T], bool] | None = None) -> None:
         self._items = aiter(items)
         self._counts = counts
-        self.asked = False
+        self.asked = self.ended = False
         self.failure: BaseException | None = None
 
     def __aiter__(self) -> ClientInput[T]:
@@ -183,6 +192,7 @@ class ClientInput(Generic[T]):
         try:
             item = await anext(self._items)
         except StopAsyncIteration:
+            self.ended = True
             raise
         except BaseException as error:
             self.failure = error

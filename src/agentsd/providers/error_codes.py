@@ -149,7 +149,6 @@ _TEXTS: tuple[tuple[str, frozenset[int], re.Pattern[str]], ...] = (
 )
 """What vendors write where they send no word that distinguishes it; by status."""
 
-_CODE_OF_STATUS = {401: KEY, 402: QUOTA, 429: RATE}
 _CODE_KEYS = ("code", "err_code", "status", "type")
 _TEXT_KEYS = ("message", "msg", "detail", "error", "raw")
 
@@ -240,12 +239,10 @@ def read_error(error: object, status: int | None = None) -> ErrorReport:
     text = _join_texts(fields)
     if code is None or code == RATE:
         code = _find_in_text(text, status) or code
-    if code is None and status == 403 and _has_moderation(fields):
-        code = FILTER
+    if code is None and (status == 402 or (status == 403 and isinstance(fields.get("reasons"), list))):
+        code = QUOTA if status == 402 else FILTER  # OpenRouter gives the reasons of its moderation
     word = code or next((word for word in known if word in QUOTED_WORDS), None)
-    return ErrorReport(
-        status, word, code or _CODE_OF_STATUS.get(status or 0), _find_param(fields, text, code)
-    )
+    return ErrorReport(status, word, code, _find_param(fields, text, code))
 
 
 def unwrap_error(value: object) -> object:
@@ -287,10 +284,6 @@ def _find_in_text(text: str, status: int | None) -> str | None:
     return next(
         (code for code, statuses, form in _TEXTS if (status or 400) in statuses and form.search(text)), None
     )
-
-
-def _has_moderation(fields: Mapping[str, Any]) -> bool:
-    return isinstance(fields.get("reasons"), list)
 
 
 def _find_param(fields: Mapping[str, Any], text: str, code: str | None) -> str | None:

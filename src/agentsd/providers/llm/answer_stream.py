@@ -52,10 +52,11 @@ class _Choice:
 class AnswerStream:
     """Stream of normalised chunks of one answer. Raises ``ProviderError``."""
 
-    __slots__ = ("_choices", "_held", "_open", "_who")
+    __slots__ = ("_choices", "_held", "_may_be_empty", "_open", "_who")
 
-    def __init__(self, who: VendorRef) -> None:
+    def __init__(self, who: VendorRef, *, may_be_empty: bool = False) -> None:
         self._who = who
+        self._may_be_empty = may_be_empty
         self._choices: dict[int, _Choice] = {}
         self._held: list[dict[str, Any]] | None = []  # None: the first content has come
         self._open: set[int] = set()  # choices of which any text can be passed on as it is
@@ -90,7 +91,9 @@ class AnswerStream:
 
     def end(self) -> Iterator[dict[str, Any]]:
         """Yield the finish reasons that the vendor left out. Raises ``ProviderError`` for an empty answer."""
-        _check_content(self._who, self._choices.values())
+        if not self._may_be_empty:
+            _check_content(self._who, self._choices.values())
+        yield from self._held or ()
         for index, one in self._choices.items():
             if one.finish is None:
                 reason = "tool_calls" if one.calls else "stop"
@@ -155,7 +158,7 @@ def _find_place(one: _Choice, index: int | None, identifier: str | None, name: s
     return place
 
 
-def complete_answer(who: VendorRef, answer: dict[str, Any]) -> dict[str, Any]:
+def complete_answer(who: VendorRef, answer: dict[str, Any], *, may_be_empty: bool = False) -> dict[str, Any]:
     """Complete a whole normalised answer. Raises ``ProviderError`` for an empty one."""
     found = []
     for choice in answer["choices"]:
@@ -169,7 +172,8 @@ def complete_answer(who: VendorRef, answer: dict[str, Any]) -> dict[str, Any]:
         one = _Choice(bool(calls) or has_content(message, _ANSWERS), finish=reason)
         one.calls = [_Call(call["id"], call[call["type"]]["name"]) for call in calls or ()]
         found.append(one)
-    _check_content(who, found)
+    if not may_be_empty:
+        _check_content(who, found)
     return answer
 
 
