@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -160,10 +160,11 @@ class VendorReply:
         """
         who, parser, found = self._endpoint.who, EventParser(self._endpoint.limits.event), False
         try:
-            async for events in self._parse_events(parser):
-                for event in events:
-                    found = True
-                    yield _check_event(who, event)
+            async with aclosing(self._parse_events(parser)) as batches:
+                async for events in batches:
+                    for event in events:
+                        found = True
+                        yield _check_event(who, event)
         except EventTooLong:
             raise make_too_large_error(who, "an event", self._endpoint.limits.event) from None
         if parser.foreign and not found:

@@ -90,9 +90,10 @@ class OpenAISpeech:
                     if reply.content_type.startswith(_TEXT_TYPES):
                         raise make_protocol_error(self._who, "answered with a text instead of audio")
                     heard = False
-                    async for chunk in self._read_samples(reply):
-                        heard = True
-                        yield chunk
+                    async with aclosing(self._read_samples(reply)) as chunks:
+                        async for chunk in chunks:
+                            heard = True
+                            yield chunk
                 if not heard and is_speakable(sentence):
                     raise make_empty_error(self._who, "sound")
 
