@@ -91,9 +91,10 @@ class GuardedLLM(_GuardedProvider[LLM]):
         with self.contained():
             chunks = self.client.stream(request)
             try:
+                normalize, is_plain = normalizer.chunk, answer.is_plain
                 async for chunk in chunks:
-                    told = normalizer.chunk(chunk)
-                    if answer.is_plain(told):
+                    told = normalize(chunk)
+                    if is_plain(told):
                         yield told
                         continue
                     for one in answer.take(told):

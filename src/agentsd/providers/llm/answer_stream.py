@@ -64,15 +64,15 @@ class AnswerStream:
     def is_plain(self, chunk: dict[str, Any]) -> bool:
         """Return whether ``chunk`` is one more text, which is nearly always so and needs no ``take``."""
         choices = chunk["choices"]
-        if len(choices) != 1 or "usage" in chunk:
+        if len(choices) != 1:
             return False
         choice = choices[0]
         delta = choice["delta"]
         return (
-            choice["index"] in self._open
-            and choice["finish_reason"] is None
-            and len(delta) == 1
+            len(delta) == 1
             and "content" in delta
+            and choice["finish_reason"] is None
+            and choice["index"] in self._open
         )
 
     def take(self, chunk: dict[str, Any]) -> Sequence[dict[str, Any]]:
