@@ -175,7 +175,7 @@ class ChainCall(Generic[P, T]):
         self, start: Callable[[P], AsyncIterator[T]], tape: Tape[Any] | None = None, *, heard: bool = False
     ) -> None:
         self.answered = False
-        self.failure: ProviderError | None = None  # the first one
+        self.failure: ProviderError | None = None  # the last one of the first member that failed
         self.latest: ProviderError | None = None
         self.tries = 0  # that failed
         self._start = start
@@ -201,9 +201,10 @@ class ChainCall(Generic[P, T]):
                 error.tries = self.tries
                 if not self._repeatable(error):
                     raise
-                self.failure, self.latest = self.failure or error, error
+                self.latest = error
                 pause = member.pause(error, number)
             if pause is None:
+                self.failure = self.failure or self.latest
                 return
             await asyncio.sleep(pause)
 
@@ -250,11 +251,11 @@ class Chain(Generic[P]):
                     return await member.once(ask)
                 except ProviderError as caught:
                     error, tries = caught, tries + 1
-                failure = failure or error
                 pause = member.pause(error, number)
                 if pause is None:
                     break
                 await asyncio.sleep(pause)
+            failure = failure or error
             member.rest(error)
         failure = failure or ProviderUnavailable("no provider was called")
         failure.tries = tries
@@ -266,7 +267,7 @@ class Chain(Generic[P]):
     async def stream(self, call: ChainCall[P, T]) -> AsyncGenerator[T, None]:
         """Yield an answer as it comes.
 
-        Raises the first provider's ``ProviderError`` if none answers.
+        Raises the first provider's last ``ProviderError`` if none answers.
         """
         for member in self._in_order():
             async with aclosing(call.ask(member)) as items:
