@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SAMPLE_BYTES = 2
 
@@ -34,7 +34,7 @@ class WavHeader:
 
     rate: int  # hertz
     size: int  # bytes of the header
-    length: int = 0  # bytes of samples that it declares; 0 or a huge number where it cannot know
+    length: int = field(default=0, compare=False)  # bytes of samples that it declares, if it knows them
 
 
 def decode_base64_audio(text: object) -> bytes:
