@@ -2,8 +2,9 @@
 
 The request or stream uses the one leased version from start to end; ``X-Agent`` and
 ``X-Agent-Version`` name it. An error before the first byte is an HTTP status; a later one is a last
-frame ``data: {"error": ...}`` without ``[DONE]``. When the client leaves, aiohttp cancels the
-handler (see ``server.start_server``), which closes the vendor's stream and ends the lease.
+frame ``data: {"error": ...}`` without ``[DONE]``. A vendor that is silent for some seconds makes the
+response begin with a comment; retries and fallbacks go on behind it. When the client leaves, aiohttp
+cancels the handler (see ``server.start_server``), which closes the vendor's stream and ends the lease.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.conditional import make_json_headers
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.http.request_id import get_request_id
+from agentsd.web.http.sse import SSE_HEADERS, KeptStream
 from agentsd.web.json_body import read_json_object
 from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import find_model, make_agent_headers
@@ -84,23 +86,24 @@ async def _stream_completion(
     async with aclosing(
         cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
     ) as chunks:
-        first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
         response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        last = _DONE_FRAME
-        try:
-            if first is not None:
-                await write_frame(response, _encode_frame(first))
-            async for chunk in chunks:
-                await write_frame(response, _encode_frame(chunk))
-        except AgentsdError as error:
-            last = _encode_frame(from_error(error).as_openai())
-        except ConnectionError:
-            raise  # the client disconnected
-        except Exception as error:
-            log_unexpected_error(error)
-            last = _encode_frame(make_internal_error().as_openai())
-        await write_frame(response, last)
+        async with KeptStream(request, response, request.app[APP_CONTEXT].keep_alive_seconds) as out:
+            last = _DONE_FRAME
+            try:
+                async for chunk in chunks:
+                    await out.write(_encode_frame(chunk))
+            except AgentsdError as error:
+                if not out.begun:
+                    raise
+                last = _encode_frame(from_error(error).as_frame(get_request_id(request)))
+            except ConnectionError:
+                raise  # the client disconnected
+            except Exception as error:
+                if not out.begun:
+                    raise
+                log_unexpected_error(error)
+                last = _encode_frame(make_internal_error().as_frame(get_request_id(request)))
+            await out.write(last)
         await response.write_eof()
         return response
 
