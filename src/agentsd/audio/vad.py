@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import math
 import sys
 import time
 from collections import deque
@@ -23,6 +24,10 @@ RATE = 16_000
 FRAME_SAMPLES = 512
 FRAME_MS = 32
 """Frame of one probability."""
+
+SILENT_DB = -100.0
+SILENT_POWER = 1e-10
+"""Loudness of a frame without sound."""
 
 DETECTORS_IDLE_MAX = 64
 """Maximum idle detectors: further ones are freed at once."""
@@ -39,6 +44,8 @@ class VoiceDetector:
 
         self._model = SileroVAD(RATE)
         self._rest = b""
+        self.level = SILENT_DB
+        """Loudness of the frame whose probability was yielded last, in dB below full scale."""
 
     def probabilities(self, pcm: bytes) -> Iterator[float]:
         """Yield one value from 0 to 1 for each frame that is whole now. ``pcm`` is at ``RATE``."""
@@ -50,6 +57,8 @@ class VoiceDetector:
             frame, self._rest = self._rest[:size], self._rest[size:]
             samples = np.frombuffer(frame, dtype="<i2").astype(np.float32)
             samples /= 32768
+            power = float(np.dot(samples, samples)) / FRAME_SAMPLES
+            self.level = 10 * math.log10(power) if power > SILENT_POWER else SILENT_DB
             yield float(self._model.process(samples.data))
 
     def reset(self) -> None:

@@ -12,13 +12,13 @@ from agentsd.providers.base import Transcript
 from agentsd.services.voicebot.conversation import ITEMS_MAX, Conversation, ConversationItem
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.playback import Playback, cut_to_heard
-from agentsd.services.voicebot.speech_text import Speakable
+from agentsd.core.text.speech_text import SpeechText
 from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
 
 def said(*deltas: str) -> str:
     """Everything that is spoken of these deltas."""
-    speakable = Speakable()
+    speakable = SpeechText()
     return "".join([*(speakable.take(delta) for delta in deltas), speakable.rest()])
 
 
@@ -32,7 +32,7 @@ def said(*deltas: str) -> str:
         ("See https://example.org/a?b=c.", "See . "),
         ("At nine [1]. Closed [2].", "At nine . Closed . "),
         ("Run:\n```sh\nrm -rf x\n```\nDone.", "Run: \n\nDone. "),
-        ("a_name stays, 2 * 3 does not", "a_name stays, 2 3 does not "),
+        ("a_name stays, 2 * 3 does not", "a_name stays, 2 * 3 does not "),
         ("R & B costs 5 €", "R & B costs 5 € "),
         ("你好。", "你好。 "),
     ],
@@ -50,7 +50,7 @@ def test_where_deltas_are_cut_makes_no_difference(deltas: list[str]) -> None:
 
 def test_a_word_passes_as_soon_as_it_is_whole() -> None:
     """Not at the end of the sentence."""
-    speakable = Speakable()
+    speakable = SpeechText()
     assert [speakable.take(delta) for delta in ("Hel", "lo", " wor", "ld")] == ["", "", "Hello ", ""]
 
 

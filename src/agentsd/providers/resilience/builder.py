@@ -76,6 +76,11 @@ class ResilientSTT(ResilientProvider[STT]):
     """Resilient ``STT``. A fallback gets the speech at its own rate."""
 
     @property
+    def partials(self) -> bool:
+        """Return whether the first provider reports words while they are spoken."""
+        return bool(getattr(self.chain.first, "partials", False))
+
+    @property
     def sample_rate(self) -> int:
         """Return the first provider's sample rate in hertz, whichever provider answers."""
         return self.chain.first.sample_rate

@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 from agentsd.core.errors import AgentsdError, ProviderError
 from agentsd.providers.base import Provider, ProviderRateLimited, ProviderRejected, ProviderUnavailable
 from agentsd.providers.errors import make_unforeseen_error
+from agentsd.providers.resilience.attempts import NO_ITEM, find_limit, note_answer, note_failure
 from agentsd.providers.resilience.tape import Tape
 from agentsd.supervisor import ENDING_ERRORS
 from agentsd.telemetry import Metrics
@@ -95,6 +96,14 @@ class ChainMember(Generic[P]):
         began = perf_counter()
         try:
             async with aclosing(cast("AsyncGenerator[T, None]", start(self.provider))) as stream:
+                limit = find_limit(self.kind)
+                if limit is not None:
+                    first = await limit.wait(stream, self.name)
+                    if first is NO_ITEM:
+                        return
+                    self._first.observe(perf_counter() - max(began, since()))
+                    began = 0.0
+                    yield first
                 async for item in stream:
                     if began:
                         self._first.observe(perf_counter() - max(began, since()))
@@ -129,6 +138,7 @@ class ChainMember(Generic[P]):
     def rest(self, error: ProviderError | None) -> None:
         """Skip this member for a while if a fallback exists; not after a request that was refused."""
         self._metrics.provider_failures.labels(self.kind, self.name).inc()
+        note_failure(self.kind, self.name)
         if isinstance(error, ProviderRejected):
             return
         self.rests_until = perf_counter() + COOLDOWN_SECONDS
@@ -192,7 +202,8 @@ class ChainCall(Generic[P, T]):
             try:
                 async with aclosing(member.call(self._start, self._since, self._is_of_input)) as items:
                     async for item in items:
-                        self._begin()
+                        if not self._begun:
+                            self._begin(member)
                         yield item
                 self.answered = True
                 return
@@ -208,9 +219,10 @@ class ChainCall(Generic[P, T]):
                 return
             await asyncio.sleep(pause)
 
-    def _begin(self) -> None:
-        if not self._begun and self._tape is not None:
+    def _begin(self, member: ChainMember[P]) -> None:
+        if self._tape is not None:
             self._tape.let_go()
+        note_answer(member.kind, member.name)
         self._begun = True
 
     def _repeatable(self, error: ProviderError) -> bool:
@@ -248,7 +260,9 @@ class Chain(Generic[P]):
             error = None
             for number in range(1 + member.retries):
                 try:
-                    return await member.once(ask)
+                    answer = await member.once(ask)
+                    note_answer(member.kind, member.name)
+                    return answer
                 except ProviderError as caught:
                     error, tries = caught, tries + 1
                 pause = member.pause(error, number)

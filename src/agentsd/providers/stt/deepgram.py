@@ -52,6 +52,8 @@ FINALIZE, CLOSE = '{"type":"Finalize"}', '{"type":"CloseStream"}'
 class DeepgramListen(SocketClient):
     """Client that sends PCM, then ``Finalize`` and ``CloseStream``; ``Metadata`` ends the results."""
 
+    partials = True  # words come while they are spoken
+
     def __init__(self, settings: DeepgramListenSettings, sessions: HttpSessions) -> None:
         headers = {"Authorization": f"Token {settings.api_key.reveal()}"}
         query = {

@@ -50,6 +50,8 @@ class MoonshineSettings(LocalSettings):
 class Moonshine:
     """Client of the local model. One thread does the model's work for all streams, in turn."""
 
+    partials = True  # words come while they are spoken
+
     def __init__(self, settings: MoonshineSettings, sessions: HttpSessions) -> None:
         NEEDS.check(settings.provider)
         self.sample_rate = SAMPLE_RATE

@@ -49,6 +49,8 @@ QUIET_SECONDS = 1.0
 class Whisper(SocketClient):
     """Client that sends PCM, then ``end``; gets transcripts until a final one and a close, or silence."""
 
+    partials = True  # words come while they are spoken
+
     def __init__(self, settings: WhisperSettings, sessions: HttpSessions) -> None:
         query = {"sample_rate": str(settings.sample_rate)}
         if settings.language:

@@ -1,25 +1,33 @@
 """Splitting of a text stream at places where speech may be cut: between words, or between sentences. Pure.
 
 Language models stream fragments (``Hel``, ``lo.``). A vendor that joins what it gets needs whole
-words; one that speaks each message on its own needs whole sentences.
+words; one that speaks each message on its own needs whole sentences, but not at any price: of a sentence that
+is long, or slowly written, the beginning is spoken first.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from time import monotonic
 
-_SENTENCE = re.compile(r"[.!?…。！？]+[\"'”’)\]]*\s+|[。！？]+|\n+")
-SENTENCE_CHARACTERS_MAX = 600
-"""Characters after which a sentence without an end is cut at a space."""
+from agentsd.core.text.sentences import find_cut, find_last_word_end, find_sentence_end
+
+SENTENCE_CHARACTERS_MAX = 240
+"""Characters after which a sentence without an end is cut, at a clause if possible."""
+
+SENTENCE_SECONDS_MAX = 0.6
+"""Seconds after which the beginning of a sentence that is still being written is spoken."""
+
+SENTENCE_CHARACTERS_MIN = 24
+"""Characters of such a beginning: less sounds chopped."""
 
 
 async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """Split ``text`` between words; each piece ends with a space, and contains more than spaces."""
+    """Split ``text`` between words; each piece ends with a space or ideograph, and contains more than spaces."""
     rest = ""
     async for piece in text:
         rest += piece
-        cut = _find_last_space(rest)
+        cut = find_last_word_end(rest)
         if cut and rest[:cut].strip():
             yield rest[:cut]
             rest = rest[cut:]
@@ -27,15 +35,19 @@ async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
         yield rest.rstrip() + " "
 
 
-async def split_sentences(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """Split ``text`` into sentences, without the spaces around them."""
-    rest = ""
+async def split_sentences(
+    text: AsyncIterator[str], clock: Callable[[], float] = monotonic
+) -> AsyncGenerator[str, None]:
+    """Split ``text`` into sentences, without the spaces around them. ``clock`` is in seconds."""
+    rest, began = "", clock()
     async for piece in text:
+        began = began if rest else clock()
         rest += piece
-        while cut := _find_sentence_end(rest):
+        while cut := _find_end(rest, clock() - began):
             sentence, rest = rest[:cut].strip(), rest[cut:]
             if sentence:
                 yield sentence
+            began = clock()
     if rest.strip():
         yield rest.strip()
 
@@ -45,18 +57,13 @@ def is_speakable(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def _find_last_space(text: str) -> int:
-    """Return the index after the last space; 0 without one."""
-    return next((index for index in range(len(text), 0, -1) if text[index - 1].isspace()), 0)
-
-
-def _find_sentence_end(text: str) -> int:
-    """Return the index after the first sentence that is surely over; 0 if none is."""
-    match = _SENTENCE.search(text)
-    if match:
-        return match.end()
-    return (
-        _find_last_space(text[:SENTENCE_CHARACTERS_MAX]) or SENTENCE_CHARACTERS_MAX
-        if len(text) > SENTENCE_CHARACTERS_MAX
-        else 0
-    )
+def _find_end(text: str, seconds: float) -> int:
+    """Return where the first piece ends that is ready to be spoken; 0 if none is."""
+    end = find_sentence_end(text)
+    if end:
+        return end
+    if len(text) > SENTENCE_CHARACTERS_MAX:
+        return find_cut(text, SENTENCE_CHARACTERS_MAX)
+    if seconds >= SENTENCE_SECONDS_MAX and len(text) >= SENTENCE_CHARACTERS_MIN:
+        return find_cut(text, len(text))
+    return 0

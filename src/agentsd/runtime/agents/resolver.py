@@ -194,6 +194,7 @@ def merge_agent_fields(wanted: AgentRow, recipe: OpenedAgent) -> dict[str, Any]:
         "owner": wanted.owner,
         "version": recipe.row.version,
         "digest": recipe.row.digest,
+        "commit": recipe.row.commit,
         "spec": recipe.head,
         "sources": recipe.row.sources,
         "provider_names": {kind: settings.provider for kind, settings in recipe.settings.items()},

@@ -13,7 +13,11 @@ from typing import Any
 
 from agentsd.audio.resampler import Resampler, measure_milliseconds
 from agentsd.core.errors import AgentsdError
-from agentsd.providers.base import TTS, LiveAgent
+from agentsd.core.manifest.turn import Timeouts
+from agentsd.core.text.sentences import find_last_start, has_sentence_end
+from agentsd.core.text.speech_text import SpeechText
+from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
+from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
 from agentsd.services.voicebot.conversation import ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
@@ -27,8 +31,7 @@ from agentsd.services.voicebot.events import (
 )
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
-from agentsd.services.voicebot.playback import Playback, cut_to_heard
-from agentsd.services.voicebot.speech_text import Speakable
+from agentsd.services.voicebot.playback import MS_PER_CHARACTER, Playback, cut_to_heard
 from agentsd.services.voicebot.streams import (
     TaskGroup,
     close_at_end,
@@ -57,6 +60,8 @@ class Answer:
         clock: Callable[[], float],
         metrics: VoiceMetrics | None,
         asked_at: float | None,
+        attempts: Attempts | None = None,
+        timeouts: Timeouts | None = None,
         label: object = None,
     ) -> None:
         self.id = make_id("resp")
@@ -76,7 +81,55 @@ class Answer:
         self._sound_ms = 0.0  # synthesised so far
         self._whole = False  # whether it is complete
         self._text = ""
+        self._written = False  # the whole text is known
+        self._spoken = ""  # given to the voice
+        self._failure: AgentsdError | None = None  # of the model, after text that is still spoken
+        self._kept: tuple[float, float] | None = None  # (heard, all) in ms, once it was cut
+        self._limits = timeouts
+        self._voice_limit: FirstItemLimit | None = None
+        if timeouts is not None and attempts is not None:
+            self._voice_limit = FirstItemLimit(timeouts.first_sound_seconds, started=False)
+            attempts.limits["tts"] = self._voice_limit
+            attempts.limits["llm"] = FirstItemLimit(timeouts.first_token_seconds)
+        self.status: AnswerStatus | None = None
+        self.error: AgentsdError | None = None
+        self.first_token_at: float | None = None
+        self.first_sound_at: float | None = None
         self._scope: asyncio.Timeout | None = None
+
+    @property
+    def text(self) -> str:
+        """Return all that was written so far, heard or not."""
+        return self._text
+
+    @property
+    def spoken_characters(self) -> int:
+        """Return how many characters the voice got."""
+        return len(self._spoken)
+
+    @property
+    def label(self) -> object:
+        """Return the embedder's value."""
+        return self._label
+
+    def sounds(self) -> bool:
+        """Return whether the caller hears it now, or is about to."""
+        if not self.aloud:
+            return False
+        return self.open or self._playback.heard_ms(self._clock()) < self._sound_ms
+
+    def playing_seconds(self) -> float:
+        """Return how long the sound that was sent goes on."""
+        return self._playback.left(self._clock())
+
+    def rest(self) -> str | None:
+        """Return what the caller has not heard, from the beginning of the sentence that was cut.
+
+        None where the model was interrupted, so that nobody knows the rest.
+        """
+        if not self._written:
+            return None
+        return self._text[find_last_start(self._text, len(self.item.text)) :]
 
     def began(self, previous: str | None) -> AnswerBegan:
         """Return the event that comes first."""
@@ -101,7 +154,7 @@ class Answer:
         else:
             self._end("completed")
         finally:
-            self._scope = None
+            self._scope = self._failure = None
             self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
 
     def _tell_failure(self, error: BaseException) -> bool:
@@ -125,21 +178,36 @@ class Answer:
             self._scope.reschedule(asyncio.get_running_loop().time())
         return True
 
-    def talked_over(self) -> None:
+    def talked_over(self) -> bool:
         """Cut an answer that is whole but still playing, because the caller speaks.
 
-        It ends here for the conversation.
+        It ends here for the conversation. Return False if all of it was heard.
         """
         heard = self._playback.heard_ms(self._clock())
-        if self._whole and self.aloud and heard < self._sound_ms:
-            self._drop_sound()
-            self.truncate(heard)
+        if not (self._whole and self.aloud and heard < self._sound_ms):
+            return False
+        self._drop_sound()
+        self.truncate(heard)
+        return True
 
     def truncate(self, heard_ms: float) -> None:
-        """Record that only this much of it was heard."""
-        self.item.text = cut_to_heard(self._text, heard_ms, self._sound_ms, whole=self._whole)
+        """Record that only this much of it was heard: never more than was recorded before, or than there is.
+
+        An answer that is under way ends.
+        """
+        self.interrupt("client_cancelled")
+        known, total = self._kept or (self._sound_ms, self._measure_total())
+        self._kept = (min(known, heard_ms), total)
+        self.item.text = self._cut(*self._kept)
         self._whole = False
-        self._events.push(AnswerTruncated(self.item.id, round(heard_ms), self.item.text))
+        self._events.push(AnswerTruncated(self.item.id, round(self._kept[0]), self.item.text))
+
+    def _measure_total(self) -> float:
+        """Return the length of the whole answer in ms, estimated where not all of it was spoken."""
+        return self._sound_ms if self._whole else max(self._sound_ms, len(self._text) * MS_PER_CHARACTER)
+
+    def _cut(self, heard_ms: float, total_ms: float) -> str:
+        return cut_to_heard(self._text, heard_ms, total_ms, whole=True).rstrip()
 
     async def _produce(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         tts = self.agent.tts
@@ -149,32 +217,63 @@ class Answer:
         async with TaskGroup() as tasks:
             tasks.create_task(self._write(source, pieces))
             await self._speak(tts, pieces)
+        if self._failure is not None:
+            raise self._failure
         return None
 
     async def _write(self, source: str | AsyncIterator[dict[str, Any]], pieces: Pipe[str] | None) -> None:
-        """Send all that the LLM writes to the caller and, as words that can be spoken, to the voice."""
-        speakable = Speakable()
-        if isinstance(source, str):
-            await self._words(source, speakable, pieces)
-        else:
-            async with close_at_end(source) as chunks:
-                async for chunk in chunks:
-                    self.usage = chunk.get("usage") or self.usage
-                    self._citations = chunk.get("citations") or self._citations
-                    await self._words(extract_content(chunk), speakable, pieces)
+        """Send all that the LLM writes to the caller and, as words that can be spoken, to the voice.
+
+        A model that fails after some words leaves them to the voice: what is whole is spoken.
+        """
+        speech = SpeechText()
+        try:
+            await self._pass_all(source, speech, pieces)
+            self._written = True
+        except AgentsdError as error:
+            if pieces is None or not self._spoken:
+                raise
+            self._failure = error
         if pieces is not None:
-            await _pass_on(speakable.rest(), pieces)
+            if self._written:
+                await self._pass_on(speech.rest(), pieces)
+            self._start_voice_limit()
             pieces.end()
 
-    async def _words(self, delta: str, speakable: Speakable, pieces: Pipe[str] | None) -> None:
+    async def _pass_all(
+        self, source: str | AsyncIterator[dict[str, Any]], speech: SpeechText, pieces: Pipe[str] | None
+    ) -> None:
+        if isinstance(source, str):
+            await self._words(source, speech, pieces)
+            return
+        async with close_at_end(source) as chunks:
+            async for chunk in chunks:
+                self.usage = chunk.get("usage") or self.usage
+                self._citations = chunk.get("citations") or self._citations
+                await self._words(extract_content(chunk), speech, pieces)
+
+    async def _words(self, delta: str, speech: SpeechText, pieces: Pipe[str] | None) -> None:
         if not delta or not self.open:
             return
-        if not self._text and self._metrics and self._asked_at is not None:
-            self._metrics.first_token.observe(self._clock() - self._asked_at)
+        if self.first_token_at is None:
+            self.first_token_at = self._clock()
+            if self._metrics and self._asked_at is not None:
+                self._metrics.first_token.observe(self.first_token_at - self._asked_at)
         self._text += delta
         await self._events.put(AnswerText(self.id, delta))
         if pieces is not None:
-            await _pass_on(speakable.take(delta), pieces)
+            await self._pass_on(speech.take(delta), pieces)
+
+    async def _pass_on(self, piece: str, pieces: Pipe[str]) -> None:
+        if piece.strip():
+            self._spoken += piece
+            if has_sentence_end(self._spoken):
+                self._start_voice_limit()
+            await pieces.put(piece)
+
+    def _start_voice_limit(self) -> None:
+        if self._voice_limit is not None and self._spoken:
+            self._voice_limit.start()
 
     async def _speak(self, tts: TTS, pieces: Pipe[str]) -> None:
         resampler = Resampler(tts.sample_rate, self._rate)
@@ -182,10 +281,15 @@ class Answer:
             async for pcm in sound:
                 await self._sound(resampler.take(pcm))
         await self._sound(resampler.take(b"", last=True))
+        if self.open and not self._sound_ms and any(char.isalnum() for char in self._spoken):
+            hint = "check model and voice of the tts section"
+            raise ProviderEmpty("the voice made no sound of the answer", hint=hint)
 
     async def _sound(self, pcm: bytes) -> None:
-        if pcm and not self._sound_ms and self._metrics and self._asked_at is not None:
-            self._metrics.first_sound.observe(self._clock() - self._asked_at)
+        if pcm and self.first_sound_at is None:
+            self.first_sound_at = self._clock()
+            if self._metrics and self._asked_at is not None:
+                self._metrics.first_sound.observe(self.first_sound_at - self._asked_at)
         size = self._rate * SLICE_MS // 1000 * 2
         for at in range(0, len(pcm), size):
             part = pcm[at : at + size]
@@ -201,10 +305,12 @@ class Answer:
         if not self.open:
             return
         self.open = False
+        self.status, self.error = status, error
         self._whole = status == "completed"
         heard = self._kept_ms(status)
         if self.aloud and not self._whole:
-            self.item.text = cut_to_heard(self._text, heard, self._sound_ms, whole=False)
+            self._kept = (heard, self._measure_total())
+            self.item.text = self._cut(*self._kept)
         else:
             self.item.text = self._text.rstrip()
         if self._metrics:
@@ -234,8 +340,3 @@ class Answer:
     def _drop_sound(self) -> None:
         """Drop the sound that has not been sent yet."""
         self._events.discard(lambda event: isinstance(event, AnswerSound) and event.answer == self.id)
-
-
-async def _pass_on(piece: str, pieces: Pipe[str]) -> None:
-    if piece.strip():
-        await pieces.put(piece)

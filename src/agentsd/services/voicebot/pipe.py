@@ -22,6 +22,7 @@ class Pipe(AsyncIterator[T], Generic[T]):
         self._room = asyncio.Event()
         self._room.set()
         self._ended = False
+        self._held: Callable[[T], bool] | None = None
 
     def __len__(self) -> int:
         return len(self._items)
@@ -68,18 +69,41 @@ class Pipe(AsyncIterator[T], Generic[T]):
         """Wait until there is something, or the end."""
         await self._some.wait()
 
+    @property
+    def holding(self) -> bool:
+        """Return whether some items are held."""
+        return self._held is not None
+
+    def hold(self, held: Callable[[T], bool]) -> None:
+        """Keep items that are ``held`` until ``release``; others overtake them."""
+        self._held = held
+        self._changed()
+
+    def release(self) -> None:
+        """Let every item go."""
+        self._held = None
+        self._changed()
+
     async def __anext__(self) -> T:
-        while not self._items:
+        while (at := self._find_next()) is None:
             if self._ended:
                 raise StopAsyncIteration
             await self._some.wait()
-        item = self._items.popleft()
+        item = self._items[at]
+        del self._items[at]
         self.weight -= self._weigh(item)
         self._changed()
         return item
 
+    def _find_next(self) -> int | None:
+        """Return the index of the first item that may leave. After the end none is held."""
+        held = self._held
+        if held is None or self._ended:
+            return 0 if self._items else None
+        return next((at for at, item in enumerate(self._items) if not held(item)), None)
+
     def _changed(self) -> None:
-        _set_event(self._some, true=bool(self._items) or self._ended)
+        _set_event(self._some, true=self._ended or self._find_next() is not None)
         _set_event(self._room, true=len(self._items) < self._limit or self._ended)
 
 

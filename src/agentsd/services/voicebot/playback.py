@@ -25,6 +25,14 @@ class Playback:
         self._ends = max(self._ends, now) + ms / 1000
         self.sent_ms += ms
 
+    def starts(self, now: float) -> float:
+        """Return when sound that is sent now begins to play."""
+        return max(self._ends, now)
+
+    def left(self, now: float) -> float:
+        """Return the seconds that the sound sent so far goes on."""
+        return max(0.0, self._ends - now)
+
     def heard_ms(self, now: float) -> float:
         """Return how much of it has been played."""
         return max(0.0, self.sent_ms - max(0.0, self._ends - now) * 1000)

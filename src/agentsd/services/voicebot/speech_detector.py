@@ -17,6 +17,16 @@ from agentsd.services.voicebot.turn_detection import (
     advance_state,
 )
 
+QUIET_BELOW_VOICE_DB = 24.0
+"""A frame that is quieter than the voice by this is silence, though the model's probability falls only
+over the next 100 ms: ``silence_ms`` counts from the last sound."""
+
+VOICE_LEVEL_WEIGHT = 0.2
+"""Weight of a frame in the mean level of the voice."""
+
+PAUSE_MS = 200
+"""Silence after which the recogniser is told to finish, beside the wait for the end."""
+
 _LAG_MS = (CONFIRM_FRAMES + 2) * vad.FRAME_MS
 """Delay of a detection, resampling included: the padding begins before that."""
 
@@ -38,6 +48,29 @@ class SpeechDetector:
         self._slice = rate * vad.FRAME_MS // 1000 * SAMPLE_BYTES
         self._before: deque[bytes] = deque()
         self._state = DetectionState()
+        self._voice_level: float | None = None
+
+    @property
+    def stirring(self) -> bool:
+        """Return whether there is a voice right now, or what may become one: one frame is enough."""
+        state = self._state
+        return state.quiet == 0 if state.began is not None else state.loud > 0
+
+    @property
+    def speaking(self) -> bool:
+        """Return whether speech has begun and not ended."""
+        return self._state.began is not None
+
+    @property
+    def paused(self) -> bool:
+        """Return whether the caller has been silent for ``PAUSE_MS``, and may have finished."""
+        return self._state.began is not None and self._state.quiet * vad.FRAME_MS >= PAUSE_MS
+
+    @property
+    def speech_ms(self) -> int:
+        """Return how long the current speech is, without the silence at its end."""
+        state = self._state
+        return 0 if state.began is None else (state.frames - state.began - state.quiet) * vad.FRAME_MS
 
     @classmethod
     async def open(cls, rate: int, turn: Turn) -> SpeechDetector:
@@ -82,8 +115,21 @@ class SpeechDetector:
         if self._detector is None:
             return
         for probability in self._detector.probabilities(self._resampler.take(pcm)):
-            self._state, signal = advance_state(self._state, probability, self.turn)
+            heard = self._weigh(probability, self._detector.level)
+            self._state, signal = advance_state(self._state, heard, self.turn)
             yield signal
+
+    def _weigh(self, probability: float, level: float) -> float:
+        """Return the probability, or 0 for a frame that is silent beside the voice."""
+        voice = self._voice_level
+        if self._state.began is None:
+            self._voice_level = level if self._state.loud == 0 or voice is None else max(voice, level)
+            return probability
+        if voice is not None and level < voice - QUIET_BELOW_VOICE_DB:
+            return 0.0
+        if probability >= self.turn.threshold and voice is not None:
+            self._voice_level = voice + VOICE_LEVEL_WEIGHT * (level - voice)
+        return probability
 
     def _keep(self, pcm: bytes) -> None:
         self._before.append(pcm)
