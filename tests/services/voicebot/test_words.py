@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import Transcript
 from agentsd.services.voicebot.conversation import ITEMS_MAX, Conversation, ConversationItem
 from agentsd.services.voicebot.pipe import Pipe
 from agentsd.services.voicebot.playback import Playback, cut_to_heard
-from agentsd.core.text.speech_text import SpeechText
 from agentsd.services.voicebot.utterance import TranscriptBuilder, Utterance
 
 

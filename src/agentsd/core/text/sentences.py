@@ -1,7 +1,7 @@
 """Ends of sentences and words in every script, for text that is spoken while it is written. Pure.
 
-The ends are Unicode's Sentence_Terminal (https://www.unicode.org/reports/tr29/#Sentence_Boundaries). Thai, Lao,
-Khmer and Burmese separate sentences by spaces; Chinese and Japanese have no spaces between words at all.
+The ends are Unicode's Sentence_Terminal (https://www.unicode.org/reports/tr29/#Sentence_Boundaries). Thai,
+Lao, Khmer and Burmese separate sentences by spaces; Chinese and Japanese have no spaces between words.
 """
 
 from __future__ import annotations

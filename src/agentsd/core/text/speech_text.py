@@ -1,9 +1,9 @@
 """Words that a voice can say, from a model's text as it streams. Pure.
 
 Models write Markdown; a voice must not say marks, link targets, code, formulas or emoji. A mark counts
-only where Markdown has it: ``2 + 2``, ``10 - 3``, ``Press * to repeat`` are content. Words pass as soon as they
-are whole, so that a vendor which speaks words need not wait for a sentence; one which speaks sentences finds
-their ends itself (``providers.transport.text_chunks``), and gets line breaks for it.
+only where Markdown has it: ``2 + 2``, ``10 - 3``, ``Press * to repeat`` are content. Words pass as soon as
+they are whole, so that a vendor which speaks words need not wait for a sentence; one which speaks sentences
+finds their ends itself (``providers.transport.text_chunks``), and gets line breaks for it.
 """
 
 from __future__ import annotations
@@ -93,8 +93,9 @@ class SpeechText:
         first, self._line_start = self._line_start, False
         if self._fence is not None:
             return self._read_code(word, first=first)
-        if self._span:
-            return self._read_span(word)
+        return self._read_span(word) if self._span else self._read_word(word, first=first)
+
+    def _read_word(self, word: str, *, first: bool) -> str:
         bullet, self._after_bullet = self._after_bullet, False
         if self._opens_fence(word, first=first) or (first and self._is_line_mark(word)):
             return ""
@@ -148,7 +149,7 @@ class SpeechText:
         return self._speak(tail) if tail and same_line else ""
 
     def _is_line_mark(self, word: str) -> bool:
-        """Return whether a line's first word is a mark of Markdown: a bullet, heading, quote, rule or table."""
+        """Return whether a line's first word is a mark: of a list, heading, quote, rule or table."""
         if word in _BULLETS:
             self._after_bullet = self._line_start = True  # "- # title", "> - item"
             return True
@@ -177,7 +178,7 @@ def _has_span(word: str) -> bool:
 
 
 def _find_opener(word: str) -> tuple[int, str]:
-    """Return where a formula, tag, code or target begins in ``word``, and what ends it; empty if none does."""
+    """Return where a formula, tag, code or target begins in ``word``, and what ends it."""
     for opener, closer in _OPENERS:
         match = opener.search(word)
         if match:
@@ -195,7 +196,7 @@ def _strip_marks(word: str) -> str:
 
 
 def _is_said(clean: str, word: str) -> bool:
-    """Return whether something is left: a letter, a digit, a sign that was written alone, or a sentence's end.
+    """Return whether something is left: a letter, digit, sign that was written alone, or sentence's end.
 
     What cleaning left over of other signs is not.
     """

@@ -1,7 +1,7 @@
 """Attempts of one turn: which vendors answered, which failed, and how long each may take to begin.
 
-A turn opens a scope (a ``ContextVar``, so that tasks of the turn share it); every chain that answers within it
-takes its limits and writes down what happened. Without a scope nothing is noted and nothing limited.
+A turn opens a scope (a ``ContextVar``, so that tasks of the turn share it); every chain that answers within
+it takes its limits and writes down what happened. Without a scope nothing is noted and nothing limited.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FirstItemLimit:
         """Return the first item, or ``NO_ITEM`` at the end. Raises ``ProviderTimeout``."""
         try:
             async with asyncio.timeout_at(self._deadline() if self._started else None) as self._timeout:
-                async for item in stream:  # noqa: RET503  (the first one only)
+                async for item in stream:
                     return item
                 return NO_ITEM
         except TimeoutError:

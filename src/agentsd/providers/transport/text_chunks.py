@@ -23,7 +23,7 @@ SENTENCE_CHARACTERS_MIN = 24
 
 
 async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
-    """Split ``text`` between words; each piece ends with a space or ideograph, and contains more than spaces."""
+    """Split ``text`` between words; a piece ends with a space or ideograph, and contains more than spaces."""
     rest = ""
     async for piece in text:
         rest += piece

@@ -1,8 +1,8 @@
 """Sinks of turns: each has a bounded queue of its own, so that none delays or fails a turn or another sink.
 
-    sinks = TurnSinks(metrics)
-    sinks.add("ledger", write_to_ledger)
-    sinks.put(record)
+sinks = TurnSinks(metrics)
+sinks.add("ledger", write_to_ledger)
+sinks.put(record)
 """
 
 from __future__ import annotations

@@ -91,7 +91,8 @@ class Answer:
             self._voice_limit = FirstItemLimit(timeouts.first_sound_seconds, started=False)
             attempts.limits["tts"] = self._voice_limit
             attempts.limits["llm"] = FirstItemLimit(timeouts.first_token_seconds)
-        self.status: AnswerStatus | None = None
+        self.status: AnswerStatus | None = None  # how it ended
+        self.reason: CancelReason | None = None
         self.error: AgentsdError | None = None
         self.first_token_at: float | None = None
         self.first_sound_at: float | None = None
@@ -204,7 +205,9 @@ class Answer:
 
     def _measure_total(self) -> float:
         """Return the length of the whole answer in ms, estimated where not all of it was spoken."""
-        return self._sound_ms if self._whole else max(self._sound_ms, len(self._text) * MS_PER_CHARACTER)
+        if self._whole or self._failure is not None:  # all of it was spoken
+            return self._sound_ms
+        return max(self._sound_ms, len(self._text) * MS_PER_CHARACTER)
 
     def _cut(self, heard_ms: float, total_ms: float) -> str:
         return cut_to_heard(self._text, heard_ms, total_ms, whole=True).rstrip()
@@ -231,7 +234,7 @@ class Answer:
             await self._pass_all(source, speech, pieces)
             self._written = True
         except AgentsdError as error:
-            if pieces is None or not self._spoken:
+            if pieces is None or not has_sentence_end(self._spoken):
                 raise
             self._failure = error
         if pieces is not None:
@@ -305,7 +308,7 @@ class Answer:
         if not self.open:
             return
         self.open = False
-        self.status, self.error = status, error
+        self.status, self.reason, self.error = status, reason, error
         self._whole = status == "completed"
         heard = self._kept_ms(status)
         if self.aloud and not self._whole:

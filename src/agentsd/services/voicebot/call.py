@@ -20,7 +20,9 @@ from typing import Any
 from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.base import Leases
 from agentsd.services import chat
+from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot import events as ev
+from agentsd.services.voicebot.call_clock import MicrophoneClock, SilenceClock
 from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
@@ -28,6 +30,13 @@ from agentsd.services.voicebot.speech_detector import SpeechDetector, SpeechSlic
 from agentsd.services.voicebot.streams import TaskGroup
 from agentsd.services.voicebot.turn_detection import SpeechEnd, SpeechStart
 from agentsd.services.voicebot.turn_runner import ChatFunction, ServingAgent, TurnRunner
+from agentsd.services.voicebot.turn_state import (
+    AnswerWanted,
+    ClientCancelled,
+    Phase,
+    SpeechOver,
+    begin_listening,
+)
 from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, CallRefused, CallTurn
 from agentsd.services.voicebot.utterance import Utterance
 
@@ -37,8 +46,14 @@ EVENTS_AHEAD = 256
 UNHEARD_BYTES_MAX = 16 << 20
 """Maximum audio of one call not yet read by a recogniser: beyond it audio is refused, or dropped."""
 
+TICK_SECONDS = 0.1
+"""How often a call looks at the clock, for what does not happen: sound, speech."""
+
 TURNS_MAX = 8
 """Maximum turns in progress: one answers, the others are still being transcribed."""
+
+MUTE_MARGIN_MS = 400
+"""Silence beyond ``silence_ms`` that the detector is given for a microphone that stopped."""
 
 
 @asynccontextmanager
@@ -50,6 +65,7 @@ async def open_call(
     metrics: VoiceMetrics | None = None,
     clock: Callable[[], float] = time.monotonic,
     talk: ChatFunction = chat.stream_chat,
+    sinks: TurnSinks | None = None,
 ) -> AsyncGenerator[Call, None]:
     """Open a call with the agent ``ref``. Raises ``AgentNotFound`` and ``AgentUnavailable`` first.
 
@@ -60,12 +76,14 @@ async def open_call(
     async with TaskGroup() as tasks:
         events: Pipe[ev.CallEvent] = Pipe(EVENTS_AHEAD, _measure_event)
         runner = TurnRunner(
-            leases, tasks, events, ServingAgent(first), clock=clock, talk=talk, metrics=metrics
+            leases, tasks, events, ServingAgent(first), clock=clock, talk=talk, metrics=metrics, sinks=sinks
         )
-        call = Call(ref, runner, events, preferences or CallPreferences(), metrics, clock)
+        call = Call(ref, runner, events, preferences or CallPreferences(), clock)
+        ticking = tasks.create_task(call.watch_clock())
         try:
             yield call
         finally:
+            ticking.cancel()
             call.hang_up()
 
 
@@ -81,24 +99,28 @@ class Call:
         runner: TurnRunner,
         events: Pipe[ev.CallEvent],
         preferences: CallPreferences,
-        metrics: VoiceMetrics | None,
         clock: Callable[[], float],
     ) -> None:
         self.runner = runner
         self.queue = events
         self._ref = ref
         self._preferences = preferences
-        self._metrics = metrics
         self._clock = clock
         self._speaker: CallTurn | None = None  # the turn whose utterance is being fed
         self._ear: SpeechDetector | None = None
+        self._microphone = MicrophoneClock()
+        self._silence = SilenceClock(clock())
+        self._feeding = False
+        self._greeting: CallTurn | None = None
         self._closing = False
 
     async def events(self) -> AsyncIterator[ev.CallEvent]:
         """Yield what happens, in order, until ``finish`` or ``hang_up``."""
         async for event in self.queue:
             if isinstance(event, ev.AnswerSound):
-                event.playback.sent(event.ms, self._clock())
+                now = self._clock()
+                self.runner.echo.add_played(event.pcm, event.ms, event.playback.starts(now))
+                event.playback.sent(event.ms, now)
             yield event
 
     def note(self, value: Mapping[str, Any], size: int = 0) -> None:
@@ -108,7 +130,7 @@ class Call:
     @property
     def held(self) -> int:
         """Return the bytes of memory that the call holds: its texts, waiting notes, sound not yet taken."""
-        return self.conversation.size + self.queue.weight + self._unheard
+        return self.conversation.size + self.queue.weight + self._kept
 
     @property
     def serving(self) -> ServingAgent:
@@ -131,6 +153,8 @@ class Call:
         if (preferences.input_rate, preferences.detect) != (old.input_rate, old.detect):
             self._drop_utterance()
             self._close_ear()
+        if (preferences.output_rate, preferences.label) != (old.output_rate, old.label):
+            self._greet_again()
 
     @property
     def turn_settings(self) -> TurnSettings:
@@ -150,9 +174,17 @@ class Call:
         """
         if self._closing:
             return
+        self._microphone.add(pcm, self._preferences.input_rate, self._clock())
         if not self._preferences.detect:
             self._feed_unheard(pcm)
             return
+        self._feeding = True
+        try:
+            await self._feed_detector(pcm)
+        finally:
+            self._feeding = False
+
+    async def _feed_detector(self, pcm: bytes) -> None:
         if self._ear is None:
             self._ear = await SpeechDetector.open(self._preferences.input_rate, self.turn_settings)
         ear = self._ear
@@ -160,11 +192,35 @@ class Call:
             if self._closing:  # set while it waited
                 self._close_ear()
                 return
-            ear.turn = self.turn_settings
-            for heard in ear.hear(part):
-                self._take(heard)
+            self._hear(ear, part)
             if number % 8 == 0:  # after a millisecond of work, yield to other tasks
                 await asyncio.sleep(0)
+
+    def _hear(self, ear: SpeechDetector, part: bytes) -> None:
+        """Take one frame of the microphone."""
+        ear.turn = self.turn_settings
+        if self.runner.answering:
+            self.runner.echo.add_heard(part, self._clock())
+        for heard in ear.hear(part):
+            self._take(heard)
+        self._follow(ear)
+
+    def _follow(self, ear: SpeechDetector) -> None:
+        """Do what the voice that is there now asks for: hold the agent's, confirm, let the STT finish."""
+        turn, runner = self._speaker, self.runner
+        if turn is not None and turn.utterance is not None and ear.speaking:
+            if ear.paused:
+                turn.utterance.pause()
+            else:
+                turn.utterance.resume()
+            turn.speech_ms = ear.speech_ms
+            runner.consider(turn)
+        confirmed = turn is not None and turn.state.confirmed
+        if ear.stirring and not confirmed and runner.answering:
+            if ear.turn.interruption.enabled and not runner.echo.known:
+                runner.hold_voice()
+        elif not ear.speaking or ear.paused or confirmed:
+            runner.release_voice()
 
     def commit(self) -> str:
         """End the utterance at the client's request, without an answer. Return the item's id."""
@@ -178,7 +234,7 @@ class Call:
             )
         if self._ear is not None:
             self._ear.forget()
-        self._end(turn, turn.utterance)
+        self._end(turn, turn.utterance, reply=False)
         return turn.utterance.item
 
     def clear(self) -> None:
@@ -200,9 +256,10 @@ class Call:
             )
         newest = turns[-1] if turns else None
         if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
-            newest.ask, newest.replies, newest.asked_at = ask or AnswerRequest(), True, self._clock()
+            newest.ask, newest.asked_at = ask or AnswerRequest(), self._clock()
+            self.runner.advance(newest, AnswerWanted())
         else:
-            self._start(CallTurn(self._ref, self._preferences, replies=True, ask=ask or AnswerRequest()))
+            self._start(CallTurn(self._ref, self._preferences, ask=ask or AnswerRequest()))
 
     def say(self, text: str) -> None:
         """Add a text that the caller writes instead of speaking, and answer it."""
@@ -212,24 +269,56 @@ class Call:
     def greet(self) -> None:
         """Speak the agent's ``greeting``, if it has one. It comes first in the conversation."""
         if self.serving.greeting:
-            self._start(CallTurn(self._ref, self._preferences, greets=True, replies=True))
+            self._greeting = self._start(CallTurn(self._ref, self._preferences, greets=True))
 
-    def cancel(self) -> bool:
-        """Stop the answer. Return False if there is none."""
-        stopped = [turn.stop("client_cancelled") for turn in self.runner.turns if not turn.listening]
-        return any(stopped)
+    def _greet_again(self) -> None:
+        """Repeat a greeting that is under way or playing: the client has changed the format of sound."""
+        turn, newest = self._greeting, self.runner.newest_answer
+        if turn is None or self._closing:
+            return
+        began = turn.answer is not None
+        if turn.state.phase is Phase.ENDED and (
+            newest is None or newest is not turn.answer or not newest.sounds()
+        ):
+            return
+        if turn.answer is not None and not turn.answer.interrupt("client_cancelled"):
+            turn.answer.talked_over()
+        if turn.answer is not None:
+            turn.answer.item.text = ""  # it was not understood
+            self.conversation.remove(turn.answer.item.id)
+        if not began:
+            self.runner.drop(turn)
+        self.greet()
+
+    def cancel(self, answer_id: str | None = None) -> bool:
+        """Stop the answer, or the one named. Return False if it is not in progress."""
+        cancelled = False
+        for turn in self.runner.turns:
+            named = answer_id is None or (turn.answer is not None and turn.answer.id == answer_id)
+            if turn.pending and not turn.listening and named:
+                self.runner.advance(turn, ClientCancelled())
+                cancelled = True
+        newest = self.runner.newest_answer
+        if not cancelled and newest is not None and newest.open and answer_id in (None, newest.id):
+            cancelled = newest.interrupt("client_cancelled")  # what the agent says about a failure
+        if cancelled:
+            self.runner.debt = None
+        return cancelled
 
     def truncate(self, item_id: str, heard_ms: float) -> bool:
-        """Record how much of the newest answer the client played. Return False for another item."""
+        """Record how much of the newest answer the client played. Return False for another item.
+
+        An answer under way ends with it. The same again changes nothing, more does not restore anything.
+        """
         answer = self.runner.newest_answer
-        if answer is None or answer.item.id != item_id or answer.open:
+        if answer is None or answer.item.id != item_id:
             return False
         answer.truncate(heard_ms)
         return True
 
     async def finish(self) -> None:
         """Accept no more, let the turns in progress end, then end ``events``."""
-        self._closing = True
+        self._closing = self.runner.closing = True
         self._drop_utterance()
         if tasks := [turn.task for turn in self.runner.turns if turn.task]:
             await asyncio.wait(tasks)
@@ -237,13 +326,50 @@ class Call:
 
     def hang_up(self) -> None:
         """End everything now."""
-        self._closing = True
-        self._speaker = None
+        self._closing = self.runner.closing = True
+        self._speaker = self._greeting = None
         self._close_ear()
         for turn in self.runner.turns:
             if turn.task is not None:
                 turn.task.cancel()
         self.queue.end()
+
+    async def watch_clock(self) -> None:
+        """Notice what does not happen: a microphone that stops in mid-word, and silence of both."""
+        while not self._closing:
+            await asyncio.sleep(TICK_SECONDS)
+            self._end_muted()
+            await self._break_silence()
+
+    def _end_muted(self) -> None:
+        """Take a microphone that sends no more for silence."""
+        ear, rate = self._ear, self._preferences.input_rate
+        if ear is None or self._feeding or not ear.speaking:
+            return
+        settings = self.turn_settings
+        if self._microphone.missing(self._clock()) < settings.silence_ms / 1000:
+            return
+        quiet = bytes(2 * rate * (settings.silence_ms + MUTE_MARGIN_MS) // 2000 * 2)
+        for part in ear.slices(quiet):
+            self._hear(ear, part)
+            if not ear.speaking:
+                return
+
+    async def _break_silence(self) -> None:
+        """Say what the manifest has for silence of both, and hang up after the last time if it wants that."""
+        idle, newest, now = self.turn_settings.idle, self.runner.newest_answer, self._clock()
+        busy = self.runner.turns or (newest is not None and newest.sounds())
+        if idle is None or busy or (self._ear is not None and self._ear.speaking):
+            self._silence.reset(now)
+        elif self._silence.seconds(now) < idle.after_seconds:
+            return
+        elif self._silence.prompts < idle.times:
+            self._silence.prompts += 1
+            self._silence.reset(now)
+            self._start(CallTurn(self._ref, self._preferences, says=idle.say))
+        elif idle.then == "hang_up":
+            self._closing = True
+            await self.runner.end_call("idle")
 
     def _close_ear(self) -> None:
         ear, self._ear = self._ear, None
@@ -253,6 +379,10 @@ class Call:
     @property
     def _unheard(self) -> int:
         return sum(turn.utterance.waiting for turn in self.runner.turns if turn.utterance is not None)
+
+    @property
+    def _kept(self) -> int:
+        return sum(turn.utterance.kept for turn in self.runner.turns if turn.utterance is not None)
 
     def _feed_unheard(self, pcm: bytes) -> None:
         """Take sound without a detector: everything counts, until the client commits or clears it."""
@@ -266,10 +396,12 @@ class Call:
 
     def _take(self, heard: SpeechStart | SpeechSlice | SpeechEnd) -> None:
         if isinstance(heard, SpeechStart):
-            self._interrupt()
             self._speaker = self._listen()
+            self._silence.prompts = 0
+            self.runner.echo.forget_heard()
             if self._speaker.utterance:
-                self.queue.push(ev.SpeechBegan(self._speaker.utterance.item, heard.at_ms))
+                began = ev.SpeechBegan(self._speaker.utterance.item, heard.at_ms)
+                self.runner.emit(self._speaker, began)
         turn = self._speaker
         if turn is None or turn.utterance is None:
             return
@@ -278,44 +410,38 @@ class Call:
                 turn.utterance.put(heard.pcm)
         elif isinstance(heard, SpeechEnd):
             self._speaker = None
-            self.queue.push(ev.SpeechEnded(turn.utterance.item, heard.at_ms))
-            turn.replies = turn.preferences.reply
-            self._end(turn, turn.utterance)
-
-    def _interrupt(self) -> None:
-        """Stop turns that have not begun to answer, and silence the agent if the settings allow it."""
-        silences = self.turn_settings.interrupt
-        for turn in self.runner.turns:
-            began = turn.answer is not None
-            stopped = (silences or (turn.utterance and not began)) and turn.stop("turn_detected")
-            if stopped and began and self._metrics:
-                self._metrics.barge_ins.inc()
-        if silences and self.runner.newest_answer is not None:
-            self.runner.newest_answer.talked_over()
+            self.runner.emit(turn, ev.SpeechEnded(turn.utterance.item, heard.at_ms))
+            self._end(turn, turn.utterance, reply=turn.preferences.reply)
 
     def _listen(self) -> CallTurn:
         settings = self.turn_settings
         room = settings.max_seconds + settings.prefix_padding_ms / 1000 + 1
         utterance = Utterance(self._preferences.input_rate, room)
-        return self._start(CallTurn(self._ref, self._preferences, utterance=utterance))
+        detects = self._preferences.detect
+        contested = detects and self.runner.answering
+        state = begin_listening(contested=contested, certain=not detects)
+        turn = CallTurn(self._ref, self._preferences, state, utterance, contested=contested)
+        return self._start(turn)
 
-    def _end(self, turn: CallTurn, utterance: Utterance) -> None:
+    def _end(self, turn: CallTurn, utterance: Utterance, *, reply: bool) -> None:
         turn.asked_at = self._clock()
         previous = self.conversation.add(ConversationItem(utterance.item, "user"))
-        self.queue.push(ev.UtteranceCommitted(utterance.item, previous))
+        self.runner.emit(turn, ev.UtteranceCommitted(utterance.item, previous))
+        self.runner.advance(turn, SpeechOver(reply))
         utterance.end()
 
     def _drop_utterance(self) -> None:
         turn, self._speaker = self._speaker, None
         if self._ear is not None:
             self._ear.forget()
-        if turn is not None and turn.task is not None:
-            turn.task.cancel()
+        if turn is not None:
+            self.runner.drop(turn)
+        self.runner.release_voice()
 
     def _start(self, turn: CallTurn) -> CallTurn:
         if len(self.runner.turns) >= TURNS_MAX:
             raise CallRefused("too many turns are in progress", code="rate_limit_exceeded", hint="wait")
-        turn.asked_at = None if turn.greets else self._clock()
+        turn.asked_at = None if turn.greets or turn.says else self._clock()
         self.runner.start(turn)
         return turn
 

@@ -29,6 +29,9 @@ EndReason = Literal[
 ]
 """Why a turn ended."""
 
+CallEndReason = Literal["error", "idle"]
+"""Why the agent ended a call: as ``on_error.then`` or ``idle.then`` says."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentServes:
@@ -165,7 +168,7 @@ class TurnEnded:
 class CallEnded:
     """End of the call by the agent; the last event."""
 
-    reason: Literal["error", "idle"]
+    reason: CallEndReason
 
 
 @dataclass(frozen=True, slots=True)

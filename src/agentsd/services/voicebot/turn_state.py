@@ -44,8 +44,14 @@ class TurnState:
     shown: bool = True  # the client knows of its speech
     confirmed: bool = True  # its speech counts, whatever the agent was doing
     verdict: Verdict = "words"
+    asked: bool = False  # the client asked for an answer, whatever was said
     cancelled: bool = False
     reason: EndReason | None = None
+
+    @property
+    def answers_own(self) -> bool:
+        """Return whether it is to be answered for what was said in it."""
+        return self.wants and (self.verdict == "words" or (self.asked and self.verdict != "failed"))
 
 
 Verdict = Literal["words", "unheard", "ignored", "echo", "failed"]
@@ -131,9 +137,12 @@ _CANCELLED: dict[CancelReason | None, EndReason] = {
 }
 
 
-def begin_listening(*, contested: bool) -> TurnState:
-    """Return the state of a turn whose caller begins to speak; ``contested``: while the agent answers."""
-    return TurnState(Phase.LISTENING, wants=False, shown=not contested, confirmed=False, verdict="unheard")
+def begin_listening(*, contested: bool = False, certain: bool = False) -> TurnState:
+    """Return the state of a turn whose caller begins to speak.
+
+    ``contested``: while the agent answers; ``certain``: the client knows that it is speech.
+    """
+    return TurnState(Phase.LISTENING, wants=False, shown=not contested, confirmed=certain, verdict="unheard")
 
 
 def advance_turn(state: TurnState, event: TurnInput) -> Step:
@@ -141,20 +150,31 @@ def advance_turn(state: TurnState, event: TurnInput) -> Step:
     if state.phase is Phase.ENDED:
         return state, ()
     match event:
-        case TurnDropped():
-            return _end(state, "dropped", *_stop(state))
-        case TurnBroken():
-            return _end(state, "failed", *_stop(state), Command.APOLOGISE)
-        case AnswerWanted():
-            return (replace(state, wants=True, cancelled=False), ()) if not _answers(state) else (state, ())
-        case ClientCancelled() | Superseded():
-            return _give_way(state, event)
+        case TurnDropped() | TurnBroken():
+            return _break(state, event)
+        case AnswerWanted() | ClientCancelled() | Superseded():
+            return _ask(state, event)
         case SpeechConfirmed() | SpeechOver() | Transcribed():
             return _hear(state, event)
-        case FloorTaken(owed):
-            return _take_floor(state, owed=owed) if state.phase is Phase.WAITING else (state, ())
-        case AnswerOver(status, reason):
-            return _close_answer(state, status, reason) if _answers(state) else (state, ())
+        case FloorTaken() | AnswerOver():
+            return _answer(state, event)
+
+
+def _break(state: TurnState, event: TurnDropped | TurnBroken) -> Step:
+    stop = (Command.STOP_ANSWER,) if _answers(state) else ()
+    if isinstance(event, TurnDropped):
+        return _end(state, "dropped", *stop)
+    return _end(state, "failed", *stop, Command.APOLOGISE)
+
+
+def _answer(state: TurnState, event: FloorTaken | AnswerOver) -> Step:
+    match event, state.phase:
+        case FloorTaken(owed), Phase.WAITING:
+            return _take_floor(state, owed=owed)
+        case AnswerOver(status, reason), Phase.ANSWERING:
+            return _close_answer(state, status, reason)
+        case _:
+            return state, ()
 
 
 def _hear(state: TurnState, event: SpeechConfirmed | SpeechOver | Transcribed) -> Step:
@@ -186,7 +206,7 @@ def _judge(state: TurnState) -> Step:
 
 
 def _take_floor(state: TurnState, *, owed: bool) -> Step:
-    if (state.wants and state.verdict == "words") or (owed and not state.cancelled):
+    if state.answers_own or (owed and not state.cancelled):
         return replace(state, phase=Phase.ANSWERING), (Command.ANSWER,)
     if state.verdict == "failed":
         return _end(state, "failed", Command.APOLOGISE)
@@ -195,12 +215,14 @@ def _take_floor(state: TurnState, *, owed: bool) -> Step:
     return _end(state, "unanswered" if state.verdict == "words" else state.verdict)
 
 
-def _give_way(state: TurnState, event: ClientCancelled | Superseded) -> Step:
+def _ask(state: TurnState, event: AnswerWanted | ClientCancelled | Superseded) -> Step:
+    if isinstance(event, AnswerWanted):
+        goes_on = _answers(state)
+        return (state if goes_on else replace(state, wants=True, asked=True, cancelled=False)), ()
     if _answers(state):
         return state, (Command.STOP_ANSWER,)
-    if isinstance(event, ClientCancelled):
-        return replace(state, wants=False, cancelled=True), ()
-    return replace(state, wants=False), ()
+    cancelled = state.cancelled or isinstance(event, ClientCancelled)
+    return replace(state, wants=False, asked=False, cancelled=cancelled), ()
 
 
 def _close_answer(state: TurnState, status: AnswerStatus, reason: CancelReason | None) -> Step:
@@ -212,10 +234,6 @@ def _close_answer(state: TurnState, status: AnswerStatus, reason: CancelReason |
 def _end(state: TurnState, reason: EndReason, *commands: Command) -> Step:
     release = () if state.confirmed else (Command.RELEASE,)
     return replace(state, phase=Phase.ENDED, reason=reason), (*release, *commands, Command.REPORT)
-
-
-def _stop(state: TurnState) -> tuple[Command, ...]:
-    return (Command.STOP_ANSWER,) if _answers(state) else ()
 
 
 def _answers(state: TurnState) -> bool:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from agentsd.core.errors import AgentsdError
+from agentsd.core.manifest.turn import Interrupt
 from agentsd.core.manifest.turn import Turn as TurnSettings
+from agentsd.providers.resilience.attempts import Attempts
+from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.voicebot.answer import Answer
-from agentsd.services.voicebot.events import CancelReason
+from agentsd.services.voicebot.events import CallEvent
+from agentsd.services.voicebot.turn_state import Phase, TurnState
 from agentsd.services.voicebot.utterance import Utterance
 
 PCM_RATE = 24_000
@@ -43,7 +47,12 @@ class CallPreferences:
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """Return the manifest's settings overridden by this call's."""
-        return manifest.model_copy(update=dict(self.turn))
+        fields = dict(self.turn)
+        enabled = fields.get("interrupt")
+        if isinstance(enabled, bool):  # a client switches it; how it is confirmed stays the manifest's
+            known = manifest.interruption
+            fields["interrupt"] = known.model_copy(update={"enabled": enabled})
+        return manifest.model_copy(update=fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,41 +64,66 @@ class AnswerRequest:
     max_tokens: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Debt:
+    """Answer that a caller is still owed, because speech cut it off.
+
+    ``answer``: it was not heard; ``resume``: it was cut while it was spoken.
+    """
+
+    kind: Literal["answer", "resume"]
+    cut: Answer | None = None
+
+
 @dataclass(slots=True, eq=False)
 class CallTurn:
-    """Turn in progress. Its task is the only one that runs it."""
+    """Turn in progress. Its task is the only one that runs it; ``state`` is changed by the runner only."""
 
     ref: str
     preferences: CallPreferences
+    state: TurnState = field(default_factory=TurnState)
     utterance: Utterance | None = None
     greets: bool = False
-    replies: bool = False  # whether it is answered
+    says: str = ""  # a sentence of the manifest instead of the model's answer
     ask: AnswerRequest = field(default_factory=AnswerRequest)
     earlier: tuple[CallTurn, ...] = ()  # turns to transcribe before this one answers
     heard: asyncio.Event = field(default_factory=asyncio.Event)  # set when the transcription has ended
+    began: float = 0.0
     asked_at: float | None = None
-    stopped: CancelReason | None = None  # cancelled before its answer began
+    transcribed_at: float | None = None
+    contested: bool = False  # it began while the agent answered
+    hidden: list[CallEvent] = field(default_factory=list)  # events until its speech is confirmed
+    speech_ms: int = 0
+    words: int = 0  # recognised so far that are not ignored
+    partials: bool = False  # the STT reports words while they are spoken
     answer: Answer | None = None
+    error: AgentsdError | None = None
+    agent: TurnAgent | None = None
+    attempts: Attempts = field(default_factory=Attempts)
     task: asyncio.Task[None] | None = None
 
     @property
     def listening(self) -> bool:
         """Return whether the caller still speaks."""
-        return self.utterance is not None and not self.utterance.ended.is_set()
+        return self.state.phase is Phase.LISTENING
 
     @property
     def pending(self) -> bool:
         """Return whether an answer is asked for that has not ended."""
-        return self.replies and self.stopped is None and (self.answer is None or self.answer.open)
+        if self.state.phase is Phase.ANSWERING:
+            return self.answer is None or self.answer.open
+        return self.state.phase is not Phase.ENDED and self.state.wants
 
-    def stop(self, reason: CancelReason) -> bool:
-        """Interrupt the answer, now or as soon as it begins. Return False if there is none."""
-        if not self.pending:
-            return False
-        if self.answer is not None:
-            return self.answer.interrupt(reason)
-        if self.utterance is not None:
-            self.replies = False  # the transcript stays; the newer speech is answered instead
-        else:
-            self.stopped = reason
-        return True
+
+CERTAIN_MS = 1000
+"""Speech that interrupts though no word of it was recognised: recognisers may be slow."""
+
+
+def is_certain(turn: CallTurn, interrupt: Interrupt, *, echo: bool) -> bool:
+    """Return whether the speech of ``turn`` interrupts. ``echo``: its sound resembles the agent's own."""
+    worded = turn.words >= max(1, interrupt.min_words)
+    if echo:
+        return worded and turn.speech_ms >= interrupt.min_ms
+    if turn.speech_ms < interrupt.min_ms:
+        return False
+    return worded or not turn.partials or interrupt.min_words == 0 or turn.speech_ms >= CERTAIN_MS
