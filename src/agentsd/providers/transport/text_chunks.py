@@ -38,15 +38,18 @@ async def split_words(text: AsyncIterator[str]) -> AsyncGenerator[str, None]:
 async def split_sentences(
     text: AsyncIterator[str], clock: Callable[[], float] = monotonic
 ) -> AsyncGenerator[str, None]:
-    """Split ``text`` into sentences, without the spaces around them. ``clock`` is in seconds."""
+    """Split ``text`` into sentences, without the spaces around them. ``clock`` is in seconds.
+
+    The beginning of a sentence that is long or slowly written ends with the space before its next word.
+    """
     rest, began = "", clock()
     async for piece in text:
         began = began if rest else clock()
         rest += piece
-        while cut := _find_end(rest, clock() - began):
-            sentence, rest = rest[:cut].strip(), rest[cut:]
-            if sentence:
-                yield sentence
+        while cut := find_sentence_end(rest) or _find_cut(rest, clock() - began):
+            sentence, rest = rest[:cut], rest[cut:]
+            if sentence.strip():
+                yield sentence.lstrip() if find_sentence_end(sentence) == 0 else sentence.strip()
             began = clock()
     if rest.strip():
         yield rest.strip()
@@ -57,11 +60,8 @@ def is_speakable(text: str) -> bool:
     return any(char.isalnum() for char in text)
 
 
-def _find_end(text: str, seconds: float) -> int:
-    """Return where the first piece ends that is ready to be spoken; 0 if none is."""
-    end = find_sentence_end(text)
-    if end:
-        return end
+def _find_cut(text: str, seconds: float) -> int:
+    """Return where to cut a sentence without an end that is long, or was begun ``seconds`` ago; else 0."""
     if len(text) > SENTENCE_CHARACTERS_MAX:
         return find_cut(text, SENTENCE_CHARACTERS_MAX)
     if seconds >= SENTENCE_SECONDS_MAX and len(text) >= SENTENCE_CHARACTERS_MIN:

@@ -276,18 +276,17 @@ class Call:
         turn, newest = self._greeting, self.runner.newest_answer
         if turn is None or self._closing:
             return
-        began = turn.answer is not None
-        if turn.state.phase is Phase.ENDED and (
-            newest is None or newest is not turn.answer or not newest.sounds()
-        ):
-            return
-        if turn.answer is not None and not turn.answer.interrupt("client_cancelled"):
-            turn.answer.talked_over()
-        if turn.answer is not None:
-            turn.answer.item.text = ""  # it was not understood
-            self.conversation.remove(turn.answer.item.id)
-        if not began:
+        answer = turn.answer
+        if answer is None:
+            if turn.state.phase is Phase.ENDED:
+                return
             self.runner.drop(turn)
+        elif answer is newest and answer.sounds():
+            if not answer.interrupt("client_cancelled"):
+                answer.talked_over()
+            self.conversation.remove(answer.item.id)  # it was not understood
+        else:
+            return
         self.greet()
 
     def cancel(self, answer_id: str | None = None) -> bool:

@@ -55,9 +55,6 @@ ChatFunction = Callable[[LiveAgent, Mapping[str, Any]], AsyncIterator[dict[str, 
 OPENING_PROMPT = "The call has begun, and nobody has spoken yet: open the conversation."
 """Message to a model that must answer before anything was said."""
 
-SPOKEN_CHARACTERS = 2000
-"""Characters of the newest answers that a transcript is compared with, to recognise an echo."""
-
 _log = logging.getLogger(__name__)
 
 
@@ -106,7 +103,6 @@ class TurnRunner:
         self._talk = talk
         self._metrics = metrics
         self._sinks = sinks
-        self._spoken = ""  # the newest answers, to recognise an echo
         self._floor = asyncio.Lock()  # held by the turn that answers
 
     @property
@@ -266,9 +262,12 @@ class TurnRunner:
     def _count_words(self, turn: CallTurn, text: str) -> int:
         if not turn.contested:
             return count_words(text)
-        if is_echo(text, self._spoken, suspected=self.echo.suspects()):
-            return 0
-        return count_words(text, self._settings(turn).ignore)
+        return 0 if self._is_echo(text) else count_words(text, self._settings(turn).ignore)
+
+    def _is_echo(self, text: str) -> bool:
+        """Return whether a transcript is what the agent is saying. Callers do repeat older answers."""
+        newest = self.newest_answer
+        return newest is not None and is_echo(text, newest.text, suspected=self.echo.suspects())
 
     def _judge(self, turn: CallTurn, text: str) -> Verdict:
         """Return what the speech turned out to be."""
@@ -277,7 +276,7 @@ class TurnRunner:
             return "words" if text.strip() and not turn.contested else "unheard"
         if not turn.contested:
             return "words"
-        if is_echo(text, self._spoken, suspected=self.echo.suspects()):
+        if self._is_echo(text):
             return "echo"
         rule = settings.interruption
         too_few = rule.enabled and not turn.state.confirmed and count_words(text) < rule.min_words
@@ -389,7 +388,6 @@ class TurnRunner:
         try:
             await answer.run(source)
         finally:
-            self._spoken = f"{self._spoken} {answer.text}"[-SPOKEN_CHARACTERS:]
             if not answer.item.text:
                 self.conversation.remove(answer.item.id)
             self.conversation.shrink()
