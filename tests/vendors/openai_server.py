@@ -55,8 +55,8 @@ class OpenAIServer(VendorServer):
         app.router.add_post("/{prefix:.*}audio/transcriptions", self._transcriptions)
         app.router.add_post("/{prefix:.*}embeddings", self._embeddings)
 
-    def answer(self, body: dict[str, Any]) -> Iterable[str]:
-        """The words of a streamed answer."""
+    def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
+        """The words of a streamed answer; a dict is a whole delta."""
         return (body["model"],) if self.naming else self.words
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
@@ -237,11 +237,15 @@ def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
     }
 
 
-def chunks(body: dict[str, Any], words: Iterable[str]) -> list[bytes]:
-    """``chat.completion.chunk`` objects as JSON: the role, the words, the end, and usage where asked for."""
+def chunks(body: dict[str, Any], words: Iterable[str | dict[str, Any]]) -> list[bytes]:
+    """``chat.completion.chunk`` objects as JSON: the role, the words, the end, and usage where asked for.
+
+    A word may be a whole delta, as of a call; ``finish_reason`` in it is the choice's.
+    """
     deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
-    deltas += [({"content": word}, None) for word in words]
-    deltas.append(({}, "stop"))
+    deltas += [({"content": word} if isinstance(word, str) else word, None) for word in words]
+    end = "tool_calls" if any("tool_calls" in delta for delta, _ in deltas) else "stop"
+    deltas.append(({}, str(deltas[-1][0].pop("finish_reason", end))))
     head = {
         "id": "chatcmpl-vendor",
         "object": "chat.completion.chunk",

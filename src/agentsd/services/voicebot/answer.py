@@ -14,7 +14,7 @@ from typing import Any
 from agentsd.audio.resampler import Resampler, measure_milliseconds
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import TTS, LiveAgent
-from agentsd.services.voicebot.conversation import ConversationItem, make_id
+from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
     AnswerEnded,
@@ -34,11 +34,19 @@ from agentsd.services.voicebot.streams import (
     close_at_end,
     detach_error,
     extract_content,
+    extract_finish,
     find_first_error,
 )
+from agentsd.services.voicebot.tool_calls import ToolCallBuilder
 
 AHEAD = 512
 """Maximum text deltas queued between the LLM and the voice."""
+
+INCOMPLETE_REASONS: Mapping[str, CancelReason] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+"""Ends of a chat completion after which an answer is incomplete."""
 
 SLICE_MS = 200
 """Longest audio in one event: audio that was sent cannot be withdrawn."""
@@ -57,9 +65,13 @@ class Answer:
         clock: Callable[[], float],
         metrics: VoiceMetrics | None,
         asked_at: float | None,
+        conversation: Conversation,
         label: object = None,
+        ask: object = None,
+        kept: bool = True,
     ) -> None:
         self.id = make_id("resp")
+        self.kept = kept
         self.item = ConversationItem(make_id("item"), "assistant")
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
@@ -69,6 +81,10 @@ class Answer:
         self._events = events
         self._rate = rate
         self._label = label
+        self._ask = ask
+        self._calls = ToolCallBuilder(self.id, conversation)
+        self._finish: str | None = None
+        self._client_heard_ms: float | None = None  # what the client played, if it reported that already
         self._clock = clock
         self._metrics = metrics
         self._asked_at = asked_at  # when the caller finished; None for a greeting
@@ -81,9 +97,23 @@ class Answer:
     def began(self, previous: str | None) -> AnswerBegan:
         """Return the event that comes first."""
         agent = self.agent
+        self._calls.anchor = previous
         return AnswerBegan(
-            self.id, self.item.id, previous, agent.slug, agent.version, self.aloud, self._label
+            self.id,
+            self.item.id,
+            previous,
+            agent.slug,
+            agent.version,
+            self.aloud,
+            self._label,
+            self._ask,
+            self.kept,
         )
+
+    @property
+    def begun(self) -> bool:
+        """Return whether it has text, so that its item was reported."""
+        return bool(self._text)
 
     async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         """Answer with a given text, or with chunks of a chat completion; report how it ended.
@@ -99,7 +129,8 @@ class Answer:
             if not self._tell_failure(find_first_error(error)):
                 raise find_first_error(error) from None
         else:
-            self._end("completed")
+            reason = INCOMPLETE_REASONS.get(self._finish or "")
+            self._end("incomplete" if reason else "completed", reason)
         finally:
             self._scope = None
             self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
@@ -136,7 +167,12 @@ class Answer:
             self.truncate(heard)
 
     def truncate(self, heard_ms: float) -> None:
-        """Record that only this much of it was heard."""
+        """Record that only this much of it was heard; of an open answer, until it ends."""
+        if self.open:
+            self._client_heard_ms = heard_ms
+            text = cut_to_heard(self._text, heard_ms, self._sound_ms, whole=False)
+            self._events.push(AnswerTruncated(self.item.id, round(heard_ms), text))
+            return
         self.item.text = cut_to_heard(self._text, heard_ms, self._sound_ms, whole=self._whole)
         self._whole = False
         self._events.push(AnswerTruncated(self.item.id, round(heard_ms), self.item.text))
@@ -161,7 +197,12 @@ class Answer:
                 async for chunk in chunks:
                     self.usage = chunk.get("usage") or self.usage
                     self._citations = chunk.get("citations") or self._citations
+                    self._finish = extract_finish(chunk) or self._finish
                     await self._words(extract_content(chunk), speakable, pieces)
+                    for event in self._calls.take(chunk) if self.open else ():
+                        await self._events.put(event)
+            for event in self._calls.end(whole=True) if self.open else ():
+                self._events.push(event)
         if pieces is not None:
             await _pass_on(speakable.rest(), pieces)
             pieces.end()
@@ -171,6 +212,8 @@ class Answer:
             return
         if not self._text and self._metrics and self._asked_at is not None:
             self._metrics.first_token.observe(self._clock() - self._asked_at)
+        if not self._text:
+            self._calls.anchor = self.item.id
         self._text += delta
         await self._events.put(AnswerText(self.id, delta))
         if pieces is not None:
@@ -201,9 +244,14 @@ class Answer:
         if not self.open:
             return
         self.open = False
-        self._whole = status == "completed"
+        for event in self._calls.end(whole=False):
+            self._events.push(event)
+        self._whole = status in ("completed", "incomplete")
         heard = self._kept_ms(status)
-        if self.aloud and not self._whole:
+        if self._client_heard_ms is not None:
+            heard, whole = min(heard, self._client_heard_ms), self._whole
+            self.item.text = cut_to_heard(self._text, heard, self._sound_ms, whole=whole)
+        elif self.aloud and not self._whole:
             self.item.text = cut_to_heard(self._text, heard, self._sound_ms, whole=False)
         else:
             self.item.text = self._text.rstrip()

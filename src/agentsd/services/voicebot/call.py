@@ -192,7 +192,11 @@ class Call:
         An utterance committed just before is waited for, and answered in the same turn.
         Raises ``CallRefused``.
         """
-        turns = self.runner.turns
+        turns, ask = self.runner.turns, ask or AnswerRequest()
+        if not ask.kept:
+            self._start(CallTurn(self._ref, self._preferences, replies=True, ask=ask))
+            return
+        turns = [turn for turn in turns if turn.ask.kept]
         if any(turn.pending and not turn.listening and not turn.greets for turn in turns):
             hint = "wait for response.done, or send response.cancel"
             raise CallRefused(
@@ -200,9 +204,17 @@ class Call:
             )
         newest = turns[-1] if turns else None
         if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
-            newest.ask, newest.replies, newest.asked_at = ask or AnswerRequest(), True, self._clock()
+            newest.ask, newest.replies, newest.asked_at = ask, True, self._clock()
         else:
-            self._start(CallTurn(self._ref, self._preferences, replies=True, ask=ask or AnswerRequest()))
+            self._start(CallTurn(self._ref, self._preferences, replies=True, ask=ask))
+
+    def transcribe(self, item: str, pcm: bytes) -> None:
+        """Transcribe a recording at ``preferences.input_rate`` for an item of the conversation."""
+        utterance = Utterance(self._preferences.input_rate, len(pcm) / 2 / self._preferences.input_rate + 1)
+        utterance.item = item
+        self._start(CallTurn(self._ref, self._preferences, utterance=utterance))
+        utterance.put(pcm)
+        utterance.end()
 
     def say(self, text: str) -> None:
         """Add a text that the caller writes instead of speaking, and answer it."""
@@ -214,15 +226,20 @@ class Call:
         if self.serving.greeting:
             self._start(CallTurn(self._ref, self._preferences, greets=True, replies=True))
 
-    def cancel(self) -> bool:
-        """Stop the answer. Return False if there is none."""
-        stopped = [turn.stop("client_cancelled") for turn in self.runner.turns if not turn.listening]
+    def cancel(self, answer_id: str | None = None) -> bool:
+        """Stop the conversation's answer, or the one of that id. Return False if there is none."""
+        turns = [turn for turn in self.runner.turns if not turn.listening]
+        if answer_id is None:
+            turns = [turn for turn in turns if turn.ask.kept]
+        else:
+            turns = [turn for turn in turns if turn.answer is not None and turn.answer.id == answer_id]
+        stopped = [turn.stop("client_cancelled") for turn in turns]
         return any(stopped)
 
     def truncate(self, item_id: str, heard_ms: float) -> bool:
         """Record how much of the newest answer the client played. Return False for another item."""
         answer = self.runner.newest_answer
-        if answer is None or answer.item.id != item_id or answer.open:
+        if answer is None or answer.item.id != item_id:
             return False
         answer.truncate(heard_ms)
         return True
@@ -286,6 +303,8 @@ class Call:
         """Stop turns that have not begun to answer, and silence the agent if the settings allow it."""
         silences = self.turn_settings.interrupt
         for turn in self.runner.turns:
+            if not turn.ask.kept:
+                continue
             began = turn.answer is not None
             stopped = (silences or (turn.utterance and not began)) and turn.stop("turn_detected")
             if stopped and began and self._metrics:
@@ -301,7 +320,7 @@ class Call:
 
     def _end(self, turn: CallTurn, utterance: Utterance) -> None:
         turn.asked_at = self._clock()
-        previous = self.conversation.add(ConversationItem(utterance.item, "user"))
+        previous = self.conversation.add(ConversationItem(utterance.item, "user", spoken=True))
         self.queue.push(ev.UtteranceCommitted(utterance.item, previous))
         utterance.end()
 

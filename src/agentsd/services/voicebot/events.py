@@ -13,8 +13,9 @@ from typing import Any, Literal
 from agentsd.core.errors import AgentsdError
 from agentsd.services.voicebot.playback import Playback
 
-AnswerStatus = Literal["completed", "cancelled", "failed"]
-CancelReason = Literal["turn_detected", "client_cancelled"]
+AnswerStatus = Literal["completed", "cancelled", "failed", "incomplete"]
+CancelReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
+"""Why an answer was cancelled, or is incomplete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,8 @@ class AnswerBegan:
     version: int
     aloud: bool
     label: object  # ``Preferences.label`` of the turn
+    ask: object = None  # ``AnswerRequest.label``
+    kept: bool = True  # part of the conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,36 @@ class AnswerSound:
     pcm: bytes
     ms: float
     playback: Playback = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallBegan:
+    """Beginning of a call of a client's tool, in an answer."""
+
+    answer: str
+    item: str
+    previous: str | None
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """Next part of the arguments of a call."""
+
+    answer: str
+    item: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnded:
+    """End of a call; not ``whole`` where the answer ended before."""
+
+    answer: str
+    item: str
+    arguments: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +172,7 @@ class TurnFailed:
     """Failure of a turn before it could answer. The call goes on."""
 
     error: AgentsdError
+    ask: object = None  # ``AnswerRequest.label``
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +195,9 @@ CallEvent = (
     | AnswerBegan
     | AnswerText
     | AnswerSound
+    | ToolCallBegan
+    | ToolCallDelta
+    | ToolCallEnded
     | AnswerEnded
     | AnswerTruncated
     | TurnFailed

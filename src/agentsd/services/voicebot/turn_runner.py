@@ -15,7 +15,7 @@ from typing import Any
 from agentsd.core.errors import AgentsdError, AgentUnavailable
 from agentsd.providers.base import Leases, LiveAgent
 from agentsd.services.voicebot.answer import Answer
-from agentsd.services.voicebot.conversation import Conversation
+from agentsd.services.voicebot.conversation import Conversation, make_messages
 from agentsd.services.voicebot.events import (
     AgentServes,
     CallEvent,
@@ -51,6 +51,7 @@ class ServingAgent:
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
         self.turn, self.greeting = agent.spec.turn, agent.spec.greeting
+        self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)
 
 
@@ -98,13 +99,13 @@ class TurnRunner:
                 await self._reply(agent, turn)
         except AgentsdError as error:  # from the lease: listening and answering report their own
             await _wait_until_spoken(turn)
-            self._events.push(TurnFailed(detach_error(error)))
+            self._events.push(TurnFailed(detach_error(error), turn.ask.label))
         except Exception as error:
             _log_error(error)
             detach_error(error)
             if turn.answer is None:  # an answer reports its own end
                 hint = "see the server's log"
-                self._events.push(TurnFailed(AgentsdError("the server failed", hint=hint)))
+                self._events.push(TurnFailed(AgentsdError("the server failed", hint=hint), turn.ask.label))
         finally:
             self._forget(turn)
 
@@ -154,49 +155,62 @@ class TurnRunner:
             if not earlier.listening:
                 await earlier.heard.wait()
         turn.earlier = ()
+        if not turn.ask.kept:
+            await self._answer(agent, turn)
+            return
         async with self._floor:
             if turn.replies and not (turn.greets and not agent.spec.greeting):
                 await self._answer(agent, turn)
 
     async def _answer(self, agent: LiveAgent, turn: CallTurn) -> None:
-        answer = turn.answer = self.newest_answer = self._new_answer(agent, turn)
+        answer = turn.answer = self._new_answer(agent, turn)
+        if answer.kept:
+            self.newest_answer = answer
         try:
             source = agent.spec.greeting if turn.greets else self._completion(agent, turn)
         except AgentsdError as error:  # without an LLM there is no answer to begin
             answer.open = False
-            self._events.push(TurnFailed(detach_error(error)))
+            self._events.push(TurnFailed(detach_error(error), turn.ask.label))
             return
-        self._events.push(answer.began(self.conversation.add(answer.item, first=turn.greets)))
+        previous = self.conversation.add(answer.item, first=turn.greets) if answer.kept else None
+        self._events.push(answer.began(previous))
         if turn.stopped is not None:
             answer.interrupt(turn.stopped)
         try:
             await answer.run(source)
         finally:
-            if not answer.item.text:
+            if not answer.begun:  # otherwise clients know its item, and may place others after it
                 self.conversation.remove(answer.item.id)
             self.conversation.shrink()
 
     def _new_answer(self, agent: LiveAgent, turn: CallTurn) -> Answer:
-        wanted, preferences = turn.ask.aloud, turn.preferences
+        ask, preferences = turn.ask, turn.preferences
         return Answer(
             agent,
             self._events,
-            rate=preferences.output_rate,
-            aloud=preferences.aloud if wanted is None else wanted,
+            rate=ask.output_rate or preferences.output_rate,
+            aloud=preferences.aloud if ask.aloud is None else ask.aloud,
             clock=self._clock,
             metrics=self._metrics,
             asked_at=turn.asked_at,
+            conversation=self.conversation if ask.kept else Conversation(),
             label=preferences.label,
+            ask=ask.label,
+            kept=ask.kept,
         )
 
     def _completion(self, agent: LiveAgent, turn: CallTurn) -> AsyncIterator[dict[str, Any]]:
-        told = turn.preferences.instructions if turn.ask.instructions is None else turn.ask.instructions
-        messages: list[dict[str, str]] = self.conversation.messages()
+        ask, preferences = turn.ask, turn.preferences
+        told = preferences.instructions if ask.instructions is None else ask.instructions
+        messages = self.conversation.messages() if ask.context is None else make_messages(ask.context)
+        if ask.prompt:
+            messages.append({"role": "user", "content": ask.prompt})
         if told:
             messages.insert(0, {"role": "system", "content": told})
         body = {
+            **preferences.options,
+            **ask.options,
             "messages": messages or [{"role": "user", "content": OPENING_PROMPT}],
-            "max_tokens": turn.ask.max_tokens,
             "stream_options": {"include_usage": True},
         }
         return self._talk(agent, body)

@@ -166,7 +166,7 @@ class ClientEvents:
             AnswerRequest(
                 instructions=params.instructions,
                 aloud=None if modalities is None else "audio" in modalities,
-                max_tokens=most if isinstance(most, int) else None,
+                options={"max_tokens": most if isinstance(most, int) else None},
             )
         )
 
