@@ -1,1 +1,1 @@
-"""Real clients, unmodified and in their newest versions, against a real server: ``python -m tests.clients``."""
+"""Real clients, unmodified, newest versions, against a real server: ``python -m tests.clients``."""

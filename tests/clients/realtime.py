@@ -1,10 +1,10 @@
 """Realtime clients, unmodified: one function for each, which returns (name, version, feature, verdict).
 
-``feature`` lists what was tried, ``verdict`` is ``green`` or names what failed. The clients stand in environments
-of their own: ``python`` is an interpreter with openai[realtime], openai-agents, livekit-plugins-openai and
-livekit-agents, ``pipecat`` one with pipecat-ai[openai,silero], ``node`` a folder with node_modules of
-@openai/agents-realtime, openai and ws. The server's agent answers "You said …", and calls the first tool that it is
-offered with ``{"place": "Bonn"}``: ``tests.web.voices.Talker``.
+``feature`` lists what was tried, ``verdict`` is ``green`` or names what failed. The clients stand in
+environments of their own: ``python`` is an interpreter with openai[realtime], openai-agents,
+livekit-plugins-openai and livekit-agents, ``pipecat`` one with pipecat-ai[openai], ``node`` a folder with
+node_modules of @openai/agents-realtime, openai and ws. The server's agent answers "You said …", and calls the
+first tool that it is offered with ``{"place": "Bonn"}``: ``tests.web.voices.Talker``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Row = tuple[str, str, str, str]
 
 @dataclass(frozen=True)
 class RealtimeTarget:
-    """Server, agent and environments. ``url`` ends in ``/v1``; ``folder`` takes a recording and a certificate."""
+    """Server, agent and environments. ``url`` ends in ``/v1``; ``folder`` takes files."""
 
     url: str
     folder: Path

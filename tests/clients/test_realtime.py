@@ -1,4 +1,4 @@
-"""Realtime clients, unmodified, where their environments are named by variables: see ``tests.clients.realtime``."""
+"""Realtime clients, unmodified, where variables name their environments: ``tests.clients.realtime``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a realtime client, tried one after the other. Each is one line ``VERDICT [name, verdict, detail]``.
+"""Features of a realtime client, each tried and printed as ``VERDICT [name, verdict, detail]``.
 
 This file and its neighbours run in the environment of a client, which contains nothing of this project.
 """

@@ -139,7 +139,7 @@ async def interrupt() -> None:
 async def transcribe() -> None:
     async with aiohttp.ClientSession() as http, utils.http_context.open():
         recogniser = openai.STT(base_url=BASE_URL, model=MODEL, api_key=API_KEY, use_realtime=True)
-        recogniser._session = http  # noqa: SLF001  (outside of a job there is no session of its own)
+        recogniser._session = http  # outside of a job it has none of its own
         stream = recogniser.stream()
         for piece in cut(read_speech()):
             stream.push_frame(rtc.AudioFrame(piece, 24_000, 1, len(piece) // 2))

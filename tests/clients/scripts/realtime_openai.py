@@ -74,7 +74,9 @@ async def update_in_part() -> None:
 @feature("function call and its output")
 async def call_function() -> None:
     async with connect() as connection:
-        await connection.session.update(session={"type": "realtime", "tools": [WEATHER]})
+        await connection.session.update(
+            session={"type": "realtime", "tools": [WEATHER], "instructions": "Be brief."}
+        )
         await connection.conversation.item.create(item=QUESTION)
         await connection.response.create()
         done = await wait_for(connection, "response.function_call_arguments.done")

@@ -72,7 +72,7 @@ class Answer:
     ) -> None:
         self.id = make_id("resp")
         self.kept = kept
-        self.item = ConversationItem(make_id("item"), "assistant")
+        self.item = ConversationItem(make_id("item"), "assistant", spoken=aloud and agent.tts is not None)
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
         self.open = True

@@ -111,6 +111,11 @@ class Call:
         return self.conversation.size + self.queue.weight + self._unheard
 
     @property
+    def begun(self) -> bool:
+        """Return whether anything was said, or is being said."""
+        return bool(self.runner.turns) or self.conversation.last is not None
+
+    @property
     def serving(self) -> ServingAgent:
         """Return the agent that serves now."""
         return self.runner.serving
@@ -215,6 +220,11 @@ class Call:
         self._start(CallTurn(self._ref, self._preferences, utterance=utterance))
         utterance.put(pcm)
         utterance.end()
+
+    def add_silence(self) -> tuple[ConversationItem, str | None]:
+        """Add the caller's silence to the conversation; return its item, and its predecessor's id."""
+        item = ConversationItem(make_id("item"), "user", spoken=True)
+        return item, self.conversation.add(item)
 
     def say(self, text: str) -> None:
         """Add a text that the caller writes instead of speaking, and answer it."""
