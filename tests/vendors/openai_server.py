@@ -47,6 +47,14 @@ class OpenAIServer(VendorServer):
         self.audio = audio
         self.rate = rate
         self.transcript = transcript
+        self.fault_at = 2  # the chunk of a stream before which a fault strikes: 1 leaves the role alone
+        self.soundless = False  # speech is a 200 without a byte
+        self.transcripts: list[tuple[float, str | None]] = []  # the next ones, (seconds, None: an error)
+
+    @property
+    def last_chat(self) -> dict[str, Any]:
+        """The body of the newest chat."""
+        return next(one.body for one in reversed(self.requests) if "messages" in (one.body or {}))
 
     def routes(self, app: web.Application) -> None:
         """Any prefix: vendors differ in it."""
@@ -55,8 +63,8 @@ class OpenAIServer(VendorServer):
         app.router.add_post("/{prefix:.*}audio/transcriptions", self._transcriptions)
         app.router.add_post("/{prefix:.*}embeddings", self._embeddings)
 
-    def answer(self, body: dict[str, Any]) -> Iterable[str]:
-        """The words of a streamed answer."""
+    def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
+        """The words of a streamed answer; a dict is a whole delta."""
         return (body["model"],) if self.naming else self.words
 
     async def _completions(self, request: web.Request) -> web.StreamResponse:
@@ -101,7 +109,7 @@ class OpenAIServer(VendorServer):
             await asyncio.Event().wait()
         end = b"\r\n\r\n" if self.noisy else b"\n\n"
         for number, chunk in enumerate(chunks(body, self.answer(body))):
-            if number == 2 and await self._misbehave(request, response):
+            if number == self.fault_at and await self._misbehave(request, response):
                 return response
             await self.pause()
             if self.noisy:
@@ -162,7 +170,7 @@ class OpenAIServer(VendorServer):
         bad = self._bad_whole()
         if bad:
             return web.Response(body=bad, content_type="application/json")
-        audio = self.audio or voice_of(body["input"])
+        audio = b"" if self.soundless else self.audio or voice_of(body["input"])
         if body.get("response_format") == "wav":
             audio = wav_header(self.rate, len(audio)) + audio
         if self.fault in (Fault.EARLY_CLOSE, Fault.EARLY_END, Fault.SILENT, Fault.STALL_LATER):
@@ -185,6 +193,12 @@ class OpenAIServer(VendorServer):
 
     async def _transcribe(self, request: web.Request, form: dict[str, Any]) -> web.StreamResponse:
         text = heard(form["file"][44:]) if self.transcript is None else self.transcript
+        if self.transcripts:
+            seconds, scripted = self.transcripts.pop(0)
+            await asyncio.sleep(seconds)
+            if scripted is None:
+                return web.Response(status=500)
+            text = scripted
         refusal = await self.refuse(request)
         if refusal is not None:
             return refusal
@@ -237,11 +251,15 @@ def completion(body: dict[str, Any], text: str) -> dict[str, Any]:
     }
 
 
-def chunks(body: dict[str, Any], words: Iterable[str]) -> list[bytes]:
-    """``chat.completion.chunk`` objects as JSON: the role, the words, the end, and usage where asked for."""
+def chunks(body: dict[str, Any], words: Iterable[str | dict[str, Any]]) -> list[bytes]:
+    """``chat.completion.chunk`` objects as JSON: the role, the words, the end, and usage where asked for.
+
+    A word may be a whole delta, as of a call; ``finish_reason`` in it is the choice's.
+    """
     deltas: list[tuple[dict[str, Any], str | None]] = [({"role": "assistant", "content": ""}, None)]
-    deltas += [({"content": word}, None) for word in words]
-    deltas.append(({}, "stop"))
+    deltas += [({"content": word} if isinstance(word, str) else word, None) for word in words]
+    end = "tool_calls" if any("tool_calls" in delta for delta, _ in deltas) else "stop"
+    deltas.append(({}, str(deltas[-1][0].pop("finish_reason", end))))
     head = {
         "id": "chatcmpl-vendor",
         "object": "chat.completion.chunk",

@@ -24,16 +24,30 @@ CHUNK = 2400
 
 
 class Talker(OpenAIServer):
-    """Answers with the name of the model and the last words it was told, in two sentences."""
+    """Answers with the name of the model and the last words it was told, in two sentences.
+
+    Asked a question, it calls the first tool that it may (``tool_choice``) before it answers.
+    """
 
     mute = False
 
-    def answer(self, body: dict[str, Any]) -> Iterable[str]:
-        """Word by word."""
+    def answer(self, body: dict[str, Any]) -> Iterable[str | dict[str, Any]]:
+        """Word by word, or a call in three pieces."""
         if self.mute:
             return ()
+        tools, choice = body.get("tools"), body.get("tool_choice") or "auto"
+        if tools and choice != "none" and body["messages"][-1]["role"] == "user":
+            name = choice["function"]["name"] if isinstance(choice, dict) else tools[0]["function"]["name"]
+            return call_deltas(name, '{"place": ', '"Bonn"}')
         told = str(body["messages"][-1]["content"])
         return [f"{word} " for word in f"I am {body['model']}. You said {told}".split(" ")]
+
+
+def call_deltas(name: str, *arguments: str, call_id: str = "call_1", index: int = 0) -> list[dict[str, Any]]:
+    """Return a tool call as a vendor streams it."""
+    head = {"index": index, "id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+    rest = [{"index": index, "function": {"arguments": piece}} for piece in arguments]
+    return [{"tool_calls": [part]} for part in (head, *rest)]
 
 
 @dataclass

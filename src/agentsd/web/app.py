@@ -7,9 +7,18 @@ import asyncio
 from aiohttp import web
 
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
+from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.web import metrics
-from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT, CLOSING, LEAVING, WEB_METRICS, AppContext
+from agentsd.web.context import (
+    AGENT_VIEWS,
+    APP_CONTEXT,
+    CLOSING,
+    LEAVING,
+    TURN_SINKS,
+    WEB_METRICS,
+    AppContext,
+)
 from agentsd.web.http.request_id import add_request_id
 from agentsd.web.metrics import WebMetrics
 from agentsd.web.middleware.request import request_middleware
@@ -40,6 +49,7 @@ def create_app(parts: AppContext) -> web.Application:
     )
     app[APP_CONTEXT] = parts
     app[WEB_METRICS] = web_metrics
+    app[TURN_SINKS] = TurnSinks(parts.metrics)
     app[AGENT_VIEWS] = AgentViewCache(parts.catalog.make_masker(), parts.catalog.destinations)
     app[OFFLINE_PREVIEW] = OfflinePreviewFactory(parts.catalog)
     app[responses.RESPONSES] = ResponseStore()
@@ -48,6 +58,7 @@ def create_app(parts: AppContext) -> web.Application:
     app[realtime.VOICE_METRICS] = VoiceMetrics(parts.metrics)
     app.on_response_prepare.append(add_request_id)
     app.on_shutdown.append(_close_streams)
+    app.on_cleanup.append(_close_sinks)
     revisions.install_semaphore(app)
     parts.guards.install(app)
     app.add_routes(_make_routes(parts))
@@ -84,6 +95,10 @@ def _make_routes(parts: AppContext) -> list[web.RouteDef]:
         *openapi.make_routes(),
         *ui.make_routes(),
     ]
+
+
+async def _close_sinks(app: web.Application) -> None:
+    await app[TURN_SINKS].aclose()
 
 
 async def _close_streams(app: web.Application) -> None:

@@ -14,6 +14,7 @@ from agentsd.providers.catalog import Catalog
 from agentsd.runtime.agents.registry import Registry
 from agentsd.runtime.follower.follower import Follower
 from agentsd.runtime.follower.run_feed import RunFeed
+from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.store.database import Database
 from agentsd.supervisor import Supervisor
 from agentsd.telemetry import Metrics
@@ -53,6 +54,7 @@ class AppContext:
 
 APP_CONTEXT = web.AppKey("parts", AppContext)
 AGENT_VIEWS = web.AppKey("views", AgentViewCache)
+TURN_SINKS = web.AppKey("turn_sinks", TurnSinks)
 WEB_METRICS = web.AppKey("web_metrics", WebMetrics)
 CLOSING = web.AppKey("closing", asyncio.Event)
 """Set when the server stops: event streams end, so that the drain need not wait for them."""

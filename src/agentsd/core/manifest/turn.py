@@ -44,7 +44,7 @@ class Interrupt(StrictModel):
 
 
 class Idle(StrictModel):
-    """What the agent does when nobody speaks."""
+    """Sentence that the agent says when nobody speaks."""
 
     after_seconds: Annotated[
         float,
@@ -121,7 +121,7 @@ class Turn(StrictModel):
 
 
 class OnError(StrictModel):
-    """What the caller hears when a vendor fails."""
+    """Sentence that the caller hears when a vendor fails."""
 
     say: Annotated[
         str,

@@ -18,7 +18,7 @@ from agentsd.core.text.sentences import find_last_start, has_sentence_end
 from agentsd.core.text.speech_text import SpeechText
 from agentsd.providers.base import TTS, LiveAgent, ProviderEmpty
 from agentsd.providers.resilience.attempts import Attempts, FirstItemLimit
-from agentsd.services.voicebot.conversation import ConversationItem, make_id
+from agentsd.services.voicebot.conversation import Conversation, ConversationItem, make_id
 from agentsd.services.voicebot.events import (
     AnswerBegan,
     AnswerEnded,
@@ -37,11 +37,19 @@ from agentsd.services.voicebot.streams import (
     close_at_end,
     detach_error,
     extract_content,
+    extract_finish,
     find_first_error,
 )
+from agentsd.services.voicebot.tool_calls import ToolCallBuilder
 
 AHEAD = 512
 """Maximum text deltas queued between the LLM and the voice."""
+
+INCOMPLETE_REASONS: Mapping[str, CancelReason] = {
+    "length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
+"""Ends of a chat completion after which an answer is incomplete."""
 
 SLICE_MS = 200
 """Longest audio in one event: audio that was sent cannot be withdrawn."""
@@ -62,10 +70,14 @@ class Answer:
         asked_at: float | None,
         attempts: Attempts | None = None,
         timeouts: Timeouts | None = None,
+        conversation: Conversation,
         label: object = None,
+        ask: object = None,
+        kept: bool = True,
     ) -> None:
         self.id = make_id("resp")
-        self.item = ConversationItem(make_id("item"), "assistant")
+        self.kept = kept
+        self.item = ConversationItem(make_id("item"), "assistant", spoken=aloud and agent.tts is not None)
         self.agent = agent
         self.aloud = aloud and agent.tts is not None
         self.open = True
@@ -74,6 +86,10 @@ class Answer:
         self._events = events
         self._rate = rate
         self._label = label
+        self._ask = ask
+        self._calls = ToolCallBuilder(self.id, conversation)
+        self._finish: str | None = None
+        self._client_heard_ms: float | None = None  # what the client played, if it reported that already
         self._clock = clock
         self._metrics = metrics
         self._asked_at = asked_at  # when the caller finished; None for a greeting
@@ -135,9 +151,23 @@ class Answer:
     def began(self, previous: str | None) -> AnswerBegan:
         """Return the event that comes first."""
         agent = self.agent
+        self._calls.anchor = previous
         return AnswerBegan(
-            self.id, self.item.id, previous, agent.slug, agent.version, self.aloud, self._label
+            self.id,
+            self.item.id,
+            previous,
+            agent.slug,
+            agent.version,
+            self.aloud,
+            self._label,
+            self._ask,
+            self.kept,
         )
+
+    @property
+    def begun(self) -> bool:
+        """Return whether it has text, so that its item was reported."""
+        return bool(self._text)
 
     async def run(self, source: str | AsyncIterator[dict[str, Any]]) -> None:
         """Answer with a given text, or with chunks of a chat completion; report how it ended.
@@ -153,7 +183,8 @@ class Answer:
             if not self._tell_failure(find_first_error(error)):
                 raise find_first_error(error) from None
         else:
-            self._end("completed")
+            reason = INCOMPLETE_REASONS.get(self._finish or "")
+            self._end("incomplete" if reason else "completed", reason)
         finally:
             self._scope = self._failure = None
             self._end("cancelled", "client_cancelled")  # unless it has ended: the call is over
@@ -194,9 +225,13 @@ class Answer:
     def truncate(self, heard_ms: float) -> None:
         """Record that only this much of it was heard: never more than was recorded before, or than there is.
 
-        An answer that is under way ends.
+        Of an answer that is open it counts when that ends.
         """
-        self.interrupt("client_cancelled")
+        if self.open:
+            self._client_heard_ms = min(heard_ms, self._client_heard_ms or heard_ms)
+            text = self._cut(self._client_heard_ms, self._measure_total())
+            self._events.push(AnswerTruncated(self.item.id, round(self._client_heard_ms), text))
+            return
         known, total = self._kept or (self._sound_ms, self._measure_total())
         self._kept = (min(known, heard_ms), total)
         self.item.text = self._cut(*self._kept)
@@ -253,7 +288,12 @@ class Answer:
             async for chunk in chunks:
                 self.usage = chunk.get("usage") or self.usage
                 self._citations = chunk.get("citations") or self._citations
+                self._finish = extract_finish(chunk) or self._finish
                 await self._words(extract_content(chunk), speech, pieces)
+                for event in self._calls.take(chunk) if self.open else ():
+                    await self._events.put(event)
+        for event in self._calls.end(whole=True) if self.open else ():
+            self._events.push(event)
 
     async def _words(self, delta: str, speech: SpeechText, pieces: Pipe[str] | None) -> None:
         if not delta or not self.open:
@@ -262,6 +302,8 @@ class Answer:
             self.first_token_at = self._clock()
             if self._metrics and self._asked_at is not None:
                 self._metrics.first_token.observe(self.first_token_at - self._asked_at)
+        if not self._text:
+            self._calls.anchor = self.item.id
         self._text += delta
         await self._events.put(AnswerText(self.id, delta))
         if pieces is not None:
@@ -309,9 +351,13 @@ class Answer:
             return
         self.open = False
         self.status, self.reason, self.error = status, reason, error
-        self._whole = status == "completed"
+        for event in self._calls.end(whole=False):
+            self._events.push(event)
+        self._whole = status in ("completed", "incomplete")
         heard = self._kept_ms(status)
-        if self.aloud and not self._whole:
+        if self._client_heard_ms is not None:
+            heard = min(heard, self._client_heard_ms)
+        if self.aloud and (not self._whole or self._client_heard_ms is not None):
             self._kept = (heard, self._measure_total())
             self.item.text = self._cut(*self._kept)
         else:

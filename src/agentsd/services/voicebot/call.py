@@ -35,6 +35,7 @@ from agentsd.services.voicebot.turn_state import (
     ClientCancelled,
     Phase,
     SpeechOver,
+    TurnState,
     begin_listening,
 )
 from agentsd.services.voicebot.turns import AnswerRequest, CallPreferences, CallRefused, CallTurn
@@ -131,6 +132,11 @@ class Call:
     def held(self) -> int:
         """Return the bytes of memory that the call holds: its texts, waiting notes, sound not yet taken."""
         return self.conversation.size + self.queue.weight + self._kept
+
+    @property
+    def begun(self) -> bool:
+        """Return whether anything was said, or is being said."""
+        return bool(self.runner.turns) or self.conversation.last is not None
 
     @property
     def serving(self) -> ServingAgent:
@@ -248,7 +254,11 @@ class Call:
         An utterance committed just before is waited for, and answered in the same turn.
         Raises ``CallRefused``.
         """
-        turns = self.runner.turns
+        turns, ask = self.runner.turns, ask or AnswerRequest()
+        if not ask.kept:
+            self._start(CallTurn(self._ref, self._preferences, ask=ask))
+            return
+        turns = [turn for turn in turns if turn.ask.kept]
         if any(turn.pending and not turn.listening and not turn.greets for turn in turns):
             hint = "wait for response.done, or send response.cancel"
             raise CallRefused(
@@ -256,10 +266,24 @@ class Call:
             )
         newest = turns[-1] if turns else None
         if newest is not None and newest.utterance and not newest.listening and not newest.heard.is_set():
-            newest.ask, newest.asked_at = ask or AnswerRequest(), self._clock()
+            newest.ask, newest.asked_at = ask, self._clock()
             self.runner.advance(newest, AnswerWanted())
         else:
-            self._start(CallTurn(self._ref, self._preferences, ask=ask or AnswerRequest()))
+            self._start(CallTurn(self._ref, self._preferences, ask=ask))
+
+    def transcribe(self, item: str, pcm: bytes) -> None:
+        """Transcribe a recording at ``preferences.input_rate`` for an item of the conversation."""
+        utterance = Utterance(self._preferences.input_rate, len(pcm) / 2 / self._preferences.input_rate + 1)
+        utterance.item = item
+        utterance.put(pcm)
+        utterance.end()
+        state = TurnState(Phase.TRANSCRIBING, wants=False, verdict="unheard")
+        self._start(CallTurn(self._ref, self._preferences, state, utterance))
+
+    def add_silence(self) -> tuple[ConversationItem, str | None]:
+        """Add the caller's silence to the conversation; return its item, and its predecessor's id."""
+        item = ConversationItem(make_id("item"), "user", spoken=True)
+        return item, self.conversation.add(item)
 
     def say(self, text: str) -> None:
         """Add a text that the caller writes instead of speaking, and answer it."""
@@ -284,22 +308,23 @@ class Call:
         elif answer is newest and answer.sounds():
             if not answer.interrupt("client_cancelled"):
                 answer.talked_over()
-            self.conversation.remove(answer.item.id)  # it was not understood
+            answer.item.text = ""  # it was not understood
         else:
             return
         self.greet()
 
     def cancel(self, answer_id: str | None = None) -> bool:
-        """Stop the answer, or the one named. Return False if it is not in progress."""
-        cancelled = False
-        for turn in self.runner.turns:
-            named = answer_id is None or (turn.answer is not None and turn.answer.id == answer_id)
-            if turn.pending and not turn.listening and named:
-                self.runner.advance(turn, ClientCancelled())
-                cancelled = True
-        newest = self.runner.newest_answer
-        if not cancelled and newest is not None and newest.open and answer_id in (None, newest.id):
-            cancelled = newest.interrupt("client_cancelled")  # what the agent says about a failure
+        """Stop the conversation's answer, or the one of that id. Return False if there is none."""
+        turns = [turn for turn in self.runner.turns if turn.pending and not turn.listening]
+        if answer_id is None:
+            turns = [turn for turn in turns if turn.ask.kept]
+        else:
+            turns = [turn for turn in turns if turn.answer is not None and turn.answer.id == answer_id]
+        for turn in turns:
+            self.runner.advance(turn, ClientCancelled())
+        newest, cancelled = self.runner.newest_answer, bool(turns)
+        if not turns and newest is not None and answer_id in (None, newest.id):
+            cancelled = newest.interrupt("client_cancelled")  # what is said about a failure
         if cancelled:
             self.runner.debt = None
         return cancelled
@@ -424,7 +449,8 @@ class Call:
 
     def _end(self, turn: CallTurn, utterance: Utterance, *, reply: bool) -> None:
         turn.asked_at = self._clock()
-        previous = self.conversation.add(ConversationItem(utterance.item, "user"))
+        item = ConversationItem(utterance.item, "user", spoken=True)
+        previous = self.conversation.add(item)
         self.runner.emit(turn, ev.UtteranceCommitted(utterance.item, previous))
         self.runner.advance(turn, SpeechOver(reply))
         utterance.end()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from sys import getsizeof
-from typing import Literal
+from typing import Any, Literal
 from uuid import uuid4
 
 Role = Literal["user", "assistant", "system"]
+ItemKind = Literal["message", "call", "result"]
+"""What an item is: words, a call of a client's tool, or what that tool returned."""
+
+NO_RESULT = "There is no result yet."
+"""Result of a call that the client has not answered: vendors refuse calls without one."""
 
 ITEMS_MAX = 400
 """Maximum items of a call; older ones are dropped, since calls may be of any length."""
@@ -23,11 +29,20 @@ def make_id(prefix: str) -> str:
 
 @dataclass(slots=True)
 class ConversationItem:
-    """Contribution of one speaker. ``text`` is what counts: of an answer, the part that was heard."""
+    """Contribution of one speaker, a call of a tool, or its result.
+
+    ``text`` is what counts: of an answer the part that was heard, of a call its arguments.
+    """
 
     id: str
     role: Role
     text: str = ""
+    kind: ItemKind = "message"
+    spoken: bool = False  # whether it was said, not written
+    call_id: str = ""
+    name: str = ""  # of the tool
+    whole: bool = True  # False for a call whose arguments did not come
+    extra: Mapping[str, Any] = field(default_factory=dict)  # what a vendor adds to a call, and wants back
 
 
 class Conversation:
@@ -46,7 +61,7 @@ class Conversation:
     def awaits_answer(self) -> bool:
         """Return whether the last contribution was the caller's."""
         said = [item for item in self._items if item.text and item.role != "system"]
-        return bool(said) and said[-1].role == "user"
+        return bool(said) and said[-1].role == "user" and said[-1].kind == "message"
 
     def fits(self, item: ConversationItem) -> bool:
         """Return whether ``item`` can be added without forgetting texts."""
@@ -86,6 +101,60 @@ class Conversation:
         self._weigh()
         return True
 
-    def messages(self) -> list[dict[str, str]]:
+    def has_call(self, call_id: str) -> bool:
+        """Return whether a tool was called under that id."""
+        return any(item.kind == "call" and item.call_id == call_id for item in self._items)
+
+    def messages(self) -> list[dict[str, Any]]:
         """Return the items as messages of a chat completion."""
-        return [{"role": item.role, "content": item.text} for item in self._items if item.text.strip()]
+        return make_messages(self._items)
+
+
+def make_messages(items: Sequence[ConversationItem]) -> list[dict[str, Any]]:
+    """Return items as messages of a chat completion; the result of a call follows the call at once."""
+    results = _find_results(items)
+    messages: list[dict[str, Any]] = []
+    calls: list[ConversationItem] = []
+    for item in items:
+        if item.kind == "call" and item.whole:
+            calls.append(item)
+        else:
+            messages += _make_call_messages(calls, results)
+            calls = []
+        if item.kind == "message" and item.text.strip():
+            messages.append({"role": item.role, "content": item.text})
+    return [*messages, *_make_call_messages(calls, results)]
+
+
+def _find_results(items: Sequence[ConversationItem]) -> dict[str, str]:
+    """Return the results by the id of the call's item: some vendors use the id of a call again."""
+    newest: dict[str, str] = {}
+    results: dict[str, str] = {}
+    for item in reversed(items):
+        if item.kind == "result":
+            newest[item.call_id] = item.text
+        elif item.kind == "call" and item.call_id in newest:
+            results[item.id] = newest.pop(item.call_id)
+    return results
+
+
+def _make_call_messages(
+    calls: Iterable[ConversationItem], results: Mapping[str, str]
+) -> Iterable[dict[str, Any]]:
+    """Return the messages of calls that were made side by side."""
+    made = [
+        {
+            "id": call.call_id,
+            "type": "function",
+            "function": {"name": call.name, "arguments": call.text},
+            **call.extra,
+        }
+        for call in calls
+    ]
+    if not made:
+        return []
+    answers = [
+        {"role": "tool", "tool_call_id": call.call_id, "content": results.get(call.id, NO_RESULT)}
+        for call in calls
+    ]
+    return [{"role": "assistant", "content": None, "tool_calls": made}, *answers]

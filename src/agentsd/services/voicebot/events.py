@@ -14,8 +14,10 @@ from agentsd.core.errors import AgentsdError
 from agentsd.services.turn_records.record import TurnRecord
 from agentsd.services.voicebot.playback import Playback
 
-AnswerStatus = Literal["completed", "cancelled", "failed"]
-CancelReason = Literal["turn_detected", "client_cancelled"]
+AnswerStatus = Literal["completed", "cancelled", "failed", "incomplete"]
+CancelReason = Literal["turn_detected", "client_cancelled", "max_output_tokens", "content_filter"]
+"""Why an answer was cancelled, or is incomplete."""
+
 EndReason = Literal[
     "answered",
     "interrupted",  # by the caller
@@ -106,6 +108,8 @@ class AnswerBegan:
     version: int
     aloud: bool
     label: object  # ``Preferences.label`` of the turn
+    ask: object = None  # ``AnswerRequest.label``
+    kept: bool = True  # part of the conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +128,36 @@ class AnswerSound:
     pcm: bytes
     ms: float
     playback: Playback = field(compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallBegan:
+    """Beginning of a call of a client's tool, in an answer."""
+
+    answer: str
+    item: str
+    previous: str | None
+    call_id: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallDelta:
+    """Next part of the arguments of a call."""
+
+    answer: str
+    item: str
+    delta: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallEnded:
+    """End of a call; not ``whole`` where the answer ended before."""
+
+    answer: str
+    item: str
+    arguments: str
+    whole: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +189,7 @@ class TurnFailed:
     """Failure of a turn before it could answer. The call goes on."""
 
     error: AgentsdError
+    ask: object = None  # ``AnswerRequest.label``
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +226,9 @@ CallEvent = (
     | AnswerBegan
     | AnswerText
     | AnswerSound
+    | ToolCallBegan
+    | ToolCallDelta
+    | ToolCallEnded
     | AnswerEnded
     | AnswerTruncated
     | TurnFailed

@@ -54,6 +54,14 @@ def extract_content(chunk: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
+def extract_finish(chunk: Mapping[str, Any]) -> str | None:
+    """Return why a ``chat.completion.chunk`` ends its choice; None if it does not."""
+    choices = chunk.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    reason = first.get("finish_reason") if isinstance(first, Mapping) else None
+    return reason if isinstance(reason, str) else None
+
+
 def find_first_error(error: BaseException) -> BaseException:
     """Return the first error in a group of groups: the one before the rest was cancelled."""
     while isinstance(error, BaseExceptionGroup):

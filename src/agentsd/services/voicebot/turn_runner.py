@@ -24,7 +24,7 @@ from agentsd.services.turn_records.sinks import TurnSinks
 from agentsd.services.voicebot import events as ev
 from agentsd.services.voicebot.answer import Answer
 from agentsd.services.voicebot.call_record import make_call_record
-from agentsd.services.voicebot.conversation import Conversation, make_id
+from agentsd.services.voicebot.conversation import Conversation, make_id, make_messages
 from agentsd.services.voicebot.echo_guard import EchoGuard
 from agentsd.services.voicebot.metrics import VoiceMetrics
 from agentsd.services.voicebot.pipe import Pipe
@@ -70,6 +70,7 @@ class ServingAgent:
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
         self.turn, self.greeting = agent.spec.turn, agent.spec.greeting
+        self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)
 
 
@@ -109,7 +110,7 @@ class TurnRunner:
     def answering(self) -> bool:
         """Return whether the agent answers, or is still heard."""
         newest = self.newest_answer
-        answers = any(turn.state.phase is Phase.ANSWERING for turn in self.turns)
+        answers = any(turn.state.phase is Phase.ANSWERING and turn.ask.kept for turn in self.turns)
         return answers or (newest is not None and newest.sounds())
 
     def start(self, turn: CallTurn) -> None:
@@ -207,7 +208,7 @@ class TurnRunner:
         turn.error, self.debt = error, None
         if Command.REPORT in self.advance(turn, TurnBroken()):
             if tell:
-                self._events.push(ev.TurnFailed(error))
+                self._events.push(ev.TurnFailed(error, turn.ask.label))
             self._report(turn)
 
     def _forget(self, turn: CallTurn) -> None:
@@ -304,7 +305,7 @@ class TurnRunner:
         silences = self._settings(turn).interruption.enabled
         for other in tuple(self.turns):
             waits = other.pending and other.state.phase is not Phase.ANSWERING
-            by_itself = other.greets or other.says
+            by_itself = other.greets or other.says or not other.ask.kept
             if other is not turn and waits and not by_itself and (silences or other.utterance is not None):
                 self.debt = Debt("answer")
                 self.advance(other, Superseded())
@@ -330,22 +331,29 @@ class TurnRunner:
             if not earlier.listening:
                 await earlier.heard.wait()
         turn.earlier = ()
-        async with self._floor:
-            if turn.greets and not agent.spec.greeting:
-                return
-            asks_again = turn.state.verdict == "failed" and agent.spec.on_error is not None
-            owed = self._is_owed(turn, resume=not asks_again)
-            commands = self.advance(turn, FloorTaken(owed))
-            if Command.ANSWER in commands:
-                await self._answer(agent, turn)
-                answer = turn.answer
-                status = "failed" if answer is None or answer.status is None else answer.status
-                commands = self.advance(turn, AnswerOver(status, answer.reason if answer else None))
-            if Command.APOLOGISE in commands:
-                try:
-                    await self._apologise(agent, turn)
-                finally:
-                    self._report(turn)
+        if turn.ask.kept:
+            async with self._floor:
+                await self._take_floor(agent, turn)
+        else:
+            await self._take_floor(agent, turn)
+
+    async def _take_floor(self, agent: LiveAgent, turn: CallTurn) -> None:
+        """Answer, if that is wanted or owed, and report the end."""
+        if turn.greets and not agent.spec.greeting:
+            return
+        asks_again = turn.state.verdict == "failed" and agent.spec.on_error is not None
+        owed = turn.ask.kept and self._is_owed(turn, resume=not asks_again)
+        commands = self.advance(turn, FloorTaken(owed))
+        if Command.ANSWER in commands:
+            await self._answer(agent, turn)
+            answer = turn.answer
+            status = "failed" if answer is None or answer.status is None else answer.status
+            commands = self.advance(turn, AnswerOver(status, answer.reason if answer else None))
+        if Command.APOLOGISE in commands:
+            try:
+                await self._apologise(agent, turn)
+            finally:
+                self._report(turn)
 
     def _is_owed(self, turn: CallTurn, *, resume: bool = True) -> bool:
         """Return whether the turn has to give an answer that it did not ask for."""
@@ -356,12 +364,14 @@ class TurnRunner:
         return resume and self._settings(turn).interruption.resume_false
 
     async def _answer(self, agent: LiveAgent, turn: CallTurn) -> None:
-        debt, self.debt = self.debt, None
+        debt: Debt | None = None
+        if turn.ask.kept:
+            debt, self.debt = self.debt, None
         try:
             source = self._find_source(agent, turn, debt)
         except AgentsdError as error:  # without an LLM there is no answer to begin
             turn.error = detach_error(error)
-            self._events.push(ev.TurnFailed(turn.error))
+            self._events.push(ev.TurnFailed(turn.error, turn.ask.label))
             return
         turn.answer = answer = self._new_answer(agent, turn)
         await self._give(answer, source, first=turn.greets)
@@ -377,25 +387,28 @@ class TurnRunner:
             rest = debt.cut.rest()
             if rest is not None:
                 return rest
-            self.conversation.remove(debt.cut.item.id)  # its rest was never written: it is said again
+            debt.cut.item.text = ""  # its rest was never written: it is said again
         return self._completion(agent, turn)
 
     async def _give(
         self, answer: Answer, source: str | AsyncIterator[dict[str, Any]], *, first: bool = False
     ) -> None:
-        self.newest_answer = answer
-        self._events.push(answer.began(self.conversation.add(answer.item, first=first)))
+        previous = None
+        if answer.kept:
+            self.newest_answer = answer
+            previous = self.conversation.add(answer.item, first=first)
+        self._events.push(answer.began(previous))
         try:
             await answer.run(source)
         finally:
-            if not answer.item.text:
+            if not answer.begun:  # otherwise clients know its item, and may place others after it
                 self.conversation.remove(answer.item.id)
             self.conversation.shrink()
 
     async def _apologise(self, agent: LiveAgent, turn: CallTurn) -> None:
         """Say what the manifest has for failures, so that the caller is not left in silence."""
         on_error, self.debt = agent.spec.on_error, None
-        if on_error is None or self.closing:
+        if on_error is None or self.closing or not turn.ask.kept:
             return
         answer = self._new_answer(agent, turn, timed=False)
         await self._give(answer, on_error.say)
@@ -411,28 +424,35 @@ class TurnRunner:
         self._events.end()
 
     def _new_answer(self, agent: LiveAgent, turn: CallTurn, *, timed: bool = True) -> Answer:
-        wanted, preferences = turn.ask.aloud, turn.preferences
+        ask, preferences = turn.ask, turn.preferences
         return Answer(
             agent,
             self._events,
-            rate=preferences.output_rate,
-            aloud=preferences.aloud if wanted is None else wanted,
+            rate=ask.output_rate or preferences.output_rate,
+            aloud=preferences.aloud if ask.aloud is None else ask.aloud,
             clock=self._clock,
             metrics=self._metrics,
             asked_at=turn.asked_at,
             attempts=turn.attempts,
             timeouts=agent.spec.turn.timeouts if timed else None,
+            conversation=self.conversation if ask.kept else Conversation(),
             label=preferences.label,
+            ask=ask.label,
+            kept=ask.kept,
         )
 
     def _completion(self, agent: LiveAgent, turn: CallTurn) -> AsyncIterator[dict[str, Any]]:
-        told = turn.preferences.instructions if turn.ask.instructions is None else turn.ask.instructions
-        messages: list[dict[str, str]] = self.conversation.messages()
+        ask, preferences = turn.ask, turn.preferences
+        told = preferences.instructions if ask.instructions is None else ask.instructions
+        messages = self.conversation.messages() if ask.context is None else make_messages(ask.context)
+        if ask.prompt:
+            messages.append({"role": "user", "content": ask.prompt})
         if told:
             messages.insert(0, {"role": "system", "content": told})
         body = {
+            **preferences.options,
+            **ask.options,
             "messages": messages or [{"role": "user", "content": OPENING_PROMPT}],
-            "max_tokens": turn.ask.max_tokens,
             "stream_options": {"include_usage": True},
         }
         return self._talk(agent, body)

@@ -24,7 +24,7 @@ class Phase(StrEnum):
 
 
 class Command(StrEnum):
-    """What has to be done after an event."""
+    """Act that an event asks for."""
 
     SHOW = "show"  # let the client know of the speech
     INTERRUPT = "interrupt"  # stop what older turns answer or are about to
@@ -197,7 +197,7 @@ def _confirm(state: TurnState) -> Step:
 
 
 def _judge(state: TurnState) -> Step:
-    """Words interrupt, however short they were; anything else lets the voice go on."""
+    """Let words interrupt, however short they were; anything else lets the voice go on."""
     if state.verdict == "words":
         return _confirm(state)
     show = (Command.SHOW,) if state.verdict == "failed" and not state.shown else ()

@@ -13,6 +13,7 @@ from agentsd.core.manifest.turn import Turn as TurnSettings
 from agentsd.providers.resilience.attempts import Attempts
 from agentsd.services.turn_records.record import TurnAgent
 from agentsd.services.voicebot.answer import Answer
+from agentsd.services.voicebot.conversation import ConversationItem
 from agentsd.services.voicebot.events import CallEvent
 from agentsd.services.voicebot.turn_state import Phase, TurnState
 from agentsd.services.voicebot.utterance import Utterance
@@ -44,6 +45,7 @@ class CallPreferences:
     reply: bool = True  # answer automatically when the caller has finished
     turn: Mapping[str, Any] = field(default_factory=dict)  # fields of the manifest's ``turn``
     label: object = None  # the embedder's own value, returned with every answer
+    options: Mapping[str, Any] = field(default_factory=dict)  # fields of a chat completion: tools, limits, …
 
     def turn_over(self, manifest: TurnSettings) -> TurnSettings:
         """Return the manifest's settings overridden by this call's."""
@@ -61,7 +63,12 @@ class AnswerRequest:
 
     instructions: str | None = None
     aloud: bool | None = None
-    max_tokens: int | None = None
+    output_rate: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)  # replace those of the preferences
+    context: tuple[ConversationItem, ...] | None = None  # answered in place of the conversation
+    prompt: str = ""  # last message to the model, for this answer only
+    kept: bool = True  # False: an answer beside the conversation, which neither waits nor is interrupted
+    label: object = None  # the embedder's own value, returned with the answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from agentsd.web.http.problem import Problem, from_error, make_internal_error
 from agentsd.web.http.request_id import get_request_id
 from agentsd.web.http.sse import SSE_HEADERS, KeptStream
 from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.chat_turn import ChatTurn
 from agentsd.web.openai.models import make_agent_headers
 
 
@@ -64,9 +65,13 @@ class CompletionFrames:
 
 
 async def send_answer(
-    request: web.Request, agent: LiveAgent, answer: AsyncGenerator[dict[str, Any], None], frames: AnswerFrames
+    request: web.Request,
+    agent: LiveAgent,
+    answer: AsyncGenerator[dict[str, Any], None],
+    frames: AnswerFrames,
+    turn: ChatTurn,
 ) -> web.StreamResponse:
-    """Send ``answer`` as it comes. Raises the errors that come before anything was sent."""
+    """Send ``answer`` as it comes, noted in ``turn``. Raises errors that come before anything was sent."""
     response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
     async with (
         aclosing(answer) as chunks,
@@ -75,6 +80,7 @@ async def send_answer(
         opening: bytes | None = None
         try:
             async for chunk in chunks:
+                turn.take(chunk)
                 opening, head = b"", frames.begin() if opening is None else b""
                 if frame := head + frames.take(chunk):
                     await out.write(frame)
@@ -84,6 +90,7 @@ async def send_answer(
         except Exception as error:
             if not out.begun:
                 raise
+            turn.error = error
             last = frames.fail(_make_problem(error), get_request_id(request))
         await out.write((frames.begin() if opening is None else b"") + last)
     await response.write_eof()

@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
@@ -22,6 +23,7 @@ from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
+from agentsd.web.openai.chat_turn import ChatTurn, record_turn
 from agentsd.web.openai.models import find_model, make_agent_headers
 
 
@@ -36,15 +38,23 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
     check_chat_body(body)
     entry = find_model(request, body.get("model") or "")
     async with lease_agent(request, entry) as agent:
-        grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
-        if body.get("stream"):
-            with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-                answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
-                return await send_answer(request, agent, answer, CompletionFrames())
-        reply = to_json(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-        headers = make_json_headers()
-        headers.update(make_agent_headers(agent))
-        return web.Response(body=reply, headers=headers)
+        with record_turn(request, agent, "chat", body) as turn:
+            return await _answer(request, agent, body, turn)
+
+
+async def _answer(
+    request: web.Request, agent: LiveAgent, body: Mapping[str, Any], turn: ChatTurn
+) -> web.StreamResponse:
+    grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
+    if body.get("stream"):
+        with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
+            answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+            return await send_answer(request, agent, answer, CompletionFrames(), turn)
+    whole = await chat.complete_chat(agent, grounded)
+    turn.take(whole)
+    headers = make_json_headers()
+    headers.update(make_agent_headers(agent))
+    return web.Response(body=to_json(rag.add_citations(whole, passages)), headers=headers)
 
 
 def check_chat_body(body: Mapping[str, Any]) -> None:

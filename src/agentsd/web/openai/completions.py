@@ -16,6 +16,7 @@ from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
+from agentsd.web.openai.chat_turn import record_turn
 from agentsd.web.openai.models import lease_model, make_agent_headers
 
 NEUTRAL_VALUES: Mapping[str, tuple[object, ...]] = {
@@ -37,12 +38,14 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
     body = await read_json_object(request)
     asked = make_chat_body(body)
     async with lease_model(request, body.get("model")) as agent:
-        if not body.get("stream"):
-            answer = await chat.complete_chat(agent, asked)
-            reply, headers = to_json(convert_answer(answer, "message")), make_agent_headers(agent)
-            return web.Response(body=reply, content_type="application/json", headers=headers)
-        frames = CompletionFrames(partial(convert_answer, body="delta"))
-        return await send_answer(request, agent, chat.stream_chat(agent, asked), frames)
+        with record_turn(request, agent, "completions", body) as turn:
+            if not body.get("stream"):
+                answer = await chat.complete_chat(agent, asked)
+                turn.take(answer)
+                reply, headers = to_json(convert_answer(answer, "message")), make_agent_headers(agent)
+                return web.Response(body=reply, content_type="application/json", headers=headers)
+            frames = CompletionFrames(partial(convert_answer, body="delta"))
+            return await send_answer(request, agent, chat.stream_chat(agent, asked), frames, turn)
 
 
 def make_chat_body(body: Mapping[str, Any]) -> dict[str, Any]:

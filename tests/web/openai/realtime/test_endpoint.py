@@ -82,6 +82,7 @@ async def test_events_come_in_the_order_that_clients_expect(bot: Stack) -> None:
         "conversation.item.done",
         "conversation.item.input_audio_transcription.completed",
         "response.created",
+        "rate_limits.updated",
         "response.output_item.added",
         "response.content_part.added",
         "response.output_audio.done",

@@ -1,5 +1,7 @@
 """GET /v1/realtime?model=SLUG: a call over a WebSocket, in OpenAI's Realtime event shapes.
 
+``?intent=transcription`` opens a transcription session: it listens and answers nothing.
+
 The agent is leased turn by turn: a changed manifest, or ``session.update`` with another ``model``,
 takes effect at the next turn. Anything wrong with a client's event is an ``error`` event; the socket
 closes when the client leaves, stops reading or sends frames beyond ``MESSAGE_BYTES_MAX``, and with 1001
@@ -28,16 +30,19 @@ from agentsd.services.voicebot.streams import TaskGroup
 from agentsd.services.voicebot.turn_runner import ChatFunction
 from agentsd.services.voicebot.turns import CallRefused
 from agentsd.web.agent_lookup import get_principal, make_lease_ref, make_scoped_leases
-from agentsd.web.context import APP_CONTEXT, CLOSING, AppContext
+from agentsd.web.context import APP_CONTEXT, CLOSING, TURN_SINKS, AppContext
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import Problem, bad_request, from_error, make_internal_error
 from agentsd.web.http.sse import WRITE_TIMEOUT_SECONDS, ClientStalled
 from agentsd.web.middleware.memory_budget import MemoryHold
 from agentsd.web.middleware.request import log_unexpected_error
 from agentsd.web.openai.models import find_model
+from agentsd.web.openai.realtime.beta import BETA_HEADER, BETA_PROTOCOL, BETA_VALUE, translate_frame
 from agentsd.web.openai.realtime.client_events import ClientEvents
-from agentsd.web.openai.realtime.server_events import Frame, ServerEvents, make_error_frame
-from agentsd.web.openai.realtime.session import RealtimeSession
+from agentsd.web.openai.realtime.idle_timer import IdleTimer
+from agentsd.web.openai.realtime.items import Frame
+from agentsd.web.openai.realtime.server_events import ServerEvents, make_error_frame
+from agentsd.web.openai.realtime.session import RealtimeSession, SessionKind
 
 SUBPROTOCOL = "realtime"
 HEARTBEAT_SECONDS = 20.0
@@ -50,8 +55,9 @@ MESSAGE_BYTES_MAX = 2 << 20
 EVENTS_PER_SECOND = 200.0
 EVENTS_BURST = 4000.0
 """Limits of client events; live audio needs 10 to 100 a second, a file arrives all at once."""
-GREETING_SECONDS = 0.25
-"""How long to wait for a client's audio format before it is greeted in the default one."""
+GREETING_SECONDS = 1.5
+"""How long a client may send no ``session.update``, nor anything to be answered, before it is greeted in the
+default format. Audio is no sign: a telephone's client may send it before the format."""
 CALLS_MAX = 200
 """Calls of one process: each may hold a detector of 10 MB."""
 IDLE_SECONDS = 900.0
@@ -62,6 +68,10 @@ BACKLOG_EVENTS_MAX = 1000
 BACKLOG_BYTES_MAX = 4 << 20
 """Maximum unread events, and bytes of their texts: beyond it the client's own events wait, and after
 ``WRITE_TIMEOUT_SECONDS`` without progress it counts as disconnected."""
+
+UPDATE_EVENTS = frozenset({"session.update", "transcription_session.update"})
+UNSETTLED_EVENTS = frozenset({"input_audio_buffer.append", "input_audio_buffer.clear"})
+"""Events after which a client may still set its audio format, so that it is not greeted yet."""
 
 VOICE_METRICS = web.AppKey("voice_metrics", VoiceMetrics)
 
@@ -78,7 +88,8 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
         protocols=(SUBPROTOCOL,), heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_BYTES_MAX, compress=False
     )
     _check_request(request, socket, metrics)
-    ref, session = _resolve_model(request, request.query.get("model", "")), RealtimeSession(make_id("sess"))
+    session = RealtimeSession(make_id("sess"), kind=_read_intent(request))
+    ref = _resolve_model(request, request.query.get("model", ""))
     principal = get_principal(request)
     hold = parts.guards.memory.hold(principal.owner)
     try:
@@ -89,11 +100,13 @@ async def handle_realtime(request: web.Request) -> web.StreamResponse:
                 preferences=session.preferences(),
                 metrics=metrics,
                 talk=_make_talk(parts),
+                sinks=request.app[TURN_SINKS],
             ) as call:
                 await socket.prepare(request)
                 commands = ClientEvents(call, session, lambda model: _resolve_model(request, model))
                 ended = parts.access.book.ended(principal)
-                await RealtimeConnection(socket, call, commands, hold).run(request.app[CLOSING], ended)
+                connection = RealtimeConnection(socket, call, commands, hold, beta=_asks_beta(request))
+                await connection.run(request.app[CLOSING], ended)
     except Exception as error:
         if not socket.prepared:
             raise
@@ -134,6 +147,23 @@ def _check_request(request: web.Request, socket: web.WebSocketResponse, metrics:
         raise bad_request("this is a WebSocket endpoint", hint="connect with ws:// or wss://", status=426)
 
 
+def _read_intent(request: web.Request) -> SessionKind:
+    """Return the kind of session that a request opens. Raise ``Problem`` 400 for other requests."""
+    if "call_id" in request.query:
+        detail = "call_id names a call of WebRTC or SIP, and this server has none"
+        raise bad_request(detail, hint="open a call with model", param="call_id")
+    intent = request.query.get("intent", "")
+    if intent not in ("", "conversation", "transcription"):
+        raise bad_request("intent must be transcription, or absent", param="intent")
+    return "transcription" if intent == "transcription" else "realtime"
+
+
+def _asks_beta(request: web.Request) -> bool:
+    """Return whether the client understands the events of the beta interface only."""
+    protocols = request.headers.get("Sec-WebSocket-Protocol", "")
+    return BETA_VALUE in request.headers.get(BETA_HEADER, "") or BETA_PROTOCOL in protocols
+
+
 def _resolve_model(request: web.Request, model: str) -> str:
     """Resolve a model's name to the id to lease, which survives a rename. Raise ``Problem`` 404."""
     return make_lease_ref(find_model(request, model))
@@ -155,13 +185,21 @@ class RealtimeConnection:
     """Socket and call, with tasks that read, write, and wait for the server's end."""
 
     def __init__(
-        self, socket: web.WebSocketResponse, call: Call, commands: ClientEvents, hold: MemoryHold
+        self,
+        socket: web.WebSocketResponse,
+        call: Call,
+        commands: ClientEvents,
+        hold: MemoryHold,
+        *,
+        beta: bool,
     ) -> None:
         self._socket = socket
         self._call = call
         self._commands = commands
         self._hold = hold
+        self._beta = beta
         self._frames = ServerEvents(make_id("conv"))
+        self._idle_timer = IdleTimer()
         self._allowance = TokenBucket(EVENTS_PER_SECOND, EVENTS_BURST)
         self._greeted = False
         self._heard = time.monotonic()  # when the client last sent anything
@@ -172,9 +210,12 @@ class RealtimeConnection:
 
         Raise ``ConnectionError`` (in a group).
         """
-        self._commands.tell_session("session.created")
+        self._commands.report_session("session.created")
         async with TaskGroup() as tasks:
-            ways = (self._write(), self._end(closing), self._expel(ended), self._idle(), self._wait())
+            ways = (
+                self._write(), self._end(closing), self._expel(ended), self._idle(), self._wait(),
+                self._prompt(),
+            )  # fmt: skip
             beside = [tasks.create_task(one) for one in ways]
             try:
                 await self._read()
@@ -189,9 +230,19 @@ class RealtimeConnection:
 
     def _greet(self) -> None:
         """Greet once: after a first ``session.update``, which may set the audio format, or before others."""
-        if not self._greeted:
+        if not self._greeted and self._commands.session.kind == "realtime":
             self._greeted = True
             self._call.greet()
+
+    async def _prompt(self) -> None:
+        """Let the agent speak where the caller has been silent for ``idle_timeout_ms``."""
+        while True:
+            detection = self._commands.session.detection
+            began = self._commands.heard_ms
+            timeout = detection.idle_timeout_ms if detection else None
+            if await self._idle_timer.wait(timeout) and self._commands.session.kind == "realtime":
+                with suppress(CallRefused):
+                    self._commands.prompt_idle(began)
 
     async def _end(self, closing: asyncio.Event) -> None:
         """Let the turn in progress end when the server stops; then close the socket, which ends reading."""
@@ -214,19 +265,28 @@ class RealtimeConnection:
     # Server events
 
     async def _write(self) -> None:
+        reason = b"the server stops"
         async for event in self._call.events():
+            if isinstance(event, ev.CallEnded):
+                reason = b"the agent ended the call"
             if isinstance(event, ev.AgentServes):
                 await self._send({"type": "session.updated", "session": self._commands.view()})
+            self._idle_timer.take(event)
             for frame in self._frames.of(event):
                 await self._send(frame)
+            if isinstance(event, ev.AnswerBegan):
+                await self._send(self._allowance.view())
             if isinstance(event, ev.EmbedderNote):
-                self._hold.set(self._call.held)
+                self._hold.set(self._commands.held)
             self._sent.set()
         self._sent.set()
-        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=b"the server stops")
+        await self._socket.close(code=WSCloseCode.GOING_AWAY, message=reason)
 
     async def _send(self, frame: Frame) -> None:
-        data = to_json({"event_id": make_id("event"), **frame})
+        shown = translate_frame(frame) if self._beta else frame
+        if shown is None:
+            return
+        data = to_json({"event_id": make_id("event"), **shown})
         try:
             async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
                 await self._socket.send_frame(data, WSMsgType.TEXT)
@@ -258,12 +318,16 @@ class RealtimeConnection:
             event = _parse_event(data, text=text)
             given = event.get("event_id")
             event_id = given[:512] if isinstance(given, str) else None
-            if event.get("type") != "session.update":
+            kind = str(event.get("type"))
+            settles = kind not in UNSETTLED_EVENTS
+            if settles and kind not in UPDATE_EVENTS:
                 self._greet()
             if len(data) >= LARGE_EVENT_BYTES:
                 self._hold.check(len(data))
-            await self._commands.handle(event)
-            self._greet()
+            await self._commands.handle(event, event_id)
+            if settles:
+                self._greet()
+            self._idle_timer.settings_changed()
         except Problem as problem:
             return problem, event_id
         except CallRefused as refused:
@@ -274,7 +338,7 @@ class RealtimeConnection:
             log_unexpected_error(error)
             return make_internal_error(), event_id
         finally:
-            self._hold.set(self._call.held)
+            self._hold.set(self._commands.held)
         return None, event_id
 
 
@@ -286,11 +350,25 @@ class TokenBucket:
         self._burst = self._left = burst
         self._at = time.monotonic()
 
-    def spend(self) -> None:
-        """Spend one event."""
+    def view(self) -> Frame:
+        """Return ``rate_limits.updated``: requests are client events."""
+        self._refill()
+        limits = {
+            "name": "requests",
+            "limit": int(self._burst),
+            "remaining": int(self._left),
+            "reset_seconds": round((self._burst - self._left) / self._rate, 3),
+        }
+        return {"type": "rate_limits.updated", "rate_limits": [limits]}
+
+    def _refill(self) -> None:
         now = time.monotonic()
         self._left = min(self._burst, self._left + (now - self._at) * self._rate)
         self._at = now
+
+    def spend(self) -> None:
+        """Spend one event."""
+        self._refill()
         if self._left < 1:
             hint = f"send at most {self._rate:.0f} a second, with more audio in each"
             raise Problem(429, "rate_limit_exceeded", "too many events; this one was dropped", hint=hint)

@@ -12,11 +12,11 @@ from typing import Any
 
 from agentsd.core.errors import AgentsdError
 from agentsd.services.voicebot import events as ev
-from agentsd.services.voicebot.conversation import ConversationItem, make_id
+from agentsd.services.voicebot.conversation import ConversationItem
 from agentsd.web.http.problem import Problem, from_error
+from agentsd.web.openai.realtime.items import Frame, make_item
+from agentsd.web.openai.realtime.response_request import ResponseEcho
 from agentsd.web.openai.realtime.session import AudioFormat
-
-Frame = dict[str, Any]
 
 
 def make_error_frame(problem: Problem, event_id: str | None = None) -> Frame:
@@ -24,46 +24,38 @@ def make_error_frame(problem: Problem, event_id: str | None = None) -> Frame:
     return {"type": "error", "error": {**problem.as_openai()["error"], "event_id": event_id}}
 
 
-def make_user_item(item: ConversationItem, kind: str = "input_text") -> Frame:
-    """Make the item of a message from a caller, or from a client in another role."""
-    said = {"input_audio": "transcript", "output_audio": "transcript"}.get(kind, "text")
-    content = [{"type": kind, said: item.text or None}]
-    return {
-        "id": item.id,
-        "object": "realtime.item",
-        "type": "message",
-        "status": "completed",
-        "role": item.role,
-        "content": content,
-    }
-
-
 class ServerEvents:
-    """Converter from call events to frames. It keeps the answer in progress and its audio format."""
+    """Converter from call events to frames. It keeps the answers in progress."""
 
     def __init__(self, conversation_id: str) -> None:
         self._conversation = conversation_id
-        self._began: ev.AnswerBegan | None = None
-        self._format = AudioFormat()
-        self._text: list[str] = []
+        self._answers: dict[str, ResponseFrames] = {}
 
     def of(self, event: ev.CallEvent) -> Iterator[Frame]:
         """Return the frames for ``event``, in order; the caller adds ``event_id``."""
         match event:
-            case ev.AnswerSound():
-                encoded = b64encode(self._format.encode(event.pcm)).decode()
-                yield self._part("response.output_audio.delta", delta=encoded)
-            case ev.AnswerText():
-                self._text.append(event.delta)
-                yield self._part(f"response.{self._words}.delta", delta=event.delta)
             case ev.AnswerBegan():
-                yield from self._answer_began(event)
+                frames = self._answers[event.answer] = ResponseFrames(event, self._conversation)
+                yield frames.begin()
+            case (
+                ev.AnswerSound()
+                | ev.AnswerText()
+                | ev.ToolCallBegan()
+                | ev.ToolCallDelta()
+                | ev.ToolCallEnded()
+            ):
+                answer = self._answers.get(event.answer)
+                if answer is not None:
+                    yield from answer.take(event)
             case ev.AnswerEnded():
-                yield from self._answer_ended(event)
+                ended = self._answers.pop(event.answer, None)
+                if ended is not None:
+                    yield from ended.end(event)
             case ev.AnswerTruncated():
                 yield _make_truncated_frame(event.item, event.heard_ms)
             case ev.TurnFailed():
-                yield make_error_frame(from_error(event.error))
+                asked = event.ask.event_id if isinstance(event.ask, ResponseEcho) else None
+                yield make_error_frame(from_error(event.error), asked)
             case ev.EmbedderNote():
                 yield dict(event.value)
             case ev.AgentServes():
@@ -71,84 +63,137 @@ class ServerEvents:
             case _:
                 yield from _make_caller_frames(event)
 
-    # Answers
+
+class ResponseFrames:
+    """Frames of one answer: its message, if it has text, and its calls of tools, in the order they began."""
+
+    def __init__(self, began: ev.AnswerBegan, conversation: str) -> None:
+        self._began = began
+        self._conversation = conversation if began.kept else None
+        self._echo = began.ask if isinstance(began.ask, ResponseEcho) else ResponseEcho()
+        label = began.label if isinstance(began.label, AudioFormat) else AudioFormat()
+        self._format = self._echo.format or label
+        self._text: list[str] = []
+        self._items: dict[str, Frame] = {}  # by id, in the order they began
+        self._previous: dict[str, str | None] = {}
+
+    def begin(self) -> Frame:
+        """Return the first frame."""
+        return {"type": "response.created", "response": self._response("in_progress")}
+
+    def take(
+        self,
+        event: ev.AnswerSound | ev.AnswerText | ev.ToolCallBegan | ev.ToolCallDelta | ev.ToolCallEnded,
+    ) -> Iterator[Frame]:
+        """Return the frames for one event of the answer."""
+        match event:
+            case ev.AnswerSound():
+                yield from self._open_message()
+                encoded = b64encode(self._format.encode(event.pcm)).decode()
+                yield self._part("response.output_audio.delta", delta=encoded)
+            case ev.AnswerText():
+                yield from self._open_message()
+                self._text.append(event.delta)
+                yield self._part(f"response.{self._words}.delta", delta=event.delta)
+            case ev.ToolCallBegan():
+                item = ConversationItem(
+                    event.item, "assistant", kind="call", call_id=event.call_id, name=event.name
+                )
+                yield from self._add_item(make_item(item, "in_progress"), event.previous)
+            case ev.ToolCallDelta():
+                call_id = self._items[event.item]["call_id"]
+                kind = "response.function_call_arguments.delta"
+                yield self._placed(kind, event.item, item_id=event.item, call_id=call_id, delta=event.delta)
+            case ev.ToolCallEnded():
+                yield from self._end_call(event)
+
+    def end(self, event: ev.AnswerEnded) -> Iterator[Frame]:
+        """Return the last frames."""
+        if event.item in self._items:
+            yield from self._close_message(event)
+        if event.heard_ms is not None and event.item in self._items:
+            yield _make_truncated_frame(event.item, event.heard_ms)
+        yield {"type": "response.done", "response": self._response(event.status) | _make_outcome(event)}
+        if event.error is not None:
+            yield make_error_frame(from_error(event.error), self._echo.event_id)
 
     @property
     def _words(self) -> str:
-        return "output_audio_transcript" if self._began and self._began.aloud else "output_text"
+        return "output_audio_transcript" if self._began.aloud else "output_text"
 
-    def _answer_began(self, event: ev.AnswerBegan) -> Iterator[Frame]:
-        self._began, self._text = event, []
-        self._format = event.label if isinstance(event.label, AudioFormat) else AudioFormat()
-        item = self._item("in_progress", None)
-        yield {"type": "response.created", "response": self._response("in_progress", [])}
-        yield self._placed("response.output_item.added", item=item)
-        yield {"type": "conversation.item.added", "previous_item_id": event.previous, "item": item}
-        part = {"type": "audio", "transcript": ""} if event.aloud else {"type": "text", "text": ""}
+    def _open_message(self) -> Iterator[Frame]:
+        began = self._began
+        if began.item in self._items:
+            return
+        item = {**make_item(ConversationItem(began.item, "assistant"), "in_progress"), "content": []}
+        yield from self._add_item(item, began.previous)
+        part = {"type": "audio", "transcript": ""} if began.aloud else {"type": "text", "text": ""}
         yield self._part("response.content_part.added", part=part)
 
-    def _answer_ended(self, event: ev.AnswerEnded) -> Iterator[Frame]:
-        began, text = self._began, "".join(self._text)
-        if began is None:
-            return
-        said = "transcript" if began.aloud else "text"
-        if began.aloud:
+    def _close_message(self, event: ev.AnswerEnded) -> Iterator[Frame]:
+        aloud, text = self._began.aloud, "".join(self._text)
+        said = "transcript" if aloud else "text"
+        if aloud:
             yield self._part("response.output_audio.done")
         yield self._part(f"response.{self._words}.done", **{said: text})
-        part = {"type": "audio" if began.aloud else "text", said: text}
-        yield self._part("response.content_part.done", part=part)
-        item = self._item("completed" if event.status == "completed" else "incomplete", event.text)
-        yield self._placed("response.output_item.done", item=item)
-        yield {"type": "conversation.item.done", "previous_item_id": began.previous, "item": item}
-        if event.heard_ms is not None:
-            yield _make_truncated_frame(event.item, event.heard_ms)
-        response = self._response(event.status, [item]) | _make_outcome(event)
-        yield {"type": "response.done", "response": response}
-        if event.error is not None:
-            yield make_error_frame(from_error(event.error))
+        yield self._part(
+            "response.content_part.done", part={"type": "audio" if aloud else "text", said: text}
+        )
+        item = make_item(
+            ConversationItem(event.item, "assistant", event.text, spoken=aloud),
+            "completed" if event.status == "completed" else "incomplete",
+        )
+        item["content"][0][said] = event.text
+        yield from self._end_item(item)
 
-    def _item(self, status: str, text: str | None) -> Frame:
-        aloud = self._began is not None and self._began.aloud
-        content: list[Frame] = []
-        if text is not None:
-            content = [
-                {"type": "output_audio", "transcript": text}
-                if aloud
-                else {"type": "output_text", "text": text}
-            ]
-        return {
-            "id": self._began.item if self._began else "",
-            "object": "realtime.item",
-            "type": "message",
-            "status": status,
-            "role": "assistant",
-            "content": content,
-        }
+    def _end_call(self, event: ev.ToolCallEnded) -> Iterator[Frame]:
+        item = {**self._items[event.item], "arguments": event.arguments}
+        item["status"] = "completed" if event.whole else "incomplete"
+        if event.whole:
+            call = {key: item[key] for key in ("call_id", "name", "arguments")}
+            kind = "response.function_call_arguments.done"
+            yield self._placed(kind, event.item, item_id=event.item, **call)
+        yield from self._end_item(item)
 
-    def _response(self, status: str, output: list[Frame]) -> Frame:
+    def _add_item(self, item: Frame, previous: str | None) -> Iterator[Frame]:
+        self._items[item["id"]], self._previous[item["id"]] = item, previous
+        yield self._placed("response.output_item.added", item["id"], item=item)
+        if self._began.kept:
+            yield {"type": "conversation.item.added", "previous_item_id": previous, "item": item}
+
+    def _end_item(self, item: Frame) -> Iterator[Frame]:
+        self._items[item["id"]] = item
+        yield self._placed("response.output_item.done", item["id"], item=item)
+        if self._began.kept:
+            previous = self._previous[item["id"]]
+            yield {"type": "conversation.item.done", "previous_item_id": previous, "item": item}
+
+    def _response(self, status: str) -> Frame:
         began = self._began
-        assert began is not None  # noqa: S101  (called between began and ended only)
+        output = {"format": self._format.view(), "voice": None}
         return {
             "object": "realtime.response",
             "id": began.answer,
             "conversation_id": self._conversation,
             "status": status,
             "status_details": None,
-            "output": output,
+            "output": list(self._items.values()),
             "output_modalities": ["audio" if began.aloud else "text"],
-            "audio": {"output": {"format": self._format.view()}} if began.aloud else None,
+            "audio": {"output": output} if began.aloud else None,
+            "max_output_tokens": self._echo.max_output_tokens or "inf",
+            "metadata": self._echo.metadata,
             "usage": None,
             "agent": began.agent,
             "agent_version": began.version,
         }
 
-    def _placed(self, kind: str, **fields: Any) -> Frame:
-        answer = self._began.answer if self._began else ""
-        return {"type": kind, "response_id": answer, "output_index": 0, **fields}
+    def _placed(self, kind: str, item: str, /, **fields: Any) -> Frame:
+        place = list(self._items).index(item)
+        return {"type": kind, "response_id": self._began.answer, "output_index": place, **fields}
 
     def _part(self, kind: str, **fields: Any) -> Frame:
-        item = self._began.item if self._began else ""
-        return self._placed(kind, item_id=item, content_index=0, **fields)
+        item = self._began.item
+        return self._placed(kind, item, item_id=item, content_index=0, **fields)
 
 
 def _make_caller_frames(event: ev.CallEvent) -> Iterator[Frame]:
@@ -198,7 +243,7 @@ def _make_caller_frames(event: ev.CallEvent) -> Iterator[Frame]:
 
 
 def _make_committed_frames(event: ev.UtteranceCommitted) -> Iterator[Frame]:
-    item = make_user_item(ConversationItem(event.item, "user"), "input_audio")
+    item = make_item(ConversationItem(event.item, "user", spoken=True))
     placed = {"previous_item_id": event.previous}
     yield {"type": "input_audio_buffer.committed", "item_id": event.item, **placed}
     yield {"type": "conversation.item.added", "item": item, **placed}
@@ -216,8 +261,8 @@ def _make_truncated_frame(item: str, heard_ms: int) -> Frame:
 
 def _make_outcome(event: ev.AnswerEnded) -> Frame:
     details: Frame | None = None
-    if event.status == "cancelled":
-        details = {"type": "cancelled", "reason": event.reason}
+    if event.status in ("cancelled", "incomplete"):
+        details = {"type": event.status, "reason": event.reason}
     elif event.error is not None:
         details = {"type": "failed", "error": _summarize_error(event.error)}
     extra: Frame = {"citations": list(event.citations)} if event.citations else {}
@@ -236,11 +281,19 @@ def _convert_usage(usage: Mapping[str, Any] | None) -> Frame | None:
     if usage is None:
         return None
     read, written = _get_token_count(usage, "prompt_tokens"), _get_token_count(usage, "completion_tokens")
+    details = usage.get("prompt_tokens_details")
+    cached = _get_token_count(details, "cached_tokens") if isinstance(details, Mapping) else 0
     return {
         "total_tokens": read + written,
         "input_tokens": read,
         "output_tokens": written,
-        "input_token_details": {"text_tokens": read, "audio_tokens": 0, "cached_tokens": 0},
+        "input_token_details": {
+            "text_tokens": read,
+            "audio_tokens": 0,
+            "image_tokens": 0,
+            "cached_tokens": cached,
+            "cached_tokens_details": {"text_tokens": cached, "audio_tokens": 0, "image_tokens": 0},
+        },
         "output_token_details": {"text_tokens": written, "audio_tokens": 0},
     }
 
@@ -248,6 +301,3 @@ def _convert_usage(usage: Mapping[str, Any] | None) -> Frame | None:
 def _get_token_count(usage: Mapping[str, Any], key: str) -> int:
     value = usage.get(key)
     return value if isinstance(value, int) else 0
-
-
-__all__ = ["Frame", "ServerEvents", "make_error_frame", "make_id", "make_user_item"]

@@ -1,20 +1,22 @@
-"""Settings of a Realtime session: the fields of ``session.update`` and of ``session.*`` events.
+"""Settings of a Realtime session, as a value, and as ``session`` in events.
 
-An absent field stays as it is. Unsupported features (tools, semantic_vad, other rates) are refused
-rather than silently ignored; settings that only OpenAI's own models have (voice, speed, noise
-reduction, transcription model, tracing, …) are set in the manifest here, and are ignored.
+``session`` of an event is what runs: settings that only OpenAI's own models have (voice, speed, noise
+reduction, transcription model, tracing) stay as the manifest has them, and are shown so.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from agentsd.audio import g711
+from agentsd.services.voicebot.turn_runner import ServingAgent
 from agentsd.services.voicebot.turns import PCM_RATE, CallPreferences
-from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.openai.realtime.fields import RealtimeModel
+from agentsd.web.openai.realtime.tools import Tool, make_tool_options
 
 TURN_FIELDS = {
     "threshold": "threshold",
@@ -24,11 +26,10 @@ TURN_FIELDS = {
 }
 """OpenAI's names for the fields of a manifest's ``turn``."""
 
+EAGERNESS_MS: Mapping[str, int] = {"low": 1000, "high": 300}
+"""Silence that stands for the eagerness of ``semantic_vad``; for other values the manifest's."""
 
-class RealtimeModel(BaseModel):
-    """Base model that ignores unknown keys: clients send fields of newer servers."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
+SessionKind = Literal["realtime", "transcription"]
 
 
 class AudioFormat(RealtimeModel):
@@ -53,12 +54,8 @@ class AudioFormat(RealtimeModel):
         return {"type": self.type} if self.law else {"type": self.type, "rate": self.hertz}
 
     def decode(self, data: bytes) -> bytes:
-        """Decode a client's audio to PCM. Raise ``Problem`` for half a sample."""
-        if self.law:
-            return g711.decode_g711(self.law, data)
-        if len(data) % 2:
-            raise bad_request("16-bit audio must have an even number of bytes", param="audio")
-        return data
+        """Decode a client's audio to PCM: an even number of bytes, where it is PCM already."""
+        return g711.decode_g711(self.law, data) if self.law else data
 
     def encode(self, pcm: bytes) -> bytes:
         """Encode PCM in the client's format."""
@@ -66,118 +63,123 @@ class AudioFormat(RealtimeModel):
 
 
 class TurnDetection(RealtimeModel):
-    """Turn detection of the type ``server_vad``."""
+    """Turn detection. ``semantic_vad`` is mapped to silence, its ``eagerness`` to how long."""
 
-    type: Literal["server_vad"] = "server_vad"
+    type: Literal["server_vad", "semantic_vad"] = "server_vad"
     threshold: float | None = Field(default=None, gt=0, lt=1)
     prefix_padding_ms: int | None = Field(default=None, ge=0, le=2000)
     silence_duration_ms: int | None = Field(default=None, ge=50, le=10_000)
     create_response: bool | None = None
     interrupt_response: bool | None = None
+    idle_timeout_ms: int | None = Field(default=None, ge=1000, le=600_000)
+    eagerness: Literal["low", "medium", "high", "auto"] | None = None
 
-
-class AudioInput(RealtimeModel):
-    """Audio from the caller."""
-
-    format: AudioFormat | None = None
-    turn_detection: TurnDetection | None = None
-
-
-class AudioOutput(RealtimeModel):
-    """Audio to the caller."""
-
-    format: AudioFormat | None = None
-
-
-class AudioSettings(RealtimeModel):
-    """Audio settings of both directions."""
-
-    input: AudioInput | None = None
-    output: AudioOutput | None = None
-
-
-class SessionUpdate(RealtimeModel):
-    """Field ``session`` of ``session.update``."""
-
-    type: Literal["realtime"] = "realtime"
-    model: str | None = Field(default=None, max_length=500)
-    instructions: str | None = Field(default=None, max_length=200_000)
-    output_modalities: list[Literal["text", "audio"]] | None = Field(default=None, min_length=1, max_length=2)
-    audio: AudioSettings | None = None
-    tools: list[Any] | None = Field(default=None, max_length=0)
+    def override(self) -> dict[str, Any]:
+        """Return the fields of a manifest's ``turn`` that it replaces."""
+        given = self.model_dump(exclude_none=True)
+        turn = {ours: given[theirs] for theirs, ours in TURN_FIELDS.items() if theirs in given}
+        silence = EAGERNESS_MS.get(self.eagerness or "") if self.type == "semantic_vad" else None
+        return turn if silence is None else {"silence_ms": silence, **turn}
 
 
 @dataclass(frozen=True, slots=True)
 class RealtimeSession:
-    """Settings of one session. ``updated`` makes the next ones."""
+    """Settings of one session."""
 
     id: str
+    kind: SessionKind = "realtime"
     aloud: bool = True
     instructions: str = ""
     input: AudioFormat = field(default_factory=AudioFormat)
     output: AudioFormat = field(default_factory=AudioFormat)
     detection: TurnDetection | None = field(default_factory=TurnDetection)
+    tools: tuple[Tool, ...] = ()
+    tool_choice: Any = "auto"
+    parallel_tool_calls: bool | None = None
+    max_output_tokens: int | None = None  # None: as many as the model allows
+    temperature: float | None = None
+    reasoning: Mapping[str, Any] | None = None
 
-    def updated(self, update: SessionUpdate) -> RealtimeSession:
-        """Return a copy with the changes of ``update``."""
-        audio = update.audio or AudioSettings()
-        heard, said = audio.input or AudioInput(), audio.output or AudioOutput()
-        modalities = update.output_modalities
-        detection = self.detection
-        if "turn_detection" in heard.model_fields_set:  # null switches it off
-            detection = heard.turn_detection
-        return replace(
-            self,
-            aloud=self.aloud if modalities is None else "audio" in modalities,
-            instructions=self.instructions if update.instructions is None else update.instructions,
-            input=heard.format or self.input,
-            output=said.format or self.output,
-            detection=detection,
-        )
+    def options(self) -> dict[str, Any]:
+        """Return the fields of a chat completion for every answer."""
+        tools = make_tool_options(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        options = {
+            "max_tokens": self.max_output_tokens,
+            "temperature": self.temperature,
+            "reasoning_effort": (self.reasoning or {}).get("effort"),
+            **tools,
+        }
+        return {key: value for key, value in options.items() if value is not None}
 
     def preferences(self) -> CallPreferences:
         """Return the preferences for the call."""
-        told = self.detection.model_dump(exclude_none=True) if self.detection else {}
+        detection = self.detection
         return CallPreferences(
             input_rate=self.input.hertz,
             output_rate=self.output.hertz,
             instructions=self.instructions,
             aloud=self.aloud,
-            detect=self.detection is not None,
-            reply=told.get("create_response", True),
-            turn={ours: told[theirs] for theirs, ours in TURN_FIELDS.items() if theirs in told},
+            detect=detection is not None,
+            reply=self.kind == "realtime" and (detection is None or detection.create_response is not False),
+            turn=detection.override() if detection else {},
             label=self.output,
+            options=self.options(),
         )
 
-    def view(self, agent: str, version: int, turn: dict[str, Any], *, voiced: bool) -> dict[str, Any]:
+    def view(self, serving: ServingAgent, turn: Mapping[str, Any]) -> dict[str, Any]:
         """Return ``session`` of an event. ``turn``: the effective settings of manifest and session."""
-        detection = None
-        if self.detection is not None:
-            detection = {"type": "server_vad", "create_response": self.detection.create_response is not False}
-            detection |= {theirs: turn[ours] for theirs, ours in TURN_FIELDS.items()}
-        return {
-            "type": "realtime",
+        agent = {"agent": serving.agent, "agent_version": serving.version}
+        heard = self._view_input(serving, turn)
+        if self.kind == "transcription":
+            kind = {"type": self.kind, "object": "realtime.transcription_session", "id": self.id}
+            return {**kind, "audio": {"input": heard}, "include": None, **agent}
+        shown = {
+            "type": self.kind,
             "object": "realtime.session",
             "id": self.id,
-            "model": agent,
-            "output_modalities": ["audio" if self.aloud and voiced else "text"],
+            "model": serving.agent,
+            "output_modalities": ["audio" if self.aloud and serving.voiced else "text"],
             "instructions": self.instructions,
             "audio": {
-                "input": {"format": self.input.view(), "turn_detection": detection},
-                "output": {"format": self.output.view()},
+                "input": heard,
+                "output": {"format": self.output.view(), "voice": None, "speed": 1.0},
             },
-            "agent": agent,
-            "agent_version": version,
+            "tools": list(self.tools),
+            "tool_choice": self.tool_choice,
+            "max_output_tokens": self.max_output_tokens or "inf",
+            "truncation": "auto",
+            "prompt": None,
+            "tracing": None,
+            "include": None,
+            **agent,
+        }
+        extra = {
+            "temperature": self.temperature,
+            "reasoning": self.reasoning,
+            "parallel_tool_calls": self.parallel_tool_calls,
+        }
+        return shown | {key: value for key, value in extra.items() if value is not None}
+
+    def _view_input(self, serving: ServingAgent, turn: Mapping[str, Any]) -> dict[str, Any]:
+        transcription = None
+        if serving.listens_by is not None:
+            transcription = {"model": serving.listens_by, "language": serving.language, "prompt": None}
+        return {
+            "format": self.input.view(),
+            "transcription": transcription,
+            "noise_reduction": None,
+            "turn_detection": self._view_detection(turn),
         }
 
-
-def parse_model(shape: type[RealtimeModel], value: object, where: str) -> Any:
-    """Parse ``value`` as a ``shape``. Raise ``Problem`` 400, which names the field and quotes no value."""
-    try:
-        return shape.model_validate(value)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        param = ".".join([where, *(str(part) for part in first["loc"])])
-        raise Problem(
-            400, "invalid_value", f"{param} is not a value that this server supports", param=param
-        ) from None
+    def _view_detection(self, turn: Mapping[str, Any]) -> dict[str, Any] | None:
+        if self.detection is None:
+            return None
+        shown = {theirs: turn[ours] for theirs, ours in TURN_FIELDS.items()}
+        interrupt = shown["interrupt_response"]
+        return {
+            "type": "server_vad",
+            **shown,
+            "interrupt_response": interrupt["enabled"] if isinstance(interrupt, Mapping) else interrupt,
+            "create_response": self.preferences().reply,
+            "idle_timeout_ms": self.detection.idle_timeout_ms,
+        }

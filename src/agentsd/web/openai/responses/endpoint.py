@@ -21,6 +21,7 @@ from agentsd.web.http.problem import Problem, bad_request
 from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
 from agentsd.web.openai.answer_stream import send_answer
+from agentsd.web.openai.chat_turn import record_turn
 from agentsd.web.openai.models import find_model, make_agent_headers
 from agentsd.web.openai.responses.output import ResponseBuilder
 from agentsd.web.openai.responses.request import ResponsesRequest, parse_request
@@ -51,15 +52,18 @@ async def create_response(request: web.Request) -> web.StreamResponse:
             raise bad_request("input must be a text or a list of items", param="input")
         grounded, passages = await rag.add_passages(agent, asked, request.app[APP_CONTEXT].knowledge)
         builder = ResponseBuilder(agent.slug, wanted.echo, custom_tools=wanted.custom_tools)
-        if wanted.stream:
-            with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
-                answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
-                response = await send_answer(request, agent, answer, _ResponseFrames(builder))
-        else:
-            builder.take_whole(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
-            reply = to_json(builder.snapshot(builder.status))
-            headers = make_agent_headers(agent)
-            response = web.Response(body=reply, content_type="application/json", headers=headers)
+        with record_turn(request, agent, "responses", body) as turn:
+            if wanted.stream:
+                with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
+                    answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+                    response = await send_answer(request, agent, answer, _ResponseFrames(builder), turn)
+            else:
+                whole = await chat.complete_chat(agent, grounded)
+                turn.take(whole)
+                builder.take_whole(rag.add_citations(whole, passages))
+                reply = to_json(builder.snapshot(builder.status))
+                headers = make_agent_headers(agent)
+                response = web.Response(body=reply, content_type="application/json", headers=headers)
         if wanted.store:
             _store(request, agent, wanted, builder, [*earlier, *wanted.chat["messages"]], body.get("input"))
         return response
