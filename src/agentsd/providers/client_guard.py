@@ -134,6 +134,11 @@ class GuardedSTT(_GuardedProvider[STT]):
     """Guarded ``STT``."""
 
     @property
+    def partials(self) -> bool:
+        """Return whether the client reports words while they are spoken."""
+        return bool(getattr(self.client, "partials", False))
+
+    @property
     def sample_rate(self) -> int:
         """Return the client's sample rate in hertz."""
         return self.client.sample_rate

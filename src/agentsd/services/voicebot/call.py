@@ -445,6 +445,7 @@ class Call:
         contested = detects and self.runner.answering
         state = begin_listening(contested=contested, certain=not detects)
         turn = CallTurn(self._ref, self._preferences, state, utterance, contested=contested)
+        turn.partials = self.serving.partials
         return self._start(turn)
 
     def _end(self, turn: CallTurn, utterance: Utterance, *, reply: bool) -> None:

@@ -69,6 +69,7 @@ class ServingAgent:
         before = getattr(self, "agent", None), getattr(self, "version", None)
         self.agent, self.version = agent.slug, agent.version
         self.voiced = agent.tts is not None
+        self.partials = bool(getattr(agent.stt, "partials", False))
         self.turn, self.greeting = agent.spec.turn, agent.spec.greeting
         self.listens_by, self.language = agent.provider_names.get("stt"), agent.spec.language
         return before != (self.agent, self.version)
@@ -250,7 +251,6 @@ class TurnRunner:
         if agent.stt is None:
             hint = "add an stt section to its manifest, or write to it"
             raise AgentUnavailable(f"agent {agent.slug!r} cannot listen", reason="NoSTT", hint=hint)
-        turn.partials = bool(getattr(agent.stt, "partials", False))
 
         def report(delta: str, text: str) -> None:
             turn.words = self._count_words(turn, text)
