@@ -11,9 +11,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 from aiohttp import web
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.core.errors import (
     AgentNotFound,
@@ -22,6 +24,7 @@ from agentsd.core.errors import (
     ProviderError,
     StoreError,
 )
+from agentsd.core.violations import Violation, format_pointer
 from agentsd.providers.base import (
     ProviderAuthError,
     ProviderForbidden,
@@ -65,6 +68,57 @@ _CODE_BY_STATUS = {
 }
 
 
+@dataclass(frozen=True)
+class ViolationReply:
+    """Violation of a rule, and its remedy."""
+
+    path: str
+    line: int
+    column: int
+    code: str
+    message: str
+    hint: str
+    pointer: Annotated[str, Field(description="The field's pointer in the manifest.")]
+
+    @classmethod
+    def of(cls, one: Violation) -> ViolationReply:
+        """Return the reply for one violation."""
+        pointer = format_pointer(one.pointer)
+        return cls(one.path, one.line, one.column, one.code, one.message, one.hint, pointer)
+
+
+class ProblemDocument(TypedDict):
+    """Error (RFC 9457)."""
+
+    type: Annotated[str, Field(description="`code` as a URI.")]
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    code: Annotated[str, Field(description="Stable, for programs.")]
+    detail: Annotated[str, Field(description="What is wrong.")]
+    hint: NotRequired[Annotated[str, Field(description="What to do.")]]
+    param: NotRequired[Annotated[str, Field(description="The invalid field.")]]
+    file: NotRequired[Annotated[str, Field(description="The manifest concerned.")]]
+    reason: NotRequired[Annotated[str, Field(description="The machine reason of the agent's condition.")]]
+    violations: NotRequired[
+        Annotated[list[ViolationReply], Field(description="Rules that the agent would break (422).")]
+    ]
+
+
+class OpenAIErrorBody(TypedDict):
+    """Content of an error in OpenAI's shape."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(TypedDict):
+    """Error in OpenAI's shape."""
+
+    error: OpenAIErrorBody
+
+
 @dataclass(eq=False)
 class Problem(Exception):
     """Error response. Raised in a handler; the middleware writes it in the shape of the path."""
@@ -89,8 +143,8 @@ class Problem(Exception):
         optional = {"hint": self.hint, "param": self.param}
         return members | {key: value for key, value in optional.items() if value} | dict(self.extra)
 
-    def as_openai(self) -> dict[str, Any]:
-        """Return ``{"error": {"message", "type", "param", "code"}}``."""
+    def as_openai(self) -> OpenAIError:
+        """Return the error in OpenAI's shape."""
         message = f"{self.detail} ({self.hint})" if self.hint else self.detail
         return {
             "error": {
@@ -104,11 +158,11 @@ class Problem(Exception):
     def response(self, path: str) -> web.Response:
         """Return the response, shaped for the request's ``path``."""
         if path.startswith(OPENAI_PREFIX):
-            body, content_type = self.as_openai(), "application/json"
+            body, content_type = to_json(self.as_openai()), "application/json"
         else:
-            body, content_type = self.as_problem(), "application/problem+json"
+            body, content_type = to_json(self.as_problem()), "application/problem+json"
         return web.Response(
-            body=to_json(body), status=self.status, content_type=content_type, headers=dict(self.headers)
+            body=body, status=self.status, content_type=content_type, headers=dict(self.headers)
         )
 
 
