@@ -43,8 +43,7 @@ def read_environment() -> dict[str, str]:
 class Settings(BaseModel):
     """Values of the ``AGENTSD_*`` variables, in capitals or not. Command-line options override single fields.
 
-    Not pydantic-settings: its import takes a quarter of the time of ``agentsd validate``, for files and
-    command lines that are not read here.
+    Not pydantic-settings: it imports readers of files and command lines, which are not read here.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", validate_default=True)

@@ -240,7 +240,7 @@ def test_an_overlay_is_looked_at(made: Shell) -> None:
 
 NAMES = re.compile(
     r"(?:pip3?|uv|pipx|poetry|pdm)\s+(?:tool\s+)?(?:install|run|add)\b[^\n|&;`]*?(?<![\w./+-])'?\"?agentsd(?![\w/.-])"
-    r"|(?:uvx|pipx)\s+[^\n`]*?(?<![\w./])agentsd(?![\w/.-])|agentsd\[\w"
+    r"|(?:uvx|pipx)\s+(?!--from \"\$)[^\n`]*?(?<![\w./])agentsd(?![\w/.-])|agentsd\[\w"
 )
 TEXTS = {".md", ".py", ".yml", ".yaml", ".toml", ".txt", ".sh", ".js", ".html", ".json", "", ".cfg"}
 ELSEWHERE = {"pyproject.toml", "tests/cli/test_ci.py"}
@@ -267,6 +267,8 @@ def test_nobody_is_advised_to_install_it_from_an_index() -> None:
         ("pip install agentsd", True),
         ("pip install --quiet 'agentsd[redis]'", True),
         ("uvx agentsd up", True),
+        ("uvx --from agentsd agentsd up", True),
+        ('uvx --from "$AGENTSD_CHECKOUT" agentsd up', False),
         ("pipx run agentsd", True),
         ("uv tool install agentsd==1", True),
         ("pip install '.[local]'", False),

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
 from agentsd.core.errors import AgentsdError, AgentUnavailable
+from agentsd.core.names import quote_word
 from agentsd.core.text.messages import join_system, split_leading_system
 from agentsd.providers.base import LLM, LiveAgent
 
@@ -49,9 +50,6 @@ DEFAULT_VALUES: Mapping[str, tuple[object, ...]] = {
 }
 """Values of ``LISTED_FIELDS`` that ask for nothing: they need no entry, and are not passed on."""
 
-FIELD_NAME_MAX = 64
-"""Longest name of a request key that an error quotes."""
-
 
 class InvalidChat(AgentsdError):
     """Error of a request that is not a chat completion. ``param`` is the wrong key, as OpenAI names it."""
@@ -71,7 +69,7 @@ async def complete_chat(agent: LiveAgent, body: Mapping[str, Any]) -> dict[str, 
     return _rename_reply(answer, agent.slug, _make_completion_id(), int(time.time()), "chat.completion")
 
 
-def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+def stream_chat(agent: LiveAgent, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
     """Yield ``chat.completion.chunk`` objects as they come; closing the iterator closes the vendor's.
 
     ``InvalidChat`` and ``AgentUnavailable`` are raised here, before the first chunk is asked
@@ -127,7 +125,7 @@ def _is_passed(agent: LiveAgent, key: str, value: object) -> bool:
         return key not in OWN_FIELDS
     if key in OWN_FIELDS or value in DEFAULT_VALUES.get(key, ()):
         return False
-    shown = key if key.isascii() and key.isidentifier() and len(key) <= FIELD_NAME_MAX else "a request field"
+    shown = quote_word(key, "a request field")
     message = f"{shown} is not passed on to this agent's vendor"
     hint = "remove it, or list it in llm.client_options of the agent's manifest"
     raise InvalidChat(message, param=shown, hint=hint)

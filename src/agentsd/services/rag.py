@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from typing_extensions import TypedDict
 
 from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.chunks import Passage
+from agentsd.core.manifest.chunks import RANK_CONSTANT, Passage
 from agentsd.providers.base import Knowledge, LiveAgent
 
 SEARCH_TIMEOUT_SECONDS = 3.0
@@ -30,9 +30,6 @@ CONTEXT_MAX = 400
 
 CONTEXT_MESSAGES = 2
 """Earlier messages of a search: the question before, and its answer."""
-
-RANK_CONSTANT = 60
-"""Weight of a rank: 1 / (60 + rank)."""
 
 _INSTRUCTION = (
     "Passages from the documents that you may rely on follow. Where one answers the next question, use "
@@ -172,12 +169,17 @@ def add_citations(answer: dict[str, Any], passages: Sequence[Passage]) -> dict[s
     return {**answer, "citations": make_citations(passages)} if passages else answer
 
 
-async def add_stream_citations(
-    chunks: AsyncIterator[dict[str, Any]], passages: Sequence[Passage]
+def cite_stream(
+    chunks: AsyncGenerator[dict[str, Any], None], passages: Sequence[Passage]
 ) -> AsyncGenerator[dict[str, Any], None]:
-    """Yield ``chunks`` with the citations in the first one."""
-    upstream = cast("AsyncGenerator[dict[str, Any], None]", chunks)
-    async with aclosing(upstream):
-        async for chunk in upstream:
+    """Return ``chunks`` with the citations in the first one; unchanged where nothing was found."""
+    return _add_citations(chunks, passages) if passages else chunks
+
+
+async def _add_citations(
+    chunks: AsyncGenerator[dict[str, Any], None], passages: Sequence[Passage]
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with aclosing(chunks):
+        async for chunk in chunks:
             yield add_citations(chunk, passages)
             passages = ()

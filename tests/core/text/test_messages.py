@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agentsd.core.text.messages import BEGINNING, FREE, OPENING, STRICT, MessageRules, arrange_messages
+from agentsd.core.text.messages import (
+    BEGINNING,
+    FREE,
+    INTERRUPTED,
+    OPENING,
+    STRICT,
+    MessageRules,
+    arrange_messages,
+)
 
 roles = st.sampled_from(("system", "developer", "user", "assistant"))
 contents = st.one_of(
@@ -97,3 +105,22 @@ def test_tool_calls_and_names_are_left_alone(rules: MessageRules) -> None:
     named = {"role": "user", "content": "What is it?", "name": "Ann"}
     messages = [*say(("user", "Hi")), named, CALL, RESULT, *say(("assistant", "It is 42."))]
     assert arrange_messages(messages, rules) == messages
+
+
+def test_words_and_the_call_after_them_are_one_message() -> None:
+    """Templates do not count a message with calls, so its words must not stand alone."""
+    messages = [*say(("user", "Hi"), ("assistant", "Let me see.")), CALL, RESULT]
+    assert arrange_messages(messages, STRICT) == [
+        *say(("user", "Hi")),
+        {**CALL, "content": "Let me see."},
+        RESULT,
+    ]
+    assert arrange_messages(messages, FREE) == messages
+
+
+def test_a_user_who_speaks_after_a_tool_follows_an_answer() -> None:
+    """The answer to the result was stopped, or the call was denied."""
+    messages = [*say(("user", "Hi")), CALL, RESULT, *say(("user", "Stop"))]
+    expected = [*messages[:3], *say(("assistant", INTERRUPTED), ("user", "Stop"))]
+    assert arrange_messages(messages, STRICT) == expected
+    assert arrange_messages(messages, FREE) == messages

@@ -22,6 +22,10 @@ OPENING = "You opened the conversation with these words:"
 BEGINNING = "(The conversation begins.)"
 """Message of the user, where a template wants one and there is none."""
 
+INTERRUPTED = "(No answer was given.)"
+"""Message of the assistant, where the user speaks at once after the result of a tool: templates do not count
+calls and results, so the user would follow the user."""
+
 _SYSTEM_ROLES = frozenset({"system", "developer"})
 _PLAIN_KEYS = {"role", "content"}
 
@@ -98,16 +102,30 @@ def _split_opening(rest: list[Message]) -> tuple[list[Message], list[Message]]:
 
 
 def _join_neighbours(messages: Iterable[Message]) -> list[Message]:
-    """Return ``messages`` with consecutive ones of the user, or of the assistant, joined."""
+    """Return ``messages`` with consecutive ones of the user, or of the assistant, joined.
+
+    Calls of tools belong to the words before them.
+    """
     joined: list[Message] = []
     for message in messages:
-        last = joined[-1] if joined else None
-        if last is not None and last.get("role") == message.get("role") and _are_plain(last, message):
+        last = joined[-1] if joined else {}
+        if last.get("role") == message.get("role") and _are_plain(last, message):
             contents = _join_contents([last.get("content"), message.get("content")])
             joined[-1] = {"role": last["role"], "content": contents}
+        elif last.get("role") == "assistant" and _is_plain(last) and _is_bare_call(message):
+            joined[-1] = {**message, "content": last["content"]}
         else:
+            if last.get("role") == "tool" and message.get("role") == "user":
+                joined.append({"role": "assistant", "content": INTERRUPTED})
             joined.append(message)
     return joined
+
+
+def _is_bare_call(message: Message) -> bool:
+    """Return whether the assistant calls tools, and says nothing beside."""
+    return (
+        message.get("role") == "assistant" and bool(message.get("tool_calls")) and not message.get("content")
+    )
 
 
 def _are_plain(*messages: Message) -> bool:

@@ -6,13 +6,15 @@ operator trust its origin.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.core.text.messages import FREE, MessageRules
 from agentsd.providers.llm.openai import OpenAISettings
-from agentsd.providers.llm.openai_compatible import build_client
+from agentsd.providers.llm.openai_compatible import CompletionsSettings, build_client
+from agentsd.providers.network import ApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.vendor import Vendor
 
@@ -20,13 +22,14 @@ DATED_PATH = "/openai/deployments/{model}/chat/completions"
 """Path of the interface whose versions are dates."""
 
 
-class AzureSettings(OpenAISettings):
+class AzureSettings(CompletionsSettings):
     """Settings of ``azure.com``."""
 
     message_rules: ClassVar[MessageRules] = FREE
-    home: ClassVar[frozenset[str]] = frozenset()
+    renames: ClassVar[Mapping[str, str | None]] = OpenAISettings.renames
 
-    provider: Literal["azure.com"]  # type: ignore[assignment]
+    provider: Literal["azure.com"]
+    api_key: ApiKey
     model: Annotated[
         str,
         Field(

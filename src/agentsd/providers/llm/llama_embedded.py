@@ -142,7 +142,8 @@ class EmbeddedLlama:
         if "max_completion_tokens" in asked:
             asked["max_tokens"] = asked.pop("max_completion_tokens")
         body = {**self._defaults, **asked, "stream": True, "return_progress": True}
-        body["messages"] = arrange_messages(request["messages"], STRICT)
+        if isinstance(request["messages"], list):  # else llama.cpp itself refuses it
+            body["messages"] = arrange_messages(request["messages"], STRICT)
         async with aclosing(self._claim.stream("chat", {}, json.dumps(body).encode())) as parts:
             async for part in parts:
                 yield self._parsed(part.body)

@@ -52,6 +52,9 @@ class CompletionsSettings(HttpSettings):
     message_rules: ClassVar[MessageRules] = STRICT
     """What this vendor's chat templates take."""
 
+    two_limits: ClassVar[bool] = False
+    """Whether a limit is sent under its older name, too: a server may know that one only."""
+
     renames: ClassVar[Mapping[str, str | None]] = {}
     """Request keys that this vendor names differently (None: it refuses the key)."""
 
@@ -136,7 +139,9 @@ class CompletionsSettings(HttpSettings):
 
 
 class OpenAICompatibleSettings(CompletionsSettings):
-    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, Azure, LiteLLM."""
+    """Any server that speaks OpenAI's chat completions: vLLM, Ollama, LM Studio, LiteLLM."""
+
+    two_limits: ClassVar[bool] = True
 
     provider: Literal["openai-compatible"]
 
@@ -155,6 +160,7 @@ class OpenAICompatible:
         self._defaults = settings.defaults()
         self._renames = settings.renames
         self._rules = settings.rules()
+        self._two_limits = settings.two_limits
 
     async def complete(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Return one whole ``chat.completion`` object. Raises ``ProviderError``."""
@@ -193,17 +199,16 @@ class OpenAICompatible:
 
     def _body(self, request: Mapping[str, Any], *, stream: bool) -> bytes:
         asked = {key: value for key, value in request.items() if value is not None}
-        body = {**self._defaults, **_limit_tokens(asked), "model": self._model, "stream": stream}
+        defaults = self._defaults
+        limit = asked.get("max_completion_tokens")
+        if limit is not None and "max_tokens" not in asked:
+            defaults = {key: value for key, value in defaults.items() if key != "max_tokens"}
+            asked |= {"max_tokens": limit} if self._two_limits else {}
+        body = {**defaults, **asked, "model": self._model, "stream": stream}
         body["messages"] = arrange_messages(request["messages"], self._rules)
         if self._renames:
             body = dict(_rename_keys(body.items(), self._renames))
         return encode_json(self._who, body)
-
-
-def _limit_tokens(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return ``asked`` with its limit under both names: a server that knows one only has a limit, too."""
-    limit = asked.get("max_completion_tokens")
-    return asked if limit is None else {"max_tokens": limit, **asked}
 
 
 def _rename_keys(

@@ -8,30 +8,21 @@ handler (see ``server.start_server``), which closes the vendor's stream and ends
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from typing import Annotated, Any, Literal, NotRequired, cast
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
 
 from aiohttp import web
 from pydantic import ConfigDict, Field
 from typing_extensions import TypedDict
 
-from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.chunks import Passage
-from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import from_error, make_internal_error
 from agentsd.web.http.reply import Count, make_reply
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
-from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.models import ModelName, find_model, make_agent_headers
-
-Chunks = AsyncGenerator[dict[str, Any], None]
-_DONE_FRAME = b"data: [DONE]\n\n"
 
 
 class ChatMessage(TypedDict):
@@ -87,38 +78,7 @@ async def complete_chat(request: web.Request) -> web.StreamResponse:
         grounded, passages = await rag.add_passages(agent, body, request.app[APP_CONTEXT].knowledge)
         if wanted.stream:
             with request.app[WEB_METRICS].streams.labels("chat").track_inprogress():
-                return await _stream_completion(request, agent, grounded, passages)
-        answer = rag.add_citations(await chat.complete_chat(agent, grounded), passages)
-        return make_reply(answer, headers=make_agent_headers(agent))
-
-
-async def _stream_completion(
-    request: web.Request, agent: LiveAgent, body: Mapping[str, Any], passages: Sequence[Passage]
-) -> web.StreamResponse:
-    answer = chat.stream_chat(agent, body)
-    async with aclosing(
-        cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
-    ) as chunks:
-        first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        last = _DONE_FRAME
-        try:
-            if first is not None:
-                await write_frame(response, _encode_frame(first))
-            async for chunk in chunks:
-                await write_frame(response, _encode_frame(chunk))
-        except AgentsdError as error:
-            last = _encode_frame(from_error(error).as_openai())
-        except ConnectionError:
-            raise  # the client disconnected
-        except Exception as error:
-            log_unexpected_error(error)
-            last = _encode_frame(make_internal_error().as_openai())
-        await write_frame(response, last)
-        await response.write_eof()
-        return response
-
-
-def _encode_frame(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + to_json(value) + b"\n\n"
+                answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+                return await send_answer(request, agent, answer, CompletionFrames())
+        reply = rag.add_citations(await chat.complete_chat(agent, grounded), passages)
+        return make_reply(reply, headers=make_agent_headers(agent))

@@ -5,19 +5,17 @@ https://platform.openai.com/docs/api-reference/completions
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
 from aiohttp import web
 
-from agentsd.core.errors import AgentsdError
 from agentsd.services import chat
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import Problem, bad_request, from_error, make_internal_error
-from agentsd.web.http.sse import SSE_HEADERS, write_frame
+from agentsd.web.http.problem import bad_request
 from agentsd.web.json_body import read_json_object
-from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.models import lease_model, make_agent_headers
 
 NEUTRAL_VALUES: Mapping[str, tuple[object, ...]] = {
@@ -27,8 +25,6 @@ NEUTRAL_VALUES: Mapping[str, tuple[object, ...]] = {
     "suffix": (None, ""),
 }
 """Fields that no chat has, with the values that ask for nothing."""
-
-_DONE_FRAME = b"data: [DONE]\n\n"
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -45,15 +41,8 @@ async def create_completion(request: web.Request) -> web.StreamResponse:
             answer = await chat.complete_chat(agent, asked)
             reply, headers = to_json(convert_answer(answer, "message")), make_agent_headers(agent)
             return web.Response(body=reply, content_type="application/json", headers=headers)
-        chunks = cast("AsyncGenerator[dict[str, Any], None]", chat.stream_chat(agent, asked))
-        async with aclosing(chunks):
-            first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
-            response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-            await response.prepare(request)
-            last = await _send_chunks(response, first, chunks)
-            await write_frame(response, last)
-            await response.write_eof()
-            return response
+        frames = CompletionFrames(partial(convert_answer, body="delta"))
+        return await send_answer(request, agent, chat.stream_chat(agent, asked), frames)
 
 
 def make_chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,32 +81,3 @@ def _read_text(content: Any) -> str:
     if isinstance(content, list):
         return "".join(str(part.get("text", "")) for part in content if part.get("type") == "text")
     return content or ""
-
-
-async def _send_chunks(
-    response: web.StreamResponse,
-    first: Mapping[str, Any] | None,
-    chunks: AsyncGenerator[dict[str, Any], None],
-) -> bytes:
-    """Send all chunks; return the last frame: an error, or the end."""
-    try:
-        if first is not None:
-            await write_frame(response, _encode_frame(convert_answer(first, "delta")))
-        async for chunk in chunks:
-            await write_frame(response, _encode_frame(convert_answer(chunk, "delta")))
-    except AgentsdError as error:
-        return _encode_problem(from_error(error))
-    except ConnectionError:
-        raise  # the client disconnected
-    except Exception as error:
-        log_unexpected_error(error)
-        return _encode_problem(make_internal_error())
-    return _DONE_FRAME
-
-
-def _encode_problem(problem: Problem) -> bytes:
-    return _encode_frame(problem.as_openai())
-
-
-def _encode_frame(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + to_json(value) + b"\n\n"

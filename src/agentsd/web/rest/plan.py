@@ -11,6 +11,7 @@ from pydantic import Field
 
 from agentsd.control.sync.planner import PlanResult
 from agentsd.core.errors import AgentsdError, StoreError
+from agentsd.core.masker import Masker
 from agentsd.core.text.render import (
     FieldChangeJson,
     PlanJson,
@@ -22,7 +23,6 @@ from agentsd.web.agent_lookup import get_principal
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.problem import Problem
 from agentsd.web.http.reply import Count, make_reply
-from agentsd.web.views.masker import Masker
 
 
 class ServerPlan(PlanJson):

@@ -15,6 +15,7 @@ from uuid import UUID
 from multidict import CIMultiDict
 
 from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.masker import Masker
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.runtime.agents.snapshot import AgentCondition, SnapshotEntry
 from agentsd.web.http.conditional import make_cache_headers
@@ -27,7 +28,6 @@ from agentsd.web.views.agent import (
     make_agent_state,
     make_agent_summary,
 )
-from agentsd.web.views.masker import Masker
 
 CACHE_BYTES_MAX = 64 << 20
 VENDORS_MAX = 200_000

@@ -7,31 +7,26 @@ reply contains it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, cast
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from aiohttp import web
 
-from agentsd.core.errors import AgentsdError
-from agentsd.core.manifest.chunks import Passage
 from agentsd.providers.base import LiveAgent
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import get_principal, lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import Problem, bad_request, from_error, make_internal_error
-from agentsd.web.http.sse import SSE_HEADERS, encode_event, write_frame
+from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.http.sse import encode_event
 from agentsd.web.json_body import read_json_object
-from agentsd.web.middleware.request import log_unexpected_error
+from agentsd.web.openai.answer_stream import send_answer
 from agentsd.web.openai.models import find_model, make_agent_headers
 from agentsd.web.openai.responses.output import ResponseBuilder
 from agentsd.web.openai.responses.request import ResponsesRequest, parse_request
 from agentsd.web.openai.responses.store import ResponseStore, StoredResponse
 
 RESPONSES = web.AppKey("responses", ResponseStore)
-
-Chunks = AsyncGenerator[dict[str, Any], None]
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -58,10 +53,10 @@ async def create_response(request: web.Request) -> web.StreamResponse:
         builder = ResponseBuilder(agent.slug, wanted.echo, custom_tools=wanted.custom_tools)
         if wanted.stream:
             with request.app[WEB_METRICS].streams.labels("responses").track_inprogress():
-                response = await _stream_response(request, agent, grounded, passages, builder)
+                answer = rag.cite_stream(chat.stream_chat(agent, grounded), passages)
+                response = await send_answer(request, agent, answer, _ResponseFrames(builder))
         else:
-            answer = await chat.complete_chat(agent, grounded)
-            builder.take_whole(rag.add_citations(answer, passages))
+            builder.take_whole(rag.add_citations(await chat.complete_chat(agent, grounded), passages))
             reply = to_json(builder.snapshot(builder.status))
             headers = make_agent_headers(agent)
             response = web.Response(body=reply, content_type="application/json", headers=headers)
@@ -132,45 +127,26 @@ def _store(
     request.app[RESPONSES].add(get_principal(request), agent.slug, response, conversation, listed)
 
 
-async def _stream_response(
-    request: web.Request,
-    agent: LiveAgent,
-    body: Mapping[str, Any],
-    passages: Sequence[Passage],
-    builder: ResponseBuilder,
-) -> web.StreamResponse:
-    answer = chat.stream_chat(agent, body)
-    async with aclosing(
-        cast("Chunks", rag.add_stream_citations(answer, passages) if passages else answer)
-    ) as chunks:
-        first = await anext(chunks, None)  # before the first chunk, an error is an HTTP status
-        response = web.StreamResponse(headers={**SSE_HEADERS, **make_agent_headers(agent)})
-        await response.prepare(request)
-        await _send(response, builder.begin())
-        try:
-            if first is not None:
-                await _send(response, builder.take(first))
-            async for chunk in chunks:
-                await _send(response, builder.take(chunk))
-            last: Iterable[dict[str, Any]] = builder.end()
-        except AgentsdError as error:
-            last = _fail(builder, from_error(error))
-        except ConnectionError:
-            raise  # the client disconnected
-        except Exception as error:
-            log_unexpected_error(error)
-            last = _fail(builder, make_internal_error())
-        await _send(response, last)
-        await response.write_eof()
-        return response
+class _ResponseFrames:
+    """Frames of a response: named events, numbered by the builder."""
+
+    def __init__(self, builder: ResponseBuilder) -> None:
+        self._builder = builder
+
+    def begin(self) -> bytes:
+        return _encode_events(self._builder.begin())
+
+    def take(self, chunk: Mapping[str, Any]) -> bytes:
+        return _encode_events(self._builder.take(chunk))
+
+    def end(self) -> bytes:
+        return _encode_events(self._builder.end())
+
+    def fail(self, problem: Problem) -> bytes:
+        code = "rate_limit_exceeded" if problem.status == 429 else "server_error"  # a closed list of OpenAI's
+        message = f"{problem.detail} ({problem.hint})" if problem.hint else problem.detail
+        return _encode_events(self._builder.fail(code, message))
 
 
-def _fail(builder: ResponseBuilder, problem: Problem) -> Iterable[dict[str, Any]]:
-    code = "rate_limit_exceeded" if problem.status == 429 else "server_error"  # a closed list of OpenAI's
-    return builder.fail(code, f"{problem.detail} ({problem.hint})" if problem.hint else problem.detail)
-
-
-async def _send(response: web.StreamResponse, events: Iterable[Mapping[str, Any]]) -> None:
-    frames = [encode_event(event["type"], to_json(event)) for event in events]
-    if frames:
-        await write_frame(response, b"".join(frames))
+def _encode_events(events: Iterable[Mapping[str, Any]]) -> bytes:
+    return b"".join(encode_event(event["type"], to_json(event)) for event in events)

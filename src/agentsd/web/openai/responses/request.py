@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentsd.core.names import quote_word
 from agentsd.web.http.problem import Problem, bad_request
 
 SAME_FIELDS = (
@@ -80,7 +81,7 @@ def _refuse_unable(body: Mapping[str, Any]) -> None:
     known = OWN_FIELDS.union(SAME_FIELDS)
     for name, value in body.items():
         if name not in known:
-            shown = name if name.isascii() and name.isidentifier() and len(name) <= 64 else "a request field"
+            shown = quote_word(name, "a request field")
             raise _refuse(shown, f"{shown} is not a field of this server's responses")
         if name in ("conversation", "prompt", "max_tool_calls") and value is not None:
             raise _refuse(name, f"{name} is not supported", "send the messages and instructions themselves")
@@ -132,7 +133,7 @@ def _parse_tools(value: Any) -> tuple[list[dict[str, Any]], frozenset[str]]:
         kind = tool.get("type") if isinstance(tool, Mapping) else None
         if kind not in ("function", "custom") or not isinstance(tool.get("name"), str):
             hint = "tools run by the client are: function, custom"
-            shown = kind if isinstance(kind, str) and kind.isidentifier() and len(kind) <= 64 else "this tool"
+            shown = quote_word(kind, "this tool")
             raise _refuse(f"tools[{index}]", f"{shown} is not a tool that this server runs", hint)
         inner = {key: part for key, part in tool.items() if key != "type" and part is not None}
         tools.append({"type": kind, kind: inner})

@@ -20,12 +20,12 @@ from agentsd.control.writeback.errors import ReadOnly
 from agentsd.control.writeback.offline_preview import OfflinePreviewFactory
 from agentsd.control.writeback.preview import make_diff, make_preview_text
 from agentsd.core.manifest.agent import AgentRow
+from agentsd.core.masker import Masker
 from agentsd.core.secret import is_secret_name
 from agentsd.web.agent_lookup import get_principal, get_snapshot
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.problem import ViolationReply, bad_request
 from agentsd.web.http.reply import make_reply
-from agentsd.web.views.masker import Masker
 
 OFFLINE_PREVIEW = web.AppKey("sketchpad", OfflinePreviewFactory)
 

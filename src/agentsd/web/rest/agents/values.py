@@ -13,6 +13,7 @@ from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.agent import AgentRow
 from agentsd.core.manifest.layers import merge_stored_layers
 from agentsd.core.manifest.value_origins import ValueOrigin, iter_origins
+from agentsd.core.masker import Masker
 from agentsd.core.secret import MASK
 from agentsd.core.trust.rules import DestinationsOf
 from agentsd.core.violations import format_pointer
@@ -20,7 +21,6 @@ from agentsd.web.agent_lookup import find_agent
 from agentsd.web.context import AGENT_VIEWS, APP_CONTEXT
 from agentsd.web.http.reply import Count, Place, make_cached_reply
 from agentsd.web.views.agent import Digest
-from agentsd.web.views.masker import Masker
 from agentsd.web.views.pagination import NextCursor, encode_place, make_next_link, parse_page_query
 
 
