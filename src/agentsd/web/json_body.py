@@ -39,10 +39,12 @@ _ERROR_TEXTS = {
     "dict_type": "must be an object",
     "model_type": "must be an object",
     "literal_error": "must be {expected}",
+    "none_required": "is not supported",
     "too_short": "must have at least {min_length}",
     "too_long": "must have at most {max_length}",
     "greater_than_equal": "must be at least {ge}",
     "less_than": "must be less than {lt}",
+    "less_than_equal": "must be at most {le}",
 }
 """Texts of pydantic's types of errors. Its own texts are not shown; the values are of our own models."""
 

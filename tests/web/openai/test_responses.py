@@ -174,7 +174,7 @@ async def test_a_stored_response_is_continued(sales: Stack, vendor: OpenAIServer
         ("prompt", {"id": "pmpt_1"}, "prompt"),
         ("tools", [{"type": "web_search"}], "tools[0]"),
         ("tools", [{"type": "mcp", "server_label": "x"}], "tools[0]"),
-        ("include", ["file_search_call.results"], "include"),
+        ("include", ["file_search_call.results"], "include[0]"),
         ("truncation", "auto", "truncation"),
         ("input", [{"type": "item_reference", "id": "x"}], "input[0]"),
         (

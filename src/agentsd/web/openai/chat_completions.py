@@ -8,7 +8,6 @@ handler (see ``server.start_server``), which closes the vendor's stream and ends
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
 from aiohttp import web
@@ -18,11 +17,12 @@ from typing_extensions import TypedDict
 from agentsd.services import chat, rag
 from agentsd.web.agent_lookup import lease_agent
 from agentsd.web.context import APP_CONTEXT, WEB_METRICS
-from agentsd.web.http.json import to_json
 from agentsd.web.http.reply import Count, make_reply
 from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.openai.answer_stream import CompletionFrames, send_answer
 from agentsd.web.openai.models import ModelName, find_model, make_agent_headers
+
+Streamed = Annotated[bool | None, Field(description="Server-sent events instead of one JSON object.")]
 
 
 class ChatMessage(TypedDict):
@@ -32,19 +32,20 @@ class ChatMessage(TypedDict):
     content: NotRequired[Annotated[str | list[dict[str, Any]] | None, Field(description="A text, or parts.")]]
 
 
-def _describe_passed_fields(schema: dict[str, Any]) -> None:
-    for name in sorted(chat.PASSED_FIELDS - {"stream_options"}):
-        schema["properties"][name] = {"description": "Passed to the provider unchanged."}
+def describe_passed_fields(schema: dict[str, Any]) -> None:
+    """Add the fields that go to the vendor to a request's schema."""
+    for name in sorted(chat.PASSED_FIELDS):
+        schema["properties"].setdefault(name, {"description": "Passed to the provider unchanged."})
 
 
 class ChatRequest(RequestModel):
     """Chat. The agent's system prompt precedes the messages."""
 
-    model_config = ConfigDict(extra="ignore", json_schema_extra=_describe_passed_fields)
+    model_config = ConfigDict(extra="ignore", json_schema_extra=describe_passed_fields)
 
     model: ModelName = None
     messages: Annotated[list[ChatMessage], Field(min_length=1, fail_fast=True)]
-    stream: Annotated[bool | None, Field(description="Server-sent events instead of one JSON object.")] = None
+    stream: Streamed = None
     stream_options: Annotated[
         dict[str, Any] | None, Field(description="`include_usage` requests a last chunk with the usage.")
     ] = None

@@ -24,7 +24,7 @@ from agentsd.web.agent_lookup import (
 from agentsd.web.context import APP_CONTEXT
 from agentsd.web.http.conditional import compute_etag, make_cached_response
 from agentsd.web.http.json import to_json
-from agentsd.web.http.problem import Problem, bad_request
+from agentsd.web.http.problem import Problem
 from agentsd.web.http.reply import Count, make_cached_reply
 
 MODEL_LISTS_MAX = 256
@@ -105,12 +105,9 @@ def find_model(request: web.Request, model: str) -> SnapshotEntry | None:
         raise Problem(404, "model_not_found", error.message, hint=near, param="model") from None
 
 
-def lease_model(request: web.Request, model: object) -> AbstractAsyncContextManager[LiveAgent]:
-    """Lease the agent that a request's ``model`` names. Raise ``Problem`` 400 and 404."""
-    if not isinstance(model or "", str):
-        raise bad_request("model must be a string: an agent's slug", param="model")
-    entry = find_model(request, str(model or ""))
-    return lease_agent(request, entry)
+def lease_model(request: web.Request, model: str | None) -> AbstractAsyncContextManager[LiveAgent]:
+    """Lease the agent that a request's ``model`` names. Raise ``Problem`` 404."""
+    return lease_agent(request, find_model(request, model or ""))
 
 
 def make_agent_headers(agent: LiveAgent) -> dict[str, str]:

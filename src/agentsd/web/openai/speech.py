@@ -11,12 +11,12 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
+from pydantic import ConfigDict, Field
 
 from agentsd.audio.rates import resample_stream
 from agentsd.audio.wav import make_stream_header
@@ -25,27 +25,58 @@ from agentsd.providers.base import LiveAgent
 from agentsd.services.speech import SpokenText, speak_text
 from agentsd.web.context import WEB_METRICS
 from agentsd.web.http.conditional import SECURITY_HEADERS
-from agentsd.web.http.problem import bad_request
 from agentsd.web.http.sse import write_frame
-from agentsd.web.json_body import read_json_object
+from agentsd.web.json_body import RequestModel, parse_model, read_json_object
 from agentsd.web.middleware.request import cut_connection, log_unexpected_error
-from agentsd.web.openai.models import lease_model, make_agent_headers
+from agentsd.web.openai.models import ModelName, lease_model, make_agent_headers
 
 TEXT_MAX = 16_384
 """Maximum characters of one request."""
 OPENAI_RATE_HERTZ = 24_000
 """Hertz of OpenAI's ``pcm``, which has no header to declare it."""
-RATES_HERTZ = range(8_000, 48_001)
-SPEECH_FORMATS = ("wav", "pcm")
+_Ignored = Annotated[Any, Field(description="Accepted and ignored: set in the manifest.")]
 
 
-@dataclass(frozen=True, slots=True)
-class SpeechRequest:
-    """Parameters of a speech request. ``rate`` None: the vendor's own."""
+class SpeechRequest(RequestModel):
+    """Text to speak."""
 
-    text: str
-    wav: bool
-    rate: int | None
+    model_config = ConfigDict(extra="ignore")
+
+    model: ModelName = None
+    input: Annotated[
+        str,
+        Field(
+            min_length=1,
+            max_length=TEXT_MAX,
+            pattern=r"\S",
+            description=f"A text of 1 to {TEXT_MAX} characters.",
+        ),
+    ]
+    response_format: Annotated[
+        Literal["wav", "pcm"] | None,
+        Field(description="`pcm`: 16-bit mono samples without a header; at 24 kHz without `sample_rate`."),
+    ] = "wav"
+    sample_rate: Annotated[
+        int | None, Field(ge=8_000, le=48_000, description="Hertz; without it, `wav` has the voice's own.")
+    ] = None
+    stream_format: Annotated[
+        Literal["audio"] | None, Field(description="Leave it out: the audio itself streams.")
+    ] = None
+    speed: Annotated[
+        float | None, Field(ge=1, le=1, description="Leave it out: the manifest's tts section sets it.")
+    ] = None
+    voice: _Ignored = None
+    instructions: _Ignored = None
+
+    @property
+    def is_wav(self) -> bool:
+        """Return whether the audio has a header."""
+        return self.response_format != "pcm"
+
+    @property
+    def rate(self) -> int | None:
+        """Return the rate in hertz; None: the vendor's own."""
+        return self.sample_rate or (None if self.is_wav else OPENAI_RATE_HERTZ)
 
 
 def make_routes() -> list[web.RouteDef]:
@@ -55,42 +86,21 @@ def make_routes() -> list[web.RouteDef]:
 
 async def synthesize_speech(request: web.Request) -> web.StreamResponse:
     """Stream a text as speech."""
-    body = await read_json_object(request)
-    wish = parse_speech_request(body)
-    async with lease_model(request, body.get("model")) as agent:
+    wish = parse_model(SpeechRequest, await read_json_object(request))
+    async with lease_model(request, wish.model) as agent:
         with request.app[WEB_METRICS].streams.labels("speech").track_inprogress():
             return await _stream_speech(request, agent, wish)
 
 
-def parse_speech_request(body: Mapping[str, Any]) -> SpeechRequest:
-    """Parse the parameters in ``body``. Raise ``Problem`` 400."""
-    text, form = body.get("input"), body.get("response_format") or "wav"
-    if not isinstance(text, str) or not text.strip() or len(text) > TEXT_MAX:
-        raise bad_request(f"input must be a text of 1 to {TEXT_MAX} characters", param="input")
-    if form not in SPEECH_FORMATS:
-        hint = "ask for wav, or for pcm: 16-bit mono samples at 24 kHz without a header"
-        raise bad_request("this response_format is not supported", hint=hint, param="response_format")
-    if body.get("stream_format") not in (None, "audio"):
-        hint = "leave it out: the audio itself streams"
-        raise bad_request("stream_format must be audio", hint=hint, param="stream_format")
-    if body.get("speed") not in (None, 1):
-        hint = "leave it out; the manifest's tts section sets the speed"
-        raise bad_request("speed cannot be chosen by a request", hint=hint, param="speed")
-    rate = body.get("sample_rate") or (OPENAI_RATE_HERTZ if form == "pcm" else None)
-    if rate is not None and (not isinstance(rate, int) or rate not in RATES_HERTZ):
-        raise bad_request("sample_rate must be 8000 to 48000", param="sample_rate")
-    return SpeechRequest(text, form == "wav", rate)
-
-
 async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechRequest) -> web.StreamResponse:
-    spoken = speak_text(agent, wish.text)
+    spoken = speak_text(agent, wish.input)
     rate = wish.rate or spoken.sample_rate
     async with aclosing(_resample_speech(spoken, rate)) as chunks:
         first = await anext(chunks, b"")  # before the first chunk, an error is an HTTP status
         response = web.StreamResponse(headers=_make_headers(agent, wish, rate))
         await response.prepare(request)
         try:
-            await write_frame(response, (make_stream_header(rate) if wish.wav else b"") + first)
+            await write_frame(response, (make_stream_header(rate) if wish.is_wav else b"") + first)
             async for chunk in chunks:
                 await write_frame(response, chunk)
         except ConnectionError:
@@ -110,5 +120,5 @@ def _resample_speech(spoken: SpokenText, rate: int) -> AsyncGenerator[bytes, Non
 
 
 def _make_headers(agent: LiveAgent, wish: SpeechRequest, rate: int) -> dict[str, str]:
-    kind = "audio/wav" if wish.wav else f"audio/pcm;rate={rate};channels=1"
+    kind = "audio/wav" if wish.is_wav else f"audio/pcm;rate={rate};channels=1"
     return {**SECURITY_HEADERS, **make_agent_headers(agent), "Content-Type": kind, "X-Sample-Rate": str(rate)}

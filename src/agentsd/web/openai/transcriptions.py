@@ -12,10 +12,12 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Literal, NotRequired, get_args
 
 from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from agentsd.audio.wav import CHANNELS_MAX, SAMPLE_RATES, BadWav, Sound, mix_to_mono, read_wav
 from agentsd.core.errors import AgentsdError
@@ -24,6 +26,7 @@ from agentsd.services.transcription import stream_transcripts, transcribe_sound
 from agentsd.web.agent_lookup import get_memory_hold
 from agentsd.web.http.json import to_json
 from agentsd.web.http.problem import bad_request, from_error, make_internal_error
+from agentsd.web.http.reply import make_reply
 from agentsd.web.http.sse import SSE_HEADERS, write_frame
 from agentsd.web.json_body import make_too_large
 from agentsd.web.middleware.memory_budget import MemoryHold
@@ -34,9 +37,41 @@ AUDIO_BYTES_MAX = 25 << 20
 """Maximum bytes of a recording; OpenAI's own limit."""
 FIELD_BYTES_MAX = 64 << 10
 FIELDS_MAX = 32
-TRANSCRIPT_FORMATS = ("json", "text", "verbose_json")
+TranscriptFormat = Literal["json", "text", "verbose_json"]
+TRANSCRIPT_FORMATS: tuple[str, ...] = get_args(TranscriptFormat)
 _RAW_TYPE = "audio/pcm"
 _DEFAULT_RATE = "16000"
+_Flag = Literal["true", "false"]
+_Ignored = Annotated[Any, Field(description="Accepted and ignored: set in the manifest.")]
+
+
+class TranscriptionForm(TypedDict):
+    """Recording, and what is asked of it."""
+
+    file: Annotated[
+        str,
+        Field(description="The recording: WAV or PCM.", json_schema_extra={"contentMediaType": "audio/wav"}),
+    ]
+    model: NotRequired[Annotated[str, Field(description="An agent: its slug, its id, or `current`.")]]
+    response_format: NotRequired[TranscriptFormat]
+    stream: NotRequired[_Flag]
+    partials: NotRequired[
+        Annotated[
+            _Flag, Field(description="With `stream`: `transcript.text.partial`, the `text` so far, as well.")
+        ]
+    ]
+    language: NotRequired[_Ignored]
+    prompt: NotRequired[_Ignored]
+    temperature: NotRequired[_Ignored]
+
+
+class Transcription(TypedDict):
+    """Transcript. `verbose_json` adds fields."""
+
+    text: str
+    task: NotRequired[Literal["transcribe"]]
+    language: NotRequired[str]
+    duration: NotRequired[Annotated[float, Field(ge=0, description="Seconds.")]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,11 +202,11 @@ def _make_reply(agent: LiveAgent, sound: Sound, text: str, form: str) -> web.Res
     headers = make_agent_headers(agent)
     if form == "text":
         return web.Response(text=text + "\n", content_type="text/plain", headers=headers)
-    body: dict[str, Any] = {"text": text}
+    reply: Transcription = {"text": text}
     if form == "verbose_json":  # vendors send no timestamps, so there are no segments
         language = agent.spec.language or ""
-        body |= {"task": "transcribe", "language": language, "duration": round(sound.seconds, 3)}
-    return web.Response(body=to_json(body), content_type="application/json", headers=headers)
+        reply |= {"task": "transcribe", "language": language, "duration": round(sound.seconds, 3)}
+    return make_reply(reply, headers=headers)
 
 
 def _is_requested(upload: AudioUpload, name: str) -> bool:

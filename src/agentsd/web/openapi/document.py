@@ -13,7 +13,6 @@ from agentsd.web.openapi.errors import list_error_statuses, make_responses, name
 from agentsd.web.openapi.headers import COMMON_HEADERS, HEADERS
 from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, Schema
 from agentsd.web.openapi.operations import GROUP_DESCRIPTIONS, OPERATIONS
-from agentsd.web.openapi.schemas.audio import make_audio_schemas
 from agentsd.web.openapi.schemas.manifests import make_request_schemas
 from agentsd.web.openapi.schemas.models import make_model_schemas
 
@@ -87,7 +86,6 @@ def make_schemas(catalog: Catalog) -> dict[str, Schema]:
         **make_model_schemas([ProblemDocument, OpenAIError, *replied], "serialization"),
         **make_model_schemas(sent, "validation"),
         **make_request_schemas(ManifestSchemas(catalog)),
-        **make_audio_schemas(),
     }
     return dict(sorted(made.items()))
 

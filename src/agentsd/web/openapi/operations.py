@@ -12,8 +12,14 @@ from typing import Any
 
 from agentsd.services.verdict import VerdictJson
 from agentsd.web.openai.chat_completions import ChatCompletion, ChatRequest
+from agentsd.web.openai.completions import Completion, CompletionRequest
 from agentsd.web.openai.embeddings import EmbeddingRequest, EmbeddingsReply
 from agentsd.web.openai.models import ModelList, ModelReply
+from agentsd.web.openai.responses.endpoint import DeletedResponse, InputItemPage
+from agentsd.web.openai.responses.output import ResponseReply
+from agentsd.web.openai.responses.request import ResponsesRequest
+from agentsd.web.openai.speech import SpeechRequest
+from agentsd.web.openai.transcriptions import Transcription, TranscriptionForm
 from agentsd.web.openapi import parameters as given
 from agentsd.web.openapi.model import MediaType, Operation, Reply, RequestBody, Schema, refer_to_schema
 from agentsd.web.rest.agents import revisions
@@ -52,6 +58,9 @@ _FOLLOW_UPS = {
                  "putAgent", "setDefaultAgent", "rollbackAgent", "deleteAgent")
 }  # fmt: skip
 """Follow-up operations on an agent by its id."""
+_RESPONSE_LINKS = {
+    name: {"response": "$response.body#/id"} for name in ("getResponse", "deleteResponse", "listInputItems")
+}
 
 
 def _define(id: str, route: str, summary: str, *replies: Reply, body: Any = None, **more: Any) -> Operation:
@@ -194,21 +203,44 @@ _OPENAI = (
         'after the first byte is sent as a last event `data: {"error": …}` without `[DONE]`.',
         body=MediaType(ChatRequest, example=_CHAT), errors=_VENDOR_ERRORS),
     _define(
+        "complete", "POST /v1/completions", "Complete a prompt",
+        Reply(200, "The answer.", (MediaType(Completion), MediaType(None, _SSE_TYPE)), _BY_AGENT),
+        description="OpenAI's older interface: a chat with one message.",
+        body=MediaType(CompletionRequest, example={"model": "current", "prompt": "Hello"}),
+        errors=_VENDOR_ERRORS),
+    _define(
+        "createResponse", "POST /v1/responses", "Respond as an agent",
+        Reply(200, "The response.", (MediaType(ResponseReply), MediaType(None, _SSE_TYPE)), _BY_AGENT,
+              _RESPONSE_LINKS),
+        description="OpenAI's Responses. Clients run the tools. What cannot be done is refused by name.",
+        body=MediaType(ResponsesRequest, example=_INPUT), errors=_VENDOR_ERRORS),
+    _define(
+        "getResponse", "GET /v1/responses/{response}", "A stored response",
+        _reply("The response.", ResponseReply), errors=(404,)),
+    _define(
+        "deleteResponse", "DELETE /v1/responses/{response}", "Forget a stored response",
+        _reply("It is forgotten.", DeletedResponse), errors=(404,)),
+    _define(
+        "listInputItems", "GET /v1/responses/{response}/input_items",
+        "The items that a stored response answered",
+        _reply("The page, as OpenAI's own.", InputItemPage),
+        parameters=given.INPUT_ITEMS, errors=(400, 404)),
+    _define(
         "speak", "POST /v1/audio/speech", "A text in an agent's voice",
         Reply(200, "The audio: WAV, or raw 16-bit mono samples.",
               (MediaType(None, "audio/wav"), MediaType(None, "audio/pcm")), (*_BY_AGENT, "X-Sample-Rate")),
         description="Streamed as it is synthesised: a `wav` header contains the length `0xFFFFFFFF`. A later "
         "failure closes the connection, so that a partial answer is not taken for a complete one.",
-        body=MediaType(refer_to_schema("SpeechRequest"), example=_INPUT), errors=_VENDOR_ERRORS,
+        body=MediaType(SpeechRequest, example=_INPUT), errors=_VENDOR_ERRORS,
         curl="-o morning.wav"),
     _define(
         "transcribe", "POST /v1/audio/transcriptions", "A transcript of a recording",
         Reply(200, "The text; server-sent events where `stream` is true.",
-              (MediaType(refer_to_schema("Transcription")), MediaType(given.TEXT, "text/plain"),
+              (MediaType(Transcription), MediaType(given.TEXT, "text/plain"),
                MediaType(None, _SSE_TYPE)), _BY_AGENT),
         description="A form like OpenAI's, or the bare recording with all else in the query; up to 25 MiB.",
         body=RequestBody((
-            MediaType(refer_to_schema("TranscriptionForm"), "multipart/form-data"),
+            MediaType(TranscriptionForm, "multipart/form-data"),
             MediaType(None, "audio/wav"), MediaType(None, "audio/pcm"))),
         parameters=given.RECORDING, errors=_VENDOR_ERRORS, curl="-F file=@morning.wav -F model=current"),
     _define(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from agentsd.core.names import SLUG_MAX
+from agentsd.web.openai.responses.endpoint import ITEM_ORDERS, ITEMS_DEFAULT, ITEMS_MAX
 from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS
 from agentsd.web.openapi.model import Parameter, Schema
-from agentsd.web.openapi.schemas.audio import MODEL
 from agentsd.web.rest.users import NAME_PATTERN
 from agentsd.web.views.pagination import LIMIT_DEFAULT, LIMIT_MAX, TEXT_MAX, VIEWS
 from agentsd.web.views.sort_order import CONDITION_SEVERITY, SORTS
@@ -53,6 +53,7 @@ PATH_PARAMETERS = {
         "acme",
     ),
     "name": Parameter("name", "path", "The token's name.", {"type": "string", "pattern": NAME_PATTERN}, "ci"),
+    "response": Parameter("response", "path", "The id of a stored response.", TEXT, "resp_0"),
     "model": Parameter("model", "path", "A slug (with `/` or `~`), an id, or `current`.", TEXT, "current"),
 }
 IF_NONE_MATCH = Parameter(
@@ -105,7 +106,16 @@ AGENT_FILTERS = (
         _make_choice(*VIEWS, default="full"),
     ),
 )
-MODEL_QUERY = _make_query("model", str(MODEL["description"]), TEXT, "current")
+INPUT_ITEMS = (
+    _make_query(
+        "limit",
+        "The size of a page.",
+        {"type": "integer", "minimum": 1, "maximum": ITEMS_MAX, "default": ITEMS_DEFAULT},
+    ),
+    _make_query("after", "`last_id` of the page before.", TEXT),
+    _make_query("order", "`desc`: the last item first.", _make_choice(*ITEM_ORDERS, default=ITEM_ORDERS[0])),
+)
+MODEL_QUERY = _make_query("model", "An agent: its slug, its id, or `current`, the default.", TEXT, "current")
 RECORDING = (
     MODEL_QUERY,
     _make_query("response_format", "For a bare recording.", _make_choice(*TRANSCRIPT_FORMATS)),

@@ -112,15 +112,15 @@ def decode_place(cursor: str, place: str) -> str:
 def parse_query(query: Mapping[str, str], names: Sequence[str]) -> ListQuery:
     """Parse a query of agents. ``names`` are all its names, with repetitions. Raise ``Problem`` 400."""
     check_names(names, _KNOWN_NAMES)
-    order = SortOrder.parse(_get_choice(query, "sort", SORTS) or str(SLUG_ORDER))
+    order = SortOrder.parse(parse_choice(query, "sort", SORTS) or str(SLUG_ORDER))
     return ListQuery(
         owner=_get_text(query, "owner"),
         q=(_get_text(query, "q") or "").lower() or None,
         active=parse_boolean(query, "active"),
         provider=_get_text(query, "provider"),
-        condition=_get_choice(query, "condition", CONDITION_SEVERITY),
+        condition=parse_choice(query, "condition", CONDITION_SEVERITY),
         order=order,
-        view=_get_choice(query, "view", VIEWS) or "full",
+        view=parse_choice(query, "view", VIEWS) or "full",
         limit=parse_limit(query.get("limit")),
         after=decode_cursor(query["cursor"], order) if "cursor" in query else None,
     )
@@ -229,7 +229,8 @@ def _get_text(query: Mapping[str, str], name: str) -> str | None:
     return value
 
 
-def _get_choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+def parse_choice(query: Mapping[str, str], name: str, words: Sequence[Word]) -> Word | None:
+    """Parse one of a few words; None: absent. Raise ``Problem`` 400."""
     value = query.get(name)
     found = next((word for word in words if word == value), None)
     if value is not None and found is None:
