@@ -169,11 +169,16 @@ WRITES: list[tuple[str, str, dict[str, Any]]] = [
     ("DELETE", "/api/users/acme/tokens/ci", {}),
     ("POST", "/v1/chat/completions", {"json": {"model": "acme/whole", "messages": HELLO}}),
     ("POST", "/v1/chat/completions", {"json": {"model": "acme/whole", "messages": [{}]}}),
+    ("POST", "/v1/completions", {"json": {"model": "acme/whole", "prompt": "Hello", "best_of": 2}}),
+    ("POST", "/v1/completions", {"json": {"model": "acme/whole", "prompt": ["Hello"]}}),
+    ("POST", "/v1/responses", {"json": {"model": "acme/whole", "input": [1]}}),
+    ("POST", "/v1/responses", {"json": {"model": "acme/whole", "input": "Hello"}}),
     ("POST", "/v1/embeddings", {"json": {"model": "acme/whole", "input": ["a", "b"]}}),
     ("POST", "/v1/embeddings", {"json": {"model": "acme/whole", "input": "a", "encoding_format": "base64"}}),
     ("POST", "/v1/embeddings", {"json": {"model": "acme/whole", "input": [1]}}),
     ("POST", "/v1/audio/speech", {"json": {"model": "acme/whole", "input": "Hello"}}),
     ("POST", "/v1/audio/transcriptions?model=acme/whole", RECORDING),
+    ("POST", "/v1/audio/transcriptions?model=acme/whole&response_format=verbose_json", RECORDING),
     ("POST", "/hooks/git", {"data": b"{}", "headers": {"X-Gitlab-Token": SECRET}}),
     ("DELETE", "/api/session", {}),
 ]
@@ -188,6 +193,12 @@ async def test_replies_of_every_route_are_as_described(town: Stack, described: D
         await ask(town, described, method, path, **options)
     await ask(town, described, "PATCH", "/api/agents/acme~whole", json={"greeting": "Hello."})
     await ask(town, described, "POST", "/api/agents/acme~whole/rollback", json={"version": first})
+    stored = {"model": "acme/whole", "input": "Hello", "store": True, "reasoning": {"effort": "low"}}
+    response = f"/v1/responses/{(await ask(town, described, 'POST', '/v1/responses', json=stored))['id']}"
+    for path in ("", "/input_items", "/input_items?limit=0"):
+        await ask(town, described, "GET", response + path)
+    for _ in range(2):
+        await ask(town, described, "DELETE", response)
     revisions = await ask(town, described, "GET", "/api/agents/acme~whole/revisions?diff=true")
     assert revisions["items"][0]["changes"]
     branched = {
