@@ -55,3 +55,11 @@ async def test_what_fits_is_valid(tmp_path: Path) -> None:
     """At the bound itself."""
     text = f"{HEAD}{LLAMA}\n  context_tokens: 16384\n  parallel: 2\n"
     assert await found_in(tmp_path / "agents.d", text) == ()
+
+
+@pytest.mark.parametrize("text", ["name: A\n", "language: en\n"])
+async def test_what_may_be_half_a_file(tmp_path: Path, text: str) -> None:
+    """It loads, and a warning names what every whole manifest has."""
+    [found] = await found_in(tmp_path / "agents.d", f"id: {uid(1)}\n{text}")
+    assert (found.code, found.severity) == ("incomplete", "warning")
+    assert ("no name" in found.message) is (text[:4] != "name")

@@ -54,10 +54,10 @@ async def _validate_folder(
 ) -> tuple[Violation, ...]:
     from agentsd.control.validation.recipients import find_recipients
     from agentsd.control.validation.validate import validate_tree
-    from agentsd.files.tree import read_tree
+    from agentsd.files.tree import read_tree_at_rest
 
     checker = make_checker(settings, require_mac=require_mac)
-    tree = read_tree(folder, env=settings.env)
+    tree = read_tree_at_rest(folder, env=settings.env)
     violations = await validate_tree(tree, checker, find_recipients(folder))
     if not wanted:
         return violations

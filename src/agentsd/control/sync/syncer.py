@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
@@ -20,7 +21,16 @@ from agentsd.control.sync.leadership import LeaderGate
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.files.git.command import locate_index_lock, read_head_commit
-from agentsd.files.tree import NO_SIGNATURE, SourceFile, Tree, read_tree, reread_files
+from agentsd.files.tree import (
+    NO_SIGNATURE,
+    WRITER_POLL_SECONDS,
+    SourceFile,
+    Tree,
+    find_finished,
+    read_tree,
+    read_tree_at_rest,
+    reread_files,
+)
 from agentsd.store.leader_election import Term
 from agentsd.store.listener import Notification
 from agentsd.supervisor import ENDING_ERRORS
@@ -30,6 +40,8 @@ _log = logging.getLogger(__name__)
 ChangedPaths = frozenset[str] | None
 """Relative paths of manifests that changed in place; None: check everything."""
 
+FIRST_WRITERS_SECONDS = 1.0  # s for files that are being written when the first round begins
+WRITER_POLL_LONGEST_SECONDS = 0.25  # s between looks at a file that is open for writing for long
 VANISHED_SECONDS = 0.2  # s for a file that is gone to come back: editors remove before they write
 GIT_TIMEOUT_SECONDS = 30.0  # s to wait for a git operation under way
 LEADER_TIMEOUT_SECONDS = 10.0  # s in which a leader elsewhere must take an edit that was made here
@@ -85,6 +97,7 @@ class Syncer:
         self.on_late: Callable[[RoundReport], None] = lambda _: None  # called after a round for such paths
         self._late: set[str] = set()  # paths of manifests whose slow work was done after their round
         self._catching_up: asyncio.Task[None] | None = None
+        self._waiting: asyncio.Task[None] | None = None  # for other processes to close files
         reconciler.on_settled(self._catch_up)
 
     @property
@@ -107,9 +120,9 @@ class Syncer:
     async def aclose(self) -> None:
         """End what goes on between rounds."""
         await self._reconciler.aclose()
-        if self._catching_up:
-            self._catching_up.cancel()
-            await asyncio.gather(self._catching_up, return_exceptions=True)
+        for task in filter(None, (self._catching_up, self._waiting)):
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     def _catch_up(self, path: str) -> None:
         """Have a round soon for a manifest that nothing is pending for by now."""
@@ -263,14 +276,34 @@ class Syncer:
 
     async def _read(self, changes: ChangedPaths, *, settled: bool = False) -> Tree:
         before = self._tree
-        if before and changes is not None:
+        if before is None:
+            read = partial(read_tree_at_rest, self.root, env=self.env, seconds=FIRST_WRITERS_SECONDS)
+            tree = await asyncio.to_thread(read)
+        elif changes is not None:
             tree = await asyncio.to_thread(reread_files, before, changes)
         else:
             tree = await asyncio.to_thread(read_tree, self.root, before, env=self.env)
         if before and not settled and before.files.keys() - tree.files.keys():
-            await asyncio.sleep(VANISHED_SECONDS)
-            tree = await asyncio.to_thread(read_tree, self.root, tree)
+            await asyncio.sleep(VANISHED_SECONDS)  # what comes back may take its time to be written
+            known = replace(tree, files={**before.files, **tree.files})
+            tree = await asyncio.to_thread(read_tree, self.root, known)
+        if tree.writing and (self._waiting is None or self._waiting.done()):
+            self._waiting = asyncio.create_task(self._wait_for_writers(), name="writers")
         return tree
+
+    async def _wait_for_writers(self) -> None:
+        """Have a round for each file that other processes were writing, as soon as they have closed it."""
+        pause = WRITER_POLL_SECONDS
+        while True:
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, WRITER_POLL_LONGEST_SECONDS)
+            async with self._busy:
+                tree = self._tree
+                done = await asyncio.to_thread(find_finished, tree) if tree else frozenset[str]()
+            for path in done:
+                self._catch_up(path)
+            if not tree or tree.writing <= done:
+                return
 
 
 class Exclusive:

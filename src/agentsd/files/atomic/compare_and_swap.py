@@ -19,6 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from agentsd.core.errors import AgentsdError
+from agentsd.files.atomic.lease import hold_lease
 from agentsd.files.atomic.temp_files import (
     TEMPORARY_NAME,
     compute_mark,
@@ -235,17 +236,9 @@ def _try_lock(descriptor: int) -> bool:
 
 
 def _is_settled(displaced: Path, expected: bytes) -> bool:
-    """Return whether the displaced file contains ``expected`` and is not open for writing.
-
-    A read lease is not granted on a file that is open for writing (fcntl(2), "Leases").
-    """
-    with displaced.open("rb") as file:
-        try:
-            fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-        except OSError as error:
-            if error.errno == errno.EAGAIN:
-                return False
-        return file.read() == expected
+    """Return whether the displaced file contains ``expected`` and is not open for writing."""
+    with displaced.open("rb") as file, hold_lease(file.fileno()) as at_rest:
+        return at_rest and file.read() == expected
 
 
 def _put_back(temporary: Path, path: Path, ours: int) -> None:
