@@ -337,6 +337,8 @@ class Checker:
             return document.violation(error.pointer, "key-service", error.message, error.hint)
         why = "none of your keys opens it" if self._opener.can_open else "no key available"
         hint = "set SOPS_AGE_KEY_FILE to the file with your age key"
+        if self._opener.key_problems:
+            why = f"{why} ({'; '.join(self._opener.key_problems)})"
         if isinstance(error, SopsFailed):
             why, hint = error.message, error.hint
         return document.violation(("sops",), SEAL_UNVERIFIED, f"the seal was not verified: {why}", hint)
