@@ -233,7 +233,7 @@ def _keep_edit(file: Path, data: bytes) -> None:
     for number in range(100):
         kept = file.with_name(f"{file.name}.edit{number or ''}")
         with suppress(FileExistsError), kept.open("xb") as opened:
-            os.chmod(opened.fileno(), 0o600)
+            kept.chmod(0o600)
             opened.write(data)
             break
     else:
