@@ -130,6 +130,15 @@ def get_overlay_path(env: str | None) -> str:
     return f"{OVERLAYS_PREFIX}{env}/" if env else ""
 
 
+def list_overlays(root: Path) -> list[str]:
+    """Return the names of the overlays beside ``root``."""
+    folder = root / OVERLAYS_PREFIX
+    try:
+        return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[:1] != ".")
+    except OSError:
+        return []
+
+
 def read_tree(
     root: Path, previous: Tree | None = None, *, env: str | None = None, limits: TreeLimits = DEFAULT_LIMITS
 ) -> Tree:

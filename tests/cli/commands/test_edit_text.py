@@ -137,3 +137,19 @@ def test_without_the_key(sealed: Shell, kind: str) -> None:
     code, said = edit(sealed, ("hello", "bye"))
     assert code == 0, said
     assert "bye" in Path(sealed.root / "agents.d/a.yaml").read_text()
+
+
+def test_rotation(sealed: Shell) -> None:
+    """A new data key for whom the rules name now; the same secrets, and the text around them."""
+    path = sealed.root / "agents.d/a.yaml"
+    before = path.read_text()
+    done = sealed.run("rotate", "agents.d")
+    assert done.code == 0, done.err
+    after = path.read_text()
+    assert not {line for line in before.splitlines() if "ENC[" in line} & set(after.splitlines())
+    assert before.partition("sops:")[0].count("\n") == after.partition("sops:")[0].count("\n")
+    assert opened(sealed, "a.yaml")["llm"]["api_key"] == SECRET  # type: ignore[index]
+    assert sealed.run("validate", "--strict").code == 0
+    sealed.env(SOPS_AGE_KEY=None, SOPS_AGE_KEY_FILE=None)
+    assert sealed.run("rotate", "a").code == 1
+    assert path.read_text() == after

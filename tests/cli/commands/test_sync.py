@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import psycopg
@@ -144,6 +145,13 @@ def test_an_older_commit(stocked: Shell) -> None:
     done = stocked.run("sync")
     assert done.code == 1
     assert "is older than" in done.err
+    os.chown(stocked.root, os.geteuid() + 1, -1)  # as in a container
+    for reason in ("safe.directory", "git is not installed"):
+        done = stocked.run("sync")
+        assert done.code == 2
+        assert reason in done.err
+        assert "--allow-older" in done.err
+        stocked.env(PATH=str(stocked.root / "nowhere"))
     assert stocked.run("sync", "--allow-older").code == 0
 
 

@@ -80,6 +80,57 @@ def _make_relative(root: Path, file: Path) -> str:
         ) from None
 
 
+@click.command("rotate")
+@click.argument("agents", nargs=-1, required=True)
+@PATH_OPTION
+def rotate_command(agents: tuple[str, ...], path: Path | None) -> None:
+    """Seal manifests again with a new data key, for the keys that .sops.yaml names now.
+
+    The secrets stay as they are, and need a key that opens them. AGENTS are slugs, files, or folders,
+    of which every sealed file is rotated: after somebody left, or where a folder of an owner was renamed.
+
+    \b
+    Examples:
+      agentsd rotate acme/sales
+      agentsd rotate agents.d/acme envs/prod/acme
+    """
+    settings = load_settings(path=path)
+    for file in _list_sealed_files(settings.path, agents):
+        asyncio.run(_rotate_file(settings, file))
+        print_lines(get_stderr(), [(("green", "✓ "), ("", f"rotated {file}"))])
+
+
+def _list_sealed_files(root: Path, agents: tuple[str, ...]) -> list[Path]:
+    found: list[Path] = []
+    for agent in agents:
+        place = Path(agent) if Path(agent).exists() else root / agent
+        if place.is_dir():
+            files = sorted(one for one in place.rglob("*") if one.suffix in SUFFIXES and one.is_file())
+            found += [one for one in files if _is_sealed(one)]
+        else:
+            found.append(_find_manifest(root, agent))
+    return found
+
+
+def _is_sealed(file: Path) -> bool:
+    try:
+        return "sops" in parse_document(str(file), file.read_bytes()).value
+    except InvalidManifests:
+        return False
+
+
+async def _rotate_file(settings: Settings, file: Path) -> None:
+    from agentsd.control.sealing.seal import seal_document
+    from agentsd.control.sealing.text_edit import open_text
+
+    before = file.read_bytes()
+    document = parse_document(str(file), before)
+    if "sops" not in document.value:
+        raise ConfigError(f"{file} is not sealed", hint=f"a manifest with secrets: agentsd seal {file}")
+    plain = parse_document(str(file), (await open_text(document, make_opener(settings))).encode())
+    compare_and_swap(file, before, await seal_document(plain, file, make_sops(settings)))
+
+
 @click.command("edit")
 @click.argument("agent")
 @PATH_OPTION

@@ -40,6 +40,7 @@ from agentsd.core.names import derive_owner, derive_user_id
 from agentsd.core.plan.conflicts import (
     find_conflicts,
     find_owner_conflicts,
+    find_renamed_owners,
     find_reused_seals,
     find_reused_tokens,
     find_user_conflicts,
@@ -369,9 +370,12 @@ class Reconciler:
         ]
         good = [c.manifest for c in checked if c.manifest]
         seals = {seal for manifest in good for seal in (*manifest.seals, *manifest.lent)}
-        bad += find_reused_seals(good, await store.load_seal_owners(conn, seals) if seals else {})
+        desired, kept = {m.id: m.owner for m in good}, {derive_owner(c.path) for c in checked}
+        renamed = find_renamed_owners(desired, stored.agents.values(), options.source, kept)
+        known = await store.load_seal_owners(conn, seals) if seals else {}
+        bad += find_reused_seals(good, {seal: renamed.get(owner, owner) for seal, owner in known.items()})
         users = {c.user.username: c.user for c in checked if c.user}
-        bad += await _find_user_conflicts(conn, good, users, stored, options, bad)
+        bad += await _find_user_conflicts(conn, good, users, stored, options, bad, renamed)
         good = _drop_quarantined(good, bad)
         if options.prune:
             stored = await mark_unprunable(conn, good, stored, options.source, self._checker.document)
@@ -451,11 +455,19 @@ class Reconciler:
             await mark_checked(conn, decided.rechecked, self._checker.fingerprint)
         if decided.empty:
             return outcome
+        await store.rename_owners(conn, _list_renamed(outcome, options.source))
         await store_sources(conn, decided)
         stamp = ApplyStamp(outcome.run_id, options.commit, self._checker.fingerprint)
         head = await store.apply_plan(conn, decided, stamp=stamp)
         await drop_sources(conn, decided)
         return replace(outcome, head=head)
+
+
+def _list_renamed(outcome: SyncResult, source: str) -> dict[str, str]:
+    changes = [change for change in outcome.plan.changes if change.desired]
+    desired = {change.id: change.owner for change in changes}
+    kept = {*desired.values(), *(derive_owner(one.path) for one in outcome.plan.quarantined)}
+    return find_renamed_owners(desired, outcome.stored.agents.values(), source, kept)
 
 
 async def _lock_applies(conn: AsyncConnection, options: SyncOptions) -> None:
@@ -514,6 +526,7 @@ async def _find_user_conflicts(
     stored: StoredState,
     options: SyncOptions,
     bad: Iterable[Quarantined],
+    renamed: Mapping[str, str],
 ) -> list[Quarantined]:
     """Return the conflicts between owners: of their names, their tokens and their emails."""
     listed = Counter(str(token.get("sha256")) for user in users.values() for token in user.tokens)
@@ -523,11 +536,12 @@ async def _find_user_conflicts(
         if row is None or row.tokens != user.tokens:
             doubtful |= {str(token.get("sha256")) for token in user.tokens}
     known = await load_token_holders(conn, doubtful) if doubtful else {}
+    holders = {sha256: renamed.get(owner, owner) for sha256, owner in known.items()}
     held = HeldOwners.by(one.path for one in bad)
     prune = options.prune
     return [
         *find_owner_conflicts(good, users.values(), stored.users.keys()),
-        *(find_reused_tokens(users.values(), known) if doubtful else ()),
+        *(find_reused_tokens(users.values(), holders) if doubtful else ()),
         *find_user_conflicts(users.values(), stored.users, options.source, prune=prune, held=held),
     ]
 

@@ -21,6 +21,7 @@ from agentsd.control.sync.leadership import LeaderGate
 from agentsd.control.sync.reconciler import Reconciler, SyncOptions, SyncResult
 from agentsd.core.errors import AgentsdError, Bug, NotLeading, SessionLost, StoreReadOnly, StoreUnavailable
 from agentsd.files.git.command import locate_index_lock, read_head_commit
+from agentsd.files.git.sparse import mark_absent
 from agentsd.files.tree import (
     NO_SIGNATURE,
     WRITER_POLL_SECONDS,
@@ -185,6 +186,8 @@ class Syncer:
                 return self._stand_by()
             commit, tree = await self._gather(None if self._owed else changes, settled=bool(explicit))
             self._tree = tree
+            if self._pulled is None:
+                tree = await mark_absent(tree)
             options = replace(self._options, commit=commit, explicit=explicit, term=term, patience=patience)
             report = RoundReport(await self._sync(tree, options), commit=commit, term=term)
             self._owed = False

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from agentsd.control.validation.checker import Checker, CheckResult
 from agentsd.control.validation.recipients import Recipients
+from agentsd.core.errors import InvalidManifests
 from agentsd.core.manifest.document import parse_document
 from agentsd.core.plan.conflicts import (
     find_conflicts,
@@ -27,7 +28,7 @@ async def validate_tree(
     found = [violation for one in checked for violation in one.violations]
     found += _check_across_files(checked)
     if recipients:
-        found += _check_recipients(tree, checked, recipients)
+        found += check_recipients(tree, recipients)
     return sort_violations(found)
 
 
@@ -45,7 +46,12 @@ def _check_across_files(checked: list[CheckResult]) -> Iterator[Violation]:
         yield from quarantined.violations
 
 
-def _check_recipients(tree: Tree, checked: list[CheckResult], recipients: Recipients) -> Iterator[Violation]:
-    for one in checked:
-        if one.manifest and one.manifest.data:
-            yield from recipients.check(tree.root, parse_document(one.path, one.manifest.data))
+def check_recipients(tree: Tree, recipients: Recipients) -> Iterator[Violation]:
+    """Warn about every sealed file, layers included, that is sealed to others than its rules name."""
+    for file in tree.files.values():
+        if b"sops" not in file.data:
+            continue
+        try:
+            yield from recipients.check(tree.root, parse_document(file.path, file.data))
+        except InvalidManifests:
+            continue  # reported by the check of the file
