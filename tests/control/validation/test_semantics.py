@@ -63,3 +63,14 @@ async def test_what_may_be_half_a_file(tmp_path: Path, text: str) -> None:
     [found] = await found_in(tmp_path / "agents.d", f"id: {uid(1)}\n{text}")
     assert (found.code, found.severity) == ("incomplete", "warning")
     assert ("no name" in found.message) is (text[:4] != "name")
+
+
+async def test_what_a_section_must_not_add(tmp_path: Path) -> None:
+    """A key among headers would be in plain text, and bound to no origin: a violation at its line."""
+    text = (
+        f"{HEAD}provider: openai-compatible\n  model: m\n  api_url: http://127.0.0.1:1\n"
+        "  headers:\n    X-Team: a\n    X-Api-Key: abc\n"
+    )
+    (violation,) = await found_in(tmp_path / "agents.d", text)
+    assert (violation.code, violation.line) == ("request-option", 8)
+    assert "abc" not in str(violation)

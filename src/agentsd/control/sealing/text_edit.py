@@ -52,8 +52,7 @@ async def seal_text(
         if _equals(opened.value, wanted.value, pointer)
     }
     value = with_leaves(wanted.value, same)
-    data = await reseal_document(document, value, {}, file=file, opener=opener, sops=sops)
-    sealed = parse_document(document.path, data)
+    sealed = await reseal_document(document, value, {}, file=file, opener=opener, sops=sops)
     if "sops" not in sealed.value:
         return update_text(edited, sealed.value).encode()
     return await _keep_form(document, edited, sealed, opener)

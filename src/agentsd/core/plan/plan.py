@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 from uuid import UUID
 
 from agentsd.core.manifest.agent import Attachments, Manifest, StoredAgent
 from agentsd.core.manifest.user import StoredUser, User
+from agentsd.core.masker import Masker
 from agentsd.core.names import DEFAULT_OWNER, derive_owner, strip_overlay
 from agentsd.core.plan.diff import FieldChange, diff_documents
 from agentsd.core.plan.drift import diff_drifted_agent, diff_drifted_user
@@ -106,6 +107,7 @@ class DesiredState:
     users: Mapping[str, User]
     quarantined: tuple[Quarantined, ...] = ()
     checked: bytes = b""  # digest of the rules that the files were checked by
+    renamed: Mapping[str, str] = field(default_factory=dict)  # owners, each with its new name
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +132,7 @@ class Plan:
     held_back: Sequence[str] = ()  # slugs that would be pruned, were nothing quarantined
     orphaned: tuple[StoredAgent, ...] = ()  # their files are gone, but ``prune: false`` keeps them
     rechecked: tuple[Manifest, ...] = ()  # unchanged, but checked again: by other rules, or now with a key
+    renamed: Mapping[str, str] = field(default_factory=dict)  # owners, each with its new name
 
     @property
     def empty(self) -> bool:
@@ -144,8 +147,9 @@ def make_plan(
     source: str,
     prune: bool = True,
     explicit: frozenset[UUID] = frozenset(),
+    masker: Masker = Masker(),  # noqa: B008  (frozen)
 ) -> Plan:
-    """Return the changes that make ``stored`` match ``desired``.
+    """Return the changes that make ``stored`` match ``desired``; of secrets, ``masker`` hides the values.
 
     Only rows of ``source`` are pruned, none of an owner while one of its files is quarantined, and none
     with ``prune: false``; but rows that were named explicitly (``explicit``) are deleted in any case.
@@ -155,7 +159,7 @@ def make_plan(
     changes = [
         change
         for manifest in desired.manifests.values()
-        for change in [_plan_change(manifest, stored.agents.get(manifest.id))]
+        for change in [_plan_change(manifest, stored.agents.get(manifest.id), masker)]
         if change is not None
     ]
     missing = [
@@ -177,6 +181,7 @@ def make_plan(
         quarantined=desired.quarantined,
         held_back=_find_held_back(missing, leaving) if kept and prune else (),
         orphaned=tuple(sorted(orphaned, key=lambda row: row.slug)),
+        renamed=desired.renamed,
     )
 
 
@@ -185,21 +190,21 @@ def _find_held_back(missing: Sequence[StoredAgent], leaving: Sequence[StoredAgen
     return tuple(sorted(row.slug for row in missing if row.prune and row.id not in gone))
 
 
-def _plan_change(manifest: Manifest, row: StoredAgent | None) -> Change | None:
+def _plan_change(manifest: Manifest, row: StoredAgent | None, masker: Masker) -> Change | None:
     if row is None:
-        return _make_change("create", manifest, None)
+        return _make_change("create", manifest, None, masker)
     if row.digest == manifest.digest and row.path == manifest.path:
-        return _make_change("heal", manifest, row) if row.drifted else None
-    return _make_change("update" if row.slug == manifest.slug else "rename", manifest, row)
+        return _make_change("heal", manifest, row, masker) if row.drifted else None
+    return _make_change("update" if row.slug == manifest.slug else "rename", manifest, row, masker)
 
 
-def _make_change(operation: Operation, manifest: Manifest, row: StoredAgent | None) -> Change:
+def _make_change(operation: Operation, manifest: Manifest, row: StoredAgent | None, masker: Masker) -> Change:
     fields: tuple[FieldChange, ...] = ()
     if row is not None:
-        fields = diff_documents(row.value, manifest.value, row.prints, manifest.prints)
+        fields = diff_documents(row.value, manifest.value, row.prints, manifest.prints, masker=masker)
         fields += _diff_attachments(row.attachments, manifest.attachments)
         if operation == "heal" and row.held is not None:
-            fields = diff_drifted_agent(row, manifest)
+            fields = diff_drifted_agent(row, manifest, masker)
     return Change(operation, manifest.id, manifest.slug, manifest.owner, manifest.path, manifest, row, fields)
 
 
@@ -290,9 +295,9 @@ OWNER_GONE_FLOOR = 2
 """An owner that loses all its agents, at least this many, at once has lost a folder, not an agent."""
 
 
-def count_mass_deletions(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> int:
+def count_mass_deletions(plan: Plan, stored: StoredState) -> int:
     """Return how many deletions of the plan look like an accident, over all owners."""
-    return sum(count_deletions_by_owner(plan, stored, explicit).values())
+    return sum(count_deletions_by_owner(plan, stored).values())
 
 
 def is_whole_source_deleted(plan: Plan, stored: StoredState, explicit: frozenset[UUID] = frozenset()) -> bool:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from io import BytesIO
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
+import orjson
 from pydantic import Field
 
-from agentsd.audio.pcm import make_wav
+from agentsd.audio.wav import make_wav
 from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
-from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.network import HttpSettings, OptionalApiKey
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint
 from agentsd.providers.transport.sessions import HttpSessions
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 
-class OpenAITranscriptionSettings(NetworkSettings):
+class OpenAITranscriptionSettings(HttpSettings):
     """Settings of ``openai-compatible`` as a listener."""
 
     kind: ClassVar[str] = "stt"
@@ -74,12 +75,13 @@ class OpenAITranscription:
 
     def __init__(self, settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> None:
         self._who = VendorRef(settings.provider, settings.kind)
-        url = settings.api_url.rstrip("/") + settings.transcriptions_path
-        headers = {"Authorization": f"Bearer {settings.api_key.reveal()}"} if settings.api_key else {}
+        url = settings.make_url(settings.api_url, settings.transcriptions_path)
+        headers = settings.request_headers()
         self._endpoint = Endpoint(sessions, url, self._who, headers, settings.timeouts, TRANSCRIPT_LIMITS)
         self.sample_rate = settings.sample_rate
         fields = {"model": settings.model, "language": settings.language, "prompt": settings.prompt}
-        self._fields = {name: value for name, value in fields.items() if value is not None}
+        known = {name: value for name, value in fields.items() if value is not None}
+        self._fields = {name: _to_field(value) for name, value in settings.add_body(known).items()}
 
     async def stream(self, pcm: AsyncIterator[bytes]) -> AsyncGenerator[Transcript, None]:
         """Yield one final transcript: see ``STT``. Without speech no request is made."""
@@ -114,6 +116,11 @@ class OpenAITranscription:
         wav = BytesIO(make_wav(self.sample_rate, audio))  # a file is sent in pieces; bytes would be at once
         form.add_field("file", wav, filename="speech.wav", content_type="audio/wav")
         return form
+
+
+def _to_field(value: Any) -> str:
+    """Return a value as a field of a form."""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 def build_client(settings: OpenAITranscriptionSettings, sessions: HttpSessions) -> OpenAITranscription:

@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from agentsd.audio.rates import resample_stream
-from agentsd.audio.wav import stream_header
+from agentsd.audio.wav import make_stream_header
 from agentsd.core.errors import AgentsdError
 from agentsd.providers.base import LiveAgent
 from agentsd.services.speech import SpokenText, speak_text
@@ -90,7 +90,7 @@ async def _stream_speech(request: web.Request, agent: LiveAgent, wish: SpeechReq
         response = web.StreamResponse(headers=_make_headers(agent, wish, rate))
         await response.prepare(request)
         try:
-            await write_frame(response, (stream_header(rate) if wish.wav else b"") + first)
+            await write_frame(response, (make_stream_header(rate) if wish.wav else b"") + first)
             async for chunk in chunks:
                 await write_frame(response, chunk)
         except ConnectionError:
