@@ -364,9 +364,9 @@ def _make_garbage_error() -> WorkerFailed:
 
 
 def _make_environment() -> dict[str, str]:
-    """Return the library paths only. One arena: RLIMIT_AS counts what each of them reserves."""
+    """Return the library paths only. One arena, one thread: RLIMIT_AS counts what each of them reserves."""
     kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
-    return {**kept, "MALLOC_ARENA_MAX": "1"}
+    return {**kept, "MALLOC_ARENA_MAX": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 def _kill_all(workers: set[_Worker]) -> None:

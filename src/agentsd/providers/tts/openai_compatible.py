@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from typing import Annotated, ClassVar, Literal
+from copy import copy
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from agentsd.audio.pcm import BadAudio, SampleJoiner, WavHeader, parse_wav_header
 from agentsd.providers.errors import VendorRef, make_protocol_error, make_wrong_rate_error
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
+from agentsd.providers.options import SpeechOptions, check_speed
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.transport.endpoint import Endpoint, VendorReply, encode_json
 from agentsd.providers.transport.sessions import HttpSessions
@@ -72,12 +74,19 @@ class OpenAISpeech:
         self.sample_rate = settings.sample_rate
         self._wav = settings.response_format == "wav"
         how = {"instructions": settings.instructions, "speed": settings.speed}
-        self._how = {
+        self._how: dict[str, Any] = {
             "model": settings.model,
             "voice": settings.voice,
             "response_format": settings.response_format,
             **{name: value for name, value in how.items() if value is not None},
         }
+
+    def tune(self, options: SpeechOptions) -> OpenAISpeech:
+        """Return this voice at the requested speed. Raises ``OptionRefused``."""
+        tuned, speed = copy(self), check_speed(self._who.vendor, options, 0.25, 4)
+        if speed is not None:
+            tuned._how = {**self._how, "speed": speed}
+        return tuned
 
     async def stream(self, text: AsyncIterator[str]) -> AsyncGenerator[bytes, None]:
         """Yield PCM as it comes: see ``TTS``."""
