@@ -24,6 +24,8 @@ SAMPLE_RATES = range(4_000, 768_001)
 CHANNELS_MAX = 64
 BAD_PACKETS_MAX = 200
 """Packets that may fail to decode: a recording with a few damaged ones is still heard."""
+TAGS_MAX = 4
+"""ID3 tags before the first frame."""
 SNIFFED_BYTES = 8 << 10
 """Bytes at the start in which the first frame of MPEG audio must begin."""
 FORMATS_HINT = "send WAV, MP3, MP4, M4A, MPEG, OGG, Opus, WebM, FLAC, AAC, AIFF, CAF or AMR"
@@ -42,51 +44,15 @@ _MAGIC = (
     (8, b"AIFF", "aiff"),
     (8, b"AIFC", "aiff"),
 )
-_CODECS = frozenset(
-    [
-        "aac",
-        "aac_fixed",
-        "aac_latm",
-        "adpcm_ima_qt",
-        "adpcm_ima_wav",
-        "adpcm_ms",
-        "alac",
-        "amrnb",
-        "amrwb",
-        "flac",
-        "gsm",
-        "gsm_ms",
-        "libgsm",
-        "libopencore_amrnb",
-        "libopencore_amrwb",
-        "libopus",
-        "mp1",
-        "mp1float",
-        "mp2",
-        "mp2float",
-        "mp3",
-        "mp3float",
-        "opus",
-        "pcm_alaw",
-        "pcm_f32be",
-        "pcm_f32le",
-        "pcm_f64be",
-        "pcm_f64le",
-        "pcm_mulaw",
-        "pcm_s16be",
-        "pcm_s16le",
-        "pcm_s24be",
-        "pcm_s24le",
-        "pcm_s32be",
-        "pcm_s32le",
-        "pcm_s8",
-        "pcm_u8",
-        "speex",
-        "vorbis",
-    ]
+_CODEC_WHITELIST = (
+    "aac,aac_fixed,aac_latm,adpcm_ima_qt,adpcm_ima_wav,adpcm_ms,alac,amrnb,amrwb,flac,gsm,gsm_ms,libgsm,"
+    "libopencore_amrnb,libopencore_amrwb,libopus,mp1,mp1float,mp2,mp2float,mp3,mp3float,opus,pcm_alaw,"
+    "pcm_f32be,pcm_f32le,pcm_f64be,pcm_f64le,pcm_mulaw,pcm_s16be,pcm_s16le,pcm_s24be,pcm_s24le,pcm_s32be,"
+    "pcm_s32le,pcm_s8,pcm_u8,speex,vorbis"
 )
+_CODECS = frozenset(_CODEC_WHITELIST.split(","))
 _OPTIONS = {
-    "codec_whitelist": ",".join(sorted(_CODECS)),
+    "codec_whitelist": _CODEC_WHITELIST,
     "protocol_whitelist": "none",  # no file of this kind refers to another one
     "max_streams": "32",
     "probesize": str(_PROBED_BYTES),
@@ -110,7 +76,9 @@ def find_container(data: bytes) -> str | None:
 def _find_elementary_stream(data: bytes) -> str | None:
     """Return the name for frames without a container: MPEG audio, or AAC in ADTS; tags may precede them."""
     start = 0
-    while data[start : start + 3] == b"ID3" and len(data) >= start + 10:
+    for _ in range(TAGS_MAX):
+        if data[start : start + 3] != b"ID3" or len(data) < start + 10:
+            break
         size = 0
         for byte in data[start + 6 : start + 10]:
             size = size << 7 | byte & 0x7F
@@ -150,11 +118,14 @@ def _decode(data: bytes, container: str, rate: int, bytes_max: int) -> bytes:
     ) as file:
         for pcm in _resample(_iterate_frames(file), rate):
             if out.tell() + len(pcm) > bytes_max:
-                raise RecordingRefused(
-                    f"lasts longer than {bytes_max // 2 // rate} seconds", hint="send it in parts"
-                )
+                raise make_too_long_error(bytes_max / 2 / rate)
             out.write(pcm)
     return out.getvalue()
+
+
+def make_too_long_error(seconds: float) -> RecordingRefused:
+    """Return the error for a recording that lasts longer than ``seconds``."""
+    return RecordingRefused(f"lasts longer than {seconds:.0f} seconds", hint="send it in parts")
 
 
 def _iterate_frames(file: av.container.InputContainer) -> Iterator[av.AudioFrame]:
@@ -212,13 +183,14 @@ def _mix_to_mono(frame: av.AudioFrame) -> bytes:
     ]
     if not frame.format.is_planar:
         planes = list(planes[0].reshape(-1, channels).T)
-    mixed = planes[0].astype(np.float32)
+    mixed: np.ndarray[Any, Any] = planes[0].astype(np.float32)
     for plane in planes[1:]:
         mixed += plane
     mixed *= 32_768 / size / channels
     if kind == "u1":
         mixed -= 32_768
-    return np.nan_to_num(mixed, nan=0.0).clip(-32_768, 32_767).round().astype("<i2").tobytes()
+    pcm: bytes = np.nan_to_num(mixed, nan=0.0).clip(-32_768, 32_767).round().astype("<i2").tobytes()
+    return pcm
 
 
 _SAMPLES = {

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from agentsd.audio.resampler import Resampler
 from agentsd.audio.wav import stream_header
 
 if TYPE_CHECKING:
     import av
+
+T = TypeVar("T")
 
 PIECE_SECONDS = 0.5
 """Longest sound that is encoded at a time."""
@@ -204,18 +206,32 @@ async def encode_stream(
 ) -> AsyncGenerator[bytes, None]:
     """Encode a stream of PCM as it comes; closing it closes ``chunks``."""
     encoder: Encoder | None = None
-    size = int(PIECE_SECONDS * rate) * 2
+    importing = asyncio.create_task(asyncio.to_thread(import_codecs)) if form.codec else None
+    async with aclosing(_cut_pieces(chunks, int(PIECE_SECONDS * rate) * 2)) as pieces:
+        async for piece in pieces:
+            if encoder is None:
+                encoder = await _make_encoder(importing, form, rate)
+            if data := await _run(form, encoder.encode, piece):
+                yield data
+    if encoder is None:
+        encoder = await _make_encoder(importing, form, rate)
+    if data := await _run(form, encoder.finish):
+        yield data
+
+
+async def _make_encoder(importing: asyncio.Task[None] | None, form: SpeechFormat, rate: int) -> Encoder:
+    if importing is not None:
+        await importing
+    return await _run(form, make_encoder, form, rate)
+
+
+async def _run(form: SpeechFormat, function: Callable[..., T], *arguments: object) -> T:
+    """Run a step of an encoder: in a thread where it takes time."""
+    return await asyncio.to_thread(function, *arguments) if form.codec else function(*arguments)
+
+
+async def _cut_pieces(chunks: AsyncGenerator[bytes, None], size: int) -> AsyncGenerator[bytes, None]:
     async with aclosing(chunks):
         async for chunk in chunks:
             for start in range(0, len(chunk), size):
-                piece = chunk[start : start + size]
-                if not form.codec:
-                    encoder = encoder or make_encoder(form, rate)
-                    yield encoder.encode(piece)
-                    continue
-                encoder = encoder or await asyncio.to_thread(make_encoder, form, rate)
-                if data := await asyncio.to_thread(encoder.encode, piece):
-                    yield data
-    encoder = encoder or await asyncio.to_thread(make_encoder, form, rate)
-    if data := await asyncio.to_thread(encoder.finish):
-        yield data
+                yield chunk[start : start + size]

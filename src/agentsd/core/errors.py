@@ -199,7 +199,7 @@ class FunctionFailed(SandboxError):
 
 
 class RecordingRefused(AgentsdError):
-    """Recording that cannot be decoded, or only beyond the bounds; the message continues "the recording …"."""
+    """Recording that cannot be decoded, or only beyond the bounds: "the recording …"."""
 
 
 class OptionRefused(AgentsdError):

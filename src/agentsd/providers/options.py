@@ -38,7 +38,7 @@ class SpeechOptions:
 class ListeningOptions:
     """Options of one recording.
 
-    ``segments`` and ``words`` ask for times in the transcripts; who has no times of segments sends text alone.
+    ``segments`` and ``words`` ask for times; a provider without times of segments sends the text alone.
     """
 
     language: str | None = None  # ISO 639-1

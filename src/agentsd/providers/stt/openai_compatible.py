@@ -17,7 +17,7 @@ from agentsd.providers.base import ProviderRejected, Transcript
 from agentsd.providers.errors import VendorRef, make_protocol_error
 from agentsd.providers.limits import TRANSCRIPT_LIMITS
 from agentsd.providers.network import NetworkSettings, OptionalApiKey
-from agentsd.providers.options import ListeningOptions
+from agentsd.providers.options import ListeningOptions, make_refusal
 from agentsd.providers.schema import Url, UrlPath
 from agentsd.providers.stt.timed_transcripts import parse_segments
 from agentsd.providers.transport.endpoint import Endpoint
@@ -99,7 +99,9 @@ class OpenAITranscription:
         self._times: list[str] = []  # granularities to ask for: segment, word
 
     def tune(self, options: ListeningOptions) -> OpenAITranscription:
-        """Return this recogniser with ``options``, all of which the vendor's interface has."""
+        """Return this recogniser with ``options``: the interface has all. Raises ``OptionRefused``."""
+        if options.translate and options.language is not None:
+            raise make_refusal(self._who.vendor, "language", " for a translation")
         tuned = copy(self)
         asked = {
             "language": options.language,

@@ -67,7 +67,7 @@ class _SoundStream:
         self._partial = ""
 
     def hear(self, pcm: bytes, *, over: bool) -> list[dict[str, Any]]:
-        """Return text, times and finality of what is new after ``pcm``; ``over`` marks the end of the audio."""
+        """Return text, times and finality of what is new; ``over`` marks the end of the audio."""
         sound = pcm + SILENT_TAIL if over else pcm
         if sound:
             self._stream.add_audio([sample / 32768 for sample in array("h", sound)], SAMPLE_RATE)

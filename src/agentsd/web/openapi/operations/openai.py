@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS
+from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS
 from agentsd.web.openapi.model import MediaType, Operation, Parameter, Reply, RequestBody, refer_to_schema
 from agentsd.web.openapi.operations.agents import CACHE_HEADERS, IF_NONE_MATCH, NOT_MODIFIED
 from agentsd.web.openapi.schemas.common import TEXT

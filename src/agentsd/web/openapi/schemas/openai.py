@@ -6,7 +6,7 @@ from agentsd.services.chat import PASSED_FIELDS, ROLES
 from agentsd.web.openai.embeddings import TEXTS_MAX
 from agentsd.web.openai.speech import RATES_HERTZ, TEXT_MAX
 from agentsd.web.openai.speech import SPEECH_FORMATS as SPOKEN
-from agentsd.web.openai.transcriptions import TRANSCRIPT_FORMATS as WRITTEN
+from agentsd.web.openai.transcript_formats import TRANSCRIPT_FORMATS as WRITTEN
 from agentsd.web.openapi.model import Schema, refer_to_schema
 from agentsd.web.openapi.schemas.common import COUNT, TEXT, make_list, make_object
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
-from agentsd.audio.decoder import can_decode, decode_file, find_container
+from agentsd.audio.decoder import can_decode, decode_file, find_container, make_too_long_error
 from agentsd.audio.wav import BadWav, Sound, read_wav
 from agentsd.core.errors import FunctionFailed, LimitExceeded, RecordingRefused, WorkerFailed
 from agentsd.sandbox.limits import CallLimits
@@ -48,11 +48,6 @@ async def decode_recording(data: bytes, rate: int, limits: RecordingLimits, owne
     if sound.seconds > limits.seconds_at(rate):
         raise make_too_long_error(limits.seconds_at(rate))
     return sound
-
-
-def make_too_long_error(seconds: float) -> RecordingRefused:
-    """Return the error for a recording that lasts longer than ``seconds``."""
-    return RecordingRefused(f"lasts longer than {seconds:.0f} seconds", hint="send it in parts")
 
 
 async def _read_wav(data: bytes) -> Sound | None:
