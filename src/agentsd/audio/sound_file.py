@@ -71,7 +71,9 @@ async def _decode_in_worker(data: bytes, rate: int, seconds: float, owner: str) 
     except LimitExceeded as error:
         if error.limit == "queue":
             raise
-        hint = "send it in parts, or in another format"
-        raise RecordingRefused("takes too much memory or time to decode", hint=hint) from None
-    except (WorkerFailed, FunctionFailed):
-        raise RecordingRefused("is damaged: decoding it failed", hint="save it anew, as WAV or MP3") from None
+    except (WorkerFailed, FunctionFailed) as error:
+        if not isinstance(error, FunctionFailed) or error.kind != "ImportError":  # no room for the library
+            hint = "save it anew, as WAV or MP3"
+            raise RecordingRefused("is damaged: decoding it failed", hint=hint) from None
+    hint = "send it in parts, or in another format"
+    raise RecordingRefused("takes too much memory or time to decode", hint=hint)
