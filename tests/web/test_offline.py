@@ -98,7 +98,7 @@ def recorded(wav: bytes, container: str, codec: str) -> bytes:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 async def test_every_format_over_http(offline: Stack) -> None:
     """Spoken in each format and recorded in each: at most 15 % of the words are wrong."""
     pairs: dict[str, list[tuple[str, str]]] = {}
@@ -108,7 +108,7 @@ async def test_every_format_over_http(offline: Stack) -> None:
             answer = await client.audio.transcriptions.create(model="offline", file=file)
             pairs.setdefault(name, []).append((sentence, answer.text))
 
-        for sentence in SENTENCES[:4]:
+        for sentence in SENTENCES[:3]:
             for name in SPOKEN:
                 speech = await client.audio.speech.create(
                     model="offline",

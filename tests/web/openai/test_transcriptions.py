@@ -63,12 +63,7 @@ FILE = ("speech.wav", wav_of(PCM), "audio/wav")
 
 
 class TimedServer(OpenAIServer):
-    """A vendor with times, where it is asked for them, and translations."""
-
-    def routes(self, app: web.Application) -> None:
-        """One more."""
-        super().routes(app)
-        app.router.add_post("/v1/audio/translations", self._transcriptions)
+    """A vendor with times, where it is asked for them."""
 
     async def _transcribe(self, request: web.Request, form: dict[str, Any]) -> web.StreamResponse:
         if form["response_format"] != "verbose_json":

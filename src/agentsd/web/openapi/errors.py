@@ -34,7 +34,7 @@ ERRORS: dict[int, ErrorStatus] = {
     400: ErrorStatus(
         "The request is malformed; `param` names the invalid field.",
         _INVALID_CODES,
-        (*_INVALID_CODES, "provider_rejected"),
+        (*_INVALID_CODES, "provider_rejected", "unsupported_option"),
     ),
     401: ErrorStatus(
         "No valid bearer token was sent.", ("unauthorized",), ("invalid_api_key",), ("WWW-Authenticate",)
@@ -83,7 +83,7 @@ ERRORS: dict[int, ErrorStatus] = {
     503: ErrorStatus(
         "The agents are not loaded yet, the agent cannot run, or a dependency is unavailable.",
         (*_UNAVAILABLE_CODES, "store_unavailable", "busy", "not_synced", "sops_failed", "disk_full"),
-        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls"),
+        (*_UNAVAILABLE_CODES, "provider_unavailable", "too_many_calls", "busy"),
         _RETRY_HEADERS,
     ),
     504: ErrorStatus("The provider did not answer in time.", ("provider_timeout",)),
