@@ -15,9 +15,7 @@ SECONDS_MAX = 7_200.0
 """Longest recording, by default."""
 DECODED_BYTES_MAX = 256 << 20
 """Bytes of one decoded recording: two hours and twenty minutes at 16 kHz."""
-EXTRA_HINT = (
-    "send WAV or bare PCM; the operator of this server can install the extra: pip install 'agentsd[audio]'"
-)
+EXTRA_HINT = "send plain WAV or PCM; the operator of this server can install agentsd with the extra audio"
 
 _MEMORY_BYTES = 1 << 30
 _CPU_SECONDS_MIN, _CPU_SECONDS_MAX, _CPU_SECONDS_PER_MIB = 10.0, 60.0, 5.0

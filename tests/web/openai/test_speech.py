@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from typing import Any
 
 import openai
@@ -14,7 +15,7 @@ from tests.services.speech import spoken
 from tests.vendors.base import Fault
 from tests.vendors.openai_server import OpenAIServer, voice_of
 from tests.web.conftest import Stack
-from tests.web.openai.test_audio import SPEECH
+from tests.web.openai.test_audio import PCM, SPEECH, TRANSCRIPTIONS, wav_of
 from tests.web.openai.test_audio import voice as voice  # noqa: PLC0414  (a fixture)
 from tests.web.openai.test_chat_completions import client_of
 
@@ -83,3 +84,20 @@ async def test_speed_is_passed_on_or_refused_by_name(voice: Stack, vendor: OpenA
             await create(model="acme/steady", voice="alloy", input="Hello.", speed=1.5)
     assert (refused.value.param, refused.value.code) == ("speed", "unsupported_option")
     assert "deepgram.com" in refused.value.message
+
+
+async def test_without_the_extra(voice: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where PyAV is not installed, WAV and PCM go on; everything else is refused by name."""
+    monkeypatch.setitem(sys.modules, "av", None)
+    body = {"model": "acme/voice", "input": "Hello."}
+    status, reply = await voice.ask("POST", SPEECH, json=body)
+    assert (status, reply["error"]["param"]) == (400, "response_format")
+    assert "cannot encode mp3" in reply["error"]["message"]
+    async with voice.client.post(voice.url + SPEECH, json=body | {"response_format": "wav"}) as spoken_reply:
+        assert spoken_reply.status == 200
+    for data, wanted in ((wav_of(PCM), 200), (b"OggS" + bytes(99), 400)):
+        headers = {"Content-Type": "audio/ogg"}
+        path = f"{TRANSCRIPTIONS}?model=acme/voice"
+        status, reply = await voice.ask("POST", path, data=data, headers=headers)
+        assert status == wanted
+    assert "the extra audio" in reply["error"]["message"]
