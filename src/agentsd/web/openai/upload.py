@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 
 from aiohttp import BodyPartReader, ClientPayloadError, MultipartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -145,13 +146,13 @@ async def _iterate_chunks(part: BodyPartReader) -> AsyncGenerator[bytes, None]:
 
 async def _read_bounded(chunks: AsyncIterator[bytes], limit: int, hold: MemoryHold) -> bytes:
     """Read all ``chunks``; count them twice, since they are decoded later. Raise ``Problem`` 413 and 429."""
-    data = bytearray()
+    data = BytesIO()  # its value is no copy
     async for chunk in chunks:
-        data += chunk
-        if len(data) > limit:
+        if data.tell() + len(chunk) > limit:
             raise make_too_large(limit)
+        data.write(chunk)
         hold.grow(2 * len(chunk))
-    return bytes(data)
+    return data.getvalue()
 
 
 def _parse_content_type(content_type: str) -> tuple[str, dict[str, str]]:
