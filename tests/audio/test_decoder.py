@@ -17,6 +17,7 @@ from agentsd.audio.encoder import FORMATS, make_encoder
 from agentsd.audio.sound_file import RecordingLimits, decode_recording
 from agentsd.audio.wav import stream_header
 from agentsd.core.errors import RecordingRefused
+from agentsd.sandbox.pool import MEMORY_MAX
 from agentsd.sandbox.shared import get_recording_sandbox
 from tests.services.speech import silence, spoken
 from tests.services.test_sound import loudness
@@ -83,12 +84,14 @@ async def test_a_file_that_expands_is_refused(name: str) -> None:
         await decode_recording(stream_header(RATE) + silence(11, RATE), RATE, RecordingLimits(seconds=10))
 
 
-async def test_a_decoder_without_memory_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decoder_without_memory_is_a_refusal() -> None:
     """The operator's limit of a worker holds for recordings, too, and the next one is heard."""
-    monkeypatch.setattr(get_recording_sandbox(), "memory_max", 100 << 20)
+    get_recording_sandbox.cache_clear()  # a new worker: one that has room already would not need more
+    sandbox = get_recording_sandbox()
+    sandbox.memory_max = 100 << 20
     with pytest.raises(RecordingRefused, match="memory"):
         await decode_recording(encode("flac", silence(60, RATE)), RATE, RecordingLimits())
-    monkeypatch.undo()
+    sandbox.memory_max = MEMORY_MAX
     assert (await decode_recording(FILES[0].read_bytes(), RATE, RecordingLimits())).pcm
 
 
